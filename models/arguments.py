@@ -1,0 +1,115 @@
+"""The command line of `python -m models.train`: its flags, their defaults, and how a resumed run takes over its own."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from models.distributions import LIKELIHOODS
+from models.nets import ARCHITECTURES
+from models.nets.layers import ACTIVATIONS
+from models.preprocess import Filter, Fit
+from models.resume import ResumeError, recorded_arguments
+
+# flags that say where and how a run goes on, not what it computes
+NOT_RECORDED = {"out", "resume", "overwrite", "data_dir", "mirror", "device", "save_every"}
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Arguments of a run; with --resume those that the run recorded, and none that contradict them (ResumeError)."""
+    parser = build_parser()
+    first = parser.parse_args(argv)
+    recorded = recorded_arguments(first.out / "run") if first.resume else None
+    if recorded is None:
+        return first
+    parser.set_defaults(**recorded)
+    args = parser.parse_args(argv)
+    for name, value in recorded.items():
+        if getattr(args, name) != value:
+            flag = "--" + name.replace("_", "-")
+            raise ResumeError(f"{flag} is {getattr(args, name)}, but the run in {args.out} was started with {value}")
+    return args
+
+
+def recorded(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments that determine the result, as JSON can hold them."""
+    return {name: value for name, value in vars(args).items() if name not in NOT_RECORDED}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All flags of the train command."""
+    parser = argparse.ArgumentParser("python -m models.train", description="Train a VAE on pictures and write a checkpoint.")
+    add = parser.add_argument
+    add("--data", default="mnist", help="mnist, fashion-mnist, folder:PATH or npz:PATH (default: %(default)s)")
+    add_data_flags(parser)
+    add("--size", type=_size, help="height x width for a folder, e.g. 64x64 (default: the pictures' own)")
+    add("--channels", type=int, choices=(1, 3), help="colour channels for a folder (default: the pictures' own)")
+    add("--fit", choices=get_args(Fit), help="how other shapes are brought to the size (default: pad; folders: crop)")
+    add("--filter", choices=get_args(Filter), default="bilinear", help="resampling filter (default: %(default)s)")
+    add("--max-corrupt", type=_share, default=0.01, help="share of a folder's files that may be unreadable")
+    add("--validation", type=_share, default=0.05, help="share of the training pictures held out for validation")
+
+    add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture (default: %(default)s)")
+    add("--latent-dim", type=_positive(int), default=20, help="size of the latent (default: %(default)s)")
+    add("--hidden", type=_widths, help="hidden widths, e.g. 500,500 (mlp) or one number (conv)")
+    add("--conv-channels", type=_widths, help="channels of each level, e.g. 32,64 (conv)")
+    add("--activation", choices=sorted(ACTIVATIONS), default="relu", help="default: %(default)s")
+    add("--dropout", type=_share, default=0.0, help="probability that a hidden unit is dropped (mlp)")
+    add("--likelihood", choices=sorted(LIKELIHOODS), help="default: bernoulli for greys, gaussian for colours")
+    add("--sigma", type=_sigma, default="optimal", help="gaussian: a number, learned, or optimal (default)")
+    add("--binarize", choices=("dynamic", "none"), help="draw greys as 0/1 at every step (default with bernoulli on greys)")
+
+    add("--beta", type=_positive(float, zero=True), default=1.0, help="weight of the KL; 1 is the ELBO")
+    add("--warmup", type=_share, default=0.0, help="share of the run in which the KL's weight rises from 0 to beta")
+    add("--epochs", type=_positive(int), default=50, help="default: %(default)s")
+    add("--batch-size", type=_positive(int), default=128, help="default: %(default)s")
+    add("--lr", type=_positive(float), default=1e-3, help="peak learning rate of Adam; a cosine takes it to 0")
+    add("--clip", type=_positive(float), default=100.0, help="largest norm of the gradient (default: %(default)s)")
+    add("--patience", type=_positive(int, zero=True), default=0, help="epochs without a better validation ELBO; 0: no limit")
+    add("--precision", choices=("auto", "float32", "bf16"), default="auto", help="auto: bf16 on a GPU, float32 on the CPU")
+    add("--seed", type=int, default=0, help="of weights, order and noise (default: %(default)s)")
+
+    add("--out", type=Path, required=True, help="directory of the checkpoint; run/ in it holds log, state and samples")
+    add("--resume", action="store_true", help="go on with the run in --out, bit for bit as if it had never stopped")
+    add("--overwrite", action="store_true", help="start anew where a checkpoint stands already")
+    add("--save-every", type=_positive(float), default=60.0, help="seconds between saved states within an epoch")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: %(default)s)")
+    return parser
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """Where data sets lie and come from: the same for training and evaluation."""
+    default = Path(os.environ.get("VAE_DATA_DIR", "data"))
+    parser.add_argument("--data-dir", type=Path, default=default, help="data sets (default: $VAE_DATA_DIR, else data)")
+    parser.add_argument("--mirror", help="download from this address instead of the official mirrors")
+
+
+def _positive(kind: type[Any], zero: bool = False) -> Any:
+    def parse_number(text: str) -> Any:
+        number = kind(text)
+        if not (number > 0 or (zero and number == 0)) or number == float("inf"):
+            raise argparse.ArgumentTypeError(f"must be {'at least 0' if zero else 'above 0'}, not {text}")
+        return number
+
+    return parse_number
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"a share is at least 0 and below 1, not {text}")
+    return share
+
+
+def _widths(text: str) -> list[int]:
+    return [int(width) for width in text.split(",") if width]
+
+
+def _size(text: str) -> list[int]:
+    height, _, width = text.partition("x")
+    return [int(height), int(width)]
+
+
+def _sigma(text: str) -> float | str:
+    return text if text in ("learned", "optimal") else float(text)

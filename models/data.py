@@ -1,0 +1,149 @@
+"""Data sets by name -> uint8 pictures in memory: mnist, fashion-mnist, folder:PATH, npz:PATH.
+
+Knows nothing of models or objectives; `models.download` fetches files, `models.folder` reads pictures of any kind.
+"""
+
+import gzip
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.download import DataError, ensure_file
+from models.folder import FolderOptions, read_folder
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures held as bytes, with class labels where the data set has them."""
+
+    x: Tensor  # uint8 (N, C, H, W)
+    labels: Tensor | None = None  # int64 (N,)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: Tensor | slice) -> "Pictures":
+        return Pictures(self.x[index], None if self.labels is None else self.labels[index])
+
+    def to(self, device: torch.device) -> "Pictures":
+        """The same on a device."""
+        return Pictures(self.x.to(device), None if self.labels is None else self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Training and test pictures of one data set."""
+
+    train: Pictures
+    test: Pictures
+
+
+# file -> SHA-256, and where the data sets' authors (or PyTorch, for MNIST) keep them
+MNIST_MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+FASHION_MIRRORS = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
+IDX_FILES = {
+    "mnist": (
+        MNIST_MIRRORS,
+        {
+            "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        },
+    ),
+    "fashion-mnist": (
+        FASHION_MIRRORS,
+        {
+            "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        },
+    ),
+}
+
+
+def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mirror: str | None = None) -> Splits:
+    """Load a data set by name. Raises DataError with the reason.
+
+    `mnist` and `fashion-mnist` come from `data_dir`/<name>/, downloaded when missing (from `mirror`, if given).
+    `folder:PATH` and `npz:PATH` are split by a fixed shuffle: the last tenth is the test split.
+    """
+    kind, _, path = name.partition(":")
+    if kind == "folder" and path:
+        return _split(*read_folder(Path(path), folder or FolderOptions()))
+    if kind == "npz" and path:
+        return _load_npz(Path(path))
+    if name in IDX_FILES:
+        mirrors, checksums = IDX_FILES[name]
+        files = {
+            file: ensure_file(data_dir / name / file, (mirror,) if mirror else mirrors, checksum)
+            for file, checksum in checksums.items()
+        }
+        train, test = (
+            Pictures(
+                torch.from_numpy(read_idx(files[f"{part}-images-idx3-ubyte.gz"], 3)[:, None]),
+                torch.from_numpy(read_idx(files[f"{part}-labels-idx1-ubyte.gz"], 1).astype(np.int64)),
+            )
+            for part in ("train", "t10k")
+        )
+        return Splits(train, test)
+    raise DataError(f"unknown data set {name!r}; known: {', '.join(IDX_FILES)}, folder:PATH, npz:PATH")
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """A gzipped IDX file of bytes (LeCun's format: zeros, type 8, number of dimensions, sizes). Raises DataError."""
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a whole gzip file ({error}); delete it to download it again") from None
+    header = 4 + 4 * dimensions
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header:
+        raise DataError(f"{path}: not an IDX file of bytes with {dimensions} dimensions")
+    sizes = struct.unpack(f">{dimensions}I", content[4:header])
+    if len(content) - header != np.prod(sizes, dtype=np.int64):
+        raise DataError(f"{path}: {len(content) - header} bytes of data, its header says {sizes}")
+    return np.frombuffer(bytearray(content), np.uint8, offset=header).reshape(sizes)
+
+
+def _load_npz(path: Path) -> Splits:
+    """`images` uint8 (N, H, W) or (N, H, W, C); optionally `labels` (N,) and `is_train` (N,). Raises DataError."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            images = arrays["images"]
+            labels = arrays.get("labels")
+            is_train = arrays.get("is_train")
+    except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not an npz file with an array 'images': {error}") from None
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+        raise DataError(
+            f"{path}: images is {images.dtype} {images.shape}, should be uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3)"
+        )
+    if labels is not None and (labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer)):
+        raise DataError(f"{path}: labels is {labels.dtype} {labels.shape}, should be integers ({len(images)},)")
+    x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    y = None if labels is None else torch.from_numpy(labels.astype(np.int64))
+    if is_train is None or is_train.shape != images.shape[:1]:  # some sets keep it a group of pictures, not a picture
+        return _split(x, y)
+    train = torch.from_numpy(is_train.astype(bool))
+    return Splits(Pictures(x, y)[train], Pictures(x, y)[~train])
+
+
+def _split(x: Tensor, labels: Tensor | None) -> Splits:
+    """The same tenth of a data set is its test split every time."""
+    if len(x) < 10:
+        raise DataError(f"only {len(x)} pictures: at least 10 are needed for training and test splits")
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    pictures, test = Pictures(x, labels), len(x) // 10
+    return Splits(pictures[order[test:]], pictures[order[:test]])

@@ -1,0 +1,243 @@
+"""Probability distributions of a VAE: the diagonal Gaussian over latents, and the likelihoods over pixels.
+
+Knows nothing of networks, data sets or training. Every log probability and divergence is in nats per item, summed over
+the event dimensions. Noise is always an argument: standard normal `eps` of the shape of what is drawn.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class DiagonalGaussian:
+    """N(mu, diag(exp(logvar))), one distribution a row; both parameters have shape (..., D)."""
+
+    mu: Tensor
+    logvar: Tensor
+
+    @classmethod
+    def standard(cls, like: Tensor) -> "DiagonalGaussian":
+        """N(0, I) with the shape, type and device of `like`."""
+        return cls(torch.zeros_like(like), torch.zeros_like(like))
+
+    @property
+    def sigma(self) -> Tensor:
+        """Standard deviations, (..., D)."""
+        return torch.exp(0.5 * self.logvar)
+
+    def sample(self, eps: Tensor) -> Tensor:
+        """mu + sigma * eps, the reparameterised draw (Kingma & Welling 2014, arXiv:1312.6114, section 2.4)."""
+        return self.mu + self.sigma * eps
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log N(z; mu, sigma^2), summed over D: (..., D) -> (...,)."""
+        squared = (z - self.mu) ** 2 * torch.exp(-self.logvar)
+        return -0.5 * (squared + self.logvar + LOG_2PI).sum(-1)
+
+    def kl_per_dim(self, other: "DiagonalGaussian") -> Tensor:
+        """KL(self || other) of each dimension, (..., D), never negative but for rounding."""
+        ratio = torch.exp(self.logvar - other.logvar)
+        shift = (self.mu - other.mu) ** 2 * torch.exp(-other.logvar)
+        return 0.5 * (ratio + shift - 1 - self.logvar + other.logvar)
+
+    def kl(self, other: "DiagonalGaussian") -> Tensor:
+        """KL(self || other) in nats, (...,); against N(0, I) it is 1/2 sum(mu^2 + sigma^2 - 1 - ln sigma^2)."""
+        return self.kl_per_dim(other).sum(-1)
+
+
+class Likelihood(Protocol):
+    """p(x given z) over pixels of shape (B, C, H, W), values in [0, 1]."""
+
+    @property
+    def mean(self) -> Tensor:
+        """Expected pixels, (B, C, H, W)."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Nats per item, (B, C, H, W) -> (B,)."""
+
+    def sample(self, eps: Tensor) -> Tensor:
+        """A draw driven by standard normal noise: (B, C, H, W) -> (B, C, H, W)."""
+
+
+def _sum_pixels(per_pixel: Tensor) -> Tensor:
+    return per_pixel.flatten(1).sum(1)
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """Independent binary pixels. A probability of data only if x is 0 or 1; on greys it is a cross-entropy."""
+
+    logits: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.sigmoid(self.logits)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return -_sum_pixels(binary_cross_entropy_with_logits(self.logits, x, reduction="none"))
+
+    def sample(self, eps: Tensor) -> Tensor:
+        return torch.lt(torch.special.ndtr(eps), self.mean).to(self.logits.dtype)
+
+
+@dataclass(frozen=True)
+class ContinuousBernoulli:
+    """Density on [0, 1] proportional to lambda^x (1 - lambda)^(1 - x), lambda = sigmoid(logits).
+
+    Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845. In terms of the logit l = log(lambda / (1 - lambda)) the
+    density is l exp(l x) / (exp(l) - 1): an exponential distribution cut to [0, 1]. Near l = 0, where the closed
+    forms are 0 / 0, their Taylor series take over.
+    """
+
+    logits: Tensor
+
+    def _split(self, below: float = 0.1) -> tuple[Tensor, Tensor]:
+        """(where the series is the more exact one, logits moved away from 0 / 0 there: gradients stay finite)."""
+        near = self.logits.abs() < below
+        return near, torch.where(near, torch.ones_like(self.logits), self.logits)
+
+    @property
+    def mean(self) -> Tensor:
+        near, l = self._split()
+        series = 0.5 + self.logits / 12 - self.logits**3 / 720
+        return torch.where(near, series, 0.5 + 0.5 / torch.tanh(l / 2) - 1 / l)
+
+    @property
+    def log_normalizer(self) -> Tensor:
+        """log C(lambda) = log(2 atanh(1 - 2 lambda) / (1 - 2 lambda)) = log(l / tanh(l / 2)), per pixel."""
+        near, l = self._split()
+        series = math.log(2.0) + self.logits**2 / 12 - 7 * self.logits**4 / 1440
+        return torch.where(near, series, torch.log(l.abs()) - torch.log(torch.tanh(l.abs() / 2)))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        cross_entropy = binary_cross_entropy_with_logits(self.logits, x, reduction="none")
+        return _sum_pixels(self.log_normalizer - cross_entropy)
+
+    def sample(self, eps: Tensor) -> Tensor:
+        u = torch.special.ndtr(eps)
+        near, l = self._split(below=1e-3)
+        # inverse of F(x) = (exp(l x) - 1) / (exp(l) - 1), written for negative exponents only: no overflow
+        size = l.abs()
+        u_of_size = torch.where(l > 0, 1 - u, u)
+        drawn = -torch.log1p(u_of_size * torch.expm1(-size)) / size
+        drawn = torch.where(l > 0, 1 - drawn, drawn)
+        series = u + self.logits * u * (1 - u) / 2
+        return torch.where(near, series, drawn).clamp(0, 1)
+
+
+# The least sigma of a Gaussian likelihood: one step of an 8-bit grey. A smaller one would reward the model for the
+# rounding of the data, and the likelihood has no upper bound as sigma -> 0 (Mattei & Frellsen 2018, arXiv:1802.04826).
+SIGMA_FLOOR = 1 / 255
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """N(mean, sigma^2) per pixel, one sigma for all; a density over pixels in [0, 1]."""
+
+    mean: Tensor
+    sigma: Tensor  # ()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return -_sum_pixels(0.5 * ((x - self.mean) / self.sigma) ** 2 + torch.log(self.sigma) + 0.5 * LOG_2PI)
+
+    def sample(self, eps: Tensor) -> Tensor:
+        return self.mean + self.sigma * eps
+
+
+@dataclass(frozen=True)
+class OptimalGaussian:
+    """Gaussian whose sigma, while it learns, is the best one for the batch in closed form: sigma^2 = MSE.
+
+    sigma-VAE, Rybkin et al. 2021, arXiv:2006.13202. Each `log_prob` moves `variance`, in place, towards the batch's
+    MSE; that running mean is what evaluation uses, as a likelihood must not look at the data that it scores.
+    """
+
+    mean: Tensor
+    variance: Tensor  # ()
+    momentum: float = 0.05
+
+    @property
+    def sigma(self) -> Tensor:
+        return self.variance.clamp(min=SIGMA_FLOOR**2).sqrt()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        mse = ((x - self.mean) ** 2).mean()
+        seen = torch.where(torch.isfinite(mse), mse.detach(), self.variance).to(self.variance.dtype)
+        self.variance.lerp_(seen, self.momentum)
+        return Gaussian(self.mean, mse.clamp(min=SIGMA_FLOOR**2).sqrt()).log_prob(x)
+
+    def sample(self, eps: Tensor) -> Tensor:
+        return self.mean + self.sigma * eps
+
+
+class BernoulliLayer(nn.Module):
+    """Decoder output -> Bernoulli."""
+
+    def forward(self, output: Tensor) -> Bernoulli:
+        return Bernoulli(output)
+
+
+class ContinuousBernoulliLayer(nn.Module):
+    """Decoder output -> continuous Bernoulli."""
+
+    def forward(self, output: Tensor) -> ContinuousBernoulli:
+        return ContinuousBernoulli(output)
+
+
+class GaussianLayer(nn.Module):
+    """Decoder output -> Gaussian whose mean is the sigmoid of the output, so that means are valid pixels.
+
+    `sigma`: a number (fixed), "learned" (one parameter), or "optimal" (closed form, see `OptimalGaussian`). None goes
+    below `SIGMA_FLOOR`. A fixed sigma is the same optimum as squared error with beta: beta_mse = 2 sigma^2 beta.
+    """
+
+    sigma: Tensor
+    variance: Tensor
+
+    def __init__(self, sigma: float | str = "optimal") -> None:
+        super().__init__()
+        self.kind = sigma if isinstance(sigma, str) else "fixed"
+        if self.kind == "learned":
+            self.log_sigma = nn.Parameter(torch.zeros(()))
+        elif self.kind == "optimal":
+            self.register_buffer("variance", torch.ones(()))
+        elif isinstance(sigma, (int, float)) and math.isfinite(sigma) and sigma >= SIGMA_FLOOR:
+            self.register_buffer("sigma", torch.tensor(float(sigma)), persistent=False)
+        else:
+            raise ValueError(f"sigma must be a number of at least 1/255, 'learned' or 'optimal', not {sigma!r}")
+
+    def forward(self, output: Tensor) -> Gaussian | OptimalGaussian:
+        mean = torch.sigmoid(output)
+        if self.kind == "learned":
+            return Gaussian(mean, self.log_sigma.exp().clamp(min=SIGMA_FLOOR))
+        if self.kind == "fixed":
+            return Gaussian(mean, self.sigma)
+        if self.training:
+            return OptimalGaussian(mean, self.variance)
+        return Gaussian(mean, self.variance.clamp(min=SIGMA_FLOOR**2).sqrt())
+
+
+# name in the configuration -> constructor of the layer that turns a decoder's output into p(x given z)
+LIKELIHOODS: Mapping[str, Callable[..., nn.Module]] = {
+    "bernoulli": BernoulliLayer,
+    "continuous_bernoulli": ContinuousBernoulliLayer,
+    "gaussian": GaussianLayer,
+}
+
+
+def build_likelihood(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """The likelihood layer of that name. Raises ValueError for an unknown name or option."""
+    if name not in LIKELIHOODS:
+        raise ValueError(f"unknown likelihood {name!r}; known: {', '.join(sorted(LIKELIHOODS))}")
+    try:
+        return LIKELIHOODS[name](**options)
+    except TypeError as error:
+        raise ValueError(f"likelihood {name!r}: {error}") from None

@@ -1,0 +1,42 @@
+"""Many pictures as one: tiles side by side for samples, reconstructions and manifolds. Knows nothing of models."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from models.preprocess import Pixels
+
+
+def tile(pictures: NDArray[np.uint8], columns: int, gap: int = 2) -> Pixels:
+    """uint8 (N, H, W, C) -> (rows H + gaps, columns W + gaps, C), filled row by row on black."""
+    n, height, width, channels = pictures.shape
+    rows = math.ceil(n / columns)
+    canvas = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), np.uint8)
+    for i, picture in enumerate(pictures):
+        y, x = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        canvas[y : y + height, x : x + width] = picture
+    return canvas
+
+
+def to_bytes(x: Tensor) -> NDArray[np.uint8]:
+    """Pixels in [0, 1], (N, C, H, W) -> uint8 (N, H, W, C), rounded to the nearest."""
+    return (x.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def grid(x: Tensor, columns: int | None = None) -> Image.Image:
+    """(N, C, H, W) in [0, 1] -> one picture, as square as it gets when `columns` is left out."""
+    return to_image(tile(to_bytes(x), columns or math.ceil(math.sqrt(len(x)))))
+
+
+def to_image(pixels: Pixels) -> Image.Image:
+    """uint8 (H, W, 1) or (H, W, 3) -> a picture of mode L or RGB."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def write_png(path: Path, image: Image.Image) -> None:
+    """Write a PNG, as small as Pillow makes it."""
+    image.save(path, "PNG", optimize=True)

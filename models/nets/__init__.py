@@ -1,0 +1,29 @@
+"""The registry of architectures: a name in the configuration -> the net of that kind.
+
+A third architecture is one file beside this one and one line below. Knows nothing of likelihoods or objectives.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from models.nets.conv import Conv
+from models.nets.mlp import MLP
+from models.nets.net import Net
+
+Shape = tuple[int, int, int]  # (C, H, W)
+
+
+ARCHITECTURES: Mapping[str, Callable[..., Net]] = {
+    "conv": Conv,
+    "mlp": MLP,
+}
+
+
+def build_net(name: str, shape: Shape, latent_dim: int, options: Mapping[str, Any]) -> Net:
+    """The net of that name. Raises ValueError for an unknown name, an unknown option, or a value out of range."""
+    if name not in ARCHITECTURES:
+        raise ValueError(f"unknown architecture {name!r}; known: {', '.join(sorted(ARCHITECTURES))}")
+    try:
+        return ARCHITECTURES[name](shape, latent_dim, **options)
+    except TypeError as error:
+        raise ValueError(f"architecture {name!r}: {error}") from None

@@ -1,0 +1,88 @@
+"""Strided convolutions down, transposed convolutions up, a dense layer between; generated for any picture size.
+
+No batch statistics: a row's answer never depends on its batch-mates.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from models.nets.layers import activation_layer
+from models.nets.net import Net
+
+Pair = tuple[int, int]
+
+
+class Conv(Net):
+    """Each level halves height and width (rounded down) by a 4x4 kernel of stride 2.
+
+    `channels`: one entry a level; when left out, 32, 64, 128, ... until the smaller side is under 8. `hidden`: width of
+    the dense layer between the convolutions and the latents, 0 for none.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        latent_dim: int,
+        channels: Sequence[int] | None = None,
+        hidden: int = 192,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        widths = [shape[0], *(default_channels(shape) if channels is None else channels)]
+        if not all(isinstance(width, int) and width > 0 for width in widths) or hidden < 0:
+            raise ValueError(f"channels must be positive integers and hidden at least 0, not {widths[1:]} and {hidden}")
+        sizes: list[Pair] = [shape[1:]]  # (H, W) before each level, then after the last
+        down: list[nn.Module] = []
+        up: list[nn.Module] = []  # built from the picture inwards, run in reverse
+        for level, (inward, outward) in enumerate(pairwise(widths)):
+            before = sizes[-1]
+            kernel, stride, padding = _geometry(before)
+            after = (before[0] // stride[0], before[1] // stride[1])
+            missing = (before[0] - after[0] * stride[0], before[1] - after[1] * stride[1])
+            down += [nn.Conv2d(inward, outward, kernel, stride, padding), activation_layer(activation)]
+            if level > 0:  # what leaves the last transposed convolution goes to the likelihood as it is
+                up.append(activation_layer(activation))
+            up.append(nn.ConvTranspose2d(outward, inward, kernel, stride, padding, output_padding=missing))
+            sizes.append(after)
+        inner = (widths[-1], *sizes[-1])  # (C', H', W')
+        dense = [prod(inner), hidden] if hidden else [prod(inner)]
+        self.encoder = nn.Sequential(*down, nn.Flatten(), *_dense(dense, activation), nn.Linear(dense[-1], 2 * latent_dim))
+        self.decoder = nn.Sequential(
+            *_dense([latent_dim, *reversed(dense)], activation), nn.Unflatten(1, inner), *reversed(up)
+        )
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, logvar = self.encoder(x).chunk(2, dim=1)  # (B, 2 D) -> (B, D), (B, D)
+        return mu, logvar
+
+    def decode(self, z: Tensor) -> Tensor:
+        output: Tensor = self.decoder(z)  # (B, C, H, W)
+        return output
+
+
+def default_channels(shape: tuple[int, int, int]) -> list[int]:
+    """32, 64, 128, 256, 256, ...: as many levels as bring the smaller side under 8, at least one."""
+    side, channels = min(shape[1:]), [32]
+    while side // 2 >= 8:
+        side //= 2
+        channels.append(min(2 * channels[-1], 256))
+    return channels
+
+
+def _geometry(size: Pair) -> tuple[Pair, Pair, Pair]:
+    """(kernel, stride, padding) that halve each side; a side of one pixel stays as it is."""
+    halve = [side > 1 for side in size]
+    kernel = (4 if halve[0] else 1, 4 if halve[1] else 1)
+    stride = (2 if halve[0] else 1, 2 if halve[1] else 1)
+    padding = (1 if halve[0] else 0, 1 if halve[1] else 0)
+    return kernel, stride, padding
+
+
+def _dense(widths: Sequence[int], activation: str) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for inward, outward in pairwise(widths):
+        layers += [nn.Linear(inward, outward), activation_layer(activation)]
+    return layers

@@ -1,0 +1,54 @@
+"""Dense encoder and decoder of any list of hidden widths, as in Kingma & Welling 2014 (arXiv:1312.6114, appendix C)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from models.nets.layers import activation_layer
+from models.nets.net import Net
+
+
+class MLP(Net):
+    """The decoder has the encoder's widths in reverse. `dropout` is the probability that a hidden unit is dropped."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        latent_dim: int,
+        hidden: Sequence[int] = (400,),
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not all(isinstance(width, int) and width > 0 for width in hidden):
+            raise ValueError(f"hidden widths must be positive integers, not {list(hidden)}")
+        self.shape = shape
+        self.encoder = nn.Sequential(
+            nn.Flatten(),
+            *_hidden([prod(shape), *hidden], activation, dropout),
+            nn.Linear([prod(shape), *hidden][-1], 2 * latent_dim),
+        )
+        outwards = [latent_dim, *reversed(hidden)]
+        self.decoder = nn.Sequential(
+            *_hidden(outwards, activation, dropout),
+            nn.Linear(outwards[-1], prod(shape)),
+        )
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, logvar = self.encoder(x).chunk(2, dim=1)  # (B, 2 D) -> (B, D), (B, D)
+        return mu, logvar
+
+    def decode(self, z: Tensor) -> Tensor:
+        output: Tensor = self.decoder(z)  # (B, C H W)
+        return output.view(-1, *self.shape)  # (B, C, H, W)
+
+
+def _hidden(widths: Sequence[int], activation: str, dropout: float) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for inward, outward in pairwise(widths):
+        layers += [nn.Linear(inward, outward), activation_layer(activation)]
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
+    return layers

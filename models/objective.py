@@ -1,0 +1,67 @@
+"""What a VAE is trained for and measured by: the ELBO, its importance-weighted bound, and the loss.
+
+Knows nothing of data sets, optimisers or files. All values are nats per item; the mean over the batch is taken once, in
+`loss`.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.vae import VAE
+
+
+class Elbo(NamedTuple):
+    """The two terms of the evidence lower bound, (B,) each."""
+
+    log_likelihood: Tensor
+    kl: Tensor
+
+    @property
+    def elbo(self) -> Tensor:
+        """log_likelihood - kl, (B,): always at beta = 1."""
+        return self.log_likelihood - self.kl
+
+    def loss(self, beta: float = 1.0) -> Tensor:
+        """mean over the batch of (-log_likelihood + beta kl), a scalar; beta-VAE, Higgins et al. 2017 (ICLR)."""
+        return (-self.log_likelihood + beta * self.kl).mean()
+
+
+def evidence_lower_bound(vae: VAE, x: Tensor, eps: Tensor) -> Elbo:
+    """One-sample ELBO with the closed-form KL (Kingma & Welling 2014, arXiv:1312.6114, equation 10).
+
+    x: (B, C, H, W) in [0, 1]; eps: (B, D), standard normal.
+    """
+    posterior = vae.encode(x)
+    z = posterior.sample(eps)
+    log_likelihood = vae.decode(z).log_prob(x)
+    kl = posterior.kl(vae.prior(z))
+    return Elbo(log_likelihood, kl)
+
+
+class ImportanceWeighted(NamedTuple):
+    """log p(x) estimated with K samples, and how many of them carried the estimate; (B,) each."""
+
+    log_prob: Tensor
+    ess: Tensor  # effective sample size, 1 to K; below about 5 the bound is loose
+
+
+def importance_weighted_bound(vae: VAE, x: Tensor, eps: Tensor, max_rows: int = 2048) -> ImportanceWeighted:
+    """logsumexp_k[log p(x, z_k) - log q(z_k given x)] - log K (Burda et al. 2016, arXiv:1509.00519, equation 8).
+
+    x: (B, C, H, W) in [0, 1]; eps: (K, B, D). Encodes once and decodes at most `max_rows` latents at a time.
+    """
+    k, b = eps.shape[:2]
+    posterior = vae.encode(x)
+    prior = vae.prior(posterior.mu)
+    log_weights = []
+    for block in eps.split(max(1, max_rows // b)):
+        z = posterior.sample(block)  # (k, B, D)
+        repeated = x.expand(len(block), *x.shape).flatten(0, 1)  # (k B, C, H, W)
+        log_likelihood = vae.decode(z.flatten(0, 1)).log_prob(repeated).unflatten(0, (len(block), b))  # (k, B)
+        log_weights.append(log_likelihood + prior.log_prob(z) - posterior.log_prob(z))
+    log_w = torch.cat(log_weights)  # (K, B)
+    total = torch.logsumexp(log_w, 0)
+    return ImportanceWeighted(total - math.log(k), torch.exp(2 * total - torch.logsumexp(2 * log_w, 0)))

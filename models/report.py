@@ -1,0 +1,98 @@
+"""The pictures of a model's card: reconstructions, samples, interpolations, and for D = 2 the manifold and the scatter.
+
+Drawn with Pillow alone, so that every installation can make them. Knows nothing of training.
+"""
+
+import colorsys
+import math
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from models.data import Pictures
+from models.mosaic import grid, write_png
+from models.vae import VAE
+
+COLUMNS = 16
+MANIFOLD_SIDE = 20
+SCATTER_PIXELS, SCATTER_RANGE = 720, 4.0
+
+
+@torch.no_grad()
+def write_pictures(directory: Path, vae: VAE, test: Pictures, seed: int = 0) -> list[Path]:
+    """Write the PNGs into a checkpoint's directory and return their paths. The VAE and the pictures are on the CPU."""
+    noise = torch.Generator().manual_seed(seed)
+    pictures = {
+        "reconstructions.png": reconstructions(vae, test.x[: 4 * COLUMNS]),
+        "samples.png": grid(vae.decode(torch.randn(2 * COLUMNS * 4, vae.config.latent_dim, generator=noise)).mean, COLUMNS),
+        "interpolations.png": interpolations(vae, test.x[:16]),
+    }
+    if vae.config.latent_dim == 2:
+        pictures["manifold.png"] = manifold(vae)
+        pictures["scatter.png"] = scatter(vae, test)
+    for name, picture in pictures.items():
+        write_png(directory / name, picture)
+    return [directory / name for name in pictures]
+
+
+def reconstructions(vae: VAE, x: Tensor) -> Image.Image:
+    """Rows of originals, each above the row of their reconstructions."""
+    columns = min(COLUMNS, len(x))
+    originals = x.float() / 255
+    means = vae.decode(vae.encode(x).mu).mean
+    pairs = [half for start in range(0, len(x), columns) for half in (originals[start:][:columns], means[start:][:columns])]
+    return grid(torch.cat(pairs), columns)
+
+
+def interpolations(vae: VAE, x: Tensor) -> Image.Image:
+    """Each row goes from one picture's mu to the next one's on a straight line."""
+    mu = vae.encode(x).mu  # (N, D), pairs of ends
+    t = torch.linspace(0, 1, COLUMNS)[:, None]
+    rows = [(1 - t) * start + t * end for start, end in zip(mu[::2], mu[1::2], strict=False)]
+    return grid(vae.decode(torch.cat(rows)).mean, COLUMNS)
+
+
+def manifold(vae: VAE, side: int = MANIFOLD_SIDE) -> Image.Image:
+    """Decoded grid over percentiles of the prior (Kingma & Welling 2014, arXiv:1312.6114, appendix A): first axis to
+    the right, second axis upwards, each from the 1st to the 99th percentile.
+    """
+    percentiles = torch.special.ndtri(torch.linspace(0.01, 0.99, side))
+    first, second = torch.meshgrid(percentiles, percentiles.flip(0), indexing="xy")
+    return grid(vae.decode(torch.stack([first.flatten(), second.flatten()], 1)).mean, side)
+
+
+def scatter(vae: VAE, test: Pictures) -> Image.Image:
+    """mu of the test pictures by label, with the axes of the prior's standard deviations; twice as large, then halved."""
+    size = 2 * SCATTER_PIXELS
+    canvas = Image.new("RGB", (size, size), "white")
+    draw = ImageDraw.Draw(canvas)
+
+    def place(value: float) -> float:
+        return size * (0.5 + value / (2 * SCATTER_RANGE))
+
+    for tick in range(-math.floor(SCATTER_RANGE) + 1, math.ceil(SCATTER_RANGE)):
+        shade = "#999999" if tick == 0 else "#e4e4e4"
+        draw.line([place(tick), 0, place(tick), size], fill=shade, width=2)
+        draw.line([0, place(tick), size, place(tick)], fill=shade, width=2)
+        draw.text((place(tick) + 6, size - 40), str(tick), fill="#555555", font_size=30)
+        draw.text((6, place(-tick) + 2), str(tick), fill="#555555", font_size=30)
+    labels = test.labels if test.labels is not None else torch.zeros(len(test), dtype=torch.long)
+    classes = sorted(set(labels.tolist()))
+    colors = {c: _color(i, len(classes)) for i, c in enumerate(classes)}
+    for (horizontal, vertical), label in zip(vae.encode(test.x).mu.tolist(), labels.tolist(), strict=True):
+        x, y = place(horizontal), place(-vertical)
+        draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colors[label])
+    if len(classes) > 1:
+        draw.rectangle([size - 110, 10, size - 10, 30 + 46 * len(classes)], fill="white", outline="#999999", width=2)
+    for i, label in enumerate(classes if len(classes) > 1 else []):
+        draw.ellipse([size - 96, 28 + 46 * i, size - 70, 54 + 46 * i], fill=colors[label])
+        draw.text((size - 56, 22 + 46 * i), str(label), fill="black", font_size=32)
+    return canvas.resize((SCATTER_PIXELS, SCATTER_PIXELS), Image.Resampling.LANCZOS)
+
+
+def _color(index: int, count: int) -> tuple[int, int, int]:
+    """Hues around the circle, every second one darker, so that neighbours differ in lightness too."""
+    red, green, blue = colorsys.hsv_to_rgb(index / max(1, count), 0.85, 0.9 if index % 2 == 0 else 0.55)
+    return round(255 * red), round(255 * green), round(255 * blue)

@@ -1,0 +1,82 @@
+"""The variational autoencoder: a net and a likelihood; `encode` gives a posterior, `decode` a likelihood.
+
+Knows nothing of objectives, training, files or HTTP.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.distributions import DiagonalGaussian, Likelihood, build_likelihood
+from models.nets import build_net
+from models.nets.net import Net
+
+# exp(-30) to exp(20): far outside of what a trained posterior has, near enough that float32 stays finite
+LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """What defines a VAE but its weights; stored as `model` in a checkpoint's config.json."""
+
+    shape: tuple[int, int, int]  # (C, H, W)
+    latent_dim: int
+    arch: str = "conv"
+    arch_options: dict[str, Any] = field(default_factory=dict)
+    likelihood: str = "bernoulli"
+    likelihood_options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when sizes are not usable."""
+        object.__setattr__(self, "shape", tuple(self.shape))  # JSON brings a list
+        whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (*self.shape, self.latent_dim))
+        if not whole or len(self.shape) != 3 or min(self.shape) < 1 or self.latent_dim < 1:
+            raise ValueError(
+                f"shape must be three positive integers (C, H, W) and latent_dim one, not {self.shape}, {self.latent_dim}"
+            )
+        if self.shape[0] not in (1, 3):
+            raise ValueError(f"pictures have 1 or 3 channels, not {self.shape[0]}")
+
+
+class VAE(nn.Module):
+    """p(z) = N(0, I), q(z given x) = `encode(x)`, p(x given z) = `decode(z)`."""
+
+    net: Net
+    likelihood: nn.Module
+
+    def __init__(self, config: VAEConfig) -> None:
+        """Raises ValueError for an unknown architecture, likelihood or option."""
+        super().__init__()
+        self.config = config
+        self.net = build_net(config.arch, config.shape, config.latent_dim, config.arch_options)
+        self.likelihood = build_likelihood(config.likelihood, config.likelihood_options)
+
+    def encode(self, x: Tensor) -> DiagonalGaussian:
+        """Posterior of each picture: (B, C, H, W), floats in [0, 1] or uint8 -> parameters of shape (B, D)."""
+        if tuple(x.shape[1:]) != self.config.shape:
+            raise ValueError(f"x must have shape (B, {', '.join(map(str, self.config.shape))}), not {tuple(x.shape)}")
+        mu, logvar = self.net.encode(to_unit_interval(x))
+        return DiagonalGaussian(_full_precision(mu), _full_precision(logvar).clamp(LOGVAR_MIN, LOGVAR_MAX))
+
+    def decode(self, z: Tensor) -> Likelihood:
+        """p(x given z) of each latent: (B, D) -> a distribution over (B, C, H, W)."""
+        if z.dim() != 2 or z.shape[1] != self.config.latent_dim:
+            raise ValueError(f"z must have shape (B, {self.config.latent_dim}), not {tuple(z.shape)}")
+        likelihood: Likelihood = self.likelihood(_full_precision(self.net.decode(z)))
+        return likelihood
+
+    def prior(self, like: Tensor) -> DiagonalGaussian:
+        """p(z) = N(0, I) with the shape of `like`."""
+        return DiagonalGaussian.standard(like)
+
+
+def to_unit_interval(x: Tensor) -> Tensor:
+    """uint8 pixels -> float32 in [0, 1]; floats pass as they are."""
+    return x.to(torch.float32) / 255 if x.dtype == torch.uint8 else x
+
+
+def _full_precision(t: Tensor) -> Tensor:
+    """What a net gives in half precision goes into distributions as float32."""
+    return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t

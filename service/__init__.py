@@ -1,0 +1,1 @@
+"""The HTTP service: loads checkpoints onto a device and answers for them."""

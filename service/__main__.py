@@ -1,0 +1,42 @@
+"""python -m service: settings -> uvicorn. Exit status: 0 after SIGTERM, 1 when the service could not start."""
+
+import logging
+import signal
+import sys
+import warnings
+
+import uvicorn
+from PIL import Image
+from pydantic import ValidationError
+
+from service.app import create_app
+from service.settings import Settings, SettingsError, refuse_unknown
+
+
+def main() -> int:
+    """Serve until a signal ends it."""
+    try:
+        refuse_unknown()
+        settings = Settings(_cli_parse_args=True)
+    except (SettingsError, ValidationError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    # odd metadata of somebody's picture is no news; its size is checked by ourselves, before any pixel is decoded
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    Image.MAX_IMAGE_PIXELS = None
+    app = create_app(settings, on_failed_start=lambda: signal.raise_signal(signal.SIGTERM))
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level,
+        access_log=settings.access_log,
+        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        server_header=False,
+    )
+    return 1 if app.state.failure else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

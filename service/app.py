@@ -1,0 +1,86 @@
+"""create_app(settings): the application with its lifespan, routes and error handlers."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.responses import RedirectResponse
+
+from service import errors
+from service.catalog import Catalog, CatalogError
+from service.device import Device, Limits, freeze_garbage_collector
+from service.engine import Engine
+from service.request_id import RequestId
+from service.routes import encode, generate, health, interpolate, models, reconstruct
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DESCRIPTION = """Posteriors, reconstructions, samples and interpolations of Variational Autoencoders.
+
+Pictures travel as they are (`curl --data-binary @seven.png`), as forms, as base64 in JSON, or as npy arrays.
+"""
+
+
+def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda: None) -> FastAPI:
+    """The application. It loads its models when it starts; when that fails it says why and calls `on_failed_start`.
+
+    `app.state.started` is set when loading has ended, well or not; `app.state.failure` then has the reason or is empty.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        limits = Limits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
+        device = Device(settings.device, settings.threads, limits)
+        engine = Engine(Catalog(device), settings.max_pixels)
+        app.state.started = asyncio.Event()
+        loading = asyncio.create_task(_load(app, settings, engine, on_failed_start))
+        yield
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+        await device.close()
+        engine.close()
+        app.state.engine = None
+
+    app = FastAPIOffline(
+        title="VAE service",
+        version=version("vae-service"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.engine = None
+    app.state.failure = ""
+    app.state.max_body_bytes = settings.max_body_bytes
+    app.add_middleware(RequestId)
+    errors.install(app)
+    for routes in (encode, generate, interpolate, reconstruct, models, health):
+        app.include_router(routes.router)
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        return RedirectResponse("docs")
+
+    return app
+
+
+async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_start: Callable[[], None]) -> None:
+    """Bring all models onto the device; only then does the engine take requests."""
+    try:
+        engine.catalog.device.start()
+        explicit = "default_model" in settings.model_fields_set
+        await engine.catalog.load(settings.models_dir, settings.models, settings.default_model, explicit)
+    except (CatalogError, RuntimeError) as error:
+        app.state.failure = str(error)
+        log.error("%s", error)
+        on_failed_start()
+    else:
+        freeze_garbage_collector()
+        app.state.engine = engine
+        log.info("ready: %s on %s", ", ".join(engine.catalog.runtimes), engine.catalog.device.torch_device)
+    finally:
+        app.state.started.set()

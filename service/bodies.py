@@ -1,0 +1,154 @@
+"""What a body brings: pictures, latents, ends of a path, and the parameters beside them, in any form that clients send.
+
+Counts before anything is decoded. Knows nothing of models, devices or routes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service import codecs
+from service.calls import BadParameter, Call
+from service.codecs import Undecodable, Unsupported, Unusable
+from service.engine import EncodedPicture, Pictures
+from service.form import Part, parse_form
+
+Kind = Literal["empty", "json", "form", "npy", "picture"]
+WHAT_IS_TAKEN = "a picture, a form, JSON or npy"
+
+
+@dataclass(frozen=True)
+class Body:
+    """A body taken apart: its kind, JSON values or form parts, and what is left for the parameters."""
+
+    kind: Kind
+    raw: bytes
+    values: dict[str, Any] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+
+    def parameters(self, *payload: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """(JSON values, form fields) beside the payload's keys. Raises BadParameter for a file that is not expected."""
+        values = {name: value for name, value in self.values.items() if name not in payload}
+        fields: dict[str, str] = {}
+        for part in self.parts:
+            if part.name in payload:
+                continue
+            if part.filename is not None:
+                raise BadParameter(f"unknown file field {part.name!r}; files go into {' and '.join(map(repr, payload))}")
+            if part.name in fields:
+                raise BadParameter(f"{part.name}: given twice")
+            fields[part.name] = part.data.decode("utf-8", "replace")
+        return values, fields
+
+
+def read_body(call: Call, max_items: int) -> Body:
+    """Take a body apart; its first bytes decide what it is, then its type. Raises BadInput, TooManyParts."""
+    kind = _kind(call)
+    if kind == "json":
+        return Body(kind, call.body, values=codecs.json_object(call.body))
+    if kind == "form":
+        # a form of max_items pictures may have its parameters beside them
+        return Body(kind, call.body, parts=parse_form(call.body, call.headers["content-type"], max_items + 20))
+    return Body(kind, call.body)
+
+
+def _kind(call: Call) -> Kind:
+    body, claimed = call.body, call.content_type
+    if not body:
+        return "empty"
+    if body.startswith(codecs.NPY_MAGIC):
+        return "npy"
+    if body.startswith(codecs.MAGIC):
+        return "picture"
+    if claimed == "multipart/form-data":
+        return "form"
+    if body[:64].lstrip()[:1] in (b"{", b"[") or claimed == "application/json":
+        return "json"
+    if claimed == "application/x-npy":
+        return "npy"
+    if claimed.startswith("image/"):
+        return "picture"
+    raise Unsupported(
+        f"the body is not {WHAT_IS_TAKEN}: its type is {claimed or 'not stated'} and its first bytes are {body[:8]!r}"
+    )
+
+
+def pictures_of(body: Body, shape: tuple[int, int, int]) -> Pictures:
+    """The pictures of a body, counted but not decoded; `shape` (H, W, C) is what npy arrays must have. Raises BadInput."""
+    encoded: list[EncodedPicture] = []
+    match body.kind:
+        case "empty":
+            raise Undecodable(f"the body is empty: send {WHAT_IS_TAKEN}")
+        case "picture":
+            encoded = [body.raw]
+        case "npy":
+            rows = codecs.picture_rows(codecs.npy_array(body.raw), shape)
+            if not len(rows):
+                raise Unusable("the array holds no pictures")
+            return Pictures(rows=rows)
+        case "form":
+            encoded = [part.data for part in body.parts if part.name == "image"]
+            if not encoded:
+                raise Unusable("the form has no field 'image'")
+        case "json":
+            encoded = _list(body.values, "images", "base64 pictures")
+    return Pictures(encoded)
+
+
+def latents_of(body: Body, dim: int) -> NDArray[np.float32]:
+    """The latents of a body, float32 (N, D). Raises BadInput."""
+    match body.kind:
+        case "empty":
+            raise Undecodable('the body is empty: send {"z": [[...]]} or an npy array')
+        case "npy":
+            z = codecs.latent_rows(codecs.npy_array(body.raw), dim)
+        case "json":
+            z = codecs.latent_rows(_list(body.values, "z", "latents"), dim)
+        case _:
+            raise Unsupported(f"latents come as JSON or npy, not as a {body.kind}")
+    if not len(z):
+        raise Unusable("the array holds no latents")
+    return z
+
+
+def ends_of(body: Body, dim: int) -> tuple[Pictures | NDArray[np.float32], Pictures | NDArray[np.float32]]:
+    """Start and end of a path: each one picture, or one latent (1, D). Raises BadInput."""
+    if body.kind == "json":
+        return _json_end(body.values, "start", dim), _json_end(body.values, "end", dim)
+    if body.kind == "form":
+        return _form_end(body.parts, "start", dim), _form_end(body.parts, "end", dim)
+    if body.kind == "empty":
+        raise Undecodable("the body is empty: send JSON or a form with start and end")
+    raise Unsupported(f"a path comes as JSON or as a form with start and end, not as a {body.kind}")
+
+
+def _list(values: Mapping[str, Any], key: str, what: str) -> list[Any]:
+    if key not in values:
+        raise Unusable(f"the JSON body has no {key!r}: a list of {what}")
+    value = values[key]
+    if not isinstance(value, list) or not value:
+        raise Unusable(f"{key!r} must be a list of one or more {what}")
+    return value
+
+
+def _json_end(values: Mapping[str, Any], name: str, dim: int) -> Pictures | NDArray[np.float32]:
+    end = values.get(name)
+    if not isinstance(end, dict) or len(end) != 1 or not end.keys() <= {"image", "z"}:
+        raise Unusable(f'{name!r} must be {{"image": "<base64>"}} or {{"z": [...]}}')
+    if "z" in end:
+        return codecs.latent_rows([end["z"]], dim)
+    if not isinstance(end["image"], str):
+        raise Unusable(f"the image of {name!r} must be a string with base64 or a data URL")
+    return Pictures([end["image"]])
+
+
+def _form_end(parts: list[Part], name: str, dim: int) -> Pictures | NDArray[np.float32]:
+    found = [part for part in parts if part.name == name]
+    if len(found) != 1:
+        raise Unusable(f"the form needs one field {name!r}, it has {len(found)}")
+    if found[0].filename is not None:
+        return Pictures([found[0].data])
+    return codecs.latent_rows([codecs.json_list(found[0].data, name)], dim)

@@ -1,0 +1,123 @@
+"""A request and its answer as plain values: what each operation of the service takes and gives, whatever door it came by.
+
+Parameters come from the query, or from the JSON or form body, never from both. Knows nothing of FastAPI, models or devices.
+"""
+
+import difflib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import ValidationError
+
+from service.codecs import Format
+from service.schemas import Parameters
+
+P = TypeVar("P", bound=Parameters)
+
+MEDIA_TYPES: Mapping[Format, str] = {
+    "json": "application/json",
+    "npy": "application/x-npy",
+    "png": "image/png",
+    "webp": "image/webp",
+    "gif": "image/gif",
+}
+
+
+class BadParameter(Exception):
+    """A parameter that does not exist or has no usable value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: header names are in lower case, the query is as it came."""
+
+    headers: Mapping[str, str]
+    query: str
+    body: bytes
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def content_type(self) -> str:
+        """The media type that the client claims, in lower case and without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One response."""
+
+    body: bytes
+    media_type: str
+    headers: dict[str, str]
+    status: int = 200
+
+
+def read_parameters(
+    kind: type[P], query: str, values: Mapping[str, Any] | None = None, fields: Mapping[str, str] | None = None
+) -> P:
+    """An operation's parameters from the query, the values of a JSON body, or the fields of a form. Raises BadParameter."""
+    if not query and not values and not fields:
+        return _defaults(kind)
+    strings: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        strings[name] = f"{strings[name]},{value}" if name in strings else value
+    twice = strings.keys() & ((values or {}).keys() | (fields or {}).keys())
+    if twice:
+        raise BadParameter(f"{', '.join(sorted(twice))}: given both in the query and in the body")
+    try:
+        from_strings = kind.model_validate_strings(strings | dict(fields or {}))
+        if not values:
+            return from_strings
+        from_values = kind.model_validate(dict(values), strict=True)
+        return from_strings.model_copy(update={name: getattr(from_values, name) for name in from_values.model_fields_set})
+    except ValidationError as error:
+        raise BadParameter(_explain(error, kind)) from None
+
+
+_DEFAULTS: dict[type[Parameters], Parameters] = {}
+
+
+def _defaults(kind: type[P]) -> P:
+    """The instance without any parameter, made once: what most requests have."""
+    defaults = _DEFAULTS.get(kind)
+    if not isinstance(defaults, kind):
+        defaults = _DEFAULTS[kind] = kind()
+    return defaults
+
+
+def _explain(error: ValidationError, kind: type[Parameters]) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, kind.model_fields, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(kind.model_fields))}"
+        return f"unknown parameter {name!r}; {hint}"
+    found = first["input"]
+    return f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}, not {str(found)[:80]!r}"
+
+
+def answer_format(chosen: Format | None, accept: str, offered: tuple[Format, ...]) -> Format:
+    """The answer's format: what `format=` says, else the best of `Accept`, else JSON.
+
+    A browser asks for text/html, image/* or any of many image types, and means a picture to look at: PNG where there is one.
+    """
+    if chosen is not None:
+        return chosen
+    if not accept or accept == "*/*":
+        return "json"
+    qualities: dict[str, float] = {}
+    for entry in accept.lower().split(","):
+        name, *options = (word.strip() for word in entry.split(";"))
+        quality = next((word[2:] for word in options if word.startswith("q=")), "1")
+        try:
+            qualities[name] = float(quality)
+        except ValueError:
+            qualities[name] = 0.0
+    if "png" in offered and any(qualities.get(name, 0) > 0 for name in ("text/html", "image/*")):
+        return "png"
+    wanted = {form: qualities.get(MEDIA_TYPES[form], 0.0) for form in offered}
+    best = max(offered, key=lambda form: wanted[form])  # the first of equals
+    return best if wanted[best] > 0 else "json"

@@ -1,0 +1,240 @@
+"""Bytes <-> arrays: pictures, base64, npy; what a body is, and which type an answer has.
+
+The first bytes of a body decide what it is, since clients often send a wrong type or none. Knows nothing of models, routes
+or HTTP statuses; every defect is one of the errors below, with the item at fault.
+
+    BadInput                  a body that cannot be used; `item` says which picture or latent
+      ├── Undecodable         not what it seems to be: truncated, corrupt, not JSON, not base64
+      ├── Unsupported         neither its bytes nor its type are known
+      ├── TooBig              more pixels than allowed
+      └── Unusable            decoded, but of the wrong shape, range or kind
+"""
+
+import binascii
+import io
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from models.mosaic import to_image
+from models.preprocess import Pixels, Preprocessing, preprocess
+
+Format = Literal["json", "npy", "png", "webp", "gif"]
+
+# decoders that are opened at all; everything else that Pillow can read stays closed to the network
+PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"MM\0+", b"II+\0")
+NPY_MAGIC = b"\x93NUMPY"
+MAX_NPY_HEADER = 10_000
+FRAME_MILLISECONDS = 100
+DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.ASCII)
+
+
+class BadInput(Exception):
+    """A body that cannot be used."""
+
+    def __init__(self, reason: str, item: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.item = reason, item
+
+    def __str__(self) -> str:
+        return self.reason if self.item is None else f"item {self.item}: {self.reason}"
+
+
+class Undecodable(BadInput):
+    """Not what it seems to be."""
+
+
+class Unsupported(BadInput):
+    """Neither bytes nor type are known."""
+
+
+class TooBig(BadInput):
+    """More pixels than allowed."""
+
+
+class Unusable(BadInput):
+    """Decoded, but not what the model takes."""
+
+
+# --- in: pictures
+
+
+def open_picture(data: bytes, max_pixels: int, item: int | None = None) -> Image.Image:
+    """The header of a picture, checked against the bound on pixels before any of them is decoded. Raises BadInput."""
+    if not data:
+        raise Undecodable("empty: a picture has at least a header", item)
+    try:
+        image = Image.open(io.BytesIO(data), formats=PICTURE_FORMATS)
+    except UnidentifiedImageError:
+        if data.startswith(MAGIC):
+            raise Undecodable("starts like a picture, but its header is corrupt", item) from None
+        raise Unsupported(
+            f"not a picture that is read here: PNG, JPEG, WebP, GIF, BMP and TIFF are; the first bytes are {data[:8]!r}",
+            item,
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise TooBig(str(error), item) from None
+    except Exception as error:  # a hostile header may make a decoder raise anything
+        raise Undecodable(f"corrupt picture: {_describe(error)}", item) from None
+    if image.width * image.height > max_pixels:
+        raise TooBig(f"the picture has {image.width} x {image.height} pixels, at most {max_pixels} are allowed", item)
+    return image
+
+
+def picture_pixels(image: Image.Image, spec: Preprocessing, item: int | None = None) -> Pixels:
+    """An opened picture -> uint8 (C, H, W) as the model takes it; of an animation the first frame. Raises BadInput."""
+    try:
+        return preprocess(image, spec)
+    except Exception as error:  # as above, for the pixels
+        raise Undecodable(f"corrupt or truncated {image.format}: {_describe(error)}", item) from None
+
+
+def _describe(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def base64_bytes(text: object, item: int | None = None) -> bytes:
+    """Bytes of a base64 string or data URL; line breaks are allowed. Raises BadInput."""
+    if not isinstance(text, str):
+        raise Unusable("must be a string with base64 or a data URL", item)
+    if text.startswith("data:"):
+        header = DATA_URL.match(text)
+        if header is None:
+            raise Undecodable("a data URL must look like data:image/png;base64,...", item)
+        text = text[header.end() :]
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:  # not ASCII, line breaks, or not base64 at all
+        try:
+            return binascii.a2b_base64("".join(text.split()), strict_mode=True)
+        except ValueError as error:
+            raise Undecodable(f"not base64: {error}", item) from None
+
+
+# --- in: JSON and npy
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """A JSON object. Raises BadInput."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Undecodable(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise Unusable(f"the JSON body must be an object, not {type(value).__name__}")
+    return value
+
+
+def json_list(text: bytes, name: str) -> list[Any]:
+    """A JSON list. Raises BadInput."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Undecodable(f"{name} is neither a file nor a JSON list of numbers: {error}") from None
+    if not isinstance(value, list):
+        raise Unusable(f"{name} must be a file or a JSON list of numbers")
+    return value
+
+
+def npy_array(body: bytes) -> NDArray[Any]:
+    """One npy array of numbers, without a copy; what its header says is checked before it is believed. Raises BadInput."""
+    file = io.BytesIO(body)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran, dtype = read_header(file, max_header_size=MAX_NPY_HEADER)
+    except KeyError:
+        raise Undecodable("npy of a version other than 1.0 and 2.0") from None
+    except Exception as error:  # the header is a Python literal: its parser raises many types
+        raise Undecodable(f"corrupt npy header: {_describe(error)}") from None
+    if dtype.kind not in "fiu":
+        raise Unusable(f"npy of type {dtype}: numbers are needed")
+    count = 1
+    for size in shape:
+        count *= size
+    if any(size < 0 for size in shape) or count * dtype.itemsize != len(body) - file.tell():
+        raise Undecodable(f"npy with {len(body) - file.tell()} bytes of data, its header says {dtype} {shape}")
+    array = np.frombuffer(body, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
+    return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+
+
+def picture_rows(array: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
+    """npy pictures, (N, H, W) or (N, H, W, C), uint8 or float32 in [0, 1] -> (N, C, H, W). Raises Unusable."""
+    height, width, channels = shape
+    wanted = f"uint8 or float32 (N, {height}, {width}, {channels})" + (f" or (N, {height}, {width})" if channels == 1 else "")
+    if array.ndim == 3 and channels == 1:
+        array = array[..., None]
+    if array.dtype not in (np.uint8, np.float32) or array.ndim != 4 or array.shape[1:] != shape:
+        raise Unusable(f"the pictures are {array.dtype} {array.shape}, the model takes {wanted}")
+    if array.dtype == np.float32:
+        bad = ~((array >= 0) & (array <= 1)).all(axis=(1, 2, 3))
+        if bad.any():
+            raise Unusable("float32 pixels must be finite and in [0, 1]", int(bad.argmax()))
+    return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
+
+
+# a latent beyond this is no latent of a model whose prior is N(0, I); it could make a decoder overflow
+MAX_LATENT = 1e4
+
+
+def latent_rows(value: object, dim: int) -> NDArray[np.float32]:
+    """JSON lists or an npy array of latents -> float32 (N, D). Raises Unusable."""
+    wanted = f"numbers of shape (N, {dim})"
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        raise Unusable(f"z must be {wanted}: its rows differ in length") from None
+    if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != dim:
+        raise Unusable(f"z is {_kind(array)} of shape {array.shape}, the model takes {wanted}")
+    if isinstance(value, list) and any(isinstance(number, bool) for row in value for number in row):
+        raise Unusable(f"z holds booleans, the model takes {wanted}")
+    bad = ~(np.abs(array.astype(np.float64)) <= MAX_LATENT).all(axis=1)
+    if bad.any():
+        raise Unusable(f"latents must be finite and within +-{MAX_LATENT:g}", int(bad.argmax()))
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _kind(array: NDArray[Any]) -> str:
+    return "numbers" if array.dtype.kind in "fiu" else "no array of numbers"
+
+
+# --- out
+
+
+def to_uint8(pixels: NDArray[np.float32]) -> Pixels:
+    """Pixels in [0, 1] -> bytes, rounded to the nearest."""
+    return np.rint(pixels.clip(0, 1) * np.float32(255)).astype(np.uint8)
+
+
+def png(pixels: Pixels) -> bytes:
+    """uint8 (H, W, C) -> PNG."""
+    out = io.BytesIO()
+    to_image(pixels).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def animation(frames: Sequence[Pixels], kind: Literal["webp", "gif"]) -> bytes:
+    """Frames, uint8 (H, W, C), one after the other for ever: lossless WebP or GIF."""
+    first, *others = [to_image(frame) for frame in frames]
+    options: dict[str, Any] = {"lossless": True} if kind == "webp" else {}
+    out = io.BytesIO()
+    first.save(out, kind.upper(), save_all=True, append_images=others, duration=FRAME_MILLISECONDS, loop=0, **options)
+    return out.getvalue()
+
+
+def npy(array: NDArray[Any]) -> bytes:
+    """An array as an npy file."""
+    out = io.BytesIO()
+    np.lib.format.write_array(out, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    return out.getvalue()
+
+
+def json_bytes(value: dict[str, Any]) -> bytes:
+    """JSON; float32 arrays are written as numbers of the shortest form that reads back the same."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

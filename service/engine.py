@@ -1,0 +1,143 @@
+"""What a request needs of the engine, in one place: rows through a lane with their deadline and timings; pictures decoded
+slice by slice while their rows are admitted already. Knows nothing of HTTP.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.preprocess import Pixels, Preprocessing
+from service import codecs
+from service.batcher import Lane, Reservation
+from service.catalog import Catalog
+from service.runtime import Floats, Runtime
+
+# pictures that are decoded between two looks at the event loop, and pixels above which even one leaves it
+SLICE = 32
+INLINE_PIXELS = 128 * 128
+# bytes that are parsed or written in about a millisecond
+INLINE_BYTES = 1 << 18
+
+T = TypeVar("T")
+
+# an encoded picture is bytes, or text with base64 in it
+EncodedPicture = bytes | str
+
+
+@dataclass
+class Timings:
+    """Seconds that the rows of a request waited, and that their batches took."""
+
+    queue: float = 0.0
+    compute: float = 0.0
+
+    def add(self, reservation: Reservation) -> None:
+        """Count what a reservation took."""
+        self.queue += reservation.queue_seconds
+        self.compute += reservation.compute_seconds
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a request brought, counted but not decoded: encoded pictures, or rows (N, C, H, W) from an npy array."""
+
+    encoded: Sequence[EncodedPicture] = ()
+    rows: NDArray[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.encoded) if self.rows is None else len(self.rows)
+
+
+@dataclass
+class Request:
+    """One request on its way through the engine."""
+
+    runtime: Runtime
+    deadline: float | None = None
+    timings: Timings = field(default_factory=Timings)
+
+
+class Engine:
+    """The loaded models, and the threads that decode pictures for them."""
+
+    def __init__(self, catalog: Catalog, max_pixels: int, decoders: int = 2) -> None:
+        self.catalog, self.max_pixels = catalog, max_pixels
+        self.max_items = catalog.device.limits.max_rows
+        self._pool = ThreadPoolExecutor(decoders, "decoder")
+
+    def close(self) -> None:
+        """End the decoding threads."""
+        self._pool.shutdown()
+
+    async def offload(self, size: int, work: Callable[[], T]) -> T:
+        """Do work on a thread when its `size`, in bytes that go in or out, would hold the event loop up."""
+        if size <= INLINE_BYTES:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def through(self, lane: Lane, rows: NDArray[Any], request: Request) -> Floats:
+        """Rows through a lane. Raises BatcherError."""
+        with lane.reserve(len(rows)) as reservation:
+            answer: Floats = await reservation.submit(rows, request.deadline)
+        request.timings.add(reservation)
+        return answer
+
+    async def encode(self, pictures: Pictures, request: Request, originals: list[NDArray[Any]] | None = None) -> Floats:
+        """Posteriors, float32 (N, 3, D): mu, sigma, logvar. Raises BadInput, BatcherError.
+
+        `originals` receives the pictures as the model saw them, blocks of (n, C, H, W).
+        """
+        runtime = request.runtime
+        if pictures.rows is not None:
+            if originals is not None:
+                originals.append(pictures.rows)
+            floats = pictures.rows.dtype == np.float32
+            return await self.through(runtime.encode_float if floats else runtime.encode, pictures.rows, request)
+        spec, waiting = runtime.manifest.preprocessing, []
+        with runtime.encode.reserve(len(pictures)) as reservation:
+            try:
+                for first in range(0, len(pictures), SLICE):
+                    block = await self._decode(pictures.encoded[first : first + SLICE], first, spec)
+                    if originals is not None:
+                        originals.append(block)
+                    if len(block) == len(pictures):
+                        answer: Floats = await reservation.submit(block, request.deadline)
+                        request.timings.add(reservation)
+                        return answer
+                    waiting.append(asyncio.ensure_future(reservation.submit(block, request.deadline)))
+                parts = await asyncio.gather(*waiting)
+            except BaseException:  # one bad picture, or the caller left: the rest is not needed
+                for task in waiting:
+                    task.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)
+                raise
+        request.timings.add(reservation)
+        return np.concatenate(parts)
+
+    async def _decode(self, encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing) -> Pixels:
+        """A slice of pictures -> uint8 (n, C, H, W); a lone small one here, anything longer on a thread."""
+        if len(encoded) == 1:
+            data = _bytes(encoded[0], first)
+            image = codecs.open_picture(data, self.max_pixels, first)
+            if image.width * image.height <= INLINE_PIXELS:
+                return codecs.picture_pixels(image, spec, first)[None]
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, _decode_all, encoded, first, spec, self.max_pixels)
+
+
+def _bytes(encoded: EncodedPicture, item: int) -> bytes:
+    return encoded if isinstance(encoded, bytes) else codecs.base64_bytes(encoded, item)
+
+
+def _decode_all(encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing, max_pixels: int) -> Pixels:
+    def pixels() -> Iterator[Pixels]:
+        for item, one in enumerate(encoded, first):
+            image = codecs.open_picture(_bytes(one, item), max_pixels, item)
+            yield codecs.picture_pixels(image, spec, item)
+
+    return np.stack(list(pixels()))

@@ -1,0 +1,102 @@
+"""Exception -> HTTP answer: one table, one handler, one body (RFC 9457). No other module knows a status of an error."""
+
+import logging
+import math
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.batcher import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.calls import BadParameter
+from service.catalog import UnknownModel
+from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
+from service.form import TooManyParts
+
+log = logging.getLogger(__name__)
+
+
+class BodyTooLarge(Exception):
+    """More bytes than allowed; noticed while reading, or before, from Content-Length."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the body is larger than {max_bytes} bytes")
+
+
+class Starting(Exception):
+    """The models are not loaded yet."""
+
+    def __init__(self) -> None:
+        super().__init__("the models are being loaded; come back in a moment")
+
+
+STATUSES: dict[type[Exception], tuple[int, str]] = {
+    Undecodable: (400, "undecodable"),
+    UnknownModel: (404, "unknown_model"),
+    BodyTooLarge: (413, "body_too_large"),
+    TooBig: (413, "too_many_pixels"),
+    TooLarge: (413, "too_many_items"),
+    TooManyParts: (413, "too_many_items"),
+    Unsupported: (415, "unsupported_media_type"),
+    BadParameter: (422, "invalid_parameter"),
+    Unusable: (422, "unusable_input"),
+    Overloaded: (429, "queue_full"),
+    Closed: (503, "draining"),
+    DeviceLost: (503, "device_lost"),
+    Starting: (503, "starting"),
+    DeadlineExceeded: (504, "deadline_exceeded"),
+}
+HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
+INTERNAL = (500, "internal_error")
+
+
+def describe(error: Exception, request_id: str) -> tuple[int, dict[str, str], bytes]:
+    """(status, headers, problem body) of an exception; one that is not in the table is our fault, and logged."""
+    headers = {"content-type": "application/problem+json", "x-request-id": request_id}
+    extra: dict[str, Any] = {}
+    if isinstance(error, HTTPException):
+        status, code, detail = error.status_code, HTTP_CODES.get(error.status_code, "http_error"), str(error.detail)
+        headers |= {name.lower(): value for name, value in (error.headers or {}).items()}
+    else:
+        status, code = next((entry for kind, entry in STATUSES.items() if isinstance(error, kind)), INTERNAL)
+        detail = str(error)
+    if status == 500:
+        log.error("request %s failed", request_id, exc_info=error)
+        detail = "the service failed to answer this request; its log has the reason under this request_id"
+    if isinstance(error, BadInput) and error.item is not None:
+        extra["item"] = error.item
+    if status in (429, 503):
+        seconds = error.retry_after if isinstance(error, Overloaded) else 1.0
+        headers["retry-after"] = str(max(1, math.ceil(seconds)))
+    body = {
+        "type": f"urn:vae-service:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "error": f"{code}: {detail}",
+        "request_id": request_id,
+        **extra,
+    }
+    return status, headers, orjson.dumps(body)
+
+
+async def handle(request: Request, error: Exception) -> Response:
+    """The one handler of the application."""
+    if isinstance(error, HTTPException) and error.status_code == 404:
+        error = HTTPException(404, f"there is nothing at {request.url.path}; /docs lists what there is")
+    elif isinstance(error, HTTPException) and error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        error = HTTPException(405, f"{request.method} is not allowed at {request.url.path}; {allowed} is", error.headers)
+    status, headers, body = describe(error, request.scope.get("state", {}).get("request_id", ""))
+    return Response(body, status, headers)
+
+
+def install(app: Starlette) -> None:
+    """Answer every exception of the table, 404, 405 and whatever else by `handle`."""
+    for kind in (*STATUSES, HTTPException, Exception):
+        app.add_exception_handler(kind, handle)

@@ -1,0 +1,50 @@
+"""Mathematics in latent space: paths between two latents. Pure functions; knows nothing of models or requests."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+
+def linear(start: Vector, end: Vector, t: float) -> Vector:
+    """(1 - t) start + t end."""
+    return (1 - t) * start + t * end
+
+
+def slerp(start: Vector, end: Vector, t: float) -> Vector:
+    """Along the great circle: sin((1-t) w)/sin(w) start + sin(t w)/sin(w) end (White 2016, arXiv:1609.04468).
+
+    w is the angle between the ends. Where it is undefined, 0 or 180 degrees, the path is the straight line.
+    """
+    lengths = float(np.linalg.norm(start) * np.linalg.norm(end))
+    omega = np.arccos(np.clip(start @ end / lengths, -1, 1)) if lengths else 0.0
+    if np.sin(omega) < 1e-6:
+        return linear(start, end, t)
+    weighted: Vector = (np.sin((1 - t) * omega) * start + np.sin(t * omega) * end) / np.sin(omega)
+    return weighted
+
+
+def matched(start: Vector, end: Vector, t: float) -> Vector:
+    """The straight line, rescaled to the variance of the prior: / sqrt((1-t)^2 + t^2).
+
+    For independent ends drawn from N(0, I) each point has the prior's distribution, which on the plain line shrinks
+    towards the middle (Agustsson et al. 2019, arXiv:1711.01970, section 3).
+    """
+    line: Vector = linear(start, end, t) / np.hypot(1 - t, t)
+    return line
+
+
+METHODS: Mapping[str, Callable[[Vector, Vector, float], Vector]] = {
+    "linear": linear,
+    "slerp": slerp,
+    "matched": matched,
+}
+
+
+def path(start: NDArray[np.float32], end: NDArray[np.float32], steps: int, method: str) -> NDArray[np.float32]:
+    """`steps` latents from `start` to `end`, both included exactly: (D,), (D,) -> float32 (steps, D), steps >= 2."""
+    along, a, b = METHODS[method], start.astype(np.float64), end.astype(np.float64)
+    inner = [along(a, b, t).astype(np.float32) for t in np.linspace(0, 1, steps)[1:-1]]
+    return np.stack([start, *inner, end])

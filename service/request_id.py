@@ -1,0 +1,33 @@
+"""Every answer carries X-Request-Id: the client's own when it is a plain word, else a new one. Pure ASGI."""
+
+import re
+import secrets
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PLAIN = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+class RequestId:
+    """Puts `request_id` into the scope's state, and the header onto the answer when it is not there."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection's event, as ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        own = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = own if PLAIN.fullmatch(own) else secrets.token_hex(16).encode()
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message.setdefault("headers", [])
+                if not any(name.lower() == b"x-request-id" for name, _ in headers):
+                    headers.append((b"x-request-id", request_id))
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)

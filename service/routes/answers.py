@@ -1,0 +1,85 @@
+"""Arrays -> answers: headers that every operation sends, posteriors and pictures in the format that was asked for."""
+
+import base64
+import math
+from typing import Any
+
+import numpy as np
+
+from models.mosaic import tile
+from models.preprocess import Pixels
+from service import codecs
+from service.calls import MEDIA_TYPES, Answer
+from service.codecs import Format
+from service.engine import Request
+from service.runtime import Floats
+
+# between the tiles of one picture
+GAP_PIXELS = 2
+
+
+def answer(body: bytes, form: Format, request: Request, headers: dict[str, str] | None = None) -> Answer:
+    """An answer with the headers of the model and the timings."""
+    runtime, timings = request.runtime, request.timings
+    return Answer(
+        body,
+        MEDIA_TYPES[form],
+        {
+            "x-model": f"{runtime.name}@sha256:{runtime.digest}",
+            "server-timing": f"queue;dur={timings.queue * 1e3:.3f}, compute;dur={timings.compute * 1e3:.3f}",
+            "vary": "accept",
+            **(headers or {}),
+        },
+    )
+
+
+def pictures_answer(
+    pixels: Floats,
+    form: Format,
+    request: Request,
+    *,
+    dtype: str = "uint8",
+    layout: str = "grid",
+    fields: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    """Pictures, float32 (N, H, W, C) in [0, 1], in any format. `fields` stand in the JSON beside them."""
+    if form == "npy" and dtype == "float32":
+        return answer(codecs.npy(pixels), form, request, headers)
+    pictures = codecs.to_uint8(pixels)
+    if form == "json":
+        body = {
+            "model": request.runtime.name,
+            "images": [base64.b64encode(codecs.png(picture)).decode("ascii") for picture in pictures],
+            "shape": list(request.runtime.shape),
+            **(fields or {}),
+        }
+        return answer(codecs.json_bytes(body), form, request, headers)
+    if form == "npy":
+        return answer(codecs.npy(pictures), form, request, headers)
+    if form == "png":
+        return answer(codecs.png(arrange(pictures, layout)), form, request, headers)
+    return answer(codecs.animation(list(pictures), form), form, request, headers)
+
+
+def arrange(pictures: Pixels, layout: str) -> Pixels:
+    """Pictures (N, H, W, C) as one: a grid as square as it gets, a row, or a column."""
+    count = len(pictures)
+    columns = {"grid": math.ceil(math.sqrt(count)), "row": count, "column": 1}[layout]
+    return tile(pictures, columns, GAP_PIXELS) if count > 1 else pictures[0]
+
+
+def beside(originals: Pixels, reconstructions: Pixels, layout: str) -> Pixels:
+    """Originals above their reconstructions (layout grid and row), or before them (column): one picture."""
+    count = len(originals)
+    if layout == "column":
+        return tile(np.stack([originals, reconstructions], 1).reshape(-1, *originals.shape[1:]), 2, GAP_PIXELS)
+    columns = count if layout == "row" else min(count, 10)
+    rows: list[Pixels] = []
+    for start in range(0, count, columns):
+        for pictures in (originals, reconstructions):
+            blank = np.zeros((columns, *pictures.shape[1:]), np.uint8)
+            part = pictures[start : start + columns]
+            blank[: len(part)] = part
+            rows.extend(blank)
+    return tile(np.stack(rows), columns, GAP_PIXELS)

@@ -1,0 +1,78 @@
+"""A loaded VAE as lanes of the device: pictures in, posteriors out; latents in, pixels out.
+
+What a lane computes is a pure deterministic function; noise is drawn outside of it. Knows nothing of HTTP or of files.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.checkpoint import Checkpoint, Manifest
+from models.vae import VAE
+from service import seeds
+from service.batcher import Lane
+from service.device import Device
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One model, ready to serve. Rows of the lanes: see `encode` and `decode`."""
+
+    name: str
+    digest: str
+    manifest: Manifest
+    encode: Lane  # uint8 (C, H, W) -> float32 (3, D): mu, sigma, logvar
+    encode_float: Lane  # float32 (C, H, W) in [0, 1] -> the same
+    decode: Lane  # float32 (D,) -> float32 (H, W, C): the mean of the likelihood
+
+    @property
+    def lanes(self) -> dict[str, Lane]:
+        """The lanes by the names that `/info` shows."""
+        return {"encode": self.encode, "encode_float": self.encode_float, "decode": self.decode}
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C), as pictures travel."""
+        channels, height, width = self.manifest.model.shape
+        return height, width, channels
+
+
+async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Runtime:
+    """Move a model to the device, warm it up and check it there. Raises NotInvariant, RuntimeError."""
+    vae = checkpoint.vae.to(device.torch_device)
+    rows, dim, shape = device.limits.max_batch, vae.config.latent_dim, vae.config.shape
+    latents = seeds.standard_normal(0, rows, dim)
+    # half of the examples are what the model itself draws, half are noise of every grey
+    with torch.inference_mode():
+        drawn = vae.decode(torch.from_numpy(latents).to(device.torch_device)).mean.float().cpu().numpy()
+    floats = np.random.Generator(np.random.Philox(0)).random((rows, *shape), np.float32)
+    floats[::2] = drawn[::2].clip(0, 1)
+    return Runtime(
+        name,
+        checkpoint.digest,
+        checkpoint.manifest,
+        await device.lane(_encoder(vae), np.rint(floats * 255).astype(np.uint8)),
+        await device.lane(_encoder(vae), floats),
+        await device.lane(_decoder(vae), latents),
+    )
+
+
+def _encoder(vae: VAE) -> Callable[[Tensor], Tensor]:
+    def encode(x: Tensor) -> Tensor:
+        posterior = vae.encode(x)
+        return torch.stack([posterior.mu, posterior.sigma, posterior.logvar], dim=1)  # (B, 3, D)
+
+    return encode
+
+
+def _decoder(vae: VAE) -> Callable[[Tensor], Tensor]:
+    def decode(z: Tensor) -> Tensor:
+        return vae.decode(z).mean.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
+
+    return decode

@@ -1,0 +1,172 @@
+"""Parameters of the operations, and the shapes of bodies and answers for the OpenAPI page.
+
+Knows nothing of how they are served.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from service.seeds import MAX_SEED
+
+
+def _split(value: object) -> object:
+    """ "kl,z" and ["kl", "z"] are the same."""
+    return frozenset(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else _as_set(value)
+
+
+def _as_set(value: object) -> object:
+    return frozenset(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
+
+
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED, description="noise; the same seed gives the same answer, drawn when missing")]
+PosteriorFormat = Literal["json", "npy"]
+PictureFormat = Literal["json", "npy", "png"]
+FramesFormat = Literal["json", "npy", "png", "webp", "gif"]
+Layout = Literal["grid", "row", "column"]
+
+
+class Parameters(BaseModel):
+    """What every operation understands."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    model: str | None = Field(None, description="name of the model; see /models")
+    timeout_ms: int | None = Field(
+        None, gt=0, le=3_600_000, description="give up (504) when the rows still wait after this time; also X-Timeout-Ms"
+    )
+
+
+class EncodeParameters(Parameters):
+    """/encode"""
+
+    format: PosteriorFormat | None = Field(None, description="of the answer; wins over Accept")
+    include: Annotated[
+        frozenset[Literal["logvar", "kl", "kl_per_dim", "z"]],
+        BeforeValidator(_split, json_schema_input_type=str),
+        Field(description="more fields, separated by commas: logvar, kl, kl_per_dim, z (a seeded draw from the posterior)"),
+    ] = frozenset()
+    seed: Seed | None = None
+
+
+class DecodeParameters(Parameters):
+    """/decode"""
+
+    format: PictureFormat | None = Field(None, description="of the answer; wins over Accept")
+    dtype: Literal["uint8", "float32"] = Field("uint8", description="of npy answers; float32 is the likelihood's mean")
+    layout: Layout = Field("grid", description="of several pictures in one PNG")
+
+
+class SampleParameters(DecodeParameters):
+    """/sample"""
+
+    n: int = Field(1, ge=1, description="how many")
+    seed: Seed | None = None
+    temperature: float = Field(1.0, ge=0, le=100, description="z = temperature * eps")
+    include: Annotated[
+        frozenset[Literal["z"]],
+        BeforeValidator(_split, json_schema_input_type=str),
+        Field(description="z: the latents too"),
+    ] = frozenset()
+
+
+class ReconstructParameters(DecodeParameters):
+    """/reconstruct"""
+
+    mode: Literal["mean", "sample"] = Field("mean", description="decode mu, or a seeded draw from the posterior")
+    seed: Seed | None = None
+    compare: bool = Field(False, description="PNG: originals in the row above (column before) their reconstructions")
+
+
+class InterpolateParameters(Parameters):
+    """/interpolate"""
+
+    format: FramesFormat | None = Field(None, description="of the answer; wins over Accept")
+    dtype: Literal["uint8", "float32"] = Field("uint8", description="of npy answers; float32 is the likelihood's mean")
+    layout: Layout = Field("row", description="of the frames in one PNG")
+    steps: int = Field(8, ge=2, description="frames, both ends included")
+    method: Literal["linear", "slerp", "matched"] = Field("linear", description="the path from start to end")
+    include: Annotated[
+        frozenset[Literal["z"]],
+        BeforeValidator(_split, json_schema_input_type=str),
+        Field(description="z: the latents too"),
+    ] = frozenset()
+
+
+# --- bodies and answers, for the OpenAPI page
+
+
+class Images(BaseModel):
+    """Pictures as base64 or data URLs, of any size and of any type that is read."""
+
+    images: list[str] = Field(min_length=1)
+
+
+class Latents(BaseModel):
+    """Latents, one a row."""
+
+    z: list[list[float]] = Field(min_length=1)
+
+
+class End(BaseModel):
+    """One end of a path: a picture or a latent."""
+
+    image: str | None = None
+    z: list[float] | None = None
+
+
+class Ends(BaseModel):
+    """Both ends of a path; the parameters may stand beside them."""
+
+    start: End
+    end: End
+
+
+class Posterior(BaseModel):
+    """q(z given x) of each picture; row i belongs to picture i."""
+
+    model: str
+    mu: list[list[float]]
+    sigma: list[list[float]]
+    logvar: list[list[float]] | None = None
+    kl: list[float] | None = Field(None, description="KL(q(z given x) || p(z)), nats")
+    kl_per_dim: list[list[float]] | None = None
+    z: list[list[float]] | None = None
+    seed: int | None = None
+
+
+class Pictures(BaseModel):
+    """Pictures as base64 PNG."""
+
+    model: str
+    images: list[str]
+    shape: list[int] = Field(description="height, width, channels")
+    z: list[list[float]] | None = None
+    seed: int | None = None
+
+
+class Problem(BaseModel):
+    """RFC 9457: what is wrong, and what would be right."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    error: str
+    request_id: str
+    item: int | None = Field(None, description="which picture or latent is at fault, counted from 0")
+
+
+class ModelInfo(BaseModel):
+    """A loaded model."""
+
+    name: str
+    default: bool
+    digest: str
+    latent_dim: int
+    shape: list[int] = Field(description="height, width, channels")
+    config: dict[str, Any]
+    preprocessing: dict[str, Any]
+    data: dict[str, Any]
+    metrics: dict[str, Any]

@@ -1,0 +1,77 @@
+"""Settings of the service: the only place that reads the environment. Each is a variable (VAE_PORT) and a flag (--port).
+
+Knows nothing of what the values are used for.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "VAE_"
+# variables of `python -m models.train`, which may stand in the same environment
+FOREIGN = {"VAE_DATA_DIR"}
+
+SHIPPED_WEIGHTS = Path(__file__).parent.parent / "models" / "weights"
+
+
+class SettingsError(Exception):
+    """A setting that does not exist."""
+
+
+class Settings(BaseSettings):
+    """What can be set, its default, and what it does."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        cli_prog_name="python -m service",
+        cli_kebab_case=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        frozen=True,
+    )
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto (a GPU where there is one), cpu, cuda or cuda:N"
+    )
+    threads: int = Field(0, ge=0, description="threads of the CPU device; 0: one less than the cores, at least 1")
+    models_dir: Path = Field(SHIPPED_WEIGHTS, description="directory of checkpoint directories")
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="names to load, separated by commas; all found when empty"
+    )
+    default_model: str = Field("mnist", description="model of requests that name none; if absent, the first one loaded")
+    max_batch: int = Field(64, ge=8, le=4096, multiple_of=8, description="rows of the largest batch, a multiple of 8")
+    max_queue_rows: int = Field(8192, ge=8, description="rows that may wait for one operation; more get 429")
+    max_rows: int = Field(4096, ge=1, description="items in one request; more get 413")
+    max_body_bytes: int = Field(64 << 20, ge=1024, description="bytes of a request's body; more get 413")
+    max_pixels: int = Field(50_000_000, ge=1, description="width x height of a picture in a request; more get 413")
+    drain_seconds: float = Field(10.0, ge=0, description="how long running requests may take after SIGTERM")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    access_log: bool = Field(True, description="log a line for every request")
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> "Settings":
+        if self.max_queue_rows < max(self.max_batch, self.max_rows):
+            raise ValueError("max_queue_rows must be at least max_batch and max_rows")
+        return self
+
+
+def refuse_unknown(environment: Mapping[str, str] = os.environ) -> None:
+    """Raises SettingsError for a variable that starts with VAE_ but is no setting: mostly a slip of the pen."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | FOREIGN
+    for name in sorted(environment):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            raise SettingsError(f"unknown setting {name}" + (f"; did you mean {near[0]}?" if near else ""))
