@@ -19,7 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from service.batcher import Batcher, DeviceLost, Lane
+from service.batcher import Batcher
+from service.gate import DeviceLost
+from service.lane import Lane
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from models.preprocess import Pixels, Preprocessing
 from service import codecs
-from service.batcher import Lane, Reservation
 from service.catalog import Catalog
+from service.lane import Lane, Reservation
 from service.runtime import Floats, Runtime
 
 # pictures that are decoded between two looks at the event loop, and pixels above which even one leaves it

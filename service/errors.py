@@ -11,11 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.batcher import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.calls import BadParameter
 from service.catalog import UnknownModel
 from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
 from service.form import TooManyParts
+from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from models.checkpoint import Checkpoint, Manifest
 from models.vae import VAE
 from service import seeds
-from service.batcher import Lane
 from service.device import Device
+from service.lane import Lane
 
 Floats = NDArray[np.float32]
 

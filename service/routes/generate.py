@@ -6,11 +6,11 @@ from typing import Any
 from fastapi import APIRouter
 
 from service import seeds
-from service.batcher import TooLarge
 from service.bodies import latents_of, read_body
 from service.calls import Answer, Call, answer_format, read_parameters
 from service.codecs import Unsupported
 from service.engine import Engine
+from service.gate import TooLarge
 from service.routes.answers import pictures_answer
 from service.routes.door import BINARY, PICTURE_ANSWERS, add, describe_operation
 from service.routes.encode import open_request

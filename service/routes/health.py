@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from service.batcher import DeviceLost
+from service.gate import DeviceLost
 from service.routes.door import PROBLEMS, engine_of
 
 router = APIRouter(prefix="/health", tags=["health"])

@@ -8,11 +8,11 @@ from fastapi import APIRouter
 from numpy.typing import NDArray
 
 from service import latents
-from service.batcher import TooLarge
 from service.bodies import ends_of, read_body
 from service.calls import Answer, Call, answer_format, read_parameters
 from service.codecs import Format
 from service.engine import Engine, Pictures, Request
+from service.gate import TooLarge
 from service.routes.answers import pictures_answer
 from service.routes.door import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, add, describe_operation
 from service.routes.encode import open_request

@@ -1,0 +1,92 @@
+"""What a worker and its lanes share: the lock, whether anything is admitted, results on their way out, and the errors.
+
+Knows nothing of arrays, devices or HTTP; standard library only.
+
+    BatcherError
+      ├── TooLarge            more rows than one request may have
+      ├── Overloaded          the queue is full now; says when to come back
+      ├── Closed              shutting down
+      ├── DeadlineExceeded    the caller's time was up before its rows were reached
+      └── DeviceLost          raised by a batch function: nothing will work here any more
+"""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+
+class BatcherError(Exception):
+    """Rows that were not computed, for a reason that lies in the engine."""
+
+
+class TooLarge(BatcherError):
+    """More rows than one request may have: never admitted, however often it comes back."""
+
+    def __init__(self, rows: int, max_rows: int) -> None:
+        super().__init__(f"the request has {rows} items, at most {max_rows} are allowed in one")
+        self.rows, self.max_rows = rows, max_rows
+
+
+class Overloaded(BatcherError):
+    """The queue is full; `retry_after` seconds are likely to make room."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"the queue is full; it should be empty in {retry_after:.3f} s")
+        self.retry_after = retry_after
+
+
+class Closed(BatcherError):
+    """Nothing is admitted any more."""
+
+
+class DeadlineExceeded(BatcherError):
+    """The deadline of the rows passed before a batch reached them."""
+
+
+class DeviceLost(BatcherError):
+    """The device is gone: everything that waits fails, and nothing more is admitted."""
+
+
+class Gate:
+    """What the lanes of one worker share: their lock, and whether anything is admitted."""
+
+    def __init__(self) -> None:
+        self.wake = threading.Condition()  # guards the gate and the lanes; notified when there is work
+        self.closed_because = ""  # why nothing is admitted any more
+        self.lost = ""  # why the device is gone
+
+    def check_open(self) -> None:
+        """Raises DeviceLost or Closed when nothing is admitted any more."""
+        if self.lost:
+            raise DeviceLost(self.lost)
+        if self.closed_because:
+            raise Closed(self.closed_because)
+
+
+class Delivery:
+    """Results on their way from the worker to the event loop: one wake-up a batch, not one a request."""
+
+    def __init__(self) -> None:
+        self._outcomes: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
+
+    def add(self, future: "asyncio.Future[Any]", value: Any, error: Exception | None = None) -> None:
+        self._outcomes.append((future, value, error))
+
+    def send(self) -> None:
+        outcomes, self._outcomes = self._outcomes, []
+        if not outcomes:
+            return
+        loop = outcomes[0][0].get_loop()
+        if not loop.is_closed():  # a closed loop has nobody left who waits
+            loop.call_soon_threadsafe(_resolve, outcomes)
+
+
+def _resolve(outcomes: "Sequence[tuple[asyncio.Future[Any], Any, Exception | None]]") -> None:
+    for future, value, error in outcomes:
+        if future.done():  # cancelled meanwhile
+            continue
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)

@@ -1,0 +1,267 @@
+"""One queue of rows for one batch function: admission, fair shares of each batch, and what becomes of a failed one.
+
+Limits count rows, not requests; admission is all or nothing. Knows nothing of threads beyond their lock, of arrays, devices
+or HTTP; standard library only.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol
+
+from service.gate import DeadlineExceeded, Delivery, DeviceLost, Gate, Overloaded, TooLarge
+
+# weight of the newest batch in the running mean of the time that a batch takes
+NEWEST = 0.2
+
+
+class Block(Protocol):
+    """Rows: anything with a length and slices, such as an array."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: slice, /) -> Any: ...
+
+
+@dataclass
+class LaneStats:
+    """Counts since the lane was made, all in one place."""
+
+    rows: int = 0
+    padded_rows: int = 0  # added by the batch function, which alone knows
+    batches: int = 0
+    dropped_rows: int = 0
+    rejected_rows: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """One submitted block on its way through the batches."""
+
+    block: Block
+    future: "asyncio.Future[list[Any]]"
+    reservation: "Reservation"
+    deadline: float | None
+    arrived: float
+    taken: int = 0  # rows that batches have taken so far
+    parts: list[Any] = field(default_factory=list)
+
+    @property
+    def waiting(self) -> int:
+        return len(self.block) - self.taken
+
+
+@dataclass(slots=True)
+class _Slice:
+    """Rows of one ticket in one batch."""
+
+    ticket: _Ticket
+    rows: Block
+
+
+class Lane:
+    """A queue of rows of one kind, for one batch function. Made by `Batcher.lane`."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        seconds_to_drain: Callable[[], float],
+        run: Callable[[list[Any]], list[Any]],
+        join: Callable[[list[Any]], Any],
+        max_batch: int,
+        max_queue_rows: int,
+        max_rows: int,
+    ) -> None:
+        if not 0 < max_batch <= max_queue_rows or not 0 < max_rows <= max_queue_rows:
+            raise ValueError("max_batch and max_rows must be positive and at most max_queue_rows")
+        self.max_batch, self.max_queue_rows, self.max_rows = max_batch, max_queue_rows, max_rows
+        self.stats = LaneStats()
+        self.queued_rows = 0  # admitted and not yet taken by a batch, submitted or still to be submitted
+        self.seconds_per_batch = 0.0
+        self._gate, self._seconds_to_drain, self._run, self._join = gate, seconds_to_drain, run, join
+        self._tickets: deque[_Ticket] = deque()
+
+    async def submit(self, block: Block, deadline: float | None = None) -> Any:
+        """Rows in, the function's rows out, in the same order. Raises BatcherError, or what the function raises."""
+        with self.reserve(len(block)) as reservation:
+            return await reservation.submit(block, deadline)
+
+    def reserve(self, rows: int) -> "Reservation":
+        """Admit `rows` rows, all or nothing, before they are made. Raises TooLarge, Overloaded or Closed."""
+        if rows <= 0:
+            raise ValueError("a block has at least one row")
+        with self._gate.wake:
+            self._gate.check_open()
+            if rows > self.max_rows:
+                self.stats.rejected_rows += rows
+                raise TooLarge(rows, self.max_rows)
+            if self.queued_rows + rows > self.max_queue_rows:
+                self.stats.rejected_rows += rows
+                raise Overloaded(self._seconds_to_drain())
+            self.queued_rows += rows
+        return Reservation(self, rows)
+
+    # What follows runs with the gate's lock held.
+
+    def put(self, ticket: _Ticket) -> None:
+        """Append a ticket whose rows are admitted."""
+        self._tickets.append(ticket)
+        self._gate.wake.notify()
+
+    def drop(self, ticket: _Ticket) -> None:
+        """Forget a ticket whose caller is gone; rows in the batch that runs now are past saving."""
+        if ticket in self._tickets:
+            self._tickets.remove(ticket)
+            self._count_dropped(ticket)
+
+    def _count_dropped(self, ticket: _Ticket) -> None:
+        self.stats.dropped_rows += ticket.waiting
+        self.queued_rows -= ticket.waiting
+
+    def next_batch(self, deliver: "Delivery") -> Callable[[], DeviceLost | None] | None:
+        """The next batch as a function for the worker, or None when nothing waits."""
+        now = time.monotonic()
+        shares = self._shares(now, deliver)
+        if not shares:
+            return None
+        slices = []
+        for ticket, rows in shares.items():
+            if ticket.taken == 0:
+                ticket.reservation.queue_seconds = max(ticket.reservation.queue_seconds, now - ticket.arrived)
+            whole = rows == len(ticket.block)
+            slices.append(_Slice(ticket, ticket.block if whole else ticket.block[ticket.taken : ticket.taken + rows]))
+            ticket.taken += rows
+            self.queued_rows -= rows
+        return lambda: self._compute(slices, deliver)
+
+    def _shares(self, now: float, deliver: "Delivery") -> dict[_Ticket, int]:
+        """Rows of each ticket in the next batch: equal shares in turn, what is left over to those who have more."""
+        shares: dict[_Ticket, int] = {}
+        room = self.max_batch
+        while room and self._tickets:
+            share = max(1, room // len(self._tickets))
+            for _ in range(min(room, len(self._tickets))):
+                ticket = self._tickets.popleft()
+                if ticket.future.done() or (ticket.deadline is not None and ticket.deadline <= now):
+                    self._count_dropped(ticket)
+                    deliver.add(ticket.future, None, DeadlineExceeded("the deadline passed while the request was waiting"))
+                    continue
+                given = shares.get(ticket, 0)
+                rows = min(share, ticket.waiting - given, room)
+                shares[ticket] = given + rows
+                room -= rows
+                if given + rows < ticket.waiting:
+                    self._tickets.append(ticket)
+                if not room:
+                    break
+        return shares
+
+    def fail(self, error: Exception, deliver: "Delivery") -> None:
+        """Fail everything that waits."""
+        for ticket in self._tickets:
+            self._count_dropped(ticket)
+            deliver.add(ticket.future, None, error)
+        self._tickets.clear()
+
+    # What follows runs on the worker, without the lock.
+
+    def _compute(self, slices: list[_Slice], deliver: "Delivery") -> DeviceLost | None:
+        started = time.monotonic()
+        try:
+            results = self._run_or_halve(slices)
+        except BaseException as error:  # not an Exception: the thread is about to end
+            for part in slices:
+                deliver.add(part.ticket.future, None, DeviceLost(f"the batching thread died: {error!r}"))
+            raise
+        seconds = time.monotonic() - started
+        with self._gate.wake:
+            self.stats.batches += 1
+            self.stats.rows += sum(len(part.rows) for part in slices)
+            mean = self.seconds_per_batch
+            self.seconds_per_batch = mean + NEWEST * (seconds - mean) if mean else seconds
+            for part, result in zip(slices, results, strict=True):
+                ticket = part.ticket
+                ticket.reservation.compute_seconds += seconds
+                if isinstance(result, Exception):
+                    if ticket in self._tickets:  # the rest of a request that has failed is of no use
+                        self._tickets.remove(ticket)
+                        self._count_dropped(ticket)
+                    deliver.add(ticket.future, None, result)
+                    continue
+                ticket.parts.append(result)
+                if sum(len(p) for p in ticket.parts) == len(ticket.block):
+                    deliver.add(ticket.future, ticket.parts)
+            return next((result for result in results if isinstance(result, DeviceLost)), None)
+
+    def _run_or_halve(self, slices: list[_Slice]) -> list[Any]:
+        """A result or an exception for each slice; a failed batch is run again in halves to find what failed it."""
+        result = self._attempt(slices)
+        if not isinstance(result, Exception):
+            return result
+        if len(slices) == 1 or isinstance(result, DeviceLost):
+            return [result] * len(slices)
+        middle = len(slices) // 2
+        halves = (slices[:middle], slices[middle:])
+        attempts = [self._attempt(half) for half in halves]
+        alike = {(type(a), str(a)) if isinstance(a, Exception) else None for a in attempts}
+        if None not in alike and (len(alike) == 1 or any(isinstance(a, DeviceLost) for a in attempts)):
+            return [attempts[0]] * len(slices)  # not one bad request: the same thing is wrong with all of them
+        results: list[Any] = []
+        for half, attempt in zip(halves, attempts, strict=True):
+            if not isinstance(attempt, Exception):
+                results += attempt
+            else:
+                results += [attempt] if len(half) == 1 else self._run_or_halve(half)
+        return results
+
+    def _attempt(self, slices: list[_Slice]) -> "list[Any] | Exception":
+        try:
+            outputs = self._run([part.rows for part in slices])
+            if [len(rows) for rows in outputs] != [len(part.rows) for part in slices]:
+                raise RuntimeError("a batch function must return as many rows as it was given, block by block")
+        except StopIteration as error:  # no future takes this one
+            return RuntimeError(f"StopIteration: {error}")
+        except Exception as error:
+            return error
+        return outputs
+
+
+class Reservation:
+    """Admitted rows of one request, submitted in one block or several; leaving it gives back what was not submitted."""
+
+    def __init__(self, lane: Lane, rows: int) -> None:
+        self._lane, self._unsubmitted = lane, rows
+        self.queue_seconds = 0.0  # longest wait of a block for its first batch
+        self.compute_seconds = 0.0  # time of the batches that held rows of it
+
+    async def submit(self, block: Block, deadline: float | None = None) -> Any:
+        """The function's rows for these rows. `deadline`: in the time of `time.monotonic`. Raises like `Lane.submit`."""
+        lane, gate = self._lane, self._lane._gate
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        ticket = _Ticket(block, future, self, deadline, time.monotonic())
+        with gate.wake:
+            if not 0 < len(block) <= self._unsubmitted:
+                raise ValueError(f"{len(block)} rows submitted, {self._unsubmitted} are reserved")
+            if gate.lost:
+                raise DeviceLost(gate.lost)
+            self._unsubmitted -= len(block)
+            lane.put(ticket)
+        try:
+            parts = await future
+        except asyncio.CancelledError:
+            with gate.wake:
+                lane.drop(ticket)
+                gate.wake.notify()
+            raise
+        return parts[0] if len(parts) == 1 else lane._join(parts)
+
+    def __enter__(self) -> "Reservation":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        with self._lane._gate.wake:
+            self._lane.queued_rows -= self._unsubmitted
+            self._unsubmitted = 0
+            self._lane._gate.wake.notify()  # a closing worker waits for the last admitted row
