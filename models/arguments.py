@@ -12,21 +12,21 @@ from models.nets.layers import ACTIVATIONS
 from models.preprocess import Filter, Fit
 from models.resume import ResumeError, recorded_arguments
 
-# flags that say where and how a run goes on, not what it computes
-NOT_RECORDED = {"out", "resume", "overwrite", "data_dir", "mirror", "device", "save_every"}
+# flags that say where and how a run goes on, not what it computes: free to change when it is resumed
+PLACES = {"out", "resume", "overwrite", "data_dir", "mirror", "device", "save_every"}
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Arguments of a run; with --resume those that the run recorded, and none that contradict them (ResumeError)."""
     parser = build_parser()
     first = parser.parse_args(argv)
-    recorded = recorded_arguments(first.out / "run") if first.resume else None
-    if recorded is None:
+    previous = recorded_arguments(first.out / "run") if first.resume else None
+    if previous is None:
         return first
-    parser.set_defaults(**recorded)
+    parser.set_defaults(**previous)
     args = parser.parse_args(argv)
-    for name, value in recorded.items():
-        if getattr(args, name) != value:
+    for name, value in previous.items():
+        if name not in PLACES and getattr(args, name) != value:
             flag = "--" + name.replace("_", "-")
             raise ResumeError(f"{flag} is {getattr(args, name)}, but the run in {args.out} was started with {value}")
     return args
@@ -34,7 +34,12 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def recorded(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments that determine the result, as JSON can hold them."""
-    return {name: value for name, value in vars(args).items() if name not in NOT_RECORDED}
+    return {name: value for name, value in vars(args).items() if name not in PLACES}
+
+
+def resumable(args: argparse.Namespace) -> dict[str, Any]:
+    """What `--resume` needs beside `--out`: the arguments that determine the result, and where the data lie."""
+    return {**recorded(args), "data_dir": str(args.data_dir.resolve())}
 
 
 def build_parser() -> argparse.ArgumentParser:

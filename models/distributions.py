@@ -162,7 +162,7 @@ class OptimalGaussian:
 
     mean: Tensor
     variance: Tensor  # ()
-    momentum: float = 0.05
+    momentum: float = 0.2
 
     @property
     def sigma(self) -> Tensor:

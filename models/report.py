@@ -92,7 +92,12 @@ def scatter(vae: VAE, test: Pictures) -> Image.Image:
     return canvas.resize((SCATTER_PIXELS, SCATTER_PIXELS), Image.Resampling.LANCZOS)
 
 
-def _color(index: int, count: int) -> tuple[int, int, int]:
-    """Hues around the circle, every second one darker, so that neighbours differ in lightness too."""
-    red, green, blue = colorsys.hsv_to_rgb(index / max(1, count), 0.85, 0.9 if index % 2 == 0 else 0.55)
-    return round(255 * red), round(255 * green), round(255 * blue)
+# ten colours that are easy to tell apart (Tableau 10); more classes share the hues of the circle
+TEN_COLORS = ["#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#4a4a4a"]
+
+
+def _color(index: int, count: int) -> str:
+    if count <= len(TEN_COLORS):
+        return TEN_COLORS[index]
+    red, green, blue = colorsys.hsv_to_rgb(index / count, 0.85, 0.9 if index % 2 == 0 else 0.55)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"

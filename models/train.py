@@ -137,7 +137,7 @@ def train(args: argparse.Namespace) -> Checkpoint:
     started, first_step = time.monotonic(), progress.step
     while progress.step < run.steps and not progress.finished:
         epoch, position = divmod(progress.step, run.steps_per_epoch)
-        sums = progress.epoch_sums or [0.0, 0.0, 0.0]
+        sums = torch.tensor(progress.epoch_sums or [0.0] * 4, dtype=torch.float64, device=run.device)
         for x in run.batches(epoch, position):
             beta = run.beta(progress.step)
             terms = run.step(x, progress.step)
@@ -148,30 +148,34 @@ def train(args: argparse.Namespace) -> Checkpoint:
             if terms is None:
                 progress.skipped_steps += 1
             else:
-                means = [terms.loss(beta), terms.log_likelihood.mean(), terms.kl.mean()]
-                sums = [total + float(mean) for total, mean in zip(sums, means, strict=True)]
+                means = torch.stack([terms.loss(beta), terms.log_likelihood.mean(), terms.kl.mean()])
+                sums += torch.cat([means, torch.ones_like(means[:1])])
             progress.step += 1
-            progress.epoch_sums = sums
             bar.update()
             if progress.step % 20 == 0 and terms is not None:
                 rate = (progress.step - first_step) * run.batch_size / (time.monotonic() - started)
                 bar.set_postfix_str(f"epoch {epoch + 1} loss {means[0]:.2f} ELBO {terms.elbo.mean():.2f} "
                                     f"KL {means[2]:.2f} {rate:.0f} images/s")  # fmt: skip
-            if stop or time.monotonic() - saved > args.save_every:
-                run.state.save(progress, arguments.recorded(args))
+            due = bool(stop) or time.monotonic() - saved > args.save_every
+            if due and progress.step % run.steps_per_epoch:  # the end of an epoch saves by itself
+                progress.epoch_sums = sums.tolist()
+                run.state.save(progress, arguments.resumable(args))
                 saved = time.monotonic()
             if stop:
-                bar.close()
-                if not (args.out / CONFIG).exists():
-                    run.save_checkpoint()
-                raise KeyboardInterrupt
-        _end_epoch(run, progress, log, time.monotonic() - started)
-        run.state.save(progress, arguments.recorded(args))
+                break
+        if progress.step % run.steps_per_epoch == 0:
+            _end_epoch(run, progress, log, sums.tolist(), time.monotonic() - started)
+            run.state.save(progress, arguments.resumable(args))
+        if stop and progress.step < run.steps:
+            if not (args.out / CONFIG).exists():
+                run.save_checkpoint()
+            bar.close()
+            raise KeyboardInterrupt
     bar.close()
     return read(args.out)
 
 
-def _end_epoch(run: Run, progress: Progress, log: "_Log", seconds: float) -> None:
+def _end_epoch(run: Run, progress: Progress, log: "_Log", sums: list[float], seconds: float) -> None:
     """Validate, log, keep the best weights, and decide whether it was the last epoch."""
     epoch = progress.step // run.steps_per_epoch
     terms = run.validate()
@@ -182,7 +186,7 @@ def _end_epoch(run: Run, progress: Progress, log: "_Log", seconds: float) -> Non
         progress.best_epoch = epoch
         progress.best_elbo = elbo if warm else None
     progress.finished = bool(warm and run.args.patience and epoch - progress.best_epoch >= run.args.patience)
-    loss, log_likelihood, kl = (total / run.steps_per_epoch for total in progress.epoch_sums)
+    loss, log_likelihood, kl = (total / max(1.0, sums[3]) for total in sums[:3])
     progress.epoch_sums = []
     if epoch & (epoch - 1) == 0 or progress.step >= run.steps or progress.finished:
         run.write_samples(epoch)

@@ -1,11 +1,12 @@
 """python -m service: settings -> uvicorn. Exit status: 0 after SIGTERM, 1 when the service could not start."""
 
-import logging
+import copy
 import signal
 import sys
 import warnings
 
 import uvicorn
+import uvicorn.config
 from PIL import Image
 from pydantic import ValidationError
 
@@ -21,21 +22,26 @@ def main() -> int:
     except (SettingsError, ValidationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     # odd metadata of somebody's picture is no news; its size is checked by ourselves, before any pixel is decoded
     warnings.filterwarnings("ignore", module=r"PIL\.")
     Image.MAX_IMAGE_PIXELS = None
     app = create_app(settings, on_failed_start=lambda: signal.raise_signal(signal.SIGTERM))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn has its own handlers while it serves, and raises the signal once more when it has shut down
+        signal.signal(number, lambda *_: sys.exit(1 if app.state.failure else 0))
+    log_config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+    log_config["loggers"]["service"] = {"handlers": ["default"], "level": settings.log_level.upper(), "propagate": False}
     uvicorn.run(
         app,
         host=settings.host,
         port=settings.port,
+        log_config=log_config,
         log_level=settings.log_level,
         access_log=settings.access_log,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
         server_header=False,
     )
-    return 1 if app.state.failure else 0
+    return 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse
 
 from service import errors
 from service.catalog import Catalog, CatalogError
-from service.device import Device, Limits, freeze_garbage_collector
+from service.device import Device, DeviceUnusable, Limits, freeze_garbage_collector
 from service.engine import Engine
 from service.request_id import RequestId
 from service.routes import encode, generate, health, interpolate, models, reconstruct
@@ -74,9 +74,10 @@ async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_star
         engine.catalog.device.start()
         explicit = "default_model" in settings.model_fields_set
         await engine.catalog.load(settings.models_dir, settings.models, settings.default_model, explicit)
-    except (CatalogError, RuntimeError) as error:
-        app.state.failure = str(error)
-        log.error("%s", error)
+    except Exception as error:  # whatever it is, a service that cannot load must end, not wait
+        app.state.failure = str(error) or repr(error)
+        expected = isinstance(error, (CatalogError, DeviceUnusable))
+        log.error("cannot start: %s", app.state.failure, exc_info=None if expected else error)
         on_failed_start()
     else:
         freeze_garbage_collector()
