@@ -29,7 +29,7 @@ class Body:
     values: dict[str, Any] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
 
-    def parameters(self, *payload: str) -> tuple[dict[str, Any], dict[str, str]]:
+    def parameters(self, payload: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
         """(JSON values, form fields) beside the payload's keys. Raises BadParameter for a file that is not expected."""
         values = {name: value for name, value in self.values.items() if name not in payload}
         fields: dict[str, str] = {}

@@ -92,8 +92,9 @@ def _explain(error: ValidationError, kind: type[Parameters]) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, kind.model_fields, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(kind.model_fields))}"
+        known = sorted((*kind.model_fields, *kind.payload))
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         return f"unknown parameter {name!r}; {hint}"
     found = first["input"]
     return f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}, not {str(found)[:80]!r}"

@@ -144,11 +144,12 @@ class Lane:
             share = max(1, room // len(self._tickets))
             for _ in range(min(room, len(self._tickets))):
                 ticket = self._tickets.popleft()
-                if ticket.future.done() or (ticket.deadline is not None and ticket.deadline <= now):
+                given = shares.get(ticket, 0)
+                late = ticket.deadline is not None and ticket.deadline <= now
+                if not given and (late or ticket.future.done()):
                     self._count_dropped(ticket)
                     deliver.add(ticket.future, None, DeadlineExceeded("the deadline passed while the request was waiting"))
                     continue
-                given = shares.get(ticket, 0)
                 rows = min(share, ticket.waiting - given, room)
                 shares[ticket] = given + rows
                 room -= rows
@@ -196,24 +197,23 @@ class Lane:
             return next((result for result in results if isinstance(result, DeviceLost)), None)
 
     def _run_or_halve(self, slices: list[_Slice]) -> list[Any]:
-        """A result or an exception for each slice; a failed batch is run again in halves to find what failed it."""
+        """A result or an exception for each slice."""
         result = self._attempt(slices)
-        if not isinstance(result, Exception):
-            return result
-        if len(slices) == 1 or isinstance(result, DeviceLost):
-            return [result] * len(slices)
-        middle = len(slices) // 2
-        halves = (slices[:middle], slices[middle:])
-        attempts = [self._attempt(half) for half in halves]
-        alike = {(type(a), str(a)) if isinstance(a, Exception) else None for a in attempts}
-        if None not in alike and (len(alike) == 1 or any(isinstance(a, DeviceLost) for a in attempts)):
-            return [attempts[0]] * len(slices)  # not one bad request: the same thing is wrong with all of them
+        return self._halve(slices, result) if isinstance(result, Exception) else result
+
+    def _halve(self, slices: list[_Slice], error: Exception) -> list[Any]:
+        """Run a failed batch again in halves, to find the request that failed it and to save the others."""
+        if len(slices) == 1 or isinstance(error, DeviceLost):
+            return [error] * len(slices)
+        halves = slices[: len(slices) // 2], slices[len(slices) // 2 :]
+        first, second = (self._attempt(half) for half in halves)
+        if isinstance(first, Exception) and isinstance(second, Exception):
+            alike = type(first) is type(second) and str(first) == str(second)
+            if alike or isinstance(second, DeviceLost):
+                return [second] * len(slices)  # not one bad request: the same thing is wrong with all of them
         results: list[Any] = []
-        for half, attempt in zip(halves, attempts, strict=True):
-            if not isinstance(attempt, Exception):
-                results += attempt
-            else:
-                results += [attempt] if len(half) == 1 else self._run_or_halve(half)
+        for half, attempt in zip(halves, (first, second), strict=True):
+            results += self._halve(half, attempt) if isinstance(attempt, Exception) else attempt
         return results
 
     def _attempt(self, slices: list[_Slice]) -> "list[Any] | Exception":

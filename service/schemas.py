@@ -3,7 +3,7 @@
 Knows nothing of how they are served.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -30,6 +30,7 @@ class Parameters(BaseModel):
     """What every operation understands."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    payload: ClassVar[tuple[str, ...]] = ()  # keys of the body that are no parameters
 
     model: str | None = Field(None, description="name of the model; see /models")
     timeout_ms: int | None = Field(
@@ -39,6 +40,8 @@ class Parameters(BaseModel):
 
 class EncodeParameters(Parameters):
     """/encode"""
+
+    payload: ClassVar[tuple[str, ...]] = ("images", "image")
 
     format: PosteriorFormat | None = Field(None, description="of the answer; wins over Accept")
     include: Annotated[
@@ -52,6 +55,8 @@ class EncodeParameters(Parameters):
 class DecodeParameters(Parameters):
     """/decode"""
 
+    payload: ClassVar[tuple[str, ...]] = ("z",)
+
     format: PictureFormat | None = Field(None, description="of the answer; wins over Accept")
     dtype: Literal["uint8", "float32"] = Field("uint8", description="of npy answers; float32 is the likelihood's mean")
     layout: Layout = Field("grid", description="of several pictures in one PNG")
@@ -59,6 +64,8 @@ class DecodeParameters(Parameters):
 
 class SampleParameters(DecodeParameters):
     """/sample"""
+
+    payload: ClassVar[tuple[str, ...]] = ()
 
     n: int = Field(1, ge=1, description="how many")
     seed: Seed | None = None
@@ -73,6 +80,8 @@ class SampleParameters(DecodeParameters):
 class ReconstructParameters(DecodeParameters):
     """/reconstruct"""
 
+    payload: ClassVar[tuple[str, ...]] = ("images", "image")
+
     mode: Literal["mean", "sample"] = Field("mean", description="decode mu, or a seeded draw from the posterior")
     seed: Seed | None = None
     compare: bool = Field(False, description="PNG: originals in the row above (column before) their reconstructions")
@@ -80,6 +89,8 @@ class ReconstructParameters(DecodeParameters):
 
 class InterpolateParameters(Parameters):
     """/interpolate"""
+
+    payload: ClassVar[tuple[str, ...]] = ("start", "end")
 
     format: FramesFormat | None = Field(None, description="of the answer; wins over Accept")
     dtype: Literal["uint8", "float32"] = Field("uint8", description="of npy answers; float32 is the likelihood's mean")

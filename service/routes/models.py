@@ -8,11 +8,14 @@ import torch
 from fastapi import APIRouter
 from starlette.requests import Request
 
+from service.calls import BadParameter
 from service.catalog import Catalog
 from service.routes.door import PROBLEMS, engine_of
 from service.schemas import ModelInfo
 
 router = APIRouter(tags=["models"])
+
+ERRORS: dict[int | str, dict[str, Any]] = {422: PROBLEMS, 503: PROBLEMS}
 
 
 def describe_model(catalog: Catalog, name: str) -> ModelInfo:
@@ -32,23 +35,35 @@ def describe_model(catalog: Catalog, name: str) -> ModelInfo:
     )
 
 
-@router.get("/models", summary="All loaded models", responses={503: PROBLEMS})
+def catalog_of(request: Request) -> Catalog:
+    """The catalog, for a request that takes no parameters. Raises Starting, BadParameter."""
+    if request.query_params:
+        raise BadParameter(f"{request.url.path} takes no parameters, not {', '.join(request.query_params)}")
+    return engine_of(request).catalog
+
+
+@router.get("/models", summary="All loaded models", responses=ERRORS)
 async def models(request: Request) -> dict[str, list[ModelInfo]]:
     """In the order of their names."""
-    catalog = engine_of(request).catalog
+    catalog = catalog_of(request)
     return {"models": [describe_model(catalog, name) for name in catalog.runtimes]}
 
 
-@router.get("/models/{name}", summary="One loaded model", responses={404: PROBLEMS, 503: PROBLEMS})
-async def model(request: Request, name: str) -> ModelInfo:
+@router.get(
+    "/models/{name}",
+    summary="One loaded model",
+    responses={404: PROBLEMS, **ERRORS},
+    openapi_extra={"parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]},
+)
+async def model(request: Request) -> ModelInfo:
     """Configuration, preprocessing, digest, and the numbers of its card."""
-    return describe_model(engine_of(request).catalog, name)
+    return describe_model(catalog_of(request), request.path_params["name"])
 
 
-@router.get("/info", summary="Limits, models, versions, and counts of the engine", responses={503: PROBLEMS})
+@router.get("/info", summary="Limits, models, versions, and counts of the engine", responses=ERRORS)
 async def info(request: Request) -> dict[str, Any]:
     """`engine` counts rows for each model and operation since the start."""
-    catalog = engine_of(request).catalog
+    catalog = catalog_of(request)
     device = catalog.device
     return {
         "version": request.app.version,

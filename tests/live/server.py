@@ -1,0 +1,126 @@
+"""`python -m service` as a subprocess: started, watched until it is ready, ended. Knows nothing of what is asked of it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = ROOT / "models" / "weights"
+LISTENING = re.compile(r"running on (http://[0-9.]+:\d+)")
+# far more than a start or an end takes; only a defect gets there
+PATIENCE_SECONDS = 120.0
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without settings of the service, and with those given."""
+    own = {name: value for name, value in os.environ.items() if not name.upper().startswith("VAE_")}
+    return {**own, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **variables}
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of a service."""
+    return [sys.executable, "-m", "service", *arguments]
+
+
+class Server:
+    """A running service. `lines` is its log so far; `url` where it listens."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            command("--port", "0", "--device", "cpu", "--threads", "1", *arguments),
+            cwd=ROOT,
+            env=environment(),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self.url = ""
+        self._listening = threading.Event()  # set when the address is known, and when the log has ended
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip())
+            found = LISTENING.search(line)
+            if found:
+                self.url = found[1]
+                self._listening.set()
+        self._listening.set()
+
+    @property
+    def log(self) -> str:
+        """All that it has said so far."""
+        return "\n".join(self.lines)
+
+    def wait_until_listening(self) -> None:
+        """Until the log says where it listens."""
+        assert self._listening.wait(PATIENCE_SECONDS), f"no address in the log:\n{self.log}"
+        assert self.url, f"the service ended:\n{self.log}"
+
+    def wait_until_ready(self) -> None:
+        """Until /health/ready says so."""
+        self.wait_until_listening()
+        with httpx.Client(base_url=self.url) as client:
+            self.poll(lambda: client.get("/health/ready").status_code == 200)
+
+    def poll(self, condition: Any, seconds: float = PATIENCE_SECONDS) -> None:
+        """Ask again until the condition holds; at once an error when the process ends or the time is up."""
+        give_up = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < give_up, f"it has not come to that:\n{self.log}"
+            try:
+                self.process.wait(timeout=0.01)
+            except subprocess.TimeoutExpired:
+                continue
+            raise AssertionError(f"the service ended with {self.process.returncode}:\n{self.log}")
+
+    def info(self) -> dict[str, Any]:
+        """What /info says."""
+        return httpx.get(f"{self.url}/info").raise_for_status().json()  # type: ignore[no-any-return]
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """The exit status, once it has ended and its log is read."""
+        status = self.process.wait(PATIENCE_SECONDS)
+        self._reader.join(PATIENCE_SECONDS)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return status
+
+    def kill(self) -> None:
+        """End it in any case."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.wait()
+
+
+@contextmanager
+def serving(*arguments: str, ready: bool = True) -> Iterator[Server]:
+    """A service that is ready; after the block it must end on SIGTERM with status 0, and have logged no error."""
+    server = Server(*arguments)
+    try:
+        if ready:
+            server.wait_until_ready()
+        yield server
+        if server.process.poll() is None:
+            server.terminate()
+        assert server.wait() == 0, server.log
+        assert "Traceback" not in server.log, server.log
+    finally:
+        server.kill()
