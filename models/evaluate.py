@@ -1,4 +1,4 @@
-"""python -m models.evaluate PATH: the numbers of a model's card into metrics.json, and its pictures beside it.
+"""python -m models.evaluate PATH: the numbers of a model into metrics.json, its pictures and its card beside it.
 
 Every number stands with its protocol. Nats are per picture, on the test split; the test pictures are binarised once with a
 fixed seed when the model was trained on binarised ones.
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from models import arguments, report
+from models import arguments, card, report
 from models.checkpoint import Checkpoint, CheckpointError, read, write_atomically
 from models.data import Pictures, Splits, load_data
 from models.download import DataError
@@ -140,7 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         splits = Splits(splits.train, _shorten(splits.test, args.limit))
         metrics = evaluate(checkpoint, splits, args.samples, args.seed, choose_device(args.device))
         write_atomically(args.path / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-        report.write_pictures(args.path, checkpoint.vae.cpu(), splits.test)
+        pictures = report.write_pictures(args.path, checkpoint.vae.cpu(), splits.test)
+        card.write_card(args.path, checkpoint.manifest, metrics, pictures)
     except (CheckpointError, DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -83,8 +83,7 @@ async def test_lanes_take_turns(batcher: Batcher, busy: Busy) -> None:
     async with busy(batcher):
         tasks = start(long, list(range(8))) + start(short, [1, 2, 3, 4])
     await outcomes(tasks)
-    assert sorted([order[0:2], order[2:4]]) == [order[0:2], order[0:2]]
-    assert (set(order[0:2]), order[4:]) == ({"long", "short"}, ["long", "long"])
+    assert order == ["long", "short", "long", "short", "long", "long"]
 
 
 async def test_a_removed_lane_gets_no_more_turns(batcher: Batcher) -> None:
@@ -124,6 +123,7 @@ async def test_stop_iteration_from_a_call_reaches_its_caller(batcher: Batcher) -
             await batcher.call(lambda: next(iter(())))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_system_exit_from_a_call_reaches_its_caller(batcher: Batcher) -> None:
     def leave() -> None:
         raise SystemExit(3)
@@ -155,10 +155,7 @@ async def test_a_lost_device_fails_all_that_waits_and_all_that_comes(batcher: Ba
     with other.reserve(3) as reservation:
         async with busy(batcher):
             tasks = start(broken, [1, 2], [3], [4]) + start(other, [5])
-        results = await outcomes(tasks)
-        # the other lane may have had its turn first
-        assert [type(result) for result in results[:3]] == [DeviceLost] * 3
-        assert results[3] == [5] or isinstance(results[3], DeviceLost)
+        assert [type(result) for result in await outcomes(tasks)] == [DeviceLost] * 4
         assert batcher.lost == "no such device any more"
         with pytest.raises(DeviceLost, match="no such device"):
             await reservation.submit([6])

@@ -1,0 +1,95 @@
+"""A model's card: README.md in the checkpoint's directory, made from config.json and metrics.json, so that it cannot drift."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.arguments import PLACES, build_parser
+from models.checkpoint import Manifest
+
+SOURCES = {
+    "mnist": (
+        "MNIST: 60,000 training and 10,000 test digits, 28 x 28 greys. LeCun, Bottou, Bengio, Haffner: Gradient-based "
+        "learning applied to document recognition, 1998. (c) Yann LeCun and Corinna Cortes, derived from NIST databases; commonly "
+        "distributed under CC BY-SA 3.0."
+    ),
+    "fashion-mnist": (
+        "Fashion-MNIST: 60,000 training and 10,000 test pictures of clothes, 28 x 28 greys. Xiao, Rasul, Vollgraf: "
+        "arXiv:1708.07747. (c) 2017 Zalando SE, MIT licence."
+    ),
+}
+CAPTIONS = {
+    "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
+    "samples.png": "Decoded draws from the prior.",
+    "interpolations.png": "From one test picture's mu to another's, straight lines.",
+    "manifold.png": "The latent plane over percentiles of the prior: z1 to the right, z2 upwards.",
+    "scatter.png": "mu of the test pictures by label; one square is one standard deviation of the prior.",
+}
+
+
+def write_card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[Path]) -> None:
+    """Write README.md beside the weights."""
+    (directory / "README.md").write_text(card(directory, manifest, metrics, [path.name for path in pictures]))
+
+
+def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[str]) -> str:
+    """The card as Markdown."""
+    model, protocol = manifest.model, metrics["protocol"]
+    channels, height, width = model.shape
+    rows = [
+        (
+            "importance-weighted negative log-likelihood",
+            f"{metrics['iwae_nll']:.2f} +- {metrics['iwae_nll_standard_error']:.2f}",
+        ),
+        ("ELBO", f"{metrics['elbo']:.2f}"),
+        ("log likelihood of the pixels (one draw)", f"{metrics['log_likelihood']:.2f}"),
+        ("KL(posterior, prior)", f"{metrics['kl']:.2f}"),
+        ("effective sample size of the bound, mean", f"{metrics['ess_mean']:.1f} of {protocol['iwae_samples']}"),
+        ("active units", f"{metrics['active_units']} of {model.latent_dim}"),
+    ]
+    if "knn_accuracy" in metrics:
+        rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
+    options = ", ".join(f"{key} {value}" for key, value in model.arch_options.items())
+    lines = [
+        f"# {directory.name}",
+        "",
+        f"{model.arch} ({options}), D = {model.latent_dim}, {model.likelihood} likelihood; "
+        f"pictures of {height} x {width} pixels, {'grey' if channels == 1 else 'RGB'}.",
+        "",
+        "## Data",
+        "",
+        SOURCES.get(manifest.data.get("name", ""), f"`{manifest.data.get('name')}`"),
+        "",
+        "## Trained and measured by",
+        "",
+        "```sh",
+        train_command(directory, manifest.data.get("training", {})),
+        f"python -m models.evaluate {directory.as_posix()} --samples {protocol['iwae_samples']} --seed {protocol['seed']}",
+        "```",
+        "",
+        "## Numbers",
+        "",
+        f"{protocol['unit'].capitalize()}; {protocol['split']}; pixels: {protocol['pixels']}.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {what} | {value} |" for what, value in rows),
+        "",
+        f"Active units: {protocol['active_units']}."
+        + (f" 5-NN: {protocol['knn_accuracy']}." if "knn_accuracy" in metrics else ""),
+        "",
+        *(line for picture in pictures for line in (f"![{CAPTIONS[picture]}]({picture})", "", CAPTIONS[picture], "")),
+    ]
+    return "\n".join(lines)
+
+
+def train_command(directory: Path, training: dict[str, Any]) -> str:
+    """The command that trains the model again: the data and every other recorded argument that is not the default."""
+    parser = build_parser()
+    words = ["python -m models.train"]
+    for key, value in training.items():
+        if key in PLACES or (value == parser.get_default(key) and key != "data"):
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, list) else value
+        words.append(f"--{key.replace('_', '-')} {text}")
+    return " ".join([*words, f"--out {directory.as_posix()}"])

@@ -1,0 +1,138 @@
+"""Architectures: shapes of every size, options, and what is refused."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from models.nets import ARCHITECTURES, build_net
+from models.nets.conv import default_channels
+from models.nets.layers import ACTIVATIONS
+from models.nets.net import Net
+
+SMALL: dict[str, dict[str, Any]] = {"conv": {"channels": [4, 6], "hidden": 8}, "mlp": {"hidden": [8, 6]}}
+SIZES = [(1, 1), (5, 1), (1, 9), (2, 3), (3, 2), (7, 7), (13, 31), (28, 28), (72, 72)]
+
+
+def net(arch: str, **options: Any) -> Net:
+    return build_net(arch, (1, 12, 12), 3, SMALL[arch] | options)
+
+
+def sizes_of(module: nn.Module, kind: type[nn.Linear] | type[nn.Conv2d]) -> list[int]:
+    return [layer.weight.shape[0] for layer in module.modules() if isinstance(layer, kind)]
+
+
+def test_every_architecture_is_tested() -> None:
+    assert SMALL.keys() == ARCHITECTURES.keys()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_any_size_comes_back(arch: str, channels: int, size: tuple[int, int]) -> None:
+    shape = (channels, *size)
+    built = build_net(arch, shape, 5, SMALL[arch])
+    mu, logvar = built.encode(torch.rand(2, *shape))
+    assert mu.shape == logvar.shape == (2, 5)
+    assert built.decode(mu).shape == (2, *shape)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_default_convolutions_of_any_size(size: tuple[int, int]) -> None:
+    built = build_net("conv", (1, *size), 2, {})
+    mu, _ = built.encode(torch.rand(1, 1, *size))
+    assert built.decode(mu).shape == (1, 1, *size)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels"),
+    [
+        ((1, 1, 1), [32]),
+        ((3, 15, 200), [32]),
+        ((1, 16, 16), [32, 64]),
+        ((1, 28, 28), [32, 64]),
+        ((3, 64, 72), [32, 64, 128, 256]),
+        ((3, 256, 256), [32, 64, 128, 256, 256, 256]),
+    ],
+)
+def test_default_channels_bring_the_smaller_side_under_eight(shape: tuple[int, int, int], channels: list[int]) -> None:
+    assert default_channels(shape) == channels
+
+
+def test_more_levels_than_a_size_can_halve() -> None:
+    built = build_net("conv", (1, 4, 3), 2, {"channels": [2, 2, 2, 2, 2]})
+    assert built.decode(torch.zeros(1, 2)).shape == (1, 1, 4, 3)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_any_number_of_rows(arch: str, rows: int) -> None:
+    mu, logvar = net(arch).encode(torch.rand(rows, 1, 12, 12))
+    assert mu.shape == logvar.shape == (rows, 3)
+    assert net(arch).decode(torch.zeros(rows, 3)).shape == (rows, 1, 12, 12)
+
+
+def test_widths_are_those_asked_for() -> None:
+    mlp = net("mlp", hidden=[7, 5])
+    assert sizes_of(mlp, nn.Linear) == [7, 5, 2 * 3, 5, 7, 144]
+    conv = net("conv", channels=[4, 6], hidden=9)
+    assert sizes_of(conv, nn.Conv2d) == [4, 6]
+    assert sizes_of(conv, nn.Linear) == [9, 2 * 3, 9, 6 * 3 * 3]
+
+
+@pytest.mark.parametrize(("arch", "options"), [("mlp", {"hidden": []}), ("conv", {"hidden": 0}), ("conv", {"channels": []})])
+def test_layers_that_can_be_left_out(arch: str, options: dict[str, Any]) -> None:
+    built = net(arch, **options)
+    mu, _ = built.encode(torch.rand(2, 1, 12, 12))
+    assert built.decode(mu).shape == (2, 1, 12, 12)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_activation_by_name(arch: str, activation: str) -> None:
+    kinds = {type(module) for module in net(arch, activation=activation).modules()}
+    assert kinds & set(ACTIVATIONS.values()) == {ACTIVATIONS[activation]}
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_posterior_and_pixels_are_not_bent_by_an_activation(arch: str) -> None:
+    built = net(arch)
+    mu, logvar = built.encode(torch.rand(50, 1, 12, 12))
+    for output in (mu, logvar, built.decode(5 * torch.randn(50, 3))):
+        assert output.min() < 0 < output.max()
+
+
+def test_dropout_only_while_training() -> None:
+    built, x = net("mlp", dropout=0.5), torch.rand(1, 1, 12, 12)
+    assert not torch.equal(built.encode(x)[0], built.encode(x)[0])
+    built.eval()
+    assert torch.equal(built.encode(x)[0], built.encode(x)[0])
+
+
+@pytest.mark.parametrize(
+    ("arch", "options", "message"),
+    [
+        ("transformer", {}, "unknown architecture 'transformer'; known: conv, mlp"),
+        (["mlp"], {}, "unknown architecture"),
+        ("mlp", {"depth": 3}, "architecture 'mlp': .*depth"),
+        ("mlp", {"hidden": 5}, "architecture 'mlp'"),
+        ("mlp", {"hidden": [0]}, "hidden widths must be positive integers"),
+        ("mlp", {"hidden": [4.5]}, "hidden widths must be positive integers"),
+        ("mlp", {"dropout": 1.5}, "dropout"),
+        ("mlp", {"dropout": -0.5}, "dropout"),
+        ("mlp", {"activation": "gelu?"}, "unknown activation 'gelu\\?'; known: relu"),
+        ("mlp", {"activation": ["relu"]}, "activation"),
+        ("conv", {"dropout": 0.5}, "architecture 'conv': .*dropout"),
+        ("conv", {"channels": [8, -1]}, "channels must be positive integers"),
+        ("conv", {"channels": ["8"]}, "channels must be positive integers"),
+        ("conv", {"channels": 8}, "architecture 'conv'"),
+        ("conv", {"hidden": -1}, "hidden at least 0"),
+        ("conv", {"hidden": 2.5}, "hidden"),
+        ("conv", {"activation": "swish"}, "unknown activation 'swish'"),
+        ("conv", {"channels": [], "activation": "swish"}, "unknown activation 'swish'"),
+    ],
+)
+def test_what_is_refused(arch: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_net(arch, (1, 8, 8), 2, options)

@@ -1,0 +1,102 @@
+"""Random traffic with cancellations, deadlines and failures: every future is resolved, and the counts add up."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from service.batcher import Batcher
+from service.gate import BatcherError, Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.lane import Lane
+
+Blocks = list[list[int]]
+
+REQUESTS = 150
+POISON = -1
+
+
+class Poisoned(Exception):
+    """Raised for a block with POISON in it; names the block, so that no two fail alike."""
+
+
+def batch_function(chance: random.Random, lost_after: int | None) -> Callable[[Blocks], Blocks]:
+    calls = 0
+
+    def run(blocks: Blocks) -> Blocks:
+        nonlocal calls
+        calls += 1
+        assert sum(map(len, blocks)) <= 8
+        if lost_after is not None and calls > lost_after:
+            raise DeviceLost("gone")
+        if chance.random() < 0.1:
+            time.sleep(0)  # lets another thread in
+        for block in blocks:
+            if POISON in block:
+                raise Poisoned(str(block))
+        return [[row + 1 for row in block] for block in blocks]
+
+    return run
+
+
+async def one_request(lane: Lane, chance: random.Random, number: int, admitted: list[int]) -> tuple[list[int], Any]:
+    """(rows, what became of them); counts what it submitted."""
+    rows = [1000 * number + i for i in range(chance.choice([1, 1, 1, 2, 5, 8, 9, 30, 70]))]
+    if chance.random() < 0.15:
+        rows[chance.randrange(len(rows))] = POISON
+    deadline = chance.choice([None, None, None, time.monotonic(), time.monotonic() + 1000])
+    extra = chance.choice([0, 0, 3])  # reserved and given back
+    try:
+        with lane.reserve(len(rows) + extra) as reservation:
+            for _ in range(chance.randrange(3)):
+                await asyncio.sleep(0)
+            admitted.append(len(rows))
+            try:
+                return rows, await reservation.submit(rows, deadline)
+            except DeviceLost:
+                raise
+    except (BatcherError, Poisoned, asyncio.CancelledError) as error:
+        return rows, error
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("ending", ["quiet", "closed", "lost"])
+async def test_every_future_is_resolved_and_every_row_is_counted(seed: int, ending: str) -> None:
+    chance = random.Random(seed)
+    batcher = Batcher()
+    batcher.start()
+    run = batch_function(chance, chance.randrange(40) if ending == "lost" else None)
+    lanes = [
+        batcher.lane(run, lambda parts: sum(parts, []), max_batch=8, max_queue_rows=size, max_rows=60) for size in (60, 200)
+    ]
+    admitted: list[list[int]] = [[], []]
+    tasks: list[asyncio.Task[tuple[list[int], Any]]] = []
+    closing: list[asyncio.Task[None]] = []
+    for number in range(REQUESTS):
+        which = chance.randrange(2)
+        tasks.append(asyncio.ensure_future(one_request(lanes[which], chance, number, admitted[which])))
+        if chance.random() < 0.3:
+            chance.choice(tasks).cancel()
+        if chance.random() < 0.3:
+            await asyncio.sleep(0)
+        if ending == "closed" and number == REQUESTS // 2:
+            closing.append(asyncio.ensure_future(batcher.close()))
+    async with asyncio.timeout(20):
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    expected = (TooLarge, Overloaded, DeadlineExceeded, asyncio.CancelledError, Poisoned)
+    expected += {"quiet": (), "closed": (Closed,), "lost": (DeviceLost,)}[ending]
+    for result in results:
+        rows, outcome = result if isinstance(result, tuple) else ([], result)
+        if isinstance(outcome, list):
+            assert outcome == [row + 1 for row in rows]
+        else:
+            assert isinstance(outcome, expected)
+            assert not isinstance(outcome, Poisoned) or POISON in rows
+    await batcher.call(lambda: None) if ending == "quiet" else None
+    for lane, rows_submitted in zip(lanes, admitted, strict=True):
+        assert lane.queued_rows == 0
+        if ending != "lost":
+            assert lane.stats.rows + lane.stats.dropped_rows == sum(rows_submitted)
+    await asyncio.gather(*closing, batcher.close())
