@@ -10,7 +10,7 @@ from models.checkpoint import Manifest
 SOURCES = {
     "mnist": (
         "MNIST: 60,000 training and 10,000 test digits, 28 x 28 greys. LeCun, Bottou, Bengio, Haffner: Gradient-based "
-        "learning applied to document recognition, 1998. (c) Yann LeCun and Corinna Cortes, derived from NIST databases; commonly "
+        "learning applied to document recognition, 1998. (c) Yann LeCun and Corinna Cortes, derived from NIST; commonly "
         "distributed under CC BY-SA 3.0."
     ),
     "fashion-mnist": (

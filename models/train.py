@@ -164,7 +164,8 @@ def train(args: argparse.Namespace) -> Checkpoint:
             if stop:
                 break
         if progress.step % run.steps_per_epoch == 0:
-            _end_epoch(run, progress, log, sums.tolist(), time.monotonic() - started)
+            images = (progress.step - first_step) * run.batch_size
+            _end_epoch(run, progress, log, sums.tolist(), images / (time.monotonic() - started))
             run.state.save(progress, arguments.resumable(args))
         if stop and progress.step < run.steps:
             if not (args.out / CONFIG).exists():
@@ -175,7 +176,7 @@ def train(args: argparse.Namespace) -> Checkpoint:
     return read(args.out)
 
 
-def _end_epoch(run: Run, progress: Progress, log: "_Log", sums: list[float], seconds: float) -> None:
+def _end_epoch(run: Run, progress: Progress, log: "_Log", sums: list[float], rate: float) -> None:
     """Validate, log, keep the best weights, and decide whether it was the last epoch."""
     epoch = progress.step // run.steps_per_epoch
     terms = run.validate()
@@ -199,7 +200,7 @@ def _end_epoch(run: Run, progress: Progress, log: "_Log", sums: list[float], sec
             "train": {"loss": loss, "elbo": log_likelihood - kl, "log_likelihood": log_likelihood, "kl": kl},
             "validation": {"elbo": elbo, "log_likelihood": float(terms.log_likelihood), "kl": float(terms.kl)},
             "skipped_steps": progress.skipped_steps,
-            "seconds": round(seconds, 1),
+            "images_per_second": round(rate, 1),
         }
     )
     tqdm.write(f"epoch {epoch}: train ELBO {log_likelihood - kl:.2f}, validation ELBO {elbo:.2f} (KL {terms.kl:.2f})")

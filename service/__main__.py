@@ -19,8 +19,13 @@ def main() -> int:
     try:
         refuse_unknown()
         settings = Settings(_cli_parse_args=True)
-    except (SettingsError, ValidationError) as error:
+    except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ValidationError as error:
+        for problem in error.errors():
+            where = ".".join(map(str, problem["loc"])) or "settings"
+            print(f"error: {where}: {problem['msg']}, found {problem['input']!r}", file=sys.stderr)
         return 2
     # odd metadata of somebody's picture is no news; its size is checked by ourselves, before any pixel is decoded
     warnings.filterwarnings("ignore", module=r"PIL\.")

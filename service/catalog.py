@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoint import CONFIG, CheckpointError, read
-from service.device import Device, NotInvariant
+from service.device import Device
 from service.runtime import Runtime, start_runtime
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Catalog:
             try:
                 checkpoint = await asyncio.to_thread(read, directory / name)
                 runtime = await start_runtime(name, checkpoint, self.device)
-            except (CheckpointError, NotInvariant, RuntimeError) as error:
+            except (CheckpointError, RuntimeError) as error:
                 raise CatalogError(f"cannot load the model {name}: {error}") from error
             self.runtimes[name] = runtime
             self.metrics[name] = _metrics(directory / name)

@@ -86,9 +86,9 @@ class Operation:
     def _bucket(self, rows: int) -> int:
         return next(bucket for bucket in self.buckets if bucket >= rows)
 
-    def _run(self, rows: int, bucket: int, start: int = 0) -> Rows:
-        """`rows` staged rows from `start` on, as a batch of `bucket`."""
-        staged = self._staging[start : start + bucket]
+    def _run(self, rows: int, bucket: int) -> Rows:
+        """The first `rows` staged rows as a batch of `bucket`."""
+        staged = self._staging[:bucket]
         staged[rows:] = 0
         self.padded_rows += bucket - rows
         with torch.inference_mode():
@@ -114,9 +114,7 @@ class Operation:
         reference = self._of_examples(0)
         for shift in (1, self.reference // 2, self.reference - 1):
             if not np.array_equal(np.roll(self._of_examples(shift), -shift, axis=0), reference, equal_nan=True):
-                raise NotInvariant(
-                    f"in batches of {self.reference} a row's answer depends on its place; try another max_batch"
-                )
+                raise NotInvariant(f"in batches of {self.reference} a row's answer depends on its place")
         return reference
 
     def try_bucket(self, bucket: int, reference: Rows) -> None:
@@ -168,10 +166,12 @@ class Device:
         self._batcher.start()
 
     async def lane(self, function: Callable[[Tensor], Tensor], examples: Rows) -> Lane:
-        """A warmed-up lane for a function of rows like `examples` (max_batch, *row_shape). Raises NotInvariant."""
-        operation = Operation(function, examples, self.torch_device)
-        reference = await self._batcher.call(operation.check_reference)
-        bucket = self.limits.max_batch // 2
+        """A warmed-up lane for a function of rows like `examples` (max_batch, *row_shape).
+
+        Where rows depend on their place in batches of max_batch, the lane gets smaller ones: answers come first.
+        """
+        operation, reference = await self._operation(function, examples)
+        bucket = operation.reference // 2
         while bucket >= SMALLEST_BUCKET:
             if bucket % SMALLEST_BUCKET == 0:
                 await self._batcher.call(partial(operation.try_bucket, bucket, reference))
@@ -185,15 +185,25 @@ class Device:
             lane.stats.padded_rows += operation.padded_rows - before
             return answers
 
-        limits = self.limits
         lane = self._batcher.lane(
             run,
             np.concatenate,
-            max_batch=limits.max_batch,
-            max_queue_rows=limits.max_queue_rows,
-            max_rows=limits.max_rows,
+            max_batch=operation.reference,
+            max_queue_rows=self.limits.max_queue_rows,
+            max_rows=self.limits.max_rows,
         )
         return lane
+
+    async def _operation(self, function: Callable[[Tensor], Tensor], examples: Rows) -> tuple[Operation, Rows]:
+        """The operation with the largest reference that keeps its rows independent of their place, and its answers."""
+        size = len(examples)
+        while True:
+            operation = Operation(function, examples[:size], self.torch_device)
+            try:
+                return operation, await self._batcher.call(operation.check_reference)
+            except NotInvariant as error:  # cannot happen to a batch of one row
+                size = size // 2 if size >= 2 * SMALLEST_BUCKET else 1
+                log.warning("%s: batches of %d are used instead", error, size)
 
     async def close(self) -> None:
         """Finish what was admitted and end the thread."""

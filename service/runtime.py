@@ -44,7 +44,7 @@ class Runtime:
 
 
 async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Runtime:
-    """Move a model to the device, warm it up and check it there. Raises NotInvariant, RuntimeError."""
+    """Move a model to the device, warm it up and check it there. Raises RuntimeError."""
     vae = checkpoint.vae.to(device.torch_device)
     rows, dim, shape = device.limits.max_batch, vae.config.latent_dim, vae.config.shape
     latents = seeds.standard_normal(0, rows, dim)

@@ -98,8 +98,8 @@ def test_activation_by_name(arch: str, activation: str) -> None:
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_posterior_and_pixels_are_not_bent_by_an_activation(arch: str) -> None:
     built = net(arch)
-    mu, logvar = built.encode(torch.rand(50, 1, 12, 12))
-    for output in (mu, logvar, built.decode(5 * torch.randn(50, 3))):
+    mu, logvar = built.encode(20 * torch.randn(50, 1, 12, 12))
+    for output in (mu, logvar, built.decode(20 * torch.randn(50, 3))):
         assert output.min() < 0 < output.max()
 
 
@@ -122,13 +122,13 @@ def test_dropout_only_while_training() -> None:
         ("mlp", {"dropout": 1.5}, "dropout"),
         ("mlp", {"dropout": -0.5}, "dropout"),
         ("mlp", {"activation": "gelu?"}, "unknown activation 'gelu\\?'; known: relu"),
-        ("mlp", {"activation": ["relu"]}, "activation"),
+        ("mlp", {"activation": ["relu"]}, "architecture 'mlp'"),
         ("conv", {"dropout": 0.5}, "architecture 'conv': .*dropout"),
         ("conv", {"channels": [8, -1]}, "channels must be positive integers"),
         ("conv", {"channels": ["8"]}, "channels must be positive integers"),
         ("conv", {"channels": 8}, "architecture 'conv'"),
         ("conv", {"hidden": -1}, "hidden at least 0"),
-        ("conv", {"hidden": 2.5}, "hidden"),
+        ("conv", {"hidden": 2.5}, "architecture 'conv'"),
         ("conv", {"activation": "swish"}, "unknown activation 'swish'"),
         ("conv", {"channels": [], "activation": "swish"}, "unknown activation 'swish'"),
     ],

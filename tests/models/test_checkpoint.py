@@ -1,0 +1,128 @@
+"""Checkpoints: what is saved comes back, and a broken save changes nothing."""
+
+import hashlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import models
+from models.checkpoint import CONFIG, WEIGHTS, Manifest, load, read, save, write_atomically
+from models.preprocess import Preprocessing
+from models.vae import VAE, VAEConfig
+
+
+def vae() -> VAE:
+    return VAE(VAEConfig((1, 4, 3), 2, "mlp", {"hidden": [5]}, "gaussian", {"sigma": "optimal"}))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save(tmp_path / "saved", vae())
+    return tmp_path / "saved"
+
+
+class TestRoundTrip:
+    def test_everything_comes_back(self, tmp_path: Path) -> None:
+        original, spec = vae(), Preprocessing(1, 4, 3, "crop", "lanczos")
+        save(str(tmp_path / "new" / "one"), original, spec, {"name": "mnist", "training": {"lr": 1e-3}})
+        checkpoint = read(str(tmp_path / "new" / "one"))
+        assert checkpoint.manifest == Manifest(original.config, spec, {"name": "mnist", "training": {"lr": 1e-3}})
+        for name, tensor in original.state_dict().items():
+            assert torch.equal(checkpoint.vae.state_dict()[name], tensor), name
+
+    def test_loaded_for_inference(self, saved: Path) -> None:
+        loaded = models.load(saved)
+        assert not loaded.training
+        assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+    def test_pads_unless_told_otherwise(self, saved: Path) -> None:
+        assert read(saved).manifest.preprocessing == Preprocessing(1, 4, 3)
+
+    def test_digest_is_sha256_over_both_files(self, saved: Path) -> None:
+        content = (saved / CONFIG).read_bytes() + (saved / WEIGHTS).read_bytes()
+        assert read(saved).digest == hashlib.sha256(content).hexdigest()
+
+    def test_same_model_same_bytes(self, tmp_path: Path) -> None:
+        original = vae()
+        save(tmp_path / "first", original)
+        save(tmp_path / "second", load(tmp_path / "first"))
+        assert read(tmp_path / "first").digest == read(tmp_path / "second").digest
+
+    def test_layout_in_memory_does_not_matter(self, tmp_path: Path) -> None:
+        conv = VAE(VAEConfig((3, 8, 8), 2, arch_options={"channels": [4]}))
+        save(tmp_path / "plain", conv)
+        save(tmp_path / "last", conv.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        assert read(tmp_path / "plain").digest == read(tmp_path / "last").digest
+
+    def test_others_may_read_it(self, saved: Path) -> None:
+        assert {oct(path.stat().st_mode & 0o777) for path in saved.iterdir()} == {"0o644"}
+
+    def test_preprocessing_must_fit_the_model(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="preprocessing makes"):
+            save(tmp_path, vae(), Preprocessing(1, 4, 4))
+        assert not list(tmp_path.iterdir())
+
+
+# Saves other weights over a checkpoint in a process whose files may have so many bytes and no more: the write that would
+# pass the limit fails with EFBIG, or, where the signal keeps its default action, kills the process in its middle.
+SAVE_WITHIN_A_LIMIT = """
+import resource, signal, sys
+from models.checkpoint import read, save
+
+path, action, limit = sys.argv[1], getattr(signal, sys.argv[2]), int(sys.argv[3])
+old = read(path)
+for parameter in old.vae.parameters():
+    parameter.add_(1)
+signal.signal(signal.SIGXFSZ, action)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+save(path, old.vae, old.manifest.preprocessing)
+"""
+
+
+class TestAtomicSave:
+    def save_within(self, directory: Path, action: str, limit: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", SAVE_WITHIN_A_LIMIT, str(directory), action, str(limit)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    def test_a_full_disk(self, saved: Path) -> None:
+        before = read(saved).digest
+        done = self.save_within(saved, "SIG_IGN", 500)
+        assert "OSError" in done.stderr
+        assert read(saved).digest == before
+        assert sorted(path.name for path in saved.iterdir()) == [CONFIG, WEIGHTS]
+
+    def test_killed_in_the_middle_of_a_write(self, saved: Path) -> None:
+        before = read(saved).digest
+        done = self.save_within(saved, "SIG_DFL", 500)
+        assert done.returncode == -signal.SIGXFSZ, done.stderr
+        assert read(saved).digest == before
+
+    def test_without_a_limit_it_saves(self, saved: Path) -> None:
+        before = read(saved).digest
+        assert self.save_within(saved, "SIG_DFL", 1 << 20).returncode == 0
+        assert read(saved).digest != before
+
+    def test_a_target_that_cannot_be_replaced(self, tmp_path: Path) -> None:
+        (tmp_path / "taken").mkdir()
+        with pytest.raises(OSError, match="taken"):
+            write_atomically(tmp_path / "taken", b"content")
+        assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+    def test_a_directory_that_is_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"precious")
+        with pytest.raises(OSError, match="file"):
+            save(tmp_path / "file", vae())
+        assert (tmp_path / "file").read_bytes() == b"precious"
+
+    def test_readers_of_the_old_file_keep_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        write_atomically(path, b"old")
+        with path.open("rb") as reader:
+            write_atomically(path, b"new")
+            assert reader.read() == b"old"
+        assert path.read_bytes() == b"new"
