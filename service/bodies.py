@@ -15,6 +15,7 @@ from service.calls import BadParameter, Call
 from service.codecs import Undecodable, Unsupported, Unusable
 from service.engine import EncodedPicture, Pictures
 from service.form import Part, parse_form
+from service.schemas import Parameters
 
 Kind = Literal["empty", "json", "form", "npy", "picture"]
 WHAT_IS_TAKEN = "a picture, a form, JSON or npy"
@@ -29,15 +30,17 @@ class Body:
     values: dict[str, Any] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
 
-    def parameters(self, payload: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
-        """(JSON values, form fields) beside the payload's keys. Raises BadParameter for a file that is not expected."""
-        values = {name: value for name, value in self.values.items() if name not in payload}
+    def parameters(self, kind: type[Parameters]) -> tuple[dict[str, Any], dict[str, str]]:
+        """(JSON values, form fields) beside the operation's payload. Raises BadParameter for a file that is not expected."""
+        values = {name: value for name, value in self.values.items() if name not in kind.payload}
         fields: dict[str, str] = {}
         for part in self.parts:
-            if part.name in payload:
+            if part.name in kind.files:
                 continue
             if part.filename is not None:
-                raise BadParameter(f"unknown file field {part.name!r}; files go into {' and '.join(map(repr, payload))}")
+                raise BadParameter(
+                    f"unknown file field {part.name!r}; files go into {' and '.join(map(repr, kind.files)) or 'none'}"
+                )
             if part.name in fields:
                 raise BadParameter(f"{part.name}: given twice")
             fields[part.name] = part.data.decode("utf-8", "replace")

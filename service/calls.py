@@ -92,7 +92,7 @@ def _explain(error: ValidationError, kind: type[Parameters]) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        known = sorted((*kind.model_fields, *kind.payload))
+        known = sorted({*kind.model_fields, *kind.payload, *kind.files})
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         return f"unknown parameter {name!r}; {hint}"

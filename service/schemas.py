@@ -30,7 +30,8 @@ class Parameters(BaseModel):
     """What every operation understands."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    payload: ClassVar[tuple[str, ...]] = ()  # keys of the body that are no parameters
+    payload: ClassVar[tuple[str, ...]] = ()  # keys of a JSON body that are no parameters
+    files: ClassVar[tuple[str, ...]] = ()  # fields of a form that are none
 
     model: str | None = Field(None, description="name of the model; see /models")
     timeout_ms: int | None = Field(
@@ -41,7 +42,8 @@ class Parameters(BaseModel):
 class EncodeParameters(Parameters):
     """/encode"""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image")
+    payload: ClassVar[tuple[str, ...]] = ("images",)
+    files: ClassVar[tuple[str, ...]] = ("image",)
 
     format: PosteriorFormat | None = Field(None, description="of the answer; wins over Accept")
     include: Annotated[
@@ -80,7 +82,8 @@ class SampleParameters(DecodeParameters):
 class ReconstructParameters(DecodeParameters):
     """/reconstruct"""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image")
+    payload: ClassVar[tuple[str, ...]] = ("images",)
+    files: ClassVar[tuple[str, ...]] = ("image",)
 
     mode: Literal["mean", "sample"] = Field("mean", description="decode mu, or a seeded draw from the posterior")
     seed: Seed | None = None
@@ -91,6 +94,7 @@ class InterpolateParameters(Parameters):
     """/interpolate"""
 
     payload: ClassVar[tuple[str, ...]] = ("start", "end")
+    files: ClassVar[tuple[str, ...]] = ("start", "end")
 
     format: FramesFormat | None = Field(None, description="of the answer; wins over Accept")
     dtype: Literal["uint8", "float32"] = Field("uint8", description="of npy answers; float32 is the likelihood's mean")

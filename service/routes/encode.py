@@ -33,7 +33,7 @@ def open_request(engine: Engine, call: Call, parameters: Parameters) -> Request:
 async def encode(engine: Engine, call: Call) -> Answer:
     """Posteriors of pictures as JSON lists, or npy float32 (2, N, D): mu, then sigma."""
     body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items))
-    parameters = read_parameters(EncodeParameters, call.query, *body.parameters(EncodeParameters.payload))
+    parameters = read_parameters(EncodeParameters, call.query, *body.parameters(EncodeParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy"))
     request = open_request(engine, call, parameters)
     rows = await engine.encode(pictures_of(body, request.runtime.shape), request)

@@ -22,7 +22,7 @@ router = APIRouter(tags=["inference"])
 async def decode(engine: Engine, call: Call) -> Answer:
     """Mean pictures of latents, in the order of the request."""
     body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items))
-    parameters = read_parameters(DecodeParameters, call.query, *body.parameters(DecodeParameters.payload))
+    parameters = read_parameters(DecodeParameters, call.query, *body.parameters(DecodeParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
     request = open_request(engine, call, parameters)
     z = latents_of(body, request.runtime.manifest.model.latent_dim)
@@ -36,7 +36,7 @@ async def sample(engine: Engine, call: Call) -> Answer:
     body = read_body(call, engine.max_items)
     if body.kind not in ("empty", "json"):
         raise Unsupported(f"parameters come in the query or as JSON, not as a {body.kind}")
-    parameters = read_parameters(SampleParameters, call.query, *body.parameters(SampleParameters.payload))
+    parameters = read_parameters(SampleParameters, call.query, *body.parameters(SampleParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
     request = open_request(engine, call, parameters)
     if parameters.n > engine.max_items:  # before the noise is drawn

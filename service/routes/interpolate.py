@@ -27,7 +27,7 @@ FORMATS: tuple[Format, ...] = ("json", "npy", "png", "webp", "gif")
 async def interpolate(engine: Engine, call: Call) -> Answer:
     """Frames from start to end, both included; a picture's end is its posterior's mu."""
     body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items))
-    parameters = read_parameters(InterpolateParameters, call.query, *body.parameters(InterpolateParameters.payload))
+    parameters = read_parameters(InterpolateParameters, call.query, *body.parameters(InterpolateParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), FORMATS)
     request = open_request(engine, call, parameters)
     if parameters.steps > engine.max_items:

@@ -22,7 +22,7 @@ router = APIRouter(tags=["inference"])
 async def reconstruct(engine: Engine, call: Call) -> Answer:
     """Means of the likelihood at z = mu, or at a seeded draw from the posterior (mode=sample)."""
     body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items))
-    parameters = read_parameters(ReconstructParameters, call.query, *body.parameters(ReconstructParameters.payload))
+    parameters = read_parameters(ReconstructParameters, call.query, *body.parameters(ReconstructParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
     if parameters.compare and form != "png":
         raise BadParameter(f"compare puts originals into the PNG answer, not into {form}; ask for format=png")
