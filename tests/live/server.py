@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,11 @@ def command(*arguments: str) -> list[str]:
 class Server:
     """A running service. `lines` is its log so far; `url` where it listens."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             command("--port", "0", "--device", "cpu", "--threads", "1", *arguments),
             cwd=ROOT,
-            env=environment(),
+            env=environment(**(variables or {})),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
@@ -76,7 +76,7 @@ class Server:
         with httpx.Client(base_url=self.url) as client:
             self.poll(lambda: client.get("/health/ready").status_code == 200)
 
-    def poll(self, condition: Any, seconds: float = PATIENCE_SECONDS) -> None:
+    def poll(self, condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
         """Ask again until the condition holds; at once an error when the process ends or the time is up."""
         give_up = time.monotonic() + seconds
         while not condition():
@@ -111,9 +111,9 @@ class Server:
 
 
 @contextmanager
-def serving(*arguments: str, ready: bool = True) -> Iterator[Server]:
+def serving(*arguments: str, ready: bool = True, variables: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A service that is ready; after the block it must end on SIGTERM with status 0, and have logged no error."""
-    server = Server(*arguments)
+    server = Server(*arguments, variables=variables)
     try:
         if ready:
             server.wait_until_ready()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch import distributions as reference
@@ -74,6 +74,7 @@ class TestDiagonalGaussian:
         z = q.sample(normal(100_000, 4, 3))
         assert within_five_standard_errors(q.log_prob(z) - p.log_prob(z), q.kl(p))
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(*[st.floats(-10, 10)] * 4), min_size=1, max_size=8))
     def test_kl_is_zero_to_itself_and_positive_to_others(self, parameters: list[tuple[float, ...]]) -> None:
         q_mu, q_logvar, p_mu, p_logvar = torch.tensor(parameters, dtype=torch.double).T
@@ -221,6 +222,7 @@ class TestOptimalSigma:
         expected = -0.5 * 3 * 4 * 4 * (torch.log(2 * math.pi * mse) + 1)
         torch.testing.assert_close(layer(output).log_prob(x).mean(), expected)
 
+    @settings(deadline=None)
     @given(st.floats(SIGMA_FLOOR, 3))
     def test_no_fixed_sigma_is_better(self, sigma: float) -> None:
         generator = torch.Generator().manual_seed(1)

@@ -116,8 +116,7 @@ class TestDeepGreys:
 
     @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
     def test_sixteen_bits_out_of_a_file(self, kind: str) -> None:
-        image = reopened(Image.fromarray(self.LEVELS.astype("<u2")), kind)
-        np.testing.assert_array_equal(grey(image), self.BYTES)
+        np.testing.assert_array_equal(grey(reopened(Image.fromarray(self.LEVELS.astype("<u2")), kind)), self.BYTES)
 
     def test_thirty_two_bits(self) -> None:
         levels = np.array([[-(2**31), -1, *self.LEVELS[0], 65536, 2**31 - 1]], np.int32)
@@ -166,8 +165,7 @@ class TestTransparency:
         np.testing.assert_allclose(grey(image.convert("RGBA").convert(mode))[0].astype(int), [200, 40, 0], atol=1)
 
     def test_opaque_grey_with_alpha_is_exact(self) -> None:
-        image = Image.fromarray(GREYS).convert("LA")
-        np.testing.assert_array_equal(grey(image), GREYS)
+        np.testing.assert_array_equal(grey(Image.fromarray(GREYS).convert("LA")), GREYS)
 
     @pytest.mark.parametrize("mode", ["RGBa", "La"])
     def test_multiplied_already(self, mode: str) -> None:
@@ -230,6 +228,7 @@ class TestFit:
         pixels = grey(self.WIDE, (12, 12), "pad")
         np.testing.assert_array_equal(pixels[4:8], np.asarray(self.WIDE))
         assert pixels[:4].sum() == pixels[8:].sum() == 0
+        np.testing.assert_array_equal(grey(self.WIDE.transpose(Image.Transpose.ROTATE_90), (12, 12)), np.rot90(pixels))
 
     def test_crop_cuts_the_middle_out(self) -> None:
         assert (grey(self.WIDE, (4, 4), "crop") == 100).all()

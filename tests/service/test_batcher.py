@@ -1,6 +1,7 @@
 """The worker: late binding, turns of lanes and calls, loss of the device, closing, and one wake-up a batch."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -17,7 +18,7 @@ Blocks = list[list[int]]
 
 
 def join(parts: Blocks) -> list[int]:
-    return sum(parts, [])
+    return list(itertools.chain.from_iterable(parts))
 
 
 def echo(blocks: Blocks) -> Blocks:
@@ -77,7 +78,11 @@ async def test_lanes_take_turns(batcher: Batcher, busy: Busy) -> None:
     order: list[str] = []
 
     def named(name: str) -> Callable[[Blocks], Blocks]:
-        return lambda blocks: (order.append(name), blocks)[1]
+        def run(blocks: Blocks) -> Blocks:
+            order.append(name)
+            return blocks
+
+        return run
 
     long, short = make_lane(batcher, named("long"), 2), make_lane(batcher, named("short"), 2)
     async with busy(batcher):
@@ -106,7 +111,7 @@ async def test_calls_run_on_the_worker_in_turn_with_batches(batcher: Batcher, bu
 
     lane = make_lane(batcher, lambda blocks: note("batch", blocks))
     async with busy(batcher):
-        tasks = start(lane, [1]) + [asyncio.ensure_future(batcher.call(lambda: note("call", "done")))]
+        tasks = [*start(lane, [1]), asyncio.ensure_future(batcher.call(lambda: note("call", "done")))]
     assert await outcomes(tasks) == [[1], "done"]
     assert threads["batch"] is threads["call"] is not threading.main_thread()
 
@@ -240,32 +245,19 @@ async def test_close_is_harmless_before_the_start_and_after_the_end() -> None:
 # --- the event loop
 
 
-class CountingLoop(asyncio.SelectorEventLoop):
-    """Counts how often another thread wakes it."""
+async def test_a_batch_wakes_the_event_loop_once(batcher: Batcher, busy: Busy, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, wake_ups = asyncio.get_running_loop(), 0
+    wake_up = loop.call_soon_threadsafe
 
-    wake_ups = 0
+    def counted(*args: Any, **options: Any) -> asyncio.Handle:
+        nonlocal wake_ups
+        wake_ups += 1
+        return wake_up(*args, **options)
 
-    def call_soon_threadsafe(self, *args: Any, **options: Any) -> asyncio.Handle:
-        self.wake_ups += 1
-        return super().call_soon_threadsafe(*args, **options)
-
-
-def test_a_batch_wakes_the_event_loop_once(busy: Busy) -> None:
-    loop = CountingLoop()
-
-    async def main() -> tuple[int, int]:
-        batcher = Batcher()
-        batcher.start()
-        lane = make_lane(batcher)
-        async with busy(batcher):
-            tasks = start(lane, *([row] for row in range(20)))
-            before = loop.wake_ups
-        await outcomes(tasks)
-        count = loop.wake_ups - before
-        await batcher.close()
-        return count, lane.stats.batches
-
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        wake_ups, batches = runner.run(main())
-    assert batches == 3
-    assert wake_ups == batches + 1  # and one for the call that kept the worker busy
+    lane = make_lane(batcher)
+    async with busy(batcher):
+        tasks = start(lane, *([row] for row in range(20)))
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+    await outcomes(tasks)
+    assert lane.stats.batches == 3
+    assert wake_ups == 3 + 1  # and one for the call that kept the worker busy

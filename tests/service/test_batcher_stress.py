@@ -1,6 +1,7 @@
 """Random traffic with cancellations, deadlines and failures: every future is resolved, and the counts add up."""
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Callable
@@ -21,6 +22,10 @@ class Poisoned(Exception):
     """Raised for a negative row; names it, so that no two requests fail alike."""
 
 
+def join(parts: Blocks) -> list[int]:
+    return list(itertools.chain.from_iterable(parts))
+
+
 def batch_function(chance: random.Random, lost_after: int | None) -> Callable[[Blocks], Blocks]:
     calls = 0
 
@@ -32,7 +37,7 @@ def batch_function(chance: random.Random, lost_after: int | None) -> Callable[[B
             raise DeviceLost("gone")
         if chance.random() < 0.1:
             time.sleep(0)  # lets another thread in
-        for row in sum(blocks, []):
+        for row in itertools.chain.from_iterable(blocks):
             if row < 0:
                 raise Poisoned(str(row))
         return [[row + 1 for row in block] for block in blocks]
@@ -64,9 +69,7 @@ async def test_every_future_is_resolved_and_every_row_is_counted(seed: int, endi
     batcher = Batcher()
     batcher.start()
     run = batch_function(chance, chance.randrange(40) if ending == "lost" else None)
-    lanes = [
-        batcher.lane(run, lambda parts: sum(parts, []), max_batch=8, max_queue_rows=size, max_rows=60) for size in (60, 200)
-    ]
+    lanes = [batcher.lane(run, join, max_batch=8, max_queue_rows=max_queue_rows, max_rows=60) for max_queue_rows in (60, 200)]
     admitted: list[list[int]] = [[], []]
     tasks: list[asyncio.Task[tuple[list[int], Any]]] = []
     closing: list[asyncio.Task[None]] = []
@@ -81,8 +84,8 @@ async def test_every_future_is_resolved_and_every_row_is_counted(seed: int, endi
             closing.append(asyncio.ensure_future(batcher.close()))
     async with asyncio.timeout(20):
         results = await asyncio.gather(*tasks, return_exceptions=True)
-    expected = (TooLarge, Overloaded, DeadlineExceeded, asyncio.CancelledError, Poisoned)
-    expected += {"quiet": (), "closed": (Closed,), "lost": (DeviceLost,)}[ending]
+    at_the_end = {"quiet": (), "closed": (Closed,), "lost": (DeviceLost,)}[ending]
+    expected = (TooLarge, Overloaded, DeadlineExceeded, asyncio.CancelledError, Poisoned, *at_the_end)
     for result in results:
         rows, outcome = result if isinstance(result, tuple) else ([], result)
         if isinstance(outcome, list):

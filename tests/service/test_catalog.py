@@ -54,7 +54,7 @@ async def test_an_unknown_name_is_answered_with_the_known_ones(catalog: Catalog,
     await catalog.load(shelf, (), "grey")
     with pytest.raises(UnknownModel, match=r"no model 'gray' is loaded; loaded are colour, grey; did you mean grey\?"):
         catalog.get("gray")
-    with pytest.raises(UnknownModel, match="loaded are colour, grey$"):
+    with pytest.raises(UnknownModel, match=r"loaded are colour, grey$"):
         catalog.get("resnet")
     with pytest.raises(UnknownModel):
         catalog.get("")

@@ -191,9 +191,19 @@ def of_mates(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("function", [positional, of_mates])
-async def test_an_operation_that_depends_on_the_place_in_the_batch_is_refused(device: Device, function: Function) -> None:
-    with pytest.raises(NotInvariant, match="batches of 32"):
-        await device.lane(function, examples(32))
+@pytest.mark.parametrize("reference", [8, 32])
+def test_an_operation_that_depends_on_the_place_in_the_batch_is_refused(function: Function, reference: int) -> None:
+    with pytest.raises(NotInvariant, match=f"batches of {reference}"):
+        Operation(function, examples(reference), CPU).check_reference()
+
+
+@pytest.mark.parametrize(("spoiled_from", "max_batch"), [(33, 32), (32, 16), (16, 8), (8, 1), (2, 1)])
+async def test_a_lane_gets_batches_in_which_the_place_does_not_matter(
+    device: Device, spoiled_from: int, max_batch: int
+) -> None:
+    lane = await device.lane(lambda x: positional(x) if len(x) >= spoiled_from else x * 1, examples(32))
+    assert lane.max_batch == max_batch
+    np.testing.assert_array_equal(await lane.submit(examples(50)), examples(50))
 
 
 @pytest.mark.parametrize("max_batch", [8, 24, 40])

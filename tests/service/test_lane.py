@@ -1,6 +1,7 @@
 """One queue: admission, shares of each batch, and what becomes of requests that are cancelled or late."""
 
 import asyncio
+import itertools
 import math
 import threading
 import time
@@ -46,7 +47,7 @@ class Kitchen:
 
 
 def join(parts: Blocks) -> list[int]:
-    return sum(parts, [])
+    return list(itertools.chain.from_iterable(parts))
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ async def test_a_reservation_holds_its_rows_and_gives_back_what_was_not_submitte
         assert lane.queued_rows == 10
         assert await reservation.submit([1, 2]) == [10, 20]
         assert lane.queued_rows == 8
-        assert await asyncio.gather(reservation.submit([3]), reservation.submit([4])) == [[30], [40]]
+        assert await outcomes([asyncio.ensure_future(reservation.submit([row])) for row in (3, 4)]) == [[30], [40]]
     assert (lane.queued_rows, lane.stats.rows, lane.stats.dropped_rows) == (0, 4, 0)
 
 
@@ -236,7 +237,12 @@ class Leaving(list[int]):
     def __len__(self) -> int:
         if threading.current_thread() is not threading.main_thread() and not self.seen:
             self.seen, gone = True, threading.Event()
-            self.task.get_loop().call_soon_threadsafe(lambda: (self.task.cancel(), gone.set()))
+
+            def leave() -> None:
+                self.task.cancel()
+                gone.set()
+
+            self.task.get_loop().call_soon_threadsafe(leave)
             assert gone.wait(20)
         return super().__len__()
 

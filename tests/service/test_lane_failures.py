@@ -1,6 +1,7 @@
 """What becomes of a batch that fails: the bad request alone fails, or all at once when nothing can be saved."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -41,8 +42,12 @@ def poisoned(*rows: int) -> Run:
     return run
 
 
-def make_lane(batcher: Batcher, run: Run, max_batch: int = 8) -> Lane:
-    return batcher.lane(run, lambda parts: sum(parts, []), max_batch=max_batch, max_queue_rows=200, max_rows=100)
+def join(parts: Blocks) -> list[int]:
+    return list(itertools.chain.from_iterable(parts))
+
+
+def make_lane(batcher: Batcher, run: Run) -> Lane:
+    return batcher.lane(run, join, max_batch=8, max_queue_rows=200, max_rows=100)
 
 
 async def submit_together(batcher: Batcher, busy: Busy, lane: Lane, *blocks: list[int]) -> list[Any]:
@@ -142,10 +147,10 @@ async def test_stop_iteration_in_a_batch_is_an_error_that_a_future_takes(batcher
 
 
 async def test_what_joins_the_parts_may_fail_too(batcher: Batcher) -> None:
-    def join(parts: Blocks) -> None:
+    def fail(parts: Blocks) -> None:
         raise MemoryError("no room for the answer")
 
-    lane = batcher.lane(poisoned(), join, max_batch=8, max_queue_rows=200, max_rows=100)
+    lane = batcher.lane(poisoned(), fail, max_batch=8, max_queue_rows=200, max_rows=100)
     with pytest.raises(MemoryError):
         await lane.submit(list(range(10)))
     assert (await lane.submit([1]), lane.queued_rows) == ([2], 0)

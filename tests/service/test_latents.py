@@ -1,6 +1,7 @@
 """Paths between two latents: their ends, their formulas, and what becomes of degenerate ends."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ def ends(seed: int = 0, dim: int = 20) -> tuple[Floats, Floats]:
 def test_both_ends_are_included_exactly(method: str, steps: int) -> None:
     start, end = ends()
     z = path(start, end, steps, method)
-    assert (z.dtype, z.shape) == (np.float32, (steps, 20))
+    assert z.dtype == np.float32
+    assert z.shape == (steps, 20)
     np.testing.assert_array_equal(z[[0, -1]], [start, end])
 
 
@@ -64,7 +66,7 @@ def test_slerp_between_ends_of_equal_length_keeps_that_length() -> None:
     start, end = (2.5 * v / np.linalg.norm(v) for v in ends())
     z = path(start, end, 21, "slerp").astype(np.float64)
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), 2.5, rtol=1e-6)
-    turns = [a @ b for a, b in zip(z[:-1], z[1:], strict=True)]  # equal angles between neighbours
+    turns = [a @ b for a, b in pairwise(z)]  # equal angles between neighbours
     np.testing.assert_allclose(turns, turns[0], rtol=1e-5)
 
 

@@ -1,0 +1,90 @@
+"""/sample: a seed means the same latents at any time; item i does not depend on how many items there are."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from .pictures import decoded_all, from_npy
+
+MAX_SEED = 2**53 - 1
+
+
+def sample(client: httpx.Client, **parameters: Any) -> httpx.Response:
+    return client.get("/sample", params=parameters).raise_for_status()
+
+
+@pytest.mark.parametrize("seed", [0, 7, MAX_SEED])
+@pytest.mark.parametrize("form", ["json", "npy", "png"])
+def test_the_same_seed_gives_the_same_bytes(client: httpx.Client, seed: int, form: str) -> None:
+    first, again = (sample(client, seed=seed, n=5, format=form) for _ in range(2))
+    posted = client.post("/sample", json={"seed": seed, "n": 5, "format": form}).raise_for_status()
+    assert first.content == again.content == posted.content
+    assert first.headers["x-seed"] == str(seed)
+    assert first.content != sample(client, seed=(seed + 1) % MAX_SEED, n=5, format=form).content
+
+
+def test_item_i_of_many_is_item_i_of_few(client: httpx.Client) -> None:
+    many, few = (sample(client, seed=3, n=n, include="z").json() for n in (16, 4))
+    assert many["images"][:4] == few["images"]
+    assert many["z"][:4] == few["z"]
+    assert len({tuple(z) for z in many["z"]}) == 16
+    # through several batches, and alone
+    thousand = from_npy(sample(client, seed=3, n=1000, format="npy").content)
+    np.testing.assert_array_equal(thousand[:16, ..., 0], decoded_all(many["images"]))
+    assert sample(client, seed=3).json()["images"] == many["images"][:1]
+
+
+def test_a_missing_seed_is_drawn_and_given_back(client: httpx.Client) -> None:
+    drawn = [sample(client, n=2) for _ in range(4)]
+    seeds = [answer.json()["seed"] for answer in drawn]
+    assert len(set(seeds)) == 4
+    assert all(0 <= seed <= MAX_SEED for seed in seeds)
+    for answer, seed in zip(drawn, seeds, strict=True):
+        assert answer.headers["x-seed"] == str(seed)
+        assert sample(client, n=2, seed=seed).content == answer.content
+    png = sample(client, n=2, format="png")
+    assert sample(client, n=2, format="png", seed=png.headers["x-seed"]).content == png.content
+
+
+def test_pictures_are_those_of_the_latents(client: httpx.Client, means: Callable[[str, Any], Any]) -> None:
+    body = sample(client, n=6, seed=1, include="z").json()
+    assert body.keys() == {"model", "images", "shape", "seed", "z"}
+    decoded = client.post("/decode", json={"z": body["z"]}).raise_for_status().json()
+    assert body["images"] == decoded["images"]
+    floats = from_npy(sample(client, n=6, seed=1, format="npy", dtype="float32").content)
+    np.testing.assert_allclose(floats, means("mnist", body["z"]), rtol=0, atol=1e-5)
+    assert "z" not in sample(client, n=6, seed=1).json()
+
+
+def test_temperature_scales_the_latents(client: httpx.Client) -> None:
+    z = {t: np.array(sample(client, n=3, seed=1, temperature=t, include="z").json()["z"], np.float32) for t in (0, 0.5, 1, 2)}
+    assert not z[0].any()
+    np.testing.assert_array_equal(z[2], 2 * z[1])
+    np.testing.assert_array_equal(z[0.5], z[1] / 2)
+
+
+def test_latents_are_standard_normal(client: httpx.Client) -> None:
+    z = np.array(sample(client, n=2000, seed=5, include="z").json()["z"])
+    assert z.shape == (2000, 20)
+    assert abs(z.mean()) < 0.02
+    assert abs(z.std() - 1) < 0.02
+
+
+def test_a_seed_means_the_same_noise_for_every_model(client: httpx.Client) -> None:
+    z = {
+        name: sample(client, n=3, seed=4, include="z", model=name).json()["z"]
+        for name in ("mnist", "fashion-mnist", "tiny-rgb")
+    }
+    for name, dim in (("fashion-mnist", 20), ("tiny-rgb", 3)):
+        np.testing.assert_array_equal(np.array(z[name])[:, :dim], np.array(z["mnist"])[:, :dim])
+
+
+def test_parameters_in_query_or_body_but_not_in_both(client: httpx.Client) -> None:
+    mixed = client.post("/sample?n=2", json={"seed": 1}).raise_for_status()
+    assert mixed.content == sample(client, n=2, seed=1).content
+    refused = client.post("/sample?seed=1", json={"seed": 1})
+    assert refused.status_code == 422
+    assert "seed" in refused.json()["detail"]

@@ -1,0 +1,83 @@
+"""The application's start and end: what it loads, what it says when it cannot, and what it leaves behind."""
+
+import asyncio
+import logging
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+
+from service.app import create_app
+from service.settings import Settings
+
+
+def settings(weights: Path, **more: object) -> Settings:
+    return Settings(**{"models_dir": weights, "device": "cpu", "threads": 1, "max_batch": 8, **more})  # type: ignore[arg-type]
+
+
+async def failure(chosen: Settings) -> tuple[str, int]:
+    """Why the application did not start, and how often it said so to who started it."""
+    calls: list[bool] = []
+    app = create_app(chosen, on_failed_start=lambda: calls.append(True))
+    async with app.router.lifespan_context(app):
+        await asyncio.wait_for(app.state.started.wait(), 30)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            assert (await client.get("/health/ready")).status_code == 503
+    return app.state.failure, len(calls)
+
+
+async def test_it_starts_serves_and_ends_without_a_thread_left(weights: Path) -> None:
+    before = set(threading.enumerate())
+    failed: list[bool] = []
+    app = create_app(settings(weights), on_failed_start=lambda: failed.append(True))
+    assert set(threading.enumerate()) == before
+    async with app.router.lifespan_context(app):
+        await asyncio.wait_for(app.state.started.wait(), 30)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            assert (await client.get("/health/ready")).json() == {"status": "ready"}
+            assert (await client.get("/sample?n=3&seed=1")).status_code == 200
+    assert (app.state.engine, app.state.failure, failed) == (None, "", [])
+    left = [thread.name for thread in set(threading.enumerate()) - before]
+    assert [name for name in left if not name.startswith("asyncio_")] == []  # the loop's own executor ends with the loop
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"models": ("purple",)}, "cannot load the model purple: "),
+        ({"default_model": "purple"}, "the default model 'purple' is not among the loaded: colour, grey"),
+        ({"models_dir": Path("/nowhere")}, "/nowhere holds no checkpoint directories"),
+    ],
+)
+async def test_a_start_that_fails_says_why(
+    weights: Path, more: dict[str, object], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        said, calls = await failure(settings(weights, **more))
+    assert said.startswith(reason)
+    assert calls == 1
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert reason in record.getMessage()
+    assert not record.exc_info  # the reason is enough
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+async def test_a_device_that_is_not_there_ends_the_start(weights: Path) -> None:
+    said, calls = await failure(settings(weights, device="cuda"))
+    assert said.startswith("cannot use the device cuda: ")
+    assert calls == 1
+
+
+async def test_leaving_while_it_loads_is_harmless(weights: Path) -> None:
+    app = create_app(settings(weights))
+    async with app.router.lifespan_context(app):
+        await asyncio.sleep(0)  # it has begun
+    assert app.state.started.is_set()
+    assert app.state.engine is None
+
+
+async def test_the_front_page_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/", follow_redirects=True)
+    assert (answer.status_code, answer.url.path) == (200, "/docs")

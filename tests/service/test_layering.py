@@ -1,0 +1,140 @@
+"""Who may import whom, who reads the environment, and how long a file may be: the layers, held by the syntax trees."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("models", "service")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+MODELS = [name for name in MODULES if name.split(".")[0] == "models"]
+SERVICE = [name for name in MODULES if name.split(".")[0] == "service"]
+WEB = {"fastapi", "fastapi_offline", "starlette"}
+
+
+def tree(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text())
+
+
+def imported(name: str) -> set[str]:
+    """All modules that a module imports, wherever in it: `from a.b import c` counts as a.b and a.b.c."""
+    found: set[str] = set()
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def under(found: set[str], *packages: str) -> set[str]:
+    """Those that are one of the packages, or lie in one."""
+    return {name for name in found if any(name == package or name.startswith(f"{package}.") for package in packages)}
+
+
+def reads_environment(name: str) -> bool:
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv", "getenvb", "putenv"})
+        or (isinstance(node, ast.ImportFrom) and node.module == "os" and any("env" in alias.name for alias in node.names))
+        for node in ast.walk(tree(name))
+    )
+
+
+def test_the_modules_are_found() -> None:
+    assert {"models", "models.vae", "models.nets.conv", "service.lane", "service.routes.encode"} <= MODULES.keys()
+    assert under(imported("service.app"), "service.catalog") == {
+        "service.catalog",
+        "service.catalog.Catalog",
+        "service.catalog.CatalogError",
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_know_nothing_of_the_service(name: str) -> None:
+    assert not under(imported(name), "service", *WEB, "pydantic", "pydantic_settings", "asyncio", "uvicorn", "httpx")
+
+
+@pytest.mark.parametrize("name", SERVICE)
+def test_the_service_knows_nothing_of_training(name: str) -> None:
+    assert not under(imported(name), "models.train", "models.evaluate", "models.data", "models.nets", "models.arguments")
+
+
+@pytest.mark.parametrize("name", SERVICE)
+def test_the_web_framework_stays_at_the_door(name: str) -> None:
+    found = under(imported(name), *WEB)
+    if name == "service.request_id":
+        found -= under(found, "starlette.types")
+    assert not found or name in ("service.app", "service.errors") or name.startswith("service.routes.")
+
+
+@pytest.mark.parametrize("name", ["service.gate", "service.lane", "service.batcher"])
+def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
+    found = {module.split(".")[0] for module in imported(name) - under(imported(name), "service")}
+    assert found <= sys.stdlib_module_names
+    assert {".".join(module.split(".")[:2]) for module in under(imported(name), "service")} <= {"service.gate", "service.lane"}
+
+
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [
+        ("service.gate", set()),
+        ("service.lane", {"gate"}),
+        ("service.batcher", {"gate", "lane"}),
+        ("service.device", {"gate", "lane", "batcher"}),
+        ("service.runtime", {"device", "lane", "seeds"}),
+        ("service.catalog", {"device", "runtime"}),
+        ("service.seeds", set()),
+        ("service.latents", set()),
+        ("service.codecs", set()),
+        ("service.settings", set()),
+        ("service.form", {"codecs"}),
+        ("service.schemas", {"seeds"}),
+    ],
+)
+def test_each_layer_knows_only_what_is_below(name: str, below: set[str]) -> None:
+    own = {module.split(".")[1] for module in under(imported(name), "service") if "." in module}
+    assert own <= below
+
+
+@pytest.mark.parametrize("name", SERVICE)
+def test_nobody_but_the_app_knows_the_routes(name: str) -> None:
+    if name != "service.app" and not name.startswith("service.routes"):
+        assert not under(imported(name), "service.routes", "service.app") or name == "service.__main__"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_settings_and_arguments_read_the_environment(name: str) -> None:
+    assert reads_environment(name) == (name in ("service.settings", "models.arguments"))
+
+
+@pytest.mark.parametrize("name", SERVICE)
+def test_what_cuts_across_requests_is_pure_asgi(name: str) -> None:
+    assert not under(imported(name), "starlette.middleware.base")
+
+
+@pytest.mark.parametrize("package", ["models", "service", "tests"])
+def test_no_file_is_long(package: str) -> None:
+    lengths = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in (ROOT / package).rglob("*.py")}
+    assert {path: length for path, length in lengths.items() if length > 300} == {}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is(name: str) -> None:
+    assert ast.get_docstring(tree(name))
+
+
+def test_importing_the_service_starts_nothing() -> None:
+    """No thread, and no use of CUDA, however much is imported."""
+    program = (
+        "import threading, torch, service.app, service.__main__\n"
+        "assert threading.enumerate() == [threading.main_thread()]\n"
+        "assert not torch.cuda.is_initialized()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)

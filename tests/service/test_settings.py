@@ -1,0 +1,172 @@
+"""Settings: what can be set, by which names, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import SHIPPED_WEIGHTS, Settings, SettingsError, refuse_unknown
+
+# name -> (default, another value as text, that value); a setting that is added gets its line here
+TABLE: dict[str, tuple[Any, str, Any]] = {
+    "host": ("127.0.0.1", "0.0.0.0", "0.0.0.0"),
+    "port": (8000, "0", 0),
+    "device": ("auto", "cuda:1", "cuda:1"),
+    "threads": (0, "3", 3),
+    "models_dir": (SHIPPED_WEIGHTS, "some/where", Path("some/where")),
+    "models": ((), "mnist, fashion-mnist,", ("mnist", "fashion-mnist")),
+    "default_model": ("mnist", "faces", "faces"),
+    "max_batch": (64, "128", 128),
+    "max_queue_rows": (8192, "4096", 4096),
+    "max_rows": (4096, "100", 100),
+    "max_body_bytes": (64 * 2**20, "1024", 1024),
+    "max_pixels": (50_000_000, "1", 1),
+    "drain_seconds": (10.0, "0.5", 0.5),
+    "log_level": ("info", "debug", "debug"),
+    "access_log": (True, "false", False),
+}
+
+
+def test_the_table_above_is_complete() -> None:
+    assert {name: field.default for name, field in Settings.model_fields.items()} == {
+        name: default for name, (default, _, _) in TABLE.items()
+    }
+    assert SHIPPED_WEIGHTS.name == "weights"
+    assert SHIPPED_WEIGHTS.parent.name == "models"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_says_what_it_does(name: str) -> None:
+    assert len(Settings.model_fields[name].description or "") > 10
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_setting_is_a_variable_and_a_flag(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    default, text, value = TABLE[name]
+    assert getattr(Settings(), name) == default
+    from_flag = Settings(_cli_parse_args=[f"--{name.replace('_', '-')}", text])
+    assert getattr(from_flag, name) == value
+    for variable in (f"VAE_{name.upper()}", f"vae_{name}"):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, text)
+            from_environment = Settings()
+            refuse_unknown()
+        assert getattr(from_environment, name) == value
+        assert from_environment.model_fields_set == from_flag.model_fields_set == {name}
+
+
+def test_a_flag_wins_over_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAE_PORT", "1")
+    monkeypatch.setenv("VAE_HOST", "0.0.0.0")
+    settings = Settings(_cli_parse_args=["--port", "2"])
+    assert (settings.port, settings.host) == (2, "0.0.0.0")
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_an_empty_variable_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"VAE_{name.upper()}", "")
+    assert Settings() == Settings.model_construct()
+
+
+@pytest.mark.parametrize(("text", "names"), [("a", ("a",)), ("a,b", ("a", "b")), (" a , ,b,", ("a", "b")), (",", ())])
+def test_models_are_separated_by_commas(text: str, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAE_MODELS", text)
+    assert Settings().models == names
+    assert Settings(_cli_parse_args=["--models", text]).models == names
+    assert Settings(models=names).models == names
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "-1"),
+        ("port", "65536"),
+        ("port", "http"),
+        ("device", "gpu"),
+        ("device", "cuda:"),
+        ("device", "cpu:0"),
+        ("device", "cuda:0 "),
+        ("threads", "-1"),
+        ("max_batch", "0"),
+        ("max_batch", "7"),
+        ("max_batch", "12"),
+        ("max_batch", "4104"),
+        ("max_queue_rows", "7"),
+        ("max_rows", "0"),
+        ("max_body_bytes", "1023"),
+        ("max_pixels", "0"),
+        ("drain_seconds", "-1"),
+        ("drain_seconds", "nan"),
+        ("drain_seconds", "inf"),
+        ("log_level", "loud"),
+        ("access_log", "perhaps"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_by_its_name(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"VAE_{name.upper()}", value)
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert [error["loc"] for error in caught.value.errors()] == [(name,)]
+
+
+@pytest.mark.parametrize(
+    ("max_batch", "max_rows", "max_queue_rows", "fits"),
+    [(64, 100, 100, True), (64, 10, 64, True), (64, 100, 99, False), (64, 10, 63, False)],
+)
+def test_the_queue_holds_the_largest_batch_and_the_largest_request(
+    max_batch: int, max_rows: int, max_queue_rows: int, fits: bool
+) -> None:
+    bounds = {"max_batch": max_batch, "max_rows": max_rows, "max_queue_rows": max_queue_rows}
+    if fits:
+        assert Settings(**bounds).max_queue_rows == max_queue_rows  # type: ignore[arg-type]
+    else:
+        with pytest.raises(ValidationError, match="max_queue_rows must be at least max_batch and max_rows"):
+            Settings(**bounds)  # type: ignore[arg-type]
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]
+
+
+# --- names that are no settings
+
+
+@pytest.mark.parametrize(
+    ("variable", "suggestion"),
+    [
+        ("VAE_PROT", "unknown setting VAE_PROT; did you mean VAE_PORT?"),
+        ("VAE_MODEL_DIR", "unknown setting VAE_MODEL_DIR; did you mean VAE_MODELS_DIR?"),
+        ("vae_max_bach", "unknown setting vae_max_bach; did you mean VAE_MAX_BATCH?"),
+        ("VAE_QQQQQQQQQQQQ", "unknown setting VAE_QQQQQQQQQQQQ"),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_a_suggestion(
+    variable: str, suggestion: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(SettingsError) as caught:
+        refuse_unknown()
+    assert str(caught.value) == suggestion
+
+
+def test_variables_of_others_are_tolerated() -> None:
+    refuse_unknown({"VAE_DATA_DIR": "data", "PATH": "/bin", "MY_VAE_PORT": "1", "VAEPORT": "1", "VAE": "1"})
+
+
+def test_an_unknown_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Settings(_cli_parse_args=["--prot", "1"])
+    assert caught.value.code == 2
+    assert "--prot" in capsys.readouterr().err
+
+
+def test_help_shows_every_flag_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Settings(_cli_parse_args=["--help"])
+    shown = "".join(capsys.readouterr().out.split())
+    assert caught.value.code == 0
+    for name, (default, _, _) in TABLE.items():
+        assert f"--{name.replace('_', '-')}" in shown
+        assert f"default:{''.join(str(default).split())}" in shown
