@@ -12,6 +12,7 @@ or HTTP statuses; every defect is one of the errors below, with the item at faul
 
 import binascii
 import io
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -153,12 +154,12 @@ def npy_array(body: bytes) -> NDArray[Any]:
         raise Undecodable("npy of a version other than 1.0 and 2.0") from None
     except Exception as error:  # the header is a Python literal: its parser raises many types
         raise Undecodable(f"corrupt npy header: {_describe(error)}") from None
+    if len(shape) > 4 or any(type(size) is not int or size < 0 for size in shape):
+        raise Undecodable(f"npy of shape {shape}: at most 4 sizes, none negative, are read")
     if dtype.kind not in "fiu":
         raise Unusable(f"npy of type {dtype}: numbers are needed")
-    count = 1
-    for size in shape:
-        count *= size
-    if any(size < 0 for size in shape) or count * dtype.itemsize != len(body) - file.tell():
+    count = math.prod(shape)
+    if count * dtype.itemsize != len(body) - file.tell():
         raise Undecodable(f"npy with {len(body) - file.tell()} bytes of data, its header says {dtype} {shape}")
     array = np.frombuffer(body, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
     return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)

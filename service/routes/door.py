@@ -3,6 +3,7 @@ caller leaves. Knows nothing of what an operation does.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -88,7 +89,7 @@ class _Watch:
 async def _read(request: Request, max_bytes: int) -> bytes:
     """The whole body. Raises BodyTooLarge as soon as it is known to be."""
     stated = request.headers.get("content-length", "")
-    if stated.isdigit() and int(stated) > max_bytes:
+    if re.fullmatch(r"[0-9]{1,18}", stated) and int(stated) > max_bytes:
         raise BodyTooLarge(max_bytes)
     chunks, size = [], 0
     async for chunk in request.stream():

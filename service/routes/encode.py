@@ -1,5 +1,6 @@
 """/encode: pictures in, posteriors out."""
 
+import re
 from functools import partial
 from typing import Any
 
@@ -17,13 +18,15 @@ from service.schemas import EncodeParameters, Images, Parameters, Posterior
 
 router = APIRouter(tags=["inference"])
 
+MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
+
 
 def open_request(engine: Engine, call: Call, parameters: Parameters) -> Request:
     """The model and the deadline that a call asks for. Raises UnknownModel, BadParameter."""
     milliseconds = parameters.timeout_ms
     header = call.headers.get("x-timeout-ms")
     if milliseconds is None and header is not None:
-        if not header.isdigit() or int(header) == 0:
+        if not MILLISECONDS.fullmatch(header):
             raise BadParameter(f"X-Timeout-Ms must be a positive whole number, not {header[:80]!r}")
         milliseconds = int(header)
     deadline = None if milliseconds is None else call.started + milliseconds / 1000

@@ -46,7 +46,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_console_block(command: str, expected: str, server: Server, workplace: Path) -> None:
     local = command.replace("localhost:8000", server.url)
     answer = subprocess.run(["bash", "-c", local], cwd=workplace, capture_output=True, text=True, timeout=60, check=True)
-    matches = doctest.OutputChecker().check_output(expected, answer.stdout.rstrip("\n") + "\n" * bool(expected), doctest.ELLIPSIS)
+    printed = answer.stdout.rstrip("\n") + "\n" * bool(expected)
+    matches = doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS)
     assert matches, f"$ {command}\n{answer.stdout}\ninstead of\n{expected}"
     written = re.search(r"-o (\S+\.(png|webp))", command)
     if written:

@@ -1,8 +1,7 @@
-"""One queue: admission, shares of each batch, and what becomes of requests that are cancelled or late."""
+"""One queue: shares of each batch, and what becomes of requests that are cancelled or late."""
 
 import asyncio
 import itertools
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from service.batcher import Batcher
-from service.gate import Closed, DeadlineExceeded, Overloaded, TooLarge
+from service.gate import DeadlineExceeded
 from service.lane import Lane
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
@@ -67,98 +66,6 @@ def start(lane: Lane, *blocks: list[int], deadline: float | None = None) -> "lis
 async def outcomes(tasks: "list[asyncio.Task[Any]]") -> list[Any]:
     async with asyncio.timeout(20):
         return await asyncio.gather(*tasks, return_exceptions=True)
-
-
-# --- admission
-
-
-@pytest.mark.parametrize(("max_batch", "max_queue_rows", "max_rows"), [(0, 8, 8), (16, 8, 8), (8, 8, 0), (8, 8, 9)])
-def test_bounds_must_agree(max_batch: int, max_queue_rows: int, max_rows: int) -> None:
-    with pytest.raises(ValueError, match="at most max_queue_rows"):
-        Batcher().lane(list, join, max_batch=max_batch, max_queue_rows=max_queue_rows, max_rows=max_rows)
-
-
-@pytest.mark.parametrize("rows", [0, -1])
-async def test_a_request_without_rows_is_a_defect_of_the_caller(lane: Lane, rows: int) -> None:
-    with pytest.raises(ValueError, match="at least one row"):
-        lane.reserve(rows)
-
-
-async def test_more_rows_than_a_request_may_have_are_never_admitted(lane: Lane) -> None:
-    with pytest.raises(TooLarge, match="101 items, at most 100") as caught:
-        await lane.submit([0] * 101)
-    assert (caught.value.rows, caught.value.max_rows) == (101, 100)
-    assert (lane.stats.rejected_rows, lane.queued_rows) == (101, 0)
-
-
-async def test_admission_is_all_or_nothing_and_says_when_to_come_back(batcher: Batcher, lane: Lane, busy: Busy) -> None:
-    await lane.submit([1])  # there is a measured time now
-    async with busy(batcher):
-        tasks = start(lane, [0] * 100, [0] * 60)
-        await asyncio.sleep(0)
-        with pytest.raises(Overloaded) as caught:
-            await lane.submit([0] * 41)
-        assert (lane.queued_rows, lane.stats.rejected_rows) == (160, 41)
-        assert math.isclose(caught.value.retry_after, 20 * lane.seconds_per_batch)  # 160 rows in batches of 8
-        assert caught.value.retry_after > 0
-        tasks += start(lane, [0] * 40)  # fits to the row
-    assert [len(result) for result in await outcomes(tasks)] == [100, 60, 40]
-    assert lane.queued_rows == 0
-
-
-async def test_a_full_queue_counts_what_waits_in_all_lanes(batcher: Batcher, lane: Lane, kitchen: Kitchen, busy: Busy) -> None:
-    other = batcher.lane(kitchen, join, max_batch=4, max_queue_rows=4, max_rows=4)
-    await asyncio.gather(lane.submit([1]), other.submit([1]))
-    async with busy(batcher):
-        tasks = start(lane, [0] * 9) + start(other, [0])
-        await asyncio.sleep(0)
-        with pytest.raises(Overloaded) as caught:
-            other.reserve(4)
-        assert math.isclose(caught.value.retry_after, 2 * lane.seconds_per_batch + other.seconds_per_batch)
-    await outcomes(tasks)
-
-
-async def test_a_closed_batcher_admits_nothing(batcher: Batcher, lane: Lane) -> None:
-    await batcher.close("closed for today")
-    with pytest.raises(Closed, match="closed for today"):
-        lane.reserve(1)
-    assert lane.queued_rows == 0
-
-
-# --- reservations
-
-
-async def test_a_reservation_holds_its_rows_and_gives_back_what_was_not_submitted(lane: Lane) -> None:
-    with lane.reserve(10) as reservation:
-        assert lane.queued_rows == 10
-        assert await reservation.submit([1, 2]) == [10, 20]
-        assert lane.queued_rows == 8
-        assert await outcomes([asyncio.ensure_future(reservation.submit([row])) for row in (3, 4)]) == [[30], [40]]
-    assert (lane.queued_rows, lane.stats.rows, lane.stats.dropped_rows) == (0, 4, 0)
-
-
-async def test_a_reservation_is_given_back_when_its_request_fails(lane: Lane) -> None:
-    with pytest.raises(ZeroDivisionError), lane.reserve(10):
-        _ = 1 // 0
-    assert lane.queued_rows == 0
-
-
-async def test_more_rows_than_reserved_are_refused(lane: Lane) -> None:
-    with lane.reserve(3) as reservation:
-        await reservation.submit([1])
-        for block in ([1, 2, 3], []):
-            with pytest.raises(ValueError, match="2 are reserved"):
-                await reservation.submit(block)
-    with pytest.raises(ValueError, match="0 are reserved"):
-        await reservation.submit([1])
-    assert lane.queued_rows == 0
-
-
-async def test_a_reservation_knows_how_long_its_batches_took(lane: Lane) -> None:
-    with lane.reserve(20) as reservation:
-        await reservation.submit(list(range(20)))  # three batches
-    assert reservation.compute_seconds > lane.seconds_per_batch > 0
-    assert reservation.queue_seconds > 0
 
 
 # --- batches
@@ -226,6 +133,19 @@ async def test_of_a_caller_that_leaves_midway_the_rest_is_dropped(lane: Lane, ki
     await lane.submit([3])
     assert kitchen.sizes == [[8], [1]]
     assert (lane.stats.rows, lane.stats.dropped_rows, lane.queued_rows) == (9, 12, 0)
+
+
+async def test_a_caller_that_has_just_left_is_skipped_before_the_queue_is_told(lane: Lane, kitchen: Kitchen) -> None:
+    running = await kitchen.hold(lane, [1])
+    leaving, staying = start(lane, [2], [3])
+    await asyncio.sleep(0)
+    leaving.cancel()
+    kitchen.entered.clear()
+    kitchen.release.set()
+    assert kitchen.entered.wait(20)  # the event loop stands still while the next batch is formed
+    assert kitchen.batches == [[[1]], [[3]]]
+    assert [type(result) for result in await outcomes([running, leaving, staying])] == [list, asyncio.CancelledError, list]
+    assert (lane.stats.rows, lane.stats.dropped_rows, lane.queued_rows) == (2, 1, 0)
 
 
 class Leaving(list[int]):
