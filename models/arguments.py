@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--clip", type=_positive(float), default=100.0, help="largest norm of the gradient (default: %(default)s)")
     add("--patience", type=_positive(int, zero=True), default=0, help="epochs without a better validation ELBO; 0: no limit")
     add("--precision", choices=("auto", "float32", "bf16"), default="auto", help="auto: bf16 on a GPU, float32 on the CPU")
-    add("--seed", type=int, default=0, help="of weights, order and noise (default: %(default)s)")
+    add("--seed", type=_seed, default=0, help="of weights, order and noise (default: %(default)s)")
 
     add("--out", type=Path, required=True, help="directory of the checkpoint; run/ in it holds log, state and samples")
     add("--resume", action="store_true", help="go on with the run in --out, bit for bit as if it had never stopped")
@@ -88,6 +88,18 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     default = Path(os.environ.get("VAE_DATA_DIR", "data"))
     parser.add_argument("--data-dir", type=Path, default=default, help="data sets (default: $VAE_DATA_DIR, else data)")
     parser.add_argument("--mirror", help="download from this address instead of the official mirrors")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A parser of whole numbers that are not below `least`."""
+
+    def parse_number(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
+        return number
+
+    return parse_number
 
 
 def _positive(kind: type[Any], zero: bool = False) -> Any:
@@ -107,13 +119,22 @@ def _share(text: str) -> float:
     return share
 
 
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 2**53:
+        raise argparse.ArgumentTypeError(f"a seed is 0 to 2^53 - 1, not {text}")
+    return seed
+
+
 def _widths(text: str) -> list[int]:
     return [int(width) for width in text.split(",") if width]
 
 
 def _size(text: str) -> list[int]:
-    height, _, width = text.partition("x")
-    return [int(height), int(width)]
+    height, width = (int(side) for side in text.split("x"))
+    if height < 1 or width < 1:
+        raise argparse.ArgumentTypeError(f"a size is height x width, such as 64x48, not {text}")
+    return [height, width]
 
 
 def _sigma(text: str) -> float | str:

@@ -1,5 +1,6 @@
 """A model's card: README.md in the checkpoint's directory, made from config.json and metrics.json, so that it cannot drift."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,6 @@ def train_command(directory: Path, training: dict[str, Any]) -> str:
     for key, value in training.items():
         if key in PLACES or (value == parser.get_default(key) and key != "data"):
             continue
-        text = ",".join(map(str, value)) if isinstance(value, list) else value
-        words.append(f"--{key.replace('_', '-')} {text}")
+        text = ("x" if key == "size" else ",").join(map(str, value)) if isinstance(value, list) else value
+        words.append(f"--{key.replace('_', '-')} {shlex.quote(str(text))}")
     return " ".join([*words, f"--out {directory.as_posix()}"])

@@ -40,6 +40,8 @@ class Manifest:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
+        if not isinstance(self.data, dict):
+            raise ValueError(f"data must be an object, not {self.data!r}")
         if self.preprocessing.shape != self.model.shape:
             raise ValueError(f"preprocessing makes {self.preprocessing.shape}, the model takes {self.model.shape}")
 
@@ -83,7 +85,7 @@ def read(path: str | Path) -> Checkpoint:
     manifest = _parse_manifest(directory / CONFIG, config_bytes)
     try:
         vae = VAE(manifest.model)
-    except (ValueError, RuntimeError, MemoryError) as error:
+    except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:  # whatever odd options make
         raise CheckpointError(f"{directory / CONFIG}: {error}") from None
     vae.load_state_dict(_parse_weights(directory / WEIGHTS, weight_bytes, vae))
     vae.requires_grad_(False).eval()
@@ -128,7 +130,7 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
         raw = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not JSON: {error}") from None
-    if not isinstance(raw, dict) or not isinstance(raw.get("format_version"), int):
+    if not isinstance(raw, dict) or type(raw.get("format_version")) is not int or raw["format_version"] < 1:
         raise CheckpointError(f"{path}: no format_version: not the configuration of a checkpoint")
     if raw["format_version"] > FORMAT_VERSION:
         raise CheckpointError(

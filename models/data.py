@@ -4,7 +4,9 @@ Knows nothing of models or objectives; `models.download` fetches files, `models.
 """
 
 import gzip
+import math
 import struct
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +112,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header:
         raise DataError(f"{path}: not an IDX file of bytes with {dimensions} dimensions")
     sizes = struct.unpack(f">{dimensions}I", content[4:header])
-    if len(content) - header != np.prod(sizes, dtype=np.int64):
+    if len(content) - header != math.prod(sizes) or not math.prod(sizes):
         raise DataError(f"{path}: {len(content) - header} bytes of data, its header says {sizes}")
     return np.frombuffer(bytearray(content), np.uint8, offset=header).reshape(sizes)
 
@@ -118,11 +120,11 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 def _load_npz(path: Path) -> Splits:
     """`images` uint8 (N, H, W) or (N, H, W, C); optionally `labels` (N,) and `is_train` (N,). Raises DataError."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, zipfile.ZipFile(file), np.load(file, allow_pickle=False) as arrays:
             images = arrays["images"]
             labels = arrays.get("labels")
             is_train = arrays.get("is_train")
-    except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not an npz file with an array 'images': {error}") from None
     if images.ndim == 3:
         images = images[..., None]
@@ -137,6 +139,8 @@ def _load_npz(path: Path) -> Splits:
     if is_train is None or is_train.shape != images.shape[:1]:  # some sets keep it a group of pictures, not a picture
         return _split(x, y)
     train = torch.from_numpy(is_train.astype(bool))
+    if train.all() or not train.any():
+        raise DataError(f"{path}: is_train puts all pictures into one split")
     return Splits(Pictures(x, y)[train], Pictures(x, y)[~train])
 
 

@@ -133,6 +133,8 @@ class ContinuousBernoulli:
         return torch.where(near, series, drawn).clamp(0, 1)
 
 
+# A Gaussian wider than this has nothing to say of pixels in [0, 1].
+SIGMA_CEILING = 1000.0
 # The least sigma of a Gaussian likelihood: one step of an 8-bit grey. A smaller one would reward the model for the
 # rounding of the data, and the likelihood has no upper bound as sigma -> 0 (Mattei & Frellsen 2018, arXiv:1802.04826).
 SIGMA_FLOOR = 1 / 255
@@ -209,10 +211,10 @@ class GaussianLayer(nn.Module):
             self.log_sigma = nn.Parameter(torch.zeros(()))
         elif self.kind == "optimal":
             self.register_buffer("variance", torch.ones(()))
-        elif isinstance(sigma, (int, float)) and math.isfinite(sigma) and sigma >= SIGMA_FLOOR:
+        elif isinstance(sigma, (int, float)) and SIGMA_FLOOR <= sigma <= SIGMA_CEILING:
             self.register_buffer("sigma", torch.tensor(float(sigma)), persistent=False)
         else:
-            raise ValueError(f"sigma must be a number of at least 1/255, 'learned' or 'optimal', not {sigma!r}")
+            raise ValueError(f"sigma must be a number from 1/255 to {SIGMA_CEILING:g}, 'learned' or 'optimal', not {sigma!r}")
 
     def forward(self, output: Tensor) -> Gaussian | OptimalGaussian:
         mean = torch.sigmoid(output)
@@ -235,7 +237,7 @@ LIKELIHOODS: Mapping[str, Callable[..., nn.Module]] = {
 
 def build_likelihood(name: str, options: Mapping[str, Any]) -> nn.Module:
     """The likelihood layer of that name. Raises ValueError for an unknown name or option."""
-    if name not in LIKELIHOODS:
+    if not isinstance(name, str) or name not in LIKELIHOODS:
         raise ValueError(f"unknown likelihood {name!r}; known: {', '.join(sorted(LIKELIHOODS))}")
     try:
         return LIKELIHOODS[name](**options)

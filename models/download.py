@@ -49,6 +49,7 @@ def _download(url: str, path: Path, sha256: str) -> None:
             os.fsync(file.fileno())
         if digest.hexdigest() != sha256:
             raise ValueError(f"SHA-256 is {digest.hexdigest()}, should be {sha256}: a broken download, thrown away")
+        os.chmod(temporary, 0o644)  # mkstemp gives 0600; data sets are for all users
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

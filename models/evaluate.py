@@ -18,10 +18,10 @@ from tqdm import tqdm
 from models import arguments, card, report
 from models.checkpoint import Checkpoint, CheckpointError, read, write_atomically
 from models.data import Pictures, Splits, load_data
+from models.devices import DeviceError, choose_device
 from models.download import DataError
 from models.folder import FolderOptions
 from models.objective import evidence_lower_bound, importance_weighted_bound
-from models.train import choose_device
 from models.vae import VAE, to_unit_interval
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, arXiv:1509.00519, section 5.2
@@ -96,9 +96,11 @@ def posterior_means(vae: VAE, x: Tensor, device: torch.device) -> Tensor:
 
 def nearest_labels(references: Tensor, labels: Tensor, queries: Tensor, neighbors: int = NEIGHBORS) -> Tensor:
     """Majority label of the nearest references by L2; of equally frequent labels the one with the nearest member."""
-    predictions = []
+    far, predictions = references.double(), []
     for block in queries.split(500):
-        nearest = torch.cdist(block, references).topk(neighbors, largest=False).indices  # (b, k), nearest first
+        # differences, in float64: the faster way by matrix products loses what tells near neighbours apart
+        distances = torch.cdist(block.double(), far, compute_mode="donot_use_mm_for_euclid_dist")  # (b, N)
+        nearest = distances.topk(min(neighbors, len(far)), largest=False).indices  # (b, k), nearest first
         found = labels[nearest]
         votes = (found[:, :, None] == found[:, None, :]).sum(2)  # of each neighbour's label
         predictions.append(found.gather(1, votes.argmax(1, keepdim=True)).squeeze(1))
@@ -110,7 +112,8 @@ def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
     spec, name = checkpoint.manifest.preprocessing, args.data or checkpoint.manifest.data.get("name")
     if not name:
         raise DataError("the checkpoint does not name its data: say --data")
-    options = FolderOptions((spec.height, spec.width), spec.channels, spec.fit, spec.filter)
+    corrupt = checkpoint.manifest.data.get("training", {}).get("max_corrupt", FolderOptions.max_corrupt)
+    options = FolderOptions((spec.height, spec.width), spec.channels, spec.fit, spec.filter, corrupt)
     splits = load_data(name, args.data_dir, options, args.mirror)
     if tuple(splits.test.x.shape[1:]) != checkpoint.vae.config.shape:
         raise DataError(
@@ -129,8 +132,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("path", type=Path, help="checkpoint directory")
     parser.add_argument("--data", help="data set (default: the one that it was trained on)")
     arguments.add_data_flags(parser)
-    parser.add_argument("--samples", type=int, default=500, help="K of the importance-weighted bound (default: %(default)s)")
-    parser.add_argument("--limit", type=int, help="only the first N test pictures")
+    parser.add_argument(
+        "--samples", type=arguments.at_least(1), default=500, help="K of the importance-weighted bound (default: %(default)s)"
+    )
+    parser.add_argument("--limit", type=arguments.at_least(2), help="only the first N test pictures")
     parser.add_argument("--seed", type=int, default=0, help="of binarisation and samples (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
     args = parser.parse_args(argv)
@@ -142,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_atomically(args.path / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
         pictures = report.write_pictures(args.path, checkpoint.vae.cpu(), splits.test)
         card.write_card(args.path, checkpoint.manifest, metrics, pictures)
-    except (CheckpointError, DataError, OSError) as error:
+    except (CheckpointError, DataError, DeviceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(json.dumps({name: value for name, value in metrics.items() if name != "kl_per_dim"}, indent=2))

@@ -57,11 +57,11 @@ def importance_weighted_bound(vae: VAE, x: Tensor, eps: Tensor, max_rows: int = 
     posterior = vae.encode(x)
     prior = vae.prior(posterior.mu)
     log_weights = []
-    for block in eps.split(max(1, max_rows // b)):
+    for block in eps.split(max(1, max_rows // max(1, b))):
         z = posterior.sample(block)  # (k, B, D)
         repeated = x.expand(len(block), *x.shape).flatten(0, 1)  # (k B, C, H, W)
         log_likelihood = vae.decode(z.flatten(0, 1)).log_prob(repeated).unflatten(0, (len(block), b))  # (k, B)
         log_weights.append(log_likelihood + prior.log_prob(z) - posterior.log_prob(z))
     log_w = torch.cat(log_weights)  # (K, B)
-    total = torch.logsumexp(log_w, 0)
-    return ImportanceWeighted(total - math.log(k), torch.exp(2 * total - torch.logsumexp(2 * log_w, 0)))
+    ess = 1 / torch.softmax(log_w, 0).square().sum(0)
+    return ImportanceWeighted(torch.logsumexp(log_w, 0) - math.log(k), ess)

@@ -53,9 +53,18 @@ def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
     become RGB. Raises what Pillow raises for a picture that it cannot decode.
     """
     mode = "L" if spec.channels == 1 else "RGB"
-    plain = _on_black(ImageOps.exif_transpose(image))
+    plain = _on_black(_upright(image))
     pixels = np.asarray(_fit(_to_mode(plain, mode), spec))  # (H, W) or (H, W, 3)
     return np.ascontiguousarray(pixels[None] if spec.channels == 1 else pixels.transpose(2, 0, 1))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken metadata of any kind does not cost the picture
+        return image
 
 
 def _on_black(image: Image.Image) -> Image.Image:

@@ -40,10 +40,10 @@ def write_pictures(directory: Path, vae: VAE, test: Pictures, seed: int = 0) -> 
 def reconstructions(vae: VAE, x: Tensor) -> Image.Image:
     """Rows of originals, each above the row of their reconstructions."""
     columns = min(COLUMNS, len(x))
-    originals = x.float() / 255
-    means = vae.decode(vae.encode(x).mu).mean
-    pairs = [half for start in range(0, len(x), columns) for half in (originals[start:][:columns], means[start:][:columns])]
-    return grid(torch.cat(pairs), columns)
+    blank = torch.zeros(-len(x) % columns, *x.shape[1:])  # fills the last row up
+    originals = torch.cat([x.float() / 255, blank]).split(columns)
+    means = torch.cat([vae.decode(vae.encode(x).mu).mean, blank]).split(columns)
+    return grid(torch.cat([row for pair in zip(originals, means, strict=True) for row in pair]), columns)
 
 
 def interpolations(vae: VAE, x: Tensor) -> Image.Image:

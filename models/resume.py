@@ -4,6 +4,7 @@ One safetensors file, replaced atomically: a killed run leaves the last whole st
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -90,9 +91,11 @@ def recorded_arguments(directory: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        arguments: dict[str, Any] = json.loads(_metadata(path.read_bytes())["arguments"])
-    except (ValueError, KeyError) as error:
-        raise ResumeError(f"{path}: {error}") from None
+        arguments = json.loads(_metadata(path.read_bytes())["arguments"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResumeError(f"{path}: not the state of a run: {error}") from None
+    if not isinstance(arguments, dict):
+        raise ResumeError(f"{path}: not the state of a run: its arguments are no object")
     return arguments
 
 
@@ -103,3 +106,25 @@ def _metadata(content: bytes) -> dict[str, str]:
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+class MetricsLog:
+    """Metrics as JSON lines; a resumed run cuts off what lies behind its state and is about to be written again."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        lines = path.read_text().splitlines() if path.exists() and step else []
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        path.write_text("".join(f"{line}\n" for line in kept))
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Append a line."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(_with_nulls(entry), allow_nan=False) + "\n")
+
+
+def _with_nulls(value: Any) -> Any:
+    """JSON has no NaN: what is not finite becomes null."""
+    if isinstance(value, dict):
+        return {key: _with_nulls(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,12 +5,13 @@ beta and order are functions of the step, so that a step number says where a run
 """
 
 import argparse
-import json
 import math
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from tqdm import tqdm
 from models import arguments
 from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read, save
 from models.data import Pictures, load_data
+from models.devices import DeviceError, choose_device
 from models.download import DataError
 from models.folder import FolderOptions
 from models.mosaic import grid, write_png
 from models.nets.conv import default_channels
 from models.objective import Elbo, evidence_lower_bound
 from models.preprocess import Fit, Preprocessing
-from models.resume import Progress, ResumeError, RunState
+from models.resume import STATE, MetricsLog, Progress, ResumeError, RunState
 from models.vae import VAE, VAEConfig, to_unit_interval
 
 # steps in a row with a loss that is not finite, after which a run is beyond hope
@@ -127,11 +129,18 @@ class Run:
 
 def train(args: argparse.Namespace) -> Checkpoint:
     """Train until the epochs, the patience or the user end it. Raises TrainingError, DataError, ResumeError."""
-    stop = _stop_on_signals()
-    run = Run(args)
+    with _stop_on_signals() as stop:
+        return _train(Run(args), stop)
+
+
+def _train(run: Run, stop: list[int]) -> Checkpoint:
+    """The loop; `stop` has an entry when the user wants it to end."""
+    args = run.args
+    if not args.resume:
+        shutil.rmtree(run.directory, ignore_errors=True)  # of a run that is overwritten
     run.directory.mkdir(parents=True, exist_ok=True)
     progress = run.state.restore() if args.resume and run.state.path.exists() else Progress()
-    log = _Log(run.directory / "metrics.jsonl", progress.step)
+    log = MetricsLog(run.directory / "metrics.jsonl", progress.step)
     saved, bad_steps = time.monotonic(), 0
     bar = tqdm(total=run.steps, initial=progress.step, unit="step", disable=None, dynamic_ncols=True)
     started, first_step = time.monotonic(), progress.step
@@ -168,15 +177,17 @@ def train(args: argparse.Namespace) -> Checkpoint:
             _end_epoch(run, progress, log, sums.tolist(), images / (time.monotonic() - started))
             run.state.save(progress, arguments.resumable(args))
         if stop and progress.step < run.steps:
-            if not (args.out / CONFIG).exists():
+            if not progress.best_epoch:
                 run.save_checkpoint()
             bar.close()
             raise KeyboardInterrupt
     bar.close()
+    if not progress.best_epoch:
+        raise TrainingError("the loss was not finite in all of training or validation: try a smaller --lr or --clip")
     return read(args.out)
 
 
-def _end_epoch(run: Run, progress: Progress, log: "_Log", sums: list[float], rate: float) -> None:
+def _end_epoch(run: Run, progress: Progress, log: MetricsLog, sums: list[float], rate: float) -> None:
     """Validate, log, keep the best weights, and decide whether it was the last epoch."""
     epoch = progress.step // run.steps_per_epoch
     terms = run.validate()
@@ -187,7 +198,7 @@ def _end_epoch(run: Run, progress: Progress, log: "_Log", sums: list[float], rat
         progress.best_epoch = epoch
         progress.best_elbo = elbo if warm else None
     progress.finished = bool(warm and run.args.patience and epoch - progress.best_epoch >= run.args.patience)
-    loss, log_likelihood, kl = (total / max(1.0, sums[3]) for total in sums[:3])
+    loss, log_likelihood, kl = (total / sums[3] if sums[3] else math.nan for total in sums[:3])
     progress.epoch_sums = []
     if epoch & (epoch - 1) == 0 or progress.step >= run.steps or progress.finished:
         run.write_samples(epoch)
@@ -206,25 +217,13 @@ def _end_epoch(run: Run, progress: Progress, log: "_Log", sums: list[float], rat
     tqdm.write(f"epoch {epoch}: train ELBO {log_likelihood - kl:.2f}, validation ELBO {elbo:.2f} (KL {terms.kl:.2f})")
 
 
-class _Log:
-    """Metrics as JSON lines; a resumed run cuts off what lies behind its state and is about to be written again."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        self.path = path
-        lines = path.read_text().splitlines() if path.exists() and step else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept))
-
-    def write(self, entry: dict[str, Any]) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-
-
 def load_pictures(args: argparse.Namespace, device: torch.device) -> tuple[Pictures, Pictures]:
     """Training and validation pictures on the device; the validation share is the end of the training split."""
     options = FolderOptions(args.size and tuple(args.size), args.channels, args.fit or "crop", args.filter, args.max_corrupt)
     pictures = load_data(args.data, args.data_dir, options, args.mirror).train
     held_out = max(1, round(len(pictures) * args.validation))
+    if held_out >= len(pictures):
+        raise TrainingError(f"--validation {args.validation} of {len(pictures)} pictures leaves none to train on")
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(args.seed))
     return pictures[order[held_out:]].to(device), pictures[order[:held_out]].to(device)
 
@@ -253,12 +252,8 @@ def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
     return config
 
 
-def choose_device(name: str) -> torch.device:
-    """ "auto" is the GPU where there is one."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-
-
-def _stop_on_signals() -> list[int]:
+@contextmanager
+def _stop_on_signals() -> Iterator[list[int]]:
     """A list that the first Ctrl-C or SIGTERM fills, so that a step is never cut in half; the second one ends at once."""
     received: list[int] = []
 
@@ -267,19 +262,23 @@ def _stop_on_signals() -> list[int]:
             sys.exit(128 + number)
         received.append(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    return received
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 trained, 1 could not, 130 stopped by the user with everything saved."""
     try:
         args = arguments.parse(argv)
-        if not args.resume and not args.overwrite and (args.out / CONFIG).exists():
+        going_on = args.resume and (args.out / "run" / STATE).exists()
+        if not going_on and not args.overwrite and (args.out / CONFIG).exists():
             raise TrainingError(f"{args.out} holds a checkpoint already: add --resume or --overwrite, or choose another --out")
         checkpoint = train(args)
-    except (TrainingError, DataError, ResumeError, CheckpointError, OSError) as error:
+    except (TrainingError, DeviceError, DataError, ResumeError, CheckpointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

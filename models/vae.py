@@ -36,6 +36,11 @@ class VAEConfig:
             raise ValueError(
                 f"shape must be three positive integers (C, H, W) and latent_dim one, not {self.shape}, {self.latent_dim}"
             )
+        if not isinstance(self.arch, str) or not isinstance(self.likelihood, str):
+            raise ValueError(f"unknown architecture {self.arch!r} or unknown likelihood {self.likelihood!r}: not names")
+        for name in ("arch_options", "likelihood_options"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name} must be an object, not {getattr(self, name)!r}")
         if self.shape[0] not in (1, 3):
             raise ValueError(f"pictures have 1 or 3 channels, not {self.shape[0]}")
 

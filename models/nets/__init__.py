@@ -21,7 +21,7 @@ ARCHITECTURES: Mapping[str, Callable[..., Net]] = {
 
 def build_net(name: str, shape: Shape, latent_dim: int, options: Mapping[str, Any]) -> Net:
     """The net of that name. Raises ValueError for an unknown name, an unknown option, or a value out of range."""
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {name!r}; known: {', '.join(sorted(ARCHITECTURES))}")
     try:
         return ARCHITECTURES[name](shape, latent_dim, **options)

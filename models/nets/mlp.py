@@ -24,6 +24,8 @@ class MLP(Net):
         super().__init__()
         if not all(isinstance(width, int) and width > 0 for width in hidden):
             raise ValueError(f"hidden widths must be positive integers, not {list(hidden)}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is a probability below 1, not {dropout}")
         self.shape = shape
         self.encoder = nn.Sequential(
             nn.Flatten(),

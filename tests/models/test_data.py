@@ -131,6 +131,8 @@ class TestNpz:
         assert (len(first.train), len(first.test)) == (43, 4)
         assert torch.equal(first.train.x, second.train.x)
         assert torch.equal(first.test.x, second.test.x)
+        others = load_npz(npz, images=images + 100)
+        assert torch.equal(others.test.x, first.test.x + 100)  # the rows follow from their number alone
         assert sorted(torch.cat([first.train.x, first.test.x]).flatten().tolist()) == list(range(47))
         assert first.test.x.flatten().tolist() != list(range(43, 47))  # shuffled: sets are often sorted by class
 

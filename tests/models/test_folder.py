@@ -135,6 +135,10 @@ class TestShape:
         x, _ = read_folder(tmp_path, FolderOptions())
         np.testing.assert_array_equal(x[0, 0], np.rot90(pixels, -1))
 
+    def test_broken_metadata_do_not_hide_a_picture(self, tmp_path: Path) -> None:
+        Image.new("RGB", (6, 4)).save(tmp_path / "a.png", exif=b"nonsense")
+        assert read_folder(tmp_path, FolderOptions())[0].shape == (1, 3, 4, 6)
+
     @pytest.mark.parametrize(
         ("modes", "channels"), [(["L", "1"], 1), (["LA"], 1), (["I;16"], 1), (["L", "RGB"], 3), (["RGBA"], 3), (["P"], 3)]
     )

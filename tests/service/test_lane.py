@@ -75,6 +75,7 @@ async def outcomes(tasks: "list[asyncio.Task[Any]]") -> list[Any]:
     ("waiting", "batches"),
     [
         ([20], [[8], [8], [4]]),
+        ([5, 1], [[5, 1]]),
         ([6, 6], [[4, 4], [2, 2]]),
         ([1, 20], [[1, 7], [8], [5]]),
         ([30, 1, 1, 1], [[5, 1, 1, 1], [8], [8], [8], [1]]),  # small requests do not stand behind a huge one
@@ -109,6 +110,8 @@ async def test_a_caller_that_leaves_the_queue_is_never_computed(
         tasks = start(lane, [1], [2, 3], [4])
         await asyncio.sleep(0)
         tasks[1].cancel()
+        await asyncio.wait(tasks[1:2])
+        assert lane.queued_rows == 2  # there is room for others before the worker has looked
     results = await outcomes(tasks)
     assert (results[0], type(results[1]), results[2]) == ([10], asyncio.CancelledError, [40])
     assert kitchen.batches == [[[1], [4]]]

@@ -76,6 +76,14 @@ async def test_two_poisoned_requests_fail_each_with_its_own_reason(batcher: Batc
     assert [result for result in results if isinstance(result, list)] == [[0], [4], [6], [8], [10], [14]]
 
 
+async def test_errors_of_two_kinds_are_not_alike(batcher: Batcher, busy: Busy) -> None:
+    def fail(blocks: Blocks) -> None:
+        raise {1: KeyError, 2: IndexError}.get(blocks[-1][0], ValueError)("the same words")
+
+    lane = make_lane(batcher, fail)
+    assert [type(result) for result in await submit_together(batcher, busy, lane, [1], [2])] == [KeyError, IndexError]
+
+
 @pytest.mark.parametrize("count", [2, 3, 8])
 async def test_when_all_fail_alike_nothing_is_searched_for(batcher: Batcher, busy: Busy, count: int) -> None:
     def fail(blocks: Blocks) -> None:
