@@ -36,16 +36,19 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(1 if app.state.failure else 0))
     log_config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     log_config["loggers"]["service"] = {"handlers": ["default"], "level": settings.log_level.upper(), "propagate": False}
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=log_config,
-        log_level=settings.log_level,
-        access_log=settings.access_log,
-        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
-        server_header=False,
-    )
+    try:
+        uvicorn.run(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=log_config,
+            log_level=settings.log_level,
+            access_log=settings.access_log,
+            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+            server_header=False,
+        )
+    except SystemExit as ended:  # by our handler above, or by uvicorn when it cannot listen
+        return 1 if ended.code else 0
     return 0
 
 

@@ -119,5 +119,10 @@ class Batcher:
 def _call(function: Callable[[], Any], future: "asyncio.Future[Any]", deliver: Delivery) -> None:
     try:
         deliver.add(future, function())
+    except StopIteration as error:  # no future takes this one
+        deliver.add(future, None, RuntimeError(f"StopIteration: {error}"))
     except Exception as error:
         deliver.add(future, None, error)
+    except BaseException as error:  # the thread is about to end
+        deliver.add(future, None, DeviceLost(f"the batching thread died: {error!r}"))
+        raise

@@ -15,6 +15,7 @@ from service.calls import BadParameter, Call
 from service.codecs import Undecodable, Unsupported, Unusable
 from service.engine import EncodedPicture, Pictures
 from service.form import Part, parse_form
+from service.gate import TooLarge
 from service.schemas import Parameters
 
 Kind = Literal["empty", "json", "form", "npy", "picture"]
@@ -27,6 +28,7 @@ class Body:
 
     kind: Kind
     raw: bytes
+    max_items: int
     values: dict[str, Any] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
 
@@ -51,11 +53,11 @@ def read_body(call: Call, max_items: int) -> Body:
     """Take a body apart; its first bytes decide what it is, then its type. Raises BadInput, TooManyParts."""
     kind = _kind(call)
     if kind == "json":
-        return Body(kind, call.body, values=codecs.json_object(call.body))
+        return Body(kind, call.body, max_items, values=codecs.json_object(call.body))
     if kind == "form":
         # a form of max_items pictures may have its parameters beside them
-        return Body(kind, call.body, parts=parse_form(call.body, call.headers["content-type"], max_items + 20))
-    return Body(kind, call.body)
+        return Body(kind, call.body, max_items, parts=parse_form(call.body, call.headers["content-type"], max_items + 20))
+    return Body(kind, call.body, max_items)
 
 
 def _kind(call: Call) -> Kind:
@@ -97,7 +99,7 @@ def pictures_of(body: Body, shape: tuple[int, int, int]) -> Pictures:
             if not encoded:
                 raise Unusable("the form has no field 'image'")
         case "json":
-            encoded = _list(body.values, "images", "base64 pictures")
+            encoded = _list(body, "images", "base64 pictures")
     return Pictures(encoded)
 
 
@@ -109,7 +111,10 @@ def latents_of(body: Body, dim: int) -> NDArray[np.float32]:
         case "npy":
             z = codecs.latent_rows(codecs.npy_array(body.raw), dim)
         case "json":
-            z = codecs.latent_rows(_list(body.values, "z", "latents"), dim)
+            rows = _list(body, "z", "latents")
+            if len(rows) > body.max_items:  # before they are looked at
+                raise TooLarge(len(rows), body.max_items)
+            z = codecs.latent_rows(rows, dim)
         case _:
             raise Unsupported(f"latents come as JSON or npy, not as a {body.kind}")
     if not len(z):
@@ -128,10 +133,10 @@ def ends_of(body: Body, dim: int) -> tuple[Pictures | NDArray[np.float32], Pictu
     raise Unsupported(f"a path comes as JSON or as a form with start and end, not as a {body.kind}")
 
 
-def _list(values: Mapping[str, Any], key: str, what: str) -> list[Any]:
-    if key not in values:
+def _list(body: Body, key: str, what: str) -> list[Any]:
+    if key not in body.values:
         raise Unusable(f"the JSON body has no {key!r}: a list of {what}")
-    value = values[key]
+    value = body.values[key]
     if not isinstance(value, list) or not value:
         raise Unusable(f"{key!r} must be a list of one or more {what}")
     return value

@@ -26,6 +26,10 @@ MEDIA_TYPES: Mapping[Format, str] = {
 }
 
 
+# what programs do not ask for, and browsers do, in the address line and for <img>
+LOOKING = ("text/html", "image/*", "image/avif", "image/apng")
+
+
 class BadParameter(Exception):
     """A parameter that does not exist or has no usable value."""
 
@@ -63,6 +67,8 @@ def read_parameters(
         return _defaults(kind)
     strings: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in strings and name != "include":  # a list may be spread over several
+            raise BadParameter(f"{name}: given twice")
         strings[name] = f"{strings[name]},{value}" if name in strings else value
     twice = strings.keys() & ((values or {}).keys() | (fields or {}).keys())
     if twice:
@@ -117,8 +123,9 @@ def answer_format(chosen: Format | None, accept: str, offered: tuple[Format, ...
             qualities[name] = float(quality)
         except ValueError:
             qualities[name] = 0.0
-    if "png" in offered and any(qualities.get(name, 0) > 0 for name in ("text/html", "image/*")):
-        return "png"
     wanted = {form: qualities.get(MEDIA_TYPES[form], 0.0) for form in offered}
     best = max(offered, key=lambda form: wanted[form])  # the first of equals
+    looking = max(qualities.get(name, 0.0) for name in LOOKING)
+    if "png" in offered and looking > 0 and looking >= wanted[best]:
+        return "png"
     return best if wanted[best] > 0 else "json"

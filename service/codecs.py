@@ -15,6 +15,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -154,14 +155,17 @@ def npy_array(body: bytes) -> NDArray[Any]:
         raise Undecodable("npy of a version other than 1.0 and 2.0") from None
     except Exception as error:  # the header is a Python literal: its parser raises many types
         raise Undecodable(f"corrupt npy header: {_describe(error)}") from None
-    if len(shape) > 4 or any(type(size) is not int or size < 0 for size in shape):
-        raise Undecodable(f"npy of shape {shape}: at most 4 sizes, none negative, are read")
+    if any(type(size) is not int for size in shape):
+        raise Undecodable(f"npy of shape {shape}: sizes are whole numbers")
     if dtype.kind not in "fiu":
         raise Unusable(f"npy of type {dtype}: numbers are needed")
     count = math.prod(shape)
-    if count * dtype.itemsize != len(body) - file.tell():
+    if any(size < 0 for size in shape) or count * dtype.itemsize != len(body) - file.tell():
         raise Undecodable(f"npy with {len(body) - file.tell()} bytes of data, its header says {dtype} {shape}")
-    array = np.frombuffer(body, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
+    try:
+        array = np.frombuffer(body, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
+    except (ValueError, OverflowError) as error:  # more dimensions, or larger ones, than an array can have
+        raise Undecodable(f"npy of shape {shape}: {error}") from None
     return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
 
 
@@ -169,10 +173,11 @@ def picture_rows(array: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[An
     """npy pictures, (N, H, W) or (N, H, W, C), uint8 or float32 in [0, 1] -> (N, C, H, W). Raises Unusable."""
     height, width, channels = shape
     wanted = f"uint8 or float32 (N, {height}, {width}, {channels})" + (f" or (N, {height}, {width})" if channels == 1 else "")
+    found = f"{array.dtype} {array.shape}"
     if array.ndim == 3 and channels == 1:
         array = array[..., None]
     if array.dtype not in (np.uint8, np.float32) or array.ndim != 4 or array.shape[1:] != shape:
-        raise Unusable(f"the pictures are {array.dtype} {array.shape}, the model takes {wanted}")
+        raise Unusable(f"the pictures are {found}, the model takes {wanted}")
     if array.dtype == np.float32:
         bad = ~((array >= 0) & (array <= 1)).all(axis=(1, 2, 3))
         if bad.any():
@@ -182,20 +187,27 @@ def picture_rows(array: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[An
 
 # a latent beyond this is no latent of a model whose prior is N(0, I); it could make a decoder overflow
 MAX_LATENT = 1e4
+JSON_NAMES = {bool: "booleans", str: "texts", list: "lists", dict: "objects", type(None): "nulls"}
 
 
 def latent_rows(value: object, dim: int) -> NDArray[np.float32]:
     """JSON lists or an npy array of latents -> float32 (N, D). Raises Unusable."""
     wanted = f"numbers of shape (N, {dim})"
+    if isinstance(value, list):  # looked at before it becomes an array, which for long texts would be a huge one
+        if not all(isinstance(row, list) for row in value):
+            raise Unusable(f"z is a list of shape ({len(value)},), the model takes {wanted}")
+        others = set(map(type, chain.from_iterable(value))) - {int, float}
+        if others:
+            found = ", ".join(sorted(JSON_NAMES[kind] for kind in others))
+            raise Unusable(f"z holds {found}, the model takes {wanted}")
     try:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
         raise Unusable(f"z must be {wanted}: its rows differ in length") from None
     if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != dim:
         raise Unusable(f"z is {_kind(array)} of shape {array.shape}, the model takes {wanted}")
-    if isinstance(value, list) and any(isinstance(number, bool) for row in value for number in row):
-        raise Unusable(f"z holds booleans, the model takes {wanted}")
-    bad = ~(np.abs(array.astype(np.float64)) <= MAX_LATENT).all(axis=1)
+    with np.errstate(over="ignore"):  # a longdouble may not fit
+        bad = ~(np.abs(array.astype(np.float64)) <= MAX_LATENT).all(axis=1)
     if bad.any():
         raise Unusable(f"latents must be finite and within +-{MAX_LATENT:g}", int(bad.argmax()))
     return np.ascontiguousarray(array, np.float32)

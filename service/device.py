@@ -70,9 +70,10 @@ class Operation:
             self._staged[end : end + len(block)] = block
             end += len(block)
         try:
-            output = self._run(end, self._bucket(end))
-        except torch.OutOfMemoryError:
-            output = self._run_in_halves(end)
+            try:
+                output = self._run(end, self._bucket(end))
+            except torch.OutOfMemoryError:
+                output = self._run_in_halves(end)
         except RuntimeError as error:
             if "CUDA error" in str(error):  # sticky: every later call fails too
                 raise DeviceLost(f"{self._device} is lost: {str(error).splitlines()[0]}") from error
@@ -93,6 +94,8 @@ class Operation:
         self.padded_rows += bucket - rows
         with torch.inference_mode():
             output: Rows = self._function(staged.to(self._device, non_blocking=True)).cpu().numpy()
+        if np.may_share_memory(output, self._staged):  # the next batch would overwrite it
+            output = output.copy()
         return output[:rows]
 
     def _run_in_halves(self, rows: int) -> Rows:

@@ -121,13 +121,18 @@ class Engine:
 
     async def _decode(self, encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing) -> Pixels:
         """A slice of pictures -> uint8 (n, C, H, W); a lone small one here, anything longer on a thread."""
-        if len(encoded) == 1:
+        if len(encoded) == 1 and not _is_long(encoded[0]):
             data = _bytes(encoded[0], first)
             image = codecs.open_picture(data, self.max_pixels, first)
             if image.width * image.height <= INLINE_PIXELS:
                 return codecs.picture_pixels(image, spec, first)[None]
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, _decode_all, encoded, first, spec, self.max_pixels)
+
+
+def _is_long(encoded: EncodedPicture) -> bool:
+    """Whether to read it holds the event loop up, if only its header."""
+    return isinstance(encoded, (bytes, str)) and len(encoded) > INLINE_BYTES
 
 
 def _bytes(encoded: EncodedPicture, item: int) -> bytes:

@@ -206,13 +206,15 @@ class Lane:
         if len(slices) == 1 or isinstance(error, DeviceLost):
             return [error] * len(slices)
         halves = slices[: len(slices) // 2], slices[len(slices) // 2 :]
-        first, second = (self._attempt(half) for half in halves)
-        if isinstance(first, Exception) and isinstance(second, Exception):
-            alike = type(first) is type(second) and str(first) == str(second)
-            if alike or isinstance(second, DeviceLost):
-                return [second] * len(slices)  # not one bad request: the same thing is wrong with all of them
+        attempts = [self._attempt(half) for half in halves]
+        lost = next((attempt for attempt in attempts if isinstance(attempt, DeviceLost)), None)
+        if lost is not None:
+            return [lost] * len(slices)
+        first, second = attempts
+        if isinstance(first, Exception) and type(first) is type(second) and str(first) == str(second):
+            return [first] * len(slices)  # not one bad request: the same thing is wrong with all of them
         results: list[Any] = []
-        for half, attempt in zip(halves, (first, second), strict=True):
+        for half, attempt in zip(halves, attempts, strict=True):
             results += self._halve(half, attempt) if isinstance(attempt, Exception) else attempt
         return results
 
@@ -263,5 +265,7 @@ class Reservation:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         with self._lane._gate.wake:
             self._lane.queued_rows -= self._unsubmitted
+            if kind is asyncio.CancelledError:  # the caller left before its rows were made
+                self._lane.stats.dropped_rows += self._unsubmitted
             self._unsubmitted = 0
             self._lane._gate.wake.notify()  # a closing worker waits for the last admitted row

@@ -130,13 +130,6 @@ class End(BaseModel):
     z: list[float] | None = None
 
 
-class Ends(BaseModel):
-    """Both ends of a path; the parameters may stand beside them."""
-
-    start: End
-    end: End
-
-
 class Posterior(BaseModel):
     """q(z given x) of each picture; row i belongs to picture i."""
 

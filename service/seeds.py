@@ -1,7 +1,7 @@
 """Counter-based noise: (seed, item index) -> standard normal eps, the same on every machine and in every version.
 
 Raw words of Philox 4x64-10 (Salmon et al. 2011, doi:10.1145/2063384.2063405) under the key (seed, item), counters 1, 2,
-3, ...; the upper 53 bits of a word, centred, are a uniform number in (0, 1); its inverse normal CDF in float64, rounded to
+3, ...; the upper 52 bits of a word, centred, are a uniform number in (0, 1); its inverse normal CDF in float64, rounded to
 float32, is the noise. Knows nothing of models or requests.
 """
 
@@ -39,8 +39,8 @@ def _words(seed: int, items: int, dim: int, first: int) -> NDArray[np.uint64]:
 
 
 def _uniform(words: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """In (0, 1), never an end: (top 53 bits + 1/2) / 2^53."""
-    return ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    """In (0, 1), never an end: (top 52 bits + 1/2) / 2^52, exact in float64, where with 53 bits the last one rounds to 1."""
+    return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
 # Rational approximations of Wichura 1988, algorithm AS 241 (PPND16), Applied Statistics 37(3): coefficients of numerator

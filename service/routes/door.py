@@ -14,6 +14,7 @@ from starlette.responses import Response
 from service.calls import Answer, Call
 from service.engine import Engine
 from service.errors import BodyTooLarge, Starting, describe
+from service.gate import Closed
 from service.schemas import Parameters, Pictures, Problem
 
 Operation = Callable[[Engine, Call], Awaitable[Answer]]
@@ -42,8 +43,11 @@ def door(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
             watch.start()
             answer = await operation(engine, Call(headers, request.scope["query_string"].decode("latin-1"), body))
         except (ClientDisconnect, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and not watch.gone:
-                raise
+            if isinstance(error, asyncio.CancelledError) and not watch.gone:  # drained for as long as it was allowed
+                status, problem_headers, problem = describe(
+                    Closed("the service is shutting down"), request.scope["state"]["request_id"]
+                )
+                return Response(problem, status, problem_headers)
             return Response(status_code=499)  # nobody reads it
         except Exception as error:
             status, problem_headers, problem = describe(error, request.scope["state"]["request_id"])

@@ -17,7 +17,7 @@ from service.routes.answers import pictures_answer
 from service.routes.door import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, add, describe_operation
 from service.routes.encode import open_request
 from service.runtime import Floats
-from service.schemas import Ends, InterpolateParameters
+from service.schemas import End, InterpolateParameters
 
 router = APIRouter(tags=["inference"])
 
@@ -50,6 +50,12 @@ async def _means(engine: Engine, ends: tuple[Pictures | NDArray[np.float32], ...
     return start, end
 
 
+ENDS = {
+    "type": "object",
+    "required": ["start", "end"],
+    "properties": {"start": End.model_json_schema(), "end": End.model_json_schema()},
+}
+
 add(
     router,
     "/interpolate",
@@ -61,7 +67,7 @@ add(
         {**PICTURE_ANSWERS, "image/webp": BINARY, "image/gif": BINARY},
         {
             "application/json": {
-                "schema": Ends.model_json_schema(ref_template="#/components/schemas/{model}"),
+                "schema": ENDS,
                 "example": {"start": {"image": PICTURE_EXAMPLE}, "end": {"z": [1.0] * 20}, "steps": 8, "method": "linear"},
             },
             "multipart/form-data": {

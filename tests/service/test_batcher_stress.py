@@ -46,20 +46,26 @@ def batch_function(chance: random.Random, lost_after: int | None) -> Callable[[B
 
 
 async def one_request(lane: Lane, chance: random.Random, number: int, admitted: list[int]) -> tuple[list[int], Any]:
-    """(rows, what became of them); counts what it submitted."""
+    """(rows, what became of them); counts the rows that are to be computed or dropped."""
     rows = [1000 * number + i for i in range(1, 1 + chance.choice([1, 1, 1, 2, 5, 8, 9, 30, 70]))]
     if chance.random() < 0.15:
         rows[chance.randrange(len(rows))] *= -1
     deadline = chance.choice([None, None, None, time.monotonic(), time.monotonic() + 1000])
-    extra = chance.choice([0, 0, 3])  # reserved and given back
+    extra, outcome = chance.choice([0, 0, 3]), None
     try:
         with lane.reserve(len(rows) + extra) as reservation:
-            for _ in range(chance.randrange(3)):
-                await asyncio.sleep(0)
-            admitted.append(len(rows))
-            return rows, await reservation.submit(rows, deadline)
+            admitted.append(len(rows) + extra)
+            try:
+                for _ in range(chance.randrange(3)):
+                    await asyncio.sleep(0)
+                outcome = await reservation.submit(rows, deadline)
+                admitted.append(-extra)  # given back
+            except Exception:
+                admitted.append(-extra)
+                raise
     except (BatcherError, Poisoned, asyncio.CancelledError) as error:
-        return rows, error
+        outcome = error
+    return rows, outcome
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -1,4 +1,4 @@
-"""The device: buckets and padding leave every answer bit-identical, memory runs out once, and a lost device says so."""
+"""The device: buckets and padding leave every answer bit-identical."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -13,8 +13,7 @@ from torch import Tensor
 
 import models
 from service import seeds
-from service.device import Device, DeviceUnusable, Limits, NotInvariant, Operation
-from service.gate import DeviceLost
+from service.device import Device, Limits, NotInvariant, Operation
 
 Function = Callable[[Tensor], Tensor]
 Rows = NDArray[np.float32]
@@ -110,15 +109,6 @@ def test_an_answer_is_not_overwritten_by_the_next_batch() -> None:
     np.testing.assert_array_equal(first, np.ones((2, 3)))
 
 
-async def test_the_lane_counts_rows_batches_and_padding_of_requests_alone(device: Device) -> None:
-    lane = await device.lane(square, examples(32))
-    assert (lane.stats.rows, lane.stats.batches, lane.stats.padded_rows) == (0, 0, 0)
-    await lane.submit(examples(33))
-    stats = lane.stats
-    assert (stats.rows, stats.batches) == (33, 2)
-    assert stats.padded_rows in {bucket - 1 for bucket in (8, 16, 32)}
-
-
 # --- buckets
 
 
@@ -126,14 +116,15 @@ class RowClock:
     """A clock that goes by the rows that a function was given, instead of by seconds."""
 
     def __init__(self, function: Function) -> None:
-        self._function, self._rows = function, 0.0
+        self._function = function
+        self.sizes: list[int] = []
 
     def __call__(self, x: Tensor) -> Tensor:
-        self._rows += len(x)
+        self.sizes.append(len(x))
         return self._function(x)
 
     def perf_counter(self) -> float:
-        return self._rows
+        return float(sum(self.sizes))
 
 
 def buckets_of(function: Function, monkeypatch: pytest.MonkeyPatch, tried: tuple[int, ...] = (16, 8)) -> list[int]:
@@ -206,94 +197,24 @@ async def test_a_lane_gets_batches_in_which_the_place_does_not_matter(
     np.testing.assert_array_equal(await lane.submit(examples(50)), examples(50))
 
 
-@pytest.mark.parametrize("max_batch", [8, 24, 40])
-async def test_any_multiple_of_8_is_a_largest_batch(max_batch: int) -> None:
+@pytest.mark.parametrize(
+    ("max_batch", "buckets"), [(8, [8]), (16, [8, 16]), (24, [24]), (40, [40]), (48, [24, 48]), (64, [8, 16, 32, 64])]
+)
+async def test_a_lane_halves_its_buckets_as_long_as_they_are_multiples_of_8(
+    max_batch: int, buckets: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = RowClock(square)
+    monkeypatch.setattr("service.device.time", SimpleNamespace(perf_counter=clock.perf_counter))
     device = Device("cpu", threads=1, limits=Limits(max_batch, 256, 128))
     device.start()
-    lane = await device.lane(square, examples(max_batch))
-    np.testing.assert_array_equal(await lane.submit(examples(100)), examples(100) ** 2)
+    lane = await device.lane(clock, examples(max_batch))
+    assert sorted(set(clock.sizes)) == buckets
+    assert (lane.stats.rows, lane.stats.batches, lane.stats.padded_rows) == (0, 0, 0)  # warm-up is nobody's request
+    clock.sizes.clear()
+    for rows in (1, *buckets, max_batch):
+        np.testing.assert_array_equal(await lane.submit(examples(rows)), examples(rows) ** 2)
+    assert clock.sizes == [buckets[0], *buckets, max_batch]
+    assert lane.stats.padded_rows == buckets[0] - 1
+    await lane.submit(examples(max_batch + 1))
+    assert lane.stats.padded_rows == 2 * (buckets[0] - 1)
     await device.close()
-
-
-# --- memory and loss
-
-
-class Failing:
-    """Squares, but raises these exceptions first, one a call."""
-
-    def __init__(self, *errors: Exception) -> None:
-        self.errors = list(errors)
-        self.sizes: list[int] = []
-
-    def __call__(self, x: Tensor) -> Tensor:
-        self.sizes.append(len(x))
-        if self.errors:
-            raise self.errors.pop(0)
-        return x * x
-
-
-@pytest.mark.parametrize(
-    ("buckets", "rows", "sizes"),
-    [
-        ([8, 16, 32], 30, [32, 16, 16]),
-        ([8, 16, 32], 12, [16, 8, 8]),
-        ([8, 32], 20, [32, 8, 8, 8]),
-        ([8, 16, 32], 5, [8, 8]),  # there is nothing smaller: once more, with the cache free
-        ([32], 32, [32, 32]),
-    ],
-)
-def test_out_of_memory_is_tried_once_more_in_halves(buckets: list[int], rows: int, sizes: list[int]) -> None:
-    function = Failing(torch.OutOfMemoryError("CUDA out of memory"))
-    operation = Operation(function, examples(32), CPU)
-    operation.buckets = buckets
-    block = examples(rows)
-    answers = operation([block[:3], block[3:]])
-    np.testing.assert_array_equal(np.concatenate(answers), block * block)
-    assert [len(answer) for answer in answers] == [3, rows - 3]
-    assert function.sizes == sizes
-
-
-def test_out_of_memory_twice_is_an_error() -> None:
-    function = Failing(*[torch.OutOfMemoryError("CUDA out of memory")] * 2)
-    with pytest.raises(torch.OutOfMemoryError):
-        Operation(function, examples(8), CPU)([examples(8)])
-
-
-@pytest.mark.parametrize("before", [[], [torch.OutOfMemoryError("CUDA out of memory")]])
-def test_a_cuda_error_is_a_lost_device(before: list[Exception]) -> None:
-    function = Failing(*before, RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA"))
-    with pytest.raises(DeviceLost, match=r"cpu is lost: CUDA error: unspecified launch failure$"):
-        Operation(function, examples(8), CPU)([examples(8)])
-
-
-def test_another_error_is_left_as_it_is() -> None:
-    with pytest.raises(RuntimeError, match="sizes differ") as caught:
-        Operation(Failing(RuntimeError("sizes differ")), examples(8), CPU)([examples(8)])
-    assert type(caught.value) is RuntimeError
-
-
-async def test_a_lost_device_admits_nothing_more(device: Device) -> None:
-    function = Failing()
-    lane = await device.lane(function, examples(32))
-    assert device.lost == ""
-    function.errors.append(RuntimeError("CUDA error: device-side assert triggered"))
-    for _ in range(2):
-        with pytest.raises(DeviceLost, match="device-side assert"):
-            await lane.submit(examples(1))
-    assert "device-side assert" in device.lost
-
-
-# --- start
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.parametrize("name", ["cuda", "cuda:99"])
-def test_a_device_that_is_not_there_is_refused_with_its_name(name: str) -> None:
-    with pytest.raises(DeviceUnusable, match=f"cannot use the device {name}:"):
-        Device(name, threads=1).start()
-
-
-def test_auto_takes_the_gpu_where_there_is_one() -> None:
-    assert Device("auto").torch_device.type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert Device("cpu", threads=3).threads == 3
-    assert Device("cpu").threads >= 1

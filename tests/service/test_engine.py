@@ -88,6 +88,13 @@ async def test_one_bad_picture_fails_the_request_and_is_named(
     assert nothing_waits(request_)
 
 
+@pytest.mark.parametrize("bad", [7, None, True, 1.5, ["AAAA"], {}])
+async def test_a_lone_picture_that_is_no_text_is_named_too(engine: Engine, request_: Request, bad: Any) -> None:
+    with pytest.raises(Unusable, match="item 0: must be a string"):
+        await engine.encode(Pictures([bad]), request_)
+    assert nothing_waits(request_)
+
+
 async def test_too_many_pixels_are_refused_in_any_slice(engine: Engine, request_: Request) -> None:
     huge = codecs.png(np.zeros((101, 100, 1), np.uint8))
     for encoded, item in (([huge], 0), ([*pngs(SLICE), huge], SLICE)):

@@ -116,6 +116,22 @@ async def test_a_reservation_is_given_back_when_its_request_fails(lane: Lane) ->
     assert lane.queued_rows == 0
 
 
+async def test_rows_of_a_caller_that_leaves_before_they_are_made_are_counted_as_dropped(lane: Lane) -> None:
+    halfway = asyncio.Event()
+
+    async def make_rows_for_ever() -> None:
+        with lane.reserve(10) as reservation:
+            await reservation.submit([1, 2])
+            halfway.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(make_rows_for_ever())
+    await halfway.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert (lane.queued_rows, lane.stats.rows, lane.stats.dropped_rows) == (0, 2, 8)
+
+
 async def test_more_rows_than_reserved_are_refused(lane: Lane) -> None:
     with lane.reserve(3) as reservation:
         await reservation.submit([1])
