@@ -16,12 +16,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.download import DataError
-from models.preprocess import Filter, Fit, Pixels, Preprocessing, preprocess
+from models.preprocess import Filter, Fit, Pixels, Preprocessing, preprocess, upright_size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # a side above which the size has to be asked for: a net for whole photographs is hardly ever what is meant
 MAX_OWN_SIDE = 128
-ORIENTATION = 0x0112  # the EXIF tag
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I")
 
 
@@ -75,8 +74,7 @@ def choose_preprocessing(paths: list[Path], options: FolderOptions) -> Preproces
     for path in paths:
         try:
             with Image.open(path) as image:
-                lying = image.getexif().get(ORIENTATION, 1) > 4  # stored on its side, as phones do
-                sizes[(image.width, image.height) if lying else (image.height, image.width)] += 1
+                sizes[upright_size(image)] += 1
                 grey = grey and image.mode in GREY_MODES
         except Exception:  # noqa: S112  a hostile file may raise anything; reported when its pixels are read
             continue

@@ -14,6 +14,7 @@ Pixels = NDArray[np.uint8]
 Fit = Literal["pad", "crop", "stretch"]
 Filter = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
 
+ORIENTATION = 0x0112  # the EXIF tag
 # modes whose bytes are a grey of more than 8 bits
 _DEEP = ("I", "F")
 
@@ -56,6 +57,15 @@ def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
     plain = _on_black(_upright(image))
     pixels = np.asarray(_fit(_to_mode(plain, mode), spec))  # (H, W) or (H, W, 3)
     return np.ascontiguousarray(pixels[None] if spec.channels == 1 else pixels.transpose(2, 0, 1))
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(height, width) of an opened picture after its EXIF orientation is applied; broken metadata count as none."""
+    try:
+        lying = image.getexif().get(ORIENTATION, 1) > 4  # stored on its side, as phones do
+    except Exception:
+        lying = False
+    return (image.width, image.height) if lying else (image.height, image.width)
 
 
 def _upright(image: Image.Image) -> Image.Image:

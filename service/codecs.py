@@ -33,6 +33,8 @@ PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"MM\0+", b"II+\0")
 NPY_MAGIC = b"\x93NUMPY"
 MAX_NPY_HEADER = 10_000
+# how many of the largest picture a request's pixels may amount to
+REQUEST_PICTURES = 4
 FRAME_MILLISECONDS = 100
 DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.ASCII)
 
@@ -95,6 +97,13 @@ def picture_pixels(image: Image.Image, spec: Preprocessing, item: int | None = N
         return preprocess(image, spec)
     except Exception as error:  # as above, for the pixels
         raise Undecodable(f"corrupt or truncated {image.format}: {_describe(error)}", item) from None
+
+
+def check_sum(pixels: int, max_pixels: int, item: int) -> None:
+    """Bound what all pictures of one request may have. Raises TooBig."""
+    if pixels > REQUEST_PICTURES * max_pixels:
+        raise TooBig(f"the pictures up to this one have {pixels} pixels, at most {REQUEST_PICTURES * max_pixels} are "
+                     "allowed in one request", item)  # fmt: skip
 
 
 def _describe(error: Exception) -> str:

@@ -3,7 +3,7 @@ slice by slice while their rows are admitted already. Knows nothing of HTTP.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from service.runtime import Floats, Runtime
 # pictures that are decoded between two looks at the event loop, and pixels above which even one leaves it
 SLICE = 32
 INLINE_PIXELS = 128 * 128
+INLINE_PICTURE_BYTES = 1 << 16
 # bytes that are parsed or written in about a millisecond
 INLINE_BYTES = 1 << 18
 
@@ -98,11 +99,11 @@ class Engine:
                 originals.append(pictures.rows)
             floats = pictures.rows.dtype == np.float32
             return await self.through(runtime.encode_float if floats else runtime.encode, pictures.rows, request)
-        spec, waiting = runtime.manifest.preprocessing, []
+        spec, waiting, spent = runtime.manifest.preprocessing, [], 0
         with runtime.encode.reserve(len(pictures)) as reservation:
             try:
                 for first in range(0, len(pictures), SLICE):
-                    block = await self._decode(pictures.encoded[first : first + SLICE], first, spec)
+                    block, spent = await self._decode(pictures.encoded[first : first + SLICE], first, spec, spent)
                     if originals is not None:
                         originals.append(block)
                     if len(block) == len(pictures):
@@ -119,30 +120,38 @@ class Engine:
         request.timings.add(reservation)
         return np.concatenate(parts)
 
-    async def _decode(self, encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing) -> Pixels:
-        """A slice of pictures -> uint8 (n, C, H, W); a lone small one here, anything longer on a thread."""
+    async def _decode(
+        self, encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing, spent: int
+    ) -> tuple[Pixels, int]:
+        """A slice of pictures -> uint8 (n, C, H, W); a lone small one here, anything longer on a thread.
+
+        `spent` counts the pixels of the request before this slice, and with it after.
+        """
         if len(encoded) == 1 and not _is_long(encoded[0]):
             data = _bytes(encoded[0], first)
             image = codecs.open_picture(data, self.max_pixels, first)
             if image.width * image.height <= INLINE_PIXELS:
-                return codecs.picture_pixels(image, spec, first)[None]
+                return codecs.picture_pixels(image, spec, first)[None], spent + image.width * image.height
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, _decode_all, encoded, first, spec, self.max_pixels)
+        return await loop.run_in_executor(self._pool, _decode_all, encoded, first, spec, self.max_pixels, spent)
 
 
 def _is_long(encoded: EncodedPicture) -> bool:
     """Whether to read it holds the event loop up, if only its header."""
-    return isinstance(encoded, (bytes, str)) and len(encoded) > INLINE_BYTES
+    return isinstance(encoded, (bytes, str)) and len(encoded) > INLINE_PICTURE_BYTES
 
 
 def _bytes(encoded: EncodedPicture, item: int) -> bytes:
     return encoded if isinstance(encoded, bytes) else codecs.base64_bytes(encoded, item)
 
 
-def _decode_all(encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing, max_pixels: int) -> Pixels:
-    def pixels() -> Iterator[Pixels]:
-        for item, one in enumerate(encoded, first):
-            image = codecs.open_picture(_bytes(one, item), max_pixels, item)
-            yield codecs.picture_pixels(image, spec, item)
-
-    return np.stack(list(pixels()))
+def _decode_all(
+    encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing, max_pixels: int, spent: int
+) -> tuple[Pixels, int]:
+    block = []
+    for item, one in enumerate(encoded, first):
+        image = codecs.open_picture(_bytes(one, item), max_pixels, item)
+        spent += image.width * image.height
+        codecs.check_sum(spent, max_pixels, item)
+        block.append(codecs.picture_pixels(image, spec, item))
+    return np.stack(block), spent

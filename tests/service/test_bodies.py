@@ -14,6 +14,7 @@ from service.calls import BadParameter, Call
 from service.codecs import BadInput, Undecodable, Unsupported, Unusable
 from service.engine import Pictures
 from service.form import TooManyParts
+from service.gate import TooLarge
 from service.schemas import EncodeParameters, InterpolateParameters, SampleParameters
 
 PNG = codecs.png(np.zeros((8, 8, 1), np.uint8))
@@ -190,6 +191,12 @@ def test_latents_come_as_json_or_npy() -> None:
 def test_a_body_without_latents_says_what_it_needs(body: Body, error: type[BadInput], message: str) -> None:
     with pytest.raises(error, match=message):
         latents_of(body, 3)
+
+
+def test_more_latents_than_allowed_are_counted_before_they_are_looked_at() -> None:
+    assert len(latents_of(of_json({"z": [[1, 1, 1]] * 4}), 3)) == 4
+    with pytest.raises(TooLarge, match="5 items, at most 4"):
+        latents_of(of_json({"z": [["not", "a", "number"]] * 5}), 3)
 
 
 # --- ends of a path
