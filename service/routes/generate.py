@@ -25,7 +25,8 @@ async def decode(engine: Engine, call: Call) -> Answer:
     parameters = read_parameters(DecodeParameters, call.query, *body.parameters(DecodeParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
     request = open_request(engine, call, parameters)
-    z = latents_of(body, request.runtime.manifest.model.latent_dim)
+    dim = request.runtime.manifest.model.latent_dim
+    z = await engine.offload(len(call.body), partial(latents_of, body, dim))
     pixels = await engine.through(request.runtime.decode, z, request)
     render = partial(pictures_answer, pixels, form, request, dtype=parameters.dtype, layout=parameters.layout)
     return await engine.offload(pixels.nbytes, render)

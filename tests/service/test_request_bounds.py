@@ -1,4 +1,4 @@
-"""The pixels of all pictures of one request are bounded, not only those of each."""
+"""Bounds of a whole request: the pixels of all its pictures, the lists of its JSON."""
 
 import io
 
@@ -24,3 +24,10 @@ async def test_many_large_pictures(app: FastAPI, count: int, status: int) -> Non
     if status == 413:
         assert answer.json()["code"] == "too_many_pixels"
         assert answer.json()["item"] == 4
+
+
+async def test_a_flood_of_lists_is_not_parsed(app: FastAPI) -> None:
+    """It is refused by its brackets, whatever else is wrong with it."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.post("/decode", content=b'{"z": [' + b"[0]," * 1000 + b"no JSON")
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_many_items")
