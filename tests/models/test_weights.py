@@ -1,0 +1,49 @@
+"""The shipped checkpoints: small, whole, as fast as promised, and with cards that say what metrics.json says."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import models
+from models import card, report
+from models.checkpoint import WEIGHTS, read
+from models.data import Pictures
+
+SHIPPED = Path(models.__file__).parent / "weights"
+NAMES = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
+
+
+def test_names() -> None:
+    assert {"mnist", "mnist-2d", "fashion-mnist"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_small_and_with_the_card_of_its_metrics(name: str) -> None:
+    directory = SHIPPED / name
+    assert (directory / WEIGHTS).stat().st_size < 8_000_000
+    metrics = json.loads((directory / "metrics.json").read_text())
+    assert metrics["protocol"]["split"] == "test, 10000 pictures"
+    assert metrics["protocol"]["iwae_samples"] >= 500
+    pictures = [name for name in card.CAPTIONS if (directory / name).exists()]
+    relative = Path("models/weights") / name
+    assert (directory / "README.md").read_text() == card.card(relative, read(directory).manifest, metrics, pictures)
+
+
+def test_encode_and_decode_of_mnist_are_under_5_mflop() -> None:
+    vae = models.load(SHIPPED / "mnist")
+    for function, rows in ((vae.encode, torch.rand(1, 1, 28, 28)), (vae.decode, torch.randn(1, 20))):
+        with FlopCounterMode(display=False) as counter:
+            function(rows)
+        assert 0 < counter.get_total_flops() <= 5_000_000
+
+
+def test_reconstructions_are_of_the_right_digits(digits: Pictures) -> None:
+    """A sign that the weights are those of the trained model: reconstructions explain most of the greys."""
+    vae = models.load(SHIPPED / "mnist")
+    x = digits.x.float() / 255
+    error = (vae.decode(vae.encode(x).mu).mean - x).square().mean()
+    assert error < 0.15 * x.var()
+    assert report.reconstructions(vae, digits.x[:16]).size == (16 * 30 - 2, 2 * 30 - 2)
