@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--latent-dim", type=_positive(int), default=20, help="size of the latent (default: %(default)s)")
     add("--hidden", type=_widths, help="hidden widths, e.g. 500,500 (mlp) or one number (conv)")
     add("--conv-channels", type=_widths, help="channels of each level, e.g. 32,64 (conv)")
-    add("--activation", choices=sorted(ACTIVATIONS), default="relu", help="default: %(default)s")
+    add("--activation", choices=sorted(ACTIVATIONS), help="default: silu for conv, relu for mlp")
     add("--dropout", type=_share, default=0.0, help="probability that a hidden unit is dropped (mlp)")
     add("--likelihood", choices=sorted(LIKELIHOODS), help="default: bernoulli for greys, gaussian for colours")
     add("--sigma", type=_sigma, default="optimal", help="gaussian: a number, learned, or optimal (default)")

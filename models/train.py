@@ -233,6 +233,7 @@ def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
     channels, height, width = x.shape[1:]
     args.likelihood = args.likelihood or ("bernoulli" if channels == 1 else "gaussian")
     args.binarize = args.binarize or ("dynamic" if args.likelihood == "bernoulli" and channels == 1 else "none")
+    args.activation = args.activation or ("silu" if args.arch == "conv" else "relu")
     if args.arch == "mlp":
         options: dict[str, Any] = {"hidden": args.hidden or [400], "dropout": args.dropout}
     elif args.dropout or (args.hidden and len(args.hidden) > 1):

@@ -242,6 +242,7 @@ def test_a_browser_gets_frames_as_one_png(browser: str) -> None:
         ("application/json;q=0.5 , application/x-npy ; q=0.9", "npy"),
         ("application/json,application/x-npy", "json"),
         ("application/x-npy,application/json", "json"),  # the first of equals is the service's choice
+        ("application/json;q=0.9,application/x-npy;q=1", "npy"),
         ("application/json;q=0,application/x-npy", "npy"),
         ("image/png;q=0,application/x-npy;q=0.1", "npy"),
         ("image/png;q=0, */*", "json"),
