@@ -75,6 +75,11 @@ def test_the_first_bytes_decide_what_a_body_is_then_its_type(body: bytes, conten
     assert read(body, content_type).kind == kind
 
 
+def test_what_is_called_json_is_read_as_json() -> None:
+    with pytest.raises(Undecodable, match="not JSON"):
+        read(b"hello", "application/json")
+
+
 def test_a_form_is_known_by_its_type() -> None:
     assert form([("image", ("a.png", PNG))]).kind == "form"
     with pytest.raises(Undecodable, match="boundary"):

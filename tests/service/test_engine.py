@@ -4,7 +4,8 @@ import asyncio
 import base64
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service import codecs
+from service.batcher import Batcher
 from service.catalog import Catalog
 from service.codecs import TooBig, Undecodable, Unusable
 from service.device import Device, Limits
@@ -21,6 +23,14 @@ from service.gate import DeadlineExceeded, Overloaded, TooLarge
 
 # pictures of a request that is decoded in four slices
 COUNT = 3 * SLICE + 5
+
+
+def rows(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (count, 1, 8, 8), np.uint8)
+
+
+def pngs(count: int) -> list[bytes]:
+    return [codecs.png(row.transpose(1, 2, 0)) for row in rows(count)]
 
 
 @pytest.fixture
@@ -39,14 +49,6 @@ def request_(engine: Engine) -> Request:
     return Request(engine.catalog.get("grey"))
 
 
-def rows(count: int) -> NDArray[np.uint8]:
-    return np.random.default_rng(0).integers(0, 256, (count, 1, 8, 8), np.uint8)
-
-
-def pngs(count: int) -> list[bytes]:
-    return [codecs.png(row.transpose(1, 2, 0)) for row in rows(count)]
-
-
 def nothing_waits(request: Request) -> bool:
     return request.runtime.encode.queued_rows == 0
 
@@ -62,8 +64,20 @@ async def test_pictures_bytes_and_base64_have_the_same_posteriors_in_order(
     np.testing.assert_array_equal(await engine.encode(Pictures(encoded), request_, originals), expected)
     np.testing.assert_array_equal(await engine.encode(Pictures(texts), request_), expected)
     np.testing.assert_array_equal(np.concatenate(originals), rows(count))
-    assert request_.timings.compute > 0
     assert nothing_waits(request_)
+
+
+@pytest.mark.parametrize("pictures", [Pictures(rows=rows(3)), Pictures(pngs(1)), Pictures(pngs(COUNT))])
+async def test_a_request_knows_how_long_it_waited_and_was_computed(
+    engine: Engine, request_: Request, pictures: Pictures
+) -> None:
+    assert (request_.timings.queue, request_.timings.compute) == (0, 0)
+    await engine.encode(pictures, request_)
+    first = request_.timings.compute
+    assert first > 0
+    assert request_.timings.queue > 0
+    await engine.encode(pictures, request_)
+    assert request_.timings.compute > first
 
 
 async def test_float_rows_have_their_own_lane(engine: Engine, request_: Request) -> None:
@@ -86,6 +100,16 @@ async def test_one_bad_picture_fails_the_request_and_is_named(
         await engine.encode(Pictures(encoded), request_)
     assert caught.value.item == place
     assert nothing_waits(request_)
+
+
+async def test_of_a_request_that_has_failed_nothing_more_is_computed(
+    engine: Engine, request_: Request, busy: Callable[[Batcher], AbstractAsyncContextManager[None]]
+) -> None:
+    async with busy(engine.catalog.device._batcher):
+        with pytest.raises(Undecodable, match=f"item {COUNT}: "):  # while the slices before it wait
+            await engine.encode(Pictures([*pngs(COUNT), b"\x89PNG"]), request_)
+        assert nothing_waits(request_)
+    assert request_.runtime.encode.stats.rows == 0
 
 
 @pytest.mark.parametrize("bad", [7, None, True, 1.5, ["AAAA"], {}])
