@@ -179,7 +179,6 @@ class Device:
             if bucket % SMALLEST_BUCKET == 0:
                 await self._batcher.call(partial(operation.try_bucket, bucket, reference))
             bucket //= 2
-        operation.padded_rows = 0
         log.debug("buckets: %s", operation.buckets)
 
         def run(blocks: list[Rows]) -> list[Rows]:

@@ -85,7 +85,6 @@ def parse_form(body: bytes, content_type: str, max_parts: int) -> list[Part]:
             },
         )
         parser.write(body)
-        parser.finalize()
     except FormParserError as error:
         raise Undecodable(f"corrupt form: {error}") from None
     if not collector.complete:

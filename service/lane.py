@@ -155,8 +155,6 @@ class Lane:
                 room -= rows
                 if given + rows < ticket.waiting:
                     self._tickets.append(ticket)
-                if not room:
-                    break
         return shares
 
     def fail(self, error: Exception, deliver: "Delivery") -> None:
@@ -255,7 +253,6 @@ class Reservation:
         except asyncio.CancelledError:
             with gate.wake:
                 lane.drop(ticket)
-                gate.wake.notify()
             raise
         return parts[0] if len(parts) == 1 else lane._join(parts)
 
