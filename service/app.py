@@ -9,10 +9,12 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
+from starlette.routing import Route
 
 from service import errors
 from service.catalog import Catalog, CatalogError
 from service.device import Device, DeviceUnusable, Limits, freeze_garbage_collector
+from service.endpoint import Endpoint, Shortcut
 from service.engine import Engine
 from service.request_id import RequestId
 from service.routes import encode, generate, health, interpolate, models, reconstruct
@@ -35,7 +37,7 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         limits = Limits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
-        device = Device(settings.device, settings.threads, limits)
+        device = Device(settings.device, settings.threads, limits, settings.engine, settings.precision)
         engine = Engine(Catalog(device), settings.max_pixels)
         app.state.started = asyncio.Event()
         loading = asyncio.create_task(_load(app, settings, engine, on_failed_start))
@@ -60,6 +62,14 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
     errors.install(app)
     for routes in (encode, generate, interpolate, reconstruct, models, health):
         app.include_router(routes.router)
+
+    endpoints = {
+        (method, route.path): route.endpoint
+        for route in app.routes
+        if isinstance(route, Route) and isinstance(route.endpoint, Endpoint)
+        for method in route.methods or ()
+    }
+    app.add_middleware(Shortcut, endpoints=endpoints)
 
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:

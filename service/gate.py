@@ -1,4 +1,4 @@
-"""What a worker and its lanes share: the lock, whether anything is admitted, results on their way out, and the errors.
+"""What workers and their lanes share: the lock, whether anything is admitted, results on their way out, and the errors.
 
 Knows nothing of arrays, devices or HTTP; standard library only.
 
@@ -12,7 +12,7 @@ Knows nothing of arrays, devices or HTTP; standard library only.
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -49,10 +49,11 @@ class DeviceLost(BatcherError):
 
 
 class Gate:
-    """What the lanes of one worker share: their lock, and whether anything is admitted."""
+    """What the lanes of one batcher share: their lock, whether anything is admitted, and whom to tell of work."""
 
     def __init__(self) -> None:
-        self.wake = threading.Condition()  # guards the gate and the lanes; notified when there is work
+        self.wake = threading.Condition(threading.Lock())  # guards the gate and the lanes; notified when there is work
+        self.tell: Callable[[], None] = self.wake.notify  # called with the lock held, when rows have come or gone
         self.closed_because = ""  # why nothing is admitted any more
         self.lost = ""  # why the device is gone
 
@@ -65,7 +66,7 @@ class Gate:
 
 
 class Delivery:
-    """Results on their way from the worker to the event loop: one wake-up a batch, not one a request."""
+    """Results on their way to the callers' event loop: one wake-up a batch, not one a request."""
 
     def __init__(self) -> None:
         self._outcomes: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
@@ -74,12 +75,18 @@ class Delivery:
         self._outcomes.append((future, value, error))
 
     def send(self) -> None:
+        """From a worker's thread."""
         outcomes, self._outcomes = self._outcomes, []
         if not outcomes:
             return
         loop = outcomes[0][0].get_loop()
         if not loop.is_closed():  # a closed loop has nobody left who waits
             loop.call_soon_threadsafe(_resolve, outcomes)
+
+    def hand_over(self) -> None:
+        """From the event loop itself."""
+        outcomes, self._outcomes = self._outcomes, []
+        _resolve(outcomes)
 
 
 def _resolve(outcomes: "Sequence[tuple[asyncio.Future[Any], Any, Exception | None]]") -> None:

@@ -30,7 +30,7 @@ class LaneStats:
     """Counts since the lane was made, all in one place."""
 
     rows: int = 0
-    padded_rows: int = 0  # added by the batch function, which alone knows
+    padded_rows: int = 0  # computed beside them, to fill up batches
     batches: int = 0
     dropped_rows: int = 0
     rejected_rows: int = 0
@@ -73,14 +73,18 @@ class Lane:
         max_batch: int,
         max_queue_rows: int,
         max_rows: int,
+        seconds: Callable[[int], float],
+        padding: Callable[[int], int],
     ) -> None:
         if not 0 < max_batch <= max_queue_rows or not 0 < max_rows <= max_queue_rows:
             raise ValueError("max_batch and max_rows must be positive and at most max_queue_rows")
         self.max_batch, self.max_queue_rows, self.max_rows = max_batch, max_queue_rows, max_rows
         self.stats = LaneStats()
         self.queued_rows = 0  # admitted and not yet taken by a batch, submitted or still to be submitted
+        self.waiting_rows = 0  # those of them that are submitted
         self.seconds_per_batch = 0.0
         self._gate, self._seconds_to_drain, self._run, self._join = gate, seconds_to_drain, run, join
+        self._seconds, self._padding = seconds, padding
         self._tickets: deque[_Ticket] = deque()
 
     async def submit(self, block: Block, deadline: float | None = None) -> Any:
@@ -108,20 +112,27 @@ class Lane:
     def put(self, ticket: _Ticket) -> None:
         """Append a ticket whose rows are admitted."""
         self._tickets.append(ticket)
-        self._gate.wake.notify()
+        self.waiting_rows += len(ticket.block)
+        self._gate.tell()
+
+    def is_short(self, limit: float) -> bool:
+        """Whether the next batch is known to take at most `limit` seconds."""
+        return self._seconds(min(self.waiting_rows, self.max_batch)) <= limit
 
     def drop(self, ticket: _Ticket) -> None:
         """Forget a ticket whose caller is gone; rows in the batch that runs now are past saving."""
         if ticket in self._tickets:
             self._tickets.remove(ticket)
             self._count_dropped(ticket)
+            self._gate.tell()  # a closing worker waits for the last admitted row
 
     def _count_dropped(self, ticket: _Ticket) -> None:
         self.stats.dropped_rows += ticket.waiting
         self.queued_rows -= ticket.waiting
+        self.waiting_rows -= ticket.waiting
 
     def next_batch(self, deliver: "Delivery") -> Callable[[], DeviceLost | None] | None:
-        """The next batch as a function for the worker, or None when nothing waits."""
+        """The next batch as a function, or None when nothing waits."""
         now = time.monotonic()
         shares = self._shares(now, deliver)
         if not shares:
@@ -134,6 +145,7 @@ class Lane:
             slices.append(_Slice(ticket, ticket.block if whole else ticket.block[ticket.taken : ticket.taken + rows]))
             ticket.taken += rows
             self.queued_rows -= rows
+            self.waiting_rows -= rows
         return lambda: self._compute(slices, deliver)
 
     def _shares(self, now: float, deliver: "Delivery") -> dict[_Ticket, int]:
@@ -164,7 +176,7 @@ class Lane:
             deliver.add(ticket.future, None, error)
         self._tickets.clear()
 
-    # What follows runs on the worker, without the lock.
+    # What follows runs where the batch runs, without the lock.
 
     def _compute(self, slices: list[_Slice], deliver: "Delivery") -> DeviceLost | None:
         started = time.monotonic()
@@ -176,8 +188,10 @@ class Lane:
             raise
         seconds = time.monotonic() - started
         with self._gate.wake:
+            rows = sum(len(part.rows) for part in slices)
             self.stats.batches += 1
-            self.stats.rows += sum(len(part.rows) for part in slices)
+            self.stats.rows += rows
+            self.stats.padded_rows += self._padding(rows)
             mean = self.seconds_per_batch
             self.seconds_per_batch = mean + NEWEST * (seconds - mean) if mean else seconds
             for part, result in zip(slices, results, strict=True):
@@ -260,9 +274,11 @@ class Reservation:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if not self._unsubmitted:
+            return
         with self._lane._gate.wake:
             self._lane.queued_rows -= self._unsubmitted
             if kind is asyncio.CancelledError:  # the caller left before its rows were made
                 self._lane.stats.dropped_rows += self._unsubmitted
             self._unsubmitted = 0
-            self._lane._gate.wake.notify()  # a closing worker waits for the last admitted row
+            self._lane._gate.tell()  # a closing worker waits for the last admitted row

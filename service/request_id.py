@@ -8,8 +8,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 PLAIN = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
+def request_id_of(scope: Scope) -> str:
+    """The id of a request; the first to ask settles it, in the scope's state."""
+    state: dict[str, str] = scope.setdefault("state", {})
+    if "request_id" not in state:
+        own = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        state["request_id"] = own.decode() if PLAIN.fullmatch(own) else secrets.token_hex(16)
+    return state["request_id"]
+
+
 class RequestId:
-    """Puts `request_id` into the scope's state, and the header onto the answer when it is not there."""
+    """Puts the header onto the answer when it is not there."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -19,9 +28,7 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        own = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = own if PLAIN.fullmatch(own) else secrets.token_hex(16).encode()
-        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        request_id = request_id_of(scope).encode()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

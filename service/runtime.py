@@ -45,7 +45,7 @@ class Runtime:
 
 async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Runtime:
     """Move a model to the device, warm it up and check it there. Raises RuntimeError."""
-    vae = checkpoint.vae.to(device.torch_device)
+    vae = checkpoint.vae.to(device.torch_device).requires_grad_(False)
     rows, dim, shape = device.limits.max_batch, vae.config.latent_dim, vae.config.shape
     latents = seeds.standard_normal(0, rows, dim)
     # half of the examples are what the model itself draws, half are noise of every grey

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto (a GPU where there is one), cpu, cuda or cuda:N"
     )
     threads: int = Field(0, ge=0, description="threads of the CPU device; 0: one less than the cores, at least 1")
+    engine: Literal["auto", "torch", "onnx"] = Field(
+        "auto", description="what computes: torch, onnx (ONNX Runtime, on the CPU), auto (onnx where it is installed)"
+    )
+    precision: Literal["float32", "tf32", "bf16"] = Field("float32", description="of the engine torch; tf32 needs a GPU")
     models_dir: Path = Field(SHIPPED_WEIGHTS, description="directory of checkpoint directories")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="names to load, separated by commas; all found when empty"

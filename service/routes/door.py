@@ -1,26 +1,18 @@
-"""The FastAPI door to an operation: reads the body within its bound, calls (engine, call) -> answer, and notices when the
-caller leaves. Knows nothing of what an operation does.
+"""How operations get into the FastAPI application: their routes, and what the OpenAPI page says of them.
+
+Knows nothing of what an operation does.
 """
 
-import asyncio
-import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from service.calls import Answer, Call
+from service.endpoint import Endpoint, Operation
 from service.engine import Engine
-from service.errors import BodyTooLarge, Starting, describe
-from service.gate import Closed
+from service.errors import Starting
 from service.schemas import Parameters, Pictures, Problem
-
-Operation = Callable[[Engine, Call], Awaitable[Answer]]
-
-# about a batch: a request that is done by then is not worth watching
-PATIENCE_SECONDS = 0.05
 
 
 def engine_of(request: Request) -> Engine:
@@ -29,79 +21,6 @@ def engine_of(request: Request) -> Engine:
     if engine is None:
         raise Starting
     return engine
-
-
-def door(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint for an operation; every exception becomes its problem body here."""
-
-    async def endpoint(request: Request) -> Response:
-        watch = _Watch(request)
-        try:
-            engine = engine_of(request)
-            body = await _read(request, request.app.state.max_body_bytes)
-            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
-            watch.start()
-            answer = await operation(engine, Call(headers, request.scope["query_string"].decode("latin-1"), body))
-        except (ClientDisconnect, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and not watch.gone:  # drained for as long as it was allowed
-                status, problem_headers, problem = describe(
-                    Closed("the service is shutting down"), request.scope["state"]["request_id"]
-                )
-                return Response(problem, status, problem_headers)
-            return Response(status_code=499)  # nobody reads it
-        except Exception as error:
-            status, problem_headers, problem = describe(error, request.scope["state"]["request_id"])
-            return Response(problem, status, problem_headers)
-        finally:
-            watch.stop()
-        return Response(answer.body, answer.status, answer.headers, answer.media_type)
-
-    return endpoint
-
-
-class _Watch:
-    """Cancels the operation when the client hangs up before the answer is ready."""
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._caller: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._listener: asyncio.Task[None] | None = None
-        self.gone = False
-
-    def start(self) -> None:
-        self._caller = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._listen)
-
-    def _listen(self) -> None:
-        self._listener = asyncio.ensure_future(self._until_gone())
-
-    async def _until_gone(self) -> None:
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
-        self.gone = True
-        if self._caller is not None:
-            self._caller.cancel()
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._listener is not None:
-            self._listener.cancel()
-
-
-async def _read(request: Request, max_bytes: int) -> bytes:
-    """The whole body. Raises BodyTooLarge as soon as it is known to be."""
-    stated = request.headers.get("content-length", "")
-    if re.fullmatch(r"[0-9]{1,18}", stated) and int(stated) > max_bytes:
-        raise BodyTooLarge(max_bytes)
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > max_bytes:
-            raise BodyTooLarge(max_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 # --- what the OpenAPI page says of an operation
@@ -167,14 +86,18 @@ def add(
     router: APIRouter, path: str, methods: list[str], operation: Operation, summary: str, description: dict[str, Any]
 ) -> None:
     """Register an operation under a path: one route that answers, and for the OpenAPI page an entry a method."""
-    router.add_api_route(path, door(operation), methods=methods, include_in_schema=False)
+    router.add_route(path, Endpoint(operation), methods, include_in_schema=False)  # type: ignore[arg-type]
+
+    def documented() -> None:  # the route before it answers
+        raise NotImplementedError
+
     for method in methods:
         details = dict(description)
         if method == "GET":  # a GET has no body
             details["openapi_extra"] = {k: v for k, v in details["openapi_extra"].items() if k != "requestBody"}
         router.add_api_route(
             path,
-            door(operation),
+            documented,
             methods=[method],
             summary=summary,
             description=operation.__doc__ or "",

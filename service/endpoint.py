@@ -1,0 +1,134 @@
+"""An operation as a pure ASGI application: reads the body within its bound, calls (engine, call) -> answer, sends what it
+gives or the problem body of what it raises, and notices when the caller leaves. And the way to it around the router.
+
+Knows nothing of what an operation does, nor of FastAPI.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from service.calls import Answer, Call
+from service.engine import Engine
+from service.errors import BodyTooLarge, Starting, describe
+from service.gate import Closed
+from service.request_id import request_id_of
+
+Operation = Callable[[Engine, Call], Awaitable[Answer]]
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# about a batch: a request that is done by then is not worth watching
+PATIENCE_SECONDS = 0.05
+
+
+class ClientGone(Exception):
+    """The client hung up before its body was complete."""
+
+
+class Endpoint:
+    """Serves one operation. The application's state has the engine, once it is loaded, and the bound on bodies."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        request_id, watch = request_id_of(scope), _Watch(receive)
+        try:
+            answer = await self._answer(scope, receive, watch)
+            status, headers, body = answer.status, answer.headers | {"content-type": answer.media_type}, answer.body
+        except ClientGone:
+            return  # nobody reads an answer
+        except asyncio.CancelledError:
+            if watch.gone:
+                return
+            # drained for as long as it was allowed
+            status, headers, body = describe(Closed("the service is shutting down"), request_id)
+        except Exception as error:
+            status, headers, body = describe(error, request_id)
+        finally:
+            watch.stop()
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        raw += [(b"x-request-id", request_id.encode("latin-1"))] if "x-request-id" not in headers else []
+        raw.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive, watch: "_Watch") -> Answer:
+        state = scope["app"].state
+        if state.engine is None:
+            raise Starting
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        body = await _read(headers.get("content-length", ""), receive, state.max_body_bytes)
+        watch.start()
+        return await self.operation(state.engine, Call(headers, scope["query_string"].decode("latin-1"), body))
+
+
+class Shortcut:
+    """Middleware that takes requests of exact paths to their endpoints; all others go on to the router.
+
+    Routing costs more than all else that is done for a small picture. Both ways lead to the same endpoint.
+    """
+
+    def __init__(self, app: ASGIApp, endpoints: Mapping[tuple[str, str], Endpoint]) -> None:
+        """`endpoints`: by method and path."""
+        self._app, self._endpoints = app, endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection's event."""
+        chosen = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        await (chosen or self._app)(scope, receive, send)
+
+
+class _Watch:
+    """Cancels the operation when the client hangs up before the answer is ready."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._caller: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self.gone = False
+
+    def start(self) -> None:
+        self._caller = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._listen)
+
+    def _listen(self) -> None:
+        self._listener = asyncio.ensure_future(self._until_gone())
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        if self._caller is not None:
+            self._caller.cancel()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+
+
+async def _read(stated: str, receive: Receive, max_bytes: int) -> bytes:
+    """The whole body. `stated`: its Content-Length. Raises BodyTooLarge as soon as it is known to be, ClientGone."""
+    if stated.isascii() and stated.isdigit() and len(stated) < 19 and int(stated) > max_bytes:
+        raise BodyTooLarge(max_bytes)
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > max_bytes:
+            raise BodyTooLarge(max_bytes)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
