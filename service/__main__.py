@@ -10,7 +10,7 @@ import uvicorn.config
 from PIL import Image
 from pydantic import ValidationError
 
-from service.app import create_app
+from service.app import create_app, with_shortcut
 from service.settings import Settings, SettingsError, refuse_unknown
 
 
@@ -38,7 +38,7 @@ def main() -> int:
     log_config["loggers"]["service"] = {"handlers": ["default"], "level": settings.log_level.upper(), "propagate": False}
     try:
         uvicorn.run(
-            app,
+            with_shortcut(app),
             host=settings.host,
             port=settings.port,
             log_config=log_config,

@@ -28,6 +28,9 @@ Pictures travel as they are (`curl --data-binary @seven.png`), as forms, as base
 """
 
 
+ROUTERS = [family.router for family in (encode, generate, interpolate, reconstruct, models, health)]
+
+
 def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda: None) -> FastAPI:
     """The application. It loads its models when it starts; when that fails it says why and calls `on_failed_start`.
 
@@ -60,22 +63,26 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
     app.state.max_body_bytes = settings.max_body_bytes
     app.add_middleware(RequestId)
     errors.install(app)
-    for routes in (encode, generate, interpolate, reconstruct, models, health):
-        app.include_router(routes.router)
-
-    endpoints = {
-        (method, route.path): route.endpoint
-        for route in app.routes
-        if isinstance(route, Route) and isinstance(route.endpoint, Endpoint)
-        for method in route.methods or ()
-    }
-    app.add_middleware(Shortcut, endpoints=endpoints)
+    for router in ROUTERS:
+        app.include_router(router)
 
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
         return RedirectResponse("docs")
 
     return app
+
+
+def with_shortcut(app: FastAPI) -> Shortcut:
+    """The same application, whose operations are reached without the router."""
+    endpoints = {
+        (method, route.path): route.endpoint
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, Route) and isinstance(route.endpoint, Endpoint)
+        for method in route.methods or ()
+    }
+    return Shortcut(app, endpoints)
 
 
 async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_start: Callable[[], None]) -> None:

@@ -234,13 +234,6 @@ def to_uint8(pixels: NDArray[np.float32]) -> Pixels:
     return np.rint(pixels.clip(0, 1) * np.float32(255)).astype(np.uint8)
 
 
-def png(pixels: Pixels) -> bytes:
-    """uint8 (H, W, C) -> PNG."""
-    out = io.BytesIO()
-    to_image(pixels).save(out, "PNG", compress_level=1)
-    return out.getvalue()
-
-
 def animation(frames: Sequence[Pixels], kind: Literal["webp", "gif"]) -> bytes:
     """Frames, uint8 (H, W, C), one after the other for ever: lossless WebP or GIF."""
     first, *others = [to_image(frame) for frame in frames]

@@ -5,7 +5,7 @@ Knows nothing of what an operation does, nor of FastAPI.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from service.calls import Answer, Call
@@ -16,8 +16,8 @@ from service.request_id import request_id_of
 
 Operation = Callable[[Engine, Call], Awaitable[Answer]]
 
-Scope = dict[str, Any]
-Message = dict[str, Any]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -70,19 +70,23 @@ class Endpoint:
 
 
 class Shortcut:
-    """Middleware that takes requests of exact paths to their endpoints; all others go on to the router.
+    """An application in front of another: takes requests of exact paths to their endpoints, and all others to that one.
 
-    Routing costs more than all else that is done for a small picture. Both ways lead to the same endpoint.
+    Its routing costs more than all else that is done for a small picture. Both ways lead to the same endpoint.
     """
 
     def __init__(self, app: ASGIApp, endpoints: Mapping[tuple[str, str], Endpoint]) -> None:
-        """`endpoints`: by method and path."""
+        """`endpoints`: by method and path. `app` is what they find in their scope."""
         self._app, self._endpoints = app, endpoints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection's event."""
-        chosen = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        await (chosen or self._app)(scope, receive, send)
+        endpoint = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if endpoint is None:
+            await self._app(scope, receive, send)
+        else:
+            scope["app"] = self._app
+            await endpoint(scope, receive, send)
 
 
 class _Watch:

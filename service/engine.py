@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.preprocess import Pixels, Preprocessing
-from service import codecs
+from service import codecs, png
 from service.catalog import Catalog
 from service.lane import Lane, Reservation
 from service.runtime import Floats, Runtime
 
-# pictures that are decoded between two looks at the event loop, and pixels above which even one leaves it
+# pictures that are decoded between two looks at the event loop; bytes of them, and pixels of one, above which they leave it
 SLICE = 32
-INLINE_PIXELS = 128 * 128
 INLINE_PICTURE_BYTES = 1 << 16
+INLINE_PIXELS = 128 * 128
 # bytes that are parsed or written in about a millisecond
 INLINE_BYTES = 1 << 18
 
@@ -123,22 +123,34 @@ class Engine:
     async def _decode(
         self, encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing, spent: int
     ) -> tuple[Pixels, int]:
-        """A slice of pictures -> uint8 (n, C, H, W); a lone small one here, anything longer on a thread.
+        """A slice of pictures -> uint8 (n, C, H, W); plain ones and a lone small one here, anything longer on a thread.
 
         `spent` counts the pixels of the request before this slice, and with it after.
         """
-        if len(encoded) == 1 and not _is_long(encoded[0]):
-            data = _bytes(encoded[0], first)
-            image = codecs.open_picture(data, self.max_pixels, first)
-            if image.width * image.height <= INLINE_PIXELS:
-                return codecs.picture_pixels(image, spec, first)[None], spent + image.width * image.height
+        if sum(len(one) for one in encoded if isinstance(one, (bytes, str))) <= INLINE_PICTURE_BYTES:
+            if first:
+                await asyncio.sleep(0)  # between two slices it is the turn of others
+            block = self._plain(encoded, first, spec)
+            if block is not None:
+                return block, spent + len(block) * spec.height * spec.width
+            if len(encoded) == 1:
+                image = codecs.open_picture(_bytes(encoded[0], first), self.max_pixels, first)
+                if image.width * image.height <= INLINE_PIXELS:
+                    return codecs.picture_pixels(image, spec, first)[None], spent + image.width * image.height
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, _decode_all, encoded, first, spec, self.max_pixels, spent)
 
-
-def _is_long(encoded: EncodedPicture) -> bool:
-    """Whether to read it holds the event loop up, if only its header."""
-    return isinstance(encoded, (bytes, str)) and len(encoded) > INLINE_PICTURE_BYTES
+    def _plain(self, encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing) -> Pixels | None:
+        """Pictures that are the model's to the pixel, as most are, in a tenth of the time; None if one is not."""
+        if spec.height * spec.width > self.max_pixels:
+            return None
+        block = np.empty((len(encoded), *spec.shape), np.uint8)
+        for i, one in enumerate(encoded):
+            pixels = png.read_plain(_bytes(one, first + i), *spec.shape)
+            if pixels is None:
+                return None
+            block[i] = pixels
+        return block
 
 
 def _bytes(encoded: EncodedPicture, item: int) -> bytes:

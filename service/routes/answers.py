@@ -8,7 +8,7 @@ import numpy as np
 
 from models.mosaic import tile
 from models.preprocess import Pixels
-from service import codecs
+from service import codecs, png
 from service.calls import MEDIA_TYPES, Answer
 from service.codecs import Format
 from service.engine import Request
@@ -50,7 +50,7 @@ def pictures_answer(
     if form == "json":
         body = {
             "model": request.runtime.name,
-            "images": [base64.b64encode(codecs.png(picture)).decode("ascii") for picture in pictures],
+            "images": [base64.b64encode(png.write(picture)).decode("ascii") for picture in pictures],
             "shape": list(request.runtime.shape),
             **(fields or {}),
         }
@@ -58,7 +58,7 @@ def pictures_answer(
     if form == "npy":
         return answer(codecs.npy(pictures), form, request, headers)
     if form == "png":
-        return answer(codecs.png(arrange(pictures, layout)), form, request, headers)
+        return answer(png.write(arrange(pictures, layout)), form, request, headers)
     return answer(codecs.animation(list(pictures), form), form, request, headers)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from fastapi import APIRouter
 from numpy.typing import NDArray
 
-from service import codecs
+from service import codecs, png
 from service.bodies import pictures_of, read_body
 from service.calls import Answer, BadParameter, Call, answer_format, read_parameters
 from service.engine import Engine
@@ -52,7 +52,7 @@ async def reconstruct(engine: Engine, call: Call) -> Answer:
 
 def _compare_png(originals: list[NDArray[Any]], reconstructions: NDArray[np.uint8], layout: str) -> bytes:
     seen = np.concatenate(originals).transpose(0, 2, 3, 1)  # (N, H, W, C)
-    return codecs.png(beside(codecs.to_uint8(seen) if seen.dtype == np.float32 else seen, reconstructions, layout))
+    return png.write(beside(codecs.to_uint8(seen) if seen.dtype == np.float32 else seen, reconstructions, layout))
 
 
 add(

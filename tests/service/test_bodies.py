@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service import codecs
+from service import codecs, png
 from service.bodies import Body, ends_of, latents_of, pictures_of, read_body
 from service.calls import BadParameter, Call
 from service.codecs import BadInput, Undecodable, Unsupported, Unusable
@@ -17,7 +17,7 @@ from service.form import TooManyParts
 from service.gate import TooLarge
 from service.schemas import EncodeParameters, InterpolateParameters, SampleParameters
 
-PNG = codecs.png(np.zeros((8, 8, 1), np.uint8))
+PNG = png.write(np.zeros((8, 8, 1), np.uint8))
 NPY = codecs.npy(np.zeros((2, 8, 8), np.uint8))
 LATENTS = codecs.npy(np.ones((2, 3), np.float32))
 SHAPE = (8, 8, 1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from service import codecs
+from service import codecs, png
 
 Pixels = NDArray[np.uint8]
 
@@ -25,11 +25,11 @@ def pixels(channels: int = 1, seed: int = 0) -> Pixels:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_png_keeps_every_pixel(channels: int) -> None:
-    data = codecs.png(pixels(channels))
+    data = png.write(pixels(channels))
     back = Image.open(io.BytesIO(data))
     assert (back.format, back.mode) == ("PNG", {1: "L", 3: "RGB"}[channels])
     np.testing.assert_array_equal(np.asarray(back).reshape(8, 8, channels), pixels(channels))
-    assert data == codecs.png(pixels(channels))
+    assert data == png.write(pixels(channels))
 
 
 def frames_of(data: bytes) -> tuple[list[Pixels], list[int], int]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service import codecs
+from service import codecs, png
 from service.batcher import Batcher
 from service.catalog import Catalog
 from service.codecs import TooBig, Undecodable, Unusable
@@ -30,7 +30,7 @@ def rows(count: int) -> NDArray[np.uint8]:
 
 
 def pngs(count: int) -> list[bytes]:
-    return [codecs.png(row.transpose(1, 2, 0)) for row in rows(count)]
+    return [png.write(row.transpose(1, 2, 0)) for row in rows(count)]
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ async def test_a_lone_picture_that_is_no_text_is_named_too(engine: Engine, reque
 
 
 async def test_too_many_pixels_are_refused_in_any_slice(engine: Engine, request_: Request) -> None:
-    huge = codecs.png(np.zeros((101, 100, 1), np.uint8))
+    huge = png.write(np.zeros((101, 100, 1), np.uint8))
     for encoded, item in (([huge], 0), ([*pngs(SLICE), huge], SLICE)):
         with pytest.raises(TooBig, match="10000") as caught:
             await engine.encode(Pictures(encoded), request_)

@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from service import codecs
+from service import png
 from service.app import create_app
 from service.calls import BadParameter, Call
 from service.catalog import UnknownModel
@@ -118,7 +118,7 @@ def check(answer: httpx.Response, status: int, code: str, detail: str = "") -> d
     return problem
 
 
-PNG = codecs.png(np.zeros((8, 8, 1), np.uint8))
+PNG = png.write(np.zeros((8, 8, 1), np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ PNG = codecs.png(np.zeros((8, 8, 1), np.uint8))
         ("/encode", b"", 400, "undecodable", "the body is empty"),
         ("/encode?model=gray", PNG, 404, "unknown_model", "did you mean grey?"),
         ("/encode", bytes(100_001), 413, "body_too_large", "100000 bytes"),
-        ("/encode", codecs.png(np.zeros((101, 100, 1), np.uint8)), 413, "too_many_pixels", "at most 10000"),
+        ("/encode", png.write(np.zeros((101, 100, 1), np.uint8)), 413, "too_many_pixels", "at most 10000"),
         ("/encode", b'{"images": [' + b'"",' * 32 + b'""]}', 413, "too_many_items", "33 items, at most 32"),
         ("/encode", b"hello", 415, "unsupported_media_type", "b'hello'"),
         ("/encode?includes=kl", PNG, 422, "invalid_parameter", "did you mean include?"),
@@ -195,7 +195,7 @@ async def test_nothing_there(client: httpx.AsyncClient) -> None:
     ("method", "path", "allowed"),
     [
         ("GET", "/encode", {"POST"}),
-        ("PUT", "/sample", {"GET", "POST"}),
+        ("PUT", "/sample", {"GET", "HEAD", "POST"}),
         ("DELETE", "/models/grey", {"GET"}),
         ("POST", "/health/ready", {"GET"}),
     ],
