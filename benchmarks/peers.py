@@ -13,7 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks import environments, load, report
+from benchmarks import bystanders, environments, load, report
+from benchmarks.bystanders import Bystanders
 from benchmarks.contenders import PEERS, SERVICE, Contender
 from benchmarks.environments import InstallError
 from benchmarks.load import LoadError, Request, Result
@@ -42,6 +43,7 @@ class Visit:
     start_seconds: float
     memory: Memory
     results: dict[tuple[str, int], Result]  # by `Scenario.key`
+    others: list[float]  # cores that other processes took during each
 
 
 @dataclass
@@ -92,14 +94,17 @@ def visit(standing: Standing, seconds: int, ours: Means | None) -> tuple[Visit, 
             found = means(contender, server, encode)
             compare(found, ours or found)
             results: dict[tuple[str, int], Result] = {}
+            disturbances = []
             for scenario, requests in plan:
                 load.run(server.url, requests, scenario.connections, WARM_UP_SECONDS)
+                others = Bystanders(server.pid)
                 results[scenario.key] = load.run(server.url, requests, scenario.connections, seconds)
+                disturbances.append(others.cores())
                 report.progress(
                     f"{contender.title}, {scenario.name}, {scenario.connections} connections: "
                     f"{results[scenario.key].requests_per_second:.0f} requests/s"
                 )
-            return Visit(server.start_seconds, server.memory(), results), found
+            return Visit(server.start_seconds, server.memory(), results, disturbances), found
 
 
 def measure_all(names: Sequence[str], rounds: int, seconds: int) -> list[Standing]:
@@ -120,7 +125,7 @@ def measure_all(names: Sequence[str], rounds: int, seconds: int) -> list[Standin
                 continue
             try:
                 measured, found = visit(standing, seconds, ours)
-            except (StartError, DifferentAnswerError, LoadError, httpx.HTTPError, LookupError) as error:
+            except (StartError, DifferentAnswerError, LoadError, httpx.HTTPError, LookupError, ValueError) as error:
                 if standing.contender is SERVICE:
                     raise
                 standing.failure = f"{type(error).__name__}: {error}"
@@ -191,7 +196,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(report.table(COLUMNS, speed_rows(standings)), end="\n\n")
-    print(report.table(COSTS, cost_rows(standings)))
+    print(report.table(COSTS, cost_rows(standings)), end="\n\n")
+    print(bystanders.remark([cores for standing in standings for seen in standing.visits for cores in seen.others]))
     for standing in standings:
         if standing.failure:
             print(f"\nNot measured in all rounds: {standing.contender.title}. {standing.failure}")

@@ -1,8 +1,8 @@
 """`python -m benchmarks.service`: how fast the service is, and how near to what the machine does without it (limit.py).
 
 Starts the server itself. Rounds are interleaved, scenario by scenario, so that what disturbs the machine for a while disturbs
-all of them; the table has the medians. The limit is one thread of the CPU: on another device the share says little.
-Knows nothing of how the service works but `/info`.
+all of them; the table has the medians. The limit is one thread of the CPU: a service that works on two cores at once may
+pass 100 %, and on another device the share says little. Knows nothing of how the service works but `/info`.
 """
 
 import argparse
@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx
 
-from benchmarks import load, report
+from benchmarks import bystanders, load, report
+from benchmarks.bystanders import Bystanders
 from benchmarks.load import LoadError, Request, Result
 from benchmarks.process import Running, StartError, environment, free_port, running
 from benchmarks.workload import MODEL, Scenario, scenarios
@@ -58,6 +59,7 @@ class Sample:
     mean_batch: float | None
     padding: float | None
     rss: float
+    others: float  # cores that other processes took
 
 
 def counts(url: str) -> Counts:
@@ -84,7 +86,9 @@ def limits(names: Sequence[str]) -> dict[str, float]:
 def measure(server: Running, scenario: Scenario, seconds: int, limit: float) -> Sample:
     """One measurement. Raises LoadError."""
     before = counts(server.url)
+    others = Bystanders(server.pid)
     result = load.run(server.url, scenario.requests, scenario.connections, seconds)
+    disturbance = others.cores()
     after = counts(server.url)
     rows, padded = after.rows - before.rows, after.padded_rows - before.padded_rows
     batches = after.batches - before.batches
@@ -96,6 +100,7 @@ def measure(server: Running, scenario: Scenario, seconds: int, limit: float) -> 
         rows / batches if batches > 0 else None,
         padded / (rows + padded) if rows > 0 else None,
         server.memory().rss,
+        disturbance,
     )
 
 
@@ -169,6 +174,7 @@ def main() -> int:
     print(report.table(COLUMNS, (row(scenario, found) for scenario, found in zip(chosen, samples, strict=True))))
     busiest = max(sample.result.client_cpu for found in samples for sample in found)
     print(f"\nThe client, on the same machine, took at most {busiest:.2f} of a core.")
+    print(bystanders.remark([sample.others for found in samples for sample in found]))
     return 0
 
 
