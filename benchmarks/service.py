@@ -83,8 +83,8 @@ def limits(names: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def measure(server: Running, scenario: Scenario, seconds: int, limit: float) -> Sample:
-    """One measurement. Raises LoadError."""
+def measure(server: Running, scenario: Scenario, seconds: int, limit: float, one_engine: bool) -> Sample:
+    """One measurement; counts of the engine only where there is one. Raises LoadError."""
     before = counts(server.url)
     others = Bystanders(server.pid)
     result = load.run(server.url, scenario.requests, scenario.connections, seconds)
@@ -97,8 +97,8 @@ def measure(server: Running, scenario: Scenario, seconds: int, limit: float) -> 
         result,
         images_per_second,
         images_per_second / limit,
-        rows / batches if batches > 0 else None,
-        padded / (rows + padded) if rows > 0 else None,
+        rows / batches if one_engine and batches > 0 else None,
+        padded / (rows + padded) if one_engine and rows > 0 else None,
         server.memory().rss,
         disturbance,
     )
@@ -133,6 +133,8 @@ def measure_all(arguments: argparse.Namespace, chosen: Sequence[Scenario]) -> li
     command = [sys.executable, "-m", "service", "--port", str(port), *workers, *arguments.server_args]
     variables = {"VAE_MODELS": MODEL, "VAE_ACCESS_LOG": "false", "VAE_DEVICE": "cpu"}
     names = list(dict.fromkeys(kind.name for scenario in chosen for kind in scenario.traffic))
+    # of several workers, any one answers /info, with its own counts
+    one_engine = arguments.workers in (None, 1) and "--workers" not in " ".join(arguments.server_args)
     samples: list[list[Sample]] = [[] for _ in chosen]
     with running(command, port, READY, variables) as server:
         for scenario in chosen:
@@ -140,7 +142,7 @@ def measure_all(arguments: argparse.Namespace, chosen: Sequence[Scenario]) -> li
         for turn in range(1, arguments.rounds + 1):
             known = limits(names)
             for scenario, found in zip(chosen, samples, strict=True):
-                found.append(measure(server, scenario, arguments.seconds, scenario.limit(known)))
+                found.append(measure(server, scenario, arguments.seconds, scenario.limit(known), one_engine))
                 report.progress(
                     f"round {turn}, {scenario.name}, {scenario.connections} connections: "
                     f"{found[-1].result.requests_per_second:.0f} requests/s"
