@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
-.PHONY: setup serve test lint soak clean
+.PHONY: setup serve test lint soak bench bench-peers clean
 
 setup: $(STAMP)
 
@@ -28,10 +28,17 @@ test: $(STAMP)
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak
 
+# both need wrk: apt-get install wrk; more with make bench BENCH_ARGS='--rounds 5'
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.service $(BENCH_ARGS)
+
+bench-peers: $(STAMP)
+	TORCH_INDEX_URL=$(TORCH_INDEX_URL) $(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
+
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .bench build *.egg-info .mypy_cache .ruff_cache .pytest_cache

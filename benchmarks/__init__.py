@@ -1,0 +1,1 @@
+"""What is measured, and against what: `python -m benchmarks.service` and `python -m benchmarks.peers`. Never part of tests."""

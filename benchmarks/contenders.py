@@ -1,0 +1,81 @@
+"""Who takes part in `python -m benchmarks.peers`: how each is started, how it is asked, and how its answer reads.
+
+Knows nothing of environments or measurements.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from benchmarks.load import Request
+from benchmarks.workload import JSON, MODEL
+
+SCRIPTS = "benchmarks/peers"
+
+
+def _unchanged(request: Request) -> Request:
+    return request
+
+
+def _first_row(answer: Any) -> list[float]:
+    row: list[float] = answer["mu"][0]
+    return row
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One server. `ask` translates our request to encode one picture; `mu` finds its mean in the answer."""
+
+    name: str
+    title: str
+    arguments: Callable[[int], list[str]]  # of Python, for a port
+    package: str = ""  # whose version is shown
+    variables: dict[str, str] = field(default_factory=dict)
+    ask: Callable[[Request], Request] = _unchanged
+    mu: Callable[[Any], list[float]] = _first_row
+    draws: bool = False  # answers /decode and /sample too
+
+
+def _script(name: str) -> Callable[[int], list[str]]:
+    return lambda port: [f"{SCRIPTS}/{name}.py", str(port)]
+
+
+def _bentoml(port: int) -> list[str]:
+    where = ["--working-dir", SCRIPTS, "--host", "127.0.0.1", "--port", str(port)]
+    return ["-m", "bentoml", "serve", "bentoml_peer:VAE", *where]
+
+
+def _first_item(answer: Any) -> list[float]:
+    return _first_row(answer[0])
+
+
+def _ask_v2(request: Request) -> Request:
+    """The V2 inference protocol."""
+    images = orjson.loads(request.body)["images"]
+    inputs = [{"name": "images", "shape": [len(images)], "datatype": "BYTES", "data": images}]
+    return Request("POST", "/v2/models/vae/infer", JSON, orjson.dumps({"inputs": inputs}))
+
+
+def _first_output(answer: Any) -> list[float]:
+    row: list[float] = answer["outputs"][0]["data"]
+    return row
+
+
+SERVICE = Contender(
+    "service",
+    "this service",
+    lambda port: ["-m", "service", "--port", str(port)],
+    variables={"VAE_MODELS": MODEL, "VAE_ACCESS_LOG": "false", "VAE_DEVICE": "cpu", "VAE_THREADS": "1"},
+    draws=True,
+)
+
+# each has its versions in peers/NAME.txt
+PEERS = (
+    Contender("plain", "plain FastAPI", _script("plain"), "fastapi", draws=True),
+    Contender("litserve", "LitServe", _script("litserve_peer"), "litserve"),
+    Contender("bentoml", "BentoML", _bentoml, "bentoml", {"BENTOML_DO_NOT_TRACK": "true"}, mu=_first_item),
+    Contender("mlserver", "MLServer", _script("mlserver_peer"), "mlserver", ask=_ask_v2, mu=_first_output),
+    Contender("ray", "Ray Serve", _script("ray_peer"), "ray", {"RAY_USAGE_STATS_ENABLED": "0"}),
+)

@@ -1,0 +1,121 @@
+"""A server as a child process: started, asked until it answers, weighed, ended. Knows nothing of what it serves."""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+import psutil
+
+from benchmarks.load import Request
+from benchmarks.workload import ROOT
+
+START_SECONDS, END_SECONDS = 120.0, 20.0
+POLL_SECONDS = 0.02
+LAST_LINES = 12
+
+
+class StartError(Exception):
+    """A server that did not come to answer."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of a process and all its children, in MB; `pss` counts a page that several of them share once."""
+
+    rss: float
+    pss: float
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers."""
+
+    url: str
+    pid: int
+    start_seconds: float  # from its start as a process to its first good answer
+
+    def memory(self) -> Memory:
+        """What it takes now."""
+        rss = pss = 0
+        for process in _tree(self.pid):
+            try:
+                used = process.memory_full_info()
+            except psutil.Error:  # it has just ended
+                continue
+            rss, pss = rss + used.rss, pss + used.pss
+        return Memory(rss / 1e6, pss / 1e6)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without settings of the service, one thread for each library, and the variables given."""
+    own = {name: value for name, value in os.environ.items() if not name.upper().startswith("VAE_")}
+    return {**own, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **variables}
+
+
+@contextmanager
+def running(command: Sequence[str], port: int, first: Request, variables: Mapping[str, str]) -> Iterator[Running]:
+    """The server for the time of the block, once it answers `first` with 200. Raises StartError."""
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryFile() as log:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(**variables), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
+        try:
+            with httpx.Client(base_url=url, timeout=END_SECONDS, trust_env=False) as client:
+                while not _answers(client, first):
+                    if process.poll() is not None or time.perf_counter() - started > START_SECONDS:
+                        log.seek(0)
+                        lines = log.read().decode("utf-8", "replace").strip().splitlines()
+                        raise StartError("\n".join(["it did not start:", *lines[-LAST_LINES:]]))
+                    time.sleep(POLL_SECONDS)
+                start_seconds = time.perf_counter() - started
+            yield Running(url, process.pid, start_seconds)
+        finally:
+            _end(process)
+
+
+def send(client: httpx.Client, request: Request) -> httpx.Response:
+    """Ask once."""
+    return client.request(request.method, request.path, headers=dict(request.headers), content=request.body)
+
+
+def _answers(client: httpx.Client, request: Request) -> bool:
+    try:
+        return send(client, request).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the server; what is left of its children after a while is killed."""
+    family = _tree(process.pid)
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(family, END_SECONDS)
+    for left in alive:
+        left.kill()
+    process.wait()
