@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -13,7 +14,7 @@ from starlette.routing import Route
 
 from service import errors
 from service.catalog import Catalog, CatalogError
-from service.device import Device, DeviceUnusable, Limits, freeze_garbage_collector
+from service.device import Device, DeviceUnusable, Limits, settle
 from service.endpoint import Endpoint, Shortcut
 from service.engine import Engine
 from service.request_id import RequestId
@@ -31,19 +32,26 @@ Pictures travel as they are (`curl --data-binary @seven.png`), as forms, as base
 ROUTERS = [family.router for family in (encode, generate, interpolate, reconstruct, models, health)]
 
 
-def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda: None) -> FastAPI:
+def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda: None, load_first: bool = False) -> FastAPI:
     """The application. It loads its models when it starts; when that fails it says why and calls `on_failed_start`.
 
+    `load_first`: not even /health answers before the models are loaded, and when that fails the start does.
     `app.state.started` is set when loading has ended, well or not; `app.state.failure` then has the reason or is empty.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         limits = Limits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
-        device = Device(settings.device, settings.threads, limits, settings.engine, settings.precision)
+        threads = settings.threads or max(1, ((os.cpu_count() or 1) - 1) // settings.workers)
+        device = Device(settings.device, threads, limits, settings.engine, settings.precision)
         engine = Engine(Catalog(device), settings.max_pixels)
         app.state.started = asyncio.Event()
         loading = asyncio.create_task(_load(app, settings, engine, on_failed_start))
+        if load_first:
+            await app.state.started.wait()
+            if app.state.failure:
+                await device.close()
+                raise RuntimeError(app.state.failure)
         yield
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
@@ -97,7 +105,7 @@ async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_star
         log.error("cannot start: %s", app.state.failure, exc_info=None if expected else error)
         on_failed_start()
     else:
-        freeze_garbage_collector()
+        settle()
         app.state.engine = engine
         log.info("ready: %s on %s", ", ".join(engine.catalog.runtimes), engine.catalog.device.torch_device)
     finally:

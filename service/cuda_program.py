@@ -51,7 +51,7 @@ class _Graph:
 class CudaProgram:
     """Any number of batches at a time: the compute stream brings them into order."""
 
-    def __init__(self, function: Function, examples: Rows, streams: Streams) -> None:
+    def __init__(self, function: Function, streams: Streams, examples: Rows) -> None:
         """`examples`: (max_batch, *row_shape), rows like those that will come."""
         self._function, self._streams = function, streams
         self._row_shape, self._dtype = examples.shape[1:], torch.from_numpy(examples[:0]).dtype

@@ -3,9 +3,11 @@
 Knows nothing of models or requests: an operation is any function of a tensor of rows.
 """
 
+import ctypes
 import gc
 import logging
-import os
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -17,7 +19,7 @@ from torch import Tensor
 from service.batcher import Batcher
 from service.cuda_program import CudaProgram, Streams
 from service.lane import Lane
-from service.onnx_program import OnnxProgram, OnnxUnusable, is_installed
+from service.onnx_program import OnnxProgram, OnnxUnusable, is_installed, start_session
 from service.operation import NotInvariant, Operation, smaller_buckets
 from service.program import Function, Program, Rows, TorchProgram
 
@@ -30,6 +32,8 @@ Precision = Literal["float32", "tf32", "bf16"]
 SHORT_SECONDS = 0.003
 # Batches on their way through a GPU: one computes while the other is copied.
 GPU_BATCHES = 2
+# by which ONNX Runtime is compared with torch
+COMPARED_ROWS = 16
 
 
 class DeviceUnusable(Exception):
@@ -51,13 +55,13 @@ class Device:
     def __init__(
         self,
         name: str = "auto",
-        threads: int = 0,
+        threads: int = 1,
         limits: Limits | None = None,
         engine: EngineName = "auto",
         precision: Precision = "float32",
     ) -> None:
         self.torch_device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        self.threads = threads or max(1, (os.cpu_count() or 1) - 1)
+        self.threads = threads
         self.limits = limits or Limits()
         self.engine, self.precision = engine, precision
         on_cpu = self.torch_device.type == "cpu"
@@ -88,12 +92,18 @@ class Device:
             raise DeviceUnusable(f"cannot use the device {self.torch_device}: {error}") from error
         self._batcher.start()
 
-    async def lane(self, function: Function, examples: Rows) -> Lane:
-        """A warmed-up lane for a function of rows like `examples` (max_batch, *row_shape). Raises DeviceUnusable.
+    async def lanes(self, function: Function, *examples: Rows) -> list[Lane]:
+        """Warmed-up lanes for one function, one for each type of rows: examples (max_batch, *row_shape).
 
-        Where rows depend on their place in batches of max_batch, the lane gets smaller ones: answers come first.
+        Where rows depend on their place in batches of max_batch, a lane gets smaller ones: answers come first. Raises
+        DeviceUnusable.
         """
-        operation, reference = await self._operation(self._with_precision(function), examples)
+        function = self._with_precision(function)
+        make_program = await self._batcher.call(partial(self._compile, function, examples[-1]))
+        return [await self._lane(make_program, rows) for rows in examples]
+
+    async def _lane(self, make_program: Callable[[Rows], Program], examples: Rows) -> Lane:
+        operation, reference = await self._operation(make_program, examples)
         for bucket in smaller_buckets(operation.reference):
             await self._batcher.call(partial(operation.try_bucket, bucket, reference))
         log.debug("seconds by bucket: %s", operation.bucket_seconds)
@@ -107,28 +117,29 @@ class Device:
             padding=operation.padding,
         )
 
-    async def _operation(self, function: Function, examples: Rows) -> tuple[Operation, Rows]:
+    async def _operation(self, make_program: Callable[[Rows], Program], examples: Rows) -> tuple[Operation, Rows]:
         """The operation with the largest reference that keeps its rows independent of their place, and its answers."""
         size = len(examples)
         while True:
-            operation = Operation(await self._batcher.call(partial(self._program, function, examples[:size])), examples[:size])
+            operation = Operation(make_program(examples[:size]), examples[:size])
             try:
                 return operation, await self._batcher.call(operation.check_reference)
             except NotInvariant as error:  # cannot happen to a batch of one row
                 size = size // 2 if size > 8 else 1
                 log.warning("%s: batches of %d are used instead", error, size)
 
-    def _program(self, function: Function, examples: Rows) -> Program:
+    def _compile(self, function: Function, floats: Rows) -> Callable[[Rows], Program]:
+        """What makes a program for rows like some examples. `floats`: examples of float32."""
         if self._streams is not None:
-            return CudaProgram(function, examples, self._streams)
+            return partial(CudaProgram, function, self._streams)
         if self.engine == "onnx":
             try:
-                return OnnxProgram(function, examples, self.threads)
+                return partial(OnnxProgram, start_session(function, floats[:COMPARED_ROWS], self.threads))
             except OnnxUnusable as error:
                 if not self._fallback:
                     raise DeviceUnusable(str(error)) from error
                 log.warning("%s; torch is used instead", error)
-        return TorchProgram(function, examples, self.torch_device)
+        return partial(TorchProgram, function, self.torch_device)
 
     def _with_precision(self, function: Function) -> Function:
         if self.precision != "bf16":
@@ -146,7 +157,12 @@ class Device:
         await self._batcher.close()
 
 
-def freeze_garbage_collector() -> None:
-    """Take what start-up made out of every later collection: torch leaves so many objects that one takes 100 ms."""
+def settle() -> None:
+    """Clear up after start-up: what it made is left out of every later garbage collection, what it freed is given back.
+
+    Torch leaves so many objects that each full collection would take 100 ms, and loading frees some 10 MB.
+    """
     gc.collect()
     gc.freeze()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # of glibc
+        libc.malloc_trim(0)

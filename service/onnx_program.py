@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,35 +29,43 @@ def is_installed() -> bool:
 
 
 class OnnxProgram:
-    """An ONNX Runtime session. One batch at a time."""
+    """A session of ONNX Runtime. One batch at a time; uint8 rows are divided by 255, as models do."""
 
-    def __init__(self, function: Function, examples: Rows, threads: int) -> None:
-        """`examples`: (max_batch, *row_shape), rows like those that will come. Raises OnnxUnusable."""
-        if not is_installed():
-            raise OnnxUnusable("ONNX Runtime is not installed: pip install 'vae-service[onnx]'")
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores are wanted elsewhere
+    def __init__(self, session: Any, examples: Rows) -> None:
+        """`session`: from `start_session`; `examples`: (max_batch, *row_shape), rows like those that will come."""
+        self._session = session
         self._staged = np.zeros_like(examples)
-        try:
-            self._session = onnxruntime.InferenceSession(_export(function, examples), options, ["CPUExecutionProvider"])
-            answers = self([examples], len(examples))
-        except Exception as error:  # of a kind of their own for each defect
-            raise OnnxUnusable(f"ONNX Runtime cannot compute it: {error}") from error
-        with torch.inference_mode():
-            wanted = function(torch.from_numpy(examples)).numpy()
-        if not np.allclose(answers, wanted, TOLERANCE, TOLERANCE, equal_nan=True):
-            raise OnnxUnusable(f"ONNX Runtime is up to {np.abs(answers - wanted).max():.2g} away from torch")
+        self._floats = self._staged if examples.dtype == np.float32 else np.zeros(examples.shape, np.float32)
 
     def __call__(self, blocks: Sequence[Rows], bucket: int) -> Rows:
-        batch = self._staged[:bucket]
-        rows = stage(blocks, batch)
+        rows, batch = stage(blocks, self._staged[:bucket]), self._floats[:bucket]
+        if self._staged is not self._floats:
+            np.divide(self._staged[:bucket], np.float32(255), out=batch, dtype=np.float32)
         output: Rows = self._session.run(None, {"rows": batch})[0]
         return output[:rows]
+
+
+def start_session(function: Function, examples: Rows, threads: int) -> Any:
+    """A session that computes a function of float32 rows. Raises OnnxUnusable."""
+    if not is_installed():
+        raise OnnxUnusable("ONNX Runtime is not installed: pip install 'vae-service[onnx]'")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores are wanted elsewhere
+    try:
+        session = onnxruntime.InferenceSession(_export(function, examples), options, ["CPUExecutionProvider"])
+        answers = session.run(None, {"rows": examples})[0]
+    except Exception as error:  # of a kind of their own for each defect
+        raise OnnxUnusable(f"ONNX Runtime cannot compute it: {error}") from error
+    with torch.inference_mode():
+        wanted = function(torch.from_numpy(examples)).numpy()
+    if not np.allclose(answers, wanted, TOLERANCE, TOLERANCE, equal_nan=True):
+        raise OnnxUnusable(f"ONNX Runtime is up to {np.abs(answers - wanted).max():.2g} away from torch")
+    return session
 
 
 class _Module(nn.Module):

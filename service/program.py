@@ -25,7 +25,7 @@ class Program(Protocol):
 class TorchProgram:
     """A function as torch runs it, operation by operation. One batch at a time."""
 
-    def __init__(self, function: Function, examples: Rows, device: torch.device) -> None:
+    def __init__(self, function: Function, device: torch.device, examples: Rows) -> None:
         """`examples`: (max_batch, *row_shape), rows like those that will come."""
         self._function, self._device = function, device
         self._staged = np.zeros_like(examples)

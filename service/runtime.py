@@ -19,6 +19,8 @@ from service.lane import Lane
 
 Floats = NDArray[np.float32]
 
+DRAWN_EXAMPLES = 8
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -48,19 +50,14 @@ async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Ru
     vae = checkpoint.vae.to(device.torch_device).requires_grad_(False)
     rows, dim, shape = device.limits.max_batch, vae.config.latent_dim, vae.config.shape
     latents = seeds.standard_normal(0, rows, dim)
-    # half of the examples are what the model itself draws, half are noise of every grey
-    with torch.inference_mode():
-        drawn = vae.decode(torch.from_numpy(latents).to(device.torch_device)).mean.float().cpu().numpy()
+    # some of the examples are what the model itself draws, the others are noise of every grey
     floats = np.random.Generator(np.random.Philox(0)).random((rows, *shape), np.float32)
-    floats[::2] = drawn[::2].clip(0, 1)
-    return Runtime(
-        name,
-        checkpoint.digest,
-        checkpoint.manifest,
-        await device.lane(_encoder(vae), np.rint(floats * 255).astype(np.uint8)),
-        await device.lane(_encoder(vae), floats),
-        await device.lane(_decoder(vae), latents),
-    )
+    with torch.inference_mode():
+        drawn = vae.decode(torch.from_numpy(latents[:DRAWN_EXAMPLES]).to(device.torch_device)).mean.float()
+    floats[:DRAWN_EXAMPLES] = drawn.cpu().numpy().clip(0, 1)
+    encode, encode_float = await device.lanes(_encoder(vae), np.rint(floats * 255).astype(np.uint8), floats)
+    (decode,) = await device.lanes(_decoder(vae), latents)
+    return Runtime(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode)
 
 
 def _encoder(vae: VAE) -> Callable[[Tensor], Tensor]:

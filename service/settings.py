@@ -38,10 +38,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: int = Field(1, ge=1, le=64, description="processes that share the port, each with its own models and queue")
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto (a GPU where there is one), cpu, cuda or cuda:N"
     )
-    threads: int = Field(0, ge=0, description="threads of the CPU device; 0: one less than the cores, at least 1")
+    threads: int = Field(
+        0, ge=0, description="threads of the CPU device; 0: one less than the cores, shared by the workers"
+    )
     engine: Literal["auto", "torch", "onnx"] = Field(
         "auto", description="what computes: torch, onnx (ONNX Runtime, on the CPU), auto (onnx where it is installed)"
     )
