@@ -16,6 +16,7 @@ import models
 from service import seeds
 from service.device import SHORT_SECONDS, Device, DeviceUnusable, EngineName, Limits
 from service.gate import DeviceLost
+from service.lane import Lane
 
 Function = Callable[[Tensor], Tensor]
 Rows = NDArray[np.float32]
@@ -36,6 +37,11 @@ def new_device(engine: EngineName, max_batch: int = 32) -> Device:
     return device
 
 
+async def lane_of(device: Device, function: Function, rows: Rows) -> Lane:
+    (lane,) = await device.lanes(function, rows)
+    return lane
+
+
 @pytest.fixture(params=["torch", "onnx"])
 async def device(request: pytest.FixtureRequest) -> AsyncIterator[Device]:
     device = new_device(request.param)
@@ -54,7 +60,7 @@ async def torch_device() -> AsyncIterator[Device]:
 @pytest.mark.parametrize("name", ["grey", "colour"])
 async def test_answers_do_not_depend_on_who_else_is_served(weights: Path, device: Device, name: str) -> None:
     function, dim = decoder(weights, name)
-    lane = await device.lane(function, examples(32, dim))
+    lane = await lane_of(device, function, examples(32, dim))
     rows = seeds.standard_normal(7, 100, dim)
     alone = np.concatenate([await lane.submit(row[None]) for row in rows])
     np.testing.assert_array_equal(await lane.submit(rows), alone)
@@ -73,7 +79,7 @@ async def test_a_second_device_answers_alike(weights: Path, device: Device, name
     function, dim = decoder(weights, name)
     other = new_device(device.engine)
     rows = seeds.standard_normal(7, 50, dim)
-    lanes = [await one.lane(function, examples(32, dim)) for one in (device, other)]
+    lanes = [await lane_of(one, function, examples(32, dim)) for one in (device, other)]
     for count in (1, 2, 3, 5, 9, 17, 33, 50):
         first, second = [await lane.submit(rows[:count]) for lane in lanes]
         np.testing.assert_array_equal(first, second)
@@ -88,7 +94,7 @@ def positional(x: Tensor) -> Tensor:
 async def test_a_lane_gets_batches_in_which_the_place_does_not_matter(
     torch_device: Device, spoiled_from: int, max_batch: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lane = await torch_device.lane(lambda x: positional(x) if len(x) >= spoiled_from else x * 1, examples(32))
+    lane = await lane_of(torch_device, lambda x: positional(x) if len(x) >= spoiled_from else x * 1, examples(32))
     assert lane.max_batch == max_batch
     np.testing.assert_array_equal(await lane.submit(examples(50)), examples(50))
     assert len(caplog.records) == [32, 16, 8, 1].index(max_batch)
@@ -103,7 +109,7 @@ async def test_warm_up_is_nobodys_request_and_padding_is_counted(max_batch: int)
         return x * x
 
     device = new_device("torch", max_batch)
-    lane = await device.lane(note, examples(max_batch))
+    lane = await lane_of(device, note, examples(max_batch))
     assert {1, max_batch} <= set(sizes)
     assert (lane.stats.rows, lane.stats.batches, lane.stats.padded_rows) == (0, 0, 0)
     sizes.clear()
@@ -134,7 +140,7 @@ async def test_short_batches_run_on_the_event_loop_and_long_ones_on_a_thread(
 
         with monkeypatch.context() as patch:
             patch.setattr("service.operation.time", SimpleNamespace(perf_counter=perf_counter))
-            lane = await torch_device.lane(note, examples(32))
+            lane = await lane_of(torch_device, note, examples(32))
         assert threading.main_thread() not in threads  # warm-up leaves the event loop free
         threads.clear()
         await lane.submit(examples(3))
@@ -153,7 +159,7 @@ async def test_a_lost_device_admits_nothing_more(torch_device: Device) -> None:
             raise RuntimeError("CUDA error: device-side assert triggered")
         return x * x
 
-    lane = await torch_device.lane(function, examples(32))
+    lane = await lane_of(torch_device, function, examples(32))
     assert torch_device.lost == ""
     broken.append(True)
     for _ in range(2):
@@ -188,5 +194,3 @@ async def test_a_device_computes_on_as_many_threads_as_it_was_told() -> None:
 
 def test_auto_takes_the_gpu_where_there_is_one() -> None:
     assert Device("auto").torch_device.type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert Device("cpu", threads=3).threads == 3
-    assert Device("cpu").threads >= 1

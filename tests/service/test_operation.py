@@ -26,7 +26,7 @@ def examples(rows: int, width: int = 3) -> Rows:
 
 
 def operation_of(function: Function, rows: Rows) -> Operation:
-    return Operation(TorchProgram(function, rows, CPU), rows)
+    return Operation(TorchProgram(function, CPU, rows), rows)
 
 
 def square(x: Tensor) -> Tensor:

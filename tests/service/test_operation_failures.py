@@ -33,7 +33,7 @@ class Failing:
 
 
 def operation_of(function: Failing, rows: int) -> Operation:
-    return Operation(TorchProgram(function, examples(rows), CPU), examples(rows))
+    return Operation(TorchProgram(function, CPU, examples(rows)), examples(rows))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_rows_are_staged_in_order_and_the_rest_is_zeros(sizes: list[int]) -> Non
 
 @pytest.mark.parametrize("sizes", [[1], [3, 4], [8]])
 def test_answers_are_those_of_the_rows_without_the_padding(sizes: list[int]) -> None:
-    program: Program = TorchProgram(lambda x: x * 2, block(8), CPU)
+    program: Program = TorchProgram(lambda x: x * 2, CPU, block(8))
     blocks = [block(size, number + 1) for number, size in enumerate(sizes)]
     np.testing.assert_array_equal(program(blocks, 8), 2 * np.concatenate(blocks))
 
@@ -40,7 +40,7 @@ def test_a_function_sees_the_bucket_with_zeros_behind_the_rows_in_their_type(dty
         seen.append(x.numpy().copy())
         return x * 1
 
-    program = TorchProgram(note, np.ones((8, 2), dtype), CPU)
+    program = TorchProgram(note, CPU, np.ones((8, 2), dtype))
     program([np.full((8, 2), 7, dtype)], 8)
     program([np.full((3, 2), 9, dtype)], 4)
     assert [(rows.dtype.type, rows.shape) for rows in seen] == [(dtype, (8, 2)), (dtype, (4, 2))]
@@ -49,7 +49,7 @@ def test_a_function_sees_the_bucket_with_zeros_behind_the_rows_in_their_type(dty
 
 def test_an_answer_is_not_overwritten_by_the_next_batch() -> None:
     """Also when the function gives back what it was given."""
-    program = TorchProgram(lambda x: x, block(8), CPU)
+    program = TorchProgram(lambda x: x, CPU, block(8))
     first = program([block(2)], 8)
     program([block(2, 0)], 8)
     np.testing.assert_array_equal(first, block(2))

@@ -12,6 +12,7 @@ from service.settings import SHIPPED_WEIGHTS, Settings, SettingsError, refuse_un
 TABLE: dict[str, tuple[Any, str, Any]] = {
     "host": ("127.0.0.1", "0.0.0.0", "0.0.0.0"),
     "port": (8000, "0", 0),
+    "workers": (1, "4", 4),
     "device": ("auto", "cuda:1", "cuda:1"),
     "threads": (0, "3", 3),
     "engine": ("auto", "onnx", "onnx"),
@@ -90,6 +91,8 @@ def test_models_are_separated_by_commas(text: str, names: tuple[str, ...], monke
         ("device", "cpu:0"),
         ("device", "cuda:0 "),
         ("threads", "-1"),
+        ("workers", "0"),
+        ("workers", "65"),
         ("engine", "tensorrt"),
         ("engine", "ONNX"),
         ("precision", "float16"),
