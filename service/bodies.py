@@ -23,7 +23,7 @@ OTHER_LISTS = 20
 WHAT_IS_TAKEN = "a picture, a form, JSON or npy"
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Body:
     """A body taken apart: its kind, JSON values or form parts, and what is left for the parameters."""
 

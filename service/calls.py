@@ -34,7 +34,7 @@ class BadParameter(Exception):
     """A parameter that does not exist or has no usable value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One request: header names are in lower case, the query is as it came."""
 
@@ -49,7 +49,7 @@ class Call:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """One response."""
 

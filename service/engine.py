@@ -30,7 +30,7 @@ T = TypeVar("T")
 EncodedPicture = bytes | str
 
 
-@dataclass
+@dataclass(slots=True)
 class Timings:
     """Seconds that the rows of a request waited, and that their batches took."""
 
@@ -43,7 +43,7 @@ class Timings:
         self.compute += reservation.compute_seconds
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Pictures:
     """What a request brought, counted but not decoded: encoded pictures, or rows (N, C, H, W) from an npy array."""
 
@@ -54,7 +54,7 @@ class Pictures:
         return len(self.encoded) if self.rows is None else len(self.rows)
 
 
-@dataclass
+@dataclass(slots=True)
 class Request:
     """One request on its way through the engine."""
 

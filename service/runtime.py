@@ -5,6 +5,7 @@ What a lane computes is a pure deterministic function; noise is drawn outside of
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -33,16 +34,21 @@ class Runtime:
     encode_float: Lane  # float32 (C, H, W) in [0, 1] -> the same
     decode: Lane  # float32 (D,) -> float32 (H, W, C): the mean of the likelihood
 
-    @property
-    def lanes(self) -> dict[str, Lane]:
-        """The lanes by the names that `/info` shows."""
-        return {"encode": self.encode, "encode_float": self.encode_float, "decode": self.decode}
+    @cached_property
+    def label(self) -> str:
+        """Name and digest, as every answer carries them."""
+        return f"{self.name}@sha256:{self.digest}"
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int, int]:
         """(H, W, C), as pictures travel."""
         channels, height, width = self.manifest.model.shape
         return height, width, channels
+
+    @property
+    def lanes(self) -> dict[str, Lane]:
+        """The lanes by the names that `/info` shows."""
+        return {"encode": self.encode, "encode_float": self.encode_float, "decode": self.decode}
 
 
 async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Runtime:

@@ -25,7 +25,7 @@ def answer(body: bytes, form: Format, request: Request, headers: dict[str, str] 
         body,
         MEDIA_TYPES[form],
         {
-            "x-model": f"{runtime.name}@sha256:{runtime.digest}",
+            "x-model": runtime.label,
             "server-timing": f"queue;dur={timings.queue * 1e3:.3f}, compute;dur={timings.compute * 1e3:.3f}",
             "vary": "accept",
             **(headers or {}),
