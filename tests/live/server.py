@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "models" / "weights"
@@ -90,6 +91,16 @@ class Server:
     def info(self) -> dict[str, Any]:
         """What /info says."""
         return httpx.get(f"{self.url}/info").raise_for_status().json()  # type: ignore[no-any-return]
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """In the block it stands still: whatever is sent to it waits in the sockets."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            self.poll(lambda: psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED)
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def terminate(self) -> None:
         """Send SIGTERM."""

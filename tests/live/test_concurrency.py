@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
+from .burst import burst
 from .pictures import Pixels, encoded, from_npy, npy, text
 from .server import Server
 
@@ -40,19 +41,48 @@ async def together(client: httpx.AsyncClient, requests: list[Request]) -> list[b
     return await asyncio.gather(*(content(client, request) for request in requests))
 
 
+async def at_once(server: Server, requests: list[Request]) -> list[bytes]:
+    """In one burst, so that they share batches for certain."""
+    replies = await burst(server, [httpx.Request(method, server.url + path, **body) for method, path, body in requests])
+    assert {reply.status for reply in replies} == {200}
+    return [reply.content for reply in replies]
+
+
+def counts(server: Server, operation: str) -> tuple[int, int]:
+    """(rows, batches) of an operation of mnist since the start."""
+    found = server.info()["engine"]["mnist"][operation]
+    return found["rows"], found["batches"]
+
+
 async def test_64_callers_with_different_digits(crowd: httpx.AsyncClient, pngs: list[bytes], server: Server) -> None:
     requests: list[Request] = [("POST", "/encode", {"content": png}) for png in pngs[:CALLERS]]
     expected = await alone(crowd, requests)
     assert len(set(expected)) == CALLERS
-    before = server.info()["engine"]["mnist"]["encode"]
+    rows, batches = counts(server, "encode")
     for _ in range(4):
-        assert await together(crowd, requests) == expected
-    after = server.info()["engine"]["mnist"]["encode"]
-    assert after["rows"] - before["rows"] == 4 * CALLERS
-    assert after["batches"] - before["batches"] < 4 * CALLERS  # they did share
+        assert await at_once(server, requests) == expected
+    rows_after, batches_after = counts(server, "encode")
+    assert rows_after - rows == 4 * CALLERS
+    assert batches_after - batches <= CALLERS  # four or more of them in one, and mostly all
 
 
-async def test_every_operation_of_many_callers(crowd: httpx.AsyncClient, pngs: list[bytes]) -> None:
+async def test_callers_of_one_row_share_the_batches_of_a_huge_request(
+    crowd: httpx.AsyncClient, pngs: list[bytes], server: Server
+) -> None:
+    """First, in the middle or last: whoever comes while it is computed gets into the batches that it needs anyway."""
+    huge: Request = ("GET", "/sample?n=2000&seed=5&format=npy", {})
+    small: list[Request] = [("GET", f"/sample?n=1&seed={seed}&format=npy", {}) for seed in range(CALLERS)]
+    expected = await alone(crowd, [huge, *small])
+    for place in (0, CALLERS // 2, CALLERS):
+        rows, batches = counts(server, "decode")
+        order = [*small[:place], huge, *small[place:]]
+        assert await at_once(server, order) == [*expected[1 : 1 + place], expected[0], *expected[1 + place :]]
+        rows_after, batches_after = counts(server, "decode")
+        assert rows_after - rows == 2000 + CALLERS
+        assert batches_after - batches < 2000 // 64 + CALLERS // 2
+
+
+async def test_every_operation_of_many_callers(crowd: httpx.AsyncClient, pngs: list[bytes], server: Server) -> None:
     z = np.random.default_rng(3).normal(size=(CALLERS, 20))
     kinds: list[Any] = [
         lambda i: ("POST", "/decode?format=npy&dtype=float32", {"json": {"z": [z[i].tolist()]}}),
@@ -66,6 +96,7 @@ async def test_every_operation_of_many_callers(crowd: httpx.AsyncClient, pngs: l
     expected = await alone(crowd, requests)
     for _ in range(3):
         assert await together(crowd, requests) == expected
+        assert await at_once(server, requests) == expected
         requests, expected = requests[::-1], expected[::-1]
 
 

@@ -1,7 +1,11 @@
-"""Random traffic with cancellations, deadlines and failures: every future is resolved, and the counts add up."""
+"""Random traffic with cancellations, deadlines and failures: every future is resolved, and the counts add up.
+
+With batches on a worker, and with short ones on the event loop, where the turn goes to and fro.
+"""
 
 import asyncio
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable
@@ -16,6 +20,12 @@ from service.lane import Lane
 Blocks = list[list[int]]
 
 REQUESTS = 150
+# of each kind of batcher: its arguments, and how many seconds of so many rows a lane believes in
+KINDS: dict[str, tuple[dict[str, Any], Callable[[int], float]]] = {
+    "worker": ({}, lambda rows: math.inf),
+    "loop": ({"short_seconds": 1.0}, lambda rows: 0.0),
+    "both": ({"short_seconds": 1.0}, lambda rows: float(rows % 3)),
+}
 
 
 class Poisoned(Exception):
@@ -24,6 +34,10 @@ class Poisoned(Exception):
 
 def join(parts: Blocks) -> list[int]:
     return list(itertools.chain.from_iterable(parts))
+
+
+def padding(rows: int) -> int:
+    return 8 - rows
 
 
 def batch_function(chance: random.Random, lost_after: int | None) -> Callable[[Blocks], Blocks]:
@@ -68,20 +82,35 @@ async def one_request(lane: Lane, chance: random.Random, number: int, admitted: 
     return rows, outcome
 
 
-@pytest.mark.parametrize("seed", range(25))
+async def one_call(batcher: Batcher, number: int) -> tuple[list[int], Any]:
+    """A call instead of a request: as if it were one row."""
+    try:
+        return [number], [await batcher.call(lambda: number + 1)]
+    except BatcherError as error:
+        return [number], error
+
+
+@pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("ending", ["quiet", "closed", "lost"])
-async def test_every_future_is_resolved_and_every_row_is_counted(seed: int, ending: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_future_is_resolved_and_every_row_is_counted(seed: int, ending: str, kind: str) -> None:
     chance = random.Random(seed)
-    batcher = Batcher()
+    arguments, seconds = KINDS[kind]
+    batcher = Batcher(**arguments)
     batcher.start()
     run = batch_function(chance, chance.randrange(40) if ending == "lost" else None)
-    lanes = [batcher.lane(run, join, max_batch=8, max_queue_rows=max_queue_rows, max_rows=60) for max_queue_rows in (60, 200)]
+    lanes = [
+        batcher.lane(run, join, max_batch=8, max_queue_rows=max_queue_rows, max_rows=60, seconds=seconds, padding=padding)
+        for max_queue_rows in (60, 200)
+    ]
     admitted: list[list[int]] = [[], []]
     tasks: list[asyncio.Task[tuple[list[int], Any]]] = []
     closing: list[asyncio.Task[None]] = []
     for number in range(REQUESTS):
         which = chance.randrange(2)
         tasks.append(asyncio.ensure_future(one_request(lanes[which], chance, number, admitted[which])))
+        if ending != "closed" and chance.random() < 0.05:
+            tasks.append(asyncio.ensure_future(one_call(batcher, number)))
         if chance.random() < 0.3:
             chance.choice(tasks).cancel()
         if chance.random() < 0.3:
@@ -102,6 +131,7 @@ async def test_every_future_is_resolved_and_every_row_is_counted(seed: int, endi
     async with asyncio.timeout(20):
         await asyncio.gather(*closing, batcher.close())  # batches whose callers have left may be running still
     for lane, submitted in zip(lanes, admitted, strict=True):
-        assert lane.queued_rows == 0
+        assert (lane.queued_rows, lane.waiting_rows) == (0, 0)
+        assert lane.stats.rows + lane.stats.padded_rows == 8 * lane.stats.batches
         if ending != "lost":  # where rows are admitted that a lost device then refuses
             assert lane.stats.rows + lane.stats.dropped_rows == sum(submitted)

@@ -87,9 +87,18 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.gate", set()),
         ("service.lane", {"gate"}),
         ("service.batcher", {"gate", "lane"}),
-        ("service.device", {"gate", "lane", "batcher"}),
+        ("service.program", set()),
+        ("service.onnx_program", {"program"}),
+        ("service.cuda_program", {"program"}),
+        ("service.operation", {"gate", "program"}),
+        ("service.device", {"gate", "lane", "batcher", "program", "onnx_program", "cuda_program", "operation"}),
         ("service.runtime", {"device", "lane", "seeds"}),
         ("service.catalog", {"device", "runtime"}),
+        ("service.workers", set()),
+        ("service.png", set()),
+        ("service.request_id", set()),
+        ("service.engine", {"catalog", "codecs", "lane", "png", "runtime"}),
+        ("service.endpoint", {"calls", "engine", "errors", "gate", "request_id"}),
         ("service.seeds", set()),
         ("service.latents", set()),
         ("service.codecs", set()),
@@ -101,6 +110,15 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
 def test_each_layer_knows_only_what_is_below(name: str, below: set[str]) -> None:
     own = {module.split(".")[1] for module in under(imported(name), "service") if "." in module}
     assert own <= below
+
+
+@pytest.mark.parametrize("name", SERVICE)
+def test_onnx_is_known_in_one_place_and_only_when_it_is_used(name: str) -> None:
+    """It is an extra: importing the service must not need it."""
+    anywhere = under(imported(name), "onnx", "onnxruntime")
+    at_the_top = {alias.name for node in tree(name).body if isinstance(node, ast.Import) for alias in node.names}
+    assert not anywhere or name == "service.onnx_program"
+    assert not under(at_the_top, "onnx", "onnxruntime")
 
 
 @pytest.mark.parametrize("name", SERVICE)
@@ -131,10 +149,11 @@ def test_every_module_says_what_it_is(name: str) -> None:
 
 
 def test_importing_the_service_starts_nothing() -> None:
-    """No thread, and no use of CUDA, however much is imported."""
+    """No thread, no use of CUDA, and no ONNX Runtime, however much is imported."""
     program = (
-        "import threading, torch, service.app, service.__main__\n"
+        "import sys, threading, torch, service.app, service.__main__\n"
         "assert threading.enumerate() == [threading.main_thread()]\n"
         "assert not torch.cuda.is_initialized()\n"
+        "assert not {'onnx', 'onnxruntime'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)
