@@ -42,9 +42,7 @@ class Settings(BaseSettings):
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto (a GPU where there is one), cpu, cuda or cuda:N"
     )
-    threads: int = Field(
-        0, ge=0, description="threads of the CPU device; 0: one less than the cores, shared by the workers"
-    )
+    threads: int = Field(0, ge=0, description="threads of the CPU device; 0: one less than the cores, shared by the workers")
     engine: Literal["auto", "torch", "onnx"] = Field(
         "auto", description="what computes: torch, onnx (ONNX Runtime, on the CPU), auto (onnx where it is installed)"
     )
