@@ -11,7 +11,7 @@ from typing import Any
 from service.calls import Answer, Call
 from service.engine import Engine
 from service.errors import BodyTooLarge, Starting, describe
-from service.gate import Closed
+from service.gate import Closed, Overloaded
 from service.request_id import request_id_of
 
 Operation = Callable[[Engine, Call], Awaitable[Answer]]
@@ -66,7 +66,11 @@ class Endpoint:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         body = await _read(headers.get("content-length", ""), receive, state.max_body_bytes)
         watch.start()
-        return await self.operation(state.engine, Call(headers, scope["query_string"].decode("latin-1"), body))
+        try:
+            return await self.operation(state.engine, Call(headers, scope["query_string"].decode("latin-1"), body))
+        except Overloaded as error:
+            await state.engine.refusals.turn(error.retry_after)
+            raise
 
 
 class Shortcut:

@@ -15,6 +15,7 @@ from models.preprocess import Pixels, Preprocessing
 from service import codecs, png
 from service.catalog import Catalog
 from service.lane import Lane, Reservation
+from service.refusals import Refusals
 from service.runtime import Floats, Runtime
 
 # pictures that are decoded between two looks at the event loop; bytes of them, and pixels of one, above which they leave it
@@ -69,6 +70,7 @@ class Engine:
     def __init__(self, catalog: Catalog, max_pixels: int, decoders: int = 2) -> None:
         self.catalog, self.max_pixels = catalog, max_pixels
         self.max_items = catalog.device.limits.max_rows
+        self.refusals = Refusals()
         self._pool = ThreadPoolExecutor(decoders, "decoder")
 
     def close(self) -> None:
