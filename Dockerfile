@@ -10,7 +10,7 @@ RUN /venv/bin/pip install --no-cache-dir ${TORCH_INDEX_URL:+--index-url "$TORCH_
 COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY service service
-RUN /venv/bin/pip install --no-cache-dir --constraint constraints.txt .
+RUN /venv/bin/pip install --no-cache-dir --constraint constraints.txt '.[onnx]'
 
 FROM ${BASE}
 COPY --from=build /venv /venv

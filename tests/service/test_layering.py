@@ -97,7 +97,7 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.workers", set()),
         ("service.png", set()),
         ("service.request_id", set()),
-        ("service.engine", {"catalog", "codecs", "lane", "png", "runtime"}),
+        ("service.engine", {"refusals", "catalog", "codecs", "lane", "png", "runtime"}),
         ("service.endpoint", {"calls", "engine", "errors", "gate", "request_id"}),
         ("service.seeds", set()),
         ("service.latents", set()),
