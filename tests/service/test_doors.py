@@ -99,10 +99,7 @@ BAD: list[tuple[int, str, Exchange]] = [
     (422, "unusable_input", of_httpx("POST", "/decode", json={"z": [[1, 2]]})),
     (422, "unusable_input", of_httpx("POST", "/encode", content=codecs.npy(np.full((1, 8, 8), 2, np.float32)))),
 ]
-OTHERS = [
-    of_httpx("GET", path)
-    for path in ("/models", "/models/grey", "/health/live", "/health/ready", "/docs", "/openapi.json", "/")
-]
+ELSEWHERE = ("/models", "/models/grey", "/health/live", "/health/ready", "/docs", "/openapi.json", "/")
 
 
 def plain(sent: Sent) -> tuple[Any, ...]:
