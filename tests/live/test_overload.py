@@ -1,10 +1,10 @@
 """More work than the device can do at once: full queues, deadlines, callers who leave. A slow model and batches of 8 rows."""
 
 import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -171,31 +171,32 @@ def test_callers_who_hang_up_in_the_middle_of_a_body_harm_nobody(server: Server)
 
 
 def test_sigterm_under_load_answers_every_admitted_request(slow_dir: Path) -> None:
-    query = "format=npy&n=24&seed="
-    answers: list[httpx.Response] = []
-    with serving("--models-dir", str(slow_dir), "--max-batch", "8", "--drain-seconds", "60") as server:
-        alone = {seed: httpx.get(f"{server.url}/sample?{query}{seed}").raise_for_status().content for seed in range(2)}
-
-        def call(seed: int) -> None:
-            answers.append(httpx.get(f"{server.url}/sample?{query}{seed}", timeout=60))
-
-        callers = [threading.Thread(target=call, args=(seed,)) for seed in range(10)]
-        idle = httpx.Client(base_url=server.url)
+    n, seeds = 96, range(10)
+    path = f"/sample?format=npy&n={n}&seed="
+    with ExitStack() as stack:
+        server = stack.enter_context(serving("--models-dir", str(slow_dir), "--max-batch", "8", "--drain-seconds", "60"))
+        address = httpx.URL(server.url)
+        alone = {seed: httpx.get(f"{server.url}{path}{seed}").raise_for_status().content for seed in range(2)}
+        callers = [stack.enter_context(closing(HTTPConnection(address.host, address.port, timeout=60))) for _ in seeds]
+        idle = stack.enter_context(httpx.Client(base_url=server.url))
         idle.get("/health/ready").raise_for_status()
         taken = counts(server)["rows"]
-        for caller in callers:
-            caller.start()
-        # all ten are admitted: their rows were computed or wait
-        server.poll(lambda: counts(server)["rows"] - taken + counts(server)["queued_rows"] >= 10 * 24 - 8)
-        assert counts(server)["queued_rows"] > 24
+
+        def left() -> int:
+            """Rows that still wait, once all are admitted."""
+            now = counts(server)
+            return now["queued_rows"] if now["rows"] - taken + now["queued_rows"] >= 10 * n - 8 else 0
+
+        with server.paused():  # so that all ten arrive at the same moment
+            for caller, seed in zip(callers, seeds, strict=True):
+                caller.request("GET", f"{path}{seed}")
+        server.poll(lambda: left() > n)
         server.terminate()
-        for caller in callers:
-            caller.join()
+        answers = [caller.getresponse() for caller in callers]
+        contents = [answer.read() for answer in answers]
         assert server.wait() == 0, server.log
-        idle.close()
-    assert [answer.status_code for answer in answers] == [200] * 10
-    found = {int(answer.headers["x-seed"]): answer.content for answer in answers}
-    assert found.keys() == set(range(10))
-    assert all(found[seed] == content for seed, content in alone.items())
+    assert [answer.status for answer in answers] == [200] * 10
+    assert [answer.getheader("x-seed") for answer in answers] == [str(seed) for seed in seeds]
+    assert all(contents[seed] == content for seed, content in alone.items())
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{server.url}/health/live")
