@@ -32,6 +32,8 @@ Precision = Literal["float32", "tf32", "bf16"]
 SHORT_SECONDS = 0.003
 # Batches on their way through a GPU: one computes while the other is copied.
 GPU_BATCHES = 2
+# Of garbage collections. Python's own (700, 10, 10) is for small heaps: under many connections a sixth of the time went there.
+GC_THRESHOLD = 10_000, 20, 20
 # by which ONNX Runtime is compared with torch
 COMPARED_ROWS = 16
 
@@ -164,5 +166,6 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # of glibc
         libc.malloc_trim(0)

@@ -69,6 +69,7 @@ class Endpoint:
         try:
             return await self.operation(state.engine, Call(headers, scope["query_string"].decode("latin-1"), body))
         except Overloaded as error:
+            watch.stop()  # it is not worth noticing who leaves now
             await state.engine.refusals.turn(error.retry_after)
             raise
 

@@ -1,7 +1,6 @@
 """Exception -> HTTP answer: one table, one handler, one body (RFC 9457). No other module knows a status of an error."""
 
 import logging
-import math
 from http import HTTPStatus
 from typing import Any
 
@@ -70,8 +69,7 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, str], by
     if isinstance(error, BadInput) and error.item is not None:
         extra["item"] = error.item
     if status in (429, 503):
-        seconds = error.retry_after if isinstance(error, Overloaded) else 1.0
-        headers["retry-after"] = str(max(1, math.ceil(seconds)))
+        headers["retry-after"] = str(error.retry_after if isinstance(error, Overloaded) else 1)
     body = {
         "type": f"urn:vae-service:problem:{code}",
         "title": HTTPStatus(status).phrase,

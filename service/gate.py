@@ -11,6 +11,7 @@ Knows nothing of arrays, devices or HTTP; standard library only.
 """
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,11 +30,11 @@ class TooLarge(BatcherError):
 
 
 class Overloaded(BatcherError):
-    """The queue is full; `retry_after` seconds are likely to make room."""
+    """The queue is full; it is likely to be empty in `seconds`, and a caller should come back after `retry_after` whole ones."""
 
-    def __init__(self, retry_after: float) -> None:
-        super().__init__(f"the queue is full; it should be empty in {retry_after:.3f} s")
-        self.retry_after = retry_after
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the queue is full; it should be empty in {seconds:.3f} s")
+        self.seconds, self.retry_after = seconds, max(1, math.ceil(seconds))
 
 
 class Closed(BatcherError):

@@ -16,6 +16,8 @@ from service.gate import DeadlineExceeded, Delivery, DeviceLost, Gate, Overloade
 
 # weight of the newest batch in the running mean of the time that a batch takes
 NEWEST = 0.2
+# parts into which a batch is cut for requests that do not fit: each costs about as much as computing a row
+MOST_SHARES = 8
 
 
 class Block(Protocol):
@@ -149,12 +151,17 @@ class Lane:
         return lambda: self._compute(slices, deliver)
 
     def _shares(self, now: float, deliver: "Delivery") -> dict[_Ticket, int]:
-        """Rows of each ticket in the next batch: equal shares in turn, what is left over to those who have more."""
+        """Rows of each ticket in the next batch: equal shares in turn, what is left over to those who have more.
+
+        Where many wait, some of them get a share worth slicing and the others the next batch's.
+        """
         shares: dict[_Ticket, int] = {}
         room = self.max_batch
         while room and self._tickets:
-            share = max(1, room // len(self._tickets))
-            for _ in range(min(room, len(self._tickets))):
+            share = max(1, self.max_batch // MOST_SHARES, room // len(self._tickets))
+            for _ in range(len(self._tickets)):
+                if not room:
+                    break
                 ticket = self._tickets.popleft()
                 given = shares.get(ticket, 0)
                 late = ticket.deadline is not None and ticket.deadline <= now

@@ -94,6 +94,16 @@ async def test_rows_of_all_requests_take_turns(
     assert (lane.stats.batches, lane.stats.rows, lane.queued_rows) == (len(batches), sum(waiting), 0)
 
 
+async def test_many_large_requests_take_turns_in_shares_worth_slicing(batcher: Batcher, kitchen: Kitchen, busy: Busy) -> None:
+    lane = batcher.lane(kitchen, join, max_batch=32, max_queue_rows=1000, max_rows=100)
+    blocks = [list(range(100 * i, 100 * i + 8)) for i in range(20)]
+    async with busy(batcher):
+        tasks = start(lane, *blocks, [9000])
+    assert await outcomes(tasks) == [[10 * row for row in block] for block in blocks] + [[90000]]
+    # an eighth of a batch for each, and the single one has not waited for all of the others
+    assert kitchen.sizes == [[4] * 8, [4] * 8, [4] * 4 + [1] + [4] * 3 + [3], [4] * 8, [4] * 8, [1]]
+
+
 async def test_a_block_that_is_not_split_is_not_copied(lane: Lane, kitchen: Kitchen) -> None:
     block = [1, 2, 3]
     await lane.submit(block)
