@@ -30,7 +30,7 @@ class TooLarge(BatcherError):
 
 
 class Overloaded(BatcherError):
-    """The queue is full; it is likely to be empty in `seconds`, and a caller should come back after `retry_after` whole ones."""
+    """The queue is full; it should be empty in `seconds`, and a caller should come back after `retry_after` whole ones."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the queue is full; it should be empty in {seconds:.3f} s")
