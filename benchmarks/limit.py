@@ -1,7 +1,7 @@
 """What this machine's CPU does at most without HTTP: the same requests read, computed and answered in one loop, one thread.
 
 `python -m benchmarks.limit` prints JSON: pictures a second for each kind of traffic. The model sees full batches; reading and
-writing are the plain calls of orjson, Pillow and numpy. Knows nothing of the service.
+writing are the plain calls of orjson, Pillow and numpy. Knows nothing of the service but how it exports a model.
 """
 
 import argparse
@@ -20,11 +20,13 @@ import orjson
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 import models
 from benchmarks.load import Request
 from benchmarks.workload import BOUNDARY, LATENT_DIM, MODEL, ROOT, Traffic, npy, png, traffic
 from models.mosaic import tile
+from service.onnx_program import start_session
 
 BATCH = 64
 PART_HEADER = re.compile(rb"\r\n\r\n")
@@ -55,17 +57,46 @@ class TorchEngine:
     def encode(self, pixels: Rows) -> Floats:
         """See Engine."""
         with torch.inference_mode():
-            posterior = self._vae.encode(torch.from_numpy(pixels))
-            return torch.stack([posterior.mu, posterior.sigma]).numpy()
+            return _posterior(self._vae, torch.from_numpy(pixels)).numpy()
 
     def decode(self, z: Floats) -> Floats:
         """See Engine."""
         with torch.inference_mode():
-            return self._vae.decode(torch.from_numpy(z)).mean.permute(0, 2, 3, 1).contiguous().numpy()
+            return _pictures(self._vae, torch.from_numpy(z)).numpy()
 
 
-# one line for each further engine to compare
-ENGINES: dict[str, Callable[[], Engine]] = {"torch": TorchEngine}
+class OnnxEngine:
+    """The same by ONNX Runtime, as the service exports it; on one thread of the CPU."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        vae = models.load(ROOT / "models" / "weights" / MODEL)
+        channels, height, width = vae.config.shape
+        pixels = np.zeros((BATCH, channels, height, width), np.float32)
+        self._encode = start_session(lambda x: _posterior(vae, x), pixels, 1)
+        self._decode = start_session(lambda z: _pictures(vae, z), np.zeros((BATCH, LATENT_DIM), np.float32), 1)
+
+    def encode(self, pixels: Rows) -> Floats:
+        """See Engine."""
+        answers: Floats = self._encode.run(None, {"rows": pixels.astype(np.float32) / np.float32(255)})[0]
+        return answers
+
+    def decode(self, z: Floats) -> Floats:
+        """See Engine."""
+        answers: Floats = self._decode.run(None, {"rows": z})[0]
+        return answers
+
+
+def _posterior(vae: models.VAE, x: Tensor) -> Tensor:
+    posterior = vae.encode(x)
+    return torch.stack([posterior.mu, posterior.sigma])  # (2, B, D)
+
+
+def _pictures(vae: models.VAE, z: Tensor) -> Tensor:
+    return vae.decode(z).mean.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"torch": TorchEngine, "onnx": OnnxEngine}
 
 
 def limits(engine: str, seconds: float, kinds: Sequence[Traffic]) -> dict[str, float]:

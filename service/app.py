@@ -107,6 +107,6 @@ async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_star
     else:
         settle()
         app.state.engine = engine
-        log.info("ready: %s on %s", ", ".join(engine.catalog.runtimes), engine.catalog.device.torch_device)
+        log.info("ready: %s on %s", ", ".join(engine.catalog.runtimes), engine.catalog.device.description)
     finally:
         app.state.started.set()

@@ -74,6 +74,12 @@ class Device:
         self._batcher = Batcher("device", 1 if on_cpu else GPU_BATCHES, SHORT_SECONDS if on_cpu else 0.0)
 
     @property
+    def description(self) -> str:
+        """Where, by what, how exactly and with how many threads it computes."""
+        threads = f", {self.threads} threads" if self.threads > 1 else ", 1 thread"
+        return f"{self.torch_device} by {self.engine} in {self.precision}{threads if self.torch_device.type == 'cpu' else ''}"
+
+    @property
     def lost(self) -> str:
         """Why the device is gone, or an empty string."""
         return self._batcher.lost
@@ -94,21 +100,22 @@ class Device:
             raise DeviceUnusable(f"cannot use the device {self.torch_device}: {error}") from error
         self._batcher.start()
 
-    async def lanes(self, function: Function, *examples: Rows) -> list[Lane]:
-        """Warmed-up lanes for one function, one for each type of rows: examples (max_batch, *row_shape).
+    async def lanes(self, function: Function, *examples: Rows, name: str = "rows") -> list[Lane]:
+        """Warmed-up lanes for one function, one for each type of rows: examples (max_batch, *row_shape). `name`: for the log.
 
         Where rows depend on their place in batches of max_batch, a lane gets smaller ones: answers come first. Raises
         DeviceUnusable.
         """
         function = self._with_precision(function)
         make_program = await self._batcher.call(partial(self._compile, function, examples[-1]))
-        return [await self._lane(make_program, rows) for rows in examples]
+        return [await self._lane(name, make_program, rows) for rows in examples]
 
-    async def _lane(self, make_program: Callable[[Rows], Program], examples: Rows) -> Lane:
+    async def _lane(self, name: str, make_program: Callable[[Rows], Program], examples: Rows) -> Lane:
         operation, reference = await self._operation(make_program, examples)
         for bucket in smaller_buckets(operation.reference):
             await self._batcher.call(partial(operation.try_bucket, bucket, reference))
-        log.debug("seconds by bucket: %s", operation.bucket_seconds)
+        found = ", ".join(f"{bucket} ({1e3 * seconds:.2g})" for bucket, seconds in operation.bucket_seconds.items())
+        log.info("%s, %s: batches of (and ms) %s", name, examples.dtype, found)
         return self._batcher.lane(
             operation,
             np.concatenate,

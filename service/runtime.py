@@ -61,8 +61,10 @@ async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Ru
     with torch.inference_mode():
         drawn = vae.decode(torch.from_numpy(latents[:DRAWN_EXAMPLES]).to(device.torch_device)).mean.float()
     floats[:DRAWN_EXAMPLES] = drawn.cpu().numpy().clip(0, 1)
-    encode, encode_float = await device.lanes(_encoder(vae), np.rint(floats * 255).astype(np.uint8), floats)
-    (decode,) = await device.lanes(_decoder(vae), latents)
+    encode, encode_float = await device.lanes(
+        _encoder(vae), np.rint(floats * 255).astype(np.uint8), floats, name=f"{name} encode"
+    )
+    (decode,) = await device.lanes(_decoder(vae), latents, name=f"{name} decode")
     return Runtime(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode)
 
 

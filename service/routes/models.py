@@ -70,6 +70,8 @@ async def info(request: Request) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "device": str(device.torch_device),
+        "engine_name": device.engine,
+        "precision": device.precision,
         "threads": device.threads,
         "default_model": catalog.default,
         "models": list(catalog.runtimes),

@@ -86,6 +86,7 @@ def test_info_says_what_holds(client: httpx.Client) -> None:
     assert info["models"] == ["fashion-mnist", "mnist", "mnist-2d", "tiny-rgb"]
     assert info["device"] == "cpu"
     assert info["threads"] == 1
+    assert (info["engine_name"], info["precision"]) == ("onnx", "float32")
     assert info["limits"].keys() == {"max_batch", "max_queue_rows", "max_rows", "max_body_bytes", "max_pixels"}
 
 

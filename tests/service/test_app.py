@@ -4,12 +4,15 @@ import asyncio
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import torch
 
 from service.app import create_app
+from service.gate import DeviceLost
 from service.settings import Settings
 
 
@@ -41,6 +44,36 @@ async def test_it_starts_serves_and_ends_without_a_thread_left(weights: Path) ->
     assert (app.state.engine, app.state.failure, failed) == (None, "", [])
     left = [thread.name for thread in set(threading.enumerate()) - before]
     assert [name for name in left if not name.startswith("asyncio_")] == []  # the loop's own executor ends with the loop
+
+
+async def test_it_says_what_it_computes_with(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app(settings(weights, models=("grey",), engine="torch"))
+    with caplog.at_level(logging.INFO):
+        async with app.router.lifespan_context(app):
+            await asyncio.wait_for(app.state.started.wait(), 30)
+    assert "ready: grey on cpu by torch in float32, 1 thread" in caplog.messages
+    assert [
+        line for line in caplog.messages if line.startswith("grey decode, float32: batches of (and ms) ") and " 8 (" in line
+    ]
+
+
+async def test_a_process_whose_device_is_lost_is_neither_ready_nor_alive(weights: Path) -> None:
+    def lose(blocks: list[Any]) -> list[Any]:
+        raise DeviceLost("CUDA error: an illegal memory access")
+
+    app = create_app(settings(weights, models=("grey",)))
+    async with app.router.lifespan_context(app):
+        await asyncio.wait_for(app.state.started.wait(), 30)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            assert (await client.get("/health/live")).status_code == 200
+            with pytest.raises(DeviceLost):
+                await app.state.engine.catalog.device._batcher.lane(
+                    lose, np.concatenate, max_batch=8, max_queue_rows=8, max_rows=8
+                ).submit(np.zeros(1))
+            for path in ("/health/live", "/health/ready"):
+                answer = await client.get(path)
+                assert (answer.status_code, answer.json()["code"]) == (503, "device_lost")
+                assert "illegal memory access" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
