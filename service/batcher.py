@@ -11,12 +11,17 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from service.gate import Delivery, DeviceLost, Gate
 from service.lane import Lane
 
 Turn = Callable[[], DeviceLost | None]
+
+# Of the event loop: in the first the answers of a batch are sent and new requests are read, in the second those are submitted.
+# Without them an answer would lie there for another batch, and a request would miss one.
+ROUNDS_BETWEEN_TURNS = 2
 
 
 class Batcher:
@@ -165,7 +170,12 @@ class Batcher:
             deliver.hand_over()
             raise
         if turn is not None:
-            asyncio.get_running_loop().call_soon(self._turn_on_loop)
+            self._turn_after(ROUNDS_BETWEEN_TURNS)
+
+    def _turn_after(self, rounds: int) -> None:
+        """The next turn, once the loop has gone round so many times."""
+        later = partial(self._turn_after, rounds - 1) if rounds else self._turn_on_loop
+        asyncio.get_running_loop().call_soon(later)
 
     # ... and on a worker.
 

@@ -34,6 +34,8 @@ SHORT_SECONDS = 0.003
 GPU_BATCHES = 2
 # Of garbage collections. Python's own (700, 10, 10) is for small heaps: under many connections a sixth of the time went there.
 GC_THRESHOLD = 10_000, 20, 20
+# how long a thread that decodes pictures may keep the interpreter from the event loop; Python's own is ten times as long
+SWITCH_SECONDS = 0.0005
 # by which ONNX Runtime is compared with torch
 COMPARED_ROWS = 16
 
@@ -174,5 +176,6 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
+    sys.setswitchinterval(SWITCH_SECONDS)
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # of glibc
         libc.malloc_trim(0)

@@ -19,7 +19,7 @@ from service.refusals import Refusals
 from service.runtime import Floats, Runtime
 
 # pictures that are decoded between two looks at the event loop; bytes of them, and pixels of one, above which they leave it
-SLICE = 32
+SLICE = 16
 INLINE_PICTURE_BYTES = 1 << 16
 INLINE_PIXELS = 128 * 128
 # bytes that are parsed or written in about a millisecond

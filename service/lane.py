@@ -1,4 +1,4 @@
-"""One queue of rows for one batch function: admission, fair shares of each batch, and what becomes of a failed one.
+"""One queue of rows for one batch function: admission, the batches, and what becomes of a failed one.
 
 Limits count rows, not requests; admission is all or nothing. Knows nothing of threads beyond their lock, of arrays, devices
 or HTTP; standard library only.
@@ -8,23 +8,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
+from service.fair_queue import Block, FairQueue, Ticket
 from service.gate import DeadlineExceeded, Delivery, DeviceLost, Gate, Overloaded, TooLarge
 
 # weight of the newest batch in the running mean of the time that a batch takes
 NEWEST = 0.2
-# parts into which a batch is cut for requests that do not fit: each costs about as much as computing a row
-MOST_SHARES = 8
-
-
-class Block(Protocol):
-    """Rows: anything with a length and slices, such as an array."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, rows: slice, /) -> Any: ...
 
 
 @dataclass
@@ -38,28 +30,11 @@ class LaneStats:
     rejected_rows: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class _Ticket:
-    """One submitted block on its way through the batches."""
-
-    block: Block
-    future: "asyncio.Future[list[Any]]"
-    reservation: "Reservation"
-    deadline: float | None
-    arrived: float
-    taken: int = 0  # rows that batches have taken so far
-    parts: list[Any] = field(default_factory=list)
-
-    @property
-    def waiting(self) -> int:
-        return len(self.block) - self.taken
-
-
 @dataclass(slots=True)
 class _Slice:
     """Rows of one ticket in one batch."""
 
-    ticket: _Ticket
+    ticket: Ticket
     rows: Block
 
 
@@ -87,7 +62,7 @@ class Lane:
         self.seconds_per_batch = 0.0
         self._gate, self._seconds_to_drain, self._run, self._join = gate, seconds_to_drain, run, join
         self._seconds, self._padding = seconds, padding
-        self._tickets: deque[_Ticket] = deque()
+        self._queue = FairQueue()
 
     async def submit(self, block: Block, deadline: float | None = None) -> Any:
         """Rows in, the function's rows out, in the same order. Raises BatcherError, or what the function raises."""
@@ -111,9 +86,9 @@ class Lane:
 
     # What follows runs with the gate's lock held.
 
-    def put(self, ticket: _Ticket) -> None:
+    def put(self, ticket: Ticket) -> None:
         """Append a ticket whose rows are admitted."""
-        self._tickets.append(ticket)
+        self._queue.put(ticket)
         self.waiting_rows += len(ticket.block)
         self._gate.tell()
 
@@ -121,14 +96,13 @@ class Lane:
         """Whether the next batch is known to take at most `limit` seconds."""
         return self._seconds(min(self.waiting_rows, self.max_batch)) <= limit
 
-    def drop(self, ticket: _Ticket) -> None:
+    def drop(self, ticket: Ticket) -> None:
         """Forget a ticket whose caller is gone; rows in the batch that runs now are past saving."""
-        if ticket in self._tickets:
-            self._tickets.remove(ticket)
+        if self._queue.remove(ticket):
             self._count_dropped(ticket)
             self._gate.tell()  # a closing worker waits for the last admitted row
 
-    def _count_dropped(self, ticket: _Ticket) -> None:
+    def _count_dropped(self, ticket: Ticket) -> None:
         self.stats.dropped_rows += ticket.waiting
         self.queued_rows -= ticket.waiting
         self.waiting_rows -= ticket.waiting
@@ -136,13 +110,16 @@ class Lane:
     def next_batch(self, deliver: "Delivery") -> Callable[[], DeviceLost | None] | None:
         """The next batch as a function, or None when nothing waits."""
         now = time.monotonic()
-        shares = self._shares(now, deliver)
+        shares, pointless = self._queue.take(self.max_batch, now)
+        for ticket in pointless:
+            self._count_dropped(ticket)
+            deliver.add(ticket.future, None, DeadlineExceeded("the deadline passed while the request was waiting"))
         if not shares:
             return None
         slices = []
         for ticket, rows in shares.items():
             if ticket.taken == 0:
-                ticket.reservation.queue_seconds = max(ticket.reservation.queue_seconds, now - ticket.arrived)
+                ticket.request.queue_seconds = max(ticket.request.queue_seconds, now - ticket.arrived)
             whole = rows == len(ticket.block)
             slices.append(_Slice(ticket, ticket.block if whole else ticket.block[ticket.taken : ticket.taken + rows]))
             ticket.taken += rows
@@ -150,38 +127,11 @@ class Lane:
             self.waiting_rows -= rows
         return lambda: self._compute(slices, deliver)
 
-    def _shares(self, now: float, deliver: "Delivery") -> dict[_Ticket, int]:
-        """Rows of each ticket in the next batch: equal shares in turn, what is left over to those who have more.
-
-        Where many wait, some of them get a share worth slicing and the others the next batch's.
-        """
-        shares: dict[_Ticket, int] = {}
-        room = self.max_batch
-        while room and self._tickets:
-            share = max(1, self.max_batch // MOST_SHARES, room // len(self._tickets))
-            for _ in range(len(self._tickets)):
-                if not room:
-                    break
-                ticket = self._tickets.popleft()
-                given = shares.get(ticket, 0)
-                late = ticket.deadline is not None and ticket.deadline <= now
-                if not given and (late or ticket.future.done()):
-                    self._count_dropped(ticket)
-                    deliver.add(ticket.future, None, DeadlineExceeded("the deadline passed while the request was waiting"))
-                    continue
-                rows = min(share, ticket.waiting - given, room)
-                shares[ticket] = given + rows
-                room -= rows
-                if given + rows < ticket.waiting:
-                    self._tickets.append(ticket)
-        return shares
-
     def fail(self, error: Exception, deliver: "Delivery") -> None:
         """Fail everything that waits."""
-        for ticket in self._tickets:
+        for ticket in self._queue.clear():
             self._count_dropped(ticket)
             deliver.add(ticket.future, None, error)
-        self._tickets.clear()
 
     # What follows runs where the batch runs, without the lock.
 
@@ -203,10 +153,9 @@ class Lane:
             self.seconds_per_batch = mean + NEWEST * (seconds - mean) if mean else seconds
             for part, result in zip(slices, results, strict=True):
                 ticket = part.ticket
-                ticket.reservation.compute_seconds += seconds
+                ticket.request.compute_seconds += seconds
                 if isinstance(result, Exception):
-                    if ticket in self._tickets:  # the rest of a request that has failed is of no use
-                        self._tickets.remove(ticket)
+                    if self._queue.remove(ticket):  # the rest of a block that has failed is of no use
                         self._count_dropped(ticket)
                     deliver.add(ticket.future, None, result)
                     continue
@@ -254,6 +203,7 @@ class Reservation:
 
     def __init__(self, lane: Lane, rows: int) -> None:
         self._lane, self._unsubmitted = lane, rows
+        self.tickets: deque[Ticket] = deque()  # blocks with rows that no batch has taken yet
         self.queue_seconds = 0.0  # longest wait of a block for its first batch
         self.compute_seconds = 0.0  # time of the batches that held rows of it
 
@@ -261,7 +211,7 @@ class Reservation:
         """The function's rows for these rows. `deadline`: in the time of `time.monotonic`. Raises like `Lane.submit`."""
         lane, gate = self._lane, self._lane._gate
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        ticket = _Ticket(block, future, self, deadline, time.monotonic())
+        ticket = Ticket(block, future, self, deadline, time.monotonic())
         with gate.wake:
             if not 0 < len(block) <= self._unsubmitted:
                 raise ValueError(f"{len(block)} rows submitted, {self._unsubmitted} are reserved")

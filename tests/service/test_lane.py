@@ -104,6 +104,17 @@ async def test_many_large_requests_take_turns_in_shares_worth_slicing(batcher: B
     assert kitchen.sizes == [[4] * 8, [4] * 8, [4] * 4 + [1] + [4] * 3 + [3], [4] * 8, [4] * 8, [1]]
 
 
+async def test_a_request_of_many_blocks_has_one_turn(batcher: Batcher, lane: Lane, kitchen: Kitchen, busy: Busy) -> None:
+    async with busy(batcher):
+        with lane.reserve(30) as reservation:
+            blocks = [asyncio.ensure_future(reservation.submit([10 * i, 10 * i + 1, 10 * i + 2])) for i in range(10)]
+            await asyncio.sleep(0)
+            single = start(lane, [1000])
+            await asyncio.sleep(0)
+    assert await outcomes(blocks + single) == [[100 * i, 100 * i + 10, 100 * i + 20] for i in range(10)] + [[10000]]
+    assert kitchen.sizes == [[3, 3, 1, 1], [2, 3, 3], [3, 3, 2], [1, 3, 3]]
+
+
 async def test_a_block_that_is_not_split_is_not_copied(lane: Lane, kitchen: Kitchen) -> None:
     block = [1, 2, 3]
     await lane.submit(block)
