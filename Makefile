@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
-.PHONY: setup serve test lint soak bench bench-peers clean
+.PHONY: setup serve test lint soak bench bench-peers bench-overload bench-gpu clean
 
 setup: $(STAMP)
 
@@ -28,9 +28,15 @@ test: $(STAMP)
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak
 
-# both need wrk: apt-get install wrk; more with make bench BENCH_ARGS='--rounds 5'
+# all need wrk: apt-get install wrk; more with make bench BENCH_ARGS='--rounds 5'
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.service $(BENCH_ARGS)
+
+bench-overload: $(STAMP)
+	$(BIN)/python -m benchmarks.overload $(BENCH_ARGS)
+
+bench-gpu: $(STAMP)
+	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)
 
 bench-peers: $(STAMP)
 	TORCH_INDEX_URL=$(TORCH_INDEX_URL) $(BIN)/python -m benchmarks.peers $(BENCH_ARGS)

@@ -5,8 +5,9 @@ local requests = {}
 local last = 0
 local threads = {}
 
--- global: `done` runs in another Lua state and reads it through the thread
+-- global: `done` runs in another Lua state and reads them through the thread
 statuses = {}
+queued = {}
 
 function setup(thread)
   table.insert(threads, thread)
@@ -43,27 +44,37 @@ function request()
   return requests[last]
 end
 
-function response(status)
+function response(status, headers)
   if status < 200 or status > 299 then
     local name = tostring(status)
+    if status == 429 and not headers["retry-after"] then
+      name = "429 without Retry-After"
+    end
     statuses[name] = (statuses[name] or 0) + 1
+  elseif headers["server-timing"] then
+    table.insert(queued, tonumber(headers["server-timing"]:match("queue;dur=([%d.]+)")))
   end
 end
 
 function done(summary, latency)
-  local bad = {}
+  local bad, waits = {}, {}
   for _, thread in ipairs(threads) do
     for status, count in pairs(thread:get("statuses")) do
       table.insert(bad, string.format('"%s":%d', status, count))
     end
+    for _, milliseconds in ipairs(thread:get("queued")) do
+      table.insert(waits, milliseconds)
+    end
   end
+  table.sort(waits)
   local errors = summary.errors
   print(string.format(
-    '{"seconds":%.6f,"requests":%d,"p50_ms":%.3f,"p99_ms":%.3f,"socket_errors":%d,"statuses":{%s}}',
+    '{"seconds":%.6f,"requests":%d,"p50_ms":%.3f,"p99_ms":%.3f,"queue_p99_ms":%.3f,"socket_errors":%d,"statuses":{%s}}',
     summary.duration / 1e6,
     summary.requests,
     latency:percentile(50) / 1e3,
     latency:percentile(99) / 1e3,
+    waits[math.ceil(0.99 * #waits)] or 0,
     errors.connect + errors.read + errors.write + errors.timeout,
     table.concat(bad, ",")
   ))

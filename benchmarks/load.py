@@ -39,6 +39,7 @@ class Result:
     requests_per_second: float
     p50_ms: float
     p99_ms: float
+    queue_p99_ms: float  # of good answers, as their Server-Timing has it; 0 when it has not
     socket_errors: int
     statuses: Mapping[str, int]  # answers that were not 2xx, by status
     client_cpu: float  # seconds of CPU time of wrk, for each second of the run
@@ -76,6 +77,7 @@ def run(url: str, requests: Sequence[Request], connections: int, seconds: int) -
         requests_per_second=good / seen["seconds"],
         p50_ms=seen["p50_ms"],
         p99_ms=seen["p99_ms"],
+        queue_p99_ms=seen["queue_p99_ms"],
         socket_errors=seen["socket_errors"],
         statuses=seen["statuses"],
         client_cpu=cpu / seen["seconds"],

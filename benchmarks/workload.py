@@ -160,9 +160,9 @@ def decode_request(z: Sequence[float], answer: str) -> Request:
     return _json(f"/decode?format={answer}", {"z": [z]})
 
 
-def sample_request(seed: int, query: str = "") -> Request:
+def sample_request(seed: int, query: str = "", number: int = SAMPLES) -> Request:
     """Pictures drawn from the prior."""
-    return _json(f"/sample{query}", {"n": SAMPLES, "seed": seed})
+    return _json(f"/sample{query}", {"n": number, "seed": seed})
 
 
 def interpolate_request(start: Sequence[float], end: Sequence[float]) -> Request:
@@ -179,9 +179,9 @@ def _json(path: str, body: dict[str, Any]) -> Request:
 
 
 def png(pixels: Pixels) -> bytes:
-    """uint8 (H, W, 1) -> PNG, compressed little, as by a client in a hurry."""
+    """uint8 (H, W, C) -> PNG, compressed little, as by a client in a hurry."""
     out = io.BytesIO()
-    Image.fromarray(pixels[..., 0]).save(out, "PNG", compress_level=1)
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 

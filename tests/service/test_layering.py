@@ -86,7 +86,8 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
     ("name", "below"),
     [
         ("service.gate", set()),
-        ("service.lane", {"gate"}),
+        ("service.fair_queue", set()),
+        ("service.lane", {"fair_queue", "gate"}),
         ("service.batcher", {"gate", "lane"}),
         ("service.program", set()),
         ("service.onnx_program", {"program"}),
