@@ -16,9 +16,9 @@ from service.program import Program, Rows
 
 log = logging.getLogger(__name__)
 
-TIMED_RUNS = 5
+TIMED_RUNS = 3
 # from how many places of the examples a bucket is checked
-CHECKED_WINDOWS = 5
+CHECKED_WINDOWS = 4
 
 
 class NotInvariant(Exception):
