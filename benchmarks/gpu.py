@@ -11,14 +11,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
@@ -30,6 +28,7 @@ from benchmarks.workload import NPY, ROOT, encode_request, npy, png
 from service.cuda_program import CudaProgram, Streams
 from service.operation import smaller_buckets
 from service.program import Program, Rows, TorchProgram
+from service.runtime import encoder
 
 SMALL, LARGE, NOTHING = "mnist", "large", "nothing"
 LARGE_CHANNELS = [256, 384, 512]
@@ -65,16 +64,6 @@ def flops(vae: models.VAE, device: torch.device) -> int:
         vae.encode(torch.zeros((1, *vae.config.shape), device=device))
     total: int = counter.get_total_flops()
     return total
-
-
-def encoder(vae: models.VAE) -> Callable[[Tensor], Tensor]:
-    """As the service computes it."""
-
-    def encode(x: Tensor) -> Tensor:
-        posterior = vae.encode(x)
-        return torch.stack([posterior.mu, posterior.sigma, posterior.logvar], dim=1)
-
-    return encode
 
 
 def rate(program: Program, rows: Rows, seconds: float, threads: int) -> float:
@@ -169,7 +158,7 @@ SERVICE_COLUMNS = (
 
 
 def main() -> int:
-    """Measure and print. Exit status: 1 when the server fails, 2 when something needed is missing."""
+    """Measure and print. Exit status: 1 when the server fails or wrk is missing, 2 without a GPU."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="How much of a GPU reaches the callers.")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu for a try (%(default)s)")
     parser.add_argument("--seconds", type=int, default=3, help="for each measurement of the service (%(default)s)")
@@ -180,33 +169,28 @@ def main() -> int:
     if device.type == "cuda" and not torch.cuda.is_available():
         print("error: torch finds no CUDA device", file=sys.stderr)
         return 2
-    try:
-        load.require_wrk()
-    except LoadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     best: dict[str, float] = {}
     by_device: list[list[str]] = []
     by_service: list[list[str]] = []
-    with tempfile.TemporaryDirectory() as home:
-        directory = Path(home)
-        make_models(directory)
-        for name in (SMALL, LARGE, NOTHING):
-            report.progress(f"{name} on {device}")
-            by_device += device_rows(name, directory, device, options.max_batch, options.seconds / 6, best)
-        port = free_port()
-        command = [sys.executable, "-m", "service", "--port", str(port), "--models-dir", home, "--default-model", SMALL]
-        command += ["--device", options.device, "--max-batch", str(options.max_batch), "--precision", options.precision]
-        measure = partial(service_rows, seconds=options.seconds)
-        try:
+    try:
+        load.require_wrk()
+        with tempfile.TemporaryDirectory() as home:
+            directory = Path(home)
+            make_models(directory)
+            for name in (SMALL, LARGE, NOTHING):
+                report.progress(f"{name} on {device}")
+                by_device += device_rows(name, directory, device, options.max_batch, options.seconds / 6, best)
+            port = free_port()
+            command = [sys.executable, "-m", "service", "--port", str(port), "--models-dir", home, "--default-model", SMALL]
+            command += ["--device", options.device, "--max-batch", str(options.max_batch), "--precision", options.precision]
             with running(command, port, READY, {"VAE_ACCESS_LOG": "false"}) as server:
                 for name in (SMALL, NOTHING, LARGE):
                     report.progress(f"{name} in the service")
                     shape = (3, 64, 64) if name == LARGE else (1, 28, 28)
-                    by_service += measure(server, name, shape, limit=best[name])
-        except (StartError, LoadError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+                    by_service += service_rows(server, name, shape, options.seconds, best[name])
+    except (StartError, LoadError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print(report.heading("benchmarks.gpu"))
     if device.type == "cuda":
         print(f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}\n")

@@ -211,20 +211,16 @@ BESIDE_COLUMNS = ("beside 2,000 pictures as", "requests/s", "p50 ms", "p99 ms", 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print. Exit status: 1 when the server fails, 2 when something needed is missing."""
+    """Measure and print. Exit status: 1 when the server fails or wrk is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description="The service when it is too much.")
     parser.add_argument("--seconds", type=int, default=10, help="for each measurement (%(default)s)")
     parser.add_argument("--server-args", nargs=argparse.REMAINDER, default=[], help="all that follows goes to the server")
     options = parser.parse_args(arguments)
     port = free_port()
     command = [sys.executable, "-m", "service", "--port", str(port), *options.server_args]
-    try:
-        load.require_wrk()
-    except LoadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     print(report.heading("benchmarks.overload"), flush=True)
     try:
+        load.require_wrk()
         with running(command, port, READY, {"VAE_MODELS": MODEL, "VAE_ACCESS_LOG": "false"}) as server:
             print(report.table(FLOOD_COLUMNS, flood(server, options.seconds)), end="\n\n", flush=True)
             print(report.table(KILLED_COLUMNS, [killed(server)]), end="\n\n", flush=True)

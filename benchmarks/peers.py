@@ -177,20 +177,16 @@ def cost_rows(standings: Sequence[Standing]) -> Iterator[list[str]]:
 
 
 def main() -> int:
-    """Measure and print. Exit status: 1 when our own service fails, 2 when something needed is missing."""
+    """Measure and print. Exit status: 1 when our own service fails or wrk is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="This service beside others.")
     parser.add_argument("--rounds", type=int, default=3, help="visits to each server (%(default)s)")
     parser.add_argument("--seconds", type=int, default=3, help="for each measurement (%(default)s)")
     known = [peer.name for peer in PEERS]
     parser.add_argument("--peers", nargs="+", choices=known, default=known, help="all by default")
     arguments = parser.parse_args()
-    try:
-        load.require_wrk()
-    except LoadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     print(report.heading("benchmarks.peers"), flush=True)
     try:
+        load.require_wrk()  # before environments are made
         standings = measure_all(arguments.peers, arguments.rounds, arguments.seconds)
     except (StartError, LoadError, httpx.HTTPError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -151,7 +151,7 @@ def measure_all(arguments: argparse.Namespace, chosen: Sequence[Scenario]) -> li
 
 
 def main() -> int:
-    """Measure and print. Exit status: 1 when the server fails, 2 when something needed is missing."""
+    """Measure and print. Exit status: 1 when the server fails or wrk is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description="How fast the service is.")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved measurements of each scenario (%(default)s)")
     parser.add_argument("--seconds", type=int, default=3, help="for each measurement (%(default)s)")
@@ -162,13 +162,9 @@ def main() -> int:
     chosen = [scenario for scenario in scenarios() if arguments.only in scenario.name]
     if not chosen:
         parser.error(f"no scenario has {arguments.only!r} in its name")
-    try:
-        load.require_wrk()
-    except LoadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     print(report.heading("benchmarks.service"), flush=True)
     try:
+        load.require_wrk()
         samples = measure_all(arguments, chosen)
     except (StartError, LoadError) as error:
         print(f"error: {error}", file=sys.stderr)

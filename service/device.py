@@ -78,8 +78,9 @@ class Device:
     @property
     def description(self) -> str:
         """Where, by what, how exactly and with how many threads it computes."""
-        threads = f", {self.threads} threads" if self.threads > 1 else ", 1 thread"
-        return f"{self.torch_device} by {self.engine} in {self.precision}{threads if self.torch_device.type == 'cpu' else ''}"
+        found = f"{self.torch_device} by {self.engine} in {self.precision}"
+        on_cpu = self.torch_device.type == "cpu"
+        return f"{found}, {self.threads} thread{'s' * (self.threads > 1)}" if on_cpu else found
 
     @property
     def lost(self) -> str:
@@ -116,8 +117,8 @@ class Device:
         operation, reference = await self._operation(make_program, examples)
         for bucket in smaller_buckets(operation.reference):
             await self._batcher.call(partial(operation.try_bucket, bucket, reference))
-        found = ", ".join(f"{bucket} ({1e3 * seconds:.2g})" for bucket, seconds in operation.bucket_seconds.items())
-        log.info("%s, %s: batches of (and ms) %s", name, examples.dtype, found)
+        found = ", ".join(f"{bucket} rows {1e3 * seconds:.2g}" for bucket, seconds in operation.bucket_seconds.items())
+        log.info("%s, %s, ms a batch: %s", name, examples.dtype, found)
         return self._batcher.lane(
             operation,
             np.concatenate,
@@ -169,7 +170,8 @@ class Device:
 
 
 def settle() -> None:
-    """Clear up after start-up: what it made is left out of every later garbage collection, what it freed is given back.
+    """Make the interpreter fit to serve, after start-up: garbage is collected rarely and without what start-up made, threads
+    do not keep the event loop waiting, and memory that start-up freed is given back.
 
     Torch leaves so many objects that each full collection would take 100 ms, and loading frees some 10 MB.
     """

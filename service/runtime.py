@@ -62,13 +62,15 @@ async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Ru
         drawn = vae.decode(torch.from_numpy(latents[:DRAWN_EXAMPLES]).to(device.torch_device)).mean.float()
     floats[:DRAWN_EXAMPLES] = drawn.cpu().numpy().clip(0, 1)
     encode, encode_float = await device.lanes(
-        _encoder(vae), np.rint(floats * 255).astype(np.uint8), floats, name=f"{name} encode"
+        encoder(vae), np.rint(floats * 255).astype(np.uint8), floats, name=f"{name} encode"
     )
-    (decode,) = await device.lanes(_decoder(vae), latents, name=f"{name} decode")
+    (decode,) = await device.lanes(decoder(vae), latents, name=f"{name} decode")
     return Runtime(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode)
 
 
-def _encoder(vae: VAE) -> Callable[[Tensor], Tensor]:
+def encoder(vae: VAE) -> Callable[[Tensor], Tensor]:
+    """What the lanes that encode compute: (B, C, H, W) -> (B, 3, D): mu, sigma, logvar."""
+
     def encode(x: Tensor) -> Tensor:
         posterior = vae.encode(x)
         return torch.stack([posterior.mu, posterior.sigma, posterior.logvar], dim=1)  # (B, 3, D)
@@ -76,7 +78,9 @@ def _encoder(vae: VAE) -> Callable[[Tensor], Tensor]:
     return encode
 
 
-def _decoder(vae: VAE) -> Callable[[Tensor], Tensor]:
+def decoder(vae: VAE) -> Callable[[Tensor], Tensor]:
+    """What the lane that decodes computes: (B, D) -> (B, H, W, C), the mean of the likelihood."""
+
     def decode(z: Tensor) -> Tensor:
         return vae.decode(z).mean.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
 
