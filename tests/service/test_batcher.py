@@ -1,7 +1,6 @@
 """The worker: late binding, turns of lanes and calls, loss of the device, closing, and one wake-up a batch."""
 
 import asyncio
-import itertools
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -12,13 +11,9 @@ import pytest
 from service.batcher import Batcher
 from service.gate import BatcherError, Closed, DeviceLost
 from service.lane import Lane
+from tests.service.blocks import Blocks, join, outcomes, start
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
-Blocks = list[list[int]]
-
-
-def join(parts: Blocks) -> list[int]:
-    return list(itertools.chain.from_iterable(parts))
 
 
 def echo(blocks: Blocks) -> Blocks:
@@ -27,15 +22,6 @@ def echo(blocks: Blocks) -> Blocks:
 
 def make_lane(batcher: Batcher, run: Callable[[Blocks], Blocks] = echo, max_batch: int = 8) -> Lane:
     return batcher.lane(run, join, max_batch=max_batch, max_queue_rows=1000, max_rows=500)
-
-
-def start(lane: Lane, *blocks: list[int]) -> "list[asyncio.Task[Any]]":
-    return [asyncio.ensure_future(lane.submit(block)) for block in blocks]
-
-
-async def outcomes(tasks: "list[asyncio.Task[Any]]") -> list[Any]:
-    async with asyncio.timeout(20):
-        return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def test_making_a_batcher_starts_no_thread() -> None:

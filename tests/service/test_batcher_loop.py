@@ -11,9 +11,9 @@ import pytest
 
 from service.batcher import Batcher
 from service.lane import Lane
+from tests.service.blocks import Blocks, join, outcomes, start
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
-Blocks = list[list[int]]
 
 # a row takes a second by its word: batches of up to that many rows are short
 SHORT_ROWS = 4
@@ -38,23 +38,10 @@ class Kitchen:
             self.cooking.release()
 
 
-def join(parts: Blocks) -> list[int]:
-    return list(itertools.chain.from_iterable(parts))
-
-
 def make_lane(
     batcher: Batcher, run: Callable[[Blocks], Blocks], seconds: Callable[[int], float] = float, max_batch: int = 8
 ) -> Lane:
     return batcher.lane(run, join, max_batch=max_batch, max_queue_rows=1000, max_rows=500, seconds=seconds)
-
-
-def start(lane: Lane, *blocks: list[int]) -> "list[asyncio.Task[Any]]":
-    return [asyncio.ensure_future(lane.submit(block)) for block in blocks]
-
-
-async def outcomes(tasks: "list[asyncio.Task[Any]]") -> list[Any]:
-    async with asyncio.timeout(20):
-        return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture

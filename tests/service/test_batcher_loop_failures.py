@@ -1,7 +1,6 @@
 """Short batches that fail on the event loop, callers who are gone, and the end: every future is resolved."""
 
 import asyncio
-import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,15 +11,11 @@ import pytest
 from service.batcher import Batcher
 from service.gate import Closed, DeadlineExceeded, DeviceLost
 from service.lane import Lane
+from tests.service.blocks import Blocks, join, outcomes, start
 
-Blocks = list[list[int]]
 Run = Callable[[Blocks], Any]
 
 NAME = "worker under test"
-
-
-def join(parts: Blocks) -> list[int]:
-    return list(itertools.chain.from_iterable(parts))
 
 
 def echo(blocks: Blocks) -> Blocks:
@@ -30,15 +25,6 @@ def echo(blocks: Blocks) -> Blocks:
 def make_lane(batcher: Batcher, run: Run = echo, short: bool = True, max_batch: int = 8) -> Lane:
     seconds = 0.0 if short else 100.0
     return batcher.lane(run, join, max_batch=max_batch, max_queue_rows=1000, max_rows=500, seconds=lambda rows: seconds)
-
-
-def start(lane: Lane, *blocks: list[int], deadline: float | None = None) -> "list[asyncio.Task[Any]]":
-    return [asyncio.ensure_future(lane.submit(block, deadline)) for block in blocks]
-
-
-async def outcomes(tasks: "list[asyncio.Task[Any]]") -> list[Any]:
-    async with asyncio.timeout(20):
-        return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def worker_lives() -> bool:

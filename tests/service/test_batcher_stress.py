@@ -16,8 +16,7 @@ import pytest
 from service.batcher import Batcher
 from service.gate import BatcherError, Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.lane import Lane
-
-Blocks = list[list[int]]
+from tests.service.blocks import Blocks, join
 
 REQUESTS = 150
 # of each kind of batcher: its arguments, and how many seconds of so many rows a lane believes in
@@ -30,10 +29,6 @@ KINDS: dict[str, tuple[dict[str, Any], Callable[[int], float]]] = {
 
 class Poisoned(Exception):
     """Raised for a negative row; names it, so that no two requests fail alike."""
-
-
-def join(parts: Blocks) -> list[int]:
-    return list(itertools.chain.from_iterable(parts))
 
 
 def padding(rows: int) -> int:

@@ -1,18 +1,15 @@
 """Several workers: batches in flight beside each other, and every future resolved whoever of them fails or ends first."""
 
 import asyncio
-import itertools
 import threading
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from service.batcher import Batcher
 from service.gate import DeviceLost
 from service.lane import Lane
-
-Blocks = list[list[int]]
+from tests.service.blocks import Blocks, join, outcomes, start
 
 NAME = "one of two workers"
 
@@ -41,19 +38,6 @@ class Kitchen:
 
     def end(self, first: int) -> threading.Event:
         return self._ends.setdefault(first, threading.Event())
-
-
-def join(parts: Blocks) -> list[int]:
-    return list(itertools.chain.from_iterable(parts))
-
-
-def start(lane: Lane, *blocks: list[int]) -> "list[asyncio.Task[Any]]":
-    return [asyncio.ensure_future(lane.submit(block)) for block in blocks]
-
-
-async def outcomes(tasks: "list[asyncio.Task[Any]]") -> list[Any]:
-    async with asyncio.timeout(20):
-        return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """One queue: shares of each batch, and what becomes of requests that are cancelled or late."""
 
 import asyncio
-import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +13,9 @@ import pytest
 from service.batcher import Batcher
 from service.gate import DeadlineExceeded
 from service.lane import Lane
+from tests.service.blocks import Blocks, join, outcomes, start
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
-Blocks = list[list[int]]
 
 
 class Kitchen:
@@ -45,10 +44,6 @@ class Kitchen:
         return task
 
 
-def join(parts: Blocks) -> list[int]:
-    return list(itertools.chain.from_iterable(parts))
-
-
 @pytest.fixture
 def kitchen() -> Kitchen:
     return Kitchen()
@@ -57,15 +52,6 @@ def kitchen() -> Kitchen:
 @pytest.fixture
 def lane(batcher: Batcher, kitchen: Kitchen) -> Lane:
     return batcher.lane(kitchen, join, max_batch=8, max_queue_rows=200, max_rows=100)
-
-
-def start(lane: Lane, *blocks: list[int], deadline: float | None = None) -> "list[asyncio.Task[Any]]":
-    return [asyncio.ensure_future(lane.submit(block, deadline)) for block in blocks]
-
-
-async def outcomes(tasks: "list[asyncio.Task[Any]]") -> list[Any]:
-    async with asyncio.timeout(20):
-        return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 # --- batches

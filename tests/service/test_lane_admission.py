@@ -1,25 +1,19 @@
 """Admission to a queue: all rows or none, reservations, and what a full queue says."""
 
 import asyncio
-import itertools
 import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from service.batcher import Batcher
 from service.gate import Closed, Overloaded, TooLarge
 from service.lane import Lane
+from tests.service.blocks import Blocks, join, outcomes, start
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
-Blocks = list[list[int]]
-
-
-def join(parts: Blocks) -> list[int]:
-    return list(itertools.chain.from_iterable(parts))
 
 
 def tenfold(blocks: Blocks) -> Blocks:
@@ -29,15 +23,6 @@ def tenfold(blocks: Blocks) -> Blocks:
 @pytest.fixture
 def lane(batcher: Batcher) -> Lane:
     return batcher.lane(tenfold, join, max_batch=8, max_queue_rows=200, max_rows=100)
-
-
-def start(lane: Lane, *blocks: list[int]) -> "list[asyncio.Task[Any]]":
-    return [asyncio.ensure_future(lane.submit(block)) for block in blocks]
-
-
-async def outcomes(tasks: "list[asyncio.Task[Any]]") -> list[Any]:
-    async with asyncio.timeout(20):
-        return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.mark.parametrize(("max_batch", "max_queue_rows", "max_rows"), [(0, 8, 8), (16, 8, 8), (8, 8, 0), (8, 8, 9)])

@@ -1,7 +1,6 @@
 """What becomes of a batch that fails: the bad request alone fails, or all at once when nothing can be saved."""
 
 import asyncio
-import itertools
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -11,9 +10,9 @@ import pytest
 from service.batcher import Batcher
 from service.gate import DeviceLost
 from service.lane import Lane
+from tests.service.blocks import Blocks, join
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
-Blocks = list[list[int]]
 Run = Callable[[Blocks], Any]
 
 
@@ -40,10 +39,6 @@ def poisoned(*rows: int) -> Run:
         return [[2 * row for row in block] for block in blocks]
 
     return run
-
-
-def join(parts: Blocks) -> list[int]:
-    return list(itertools.chain.from_iterable(parts))
 
 
 def make_lane(batcher: Batcher, run: Run) -> Lane:
