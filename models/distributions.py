@@ -42,6 +42,10 @@ class DiagonalGaussian:
         squared = (z - self.mu) ** 2 * torch.exp(-self.logvar)
         return -0.5 * (squared + self.logvar + LOG_2PI).sum(-1)
 
+    def log_prob_per_dim(self, z: Tensor) -> Tensor:
+        """log N(z_d; mu_d, sigma_d^2) of each dimension, (..., D)."""
+        return -0.5 * ((z - self.mu) ** 2 * torch.exp(-self.logvar) + self.logvar + LOG_2PI)
+
     def kl_per_dim(self, other: "DiagonalGaussian") -> Tensor:
         """KL(self || other) of each dimension, (..., D), never negative but for rounding."""
         ratio = torch.exp(self.logvar - other.logvar)
