@@ -75,11 +75,11 @@ def save(
     write_atomically(directory / CONFIG, (json.dumps(_stored(manifest), indent=2) + "\n").encode())
 
 
-def save_weights(path: Path, vae: VAE) -> None:
-    """Replace one safetensors file by the weights of a model. Raises OSError."""
+def save_weights(path: Path, vae: VAE, durable: bool = True) -> None:
+    """Replace one safetensors file by the weights of a model. `durable`: see `write_atomically`. Raises OSError."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in vae.state_dict().items()}
     # they carry the model's configuration too, so that files of two different saves are never taken for a pair
-    write_atomically(path, safetensors.torch.save(tensors, {"model": _model_json(vae.config)}))
+    write_atomically(path, safetensors.torch.save(tensors, {"model": _model_json(vae.config)}), durable)
 
 
 def read_weights(path: Path, vae: VAE) -> None:
@@ -101,19 +101,25 @@ def read(path: str | Path) -> Checkpoint:
     return Checkpoint(vae, manifest, hashlib.sha256(config_bytes + weight_bytes).hexdigest())
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file: temporary file beside it, fsync, rename, fsync of the directory. Raises OSError."""
+def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
+    """Replace a file: temporary file beside it, fsync, rename, fsync of the directory. Raises OSError.
+
+    Without `durable` there is no fsync: whole after a kill, but not after a power cut.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp gives 0600; another user may be the one who serves
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    if not durable:
+        return
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

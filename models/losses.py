@@ -130,20 +130,21 @@ class BetaTC:
 
     def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
         draws = draw(vae, x, eps)
-        parts = torch.stack([self.parts(draws.posterior, draws.prior, z) for z in draws.z]).mean(0)  # (3, B)
+        log_priors = draws.prior.log_prob(draws.z)  # (K, B)
+        each = [self.parts(draws.posterior, *sample) for sample in zip(draws.z, log_priors, strict=True)]
+        parts = torch.stack(each).mean(0)  # (3, B)
         information, correlation, dimension_wise = parts.mean(1)
         terms = draws.elbo()
         kl = information + self.beta * correlation + dimension_wise
         return Loss(-terms.log_likelihood.mean() + warm * kl, detached(terms))
 
-    def parts(self, posterior: DiagonalGaussian, prior: Prior, z: Tensor) -> Tensor:
-        """Mutual information, total correlation, dimension-wise KL of one sample a picture: z (B, D) -> (3, B)."""
+    def parts(self, posterior: DiagonalGaussian, z: Tensor, log_prior: Tensor) -> Tensor:
+        """Mutual information, total correlation, dimension-wise KL of one sample a picture: (B, D), (B,) -> (3, B)."""
         pairs = posterior.log_prob_per_dim(z[:, None])  # (B, B, D): z of row i under the posterior of row j
         weights = self.log_weights(len(z)).to(pairs)  # (B, B)
         log_q = torch.logsumexp(weights + pairs.sum(2), 1)  # (B,)
         log_product = torch.logsumexp(weights[..., None] + pairs, 1).sum(1)  # (B,)
-        log_posterior, log_prior = posterior.log_prob(z), prior.log_prob(z)
-        return torch.stack([log_posterior - log_q, log_q - log_product, log_product - log_prior])
+        return torch.stack([posterior.log_prob(z) - log_q, log_q - log_product, log_product - log_prior])
 
     def log_weights(self, rows: int) -> Tensor:
         """log of what the posterior of row j counts in the estimate of q(z_i), (B, B)."""

@@ -110,6 +110,17 @@ def recorded_arguments(directory: Path) -> dict[str, Any] | None:
     return arguments
 
 
+def recorded_progress(directory: Path) -> Progress | None:
+    """Where the run in a directory stands, or None when there is none. Raises ResumeError."""
+    path = directory / STATE
+    if not path.exists():
+        return None
+    try:
+        return Progress(**json.loads(_metadata(path.read_bytes())["progress"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResumeError(f"{path}: not the state of a run: {error}") from None
+
+
 def _metadata(content: bytes) -> dict[str, str]:
     header: dict[str, dict[str, str]] = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     return header["__metadata__"]

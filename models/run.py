@@ -193,7 +193,7 @@ class Run:
             path = snapshot_path(self.directory, step)
             path.parent.mkdir(exist_ok=True)
             with self.average.applied():
-                save_weights(path, self.vae)
+                save_weights(path, self.vae, durable=False)
 
     def save_checkpoint(self) -> None:
         """Weights as they are now, for `models.load` and the service."""

@@ -86,7 +86,7 @@ def explain(directory: Path, command: str, facts: Mapping[str, str], arguments: 
             f"All arguments:\n\n```json\n{json.dumps(dict(arguments), indent=2)}\n```",
             "",
         ]
-    write_atomically(path, "\n".join(lines).encode())
+    write_atomically(path, "\n".join(lines).encode(), durable=False)
 
 
 def _version(package: str) -> str:
