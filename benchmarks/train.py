@@ -1,7 +1,7 @@
 """`python -m benchmarks.train`: one epoch of our trainer beside three others of the same net, data and batch size.
 
-The others are a minimal hand-written loop, the PyTorch example's way (DataLoader, ToTensor) and pythae, these two in an
-environment of their own. One process runs at a time; a round visits all, and ratios are taken within a round. Counted are an
+The others are a minimal hand-written loop, the PyTorch example's way (DataLoader, ToTensor), and pythae in an environment of
+its own. One process runs at a time; a round visits all, and ratios are taken within a round. Counted are an
 epoch's steps, without validation, samples and checkpoints, which not everybody writes. Knows nothing of how the others work.
 """
 
@@ -48,7 +48,7 @@ class Standing:
 STANDINGS = (
     Standing("models.train"),
     Standing("minimal loop", "train_minimal.py"),
-    Standing("PyTorch example's way", "train_example.py", "pythae"),
+    Standing("PyTorch example's way", "train_example.py"),
     Standing("pythae", "train_pythae.py", "pythae"),
 )
 

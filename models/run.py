@@ -115,8 +115,7 @@ class Run:
             loss = self.loss(self.vae, x, eps, warm)
         self.optimizer.zero_grad(set_to_none=True)
         loss.value.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.args.clip)
-        if not bool(torch.isfinite(loss.value.detach()) & torch.isfinite(norm)):
+        if not clip(self.vae, self.args.clip, loss.value.detach()):
             return None
         self.optimizer.step()
         self.average.update(step)
@@ -205,6 +204,26 @@ class Run:
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
             save(self.args.out, self.vae, Preprocessing(*shape, fit=fit, filter=self.args.filter), data)
+
+
+def clip(vae: VAE, largest: float, loss: Tensor) -> bool:
+    """Scale all gradients down to a norm of `largest`, if it is more; False when loss or norm is not finite.
+
+    One look at the device's numbers, and a pass over the gradients only when they are too large. On the CPU inner products
+    are several times as fast as torch's norms.
+    """
+    gradients = [parameter.grad for parameter in vae.parameters() if parameter.grad is not None]
+    if loss.device.type == "cpu":
+        squares = torch.stack([torch.dot(flat, flat) for flat in (gradient.reshape(-1) for gradient in gradients)])
+        norm = squares.sum().sqrt()
+    else:
+        norm = torch.stack(torch._foreach_norm(gradients)).square().sum().sqrt()
+    value, size = torch.stack([loss.to(norm.dtype), norm]).tolist()
+    if not math.isfinite(value) or not math.isfinite(size):
+        return False
+    if size > largest:
+        torch._foreach_mul_(gradients, largest / size)
+    return True
 
 
 def check(args: argparse.Namespace, batch_size: int) -> None:

@@ -1,5 +1,7 @@
 """As PyTorch's VAE example feeds and trains it: a data set of Pillow pictures, ToTensor, DataLoader, loss.item().
 
+The two steps of torchvision are written out, so that it need not be installed.
+
 `python train_example.py TASK`, see benchmarks.train.
 """
 
@@ -12,7 +14,6 @@ import torch
 from PIL import Image
 from torch.nn.functional import binary_cross_entropy
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import ToTensor
 
 from models.nets import build_net
 
@@ -22,15 +23,14 @@ with np.load(task["pictures"]) as arrays:
 
 
 class Pictures(Dataset):
-    """What torchvision.datasets.MNIST does for each picture."""
-
-    transform = ToTensor()
+    """What torchvision.datasets.MNIST and ToTensor do for each picture."""
 
     def __len__(self):
         return len(images)
 
     def __getitem__(self, index):
-        return self.transform(Image.fromarray(images[index])), 0
+        picture = torch.from_numpy(np.array(Image.fromarray(images[index])))[..., None]  # (H, W, C)
+        return picture.permute(2, 0, 1).contiguous().float().div(255), 0
 
 
 torch.manual_seed(0)
