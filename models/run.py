@@ -214,11 +214,11 @@ def clip(vae: VAE, largest: float, loss: Tensor) -> bool:
     """
     gradients = [parameter.grad for parameter in vae.parameters() if parameter.grad is not None]
     if loss.device.type == "cpu":
-        squares = torch.stack([torch.dot(flat, flat) for flat in (gradient.reshape(-1) for gradient in gradients)])
-        norm = squares.sum().sqrt()
+        squares = [torch.dot(flat, flat) for flat in (gradient.reshape(-1) for gradient in gradients)]
     else:
-        norm = torch.stack(torch._foreach_norm(gradients)).square().sum().sqrt()
-    value, size = torch.stack([loss.to(norm.dtype), norm]).tolist()
+        squares = [norm.square() for norm in torch._foreach_norm(gradients)]
+    value, *parts = torch.stack([loss, *squares]).tolist()
+    size = math.sqrt(sum(parts)) if all(map(math.isfinite, parts)) else math.inf
     if not math.isfinite(value) or not math.isfinite(size):
         return False
     if size > largest:

@@ -79,6 +79,7 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
         run.write_snapshot(0)
     logs = Logs(run, progress.step)
     saved, bad_steps = time.monotonic(), 0
+    one = torch.ones((), device=run.device)
     bar = tqdm(total=run.steps, initial=progress.step, unit="step", disable=None, dynamic_ncols=True)
     while progress.step < run.steps and not progress.finished:
         epoch, position = divmod(progress.step, run.steps_per_epoch)
@@ -93,8 +94,8 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
             if loss is None:
                 progress.skipped_steps += 1
             else:
-                means = torch.stack([loss.value, loss.elbo.log_likelihood.mean(), loss.elbo.kl.mean()])
-                sums += torch.cat([means, torch.ones_like(means[:1])])
+                means = torch.stack([loss.value, loss.elbo.log_likelihood.mean(), loss.elbo.kl.mean(), one])
+                sums += means
             progress.step += 1
             run.write_snapshot(progress.step)
             bar.update()

@@ -39,6 +39,11 @@ def eps() -> Tensor:
     return torch.randn(K, ROWS, DIM, dtype=torch.double)
 
 
+def total(values: Tensor) -> Tensor:
+    """torch.distributions come without types."""
+    return values.sum()
+
+
 class Direct:
     """The terms of one picture and one sample, one at a time."""
 
@@ -50,14 +55,14 @@ class Direct:
 
     def log_likelihood(self, k: int, i: int) -> Tensor:
         logits = self.vae.net.decode(self.z[k][i][None])[0]
-        return Bernoulli(logits=logits).log_prob(self.x[i]).sum()
+        return total(Bernoulli(logits=logits).log_prob(self.x[i]))
 
     def log_q(self, k: int, i: int) -> Tensor:
-        return self.posteriors[i].log_prob(self.z[k][i]).sum()
+        return total(self.posteriors[i].log_prob(self.z[k][i]))
 
     def log_p(self, k: int, i: int) -> Tensor:
         if self.vae.config.prior == "standard":
-            return Normal(0.0, 1.0).log_prob(self.z[k][i]).sum()
+            return total(Normal(0.0, 1.0).log_prob(self.z[k][i]))
         mu, logvar = self.vae.net.encode(torch.sigmoid(self.vae.prior_layer.logits))  # type: ignore[arg-type]
         parts = [Normal(m, (v / 2).exp()).log_prob(self.z[k][i]).sum() for m, v in zip(mu, logvar, strict=True)]
         return torch.logsumexp(torch.stack(parts), 0) - math.log(len(parts))

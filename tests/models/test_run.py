@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -205,7 +206,8 @@ def test_memory_and_speed_are_logged(argv: list[str], tmp_path: Path) -> None:
 def test_tensorboard(argv: list[str], tmp_path: Path) -> None:
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     assert main([*argv, "--tensorboard"]) == 0
-    found = events.EventAccumulator(str(tmp_path / "out" / "run" / "tensorboard")).Reload()
+    found: Any = events.EventAccumulator(str(tmp_path / "out" / "run" / "tensorboard"))
+    found.Reload()
     log = [json.loads(line) for line in (tmp_path / "out" / "run" / "metrics.jsonl").read_text().splitlines()]
     for name, of in (("validation/elbo", lambda entry: entry["validation"]["elbo"]), ("run/lr", lambda entry: entry["lr"])):
         curve = found.Scalars(name)
