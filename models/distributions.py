@@ -49,7 +49,9 @@ class DiagonalGaussian:
     def kl_per_dim(self, other: "DiagonalGaussian") -> Tensor:
         """KL(self || other) of each dimension, (..., D), never negative but for rounding."""
         if isinstance(other, StandardGaussian):  # the same terms without those that are 0 or 1: a third of the operations
-            return 0.5 * (torch.exp(self.logvar) + self.mu**2 - 1 - self.logvar)
+            return (0.5 * (torch.exp(self.logvar) + self.mu**2 - 1 - self.logvar)).expand(
+                torch.broadcast_shapes(self.mu.shape, other.mu.shape)
+            )
         ratio = torch.exp(self.logvar - other.logvar)
         shift = (self.mu - other.mu) ** 2 * torch.exp(-other.logvar)
         return 0.5 * (ratio + shift - 1 - self.logvar + other.logvar)

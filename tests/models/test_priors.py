@@ -36,6 +36,15 @@ def test_density_of_a_mixture() -> None:
         torch.testing.assert_close(p.log_prob(z), expected.log_prob(z))
 
 
+def test_the_short_form_of_the_kl_is_the_long_one_in_every_shape() -> None:
+    posterior = DiagonalGaussian(torch.randn(5, 3), torch.randn(5, 3))
+    for shape in ((5, 3), (1, 5, 3), (4, 5, 3)):
+        zeros = torch.zeros(shape)
+        short, long = (posterior.kl(prior) for prior in (DiagonalGaussian.standard(zeros), DiagonalGaussian(zeros, zeros)))
+        assert short.shape == long.shape
+        assert torch.equal(short, long)
+
+
 def test_blocks_do_not_change_a_density(monkeypatch: pytest.MonkeyPatch) -> None:
     p, z = mixture(), torch.randn(11, 3)
     whole = p.log_prob(z)

@@ -209,10 +209,13 @@ def test_tensorboard(argv: list[str], tmp_path: Path) -> None:
     found: Any = events.EventAccumulator(str(tmp_path / "out" / "run" / "tensorboard"))
     found.Reload()
     log = [json.loads(line) for line in (tmp_path / "out" / "run" / "metrics.jsonl").read_text().splitlines()]
-    for name, of in (("validation/elbo", lambda entry: entry["validation"]["elbo"]), ("run/lr", lambda entry: entry["lr"])):
+    for name, values in {
+        "validation/elbo": [entry["validation"]["elbo"] for entry in log],
+        "run/lr": [entry["lr"] for entry in log],
+    }.items():
         curve = found.Scalars(name)
         assert [event.step for event in curve] == [STEPS, 2 * STEPS]
-        assert [event.value for event in curve] == pytest.approx([of(entry) for entry in log], rel=1e-5)
+        assert [event.value for event in curve] == pytest.approx(values, rel=1e-5)
 
 
 def test_more_samples_lessen_the_noise_of_the_elbo(start: Start) -> None:
