@@ -40,6 +40,7 @@ class Standing:
     title: str
     script: str = ""  # in benchmarks/peers; ours has none
     environment: str = ""  # its own, or ours
+    precision: str = "float32"  # of ours
     python: Path = Path(sys.executable)
     rates: dict[str, list[float]] = field(default_factory=dict)
     failure: str = ""
@@ -47,6 +48,7 @@ class Standing:
 
 STANDINGS = (
     Standing("models.train"),
+    Standing("models.train, bf16", precision="bf16"),
     Standing("minimal loop", "train_minimal.py"),
     Standing("PyTorch example's way", "train_example.py"),
     Standing("pythae", "train_pythae.py", "pythae"),
@@ -67,11 +69,11 @@ def run(command: Sequence[str], threads: int) -> str:
     return done.stdout
 
 
-def ours(net: str, pictures: Path, threads: int) -> float:
+def ours(precision: str, net: str, pictures: Path, threads: int) -> float:
     """Images a second in the second epoch, as the run's own log has it."""
     with tempfile.TemporaryDirectory() as out:
         flags = ["--arch", net, *NETS[net][1], "--latent-dim", str(LATENT_DIM), "--batch-size", str(BATCH_SIZE)]
-        flags += ["--binarize", "none", "--precision", "float32", "--device", "cpu", "--epochs", "2", "--no-snapshots"]
+        flags += ["--binarize", "none", "--precision", precision, "--device", "cpu", "--epochs", "2", "--no-snapshots"]
         run([sys.executable, "-m", "models.train", "--data", f"npz:{pictures}", *flags, "--out", out], threads)
         lines = (Path(out) / "run" / "metrics.jsonl").read_text().splitlines()
     return float(json.loads(lines[1])["images_per_second"])
@@ -105,7 +107,11 @@ def measure(standings: Sequence[Standing], nets: Sequence[str], rounds: int, pic
                 if standing.failure:
                     continue
                 try:
-                    rate = theirs(standing, net, pictures, threads) if standing.script else ours(net, pictures, threads)
+                    rate = (
+                        theirs(standing, net, pictures, threads)
+                        if standing.script
+                        else ours(standing.precision, net, pictures, threads)
+                    )
                 except RunError as error:
                     if not standing.script:
                         raise

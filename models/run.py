@@ -209,15 +209,15 @@ class Run:
 def clip(vae: VAE, largest: float, loss: Tensor) -> bool:
     """Scale all gradients down to a norm of `largest`, if it is more; False when loss or norm is not finite.
 
-    One look at the device's numbers, and a pass over the gradients only when they are too large. On the CPU inner products
-    are several times as fast as torch's norms.
+    One look at the device's numbers, and a second pass over the gradients only when they are too large. On the CPU inner
+    products are several times as fast as torch's norms, and numbers need not be gathered.
     """
     gradients = [parameter.grad for parameter in vae.parameters() if parameter.grad is not None]
     if loss.device.type == "cpu":
-        squares = [torch.dot(flat, flat) for flat in (gradient.reshape(-1) for gradient in gradients)]
+        value = float(loss)
+        parts = [float(torch.dot(flat, flat)) for flat in (gradient.reshape(-1) for gradient in gradients)]
     else:
-        squares = [norm.square() for norm in torch._foreach_norm(gradients)]
-    value, *parts = torch.stack([loss, *squares]).tolist()
+        value, *parts = torch.stack([loss, *(norm.square() for norm in torch._foreach_norm(gradients))]).tolist()
     size = math.sqrt(sum(parts)) if all(map(math.isfinite, parts)) else math.inf
     if not math.isfinite(value) or not math.isfinite(size):
         return False
