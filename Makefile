@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
-.PHONY: setup serve test lint soak bench bench-peers bench-overload bench-gpu clean
+.PHONY: setup serve test lint soak bench bench-peers bench-overload bench-gpu bench-train clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,10 @@ bench-gpu: $(STAMP)
 
 bench-peers: $(STAMP)
 	TORCH_INDEX_URL=$(TORCH_INDEX_URL) $(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
+
+# an epoch of training; needs MNIST (VAE_DATA_DIR), and installs pythae in an environment of its own
+bench-train: $(STAMP)
+	TORCH_INDEX_URL=$(TORCH_INDEX_URL) $(BIN)/python -m benchmarks.train $(BENCH_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .

@@ -71,11 +71,20 @@ def save(
     manifest = Manifest(vae.config, preprocessing or Preprocessing(*vae.config.shape), dict(data or {}))
     directory = Path(path)
     directory.mkdir(parents=True, exist_ok=True)
+    save_weights(directory / WEIGHTS, vae)
+    write_atomically(directory / CONFIG, (json.dumps(_stored(manifest), indent=2) + "\n").encode())
+
+
+def save_weights(path: Path, vae: VAE, durable: bool = True) -> None:
+    """Replace one safetensors file by the weights of a model. `durable`: see `write_atomically`. Raises OSError."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in vae.state_dict().items()}
-    # the weights carry the model's configuration too, so that files of two different saves are never taken for a pair
-    weights = safetensors.torch.save(tensors, {"model": _model_json(manifest.model)})
-    write_atomically(directory / WEIGHTS, weights)
-    write_atomically(directory / CONFIG, (json.dumps(dataclasses.asdict(manifest), indent=2) + "\n").encode())
+    # they carry the model's configuration too, so that files of two different saves are never taken for a pair
+    write_atomically(path, safetensors.torch.save(tensors, {"model": _model_json(vae.config)}), durable)
+
+
+def read_weights(path: Path, vae: VAE) -> None:
+    """Load a file of `save_weights` into a model of the same configuration. Raises CheckpointError."""
+    vae.load_state_dict(_parse_weights(path, _read_bytes(path), vae))
 
 
 def read(path: str | Path) -> Checkpoint:
@@ -92,19 +101,25 @@ def read(path: str | Path) -> Checkpoint:
     return Checkpoint(vae, manifest, hashlib.sha256(config_bytes + weight_bytes).hexdigest())
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file: temporary file beside it, fsync, rename, fsync of the directory. Raises OSError."""
+def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
+    """Replace a file: temporary file beside it, fsync, rename, fsync of the directory. Raises OSError.
+
+    Without `durable` there is no fsync: whole after a kill, but not after a power cut.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp gives 0600; another user may be the one who serves
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    if not durable:
+        return
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -113,7 +128,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _model_json(config: VAEConfig) -> str:
-    return json.dumps(dataclasses.asdict(config), sort_keys=True)
+    return json.dumps(config.stored(), sort_keys=True)
+
+
+def _stored(manifest: Manifest) -> dict[str, Any]:
+    return {**dataclasses.asdict(manifest), "model": manifest.model.stored()}
 
 
 def _read_bytes(path: Path) -> bytes:

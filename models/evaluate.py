@@ -19,6 +19,7 @@ from models import arguments, card, report
 from models.checkpoint import Checkpoint, CheckpointError, read, write_atomically
 from models.data import Pictures, Splits, load_data
 from models.devices import DeviceError, choose_device
+from models.distributions import DiagonalGaussian
 from models.download import DataError
 from models.folder import FolderOptions
 from models.objective import evidence_lower_bound, importance_weighted_bound
@@ -42,7 +43,7 @@ def evaluate(checkpoint: Checkpoint, splits: Splits, samples: int, seed: int, de
     metrics: dict[str, Any] = {
         "elbo": float(bounds["elbo"].mean()),
         "log_likelihood": float(bounds["log_likelihood"].mean()),
-        "kl": float(bounds["kl_per_dim"].sum(1).mean()),
+        "kl": float(bounds["kl"].mean()),
         "iwae_nll": float(-bounds["iwae"].mean()),
         "iwae_nll_standard_error": float(bounds["iwae"].std() / len(x) ** 0.5),
         "ess_mean": float(bounds["ess"].mean()),
@@ -80,7 +81,8 @@ def likelihood_bounds(vae: VAE, x: Tensor, samples: int, noise: torch.Generator)
         for name, values in (
             ("elbo", terms.elbo),
             ("log_likelihood", terms.log_likelihood),
-            ("kl_per_dim", posterior.kl_per_dim(vae.prior(posterior.mu))),
+            ("kl", terms.kl),
+            ("kl_per_dim", posterior.kl_per_dim(DiagonalGaussian.standard(posterior.mu))),
             ("iwae", bound.log_prob),
             ("ess", bound.ess),
         ):

@@ -1,4 +1,4 @@
-"""What a VAE is trained for and measured by: the ELBO, its importance-weighted bound, and the loss.
+"""What a VAE is measured by: the ELBO, its importance-weighted bound, and the loss in terms of the ELBO.
 
 Knows nothing of data sets, optimisers or files. All values are nats per item; the mean over the batch is taken once, in
 `loss`.
@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from models.distributions import DiagonalGaussian
+from models.priors import Prior
 from models.vae import VAE
 
 
@@ -24,21 +26,30 @@ class Elbo(NamedTuple):
         """log_likelihood - kl, (B,): always at beta = 1."""
         return self.log_likelihood - self.kl
 
-    def loss(self, beta: float = 1.0) -> Tensor:
+    def loss(self, beta: Tensor | float = 1.0) -> Tensor:
         """mean over the batch of (-log_likelihood + beta kl), a scalar; beta-VAE, Higgins et al. 2017 (ICLR)."""
         return (-self.log_likelihood + beta * self.kl).mean()
 
 
 def evidence_lower_bound(vae: VAE, x: Tensor, eps: Tensor) -> Elbo:
-    """One-sample ELBO with the closed-form KL (Kingma & Welling 2014, arXiv:1312.6114, equation 10).
+    """One-sample ELBO with the closed-form KL (Kingma & Welling 2014, arXiv:1312.6114, equation 10), where there is one.
 
     x: (B, C, H, W) in [0, 1]; eps: (B, D), standard normal.
     """
     posterior = vae.encode(x)
     z = posterior.sample(eps)
     log_likelihood = vae.decode(z).log_prob(x)
-    kl = posterior.kl(vae.prior(z))
-    return Elbo(log_likelihood, kl)
+    return Elbo(log_likelihood, divergence(posterior, vae.prior(z), z))
+
+
+def divergence(posterior: DiagonalGaussian, prior: Prior, z: Tensor) -> Tensor:
+    """KL(posterior || prior): in closed form against a Gaussian, otherwise log q(z given x) - log p(z) at a sample.
+
+    z: a sample of the posterior, (..., B, D) -> (..., B).
+    """
+    if isinstance(prior, DiagonalGaussian):
+        return posterior.kl(prior)
+    return posterior.log_prob(z) - prior.log_prob(z)
 
 
 class ImportanceWeighted(NamedTuple):

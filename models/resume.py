@@ -1,4 +1,4 @@
-"""All that a training run needs to go on bit-identically: weights, optimiser, generators, position, and its arguments.
+"""All that a training run needs to go on bit-identically: weights, average, optimiser, generators, position, arguments.
 
 One safetensors file, replaced atomically: a killed run leaves the last whole state. Knows nothing of objectives or data.
 """
@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from models.averaging import Average
 from models.checkpoint import write_atomically
 
 STATE = "state.safetensors"
@@ -29,7 +30,7 @@ class Progress:
 
     step: int = 0  # optimiser steps behind us, skipped ones included
     skipped_steps: int = 0  # of these, without effect because the loss was not finite
-    best_elbo: float | None = None  # on the validation split at beta = 1, since the warm-up ended
+    best_score: float | None = None  # the objective's criterion on the validation split, since the warm-up ended
     best_epoch: int = 0
     finished: bool = False
     epoch_sums: list[float] = field(default_factory=list)  # running sums of the epoch's loss terms
@@ -38,15 +39,24 @@ class Progress:
 class RunState:
     """Saves and restores a run in its directory."""
 
-    def __init__(self, directory: Path, vae: nn.Module, optimizer: torch.optim.Optimizer, noise: torch.Generator) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        vae: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        noise: torch.Generator,
+        average: Average | None = None,
+    ) -> None:
         self.path = directory / STATE
         self.vae, self.optimizer, self.noise = vae, optimizer, noise
+        self.average = average or Average(vae, 0.0)
 
     def save(self, progress: Progress, arguments: Mapping[str, Any]) -> None:
         """Replace the stored state. Raises OSError."""
         tensors = {f"model.{name}": tensor for name, tensor in self.vae.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.state().items()}
         tensors |= {f"generator.{name}": state for name, state in self._generators().items()}
         metadata = {"progress": json.dumps(asdict(progress)), "arguments": json.dumps(dict(arguments))}
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -59,6 +69,7 @@ class RunState:
             tensors = safetensors.torch.load(content)
             progress = Progress(**json.loads(_metadata(content)["progress"]))
             self.vae.load_state_dict(_below(tensors, "model."))
+            self.average.restore(_below(tensors, "average."))
         except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise ResumeError(f"{self.path}: {error}") from None
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -97,6 +108,17 @@ def recorded_arguments(directory: Path) -> dict[str, Any] | None:
     if not isinstance(arguments, dict):
         raise ResumeError(f"{path}: not the state of a run: its arguments are no object")
     return arguments
+
+
+def recorded_progress(directory: Path) -> Progress | None:
+    """Where the run in a directory stands, or None when there is none. Raises ResumeError."""
+    path = directory / STATE
+    if not path.exists():
+        return None
+    try:
+        return Progress(**json.loads(_metadata(path.read_bytes())["progress"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResumeError(f"{path}: not the state of a run: {error}") from None
 
 
 def _metadata(content: bytes) -> dict[str, str]:

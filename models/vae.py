@@ -1,9 +1,9 @@
-"""The variational autoencoder: a net and a likelihood; `encode` gives a posterior, `decode` a likelihood.
+"""The variational autoencoder: a net, a likelihood and a prior; `encode` gives a posterior, `decode` a likelihood.
 
 Knows nothing of objectives, training, files or HTTP.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from models.distributions import DiagonalGaussian, Likelihood, build_likelihood
 from models.nets import build_net
 from models.nets.net import Net
+from models.priors import Prior, build_prior
 
 # exp(-30) to exp(20): far outside of what a trained posterior has, near enough that float32 stays finite
 LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
@@ -27,6 +28,8 @@ class VAEConfig:
     arch_options: dict[str, Any] = field(default_factory=dict)
     likelihood: str = "bernoulli"
     likelihood_options: dict[str, Any] = field(default_factory=dict)
+    prior: str = "standard"
+    prior_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises ValueError when sizes are not usable."""
@@ -36,27 +39,38 @@ class VAEConfig:
             raise ValueError(
                 f"shape must be three positive integers (C, H, W) and latent_dim one, not {self.shape}, {self.latent_dim}"
             )
-        if not isinstance(self.arch, str) or not isinstance(self.likelihood, str):
-            raise ValueError(f"unknown architecture {self.arch!r} or unknown likelihood {self.likelihood!r}: not names")
-        for name in ("arch_options", "likelihood_options"):
+        if not all(isinstance(name, str) for name in (self.arch, self.likelihood, self.prior)):
+            raise ValueError(
+                f"unknown architecture {self.arch!r}, unknown likelihood {self.likelihood!r} or unknown prior {self.prior!r}: "
+                "not names"
+            )
+        for name in ("arch_options", "likelihood_options", "prior_options"):
             if not isinstance(getattr(self, name), dict):
                 raise ValueError(f"{name} must be an object, not {getattr(self, name)!r}")
         if self.shape[0] not in (1, 3):
             raise ValueError(f"pictures have 1 or 3 channels, not {self.shape[0]}")
 
+    def stored(self) -> dict[str, Any]:
+        """The fields as checkpoints keep them: a standard prior goes without saying, as before there were others."""
+        fields = asdict(self)
+        if (self.prior, self.prior_options) == ("standard", {}):
+            del fields["prior"], fields["prior_options"]
+        return fields
+
 
 class VAE(nn.Module):
-    """p(z) = N(0, I), q(z given x) = `encode(x)`, p(x given z) = `decode(z)`."""
+    """p(z) = `prior(z)`, q(z given x) = `encode(x)`, p(x given z) = `decode(z)`."""
 
     net: Net
     likelihood: nn.Module
 
     def __init__(self, config: VAEConfig) -> None:
-        """Raises ValueError for an unknown architecture, likelihood or option."""
+        """Raises ValueError for an unknown architecture, likelihood, prior or option."""
         super().__init__()
         self.config = config
         self.net = build_net(config.arch, config.shape, config.latent_dim, config.arch_options)
         self.likelihood = build_likelihood(config.likelihood, config.likelihood_options)
+        self.prior_layer = build_prior(config.prior, config.shape, config.prior_options)
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """Posterior of each picture: (B, C, H, W), floats in [0, 1] or uint8 -> parameters of shape (B, D)."""
@@ -72,9 +86,10 @@ class VAE(nn.Module):
         likelihood: Likelihood = self.likelihood(_full_precision(self.net.decode(z)))
         return likelihood
 
-    def prior(self, like: Tensor) -> DiagonalGaussian:
-        """p(z) = N(0, I) with the shape of `like`."""
-        return DiagonalGaussian.standard(like)
+    def prior(self, like: Tensor) -> Prior:
+        """p(z) over latents like these: N(0, I), or the mixture of a VampPrior, which runs the encoder."""
+        prior: Prior = self.prior_layer(like, self.encode)
+        return prior
 
 
 def to_unit_interval(x: Tensor) -> Tensor:

@@ -1,21 +1,25 @@
 """The registry of architectures: a name in the configuration -> the net of that kind.
 
-A third architecture is one file beside this one and one line below. Knows nothing of likelihoods or objectives.
+A further architecture is one file beside this one and one line below. Knows nothing of likelihoods or objectives.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from models.nets.conv import Conv
+from models.nets.gated import Gated
 from models.nets.mlp import MLP
 from models.nets.net import Net
+from models.nets.residual import Residual
 
 Shape = tuple[int, int, int]  # (C, H, W)
 
 
 ARCHITECTURES: Mapping[str, Callable[..., Net]] = {
     "conv": Conv,
+    "gated": Gated,
     "mlp": MLP,
+    "residual": Residual,
 }
 
 

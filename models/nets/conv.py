@@ -6,6 +6,7 @@ No batch statistics: a row's answer never depends on its batch-mates.
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -35,24 +36,23 @@ class Conv(Net):
         widths = [shape[0], *(default_channels(shape) if channels is None else channels)]
         if not all(isinstance(width, int) and width > 0 for width in widths) or hidden < 0:
             raise ValueError(f"channels must be positive integers and hidden at least 0, not {widths[1:]} and {hidden}")
-        sizes: list[Pair] = [shape[1:]]  # (H, W) before each level, then after the last
+        size: Pair = shape[1:]
         down: list[nn.Module] = []
         up: list[nn.Module] = []  # built from the picture inwards, run in reverse
         for level, (inward, outward) in enumerate(pairwise(widths)):
-            before = sizes[-1]
-            kernel, stride, padding = _geometry(before)
-            after = (before[0] // stride[0], before[1] // stride[1])
-            missing = (before[0] - after[0] * stride[0], before[1] - after[1] * stride[1])
-            down += [nn.Conv2d(inward, outward, kernel, stride, padding), activation_layer(activation)]
+            half = halving(size)
+            down += [nn.Conv2d(inward, outward, half.kernel, half.stride, half.padding), activation_layer(activation)]
             if level > 0:  # what leaves the last transposed convolution goes to the likelihood as it is
                 up.append(activation_layer(activation))
-            up.append(nn.ConvTranspose2d(outward, inward, kernel, stride, padding, output_padding=missing))
-            sizes.append(after)
-        inner = (widths[-1], *sizes[-1])  # (C', H', W')
+            up.append(nn.ConvTranspose2d(outward, inward, half.kernel, half.stride, half.padding, half.missing))
+            size = half.after
+        inner = (widths[-1], *size)  # (C', H', W')
         dense = [prod(inner), hidden] if hidden else [prod(inner)]
-        self.encoder = nn.Sequential(*down, nn.Flatten(), *_dense(dense, activation), nn.Linear(dense[-1], 2 * latent_dim))
+        self.encoder = nn.Sequential(
+            *down, nn.Flatten(), *dense_layers(dense, activation), nn.Linear(dense[-1], 2 * latent_dim)
+        )
         self.decoder = nn.Sequential(
-            *_dense([latent_dim, *reversed(dense)], activation), nn.Unflatten(1, inner), *reversed(up)
+            *dense_layers([latent_dim, *reversed(dense)], activation), nn.Unflatten(1, inner), *reversed(up)
         )
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,16 +73,28 @@ def default_channels(shape: tuple[int, int, int]) -> list[int]:
     return channels
 
 
-def _geometry(size: Pair) -> tuple[Pair, Pair, Pair]:
-    """(kernel, stride, padding) that halve each side; a side of one pixel stays as it is."""
-    halve = [side > 1 for side in size]
-    kernel = (4 if halve[0] else 1, 4 if halve[1] else 1)
-    stride = (2 if halve[0] else 1, 2 if halve[1] else 1)
-    padding = (1 if halve[0] else 0, 1 if halve[1] else 0)
-    return kernel, stride, padding
+class Halving(NamedTuple):
+    """A convolution that halves height and width, and what its transpose has to add to bring them back."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    after: Pair  # (H, W) behind it
+    missing: Pair  # the `output_padding` of the transpose
 
 
-def _dense(widths: Sequence[int], activation: str) -> list[nn.Module]:
+def halving(size: Pair) -> Halving:
+    """4x4 kernels of stride 2; a side of one pixel stays as it is."""
+    kernel = (4 if size[0] > 1 else 1, 4 if size[1] > 1 else 1)
+    stride = (2 if size[0] > 1 else 1, 2 if size[1] > 1 else 1)
+    padding = (1 if size[0] > 1 else 0, 1 if size[1] > 1 else 0)
+    after = (size[0] // stride[0], size[1] // stride[1])
+    missing = (size[0] - after[0] * stride[0], size[1] - after[1] * stride[1])
+    return Halving(kernel, stride, padding, after, missing)
+
+
+def dense_layers(widths: Sequence[int], activation: str) -> list[nn.Module]:
+    """Linear layers from each width to the next, each with its activation."""
     layers: list[nn.Module] = []
     for inward, outward in pairwise(widths):
         layers += [nn.Linear(inward, outward), activation_layer(activation)]

@@ -70,7 +70,7 @@ def test_make_targets_exist() -> None:
 
 
 def test_train_and_evaluate_commands_parse() -> None:
-    commands = [line for line in shell() if "models.train" in line]
+    commands = [line for line in shell() if "models.train" in line and "--preset list" not in line]  # that one ends
     assert commands
     for line in commands:
         arguments.parse(line.split("models.train")[1].split())

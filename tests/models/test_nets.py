@@ -8,10 +8,17 @@ from torch import nn
 
 from models.nets import ARCHITECTURES, build_net
 from models.nets.conv import default_channels
+from models.nets.gated import GatedLinear
 from models.nets.layers import ACTIVATIONS
 from models.nets.net import Net
+from models.nets.residual import Block
 
-SMALL: dict[str, dict[str, Any]] = {"conv": {"channels": [4, 6], "hidden": 8}, "mlp": {"hidden": [8, 6]}}
+SMALL: dict[str, dict[str, Any]] = {
+    "conv": {"channels": [4, 6], "hidden": 8},
+    "gated": {"hidden": [8, 6]},
+    "mlp": {"hidden": [8, 6]},
+    "residual": {"channels": [4, 6], "hidden": 8},
+}
 SIZES = [(1, 1), (5, 1), (1, 9), (2, 3), (3, 2), (7, 7), (13, 31), (28, 28), (72, 72)]
 
 
@@ -19,7 +26,7 @@ def net(arch: str, **options: Any) -> Net:
     return build_net(arch, (1, 12, 12), 3, SMALL[arch] | options)
 
 
-def sizes_of(module: nn.Module, kind: type[nn.Linear] | type[nn.Conv2d]) -> list[int]:
+def sizes_of(module: Any, kind: type[nn.Linear] | type[nn.Conv2d]) -> list[int]:
     return [layer.weight.shape[0] for layer in module.modules() if isinstance(layer, kind)]
 
 
@@ -39,8 +46,9 @@ def test_any_size_comes_back(arch: str, channels: int, size: tuple[int, int]) ->
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-def test_default_convolutions_of_any_size(size: tuple[int, int]) -> None:
-    built = build_net("conv", (1, *size), 2, {})
+@pytest.mark.parametrize("arch", ["conv", "residual"])
+def test_default_convolutions_of_any_size(arch: str, size: tuple[int, int]) -> None:
+    built = build_net(arch, (1, *size), 2, {})
     mu, _ = built.encode(torch.rand(1, 1, *size))
     assert built.decode(mu).shape == (1, 1, *size)
 
@@ -79,9 +87,30 @@ def test_widths_are_those_asked_for() -> None:
     conv = net("conv", channels=[4, 6], hidden=9)
     assert sizes_of(conv, nn.Conv2d) == [4, 6]
     assert sizes_of(conv, nn.Linear) == [9, 2 * 3, 9, 6 * 3 * 3]
+    gated = net("gated", hidden=[7, 5])
+    assert sizes_of(gated, nn.Linear) == [2 * 7, 2 * 5, 2 * 3, 2 * 5, 2 * 7, 144]
+    residual = net("residual", channels=[4, 6], blocks=2, hidden=9)
+    assert sizes_of(residual.encoder, nn.Conv2d) == [4, *[4] * 4, 6, *[6] * 4]
+    assert sizes_of(residual.decoder, nn.Conv2d) == [*[6] * 4, *[4] * 4]
+    assert sizes_of(residual, nn.Linear) == [9, 2 * 3, 9, 6 * 3 * 3]
 
 
-@pytest.mark.parametrize(("arch", "options"), [("mlp", {"hidden": []}), ("conv", {"hidden": 0}), ("conv", {"channels": []})])
+def test_a_gated_layer_by_hand() -> None:
+    layer, x = GatedLinear(5, 3), torch.randn(7, 5)
+    (a, b), (c, d) = layer.linear.weight.split(3), layer.linear.bias.split(3)
+    torch.testing.assert_close(layer(x), (x @ a.T + c) / (1 + torch.exp(-(x @ b.T + d))))
+
+
+def test_a_residual_block_starts_near_the_identity() -> None:
+    x = torch.randn(2, 4, 9, 9)
+    assert 0 < (Block(4, "silu")(x) - x).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("arch", "options"),
+    [("mlp", {"hidden": []}), ("gated", {"hidden": []}), ("conv", {"hidden": 0}), ("conv", {"channels": []}),
+     ("residual", {"hidden": 0}), ("residual", {"channels": []}), ("residual", {"blocks": 0})],
+)  # fmt: skip
 def test_layers_that_can_be_left_out(arch: str, options: dict[str, Any]) -> None:
     built = net(arch, **options)
     mu, _ = built.encode(torch.rand(2, 1, 12, 12))
@@ -89,7 +118,7 @@ def test_layers_that_can_be_left_out(arch: str, options: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", ARCHITECTURES.keys() - {"gated"})
 def test_activation_by_name(arch: str, activation: str) -> None:
     kinds = {type(module) for module in net(arch, activation=activation).modules()}
     assert kinds & set(ACTIVATIONS.values()) == {ACTIVATIONS[activation]}
@@ -113,7 +142,7 @@ def test_dropout_only_while_training() -> None:
 @pytest.mark.parametrize(
     ("arch", "options", "message"),
     [
-        ("transformer", {}, "unknown architecture 'transformer'; known: conv, mlp"),
+        ("transformer", {}, "unknown architecture 'transformer'; known: conv, gated, mlp, residual"),
         (["mlp"], {}, "unknown architecture"),
         ("mlp", {"depth": 3}, "architecture 'mlp': .*depth"),
         ("mlp", {"hidden": 5}, "architecture 'mlp'"),
@@ -128,6 +157,11 @@ def test_dropout_only_while_training() -> None:
         ("conv", {"channels": ["8"]}, "channels must be positive integers"),
         ("conv", {"channels": 8}, "architecture 'conv'"),
         ("conv", {"hidden": -1}, "hidden at least 0"),
+        ("gated", {"hidden": [-3]}, "hidden widths must be positive integers"),
+        ("gated", {"activation": "relu"}, "architecture 'gated': .*activation"),
+        ("residual", {"blocks": -1}, "blocks at least 0"),
+        ("residual", {"channels": [0]}, "channels must be positive integers"),
+        ("residual", {"blocks": "1"}, "architecture 'residual'"),
         ("conv", {"hidden": 2.5}, "architecture 'conv'"),
         ("conv", {"activation": "swish"}, "unknown activation 'swish'"),
         ("conv", {"channels": [], "activation": "swish"}, "unknown activation 'swish'"),

@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch import nn
 
+from models import losses
 from models.checkpoint import CONFIG, WEIGHTS, read, save
-from models.resume import STATE, Progress, ResumeError, RunState, recorded_arguments
+from models.resume import STATE, Progress, ResumeError, RunState, recorded_arguments, recorded_progress
 from models.train import main
 from models.vae import VAE, VAEConfig
 
@@ -24,6 +25,15 @@ STEPS = 27  # of an epoch: 219 digits in batches of 8
 KINDS = {
     "mlp": ["--arch", "mlp", "--hidden", "32", "--dropout", "0.1", "--warmup", "0.5"],
     "conv": ["--arch", "conv", "--conv-channels", "4,6", "--hidden", "16", "--likelihood", "gaussian"],
+}
+MLP = ["--arch", "mlp", "--hidden", "16"]
+OBJECTIVES = {  # every objective and every prior at least once, with what else has a state of its own
+    "elbo": ["--arch", "gated", "--hidden", "16", "--prior", "vamp", "--pseudo-inputs", "9", "--l2", "1e-3"],
+    "free-bits": [*MLP, "--free-bits", "0.3", "--ema", "0.95", "--warmup", "0.4"],
+    "beta-tc": [*MLP, "--beta", "6", "--stratified", "yes", "--ema", "0.9", "--schedule", "staircase"],
+    "iwae": [*MLP, "--samples", "3", "--prior", "vamp", "--pseudo-inputs", "9", "--ema", "0.9"],
+    "autoencoder": [*MLP, "--dropout", "0.2"],
+    "kl-only": ["--arch", "residual", "--conv-channels", "4", "--hidden", "8", "--ema", "0.9"],
 }
 
 Flags = Callable[..., list[str]]
@@ -62,11 +72,8 @@ def start(argv: list[str]) -> subprocess.Popen[str]:
 
 def saved_step(out: Path) -> int:
     """How far the state on disk is."""
-    if not (out / "run" / STATE).exists():
-        return 0
-    content = (out / "run" / STATE).read_bytes()
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return int(json.loads(header["__metadata__"]["progress"])["step"])
+    progress = recorded_progress(out / "run")
+    return progress.step if progress else 0
 
 
 def stop(argv: list[str], out: Path, number: signal.Signals, steps: int, epoch: int = STEPS) -> tuple[int, str]:
@@ -91,17 +98,19 @@ def resume(argv: list[str], out: Path, capsys: pytest.CaptureFixture[str], epoch
 
 
 def log_of(out: Path) -> list[dict[str, Any]]:
-    """All but the speed."""
+    """All but speed and memory."""
     lines = (out / "run" / "metrics.jsonl").read_text().splitlines()
-    return [{name: value for name, value in json.loads(line).items() if name != "images_per_second"} for line in lines]
+    of_the_machine = {"images_per_second", "peak_memory_mb"}
+    return [{name: value for name, value in json.loads(line).items() if name not in of_the_machine} for line in lines]
 
 
 def assert_same(out: Path, expected: Path) -> None:
     for file in (WEIGHTS, CONFIG):
         assert (out / file).read_bytes() == (expected / file).read_bytes(), file
     assert log_of(out) == log_of(expected)
-    for picture in (expected / "run").glob("*.png"):
-        assert (out / "run" / picture.name).read_bytes() == picture.read_bytes(), picture.name
+    run = expected / "run"
+    for path in [*run.glob("*.png"), *run.glob("snapshots/*")]:
+        assert (out / "run" / path.relative_to(run)).read_bytes() == path.read_bytes(), path.name
     assert {path.name for path in (out / "run").iterdir()} >= {path.name for path in (expected / "run").iterdir()}
 
 
@@ -114,6 +123,18 @@ def test_killed_twice(
     assert stop([*argv, "--resume"], tmp_path, signal.SIGKILL, saved_step(tmp_path) + 30)[0] == -signal.SIGKILL
     resume(argv, tmp_path, capsys)
     assert_same(tmp_path, undisturbed[kind])
+
+
+@pytest.mark.parametrize("objective", losses.OBJECTIVES)
+def test_every_objective_killed(objective: str, flags: Flags, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a run that has a length in steps, and does not end where an epoch does."""
+    more = ["--objective", objective, *OBJECTIVES[objective], "--steps", str(3 * STEPS - 7)]
+    argv = flags(tmp_path / "killed", *more)
+    assert stop(argv, tmp_path / "killed", signal.SIGKILL, 10)[0] == -signal.SIGKILL
+    resume(["--out", str(tmp_path / "killed")], tmp_path / "killed", capsys)
+    assert main(flags(tmp_path / "undisturbed", *more)) == 0
+    assert log_of(tmp_path / "undisturbed")[-1]["step"] == 3 * STEPS - 7
+    assert_same(tmp_path / "killed", tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -148,7 +169,20 @@ def test_a_finished_run_has_nothing_to_do(finished: Path, capsys: pytest.Capture
 
 @pytest.mark.parametrize(
     "changed",
-    ["--lr 0.5", "--epochs 9", "--seed 1", "--hidden 16", "--data mnist", "--beta 2", "--likelihood gaussian", "--patience 3"],
+    [
+        "--lr 0.5",
+        "--epochs 9",
+        "--seed 1",
+        "--hidden 16",
+        "--data mnist",
+        "--beta 2",
+        "--likelihood gaussian",
+        "--patience 3",
+        "--objective iwae",
+        "--ema 0.9",
+        "--prior vamp",
+        "--preset keras",
+    ],
 )
 def test_other_arguments_are_refused(finished: Path, changed: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = read(finished).digest

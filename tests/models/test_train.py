@@ -15,7 +15,8 @@ from PIL import Image
 from models.arguments import parse
 from models.checkpoint import CONFIG, WEIGHTS, read
 from models.mosaic import grid
-from models.train import Run, main
+from models.run import Run
+from models.train import main
 
 EPOCHS, STEPS = 6, 6  # 256 digits - a tenth for the test split - a twentieth for validation = 219 = 6 batches of 32 and a rest
 
@@ -265,7 +266,7 @@ def test_flags_that_are_refused(flags: Flags, tmp_path: Path, more: str) -> None
         ("--likelihood gaussian --sigma nan", "sigma must be"),
         ("--hidden 32,0", "hidden widths"),
         ("--arch conv --hidden 32,16", "conv takes one --hidden"),
-        ("--arch conv --hidden 32 --dropout 0.1", "conv takes one --hidden"),
+        ("--arch conv --hidden 32 --dropout 0.1", "conv takes no --dropout"),
         ("--arch conv --hidden 32 --conv-channels 8,-1", "channels"),
         ("--validation 0.999", "--validation"),
         ("--device bogus", "bogus"),

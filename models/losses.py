@@ -1,0 +1,238 @@
+"""What training minimises, by name: the ELBO with a weight on its KL, free bits, beta-TC, IWAE, and two contrasts.
+
+Every one of them reports the ELBO at beta = 1 beside its loss. Knows nothing of data sets, optimisers or files.
+
+In all of them `eps` is (K, B, D), K samples a picture, and `warm` goes from 0 to 1 while the KL's weight is warmed up.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from models.distributions import DiagonalGaussian
+from models.objective import Elbo, divergence
+from models.priors import Prior
+from models.vae import VAE
+
+Criterion = Literal["elbo", "bound", "last"]
+
+
+class Loss(NamedTuple):
+    """What is minimised, and the terms of the ELBO at beta = 1, which nothing is minimised through."""
+
+    value: Tensor  # (), nats per picture
+    elbo: Elbo  # (B,) each, detached
+
+
+class Objective(Protocol):
+    """What is minimised. `beta` weighs the KL.
+
+    `criterion` says which weights of a run are kept: those of the best ELBO or bound on the validation split, or the last.
+    """
+
+    @property
+    def criterion(self) -> Criterion: ...
+
+    @property
+    def beta(self) -> float: ...
+
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+        """The loss of a batch: x (B, C, H, W) in [0, 1]."""
+
+    def remark(self) -> str | None:
+        """How the loss differs from the negative ELBO once the warm-up is over, or None."""
+
+
+class Draws(NamedTuple):
+    """K samples of the posterior of each picture, and what the decoder makes of them."""
+
+    posterior: DiagonalGaussian  # (B, D)
+    prior: Prior
+    z: Tensor  # (K, B, D)
+    log_likelihood: Tensor  # (K, B)
+
+    def elbo(self) -> Elbo:
+        """The mean over the samples of each term."""
+        kl = divergence(self.posterior, self.prior, self.z)
+        if len(self.z) == 1:  # what a small net takes for a step is mostly the number of operations
+            return Elbo(self.log_likelihood[0], kl[0])
+        return Elbo(self.log_likelihood.mean(0), kl.mean(0))
+
+
+def draw(vae: VAE, x: Tensor, eps: Tensor) -> Draws:
+    """Encode once, decode all K samples as one batch."""
+    posterior = vae.encode(x)
+    z = posterior.sample(eps)
+    repeated = x.expand(len(eps), *x.shape).flatten(0, 1)  # (K B, C, H, W)
+    log_likelihood = vae.decode(z.flatten(0, 1)).log_prob(repeated).view(z.shape[:2])
+    return Draws(posterior, vae.prior(z), z, log_likelihood)
+
+
+def detached(terms: Elbo) -> Elbo:
+    """The terms without their graph."""
+    return Elbo(terms.log_likelihood.detach(), terms.kl.detach())
+
+
+@dataclass(frozen=True)
+class BetaElbo:
+    """-log_likelihood + beta kl: the ELBO (Kingma & Welling 2014, arXiv:1312.6114), with beta as in Higgins et al. 2017."""
+
+    beta: float = 1.0
+    criterion: ClassVar[Criterion] = "elbo"
+
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+        terms = draw(vae, x, eps).elbo()
+        return Loss(terms.loss(warm * self.beta), detached(terms))
+
+    def remark(self) -> str | None:
+        return None if self.beta == 1 else f"the effective beta is {self.beta:g}, not 1"
+
+
+@dataclass(frozen=True)
+class FreeBits:
+    """-log_likelihood + beta sum_d max(nats, kl_d), kl_d the mean over the batch of dimension d's KL.
+
+    Kingma et al. 2016, arXiv:1606.04934, equation 15, with groups of one dimension. Needs a Gaussian prior.
+    """
+
+    nats: float
+    beta: float = 1.0
+    criterion: ClassVar[Criterion] = "elbo"
+
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+        draws = draw(vae, x, eps)
+        if not isinstance(draws.prior, DiagonalGaussian):
+            raise TypeError("free bits need the KL of each dimension, which only a Gaussian prior has")
+        standard = DiagonalGaussian.standard(draws.posterior.mu)
+        charged = draws.posterior.kl_per_dim(standard).mean(0).clamp(min=self.nats).sum()
+        terms = draws.elbo()
+        return Loss(-terms.log_likelihood.mean() + warm * self.beta * charged, detached(terms))
+
+    def remark(self) -> str | None:
+        beta = BetaElbo(self.beta).remark()
+        return f"{self.nats:g} nats of each dimension are free" + (f", and {beta}" if beta else "")
+
+
+@dataclass(frozen=True)
+class BetaTC:
+    """-log_likelihood + index-code mutual information + beta total correlation + dimension-wise KL.
+
+    Chen et al. 2018, arXiv:1802.04942, equation 4 with alpha = gamma = 1. log q(z) is estimated on the batch, by
+    minibatch-weighted sampling (its equation 5) or minibatch stratified sampling (its appendix C.2), unbiased for q(z).
+    The warm-up weighs all three parts of the KL. At beta = 1 both are the ELBO with a sampled KL.
+    """
+
+    dataset_size: int
+    beta: float = 1.0
+    stratified: bool = False
+    criterion: ClassVar[Criterion] = "elbo"
+
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+        draws = draw(vae, x, eps)
+        log_priors = draws.prior.log_prob(draws.z)  # (K, B)
+        each = [self.parts(draws.posterior, *sample) for sample in zip(draws.z, log_priors, strict=True)]
+        parts = torch.stack(each).mean(0)  # (3, B)
+        information, correlation, dimension_wise = parts.mean(1)
+        terms = draws.elbo()
+        kl = information + self.beta * correlation + dimension_wise
+        return Loss(-terms.log_likelihood.mean() + warm * kl, detached(terms))
+
+    def parts(self, posterior: DiagonalGaussian, z: Tensor, log_prior: Tensor) -> Tensor:
+        """Mutual information, total correlation, dimension-wise KL of one sample a picture: (B, D), (B,) -> (3, B)."""
+        pairs = posterior.log_prob_per_dim(z[:, None])  # (B, B, D): z of row i under the posterior of row j
+        weights = self.log_weights(len(z)).to(pairs)  # (B, B)
+        log_q = torch.logsumexp(weights + pairs.sum(2), 1)  # (B,)
+        log_product = torch.logsumexp(weights[..., None] + pairs, 1).sum(1)  # (B,)
+        return torch.stack([posterior.log_prob(z) - log_q, log_q - log_product, log_product - log_prior])
+
+    def log_weights(self, rows: int) -> Tensor:
+        """log of what the posterior of row j counts in the estimate of q(z_i), (B, B)."""
+        n, others = self.dataset_size, rows - 1
+        if not self.stratified:
+            return torch.full((rows, rows), -math.log(rows * n))
+        weights = torch.full((rows, rows), 1 / max(1, others))
+        index = torch.arange(rows)
+        weights[index, (index - 1) % rows] = (n - others) / (n * max(1, others))  # one stands for all that are not here
+        weights[index, index] = 1 / n
+        return weights.log()
+
+    def remark(self) -> str | None:
+        return None if self.beta == 1 else f"the total correlation counts {self.beta:g} times"
+
+
+@dataclass(frozen=True)
+class Iwae:
+    """-(logsumexp_k log w_k - log K), w = p(x given z) (p(z) / q(z given x))^beta: Burda et al. 2016, arXiv:1509.00519, eq. 8.
+
+    Its gradient is the plain one through all samples. beta = 1 is the bound; others only serve a warm-up.
+    """
+
+    beta: float = 1.0
+    criterion: ClassVar[Criterion] = "bound"
+
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+        draws = draw(vae, x, eps)
+        log_ratio = draws.prior.log_prob(draws.z) - draws.posterior.log_prob(draws.z)  # (K, B)
+        bound = torch.logsumexp(draws.log_likelihood + warm * self.beta * log_ratio, 0) - math.log(len(eps))
+        return Loss(-bound.mean(), detached(draws.elbo()))
+
+    def remark(self) -> str | None:
+        return BetaElbo(self.beta).remark()
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """-log_likelihood at z = mu, and nothing else: a deterministic autoencoder, whose sigma never learns."""
+
+    beta: ClassVar[float] = 0.0
+    criterion: ClassVar[Criterion] = "last"
+
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+        value = -vae.decode(vae.encode(x).mu).log_prob(x).mean()
+        with torch.no_grad():
+            terms = draw(vae, x, eps).elbo()
+        return Loss(value, terms)
+
+    def remark(self) -> str | None:
+        return "a deterministic autoencoder: the effective beta is 0, and nothing is sampled"
+
+
+@dataclass(frozen=True)
+class KLOnly:
+    """kl, and nothing else: every posterior becomes the prior, and the decoder never learns."""
+
+    beta: ClassVar[float] = 1.0
+    criterion: ClassVar[Criterion] = "last"
+
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+        posterior = vae.encode(x)
+        kl = divergence(posterior, vae.prior(eps), posterior.sample(eps)).mean()
+        with torch.no_grad():
+            terms = draw(vae, x, eps).elbo()
+        return Loss(warm * kl, terms)
+
+    def remark(self) -> str | None:
+        return "only the KL is minimised: the pictures have no say"
+
+
+class Wishes(NamedTuple):
+    """What the objectives can be told."""
+
+    beta: float
+    free_bits: float  # nats for each dimension
+    stratified: bool
+    dataset_size: int
+
+
+OBJECTIVES: Mapping[str, Callable[[Wishes], Objective]] = {
+    "elbo": lambda wishes: BetaElbo(wishes.beta),
+    "free-bits": lambda wishes: FreeBits(wishes.free_bits, wishes.beta),
+    "beta-tc": lambda wishes: BetaTC(wishes.dataset_size, wishes.beta, wishes.stratified),
+    "iwae": lambda wishes: Iwae(wishes.beta),
+    "autoencoder": lambda _wishes: Autoencoder(),
+    "kl-only": lambda _wishes: KLOnly(),
+}
