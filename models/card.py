@@ -22,6 +22,7 @@ SOURCES = {
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
     "samples.png": "Decoded draws from the prior.",
+    "samples-aggregate.png": "Decoded draws from the Gaussian mixture fitted to the aggregate posterior.",
     "interpolations.png": "From one test picture's mu to another's, straight lines.",
     "manifold.png": "The latent plane over percentiles of the prior: z1 to the right, z2 upwards.",
     "scatter.png": "mu of the test pictures by label; one square is one standard deviation of the prior.",

@@ -63,7 +63,7 @@ def test_models_know_nothing_of_the_service(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICE)
 def test_the_service_knows_nothing_of_training(name: str) -> None:
-    assert not under(imported(name), "models.train", "models.evaluate", "models.data", "models.nets", "models.arguments")
+    assert not under(imported(name), "models.train", "models.evaluate", "models.data", "models.nets", "models.arguments", "models.aggregate", "models.report")
 
 
 @pytest.mark.parametrize("name", SERVICE)
@@ -93,7 +93,7 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.operation", {"gate", "program"}),
         ("service.device", {"gate", "lane", "batcher", "program", "onnx_program", "cuda_program", "operation"}),
         ("service.runtime", {"device", "lane", "seeds"}),
-        ("service.catalog", {"device", "runtime"}),
+        ("service.catalog", {"device", "latents", "runtime"}),
         ("service.workers", set()),
         ("service.png", set()),
         ("service.request_id", set()),

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from models.data import Pictures
+from models.mixture import GaussianMixture
 from models.mosaic import grid, write_png
 from models.vae import VAE
 
@@ -21,20 +22,33 @@ SCATTER_PIXELS, SCATTER_RANGE = 720, 4.0
 
 
 @torch.no_grad()
-def write_pictures(directory: Path, vae: VAE, test: Pictures, seed: int = 0) -> list[Path]:
+def write_pictures(
+    directory: Path, vae: VAE, test: Pictures, mixture: GaussianMixture | None = None, seed: int = 0
+) -> list[Path]:
     """Write the PNGs into a checkpoint's directory and return their paths. The VAE and the pictures are on the CPU."""
-    noise = torch.Generator().manual_seed(seed)
     pictures = {
         "reconstructions.png": reconstructions(vae, test.x[: 4 * COLUMNS]),
-        "samples.png": grid(vae.decode(torch.randn(2 * COLUMNS * 4, vae.config.latent_dim, generator=noise)).mean, COLUMNS),
+        "samples.png": samples(vae, None, seed),
         "interpolations.png": interpolations(vae, test.x[:16]),
     }
+    if mixture is not None:
+        pictures["samples-aggregate.png"] = samples(vae, mixture, seed)
     if vae.config.latent_dim == 2:
         pictures["manifold.png"] = manifold(vae)
         pictures["scatter.png"] = scatter(vae, test)
     for name, picture in pictures.items():
         write_png(directory / name, picture)
     return [directory / name for name in pictures]
+
+
+def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int = 8) -> Image.Image:
+    """Decoded draws from N(0, I), or from a mixture: eight rows of them."""
+    noise = torch.Generator().manual_seed(seed)
+    eps = torch.randn(rows * COLUMNS, vae.config.latent_dim, generator=noise)
+    if mixture is not None:
+        uniform = torch.rand(len(eps), generator=noise, dtype=torch.float64)
+        eps = mixture.sample(eps.double(), uniform).float()
+    return grid(vae.decode(eps).mean, COLUMNS)
 
 
 def reconstructions(vae: VAE, x: Tensor) -> Image.Image:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.data import Pictures
 from models.mosaic import to_bytes
-from models.report import SCATTER_PIXELS, interpolations, manifold, reconstructions, scatter, write_pictures
+from models.pictures import SCATTER_PIXELS, interpolations, manifold, reconstructions, scatter, write_pictures
 from models.vae import VAE, VAEConfig
 
 STEP = 28 + 2  # from tile to tile
