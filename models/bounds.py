@@ -21,7 +21,7 @@ MAX_ROWS = 2048
 def likelihood_bounds(
     vae: VAE, x: Tensor, samples: int, noise: torch.Generator, mixture: GaussianMixture | None = None
 ) -> dict[str, Tensor]:
-    """Per picture, float64: the one-sample `elbo`, its `log_likelihood`, `kl_per_dim` (N, D), the K-sample bound `iwae`, `ess`.
+    """Per picture, float64: the one-sample `elbo`, its `log_likelihood`, `kl_per_dim` (N, D), the K-sample `iwae`, its `ess`.
 
     With a mixture also `mixture_iwae` and `mixture_ess`, the same bound from the same draws with the mixture as p(z), and
     `mixture_kl`, the mean over these draws of log q(z given x) - log p(z).

@@ -122,7 +122,9 @@ def read_prior(directory: Path, digest: str, latent_dim: int) -> FittedPrior | N
         raise CheckpointError(f"{path}: format version {metadata.get('format_version')}, known is {FORMAT_VERSION}")
     mixture = _checked(path, tensors, latent_dim)
     if metadata.get("digest") != digest:
-        raise StalePrior(f"{path} was fitted to other weights; fit it again: python -m models.evaluate {directory} --fit-prior")
+        raise StalePrior(
+            f"{path} was fitted to other weights; fit it again: python -m models.evaluate {directory} --fit-prior"
+        )
     return FittedPrior(mixture, fitted)
 
 

@@ -43,7 +43,9 @@ def test_a_mixture_that_is_the_prior_gains_nothing(digits: Pictures) -> None:
 @torch.no_grad()
 def test_the_bound_under_a_mixture_is_the_direct_sum(digits: Pictures) -> None:
     vae, x = small_vae(), to_unit_interval(digits.x[:5]).round()
-    mixture = GaussianMixture(torch.tensor([0.4, 0.6]), torch.tensor([[0.5, 0.0], [-1.0, 2.0]]), 0.7 * torch.eye(2).repeat(2, 1, 1))
+    mixture = GaussianMixture(
+        torch.tensor([0.4, 0.6]), torch.tensor([[0.5, 0.0], [-1.0, 2.0]]), 0.7 * torch.eye(2).repeat(2, 1, 1)
+    )
     bounds = likelihood_bounds(vae, x, 20, torch.Generator().manual_seed(0), mixture)
     eps = torch.randn(20, 5, 2, generator=torch.Generator().manual_seed(0))
     posterior = vae.encode(x)

@@ -202,7 +202,9 @@ def test_folders_are_read_as_asked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cifar", "", "npz:", "folder:", "npz", "mnist:path", "MNIST"])
 def test_unknown_names(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=r"unknown data set .* known: mnist, fashion-mnist, lpc-sprites, folder:PATH, npz:PATH"):
+    with pytest.raises(
+        DataError, match=r"unknown data set .* known: mnist, fashion-mnist, lpc-sprites, folder:PATH, npz:PATH"
+    ):
         load_data(name, tmp_path)
 
 

@@ -62,14 +62,18 @@ class TestRate:
 class TestCoverage:
     def test_of_a_prior_that_is_the_aggregate_posterior(self) -> None:
         mu = math.sqrt(1 - 0.3**2) * torch.randn(3000, 2)
-        assert prior_coverage(posterior_of(mu, 0.3), torch.randn(3000, 2), torch.randn(3000, 2)) == pytest.approx(0.95, abs=0.02)
+        assert prior_coverage(posterior_of(mu, 0.3), torch.randn(3000, 2), torch.randn(3000, 2)) == pytest.approx(
+            0.95, abs=0.02
+        )
 
     def test_of_a_prior_far_from_all_pictures(self) -> None:
         assert prior_coverage(posterior_of(20 + torch.randn(100, 2), 0.3), torch.randn(100, 2), torch.randn(500, 2)) == 0
 
     def test_of_half_a_prior(self) -> None:
         mu = math.sqrt(1 - 0.1**2) * torch.randn(4000, 1).abs()
-        assert prior_coverage(posterior_of(mu, 0.1), torch.randn(4000, 1), torch.randn(4000, 1)) == pytest.approx(0.5, abs=0.06)
+        assert prior_coverage(posterior_of(mu, 0.1), torch.randn(4000, 1), torch.randn(4000, 1)) == pytest.approx(
+            0.5, abs=0.06
+        )
 
 
 def test_active_units_are_those_whose_mu_varies() -> None:

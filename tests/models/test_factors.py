@@ -55,7 +55,9 @@ class TestMig:
         information, _ = information_of_dimensions(posterior, {"v": v}, torch.randn(2000, 1))
         assert float(information) == pytest.approx(exact, abs=0.03)
         # with no second dimension the gap is all of it
-        assert mutual_information_gap(posterior, {"v": v}, torch.randn(2000, 1)) == pytest.approx(exact / math.log(2), abs=0.04)
+        assert mutual_information_gap(posterior, {"v": v}, torch.randn(2000, 1)) == pytest.approx(
+            exact / math.log(2), abs=0.04
+        )
 
 
 class TestSap:
@@ -106,7 +108,7 @@ class TestDci:
         assert found.informativeness == 1
 
     def test_the_probe_is_at_its_optimum(self) -> None:
-        """Subgradient conditions: |gradient| = penalty where a weight is not 0, at most penalty where it is; 0 for the bias."""
+        """|gradient| is the penalty where a weight is not 0, at most the penalty where it is, and 0 for the bias."""
         inputs = torch.randn(300, 6, dtype=torch.float64)
         values = (inputs[:, 0] + 0.3 * torch.randn(300) > 0).long() + (inputs[:, 1] > 1).long()
         weight, bias = sparse_logistic(inputs, values, penalty=0.02)

@@ -26,7 +26,9 @@ def test_density_is_that_of_torch(mixture: GaussianMixture) -> None:
     expected = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(WEIGHTS), components)
     z = 4 * torch.randn(7, 11, 2, dtype=torch.float64)
     torch.testing.assert_close(mixture.log_prob(z), expected.log_prob(z))
-    torch.testing.assert_close(mixture.to(torch.float32).log_prob(z.float()).double(), expected.log_prob(z), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        mixture.to(torch.float32).log_prob(z.float()).double(), expected.log_prob(z), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_blocks_do_not_show() -> None:
@@ -82,7 +84,7 @@ class TestFile:
 
     def test_of_other_weights(self, tmp_path: Path) -> None:
         self.write(tmp_path)
-        with pytest.raises(StalePrior, match="fit it again: python -m models.evaluate .* --fit-prior"):
+        with pytest.raises(StalePrior, match=r"fit it again: python -m models.evaluate .* --fit-prior"):
             read_prior(tmp_path, "other", 2)
 
     @pytest.mark.parametrize(

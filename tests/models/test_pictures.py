@@ -8,9 +8,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from models.checkpoint import CheckpointError, save
 from models.data import Pictures
+from models.mixture import GaussianMixture
 from models.mosaic import to_bytes
-from models.pictures import SCATTER_PIXELS, interpolations, manifold, reconstructions, scatter, write_pictures
+from models.pictures import (
+    SCATTER_PIXELS,
+    animate,
+    evolution,
+    interpolations,
+    manifold,
+    neighbors,
+    percentiles,
+    reconstructions,
+    samples,
+    scatter,
+    traversals,
+    write_pictures,
+)
 from models.vae import VAE, VAEConfig
 
 STEP = 28 + 2  # from tile to tile
@@ -120,3 +135,66 @@ class TestScatter:
 
     def test_labels_are_optional_and_mu_may_lie_outside(self, digits: Pictures) -> None:
         assert scatter(self.linear(100.0, -100.0), Pictures(digits.x)).size == (SCATTER_PIXELS, SCATTER_PIXELS)
+
+
+def test_samples_of_a_mixture_come_from_it() -> None:
+    model = vae()
+    narrow = GaussianMixture(torch.ones(1), torch.tensor([[1.5, -2.0]]), torch.full((1, 2), 1e-6))
+    image = samples(model, narrow)
+    for row, column in ((0, 0), (7, 15)):
+        np.testing.assert_allclose(tile(image, row, column).astype(int), decoded(model, torch.tensor([1.5, -2.0])), atol=1)
+    assert samples(model, None).tobytes() != image.tobytes()
+
+
+def test_traversals_move_one_dimension_at_a_time() -> None:
+    model, mu = vae(4), torch.tensor([0.3, -0.2, 1.0, 0.0])
+    found = traversals(model, mu, [2, 0], steps=5)
+    assert found.shape == (10, 1, 28, 28)
+    for row, j in enumerate((2, 0)):
+        for column, value in enumerate(percentiles(5).tolist()):
+            z = mu.clone()
+            z[j] = value
+            torch.testing.assert_close(found[5 * row + column], model.decode(z[None]).mean[0])
+
+
+def test_neighbors_stand_right_of_their_query(digits: Pictures) -> None:
+    image = neighbors(digits.x[:2], digits.x[2:8].unflatten(0, (2, 3)), gap=8)
+    assert image.size == (4 * STEP - 2 + 8, 2 * STEP - 2)
+    pixels = np.asarray(image)
+    np.testing.assert_array_equal(pixels[:28, :28], digits.x[0, 0])
+    np.testing.assert_array_equal(pixels[STEP : STEP + 28, 2 * STEP + 8 : 2 * STEP + 36], digits.x[6, 0])
+
+
+class TestEvolution:
+    @pytest.mark.parametrize(("latent_dim", "side"), [(2, 20), (5, 8)])
+    def test_a_frame_a_snapshot(self, latent_dim: int, side: int, tmp_path: Path) -> None:
+        states = [vae(latent_dim), vae(latent_dim)]
+        paths = []
+        for step, model in zip((1, 16), states, strict=True):
+            save(tmp_path / str(step), model)
+            paths.append(tmp_path / str(step) / "model.safetensors")
+        before = states[0].state_dict()["net.encoder.1.weight"].clone()
+        frames = evolution(states[0], paths)
+        assert [stem for stem, _ in frames] == ["model", "model"]
+        assert [image.size for _, image in frames] == [(side * STEP - 2, side * STEP - 2)] * 2
+        assert frames[0][1].tobytes() != frames[1][1].tobytes()
+        assert torch.equal(states[0].state_dict()["net.encoder.1.weight"], before)
+        if latent_dim == 2:
+            assert frames[1][1].tobytes() == manifold(states[1]).tobytes()
+
+    def test_a_file_of_another_model(self, tmp_path: Path) -> None:
+        save(tmp_path, vae(3))
+        with pytest.raises(CheckpointError, match="no state of this model"):
+            evolution(vae(2), [tmp_path / "model.safetensors"])
+        (tmp_path / "broken.safetensors").write_bytes(b"{")
+        with pytest.raises(CheckpointError, match=r"broken.safetensors: no state of this model"):
+            evolution(vae(2), [tmp_path / "broken.safetensors"])
+
+    def test_is_animated_without_end(self, tmp_path: Path) -> None:
+        frames = [(f"step {i}", Image.new("L", (60, 40), 60 * i)) for i in range(4)]
+        animate(tmp_path / "a.webp", frames)
+        with Image.open(tmp_path / "a.webp") as image:
+            assert (image.size, getattr(image, "n_frames", 1), image.info["loop"]) == ((60, 64), 4, 0)
+            image.seek(3)
+            assert np.asarray(image.convert("L"))[20, 30] == pytest.approx(180, abs=3)
+            assert np.asarray(image.convert("L"))[40:].min() < 100  # words below

@@ -37,7 +37,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     models.save(directory / "grey", VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]})))
-    mixture = GaussianMixture(torch.tensor([0.25, 0.75]), torch.tensor([[1.0, 2, 3], [-4, -5, -6]]), 0.1 * torch.eye(3).repeat(2, 1, 1))
+    mixture = GaussianMixture(
+        torch.tensor([0.25, 0.75]), torch.tensor([[1.0, 2, 3], [-4, -5, -6]]), 0.1 * torch.eye(3).repeat(2, 1, 1)
+    )
     write_prior(directory / "grey", mixture, models.checkpoint.read(directory / "grey").digest, {})
     conv = VAEConfig((3, 12, 16), 4, "conv", {"channels": [4, 8], "hidden": 16}, "gaussian", {"sigma": 0.1})
     models.save(directory / "colour", VAE(conv))

@@ -118,9 +118,7 @@ async def test_a_model_with_a_fitted_prior_has_it_and_another_says_why_not(catal
         catalog.aggregate_prior("colour")
 
 
-async def test_a_prior_of_other_weights_is_not_used(
-    catalog: Catalog, shelf: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_prior_of_other_weights_is_not_used(catalog: Catalog, shelf: Path, caplog: pytest.LogCaptureFixture) -> None:
     models.save(shelf / "grey", VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]})))
     await catalog.load(shelf, (), "grey")
     assert "fit it again" in caplog.text

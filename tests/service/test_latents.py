@@ -175,7 +175,9 @@ def test_draws_pass_the_test_of_kolmogorov_and_smirnov(direction: tuple[float, f
         NormalDist(float(mean @ line), float(np.linalg.norm(line @ scale)))
         for mean, scale in zip(MIXTURE.means, MIXTURE.scale, strict=True)
     ]
-    cdf = np.array([sum(w * normal.cdf(z) for w, normal in zip(MIXTURE.weights, normals, strict=True)) for z in found.tolist()])
+    cdf = np.array(
+        [sum(w * normal.cdf(z) for w, normal in zip(MIXTURE.weights, normals, strict=True)) for z in found.tolist()]
+    )
     steps = np.arange(n + 1) / n
     distance = max(np.abs(cdf - steps[1:]).max(), np.abs(cdf - steps[:-1]).max())
     assert distance < 1.95 / np.sqrt(n)
