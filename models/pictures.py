@@ -108,7 +108,7 @@ def neighbors(queries: Tensor, nearest: Tensor, gap: int = 8) -> Image.Image:
     rows = torch.cat([queries[:, None], nearest], 1)  # (M, 1 + k, C, H, W)
     pixels = tile(rows.flatten(0, 1).permute(0, 2, 3, 1).numpy(), rows.shape[1])
     cut = queries.shape[-1]
-    blank = np.zeros((len(pixels), gap, pixels.shape[2]), np.uint8)
+    blank = np.full((len(pixels), gap, pixels.shape[2]), 128, np.uint8)
     return to_image(np.concatenate([pixels[:, :cut], blank, pixels[:, cut:]], 1))
 
 

@@ -17,8 +17,8 @@ from models.preprocess import Pixels
 
 Floats = NDArray[np.floating[Any]]
 
-WIDTH = 7.2  # inches; at 150 dots an inch wide enough for a desktop, legible on a phone
-DPI = 150
+WIDTH = 6.0  # inches; at 180 dots an inch enough for a desktop, and words are legible on a phone
+DPI = 180
 GREY, INK = "#8a8a8a", "#222222"
 # of Okabe & Ito, told apart by colour-blind readers too
 BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"
