@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from models.distributions import DiagonalGaussian
 from models.mixture import GaussianMixture
 from models.objective import evidence_lower_bound
 from models.vae import VAE
@@ -21,10 +22,10 @@ MAX_ROWS = 2048
 def likelihood_bounds(
     vae: VAE, x: Tensor, samples: int, noise: torch.Generator, mixture: GaussianMixture | None = None
 ) -> dict[str, Tensor]:
-    """Per picture, float64: the one-sample `elbo`, its `log_likelihood`, `kl_per_dim` (N, D), the K-sample `iwae`, its `ess`.
+    """Per picture, float64: the one-sample `elbo`, its `log_likelihood` and `kl`, and the K-sample `iwae` with its `ess`.
 
-    With a mixture also `mixture_iwae` and `mixture_ess`, the same bound from the same draws with the mixture as p(z), and
-    `mixture_kl`, the mean over these draws of log q(z given x) - log p(z).
+    `kl_per_dim`, (N, D), is to N(0, I) whatever the prior is. With a mixture also `mixture_iwae` and `mixture_ess`, the same
+    bound from the same draws with the mixture as p(z), and `mixture_kl`, the mean over these draws of log q - log p(z).
     """
     found: dict[str, list[Tensor]] = {}
     if mixture is not None:
@@ -56,7 +57,8 @@ def block_bounds(vae: VAE, x: Tensor, eps: Tensor, mixture: GaussianMixture | No
     found = {
         "elbo": terms.elbo,
         "log_likelihood": terms.log_likelihood,
-        "kl_per_dim": posterior.kl_per_dim(prior),
+        "kl": terms.kl,
+        "kl_per_dim": posterior.kl_per_dim(DiagonalGaussian.standard(posterior.mu)),
         "iwae": torch.logsumexp(torch.cat(own), 0) - math.log(k),
         "ess": effective_samples(torch.cat(own)),
     }

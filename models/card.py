@@ -99,7 +99,7 @@ def _latent_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     return [
         ("mutual information I(x; z)", f"{metrics['mutual_information']:.2f}"),
-        ("KL(aggregate posterior, prior)", f"{metrics['marginal_kl']:.2f}"),
+        ("KL(aggregate posterior, N(0, I))", f"{metrics['marginal_kl']:.2f}"),
         ("coverage of the prior", f"{100 * metrics['prior_coverage']:.1f} %"),
     ]
 

@@ -26,7 +26,7 @@ def test_bounds_of_many_pictures_keep_their_order(digits: Pictures) -> None:
     torch.testing.assert_close(bounds["ess"].float(), expected.ess)
     torch.testing.assert_close(bounds["elbo"].float(), evidence_lower_bound(vae, x, eps[0]).elbo)
     assert bounds["kl_per_dim"].shape == (100, 2)
-    assert bounds.keys() == {"iwae", "ess", "elbo", "log_likelihood", "kl_per_dim"}
+    assert bounds.keys() == {"iwae", "ess", "elbo", "log_likelihood", "kl", "kl_per_dim"}
 
 
 @torch.no_grad()
