@@ -98,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _write_report(
     args: argparse.Namespace, checkpoint: Checkpoint, splits: Splits, metrics: dict[str, Any], mixture: GaussianMixture | None
 ) -> Path:
+    if "rate" not in metrics:
+        raise EvaluationError(f"{args.path / METRICS} is of an earlier version: measure again, without --recorded")
     try:
         from models import report  # matplotlib is an extra
     except ModuleNotFoundError as error:

@@ -37,10 +37,10 @@ def write_pictures(
     pictures = {
         "reconstructions.png": reconstructions(vae, test.x[: 4 * COLUMNS]),
         "samples.png": samples(vae, None, seed),
-        "interpolations.png": interpolations(vae, test.x[:16]),
     }
     if mixture is not None:
         pictures["samples-aggregate.png"] = samples(vae, mixture, seed)
+    pictures["interpolations.png"] = interpolations(vae, test.x[:16])
     if vae.config.latent_dim == 2:
         pictures["manifold.png"] = manifold(vae)
         pictures["scatter.png"] = scatter(vae, test)

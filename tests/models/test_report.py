@@ -220,6 +220,16 @@ class TestAggregatePrior:
         assert main([str(plane), "--recorded", "--fit-prior"]) == 1
         assert "choose one" in capsys.readouterr().err
 
+    def test_numbers_of_an_earlier_version(self, plane: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        copy = shutil.copytree(plane, tmp_path / "copy")
+        old = metrics_of(copy)
+        for key in ("rate", "distortion", "mutual_information", "marginal_kl", "prior_coverage"):
+            del old[key]
+        (copy / "metrics.json").write_text(json.dumps(old))
+        assert main([str(copy), "--recorded"]) == 0  # the card can do without
+        assert main([str(copy), "--recorded", "--report"]) == 1
+        assert "measure again" in capsys.readouterr().err
+
     def test_nothing_recorded(self, plane: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         copy = shutil.copytree(plane, tmp_path / "copy")
         (copy / "metrics.json").unlink()
