@@ -87,7 +87,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         *(f"| {what} | {value} |" for what, value in rows),
         "",
         f"Active units: {protocol['active_units']}."
-        + "".join(f" {name}: {protocol[key]}." for key, name in EXPLAINED.items() if key in protocol),
+        + "".join(f" {name}: {protocol[key]}." for key, name in EXPLAINED.items() if key in metrics and key in protocol),
         "",
         *(line for picture in pictures for line in (f"![{CAPTIONS[picture]}]({picture})", "", CAPTIONS[picture], "")),
     ]

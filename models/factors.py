@@ -154,4 +154,5 @@ def _two_largest(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 def _entropy(values: Tensor) -> Tensor:
     share = torch.bincount(values).double() / len(values)
-    return -torch.special.xlogy(share, share).sum().cpu()
+    entropy: Tensor = -torch.special.xlogy(share, share).sum().cpu()
+    return entropy

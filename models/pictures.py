@@ -78,7 +78,8 @@ def interpolations(vae: VAE, x: Tensor) -> Image.Image:
 
 def percentiles(count: int) -> Tensor:
     """Values of N(0, 1) from its 1st to its 99th percentile, as far apart in probability: (count,)."""
-    return torch.special.ndtri(torch.linspace(0.01, 0.99, count))
+    values: Tensor = torch.special.ndtri(torch.linspace(0.01, 0.99, count))
+    return values
 
 
 def plane(side: int = MANIFOLD_SIDE) -> Tensor:

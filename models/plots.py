@@ -91,10 +91,11 @@ def rate_distortion(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]]
         axes.plot(x, y, marker, color=color, markersize=8, label=label, zorder=3)
     # the last nine tenths of the way, and the points, fill the picture
     late = way[len(way) // 10 :]
-    xs, ys = ([p[i] for p in points] + [w[i] for w in late] for i in (0, 1))
-    for limits, values in ((axes.set_xlim, xs), (axes.set_ylim, ys)):
-        span = max(max(values) - min(values), 0.1 * abs(max(values, key=abs)), 1e-3)
-        limits(min(values) - 0.25 * span, max(values) + 0.25 * span)
+    shown = np.array([(x, y) for x, y, *_ in points] + late, np.float64)  # (N, 2)
+    low, high = shown.min(0), shown.max(0)
+    margin = 0.25 * np.maximum(np.maximum(high - low, 0.1 * np.abs(shown).max(0)), 1e-3)
+    axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
+    axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
     _lines_of_equal_sum(axes)
     axes.set_xlabel("rate, nats", fontsize=9)
     axes.set_ylabel("distortion, nats", fontsize=9)
@@ -143,7 +144,7 @@ def posterior_densities(mu: Floats, sigma: Floats, pictures: Pixels, dimensions:
     columns = min(4, max(2, len(dimensions)))
     rows = -(-len(dimensions) // columns)
     figure = Figure(figsize=(WIDTH, 1.3 + 1.5 * rows), dpi=DPI, layout="constrained", facecolor="white")
-    above, below = figure.subfigures(2, 1, height_ratios=[1.0, 1.5 * rows])
+    above, below = np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=[1.0, 1.5 * rows])))
     for one, picture, color in zip(above.subplots(1, len(pictures), squeeze=False)[0], pictures, SERIES, strict=False):
         show(one, picture)
         for spine in one.spines.values():
