@@ -18,6 +18,11 @@ SOURCES = {
         "Fashion-MNIST: 60,000 training and 10,000 test pictures of clothes, 28 x 28 greys. Xiao, Rasul, Vollgraf: "
         "arXiv:1708.07747. (c) 2017 Zalando SE, MIT licence."
     ),
+    "lpc-sprites": (
+        "LPC sprites: 11,664 pictures of characters, 64 x 64 colour, every combination of six factors once; 1,000 characters "
+        "for training, 296 for the test. Li, Mandt: Disentangled sequential autoencoder, ICML 2018; art by the contributors "
+        "of the Liberated Pixel Cup (lpc.opengameart.org), CC BY-SA 3.0 and GPL 3.0."
+    ),
 }
 # what a protocol explains -> how the card calls it
 EXPLAINED = {

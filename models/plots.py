@@ -150,7 +150,7 @@ def posterior_densities(mu: Floats, sigma: Floats, pictures: Pixels, dimensions:
         for spine in one.spines.values():
             spine.set(color=color, linewidth=3)
     panels = below.subplots(rows, columns, squeeze=False, sharex=True).flatten()
-    limit = min(8.0, max(4.0, float(np.ceil((np.abs(mu) + 2 * sigma)[:, list(dimensions)].max()))))
+    limit = min(16.0, max(4.0, float(np.ceil((np.abs(mu) + 2 * sigma)[:, list(dimensions)].max()))))
     grid = np.linspace(-limit, limit, 400)
     for one, j in zip(panels, dimensions, strict=False):
         one.fill_between(grid, _normal(grid, 0, 1), color="#dddddd", linewidth=0)
