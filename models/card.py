@@ -1,7 +1,7 @@
 """A model's card: README.md in the checkpoint's directory, made from config.json and metrics.json, so that it cannot drift."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,24 @@ SOURCES = {
         "Fashion-MNIST: 60,000 training and 10,000 test pictures of clothes, 28 x 28 greys. Xiao, Rasul, Vollgraf: "
         "arXiv:1708.07747. (c) 2017 Zalando SE, MIT licence."
     ),
+    "lpc-sprites": (
+        "LPC sprites: 11,664 pictures of characters, 64 x 64 colour, every combination of six factors once; 1,000 characters "
+        "for training, 296 for the test. Li, Mandt: Disentangled sequential autoencoder, ICML 2018; art by the contributors "
+        "of the Liberated Pixel Cup (lpc.opengameart.org), CC BY-SA 3.0 and GPL 3.0."
+    ),
+}
+# what a protocol explains -> how the card calls it
+EXPLAINED = {
+    "knn_accuracy": "5-NN",
+    "mutual_information": "Mutual information",
+    "prior_coverage": "Coverage",
+    "aggregate_prior": "Aggregate prior",
+    "factors": "Factors",
 }
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
     "samples.png": "Decoded draws from the prior.",
+    "samples-aggregate.png": "Decoded draws from the Gaussian mixture fitted to the aggregate posterior.",
     "interpolations.png": "From one test picture's mu to another's, straight lines.",
     "manifold.png": "The latent plane over percentiles of the prior: z1 to the right, z2 upwards.",
     "scatter.png": "mu of the test pictures by label; one square is one standard deviation of the prior.",
@@ -50,6 +64,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
     ]
     if "knn_accuracy" in metrics:
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
+    rows += [*_latent_rows(metrics), *_prior_rows(metrics), *_factor_rows(metrics)]
     options = ", ".join(f"{key} {value}" for key, value in model.arch_options.items())
     lines = [
         f"# {directory.name}",
@@ -65,7 +80,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         "",
         "```sh",
         train_command(directory, manifest.data.get("training", {})),
-        f"python -m models.evaluate {directory.as_posix()} --samples {protocol['iwae_samples']} --seed {protocol['seed']}",
+        evaluate_command(directory, metrics),
         "```",
         "",
         "## Numbers",
@@ -77,11 +92,53 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         *(f"| {what} | {value} |" for what, value in rows),
         "",
         f"Active units: {protocol['active_units']}."
-        + (f" 5-NN: {protocol['knn_accuracy']}." if "knn_accuracy" in metrics else ""),
+        + "".join(f" {name}: {protocol[key]}." for key, name in EXPLAINED.items() if key in metrics and key in protocol),
         "",
         *(line for picture in pictures for line in (f"![{CAPTIONS[picture]}]({picture})", "", CAPTIONS[picture], "")),
     ]
     return "\n".join(lines)
+
+
+def _latent_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "mutual_information" not in metrics:
+        return []
+    return [
+        ("mutual information I(x; z)", f"{metrics['mutual_information']:.2f}"),
+        ("KL(aggregate posterior, N(0, I))", f"{metrics['marginal_kl']:.2f}"),
+        ("coverage of the prior", f"{100 * metrics['prior_coverage']:.1f} %"),
+    ]
+
+
+def _prior_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "aggregate_prior" not in metrics:
+        return []
+    prior = metrics["aggregate_prior"]
+    return [
+        (
+            f"negative log-likelihood with the aggregate prior ({prior['components']} Gaussians, {prior['covariance']})",
+            f"{prior['iwae_nll']:.2f} +- {prior['iwae_nll_standard_error']:.2f}",
+        ),
+        ("what the aggregate prior gains", f"{prior['gain']:.2f} +- {prior['gain_standard_error']:.2f}"),
+        ("rate with the aggregate prior", f"{prior['rate']:.2f}"),
+    ]
+
+
+def _factor_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = metrics.get("factors", {})
+    names = {"mig": "MIG", "sap": "SAP"} | {
+        f"dci_{part}": f"DCI {part}" for part in ("disentanglement", "completeness", "informativeness")
+    }
+    return [(name, f"{found[key]:.3f}") for key, name in names.items() if key in found]
+
+
+def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:
+    """The command that measures the model again, and fits its aggregate prior again where it has one."""
+    protocol, prior = metrics["protocol"], metrics.get("aggregate_prior")
+    diagonal = " --prior-covariance diagonal" if prior and prior["covariance"] == "diagonal" else ""
+    fit = f" --fit-prior{diagonal}" if prior else ""
+    return (
+        f"python -m models.evaluate {directory.as_posix()} --samples {protocol['iwae_samples']} --seed {protocol['seed']}{fit}"
+    )
 
 
 def train_command(directory: Path, training: dict[str, Any]) -> str:

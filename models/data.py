@@ -1,4 +1,4 @@
-"""Data sets by name -> uint8 pictures in memory: mnist, fashion-mnist, folder:PATH, npz:PATH.
+"""Data sets by name -> uint8 pictures in memory: mnist, fashion-mnist, lpc-sprites, folder:PATH, npz:PATH.
 
 Knows nothing of models or objectives; `models.download` fetches files, `models.folder` reads pictures of any kind.
 """
@@ -8,7 +8,8 @@ import math
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +23,23 @@ from models.folder import FolderOptions, read_folder
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures held as bytes, with class labels where the data set has them."""
+    """Pictures held as bytes, with class labels, and the factors that made them, where the data set has them."""
 
     x: Tensor  # uint8 (N, C, H, W)
     labels: Tensor | None = None  # int64 (N,)
+    factors: Mapping[str, Tensor] = field(default_factory=dict)  # name -> int64 (N,)
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, index: Tensor | slice) -> "Pictures":
-        return Pictures(self.x[index], None if self.labels is None else self.labels[index])
+        factors = {name: values[index] for name, values in self.factors.items()}
+        return Pictures(self.x[index], None if self.labels is None else self.labels[index], factors)
 
     def to(self, device: torch.device) -> "Pictures":
         """The same on a device."""
-        return Pictures(self.x.to(device), None if self.labels is None else self.labels.to(device))
+        factors = {name: values.to(device) for name, values in self.factors.items()}
+        return Pictures(self.x.to(device), None if self.labels is None else self.labels.to(device), factors)
 
 
 @dataclass(frozen=True)
@@ -72,17 +76,22 @@ IDX_FILES = {
         },
     ),
 }
+# composed from the Liberated Pixel Cup's sheets, every combination of the factors once; see `_load_npz` for the format
+SPRITES = "lpc-sprites"
+SPRITES_FILE = "lpc_sprites_64x64.npz"
+SPRITES_FACTORS = ("body", "bottomwear", "topwear", "hair", "action", "direction")
 
 
 def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mirror: str | None = None) -> Splits:
     """Load a data set by name. Raises DataError with the reason.
 
     `mnist` and `fashion-mnist` come from `data_dir`/<name>/, downloaded when missing (from `mirror`, if given).
+    `lpc-sprites` is `data_dir`/lpc-sprites/lpc_sprites_64x64.npz, which cannot be downloaded.
     `folder:PATH` and `npz:PATH` are split by a fixed shuffle: the last tenth is the test split.
     """
     kind, _, path = name.partition(":")
     if kind == "folder" and path:
-        return _split(*read_folder(Path(path), folder or FolderOptions()))
+        return _split(Pictures(*read_folder(Path(path), folder or FolderOptions())))
     if kind == "npz" and path:
         return _load_npz(Path(path))
     if name in IDX_FILES:
@@ -99,7 +108,16 @@ def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mi
             for part in ("train", "t10k")
         )
         return Splits(train, test)
-    raise DataError(f"unknown data set {name!r}; known: {', '.join(IDX_FILES)}, folder:PATH, npz:PATH")
+    if name == SPRITES:
+        return _load_npz(data_dir / SPRITES / SPRITES_FILE, SPRITES_FACTORS)
+    raise DataError(f"unknown data set {name!r}; known: {', '.join(IDX_FILES)}, {SPRITES}, folder:PATH, npz:PATH")
+
+
+def hold_out(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures]:
+    """(training, validation): a share of the pictures, at least one, that the seed picks; the same as in training."""
+    held_out = max(1, round(len(pictures) * share))
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
+    return pictures[order[held_out:]], pictures[order[:held_out]]
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
@@ -117,13 +135,16 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(bytearray(content), np.uint8, offset=header).reshape(sizes)
 
 
-def _load_npz(path: Path) -> Splits:
-    """`images` uint8 (N, H, W) or (N, H, W, C); optionally `labels` (N,) and `is_train` (N,). Raises DataError."""
+def _load_npz(path: Path, names: Sequence[str] = ()) -> Splits:
+    """`images` uint8 (N, H, W) or (N, H, W, C); optionally `labels` (N,) and `is_train` (N,). Raises DataError.
+
+    Every other array of integers (N,) is a factor, or of these the named ones only.
+    """
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file), np.load(file, allow_pickle=False) as arrays:
-            images = arrays["images"]
-            labels = arrays.get("labels")
-            is_train = arrays.get("is_train")
+        with path.open("rb") as file, zipfile.ZipFile(file), np.load(file, allow_pickle=False) as archive:
+            images, labels, is_train = archive["images"], archive.get("labels"), archive.get("is_train")
+            others = [name for name in archive.files if name not in ("images", "labels", "is_train")]
+            arrays = {name: archive[name] for name in names or others}
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not an npz file with an array 'images': {error}") from None
     if images.ndim == 3:
@@ -132,22 +153,25 @@ def _load_npz(path: Path) -> Splits:
         raise DataError(
             f"{path}: images is {images.dtype} {images.shape}, should be uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3)"
         )
-    if labels is not None and (labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer)):
+    count = images.shape[:1]
+    if labels is not None and (labels.shape != count or not np.issubdtype(labels.dtype, np.integer)):
         raise DataError(f"{path}: labels is {labels.dtype} {labels.shape}, should be integers ({len(images)},)")
+    found = {name: v for name, v in arrays.items() if v.shape == count and np.issubdtype(v.dtype, np.integer)}
     x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     y = None if labels is None else torch.from_numpy(labels.astype(np.int64))
-    if is_train is None or is_train.shape != images.shape[:1]:  # some sets keep it a group of pictures, not a picture
-        return _split(x, y)
+    pictures = Pictures(x, y, {name: torch.from_numpy(found[name].astype(np.int64)) for name in found})
+    if is_train is None or is_train.shape != count:  # some sets keep it a group of pictures, not a picture
+        return _split(pictures)
     train = torch.from_numpy(is_train.astype(bool))
     if train.all() or not train.any():
         raise DataError(f"{path}: is_train puts all pictures into one split")
-    return Splits(Pictures(x, y)[train], Pictures(x, y)[~train])
+    return Splits(pictures[train], pictures[~train])
 
 
-def _split(x: Tensor, labels: Tensor | None) -> Splits:
+def _split(pictures: Pictures) -> Splits:
     """The same tenth of a data set is its test split every time."""
-    if len(x) < 10:
-        raise DataError(f"only {len(x)} pictures: at least 10 are needed for training and test splits")
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-    pictures, test = Pictures(x, labels), len(x) // 10
+    if len(pictures) < 10:
+        raise DataError(f"only {len(pictures)} pictures: at least 10 are needed for training and test splits")
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))
+    test = len(pictures) // 10
     return Splits(pictures[order[test:]], pictures[order[:test]])

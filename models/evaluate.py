@@ -1,7 +1,7 @@
 """python -m models.evaluate PATH: the numbers of a model into metrics.json, its pictures and its card beside it.
 
-Every number stands with its protocol. Nats are per picture, on the test split; the test pictures are binarised once with a
-fixed seed when the model was trained on binarised ones.
+With --fit-prior a Gaussian mixture is fitted to the aggregate posterior first and stored beside the weights; with --report
+all is shown on one page. `models.measure` says how the numbers are made.
 """
 
 import argparse
@@ -12,101 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
-from models import arguments, card, report
+from models import aggregate, arguments, card, pictures
 from models.checkpoint import Checkpoint, CheckpointError, read, write_atomically
 from models.data import Pictures, Splits, load_data
 from models.devices import DeviceError, choose_device
-from models.distributions import DiagonalGaussian
 from models.download import DataError
 from models.folder import FolderOptions
-from models.objective import evidence_lower_bound, importance_weighted_bound
-from models.vae import VAE, to_unit_interval
+from models.measure import evaluate, fit_prior
+from models.mixture import GaussianMixture, read_prior, write_prior
 
-ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, arXiv:1509.00519, section 5.2
-NEIGHBORS = 5
-
-
-def evaluate(checkpoint: Checkpoint, splits: Splits, samples: int, seed: int, device: torch.device) -> dict[str, Any]:
-    """Every number of the card. `samples` is the K of the importance-weighted bound; `seed` binarises and samples."""
-    vae, data = checkpoint.vae.to(device), checkpoint.manifest.data
-    binarized = data.get("binarize") == "dynamic"
-    x = to_unit_interval(splits.test.x.to(device))
-    noise = torch.Generator(device).manual_seed(seed)
-    if binarized:
-        x = torch.bernoulli(x, generator=noise)
-    bounds = likelihood_bounds(vae, x, samples, noise)
-    greys = posterior_means(vae, splits.test.x, device)
-    variance = greys.var(0)
-    metrics: dict[str, Any] = {
-        "elbo": float(bounds["elbo"].mean()),
-        "log_likelihood": float(bounds["log_likelihood"].mean()),
-        "kl": float(bounds["kl"].mean()),
-        "iwae_nll": float(-bounds["iwae"].mean()),
-        "iwae_nll_standard_error": float(bounds["iwae"].std() / len(x) ** 0.5),
-        "ess_mean": float(bounds["ess"].mean()),
-        "active_units": int((variance > ACTIVE_VARIANCE).sum()),
-        "kl_per_dim": [round(value, 4) for value in bounds["kl_per_dim"].mean(0).tolist()],
-        "protocol": {
-            "unit": "nats per picture, sums over pixels and dimensions, mean over pictures",
-            "pixels": f"0/1, each drawn once with its grey as probability, seed {seed}" if binarized else "greys in [0, 1]",
-            "split": f"test, {len(x)} pictures",
-            "iwae_samples": samples,
-            "seed": seed,
-            "active_units": f"variance over the test split of mu above {ACTIVE_VARIANCE} (grey pixels)",
-        },
-    }
-    if splits.train.labels is not None and splits.test.labels is not None:
-        references = posterior_means(vae, splits.train.x, device)
-        predicted = nearest_labels(references, splits.train.labels.to(device), greys)
-        metrics["knn_accuracy"] = float((predicted == splits.test.labels.to(device)).float().mean())
-        metrics["protocol"]["knn_accuracy"] = (
-            f"majority of the {NEIGHBORS} nearest by L2 on mu, grey pixels; references: training split, queries: test split"
-        )
-    return metrics
+METRICS = "metrics.json"
 
 
-@torch.no_grad()
-def likelihood_bounds(vae: VAE, x: Tensor, samples: int, noise: torch.Generator) -> dict[str, Tensor]:
-    """Per picture: the one-sample ELBO and its log likelihood, KL of each dimension, the K-sample bound and its ESS."""
-    found: dict[str, list[Tensor]] = {}
-    dim = vae.config.latent_dim
-    for block in tqdm(x.split(64), f"{samples}-sample bound", unit="block", disable=None):
-        eps = torch.randn(samples, len(block), dim, generator=noise, device=x.device)
-        terms = evidence_lower_bound(vae, block, eps[0])
-        posterior = vae.encode(block)
-        bound = importance_weighted_bound(vae, block, eps)
-        for name, values in (
-            ("elbo", terms.elbo),
-            ("log_likelihood", terms.log_likelihood),
-            ("kl", terms.kl),
-            ("kl_per_dim", posterior.kl_per_dim(DiagonalGaussian.standard(posterior.mu))),
-            ("iwae", bound.log_prob),
-            ("ess", bound.ess),
-        ):
-            found.setdefault(name, []).append(values)
-    return {name: torch.cat(values).double() for name, values in found.items()}
-
-
-@torch.no_grad()
-def posterior_means(vae: VAE, x: Tensor, device: torch.device) -> Tensor:
-    """mu of pictures as they are: uint8 (N, C, H, W) -> (N, D)."""
-    return torch.cat([vae.encode(block.to(device)).mu for block in x.split(1024)])
-
-
-def nearest_labels(references: Tensor, labels: Tensor, queries: Tensor, neighbors: int = NEIGHBORS) -> Tensor:
-    """Majority label of the nearest references by L2; of equally frequent labels the one with the nearest member."""
-    far, predictions = references.double(), []
-    for block in queries.split(500):
-        # differences, in float64: the faster way by matrix products loses what tells near neighbours apart
-        distances = torch.cdist(block.double(), far, compute_mode="donot_use_mm_for_euclid_dist")  # (b, N)
-        nearest = distances.topk(min(neighbors, len(far)), largest=False).indices  # (b, k), nearest first
-        found = labels[nearest]
-        votes = (found[:, :, None] == found[:, None, :]).sum(2)  # of each neighbour's label
-        predictions.append(found.gather(1, votes.argmax(1, keepdim=True)).squeeze(1))
-    return torch.cat(predictions)
+class EvaluationError(Exception):
+    """What was asked for cannot be done; the message says why."""
 
 
 def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
@@ -128,32 +48,88 @@ def _shorten(pictures: Pictures, limit: int | None) -> Pictures:
     return pictures if limit is None else pictures[:limit]
 
 
+def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """All numbers, freshly measured, with the aggregate prior that is there or that --fit-prior asks for."""
+    if args.fit_prior:
+        covariance: aggregate.Covariance = args.prior_covariance
+        mixture, fitted = fit_prior(checkpoint, splits.train, covariance, tuple(args.prior_components), args.seed, device)
+        write_prior(args.path, mixture, checkpoint.digest, fitted)
+    prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
+    return evaluate(checkpoint, splits, args.samples, args.seed, device, prior)
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    """The numbers of an earlier evaluation. Raises EvaluationError."""
+    try:
+        metrics: dict[str, Any] = json.loads((path / METRICS).read_bytes())
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{path / METRICS}: {error}; measure first, without --recorded") from None
+    return metrics
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0, or 1 with the reason."""
-    parser = argparse.ArgumentParser("python -m models.evaluate", description="Measure a checkpoint on its test split.")
-    parser.add_argument("path", type=Path, help="checkpoint directory")
-    parser.add_argument("--data", help="data set (default: the one that it was trained on)")
-    arguments.add_data_flags(parser)
-    parser.add_argument(
-        "--samples", type=arguments.at_least(1), default=500, help="K of the importance-weighted bound (default: %(default)s)"
-    )
-    parser.add_argument("--limit", type=arguments.at_least(2), help="only the first N test pictures")
-    parser.add_argument("--seed", type=int, default=0, help="of binarisation and samples (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         checkpoint = read(args.path)
+        if args.recorded and args.fit_prior:
+            raise EvaluationError("--recorded measures nothing, --fit-prior has something to measure: choose one")
         splits = load_splits(checkpoint, args)
         splits = Splits(splits.train, _shorten(splits.test, args.limit))
-        metrics = evaluate(checkpoint, splits, args.samples, args.seed, choose_device(args.device))
-        write_atomically(args.path / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-        pictures = report.write_pictures(args.path, checkpoint.vae.cpu(), splits.test)
-        card.write_card(args.path, checkpoint.manifest, metrics, pictures)
-    except (CheckpointError, DataError, DeviceError, OSError) as error:
+        if args.recorded:
+            metrics = recorded(args.path)
+        else:
+            metrics = measured(checkpoint, splits, args, choose_device(args.device))
+            write_atomically(args.path / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
+        prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
+        mixture = None if prior is None else prior.mixture
+        checkpoint.vae.cpu()
+        drawn = pictures.write_pictures(args.path, checkpoint.vae, splits.test, mixture)
+        card.write_card(args.path, checkpoint.manifest, metrics, drawn)
+        if args.report is not None:
+            print(_write_report(args, checkpoint, splits, metrics, mixture), file=sys.stderr)
+    except (CheckpointError, DataError, DeviceError, EvaluationError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(json.dumps({name: value for name, value in metrics.items() if name != "kl_per_dim"}, indent=2))
     return 0
+
+
+def _write_report(
+    args: argparse.Namespace, checkpoint: Checkpoint, splits: Splits, metrics: dict[str, Any], mixture: GaussianMixture | None
+) -> Path:
+    if "rate" not in metrics:
+        raise EvaluationError(f"{args.path / METRICS} is of an earlier version: measure again, without --recorded")
+    try:
+        from models import report  # matplotlib is an extra
+    except ModuleNotFoundError as error:
+        raise EvaluationError(f"the report needs {error.name}: pip install 'vae-service[report]'") from None
+    return report.write_report(Path(args.report or args.path / "report"), args.path, checkpoint, splits, metrics, mixture)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All flags of the evaluate command."""
+    parser = argparse.ArgumentParser("python -m models.evaluate", description="Measure a checkpoint on its test split.")
+    add = parser.add_argument
+    add("path", type=Path, help="checkpoint directory")
+    add("--data", help="data set (default: the one that it was trained on)")
+    arguments.add_data_flags(parser)
+    number = arguments.at_least(1)
+    add("--samples", type=number, default=500, help="K of the importance-weighted bound (default: %(default)s)")
+    add("--limit", type=arguments.at_least(2), help="only the first N test pictures")
+    add("--seed", type=int, default=0, help="of binarisation, samples and mixture (default: %(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
+    add("--fit-prior", action="store_true", help="fit a Gaussian mixture to the aggregate posterior and store it")
+    add("--prior-covariance", choices=aggregate.COVARIANCES, default="full", help="of its components (default: %(default)s)")
+    add(
+        "--prior-components",
+        type=lambda text: [number(word) for word in text.split(",")],
+        default=aggregate.CANDIDATES,
+        help="numbers of components to try (default: %(default)s)",
+    )
+    add("--report", nargs="?", const="", help="write one page with everything, into DIR (default: PATH/report)")
+    add("--recorded", action="store_true", help="take the numbers from metrics.json; only draw pictures, card and report")
+    return parser
 
 
 if __name__ == "__main__":

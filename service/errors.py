@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.calls import BadParameter
-from service.catalog import UnknownModel
+from service.catalog import NoAggregatePrior, UnknownModel
 from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
@@ -42,6 +42,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     TooManyParts: (413, "too_many_items"),
     Unsupported: (415, "unsupported_media_type"),
     BadParameter: (422, "invalid_parameter"),
+    NoAggregatePrior: (422, "no_aggregate_prior"),
     Unusable: (422, "unusable_input"),
     Overloaded: (429, "queue_full"),
     Closed: (503, "draining"),

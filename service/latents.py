@@ -1,6 +1,10 @@
-"""Mathematics in latent space: paths between two latents. Pure functions; knows nothing of models or requests."""
+"""Mathematics in latent space: paths between two latents, draws from a mixture. Pure functions.
+
+Knows nothing of models or requests.
+"""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,3 +52,28 @@ def path(start: NDArray[np.float32], end: NDArray[np.float32], steps: int, metho
     along, a, b = METHODS[method], start.astype(np.float64), end.astype(np.float64)
     inner = [along(a, b, t).astype(np.float32) for t in np.linspace(0, 1, steps)[1:-1]]
     return np.stack([start, *inner, end])
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """sum_k weights_k N(means_k, scale_k scale_k^T), of a model's aggregate posterior; float64."""
+
+    weights: NDArray[np.float64]  # (K,), of sum 1
+    means: NDArray[np.float64]  # (K, D)
+    scale: NDArray[np.float64]  # (K, D, D) lower triangular, or (K, D) standard deviations
+
+    def draw(self, eps: NDArray[np.float32], uniform: NDArray[np.float64], temperature: float) -> NDArray[np.float32]:
+        """means_k + temperature scale_k eps, k by the inverse CDF of the weights: (N, D), (N,) -> float32 (N, D).
+
+        Sums are taken term by term in float64, so that a row is the same on every machine, in any company.
+        """
+        k = np.searchsorted(np.cumsum(self.weights)[:-1], uniform, side="right")
+        noise = eps.astype(np.float64)
+        if self.scale.ndim == 2:
+            moved = self.scale[k] * noise
+        else:
+            moved = np.zeros_like(noise)
+            for j in range(noise.shape[1]):
+                moved += self.scale[k, :, j] * noise[:, j, None]
+        z: NDArray[np.float32] = (self.means[k] + temperature * moved).astype(np.float32)
+        return z

@@ -71,7 +71,10 @@ class SampleParameters(DecodeParameters):
 
     n: int = Field(1, ge=1, description="how many")
     seed: Seed | None = None
-    temperature: float = Field(1.0, ge=0, le=100, description="z = temperature * eps")
+    temperature: float = Field(1.0, ge=0, le=100, description="width of the draws; 0 gives the prior's mean, or a component's")
+    prior: Literal["standard", "aggregate"] = Field(
+        "standard", description="N(0, I), or the mixture fitted to the aggregate posterior, where the model has one"
+    )
     include: Annotated[
         frozenset[Literal["z"]],
         BeforeValidator(_split, json_schema_input_type=str),
@@ -151,6 +154,7 @@ class Pictures(BaseModel):
     shape: list[int] = Field(description="height, width, channels")
     z: list[list[float]] | None = None
     seed: int | None = None
+    prior: str | None = None
 
 
 class Problem(BaseModel):
@@ -174,6 +178,7 @@ class ModelInfo(BaseModel):
     digest: str
     latent_dim: int
     shape: list[int] = Field(description="height, width, channels")
+    priors: list[str] = Field(description="what /sample can draw from")
     config: dict[str, Any]
     preprocessing: dict[str, Any]
     data: dict[str, Any]

@@ -25,6 +25,14 @@ def standard_normal(seed: int, items: int, dim: int, first: int = 0) -> NDArray[
     return inverse_normal_cdf(_uniform(_words(seed, items, dim, first))).astype(np.float32)
 
 
+def normal_and_uniform(seed: int, items: int, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The same eps, and of each item's next word a number in (0, 1): float32 (items, dim), float64 (items,)."""
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"a seed is 0 to {MAX_SEED}, not {seed}")
+    uniform = _uniform(_words(seed, items, dim + 1, 0))
+    return inverse_normal_cdf(uniform[:, :dim]).astype(np.float32), uniform[:, dim]
+
+
 def _words(seed: int, items: int, dim: int, first: int) -> NDArray[np.uint64]:
     """64-bit words, (items, dim). One generator is set back for each item: a new one a row costs 20 times as much."""
     key = np.array([seed, 0], np.uint64)

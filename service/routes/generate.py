@@ -11,9 +11,11 @@ from service.calls import Answer, Call, answer_format, read_parameters
 from service.codecs import Unsupported
 from service.engine import Engine
 from service.gate import TooLarge
+from service.latents import Mixture
 from service.routes.answers import pictures_answer
 from service.routes.door import BINARY, PICTURE_ANSWERS, add, describe_operation
 from service.routes.encode import open_request
+from service.runtime import Floats
 from service.schemas import DecodeParameters, Latents, SampleParameters
 
 router = APIRouter(tags=["inference"])
@@ -33,7 +35,11 @@ async def decode(engine: Engine, call: Call) -> Answer:
 
 
 async def sample(engine: Engine, call: Call) -> Answer:
-    """Pictures of latents drawn from the prior: z = temperature * eps(seed, item)."""
+    """Pictures of latents drawn from the prior: z = temperature * eps(seed, item), standard normal.
+
+    `prior=aggregate` draws from the Gaussian mixture that was fitted to the aggregate posterior of the training pictures:
+    z = mean_k + temperature * L_k eps, with the component k chosen by one more number of the same (seed, item).
+    """
     body = read_body(call, engine.max_items)
     if body.kind not in ("empty", "json"):
         raise Unsupported(f"parameters come in the query or as JSON, not as a {body.kind}")
@@ -43,13 +49,14 @@ async def sample(engine: Engine, call: Call) -> Answer:
     if parameters.n > engine.max_items:  # before the noise is drawn
         raise TooLarge(parameters.n, engine.max_items)
     seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
-    dim = request.runtime.manifest.model.latent_dim
+    runtime = request.runtime
+    mixture = engine.catalog.aggregate_prior(runtime.name) if parameters.prior == "aggregate" else None
+    dim = runtime.manifest.model.latent_dim
     with request.runtime.decode.reserve(parameters.n) as reservation:
-        eps = await engine.offload(8 * parameters.n * dim, partial(seeds.standard_normal, seed, parameters.n, dim))
-        z = eps * eps.dtype.type(parameters.temperature)
+        z = await engine.offload(8 * parameters.n * dim, partial(_draw, seed, dim, parameters, mixture))
         pixels = await reservation.submit(z, request.deadline)
     request.timings.add(reservation)
-    fields: dict[str, Any] = {"seed": seed}
+    fields: dict[str, Any] = {"seed": seed, "prior": parameters.prior}
     if "z" in parameters.include:
         fields["z"] = z
     render = partial(
@@ -60,9 +67,18 @@ async def sample(engine: Engine, call: Call) -> Answer:
         dtype=parameters.dtype,
         layout=parameters.layout,
         fields=fields,
-        headers={"x-seed": str(seed)},
+        headers={"x-seed": str(seed), "x-prior": parameters.prior},
     )
     return await engine.offload(pixels.nbytes, render)
+
+
+def _draw(seed: int, dim: int, parameters: SampleParameters, mixture: Mixture | None) -> Floats:
+    """Latents of a request, (n, D): from N(0, temperature^2 I), or from the mixture."""
+    if mixture is not None:
+        eps, uniform = seeds.normal_and_uniform(seed, parameters.n, dim)
+        return mixture.draw(eps, uniform, parameters.temperature)
+    eps = seeds.standard_normal(seed, parameters.n, dim)
+    return eps * eps.dtype.type(parameters.temperature)
 
 
 LATENTS_EXAMPLE = {"z": [[0.5, -1.2] + [0.0] * 18]}

@@ -1,13 +1,18 @@
 """/sample: a seed means the same latents at any time; item i does not depend on how many items there are."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from models.checkpoint import read
+from models.mixture import read_prior
+
 from .pictures import decoded_all, from_npy
+from .problems import problem
 
 MAX_SEED = 2**53 - 1
 
@@ -51,7 +56,7 @@ def test_a_missing_seed_is_drawn_and_given_back(client: httpx.Client) -> None:
 
 def test_pictures_are_those_of_the_latents(client: httpx.Client, means: Callable[[str, Any], Any]) -> None:
     body = sample(client, n=6, seed=1, include="z").json()
-    assert body.keys() == {"model", "images", "shape", "seed", "z"}
+    assert body.keys() == {"model", "images", "shape", "seed", "prior", "z"}
     decoded = client.post("/decode", json={"z": body["z"]}).raise_for_status().json()
     assert body["images"] == decoded["images"]
     floats = from_npy(sample(client, n=6, seed=1, format="npy", dtype="float32").content)
@@ -88,3 +93,42 @@ def test_parameters_in_query_or_body_but_not_in_both(client: httpx.Client) -> No
     refused = client.post("/sample?seed=1", json={"seed": 1})
     assert refused.status_code == 422
     assert "seed" in refused.json()["detail"]
+
+
+# --- draws from the mixture that was fitted to the aggregate posterior
+
+
+def test_the_aggregate_prior_is_seeded_like_the_other(client: httpx.Client) -> None:
+    many, again, few = (sample(client, seed=3, n=n, prior="aggregate", include="z") for n in (16, 16, 4))
+    assert many.content == again.content
+    assert many.headers["x-prior"] == many.json()["prior"] == "aggregate"
+    assert many.json()["z"][:4] == few.json()["z"]
+    assert many.json()["images"][:4] == few.json()["images"]
+    assert sample(client, seed=3).headers["x-prior"] == sample(client, seed=3).json()["prior"] == "standard"
+    assert many.json()["images"] == client.post("/decode", json={"z": many.json()["z"]}).raise_for_status().json()["images"]
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist-2d", "fashion-mnist"])
+def test_aggregate_latents_have_the_moments_of_the_mixture(client: httpx.Client, models_dir: Path, name: str) -> None:
+    prior = read_prior(models_dir / name, read(models_dir / name).digest, read(models_dir / name).manifest.model.latent_dim)
+    assert prior is not None
+    weights, means, scale = prior.mixture.weights, prior.mixture.means, prior.mixture.scale
+    z = np.array(sample(client, n=4000, seed=5, prior="aggregate", include="z", model=name).json()["z"])
+    mean = (weights[:, None] * means).sum(0).numpy()
+    second = (weights[:, None, None] * (scale @ scale.mT + means[:, :, None] * means[:, None, :])).sum(0).numpy()
+    np.testing.assert_allclose(z.mean(0), mean, atol=5 * z.std(0).max() / 4000**0.5)
+    np.testing.assert_allclose(z.T @ z / 4000, second, atol=0.15)
+    # temperature 0 leaves the components' means
+    still = np.array(sample(client, n=50, seed=5, prior="aggregate", temperature=0, include="z", model=name).json()["z"])
+    distance = np.abs(still[:, None] - means.numpy()[None]).max(2).min(1)
+    assert distance.max() < 1e-6
+
+
+def test_models_say_what_they_can_draw_from(client: httpx.Client) -> None:
+    priors = {model["name"]: model["priors"] for model in client.get("/models").json()["models"]}
+    assert priors == {name: ["standard", "aggregate"] for name in ("fashion-mnist", "mnist", "mnist-2d")} | {
+        "tiny-rgb": ["standard"]
+    }
+    refused = client.get("/sample", params={"model": "tiny-rgb", "prior": "aggregate"})
+    problem(refused, 422, "no_aggregate_prior", "tiny-rgb", "--fit-prior", "prior=standard")
+    problem(client.get("/sample?prior=agregate"), 422, "invalid_parameter", "prior", "standard", "aggregate")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.data import IDX_FILES, Pictures, Splits, load_data, read_idx
+from models.data import IDX_FILES, Pictures, Splits, hold_out, load_data, read_idx
 from models.download import DataError
 from models.folder import FolderOptions
 
@@ -202,7 +202,9 @@ def test_folders_are_read_as_asked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cifar", "", "npz:", "folder:", "npz", "mnist:path", "MNIST"])
 def test_unknown_names(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=r"unknown data set .* known: mnist, fashion-mnist, folder:PATH, npz:PATH"):
+    with pytest.raises(
+        DataError, match=r"unknown data set .* known: mnist, fashion-mnist, lpc-sprites, folder:PATH, npz:PATH"
+    ):
         load_data(name, tmp_path)
 
 
@@ -214,3 +216,47 @@ def test_pictures_are_cut_with_their_labels() -> None:
     assert cut.labels.tolist() == cut.x.flatten().tolist() == [4, 1]
     assert len(pictures[2:].to(torch.device("cpu"))) == 4
     assert Pictures(pictures.x)[:2].labels is None
+
+
+# --- factors
+
+
+def test_other_arrays_of_integers_are_factors(tmp_path: Path) -> None:
+    hue, size = np.arange(40) % 3, np.arange(40, dtype=np.int8) % 5
+    np.savez(tmp_path / "a.npz", images=IMAGES, hue=hue, size=size, weight=np.ones(40), names=np.array(["red"]))
+    splits = load_data(f"npz:{tmp_path / 'a.npz'}", tmp_path)
+    for part in (splits.train, splits.test):
+        assert part.factors.keys() == {"hue", "size"}
+        assert all(values.dtype == torch.int64 and values.shape == (len(part),) for values in part.factors.values())
+    # they stay with their pictures
+    both = torch.cat([splits.train.x, splits.test.x]), torch.cat([splits.train.factors["hue"], splits.test.factors["hue"]])
+    place = {IMAGES[i].tobytes(): int(hue[i]) for i in range(40)}
+    assert [place[x.numpy().tobytes()] for x in both[0][:, 0]] == both[1].tolist()
+    assert splits.train[:7].to(torch.device("cpu")).factors["size"].shape == (7,)
+
+
+def test_sprites_are_read_with_their_six_factors_and_their_split(tmp_path: Path) -> None:
+    names = ("body", "bottomwear", "topwear", "hair", "action", "direction")
+    factors: dict[str, Any] = {name: np.arange(40, dtype=np.int8) % (i + 2) for i, name in enumerate(names)}
+    images = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 3), np.uint8)
+    (tmp_path / "lpc-sprites").mkdir()
+    path = tmp_path / "lpc-sprites" / "lpc_sprites_64x64.npz"
+    np.savez(path, images=images, is_train=np.arange(40) < 30, character=np.arange(40), **factors)
+    splits = load_data("lpc-sprites", tmp_path)
+    assert (splits.train.x.shape, splits.test.x.shape) == ((30, 3, 6, 5), (10, 3, 6, 5))
+    assert tuple(splits.test.factors) == names
+    assert splits.test.factors["hair"].tolist() == (np.arange(30, 40) % 5).tolist()
+    del factors["hair"]
+    np.savez(path, images=images, **factors)
+    assert "hair" in refused(path, lambda: load_data("lpc-sprites", tmp_path))
+    path.unlink()
+    refused(path, lambda: load_data("lpc-sprites", tmp_path))
+
+
+def test_hold_out_is_that_of_training() -> None:
+    pictures = Pictures(torch.arange(40, dtype=torch.uint8)[:, None, None, None])
+    train, held_out = hold_out(pictures, 0.1, seed=3)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(3))
+    assert held_out.x.flatten().tolist() == order[:4].tolist()
+    assert train.x.flatten().tolist() == order[4:].tolist()
+    assert len(hold_out(pictures, 0.0, seed=3)[1]) == 1

@@ -13,7 +13,8 @@ from torch import Tensor
 from models.checkpoint import CONFIG, read, save
 from models.data import Pictures, load_data
 from models.distributions import DiagonalGaussian
-from models.evaluate import likelihood_bounds, main, nearest_labels, posterior_means
+from models.evaluate import main
+from models.measure import nearest_labels, posteriors
 from models.objective import evidence_lower_bound, importance_weighted_bound
 from models.train import main as train
 from models.vae import VAE, VAEConfig, to_unit_interval
@@ -151,23 +152,12 @@ class TestMetrics:
         assert read(trained).digest == before
 
 
-@torch.no_grad()
-def test_bounds_of_many_pictures_keep_their_order(digits: Pictures) -> None:
-    vae, x = VAE(VAEConfig((1, 28, 28), 2, "mlp", {"hidden": [16]})).eval(), to_unit_interval(digits.x[:100]).round()
-    bounds = likelihood_bounds(vae, x, 3, torch.Generator().manual_seed(0))
-    noise = torch.Generator().manual_seed(0)
-    eps = torch.cat([torch.randn(3, rows, 2, generator=noise) for rows in (64, 36)], 1)
-    expected = importance_weighted_bound(vae, x, eps)
-    torch.testing.assert_close(bounds["iwae"].float(), expected.log_prob)
-    torch.testing.assert_close(bounds["elbo"].float(), evidence_lower_bound(vae, x, eps[0]).elbo)
-    assert bounds["kl_per_dim"].shape == (100, 2)
-
-
-def test_posterior_means_of_many_pictures(digits: Pictures) -> None:
+def test_posteriors_of_many_pictures(digits: Pictures) -> None:
     vae, x = VAE(VAEConfig((1, 28, 28), 2, "mlp")).eval(), digits.x.repeat(5, 1, 1, 1)
-    means = posterior_means(vae, x, torch.device("cpu"))
-    assert means.shape == (1280, 2)
-    torch.testing.assert_close(means, vae.encode(x).mu)
+    found = posteriors(vae, x, torch.device("cpu"))
+    assert found.mu.shape == (1280, 2)
+    torch.testing.assert_close(found.mu, vae.encode(x).mu)
+    torch.testing.assert_close(found.logvar, vae.encode(x).logvar)
 
 
 class TestErrors:

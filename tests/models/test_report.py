@@ -1,122 +1,253 @@
-"""The pictures of a card: which there are, how large, and what stands where."""
+"""The report of a real little run: all its parts, nothing from elsewhere, and no number that metrics.json does not have."""
 
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
-from torch import Tensor
 
-from models.data import Pictures
-from models.mosaic import to_bytes
-from models.report import SCATTER_PIXELS, interpolations, manifold, reconstructions, scatter, write_pictures
-from models.vae import VAE, VAEConfig
+from models import page, plots
+from models.checkpoint import read
+from models.evaluate import main
+from models.report import read_log
+from models.train import main as train
 
-STEP = 28 + 2  # from tile to tile
-
-
-def vae(latent_dim: int = 2, channels: int = 1) -> VAE:
-    """Untrained, with weights so large that no two pictures look alike."""
-    model = VAE(VAEConfig((channels, 28, 28), latent_dim, "mlp", {"hidden": [16]})).eval().requires_grad_(False)
-    for parameter in model.parameters():
-        parameter.mul_(4)
-    return model
+FAST = ["--samples", "4", "--device", "cpu"]
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
-def tile(image: Image.Image, row: int, column: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return np.asarray(image)[row * STEP :, column * STEP :][:28, :28]
+@pytest.fixture(scope="module", autouse=True)
+def _few_dots() -> Iterator[None]:
+    """Diagrams of a quarter of the size are drawn in a third of the time."""
+    before, plots.DPI = plots.DPI, 40
+    yield
+    plots.DPI = before
 
 
-def decoded(model: VAE, z: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return to_bytes(model.decode(z[None]).mean)[0, ..., 0]
+class Page(HTMLParser):
+    """What a page refers to, and its numbers: key -> (exact value, text)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.numbers: list[tuple[str, str, str]] = []
+        self.tags: list[str] = []
+        self.captions = 0
+        self._open: tuple[str, str] | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        values = {name: value or "" for name, value in attrs}
+        self.addresses += [values[name] for name in ("src", "href", "srcset", "action") if name in values]
+        if tag == "data":
+            self._open = values["data-key"], values["value"]
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.numbers.append((*self._open, data))
+            self._open = None
 
 
-class TestFiles:
-    SIZES = (
-        ("reconstructions.png", 16, 8),
-        ("samples.png", 16, 8),
-        ("interpolations.png", 16, 8),
-        ("manifold.png", 20, 20),
-    )
-
-    def test_of_a_plane(self, digits: Pictures, tmp_path: Path) -> None:
-        paths = write_pictures(tmp_path, vae(), digits)
-        assert sorted(tmp_path.iterdir()) == sorted(paths)
-        for name, columns, rows in self.SIZES:
-            with Image.open(tmp_path / name) as image:
-                assert (name, image.mode, image.size) == (name, "L", (columns * STEP - 2, rows * STEP - 2))
-        with Image.open(tmp_path / "scatter.png") as image:
-            assert (image.mode, image.size) == ("RGB", (SCATTER_PIXELS, SCATTER_PIXELS))
-        assert len(paths) == 5
-
-    @pytest.mark.parametrize("latent_dim", [1, 3])
-    def test_of_other_latents(self, latent_dim: int, digits: Pictures, tmp_path: Path) -> None:
-        write_pictures(tmp_path, vae(latent_dim), digits)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["interpolations.png", "reconstructions.png", "samples.png"]
-
-    def test_of_colors(self, digits: Pictures, tmp_path: Path) -> None:
-        write_pictures(tmp_path, vae(channels=3), Pictures(digits.x.expand(-1, 3, -1, -1)))
-        with Image.open(tmp_path / "samples.png") as image:
-            assert image.mode == "RGB"
-
-    def test_same_model_same_bytes(self, digits: Pictures, tmp_path: Path) -> None:
-        model = vae()
-        first = [path.read_bytes() for path in write_pictures(tmp_path, model, digits)]
-        assert [path.read_bytes() for path in write_pictures(tmp_path, model, digits)] == first
+@pytest.fixture(scope="module")
+def plane(digits_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs in the plane, with two snapshots, its aggregate prior and its report."""
+    out = tmp_path_factory.mktemp("reported") / "digits <2>"
+    small = ["--arch", "mlp", "--hidden", "32", "--latent-dim", "2", "--epochs", "2", "--batch-size", "32", "--lr", "0.01"]
+    assert train(["--data", f"npz:{digits_npz}", "--device", "cpu", *small, "--out", str(out)]) == 0
+    snapshots = out / "run" / "snapshots"
+    shutil.rmtree(snapshots, ignore_errors=True)
+    snapshots.mkdir()
+    weights = safetensors.torch.load_file(out / "model.safetensors")
+    for step in (1, 8):
+        safetensors.torch.save_file({name: w * step / 8 for name, w in weights.items()}, snapshots / f"{step:08d}.safetensors")
+    assert main([str(out), *FAST, "--fit-prior", "--prior-components", "1,3", "--report"]) == 0
+    return out
 
 
-@pytest.mark.parametrize("count", [1, 5, 16, 25, 64])
-def test_originals_stand_above_their_reconstructions(count: int, digits: Pictures) -> None:
-    model, x = vae(), digits.x[:count]
-    image, mu = reconstructions(model, x), model.encode(x).mu
-    columns = min(count, 16)
-    for i in range(count):
-        row, column = 2 * (i // columns), i % columns
-        np.testing.assert_array_equal(tile(image, row, column), x[i, 0])
-        np.testing.assert_allclose(tile(image, row + 1, column).astype(int), decoded(model, mu[i]), atol=1)
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Coloured squares of two factors and five latents, without labels; the report in a directory of its own."""
+    directory = tmp_path_factory.mktemp("squares")
+    hue, place = (part.flatten() for part in np.meshgrid(np.arange(3), np.arange(16), indexing="ij"))
+    images = np.zeros((48, 8, 8, 3), np.uint8)
+    for i, (h, p) in enumerate(zip(hue, place, strict=True)):
+        images[i, 2 * (p // 4) : 2 * (p // 4) + 2, 2 * (p % 4) : 2 * (p % 4) + 2, h] = 255
+    is_train = np.tile(np.arange(5), (48, 1)).T.flatten() < 4
+    images = np.tile(images, (5, 1, 1, 1))
+    np.savez(directory / "squares.npz", images=images, is_train=is_train, hue=np.tile(hue, 5), place=np.tile(place, 5))
+    data = ["--data", f"npz:{directory / 'squares.npz'}", "--device", "cpu"]
+    small = ["--arch", "mlp", "--hidden", "16", "--latent-dim", "5", "--epochs", "1", "--batch-size", "32", "--sigma", "0.2"]
+    assert train([*data, *small, "--out", str(directory / "out")]) == 0
+    assert main([str(directory / "out"), *FAST, "--report", str(directory / "page")]) == 0
+    return directory
 
 
-def test_interpolations_go_from_one_picture_to_the_next(digits: Pictures) -> None:
-    model, x = vae(), digits.x[:6]
-    image, mu = interpolations(model, x), model.encode(x).mu
-    assert image.size == (16 * STEP - 2, 3 * STEP - 2)
-    for row in range(3):
-        for column, t in ((0, 0.0), (5, 1 / 3), (15, 1.0)):
-            z = (1 - t) * mu[2 * row] + t * mu[2 * row + 1]
-            np.testing.assert_allclose(tile(image, row, column).astype(int), decoded(model, z), atol=1)
+def metrics_of(directory: Path) -> dict[str, Any]:
+    metrics: dict[str, Any] = json.loads((directory / "metrics.json").read_text())
+    return metrics
 
 
-def test_manifold_runs_to_the_right_and_upwards() -> None:
-    model = vae()
-    image = manifold(model, side=5)
-    low, high = torch.special.ndtri(torch.tensor([0.01, 0.99])).tolist()
-    for (row, column), z in {(0, 0): (low, high), (0, 4): (high, high), (4, 0): (low, low), (2, 2): (0.0, 0.0)}.items():
-        np.testing.assert_allclose(tile(image, row, column).astype(int), decoded(model, torch.tensor(z)), atol=1)
+class TestPage:
+    def test_every_number_is_that_of_the_metrics(self, plane: Path) -> None:
+        metrics, found = metrics_of(plane), Page((plane / "report" / "index.html").read_text())
+        assert len(found.numbers) >= 15
+        for key, value, text in found.numbers:
+            exact = page.look_up(metrics, key)
+            assert float(value) == exact
+            shown, percent = re.fullmatch(r"(-?[\d.]+)( %)?", text), text.endswith(" %")
+            assert shown, text
+            decimals = len(shown[1].partition(".")[2])
+            assert float(shown[1]) == pytest.approx(exact * (100 if percent else 1), abs=0.5000001 * 10**-decimals)
+        keys = {key for key, _, _ in found.numbers}
+        assert {"iwae_nll", "elbo", "rate", "distortion", "mutual_information", "aggregate_prior.gain"} <= keys
+
+    def test_cells_of_numbers_hold_nothing_else(self, plane: Path) -> None:
+        text = (plane / "report" / "index.html").read_text()
+        cells = re.findall(r"<tr><th>.*?</th><td>(.*?)</td>", text)
+        assert len(cells) >= 12
+        for cell in cells:
+            assert re.sub(r"<data [^>]*>[^<]*</data>", "", cell).strip() in ("", "±", "of 2")
+
+    def test_it_needs_nothing_but_itself(self, plane: Path, colours: Path) -> None:
+        for path in (plane / "report" / "index.html", colours / "page" / "index.html"):
+            found = Page(path.read_text())
+            assert found.addresses
+            assert all(address.startswith(("data:image/", "#part-")) for address in found.addresses)
+            assert not {"script", "link", "iframe", "object", "embed", "base"} & set(found.tags)
+            assert "url(" not in page.STYLE
+            assert "@import" not in page.STYLE
+            assert "default-src 'none'" in path.read_text()
+
+    def test_it_has_every_picture_and_they_lie_beside_it(self, plane: Path) -> None:
+        names = {path.name for path in (plane / "report").iterdir()}
+        assert names == {"index.html", "evolution.webp"} | {
+            f"{name}.png"
+            for name in (
+                "curves", "reconstructions", "samples", "samples-aggregate", "kl", "manifold", "scatter", "posteriors",
+                "rate-distortion", "interpolations", "traversals", "neighbors",
+            )
+        }  # fmt: skip
+        found = Page((plane / "report" / "index.html").read_text())
+        assert found.tags.count("img") == found.tags.count("figcaption") == len(names) - 1
+
+    def test_the_animation_has_a_frame_a_snapshot(self, plane: Path) -> None:
+        with Image.open(plane / "report" / "evolution.webp") as image:
+            assert getattr(image, "n_frames", 1) == 2
+
+    def test_without_run_prior_or_labels_these_parts_are_missing(self, colours: Path) -> None:
+        shutil.rmtree(colours / "out" / "run")
+        assert main([str(colours / "out"), *FAST, "--recorded", "--report", str(colours / "bare")]) == 0
+        names = {path.name for path in (colours / "bare").iterdir()}
+        assert not names & {"curves.png", "samples-aggregate.png", "manifold.png", "evolution.webp"}
+        assert "Training</h2>" not in (colours / "bare" / "index.html").read_text()
+
+    def test_factors_are_measured_and_shown(self, colours: Path) -> None:
+        metrics = metrics_of(colours / "out")
+        assert metrics["factors"]["names"] == ["hue", "place"]
+        for key in ("mig", "sap", "dci_disentanglement", "dci_completeness", "dci_informativeness"):
+            assert 0 <= metrics["factors"][key] <= 1
+        text = (colours / "page" / "index.html").read_text()
+        assert 'data-key="factors.mig"' in text
+        assert "MIG" in (colours / "out" / "README.md").read_text()
+
+    def test_recorded_numbers_are_drawn_again_without_measuring(self, plane: Path, tmp_path: Path) -> None:
+        before = (plane / "metrics.json").read_bytes()
+        assert main([str(plane), "--recorded", "--report", str(tmp_path)]) == 0
+        assert (plane / "metrics.json").read_bytes() == before
+        assert (tmp_path / "index.html").read_text() == (plane / "report" / "index.html").read_text()
+
+    @pytest.mark.skipif(CHROMIUM is None, reason="no browser")
+    def test_a_browser_opens_it(self, plane: Path, tmp_path: Path) -> None:
+        target, shot = (plane / "report" / "index.html").resolve(), tmp_path / "page.png"
+        command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                   f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
+                   "--window-size=390,3000", f"--screenshot={shot}", target.as_uri()]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        with Image.open(shot) as image:
+            assert image.size == (390, 3000)
+            assert len(set(image.convert("L").resize((39, 300)).tobytes())) > 20  # pictures, not an empty page
 
 
-class TestScatter:
-    def linear(self, first: float, second: float, brightness: float = 0.0) -> VAE:
-        """A VAE whose mu lies there for a black picture, and farther to the right the brighter it is."""
-        model = VAE(VAEConfig((1, 28, 28), 2, "mlp", {"hidden": []})).eval().requires_grad_(False)
-        weight, bias = model.net.get_submodule("encoder").parameters()
-        weight.zero_()[0] = brightness / 784
-        bias[:2] = torch.tensor([first, second])
-        return model
+class TestAggregatePrior:
+    def test_it_is_fitted_stored_and_measured(self, plane: Path) -> None:
+        prior = metrics_of(plane)["aggregate_prior"]
+        assert prior["components"] in (1, 3)
+        assert prior["covariance"] == "full"
+        assert list(prior["held_out_log_density"]) == ["1", "3"]
+        best = max(prior["held_out_log_density"], key=lambda k: float(prior["held_out_log_density"][k]))
+        assert int(best) == prior["components"]
+        assert prior["iwae_nll"] == pytest.approx(metrics_of(plane)["iwae_nll"] - prior["gain"])
+        card = (plane / "README.md").read_text()
+        assert "samples-aggregate.png" in card
+        assert f"{prior['gain']:.2f} +- {prior['gain_standard_error']:.2f}" in card
+        assert "--fit-prior" in card
 
-    @pytest.mark.parametrize(("z", "place"), [((2.3, 1.4), (567, 234)), ((-2.3, -1.4), (153, 486)), ((0.5, -0.5), (405, 405))])
-    def test_points_lie_where_mu_is(self, z: tuple[float, float], place: tuple[int, int]) -> None:
-        image = scatter(self.linear(*z), Pictures(torch.zeros(1, 1, 28, 28).byte()))
-        rows, columns = np.nonzero(np.ptp(np.asarray(image).astype(int), axis=-1) > 60)  # colours; axes and numbers are grey
-        assert (columns.mean(), rows.mean()) == pytest.approx(place, abs=1)
+    def test_later_evaluations_find_it(self, plane: Path, tmp_path: Path) -> None:
+        copy = shutil.copytree(plane, tmp_path / "copy")
+        assert main([str(copy), *FAST]) == 0
+        assert metrics_of(copy) == metrics_of(plane)
 
-    @pytest.mark.parametrize("classes", [2, 10, 13])
-    def test_classes_have_colors_of_their_own(self, classes: int) -> None:
-        levels = torch.linspace(0, 255, classes).byte().view(-1, 1, 1, 1)
-        model, points = self.linear(-3.3, 0.5, brightness=6), Pictures(levels.expand(-1, 1, 28, 28), torch.arange(classes))
-        image = scatter(model, points)
-        places = [round(SCATTER_PIXELS * (0.5 + first / 8)) for first, _ in model.encode(points.x).mu.tolist()]
-        assert len({image.getpixel((place, 315)) for place in places}) == classes
+    def test_the_digest_is_not_touched(self, plane: Path, tmp_path: Path) -> None:
+        copy = shutil.copytree(plane, tmp_path / "copy")
+        assert read(copy).digest == read(plane).digest
+        (copy / "prior.safetensors").unlink()
+        assert read(copy).digest == read(plane).digest
 
-    def test_labels_are_optional_and_mu_may_lie_outside(self, digits: Pictures) -> None:
-        assert scatter(self.linear(100.0, -100.0), Pictures(digits.x)).size == (SCATTER_PIXELS, SCATTER_PIXELS)
+    def test_of_other_weights_it_is_refused_until_fitted_again(
+        self, plane: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        copy = shutil.copytree(plane, tmp_path / "copy")
+        weights = (copy / "config.json").read_text()
+        (copy / "config.json").write_text(weights.replace("\n", " \n", 1))
+        assert main([str(copy), *FAST]) == 1
+        assert "fit it again" in capsys.readouterr().err
+        assert main([str(copy), *FAST, "--fit-prior", "--prior-components", "2", "--prior-covariance", "diagonal"]) == 0
+        assert metrics_of(copy)["aggregate_prior"]["covariance"] == "diagonal"
+        assert "--prior-covariance diagonal" in (copy / "README.md").read_text()
+
+    def test_nothing_to_fit_where_nothing_is_measured(self, plane: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([str(plane), "--recorded", "--fit-prior"]) == 1
+        assert "choose one" in capsys.readouterr().err
+
+    def test_numbers_of_an_earlier_version(self, plane: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        copy = shutil.copytree(plane, tmp_path / "copy")
+        old = metrics_of(copy)
+        for key in ("rate", "distortion", "mutual_information", "marginal_kl", "prior_coverage"):
+            del old[key]
+        (copy / "metrics.json").write_text(json.dumps(old))
+        assert main([str(copy), "--recorded"]) == 0  # the card can do without
+        assert main([str(copy), "--recorded", "--report"]) == 1
+        assert "measure again" in capsys.readouterr().err
+
+    def test_nothing_recorded(self, plane: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        copy = shutil.copytree(plane, tmp_path / "copy")
+        (copy / "metrics.json").unlink()
+        assert main([str(copy), "--recorded"]) == 1
+        assert "metrics.json" in capsys.readouterr().err
+
+
+def test_a_log_whose_last_line_was_cut_off(tmp_path: Path) -> None:
+    assert read_log(tmp_path) == []
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
+    assert [entry["epoch"] for entry in read_log(tmp_path)] == [1, 2]
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_is_left_open() -> Iterator[None]:
+    """Figures are objects of their own: pyplot, which keeps them, is not used."""
+    yield
+    import sys
+
+    assert "matplotlib.pyplot" not in sys.modules
+    assert torch.is_grad_enabled()

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
-from models import card, report
+from models import card, pictures
 from models.checkpoint import WEIGHTS, read
 from models.data import Pictures
 
@@ -27,9 +27,9 @@ def test_small_and_with_the_card_of_its_metrics(name: str) -> None:
     metrics = json.loads((directory / "metrics.json").read_text())
     assert metrics["protocol"]["split"] == "test, 10000 pictures"
     assert metrics["protocol"]["iwae_samples"] >= 500
-    pictures = [name for name in card.CAPTIONS if (directory / name).exists()]
+    shown = [name for name in card.CAPTIONS if (directory / name).exists()]
     relative = Path("models/weights") / name
-    assert (directory / "README.md").read_text() == card.card(relative, read(directory).manifest, metrics, pictures)
+    assert (directory / "README.md").read_text() == card.card(relative, read(directory).manifest, metrics, shown)
 
 
 def test_encode_and_decode_of_mnist_are_under_5_mflop() -> None:
@@ -46,4 +46,4 @@ def test_reconstructions_are_of_the_right_digits(digits: Pictures) -> None:
     x = digits.x.float() / 255
     error = (vae.decode(vae.encode(x).mu).mean - x).square().mean()
     assert error < 0.15 * x.var()
-    assert report.reconstructions(vae, digits.x[:16]).size == (16 * 30 - 2, 2 * 30 - 2)
+    assert pictures.reconstructions(vae, digits.x[:16]).size == (16 * 30 - 2, 2 * 30 - 2)

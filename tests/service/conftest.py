@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 import models
 from models import VAE, VAEConfig
+from models.mixture import GaussianMixture, write_prior
 from service.app import create_app
 from service.batcher import Batcher
 from service.settings import Settings
@@ -29,10 +30,17 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with two checkpoints of random weights: "grey" (mlp, 1 x 8 x 8) and "colour" (conv, 3 x 12 x 16)."""
+    """A directory with two checkpoints of random weights: "grey" (mlp, 1 x 8 x 8) and "colour" (conv, 3 x 12 x 16).
+
+    Beside "grey" lies a mixture of two components for `/sample?prior=aggregate`.
+    """
     directory = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     models.save(directory / "grey", VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]})))
+    mixture = GaussianMixture(
+        torch.tensor([0.25, 0.75]), torch.tensor([[1.0, 2, 3], [-4, -5, -6]]), 0.1 * torch.eye(3).repeat(2, 1, 1)
+    )
+    write_prior(directory / "grey", mixture, models.checkpoint.read(directory / "grey").digest, {})
     conv = VAEConfig((3, 12, 16), 4, "conv", {"channels": [4, 8], "hidden": 16}, "gaussian", {"sigma": 0.1})
     models.save(directory / "colour", VAE(conv))
     return directory

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from service import png
 from service.app import create_app
 from service.calls import BadParameter, Call
-from service.catalog import UnknownModel
+from service.catalog import NoAggregatePrior, UnknownModel
 from service.codecs import TooBig, Undecodable, Unsupported, Unusable
 from service.errors import STATUSES, BodyTooLarge, Starting, describe
 from service.form import TooManyParts
@@ -36,6 +36,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (TooManyParts(4), 413, "too_many_items"),
     (Unsupported("what is it"), 415, "unsupported_media_type"),
     (BadParameter("n: no"), 422, "invalid_parameter"),
+    (NoAggregatePrior("grey", "none was fitted"), 422, "no_aggregate_prior"),
     (Unusable("wrong shape"), 422, "unusable_input"),
     (Overloaded(0.2), 429, "queue_full"),
     (Closed("draining"), 503, "draining"),

@@ -1,13 +1,15 @@
-"""Paths between two latents: their ends, their formulas, and what becomes of degenerate ends."""
+"""Paths between two latents, and draws from a mixture: their formulas, and what becomes of odd ends."""
 
 from collections.abc import Callable
 from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.latents import METHODS, path
+from service import seeds
+from service.latents import METHODS, Mixture, path
 
 Floats = NDArray[np.float32]
 
@@ -118,3 +120,64 @@ def test_slerp_is_continuous_near_the_straight_line() -> None:
 def test_an_unknown_method_is_a_defect_of_the_caller() -> None:
     with pytest.raises(KeyError):
         path(*ends(), 3, "cubic")
+
+
+# --- draws from a mixture
+
+MIXTURE = Mixture(
+    np.array([0.2, 0.5, 0.3]),
+    np.array([[0.0, 3.0], [-4.0, 0.0], [5.0, -2.0]]),
+    np.array([[[1.0, 0.0], [0.5, 0.3]], [[0.2, 0.0], [-0.1, 2.0]], [[0.7, 0.0], [0.0, 0.7]]]),
+)
+
+
+def draws(seed: int, n: int, temperature: float = 1.0, mixture: Mixture = MIXTURE) -> Floats:
+    return mixture.draw(*seeds.normal_and_uniform(seed, n, mixture.means.shape[1]), temperature)
+
+
+def test_a_draw_is_the_formula() -> None:
+    eps, uniform = seeds.normal_and_uniform(7, 50, 2)
+    np.testing.assert_array_equal(eps, seeds.standard_normal(7, 50, 2))
+    np.testing.assert_array_equal(uniform, seeds._uniform(seeds._words(7, 50, 3, 0))[:, 2])
+    z = MIXTURE.draw(eps, uniform, 0.5)
+    assert z.dtype == np.float32
+    for row, noise, u in zip(z, eps.astype(np.float64), uniform, strict=True):
+        k = 0 if u < 0.2 else 1 if u < 0.7 else 2
+        np.testing.assert_allclose(row, MIXTURE.means[k] + 0.5 * MIXTURE.scale[k] @ noise, rtol=1e-6, atol=1e-6)
+
+
+def test_a_draw_depends_on_seed_and_item_alone() -> None:
+    many = draws(3, 200)
+    np.testing.assert_array_equal(draws(3, 200), many)
+    np.testing.assert_array_equal(draws(3, 7), many[:7])
+    assert not np.array_equal(draws(4, 200), many)
+
+
+def test_at_temperature_zero_a_draw_is_the_mean_of_its_component() -> None:
+    z = draws(3, 300, 0.0)
+    assert {tuple(row) for row in z.tolist()} == {tuple(mean) for mean in MIXTURE.means.tolist()}
+
+
+def test_diagonal_scales_are_those_of_the_triangle_with_that_diagonal() -> None:
+    widths = np.array([[0.5, 2.0], [0.1, 0.3], [1.0, 1.0]])
+    full = Mixture(MIXTURE.weights, MIXTURE.means, np.stack([np.diag(row) for row in widths]))
+    np.testing.assert_array_equal(
+        draws(5, 100, 0.7, Mixture(MIXTURE.weights, MIXTURE.means, widths)), draws(5, 100, 0.7, full)
+    )
+
+
+@pytest.mark.parametrize("direction", [(1.0, 0.0), (0.0, 1.0), (0.6, -0.8)])
+def test_draws_pass_the_test_of_kolmogorov_and_smirnov(direction: tuple[float, float]) -> None:
+    """Projected onto a line, 20,000 draws have the distribution of the projected mixture (critical value at 0.001)."""
+    line, n = np.array(direction), 20_000
+    found = np.sort(draws(11, n).astype(np.float64) @ line)
+    normals = [
+        NormalDist(float(mean @ line), float(np.linalg.norm(line @ scale)))
+        for mean, scale in zip(MIXTURE.means, MIXTURE.scale, strict=True)
+    ]
+    cdf = np.array(
+        [sum(w * normal.cdf(z) for w, normal in zip(MIXTURE.weights, normals, strict=True)) for z in found.tolist()]
+    )
+    steps = np.arange(n + 1) / n
+    distance = max(np.abs(cdf - steps[1:]).max(), np.abs(cdf - steps[:-1]).max())
+    assert distance < 1.95 / np.sqrt(n)

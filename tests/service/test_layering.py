@@ -15,6 +15,7 @@ MODULES = {
 }
 MODELS = [name for name in MODULES if name.split(".")[0] == "models"]
 SERVICE = [name for name in MODULES if name.split(".")[0] == "service"]
+TRAINING = {f"models.{name}" for name in ("train", "evaluate", "measure", "report", "aggregate", "data", "nets", "arguments")}
 WEB = {"fastapi", "fastapi_offline", "starlette"}
 
 
@@ -63,7 +64,7 @@ def test_models_know_nothing_of_the_service(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICE)
 def test_the_service_knows_nothing_of_training(name: str) -> None:
-    assert not under(imported(name), "models.train", "models.evaluate", "models.data", "models.nets", "models.arguments")
+    assert not under(imported(name), *TRAINING)
 
 
 @pytest.mark.parametrize("name", SERVICE)
@@ -95,7 +96,7 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.operation", {"gate", "program"}),
         ("service.device", {"gate", "lane", "batcher", "program", "onnx_program", "cuda_program", "operation"}),
         ("service.runtime", {"device", "lane", "seeds"}),
-        ("service.catalog", {"device", "runtime"}),
+        ("service.catalog", {"device", "latents", "runtime"}),
         ("service.workers", set()),
         ("service.png", set()),
         ("service.request_id", set()),
@@ -121,6 +122,14 @@ def test_onnx_is_known_in_one_place_and_only_when_it_is_used(name: str) -> None:
     at_the_top = {alias.name for node in tree(name).body if isinstance(node, ast.Import) for alias in node.names}
     assert not anywhere or name == "service.onnx_program"
     assert not under(at_the_top, "onnx", "onnxruntime")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_matplotlib_is_known_in_the_report_alone(name: str) -> None:
+    """It is an extra: measuring a model must not need it."""
+    at_the_top = {alias.name for node in tree(name).body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert not under(imported(name), "matplotlib") or name in ("models.plots", "models.report")
+    assert "report" not in at_the_top or not name.startswith("models.")
 
 
 @pytest.mark.parametrize("name", SERVICE)

@@ -1,0 +1,159 @@
+"""Gaussian mixtures fitted to the aggregate posterior, q(z) = 1/N sum_n q(z given x_n), by expectation-maximisation.
+
+The latents are draws from the posteriors, not their means: a mixture of means would miss the width of every posterior.
+Knows nothing of files or of the service.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from models.distributions import LOG_2PI
+from models.mixture import GaussianMixture
+from models.vae import VAE
+
+Covariance = Literal["full", "diagonal"]
+COVARIANCES: tuple[str, ...] = get_args(Covariance)
+CANDIDATES = (1, 2, 5, 10, 20, 50, 100, 200)
+# added to every variance: a twentieth of the prior's standard deviation, squared
+FLOOR = 0.0025
+MAX_SWEEPS = 100
+# nats per draw by which a sweep must raise the likelihood to be followed by another
+TOLERANCE = 2e-3
+DRAWS = 2
+BLOCK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A mixture, and the mean log density, in nats, of held-out draws under it and under every other candidate."""
+
+    mixture: GaussianMixture
+    held_out: dict[int, float]  # number of components -> nats
+
+
+@torch.no_grad()
+def draw_posteriors(vae: VAE, x: Tensor, noise: torch.Generator, draws: int = DRAWS, binarize: bool = False) -> Tensor:
+    """z ~ q(z given x), `draws` of each picture: uint8 or float (N, C, H, W) -> (draws N, D), pictures in order, in turn.
+
+    `binarize`: greys are drawn as 0 or 1 first, once for all draws, as in training.
+    """
+    blocks: list[Tensor] = []
+    for block in x.split(1024):
+        pixels = block / 255 if block.dtype == torch.uint8 else block
+        posterior = vae.encode(torch.bernoulli(pixels, generator=noise) if binarize else pixels)
+        eps = torch.randn(draws, *posterior.mu.shape, generator=noise, device=posterior.mu.device)
+        blocks.append(posterior.sample(eps))  # (draws, n, D)
+    return torch.cat(blocks, 1).flatten(0, 1)
+
+
+def choose_mixture(
+    z: Tensor, held_out: Tensor, covariance: Covariance = "full", candidates: Sequence[int] = CANDIDATES, seed: int = 0
+) -> Fit:
+    """The mixture, of those with so many components, under which held-out draws are most likely.
+
+    Candidates are tried in their order, until two in a row are worse than the best before them: z, held_out (N, D).
+    """
+    best: GaussianMixture | None = None
+    scores: dict[int, float] = {}
+    worse = 0
+    for components in (count for count in candidates if count * (z.shape[1] + 1) <= len(z)):
+        mixture = fit_mixture(z, components, covariance, seed)
+        scores[components] = float(mixture.log_prob(held_out.double()).mean())
+        better = scores[components] >= max(scores.values())
+        best, worse = (mixture, 0) if better else (best, worse + 1)
+        if worse == 2:
+            break
+    if best is None:
+        raise ValueError(f"{len(z)} draws are too few to fit a mixture over {z.shape[1]} dimensions")
+    return Fit(best, scores)
+
+
+def fit_mixture(
+    z: Tensor,
+    components: int,
+    covariance: Covariance = "full",
+    seed: int = 0,
+    on_sweep: Callable[[float], None] = lambda _: None,
+) -> GaussianMixture:
+    """EM (Dempster, Laird & Rubin 1977) from k-means++ centres: (N, D) -> a mixture in float64.
+
+    `on_sweep` gets the mean log density before each sweep; but for the floor of the variances it never falls. Products are
+    taken in the precision of z, sums over draws in float64.
+    """
+    full, dim = covariance == "full", z.shape[1]
+    parts = [_statistics(rows, full) for rows in z.split(BLOCK_ROWS)]
+    mixture = _start(z, parts, components, full, torch.Generator().manual_seed(seed))
+    before = -torch.inf
+    for _ in tqdm(range(MAX_SWEEPS), f"{components} components", unit="sweep", disable=None, leave=False):
+        natural = _natural(mixture)
+        sums, density = torch.zeros_like(natural), natural.new_zeros(())
+        for statistics in parts:  # (n, F)
+            weighted = statistics @ natural.T.to(z.dtype)  # (n, K), log(weight_k N(z; k))
+            total = weighted.logsumexp(1, keepdim=True)
+            sums += (weighted - total).exp().T @ statistics  # (K, F)
+            density += total.double().sum()
+        mean = float(density) / len(z)
+        on_sweep(mean)
+        if mean - before < TOLERANCE:
+            break
+        mixture, before = _maximize(sums, dim, full), mean
+    return mixture
+
+
+def _statistics(z: Tensor, full: bool) -> Tensor:
+    """What a Gaussian's log density is linear in: 1, z, and the products z_i z_j (i <= j) or the squares; (N, D) -> (N, F)."""
+    if not full:
+        return torch.cat([torch.ones_like(z[:, :1]), z, z.square()], 1)
+    i, j = torch.triu_indices(z.shape[1], z.shape[1], device=z.device)
+    return torch.cat([torch.ones_like(z[:, :1]), z, z[:, i] * z[:, j]], 1)
+
+
+def _natural(mixture: GaussianMixture) -> Tensor:
+    """The coefficients of these statistics, (K, F): their product is log(weight_k N(z; k))."""
+    mean, dim = mixture.means, mixture.latent_dim
+    constant = mixture.weights.log() - 0.5 * dim * LOG_2PI
+    if mixture.scale.dim() == 2:
+        precision = mixture.scale.square().reciprocal()  # (K, D)
+        constant = constant - mixture.scale.log().sum(1) - 0.5 * (mean.square() * precision).sum(1)
+        return torch.cat([constant[:, None], mean * precision, -0.5 * precision], 1)
+    precision = torch.cholesky_inverse(mixture.scale)  # (K, D, D)
+    linear = (precision @ mean[:, :, None]).squeeze(2)  # (K, D)
+    log_scale = mixture.scale.diagonal(dim1=1, dim2=2).log().sum(1)
+    constant = constant - log_scale - 0.5 * (linear * mean).sum(1)
+    i, j = torch.triu_indices(dim, dim, device=mean.device)
+    return torch.cat([constant[:, None], linear, torch.where(i == j, -0.5, -1.0) * precision[:, i, j]], 1)
+
+
+def _maximize(sums: Tensor, dim: int, full: bool) -> GaussianMixture:
+    """The most likely mixture, with floored variances, given each component's sum of the statistics, (K, F)."""
+    mass = sums[:, :1].clamp(min=1e-8)  # (K, 1)
+    means, products = sums[:, 1 : 1 + dim] / mass, sums[:, 1 + dim :] / mass
+    weights = (mass / mass.sum()).squeeze(1)
+    if not full:
+        return GaussianMixture(weights, means, ((products - means.square()).clamp(min=0) + FLOOR).sqrt())
+    i, j = torch.triu_indices(dim, dim, device=sums.device)
+    second = sums.new_zeros(len(sums), dim, dim)
+    second[:, i, j] = second[:, j, i] = products
+    covariances = second - means[:, :, None] * means[:, None, :] + FLOOR * torch.eye(dim, dtype=sums.dtype, device=sums.device)
+    return GaussianMixture(weights, means, torch.linalg.cholesky(covariances))
+
+
+def _start(z: Tensor, parts: list[Tensor], components: int, full: bool, noise: torch.Generator) -> GaussianMixture:
+    """k-means++ centres (Arthur & Vassilvitskii 2007), each with the covariance of its nearest draws and a little of all."""
+    centres = z[torch.randint(len(z), (1,), generator=noise).to(z.device)]  # (1, D)
+    distance = (z - centres).square().sum(1)
+    for _ in range(components - 1):
+        far = torch.searchsorted(distance.cumsum(0), torch.rand(1, generator=noise).to(z) * distance.sum())
+        centre = z[far.clamp(max=len(z) - 1)]
+        centres = torch.cat([centres, centre])
+        distance = torch.minimum(distance, (z - centre).square().sum(1))
+    sums = torch.zeros(components, parts[0].shape[1], dtype=torch.float64, device=z.device)
+    for rows, statistics in zip(z.split(BLOCK_ROWS), parts, strict=True):
+        nearest = torch.nn.functional.one_hot(torch.cdist(rows, centres).argmin(1), components).to(z.dtype)
+        sums += (0.9 * nearest + 0.1 / components).T @ statistics
+    return _maximize(sums, z.shape[1], full)

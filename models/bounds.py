@@ -1,0 +1,74 @@
+"""The ELBO and the importance-weighted bound of many pictures, under the model's own prior and under a fitted mixture.
+
+Every latent is decoded once for both. Knows nothing of files, data sets or cards.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from models.distributions import DiagonalGaussian
+from models.mixture import GaussianMixture
+from models.objective import evidence_lower_bound
+from models.vae import VAE
+
+BLOCK_PICTURES = 64
+MAX_ROWS = 2048
+
+
+@torch.no_grad()
+def likelihood_bounds(
+    vae: VAE, x: Tensor, samples: int, noise: torch.Generator, mixture: GaussianMixture | None = None
+) -> dict[str, Tensor]:
+    """Per picture, float64: the one-sample `elbo`, its `log_likelihood` and `kl`, and the K-sample `iwae` with its `ess`.
+
+    `kl_per_dim`, (N, D), is to N(0, I) whatever the prior is. With a mixture also `mixture_iwae` and `mixture_ess`, the same
+    bound from the same draws with the mixture as p(z), and `mixture_kl`, the mean over these draws of log q - log p(z).
+    """
+    found: dict[str, list[Tensor]] = {}
+    if mixture is not None:
+        mixture = mixture.to(x.device).to(x.dtype)
+    for block in tqdm(x.split(BLOCK_PICTURES), f"{samples}-sample bound", unit="block", disable=None):
+        eps = torch.randn(samples, len(block), vae.config.latent_dim, generator=noise, device=x.device)
+        for name, values in block_bounds(vae, block, eps, mixture).items():
+            found.setdefault(name, []).append(values)
+    return {name: torch.cat(values).double() for name, values in found.items()}
+
+
+def block_bounds(vae: VAE, x: Tensor, eps: Tensor, mixture: GaussianMixture | None = None) -> dict[str, Tensor]:
+    """What `likelihood_bounds` gives, of one block: x (B, C, H, W), eps (K, B, D)."""
+    k, b = eps.shape[:2]
+    terms = evidence_lower_bound(vae, x, eps[0])
+    posterior = vae.encode(x)
+    prior = vae.prior(posterior.mu)
+    own, fitted, divergence = [], [], []
+    for part in eps.split(max(1, MAX_ROWS // b)):
+        z = posterior.sample(part)  # (k, B, D)
+        repeated = x.expand(len(part), *x.shape).flatten(0, 1)  # (k B, C, H, W)
+        log_likelihood = vae.decode(z.flatten(0, 1)).log_prob(repeated).unflatten(0, (len(part), b))  # (k, B)
+        log_q = posterior.log_prob(z)
+        own.append(log_likelihood + prior.log_prob(z) - log_q)
+        if mixture is not None:
+            log_p = mixture.log_prob(z)
+            fitted.append(log_likelihood + log_p - log_q)
+            divergence.append(log_q - log_p)
+    found = {
+        "elbo": terms.elbo,
+        "log_likelihood": terms.log_likelihood,
+        "kl": terms.kl,
+        "kl_per_dim": posterior.kl_per_dim(DiagonalGaussian.standard(posterior.mu)),
+        "iwae": torch.logsumexp(torch.cat(own), 0) - math.log(k),
+        "ess": effective_samples(torch.cat(own)),
+    }
+    if mixture is not None:
+        found["mixture_iwae"] = torch.logsumexp(torch.cat(fitted), 0) - math.log(k)
+        found["mixture_ess"] = effective_samples(torch.cat(fitted))
+        found["mixture_kl"] = torch.cat(divergence).mean(0)
+    return found
+
+
+def effective_samples(log_weights: Tensor) -> Tensor:
+    """1 / sum of the squared normalised weights: (K, B) -> (B,), from 1 to K."""
+    return 1 / torch.softmax(log_weights, 0).square().sum(0)

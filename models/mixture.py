@@ -1,0 +1,149 @@
+"""A Gaussian mixture over latents, and its file beside a checkpoint: what `/sample?prior=aggregate` draws from.
+
+Knows nothing of how it is fitted (`models.aggregate`), of networks or of HTTP.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from models.checkpoint import CheckpointError, write_atomically
+from models.distributions import LOG_2PI
+
+PRIOR = "prior.safetensors"
+FORMAT_VERSION = "1"
+# numbers in one block of whitened differences, (N, K, D)
+BLOCK_NUMBERS = 1 << 23
+
+
+class StalePrior(CheckpointError):
+    """A mixture that was fitted to other weights than those beside it."""
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """sum_k weights_k N(means_k, scale_k scale_k^T); `scale` is a lower Cholesky factor or standard deviations."""
+
+    weights: Tensor  # (K,), positive, of sum 1
+    means: Tensor  # (K, D)
+    scale: Tensor  # (K, D, D) lower triangular, or (K, D) when covariances are diagonal
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @property
+    def latent_dim(self) -> int:
+        """D."""
+        return self.means.shape[1]
+
+    @property
+    def covariance(self) -> str:
+        """What its covariances are: "full" or "diagonal"."""
+        return "full" if self.scale.dim() == 3 else "diagonal"
+
+    def component_log_prob(self, z: Tensor) -> Tensor:
+        """log(weights_k N(z; k)) of every component: (..., D) -> (..., K)."""
+        flat = z.reshape(-1, self.latent_dim)  # (N, D)
+        if self.scale.dim() == 3:
+            eye = torch.eye(self.latent_dim, dtype=self.scale.dtype, device=self.scale.device)
+            whitener = torch.linalg.solve_triangular(self.scale, eye.expand_as(self.scale), upper=False)  # (K, D, D)
+            log_scale = self.scale.diagonal(dim1=1, dim2=2).log().sum(1)  # (K,)
+        else:
+            whitener, log_scale = torch.diag_embed(1 / self.scale), self.scale.log().sum(1)
+        offset = (whitener @ self.means[:, :, None]).squeeze(2)  # (K, D)
+        constant = self.weights.log() - log_scale - 0.5 * self.latent_dim * LOG_2PI  # (K,)
+        found = []
+        for rows in flat.split(max(1, BLOCK_NUMBERS // offset.numel())):
+            whitened = (rows @ whitener.flatten(0, 1).T).unflatten(1, offset.shape) - offset  # (n, K, D)
+            found.append(constant - 0.5 * whitened.square().sum(2))
+        return torch.cat(found).reshape(*z.shape[:-1], len(self))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z), nats: (..., D) -> (...,)."""
+        return self.component_log_prob(z).logsumexp(-1)
+
+    def sample(self, eps: Tensor, uniform: Tensor) -> Tensor:
+        """means_k + scale_k eps with k from the inverse CDF of the weights: (N, D), (N,) in (0, 1) -> (N, D)."""
+        k = torch.searchsorted(self.weights.cumsum(0)[:-1].contiguous(), uniform, right=True)
+        scale = self.scale[k]
+        moved = (scale @ eps[:, :, None]).squeeze(2) if scale.dim() == 3 else scale * eps
+        return self.means[k] + moved
+
+    def to(self, target: torch.device | torch.dtype) -> "GaussianMixture":
+        """The same on a device, or in another precision."""
+        return GaussianMixture(self.weights.to(target), self.means.to(target), self.scale.to(target))
+
+
+@dataclass(frozen=True)
+class FittedPrior:
+    """A mixture as stored beside a checkpoint, and what is known of how it was fitted."""
+
+    mixture: GaussianMixture
+    fitted: dict[str, Any]
+
+
+def write_prior(directory: Path, mixture: GaussianMixture, digest: str, fitted: dict[str, Any]) -> None:
+    """Write it beside the checkpoint of that digest, atomically. `fitted` says how it was made. Raises OSError."""
+    tensors = {
+        "weights": mixture.weights.double() / mixture.weights.double().sum(),
+        "means": mixture.means.float(),
+        "scale": mixture.scale.float(),
+    }
+    metadata = {"format_version": FORMAT_VERSION, "digest": digest, "fitted": json.dumps(fitted)}
+    content = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
+    write_atomically(directory / PRIOR, content)
+
+
+def read_prior(directory: Path, digest: str, latent_dim: int) -> FittedPrior | None:
+    """The mixture beside a checkpoint, float64 on the CPU; None when there is none.
+
+    Raises StalePrior when the checkpoint's digest is not the one that it was fitted to, CheckpointError for a defect.
+    """
+    path = directory / PRIOR
+    if not path.exists():
+        return None
+    try:
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+        fitted = dict(json.loads(metadata.get("fitted", "{}")).items())
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from None
+    except (safetensors.SafetensorError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path}: truncated or not a safetensors file: {error}") from None
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(f"{path}: format version {metadata.get('format_version')}, known is {FORMAT_VERSION}")
+    mixture = _checked(path, tensors, latent_dim)
+    if metadata.get("digest") != digest:
+        raise StalePrior(
+            f"{path} was fitted to other weights; fit it again: python -m models.evaluate {directory} --fit-prior"
+        )
+    return FittedPrior(mixture, fitted)
+
+
+def _checked(path: Path, tensors: dict[str, Tensor], latent_dim: int) -> GaussianMixture:
+    if tensors.keys() != {"weights", "means", "scale"}:
+        raise CheckpointError(f"{path}: has the tensors {', '.join(sorted(tensors))}, should have means, scale, weights")
+    weights, means, scale = (tensors[name].double() for name in ("weights", "means", "scale"))
+    k = weights.numel()
+    full, diagonal = (k, latent_dim, latent_dim), (k, latent_dim)
+    if not k or weights.shape != (k,) or means.shape != diagonal or tuple(scale.shape) not in (full, diagonal):
+        raise CheckpointError(
+            f"{path}: weights {tuple(weights.shape)}, means {tuple(means.shape)}, scale {tuple(scale.shape)} "
+            f"are no mixture over {latent_dim} dimensions"
+        )
+    if not all(bool(t.isfinite().all()) for t in (weights, means, scale)):
+        raise CheckpointError(f"{path}: has values that are not finite")
+    widths = scale.diagonal(dim1=1, dim2=2) if scale.dim() == 3 else scale
+    if not (weights > 0).all() or not math.isclose(float(weights.sum()), 1, abs_tol=1e-6) or not (widths > 0).all():
+        raise CheckpointError(f"{path}: weights must be positive and of sum 1, widths positive")
+    if scale.dim() == 3 and scale.triu(1).any():
+        raise CheckpointError(f"{path}: scale must be lower triangular")
+    return GaussianMixture(weights, means, scale)

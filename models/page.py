@@ -1,0 +1,100 @@
+"""HTML of a report: one page that needs nothing but itself. Knows nothing of models; gets numbers, pictures and words.
+
+Every number of metrics.json is a <data> element that names its key and holds the exact value beside the rounded one.
+"""
+
+import base64
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c1e21; --dim: #5d6370; --page: #f6f6f4; --panel: #ffffff; --line: #dcdcd8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8e8e6; --dim: #a3a8b3; --page: #16181b; --panel: #1f2226; --line: #383c42; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.7rem; margin: .6rem 0 0; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
+p { margin: .4rem 0; }
+.dim, figcaption, td:last-child, .digest { color: var(--dim); font-size: .9rem; }
+.digest, code { overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: .85rem; }
+nav { display: flex; flex-wrap: wrap; gap: .3rem .9rem; margin: .8rem 0; font-size: .9rem; }
+nav a, a { color: inherit; }
+table { width: 100%; border-collapse: collapse; background: var(--panel); border: 1px solid var(--line); }
+td, th { text-align: left; vertical-align: top; padding: .4rem .6rem; border-top: 1px solid var(--line); font-weight: normal; }
+td:nth-child(2) { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; font-weight: 600; }
+figure { margin: 1rem 0; padding: .6rem; background: var(--panel); border: 1px solid var(--line); }
+figure img { display: block; width: 100%; height: auto; background: #ffffff; }
+figure img.pixels { image-rendering: pixelated; background: #000000; }
+figure { overflow-x: auto; }
+figcaption { margin-top: .5rem; }
+@media (max-width: 40rem) {
+  table, tbody, tr, th, td { display: block; border: 0; padding: 0; }
+  table { border: 1px solid var(--line); }
+  tr { display: grid; grid-template-columns: 1fr auto; gap: 0 .8rem; padding: .5rem .6rem; border-top: 1px solid var(--line); }
+  td:last-child { grid-column: 1 / -1; }
+  figure img:not(.pixels) { min-width: 30rem; }
+}
+"""
+# a browser loads nothing but what is in the page
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp"}
+
+
+def look_up(metrics: Mapping[str, Any], key: str) -> Any:
+    """The value at "a.b" of nested objects."""
+    value: Any = metrics
+    for name in key.split("."):
+        value = value[name]
+    return value
+
+
+def rounded(value: float, digits: int = 2, percent: bool = False) -> str:
+    """A number as people read it."""
+    if isinstance(value, int):
+        return str(value)
+    return f"{100 * value:.{digits}f} %" if percent else f"{value:.{digits}f}"
+
+
+def number(metrics: Mapping[str, Any], key: str, digits: int = 2, percent: bool = False) -> str:
+    """A value of the metrics as HTML, rounded to be read, exact in its attribute."""
+    value = look_up(metrics, key)
+    return f'<data data-key="{key}" value="{value!r}">{rounded(value, digits, percent)}</data>'
+
+
+def row(name: str, value: str, meaning: str) -> str:
+    """A row of a table of numbers; `value` is HTML, the others are words."""
+    return f"<tr><th>{html.escape(name)}</th><td>{value}</td><td>{html.escape(meaning)}</td></tr>"
+
+
+def table(rows: Iterable[str]) -> str:
+    """Rows as a table."""
+    return f"<table><tbody>{''.join(rows)}</tbody></table>"
+
+
+def figure(path: Path, alt: str, caption: str, pixels: bool = False) -> str:
+    """A picture with its words, embedded. `pixels`: shown without smoothing."""
+    content = base64.b64encode(path.read_bytes()).decode("ascii")
+    kind = ' class="pixels"' if pixels else ""
+    source = f"data:{MEDIA_TYPES[path.suffix]};base64,{content}"
+    words = html.escape(caption)
+    image = f'<img{kind} src="{source}" alt="{html.escape(alt, quote=True)}">'
+    return f"<figure>{image}<figcaption>{words}</figcaption></figure>"
+
+
+def render(title: str, header: str, sections: Sequence[tuple[str, str]]) -> str:
+    """The page: `header` and the second of each section are HTML, titles are words."""
+    named = [(f"part-{i}", html.escape(name), body) for i, (name, body) in enumerate(sections)]
+    links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name, _ in named)
+    bodies = "".join(f'<section id="{anchor}"><h2>{name}</h2>{body}</section>\n' for anchor, name, body in named)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style></head>\n"
+        f"<body><main><h1>{html.escape(title)}</h1>\n{header}\n<nav>{links}</nav>\n{bodies}</main></body></html>\n"
+    )
