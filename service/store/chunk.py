@@ -1,0 +1,79 @@
+"""A chunk of rows in memory: Gaussians by number, with the norms that bounds on distances need.
+
+Knows nothing of searches.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Numbers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+# rows of a chunk: long enough for the matrix product to use all cores, short enough for its result to stay in the cache
+CHUNK = 1 << 15
+SMALLEST = 256
+UNIT_ROUNDOFF = 2.0**-24
+# bytes that a row takes beside its mu and sigma
+OVERHEAD_BYTES = 4 * 3 + 8 + 2
+
+
+def row_bytes(dim: int) -> int:
+    """Memory that one Gaussian of `dim` dimensions takes."""
+    return 2 * 4 * dim + OVERHEAD_BYTES
+
+
+def slack(dim: int) -> float:
+    """Bound on the rounding error of a float32 inner product, relative to the lengths: Higham 2002, section 3.1."""
+    return (dim + 8) * UNIT_ROUNDOFF
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Up to CHUNK rows. Those that are gone have an infinite norm, so that no bound finds them."""
+
+    dim: int
+    room: int
+    size: int = 0
+    gone: int = 0
+    mu: Floats = field(init=False)
+    sigma: Floats = field(init=False)
+    half_mu: Floats = field(init=False)  # |mu|^2 / 2, less its slack
+    half_both: Floats = field(init=False)  # (|mu|^2 + |sigma|^2) / 2, less its slack
+    inverse: Floats = field(init=False)  # 1 / |mu|, 0 for a mean of length 0
+    numbers: Numbers = field(init=False)
+    alive: Mask = field(init=False)
+    has_sigma: Mask = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mu, self.sigma = (np.empty((self.room, self.dim), np.float32) for _ in range(2))
+        self.half_mu, self.half_both, self.inverse = (np.empty(self.room, np.float32) for _ in range(3))
+        self.numbers = np.empty(self.room, np.int64)
+        self.alive, self.has_sigma = (np.zeros(self.room, np.bool_) for _ in range(2))
+
+    def grow(self) -> None:
+        """Twice the room."""
+        self.room = min(2 * self.room, CHUNK)
+        for name in ("mu", "sigma", "half_mu", "half_both", "inverse", "numbers", "alive", "has_sigma"):
+            old = getattr(self, name)
+            new = np.zeros((self.room, *old.shape[1:]), old.dtype)
+            new[: self.size] = old[: self.size]
+            setattr(self, name, new)
+
+    def put(self, rows: "slice | Numbers", mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
+        self.mu[rows], self.sigma[rows], self.has_sigma[rows] = mu, sigma, has_sigma
+        squares = np.square(mu, dtype=np.float64).sum(axis=1)
+        both = squares + np.square(sigma, dtype=np.float64).sum(axis=1)
+        self.half_mu[rows] = squares / 2 * (1 - slack(self.dim))
+        self.half_both[rows] = both / 2 * (1 - slack(2 * self.dim))
+        lengths = np.sqrt(squares)
+        self.inverse[rows] = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        self.gone -= int((~self.alive[rows]).sum())
+        self.alive[rows] = True
+
+    def remove(self, rows: Numbers) -> None:
+        self.gone += int(self.alive[rows].sum())
+        self.alive[rows] = self.has_sigma[rows] = False
+        self.half_mu[rows] = self.half_both[rows] = np.inf
