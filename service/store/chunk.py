@@ -62,7 +62,7 @@ class Chunk:
             new[: self.size] = old[: self.size]
             setattr(self, name, new)
 
-    def put(self, rows: "slice | Numbers", mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
+    def put(self, rows: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
         self.mu[rows], self.sigma[rows], self.has_sigma[rows] = mu, sigma, has_sigma
         squares = np.square(mu, dtype=np.float64).sum(axis=1)
         both = squares + np.square(sigma, dtype=np.float64).sum(axis=1)

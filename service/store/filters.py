@@ -58,7 +58,9 @@ def check_keys(conditions: tuple[Condition, ...], known: Sized[str]) -> None:
 
 def _key(key: object) -> str:
     if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not key.isprintable() or '"' in key or "\\" in key:
-        raise BadFilter(f"{str(key)[:80]!r} is no key for a filter: 1 to {MAX_KEY} printable characters, no quotes or backslashes")
+        raise BadFilter(
+            f"{str(key)[:80]!r} is no key for a filter: 1 to {MAX_KEY} printable characters, no quotes or backslashes"
+        )
     return key
 
 

@@ -15,6 +15,8 @@ from service.store.chunk import CHUNK, SMALLEST, Chunk, Floats, Mask, Numbers
 
 # rows below which a search does without the bounds
 FEW = 1 << 10
+# queries that share a scan
+TOGETHER = 64
 
 
 class Index:
@@ -39,10 +41,10 @@ class Index:
         while new < len(numbers):
             chunk = self._roomy(int(numbers[new]))
             taken = min(chunk.room - chunk.size, len(numbers) - new)
-            rows, of = slice(chunk.size, chunk.size + taken), slice(new, new + taken)
-            chunk.numbers[rows] = numbers[of]
+            added, part = np.arange(chunk.size, chunk.size + taken), slice(new, new + taken)
+            chunk.numbers[added] = numbers[part]
             chunk.gone += taken  # until they are put
-            chunk.put(rows, mu[of], sigma[of], has_sigma[of])
+            chunk.put(added, mu[part], sigma[part], has_sigma[part])
             chunk.size, new = chunk.size + taken, new + taken
             self._last = int(numbers[new - 1])
 
@@ -104,15 +106,31 @@ class Index:
         few = sum(int(mask.sum()) for mask in selected) <= FEW
         if few or dimensions is not None or metric not in ("l2", "w2", "cosine"):
             return [self._measure(metric, mu[i], sigma[i], counts[i], selected, dimensions) for i in range(len(mu))]
-        return self._bound_and_measure(metric, mu, sigma, counts, selected if masks is not None else None)
+        shown = selected if masks is not None else None
+        parts = [slice(start, start + TOGETHER) for start in range(0, len(mu), TOGETHER)]
+        return [one for p in parts for one in self._bound_and_measure(metric, mu[p], sigma[p], counts[p], shown)]
 
     def _selected(self, metric: str, masks: Sequence[Mask] | None) -> list[Mask]:
         whole = [(c.has_sigma if METRICS[metric].needs_sigma else c.alive)[: c.size] for c in self._chunks]
         return whole if masks is None else [a & b for a, b in zip(whole, masks, strict=True)]
 
-    def measure(self, metric: str, mu: Floats, sigma: Floats, numbers: Numbers, count: int) -> Nearest:
-        """As `nearest`, among the rows of these numbers, ascending."""
-        return self._measure(metric, mu, sigma, count, self._selected(metric, self.mask(numbers)), None)
+    def rerank(
+        self,
+        metric: str,
+        mu: Floats,
+        sigma: Floats,
+        counts: Sequence[int],
+        candidates: int,
+        masks: Sequence[Mask] | None = None,
+        dimensions: NDArray[np.intp] | None = None,
+    ) -> list[Nearest]:
+        """As `nearest`, among no more than the `candidates` nearest to each query by w2."""
+        masks = self._selected(metric, masks)  # a row that the metric cannot measure is no candidate
+        found = []
+        for i, near in enumerate(self.nearest("w2", mu, sigma, [candidates] * len(mu), masks, dimensions)):
+            chosen = np.sort(near.numbers[np.lexsort((near.numbers, near.distances))[:candidates]])
+            found.append(self._measure(metric, mu[i], sigma[i], counts[i], self.mask(chosen), dimensions))
+        return found
 
     def _measure(
         self, metric: str, mu: Floats, sigma: Floats, count: int, selected: Sequence[Mask], dimensions: NDArray[np.intp] | None

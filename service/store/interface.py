@@ -168,6 +168,7 @@ class Changes:
     items: Items
     deleted: dict[str, int]
     seq: int  # as far as these changes reach
+    complete: bool  # false: it is so long ago that traces of deletions are gone; compare with a scan instead
 
 
 class LatentStore(ABC):

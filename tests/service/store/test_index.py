@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from service.distances import METRICS
 from service.store import chunk
 from service.store.candidates import Nearest
+from service.store.chunk import Floats
 from service.store.index import Index
 
 
@@ -15,14 +17,22 @@ class Twin:
     """The same by a dictionary and a sort."""
 
     def __init__(self) -> None:
-        self.rows: dict[int, tuple[np.ndarray, np.ndarray, bool]] = {}
+        self.rows: dict[int, tuple[Floats, Floats, bool]] = {}
 
-    def nearest(self, metric, mu, sigma, count, allowed=None, dimensions=None):  # type: ignore[no-untyped-def]
+    def nearest(
+        self,
+        metric: str,
+        mu: Floats,
+        sigma: Floats,
+        count: int,
+        allowed: set[int] | None = None,
+        dimensions: NDArray[np.intp] | None = None,
+    ) -> dict[int, float]:
         needs = METRICS[metric].needs_sigma
         numbers = [n for n, row in self.rows.items() if (row[2] or not needs) and (allowed is None or n in allowed)]
         if not numbers:
             return {}
-        dims = slice(None) if dimensions is None else dimensions
+        dims = np.arange(len(mu)) if dimensions is None else dimensions
         others = [np.stack([self.rows[n][i] for n in numbers]).astype(np.float64)[:, dims] for i in (0, 1)]
         own = [v.astype(np.float64)[dims] for v in (mu, sigma)]
         distances = METRICS[metric].distance(*own, *others)
@@ -128,8 +138,13 @@ def test_an_empty_index_finds_nothing() -> None:
     assert chunk.row_bytes(3) > 24
 
 
-def test_measuring_chosen_rows() -> None:
-    index, twin = filled(np.random.default_rng(1), 5, 4)
-    chosen = sorted(twin.rows)[::3]
-    zero = np.zeros(4, np.float32)
-    same(index.measure("l2", zero, zero, np.array(chosen), 5), twin.nearest("l2", zero, zero, 5, set(chosen)))
+@pytest.mark.parametrize("metric", METRICS)
+def test_reranking_measures_the_nearest_by_w2(metric: str) -> None:
+    index, twin = filled(np.random.default_rng(1), 8, 4)
+    query, sigma = np.ones((2, 4), np.float32), np.full((2, 4), 0.4, np.float32)
+    whole = index.nearest(metric, query, sigma, [9, 2])
+    for one, two in zip(index.rerank(metric, query, sigma, [9, 2], 10**6), whole, strict=True):
+        assert as_dict(one) == as_dict(two)
+    able = {n for n, row in twin.rows.items() if row[2] or not METRICS[metric].needs_sigma}
+    near = twin.nearest("w2", query[0], sigma[0], 30, able)
+    assert as_dict(index.rerank(metric, query, sigma, [9, 2], 30)[0]).keys() <= near.keys()
