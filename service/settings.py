@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     max_rows: int = Field(4096, ge=1, description="items in one request; more get 413")
     max_body_bytes: int = Field(64 << 20, ge=1024, description="bytes of a request's body; more get 413")
     max_pixels: int = Field(50_000_000, ge=1, description="width x height of a picture, a quarter of all in a request")
+    store: str = Field(
+        "latents.db", min_length=1, description="latents are kept here: path of a sqlite file, or postgresql://..."
+    )
+    store_max_bytes: int = Field(4 << 30, ge=1 << 20, description="memory for vectors of a sqlite file; more get 507")
     drain_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="how long requests may take after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     access_log: bool = Field(True, description="log a line for every request")

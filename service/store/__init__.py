@@ -5,7 +5,7 @@ Knows nothing of HTTP or of models.
 
 from pathlib import Path
 
-from service.store.interface import LatentStore
+from service.store.interface import LatentStore as LatentStore
 from service.store.sqlite import SqliteStore
 
 POSTGRES = ("postgresql://", "postgres://")

@@ -1,6 +1,7 @@
 """Stores of every kind, empty and open, for the tests that all of them must pass."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -8,11 +9,26 @@ import pytest
 
 from service.store import make_store
 from service.store.interface import LatentStore
+from tests.service.store.postgres import Postgres
 
 MAX_BYTES = 1 << 24
 
 # opens one more store on the same data
 Opener = Callable[[], Awaitable[LatentStore]]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A database server."""
+    server = Postgres()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> str:
+    """The URL of an empty database."""
+    return postgres.create(f"test_{uuid.uuid4().hex}")
 
 
 @pytest.fixture(params=["sqlite", "pgvector"])

@@ -54,8 +54,9 @@ class Twin:
         able = [id for id in able if all(matches(self.rows[id][3], condition) for condition in filter)]
         if not able:
             return []
+        rows: list[Any] = [self.rows[id] for id in able]
         dims = list(range(len(mu)) if dimensions is None else dimensions)
-        others = [np.stack([self.rows[id][i] for id in able]).astype(np.float64)[:, dims] for i in (0, 1)]
+        others = [np.stack([row[i] for row in rows]).astype(np.float64)[:, dims] for i in (0, 1)]
         own = [np.asarray(v, np.float64)[dims] for v in (mu, sigma)]
         return sorted(zip(able, METRICS[metric].distance(*own, *others).tolist(), strict=True), key=lambda p: (p[1], p[0]))[:k]
 

@@ -145,6 +145,9 @@ async def test_changes_since(store: LatentStore) -> None:
     assert (none.items.ids, none.seq) == ([], 6)
 
 
+ODD: list[dict[str, Any]] = [{}, {"label": "4", "tag": None}, {"label": True, "tag": 1.5}, {}]
+
+
 async def filled(store: LatentStore, count: int = 400) -> Twin:
     rng, twin = np.random.default_rng(3), Twin()
     await store.create(DIGITS)
@@ -154,7 +157,13 @@ async def filled(store: LatentStore, count: int = 400) -> Twin:
             {"label": i % 10, "tag": "ab"[i % 2] * (i % 3 + 1)} for i in range(start, start + 100)
         ]
         for i in range(0, 100, 7):
-            metadata[i] = [{}, {"label": str(i % 10), "tag": None}, {"label": True, "tag": 1.5}, {"label": i + 0.5}][i % 4]
+            odd: list[dict[str, Any]] = [
+                {},
+                {"label": str(i % 10), "tag": None},
+                {"label": True, "tag": 1.5},
+                {"label": i + 0.5},
+            ]
+            metadata[i] = odd[i % 4]
         block = items(rng, ids, metadata=metadata, sigmas=0.9)
         block.mu[5:10] = block.mu[5]
         block.sigma[5:10], block.has_sigma[5:10] = 0.5, True
@@ -279,8 +288,7 @@ async def test_what_one_store_acknowledges_the_other_finds(opener: Opener) -> No
     rng, twin = np.random.default_rng(0), Twin()
     for i in range(20):
         writer, reader = (one, other) if i % 2 else (other, one)
-        block = items(rng, [f"{i}", f"{i // 2}", "x"])if i != 0 else items(rng, ["0", "x"])  # fmt: skip
-        block = items(rng, list(dict.fromkeys(block.ids)))
+        block = items(rng, list(dict.fromkeys([f"{i}", f"{i // 2}", "x"])))
         await writer.upsert("digits", DIGEST, block)
         twin.upsert(block)
         if i % 5 == 4:
