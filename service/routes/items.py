@@ -93,7 +93,7 @@ async def list_page(engine: Engine, call: Call) -> Answer:
 
 def _cursor(text: str) -> str:
     try:
-        return base64.urlsafe_b64decode(text).decode()
+        return base64.b64decode(text, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise BadParameter("cursor: not one that this service has given") from None
 

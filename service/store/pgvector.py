@@ -38,6 +38,8 @@ CONNECTIONS = 8
 PATIENCE_SECONDS = 5.0
 PAUSE_SECONDS = 0.1
 CONNECT_SECONDS = 3
+# a pool that has given up connecting tries again for whoever asks next
+ATTEMPT_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -115,7 +117,7 @@ class PgvectorStore(LatentStore):
         give_up = time.monotonic() + self._patience
         while True:
             try:
-                with self._pool.connection(timeout=max(PAUSE_SECONDS, give_up - time.monotonic())) as connection:
+                with self._pool.connection(timeout=min(ATTEMPT_SECONDS, self._patience)) as connection:
                     if not self._migrated:
                         migrate(connection)
                         self._migrated = True

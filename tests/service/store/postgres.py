@@ -6,12 +6,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import psycopg
 
 # as root it refuses to run
 NOBODY = 65534
+PATIENCE_SECONDS = 60
 
 
 def _installation() -> Path:
@@ -25,7 +27,9 @@ def _installation() -> Path:
 class Postgres:
     """One cluster on a Unix socket in a directory of its own; it can be stopped, killed and started again."""
 
-    def __init__(self) -> None:
+    def __init__(self, durable: bool = False) -> None:
+        """`durable`: with all its fsync, which only tests of crashes need."""
+        self._durable = durable
         self.directory = Path(tempfile.mkdtemp(prefix="vae-pg-"))
         self.data = self.directory / "data"
         self.directory.chmod(0o777)
@@ -50,7 +54,8 @@ class Postgres:
 
     def start(self) -> None:
         """Until it takes connections."""
-        options = f"-c listen_addresses='' -c unix_socket_directories={self.directory} -c max_connections=50"
+        options = "" if self._durable else "-c fsync=off -c synchronous_commit=off -c full_page_writes=off "
+        options += f"-c listen_addresses='' -c unix_socket_directories={self.directory} -c max_connections=50"
         self._run("pg_ctl", "-D", str(self.data), "-w", "-l", str(self.directory / "log"), "-o", options, "start")
 
     def stop(self) -> None:
@@ -61,6 +66,17 @@ class Postgres:
         """As a power cut would, but for the disk's cache."""
         pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
         os.kill(pid, signal.SIGKILL)
+
+    def restart(self) -> None:
+        """After a kill: its children notice by themselves, and then it recovers."""
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                self.start()
+                return
+            except subprocess.CalledProcessError:  # the memory of the dead one is still in use
+                if time.monotonic() > give_up:
+                    raise
 
     def address(self, database: str = "postgres") -> str:
         """URL of a database."""
