@@ -10,7 +10,7 @@ from service.bodies import read_body
 from service.calls import Answer, Call, read_parameters
 from service.codecs import Unsupported, Unusable
 from service.engine import Engine
-from service.routes.door import ERRORS, add, describe_operation
+from service.routes.door import ERRORS, add, describe_operation, schema_of
 from service.routes.encode import open_request
 from service.schemas import Parameters
 from service.store.interface import Collection
@@ -96,13 +96,13 @@ async def delete(engine: Engine, call: Call) -> Answer:
 
 PATH = {"name": "digits"}
 STORE_ERRORS = (*ERRORS, 409, 507)
-INFO = {"application/json": {"schema": CollectionInfo.model_json_schema()}}
+INFO = {"application/json": {"schema": schema_of(CollectionInfo)}}
 ALL = {
     "application/json": {
         "schema": {
             "type": "object",
             "required": ["collections"],
-            "properties": {"collections": {"type": "array", "items": CollectionInfo.model_json_schema()}},
+            "properties": {"collections": {"type": "array", "items": schema_of(CollectionInfo)}},
         }
     }
 }
@@ -119,7 +119,7 @@ add(
         INFO,
         {
             "application/json": {
-                "schema": CollectionParameters.model_json_schema(),
+                "schema": schema_of(CollectionParameters),
                 "example": {"model": "mnist", "metric": "l2", "description": "handwritten digits"},
             }
         },

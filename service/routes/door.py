@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -62,6 +63,23 @@ PROBLEMS: dict[str, Any] = {
 }
 NO_WORD = re.compile(r"\W+")
 ERRORS = (400, 404, 413, 415, 422, 429, 500, 503, 504)
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a model with what it refers to in its place: the page has no other place for it."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolved(one) for one in node]
+        if not isinstance(node, dict):
+            return node
+        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+        return resolved(definitions[name]) if name in definitions else {key: resolved(one) for key, one in node.items()}
+
+    found: dict[str, Any] = resolved(schema)
+    return found
 
 
 def describe_operation(

@@ -15,7 +15,7 @@ from service.codecs import BadInput
 from service.engine import Engine, Pictures, Request
 from service.entries import LISTS_PER_ITEM, Entries, check_id, items_of
 from service.routes.collections import PATH, STORE_ERRORS, json_answer, without_body
-from service.routes.door import BINARY, FORM_OF_PICTURES, PICTURE_BODIES, PICTURE_EXAMPLE, add, describe_operation
+from service.routes.door import BINARY, FORM_OF_PICTURES, PICTURE_BODIES, PICTURE_EXAMPLE, add, describe_operation, schema_of
 from service.routes.encode import open_request
 from service.schemas import Parameters
 from service.store.filters import Condition, parse_filter
@@ -125,7 +125,7 @@ ITEMS_EXAMPLE = {
     ]
 }
 ITEM_PATH = {**PATH, "id": "ones/first"}
-ITEM = {"application/json": {"schema": StoredItem.model_json_schema()}}
+ITEM = {"application/json": {"schema": schema_of(StoredItem)}}
 
 add(
     router,
@@ -135,9 +135,9 @@ add(
     "Add items",
     describe_operation(
         ItemsParameters,
-        {"application/json": {"schema": Added.model_json_schema()}},
+        {"application/json": {"schema": schema_of(Added)}},
         {
-            "application/json": {"schema": NewItems.model_json_schema(), "example": ITEMS_EXAMPLE},
+            "application/json": {"schema": schema_of(NewItems), "example": ITEMS_EXAMPLE},
             "multipart/form-data": {"schema": FORM_OF_PICTURES},
             "application/x-npy": BINARY,
             "image/png": PICTURE_BODIES["image/png"],
@@ -152,7 +152,7 @@ add(
     ["GET"],
     list_page,
     "Items of a collection",
-    describe_operation(ListParameters, {"application/json": {"schema": ItemPage.model_json_schema()}}, {}, path=PATH),
+    describe_operation(ListParameters, {"application/json": {"schema": schema_of(ItemPage)}}, {}, path=PATH),
 )
 add(
     router,
@@ -169,6 +169,6 @@ add(
     delete,
     "Delete an item",
     describe_operation(
-        Parameters, {"application/json": {"schema": Deleted.model_json_schema()}}, {}, path=ITEM_PATH, errors=STORE_ERRORS
+        Parameters, {"application/json": {"schema": schema_of(Deleted)}}, {}, path=ITEM_PATH, errors=STORE_ERRORS
     ),
 )

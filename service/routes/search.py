@@ -17,7 +17,7 @@ from service.engine import Engine, Request
 from service.entries import LISTS_PER_ITEM, Entries, queries_of
 from service.gate import TooLarge
 from service.routes.collections import PATH, STORE_ERRORS, json_answer
-from service.routes.door import FORM_OF_PICTURES, PICTURE_BODIES, add, describe_operation
+from service.routes.door import FORM_OF_PICTURES, PICTURE_BODIES, add, describe_operation, schema_of
 from service.routes.items import encode_entries, filter_of, open_collection
 from service.store.interface import Collection, Found, Neighbors, Query, Search
 from service.store_schemas import NeighborsAnswer, QueryBody, SearchParameters
@@ -115,10 +115,10 @@ add(
     "Nearest neighbours",
     describe_operation(
         SearchParameters,
-        {"application/json": {"schema": NeighborsAnswer.model_json_schema()}},
+        {"application/json": {"schema": schema_of(NeighborsAnswer)}},
         {
             "application/json": {
-                "schema": QueryBody.model_json_schema(),
+                "schema": schema_of(QueryBody),
                 "example": {"mu": [0.5] * 20, "sigma": [0.2] * 20, "k": 3, "metric": "w2"},
             },
             "multipart/form-data": {"schema": FORM_OF_PICTURES},
