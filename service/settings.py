@@ -5,7 +5,7 @@ Knows nothing of what the values are used for.
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -75,6 +75,13 @@ class Settings(BaseSettings):
         if self.max_queue_rows < max(self.max_batch, self.max_rows):
             raise ValueError("max_queue_rows must be at least max_batch and max_rows")
         return self
+
+
+def calm_blas(environment: MutableMapping[str, str] = os.environ) -> None:
+    """numpy's matrix products each on one thread, before numpy is imported: scans of the latent store share chunks among
+    threads of their own, which meet once a scan and not once a product. torch and ONNX Runtime have other threads.
+    """
+    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def refuse_unknown(environment: Mapping[str, str] = os.environ) -> None:

@@ -48,6 +48,14 @@ class Best:
         return Nearest(self.numbers, self.distances)
 
 
+def merged(count: int, parts: Sequence[Nearest]) -> Nearest:
+    """The nearest of those that scans of several parts have found."""
+    best = Best(count)
+    for part in parts:
+        best.add(part.numbers, part.distances)
+    return best.all()
+
+
 def scores_of(metric: str, mu: Floats, sigma: Floats, chunk: Chunk) -> Floats:
     """What orders the rows of a chunk for each query, (Q, rows): |x|^2 / 2 - q . x less slack, or minus the cosine."""
     size = chunk.size

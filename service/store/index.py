@@ -4,17 +4,21 @@ Knows nothing of files, ids or filters: rows have ascending numbers.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.distances import METRICS
-from service.store.candidates import BLOCK, Best, Bounded, Nearest, scores_of
+from service.store.candidates import BLOCK, Best, Bounded, Nearest, merged, scores_of
 from service.store.chunk import CHUNK, SMALLEST, Chunk, Floats, Mask, Numbers
 
 # rows below which a search does without the bounds
 FEW = 1 << 10
+# of each part of a scan
+LEAST_CHUNKS = 2
 # queries that share a scan
 TOGETHER = 64
 
@@ -22,8 +26,9 @@ TOGETHER = 64
 class Index:
     """Gaussians of `dim` dimensions by number. For one thread at a time."""
 
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
+    def __init__(self, dim: int, pool: Executor | None = None, parts: int = 1) -> None:
+        """`pool`: does a long scan in so many `parts` at once."""
+        self.dim, self._pool, self._parts = dim, pool, parts
         self._chunks: list[Chunk] = []
         self._firsts: list[int] = []  # the first number of each chunk
         self._last = -1
@@ -105,10 +110,29 @@ class Index:
         selected = self._selected(metric, masks)
         few = sum(int(mask.sum()) for mask in selected) <= FEW
         if few or dimensions is not None or metric not in ("l2", "w2", "cosine"):
-            return [self._measure(metric, mu[i], sigma[i], counts[i], selected, dimensions) for i in range(len(mu))]
+            queries = range(len(mu))
+            return self._scan(
+                counts,
+                lambda places: [
+                    self._measure(metric, mu[i], sigma[i], counts[i], selected, dimensions, places) for i in queries
+                ],
+            )
         shown = selected if masks is not None else None
         parts = [slice(start, start + TOGETHER) for start in range(0, len(mu), TOGETHER)]
-        return [one for p in parts for one in self._bound_and_measure(metric, mu[p], sigma[p], counts[p], shown)]
+        return [
+            one
+            for p in parts
+            for one in self._scan(counts[p], partial(self._bound_and_measure, metric, mu[p], sigma[p], counts[p], shown))
+        ]
+
+    def _scan(self, counts: Sequence[int], scan: Callable[[range], list[Nearest]]) -> list[Nearest]:
+        """What a scan of all chunks finds; a long one is done in parts at once, each by one thread."""
+        chunks = len(self._chunks)
+        parts = min(self._parts, chunks // LEAST_CHUNKS)
+        if self._pool is None or parts < 2:
+            return scan(range(chunks))
+        found = list(self._pool.map(scan, [range(i * chunks // parts, (i + 1) * chunks // parts) for i in range(parts)]))
+        return [merged(count, [part[i] for part in found]) for i, count in enumerate(counts)]
 
     def _selected(self, metric: str, masks: Sequence[Mask] | None) -> list[Mask]:
         whole = [(c.has_sigma if METRICS[metric].needs_sigma else c.alive)[: c.size] for c in self._chunks]
@@ -129,18 +153,26 @@ class Index:
         found = []
         for i, near in enumerate(self.nearest("w2", mu, sigma, [candidates] * len(mu), masks, dimensions)):
             chosen = np.sort(near.numbers[np.lexsort((near.numbers, near.distances))[:candidates]])
-            found.append(self._measure(metric, mu[i], sigma[i], counts[i], self.mask(chosen), dimensions))
+            places = range(len(self._chunks))
+            found.append(self._measure(metric, mu[i], sigma[i], counts[i], self.mask(chosen), dimensions, places))
         return found
 
     def _measure(
-        self, metric: str, mu: Floats, sigma: Floats, count: int, selected: Sequence[Mask], dimensions: NDArray[np.intp] | None
+        self,
+        metric: str,
+        mu: Floats,
+        sigma: Floats,
+        count: int,
+        selected: Sequence[Mask],
+        dimensions: NDArray[np.intp] | None,
+        places: range,
     ) -> Nearest:
         """The scan in float64."""
         best, own = Best(count), (mu.astype(np.float64), sigma.astype(np.float64))
         if dimensions is not None:
             own = own[0][dimensions], own[1][dimensions]
-        for chunk, mask in zip(self._chunks, selected, strict=True):
-            chosen = np.flatnonzero(mask)
+        for place in places:
+            chunk, chosen = self._chunks[place], np.flatnonzero(selected[place])
             for start in range(0, len(chosen), BLOCK):
                 rows = chosen[start : start + BLOCK]
                 others = chunk.mu[rows].astype(np.float64), chunk.sigma[rows].astype(np.float64)
@@ -150,13 +182,19 @@ class Index:
         return best.all()
 
     def _bound_and_measure(
-        self, metric: str, mu: Floats, sigma: Floats, counts: Sequence[int], selected: Sequence[Mask] | None
+        self,
+        metric: str,
+        mu: Floats,
+        sigma: Floats,
+        counts: Sequence[int],
+        selected: Sequence[Mask] | None,
+        places: range,
     ) -> list[Nearest]:
         queries = [Bounded(metric, mu[i], sigma[i], counts[i]) for i in range(len(mu))]
         stacked = np.stack([query.mu for query in queries])
         limits = np.full(len(queries), np.inf)
-        for place, chunk in enumerate(self._chunks):
-            hidden = None
+        for place in places:
+            chunk, hidden = self._chunks[place], None
             if selected is not None:
                 hidden = ~selected[place]
                 if hidden.all():

@@ -67,6 +67,7 @@ class SqliteStore(LatentStore):
         await loop.run_in_executor(None, self._writes.end)
         await loop.run_in_executor(None, self._searches.end)
         await loop.run_in_executor(None, self._readers.shutdown)
+        self._search.close()
         self._file.close()
 
     # --- changes

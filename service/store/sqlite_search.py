@@ -1,10 +1,12 @@
 """Searches in the sqlite file: the vectors of each collection in memory, brought up to the file's state before each search.
 
-For one thread. Knows nothing of threads or requests.
+For one thread, which has others help it with long scans. Knows nothing of threads or requests.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,8 +43,14 @@ class SqliteSearch:
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
+        self._parts = os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._parts, "store scan")
         self._known: dict[str, _Known] = {}
         self._version = -1
+
+    def close(self) -> None:
+        """End the threads that scan."""
+        self._pool.shutdown()
 
     def load(self) -> None:
         """Read all vectors. Raises NotYet, StoreError."""
@@ -103,7 +111,7 @@ class SqliteSearch:
         """The collection's vectors as they are in this transaction."""
         known = self._known.get(name)
         if known is None or known.number != number or known.seq < forgotten(connection, number):
-            known = self._known[name] = _Known(number, Index(dim), -1)
+            known = self._known[name] = _Known(number, Index(dim, self._pool, self._parts), -1)
         if known.seq == seq:
             return known.index
         try:

@@ -1,5 +1,7 @@
 """The index answers as its slow twin does: a full scan in float64 of whatever is in it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,8 @@ from service.store import chunk
 from service.store.candidates import Nearest
 from service.store.chunk import Floats
 from service.store.index import Index
+
+POOL = ThreadPoolExecutor(3)
 
 
 class Twin:
@@ -51,7 +55,7 @@ def same(found: Nearest, expected: dict[int, float]) -> None:
 
 
 def filled(rng: np.random.Generator, steps: int, dim: int, scale: float = 1.0, shift: float = 0.0) -> tuple[Index, Twin]:
-    index, twin, next_number = Index(dim), Twin(), 3
+    index, twin, next_number = Index(dim, POOL, 3), Twin(), 3
     for _ in range(steps):
         known = np.array(sorted(twin.rows), np.int64)
         if len(known) and rng.random() < 0.3:
