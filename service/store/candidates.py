@@ -56,16 +56,15 @@ def merged(count: int, parts: Sequence[Nearest]) -> Nearest:
     return best.all()
 
 
-def scores_of(metric: str, mu: Floats, sigma: Floats, chunk: Chunk) -> Floats:
+def scores_of(metric: str, mu: Floats, sigma: Floats, chunk: Chunk, rows: slice) -> Floats:
     """What orders the rows of a chunk for each query, (Q, rows): |x|^2 / 2 - q . x less slack, or minus the cosine."""
-    size = chunk.size
-    scores: Floats = mu @ chunk.mu[:size].T
+    scores: Floats = mu @ chunk.mu[rows].T
     if metric == "cosine":
-        scores *= -chunk.inverse[:size]
+        scores *= -chunk.inverse[rows]
         return scores
     if metric == "w2":
-        scores += sigma @ chunk.sigma[:size].T
-    np.subtract((chunk.half_both if metric == "w2" else chunk.half_mu)[:size], scores, out=scores)
+        scores += sigma @ chunk.sigma[rows].T
+    np.subtract((chunk.half_both if metric == "w2" else chunk.half_mu)[rows], scores, out=scores)
     return scores
 
 
@@ -95,16 +94,16 @@ class Bounded:
         self.rows = np.empty(0, np.int64)
         self.limit = np.inf
 
-    def add(self, place: int, chunk: Chunk, scores: Floats) -> float:
-        """Take what a chunk has; the limit above which a score is no candidate."""
+    def add(self, place: int, chunk: Chunk, first: int, scores: Floats) -> float:
+        """Take what a chunk has from row `first` on; the limit above which a score is no candidate."""
         if not np.isfinite(self.limit) and len(scores) > self.count:
             best = np.argpartition(scores, self.count - 1)[: self.count]
-            self.limit = float(self._uppers(chunk, best, scores[best]).max())
+            self.limit = float(self._uppers(chunk, first + best, scores[best]).max())
         rows = np.flatnonzero((scores <= self.limit) & np.isfinite(scores))
         self.scores = np.concatenate([self.scores, scores[rows]])
-        self.uppers = np.concatenate([self.uppers, self._uppers(chunk, rows, scores[rows])])
+        self.uppers = np.concatenate([self.uppers, self._uppers(chunk, first + rows, scores[rows])])
         self.places = np.concatenate([self.places, np.full(len(rows), place)])
-        self.rows = np.concatenate([self.rows, rows])
+        self.rows = np.concatenate([self.rows, first + rows])
         if len(self.scores) > self.count:
             self.limit = min(self.limit, float(np.partition(self.uppers, self.count - 1)[self.count - 1]))
             kept = self.scores <= self.limit

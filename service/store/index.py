@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from service.distances import METRICS
+from service.distances import METRICS, Doubles
 from service.store.candidates import BLOCK, Best, Bounded, Nearest, merged, scores_of
 from service.store.chunk import CHUNK, SMALLEST, Chunk, Floats, Mask, Numbers
 
@@ -19,6 +19,8 @@ from service.store.chunk import CHUNK, SMALLEST, Chunk, Floats, Mask, Numbers
 FEW = 1 << 10
 # of each part of a scan
 LEAST_CHUNKS = 2
+# rows whose scores stay in the cache
+SLICE = 1 << 15
 # queries that share a scan
 TOGETHER = 64
 
@@ -194,16 +196,35 @@ class Index:
         stacked = np.stack([query.mu for query in queries])
         limits = np.full(len(queries), np.inf)
         for place in places:
-            chunk, hidden = self._chunks[place], None
-            if selected is not None:
-                hidden = ~selected[place]
-                if hidden.all():
-                    continue
-            elif metric == "cosine" and chunk.gone:
-                hidden = ~chunk.alive[: chunk.size]
-            scores = scores_of(metric, stacked, sigma, chunk)  # (Q, rows)
-            if hidden is not None:
-                np.copyto(scores, np.inf, where=hidden)
-            for i in np.flatnonzero(scores.min(axis=1) <= limits):
-                limits[i] = queries[i].add(place, chunk, scores[i])
+            chunk = self._chunks[place]
+            for start in range(0, chunk.size, SLICE):
+                rows = slice(start, min(start + SLICE, chunk.size))
+                self._bound(
+                    metric, stacked, sigma, queries, limits, place, rows, None if selected is None else selected[place]
+                )
         return [query.measure(self._chunks) for query in queries]
+
+    def _bound(
+        self,
+        metric: str,
+        mu: Floats,
+        sigma: Floats,
+        queries: Sequence[Bounded],
+        limits: Doubles,
+        place: int,
+        rows: slice,
+        selected: Mask | None,
+    ) -> None:
+        """Have each query take its candidates among some rows of a chunk."""
+        chunk, hidden = self._chunks[place], None
+        if selected is not None:
+            hidden = ~selected[rows]
+            if hidden.all():
+                return
+        elif metric == "cosine" and chunk.gone:
+            hidden = ~chunk.alive[rows]
+        scores = scores_of(metric, mu, sigma, chunk, rows)  # (Q, rows)
+        if hidden is not None:
+            np.copyto(scores, np.inf, where=hidden)
+        for i in np.flatnonzero(scores.min(axis=1) <= limits):
+            limits[i] = queries[i].add(place, chunk, rows.start, scores[i])

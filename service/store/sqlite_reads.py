@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import orjson
 
-from service.store.chunk import CHUNK, Floats, Mask, Numbers
+from service.store.chunk import Floats, Mask, Numbers
 from service.store.filters import Condition, check_keys
 from service.store.interface import Changes, Collection, Items, StoreUnusable, no_vectors
 from service.store.sqlite_filters import sqlite_where
 from service.store.sqlite_writes import COLUMNS, find, span
 
+# rows that are loaded at a time
+LOADED = 1 << 15
 Rows = Iterable[tuple[Any, ...]]
 
 
@@ -128,7 +130,7 @@ def all_vectors(connection: sqlite3.Connection, number: int, dim: int) -> Iterat
         "SELECT number, mu, sigma FROM items WHERE number >= ? AND number < ? ORDER BY number", span(number)
     )
     absent = bytes(4 * dim)
-    while rows := cursor.fetchmany(CHUNK):
+    while rows := cursor.fetchmany(LOADED):
         vectors = _vectors([row if row[1] is not None else (row[0], absent, None) for row in rows], dim)
         vectors.gone = np.array([row[0] for row in rows if row[1] is None], np.int64)
         yield vectors

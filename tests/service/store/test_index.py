@@ -87,6 +87,7 @@ def _short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in (("CHUNK", 512), ("SMALLEST", 64)):
             monkeypatch.setattr(f"service.store.{module}.{name}", value)
     monkeypatch.setattr("service.store.index.FEW", 100)
+    monkeypatch.setattr("service.store.index.SLICE", 200)
 
 
 @pytest.mark.parametrize("metric", METRICS)
