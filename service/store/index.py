@@ -226,5 +226,5 @@ class Index:
         scores = scores_of(metric, mu, sigma, chunk, rows)  # (Q, rows)
         if hidden is not None:
             np.copyto(scores, np.inf, where=hidden)
-        for i in np.flatnonzero(scores.min(axis=1) <= limits):
+        for i in np.flatnonzero(scores.min(axis=1) <= limits).tolist():
             limits[i] = queries[i].add(place, chunk, rows.start, scores[i])
