@@ -25,6 +25,7 @@ SEARCH = "/collections/digits/search"
 def digits_of(server: Server) -> Iterator[httpx.Client]:
     """A client, and an empty collection of the default model."""
     with httpx.Client(base_url=server.url, timeout=60) as client:
+        client.delete("/collections/digits")  # what tests of the pages have left
         client.put("/collections/digits").raise_for_status()
         yield client
         client.delete("/collections/digits").raise_for_status()
