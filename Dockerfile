@@ -10,11 +10,14 @@ RUN /venv/bin/pip install --no-cache-dir ${TORCH_INDEX_URL:+--index-url "$TORCH_
 COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY service service
-RUN /venv/bin/pip install --no-cache-dir --constraint constraints.txt '.[onnx]'
+RUN /venv/bin/pip install --no-cache-dir --constraint constraints.txt '.[onnx,pgvector]'
 
 FROM ${BASE}
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 VAE_HOST=0.0.0.0
+RUN mkdir /data && chown 10001:10001 /data
+VOLUME /data
+ENV VAE_STORE=/data/latents.db
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000

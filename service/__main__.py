@@ -12,11 +12,12 @@ import uvicorn.config
 from PIL import Image
 from pydantic import ValidationError
 
-from service.settings import Settings, SettingsError, refuse_unknown
+from service.settings import Settings, SettingsError, calm_blas, refuse_unknown
 
 
 def main() -> int:
     """Serve until a signal ends it."""
+    calm_blas()
     try:
         refuse_unknown()
         settings = Settings(_cli_parse_args=True)

@@ -13,23 +13,27 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from service import errors
+from service.belonging import warn_of_strangers
 from service.catalog import Catalog, CatalogError
 from service.device import Device, DeviceUnusable, Limits, settle
 from service.endpoint import Endpoint, Shortcut
 from service.engine import Engine
 from service.request_id import RequestId
-from service.routes import encode, generate, health, interpolate, models, reconstruct
+from service.routes import collections, encode, generate, health, interpolate, items, models, reconstruct, search
 from service.settings import Settings
+from service.store import make_store
+from service.store.interface import StoreUnusable
 
 log = logging.getLogger(__name__)
 
-DESCRIPTION = """Posteriors, reconstructions, samples and interpolations of Variational Autoencoders.
+DESCRIPTION = """Posteriors, reconstructions, samples and interpolations of Variational Autoencoders, and a store of latents.
 
 Pictures travel as they are (`curl --data-binary @seven.png`), as forms, as base64 in JSON, or as npy arrays.
 """
 
 
-ROUTERS = [family.router for family in (encode, generate, interpolate, reconstruct, models, health)]
+FAMILIES = (encode, generate, interpolate, reconstruct, collections, items, search, models, health)
+ROUTERS = [family.router for family in FAMILIES]
 
 
 def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda: None, load_first: bool = False) -> FastAPI:
@@ -44,19 +48,22 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
         limits = Limits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
         threads = settings.threads or max(1, ((os.cpu_count() or 1) - 1) // settings.workers)
         device = Device(settings.device, threads, limits, settings.engine, settings.precision)
-        engine = Engine(Catalog(device), settings.max_pixels)
+        engine = Engine(Catalog(device), settings.max_pixels, make_store(settings.store, settings.store_max_bytes))
         app.state.started = asyncio.Event()
         loading = asyncio.create_task(_load(app, settings, engine, on_failed_start))
         if load_first:
             await app.state.started.wait()
             if app.state.failure:
                 await device.close()
+                engine.close()
+                await engine.store.close()
                 raise RuntimeError(app.state.failure)
         yield
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
         await device.close()
         engine.close()
+        await engine.store.close()
         app.state.engine = None
 
     app = FastAPIOffline(
@@ -87,7 +94,7 @@ def with_shortcut(app: FastAPI) -> Shortcut:
         (method, route.path): route.endpoint
         for router in ROUTERS
         for route in router.routes
-        if isinstance(route, Route) and isinstance(route.endpoint, Endpoint)
+        if isinstance(route, Route) and isinstance(route.endpoint, Endpoint) and not route.param_convertors
         for method in route.methods or ()
     }
     return Shortcut(app, endpoints)
@@ -96,12 +103,14 @@ def with_shortcut(app: FastAPI) -> Shortcut:
 async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_start: Callable[[], None]) -> None:
     """Bring all models onto the device; only then does the engine take requests."""
     try:
+        await engine.store.open()
         engine.catalog.device.start()
         explicit = "default_model" in settings.model_fields_set
         await engine.catalog.load(settings.models_dir, settings.models, settings.default_model, explicit)
+        await warn_of_strangers(engine)
     except Exception as error:  # whatever it is, a service that cannot load must end, not wait
         app.state.failure = str(error) or repr(error)
-        expected = isinstance(error, (CatalogError, DeviceUnusable))
+        expected = isinstance(error, (CatalogError, DeviceUnusable, StoreUnusable))
         log.error("cannot start: %s", app.state.failure, exc_info=None if expected else error)
         on_failed_start()
     else:

@@ -50,13 +50,13 @@ class Body:
         return values, fields
 
 
-def read_body(call: Call, max_items: int) -> Body:
-    """Take a body apart; its first bytes decide what it is, then its type. Raises BadInput, TooManyParts."""
+def read_body(call: Call, max_items: int, lists_per_item: int = 1) -> Body:
+    """Take a body apart; its first bytes decide what it is, then its type. Raises BadInput, TooManyParts, TooLarge."""
     kind = _kind(call)
     if kind == "json":
-        lists = call.body.count(b"[")  # each item is one list or none: a flood of them is not even parsed
-        if lists > max_items + OTHER_LISTS:
-            raise TooLarge(lists, max_items)
+        lists = call.body.count(b"[")  # each item is so many lists at most: a flood of them is not even parsed
+        if lists > lists_per_item * max_items + OTHER_LISTS:
+            raise TooLarge(lists // lists_per_item, max_items)
         return Body(kind, call.body, max_items, values=codecs.json_object(call.body))
     if kind == "form":
         # a form of max_items pictures may have its parameters beside them

@@ -42,6 +42,7 @@ class Call:
     query: str
     body: bytes
     started: float = field(default_factory=time.monotonic)
+    path: Mapping[str, str] = field(default_factory=dict)  # what stands for the names in the route's path
 
     @property
     def content_type(self) -> str:

@@ -199,22 +199,22 @@ MAX_LATENT = 1e4
 JSON_NAMES = {bool: "booleans", str: "texts", list: "lists", dict: "objects", type(None): "nulls"}
 
 
-def latent_rows(value: object, dim: int) -> NDArray[np.float32]:
+def latent_rows(value: object, dim: int, name: str = "z") -> NDArray[np.float32]:
     """JSON lists or an npy array of latents -> float32 (N, D). Raises Unusable."""
     wanted = f"numbers of shape (N, {dim})"
     if isinstance(value, list):  # looked at before it becomes an array, which for long texts would be a huge one
         if not all(isinstance(row, list) for row in value):
-            raise Unusable(f"z is a list of shape ({len(value)},), the model takes {wanted}")
+            raise Unusable(f"{name} is a list of shape ({len(value)},), the model takes {wanted}")
         others = set(map(type, chain.from_iterable(value))) - {int, float}
         if others:
             found = ", ".join(sorted(JSON_NAMES[kind] for kind in others))
-            raise Unusable(f"z holds {found}, the model takes {wanted}")
+            raise Unusable(f"{name} holds {found}, the model takes {wanted}")
     try:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
-        raise Unusable(f"z must be {wanted}: its rows differ in length") from None
+        raise Unusable(f"{name} must be {wanted}: its rows differ in length") from None
     if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != dim:
-        raise Unusable(f"z is {_kind(array)} of shape {array.shape}, the model takes {wanted}")
+        raise Unusable(f"{name} is {_kind(array)} of shape {array.shape}, the model takes {wanted}")
     with np.errstate(over="ignore"):  # a longdouble may not fit
         bad = ~(np.abs(array.astype(np.float64)) <= MAX_LATENT).all(axis=1)
     if bad.any():

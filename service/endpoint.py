@@ -67,7 +67,8 @@ class Endpoint:
         body = await _read(headers.get("content-length", ""), receive, state.max_body_bytes)
         watch.start()
         try:
-            return await self.operation(state.engine, Call(headers, scope["query_string"].decode("latin-1"), body))
+            call = Call(headers, scope["query_string"].decode("latin-1"), body, path=scope.get("path_params") or {})
+            return await self.operation(state.engine, call)
         except Overloaded as error:
             watch.stop()  # it is not worth noticing who leaves now
             await state.engine.refusals.turn(error.retry_after)

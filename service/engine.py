@@ -3,7 +3,8 @@ slice by slice while their rows are admitted already. Knows nothing of HTTP.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from models.preprocess import Pixels, Preprocessing
 from service import codecs, png
 from service.catalog import Catalog
+from service.gate import DeadlineExceeded
 from service.lane import Lane, Reservation
 from service.refusals import Refusals
 from service.runtime import Floats, Runtime
+from service.store import LatentStore
 
 # pictures that are decoded between two looks at the event loop; bytes of them, and pixels of one, above which they leave it
 SLICE = 16
@@ -65,10 +68,10 @@ class Request:
 
 
 class Engine:
-    """The loaded models, and the threads that decode pictures for them."""
+    """The loaded models, the threads that decode pictures for them, and the store of latents."""
 
-    def __init__(self, catalog: Catalog, max_pixels: int, decoders: int = 2) -> None:
-        self.catalog, self.max_pixels = catalog, max_pixels
+    def __init__(self, catalog: Catalog, max_pixels: int, store: LatentStore, decoders: int = 2) -> None:
+        self.catalog, self.max_pixels, self.store = catalog, max_pixels, store
         self.max_items = catalog.device.limits.max_rows
         self.refusals = Refusals()
         self._pool = ThreadPoolExecutor(decoders, "decoder")
@@ -82,6 +85,16 @@ class Engine:
         if size <= INLINE_BYTES:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def in_time(self, work: Awaitable[T], request: Request) -> T:
+        """Work that is none of the lanes', within the request's deadline. Raises DeadlineExceeded."""
+        if request.deadline is None:
+            return await work
+        try:
+            async with asyncio.timeout(request.deadline - time.monotonic()):
+                return await work
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline passed before the store had answered") from None
 
     async def through(self, lane: Lane, rows: NDArray[Any], request: Request) -> Floats:
         """Rows through a lane. Raises BatcherError."""

@@ -10,11 +10,24 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.belonging import ModelNotLoaded
 from service.calls import BadParameter
 from service.catalog import NoAggregatePrior, UnknownModel
 from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
+from service.entries import MetadataTooLarge
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.store.filters import BadFilter
+from service.store.interface import (
+    BadItem,
+    DiskFull,
+    ModelMismatch,
+    StoreFull,
+    StoreUnavailable,
+    StoreUnusable,
+    UnknownCollection,
+    UnknownItem,
+)
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +49,30 @@ class Starting(Exception):
 STATUSES: dict[type[Exception], tuple[int, str]] = {
     Undecodable: (400, "undecodable"),
     UnknownModel: (404, "unknown_model"),
+    UnknownCollection: (404, "unknown_collection"),
+    UnknownItem: (404, "unknown_item"),
+    ModelMismatch: (409, "model_mismatch"),
+    ModelNotLoaded: (409, "model_not_loaded"),
     BodyTooLarge: (413, "body_too_large"),
     TooBig: (413, "too_many_pixels"),
     TooLarge: (413, "too_many_items"),
     TooManyParts: (413, "too_many_items"),
+    MetadataTooLarge: (413, "metadata_too_large"),
     Unsupported: (415, "unsupported_media_type"),
     BadParameter: (422, "invalid_parameter"),
     NoAggregatePrior: (422, "no_aggregate_prior"),
     Unusable: (422, "unusable_input"),
+    BadItem: (422, "unusable_input"),
+    BadFilter: (422, "invalid_filter"),
     Overloaded: (429, "queue_full"),
     Closed: (503, "draining"),
     DeviceLost: (503, "device_lost"),
     Starting: (503, "starting"),
+    StoreUnavailable: (503, "store_unavailable"),
+    StoreUnusable: (503, "store_unusable"),
     DeadlineExceeded: (504, "deadline_exceeded"),
+    StoreFull: (507, "store_full"),
+    DiskFull: (507, "disk_full"),
 }
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 INTERNAL = (500, "internal_error")
@@ -67,7 +91,7 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, str], by
     if status == 500:
         log.error("request %s failed", request_id, exc_info=error)
         detail = "the service failed to answer this request; its log has the reason under this request_id"
-    if isinstance(error, BadInput) and error.item is not None:
+    if isinstance(error, BadInput | BadItem) and error.item is not None:
         extra["item"] = error.item
     if status in (429, 503):
         headers["retry-after"] = str(error.retry_after if isinstance(error, Overloaded) else 1)

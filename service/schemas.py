@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from service.seeds import MAX_SEED
 
 
-def _split(value: object) -> object:
+def split(value: object) -> object:
     """ "kl,z" and ["kl", "z"] are the same."""
     return frozenset(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else _as_set(value)
 
@@ -48,7 +48,7 @@ class EncodeParameters(Parameters):
     format: PosteriorFormat | None = Field(None, description="of the answer; wins over Accept")
     include: Annotated[
         frozenset[Literal["logvar", "kl", "kl_per_dim", "z"]],
-        BeforeValidator(_split, json_schema_input_type=str),
+        BeforeValidator(split, json_schema_input_type=str),
         Field(description="more fields, separated by commas: logvar, kl, kl_per_dim, z (a seeded draw from the posterior)"),
     ] = frozenset()
     seed: Seed | None = None
@@ -77,7 +77,7 @@ class SampleParameters(DecodeParameters):
     )
     include: Annotated[
         frozenset[Literal["z"]],
-        BeforeValidator(_split, json_schema_input_type=str),
+        BeforeValidator(split, json_schema_input_type=str),
         Field(description="z: the latents too"),
     ] = frozenset()
 
@@ -106,7 +106,7 @@ class InterpolateParameters(Parameters):
     method: Literal["linear", "slerp", "matched"] = Field("linear", description="the path from start to end")
     include: Annotated[
         frozenset[Literal["z"]],
-        BeforeValidator(_split, json_schema_input_type=str),
+        BeforeValidator(split, json_schema_input_type=str),
         Field(description="z: the latents too"),
     ] = frozenset()
 

@@ -5,7 +5,7 @@ Knows nothing of what the values are used for.
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     max_rows: int = Field(4096, ge=1, description="items in one request; more get 413")
     max_body_bytes: int = Field(64 << 20, ge=1024, description="bytes of a request's body; more get 413")
     max_pixels: int = Field(50_000_000, ge=1, description="width x height of a picture, a quarter of all in a request")
+    store: str = Field(
+        "latents.db", min_length=1, description="latents are kept here: path of a sqlite file, or postgresql://..."
+    )
+    store_max_bytes: int = Field(4 << 30, ge=1 << 20, description="memory for vectors of a sqlite file; more get 507")
     drain_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="how long requests may take after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     access_log: bool = Field(True, description="log a line for every request")
@@ -71,6 +75,13 @@ class Settings(BaseSettings):
         if self.max_queue_rows < max(self.max_batch, self.max_rows):
             raise ValueError("max_queue_rows must be at least max_batch and max_rows")
         return self
+
+
+def calm_blas(environment: MutableMapping[str, str] = os.environ) -> None:
+    """numpy's matrix products each on one thread, before numpy is imported: scans of the latent store share chunks among
+    threads of their own, which meet once a scan and not once a product. torch and ONNX Runtime have other threads.
+    """
+    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def refuse_unknown(environment: Mapping[str, str] = os.environ) -> None:

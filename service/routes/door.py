@@ -3,9 +3,13 @@
 Knows nothing of what an operation does.
 """
 
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -57,19 +61,49 @@ PROBLEMS: dict[str, Any] = {
     "description": "a problem body says why",
     "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
 }
+NO_WORD = re.compile(r"\W+")
 ERRORS = (400, 404, 413, 415, 422, 429, 500, 503, 504)
 
 
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a model with what it refers to in its place: the page has no other place for it."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolved(one) for one in node]
+        if not isinstance(node, dict):
+            return node
+        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+        return resolved(definitions[name]) if name in definitions else {key: resolved(one) for key, one in node.items()}
+
+    found: dict[str, Any] = resolved(schema)
+    return found
+
+
 def describe_operation(
-    parameters: type[Parameters], answer: dict[str, Any], body: dict[str, Any], body_required: bool = True
+    parameters: type[Parameters],
+    answer: dict[str, Any],
+    body: dict[str, Any],
+    body_required: bool = True,
+    path: Mapping[str, str] = MappingProxyType({}),
+    errors: Sequence[int] = ERRORS,
 ) -> dict[str, Any]:
-    """Keyword arguments of `add_api_route` that document an operation whose body and query are read by itself."""
+    """Keyword arguments of `add_api_route` that document an operation whose body and query are read by itself.
+
+    `path`: an example for each name in the route's path.
+    """
     schema = parameters.model_json_schema()
     extra: dict[str, Any] = {"parameters": [_query(name, value) for name, value in schema["properties"].items()]}
+    extra["parameters"] += [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
+        for name, example in path.items()
+    ]
     extra["requestBody"] = {"content": body, "required": body_required}
     return {
         "openapi_extra": extra,
-        "responses": {200: {"content": answer, "description": "the answer"}, **dict.fromkeys(ERRORS, PROBLEMS)},
+        "responses": {200: {"content": answer, "description": "the answer"}, **dict.fromkeys(errors, PROBLEMS)},
         "response_class": Response,
     }
 
@@ -93,7 +127,7 @@ def add(
 
     for method in methods:
         details = dict(description)
-        if method == "GET":  # a GET has no body
+        if method in ("GET", "DELETE"):  # they have no body
             details["openapi_extra"] = {k: v for k, v in details["openapi_extra"].items() if k != "requestBody"}
         router.add_api_route(
             path,
@@ -101,6 +135,6 @@ def add(
             methods=[method],
             summary=summary,
             description=operation.__doc__ or "",
-            operation_id=f"{path.strip('/')}_{method.lower()}",
+            operation_id=f"{NO_WORD.sub('_', path).strip('_')}_{method.lower()}",
             **details,
         )

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -37,10 +38,12 @@ class Server:
     """A running service. `lines` is its log so far; `url` where it listens."""
 
     def __init__(self, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="vae-latents-")
+        store = {"VAE_STORE": str(Path(self._directory.name) / "latents.db")}  # unless a test has its own
         self.process = subprocess.Popen(
             command("--port", "0", "--device", "cpu", "--threads", "1", *arguments),
             cwd=ROOT,
-            env=environment(**(variables or {})),
+            env=environment(**{**store, **(variables or {})}),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
@@ -112,6 +115,7 @@ class Server:
         self._reader.join(PATIENCE_SECONDS)
         assert self.process.stderr is not None
         self.process.stderr.close()
+        self._directory.cleanup()
         return status
 
     def kill(self) -> None:

@@ -60,7 +60,11 @@ def test_readme_has_a_command_for_every_endpoint(server: Server) -> None:
 
     paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
     shown = " ".join(command for command, _ in console())
-    assert [path for path in paths if path.replace("{name}", "mnist") not in shown and path != "/health/live"] == []
+    examples = [
+        path.replace("/collections/{name}", "/collections/digits").replace("{name}", "mnist").replace("{id}", "two.png")
+        for path in paths
+    ]
+    assert [path for path in examples if path not in shown and path != "/health/live"] == []
 
 
 def test_make_targets_exist() -> None:

@@ -47,7 +47,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def app(weights: Path) -> AsyncIterator[FastAPI]:
+async def app(weights: Path, tmp_path: Path) -> AsyncIterator[FastAPI]:
     """The application, started and ready, with small limits."""
     settings = Settings(
         models_dir=weights,
@@ -59,6 +59,7 @@ async def app(weights: Path) -> AsyncIterator[FastAPI]:
         max_rows=32,
         max_body_bytes=100_000,
         max_pixels=10_000,
+        store=str(tmp_path / "latents.db"),
     )
     app = create_app(settings)
     async with app.router.lifespan_context(app):

@@ -20,6 +20,7 @@ from service.codecs import TooBig, Undecodable, Unusable
 from service.device import Device, Limits
 from service.engine import INLINE_BYTES, SLICE, Engine, Pictures, Request
 from service.gate import DeadlineExceeded, Overloaded, TooLarge
+from service.store import make_store
 
 # pictures of a request that is decoded in four slices
 COUNT = 3 * SLICE + 5
@@ -34,10 +35,10 @@ def pngs(count: int) -> list[bytes]:
 
 
 @pytest.fixture
-async def engine(weights: Path) -> AsyncIterator[Engine]:
+async def engine(weights: Path, tmp_path: Path) -> AsyncIterator[Engine]:
     device = Device("cpu", threads=1, limits=Limits(max_batch=16, max_queue_rows=150, max_rows=120))
     device.start()
-    engine = Engine(Catalog(device), max_pixels=10_000)
+    engine = Engine(Catalog(device), max_pixels=10_000, store=make_store(str(tmp_path / "latents.db"), 1 << 20))
     await engine.catalog.load(weights, ("grey",), "grey")
     yield engine
     await device.close()

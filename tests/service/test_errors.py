@@ -15,34 +15,60 @@ from starlette.exceptions import HTTPException
 
 from service import png
 from service.app import create_app
+from service.belonging import ModelNotLoaded
 from service.calls import BadParameter, Call
 from service.catalog import NoAggregatePrior, UnknownModel
 from service.codecs import TooBig, Undecodable, Unsupported, Unusable
+from service.entries import MetadataTooLarge
 from service.errors import STATUSES, BodyTooLarge, Starting, describe
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.routes.generate import sample
 from service.settings import Settings
+from service.store.filters import BadFilter
+from service.store.interface import (
+    BadItem,
+    Collection,
+    DiskFull,
+    ModelMismatch,
+    StoreFull,
+    StoreUnavailable,
+    StoreUnusable,
+    UnknownCollection,
+    UnknownItem,
+)
 
+DIGITS = Collection("digits", "mnist", "cd" * 32, 20)
 MEMBERS = {"type", "title", "status", "detail", "code", "error", "request_id"}
 
 # an instance of each, and its status and code as the documentation has them
 ERRORS: list[tuple[Exception, int, str]] = [
     (Undecodable("truncated"), 400, "undecodable"),
     (UnknownModel("gray", ["grey"]), 404, "unknown_model"),
+    (UnknownCollection("digit", ["digits"]), 404, "unknown_collection"),
+    (UnknownItem("digits", "7"), 404, "unknown_item"),
+    (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
+    (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
     (BodyTooLarge(100), 413, "body_too_large"),
     (TooBig("too many"), 413, "too_many_pixels"),
     (TooLarge(5, 4), 413, "too_many_items"),
     (TooManyParts(4), 413, "too_many_items"),
+    (MetadataTooLarge(70_000, 3), 413, "metadata_too_large"),
     (Unsupported("what is it"), 415, "unsupported_media_type"),
     (BadParameter("n: no"), 422, "invalid_parameter"),
     (NoAggregatePrior("grey", "none was fitted"), 422, "no_aggregate_prior"),
     (Unusable("wrong shape"), 422, "unusable_input"),
+    (BadItem("no"), 422, "unusable_input"),
+    (BadFilter("no"), 422, "invalid_filter"),
     (Overloaded(0.2), 429, "queue_full"),
     (Closed("draining"), 503, "draining"),
     (DeviceLost("gone"), 503, "device_lost"),
     (Starting(), 503, "starting"),
+    (StoreUnavailable("away"), 503, "store_unavailable"),
+    (StoreUnusable("corrupt"), 503, "store_unusable"),
     (DeadlineExceeded("late"), 504, "deadline_exceeded"),
+    (StoreFull(2, 1), 507, "store_full"),
+    (DiskFull("no room"), 507, "disk_full"),
 ]
 
 

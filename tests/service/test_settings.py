@@ -25,6 +25,8 @@ TABLE: dict[str, tuple[Any, str, Any]] = {
     "max_rows": (4096, "100", 100),
     "max_body_bytes": (64 * 2**20, "1024", 1024),
     "max_pixels": (50_000_000, "1", 1),
+    "store": ("latents.db", "postgresql://db/vae", "postgresql://db/vae"),
+    "store_max_bytes": (4 * 2**30, "1048576", 2**20),
     "drain_seconds": (10.0, "0.5", 0.5),
     "log_level": ("info", "debug", "debug"),
     "access_log": (True, "false", False),

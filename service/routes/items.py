@@ -1,0 +1,174 @@
+"""/collections/{name}/items: what a collection holds; pictures are encoded as /encode does it."""
+
+import base64
+import binascii
+from functools import partial
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+
+from service.belonging import digest_of, runtime_of
+from service.bodies import read_body
+from service.calls import Answer, BadParameter, Call, read_parameters
+from service.codecs import BadInput
+from service.engine import Engine, Pictures, Request
+from service.entries import LISTS_PER_ITEM, Entries, check_id, items_of
+from service.routes.collections import PATH, STORE_ERRORS, json_answer, without_body
+from service.routes.door import BINARY, FORM_OF_PICTURES, PICTURE_BODIES, PICTURE_EXAMPLE, add, describe_operation, schema_of
+from service.routes.encode import open_request
+from service.schemas import Parameters
+from service.store.filters import Condition, parse_filter
+from service.store.interface import Collection, Items, UnknownItem
+from service.store_schemas import Added, Deleted, ItemPage, ItemsParameters, ListParameters, NewItems, StoredItem
+
+router = APIRouter(tags=["latent store"])
+
+
+async def open_collection(engine: Engine, call: Call, parameters: Parameters) -> tuple[Collection, str, Request]:
+    """(collection, digest of the vectors that come, request). Raises StoreError, ModelMismatch, ModelNotLoaded."""
+    timing = open_request(engine, call, parameters.model_copy(update={"model": None}))
+    collection = await engine.in_time(engine.store.collection(call.path["name"]), timing)
+    return collection, digest_of(engine, collection, parameters.model), timing
+
+
+async def encode_entries(engine: Engine, entries: Entries, collection: Collection, request: Request) -> None:
+    """Fill in the posteriors of what is a picture. Raises ModelNotLoaded, BadInput, BatcherError."""
+    pictures = entries.pictures
+    if not pictures:
+        return
+    request.runtime = runtime_of(engine, collection)
+    encoded = [image for image in entries.images if image is not None]
+    try:
+        entries.encoded(await engine.encode(Pictures(encoded), request))
+    except BadInput as error:
+        if error.item is not None:
+            error.item = pictures[error.item]  # of the pictures -> of the items
+        raise
+
+
+def filter_of(value: Any) -> tuple[Condition, ...]:
+    """Raises BadFilter."""
+    return () if value is None else parse_filter(value)
+
+
+def describe_item(items: Items, i: int, include: frozenset[str]) -> dict[str, Any]:
+    """What a caller sees of an item."""
+    fields: dict[str, Any] = {"id": items.ids[i], "metadata": orjson.Fragment(items.metadata[i]), "seq": items.seqs[i]}
+    if "mu" in include:
+        fields["mu"] = items.mu[i]
+    if "sigma" in include:
+        fields["sigma"] = items.sigma[i] if items.has_sigma[i] else None
+    return fields
+
+
+async def post(engine: Engine, call: Call) -> Answer:
+    """Add items, or replace those whose ids are there: all of them or none, and durable when the answer comes.
+
+    JSON, a form of pictures whose file names become ids, one picture, or npy: mu (N, D), or mu and sigma (2, N, D).
+    """
+    body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items, LISTS_PER_ITEM))
+    parameters = read_parameters(ItemsParameters, call.query, *body.parameters(ItemsParameters))
+    collection, digest, request = await open_collection(engine, call, parameters)
+    entries = await engine.offload(len(call.body), partial(items_of, body, collection.dim))
+    await encode_entries(engine, entries, collection, request)
+    items = entries.items()
+    seq = await engine.in_time(engine.store.upsert(collection.name, digest, items), request)
+    return json_answer({"collection": collection.name, "ids": items.ids, "seq": seq}, collection)
+
+
+async def list_page(engine: Engine, call: Call) -> Answer:
+    """Items in the order of their ids, a page at a time."""
+    without_body(call)
+    parameters = read_parameters(ListParameters, call.query)
+    request = open_request(engine, call, parameters)
+    conditions, after = filter_of(parameters.filter), _cursor(parameters.cursor)
+    name = call.path["name"]
+    items = await engine.in_time(engine.store.scan(name, after, parameters.limit + 1, conditions), request)
+    shown = min(len(items), parameters.limit)
+    more = base64.urlsafe_b64encode(items.ids[shown - 1].encode()).decode() if len(items) > shown else None
+    page = [describe_item(items, i, parameters.include) for i in range(shown)]
+    return json_answer({"items": page, "cursor": more})
+
+
+def _cursor(text: str) -> str:
+    try:
+        return base64.b64decode(text, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise BadParameter("cursor: not one that this service has given") from None
+
+
+async def get(engine: Engine, call: Call) -> Answer:
+    """One item with its mu, sigma and metadata."""
+    without_body(call)
+    request = open_request(engine, call, read_parameters(Parameters, call.query))
+    name, id = call.path["name"], check_id(call.path["id"])
+    items = await engine.in_time(engine.store.get(name, [id]), request)
+    if not items.ids:
+        raise UnknownItem(name, id)
+    return json_answer(describe_item(items, 0, frozenset(("mu", "sigma"))))
+
+
+async def delete(engine: Engine, call: Call) -> Answer:
+    """Delete one item."""
+    without_body(call)
+    request = open_request(engine, call, read_parameters(Parameters, call.query))
+    id = check_id(call.path["id"])
+    seq = await engine.in_time(engine.store.delete(call.path["name"], id), request)
+    return json_answer({"id": id, "seq": seq})
+
+
+ITEMS_EXAMPLE = {
+    "items": [
+        {"id": "ones/first", "image": PICTURE_EXAMPLE, "metadata": {"label": 1}},
+        {"id": "made-up", "mu": [0.5] * 20, "sigma": [0.1] * 20},
+    ]
+}
+ITEM_PATH = {**PATH, "id": "ones/first"}
+ITEM = {"application/json": {"schema": schema_of(StoredItem)}}
+
+add(
+    router,
+    "/collections/{name}/items",
+    ["POST"],
+    post,
+    "Add items",
+    describe_operation(
+        ItemsParameters,
+        {"application/json": {"schema": schema_of(Added)}},
+        {
+            "application/json": {"schema": schema_of(NewItems), "example": ITEMS_EXAMPLE},
+            "multipart/form-data": {"schema": FORM_OF_PICTURES},
+            "application/x-npy": BINARY,
+            "image/png": PICTURE_BODIES["image/png"],
+        },
+        path=PATH,
+        errors=STORE_ERRORS,
+    ),
+)
+add(
+    router,
+    "/collections/{name}/items",
+    ["GET"],
+    list_page,
+    "Items of a collection",
+    describe_operation(ListParameters, {"application/json": {"schema": schema_of(ItemPage)}}, {}, path=PATH),
+)
+add(
+    router,
+    "/collections/{name}/items/{id:path}",
+    ["GET"],
+    get,
+    "One item",
+    describe_operation(Parameters, ITEM, {}, path=ITEM_PATH),
+)
+add(
+    router,
+    "/collections/{name}/items/{id:path}",
+    ["DELETE"],
+    delete,
+    "Delete an item",
+    describe_operation(
+        Parameters, {"application/json": {"schema": schema_of(Deleted)}}, {}, path=ITEM_PATH, errors=STORE_ERRORS
+    ),
+)

@@ -1,0 +1,105 @@
+"""The language of filters: {"label": 7, "year": {"gte": 2020}, "tag": {"in": ["a", "b"]}}; all that is said must hold.
+
+A key is an outermost key of the metadata. A bare value means equality. Numbers compare with numbers and texts with texts,
+by code points; nothing else has an order. An item without the key matches only `ne` and `"exists": false`.
+Parsed and checked here, before any engine sees it. Knows nothing of engines.
+"""
+
+import difflib
+import math
+from collections.abc import Collection as Sized
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Scalar = str | int | float | bool | None
+Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "exists"]
+
+OPERATORS: tuple[str, ...] = get_args(Operator)
+ORDERED = ("gt", "gte", "lt", "lte")
+MAX_CONDITIONS, MAX_VALUES, MAX_KEY = 32, 1000, 200
+
+
+class BadFilter(Exception):
+    """A filter that means nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One of the things that must hold. `value`: a tuple for `in`, a bool for `exists`, else a scalar."""
+
+    key: str
+    operator: Operator
+    value: Any
+
+
+def parse_filter(value: object) -> tuple[Condition, ...]:
+    """Conditions of a JSON value. Raises BadFilter."""
+    if not isinstance(value, Mapping):
+        raise BadFilter('a filter is an object like {"label": 7, "year": {"gte": 2020}}')
+    conditions = [
+        condition
+        for key, test in value.items()
+        for condition in _conditions(_key(key), test if isinstance(test, Mapping) else {"eq": test})
+    ]
+    if len(conditions) > MAX_CONDITIONS:
+        raise BadFilter(f"the filter has {len(conditions)} conditions, at most {MAX_CONDITIONS} are allowed")
+    return tuple(conditions)
+
+
+def check_keys(conditions: tuple[Condition, ...], known: Sized[str]) -> None:
+    """Raises BadFilter for a key that no item of the collection has ever had: mostly a slip of the pen."""
+    for condition in conditions:
+        if condition.key not in known:
+            near = difflib.get_close_matches(condition.key, list(known), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known)[:20]) or 'none'}"
+            raise BadFilter(f"no item of the collection has {condition.key!r} in its metadata{hint}")
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not key.isprintable() or '"' in key or "\\" in key:
+        raise BadFilter(
+            f"{str(key)[:80]!r} is no key for a filter: 1 to {MAX_KEY} printable characters, no quotes or backslashes"
+        )
+    return key
+
+
+def _conditions(key: str, tests: Mapping[str, Any]) -> list[Condition]:
+    if not tests:
+        raise BadFilter(f"{key}: says nothing; one of {', '.join(OPERATORS)} is needed")
+    return [Condition(key, _operator(key, name), _value(key, name, value)) for name, value in tests.items()]
+
+
+def _operator(key: str, name: str) -> Any:
+    if name not in OPERATORS:
+        near = difflib.get_close_matches(name, OPERATORS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(OPERATORS)}"
+        raise BadFilter(f"{key}: unknown operator {name!r}; {hint}")
+    return name
+
+
+def _value(key: str, name: str, value: object) -> Any:
+    if name == "in":
+        if not isinstance(value, list) or len(value) > MAX_VALUES:
+            raise BadFilter(f"{key}: in needs a list of at most {MAX_VALUES} values")
+        return tuple(_scalar(key, one) for one in value)
+    if name == "exists":
+        if not isinstance(value, bool):
+            raise BadFilter(f"{key}: exists is true or false")
+        return value
+    scalar = _scalar(key, value)
+    if name in ORDERED and (isinstance(scalar, bool) or scalar is None):
+        raise BadFilter(f"{key}: {name} needs a number or a text")
+    return scalar
+
+
+def _scalar(key: str, value: object) -> Scalar:
+    if isinstance(value, str):
+        if "\0" in value:
+            raise BadFilter(f"{key}: a text with the character 0")
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if -(1 << 63) <= value < 1 << 63 else float(value)
+    if value is None or isinstance(value, bool) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise BadFilter(f"{key}: values are texts, numbers, true, false and null")

@@ -1,0 +1,112 @@
+"""Tables of the PostgreSQL backend, with versions and migrations, and its indexes. Knows nothing of items."""
+
+from typing import Any
+
+import psycopg
+
+from service.store.interface import StoreUnusable
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# any number that no other program uses for its locks on the same database
+LOCK = 0x56414531
+INDEXES = {"l2": "mu vector_l2_ops", "cosine": "mu vector_cosine_ops", "w2": "both_ vector_l2_ops"}
+# what an HNSW index takes
+MAX_INDEXED = 2000
+
+# from each version to the next; a published one never changes
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE vae_collections (
+             number bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+             name text COLLATE "C" NOT NULL UNIQUE,
+             model text NOT NULL,
+             digest text NOT NULL,
+             dim integer NOT NULL,
+             metric text NOT NULL,
+             description text NOT NULL,
+             count bigint NOT NULL DEFAULT 0,
+             seq bigint NOT NULL DEFAULT 0,
+             traces bigint NOT NULL DEFAULT 0,
+             forgotten bigint NOT NULL DEFAULT 0
+           )""",
+        """CREATE TABLE vae_keys (
+             collection bigint NOT NULL REFERENCES vae_collections ON DELETE CASCADE,
+             key text NOT NULL,
+             PRIMARY KEY (collection, key)
+           )""",
+        """CREATE TABLE vae_traces (
+             collection bigint NOT NULL REFERENCES vae_collections ON DELETE CASCADE,
+             id text COLLATE "C" NOT NULL,
+             seq bigint NOT NULL,
+             PRIMARY KEY (collection, id)
+           )""",
+    ),
+)
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema to this version; several processes may try at once. Raises StoreUnusable."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        try:
+            with connection.transaction():
+                connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        except (
+            psycopg.errors.FeatureNotSupported,
+            psycopg.errors.UndefinedFile,
+            psycopg.errors.InsufficientPrivilege,
+        ) as error:
+            raise StoreUnusable(f"the database has no extension vector, see github.com/pgvector/pgvector: {error}") from error
+        connection.execute("CREATE TABLE IF NOT EXISTS vae_schema (version integer NOT NULL)")
+        row = connection.execute("SELECT version FROM vae_schema").fetchone()
+        version = row[0] if row else 0
+        if version > len(MIGRATIONS):
+            raise StoreUnusable(
+                f"the database has schema version {version}, of a newer service; this one knows {len(MIGRATIONS)}"
+            )
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        if row is None:
+            connection.execute("INSERT INTO vae_schema VALUES (%s)", (len(MIGRATIONS),))
+        else:
+            connection.execute("UPDATE vae_schema SET version = %s", (len(MIGRATIONS),))
+
+
+def table(number: int) -> str:
+    """Where a collection's items are."""
+    return f"vae_items_{int(number)}"
+
+
+def make_table(connection: Connection, number: int, dim: int) -> None:
+    """For the items of a new collection."""
+    connection.execute(
+        f"""CREATE TABLE {table(number)} (
+              id text COLLATE "C" PRIMARY KEY,
+              seq bigint NOT NULL,
+              mu vector({int(dim)}) NOT NULL,
+              both_ vector({2 * int(dim)}) NOT NULL,
+              has_sigma boolean NOT NULL,
+              metadata text NOT NULL,
+              fields jsonb NOT NULL
+            )"""
+    )
+    connection.execute(f"CREATE INDEX ON {table(number)} (seq)")
+
+
+def indexed(metric: str) -> str:
+    """The metric of the approximate index of a collection with this metric: its own, or that of its candidates."""
+    return metric if metric in INDEXES else "w2"
+
+
+def make_index(connection: Connection, number: int, dim: int, metric: str) -> None:
+    """The approximate index that searches by the collection's metric use; that of another metric goes."""
+    wanted = indexed(metric)
+    for name in INDEXES:
+        if name != wanted:
+            connection.execute(f"DROP INDEX IF EXISTS {table(number)}_{name}")
+    if (2 * dim if wanted == "w2" else dim) <= MAX_INDEXED:
+        connection.execute(
+            f"CREATE INDEX IF NOT EXISTS {table(number)}_{wanted} ON {table(number)} USING hnsw ({INDEXES[wanted]})"
+        )

@@ -1,0 +1,108 @@
+"""Searches in PostgreSQL: through the approximate index, or exact, by measuring every item that matches in float64.
+
+Knows nothing of pools or retries.
+"""
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from service.distances import METRICS
+from service.store.candidates import BLOCK, Best
+from service.store.interface import Collection, Floats, Found, Neighbors, Search
+from service.store.pgvector_schema import INDEXES, Connection, indexed, table
+from service.store.pgvector_work import ITEM, as_items, find_of, get, received, vector, where_of
+from service.store.sqlite_search import gaussians, in_order
+
+# how much wider than k the index looks, and the least and most that it can
+EF_FACTOR, EF_LEAST, EF_MOST = 4, 100, 1000
+OPERATORS = {"l2": "mu <-> %s::vector", "cosine": "mu <=> %s::vector", "w2": "both_ <-> %s::vector"}
+STREAM = "vae_search"
+
+
+def search(connection: Connection, name: str, digest: str, wanted: Search) -> Found:
+    """Answers to all queries, of one state of the database."""
+    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    number, collection = find_of(connection, name, digest)
+    mu, sigma = gaussians(wanted, collection, lambda ids: get(connection, name, ids))
+    where, parameters = where_of(connection, number, collection, wanted.filter)
+    by_index = (
+        not wanted.exact
+        and wanted.candidates is None
+        and wanted.dimensions is None
+        and wanted.metric in INDEXES
+        and indexed(collection.metric) == wanted.metric
+    )
+    if METRICS[wanted.metric].needs_sigma:
+        where += " AND has_sigma"
+    task = _Task(connection, number, collection, wanted, where, parameters)
+    if by_index or wanted.candidates is not None:
+        ordered_by = wanted.metric if by_index else "w2"
+        neighbors = [task.nearest_of(mu[i], sigma[i], ordered_by) for i in range(len(mu))]
+    else:
+        neighbors = task.exact(mu, sigma)
+    return Found(neighbors, not by_index and wanted.candidates is None, collection.seq)
+
+
+class _Task:
+    """One search in one transaction."""
+
+    def __init__(
+        self, connection: Connection, number: int, collection: Collection, wanted: Search, where: str, parameters: list[Any]
+    ) -> None:
+        self.connection, self.table, self.dim, self.wanted = connection, table(number), collection.dim, wanted
+        self.where, self.parameters = where, parameters
+
+    def nearest_of(self, mu: Floats, sigma: Floats, metric: str) -> Neighbors:
+        """The nearest of those that the database thinks nearest by l2, cosine or w2, measured in float64."""
+        limit = self.wanted.candidates or self.wanted.k
+        width = min(max(EF_FACTOR * limit, EF_LEAST), EF_MOST)
+        self.connection.execute(f"SET LOCAL hnsw.ef_search = {width}")
+        self.connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
+        if metric == "w2" and self.wanted.dimensions is not None:
+            self.connection.execute("SET LOCAL enable_indexscan = off")
+        query = np.concatenate([mu, sigma]) if metric == "w2" else mu
+        rows = self.connection.execute(
+            f"SELECT {ITEM} FROM {self.table} WHERE true{self.where} "  # noqa: S608
+            f"ORDER BY {OPERATORS[metric]} LIMIT %s",
+            (*self.parameters, vector(query), limit),
+        ).fetchall()
+        distances = self._measure(mu, sigma, received([row[3] for row in rows], 2 * self.dim))
+        order = in_order([row[0] for row in rows], distances, self.wanted.k)
+        return Neighbors(as_items([rows[i] for i in order], self.dim, self.wanted.with_vectors), distances[order])
+
+    def _measure(self, mu: Floats, sigma: Floats, both: Floats) -> Any:
+        dims = np.arange(self.dim) if self.wanted.dimensions is None else np.array(self.wanted.dimensions, np.intp)
+        doubles = both.astype(np.float64)
+        others = doubles[:, : self.dim][:, dims], doubles[:, self.dim :][:, dims]
+        return METRICS[self.wanted.metric].distance(mu.astype(np.float64)[dims], sigma.astype(np.float64)[dims], *others)
+
+    def exact(self, mu: Floats, sigma: Floats) -> list[Neighbors]:
+        """Every item that matches passes by once, for all queries."""
+        ids: list[str] = []
+        best = [Best(self.wanted.k) for _ in mu]
+        with self.connection.cursor(STREAM, binary=True) as cursor:
+            cursor.itersize = BLOCK
+            cursor.execute(
+                f"SELECT id, vector_send(both_) FROM {self.table} WHERE true{self.where}",  # noqa: S608
+                self.parameters,
+            )
+            while rows := cursor.fetchmany(BLOCK):
+                both, numbers = received([row[1] for row in rows], 2 * self.dim), np.arange(len(ids), len(ids) + len(rows))
+                ids += [row[0] for row in rows]
+                for i, one in enumerate(best):
+                    one.add(numbers, self._measure(mu[i], sigma[i], both))
+        chosen = []
+        for one in best:
+            found = one.all()
+            names = [ids[number] for number in found.numbers.tolist()]
+            order = in_order(names, found.distances, self.wanted.k)
+            chosen.append(([names[i] for i in order], found.distances[order]))
+        wanted_ids = sorted(set(itertools.chain.from_iterable(names for names, _ in chosen)))
+        rows = self.connection.execute(f"SELECT {ITEM} FROM {self.table} WHERE id = ANY(%s)", (wanted_ids,)).fetchall()  # noqa: S608
+        by_id = {row[0]: row for row in rows}
+        return [
+            Neighbors(as_items([by_id[id] for id in names], self.dim, self.wanted.with_vectors), distances)
+            for names, distances in chosen
+        ]

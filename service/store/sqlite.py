@@ -1,0 +1,219 @@
+"""The latent store in one sqlite file: one thread writes, one searches, a few read.
+
+A change is answered after its commit; changes that wait at the same time share one. Any number of processes may use the
+file: each search first looks at what has changed. Knows nothing of HTTP.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from service.store import sqlite_reads as reads
+from service.store import sqlite_writes as writes
+from service.store.filters import BadFilter, Condition
+from service.store.interface import (
+    Changes,
+    Collection,
+    Found,
+    Items,
+    LatentStore,
+    Search,
+    StoreError,
+    StoreUnavailable,
+    StoreUnusable,
+    UnknownCollection,
+)
+from service.store.sqlite_file import NotYet, SqliteFile
+from service.store.sqlite_search import SqliteSearch
+from service.store.turns import Ended, Turns, Waiting
+
+READERS = 2
+# requests that share a commit, and that share a scan
+MOST_WRITES, MOST_SEARCHES = 256, 64
+
+T = TypeVar("T")
+Write = Callable[[sqlite3.Connection], Any]
+
+
+class SqliteStore(LatentStore):
+    """See the module. The file is made with the first collection."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._file, self._max_bytes = SqliteFile(path), max_bytes
+        self._search = SqliteSearch(self._file)
+        self._writes: Turns[tuple[Write, bool]] = Turns("store writer", self._write_turn, MOST_WRITES)
+        self._searches: Turns[tuple[str, str, Search] | None] = Turns("store search", self._search_turn, MOST_SEARCHES)
+        self._readers = ThreadPoolExecutor(READERS, "store reader")
+
+    async def open(self) -> None:
+        try:
+            needed = await self._read(writes.vector_bytes)
+        except NotYet:
+            return
+        if needed > self._max_bytes:
+            raise StoreUnusable(
+                f"the vectors of {self._file.path} take {needed} bytes of memory, VAE_STORE_MAX_BYTES allows {self._max_bytes}"
+            )
+        await _outcome(self._searches.submit, None)
+
+    async def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._writes.end)
+        await loop.run_in_executor(None, self._searches.end)
+        await loop.run_in_executor(None, self._readers.shutdown)
+        self._search.close()
+        self._file.close()
+
+    # --- changes
+
+    async def create(self, collection: Collection) -> Collection:
+        return await self._write(partial(writes.create, wanted=collection), make=True)
+
+    async def drop(self, name: str) -> Collection:
+        return await self._of(name, self._write(partial(writes.drop, name=name)))
+
+    async def upsert(self, name: str, digest: str, items: Items) -> int:
+        write = partial(writes.upsert, name=name, digest=digest, items=items, max_bytes=self._max_bytes)
+        return await self._of(name, self._write(write))
+
+    async def delete(self, name: str, id: str) -> int:
+        return await self._of(name, self._write(partial(writes.delete, name=name, id=id)))
+
+    async def _write(self, write: Callable[[sqlite3.Connection], T], make: bool = False) -> T:
+        return await _outcome(self._writes.submit, (write, make))  # type: ignore[no-any-return]
+
+    def _write_turn(self, turn: Sequence[Waiting[tuple[Write, bool]]]) -> None:
+        """All in one transaction; if it fails as a whole, each in its own."""
+        turn = list(turn)
+        while turn:
+            try:
+                connection = self._file.connection(make=any(waiting.request[1] for waiting in turn))
+                break
+            except (NotYet, StoreError) as error:
+                turn[0].future.set_exception(error)  # the others may be luckier
+                turn.pop(0)
+        if not turn:
+            return
+        try:
+            self._commit(connection, turn)
+        except sqlite3.Error as error:
+            _rollback(connection)
+            if len(turn) == 1:
+                turn[0].future.set_exception(self._file.explain(error, writes=True))
+                return
+            for waiting in turn:
+                if not waiting.future.done():
+                    self._write_turn([waiting])
+
+    def _commit(self, connection: sqlite3.Connection, turn: Sequence[Waiting[tuple[Write, bool]]]) -> None:
+        outcomes: list[tuple[Future[Any], Any, Exception | None]] = []
+        connection.execute("BEGIN IMMEDIATE")
+        for waiting in turn:
+            connection.execute("SAVEPOINT one")
+            try:
+                outcomes.append((waiting.future, waiting.request[0](connection), None))
+            except sqlite3.Error:
+                raise
+            except Exception as error:
+                connection.execute("ROLLBACK TO one")
+                outcomes.append((waiting.future, None, error))
+            connection.execute("RELEASE one")
+        connection.execute("COMMIT")
+        for future, value, failure in outcomes:
+            if failure is None:
+                future.set_result(value)
+            else:
+                future.set_exception(failure)
+
+    # --- reads
+
+    async def collections(self) -> list[Collection]:
+        try:
+            return await self._read(reads.collections)
+        except NotYet:
+            return []
+
+    async def collection(self, name: str) -> Collection:
+        return (await self._of(name, self._read(partial(writes.find, name=name))))[1]
+
+    async def get(self, name: str, ids: Sequence[str]) -> Items:
+        return await self._of(name, self._read(partial(reads.get, name=name, ids=ids)))
+
+    async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
+        return await self._of(name, self._read(partial(reads.scan, name=name, after=after, limit=limit, filter=filter)))
+
+    async def count(self, name: str, filter: tuple[Condition, ...] = ()) -> int:
+        return await self._of(name, self._read(partial(reads.count, name=name, filter=filter)))
+
+    async def changes(self, name: str, since: int = 0, limit: int = 1000) -> Changes:
+        return await self._of(name, self._read(partial(reads.changes, name=name, since=since, limit=limit)))
+
+    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        def work() -> T:
+            with self._file.reading() as connection:
+                return read(connection)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        except RuntimeError as error:
+            raise StoreUnavailable("the store is closed") from error
+
+    async def _of(self, name: str, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except NotYet:
+            raise UnknownCollection(name) from None
+
+    # --- searches
+
+    async def search(self, name: str, digest: str, search: Search) -> Found:
+        found: Found = await self._of(name, _outcome(self._searches.submit, (name, digest, search)))
+        return found
+
+    def _search_turn(self, turn: Sequence[Waiting[tuple[str, str, Search] | None]]) -> None:
+        """Searches that agree in all but queries and k share a scan."""
+        alike: dict[Any, list[tuple[Search, Future[Any]]]] = {}
+        for waiting in turn:
+            if waiting.request is None:
+                self._settle([waiting.future], self._load)
+            else:
+                name, digest, search = waiting.request
+                key = (name, digest, replace(search, queries=(), k=0, with_vectors=False))
+                alike.setdefault(key, []).append((search, waiting.future))
+        for (name, digest, _), some in alike.items():
+            searches = [search for search, _ in some]
+            self._settle([future for _, future in some], partial(self._search.search, name, digest, searches))
+
+    def _load(self) -> Sequence[None]:
+        self._search.load()
+        return [None]
+
+    def _settle(self, futures: "Sequence[Future[Any]]", work: Callable[[], Sequence[Any]]) -> None:
+        try:
+            outcomes = work()
+        except (StoreError, NotYet, BadFilter) as error:
+            outcomes = [error] * len(futures)
+        for future, outcome in zip(futures, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+
+async def _outcome(submit: "Callable[[Any], Future[Any]]", request: Any) -> Any:
+    try:
+        return await asyncio.wrap_future(submit(request))
+    except Ended:
+        raise StoreUnavailable("the store is closed") from None
+
+
+def _rollback(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):  # some have rolled back by themselves
+            connection.execute("ROLLBACK")

@@ -1,0 +1,187 @@
+"""The sqlite file: its connections, its schema with versions and migrations, and what its errors mean.
+
+Knows nothing of searches.
+"""
+
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.store.interface import DiskFull, StoreError, StoreUnavailable, StoreUnusable
+
+APPLICATION_ID = 0x56414531
+# an item's number is its collection's times this, and a count: a collection's items lie together, in the order they came
+ITEMS_PER_COLLECTION = 1 << 40
+BUSY_SECONDS = 10.0
+CACHE_KIB = 64 << 10
+NO_ROOM_BYTES = 1 << 20
+
+# from each version to the next; a published one never changes
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE collections (
+             number INTEGER PRIMARY KEY AUTOINCREMENT,
+             name TEXT NOT NULL UNIQUE,
+             model TEXT NOT NULL,
+             digest TEXT NOT NULL,
+             dim INTEGER NOT NULL,
+             metric TEXT NOT NULL,
+             description TEXT NOT NULL,
+             count INTEGER NOT NULL DEFAULT 0,
+             seq INTEGER NOT NULL DEFAULT 0,
+             next INTEGER NOT NULL DEFAULT 0,
+             traces INTEGER NOT NULL DEFAULT 0,
+             forgotten INTEGER NOT NULL DEFAULT 0
+           )""",
+        # without a mu: the trace of an item that was deleted, for the feed of changes; vectors are float32, little endian
+        """CREATE TABLE items (
+             number INTEGER PRIMARY KEY,
+             collection INTEGER NOT NULL,
+             id TEXT NOT NULL,
+             seq INTEGER NOT NULL,
+             mu BLOB,
+             sigma BLOB,
+             metadata TEXT
+           )""",
+        "CREATE UNIQUE INDEX items_id ON items (collection, id)",
+        "CREATE UNIQUE INDEX items_seq ON items (collection, seq)",
+        "CREATE TABLE keys (collection INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY (collection, key)) WITHOUT ROWID",
+    ),
+)
+
+
+class NotYet(Exception):
+    """There is no file: it is made with the first collection."""
+
+
+class SqliteFile:
+    """Connections to one file, one a thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._own = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+
+    def connection(self, make: bool = False) -> sqlite3.Connection:
+        """This thread's. Raises NotYet, unless it shall `make` the file, and StoreError."""
+        found: sqlite3.Connection | None = getattr(self._own, "connection", None)
+        if found is not None:
+            return found
+        if not make and not self.path.exists():
+            raise NotYet
+        with self.meaning(writes=make):
+            connection = self._connect()
+        self._own.connection = connection
+        with self._lock:
+            self._all.append(connection)
+        return connection
+
+    def close(self) -> None:
+        """Close them all; no thread may use one any more. The last to close a file puts its log into it."""
+        with self._lock:
+            for connection in self._all:
+                connection.close()
+            self._all.clear()
+        self._own = threading.local()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One state of the file for all that is read in the block. Raises NotYet, StoreError."""
+        connection = self.connection()
+        with self.meaning():
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def meaning(self, writes: bool = False) -> Iterator[None]:
+        """Errors of sqlite in the block as StoreError."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self.explain(error, writes) from error
+
+    def explain(self, error: sqlite3.Error, writes: bool = False) -> StoreError:
+        """What an error of sqlite means for the store."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and writes and self._no_room()):
+            return DiskFull(f"nothing was stored: there is no room for it at {self.path}")
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreUnavailable(f"{self.path} has been busy for {BUSY_SECONDS:g} s")
+        if code == sqlite3.SQLITE_READONLY:
+            return StoreUnusable(f"{self.path} cannot be written to")
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return StoreUnusable(f"{self.path} cannot be opened: is its directory there, and may it be written to?")
+        if code == sqlite3.SQLITE_NOTADB:
+            return StoreUnusable(
+                f"{self.path} is no latent store: it is not a sqlite file, or corrupt from its first bytes on"
+            )
+        if code == sqlite3.SQLITE_CORRUPT:
+            return StoreUnusable(f"{self.path} is corrupt ({error}); restore a backup")
+        return StoreUnavailable(f"{self.path}: {error}")
+
+    def _no_room(self) -> bool:
+        return shutil.disk_usage(self.path.parent).free < NO_ROOM_BYTES
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            _check_origin(connection, self.path)
+            _set_wal(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            _migrate(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _set_wal(connection: sqlite3.Connection) -> None:
+    """The write-ahead log. Two processes that do this to a new file at once are not kept apart by sqlite's own waiting."""
+    give_up = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            if mode != "wal":
+                raise StoreUnusable(f"its file system has no write-ahead log for sqlite: the journal is {mode!r}")
+            return
+
+
+def _check_origin(connection: sqlite3.Connection, path: Path) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and (application or tables):
+        raise StoreUnusable(f"{path} is a sqlite file of another program")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema to this version; several processes may try at once. Proves that the file can be written to."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise StoreUnusable(f"{path} has schema version {version}, of a newer service; this one knows {len(MIGRATIONS)}")
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        if version < len(MIGRATIONS):
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,75 @@
+"""A thread that does in one turn whatever waits when it is free: one commit for many writers, one scan for many searches.
+
+Knows nothing of what it does.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Ended(Exception):
+    """The thread takes no more work."""
+
+
+@dataclass(slots=True)
+class Waiting(Generic[T]):
+    """A request and whoever waits for it."""
+
+    request: T
+    future: "Future[Any]" = field(default_factory=Future)
+
+
+class Turns(Generic[T]):
+    """`work` gets all that waits, at most `most` of them, and settles each future; those it forgets get its error."""
+
+    def __init__(self, name: str, work: Callable[[Sequence[Waiting[T]]], None], most: int) -> None:
+        self._work, self._most = work, most
+        self._changed = threading.Condition()
+        self._waiting: list[Waiting[T]] = []
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._started = False
+
+    def submit(self, request: T) -> "Future[Any]":
+        """Have it done in the next turn. Raises Ended."""
+        waiting = Waiting(request)
+        with self._changed:
+            if self._ended:
+                raise Ended
+            if not self._started:
+                self._started = True
+                self._thread.start()
+            self._waiting.append(waiting)
+            self._changed.notify()
+        return waiting.future
+
+    def end(self) -> None:
+        """Do what waits, then end the thread; waits for it."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        if self._started:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._ended:
+                    self._changed.wait()
+                turn, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            if not turn:
+                return
+            turn = [waiting for waiting in turn if waiting.future.set_running_or_notify_cancel()]
+            error: BaseException = RuntimeError("a turn ended without a result for this request")
+            try:
+                self._work(turn)
+            except BaseException as raised:  # whatever it is, nobody may wait for ever
+                error = raised
+            for waiting in turn:
+                if not waiting.future.done():
+                    waiting.future.set_exception(error)

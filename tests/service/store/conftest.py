@@ -1,0 +1,59 @@
+"""Stores of every kind, empty and open, for the tests that all of them must pass."""
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from service.store import make_store
+from service.store.interface import LatentStore
+from tests.service.store.postgres import Postgres
+
+MAX_BYTES = 1 << 24
+
+# opens one more store on the same data
+Opener = Callable[[], Awaitable[LatentStore]]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A database server."""
+    server = Postgres()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> str:
+    """The URL of an empty database."""
+    return postgres.create(f"test_{uuid.uuid4().hex}")
+
+
+@pytest.fixture(params=["sqlite", "pgvector"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty store is."""
+    if request.param == "sqlite":
+        return str(tmp_path / "latents.db")
+    return str(request.getfixturevalue("database"))
+
+
+@pytest.fixture
+async def opener(address: str) -> AsyncIterator[Opener]:
+    """Opens stores there, as many as are asked for, and closes them in the end."""
+    async with AsyncExitStack() as stack:
+
+        async def another() -> LatentStore:
+            store = make_store(address, MAX_BYTES)
+            await store.open()
+            stack.push_async_callback(store.close)
+            return store
+
+        yield another
+
+
+@pytest.fixture
+async def store(opener: Opener) -> LatentStore:
+    """One of them."""
+    return await opener()

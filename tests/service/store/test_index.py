@@ -1,0 +1,155 @@
+"""The index answers as its slow twin does: a full scan in float64 of whatever is in it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from service.distances import METRICS
+from service.store import chunk
+from service.store.candidates import Nearest
+from service.store.chunk import Floats
+from service.store.index import Index
+
+POOL = ThreadPoolExecutor(3)
+
+
+class Twin:
+    """The same by a dictionary and a sort."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, tuple[Floats, Floats, bool]] = {}
+
+    def nearest(
+        self,
+        metric: str,
+        mu: Floats,
+        sigma: Floats,
+        count: int,
+        allowed: set[int] | None = None,
+        dimensions: NDArray[np.intp] | None = None,
+    ) -> dict[int, float]:
+        needs = METRICS[metric].needs_sigma
+        numbers = [n for n, row in self.rows.items() if (row[2] or not needs) and (allowed is None or n in allowed)]
+        if not numbers:
+            return {}
+        dims = np.arange(len(mu)) if dimensions is None else dimensions
+        others = [np.stack([self.rows[n][i] for n in numbers]).astype(np.float64)[:, dims] for i in (0, 1)]
+        own = [v.astype(np.float64)[dims] for v in (mu, sigma)]
+        distances = METRICS[metric].distance(*own, *others)
+        bound = np.sort(distances)[min(count, len(distances)) - 1]
+        return {n: d for n, d in zip(numbers, distances, strict=True) if d <= bound}
+
+
+def as_dict(found: Nearest) -> dict[int, float]:
+    return dict(zip(found.numbers.tolist(), found.distances.tolist(), strict=True))
+
+
+def same(found: Nearest, expected: dict[int, float]) -> None:
+    got = as_dict(found)
+    assert got.keys() == expected.keys()
+    np.testing.assert_allclose([got[n] for n in expected], list(expected.values()), rtol=1e-12, atol=1e-12)
+
+
+def filled(rng: np.random.Generator, steps: int, dim: int, scale: float = 1.0, shift: float = 0.0) -> tuple[Index, Twin]:
+    index, twin, next_number = Index(dim, POOL, 3), Twin(), 3
+    for _ in range(steps):
+        known = np.array(sorted(twin.rows), np.int64)
+        if len(known) and rng.random() < 0.3:
+            gone = np.sort(rng.choice(known, rng.integers(1, len(known) + 1) // 2 + 1, replace=False))
+            index.remove(np.append(gone, next_number + 10))
+            for n in gone.tolist():
+                del twin.rows[n]
+            known = np.array(sorted(twin.rows), np.int64)
+        fresh = next_number + np.cumsum(rng.integers(1, 4, rng.integers(0, 300)))
+        old = np.sort(rng.choice(known, min(len(known), 20), replace=False)) if len(known) else known
+        numbers = np.concatenate([old, fresh]).astype(np.int64)
+        next_number = int(fresh[-1]) + 1 if len(fresh) else next_number
+        mu = (rng.standard_normal((len(numbers), dim)) * scale + shift).astype(np.float32)
+        mu[rng.random(len(mu)) < 0.05] = 0
+        repeated = rng.random(len(mu)) < 0.2
+        mu[repeated] = mu[:1]
+        has_sigma = rng.random(len(numbers)) < 0.9
+        sigma = np.where(has_sigma[:, None], rng.uniform(0.05, 1, (len(numbers), dim)), 0).astype(np.float32)
+        sigma[repeated & has_sigma] = 0.5
+        index.put(numbers, mu, sigma, has_sigma)
+        twin.rows |= {n: (m, s, h) for n, m, s, h in zip(numbers.tolist(), mu, sigma, has_sigma.tolist(), strict=True)}
+    return index, twin
+
+
+@pytest.fixture(autouse=True)
+def _short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a small collection has several."""
+    for module in ("chunk", "index"):
+        for name, value in (("CHUNK", 512), ("SMALLEST", 64)):
+            monkeypatch.setattr(f"service.store.{module}.{name}", value)
+    monkeypatch.setattr("service.store.index.FEW", 100)
+    monkeypatch.setattr("service.store.index.SLICE", 200)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("seed", range(4))
+def test_every_metric_is_exact(metric: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    index, twin = filled(rng, 12, 5)
+    assert len(index) == len(twin.rows) > 512
+    mu = np.concatenate([rng.standard_normal((3, 5)), np.stack([row[0] for row in list(twin.rows.values())[:3]])])
+    queries, sigma = mu.astype(np.float32), rng.uniform(0.1, 1, (6, 5)).astype(np.float32)
+    counts = [1, 7, 30, 1, 10, 5000]
+    for allowed in (None, set(list(twin.rows)[::2]), set(list(twin.rows)[:40]), set()):
+        masks = None if allowed is None else index.mask(np.array(sorted(allowed), np.int64))
+        for dimensions in (None, np.array([0, 3])):
+            found = index.nearest(metric, queries, sigma, counts, masks, dimensions)
+            for i, one in enumerate(found):
+                same(one, twin.nearest(metric, queries[i], sigma[i], counts[i], allowed, dimensions))
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    metric=st.sampled_from(["l2", "cosine", "w2"]),
+    scale=st.sampled_from([1e-6, 1.0, 3e3]),
+    shift=st.sampled_from([0.0, 1.0, 5e3]),
+    dim=st.integers(1, 8),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_bounds_hold_where_float32_does_not_tell_rows_apart(
+    seed: int, metric: str, scale: float, shift: float, dim: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    index, twin = filled(rng, 6, dim, scale, shift)
+    query = (rng.standard_normal((2, dim)) * scale + shift).astype(np.float32)
+    sigma = np.full((2, dim), 0.5, np.float32)
+    for one, i in zip(index.nearest(metric, query, sigma, [3, 20]), (0, 1), strict=True):
+        same(one, twin.nearest(metric, query[i], sigma[i], (3, 20)[i]))
+
+
+def test_one_query_finds_the_same_among_many() -> None:
+    rng = np.random.default_rng(7)
+    index, _ = filled(rng, 12, 5)
+    mu, sigma = rng.standard_normal((40, 5)).astype(np.float32), np.full((40, 5), 0.3, np.float32)
+    for metric in METRICS:
+        together = index.nearest(metric, mu, sigma, [9] * 40)
+        for i in range(0, 40, 7):
+            assert as_dict(index.nearest(metric, mu[i : i + 1], sigma[i : i + 1], [9])[0]) == as_dict(together[i])
+
+
+def test_an_empty_index_finds_nothing() -> None:
+    zeros = np.zeros((1, 3), np.float32)
+    for metric in METRICS:
+        assert as_dict(Index(3).nearest(metric, zeros, zeros + 1, [5])[0]) == {}
+    assert chunk.row_bytes(3) > 24
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_reranking_measures_the_nearest_by_w2(metric: str) -> None:
+    index, twin = filled(np.random.default_rng(1), 8, 4)
+    query, sigma = np.ones((2, 4), np.float32), np.full((2, 4), 0.4, np.float32)
+    whole = index.nearest(metric, query, sigma, [9, 2])
+    for one, two in zip(index.rerank(metric, query, sigma, [9, 2], 10**6), whole, strict=True):
+        assert as_dict(one) == as_dict(two)
+    able = {n for n, row in twin.rows.items() if row[2] or not METRICS[metric].needs_sigma}
+    near = twin.nearest("w2", query[0], sigma[0], 30, able)
+    assert as_dict(index.rerank(metric, query, sigma, [9, 2], 30)[0]).keys() <= near.keys()
