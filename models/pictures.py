@@ -50,13 +50,14 @@ def write_pictures(
 
 
 def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int = 8) -> Image.Image:
-    """Decoded draws from N(0, I), or from a mixture: eight rows of them."""
+    """Decoded draws from the model's prior, or from a mixture: eight rows of them."""
     noise = torch.Generator().manual_seed(seed)
     eps = torch.randn(rows * COLUMNS, vae.config.latent_dim, generator=noise)
-    if mixture is not None:
-        uniform = torch.rand(len(eps), generator=noise, dtype=torch.float64)
-        eps = mixture.sample(eps.double(), uniform).float()
-    return grid(vae.decode(eps).mean, COLUMNS)
+    if mixture is None:
+        z = vae.prior(eps).sample(eps)
+    else:
+        z = mixture.sample(eps.double(), torch.rand(len(eps), generator=noise, dtype=torch.float64)).float()
+    return grid(vae.decode(z).mean, COLUMNS)
 
 
 def reconstructions(vae: VAE, x: Tensor) -> Image.Image:

@@ -8,10 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
-from models.mixture import StalePrior, read_prior
+from models.checkpoint import CONFIG, CheckpointError, read
 from service.device import Device
-from service.latents import Mixture
+from service.priors import Priors, priors_of
 from service.runtime import Runtime, start_runtime
 
 log = logging.getLogger(__name__)
@@ -33,13 +32,6 @@ class UnknownModel(Exception):
         )
 
 
-class NoAggregatePrior(Exception):
-    """Draws from the aggregate prior of a model that has none."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"the model {name!r} has no aggregate prior: {reason}; prior=standard is N(0, I)")
-
-
 class Catalog:
     """Models on one device. Filled by `load`; `runtimes` keeps the order of the names."""
 
@@ -47,7 +39,7 @@ class Catalog:
         self.device = device
         self.runtimes: dict[str, Runtime] = {}
         self.metrics: dict[str, dict[str, Any]] = {}  # of each model's card, as its metrics.json has them
-        self.priors: dict[str, Mixture | str] = {}  # fitted to a model's aggregate posterior, or why there is none
+        self.priors: dict[str, Priors] = {}
         self.default = ""
 
     async def load(self, directory: Path, names: tuple[str, ...], default: str, default_is_required: bool = False) -> None:
@@ -57,13 +49,13 @@ class Catalog:
                 raise CatalogError(f"{name!r} is no name for a model: letters, digits, '.', '_' and '-' make one")
             try:
                 checkpoint = await asyncio.to_thread(read, directory / name)
-                prior = await asyncio.to_thread(_prior, directory / name, checkpoint)
+                priors = await asyncio.to_thread(priors_of, name, directory / name, checkpoint)
                 runtime = await start_runtime(name, checkpoint, self.device)
             except (CheckpointError, RuntimeError) as error:
                 raise CatalogError(f"cannot load the model {name}: {error}") from error
             self.runtimes[name] = runtime
             self.metrics[name] = _metrics(directory / name)
-            self.priors[name] = prior
+            self.priors[name] = priors
             log.info("loaded %s (%s, D = %d)", name, runtime.digest[:12], checkpoint.manifest.model.latent_dim)
         if default_is_required and default not in self.runtimes:
             raise CatalogError(f"the default model {default!r} is not among the loaded: {', '.join(self.runtimes)}")
@@ -76,13 +68,6 @@ class Catalog:
         except KeyError:
             raise UnknownModel(str(name), list(self.runtimes)) from None
 
-    def aggregate_prior(self, name: str) -> Mixture:
-        """The mixture fitted to the aggregate posterior of a loaded model. Raises NoAggregatePrior."""
-        prior = self.priors[name]
-        if isinstance(prior, str):
-            raise NoAggregatePrior(name, prior)
-        return prior
-
 
 def find(directory: Path) -> tuple[str, ...]:
     """Names of the checkpoint directories in a directory, sorted. Raises CatalogError when there is none."""
@@ -90,18 +75,6 @@ def find(directory: Path) -> tuple[str, ...]:
     if not names:
         raise CatalogError(f"{directory} holds no checkpoint directories (each with a {CONFIG})")
     return names
-
-
-def _prior(directory: Path, checkpoint: Checkpoint) -> Mixture | str:
-    """The fitted prior beside a checkpoint, or why there is none. Raises CheckpointError for a file that is broken."""
-    try:
-        prior = read_prior(directory, checkpoint.digest, checkpoint.manifest.model.latent_dim)
-    except StalePrior as error:
-        log.warning("%s", error)
-        return "the one beside its weights was fitted to other weights"
-    if prior is None:
-        return "none was fitted (python -m models.evaluate PATH --fit-prior)"
-    return Mixture(prior.mixture.weights.numpy(), prior.mixture.means.numpy(), prior.mixture.scale.numpy())
 
 
 def _metrics(checkpoint: Path) -> dict[str, Any]:

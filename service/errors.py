@@ -12,11 +12,12 @@ from starlette.responses import Response
 
 from service.belonging import ModelNotLoaded
 from service.calls import BadParameter
-from service.catalog import NoAggregatePrior, UnknownModel
+from service.catalog import UnknownModel
 from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
 from service.entries import MetadataTooLarge
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.priors import NoSuchPrior
 from service.store.filters import BadFilter
 from service.store.interface import (
     BadItem,
@@ -60,7 +61,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     MetadataTooLarge: (413, "metadata_too_large"),
     Unsupported: (415, "unsupported_media_type"),
     BadParameter: (422, "invalid_parameter"),
-    NoAggregatePrior: (422, "no_aggregate_prior"),
+    NoSuchPrior: (422, "no_such_prior"),
     Unusable: (422, "unusable_input"),
     BadItem: (422, "unusable_input"),
     BadFilter: (422, "invalid_filter"),

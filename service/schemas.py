@@ -72,8 +72,9 @@ class SampleParameters(DecodeParameters):
     n: int = Field(1, ge=1, description="how many")
     seed: Seed | None = None
     temperature: float = Field(1.0, ge=0, le=100, description="width of the draws; 0 gives the prior's mean, or a component's")
-    prior: Literal["standard", "aggregate"] = Field(
-        "standard", description="N(0, I), or the mixture fitted to the aggregate posterior, where the model has one"
+    prior: Literal["standard", "vamp", "aggregate"] | None = Field(
+        None,
+        description="N(0, I), a learnt VampPrior, the mixture fitted to the aggregate posterior; the model's own by default",
     )
     include: Annotated[
         frozenset[Literal["z"]],
@@ -178,7 +179,7 @@ class ModelInfo(BaseModel):
     digest: str
     latent_dim: int
     shape: list[int] = Field(description="height, width, channels")
-    priors: list[str] = Field(description="what /sample can draw from")
+    priors: list[str] = Field(description="what /sample can draw from, the model's own first")
     config: dict[str, Any]
     preprocessing: dict[str, Any]
     data: dict[str, Any]

@@ -38,7 +38,8 @@ async def sample(engine: Engine, call: Call) -> Answer:
     """Pictures of latents drawn from the prior: z = temperature * eps(seed, item), standard normal.
 
     `prior=aggregate` draws from the Gaussian mixture that was fitted to the aggregate posterior of the training pictures:
-    z = mean_k + temperature * L_k eps, with the component k chosen by one more number of the same (seed, item).
+    z = mean_k + temperature * L_k eps, with the component k chosen by one more number of the same (seed, item). So does
+    `prior=vamp`, which a model that was trained with a VampPrior takes by itself, with the posteriors of its pseudo-inputs.
     """
     body = read_body(call, engine.max_items)
     if body.kind not in ("empty", "json"):
@@ -50,13 +51,15 @@ async def sample(engine: Engine, call: Call) -> Answer:
         raise TooLarge(parameters.n, engine.max_items)
     seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
     runtime = request.runtime
-    mixture = engine.catalog.aggregate_prior(runtime.name) if parameters.prior == "aggregate" else None
+    priors = engine.catalog.priors[runtime.name]
+    prior = parameters.prior or priors.own
+    mixture = priors.mixture(prior)
     dim = runtime.manifest.model.latent_dim
     with request.runtime.decode.reserve(parameters.n) as reservation:
         z = await engine.offload(8 * parameters.n * dim, partial(_draw, seed, dim, parameters, mixture))
         pixels = await reservation.submit(z, request.deadline)
     request.timings.add(reservation)
-    fields: dict[str, Any] = {"seed": seed, "prior": parameters.prior}
+    fields: dict[str, Any] = {"seed": seed, "prior": prior}
     if "z" in parameters.include:
         fields["z"] = z
     render = partial(
@@ -67,7 +70,7 @@ async def sample(engine: Engine, call: Call) -> Answer:
         dtype=parameters.dtype,
         layout=parameters.layout,
         fields=fields,
-        headers={"x-seed": str(seed), "x-prior": parameters.prior},
+        headers={"x-seed": str(seed), "x-prior": prior},
     )
     return await engine.offload(pixels.nbytes, render)
 

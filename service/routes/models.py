@@ -10,7 +10,6 @@ from starlette.requests import Request
 
 from service.calls import BadParameter
 from service.catalog import Catalog
-from service.latents import Mixture
 from service.routes.door import PROBLEMS, engine_of
 from service.schemas import ModelInfo
 
@@ -29,7 +28,7 @@ def describe_model(catalog: Catalog, name: str) -> ModelInfo:
         digest=runtime.digest,
         latent_dim=manifest.model.latent_dim,
         shape=list(runtime.shape),
-        priors=["standard", *(["aggregate"] if isinstance(catalog.priors[name], Mixture) else [])],
+        priors=catalog.priors[name].names,
         config=dataclasses.asdict(manifest.model),
         preprocessing=dataclasses.asdict(manifest.preprocessing),
         data=manifest.data,

@@ -60,7 +60,7 @@ def test_models_are_listed_with_what_is_known_of_them(client: httpx.Client, mode
         assert model == client.get(f"/models/{model['name']}").raise_for_status().json()
         assert model["digest"] == hashlib.sha256(config + (directory / "model.safetensors").read_bytes()).hexdigest()
         assert model["latent_dim"] == json.loads(config)["model"]["latent_dim"]
-        assert model["config"] == json.loads(config)["model"]
+        assert model["config"] == {"prior": "standard", "prior_options": {}} | json.loads(config)["model"]
         assert model["preprocessing"] == json.loads(config)["preprocessing"]
         assert model["data"] == json.loads(config)["data"]
         metrics = directory / "metrics.json"

@@ -5,14 +5,13 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import models
 from models import VAE, VAEConfig
 from models.mixture import PRIOR
-from service.catalog import Catalog, CatalogError, NoAggregatePrior, UnknownModel, find
+from service.catalog import Catalog, CatalogError, UnknownModel, find
 from service.device import Device, Limits
 
 
@@ -104,26 +103,6 @@ async def test_a_spoiled_card_is_named(catalog: Catalog, shelf: Path) -> None:
     (shelf / "grey" / "metrics.json").write_text("{")
     with pytest.raises(CatalogError, match=r"metrics.json: "):
         await catalog.load(shelf, (), "grey")
-
-
-# --- the mixture fitted to the aggregate posterior
-
-
-async def test_a_model_with_a_fitted_prior_has_it_and_another_says_why_not(catalog: Catalog, shelf: Path) -> None:
-    await catalog.load(shelf, (), "grey")
-    mixture = catalog.aggregate_prior("grey")
-    np.testing.assert_array_equal(mixture.means, [[1, 2, 3], [-4, -5, -6]])
-    np.testing.assert_array_equal(mixture.weights, [0.25, 0.75])
-    with pytest.raises(NoAggregatePrior, match=r"'colour' has no aggregate prior: none was fitted .*--fit-prior"):
-        catalog.aggregate_prior("colour")
-
-
-async def test_a_prior_of_other_weights_is_not_used(catalog: Catalog, shelf: Path, caplog: pytest.LogCaptureFixture) -> None:
-    models.save(shelf / "grey", VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]})))
-    await catalog.load(shelf, (), "grey")
-    assert "fit it again" in caplog.text
-    with pytest.raises(NoAggregatePrior, match="was fitted to other weights"):
-        catalog.aggregate_prior("grey")
 
 
 async def test_a_spoiled_prior_is_named_with_its_file(catalog: Catalog, shelf: Path) -> None:

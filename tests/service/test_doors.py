@@ -77,7 +77,7 @@ BAD: list[tuple[int, str, Exchange]] = [
     (400, "undecodable", of_httpx("POST", "/encode", content=b"--x", headers={"content-type": "multipart/form-data"})),
     (404, "unknown_model", of_httpx("POST", "/encode?model=gray", content=PICTURE)),
     (404, "unknown_model", of_httpx("GET", "/sample?model=")),
-    (422, "no_aggregate_prior", of_httpx("GET", "/sample?model=colour&prior=aggregate")),
+    (422, "no_such_prior", of_httpx("GET", "/sample?model=colour&prior=aggregate")),
     (404, "not_found", of_httpx("GET", "/nothing")),
     (404, "not_found", Exchange("POST", "//encode", pieces=[PICTURE])),
     (404, "not_found", Exchange("POST", "/Encode", pieces=[PICTURE])),

@@ -17,12 +17,13 @@ from service import png
 from service.app import create_app
 from service.belonging import ModelNotLoaded
 from service.calls import BadParameter, Call
-from service.catalog import NoAggregatePrior, UnknownModel
+from service.catalog import UnknownModel
 from service.codecs import TooBig, Undecodable, Unsupported, Unusable
 from service.entries import MetadataTooLarge
 from service.errors import STATUSES, BodyTooLarge, Starting, describe
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.priors import NoSuchPrior
 from service.routes.generate import sample
 from service.settings import Settings
 from service.store.filters import BadFilter
@@ -56,7 +57,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (MetadataTooLarge(70_000, 3), 413, "metadata_too_large"),
     (Unsupported("what is it"), 415, "unsupported_media_type"),
     (BadParameter("n: no"), 422, "invalid_parameter"),
-    (NoAggregatePrior("grey", "none was fitted"), 422, "no_aggregate_prior"),
+    (NoSuchPrior("the model 'grey' has no vamp prior"), 422, "no_such_prior"),
     (Unusable("wrong shape"), 422, "unusable_input"),
     (BadItem("no"), 422, "unusable_input"),
     (BadFilter("no"), 422, "invalid_filter"),
