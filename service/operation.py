@@ -7,6 +7,7 @@ models or requests.
 
 import logging
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -16,8 +17,7 @@ from service.program import Program, Rows
 
 log = logging.getLogger(__name__)
 
-TIMED_RUNS = 3
-# from how many places of the examples a bucket is checked
+# from how many places of the examples a bucket is checked; the fastest of these runs is its time
 CHECKED_WINDOWS = 4
 
 
@@ -28,11 +28,15 @@ class NotInvariant(Exception):
 class Operation:
     """The batch function of one lane."""
 
-    def __init__(self, program: Program, examples: Rows) -> None:
-        """`examples`: (max_batch, *row_shape), rows like those that will come, for warm-up and checks."""
+    def __init__(self, program: Program, examples: Rows, bucket_seconds: Mapping[int, float] | None = None) -> None:
+        """`examples`: (max_batch, *row_shape), rows like those that will come, for warm-up and checks.
+
+        `bucket_seconds`: buckets that were proven elsewhere.
+        """
         self._program, self._examples = program, examples
         self.reference = len(examples)
-        self.bucket_seconds: dict[int, float] = {self.reference: 0.0}  # how long a batch takes, by its size, ascending
+        # how long a batch takes, by its size, ascending
+        self.bucket_seconds = dict(bucket_seconds or {self.reference: 0.0})
 
     def __call__(self, blocks: list[Rows]) -> list[Rows]:
         """One block of answers for each block of rows."""
@@ -76,32 +80,37 @@ class Operation:
 
     def check_reference(self) -> Rows:
         """The reference's rows for the examples. Raises NotInvariant if they depend on their place in the batch."""
-        reference = self._program([self._examples], self.reference)
+        times: list[float] = []
+        reference = self._run(self._examples, times)
         for shift in (1, self.reference // 2, self.reference - 1):
-            answers = self._program([np.roll(self._examples, shift, axis=0)], self.reference)
+            answers = self._run(np.roll(self._examples, shift, axis=0), times)
             if not np.array_equal(np.roll(answers, -shift, axis=0), reference, equal_nan=True):
                 raise NotInvariant(f"in batches of {self.reference} a row's answer depends on its place")
-        self.bucket_seconds[self.reference] = self._time(self.reference)
+        self.bucket_seconds[self.reference] = min(times)
         return reference
 
     def try_bucket(self, bucket: int, reference: Rows) -> None:
         """Use a smaller bucket if its rows equal the reference's and it is faster than the next one."""
-        for start in range(0, self.reference - bucket + 1, self.reference // CHECKED_WINDOWS + 1):
-            answers = self._program([self._examples[start : start + bucket]], bucket)
+        times: list[float] = []
+        for start in _windows(self.reference, bucket):
+            answers = self._run(self._examples[start : start + bucket], times)
             if not np.array_equal(answers, reference[start : start + bucket], equal_nan=True):
                 log.debug("batches of %d differ from those of %d: not used", bucket, self.reference)
                 return
-        seconds = self._time(bucket)
-        if seconds < next(iter(self.bucket_seconds.values())):
-            self.bucket_seconds = {bucket: seconds, **self.bucket_seconds}
+        if min(times) < next(iter(self.bucket_seconds.values())):
+            self.bucket_seconds = {bucket: min(times), **self.bucket_seconds}
 
-    def _time(self, bucket: int) -> float:
-        times = []
-        for _ in range(TIMED_RUNS):
-            started = time.perf_counter()
-            self._program([self._examples[:bucket]], bucket)
-            times.append(time.perf_counter() - started)
-        return min(times)
+    def _run(self, rows: Rows, times: list[float]) -> Rows:
+        """A batch of its own; how long it took is added to the times."""
+        started = time.perf_counter()
+        answers = self._program([rows], len(rows))
+        times.append(time.perf_counter() - started)
+        return answers
+
+
+def _windows(reference: int, bucket: int) -> list[int]:
+    """Where in the examples a bucket is checked: from the first rows to the last."""
+    return [int(start) for start in np.linspace(0, reference - bucket, CHECKED_WINDOWS)]
 
 
 def smaller_buckets(reference: int) -> list[int]:

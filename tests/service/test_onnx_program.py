@@ -219,3 +219,16 @@ async def test_bf16_answers_are_near_and_alike(weights: Path) -> None:
         wanted = vae.decode(torch.from_numpy(latents(vae))).mean.numpy()
     assert 0 < np.abs(together - wanted).max() < 0.02
     await device.close()
+
+
+async def test_rows_of_uint8_run_in_the_batches_that_were_checked_with_floats(weights: Path) -> None:
+    vae = models.load(weights / "grey")
+    floats = pictures(vae)
+    greys = np.rint(floats * 255).astype(np.uint8)
+    device = started("onnx")
+    whole, exact = await device.lanes(encoder(vae), greys, floats)
+    assert whole.max_batch == exact.max_batch
+    np.testing.assert_array_equal(await whole.submit(greys), await exact.submit(greys.astype(np.float32) / np.float32(255)))
+    for rows in (1, 5, 23):
+        np.testing.assert_array_equal(await whole.submit(greys[:rows]), (await whole.submit(greys))[:rows])
+    await device.close()
