@@ -14,17 +14,18 @@ RUN grep -i '^torch==' constraints.txt > torch.txt \
     && pip --python /venv/bin/python install --no-cache-dir --no-deps ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} \
         --requirement torch.txt
 # Only what is declared there, so that a change of the code leaves these layers alone. Away with what nobody imports here:
-# headers and tests, and byte code of packages that torch needs for compiling and the service does not.
+# headers, tests, tools, and byte code of packages that torch needs for compiling and the service does not.
 COPY pyproject.toml ./
 RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; extras = project["optional-dependencies"]; \
 print(*project["dependencies"], *extras["onnx"], *extras["pgvector"], sep="\n", file=open("serve.txt", "w")); \
 print(*extras["report"], *extras["tensorboard"], sep="\n", file=open("train.txt", "w"))' \
     && pip --python /venv/bin/python install --no-cache-dir --requirement serve.txt --constraint constraints.txt \
     && find /venv/lib/python3*/site-packages -depth -type d \
-        \( -path '*/torch/bin' -o -path '*/torch/include' -o -path '*/torch/test' -o -path '*/onnx/backend/test' \
+        \( -path '*/torch/include' -o -path '*/torch/test' -o -path '*/onnx/backend/test' \
         -o -path '*/sympy/*/tests' -o -path '*/networkx/*/tests' -o -path '*/mpmath/tests' -o -path '*/sympy/*__pycache__' \
         -o -path '*/networkx/*__pycache__' -o -path '*/mpmath/*__pycache__' -o -path '*/setuptools/*__pycache__' \) \
-        -exec rm -rf {} +
+        -exec rm -rf {} + \
+    && find /venv/lib/python3*/site-packages/torch/bin -type f ! -name torch_shm_manager -delete
 
 FROM dependencies AS build
 COPY README.md LICENSE ./
