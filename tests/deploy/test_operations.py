@@ -84,5 +84,5 @@ def test_promtool_is_content(tmp_path: Path) -> None:
         ("test", "rules", *HISTORIES),
         ("check", "rules", dashboard),
     ):
-        ended = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+        ended = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=600, check=False)
         assert ended.returncode == 0, ended.stdout + ended.stderr
