@@ -50,7 +50,7 @@ def front(directory: Path, ports: Sequence[int]) -> Iterator[Front]:
     assert shutil.which("nginx"), "this test needs nginx: apt-get install nginx-light"
     marks, own = directory / "replicas", free_port()
     marks.mkdir()
-    changes = {"/run/replicas": str(marks), " /tmp/": f" {directory}/", "listen 8080": f"listen 127.0.0.1:{own}"}
+    changes = {" /tmp/": f" {directory}/", "/run/replicas": str(marks), "listen 8080": f"listen 127.0.0.1:{own}"}
     changes |= {f"replica-{number}:8000": f"127.0.0.1:{port}" for number, port in enumerate(ports, 1)}
     configuration = (DEPLOY / "nginx.conf").read_text()
     for text, other in changes.items():
