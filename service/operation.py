@@ -7,6 +7,8 @@ models or requests.
 
 import logging
 import time
+from collections.abc import Generator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +21,9 @@ log = logging.getLogger(__name__)
 TIMED_RUNS = 3
 # from how many places of the examples a bucket is checked
 CHECKED_WINDOWS = 4
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]  # a batch or a few from one yield to the next: beside live traffic, each is a turn of its own
 
 
 class NotInvariant(Exception):
@@ -72,32 +77,35 @@ class Operation:
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
         return np.concatenate([self._program([part], size) for part in parts])
 
-    # What follows runs before the operation serves, a bucket a turn.
+    # What follows runs before the operation serves, a step a turn.
 
-    def check_reference(self) -> Rows:
+    def check_reference(self) -> Steps[Rows]:
         """The reference's rows for the examples. Raises NotInvariant if they depend on their place in the batch."""
         reference = self._program([self._examples], self.reference)
         for shift in (1, self.reference // 2, self.reference - 1):
+            yield
             answers = self._program([np.roll(self._examples, shift, axis=0)], self.reference)
             if not np.array_equal(np.roll(answers, -shift, axis=0), reference, equal_nan=True):
                 raise NotInvariant(f"in batches of {self.reference} a row's answer depends on its place")
-        self.bucket_seconds[self.reference] = self._time(self.reference)
+        self.bucket_seconds[self.reference] = yield from self._time(self.reference)
         return reference
 
-    def try_bucket(self, bucket: int, reference: Rows) -> None:
+    def try_bucket(self, bucket: int, reference: Rows) -> Steps[None]:
         """Use a smaller bucket if its rows equal the reference's and it is faster than the next one."""
         for start in range(0, self.reference - bucket + 1, self.reference // CHECKED_WINDOWS + 1):
             answers = self._program([self._examples[start : start + bucket]], bucket)
             if not np.array_equal(answers, reference[start : start + bucket], equal_nan=True):
                 log.debug("batches of %d differ from those of %d: not used", bucket, self.reference)
                 return
-        seconds = self._time(bucket)
+            yield
+        seconds = yield from self._time(bucket)
         if seconds < next(iter(self.bucket_seconds.values())):
             self.bucket_seconds = {bucket: seconds, **self.bucket_seconds}
 
-    def _time(self, bucket: int) -> float:
+    def _time(self, bucket: int) -> Steps[float]:
         times = []
         for _ in range(TIMED_RUNS):
+            yield
             started = time.perf_counter()
             self._program([self._examples[:bucket]], bucket)
             times.append(time.perf_counter() - started)

@@ -142,7 +142,11 @@ def code(answer: tuple[int, dict[bytes, bytes], bytes]) -> tuple[int, str]:
 async def test_good_requests(doors: tuple[FastAPI, Shortcut]) -> None:
     for exchange in GOOD:
         status, headers, body = await both(doors, exchange)
-        assert (status, headers[b"content-length"]) == (200, str(len(body)).encode()), exchange
+        assert status == 200, exchange
+        if exchange.method == "HEAD":  # says how long the body would be
+            assert (int(headers[b"content-length"]) > 0, body) == (True, b""), exchange
+        else:
+            assert headers[b"content-length"] == str(len(body)).encode(), exchange
         assert headers[b"x-model"].startswith((b"grey@sha256:", b"colour@sha256:")), exchange
 
 
