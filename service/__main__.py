@@ -14,8 +14,6 @@ from pydantic import ValidationError
 from service.settings import Settings, SettingsError, calm_blas, refuse_unknown
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from service.server import Server
 
 
@@ -67,7 +65,7 @@ def worker() -> "Server":
     return _server(create_app(settings, load_first=True), settings)
 
 
-def _server(app: "FastAPI", settings: Settings) -> "Server":
+def _server(app: Any, settings: Settings) -> "Server":
     from service.app import is_alive, with_shortcut
     from service.server import Server
 

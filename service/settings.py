@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     )
     shutdown_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="then: how long requests may take to finish")
     heartbeat_seconds: float = Field(
-        30.0, gt=0, allow_inf_nan=False, description="a batch that takes longer is stuck: /health/live fails"
+        30.0, ge=5, allow_inf_nan=False, description="a batch that takes longer is stuck: /health/live fails"
     )
     admin: bool = Field(False, description="offer /admin: loading, unloading and reloading of models")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
