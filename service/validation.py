@@ -13,8 +13,8 @@ from service.codecs import Format
 from service.schemas import Parameters
 
 TAG = re.compile(r'"([^"]*)"')
-# how an answer was come to, or how patiently, does not show in it; the model does, by its digest
-NOT_ASKED = {"timeout_ms", "model", "format"}
+# patience does not show in an answer; what stands for the others, defaults filled in, is among the versions, or is the format
+NOT_ASKED = {"timeout_ms", "model", "prior", "format"}
 
 
 def cache_headers(parameters: Parameters, form: Format, seed: int | None, *versions: str) -> Mapping[str, str]:

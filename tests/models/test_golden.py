@@ -35,9 +35,9 @@ def test_it_is_what_the_weights_make_of_the_pictures(directory: Path) -> None:
         mean = checkpoint.vae.decode(posterior.mu).mean.numpy()
     mu, sigma = posterior.mu.numpy(), posterior.sigma.numpy()
     assert golden.difference(mu, sigma, mean, 1) == ""
-    assert golden.difference(mu + 0.5 * TOLERANCE, sigma, mean, 1) == ""
-    assert golden.difference(mu + 9 * TOLERANCE, sigma, mean, 10) == ""
-    assert golden.difference(mu, sigma + 9 * TOLERANCE, mean, 1).startswith("sigma is up to ")
+    assert golden.difference(mu + np.float32(0.5 * TOLERANCE), sigma, mean, 1) == ""
+    assert golden.difference(mu + np.float32(9 * TOLERANCE), sigma, mean, 10) == ""
+    assert golden.difference(mu, sigma + np.float32(9 * TOLERANCE), mean, 1).startswith("sigma is up to ")
     assert golden.difference(mu, sigma, np.full_like(mean, np.nan), 1).startswith("mean is up to ")
 
 

@@ -1,4 +1,4 @@
-"""Entity tags: equal ones are equal bytes, whoever has a good copy gets 304 without work, and draws without a seed have none."""
+"""Entity tags: equal ones are equal bytes, a good copy is not computed again, and draws without a seed have none."""
 
 import shutil
 from pathlib import Path
