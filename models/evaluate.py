@@ -1,4 +1,4 @@
-"""python -m models.evaluate PATH: the numbers of a model into metrics.json, its pictures and its card beside it.
+"""python -m models.evaluate PATH: the numbers of a model into metrics.json; pictures, card and golden answer beside it.
 
 With --fit-prior a Gaussian mixture is fitted to the aggregate posterior first and stored beside the weights; with --report
 all is shown on one page. `models.measure` says how the numbers are made.
@@ -19,6 +19,7 @@ from models.data import Pictures, Splits, load_data
 from models.devices import DeviceError, choose_device
 from models.download import DataError
 from models.folder import FolderOptions
+from models.golden import write_golden
 from models.measure import evaluate, fit_prior
 from models.mixture import GaussianMixture, read_prior, write_prior
 
@@ -84,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
         mixture = None if prior is None else prior.mixture
         checkpoint.vae.cpu()
+        write_golden(args.path, checkpoint, splits.test.x)
         drawn = pictures.write_pictures(args.path, checkpoint.vae, splits.test, mixture)
         card.write_card(args.path, checkpoint.manifest, metrics, drawn)
         if args.report is not None:

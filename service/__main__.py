@@ -4,8 +4,7 @@ import copy
 import signal
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvicorn.config
@@ -13,6 +12,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from service.settings import Settings, SettingsError, calm_blas, refuse_unknown
+
+if TYPE_CHECKING:
+    from service.server import Server
 
 
 def main() -> int:
@@ -36,29 +38,40 @@ def main() -> int:
 
 
 def _serve_alone(settings: Settings) -> int:
-    from service.app import create_app, with_shortcut  # torch takes a second, which a bad setting need not wait for
+    for number in (signal.SIGTERM, signal.SIGINT):  # the server has its own when it runs
+        signal.signal(number, lambda *_: sys.exit(0))
+    from service.app import create_app  # torch takes a second, which a bad setting need not wait for
 
-    _be_quiet()
-    app = create_app(settings, on_failed_start=lambda: signal.raise_signal(signal.SIGTERM))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn has its own handlers while it serves, and raises the signal once more when it has shut down
-        signal.signal(number, lambda *_: sys.exit(1 if app.state.failure else 0))
-    uvicorn.run(with_shortcut(app), **_options(settings))
-    return 0
+    app = create_app(settings, on_failed_start=lambda: server.end(drain=False))
+    server = _server(app, settings)
+    server.run()
+    return 1 if app.state.failure or not server.started else 0
 
 
 def _serve_together(settings: Settings) -> int:
-    from service.workers import supervise
+    from service.workers import Supervisor
 
-    return supervise("service.__main__:worker", settings.workers, **_options(settings))
+    sockets = [uvicorn.Config(worker, **_options(settings)).bind_socket()]
+    end_seconds = settings.drain_seconds + settings.shutdown_seconds
+    make_server = "service.__main__:worker"
+    return Supervisor(make_server, settings.workers, sockets, end_seconds, settings.heartbeat_seconds).run()
 
 
-def worker() -> Callable[..., Any]:
-    """The application of one of several processes; it has the environment and the arguments of the first."""
-    from service.app import create_app, with_shortcut
+def worker() -> "Server":
+    """The server of one of several processes; it has the environment and the arguments of the first."""
+    from service.app import create_app
+
+    settings = Settings(_cli_parse_args=True)
+    return _server(create_app(settings, load_first=True), settings)
+
+
+def _server(app: Any, settings: Settings) -> "Server":
+    from service.app import is_alive, with_shortcut
+    from service.server import Server
 
     _be_quiet()
-    return with_shortcut(create_app(Settings(_cli_parse_args=True), load_first=True))
+    config = uvicorn.Config(with_shortcut(app), **_options(settings))
+    return Server(config, app.state, settings.drain_seconds, lambda: is_alive(app))
 
 
 def _be_quiet() -> None:
@@ -77,7 +90,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "log_config": log_config,
         "log_level": settings.log_level,
         "access_log": settings.access_log,
-        "timeout_graceful_shutdown": max(1, round(settings.drain_seconds)),
+        "timeout_graceful_shutdown": max(1, round(settings.shutdown_seconds)),
         "server_header": False,
     }
 

@@ -15,11 +15,13 @@ from starlette.routing import Route
 from service import errors
 from service.belonging import warn_of_strangers
 from service.catalog import Catalog, CatalogError
-from service.device import Device, DeviceUnusable, Limits, settle
+from service.device import Device, DeviceStuck, DeviceUnusable, Limits, settle
 from service.endpoint import Endpoint, Shortcut
 from service.engine import Engine
+from service.gate import DeviceLost
+from service.head import Head
 from service.request_id import RequestId
-from service.routes import collections, encode, generate, health, interpolate, items, models, reconstruct, search
+from service.routes import admin, collections, encode, generate, health, interpolate, items, models, reconstruct, search
 from service.settings import Settings
 from service.store import make_store
 from service.store.interface import StoreUnusable
@@ -48,7 +50,8 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
         limits = Limits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
         threads = settings.threads or max(1, ((os.cpu_count() or 1) - 1) // settings.workers)
         device = Device(settings.device, threads, limits, settings.engine, settings.precision)
-        engine = Engine(Catalog(device), settings.max_pixels, make_store(settings.store, settings.store_max_bytes))
+        store = make_store(settings.store, settings.store_max_bytes)
+        engine = Engine(Catalog(device), settings.max_pixels, store, workers=settings.workers)
         app.state.started = asyncio.Event()
         loading = asyncio.create_task(_load(app, settings, engine, on_failed_start))
         if load_first:
@@ -76,9 +79,12 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
     app.state.engine = None
     app.state.failure = ""
     app.state.max_body_bytes = settings.max_body_bytes
+    app.state.draining = False  # set by the server: not ready any more, though it serves
+    app.state.heartbeat_seconds = settings.heartbeat_seconds
+    app.add_middleware(Head)
     app.add_middleware(RequestId)
     errors.install(app)
-    for router in ROUTERS:
+    for router in (*ROUTERS, *([admin.router] if settings.admin else [])):
         app.include_router(router)
 
     @app.get("/", include_in_schema=False)
@@ -88,6 +94,15 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
     return app
 
 
+def is_alive(app: FastAPI) -> bool:
+    """What /health/live would say."""
+    try:
+        health.check_device(app.state)
+    except (DeviceLost, DeviceStuck):
+        return False
+    return True
+
+
 def with_shortcut(app: FastAPI) -> Shortcut:
     """The same application, whose operations are reached without the router."""
     endpoints = {
@@ -95,7 +110,7 @@ def with_shortcut(app: FastAPI) -> Shortcut:
         for router in ROUTERS
         for route in router.routes
         if isinstance(route, Route) and isinstance(route.endpoint, Endpoint) and not route.param_convertors
-        for method in route.methods or ()
+        for method in (route.methods or set()) - {"HEAD"}  # which the application turns into a GET
     }
     return Shortcut(app, endpoints)
 

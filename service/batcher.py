@@ -9,6 +9,7 @@ HTTP; standard library only.
 import asyncio
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -43,11 +44,20 @@ class Batcher:
         self._loop: asyncio.AbstractEventLoop | None = None  # where short batches run
         self._on_loop = short_seconds > 0  # whose turn it is: the loop's, or the worker's
         self._scheduled = False  # the loop is about to take a turn
+        self._begun: dict[int, float] = {}  # when each worker's present turn began
+        self._told: float | None = None  # since when there may be work that nobody has looked at
 
     @property
     def lost(self) -> str:
         """Why the device is gone, or an empty string."""
         return self._gate.lost
+
+    @property
+    def seconds_without_beat(self) -> float:
+        """How long the oldest turn on a worker has taken so far, or work has waited without anybody looking; idle: 0."""
+        now = time.monotonic()
+        since = list(self._begun.values()) + [told for told in [self._told] if told is not None]
+        return max((now - beat for beat in since), default=0.0)
 
     def start(self) -> None:
         """Start the workers."""
@@ -101,6 +111,8 @@ class Batcher:
 
     def _tell(self) -> None:
         """Rows have come, or gone: whoever's turn it is must look."""
+        if self._told is None:
+            self._told = time.monotonic()
         if not self._on_loop or self._gate.closed_because:
             self._gate.wake.notify()
         if self._on_loop and not self._scheduled:
@@ -119,6 +131,7 @@ class Batcher:
         return None if lane is None else lane.is_short(self._short_seconds)
 
     def _next_turn(self, deliver: Delivery) -> Turn | None:
+        self._told = None
         if self._calls:
             function, future = self._calls.popleft()
             return lambda: _call(function, future, deliver)
@@ -180,7 +193,7 @@ class Batcher:
     # ... and on a worker.
 
     def _work(self) -> None:
-        deliver = Delivery()
+        deliver, own = Delivery(), threading.get_ident()
         try:
             while True:
                 with self._gate.wake:
@@ -189,7 +202,9 @@ class Batcher:
                         if self._gate.closed_because and not any(lane.queued_rows for lane in self._lanes):
                             return
                         self._gate.wake.wait()
+                    self._begun[own] = time.monotonic()
                 lost = turn()
+                del self._begun[own]
                 if lost is not None:
                     self._fail(lost, deliver)
                 deliver.send()

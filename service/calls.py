@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl
 from pydantic import ValidationError
 
 from service.codecs import Format
-from service.schemas import Parameters
+from service.schemas import NoParameters
 
-P = TypeVar("P", bound=Parameters)
+P = TypeVar("P", bound=NoParameters)
 
 MEDIA_TYPES: Mapping[Format, str] = {
     "json": "application/json",
@@ -43,6 +43,7 @@ class Call:
     body: bytes
     started: float = field(default_factory=time.monotonic)
     path: Mapping[str, str] = field(default_factory=dict)  # what stands for the names in the route's path
+    method: str = "POST"
 
     @property
     def content_type(self) -> str:
@@ -84,7 +85,7 @@ def read_parameters(
         raise BadParameter(_explain(error, kind)) from None
 
 
-_DEFAULTS: dict[type[Parameters], Parameters] = {}
+_DEFAULTS: dict[type[NoParameters], NoParameters] = {}
 
 
 def _defaults(kind: type[P]) -> P:
@@ -95,7 +96,7 @@ def _defaults(kind: type[P]) -> P:
     return defaults
 
 
-def _explain(error: ValidationError, kind: type[Parameters]) -> str:
+def _explain(error: ValidationError, kind: type[NoParameters]) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":

@@ -3,14 +3,17 @@
 Knows nothing of models or requests: an operation is any function of a tensor of rows.
 """
 
+import asyncio
 import ctypes
 import gc
 import logging
+import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from functools import cached_property, partial
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -19,8 +22,8 @@ from torch import Tensor
 from service.batcher import Batcher
 from service.cuda_program import CudaProgram, Streams
 from service.lane import Lane
-from service.onnx_program import OnnxProgram, OnnxUnusable, is_installed, start_session
-from service.operation import NotInvariant, Operation, smaller_buckets
+from service.onnx_program import OnnxProgram, OnnxUnusable, installed_version, is_installed, start_session
+from service.operation import NotInvariant, Operation, Steps, smaller_buckets
 from service.program import Function, Program, Rows, TorchProgram
 
 log = logging.getLogger(__name__)
@@ -39,9 +42,18 @@ SWITCH_SECONDS = 0.0005
 # by which ONNX Runtime is compared with torch
 COMPARED_ROWS = 16
 
+T = TypeVar("T")
+
 
 class DeviceUnusable(Exception):
     """There is no such device, it does not work, or it cannot compute as it is asked to."""
+
+
+class DeviceStuck(Exception):
+    """A batch that does not come to its end."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"a batch has been running for {seconds:.0f} s, or nobody takes the next one")
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,7 @@ class Device:
             self.engine = "onnx" if on_cpu and precision == "float32" and is_installed() else "torch"
         self._fallback = engine == "auto"
         self._streams: Streams | None = None
+        self._aside = ThreadPoolExecutor(1, "compiler")
         self._batcher = Batcher("device", 1 if on_cpu else GPU_BATCHES, SHORT_SECONDS if on_cpu else 0.0)
 
     @property
@@ -86,6 +99,19 @@ class Device:
     def lost(self) -> str:
         """Why the device is gone, or an empty string."""
         return self._batcher.lost
+
+    @property
+    def seconds_without_beat(self) -> float:
+        """How long the oldest batch has taken so far; an idle device, and one that gets on with its work, is at about 0."""
+        return self._batcher.seconds_without_beat
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """All that the last bits of an answer depend on, beside model and request: equal ones compute equal bits."""
+        on_cpu = self.torch_device.type == "cpu"
+        hardware = torch.backends.cpu.get_cpu_capability() if on_cpu else torch.cuda.get_device_name(self.torch_device)
+        versions = f"torch {torch.__version__}, numpy {np.__version__}, onnxruntime {installed_version()}"
+        return f"{self.description}, batches of {self.limits.max_batch}, {platform.machine()} {hardware}, {versions}"
 
     def start(self) -> None:
         """Start the device's threads. Raises DeviceUnusable."""
@@ -110,10 +136,27 @@ class Device:
         DeviceUnusable.
         """
         function = self._with_precision(function)
-        make_program = await self._batcher.call(partial(self._compile, function, examples[-1]))
+        make_program = await self.aside(partial(self._compile, function, examples[-1]))
         floats = await self._checked(make_program, examples[-1])
         operations = [await self._checked(make_program, rows, floats) for rows in examples[:-1]]
         return [self._lane(f"{name}, {rows.dtype}", one) for rows, one in zip(examples, [*operations, floats], strict=True)]
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do work that needs no turn of the device, one at a time, on a thread beside the batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._aside, work)
+
+    def forget(self, lanes: Sequence[Lane]) -> None:
+        """Take no more turns for lanes that nobody submits to any more."""
+        for lane in lanes:
+            self._batcher.remove(lane)
+
+    async def _in_turns(self, steps: Steps[T]) -> T:
+        """Each step a turn, so that live batches come in between."""
+        while True:
+            ended, result = await self._batcher.call(partial(_step, steps))
+            if ended:
+                found: T = result
+                return found
 
     async def _checked(
         self, make_program: Callable[[Rows], Program], examples: Rows, floats: Operation | None = None
@@ -126,7 +169,7 @@ class Device:
                 return Operation(program, rows, floats.bucket_seconds)
         operation, reference = await self._operation(make_program, examples)
         for bucket in smaller_buckets(operation.reference):
-            await self._batcher.call(partial(operation.try_bucket, bucket, reference))
+            await self._in_turns(operation.try_bucket(bucket, reference))
         return operation
 
     def _lane(self, name: str, operation: Operation) -> Lane:
@@ -148,7 +191,7 @@ class Device:
         while True:
             operation = Operation(make_program(examples[:size]), examples[:size])
             try:
-                return operation, await self._batcher.call(operation.check_reference)
+                return operation, await self._in_turns(operation.check_reference())
             except NotInvariant as error:  # cannot happen to a batch of one row
                 size = size // 2 if size > 8 else 1
                 log.warning("%s: batches of %d are used instead", error, size)
@@ -180,6 +223,15 @@ class Device:
     async def close(self) -> None:
         """Finish what was admitted and end the threads."""
         await self._batcher.close()
+        self._aside.shutdown()
+
+
+def _step(steps: Steps[T]) -> tuple[bool, T | None]:
+    try:
+        next(steps)
+    except StopIteration as end:
+        return True, end.value
+    return False, None
 
 
 def settle() -> None:

@@ -24,6 +24,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # about a batch: a request that is done by then is not worth watching
 PATIENCE_SECONDS = 0.05
+NOT_MODIFIED = 304
 
 
 class ClientGone(Exception):
@@ -41,7 +42,9 @@ class Endpoint:
         request_id, watch = request_id_of(scope), _Watch(receive)
         try:
             answer = await self._answer(scope, receive, watch)
-            status, headers, body = answer.status, answer.headers | {"content-type": answer.media_type}, answer.body
+            status, headers, body = answer.status, answer.headers, answer.body
+            if status != NOT_MODIFIED:
+                headers = headers | {"content-type": answer.media_type}
         except ClientGone:
             return  # nobody reads an answer
         except asyncio.CancelledError:
@@ -55,7 +58,8 @@ class Endpoint:
             watch.stop()
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         raw += [(b"x-request-id", request_id.encode("latin-1"))] if "x-request-id" not in headers else []
-        raw.append((b"content-length", str(len(body)).encode()))
+        if status != NOT_MODIFIED:  # which would have to say how long the body is that it does not bring
+            raw.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": raw})
         await send({"type": "http.response.body", "body": body})
 
@@ -67,7 +71,8 @@ class Endpoint:
         body = await _read(headers.get("content-length", ""), receive, state.max_body_bytes)
         watch.start()
         try:
-            call = Call(headers, scope["query_string"].decode("latin-1"), body, path=scope.get("path_params") or {})
+            query = scope["query_string"].decode("latin-1")
+            call = Call(headers, query, body, path=scope.get("path_params") or {}, method=scope["method"])
             return await self.operation(state.engine, call)
         except Overloaded as error:
             watch.stop()  # it is not worth noticing who leaves now

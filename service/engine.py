@@ -4,9 +4,12 @@ slice by slice while their rows are admitted already. Knows nothing of HTTP.
 
 import asyncio
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import numpy as np
@@ -70,11 +73,17 @@ class Request:
 class Engine:
     """The loaded models, the threads that decode pictures for them, and the store of latents."""
 
-    def __init__(self, catalog: Catalog, max_pixels: int, store: LatentStore, decoders: int = 2) -> None:
-        self.catalog, self.max_pixels, self.store = catalog, max_pixels, store
+    def __init__(self, catalog: Catalog, max_pixels: int, store: LatentStore, decoders: int = 2, workers: int = 1) -> None:
+        """`workers`: processes that serve behind the same port, each with an engine of its own; this one counts."""
+        self.catalog, self.max_pixels, self.store, self.workers = catalog, max_pixels, store, workers
         self.max_items = catalog.device.limits.max_rows
         self.refusals = Refusals()
         self._pool = ThreadPoolExecutor(decoders, "decoder")
+
+    @cached_property
+    def version(self) -> str:
+        """Of all software that answers go through: with the same one, and the same model, equal requests get equal bytes."""
+        return f"{version('vae-service')}, zlib {zlib.ZLIB_RUNTIME_VERSION}, {self.catalog.device.fingerprint}"
 
     def close(self) -> None:
         """End the decoding threads."""

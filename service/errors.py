@@ -12,8 +12,9 @@ from starlette.responses import Response
 
 from service.belonging import ModelNotLoaded
 from service.calls import BadParameter
-from service.catalog import UnknownModel
+from service.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
+from service.device import DeviceStuck, DeviceUnusable
 from service.entries import MetadataTooLarge
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
@@ -50,8 +51,12 @@ class Starting(Exception):
 STATUSES: dict[type[Exception], tuple[int, str]] = {
     Undecodable: (400, "undecodable"),
     UnknownModel: (404, "unknown_model"),
+    NoCheckpoint: (404, "no_checkpoint"),
     UnknownCollection: (404, "unknown_collection"),
     UnknownItem: (404, "unknown_item"),
+    AlreadyLoaded: (409, "already_loaded"),
+    StillNeeded: (409, "still_needed"),
+    SeveralWorkers: (409, "several_workers"),
     ModelMismatch: (409, "model_mismatch"),
     ModelNotLoaded: (409, "model_not_loaded"),
     BodyTooLarge: (413, "body_too_large"),
@@ -65,9 +70,12 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     Unusable: (422, "unusable_input"),
     BadItem: (422, "unusable_input"),
     BadFilter: (422, "invalid_filter"),
+    CatalogError: (422, "unusable_model"),
+    DeviceUnusable: (422, "unusable_model"),
     Overloaded: (429, "queue_full"),
     Closed: (503, "draining"),
     DeviceLost: (503, "device_lost"),
+    DeviceStuck: (503, "device_stuck"),
     Starting: (503, "starting"),
     StoreUnavailable: (503, "store_unavailable"),
     StoreUnusable: (503, "store_unusable"),

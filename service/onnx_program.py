@@ -6,6 +6,7 @@ The function is exported when it is loaded, and must answer like torch. Knows no
 import io
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -26,6 +27,11 @@ class OnnxUnusable(Exception):
 def is_installed() -> bool:
     """Whether the extra `onnx` is there."""
     return find_spec("onnxruntime") is not None and find_spec("onnx") is not None
+
+
+def installed_version() -> str:
+    """Of ONNX Runtime; "none" without it."""
+    return version("onnxruntime") if find_spec("onnxruntime") else "none"
 
 
 class OnnxProgram:

@@ -7,7 +7,8 @@ models or requests.
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 
 # from how many places of the examples a bucket is checked; the fastest of these runs is its time
 CHECKED_WINDOWS = 4
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]  # a batch or a few from one yield to the next: beside live traffic, each is a turn of its own
 
 
 class NotInvariant(Exception):
@@ -76,23 +80,25 @@ class Operation:
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
         return np.concatenate([self._program([part], size) for part in parts])
 
-    # What follows runs before the operation serves, a bucket a turn.
+    # What follows runs before the operation serves, a step a turn.
 
-    def check_reference(self) -> Rows:
+    def check_reference(self) -> Steps[Rows]:
         """The reference's rows for the examples. Raises NotInvariant if they depend on their place in the batch."""
         times: list[float] = []
         reference = self._run(self._examples, times)
         for shift in (1, self.reference // 2, self.reference - 1):
+            yield
             answers = self._run(np.roll(self._examples, shift, axis=0), times)
             if not np.array_equal(np.roll(answers, -shift, axis=0), reference, equal_nan=True):
                 raise NotInvariant(f"in batches of {self.reference} a row's answer depends on its place")
         self.bucket_seconds[self.reference] = min(times)
         return reference
 
-    def try_bucket(self, bucket: int, reference: Rows) -> None:
+    def try_bucket(self, bucket: int, reference: Rows) -> Steps[None]:
         """Use a smaller bucket if its rows equal the reference's and it is faster than the next one."""
         times: list[float] = []
         for start in _windows(self.reference, bucket):
+            yield
             answers = self._run(self._examples[start : start + bucket], times)
             if not np.array_equal(answers, reference[start : start + bucket], equal_nan=True):
                 log.debug("batches of %d differ from those of %d: not used", bucket, self.reference)

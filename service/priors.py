@@ -3,6 +3,7 @@
 Knows nothing of requests, seeds or pictures.
 """
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Priors:
     own: str  # the one that it was trained with
     mixtures: Mapping[str, Mixture]
     missing: Mapping[str, str]  # why it has no such mixture
+    digests: Mapping[str, str]  # of each mixture's numbers
 
     @property
     def names(self) -> list[str]:
@@ -67,4 +69,10 @@ def priors_of(model: str, directory: Path, checkpoint: Checkpoint) -> Priors:
     if fitted is not None:
         parts = fitted.mixture
         mixtures[AGGREGATE] = Mixture(parts.weights.numpy(), parts.means.numpy(), parts.scale.numpy())
-    return Priors(model, VAMP if VAMP in mixtures else STANDARD, mixtures, missing)
+    digests = {name: _digest(mixture) for name, mixture in mixtures.items()}
+    return Priors(model, VAMP if VAMP in mixtures else STANDARD, mixtures, missing, digests)
+
+
+def _digest(mixture: Mixture) -> str:
+    numbers = b"".join(part.tobytes() for part in (mixture.weights, mixture.means, mixture.scale))
+    return hashlib.sha256(numbers).hexdigest()

@@ -3,7 +3,10 @@
 What a lane computes is a pure deterministic function; noise is drawn outside of it. Knows nothing of HTTP or of files.
 """
 
-from collections.abc import Callable
+import asyncio
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,14 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import Checkpoint, Manifest
+from models.golden import Golden
 from models.vae import VAE
 from service import seeds
-from service.device import Device
+from service.device import Device, Precision
 from service.lane import Lane
 
 Floats = NDArray[np.float32]
 
 DRAWN_EXAMPLES = 8
+# by which a golden answer's tolerance, of float32, grows
+SLACK: Mapping[Precision, float] = {"float32": 1, "tf32": 10, "bf16": 100}
+
+
+class WrongAnswer(Exception):
+    """A model that does not answer as its golden answer says."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,31 @@ class Runtime:
 
 
 async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Runtime:
-    """Move a model to the device, warm it up and check it there. Raises RuntimeError."""
+    """Move a model to the device, warm it up and check it there, beside whatever is served. Raises RuntimeError.
+
+    Its lanes end when nobody has the runtime any more: neither the catalog nor a request.
+    """
+    vae, latents, floats = await device.aside(lambda: _with_examples(checkpoint, device))
+    name_of = f"{name} encode", f"{name} decode"
+    encode, encode_float = await device.lanes(encoder(vae), np.rint(floats * 255).astype(np.uint8), floats, name=name_of[0])
+    try:
+        (decode,) = await device.lanes(decoder(vae), latents, name=name_of[1])
+    except BaseException:
+        device.forget([encode, encode_float])
+        raise
+    runtime = Runtime(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode)
+    loop = asyncio.get_running_loop()
+
+    def forget() -> None:  # on any thread, whatever lock it holds: the loop does it
+        with suppress(RuntimeError):  # of a loop that is closed
+            loop.call_soon_threadsafe(device.forget, [encode, encode_float, decode])
+
+    weakref.finalize(runtime, forget).atexit = False
+    return runtime
+
+
+def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Floats, Floats]:
+    """The model on the device, and rows to warm it up with: latents (max_batch, D), pictures (max_batch, C, H, W)."""
     vae = checkpoint.vae.to(device.torch_device).requires_grad_(False)
     rows, dim, shape = device.limits.max_batch, vae.config.latent_dim, vae.config.shape
     latents = seeds.standard_normal(0, rows, dim)
@@ -61,11 +95,17 @@ async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Ru
     with torch.inference_mode():
         drawn = vae.decode(torch.from_numpy(latents[:DRAWN_EXAMPLES]).to(device.torch_device)).mean.float()
     floats[:DRAWN_EXAMPLES] = drawn.cpu().numpy().clip(0, 1)
-    encode, encode_float = await device.lanes(
-        encoder(vae), np.rint(floats * 255).astype(np.uint8), floats, name=f"{name} encode"
-    )
-    (decode,) = await device.lanes(decoder(vae), latents, name=f"{name} decode")
-    return Runtime(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode)
+    return vae, latents, floats
+
+
+async def check_golden(runtime: Runtime, golden: Golden, precision: Precision) -> None:
+    """Have a model answer what its golden answer has. Raises WrongAnswer."""
+    rows = [await runtime.encode.submit(golden.x[i : i + 1]) for i in range(len(golden.x))]  # max_rows may be 1
+    means = [await runtime.decode.submit(golden.mu[i : i + 1]) for i in range(len(golden.mu))]
+    posterior, mean = np.concatenate(rows), np.concatenate(means).transpose(0, 3, 1, 2)  # (N, 3, D), (N, C, H, W)
+    found = golden.difference(posterior[:, 0], posterior[:, 1], mean, SLACK[precision])
+    if found:
+        raise WrongAnswer(f"it does not give its golden answer: {found}")
 
 
 def encoder(vae: VAE) -> Callable[[Tensor], Tensor]:

@@ -26,12 +26,16 @@ FramesFormat = Literal["json", "npy", "png", "webp", "gif"]
 Layout = Literal["grid", "row", "column"]
 
 
-class Parameters(BaseModel):
-    """What every operation understands."""
+class NoParameters(BaseModel):
+    """What an operation without parameters understands."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     payload: ClassVar[tuple[str, ...]] = ()  # keys of a JSON body that are no parameters
     files: ClassVar[tuple[str, ...]] = ()  # fields of a form that are none
+
+
+class Parameters(NoParameters):
+    """What every operation on a model understands."""
 
     model: str | None = Field(None, description="name of the model; see /models")
     timeout_ms: int | None = Field(
@@ -169,6 +173,15 @@ class Problem(BaseModel):
     error: str
     request_id: str
     item: int | None = Field(None, description="which picture or latent is at fault, counted from 0")
+
+
+class ModelChange(BaseModel):
+    """What became of a model."""
+
+    model: str
+    digest: str | None = Field(description="of what is loaded now; null when nothing is")
+    previous: str | None = Field(description="of what was loaded before")
+    seconds: float = Field(description="how long it took")
 
 
 class ModelInfo(BaseModel):

@@ -61,7 +61,14 @@ class Settings(BaseSettings):
         "latents.db", min_length=1, description="latents are kept here: path of a sqlite file, or postgresql://..."
     )
     store_max_bytes: int = Field(4 << 30, ge=1 << 20, description="memory for vectors of a sqlite file; more get 507")
-    drain_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="how long requests may take after SIGTERM")
+    drain_seconds: float = Field(
+        5.0, ge=0, allow_inf_nan=False, description="after SIGTERM: not ready, but serving for so long (Ctrl-C skips it)"
+    )
+    shutdown_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="then: how long requests may take to finish")
+    heartbeat_seconds: float = Field(
+        30.0, ge=5, allow_inf_nan=False, description="a batch that takes longer is stuck: /health/live fails"
+    )
+    admin: bool = Field(False, description="offer /admin: loading, unloading and reloading of models")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     access_log: bool = Field(True, description="log a line for every request")
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from service.endpoint import Endpoint, Operation
 from service.engine import Engine
 from service.errors import Starting
-from service.schemas import Parameters, Pictures, Problem
+from service.schemas import NoParameters, Pictures, Problem
 
 
 def engine_of(request: Request) -> Engine:
@@ -83,7 +83,7 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def describe_operation(
-    parameters: type[Parameters],
+    parameters: type[NoParameters],
     answer: dict[str, Any],
     body: dict[str, Any],
     body_required: bool = True,
@@ -100,7 +100,8 @@ def describe_operation(
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
         for name, example in path.items()
     ]
-    extra["requestBody"] = {"content": body, "required": body_required}
+    if body:
+        extra["requestBody"] = {"content": body, "required": body_required}
     return {
         "openapi_extra": extra,
         "responses": {200: {"content": answer, "description": "the answer"}, **dict.fromkeys(errors, PROBLEMS)},
@@ -117,9 +118,18 @@ def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def add(
-    router: APIRouter, path: str, methods: list[str], operation: Operation, summary: str, description: dict[str, Any]
+    router: APIRouter,
+    path: str,
+    methods: list[str],
+    operation: Operation,
+    summary: str,
+    description: dict[str, Any],
+    tagged: bool = False,
 ) -> None:
-    """Register an operation under a path: one route that answers, and for the OpenAPI page an entry a method."""
+    """Register an operation under a path: one route that answers, and for the OpenAPI page an entry a method.
+
+    `tagged`: the answers to GET may have entity tags.
+    """
     router.add_route(path, Endpoint(operation), methods, include_in_schema=False)  # type: ignore[arg-type]
 
     def documented() -> None:  # the route before it answers
@@ -127,6 +137,8 @@ def add(
 
     for method in methods:
         details = dict(description)
+        if tagged and method == "GET":
+            details["responses"] = details["responses"] | {304: {"description": "the copy that If-None-Match names is good"}}
         if method in ("GET", "DELETE"):  # they have no body
             details["openapi_extra"] = {k: v for k, v in details["openapi_extra"].items() if k != "requestBody"}
         router.add_api_route(

@@ -1,5 +1,6 @@
 """/decode and /sample: latents in, or drawn from the prior; pictures out."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from service.routes.door import BINARY, PICTURE_ANSWERS, add, describe_operation
 from service.routes.encode import open_request
 from service.runtime import Floats
 from service.schemas import DecodeParameters, Latents, SampleParameters
+from service.validation import cache_headers, not_modified
 
 router = APIRouter(tags=["inference"])
 
@@ -54,6 +56,13 @@ async def sample(engine: Engine, call: Call) -> Answer:
     priors = engine.catalog.priors[runtime.name]
     prior = parameters.prior or priors.own
     mixture = priors.mixture(prior)
+    cached: Mapping[str, str] = {}
+    if call.method == "GET":
+        versions = engine.version, runtime.label, prior, priors.digests.get(prior, "")
+        cached = cache_headers(parameters, form, parameters.seed, *versions)
+        unchanged = not_modified(call, {"x-model": runtime.label, **cached})
+        if unchanged is not None:
+            return unchanged
     dim = runtime.manifest.model.latent_dim
     with request.runtime.decode.reserve(parameters.n) as reservation:
         z = await engine.offload(8 * parameters.n * dim, partial(_draw, seed, dim, parameters, mixture))
@@ -70,7 +79,7 @@ async def sample(engine: Engine, call: Call) -> Answer:
         dtype=parameters.dtype,
         layout=parameters.layout,
         fields=fields,
-        headers={"x-seed": str(seed), "x-prior": prior},
+        headers={"x-seed": str(seed), "x-prior": prior, **cached},
     )
     return await engine.offload(pixels.nbytes, render)
 
@@ -113,4 +122,5 @@ add(
         {"application/json": {"schema": SampleParameters.model_json_schema(), "example": {"n": 4, "seed": 7}}},
         body_required=False,
     ),
+    tagged=True,
 )

@@ -1,9 +1,12 @@
-"""/health: is the process alive, does it take requests. One whose device is lost does neither: only a new one helps."""
+"""/health: is the process alive, does it take requests. One whose device is lost or stuck does neither: a new one helps."""
+
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from service.gate import DeviceLost
+from service.device import DeviceStuck
+from service.gate import Closed, DeviceLost
 from service.routes.door import PROBLEMS, engine_of
 
 router = APIRouter(prefix="/health", tags=["health"])
@@ -11,21 +14,27 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 @router.get("/live", summary="The process answers", responses={503: PROBLEMS})
 async def live(request: Request) -> dict[str, str]:
-    """200 as long as the event loop turns and the device, once it is there, is not lost."""
-    if request.app.state.engine is not None:
-        check_device(request)
+    """200 as long as the event loop turns and the device, once it is there, gets on with its work or has none."""
+    check_device(request.app.state)
     return {"status": "live"}
 
 
 @router.get("/ready", summary="The models are loaded and the device works", responses={503: PROBLEMS})
 async def ready(request: Request) -> dict[str, str]:
-    """200 once every model is warm on the device; 503 before, and when the device is lost."""
-    check_device(request)
+    """200 once every model is warm on the device; 503 before, when the device is lost or stuck, and from SIGTERM on."""
+    engine_of(request)
+    check_device(request.app.state)
+    if request.app.state.draining:
+        raise Closed("the service is about to end: it still answers, but new requests belong elsewhere")
     return {"status": "ready"}
 
 
-def check_device(request: Request) -> None:
-    """Raises Starting, DeviceLost."""
-    lost = engine_of(request).catalog.device.lost
-    if lost:
-        raise DeviceLost(lost)
+def check_device(state: Any) -> None:
+    """Of the application's state; fine before the models are loaded. Raises DeviceLost, DeviceStuck."""
+    if state.engine is None:
+        return
+    device = state.engine.catalog.device
+    if device.lost:
+        raise DeviceLost(device.lost)
+    if device.seconds_without_beat > state.heartbeat_seconds:
+        raise DeviceStuck(device.seconds_without_beat)

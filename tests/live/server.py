@@ -41,7 +41,7 @@ class Server:
         self._directory = tempfile.TemporaryDirectory(prefix="vae-latents-")
         store = {"VAE_STORE": str(Path(self._directory.name) / "latents.db")}  # unless a test has its own
         self.process = subprocess.Popen(
-            command("--port", "0", "--device", "cpu", "--threads", "1", *arguments),
+            command("--port", "0", "--device", "cpu", "--threads", "1", "--drain-seconds", "0", *arguments),
             cwd=ROOT,
             env=environment(**{**store, **(variables or {})}),
             stderr=subprocess.PIPE,
@@ -78,7 +78,14 @@ class Server:
         """Until /health/ready says so."""
         self.wait_until_listening()
         with httpx.Client(base_url=self.url) as client:
-            self.poll(lambda: client.get("/health/ready").status_code == 200)
+
+            def is_ready() -> bool:
+                try:
+                    return client.get("/health/ready").status_code == 200
+                except httpx.ConnectError:  # several workers accept connections when they are ready
+                    return False
+
+            self.poll(is_ready)
 
     def poll(self, condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
         """Ask again until the condition holds; at once an error when the process ends or the time is up."""

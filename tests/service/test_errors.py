@@ -17,8 +17,9 @@ from service import png
 from service.app import create_app
 from service.belonging import ModelNotLoaded
 from service.calls import BadParameter, Call
-from service.catalog import UnknownModel
+from service.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.codecs import TooBig, Undecodable, Unsupported, Unusable
+from service.device import DeviceStuck, DeviceUnusable
 from service.entries import MetadataTooLarge
 from service.errors import STATUSES, BodyTooLarge, Starting, describe
 from service.form import TooManyParts
@@ -46,8 +47,12 @@ MEMBERS = {"type", "title", "status", "detail", "code", "error", "request_id"}
 ERRORS: list[tuple[Exception, int, str]] = [
     (Undecodable("truncated"), 400, "undecodable"),
     (UnknownModel("gray", ["grey"]), 404, "unknown_model"),
+    (NoCheckpoint("gray", Path("/nowhere")), 404, "no_checkpoint"),
     (UnknownCollection("digit", ["digits"]), 404, "unknown_collection"),
     (UnknownItem("digits", "7"), 404, "unknown_item"),
+    (AlreadyLoaded("grey"), 409, "already_loaded"),
+    (StillNeeded("grey"), 409, "still_needed"),
+    (SeveralWorkers(2), 409, "several_workers"),
     (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
     (BodyTooLarge(100), 413, "body_too_large"),
@@ -61,9 +66,12 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (Unusable("wrong shape"), 422, "unusable_input"),
     (BadItem("no"), 422, "unusable_input"),
     (BadFilter("no"), 422, "invalid_filter"),
+    (CatalogError("cannot load"), 422, "unusable_model"),
+    (DeviceUnusable("no such engine"), 422, "unusable_model"),
     (Overloaded(0.2), 429, "queue_full"),
     (Closed("draining"), 503, "draining"),
     (DeviceLost("gone"), 503, "device_lost"),
+    (DeviceStuck(31), 503, "device_stuck"),
     (Starting(), 503, "starting"),
     (StoreUnavailable("away"), 503, "store_unavailable"),
     (StoreUnusable("corrupt"), 503, "store_unusable"),

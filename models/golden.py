@@ -1,0 +1,93 @@
+"""A golden answer beside a checkpoint: a few pictures, and what the weights make of them. A service compares before it serves.
+
+Written by `python -m models.evaluate`, computed by torch in float32 on the CPU. Knows nothing of data sets or HTTP.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.checkpoint import Checkpoint, CheckpointError, write_atomically
+from models.vae import VAEConfig
+
+GOLDEN = "golden.safetensors"
+FORMAT_VERSION = "1"
+# of a value v: an answer may be TOLERANCE (1 + |v|) away. Other machines are 1e-5 away in float32, other weights 0.1 and more.
+TOLERANCE = 1e-3
+PICTURES = 4
+
+
+class StaleGolden(CheckpointError):
+    """A golden answer of other weights than those beside it."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Pictures and their answers. `tolerance`: see TOLERANCE."""
+
+    x: NDArray[np.uint8]  # (N, C, H, W)
+    mu: NDArray[np.float32]  # (N, D), as `sigma`
+    sigma: NDArray[np.float32]
+    mean: NDArray[np.float32]  # (N, C, H, W), of the likelihood at z = mu
+    tolerance: float = TOLERANCE
+
+    def difference(self, mu: NDArray[np.float32], sigma: NDArray[np.float32], mean: NDArray[np.float32], slack: float) -> str:
+        """Where an answer is further away than `slack` times the tolerance; empty when it is not."""
+        for name, found, wanted in (("mu", mu, self.mu), ("sigma", sigma, self.sigma), ("mean", mean, self.mean)):
+            away = np.abs(found.astype(np.float64) - wanted) / (1 + np.abs(wanted))
+            if not (away <= slack * self.tolerance).all():  # also where it is not a number
+                return f"{name} is up to {np.nanmax(away, initial=0):.2g} away, {slack * self.tolerance:.2g} is allowed"
+        return ""
+
+
+def write_golden(directory: Path, checkpoint: Checkpoint, x: Tensor) -> None:
+    """Write the answers to the first few pictures, uint8 (N, C, H, W), beside the checkpoint. Raises OSError."""
+    vae, x = checkpoint.vae.cpu(), x[:PICTURES].cpu().contiguous()
+    with torch.inference_mode():
+        posterior = vae.encode(x)
+        tensors = {"x": x, "mu": posterior.mu, "sigma": posterior.sigma, "mean": vae.decode(posterior.mu).mean}
+    metadata = {"format_version": FORMAT_VERSION, "digest": checkpoint.digest, "tolerance": str(TOLERANCE)}
+    content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
+    write_atomically(directory / GOLDEN, content)
+
+
+def read_golden(directory: Path, digest: str, config: VAEConfig) -> Golden | None:
+    """The golden answer of a checkpoint with that digest; None when there is none.
+
+    Raises StaleGolden when it is of another digest, CheckpointError for a defect.
+    """
+    path = directory / GOLDEN
+    if not path.exists():
+        return None
+    try:
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+        tolerance = float(metadata.get("tolerance", TOLERANCE))
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from None
+    except (safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path}: truncated or not a safetensors file: {error}") from None
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(f"{path}: format version {metadata.get('format_version')}, known is {FORMAT_VERSION}")
+    if metadata.get("digest") != digest:
+        raise StaleGolden(f"{path} is of other weights; python -m models.evaluate {directory} makes it anew")
+    rows = len(tensors["x"]) if "x" in tensors and tensors["x"].dim() else 0
+    shapes = {
+        "x": (rows, *config.shape),
+        "mu": (rows, config.latent_dim),
+        "sigma": (rows, config.latent_dim),
+        "mean": (rows, *config.shape),
+    }
+    found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
+    wanted = {name: (shape, torch.uint8 if name == "x" else torch.float32) for name, shape in shapes.items()}
+    if not 0 < rows <= PICTURES or found != wanted or not 0 < tolerance < 1:
+        raise CheckpointError(f"{path}: these are no answers of a model of {config.shape} and {config.latent_dim} latents")
+    return Golden(**{name: tensor.numpy() for name, tensor in tensors.items()}, tolerance=tolerance)

@@ -1,0 +1,92 @@
+"""The golden answer beside a checkpoint: what it holds, and what is no golden answer of these weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+import models
+from models import VAE, VAEConfig
+from models.checkpoint import CheckpointError, read
+from models.golden import GOLDEN, PICTURES, TOLERANCE, StaleGolden, read_golden, write_golden
+
+CONFIG = VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]})
+X = torch.arange(6 * 64, dtype=torch.int64).remainder(256).to(torch.uint8).reshape(6, 1, 8, 8)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A checkpoint with its golden answer."""
+    torch.manual_seed(0)
+    models.save(tmp_path, VAE(CONFIG))
+    write_golden(tmp_path, read(tmp_path), X)
+    return tmp_path
+
+
+def test_it_is_what_the_weights_make_of_the_pictures(directory: Path) -> None:
+    checkpoint = read(directory)
+    golden = read_golden(directory, checkpoint.digest, CONFIG)
+    assert golden is not None
+    np.testing.assert_array_equal(golden.x, X[:PICTURES].numpy())
+    with torch.inference_mode():
+        posterior = checkpoint.vae.encode(X[:PICTURES])
+        mean = checkpoint.vae.decode(posterior.mu).mean.numpy()
+    mu, sigma = posterior.mu.numpy(), posterior.sigma.numpy()
+    assert golden.difference(mu, sigma, mean, 1) == ""
+    assert golden.difference(mu + np.float32(0.5 * TOLERANCE), sigma, mean, 1) == ""
+    assert golden.difference(mu + np.float32(9 * TOLERANCE), sigma, mean, 10) == ""
+    assert golden.difference(mu, sigma + np.float32(9 * TOLERANCE), mean, 1).startswith("sigma is up to ")
+    assert golden.difference(mu, sigma, np.full_like(mean, np.nan), 1).startswith("mean is up to ")
+
+
+def test_the_digest_stays(directory: Path) -> None:
+    before = read(directory).digest
+    (directory / GOLDEN).unlink()
+    assert read(directory).digest == before
+    assert read_golden(directory, before, CONFIG) is None
+
+
+def test_one_of_other_weights_is_stale(directory: Path) -> None:
+    torch.manual_seed(1)
+    models.save(directory, VAE(CONFIG))
+    with pytest.raises(StaleGolden, match=r"golden\.safetensors is of other weights"):
+        read_golden(directory, read(directory).digest, CONFIG)
+
+
+@pytest.mark.parametrize(
+    "how", ["truncated", "empty", "of another shape", "of another type", "without mu", "of another version"]
+)
+def test_a_defect_is_named_with_its_file(directory: Path, how: str) -> None:
+    path, digest = directory / GOLDEN, read(directory).digest
+    tensors = safetensors.torch.load_file(path)
+    metadata = {"format_version": "1", "digest": digest}
+    if how == "truncated":
+        path.write_bytes(path.read_bytes()[:-10])
+    elif how == "empty":
+        path.write_bytes(b"")
+    else:
+        if how == "of another shape":
+            tensors["mu"] = tensors["mu"][:, :2].contiguous()
+        elif how == "of another type":
+            tensors["mean"] = tensors["mean"].double()
+        elif how == "without mu":
+            del tensors["mu"]
+        else:
+            metadata["format_version"] = "2"
+        path.write_bytes(safetensors.torch.save(tensors, metadata))
+    with pytest.raises(CheckpointError, match=r"golden\.safetensors"):
+        read_golden(directory, digest, CONFIG)
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist-2d", "fashion-mnist"])
+def test_the_shipped_models_give_theirs(name: str) -> None:
+    directory = Path(models.__file__).parent / "weights" / name
+    checkpoint = read(directory)
+    golden = read_golden(directory, checkpoint.digest, checkpoint.vae.config)
+    assert golden is not None
+    with torch.inference_mode():
+        posterior = checkpoint.vae.encode(torch.from_numpy(golden.x))
+        mean = checkpoint.vae.decode(posterior.mu).mean.numpy()
+    assert golden.difference(posterior.mu.numpy(), posterior.sigma.numpy(), mean, 0.1) == ""
