@@ -78,6 +78,7 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
     app.state.max_body_bytes = settings.max_body_bytes
     app.add_middleware(RequestId)
     errors.install(app)
+    app.state.routes = [route for router in ROUTERS for route in router.routes]
     for router in ROUTERS:
         app.include_router(router)
 

@@ -115,19 +115,21 @@ async def handle(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 404:
         error = HTTPException(404, f"there is nothing at {request.url.path}; /docs lists what there is")
     elif isinstance(error, HTTPException) and error.status_code == 405:
-        allowed = _allowed(request)
-        detail = (
-            f"{request.method} is not allowed at {request.url.path}; {' and '.join(allowed)} {'are' if allowed[1:] else 'is'}"
-        )
+        allowed = _allowed(request, (error.headers or {}).get("Allow", ""))
+        are = f"{' and '.join(allowed)} {'are' if allowed[1:] else 'is'}"
+        detail = f"{request.method} is not allowed at {request.url.path}; {are}"
         error = HTTPException(405, detail, {"Allow": ", ".join(allowed)})
     status, headers, body = describe(error, request.scope.get("state", {}).get("request_id", ""))
     return Response(body, status, headers)
 
 
-def _allowed(request: Request) -> list[str]:
-    """What all routes of a path take together; the framework names those of the first one only."""
-    routes = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
-    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
+def _allowed(request: Request, stated: str) -> list[str]:
+    """What all routes of a path take together; the framework names the methods of one of them."""
+    methods = {method.strip() for method in stated.split(",") if method.strip()}
+    for route in request.app.state.routes:
+        if route.matches(request.scope)[0] != Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods)
 
 
 def install(app: Starlette) -> None:

@@ -34,7 +34,7 @@ class CollectionParameters(Parameters):
     """PUT /collections/{name}"""
 
     metric: MetricName = Field("l2", description="of searches that name none")
-    description: str = Field("", max_length=10_000, pattern=r"\A[^\x00]*\z", description="whatever helps people")
+    description: str = Field("", max_length=10_000, description="whatever helps people")
 
 
 class ItemsParameters(Parameters):

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from service import codecs
 from service.bodies import read_body
-from service.calls import Answer, Call, read_parameters
+from service.calls import Answer, BadParameter, Call, read_parameters
 from service.codecs import Unsupported, Unusable
 from service.engine import Engine
 from service.routes.door import ERRORS, add, describe_operation, schema_of
@@ -64,6 +64,8 @@ async def put(engine: Engine, call: Call) -> Answer:
     name = call.path["name"]
     if not NAME.fullmatch(name):  # else than when one is looked for
         raise Unusable(f"{name[:120]!r} is no name for a collection: up to 100 letters, digits, '.', '_' and '-' make one")
+    if "\0" in parameters.description:
+        raise BadParameter("description: has the character 0")
     request = open_request(engine, call, parameters)
     runtime = request.runtime
     wanted = Collection(

@@ -1,8 +1,9 @@
 """The language of filters: {"label": 7, "year": {"gte": 2020}, "tag": {"in": ["a", "b"]}}; all that is said must hold.
 
 A key is an outermost key of the metadata. A bare value means equality. Numbers compare with numbers and texts with texts,
-by code points; nothing else has an order. An item without the key matches only `ne` and `"exists": false`.
-Parsed and checked here, before any engine sees it. Knows nothing of engines.
+by code points; nothing else has an order, and an integer beyond 64 bits is the float next to it. An item without the key
+matches only `ne` and `"exists": false`. Parsed and checked here, before any engine sees it. Knows nothing
+of engines.
 """
 
 import difflib
@@ -67,7 +68,7 @@ def usable_key(key: str) -> bool:
 def _key(key: object) -> str:
     if not isinstance(key, str) or not usable_key(key):
         raise BadFilter(
-            f"{str(key)[:80]!r} is no key for a filter: 1 to {MAX_KEY} characters without control characters, quotes and backslashes"
+            f"{str(key)[:80]!r} is no key for a filter: 1 to {MAX_KEY} characters, no control characters, quotes, backslashes"
         )
     return key
 

@@ -3,8 +3,11 @@
 Knows nothing of searches.
 """
 
+import errno
+import os
 import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -111,7 +114,7 @@ class SqliteFile:
     def explain(self, error: sqlite3.Error, writes: bool = False) -> StoreError:
         """What an error of sqlite means for the store."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and writes and self._no_room()):
+        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and writes and self._no_room(error)):
             return DiskFull(f"nothing was stored: there is no room for it at {self.path}")
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreUnavailable(f"{self.path} has been busy for {BUSY_SECONDS:g} s")
@@ -127,8 +130,20 @@ class SqliteFile:
             return StoreUnusable(f"{self.path} is corrupt ({error}); restore a backup")
         return StoreUnavailable(f"{self.path}: {error}")
 
-    def _no_room(self) -> bool:
-        return shutil.disk_usage(self.path.parent).free < NO_ROOM_BYTES
+    def _no_room(self, error: sqlite3.Error) -> bool:
+        """Whether it was for want of room: sqlite says the same of quotas and limits as of broken disks."""
+        if shutil.disk_usage(self.path.parent).free < NO_ROOM_BYTES:
+            return True
+        if error.sqlite_errorcode != sqlite3.SQLITE_IOERR_WRITE:
+            return False
+        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        length = max(path.stat().st_size for path in files if path.exists())
+        try:
+            with tempfile.TemporaryFile(dir=self.path.parent) as file:
+                os.pwrite(file.fileno(), bytes(NO_ROOM_BYTES), length)
+        except OSError as cause:
+            return cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return False
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)

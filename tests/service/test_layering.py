@@ -96,7 +96,7 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.operation", {"gate", "program"}),
         ("service.device", {"gate", "lane", "batcher", "program", "onnx_program", "cuda_program", "operation"}),
         ("service.runtime", {"device", "lane", "seeds"}),
-        ("service.catalog", {"device", "latents", "runtime"}),
+        ("service.catalog", {"device", "latents", "priors", "runtime"}),
         ("service.workers", set()),
         ("service.png", set()),
         ("service.request_id", set()),
