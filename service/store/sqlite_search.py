@@ -28,7 +28,6 @@ from service.store.sqlite_reads import (
 )
 from service.store.sqlite_writes import find_of
 
-
 # pairs of a query and a row that a second or so is enough for: by bounds, and measured in float64
 MOST_BOUNDED, MOST_MEASURED = 1 << 27, 1 << 22
 
