@@ -146,6 +146,8 @@ class SqliteFile:
         return False
 
     def _connect(self) -> sqlite3.Connection:
+        if self.path.is_file() and not os.access(self.path, os.W_OK):
+            raise StoreUnusable(f"{self.path} cannot be written to")
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             _check_origin(connection, self.path)
@@ -183,20 +185,26 @@ def _check_origin(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the schema to this version; several processes may try at once. Proves that the file can be written to."""
+    """Bring the schema to this version; several processes may try at once. Waits for nobody when there is nothing to do."""
+    if _version(connection, path) == len(MIGRATIONS):
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > len(MIGRATIONS):
-            raise StoreUnusable(f"{path} has schema version {version}, of a newer service; this one knows {len(MIGRATIONS)}")
+        version = _version(connection, path)  # somebody may have been faster
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement)
-        if version < len(MIGRATIONS):
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise StoreUnusable(f"{path} has schema version {version}, of a newer service; this one knows {len(MIGRATIONS)}")
+    return int(version)

@@ -106,7 +106,8 @@ async def test_ids_of_all_kinds_come_and_go_by_their_paths(client: httpx.AsyncCl
 async def test_metadata_comes_back_as_it_went_in(client: httpx.AsyncClient) -> None:
     metadata = {
         "f": 0.1, "tiny": 5e-324, "large": 1.7976931348623157e308, "i": 2**53 + 1, "big": -(1 << 63), "u": (1 << 64) - 1,
-        "null": None, "t": True, "0": -0.0, "nested": {"a": [1, 2.5, None, {"b": "c"}]}, "": "empty", "ü": "\u2028 😀", 'q"\\': "\n",
+        "null": None, "t": True, "0": -0.0, "nested": {"a": [1, 2.5, None, {"b": "c"}]},
+        "": "empty", "ü": "\u2028 😀", 'q"\\': "\n",
         "👨‍👩‍👧": 1, "k" * 5000: "long", **{chr(0x4E00 + 7 * i) * 900: i for i in range(9)},
     }  # fmt: skip
     await add(client, item(id="a", metadata=metadata))
