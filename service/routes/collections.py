@@ -9,7 +9,8 @@ from service import codecs
 from service.bodies import read_body
 from service.calls import Answer, BadParameter, Call, read_parameters
 from service.codecs import Unsupported, Unusable
-from service.engine import Engine
+from service.engine import Engine, Request
+from service.routes.answers import timing_of
 from service.routes.door import ERRORS, add, describe_operation, schema_of
 from service.routes.encode import open_request
 from service.schemas import Parameters
@@ -35,9 +36,11 @@ def describe_collection(collection: Collection) -> dict[str, Any]:
     }
 
 
-def json_answer(fields: dict[str, Any], collection: Collection | None = None) -> Answer:
-    """JSON, with the collection's model."""
+def json_answer(fields: dict[str, Any], collection: Collection | None = None, request: Request | None = None) -> Answer:
+    """JSON, with the collection's model, and what encoding and decoding took."""
     headers = {} if collection is None else {"x-model": collection.label}
+    if request is not None:
+        headers["server-timing"] = timing_of(request)
     return Answer(codecs.json_bytes(fields), "application/json", headers)
 
 

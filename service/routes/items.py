@@ -76,7 +76,7 @@ async def post(engine: Engine, call: Call) -> Answer:
         await encode_entries(engine, entries, collection, request)
         items = entries.items()
         seq = await engine.in_time(engine.store.upsert(collection.name, digest, items), request)
-    return json_answer({"collection": collection.name, "ids": items.ids, "seq": seq}, collection)
+    return json_answer({"collection": collection.name, "ids": items.ids, "seq": seq}, collection, request)
 
 
 async def list_page(engine: Engine, call: Call) -> Answer:

@@ -64,7 +64,7 @@ async def search(engine: Engine, call: Call) -> Answer:
         )
         found = await engine.in_time(engine.store.search(collection.name, digest, wanted), request)
         pictures = await _decode(engine, collection, found, request) if "image" in parameters.include else None
-        answer = partial(_answer, found, wanted.metric, alone, parameters.include, pictures, collection)
+        answer = partial(_answer, found, wanted.metric, alone, parameters.include, pictures, collection, request)
         return await engine.offload(len(entries) * parameters.k * 200, answer)
 
 
@@ -102,12 +102,18 @@ async def _decode(engine: Engine, collection: Collection, found: Found, request:
 
 
 def _answer(
-    found: Found, metric: str, alone: bool, include: frozenset[str], pictures: list[str] | None, collection: Collection
+    found: Found,
+    metric: str,
+    alone: bool,
+    include: frozenset[str],
+    pictures: list[str] | None,
+    collection: Collection,
+    request: Request,
 ) -> Answer:
     images = None if pictures is None else iter(pictures)
     results = [_describe(neighbors, include, images) for neighbors in found.neighbors]
     fields: dict[str, Any] = {"neighbors": results[0]} if alone else {"results": [{"neighbors": one} for one in results]}
-    return json_answer({**fields, "metric": metric, "exact": found.exact, "seq": found.seq}, collection)
+    return json_answer({**fields, "metric": metric, "exact": found.exact, "seq": found.seq}, collection, request)
 
 
 def _describe(neighbors: Neighbors, include: frozenset[str], images: Iterator[str] | None) -> list[dict[str, Any]]:

@@ -272,3 +272,14 @@ async def test_a_model_that_is_not_there_is_named(weights: Path, address: str, c
         check(answer, 409, "model_not_loaded", "add the pictures again")
         stated = {"mu": [0] * 4, "model": f"colour@sha256:{digest}", "k": 1}
         assert len((await client.post(SEARCH, json=stated)).raise_for_status().json()["neighbors"]) == 1
+
+
+@pytest.mark.parametrize("address", ["sqlite"], indirect=True)
+async def test_the_bound_on_memory(weights: Path, address: str) -> None:
+    async with serving(weights, address, store_max_bytes=1 << 20, max_rows=4096, max_queue_rows=8192) as (_, client):
+        (await client.put("/collections/some")).raise_for_status()
+        body = npy(np.zeros((4096, 3)))
+        answers = [await client.post(ITEMS, content=body) for _ in range(8)]
+        check(answers[-1], 507, "store_full", "VAE_STORE_MAX_BYTES")
+        kept = 4096 * sum(answer.status_code == 200 for answer in answers)
+        assert (await client.get("/collections/some")).json()["count"] == kept > 0
