@@ -119,7 +119,7 @@ class SqliteFile:
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreUnavailable(f"{self.path} has been busy for {BUSY_SECONDS:g} s")
         if code == sqlite3.SQLITE_READONLY:
-            return StoreUnusable(f"{self.path} cannot be written to")
+            return StoreUnusable(f"{self.path} or its directory cannot be written to")
         if code == sqlite3.SQLITE_CANTOPEN:
             return StoreUnusable(f"{self.path} cannot be opened: is its directory there, and may it be written to?")
         if code == sqlite3.SQLITE_NOTADB:
@@ -146,7 +146,7 @@ class SqliteFile:
         return False
 
     def _connect(self) -> sqlite3.Connection:
-        if self.path.is_file() and not os.access(self.path, os.W_OK):
+        if self.path.is_file() and not os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise StoreUnusable(f"{self.path} cannot be written to")
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:

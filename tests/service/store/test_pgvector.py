@@ -125,23 +125,25 @@ async def test_a_database_that_becomes_one_for_reading_only(postgres: Postgres, 
         await store.close()
 
 
-async def test_what_the_index_leaves_out_is_found_without_it(database: str) -> None:
+async def test_what_the_index_leaves_out_is_found_without_it(postgres: Postgres, database: str) -> None:
     """A filter that hardly anything passes, and means without a direction, which no index of cosines has."""
+    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
+    postgres.execute(f'ALTER DATABASE "{name}" SET hnsw.max_scan_tuples = 100')
     store = PgvectorStore(database)
     try:
         await store.open()
         rng = np.random.default_rng(0)
-        for name, metric in (("digits", "l2"), ("angles", "cosine")):
+        for collection, metric in (("digits", "l2"), ("angles", "cosine")):
             twin = Twin()
-            await store.create(replace(DIGITS, name=name, metric=metric))
-            block = items(rng, [f"{i:05d}" for i in range(3000)], metadata=[{"rare": i % 1000 == 0} for i in range(3000)])
-            block.mu[::1000] = 0 if metric == "cosine" else 40
-            await store.upsert(name, DIGEST, block)
+            await store.create(replace(DIGITS, name=collection, metric=metric))
+            block = items(rng, [f"{i:05d}" for i in range(900)], metadata=[{"rare": i % 300 == 0} for i in range(900)])
+            block.mu[::300] = 0 if metric == "cosine" else 40
+            await store.upsert(collection, DIGEST, block)
             twin.upsert(block)
             with psycopg.connect(database, autocommit=True) as connection:
                 connection.execute("ANALYZE")
             rare = parse_filter({"rare": True})
-            found = await store.search(name, DIGEST, Search([Query(np.ones(DIM, np.float32))], 3, metric, rare))
+            found = await store.search(collection, DIGEST, Search([Query(np.ones(DIM, np.float32))], 3, metric, rare))
             same(found.neighbors[0], twin.nearest(metric, np.ones(DIM), np.zeros(DIM), 3, rare))
     finally:
         await store.close()

@@ -53,12 +53,12 @@ async def test_a_disk_that_is_full(small_disk: Path) -> None:
     )
 
 
-async def test_a_file_that_may_not_grow(path: Path) -> None:
+async def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     """As under a quota: sqlite says no more than that a write has failed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 21, hard))
     try:
-        await fill(path, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)))
+        await fill(tmp_path / "latents.db", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -92,8 +92,7 @@ async def test_what_cannot_be_written_to_is_named(read_only: Path, request: pyte
     what = request.node.callspec.params["read_only"]
     os.chmod(read_only, 0o444 if what == "file" else 0o666)
     os.chmod(read_only.parent, 0o777 if what == "file" else 0o555)
-    words = "cannot be written to" if what == "file" else "may it be written to"
     store = SqliteStore(read_only, 1 << 20)
-    with as_anybody(), pytest.raises(StoreUnusable, match=words):
+    with as_anybody(), pytest.raises(StoreUnusable, match="cannot be written to"):
         await store.open()
     await store.close()
