@@ -84,7 +84,9 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
     app.add_middleware(Head)
     app.add_middleware(RequestId)
     errors.install(app)
-    for router in (*ROUTERS, *([admin.router] if settings.admin else [])):
+    routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
+    app.state.routes = [route for router in routers for route in router.routes]
+    for router in routers:
         app.include_router(router)
 
     @app.get("/", include_in_schema=False)

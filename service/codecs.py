@@ -136,7 +136,8 @@ def json_object(body: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Undecodable(f"not JSON: {error}") from None
+        hint = "; NaN and Infinity are no JSON" if b"NaN" in body or b"Infinity" in body else ""
+        raise Undecodable(f"not JSON: {error}{hint}") from None
     if not isinstance(value, dict):
         raise Unusable(f"the JSON body must be an object, not {type(value).__name__}")
     return value

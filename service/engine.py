@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.preprocess import Pixels, Preprocessing
 from service import codecs, png
+from service.admission import Admission
 from service.catalog import Catalog
 from service.gate import DeadlineExceeded
 from service.lane import Lane, Reservation
@@ -78,6 +79,8 @@ class Engine:
         self.catalog, self.max_pixels, self.store, self.workers = catalog, max_pixels, store, workers
         self.max_items = catalog.device.limits.max_rows
         self.refusals = Refusals()
+        # what waits for the store, each kind with a bound as the lanes have one
+        self.reads, self.searches, self.writes = (Admission(catalog.device.limits.max_queue_rows) for _ in range(3))
         self._pool = ThreadPoolExecutor(decoders, "decoder")
 
     @cached_property

@@ -18,12 +18,15 @@ from service.bodies import Body
 from service.codecs import Undecodable, Unsupported, Unusable
 from service.engine import EncodedPicture
 from service.gate import TooLarge
+from service.store.filters import usable_key
 from service.store.interface import Items
 
 MAX_ID = 512
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 MAX_METADATA_BYTES = 1 << 16
 MAX_DEPTH = 32
+# bytes of metadata that weigh as much as a row
+METADATA_PER_ROW = 4096
 # mu, sigma, and lists in the metadata
 LISTS_PER_ITEM = 16
 ITEM_KEYS = ("id", "image", "mu", "sigma", "metadata")
@@ -51,6 +54,11 @@ class Entries:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def weight(self) -> int:
+        """As so many rows it counts among what waits to be stored: one each, and more for long metadata."""
+        return len(self) + sum(map(len, self.metadata)) // METADATA_PER_ROW
 
     @property
     def pictures(self) -> list[int]:
@@ -173,7 +181,7 @@ def _json_entries(rows: list[Any], dim: int, keys: tuple[str, ...], named: bool 
     for i, row in enumerate(rows):
         if row.get("metadata") is not None:
             entries.metadata[i] = _metadata(row["metadata"], i)
-            entries.keys |= row["metadata"].keys()
+            entries.keys |= {key for key in row["metadata"] if usable_key(key)}
     return entries
 
 

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from service.belonging import ModelNotLoaded
 from service.calls import BadParameter
@@ -122,10 +123,21 @@ async def handle(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 404:
         error = HTTPException(404, f"there is nothing at {request.url.path}; /docs lists what there is")
     elif isinstance(error, HTTPException) and error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        error = HTTPException(405, f"{request.method} is not allowed at {request.url.path}; {allowed} is", error.headers)
+        allowed = _allowed(request, (error.headers or {}).get("Allow", ""))
+        are = f"{' and '.join(allowed)} {'are' if allowed[1:] else 'is'}"
+        detail = f"{request.method} is not allowed at {request.url.path}; {are}"
+        error = HTTPException(405, detail, {"Allow": ", ".join(allowed)})
     status, headers, body = describe(error, request.scope.get("state", {}).get("request_id", ""))
     return Response(body, status, headers)
+
+
+def _allowed(request: Request, stated: str) -> list[str]:
+    """What all routes of a path take together; the framework names the methods of one of them."""
+    methods = {method.strip() for method in stated.split(",") if method.strip()}
+    for route in request.app.state.routes:
+        if route.matches(request.scope)[0] != Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods)
 
 
 def install(app: Starlette) -> None:

@@ -12,6 +12,8 @@ from service.schemas import Parameters, split
 
 MetricName = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
 MAX_NEIGHBORS = 10_000
+# base64 of an id of 512 characters, four bytes each
+MAX_CURSOR = 2732
 
 
 def _object(value: object) -> object:
@@ -45,13 +47,13 @@ class ItemsParameters(Parameters):
 class ListParameters(Parameters):
     """GET /collections/{name}/items"""
 
-    cursor: str = Field("", max_length=2000, description="of the page before")
+    cursor: str = Field("", max_length=MAX_CURSOR, description="of the page before")
     limit: int = Field(100, ge=1, le=1000, description="items on a page")
     filter: Filter = Field(None, description=FILTER)
     include: Annotated[
-        frozenset[Literal["mu", "sigma"]],
+        frozenset[Literal["mu", "sigma", "metadata"]],
         BeforeValidator(split, json_schema_input_type=str),
-        Field(description="more fields, separated by commas: mu, sigma"),
+        Field(description="more fields, separated by commas: mu, sigma; metadata is always there"),
     ] = frozenset()
 
 
@@ -65,9 +67,12 @@ class SearchParameters(Parameters):
     metric: MetricName | None = Field(None, description="the collection's when missing")
     filter: Filter = Field(None, description=FILTER)
     include: Annotated[
-        frozenset[Literal["mu", "sigma", "image"]],
+        frozenset[Literal["mu", "sigma", "image", "metadata"]],
         BeforeValidator(split, json_schema_input_type=str),
-        Field(description="more fields, separated by commas: mu, sigma, image (the decoded latent, base64 PNG)"),
+        Field(
+            description="more fields, separated by commas: mu, sigma, image (the decoded latent, base64 PNG); metadata is "
+            "always there"
+        ),
     ] = frozenset()
     active_only: bool = Field(False, description="leave out dimensions whose KL on the model's card is about zero")
     candidates: int | None = Field(

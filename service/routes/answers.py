@@ -18,15 +18,20 @@ from service.runtime import Floats
 GAP_PIXELS = 2
 
 
+def timing_of(request: Request) -> str:
+    """The header Server-Timing of a request: how long its rows waited, and how long they took."""
+    return f"queue;dur={request.timings.queue * 1e3:.3f}, compute;dur={request.timings.compute * 1e3:.3f}"
+
+
 def answer(body: bytes, form: Format, request: Request, headers: dict[str, str] | None = None) -> Answer:
     """An answer with the headers of the model and the timings."""
-    runtime, timings = request.runtime, request.timings
+    runtime = request.runtime
     return Answer(
         body,
         MEDIA_TYPES[form],
         {
             "x-model": runtime.label,
-            "server-timing": f"queue;dur={timings.queue * 1e3:.3f}, compute;dur={timings.compute * 1e3:.3f}",
+            "server-timing": timing_of(request),
             "vary": "accept",
             **(headers or {}),
         },

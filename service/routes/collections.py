@@ -7,13 +7,14 @@ from fastapi import APIRouter
 
 from service import codecs
 from service.bodies import read_body
-from service.calls import Answer, Call, read_parameters
+from service.calls import Answer, BadParameter, Call, read_parameters
 from service.codecs import Unsupported, Unusable
-from service.engine import Engine
+from service.engine import Engine, Request
+from service.routes.answers import timing_of
 from service.routes.door import ERRORS, add, describe_operation, schema_of
 from service.routes.encode import open_request
 from service.schemas import Parameters
-from service.store.interface import Collection
+from service.store.interface import Collection, UnknownCollection
 from service.store_schemas import CollectionInfo, CollectionParameters
 
 router = APIRouter(tags=["latent store"])
@@ -35,10 +36,20 @@ def describe_collection(collection: Collection) -> dict[str, Any]:
     }
 
 
-def json_answer(fields: dict[str, Any], collection: Collection | None = None) -> Answer:
-    """JSON, with the collection's model."""
+def json_answer(fields: dict[str, Any], collection: Collection | None = None, request: Request | None = None) -> Answer:
+    """JSON, with the collection's model, and what encoding and decoding took."""
     headers = {} if collection is None else {"x-model": collection.label}
+    if request is not None:
+        headers["server-timing"] = timing_of(request)
     return Answer(codecs.json_bytes(fields), "application/json", headers)
+
+
+def name_of(call: Call) -> str:
+    """The collection's name in the path. Raises UnknownCollection for one that no collection can have."""
+    name = call.path["name"]
+    if not NAME.fullmatch(name):
+        raise UnknownCollection(name[:120])
+    return name
 
 
 def without_body(call: Call) -> None:
@@ -54,8 +65,10 @@ async def put(engine: Engine, call: Call) -> Answer:
         raise Unsupported(f"parameters come in the query or as JSON, not as a {body.kind}")
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))
     name = call.path["name"]
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name):  # else than when one is looked for
         raise Unusable(f"{name[:120]!r} is no name for a collection: up to 100 letters, digits, '.', '_' and '-' make one")
+    if "\0" in parameters.description:
+        raise BadParameter("description: has the character 0")
     request = open_request(engine, call, parameters)
     runtime = request.runtime
     wanted = Collection(
@@ -66,7 +79,8 @@ async def put(engine: Engine, call: Call) -> Answer:
         parameters.metric,
         parameters.description,
     )
-    made = await engine.in_time(engine.store.create(wanted), request)
+    with engine.writes.admit(1):
+        made = await engine.in_time(engine.store.create(wanted), request)
     return json_answer(describe_collection(made), made)
 
 
@@ -74,7 +88,8 @@ async def list_all(engine: Engine, call: Call) -> Answer:
     """All collections, in the order of their names."""
     without_body(call)
     request = open_request(engine, call, read_parameters(Parameters, call.query))
-    found = await engine.in_time(engine.store.collections(), request)
+    with engine.reads.admit(1):
+        found = await engine.in_time(engine.store.collections(), request)
     return json_answer({"collections": [describe_collection(collection) for collection in found]})
 
 
@@ -82,7 +97,8 @@ async def get(engine: Engine, call: Call) -> Answer:
     """One collection: its model, its metric, and how many items it has."""
     without_body(call)
     request = open_request(engine, call, read_parameters(Parameters, call.query))
-    found = await engine.in_time(engine.store.collection(call.path["name"]), request)
+    with engine.reads.admit(1):
+        found = await engine.in_time(engine.store.collection(name_of(call)), request)
     return json_answer(describe_collection(found), found)
 
 
@@ -90,7 +106,8 @@ async def delete(engine: Engine, call: Call) -> Answer:
     """Delete a collection with all its items; the answer is what it was."""
     without_body(call)
     request = open_request(engine, call, read_parameters(Parameters, call.query))
-    gone = await engine.in_time(engine.store.drop(call.path["name"]), request)
+    with engine.writes.admit(1):
+        gone = await engine.in_time(engine.store.drop(name_of(call)), request)
     return json_answer(describe_collection(gone), gone)
 
 

@@ -11,10 +11,10 @@ from fastapi import APIRouter
 from service.belonging import digest_of, runtime_of
 from service.bodies import read_body
 from service.calls import Answer, BadParameter, Call, read_parameters
-from service.codecs import BadInput
+from service.codecs import BadInput, Unusable
 from service.engine import Engine, Pictures, Request
 from service.entries import LISTS_PER_ITEM, Entries, check_id, items_of
-from service.routes.collections import PATH, STORE_ERRORS, json_answer, without_body
+from service.routes.collections import PATH, STORE_ERRORS, json_answer, name_of, without_body
 from service.routes.door import BINARY, FORM_OF_PICTURES, PICTURE_BODIES, PICTURE_EXAMPLE, add, describe_operation, schema_of
 from service.routes.encode import open_request
 from service.schemas import Parameters
@@ -28,7 +28,8 @@ router = APIRouter(tags=["latent store"])
 async def open_collection(engine: Engine, call: Call, parameters: Parameters) -> tuple[Collection, str, Request]:
     """(collection, digest of the vectors that come, request). Raises StoreError, ModelMismatch, ModelNotLoaded."""
     timing = open_request(engine, call, parameters.model_copy(update={"model": None}))
-    collection = await engine.in_time(engine.store.collection(call.path["name"]), timing)
+    with engine.reads.admit(1):
+        collection = await engine.in_time(engine.store.collection(name_of(call)), timing)
     return collection, digest_of(engine, collection, parameters.model), timing
 
 
@@ -71,10 +72,11 @@ async def post(engine: Engine, call: Call) -> Answer:
     parameters = read_parameters(ItemsParameters, call.query, *body.parameters(ItemsParameters))
     collection, digest, request = await open_collection(engine, call, parameters)
     entries = await engine.offload(len(call.body), partial(items_of, body, collection.dim))
-    await encode_entries(engine, entries, collection, request)
-    items = entries.items()
-    seq = await engine.in_time(engine.store.upsert(collection.name, digest, items), request)
-    return json_answer({"collection": collection.name, "ids": items.ids, "seq": seq}, collection)
+    with engine.writes.admit(entries.weight):
+        await encode_entries(engine, entries, collection, request)
+        items = entries.items()
+        seq = await engine.in_time(engine.store.upsert(collection.name, digest, items), request)
+    return json_answer({"collection": collection.name, "ids": items.ids, "seq": seq}, collection, request)
 
 
 async def list_page(engine: Engine, call: Call) -> Answer:
@@ -83,8 +85,9 @@ async def list_page(engine: Engine, call: Call) -> Answer:
     parameters = read_parameters(ListParameters, call.query)
     request = open_request(engine, call, parameters)
     conditions, after = filter_of(parameters.filter), _cursor(parameters.cursor)
-    name = call.path["name"]
-    items = await engine.in_time(engine.store.scan(name, after, parameters.limit + 1, conditions), request)
+    name = name_of(call)
+    with engine.reads.admit(1):
+        items = await engine.in_time(engine.store.scan(name, after, parameters.limit + 1, conditions), request)
     shown = min(len(items), parameters.limit)
     more = base64.urlsafe_b64encode(items.ids[shown - 1].encode()).decode() if len(items) > shown else None
     page = [describe_item(items, i, parameters.include) for i in range(shown)]
@@ -93,8 +96,8 @@ async def list_page(engine: Engine, call: Call) -> Answer:
 
 def _cursor(text: str) -> str:
     try:
-        return base64.b64decode(text, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
+        return check_id(base64.b64decode(text, altchars=b"-_", validate=True).decode()) if text else ""
+    except (binascii.Error, ValueError, Unusable):
         raise BadParameter("cursor: not one that this service has given") from None
 
 
@@ -102,8 +105,9 @@ async def get(engine: Engine, call: Call) -> Answer:
     """One item with its mu, sigma and metadata."""
     without_body(call)
     request = open_request(engine, call, read_parameters(Parameters, call.query))
-    name, id = call.path["name"], check_id(call.path["id"])
-    items = await engine.in_time(engine.store.get(name, [id]), request)
+    name, id = name_of(call), check_id(call.path["id"])
+    with engine.reads.admit(1):
+        items = await engine.in_time(engine.store.get(name, [id]), request)
     if not items.ids:
         raise UnknownItem(name, id)
     return json_answer(describe_item(items, 0, frozenset(("mu", "sigma"))))
@@ -113,8 +117,9 @@ async def delete(engine: Engine, call: Call) -> Answer:
     """Delete one item."""
     without_body(call)
     request = open_request(engine, call, read_parameters(Parameters, call.query))
-    id = check_id(call.path["id"])
-    seq = await engine.in_time(engine.store.delete(call.path["name"], id), request)
+    name, id = name_of(call), check_id(call.path["id"])
+    with engine.writes.admit(1):
+        seq = await engine.in_time(engine.store.delete(name, id), request)
     return json_answer({"id": id, "seq": seq})
 
 

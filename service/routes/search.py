@@ -24,6 +24,18 @@ from service.store_schemas import NeighborsAnswer, QueryBody, SearchParameters
 
 router = APIRouter(tags=["latent store"])
 
+# of all queries of a request together: each takes about a kilobyte of memory until it is sent
+MOST_NEIGHBORS = 1 << 19
+VECTORS = frozenset(("mu", "sigma", "image"))
+
+
+class TooManyNeighbors(TooLarge):
+    """More neighbours than one answer may have."""
+
+    def __init__(self, asked: int, most: int) -> None:
+        super().__init__(asked, most)
+        self.args = (f"k neighbours of each query are {asked} together, at most {most} are allowed in one answer",)
+
 
 async def search(engine: Engine, call: Call) -> Answer:
     """The k nearest items, nearest first, ties by id; distances are computed in float64.
@@ -37,23 +49,32 @@ async def search(engine: Engine, call: Call) -> Answer:
         raise BadParameter("candidates: must be at least k, and is not exact")
     collection, digest, request = await open_collection(engine, call, parameters)
     entries, alone = await engine.offload(len(call.body), partial(queries_of, body, collection.dim))
-    if "image" in parameters.include and len(entries) * parameters.k > engine.max_items:  # before anything is done
-        raise TooLarge(len(entries) * parameters.k, engine.max_items)
-    await encode_entries(engine, entries, collection, request)
-    wanted = Search(
-        _queries(entries),
-        parameters.k,
-        parameters.metric or collection.metric,
-        conditions,
-        parameters.candidates,
-        parameters.exact,
-        active_dimensions(engine, collection) if parameters.active_only else None,
-        with_vectors=bool(parameters.include),
-    )
-    found = await engine.in_time(engine.store.search(collection.name, digest, wanted), request)
-    pictures = await _decode(engine, collection, found, request) if "image" in parameters.include else None
-    answer = partial(_answer, found, wanted.metric, alone, parameters.include, pictures, collection)
-    return await engine.offload(len(entries) * parameters.k * 200, answer)
+    _check_size(engine, collection, parameters, len(entries))
+    with engine.searches.admit(len(entries)):
+        await encode_entries(engine, entries, collection, request)
+        wanted = Search(
+            _queries(entries),
+            parameters.k,
+            parameters.metric or collection.metric,
+            conditions,
+            parameters.candidates,
+            parameters.exact,
+            active_dimensions(engine, collection) if parameters.active_only else None,
+            with_vectors=bool(parameters.include & VECTORS),
+        )
+        found = await engine.in_time(engine.store.search(collection.name, digest, wanted), request)
+        pictures = await _decode(engine, collection, found, request) if "image" in parameters.include else None
+        answer = partial(_answer, found, wanted.metric, alone, parameters.include, pictures, collection, request)
+        return await engine.offload(len(entries) * parameters.k * 200, answer)
+
+
+def _check_size(engine: Engine, collection: Collection, parameters: SearchParameters, queries: int) -> None:
+    """Before anything is done. Raises TooManyNeighbors."""
+    asked, most = queries * min(parameters.k, collection.count), MOST_NEIGHBORS
+    if "image" in parameters.include:
+        asked, most = queries * parameters.k, engine.max_items
+    if asked > most:
+        raise TooManyNeighbors(asked, most)
 
 
 def _queries(entries: Entries) -> list[Query]:
@@ -81,12 +102,18 @@ async def _decode(engine: Engine, collection: Collection, found: Found, request:
 
 
 def _answer(
-    found: Found, metric: str, alone: bool, include: frozenset[str], pictures: list[str] | None, collection: Collection
+    found: Found,
+    metric: str,
+    alone: bool,
+    include: frozenset[str],
+    pictures: list[str] | None,
+    collection: Collection,
+    request: Request,
 ) -> Answer:
     images = None if pictures is None else iter(pictures)
     results = [_describe(neighbors, include, images) for neighbors in found.neighbors]
     fields: dict[str, Any] = {"neighbors": results[0]} if alone else {"results": [{"neighbors": one} for one in results]}
-    return json_answer({**fields, "metric": metric, "exact": found.exact, "seq": found.seq}, collection)
+    return json_answer({**fields, "metric": metric, "exact": found.exact, "seq": found.seq}, collection, request)
 
 
 def _describe(neighbors: Neighbors, include: frozenset[str], images: Iterator[str] | None) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from service.store.chunk import Chunk, Floats, Numbers, slack
 
 # rows that are measured at a time
 BLOCK = 1 << 12
+# metrics that the scores are about
+BOUNDED = ("l2", "w2", "cosine")
 
 
 @dataclass(slots=True)

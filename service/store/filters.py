@@ -1,12 +1,14 @@
 """The language of filters: {"label": 7, "year": {"gte": 2020}, "tag": {"in": ["a", "b"]}}; all that is said must hold.
 
 A key is an outermost key of the metadata. A bare value means equality. Numbers compare with numbers and texts with texts,
-by code points; nothing else has an order. An item without the key matches only `ne` and `"exists": false`.
-Parsed and checked here, before any engine sees it. Knows nothing of engines.
+by code points; nothing else has an order, and an integer beyond 64 bits is the float next to it. An item without the key
+matches only `ne` and `"exists": false`. Parsed and checked here, before any engine sees it. Knows nothing
+of engines.
 """
 
 import difflib
 import math
+import re
 from collections.abc import Collection as Sized
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "exists"]
 OPERATORS: tuple[str, ...] = get_args(Operator)
 ORDERED = ("gt", "gte", "lt", "lte")
 MAX_CONDITIONS, MAX_VALUES, MAX_KEY = 32, 1000, 200
+# what JSON may write in several ways
+NO_KEY = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff"\\]')
 
 
 class BadFilter(Exception):
@@ -56,10 +60,15 @@ def check_keys(conditions: tuple[Condition, ...], known: Sized[str]) -> None:
             raise BadFilter(f"no item of the collection has {condition.key!r} in its metadata{hint}")
 
 
+def usable_key(key: str) -> bool:
+    """Whether a key of the metadata may stand in a filter."""
+    return 0 < len(key) <= MAX_KEY and not NO_KEY.search(key)
+
+
 def _key(key: object) -> str:
-    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not key.isprintable() or '"' in key or "\\" in key:
+    if not isinstance(key, str) or not usable_key(key):
         raise BadFilter(
-            f"{str(key)[:80]!r} is no key for a filter: 1 to {MAX_KEY} printable characters, no quotes or backslashes"
+            f"{str(key)[:80]!r} is no key for a filter: 1 to {MAX_KEY} characters, no control characters, quotes, backslashes"
         )
     return key
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.distances import METRICS, Doubles
-from service.store.candidates import BLOCK, Best, Bounded, Nearest, merged, scores_of
+from service.store.candidates import BLOCK, BOUNDED, Best, Bounded, Nearest, merged, scores_of
 from service.store.chunk import CHUNK, SMALLEST, Chunk, Floats, Mask, Numbers
 
 # rows below which a search does without the bounds
@@ -111,7 +111,7 @@ class Index:
         """
         selected = self._selected(metric, masks)
         few = sum(int(mask.sum()) for mask in selected) <= FEW
-        if few or dimensions is not None or metric not in ("l2", "w2", "cosine"):
+        if few or dimensions is not None or metric not in BOUNDED:
             queries = range(len(mu))
             return self._scan(
                 counts,

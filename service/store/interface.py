@@ -154,7 +154,7 @@ class Neighbors:
 
 @dataclass(slots=True)
 class Found:
-    """An answer to a search. `seq`: the last change of the collection that it has seen."""
+    """An answer to a search. `seq`: the last change of the collection that all of it has seen."""
 
     neighbors: list[Neighbors]
     exact: bool

@@ -38,8 +38,15 @@ CONNECTIONS = 8
 PATIENCE_SECONDS = 5.0
 PAUSE_SECONDS = 0.1
 CONNECT_SECONDS = 3
-# a pool that has given up connecting tries again for whoever asks next
+# a pool that has given up connecting tries again for whoever asks next; who has waited long enough only looks
 ATTEMPT_SECONDS = 1.0
+LOOK_SECONDS = 0.05
+# a network that swallows everything is noticed after so many milliseconds
+NETWORK_MS = 10_000
+
+FORBIDDEN = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege)
+CORRUPT = (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted)
+CROSSED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable)
 
 T = TypeVar("T")
 
@@ -50,6 +57,7 @@ class PgvectorStore(LatentStore):
     def __init__(self, address: str, patience: float = PATIENCE_SECONDS) -> None:
         self._patience = patience
         self._migrated = False
+        self._away = False  # what the last one found who asked
         self._pool: ConnectionPool[Any] = ConnectionPool(
             address,
             min_size=0,
@@ -57,7 +65,7 @@ class PgvectorStore(LatentStore):
             open=False,
             check=ConnectionPool.check_connection,
             reconnect_timeout=1,
-            kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS},
+            kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": NETWORK_MS},
         )
         self._threads = ThreadPoolExecutor(CONNECTIONS, "store")
 
@@ -109,15 +117,19 @@ class PgvectorStore(LatentStore):
     async def _run(self, task: Callable[[Connection], T]) -> T:
         """A task in a transaction, on a thread; once more when the connection was lost, which every task stands."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._insist, task)
+            give_up = time.monotonic() + self._patience  # from now on, not from when a thread is free
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._insist, task, give_up)
         except RuntimeError as error:
             raise StoreUnavailable("the store is closed") from error
 
-    def _insist(self, task: Callable[[Connection], T]) -> T:
-        give_up = time.monotonic() + self._patience
+    def _insist(self, task: Callable[[Connection], T], give_up: float) -> T:
         while True:
+            late = self._away and time.monotonic() > give_up
             try:
-                with self._pool.connection(timeout=min(ATTEMPT_SECONDS, self._patience)) as connection:
+                with self._pool.connection(
+                    timeout=LOOK_SECONDS if late else min(ATTEMPT_SECONDS, self._patience)
+                ) as connection:
+                    self._away = False
                     if not self._migrated:
                         migrate(connection)
                         self._migrated = True
@@ -125,15 +137,25 @@ class PgvectorStore(LatentStore):
                         return task(connection)
             except psycopg.errors.DiskFull as error:
                 raise DiskFull(f"nothing was stored: the database has no room for it: {error}") from error
-            except psycopg.errors.ReadOnlySqlTransaction as error:
-                raise StoreUnusable(f"the database cannot be written to: {error}") from error
+            except FORBIDDEN as error:
+                raise StoreUnusable(f"the database cannot be written to: {_line(error)}") from error
+            except CORRUPT as error:
+                raise StoreUnusable(f"the database is corrupt ({_line(error)}); restore a backup") from error
+            except psycopg.errors.UndefinedTable:  # a collection was dropped in this moment: next time it is not found
+                if time.monotonic() > give_up:
+                    raise
             except PoolClosed as error:
                 raise StoreUnavailable("the store is closed") from error
             except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
                 # lost, not there, or in the way of another transaction
+                self._away = not isinstance(error, CROSSED)
                 if time.monotonic() + PAUSE_SECONDS > give_up:
-                    raise StoreUnavailable(f"the database is away: {str(error).splitlines()[0]}") from error
+                    raise StoreUnavailable(f"the database is {'away' if self._away else 'busy'}: {_line(error)}") from error
                 time.sleep(PAUSE_SECONDS)
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _search(connection: Connection, name: str, digest: str, wanted: Search) -> Found:

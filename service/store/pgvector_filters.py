@@ -1,12 +1,32 @@
 """Conditions -> SQL of PostgreSQL, with all keys and values as parameters. Knows nothing of tables but the column `fields`."""
 
+import json
 from typing import Any
 
 import orjson
 
 from service.store.filters import Condition
 
+# from here on the shortest decimals of floats are other numbers than the floats themselves
+EXACT = 2.0**53
+LONG = range(-(1 << 63), 1 << 63)
 ORDERS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
+def fields_of(metadata: bytes) -> str:
+    """Metadata as conditions look at it: large numbers as they are in memory, and not as JSON shortens them."""
+    values: dict[str, Any] = orjson.loads(metadata)
+    large = {key: _number(value) for key, value in values.items() if _number(value) is not value}
+    return json.dumps(values | large, ensure_ascii=False) if large else metadata.decode()
+
+
+def _number(value: Any) -> Any:
+    """Floats that are whole as integers; integers that no engine keeps as such as the floats that they become."""
+    if isinstance(value, float) and abs(value) >= EXACT:
+        return int(value)
+    if isinstance(value, int) and value not in LONG:
+        return int(float(value))
+    return value
 
 
 def pgvector_where(conditions: tuple[Condition, ...]) -> tuple[str, list[Any]]:
@@ -42,4 +62,4 @@ def _test(condition: Condition) -> tuple[str, list[Any]]:
 
 
 def _json(value: object) -> str:
-    return orjson.dumps(value).decode()
+    return json.dumps(_number(value), ensure_ascii=False)

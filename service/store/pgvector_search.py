@@ -4,6 +4,7 @@ Knows nothing of pools or retries.
 """
 
 import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,9 @@ def search(connection: Connection, name: str, digest: str, wanted: Search) -> Fo
     if METRICS[wanted.metric].needs_sigma:
         where += " AND has_sigma"
     task = _Task(connection, number, collection, wanted, where, parameters)
-    if by_index or wanted.candidates is not None:
+    if wanted.candidates is not None and wanted.dimensions is not None:
+        neighbors = task.reranked(mu, sigma, wanted.candidates)
+    elif by_index or wanted.candidates is not None:
         ordered_by = wanted.metric if by_index else "w2"
         neighbors = [task.nearest_of(mu[i], sigma[i], ordered_by) for i in range(len(mu))]
     else:
@@ -52,36 +55,58 @@ class _Task:
         self, connection: Connection, number: int, collection: Collection, wanted: Search, where: str, parameters: list[Any]
     ) -> None:
         self.connection, self.table, self.dim, self.wanted = connection, table(number), collection.dim, wanted
-        self.where, self.parameters = where, parameters
+        self.where, self.parameters, self.count = where, parameters, collection.count
 
-    def nearest_of(self, mu: Floats, sigma: Floats, metric: str) -> Neighbors:
-        """The nearest of those that the database thinks nearest by l2, cosine or w2, measured in float64."""
+    def nearest_of(self, mu: Floats, sigma: Floats, metric: str, scanning: bool = False) -> Neighbors:
+        """The nearest of those that the database thinks nearest by l2, cosine or w2, measured in float64.
+
+        `scanning`: without the index.
+        """
         limit = self.wanted.candidates or self.wanted.k
         width = min(max(EF_FACTOR * limit, EF_LEAST), EF_MOST)
         self.connection.execute(f"SET LOCAL hnsw.ef_search = {width}")
         self.connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-        if metric == "w2" and self.wanted.dimensions is not None:
-            self.connection.execute("SET LOCAL enable_indexscan = off")
+        self.connection.execute(f"SET LOCAL enable_indexscan = {'off' if scanning else 'on'}")
         query = np.concatenate([mu, sigma]) if metric == "w2" else mu
         rows = self.connection.execute(
             f"SELECT {ITEM} FROM {self.table} WHERE true{self.where} "  # noqa: S608
             f"ORDER BY {OPERATORS[metric]} LIMIT %s",
             (*self.parameters, vector(query), limit),
         ).fetchall()
-        distances = self._measure(mu, sigma, received([row[3] for row in rows], 2 * self.dim))
+        if len(rows) < min(limit, self.count) and not scanning:  # an index ends before it has seen all that match
+            return self.nearest_of(mu, sigma, metric, scanning=True)
+        return self._nearest(rows, mu, sigma)
+
+    def exact(self, mu: Floats, sigma: Floats) -> list[Neighbors]:
+        """Every item that matches is measured."""
+        chosen = self._scan(self.wanted.metric, mu, sigma, self.wanted.k)
+        rows = self._rows(itertools.chain.from_iterable(names for names, _ in chosen))
+        return [
+            Neighbors(as_items([rows[id] for id in names], self.dim, self.wanted.with_vectors), distances)
+            for names, distances in chosen
+        ]
+
+    def reranked(self, mu: Floats, sigma: Floats, candidates: int) -> list[Neighbors]:
+        """The nearest of the `candidates` nearest by w2, where an index would look at dimensions that do not count."""
+        chosen = self._scan("w2", mu, sigma, candidates)
+        rows = self._rows(itertools.chain.from_iterable(names for names, _ in chosen))
+        return [self._nearest([rows[id] for id in names], mu[i], sigma[i]) for i, (names, _) in enumerate(chosen)]
+
+    def _nearest(self, rows: Sequence[tuple[Any, ...]], mu: Floats, sigma: Floats) -> Neighbors:
+        distances = self._measure(self.wanted.metric, mu, sigma, received([row[3] for row in rows], 2 * self.dim))
         order = in_order([row[0] for row in rows], distances, self.wanted.k)
         return Neighbors(as_items([rows[i] for i in order], self.dim, self.wanted.with_vectors), distances[order])
 
-    def _measure(self, mu: Floats, sigma: Floats, both: Floats) -> Any:
+    def _measure(self, metric: str, mu: Floats, sigma: Floats, both: Floats) -> Any:
         dims = np.arange(self.dim) if self.wanted.dimensions is None else np.array(self.wanted.dimensions, np.intp)
         doubles = both.astype(np.float64)
         others = doubles[:, : self.dim][:, dims], doubles[:, self.dim :][:, dims]
-        return METRICS[self.wanted.metric].distance(mu.astype(np.float64)[dims], sigma.astype(np.float64)[dims], *others)
+        return METRICS[metric].distance(mu.astype(np.float64)[dims], sigma.astype(np.float64)[dims], *others)
 
-    def exact(self, mu: Floats, sigma: Floats) -> list[Neighbors]:
-        """Every item that matches passes by once, for all queries."""
+    def _scan(self, metric: str, mu: Floats, sigma: Floats, count: int) -> list[tuple[list[str], Any]]:
+        """(ids, distances) of the nearest to each query; every item that matches passes by once, for all queries."""
         ids: list[str] = []
-        best = [Best(self.wanted.k) for _ in mu]
+        best = [Best(count) for _ in mu]
         with self.connection.cursor(STREAM, binary=True) as cursor:
             cursor.itersize = BLOCK
             cursor.execute(
@@ -92,17 +117,18 @@ class _Task:
                 both, numbers = received([row[1] for row in rows], 2 * self.dim), np.arange(len(ids), len(ids) + len(rows))
                 ids += [row[0] for row in rows]
                 for i, one in enumerate(best):
-                    one.add(numbers, self._measure(mu[i], sigma[i], both))
+                    one.add(numbers, self._measure(metric, mu[i], sigma[i], both))
         chosen = []
         for one in best:
             found = one.all()
             names = [ids[number] for number in found.numbers.tolist()]
-            order = in_order(names, found.distances, self.wanted.k)
+            order = in_order(names, found.distances, count)
             chosen.append(([names[i] for i in order], found.distances[order]))
-        wanted_ids = sorted(set(itertools.chain.from_iterable(names for names, _ in chosen)))
-        rows = self.connection.execute(f"SELECT {ITEM} FROM {self.table} WHERE id = ANY(%s)", (wanted_ids,)).fetchall()  # noqa: S608
-        by_id = {row[0]: row for row in rows}
-        return [
-            Neighbors(as_items([by_id[id] for id in names], self.dim, self.wanted.with_vectors), distances)
-            for names, distances in chosen
-        ]
+        return chosen
+
+    def _rows(self, names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+        rows = self.connection.execute(
+            f"SELECT {ITEM} FROM {self.table} WHERE id = ANY(%s)",  # noqa: S608
+            (sorted(set(names)),),
+        )
+        return {row[0]: row for row in rows}

@@ -17,7 +17,7 @@ from service.store.interface import (
     UnknownItem,
     no_vectors,
 )
-from service.store.pgvector_filters import pgvector_where
+from service.store.pgvector_filters import fields_of, pgvector_where
 from service.store.pgvector_schema import Connection, make_index, make_table, table
 
 MAX_TRACES = 10_000
@@ -102,7 +102,7 @@ def upsert(connection: Connection, name: str, digest: str, items: Items) -> int:
                     vector(both[i]),
                     bool(items.has_sigma[i]),
                     items.metadata[i].decode(),
-                    items.metadata[i].decode(),
+                    fields_of(items.metadata[i]),
                 )
                 for i in range(len(items))
             ],

@@ -173,8 +173,12 @@ class SqliteStore(LatentStore):
     # --- searches
 
     async def search(self, name: str, digest: str, search: Search) -> Found:
-        found: Found = await self._of(name, _outcome(self._searches.submit, (name, digest, search)))
-        return found
+        """Many queries take several turns, so that others are not kept waiting for all of them: see `Found.seq`."""
+        queries, size = search.queries, self._search.queries_a_turn(name, search)
+        parts = [replace(search, queries=queries[i : i + size]) for i in range(0, len(queries), size)] or [search]
+        found: list[Found] = [await self._of(name, _outcome(self._searches.submit, (name, digest, one))) for one in parts]
+        neighbors = found[0].neighbors if len(found) == 1 else [one for part in found for one in part.neighbors]
+        return Found(neighbors, found[0].exact, min(part.seq for part in found))
 
     def _search_turn(self, turn: Sequence[Waiting[tuple[str, str, Search] | None]]) -> None:
         """Searches that agree in all but queries and k share a scan."""

@@ -3,8 +3,11 @@
 Knows nothing of searches.
 """
 
+import errno
+import os
 import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -111,12 +114,12 @@ class SqliteFile:
     def explain(self, error: sqlite3.Error, writes: bool = False) -> StoreError:
         """What an error of sqlite means for the store."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and writes and self._no_room()):
+        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and writes and self._no_room(error)):
             return DiskFull(f"nothing was stored: there is no room for it at {self.path}")
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreUnavailable(f"{self.path} has been busy for {BUSY_SECONDS:g} s")
         if code == sqlite3.SQLITE_READONLY:
-            return StoreUnusable(f"{self.path} cannot be written to")
+            return StoreUnusable(f"{self.path} or its directory cannot be written to")
         if code == sqlite3.SQLITE_CANTOPEN:
             return StoreUnusable(f"{self.path} cannot be opened: is its directory there, and may it be written to?")
         if code == sqlite3.SQLITE_NOTADB:
@@ -127,10 +130,24 @@ class SqliteFile:
             return StoreUnusable(f"{self.path} is corrupt ({error}); restore a backup")
         return StoreUnavailable(f"{self.path}: {error}")
 
-    def _no_room(self) -> bool:
-        return shutil.disk_usage(self.path.parent).free < NO_ROOM_BYTES
+    def _no_room(self, error: sqlite3.Error) -> bool:
+        """Whether it was for want of room: sqlite says the same of quotas and limits as of broken disks."""
+        if shutil.disk_usage(self.path.parent).free < NO_ROOM_BYTES:
+            return True
+        if error.sqlite_errorcode != sqlite3.SQLITE_IOERR_WRITE:
+            return False
+        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        length = max(path.stat().st_size for path in files if path.exists())
+        try:
+            with tempfile.TemporaryFile(dir=self.path.parent) as file:
+                os.pwrite(file.fileno(), bytes(NO_ROOM_BYTES), length)
+        except OSError as cause:
+            return cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return False
 
     def _connect(self) -> sqlite3.Connection:
+        if self.path.is_file() and not os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise StoreUnusable(f"{self.path} cannot be written to")
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             _check_origin(connection, self.path)
@@ -168,20 +185,26 @@ def _check_origin(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the schema to this version; several processes may try at once. Proves that the file can be written to."""
+    """Bring the schema to this version; several processes may try at once. Waits for nobody when there is nothing to do."""
+    if _version(connection, path) == len(MIGRATIONS):
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > len(MIGRATIONS):
-            raise StoreUnusable(f"{path} has schema version {version}, of a newer service; this one knows {len(MIGRATIONS)}")
+        version = _version(connection, path)  # somebody may have been faster
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement)
-        if version < len(MIGRATIONS):
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise StoreUnusable(f"{path} has schema version {version}, of a newer service; this one knows {len(MIGRATIONS)}")
+    return int(version)

@@ -1,5 +1,7 @@
 """Conditions -> SQL of sqlite, with all keys and values as parameters. Knows nothing of tables but the column `metadata`."""
 
+import orjson
+
 from service.store.filters import Condition, Scalar
 
 ORDERS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -28,8 +30,9 @@ def _test(condition: Condition) -> tuple[str, list[Scalar]]:
         case "in":
             return _one_of(path, value)
         case order:
-            kind = TEXT if isinstance(value, str) else NUMBER
-            return f"({kind} AND {VALUE} {ORDERS[order]} ?)", [path, path, value]
+            if isinstance(value, str):
+                return f"({TEXT} AND {VALUE} {ORDERS[order]} ?)", [path, path, value]
+            return f"({NUMBER} AND {VALUE} {ORDERS[order]} json_extract(?, '$'))", [path, path, _json(value)]
 
 
 def _one_of(path: str, values: tuple[Scalar, ...]) -> tuple[str, list[Scalar]]:
@@ -40,9 +43,14 @@ def _one_of(path: str, values: tuple[Scalar, ...]) -> tuple[str, list[Scalar]]:
     others = {"null" if value is None else str(value).lower() for value in values if value is None or isinstance(value, bool)}
     for kind, some in ((TEXT, texts), (NUMBER, numbers)):
         if some:
-            tests.append(f"({kind} AND {VALUE} IN ({', '.join('?' * len(some))}))")
-            parameters += [path, path, *some]
+            tests.append(f"({kind} AND {VALUE} IN (SELECT value FROM json_each(?)))")  # noqa: S608
+            parameters += [path, path, _json(some)]
     for name in sorted(others):
         tests.append("(json_type(metadata, ?) = ?)")
         parameters += [path, name]
     return f"({' OR '.join(tests)})", parameters
+
+
+def _json(value: object) -> str:
+    """Numbers come to sqlite as those of the metadata do: its own reading of decimals is off by a bit now and then."""
+    return orjson.dumps(value).decode()

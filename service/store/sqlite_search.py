@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.distances import METRICS, Doubles
-from service.store.candidates import Nearest
+from service.store.candidates import BOUNDED, Nearest
 from service.store.chunk import Floats, Mask
 from service.store.index import Index
 from service.store.interface import BadItem, Collection, Found, Items, Neighbors, Query, Search, StoreError, UnknownItem
@@ -27,6 +27,9 @@ from service.store.sqlite_reads import (
     matching,
 )
 from service.store.sqlite_writes import find_of
+
+# pairs of a query and a row that a second or so is enough for: by bounds, and measured in float64
+MOST_BOUNDED, MOST_MEASURED = 1 << 27, 1 << 22
 
 
 @dataclass(slots=True)
@@ -58,6 +61,12 @@ class SqliteSearch:
             self._forget_dropped(connection)
             for name, number, dim, seq in connection.execute("SELECT name, number, dim, seq FROM collections").fetchall():
                 self._refresh(connection, name, number, dim, seq)
+
+    def queries_a_turn(self, name: str, search: Search) -> int:
+        """How many queries may be answered at once without keeping others waiting for long; from any thread."""
+        known = self._known.get(name)
+        bounded = search.metric in BOUNDED and search.dimensions is None
+        return max(1, (MOST_BOUNDED if bounded else MOST_MEASURED) // max(1, len(known.index) if known else 0))
 
     def search(self, name: str, digest: str, searches: Sequence[Search]) -> list[Found | StoreError]:
         """Answers to searches of one collection that agree in all but queries and k; a bad one is answered by its error."""

@@ -6,6 +6,7 @@ Knows nothing of what it does.
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +17,7 @@ class Ended(Exception):
     """The thread takes no more work."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Waiting(Generic[T]):
     """A request and whoever waits for it."""
 
@@ -46,7 +47,13 @@ class Turns(Generic[T]):
                 self._thread.start()
             self._waiting.append(waiting)
             self._changed.notify()
+        waiting.future.add_done_callback(lambda future: self._forget(waiting) if future.cancelled() else None)
         return waiting.future
+
+    def _forget(self, waiting: Waiting[T]) -> None:
+        """Whoever waited has left: what was asked need not be kept until the turn would have come."""
+        with self._changed, suppress(ValueError):
+            self._waiting.remove(waiting)
 
     def end(self) -> None:
         """Do what waits, then end the thread; waits for it."""

@@ -1,5 +1,7 @@
 """Stores of every kind, empty and open, for the tests that all of them must pass."""
 
+import subprocess
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -17,18 +19,24 @@ MAX_BYTES = 1 << 24
 Opener = Callable[[], Awaitable[LatentStore]]
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A database server."""
-    server = Postgres()
-    yield server
-    server.remove()
-
-
 @pytest.fixture
 def database(postgres: Postgres) -> str:
     """The URL of an empty database."""
     return postgres.create(f"test_{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of its own with 4 MiB, which takes the right to mount one."""
+    directory = Path(tempfile.mkdtemp(prefix="vae-disk-"))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(directory)], capture_output=True)
+    if mounted.returncode:
+        directory.rmdir()
+        pytest.skip("no file system may be mounted here")
+    directory.chmod(0o755)
+    yield directory
+    subprocess.run(["umount", str(directory)], check=True)
+    directory.rmdir()
 
 
 @pytest.fixture(params=["sqlite", "pgvector"])

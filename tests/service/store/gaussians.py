@@ -74,6 +74,8 @@ def same(found: Neighbors, expected: list[tuple[str, float]]) -> None:
 def matches(metadata: dict[str, Any], condition: Condition) -> bool:
     """The language of filters, once more and slowly."""
     there, value, wanted = condition.key in metadata, metadata.get(condition.key), condition.value
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        value = float(value)
     match condition.operator:
         case "exists":
             return there is wanted

@@ -27,9 +27,7 @@ def _installation() -> Path:
 class Postgres:
     """One cluster on a Unix socket in a directory of its own; it can be stopped, killed and started again."""
 
-    def __init__(self, durable: bool = False) -> None:
-        """`durable`: with all its fsync, which only tests of crashes need."""
-        self._durable = durable
+    def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vae-pg-"))
         self.data = self.directory / "data"
         self.directory.chmod(0o777)
@@ -54,8 +52,9 @@ class Postgres:
 
     def start(self) -> None:
         """Until it takes connections."""
-        options = "" if self._durable else "-c fsync=off -c synchronous_commit=off -c full_page_writes=off "
-        options += f"-c listen_addresses='' -c unix_socket_directories={self.directory} -c max_connections=50"
+        # the death of the process loses nothing that the system has been given: fsync is for the death of the machine
+        options = "-c fsync=off -c max_connections=50 "
+        options += f"-c listen_addresses='' -c unix_socket_directories={self.directory}"
         self._run("pg_ctl", "-D", str(self.data), "-w", "-l", str(self.directory / "log"), "-o", options, "start")
 
     def stop(self) -> None:
@@ -82,11 +81,20 @@ class Postgres:
         """URL of a database."""
         return f"postgresql://postgres@/{database}?host={self.directory}"
 
+    def execute(self, statement: str) -> None:
+        """As its administrator."""
+        with psycopg.connect(self.address(), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
     def create(self, database: str) -> str:
         """An empty database; its URL."""
-        with psycopg.connect(self.address(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{database}"')
+        self.execute(f'CREATE DATABASE "{database}"')
         return self.address(database)
+
+    def own(self, directory: Path) -> None:
+        """Let it use a directory."""
+        if os.geteuid() == 0:
+            os.chown(directory, NOBODY, NOBODY)
 
     def remove(self) -> None:
         """End it in any case, with its files."""

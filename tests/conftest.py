@@ -1,0 +1,15 @@
+"""What tests of several packages share: one PostgreSQL server for all of them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.service.store.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A database server. Tests may kill it, if they bring it back."""
+    server = Postgres()
+    yield server
+    server.remove()
