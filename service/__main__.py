@@ -1,6 +1,5 @@
 """python -m service: settings -> uvicorn. Exit status: 0 after SIGTERM, 1 when the service could not start."""
 
-import copy
 import signal
 import sys
 import warnings
@@ -8,11 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
-import uvicorn.config
 from PIL import Image
 from pydantic import ValidationError
 
-from service.settings import Settings, SettingsError, calm_blas, refuse_unknown
+from service.logs import log_config
+from service.settings import (
+    Settings,
+    SettingsError,
+    calm_blas,
+    metrics_directory,
+    refuse_unknown,
+    share_metrics,
+    trace_exporter,
+)
+from service.shared_directory import shared_directory
 
 
 def main() -> int:
@@ -20,6 +28,7 @@ def main() -> int:
     calm_blas()
     try:
         refuse_unknown()
+        trace_exporter()
         settings = Settings(_cli_parse_args=True)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -39,7 +48,7 @@ def _serve_alone(settings: Settings) -> int:
     from service.app import create_app, with_shortcut  # torch takes a second, which a bad setting need not wait for
 
     _be_quiet()
-    app = create_app(settings, on_failed_start=lambda: signal.raise_signal(signal.SIGTERM))
+    app = create_app(settings, on_failed_start=lambda: signal.raise_signal(signal.SIGTERM), traces=trace_exporter())
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn has its own handlers while it serves, and raises the signal once more when it has shut down
         signal.signal(number, lambda *_: sys.exit(1 if app.state.failure else 0))
@@ -50,7 +59,9 @@ def _serve_alone(settings: Settings) -> int:
 def _serve_together(settings: Settings) -> int:
     from service.workers import supervise
 
-    return supervise("service.__main__:worker", settings.workers, **_options(settings))
+    with shared_directory() as directory:
+        share_metrics(directory)
+        return supervise("service.__main__:worker", settings.workers, **_options(settings))
 
 
 def worker() -> Callable[..., Any]:
@@ -58,7 +69,9 @@ def worker() -> Callable[..., Any]:
     from service.app import create_app, with_shortcut
 
     _be_quiet()
-    return with_shortcut(create_app(Settings(_cli_parse_args=True), load_first=True))
+    settings = Settings(_cli_parse_args=True)
+    app = create_app(settings, load_first=True, traces=trace_exporter(), shared_metrics=metrics_directory())
+    return with_shortcut(app)
 
 
 def _be_quiet() -> None:
@@ -69,14 +82,12 @@ def _be_quiet() -> None:
 
 def _options(settings: Settings) -> dict[str, Any]:
     """Of uvicorn."""
-    log_config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
-    log_config["loggers"]["service"] = {"handlers": ["default"], "level": settings.log_level.upper(), "propagate": False}
     return {
         "host": settings.host,
         "port": settings.port,
-        "log_config": log_config,
+        "log_config": log_config(settings.log_format, settings.log_level, settings.access_log),
         "log_level": settings.log_level,
-        "access_log": settings.access_log,
+        "access_log": False,  # the observer's is the one
         "timeout_graceful_shutdown": max(1, round(settings.drain_seconds)),
         "server_header": False,
     }

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from service.codecs import Format
 from service.schemas import Parameters
+from service.timings import Timings
 
 P = TypeVar("P", bound=Parameters)
 
@@ -43,6 +44,7 @@ class Call:
     body: bytes
     started: float = field(default_factory=time.monotonic)
     path: Mapping[str, str] = field(default_factory=dict)  # what stands for the names in the route's path
+    timings: Timings = field(default_factory=Timings)
 
     @property
     def content_type(self) -> str:

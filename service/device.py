@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -71,6 +71,7 @@ class Device:
         on_cpu = self.torch_device.type == "cpu"
         if engine == "auto":
             self.engine = "onnx" if on_cpu and precision == "float32" and is_installed() else "torch"
+        self.tell_of: Callable[[Any], None] = lambda _: None  # called with whatever has started to compute here
         self._fallback = engine == "auto"
         self._streams: Streams | None = None
         self._batcher = Batcher("device", 1 if on_cpu else GPU_BATCHES, SHORT_SECONDS if on_cpu else 0.0)
@@ -81,6 +82,11 @@ class Device:
         found = f"{self.torch_device} by {self.engine} in {self.precision}"
         on_cpu = self.torch_device.type == "cpu"
         return f"{found}, {self.threads} thread{'s' * (self.threads > 1)}" if on_cpu else found
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What torch holds of the GPU's memory, None without one."""
+        return int(torch.cuda.memory_reserved(self.torch_device)) if self._streams is not None else None
 
     @property
     def lost(self) -> str:

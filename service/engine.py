@@ -16,10 +16,11 @@ from models.preprocess import Pixels, Preprocessing
 from service import codecs, png
 from service.catalog import Catalog
 from service.gate import DeadlineExceeded
-from service.lane import Lane, Reservation
+from service.lane import Lane
 from service.refusals import Refusals
 from service.runtime import Floats, Runtime
 from service.store import LatentStore
+from service.timings import Timings
 
 # pictures that are decoded between two looks at the event loop; bytes of them, and pixels of one, above which they leave it
 SLICE = 16
@@ -32,19 +33,6 @@ T = TypeVar("T")
 
 # an encoded picture is bytes, or text with base64 in it
 EncodedPicture = bytes | str
-
-
-@dataclass(slots=True)
-class Timings:
-    """Seconds that the rows of a request waited, and that their batches took."""
-
-    queue: float = 0.0
-    compute: float = 0.0
-
-    def add(self, reservation: Reservation) -> None:
-        """Count what a reservation took."""
-        self.queue += reservation.queue_seconds
-        self.compute += reservation.compute_seconds
 
 
 @dataclass(slots=True)
@@ -74,6 +62,8 @@ class Engine:
         self.catalog, self.max_pixels, self.store = catalog, max_pixels, store
         self.max_items = catalog.device.limits.max_rows
         self.refusals = Refusals()
+        # (runtime, means (N, H, W, C), blocks of pictures (n, C, H, W)): told of what was reconstructed
+        self.tell_of_reconstructions: Callable[[Runtime, Floats, list[NDArray[Any]]], None] = lambda *_: None
         self._pool = ThreadPoolExecutor(decoders, "decoder")
 
     def close(self) -> None:

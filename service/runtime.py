@@ -17,6 +17,7 @@ from models.vae import VAE
 from service import seeds
 from service.device import Device
 from service.lane import Lane
+from service.reconstruction import Score, is_density, score_for
 
 Floats = NDArray[np.float32]
 
@@ -33,6 +34,8 @@ class Runtime:
     encode: Lane  # uint8 (C, H, W) -> float32 (3, D): mu, sigma, logvar
     encode_float: Lane  # float32 (C, H, W) in [0, 1] -> the same
     decode: Lane  # float32 (D,) -> float32 (H, W, C): the mean of the likelihood
+    score: Score | None = None  # -log p(x given z) of pictures, from what `decode` answers
+    is_density: bool = False  # then those nats may be negative
 
     @cached_property
     def label(self) -> str:
@@ -59,13 +62,17 @@ async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Ru
     # some of the examples are what the model itself draws, the others are noise of every grey
     floats = np.random.Generator(np.random.Philox(0)).random((rows, *shape), np.float32)
     with torch.inference_mode():
-        drawn = vae.decode(torch.from_numpy(latents[:DRAWN_EXAMPLES]).to(device.torch_device)).mean.float()
+        likelihood = vae.decode(torch.from_numpy(latents[:DRAWN_EXAMPLES]).to(device.torch_device))
+        drawn = likelihood.mean.float()
     floats[:DRAWN_EXAMPLES] = drawn.cpu().numpy().clip(0, 1)
     encode, encode_float = await device.lanes(
         encoder(vae), np.rint(floats * 255).astype(np.uint8), floats, name=f"{name} encode"
     )
     (decode,) = await device.lanes(decoder(vae), latents, name=f"{name} decode")
-    return Runtime(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode)
+    score, density = score_for(likelihood), is_density(likelihood)
+    runtime = Runtime(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode, score, density)
+    device.tell_of(runtime)
+    return runtime
 
 
 def encoder(vae: VAE) -> Callable[[Tensor], Tensor]:
