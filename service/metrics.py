@@ -53,8 +53,8 @@ class Family:
 
 def operation_of(path: str) -> str:
     """The label of a request's path, one of few."""
-    first, *more = path.strip("/").split("/")
-    if first == "collections" and len(more) > 1:
+    _, first, *more = (*path.split("/"), "")
+    if first == "collections" and len(more) > 2:  # its name, what of it, and the end
         return IN_COLLECTION.get(more[1], "other")
     return OPERATIONS.get(first, "other")
 
