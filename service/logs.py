@@ -55,7 +55,7 @@ def log_config(form: LogFormat, level: str, access_log: bool) -> dict[str, Any]:
         "root": {"handlers": ["default"], "level": "WARNING"},  # libraries, which have only problems to tell
         "loggers": {
             "service": own,
-            "service.access": own | {"level": "INFO" if access_log else "CRITICAL"},
+            "service.access": own if access_log else own | {"level": "CRITICAL"},
             "uvicorn": own,
             "uvicorn.error": {"level": level.upper()},
             "uvicorn.access": {"handlers": [], "propagate": False},  # it would log queries, and there may be keys in them

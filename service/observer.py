@@ -117,7 +117,7 @@ class Observer:
                 metrics.answered(scope["path"], status, seconds)
             if seen.span is not None:
                 seen.span.end(seen, status, request_id_of(scope), _model(seen))
-            if sight.access_log:
+            if sight.access_log and log.isEnabledFor(logging.INFO):
                 _log(scope, seen, status, seconds)
 
 

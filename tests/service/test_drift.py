@@ -1,4 +1,4 @@
-"""Nats of pictures: the KL as torch has it, -log p(x given z) as the likelihoods themselves have it, whatever comes at once."""
+"""Nats of pictures: the KL as torch has it, -log p(x given z) as the likelihoods have it, whatever comes at once."""
 
 import numpy as np
 import pytest
