@@ -79,6 +79,14 @@ class Seen:
             self.headers = message.get("headers", ())
         return self._send(message)
 
+    def let_go(self) -> None:
+        """Of the server, whose request leads here again: a ring would be left to the garbage collector."""
+        self._send = _nobody
+
+
+async def _nobody(_: Message) -> None:
+    """Nothing is sent after the end."""
+
 
 class Observer:
     """An application in front of another. A request that has passed one passes all others unseen."""
@@ -110,6 +118,7 @@ class Observer:
             seen.status = seen.status or 500  # what the server answers then
             raise
         finally:
+            seen.let_go()
             status = seen.status or GONE
             seconds = time.monotonic() - seen.started
             if metrics is not None:

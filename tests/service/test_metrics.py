@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from service.app import create_app, with_shortcut
 from service.batcher import Batcher
+from service.histogram import Counted
 from service.metrics import Metrics, operation_of
 from service.observer import ASGIApp
 from service.settings import Settings
@@ -66,7 +67,7 @@ async def test_both_doors_count_every_request_once_and_the_same(doors: tuple[Fas
         assert families["vae_requests_total"].samples == expected
         assert families["vae_requests_in_flight"].samples == {(): 0}
         seconds = families["vae_request_seconds"].samples
-        assert sum(sum(one.counts) for one in seconds.values()) == sum(expected.values())  # type: ignore[union-attr]
+        assert sum(sum(one.counts) for one in seconds.values() if isinstance(one, Counted)) == sum(expected.values())
         counted.append(families["vae_requests_total"].samples)
     assert counted[0] == counted[1]
 
@@ -131,7 +132,7 @@ async def test_batches_and_pictures_are_counted_by_model(client: httpx.AsyncClie
     assert value(found, "vae_bucket_rows_sum", **encode) == 6 + value(found, "vae_padded_rows_total", **encode)
     assert value(found, "vae_queue_seconds_count", **encode) == 3  # a block a request
     assert value(found, "vae_encoded_kl_nats_count", model="grey") == 6
-    assert value(found, "vae_encoded_kl_nats_sum", model="grey") > np.float32(kl).sum()
+    assert value(found, "vae_encoded_kl_nats_sum", model="grey") > sum(kl)
     assert value(found, "vae_reconstruction_nats_count", model="grey") == 2
     assert value(found, "vae_requests_in_flight") == 1  # the one that asks
     assert value(found, "vae_ready") == 1

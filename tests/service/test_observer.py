@@ -1,13 +1,17 @@
 """Traces and access lines: the caller's trace goes on in the answer and in the log; nothing of bodies and queries is there."""
 
+import gc
 import logging
 import re
+import weakref
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
 from service.app import with_shortcut
-from service.observer import ASGIApp
+from service.metrics import Metrics
+from service.observer import ASGIApp, Observer, Sight
 from tests.service.asgi import Exchange, Sent, of_httpx, send
 from tests.service.test_doors import PICTURE
 
@@ -96,3 +100,34 @@ async def test_without_an_access_log_there_are_no_lines(app: FastAPI, door: ASGI
     with caplog.at_level(logging.INFO, "service.access"):
         await send(door, of_httpx("GET", "/sample"))
     assert not [record for record in caplog.records if record.name == "service.access"]
+
+
+async def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
+    """The server's own object of a request knows the scope, and is what the observer sends to."""
+
+    class Server:
+        def __init__(self) -> None:
+            self.scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": [], "state": {}}
+
+        async def receive(self) -> Any:
+            raise AssertionError
+
+        async def send(self, message: Any) -> None:
+            pass
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    observer, kept = Observer(answer, Sight(Metrics(), access_log=True)), []
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            server = Server()
+            kept.append(weakref.ref(server))
+            await observer(server.scope, server.receive, server.send)
+            del server
+        assert [one() for one in kept] == [None] * 3
+    finally:
+        gc.enable()
