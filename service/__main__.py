@@ -1,17 +1,25 @@
 """python -m service: settings -> uvicorn. Exit status: 0 after SIGTERM, 1 when the service could not start."""
 
-import copy
 import signal
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-import uvicorn.config
 from PIL import Image
 from pydantic import ValidationError
 
-from service.settings import Settings, SettingsError, calm_blas, refuse_unknown
+from service.logs import log_config
+from service.settings import (
+    Settings,
+    SettingsError,
+    calm_blas,
+    metrics_directory,
+    refuse_unknown,
+    share_metrics,
+    trace_exporter,
+)
+from service.shared_directory import shared_directory
 
 if TYPE_CHECKING:
     from service.server import Server
@@ -22,6 +30,7 @@ def main() -> int:
     calm_blas()
     try:
         refuse_unknown()
+        trace_exporter()
         settings = Settings(_cli_parse_args=True)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -42,7 +51,7 @@ def _serve_alone(settings: Settings) -> int:
         signal.signal(number, lambda *_: sys.exit(0))
     from service.app import create_app  # torch takes a second, which a bad setting need not wait for
 
-    app = create_app(settings, on_failed_start=lambda: server.end(drain=False))
+    app = create_app(settings, on_failed_start=lambda: server.end(drain=False), traces=trace_exporter())
     server = _server(app, settings)
     server.run()
     return 1 if app.state.failure or not server.started else 0
@@ -54,7 +63,9 @@ def _serve_together(settings: Settings) -> int:
     sockets = [uvicorn.Config(worker, **_options(settings)).bind_socket()]
     end_seconds = settings.drain_seconds + settings.shutdown_seconds
     make_server = "service.__main__:worker"
-    return Supervisor(make_server, settings.workers, sockets, end_seconds, settings.heartbeat_seconds).run()
+    with shared_directory() as directory:
+        share_metrics(directory)
+        return Supervisor(make_server, settings.workers, sockets, end_seconds, settings.heartbeat_seconds).run()
 
 
 def worker() -> "Server":
@@ -62,7 +73,8 @@ def worker() -> "Server":
     from service.app import create_app
 
     settings = Settings(_cli_parse_args=True)
-    return _server(create_app(settings, load_first=True), settings)
+    app = create_app(settings, load_first=True, traces=trace_exporter(), shared_metrics=metrics_directory())
+    return _server(app, settings)
 
 
 def _server(app: Any, settings: Settings) -> "Server":
@@ -82,14 +94,12 @@ def _be_quiet() -> None:
 
 def _options(settings: Settings) -> dict[str, Any]:
     """Of uvicorn."""
-    log_config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
-    log_config["loggers"]["service"] = {"handlers": ["default"], "level": settings.log_level.upper(), "propagate": False}
     return {
         "host": settings.host,
         "port": settings.port,
-        "log_config": log_config,
+        "log_config": log_config(settings.log_format, settings.log_level, settings.access_log),
         "log_level": settings.log_level,
-        "access_log": settings.access_log,
+        "access_log": False,  # the observer's is the one
         "timeout_graceful_shutdown": max(1, round(settings.shutdown_seconds)),
         "server_header": False,
     }

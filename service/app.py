@@ -6,6 +6,9 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -20,11 +23,28 @@ from service.endpoint import Endpoint, Shortcut
 from service.engine import Engine
 from service.gate import DeviceLost
 from service.head import Head
+from service.metrics import Metrics
+from service.observer import ASGIApp, Observer, Sight
 from service.request_id import RequestId
-from service.routes import admin, collections, encode, generate, health, interpolate, items, models, reconstruct, search
+from service.routes import (
+    admin,
+    collections,
+    encode,
+    generate,
+    health,
+    interpolate,
+    items,
+    metrics,
+    models,
+    reconstruct,
+    search,
+)
 from service.settings import Settings
 from service.store import make_store
 from service.store.interface import StoreUnusable
+
+if TYPE_CHECKING:
+    from service.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +54,21 @@ Pictures travel as they are (`curl --data-binary @seven.png`), as forms, as base
 """
 
 
-FAMILIES = (encode, generate, interpolate, reconstruct, collections, items, search, models, health)
+FAMILIES = (encode, generate, interpolate, reconstruct, collections, items, search, models, health, metrics)
 ROUTERS = [family.router for family in FAMILIES]
 
 
-def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda: None, load_first: bool = False) -> FastAPI:
+def create_app(
+    settings: Settings,
+    on_failed_start: Callable[[], None] = lambda: None,
+    load_first: bool = False,
+    traces: str = "",
+    shared_metrics: Path | None = None,
+) -> FastAPI:
     """The application. It loads its models when it starts; when that fails it says why and calls `on_failed_start`.
 
-    `load_first`: not even /health answers before the models are loaded, and when that fails the start does.
+    `load_first`: not even /health answers before the models are loaded, and when that fails the start does. `traces`: the
+    exporter of spans, if any. `shared_metrics`: the directory where this process, one of several, shares what it counts.
     `app.state.started` is set when loading has ended, well or not; `app.state.failure` then has the reason or is empty.
     """
 
@@ -52,6 +79,12 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
         device = Device(settings.device, threads, limits, settings.engine, settings.precision)
         store = make_store(settings.store, settings.store_max_bytes)
         engine = Engine(Catalog(device), settings.max_pixels, store, workers=settings.workers)
+        publishing = None
+        if sight.metrics is not None:
+            engine.catalog.tell_of, engine.tell_of_reconstructions = sight.metrics.watch, sight.metrics.reconstructed
+            sight.metrics.watch_store(engine.store)
+            publishing = _publishing(app, shared_metrics)
+        tracer = sight.tracing = _tracer(traces)
         app.state.started = asyncio.Event()
         loading = asyncio.create_task(_load(app, settings, engine, on_failed_start))
         if load_first:
@@ -68,7 +101,14 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
         engine.close()
         await engine.store.close()
         app.state.engine = None
+        if publishing is not None:
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
+        if tracer is not None:
+            sight.tracing = None
+            await asyncio.to_thread(tracer.close)
 
+    sight = Sight(Metrics() if settings.metrics else None, settings.access_log)
     app = FastAPIOffline(
         title="VAE service",
         version=version("vae-service"),
@@ -81,8 +121,11 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.draining = False  # set by the server: not ready any more, though it serves
     app.state.heartbeat_seconds = settings.heartbeat_seconds
+    app.state.sight = sight
+    app.state.shared_metrics = None
     app.add_middleware(Head)
     app.add_middleware(RequestId)
+    app.add_middleware(Observer, sight=sight)  # of those who come by this door alone
     errors.install(app)
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
     app.state.routes = [route for router in routers for route in router.routes]
@@ -105,7 +148,7 @@ def is_alive(app: FastAPI) -> bool:
     return True
 
 
-def with_shortcut(app: FastAPI) -> Shortcut:
+def with_shortcut(app: FastAPI) -> ASGIApp:
     """The same application, whose operations are reached without the router."""
     endpoints = {
         (method, route.path): route.endpoint
@@ -114,7 +157,29 @@ def with_shortcut(app: FastAPI) -> Shortcut:
         if isinstance(route, Route) and isinstance(route.endpoint, Endpoint) and not route.param_convertors
         for method in (route.methods or set()) - {"HEAD"}  # which the application turns into a GET
     }
-    return Shortcut(app, endpoints)
+    return Observer(Shortcut(app, endpoints), app.state.sight)
+
+
+def _publishing(app: FastAPI, directory: Path | None) -> "asyncio.Task[None] | None":
+    """The task that shares what this process counts, where there are others."""
+    if directory is None:
+        return None
+    from service.exposition import SharedMetrics  # prometheus-client takes 50 ms
+
+    app.state.shared_metrics = SharedMetrics(directory)
+    return asyncio.create_task(metrics.publish(app))
+
+
+def _tracer(exporter: str) -> "Tracer | None":
+    """What makes spans, where they are asked for and can be made."""
+    if not exporter:
+        return None
+    if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
+        log.warning("traces are asked for, but the extra is not installed: pip install '.[otel]'")
+        return None
+    from service.tracing import start
+
+    return start(exporter)
 
 
 async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_start: Callable[[], None]) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from service.codecs import Format
 from service.schemas import NoParameters
+from service.timings import Timings
 
 P = TypeVar("P", bound=NoParameters)
 
@@ -44,6 +45,7 @@ class Call:
     started: float = field(default_factory=time.monotonic)
     path: Mapping[str, str] = field(default_factory=dict)  # what stands for the names in the route's path
     method: str = "POST"
+    timings: Timings = field(default_factory=Timings)
 
     @property
     def content_type(self) -> str:

@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ class Catalog:
         self.metrics: dict[str, dict[str, Any]] = {}  # of each model's card, as its metrics.json has them
         self.priors: dict[str, Priors] = {}
         self.default = ""
+        self.tell_of: Callable[[Runtime], None] = lambda _: None  # called with every model that is served from now on
         self.loads: Counter[tuple[str, str]] = Counter()  # by model and result: "ok", "failed"
         self._changing = asyncio.Lock()
 
@@ -152,6 +154,7 @@ class Catalog:
     def _put(self, name: str, new: _Loaded) -> None:
         """All at once: nothing else runs in between."""
         self.runtimes[name], self.metrics[name], self.priors[name] = new.runtime, new.metrics, new.priors
+        self.tell_of(new.runtime)
         manifest = new.runtime.manifest
         log.info("loaded %s (%s, D = %d)", name, new.runtime.digest[:12], manifest.model.latent_dim)
 

@@ -96,6 +96,11 @@ class Device:
         return f"{found}, {self.threads} thread{'s' * (self.threads > 1)}" if on_cpu else found
 
     @property
+    def memory_bytes(self) -> int | None:
+        """What torch holds of the GPU's memory, None without one."""
+        return int(torch.cuda.memory_reserved(self.torch_device)) if self._streams is not None else None
+
+    @property
     def lost(self) -> str:
         """Why the device is gone, or an empty string."""
         return self._batcher.lost

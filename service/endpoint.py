@@ -5,22 +5,17 @@ Knows nothing of what an operation does, nor of FastAPI.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from service.calls import Answer, Call
 from service.engine import Engine
 from service.errors import BodyTooLarge, Starting, describe
 from service.gate import Closed, Overloaded
+from service.observer import ASGIApp, Receive, Scope, Send, count_refusal, seen_of
 from service.request_id import request_id_of
 
 Operation = Callable[[Engine, Call], Awaitable[Answer]]
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # about a batch: a request that is done by then is not worth watching
 PATIENCE_SECONDS = 0.05
@@ -53,7 +48,9 @@ class Endpoint:
             # drained for as long as it was allowed
             status, headers, body = describe(Closed("the service is shutting down"), request_id)
         except Exception as error:
-            status, headers, body = describe(error, request_id)
+            status, headers, body = describe(error, request_id, scope["state"].get("trace_id", ""))
+            if isinstance(error, Closed):
+                count_refusal(scope, scope["app"].state.sight, "draining")
         finally:
             watch.stop()
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
@@ -73,6 +70,9 @@ class Endpoint:
         try:
             query = scope["query_string"].decode("latin-1")
             call = Call(headers, query, body, path=scope.get("path_params") or {}, method=scope["method"])
+            if state.sight.tracing is not None and (seen := seen_of(scope)) is not None:
+                seen.timings, seen.body_read = call.timings, call.started
+                call.timings.passes = []
             return await self.operation(state.engine, call)
         except Overloaded as error:
             watch.stop()  # it is not worth noticing who leaves now

@@ -20,10 +20,11 @@ from service import codecs, png
 from service.admission import Admission
 from service.catalog import Catalog
 from service.gate import DeadlineExceeded
-from service.lane import Lane, Reservation
+from service.lane import Lane
 from service.refusals import Refusals
 from service.runtime import Floats, Runtime
 from service.store import LatentStore
+from service.timings import Timings
 
 # pictures that are decoded between two looks at the event loop; bytes of them, and pixels of one, above which they leave it
 SLICE = 16
@@ -36,19 +37,6 @@ T = TypeVar("T")
 
 # an encoded picture is bytes, or text with base64 in it
 EncodedPicture = bytes | str
-
-
-@dataclass(slots=True)
-class Timings:
-    """Seconds that the rows of a request waited, and that their batches took."""
-
-    queue: float = 0.0
-    compute: float = 0.0
-
-    def add(self, reservation: Reservation) -> None:
-        """Count what a reservation took."""
-        self.queue += reservation.queue_seconds
-        self.compute += reservation.compute_seconds
 
 
 @dataclass(slots=True)
@@ -81,6 +69,8 @@ class Engine:
         self.refusals = Refusals()
         # what waits for the store, each kind with a bound as the lanes have one
         self.reads, self.searches, self.writes = (Admission(catalog.device.limits.max_queue_rows) for _ in range(3))
+        # (runtime, means (N, H, W, C), blocks of pictures (n, C, H, W)): told of what was reconstructed
+        self.tell_of_reconstructions: Callable[[Runtime, Floats, list[NDArray[Any]]], None] = lambda *_: None
         self._pool = ThreadPoolExecutor(decoders, "decoder")
 
     @cached_property

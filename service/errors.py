@@ -88,7 +88,7 @@ HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 INTERNAL = (500, "internal_error")
 
 
-def describe(error: Exception, request_id: str) -> tuple[int, dict[str, str], bytes]:
+def describe(error: Exception, request_id: str, trace_id: str = "") -> tuple[int, dict[str, str], bytes]:
     """(status, headers, problem body) of an exception; one that is not in the table is our fault, and logged."""
     headers = {"content-type": "application/problem+json", "x-request-id": request_id}
     extra: dict[str, Any] = {}
@@ -99,7 +99,8 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, str], by
         status, code = next((entry for kind, entry in STATUSES.items() if isinstance(error, kind)), INTERNAL)
         detail = str(error)
     if status == 500:
-        log.error("request %s failed", request_id, exc_info=error)
+        ids = {"request_id": request_id} | ({"trace_id": trace_id} if trace_id else {})
+        log.error("request %s failed", request_id, exc_info=error, extra=ids)
         detail = "the service failed to answer this request; its log has the reason under this request_id"
     if isinstance(error, BadInput | BadItem) and error.item is not None:
         extra["item"] = error.item
@@ -127,7 +128,8 @@ async def handle(request: Request, error: Exception) -> Response:
         are = f"{' and '.join(allowed)} {'are' if allowed[1:] else 'is'}"
         detail = f"{request.method} is not allowed at {request.url.path}; {are}"
         error = HTTPException(405, detail, {"Allow": ", ".join(allowed)})
-    status, headers, body = describe(error, request.scope.get("state", {}).get("request_id", ""))
+    state = request.scope.get("state", {})
+    status, headers, body = describe(error, state.get("request_id", ""), state.get("trace_id", ""))
     return Response(body, status, headers)
 
 

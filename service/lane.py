@@ -5,6 +5,7 @@ or HTTP; standard library only.
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import Any
 
 from service.fair_queue import Block, FairQueue, Ticket
 from service.gate import DeadlineExceeded, Delivery, DeviceLost, Gate, Overloaded, TooLarge
+
+log = logging.getLogger(__name__)
 
 # weight of the newest batch in the running mean of the time that a batch takes
 NEWEST = 0.2
@@ -28,6 +31,19 @@ class LaneStats:
     batches: int = 0
     dropped_rows: int = 0
     rejected_rows: int = 0
+    expired_rows: int = 0  # of the dropped, those whose deadline had passed
+    queue_full_rows: int = 0  # of the rejected, those that found the queue full
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is told of a batch that has run."""
+
+    rows: int
+    padded_rows: int
+    seconds: float
+    waits: list[float]  # in seconds, of the blocks of which these are the first rows
+    results: list[Any]  # for each block its rows, or an exception
 
 
 @dataclass(slots=True)
@@ -60,6 +76,7 @@ class Lane:
         self.queued_rows = 0  # admitted and not yet taken by a batch, submitted or still to be submitted
         self.waiting_rows = 0  # those of them that are submitted
         self.seconds_per_batch = 0.0
+        self.watch: Callable[[Batch], None] | None = None  # told of every batch, where it has run
         self._gate, self._seconds_to_drain, self._run, self._join = gate, seconds_to_drain, run, join
         self._seconds, self._padding = seconds, padding
         self._queue = FairQueue()
@@ -80,6 +97,7 @@ class Lane:
                 raise TooLarge(rows, self.max_rows)
             if self.queued_rows + rows > self.max_queue_rows:
                 self.stats.rejected_rows += rows
+                self.stats.queue_full_rows += rows
                 raise Overloaded(self._seconds_to_drain())
             self.queued_rows += rows
         return Reservation(self, rows)
@@ -112,20 +130,22 @@ class Lane:
         now = time.monotonic()
         shares, pointless = self._queue.take(self.max_batch, now)
         for ticket in pointless:
+            self.stats.expired_rows += 0 if ticket.future.done() else ticket.waiting
             self._count_dropped(ticket)
             deliver.add(ticket.future, None, DeadlineExceeded("the deadline passed while the request was waiting"))
         if not shares:
             return None
-        slices = []
+        slices, waits = [], []
         for ticket, rows in shares.items():
             if ticket.taken == 0:
-                ticket.request.queue_seconds = max(ticket.request.queue_seconds, now - ticket.arrived)
+                waits.append(now - ticket.arrived)
+                ticket.request.queue_seconds = max(ticket.request.queue_seconds, waits[-1])
             whole = rows == len(ticket.block)
             slices.append(_Slice(ticket, ticket.block if whole else ticket.block[ticket.taken : ticket.taken + rows]))
             ticket.taken += rows
             self.queued_rows -= rows
             self.waiting_rows -= rows
-        return lambda: self._compute(slices, deliver)
+        return lambda: self._compute(slices, waits, deliver)
 
     def fail(self, error: Exception, deliver: "Delivery") -> None:
         """Fail everything that waits."""
@@ -135,7 +155,7 @@ class Lane:
 
     # What follows runs where the batch runs, without the lock.
 
-    def _compute(self, slices: list[_Slice], deliver: "Delivery") -> DeviceLost | None:
+    def _compute(self, slices: list[_Slice], waits: list[float], deliver: "Delivery") -> DeviceLost | None:
         started = time.monotonic()
         try:
             results = self._run_or_halve(slices)
@@ -144,11 +164,14 @@ class Lane:
                 deliver.add(part.ticket.future, None, DeviceLost(f"the batching thread died: {error!r}"))
             raise
         seconds = time.monotonic() - started
+        rows = sum(len(part.rows) for part in slices)
+        padded_rows = self._padding(rows)
+        if self.watch is not None:
+            self._tell_of(Batch(rows, padded_rows, seconds, waits, results))
         with self._gate.wake:
-            rows = sum(len(part.rows) for part in slices)
             self.stats.batches += 1
             self.stats.rows += rows
-            self.stats.padded_rows += self._padding(rows)
+            self.stats.padded_rows += padded_rows
             mean = self.seconds_per_batch
             self.seconds_per_batch = mean + NEWEST * (seconds - mean) if mean else seconds
             for part, result in zip(slices, results, strict=True):
@@ -163,6 +186,14 @@ class Lane:
                 if sum(len(p) for p in ticket.parts) == len(ticket.block):
                     deliver.add(ticket.future, ticket.parts)
             return next((result for result in results if isinstance(result, DeviceLost)), None)
+
+    def _tell_of(self, batch: Batch) -> None:
+        try:
+            if self.watch is not None:
+                self.watch(batch)
+        except Exception:  # of who watches, which is no reason to fail a batch
+            log.exception("batches are not watched any more")
+            self.watch = None
 
     def _run_or_halve(self, slices: list[_Slice]) -> list[Any]:
         """A result or an exception for each slice."""
@@ -206,12 +237,16 @@ class Reservation:
         self.tickets: deque[Ticket] = deque()  # blocks with rows that no batch has taken yet
         self.queue_seconds = 0.0  # longest wait of a block for its first batch
         self.compute_seconds = 0.0  # time of the batches that held rows of it
+        self.first_submitted = 0.0  # when, in the time of `time.monotonic`
+        self.last_submitted = 0.0
 
     async def submit(self, block: Block, deadline: float | None = None) -> Any:
         """The function's rows for these rows. `deadline`: in the time of `time.monotonic`. Raises like `Lane.submit`."""
         lane, gate = self._lane, self._lane._gate
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        ticket = Ticket(block, future, self, deadline, time.monotonic())
+        self.last_submitted = now = time.monotonic()
+        self.first_submitted = self.first_submitted or now
+        ticket = Ticket(block, future, self, deadline, now)
         with gate.wake:
             if not 0 < len(block) <= self._unsubmitted:
                 raise ValueError(f"{len(block)} rows submitted, {self._unsubmitted} are reserved")

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import Checkpoint, Manifest
+from models.distributions import Likelihood
 from models.golden import Golden
 from models.vae import VAE
 from service import seeds
 from service.device import Device, Precision
 from service.lane import Lane
+from service.reconstruction import Score, is_density, score_for
 
 Floats = NDArray[np.float32]
 
@@ -43,6 +45,8 @@ class Runtime:
     encode: Lane  # uint8 (C, H, W) -> float32 (3, D): mu, sigma, logvar
     encode_float: Lane  # float32 (C, H, W) in [0, 1] -> the same
     decode: Lane  # float32 (D,) -> float32 (H, W, C): the mean of the likelihood
+    score: Score | None = None  # -log p(x given z) of pictures, from what `decode` answers
+    is_density: bool = False  # then those nats may be negative
 
     @cached_property
     def label(self) -> str:
@@ -66,7 +70,7 @@ async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Ru
 
     Its lanes end when nobody has the runtime any more: neither the catalog nor a request.
     """
-    vae, latents, floats = await device.aside(lambda: _with_examples(checkpoint, device))
+    vae, latents, floats, likelihood = await device.aside(lambda: _with_examples(checkpoint, device))
     name_of = f"{name} encode", f"{name} decode"
     encode, encode_float = await device.lanes(encoder(vae), np.rint(floats * 255).astype(np.uint8), floats, name=name_of[0])
     try:
@@ -74,7 +78,8 @@ async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Ru
     except BaseException:
         device.forget([encode, encode_float])
         raise
-    runtime = Runtime(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode)
+    score, density = score_for(likelihood), is_density(likelihood)
+    runtime = Runtime(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode, score, density)
     loop = asyncio.get_running_loop()
 
     def forget() -> None:  # on any thread, whatever lock it holds: the loop does it
@@ -85,17 +90,18 @@ async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Ru
     return runtime
 
 
-def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Floats, Floats]:
-    """The model on the device, and rows to warm it up with: latents (max_batch, D), pictures (max_batch, C, H, W)."""
+def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Floats, Floats, Likelihood]:
+    """The model on the device; rows for its warm-up: latents (max_batch, D), pictures (max_batch, C, H, W); a p(x given z)."""
     vae = checkpoint.vae.to(device.torch_device).requires_grad_(False)
     rows, dim, shape = device.limits.max_batch, vae.config.latent_dim, vae.config.shape
     latents = seeds.standard_normal(0, rows, dim)
     # some of the examples are what the model itself draws, the others are noise of every grey
     floats = np.random.Generator(np.random.Philox(0)).random((rows, *shape), np.float32)
     with torch.inference_mode():
-        drawn = vae.decode(torch.from_numpy(latents[:DRAWN_EXAMPLES]).to(device.torch_device)).mean.float()
+        likelihood = vae.decode(torch.from_numpy(latents[:DRAWN_EXAMPLES]).to(device.torch_device))
+        drawn = likelihood.mean.float()
     floats[:DRAWN_EXAMPLES] = drawn.cpu().numpy().clip(0, 1)
-    return vae, latents, floats
+    return vae, latents, floats, likelihood
 
 
 async def check_golden(runtime: Runtime, golden: Golden, precision: Precision) -> None:

@@ -70,7 +70,11 @@ class Settings(BaseSettings):
     )
     admin: bool = Field(False, description="offer /admin: loading, unloading and reloading of models")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="of the log: json, text, auto (text on a terminal, else json)"
+    )
     access_log: bool = Field(True, description="log a line for every request")
+    metrics: bool = Field(True, description="count what /metrics shows")
 
     @field_validator("models", mode="before")
     @classmethod
@@ -89,6 +93,36 @@ def calm_blas(environment: MutableMapping[str, str] = os.environ) -> None:
     threads of their own, which meet once a scan and not once a product. torch and ONNX Runtime have other threads.
     """
     environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def trace_exporter(environment: Mapping[str, str] = os.environ) -> str:
+    """Where OpenTelemetry's own variables want traces to go: otlp, console, or an empty string for nowhere.
+
+    Unlike the standard's, our default is nowhere: to otlp they go when an endpoint is set, or when they are told to. Raises
+    SettingsError for an exporter that there is not.
+    """
+    found = {name.upper(): value.strip() for name, value in environment.items() if name.upper().startswith("OTEL_")}
+    chosen = found.get("OTEL_TRACES_EXPORTER", "").lower()
+    if found.get("OTEL_SDK_DISABLED", "").lower() == "true" or chosen == "none":
+        return ""
+    if chosen not in ("", "otlp", "console"):
+        raise SettingsError(f"OTEL_TRACES_EXPORTER may be otlp, console or none, not {chosen!r}")
+    endpoints = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    return chosen or ("otlp" if any(found.get(name) for name in endpoints) else "")
+
+
+# as prometheus-client names it
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def share_metrics(directory: Path, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Tell the processes that will be started where they share their metrics."""
+    environment[METRICS_DIRECTORY] = str(directory)
+
+
+def metrics_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where this process, one of several, shares its metrics."""
+    return Path(environment[METRICS_DIRECTORY])
 
 
 def refuse_unknown(environment: Mapping[str, str] = os.environ) -> None:

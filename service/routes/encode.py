@@ -30,7 +30,7 @@ def open_request(engine: Engine, call: Call, parameters: Parameters) -> Request:
             raise BadParameter(f"X-Timeout-Ms must be a positive whole number, not {header[:80]!r}")
         milliseconds = int(header)
     deadline = None if milliseconds is None else call.started + milliseconds / 1000
-    return Request(engine.catalog.get(parameters.model), deadline)
+    return Request(engine.catalog.get(parameters.model), deadline, call.timings)
 
 
 async def encode(engine: Engine, call: Call) -> Answer:

@@ -34,19 +34,22 @@ async def reconstruct(engine: Engine, call: Call) -> Answer:
         fields["seed"], z = draw_from_posterior(z, rows[:, 1], parameters.seed)
         headers["x-seed"] = str(fields["seed"])
     pixels = await engine.through(request.runtime.decode, z, request)
-    if parameters.compare:
-        compare = partial(_compare_png, originals, codecs.to_uint8(pixels), parameters.layout)
-        return answer(await engine.offload(pixels.nbytes, compare), "png", request, headers)
-    render = partial(
-        pictures_answer,
-        pixels,
-        form,
-        request,
-        dtype=parameters.dtype,
-        layout=parameters.layout,
-        fields=fields,
-        headers=headers,
-    )
+
+    def render() -> Answer:
+        engine.tell_of_reconstructions(request.runtime, pixels, originals)
+        if parameters.compare:
+            compared = _compare_png(originals, codecs.to_uint8(pixels), parameters.layout)
+            return answer(compared, "png", request, headers)
+        return pictures_answer(
+            pixels,
+            form,
+            request,
+            dtype=parameters.dtype,
+            layout=parameters.layout,
+            fields=fields,
+            headers=headers,
+        )
+
     return await engine.offload(pixels.nbytes, render)
 
 

@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 120.0
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment without settings of the service, and with those given."""
     own = {name: value for name, value in os.environ.items() if not name.upper().startswith("VAE_")}
-    return {**own, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **variables}
+    return {**own, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "VAE_LOG_FORMAT": "text", **variables}
 
 
 def command(*arguments: str) -> list[str]:

@@ -19,8 +19,8 @@ from fastapi import FastAPI
 from service import codecs, png
 from service.app import create_app, with_shortcut
 from service.batcher import Batcher
-from service.endpoint import Shortcut
 from service.gate import DeviceLost
+from service.observer import ASGIApp
 from service.settings import Settings
 from tests.service.asgi import Exchange, Sent, of_httpx, send
 
@@ -117,11 +117,11 @@ def plain(sent: Sent) -> tuple[Any, ...]:
 
 
 @pytest.fixture
-def doors(app: FastAPI) -> tuple[FastAPI, Shortcut]:
+def doors(app: FastAPI) -> tuple[FastAPI, ASGIApp]:
     return app, with_shortcut(app)
 
 
-async def both(doors: tuple[FastAPI, Shortcut], exchange: Exchange) -> tuple[int, dict[bytes, bytes], bytes]:
+async def both(doors: tuple[FastAPI, ASGIApp], exchange: Exchange) -> tuple[int, dict[bytes, bytes], bytes]:
     """The one answer by both doors."""
     router, shortcut = [plain(await send(door, exchange)) for door in doors]
     assert shortcut == router
@@ -138,19 +138,19 @@ def code(answer: tuple[int, dict[bytes, bytes], bytes]) -> tuple[int, str]:
 # --- the same answers
 
 
-async def test_good_requests(doors: tuple[FastAPI, Shortcut]) -> None:
+async def test_good_requests(doors: tuple[FastAPI, ASGIApp]) -> None:
     for exchange in GOOD:
         status, headers, body = await both(doors, exchange)
         assert (status, headers[b"content-length"]) == (200, str(len(body)).encode()), exchange
         assert headers[b"x-model"].startswith((b"grey@sha256:", b"colour@sha256:")), exchange
 
 
-async def test_bad_requests(doors: tuple[FastAPI, Shortcut]) -> None:
+async def test_bad_requests(doors: tuple[FastAPI, ASGIApp]) -> None:
     for status, word, exchange in BAD:
         assert code(await both(doors, exchange)) == (status, word), exchange
 
 
-async def test_head_is_where_get_is(doors: tuple[FastAPI, Shortcut]) -> None:
+async def test_head_is_where_get_is(doors: tuple[FastAPI, ASGIApp]) -> None:
     for path in ("/sample?seed=6", *ELSEWHERE):
         status, headers, body = await both(doors, of_httpx("GET", path))
         assert await both(doors, of_httpx("HEAD", path)) == (status, headers, b""), path
@@ -159,7 +159,7 @@ async def test_head_is_where_get_is(doors: tuple[FastAPI, Shortcut]) -> None:
     assert (status, body) == (405, b"")
 
 
-async def test_what_is_no_operation(doors: tuple[FastAPI, Shortcut]) -> None:
+async def test_what_is_no_operation(doors: tuple[FastAPI, ASGIApp]) -> None:
     for path in ELSEWHERE:
         assert (await both(doors, of_httpx("GET", path)))[0] == (307 if path == "/" else 200), path
 
@@ -172,14 +172,14 @@ IDS = [  # what a client sends, and whether the first is kept
 
 
 @pytest.mark.parametrize("exchange", [GOOD[0], BAD[4][2], BAD[11][2], BAD[14][2]], ids=["200", "400", "405", "413"])
-async def test_ids_of_the_client(doors: tuple[FastAPI, Shortcut], exchange: Exchange) -> None:
+async def test_ids_of_the_client(doors: tuple[FastAPI, ASGIApp], exchange: Exchange) -> None:
     for own, kept in IDS:
         headers = [*exchange.headers, *((b"x-request-id", one) for one in own)]
         _, answered, _ = await both(doors, replace(exchange, headers=headers))
         assert answered[b"x-request-id"] == (own[0] if kept else b"made up")
 
 
-async def test_ids_are_made_up_anew(doors: tuple[FastAPI, Shortcut]) -> None:
+async def test_ids_are_made_up_anew(doors: tuple[FastAPI, ASGIApp]) -> None:
     found = {dict((await send(door, GOOD[0])).headers)[b"x-request-id"] for door in doors * 2}
     assert len(found) == 4
 
@@ -207,7 +207,7 @@ EACH = [
 
 @pytest.mark.parametrize("exchange", EACH, ids=lambda exchange: exchange.path)
 class TestStates:
-    async def test_a_full_queue(self, doors: tuple[FastAPI, Shortcut], exchange: Exchange) -> None:
+    async def test_a_full_queue(self, doors: tuple[FastAPI, ASGIApp], exchange: Exchange) -> None:
         with full_queues(doors[0]):
             answer = await both(doors, exchange)
         assert code(answer) == (429, "queue_full")
@@ -217,11 +217,11 @@ class TestStates:
         app = create_app(Settings(models_dir=weights, device="cpu", threads=1))
         assert code(await both((app, with_shortcut(app)), exchange)) == (503, "starting")
 
-    async def test_while_it_shuts_down(self, doors: tuple[FastAPI, Shortcut], exchange: Exchange) -> None:
+    async def test_while_it_shuts_down(self, doors: tuple[FastAPI, ASGIApp], exchange: Exchange) -> None:
         await doors[0].state.engine.catalog.device.close()
         assert code(await both(doors, exchange)) == (503, "draining")
 
-    async def test_a_lost_device(self, doors: tuple[FastAPI, Shortcut], exchange: Exchange) -> None:
+    async def test_a_lost_device(self, doors: tuple[FastAPI, ASGIApp], exchange: Exchange) -> None:
         def lose(blocks: list[Any]) -> list[Any]:
             raise DeviceLost("gone")
 
@@ -231,7 +231,7 @@ class TestStates:
         assert code(await both(doors, exchange)) == (503, "device_lost")
 
     async def test_past_its_deadline(
-        self, doors: tuple[FastAPI, Shortcut], exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+        self, doors: tuple[FastAPI, ASGIApp], exchange: Exchange, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The lanes' clock is ahead: when a batch is formed, it is too late."""
         monkeypatch.setattr("service.lane.time", SimpleNamespace(monotonic=lambda: time.monotonic() + 1000))
@@ -239,12 +239,12 @@ class TestStates:
         assert code(await both(doors, late)) == (504, "deadline_exceeded")
 
     async def test_our_own_fault(
-        self, doors: tuple[FastAPI, Shortcut], exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+        self, doors: tuple[FastAPI, ASGIApp], exchange: Exchange, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(doors[0].state, "engine", "no engine")
         assert code(await both(doors, exchange)) == (500, "internal_error")
 
-    async def test_a_client_that_leaves(self, doors: tuple[FastAPI, Shortcut], exchange: Exchange, busy: Busy) -> None:
+    async def test_a_client_that_leaves(self, doors: tuple[FastAPI, ASGIApp], exchange: Exchange, busy: Busy) -> None:
         """In the middle of its body, or while it waits: nothing is sent, and nothing of it is left."""
         engine = doors[0].state.engine
         middle = replace(exchange, pieces=[b"\x89PN"], leaves="in the body")
@@ -254,7 +254,7 @@ class TestStates:
                 assert plain(await send(door, replace(exchange, leaves="waiting"))) == (0, [], b"")
         assert {lane.queued_rows for lane in engine.catalog.get("grey").lanes.values()} == {0}
 
-    async def test_a_request_that_is_cancelled(self, doors: tuple[FastAPI, Shortcut], exchange: Exchange, busy: Busy) -> None:
+    async def test_a_request_that_is_cancelled(self, doors: tuple[FastAPI, ASGIApp], exchange: Exchange, busy: Busy) -> None:
         """As the server does when it may drain no longer."""
         found = []
         for door in doors:

@@ -95,22 +95,36 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.cuda_program", {"program"}),
         ("service.operation", {"gate", "program"}),
         ("service.device", {"gate", "lane", "batcher", "program", "onnx_program", "cuda_program", "operation"}),
-        ("service.runtime", {"device", "lane", "seeds"}),
+        ("service.runtime", {"device", "lane", "reconstruction", "seeds"}),
         ("service.catalog", {"device", "priors", "runtime"}),
         ("service.priors", {"latents"}),
         ("service.validation", {"calls", "codecs", "schemas"}),
-        ("service.head", {"endpoint"}),
+        ("service.head", {"observer"}),
         ("service.server", set()),
         ("service.workers", {"server"}),
         ("service.png", set()),
         ("service.request_id", set()),
         ("service.admission", {"gate"}),
-        ("service.engine", {"admission", "refusals", "catalog", "codecs", "gate", "lane", "png", "runtime", "store"}),
+        (
+            "service.engine",
+            {"admission", "refusals", "catalog", "codecs", "gate", "lane", "png", "runtime", "store", "timings"},
+        ),
         ("service.distances", set()),
         ("service.belonging", {"calls", "engine", "runtime", "store"}),
         ("service.entries", {"bodies", "codecs", "engine", "gate", "store"}),
         *((name, {"distances", "store"}) for name in MODULES if name.startswith("service.store.") and "__main__" not in name),
-        ("service.endpoint", {"calls", "engine", "errors", "gate", "request_id"}),
+        ("service.endpoint", {"calls", "engine", "errors", "gate", "observer", "request_id"}),
+        ("service.observer", {"metrics", "request_id", "timings", "trace_context"}),
+        ("service.metrics", {"catalog", "drift", "histogram", "lane", "runtime", "store"}),
+        ("service.drift", {"histogram", "reconstruction"}),
+        ("service.exposition", {"histogram", "metrics"}),
+        ("service.tracing", {"metrics", "observer", "trace_context"}),
+        ("service.histogram", set()),
+        ("service.reconstruction", set()),
+        ("service.timings", set()),
+        ("service.trace_context", set()),
+        ("service.logs", set()),
+        ("service.shared_directory", set()),
         ("service.seeds", set()),
         ("service.latents", set()),
         ("service.codecs", set()),
@@ -131,6 +145,16 @@ def test_onnx_is_known_in_one_place_and_only_when_it_is_used(name: str) -> None:
     at_the_top = {alias.name for node in tree(name).body if isinstance(node, ast.Import) for alias in node.names}
     assert not anywhere or name == "service.onnx_program"
     assert not under(at_the_top, "onnx", "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("package", "owner"), [("prometheus_client", "service.exposition"), ("opentelemetry", "service.tracing")]
+)
+def test_what_is_slow_to_import_or_an_extra_is_known_in_one_place(package: str, owner: str) -> None:
+    assert {name for name in SERVICE if under(imported(name), package)} == {owner}
+    for name in SERVICE:
+        at_the_top = {node.module for node in tree(name).body if isinstance(node, ast.ImportFrom)}
+        assert owner not in at_the_top, f"{name} imports {owner} before it is needed"
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -174,6 +198,6 @@ def test_importing_the_service_starts_nothing() -> None:
         "import sys, threading, torch, service.app, service.__main__\n"
         "assert threading.enumerate() == [threading.main_thread()]\n"
         "assert not torch.cuda.is_initialized()\n"
-        "assert not {'onnx', 'onnxruntime'} & set(sys.modules)\n"
+        "assert not {'onnx', 'onnxruntime', 'prometheus_client', 'opentelemetry.sdk'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.settings import SHIPPED_WEIGHTS, Settings, SettingsError, refuse_unknown
+from service.settings import SHIPPED_WEIGHTS, Settings, SettingsError, refuse_unknown, trace_exporter
 
 # name -> (default, another value as text, that value); a setting that is added gets its line here
 TABLE: dict[str, tuple[Any, str, Any]] = {
@@ -32,7 +32,9 @@ TABLE: dict[str, tuple[Any, str, Any]] = {
     "heartbeat_seconds": (30.0, "5", 5.0),
     "admin": (False, "true", True),
     "log_level": ("info", "debug", "debug"),
+    "log_format": ("auto", "json", "json"),
     "access_log": (True, "false", False),
+    "metrics": (True, "false", False),
 }
 
 
@@ -116,6 +118,7 @@ def test_models_are_separated_by_commas(text: str, names: tuple[str, ...], monke
         ("drain_seconds", "nan"),
         ("drain_seconds", "inf"),
         ("log_level", "loud"),
+        ("log_format", "xml"),
         ("access_log", "perhaps"),
     ],
 )
@@ -186,3 +189,29 @@ def test_help_shows_every_flag_with_its_default(capsys: pytest.CaptureFixture[st
     for name, (default, _, _) in TABLE.items():
         assert f"--{name.replace('_', '-')}" in shown
         assert f"default:{''.join(str(default).split())}" in shown
+
+
+# --- what the variables of OpenTelemetry ask for
+
+
+@pytest.mark.parametrize(
+    ("variables", "exporter"),
+    [
+        ({}, ""),
+        ({"OTEL_SERVICE_NAME": "digits"}, ""),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, "otlp"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"}, "otlp"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, ""),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, "otlp"),
+        ({"OTEL_TRACES_EXPORTER": "console"}, "console"),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, ""),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "true"}, ""),
+    ],
+)
+def test_traces_go_where_the_standard_variables_say(variables: dict[str, str], exporter: str) -> None:
+    assert trace_exporter(variables) == exporter
+
+
+def test_an_exporter_that_there_is_not_is_refused() -> None:
+    with pytest.raises(SettingsError, match="OTEL_TRACES_EXPORTER may be otlp, console or none, not 'zipkin'"):
+        trace_exporter({"OTEL_TRACES_EXPORTER": "zipkin"})

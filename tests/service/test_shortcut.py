@@ -6,7 +6,8 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import ROUTERS, with_shortcut
-from service.endpoint import Endpoint, Shortcut
+from service.endpoint import Endpoint
+from service.observer import ASGIApp
 from tests.service.asgi import Exchange, send
 
 OPERATIONS = {
@@ -24,7 +25,7 @@ class Passed(Exception):
 
 
 @pytest.fixture
-def alone(app: FastAPI) -> Shortcut:
+def alone(app: FastAPI) -> ASGIApp:
     """The shortcut, before an application that answers nothing by itself."""
 
     async def passed(scope: Any, receive: Any, take: Any) -> None:
@@ -45,7 +46,7 @@ def test_the_operations_above_are_those_of_the_documentation(app: FastAPI) -> No
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(OPERATIONS))
-async def test_every_operation_is_reached_without_the_router(alone: Shortcut, method: str, path: str) -> None:
+async def test_every_operation_is_reached_without_the_router(alone: ASGIApp, method: str, path: str) -> None:
     sent = await send(alone, Exchange(method, path))
     assert (sent.status, sent.complete) == (200 if path == "/sample" else 400, True)
 
@@ -58,13 +59,13 @@ async def test_every_operation_is_reached_without_the_router(alone: Shortcut, me
         ("GET", "/models"), ("GET", "/models/grey"), ("GET", "/docs"), ("GET", "/nothing"), ("POST", ""),
     ],
 )  # fmt: skip
-async def test_all_else_goes_to_the_application(alone: Shortcut, method: str, path: str) -> None:
+async def test_all_else_goes_to_the_application(alone: ASGIApp, method: str, path: str) -> None:
     with pytest.raises(Passed, match="http"):
         await send(alone, Exchange(method, path))
 
 
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-async def test_other_events_go_to_the_application(alone: Shortcut, kind: str) -> None:
+async def test_other_events_go_to_the_application(alone: ASGIApp, kind: str) -> None:
     async def nothing(*_: Any) -> Any:
         raise AssertionError
 

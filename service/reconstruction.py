@@ -1,0 +1,57 @@
+"""How well reconstructions fit: -log p(x given z) of pictures, from the means that the decoder answers with.
+
+Knows nothing of lanes or requests.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.distributions import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
+
+Floats = NDArray[np.float32]
+
+# (means (N, H, W, C), x (N, C, H, W), both in [0, 1]) -> nats (N,)
+Score = Callable[[Floats, Floats], Floats]
+
+# A mean of float32 that is 0 or 1 has a logit of this size at least; what it has beyond is lost.
+LEAST_MEAN = 2.0**-24
+# logits between which those of a continuous Bernoulli are interpolated: dense near 0, up to where means are 0 or 1
+CONTINUOUS_LOGITS = torch.sinh(torch.linspace(-16.5, 16.5, 4097, dtype=torch.float64))
+
+
+def score_for(likelihood: Likelihood) -> Score | None:
+    """What computes -log p(x given z) for likelihoods of the same kind; None for a kind that its mean does not determine."""
+    if isinstance(likelihood, Gaussian):
+        sigma = likelihood.sigma.detach().cpu()
+        return lambda means, x: _score(Gaussian(_planes(means), sigma), x)
+    if isinstance(likelihood, Bernoulli):
+        return lambda means, x: _score(Bernoulli(torch.logit(_planes(means), LEAST_MEAN)), x)
+    if isinstance(likelihood, ContinuousBernoulli):
+        logits = CONTINUOUS_LOGITS.numpy()
+        known = ContinuousBernoulli(CONTINUOUS_LOGITS).mean.numpy()
+
+        def score(means: Floats, x: Floats) -> Floats:
+            found = np.interp(_planes(means).numpy(), known, logits).astype(np.float32)
+            return _score(ContinuousBernoulli(torch.from_numpy(found)), x)
+
+        return score
+    return None
+
+
+def is_density(likelihood: Likelihood) -> bool:
+    """Whether its nats may be negative."""
+    return not isinstance(likelihood, Bernoulli)
+
+
+def _planes(means: Floats) -> Tensor:
+    return torch.from_numpy(means).permute(0, 3, 1, 2)
+
+
+def _score(likelihood: Likelihood, x: Floats) -> Floats:
+    with torch.inference_mode():
+        nats: Floats = -likelihood.log_prob(torch.from_numpy(x)).numpy()
+    return nats
