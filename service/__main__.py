@@ -1,6 +1,7 @@
 """python -m service: settings -> uvicorn. Exit status: 0 after SIGTERM, 1 when the service could not start."""
 
 import copy
+import dataclasses
 import signal
 import sys
 import warnings
@@ -12,6 +13,8 @@ import uvicorn.config
 from PIL import Image
 from pydantic import ValidationError
 
+from service.keys import KeysError, read_keys
+from service.protocol import Bounds, Watch
 from service.settings import Settings, SettingsError, calm_blas, refuse_unknown
 
 
@@ -21,7 +24,8 @@ def main() -> int:
     try:
         refuse_unknown()
         settings = Settings(_cli_parse_args=True)
-    except SettingsError as error:
+        read_keys(settings.api_keys_file, settings.api_keys.get_secret_value())  # a bad one ends the start here, in one line
+    except (SettingsError, KeysError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ValidationError as error:
@@ -71,6 +75,8 @@ def _options(settings: Settings) -> dict[str, Any]:
     """Of uvicorn."""
     log_config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     log_config["loggers"]["service"] = {"handlers": ["default"], "level": settings.log_level.upper(), "propagate": False}
+    names = (field.name for field in dataclasses.fields(Bounds))
+    bounds = Bounds(**{name: getattr(settings, name) for name in names})
     return {
         "host": settings.host,
         "port": settings.port,
@@ -79,6 +85,10 @@ def _options(settings: Settings) -> dict[str, Any]:
         "access_log": settings.access_log,
         "timeout_graceful_shutdown": max(1, round(settings.drain_seconds)),
         "server_header": False,
+        "headers": [("x-content-type-options", "nosniff")],
+        "timeout_keep_alive": settings.keep_alive_seconds,
+        "http": Watch(bounds),
+        "ws": "none",
     }
 
 

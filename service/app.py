@@ -3,23 +3,34 @@
 import asyncio
 import logging
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from service import errors
+from service.access import Access, Guard
+from service.access_page import describe_access
+from service.asgi import ASGIApp
 from service.belonging import warn_of_strangers
 from service.catalog import Catalog, CatalogError
+from service.cors import Cors
 from service.device import Device, DeviceUnusable, Limits, settle
 from service.endpoint import Endpoint, Shortcut
 from service.engine import Engine
+from service.keys import Limits as KeyLimits
+from service.keys import read_keys
+from service.limits import BodyMemory
+from service.page_headers import PageHeaders
 from service.request_id import RequestId
 from service.routes import collections, encode, generate, health, interpolate, items, models, reconstruct, search
+from service.routes.door import PROBLEMS
 from service.settings import Settings
 from service.store import make_store
 from service.store.interface import StoreUnusable
@@ -41,6 +52,7 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
 
     `load_first`: not even /health answers before the models are loaded, and when that fails the start does.
     `app.state.started` is set when loading has ended, well or not; `app.state.failure` then has the reason or is empty.
+    `app.state.refused` counts requests that were turned away: key, scope, rate, concurrency, memory. Raises KeysError.
     """
 
     @asynccontextmanager
@@ -76,7 +88,8 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
     app.state.engine = None
     app.state.failure = ""
     app.state.max_body_bytes = settings.max_body_bytes
-    app.add_middleware(RequestId)
+    app.state.refused = Counter()
+    app.state.bodies = BodyMemory(settings.max_bodies_bytes, app.state.refused)
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
@@ -85,19 +98,55 @@ def create_app(settings: Settings, on_failed_start: Callable[[], None] = lambda:
     async def root() -> RedirectResponse:
         return RedirectResponse("docs")
 
+    app.add_middleware(PageHeaders)
+    app.state.access = _access(app, settings)
+    if app.state.access is not None:
+        app.add_middleware(Guard, access=app.state.access)
+    app.state.cors_origins = settings.cors_origins
+    if settings.cors_origins:
+        app.add_middleware(Cors, origins=settings.cors_origins)
+    app.add_middleware(RequestId)
     return app
+
+
+def _access(app: FastAPI, settings: Settings) -> Access | None:
+    """None where there are no keys: then nothing is looked at. Raises KeysError."""
+    keyring = read_keys(settings.api_keys_file, settings.api_keys.get_secret_value())
+    if not keyring.keys:
+        return None
+    words = {route.path[1:].partition("/")[0] for route in app.routes if isinstance(route, Route | Mount)}
+    limits = KeyLimits(settings.key_rate, settings.key_burst, settings.key_concurrency)
+    access = Access(keyring, limits, settings.workers, settings.metrics_access == "open", words, app.state.refused)
+    openapi = app.openapi
+
+    def with_keys() -> dict[str, Any]:
+        made = app.openapi_schema is not None
+        page = openapi()
+        if not made:
+            describe_access(page, access, PROBLEMS)
+        return page
+
+    app.openapi = with_keys  # type: ignore[method-assign]
+    return access
 
 
 def with_shortcut(app: FastAPI) -> Shortcut:
     """The same application, whose operations are reached without the router."""
     endpoints = {
-        (method, route.path): route.endpoint
+        (method, route.path): _in_front(app, route.endpoint)
         for router in ROUTERS
         for route in router.routes
         if isinstance(route, Route) and isinstance(route.endpoint, Endpoint) and not route.param_convertors
         for method in route.methods or ()
     }
     return Shortcut(app, endpoints)
+
+
+def _in_front(app: FastAPI, door: ASGIApp) -> ASGIApp:
+    """What stands before the router, where it is wanted, before another door."""
+    if app.state.access is not None:
+        door = Guard(door, app.state.access)
+    return Cors(door, app.state.cors_origins) if app.state.cors_origins else door
 
 
 async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_start: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.allowance import ConcurrencyExceeded, RateExceeded
 from service.belonging import ModelNotLoaded
 from service.calls import BadParameter
 from service.catalog import UnknownModel
@@ -17,6 +18,8 @@ from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
 from service.entries import MetadataTooLarge
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.keys import MissingScope, Unauthorized
+from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow
 from service.priors import NoSuchPrior
 from service.store.filters import BadFilter
 from service.store.interface import (
@@ -49,9 +52,13 @@ class Starting(Exception):
 
 STATUSES: dict[type[Exception], tuple[int, str]] = {
     Undecodable: (400, "undecodable"),
+    Malformed: (400, "malformed_request"),
+    Unauthorized: (401, "unauthorized"),
+    MissingScope: (403, "missing_scope"),
     UnknownModel: (404, "unknown_model"),
     UnknownCollection: (404, "unknown_collection"),
     UnknownItem: (404, "unknown_item"),
+    TooSlow: (408, "too_slow"),
     ModelMismatch: (409, "model_mismatch"),
     ModelNotLoaded: (409, "model_not_loaded"),
     BodyTooLarge: (413, "body_too_large"),
@@ -66,6 +73,11 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     BadItem: (422, "unusable_input"),
     BadFilter: (422, "invalid_filter"),
     Overloaded: (429, "queue_full"),
+    RateExceeded: (429, "rate_exceeded"),
+    ConcurrencyExceeded: (429, "concurrency_exceeded"),
+    MemoryFull: (429, "memory"),
+    HeadTooLarge: (431, "headers_too_large"),
+    TooManyConnections: (503, "too_many_connections"),
     Closed: (503, "draining"),
     DeviceLost: (503, "device_lost"),
     Starting: (503, "starting"),
@@ -77,6 +89,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
 }
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 INTERNAL = (500, "internal_error")
+CHALLENGE = 'Bearer realm="vae-service", Basic realm="vae-service", charset="UTF-8"'
 
 
 def describe(error: Exception, request_id: str) -> tuple[int, dict[str, str], bytes]:
@@ -95,7 +108,9 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, str], by
     if isinstance(error, BadInput | BadItem) and error.item is not None:
         extra["item"] = error.item
     if status in (429, 503):
-        headers["retry-after"] = str(error.retry_after if isinstance(error, Overloaded) else 1)
+        headers["retry-after"] = str(getattr(error, "retry_after", 1))
+    if status == 401:
+        headers["www-authenticate"] = CHALLENGE
     body = {
         "type": f"urn:vae-service:problem:{code}",
         "title": HTTPStatus(status).phrase,

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from service import png
+from service.allowance import ConcurrencyExceeded, RateExceeded
 from service.app import create_app
 from service.belonging import ModelNotLoaded
 from service.calls import BadParameter, Call
@@ -23,6 +24,8 @@ from service.entries import MetadataTooLarge
 from service.errors import STATUSES, BodyTooLarge, Starting, describe
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.keys import MissingScope, Unauthorized
+from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow
 from service.priors import NoSuchPrior
 from service.routes.generate import sample
 from service.settings import Settings
@@ -45,9 +48,13 @@ MEMBERS = {"type", "title", "status", "detail", "code", "error", "request_id"}
 # an instance of each, and its status and code as the documentation has them
 ERRORS: list[tuple[Exception, int, str]] = [
     (Undecodable("truncated"), 400, "undecodable"),
+    (Malformed(), 400, "malformed_request"),
+    (Unauthorized(presented=False), 401, "unauthorized"),
+    (MissingScope("app", "store"), 403, "missing_scope"),
     (UnknownModel("gray", ["grey"]), 404, "unknown_model"),
     (UnknownCollection("digit", ["digits"]), 404, "unknown_collection"),
     (UnknownItem("digits", "7"), 404, "unknown_item"),
+    (TooSlow("head", 10), 408, "too_slow"),
     (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
     (BodyTooLarge(100), 413, "body_too_large"),
@@ -62,6 +69,11 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (BadItem("no"), 422, "unusable_input"),
     (BadFilter("no"), 422, "invalid_filter"),
     (Overloaded(0.2), 429, "queue_full"),
+    (RateExceeded("app", 10, 0.1), 429, "rate_exceeded"),
+    (ConcurrencyExceeded("app", 2), 429, "concurrency_exceeded"),
+    (MemoryFull(), 429, "memory"),
+    (HeadTooLarge(1024, 10), 431, "headers_too_large"),
+    (TooManyConnections(10), 503, "too_many_connections"),
     (Closed("draining"), 503, "draining"),
     (DeviceLost("gone"), 503, "device_lost"),
     (Starting(), 503, "starting"),
@@ -93,6 +105,7 @@ def test_every_error_has_one_body(error: Exception, status: int, code: str) -> N
     }
     assert (headers["content-type"], headers["x-request-id"]) == ("application/problem+json", "id-7")
     assert ("retry-after" in headers) == (status in (429, 503))
+    assert ("www-authenticate" in headers) == (status == 401)
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.2, "2"), (59.5, "60")])
