@@ -1,17 +1,17 @@
 """Who may ask for what: keys, scopes, and each caller's allowance, in front of an ASGI application. Only health is open.
 
-A path belongs to the scope of its first word; one that no route begins with needs a key like any other, and is then not
-found. Knows nothing of what lies behind it.
+A path belongs to the scope of its first word. A word that is not in the table is closed, whether a route begins with it or
+not: without a key as any other, and with one it is not found. Knows nothing of what lies behind it.
 """
 
 import binascii
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from service.allowance import Allowance, ConcurrencyExceeded, RateExceeded
 from service.asgi import ASGIApp, Headers, Receive, Scope, Send
 from service.errors import describe
-from service.keys import Keyring, Limits, MissingScope, Unauthorized
+from service.keys import Keyring, Limits, MissingScope, NothingHere, Unauthorized
 from service.refusals import Refusals
 from service.request_id import request_id_of
 
@@ -24,13 +24,14 @@ ROUTES: Mapping[str, str] = {
     "admin": "admin",
     **dict.fromkeys(("", "docs", "openapi.json", "static-offline-docs", "models", "info", "metrics", "health"), ANY),
 }
-# for a route that nobody has thought of
-UNKNOWN_ROUTE = "admin"
+# of a path that is not in the table
+CLOSED = "closed"
 OPEN = frozenset(("/health/live", "/health/ready"))
 METRICS = "/metrics"
 REASONS: Mapping[type[Exception], str] = {
     Unauthorized: "key",
     MissingScope: "scope",
+    NothingHere: "scope",
     RateExceeded: "rate",
     ConcurrencyExceeded: "concurrency",
 }
@@ -39,23 +40,22 @@ REASONS: Mapping[type[Exception], str] = {
 class Access:
     """What the doors of a service share: the keys, the allowances, and the counts of refusals."""
 
-    def __init__(
-        self, keyring: Keyring, limits: Limits, workers: int, open_metrics: bool, words: Iterable[str], refused: Counter[str]
-    ) -> None:
-        """`words`: the first words of the paths of all routes. `refused` counts by REASONS."""
+    def __init__(self, keyring: Keyring, limits: Limits, workers: int, open_metrics: bool, refused: Counter[str]) -> None:
+        """`limits` of callers whose keys have none of their own. `refused` counts by REASONS."""
         self.keyring, self.refused, self.refusals = keyring, refused, Refusals()
         self._open = OPEN | {METRICS} if open_metrics else OPEN
-        self._scopes = {word: ROUTES.get(word, UNKNOWN_ROUTE) for word in words}
         shares = {name: own.divided(workers) for name, own in keyring.limits(limits).items()}
         self.allowances = {name: Allowance(name, share.rate, share.burst, share.concurrency) for name, share in shares.items()}
 
     def scope_of(self, path: str) -> str:
-        """The scope that a path needs; "" for none, ANY for a key whatever its scopes."""
-        return "" if path in self._open else self._scopes.get(path[1:].partition("/")[0], ANY)
+        """The scope that a path needs; "" for none, ANY for a key whatever its scopes, CLOSED for none that there is."""
+        return "" if path in self._open else ROUTES.get(path[1:].partition("/")[0], CLOSED)
 
-    def enter(self, scope: str, headers: Headers) -> Allowance:
+    def enter(self, path: str, scope: str, headers: Headers) -> Allowance:
         """Begin a request; its end is the allowance's `leave`. Raises those of REASONS."""
         key = self.keyring.find(presented(headers))
+        if scope == CLOSED:
+            raise NothingHere(path)
         if scope != ANY and scope not in key.scopes:
             raise MissingScope(key.name, scope)
         allowance = self.allowances[key.name]
@@ -78,12 +78,13 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         access = self._access
-        needed = access.scope_of(scope["path"].removeprefix(scope.get("root_path", "")))
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        needed = access.scope_of(path)
         if not needed:
             await self._app(scope, receive, send)
             return
         try:
-            allowance = access.enter(needed, scope["headers"])
+            allowance = access.enter(path, needed, scope["headers"])
         except tuple(REASONS) as error:
             access.refused[REASONS[type(error)]] += 1
             await access.refusals.turn(1.0)  # a flood of them leaves time for those who are let in

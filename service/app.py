@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from service import errors
 from service.access import Access, Guard
@@ -114,9 +114,8 @@ def _access(app: FastAPI, settings: Settings) -> Access | None:
     keyring = read_keys(settings.api_keys_file, settings.api_keys.get_secret_value())
     if not keyring.keys:
         return None
-    words = {route.path[1:].partition("/")[0] for route in app.routes if isinstance(route, Route | Mount)}
     limits = KeyLimits(settings.key_rate, settings.key_burst, settings.key_concurrency)
-    access = Access(keyring, limits, settings.workers, settings.metrics_access == "open", words, app.state.refused)
+    access = Access(keyring, limits, settings.workers, settings.metrics_access == "open", app.state.refused)
     openapi = app.openapi
 
     def with_keys() -> dict[str, Any]:

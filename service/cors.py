@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from service.asgi import ASGIApp, Message, Receive, Scope, Send
 
 METHODS = b"GET, HEAD, POST, PUT, DELETE"
-EXPOSED = b"ETag, Retry-After, Server-Timing, X-Model, X-Request-Id"
+EXPOSED = b"ETag, Retry-After, Server-Timing, X-Model, X-Prior, X-Request-Id, X-Seed"
 # how long a browser may go by a preflight's answer, in seconds
 MAX_AGE = b"600"
 ANY = "*"

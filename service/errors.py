@@ -12,13 +12,14 @@ from starlette.responses import Response
 
 from service.allowance import ConcurrencyExceeded, RateExceeded
 from service.belonging import ModelNotLoaded
+from service.bodies import TooManyValues
 from service.calls import BadParameter
 from service.catalog import UnknownModel
 from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
 from service.entries import MetadataTooLarge
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
-from service.keys import MissingScope, Unauthorized
+from service.keys import MissingScope, NothingHere, Unauthorized
 from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow
 from service.priors import NoSuchPrior
 from service.store.filters import BadFilter
@@ -55,6 +56,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     Malformed: (400, "malformed_request"),
     Unauthorized: (401, "unauthorized"),
     MissingScope: (403, "missing_scope"),
+    NothingHere: (404, "not_found"),
     UnknownModel: (404, "unknown_model"),
     UnknownCollection: (404, "unknown_collection"),
     UnknownItem: (404, "unknown_item"),
@@ -65,6 +67,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     TooBig: (413, "too_many_pixels"),
     TooLarge: (413, "too_many_items"),
     TooManyParts: (413, "too_many_items"),
+    TooManyValues: (413, "too_many_items"),
     MetadataTooLarge: (413, "metadata_too_large"),
     Unsupported: (415, "unsupported_media_type"),
     BadParameter: (422, "invalid_parameter"),
@@ -89,7 +92,8 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
 }
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 INTERNAL = (500, "internal_error")
-CHALLENGE = 'Bearer realm="vae-service", Basic realm="vae-service", charset="UTF-8"'
+# Basic first: Chromium reads one challenge of a line, and asks its user for the password
+CHALLENGE = 'Basic realm="vae-service", charset="UTF-8", Bearer realm="vae-service"'
 
 
 def describe(error: Exception, request_id: str) -> tuple[int, dict[str, str], bytes]:

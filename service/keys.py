@@ -49,6 +49,13 @@ class MissingScope(Exception):
         super().__init__(f"the key of {name!r} has not the scope {scope!r}, which this needs")
 
 
+class NothingHere(Exception):
+    """A path that no key opens."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"there is nothing at {path}; /docs lists what there is")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Of one caller; 0 is no limit. Of several lines with one name the last that says a limit has the word."""

@@ -17,6 +17,7 @@ from service import png
 from service.allowance import ConcurrencyExceeded, RateExceeded
 from service.app import create_app
 from service.belonging import ModelNotLoaded
+from service.bodies import TooManyValues
 from service.calls import BadParameter, Call
 from service.catalog import UnknownModel
 from service.codecs import TooBig, Undecodable, Unsupported, Unusable
@@ -24,7 +25,7 @@ from service.entries import MetadataTooLarge
 from service.errors import STATUSES, BodyTooLarge, Starting, describe
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
-from service.keys import MissingScope, Unauthorized
+from service.keys import MissingScope, NothingHere, Unauthorized
 from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow
 from service.priors import NoSuchPrior
 from service.routes.generate import sample
@@ -51,6 +52,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (Malformed(), 400, "malformed_request"),
     (Unauthorized(presented=False), 401, "unauthorized"),
     (MissingScope("app", "store"), 403, "missing_scope"),
+    (NothingHere("/x"), 404, "not_found"),
     (UnknownModel("gray", ["grey"]), 404, "unknown_model"),
     (UnknownCollection("digit", ["digits"]), 404, "unknown_collection"),
     (UnknownItem("digits", "7"), 404, "unknown_item"),
@@ -61,6 +63,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (TooBig("too many"), 413, "too_many_pixels"),
     (TooLarge(5, 4), 413, "too_many_items"),
     (TooManyParts(4), 413, "too_many_items"),
+    (TooManyValues(5, 4), 413, "too_many_items"),
     (MetadataTooLarge(70_000, 3), 413, "metadata_too_large"),
     (Unsupported("what is it"), 415, "unsupported_media_type"),
     (BadParameter("n: no"), 422, "invalid_parameter"),
