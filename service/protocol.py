@@ -6,9 +6,11 @@ look. It leans on uvicorn's own protocol class: on its callbacks and on `cycle`,
 """
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import resource
+import socket
 import struct
 import termios
 from collections import Counter
@@ -81,11 +83,13 @@ class Watch:
 
     def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
         period = min(1.0, self.bounds.header_seconds / 8, self.bounds.slow_seconds / 8)
-        self._timer = loop.call_later(period, self._look, loop)
+        self._timer = loop.call_later(period, self._look, loop, loop.time() + 2 * period)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop, latest: float) -> None:
         now = loop.time()
         for connection in tuple(self.connections):
+            if now > latest:  # it was we who stood still
+                connection.forget()
             connection.look(now)
         self._timer = None
         if self.connections:
@@ -164,10 +168,15 @@ class Connection(HttpToolsProtocol):
 
     # the look around
 
+    def forget(self) -> None:
+        """Begin to wait anew."""
+        self._mark, self._left = -1, 0
+
     def look(self, now: float) -> None:
         """Cut it off if it has not come further for too long. `now`: the loop's time."""
         if self._reads_slowly(now):
             cut_off["slow_reader"] += 1
+            _drop_unsent(self.transport)
             self.transport.abort()
         if self.transport.is_closing():
             return
@@ -245,3 +254,9 @@ def _unsent(transport: asyncio.Transport) -> int:
     except (OSError, AttributeError):
         return 0
     return int(size)
+
+
+def _drop_unsent(transport: asyncio.Transport) -> None:
+    """When it is closed the kernel does not go on to send what it has, to a reader who may never take it."""
+    with contextlib.suppress(OSError, AttributeError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
