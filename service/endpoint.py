@@ -13,7 +13,7 @@ from service.calls import Answer, Call
 from service.engine import Engine
 from service.errors import BodyTooLarge, Starting, describe
 from service.gate import Closed, Overloaded
-from service.limits import Share
+from service.limits import COUNTED_FROM, Share
 from service.request_id import request_id_of
 
 Operation = Callable[[Engine, Call], Awaitable[Answer]]
@@ -40,28 +40,27 @@ class Endpoint:
         """One request."""
         request_id, watch, share = request_id_of(scope), _Watch(receive), Share(scope["app"].state.bodies)
         try:
-            await self._serve(scope, receive, send, watch, share, request_id)
-        finally:
-            share.release()
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, watch: "_Watch", share: Share, request_id: str) -> None:
-        try:
             answer = await self._answer(scope, receive, watch, share)
-            share.release()
-            share.hold(len(answer.body))
-            status, headers, body = answer.status, answer.headers | {"content-type": answer.media_type}, answer.body
+            body = answer.body
+            if share.size or len(body) > COUNTED_FROM:
+                share.release()
+                share.hold(len(body))
+            status, headers = answer.status, answer.headers | {"content-type": answer.media_type}
         except ClientGone:
+            share.release()
             return  # nobody reads an answer
         except asyncio.CancelledError:
+            share.release()
             if watch.gone:
                 return
             # drained for as long as it was allowed
             status, headers, body = describe(Closed("the service is shutting down"), request_id)
         except Exception as error:
+            share.release()
             status, headers, body = describe(error, request_id)
         finally:
             watch.stop()
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         raw += [(b"x-request-id", request_id.encode("latin-1"))] if "x-request-id" not in headers else []
         raw.append((b"content-length", str(len(body)).encode()))
         try:
@@ -73,6 +72,8 @@ class Endpoint:
             await send({"type": "http.response.body", "body": body[sent:]})
         except asyncio.CancelledError:
             return  # the same, in the middle of the answer: the connection ends with it
+        finally:
+            share.release()
 
     async def _answer(self, scope: Scope, receive: Receive, watch: "_Watch", share: Share) -> Answer:
         state = scope["app"].state
@@ -144,9 +145,11 @@ class _Watch:
 async def _read(stated: str, receive: Receive, max_bytes: int, share: Share) -> bytes:
     """The whole body. `stated`: its Content-Length. Raises BodyTooLarge and MemoryFull as soon as it is known, ClientGone."""
     if stated.isascii() and stated.isdigit() and len(stated) < 19:
-        if int(stated) > max_bytes:
+        length = int(stated)
+        if length > max_bytes:
             raise BodyTooLarge(max_bytes)
-        share.check(int(stated))
+        if length > COUNTED_FROM:
+            share.check(length)
     chunks: list[bytes] = []
     small, size = bytearray(), 0
     while True:
@@ -157,7 +160,8 @@ async def _read(stated: str, receive: Receive, max_bytes: int, share: Share) -> 
         size += len(chunk)
         if size > max_bytes:
             raise BodyTooLarge(max_bytes)
-        share.hold(size)
+        if size > COUNTED_FROM:
+            share.hold(size)
         more = message.get("more_body", False)
         if not more and not small:
             return b"".join([*chunks, chunk]) if chunks else chunk

@@ -64,25 +64,25 @@ class BodyMemory:
 class Share:
     """What one request holds of it."""
 
-    __slots__ = ("_memory", "_size")
+    __slots__ = ("_memory", "size")
 
     def __init__(self, memory: BodyMemory) -> None:
-        self._memory, self._size = memory, 0
+        self._memory, self.size = memory, 0
 
     def check(self, size: int) -> None:
         """Raises MemoryFull when a body of this size, in all, has no room now."""
         if size > COUNTED_FROM:
-            self._memory.check(size - self._size)
+            self._memory.check(size - self.size)
 
     def hold(self, size: int) -> None:
         """Hold so many bytes, in all. Raises MemoryFull."""
         if size > COUNTED_FROM:
-            self._memory.check(size - self._size)
-            self._memory.used += size - self._size
-            self._size = size
+            self._memory.check(size - self.size)
+            self._memory.used += size - self.size
+            self.size = size
 
     def release(self) -> None:
         """Hold nothing."""
-        if self._size:
-            self._memory.used -= self._size
-            self._size = 0
+        if self.size:
+            self._memory.used -= self.size
+            self.size = 0

@@ -109,10 +109,11 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._watch, self._bounds = watch, watch.bounds
-        self._phase, self._messages = BETWEEN, 0
         self._received = self._segment = self._head = 0  # bytes: in all, in what is being parsed, before it of the same head
         self._fault: Exception = Malformed()
-        self._mark, self._since, self._then = -1, 0.0, 0  # where it was at an earlier look, when, and what had come by then
+        # where it was at an earlier look, when, and what had come by then
+        self._mark: tuple[object, int] | None = None
+        self._since, self._then = 0.0, 0
         self._left, self._left_since = 0, 0.0  # bytes of the answer not read at an earlier look
 
     # uvicorn's callbacks
@@ -129,23 +130,20 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._segment = len(data)
-        self._received += self._segment
-        messages = self._messages
-        super().data_received(data)
-        if self._phase != HEAD or self.transport.is_closing():
-            self._head = 0
+        self._segment = size = len(data)
+        self._received += size
+        before = self.scope
+        HttpToolsProtocol.data_received(self, data)  # these two callbacks are on the hot path: super() costs as much again
+        cycle = self.cycle
+        if cycle is not None and cycle.scope is self.scope:
+            self._head = 0  # no head is open
             return
-        self._head = self._segment if self._messages != messages else self._head + self._segment
+        self._head = size if self.scope is not before else self._head + size
         bound = self._bounds.max_header_bytes  # some of these bytes may be the end of the request before
-        if self._head > bound and (self._head > bound + SEGMENT or self._head_bytes() > bound):
+        too_large = self._head > bound and (self._head > bound + SEGMENT or self._head_bytes() > bound)
+        if too_large and not self.transport.is_closing():
             cut_off["header_bytes"] += 1
             self._end(HeadTooLarge(bound, self._bounds.max_headers))
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._phase = HEAD
-        self._messages += 1
 
     def on_headers_complete(self) -> None:
         bounds = self._bounds
@@ -155,12 +153,7 @@ class Connection(HttpToolsProtocol):
             cut_off["header_bytes"] += 1
             self._fault = HeadTooLarge(bounds.max_header_bytes, bounds.max_headers)
             raise self._fault  # uvicorn then asks for send_400_response
-        super().on_headers_complete()
-        self._phase = BODY
-
-    def on_message_complete(self) -> None:
-        self._phase = BETWEEN
-        super().on_message_complete()
+        HttpToolsProtocol.on_headers_complete(self)
 
     def send_400_response(self, msg: str) -> None:
         """Instead of uvicorn's, a problem body."""
@@ -168,9 +161,17 @@ class Connection(HttpToolsProtocol):
 
     # the look around
 
+    @property
+    def _phase(self) -> int:
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not self.scope:
+            return BETWEEN if self.scope is None else HEAD
+        # of a body whose request is answered already, uvicorn does not say when it ends
+        return BODY if cycle.more_body else BETWEEN
+
     def forget(self) -> None:
         """Begin to wait anew."""
-        self._mark, self._left = -1, 0
+        self._mark, self._left = None, 0
 
     def look(self, now: float) -> None:
         """Cut it off if it has not come further for too long. `now`: the loop's time."""
@@ -180,19 +181,19 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
         if self.transport.is_closing():
             return
-        mark = 4 * self._messages + self._phase
-        if mark != self._mark or (self._phase == BODY and self.flow.read_paused):  # it is we who make a pause
-            self._mark, self._since, self._then = mark, now, self._received
+        phase, mark = self._phase, self._mark
+        if mark is None or mark[0] is not self.scope or mark[1] != phase or (phase == BODY and self.flow.read_paused):
+            self._mark, self._since, self._then = (self.scope, phase), now, self._received  # or it is we who make a pause
             return
         waited, cycle = now - self._since, self.cycle
-        if self._phase == BODY:
+        if phase == BODY:
             if waited >= self._bounds.slow_seconds:
                 if self._received - self._then < self._bounds.min_bytes_per_second * waited:
                     cut_off["slow_body"] += 1
                     self._end(TooSlow("body", self._bounds.slow_seconds))
                 self._since, self._then = now, self._received
         elif waited >= self._bounds.header_seconds and (cycle is None or cycle.response_complete):
-            if self._phase == HEAD:
+            if phase == HEAD:
                 cut_off["slow_head"] += 1
                 self._end(TooSlow("head", self._bounds.header_seconds))
             elif self.timeout_keep_alive_task is None:  # uvicorn has no timer where nothing has been asked yet
@@ -220,11 +221,11 @@ class Connection(HttpToolsProtocol):
 
     def _end(self, fault: Exception) -> None:
         """Say why, if the request at fault is the only one and has no answer yet, and close."""
-        cycle = self.cycle  # in a body, the request at fault; else one before it
-        if self._phase != BODY and cycle is not None and not cycle.response_complete:
+        cycle, phase = self.cycle, self._phase  # in a body, the cycle is the request at fault; else one before it
+        if phase != BODY and cycle is not None and not cycle.response_complete:
             cycle.keep_alive = False
             self.flow.pause_reading()
-        elif self._phase == BODY and (cycle.response_started or self.pipeline):
+        elif phase == BODY and (cycle.response_started or self.pipeline):
             self.transport.close()
         else:
             self._answer(fault)
