@@ -1,5 +1,6 @@
 """python -m service: settings -> uvicorn. Exit status: 0 after SIGTERM, 1 when the service could not start."""
 
+import dataclasses
 import signal
 import sys
 import warnings
@@ -9,7 +10,9 @@ import uvicorn
 from PIL import Image
 from pydantic import ValidationError
 
+from service.keys import KeysError, read_keys
 from service.logs import log_config
+from service.protocol import Bounds, Watch
 from service.settings import (
     Settings,
     SettingsError,
@@ -32,7 +35,8 @@ def main() -> int:
         refuse_unknown()
         trace_exporter()
         settings = Settings(_cli_parse_args=True)
-    except SettingsError as error:
+        read_keys(settings.api_keys_file, settings.api_keys.get_secret_value())  # a bad one ends the start here, in one line
+    except (SettingsError, KeysError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ValidationError as error:
@@ -94,6 +98,8 @@ def _be_quiet() -> None:
 
 def _options(settings: Settings) -> dict[str, Any]:
     """Of uvicorn."""
+    names = (field.name for field in dataclasses.fields(Bounds))
+    bounds = Bounds(**{name: getattr(settings, name) for name in names})
     return {
         "host": settings.host,
         "port": settings.port,
@@ -102,6 +108,10 @@ def _options(settings: Settings) -> dict[str, Any]:
         "access_log": False,  # the observer's is the one
         "timeout_graceful_shutdown": max(1, round(settings.shutdown_seconds)),
         "server_header": False,
+        "headers": [("x-content-type-options", "nosniff")],
+        "timeout_keep_alive": settings.keep_alive_seconds,
+        "http": Watch(bounds),
+        "ws": "none",
     }
 
 

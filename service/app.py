@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -16,15 +17,23 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from service import errors
+from service.access import Access, Guard
+from service.access_page import describe_access
+from service.asgi import ASGIApp
 from service.belonging import warn_of_strangers
 from service.catalog import Catalog, CatalogError
+from service.cors import Cors
 from service.device import Device, DeviceStuck, DeviceUnusable, Limits, settle
 from service.endpoint import Endpoint, Shortcut
 from service.engine import Engine
 from service.gate import DeviceLost
 from service.head import Head
+from service.keys import Limits as KeyLimits
+from service.keys import read_keys
+from service.limits import BodyMemory
 from service.metrics import Metrics
-from service.observer import ASGIApp, Observer, Sight
+from service.observer import Observer, Sight
+from service.page_headers import PageHeaders
 from service.request_id import RequestId
 from service.routes import (
     admin,
@@ -39,6 +48,7 @@ from service.routes import (
     reconstruct,
     search,
 )
+from service.routes.door import PROBLEMS
 from service.settings import Settings
 from service.store import make_store
 from service.store.interface import StoreUnusable
@@ -70,6 +80,7 @@ def create_app(
     `load_first`: not even /health answers before the models are loaded, and when that fails the start does. `traces`: the
     exporter of spans, if any. `shared_metrics`: the directory where this process, one of several, shares what it counts.
     `app.state.started` is set when loading has ended, well or not; `app.state.failure` then has the reason or is empty.
+    `app.state.refused` counts requests that were turned away: key, scope, rate, concurrency, memory. Raises KeysError.
     """
 
     @asynccontextmanager
@@ -123,9 +134,8 @@ def create_app(
     app.state.heartbeat_seconds = settings.heartbeat_seconds
     app.state.sight = sight
     app.state.shared_metrics = None
-    app.add_middleware(Head)
-    app.add_middleware(RequestId)
-    app.add_middleware(Observer, sight=sight)  # of those who come by this door alone
+    app.state.refused = Counter() if sight.metrics is None else sight.metrics.refused
+    app.state.bodies = BodyMemory(settings.max_bodies_bytes, app.state.refused)
     errors.install(app)
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
     app.state.routes = [route for router in routers for route in router.routes]
@@ -136,6 +146,16 @@ def create_app(
     async def root() -> RedirectResponse:
         return RedirectResponse("docs")
 
+    app.add_middleware(PageHeaders)
+    app.add_middleware(Head)
+    app.state.access = _access(app, settings)
+    if app.state.access is not None:
+        app.add_middleware(Guard, access=app.state.access)
+    app.state.cors_origins = settings.cors_origins
+    if settings.cors_origins:
+        app.add_middleware(Cors, origins=settings.cors_origins)
+    app.add_middleware(RequestId)
+    app.add_middleware(Observer, sight=sight)  # of those who come by this door alone
     return app
 
 
@@ -148,10 +168,30 @@ def is_alive(app: FastAPI) -> bool:
     return True
 
 
+def _access(app: FastAPI, settings: Settings) -> Access | None:
+    """None where there are no keys: then nothing is looked at. Raises KeysError."""
+    keyring = read_keys(settings.api_keys_file, settings.api_keys.get_secret_value())
+    if not keyring.keys:
+        return None
+    limits = KeyLimits(settings.key_rate, settings.key_burst, settings.key_concurrency)
+    access = Access(keyring, limits, settings.workers, settings.metrics_access == "open", app.state.refused)
+    openapi = app.openapi
+
+    def with_keys() -> dict[str, Any]:
+        made = app.openapi_schema is not None
+        page = openapi()
+        if not made:
+            describe_access(page, access, PROBLEMS)
+        return page
+
+    app.openapi = with_keys  # type: ignore[method-assign]
+    return access
+
+
 def with_shortcut(app: FastAPI) -> ASGIApp:
     """The same application, whose operations are reached without the router."""
     endpoints = {
-        (method, route.path): route.endpoint
+        (method, route.path): _in_front(app, route.endpoint)
         for router in ROUTERS
         for route in router.routes
         if isinstance(route, Route) and isinstance(route.endpoint, Endpoint) and not route.param_convertors
@@ -180,6 +220,13 @@ def _tracer(exporter: str) -> "Tracer | None":
     from service.tracing import start
 
     return start(exporter)
+
+
+def _in_front(app: FastAPI, door: ASGIApp) -> ASGIApp:
+    """What stands before the router, where it is wanted, before another door."""
+    if app.state.access is not None:
+        door = Guard(door, app.state.access)
+    return Cors(door, app.state.cors_origins) if app.state.cors_origins else door
 
 
 async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_start: Callable[[], None]) -> None:

@@ -20,7 +20,17 @@ from service.schemas import Parameters
 
 Kind = Literal["empty", "json", "form", "npy", "picture"]
 OTHER_LISTS = 20
+# a value of JSON takes some ten times its bytes when it is parsed; so many are more than latents of any model need
+VALUES_PER_ITEM, OTHER_VALUES = 1 << 10, 1 << 20
+SMALL_JSON, COUNTED_AT_ONCE = 1 << 16, 1 << 20
 WHAT_IS_TAKEN = "a picture, a form, JSON or npy"
+
+
+class TooManyValues(Exception):
+    """JSON with more values than any request needs."""
+
+    def __init__(self, values: int, max_values: int) -> None:
+        super().__init__(f"the JSON body has {values} values, at most {max_values} are allowed")
 
 
 @dataclass(slots=True)
@@ -51,17 +61,37 @@ class Body:
 
 
 def read_body(call: Call, max_items: int, lists_per_item: int = 1) -> Body:
-    """Take a body apart; its first bytes decide what it is, then its type. Raises BadInput, TooManyParts, TooLarge."""
+    """Take a body apart; its first bytes decide what it is, then its type. Raises BadInput, TooManyParts, TooManyValues,
+    TooLarge.
+    """
     kind = _kind(call)
     if kind == "json":
-        lists = call.body.count(b"[")  # each item is so many lists at most: a flood of them is not even parsed
-        if lists > lists_per_item * max_items + OTHER_LISTS:
-            raise TooLarge(lists // lists_per_item, max_items)
+        _check_json(call.body, max_items, lists_per_item)
         return Body(kind, call.body, max_items, values=codecs.json_object(call.body))
     if kind == "form":
         # a form of max_items pictures may have its parameters beside them
         return Body(kind, call.body, max_items, parts=parse_form(call.body, call.headers["content-type"], max_items + 20))
     return Body(kind, call.body, max_items)
+
+
+def _check_json(body: bytes, max_items: int, lists_per_item: int) -> None:
+    """A flood of values is not even parsed. Raises TooLarge, TooManyValues."""
+    if len(body) <= SMALL_JSON:
+        lists = body.count(b"[")
+    else:
+        lists = max(_count(body, b"["), _count(body, b"{"))
+        values, max_values = _count(body, b","), VALUES_PER_ITEM * max_items + OTHER_VALUES
+        if values > max_values:
+            raise TooManyValues(values, max_values)
+    if lists > lists_per_item * max_items + OTHER_LISTS:  # each item is so many lists or objects at most
+        raise TooLarge(lists // lists_per_item, max_items)
+
+
+def _count(body: bytes, byte: bytes) -> int:
+    """As body.count does, in a twentieth of its time when there is much."""
+    array = np.frombuffer(body, np.uint8)
+    steps = range(0, len(array), COUNTED_AT_ONCE)
+    return sum(int(np.count_nonzero(array[i : i + COUNTED_AT_ONCE] == ord(byte))) for i in steps)
 
 
 def _kind(call: Call) -> Kind:

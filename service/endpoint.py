@@ -8,11 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from service.asgi import ASGIApp, Receive, Scope, Send
 from service.calls import Answer, Call
 from service.engine import Engine
 from service.errors import BodyTooLarge, Starting, describe
 from service.gate import Closed, Overloaded
-from service.observer import ASGIApp, Receive, Scope, Send, count_refusal, seen_of
+from service.limits import COUNTED_FROM, Share
+from service.observer import count_refusal, seen_of
 from service.request_id import request_id_of
 
 Operation = Callable[[Engine, Call], Awaitable[Answer]]
@@ -20,6 +22,10 @@ Operation = Callable[[Engine, Call], Awaitable[Answer]]
 # about a batch: a request that is done by then is not worth watching
 PATIENCE_SECONDS = 0.05
 NOT_MODIFIED = 304
+# chunks below this are put together as they come: objects of a few bytes each would take many times their bytes
+SMALL_CHUNK, JOINED_CHUNK = 1 << 12, 1 << 16
+# of a long answer the server holds so much beside us; the rest follows as the client reads
+SENT_AT_ONCE = 1 << 18
 
 
 class ClientGone(Exception):
@@ -27,45 +33,61 @@ class ClientGone(Exception):
 
 
 class Endpoint:
-    """Serves one operation. The application's state has the engine, once it is loaded, and the bound on bodies."""
+    """Serves one operation. The application's state has the engine, once it is loaded, and the bounds on bodies."""
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        request_id, watch = request_id_of(scope), _Watch(receive)
+        request_id, watch, share = request_id_of(scope), _Watch(receive), Share(scope["app"].state.bodies)
         try:
-            answer = await self._answer(scope, receive, watch)
-            status, headers, body = answer.status, answer.headers, answer.body
+            answer = await self._answer(scope, receive, watch, share)
+            body = answer.body
+            if share.size or len(body) > COUNTED_FROM:
+                share.release()
+                share.hold(len(body))
+            status, headers = answer.status, answer.headers
             if status != NOT_MODIFIED:
                 headers = headers | {"content-type": answer.media_type}
         except ClientGone:
+            share.release()
             return  # nobody reads an answer
         except asyncio.CancelledError:
+            share.release()
             if watch.gone:
                 return
             # drained for as long as it was allowed
             status, headers, body = describe(Closed("the service is shutting down"), request_id)
         except Exception as error:
+            share.release()
             status, headers, body = describe(error, request_id, scope["state"].get("trace_id", ""))
             if isinstance(error, Closed):
                 count_refusal(scope, scope["app"].state.sight, "draining")
         finally:
             watch.stop()
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         raw += [(b"x-request-id", request_id.encode("latin-1"))] if "x-request-id" not in headers else []
         if status != NOT_MODIFIED:  # which would have to say how long the body is that it does not bring
             raw.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": status, "headers": raw})
-        await send({"type": "http.response.body", "body": body})
+        try:
+            await send({"type": "http.response.start", "status": status, "headers": raw})
+            sent = 0
+            while len(body) - sent > SENT_AT_ONCE:
+                await send({"type": "http.response.body", "body": body[sent : sent + SENT_AT_ONCE], "more_body": True})
+                sent += SENT_AT_ONCE
+            await send({"type": "http.response.body", "body": body[sent:]})
+        except asyncio.CancelledError:
+            return  # the same, in the middle of the answer: the connection ends with it
+        finally:
+            share.release()
 
-    async def _answer(self, scope: Scope, receive: Receive, watch: "_Watch") -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive, watch: "_Watch", share: Share) -> Answer:
         state = scope["app"].state
         if state.engine is None:
             raise Starting
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        body = await _read(headers.get("content-length", ""), receive, state.max_body_bytes)
+        body = await _read(headers.get("content-length", ""), receive, state.max_body_bytes, share)
         watch.start()
         try:
             query = scope["query_string"].decode("latin-1")
@@ -86,8 +108,8 @@ class Shortcut:
     Its routing costs more than all else that is done for a small picture. Both ways lead to the same endpoint.
     """
 
-    def __init__(self, app: ASGIApp, endpoints: Mapping[tuple[str, str], Endpoint]) -> None:
-        """`endpoints`: by method and path. `app` is what they find in their scope."""
+    def __init__(self, app: ASGIApp, endpoints: Mapping[tuple[str, str], ASGIApp]) -> None:
+        """`endpoints`: by method and path, with what stands in front of them. `app` is what they find in their scope."""
         self._app, self._endpoints = app, endpoints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,11 +153,16 @@ class _Watch:
             self._listener.cancel()
 
 
-async def _read(stated: str, receive: Receive, max_bytes: int) -> bytes:
-    """The whole body. `stated`: its Content-Length. Raises BodyTooLarge as soon as it is known to be, ClientGone."""
-    if stated.isascii() and stated.isdigit() and len(stated) < 19 and int(stated) > max_bytes:
-        raise BodyTooLarge(max_bytes)
-    chunks, size = [], 0
+async def _read(stated: str, receive: Receive, max_bytes: int, share: Share) -> bytes:
+    """The whole body. `stated`: its Content-Length. Raises BodyTooLarge and MemoryFull as soon as it is known, ClientGone."""
+    if stated.isascii() and stated.isdigit() and len(stated) < 19:
+        length = int(stated)
+        if length > max_bytes:
+            raise BodyTooLarge(max_bytes)
+        if length > COUNTED_FROM:
+            share.check(length)
+    chunks: list[bytes] = []
+    small, size = bytearray(), 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -144,6 +171,14 @@ async def _read(stated: str, receive: Receive, max_bytes: int) -> bytes:
         size += len(chunk)
         if size > max_bytes:
             raise BodyTooLarge(max_bytes)
-        chunks.append(chunk)
-        if not message.get("more_body", False):
+        if size > COUNTED_FROM:
+            share.hold(size)
+        more = message.get("more_body", False)
+        if not more and not small:
+            return b"".join([*chunks, chunk]) if chunks else chunk
+        small += chunk
+        if not more or len(chunk) > SMALL_CHUNK or len(small) > JOINED_CHUNK:
+            chunks.append(bytes(small))
+            small.clear()
+        if not more:
             return b"".join(chunks)

@@ -11,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
+from service.allowance import ConcurrencyExceeded, RateExceeded
 from service.belonging import ModelNotLoaded
+from service.bodies import TooManyValues
 from service.calls import BadParameter
 from service.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
@@ -19,6 +21,8 @@ from service.device import DeviceStuck, DeviceUnusable
 from service.entries import MetadataTooLarge
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.keys import MissingScope, NothingHere, Unauthorized
+from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow
 from service.priors import NoSuchPrior
 from service.store.filters import BadFilter
 from service.store.interface import (
@@ -51,10 +55,15 @@ class Starting(Exception):
 
 STATUSES: dict[type[Exception], tuple[int, str]] = {
     Undecodable: (400, "undecodable"),
+    Malformed: (400, "malformed_request"),
+    Unauthorized: (401, "unauthorized"),
+    MissingScope: (403, "missing_scope"),
+    NothingHere: (404, "not_found"),
     UnknownModel: (404, "unknown_model"),
     NoCheckpoint: (404, "no_checkpoint"),
     UnknownCollection: (404, "unknown_collection"),
     UnknownItem: (404, "unknown_item"),
+    TooSlow: (408, "too_slow"),
     AlreadyLoaded: (409, "already_loaded"),
     StillNeeded: (409, "still_needed"),
     SeveralWorkers: (409, "several_workers"),
@@ -64,6 +73,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     TooBig: (413, "too_many_pixels"),
     TooLarge: (413, "too_many_items"),
     TooManyParts: (413, "too_many_items"),
+    TooManyValues: (413, "too_many_items"),
     MetadataTooLarge: (413, "metadata_too_large"),
     Unsupported: (415, "unsupported_media_type"),
     BadParameter: (422, "invalid_parameter"),
@@ -74,6 +84,11 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     CatalogError: (422, "unusable_model"),
     DeviceUnusable: (422, "unusable_model"),
     Overloaded: (429, "queue_full"),
+    RateExceeded: (429, "rate_exceeded"),
+    ConcurrencyExceeded: (429, "concurrency_exceeded"),
+    MemoryFull: (429, "memory"),
+    HeadTooLarge: (431, "headers_too_large"),
+    TooManyConnections: (503, "too_many_connections"),
     Closed: (503, "draining"),
     DeviceLost: (503, "device_lost"),
     DeviceStuck: (503, "device_stuck"),
@@ -86,6 +101,8 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
 }
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 INTERNAL = (500, "internal_error")
+# Basic first: Chromium reads one challenge of a line, and asks its user for the password
+CHALLENGE = 'Basic realm="vae-service", charset="UTF-8", Bearer realm="vae-service"'
 
 
 def describe(error: Exception, request_id: str, trace_id: str = "") -> tuple[int, dict[str, str], bytes]:
@@ -105,7 +122,9 @@ def describe(error: Exception, request_id: str, trace_id: str = "") -> tuple[int
     if isinstance(error, BadInput | BadItem) and error.item is not None:
         extra["item"] = error.item
     if status in (429, 503):
-        headers["retry-after"] = str(error.retry_after if isinstance(error, Overloaded) else 1)
+        headers["retry-after"] = str(getattr(error, "retry_after", 1))
+    if status == 401:
+        headers["www-authenticate"] = CHALLENGE
     body = {
         "type": f"urn:vae-service:problem:{code}",
         "title": HTTPStatus(status).phrase,

@@ -1,6 +1,6 @@
 """HEAD wherever GET is: the same answer without its body. Pure ASGI; knows nothing of what is asked for."""
 
-from service.observer import ASGIApp, Message, Receive, Scope, Send
+from service.asgi import ASGIApp, Message, Receive, Scope, Send
 
 
 class Head:

@@ -6,7 +6,7 @@ batches where they run.
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -94,7 +94,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.refused: defaultdict[str, int] = defaultdict(int)  # requests that were not even looked at, by reason
+        self.refused: Counter[str] = Counter()  # requests that were not even looked at, by reason
         self.store_seconds: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(SECONDS))  # by operation
         self._requests: defaultdict[str, _Requests] = defaultdict(_Requests)
         self._by_path = {

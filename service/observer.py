@@ -6,11 +6,12 @@ a body is logged: there are keys in the one and pictures in the other. Knows not
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from service.asgi import ASGIApp, Message, Receive, Scope, Send
 from service.metrics import Metrics
 from service.request_id import request_id_of
 from service.timings import Timings
@@ -20,12 +21,6 @@ log = logging.getLogger("service.access")
 
 GONE = 499  # a caller who did not wait for the answer; nginx's number, as HTTP has none
 LONGEST_PATH = 200
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Span(Protocol):

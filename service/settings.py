@@ -9,7 +9,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "VAE_"
@@ -57,6 +57,31 @@ class Settings(BaseSettings):
     max_rows: int = Field(4096, ge=1, description="items in one request; more get 413")
     max_body_bytes: int = Field(64 << 20, ge=1024, description="bytes of a request's body; more get 413")
     max_pixels: int = Field(50_000_000, ge=1, description="width x height of a picture, a quarter of all in a request")
+    max_bodies_bytes: int = Field(256 << 20, ge=1024, description="bytes of all bodies in flight in a worker; more get 429")
+    max_connections: int = Field(2000, ge=1, description="open connections of a worker; more get 503")
+    max_header_bytes: int = Field(32 << 10, ge=1024, description="bytes of a request line and its headers; more get 431")
+    max_headers: int = Field(100, ge=10, description="headers of a request; more get 431")
+    header_seconds: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="for a request line and its headers; later ones get 408"
+    )
+    keep_alive_seconds: float = Field(
+        75.0, ge=0, allow_inf_nan=False, description="a connection stays open without a request; longer than a proxy keeps it"
+    )
+    slow_seconds: float = Field(
+        20.0, gt=0, allow_inf_nan=False, description="how long a body or the reader of an answer may be slow; then cut off"
+    )
+    min_bytes_per_second: int = Field(500, ge=0, description="what is slow; 0 lets everything be")
+    api_keys_file: Path | None = Field(None, description="file of API keys, a line each: name scopes key; none: open to all")
+    api_keys: SecretStr = Field(
+        SecretStr(""), description="more of the same lines, separated by semicolons; as a flag others on the machine see it"
+    )
+    metrics_access: Literal["key", "open"] = Field("key", description="whether /metrics needs a key, where there are keys")
+    key_rate: float = Field(0.0, ge=0, allow_inf_nan=False, description="requests a second of one key; more get 429; 0: any")
+    key_burst: int = Field(0, ge=0, description="requests of one key at once, above its rate; 0: those of a second")
+    key_concurrency: int = Field(0, ge=0, description="requests of one key at a time; more get 429; 0: any")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="sites whose pages may ask, like https://app.example, separated by commas; * for all"
+    )
     store: str = Field(
         "latents.db", min_length=1, description="latents are kept here: path of a sqlite file, or postgresql://..."
     )
@@ -76,7 +101,7 @@ class Settings(BaseSettings):
     access_log: bool = Field(True, description="log a line for every request")
     metrics: bool = Field(True, description="count what /metrics shows")
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "cors_origins", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
@@ -85,6 +110,8 @@ class Settings(BaseSettings):
     def _bounds_agree(self) -> "Settings":
         if self.max_queue_rows < max(self.max_batch, self.max_rows):
             raise ValueError("max_queue_rows must be at least max_batch and max_rows")
+        if self.max_bodies_bytes < self.max_body_bytes:
+            raise ValueError("max_bodies_bytes must be at least max_body_bytes")
         return self
 
 

@@ -14,8 +14,9 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from service.asgi import Scope
 from service.metrics import operation_of
-from service.observer import Scope, Seen
+from service.observer import Seen
 from service.trace_context import TraceContext
 
 log = logging.getLogger(__name__)

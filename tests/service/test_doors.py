@@ -18,9 +18,9 @@ from fastapi import FastAPI
 
 from service import codecs, png
 from service.app import create_app, with_shortcut
+from service.asgi import ASGIApp
 from service.batcher import Batcher
 from service.gate import DeviceLost
-from service.observer import ASGIApp
 from service.settings import Settings
 from tests.service.asgi import Exchange, Sent, of_httpx, send
 

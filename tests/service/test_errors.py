@@ -14,8 +14,10 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from service import png
+from service.allowance import ConcurrencyExceeded, RateExceeded
 from service.app import create_app
 from service.belonging import ModelNotLoaded
+from service.bodies import TooManyValues
 from service.calls import BadParameter, Call
 from service.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.codecs import TooBig, Undecodable, Unsupported, Unusable
@@ -24,6 +26,8 @@ from service.entries import MetadataTooLarge
 from service.errors import STATUSES, BodyTooLarge, Starting, describe
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.keys import MissingScope, NothingHere, Unauthorized
+from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow
 from service.priors import NoSuchPrior
 from service.routes.generate import sample
 from service.settings import Settings
@@ -46,10 +50,15 @@ MEMBERS = {"type", "title", "status", "detail", "code", "error", "request_id"}
 # an instance of each, and its status and code as the documentation has them
 ERRORS: list[tuple[Exception, int, str]] = [
     (Undecodable("truncated"), 400, "undecodable"),
+    (Malformed(), 400, "malformed_request"),
+    (Unauthorized(presented=False), 401, "unauthorized"),
+    (MissingScope("app", "store"), 403, "missing_scope"),
+    (NothingHere("/x"), 404, "not_found"),
     (UnknownModel("gray", ["grey"]), 404, "unknown_model"),
     (NoCheckpoint("gray", Path("/nowhere")), 404, "no_checkpoint"),
     (UnknownCollection("digit", ["digits"]), 404, "unknown_collection"),
     (UnknownItem("digits", "7"), 404, "unknown_item"),
+    (TooSlow("head", 10), 408, "too_slow"),
     (AlreadyLoaded("grey"), 409, "already_loaded"),
     (StillNeeded("grey"), 409, "still_needed"),
     (SeveralWorkers(2), 409, "several_workers"),
@@ -59,6 +68,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (TooBig("too many"), 413, "too_many_pixels"),
     (TooLarge(5, 4), 413, "too_many_items"),
     (TooManyParts(4), 413, "too_many_items"),
+    (TooManyValues(5, 4), 413, "too_many_items"),
     (MetadataTooLarge(70_000, 3), 413, "metadata_too_large"),
     (Unsupported("what is it"), 415, "unsupported_media_type"),
     (BadParameter("n: no"), 422, "invalid_parameter"),
@@ -69,6 +79,11 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (CatalogError("cannot load"), 422, "unusable_model"),
     (DeviceUnusable("no such engine"), 422, "unusable_model"),
     (Overloaded(0.2), 429, "queue_full"),
+    (RateExceeded("app", 10, 0.1), 429, "rate_exceeded"),
+    (ConcurrencyExceeded("app", 2), 429, "concurrency_exceeded"),
+    (MemoryFull(), 429, "memory"),
+    (HeadTooLarge(1024, 10), 431, "headers_too_large"),
+    (TooManyConnections(10), 503, "too_many_connections"),
     (Closed("draining"), 503, "draining"),
     (DeviceLost("gone"), 503, "device_lost"),
     (DeviceStuck(31), 503, "device_stuck"),
@@ -101,6 +116,7 @@ def test_every_error_has_one_body(error: Exception, status: int, code: str) -> N
     }
     assert (headers["content-type"], headers["x-request-id"]) == ("application/problem+json", "id-7")
     assert ("retry-after" in headers) == (status in (429, 503))
+    assert ("www-authenticate" in headers) == (status == 401)
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.2, "2"), (59.5, "60")])

@@ -14,10 +14,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from service.app import create_app, with_shortcut
+from service.asgi import ASGIApp
 from service.batcher import Batcher
 from service.histogram import Counted
 from service.metrics import Metrics, operation_of
-from service.observer import ASGIApp
 from service.settings import Settings
 from tests.service.asgi import Exchange, of_httpx, send
 from tests.service.test_doors import BAD, FLOATS, FORM, GOOD, LATENTS, PICTURE

@@ -10,8 +10,9 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import with_shortcut
+from service.asgi import ASGIApp
 from service.metrics import Metrics
-from service.observer import ASGIApp, Observer, Sight
+from service.observer import Observer, Sight
 from tests.service.asgi import Exchange, Sent, of_httpx, send
 from tests.service.test_doors import PICTURE
 

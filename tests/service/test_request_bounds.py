@@ -3,9 +3,14 @@
 import io
 
 import httpx
+import orjson
 import pytest
 from fastapi import FastAPI
 from PIL import Image
+
+from service.bodies import TooManyValues, read_body
+from service.calls import Call
+from service.gate import TooLarge
 
 
 def picture(side: int) -> bytes:
@@ -31,3 +36,32 @@ async def test_a_flood_of_lists_is_not_parsed(app: FastAPI) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         answer = await client.post("/decode", content=b'{"z": [' + b"[0]," * 1000 + b"no JSON")
     assert (answer.status_code, answer.json()["code"]) == (413, "too_many_items")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"z": [[' + b"0," * 1_200_000 + b"no JSON",
+        b'{"z": [' + b'{"a":0},' * 10_000 + b"no JSON",
+        b'{"z": [' + b"[]," * 30_000 + b"no JSON",
+    ],
+    ids=["numbers", "objects", "lists"],
+)
+def test_a_flood_of_values_in_a_long_body_is_not_parsed(body: bytes) -> None:
+    with pytest.raises((TooManyValues, TooLarge)):
+        read_body(Call({}, "", body), 32)
+
+
+def test_as_many_latents_as_a_request_may_have_are_no_flood() -> None:
+    z = [[0.5] * 1000] * 32
+    assert read_body(Call({}, "", orjson.dumps({"z": z})), 32).values == {"z": z}
+
+
+@pytest.mark.parametrize("deep", [b"[", b'{"a":'])
+@pytest.mark.parametrize("depth", [1_000, 100_000])
+async def test_deep_json_is_refused(app: FastAPI, deep: bytes, depth: int) -> None:
+    body = b'{"z": ' + deep * depth
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.post("/decode", content=body[:99_000])
+    assert answer.status_code in (400, 413)
+    assert answer.json()["code"] in ("undecodable", "too_many_items")

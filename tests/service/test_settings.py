@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from service.settings import SHIPPED_WEIGHTS, Settings, SettingsError, refuse_unknown, trace_exporter
 
@@ -24,6 +24,21 @@ TABLE: dict[str, tuple[Any, str, Any]] = {
     "max_queue_rows": (8192, "4096", 4096),
     "max_rows": (4096, "100", 100),
     "max_body_bytes": (64 * 2**20, "1024", 1024),
+    "max_bodies_bytes": (256 * 2**20, "67108864", 64 * 2**20),
+    "max_connections": (2000, "10", 10),
+    "max_header_bytes": (2**15, "2048", 2048),
+    "max_headers": (100, "10", 10),
+    "header_seconds": (10.0, "0.5", 0.5),
+    "keep_alive_seconds": (75.0, "0", 0.0),
+    "slow_seconds": (20.0, "0.5", 0.5),
+    "min_bytes_per_second": (500, "0", 0),
+    "api_keys_file": (None, "some/keys", Path("some/keys")),
+    "api_keys": (SecretStr(""), "a infer,store k1; b - k2", SecretStr("a infer,store k1; b - k2")),
+    "metrics_access": ("key", "open", "open"),
+    "key_rate": (0.0, "0.5", 0.5),
+    "key_burst": (0, "10", 10),
+    "key_concurrency": (0, "2", 2),
+    "cors_origins": ((), "https://a.example, https://b.example", ("https://a.example", "https://b.example")),
     "max_pixels": (50_000_000, "1", 1),
     "store": ("latents.db", "postgresql://db/vae", "postgresql://db/vae"),
     "store_max_bytes": (4 * 2**30, "1048576", 2**20),
@@ -112,6 +127,20 @@ def test_models_are_separated_by_commas(text: str, names: tuple[str, ...], monke
         ("max_rows", "0"),
         ("max_body_bytes", "1023"),
         ("max_pixels", "0"),
+        ("max_bodies_bytes", "1023"),
+        ("max_connections", "0"),
+        ("max_header_bytes", "1023"),
+        ("max_headers", "9"),
+        ("header_seconds", "0"),
+        ("header_seconds", "inf"),
+        ("keep_alive_seconds", "-1"),
+        ("slow_seconds", "0"),
+        ("min_bytes_per_second", "-1"),
+        ("metrics_access", "closed"),
+        ("key_rate", "-1"),
+        ("key_rate", "nan"),
+        ("key_burst", "-1"),
+        ("key_concurrency", "-1"),
         ("drain_seconds", "-1"),
         ("shutdown_seconds", "-1"),
         ("heartbeat_seconds", "4"),
@@ -142,6 +171,17 @@ def test_the_queue_holds_the_largest_batch_and_the_largest_request(
     else:
         with pytest.raises(ValidationError, match="max_queue_rows must be at least max_batch and max_rows"):
             Settings(**bounds)  # type: ignore[arg-type]
+
+
+def test_the_largest_body_always_has_room() -> None:
+    with pytest.raises(ValidationError, match="max_bodies_bytes must be at least max_body_bytes"):
+        Settings(max_body_bytes=2000, max_bodies_bytes=1999)
+    assert Settings(max_body_bytes=2000, max_bodies_bytes=2000).max_bodies_bytes == 2000
+
+
+def test_keys_are_never_shown() -> None:
+    settings = Settings(api_keys=SecretStr("app infer a-very-secret-key"))
+    assert "secret-key" not in repr(settings) + str(settings) + settings.model_dump_json()
 
 
 def test_settings_do_not_change() -> None:

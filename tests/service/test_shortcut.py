@@ -6,8 +6,8 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import ROUTERS, with_shortcut
+from service.asgi import ASGIApp
 from service.endpoint import Endpoint
-from service.observer import ASGIApp
 from tests.service.asgi import Exchange, send
 
 OPERATIONS = {

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
 from service.app import with_shortcut
-from service.observer import ASGIApp
+from service.asgi import ASGIApp
 from service.tracing import Tracer
 from tests.service.asgi import Exchange, of_httpx, send
 from tests.service.test_doors import FORM, PICTURE

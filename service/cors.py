@@ -1,0 +1,56 @@
+"""Cross-origin requests of browsers: which pages of other sites may read the answers. Knows nothing of keys or routes.
+
+A page sends its key itself, as a header; nothing that the browser keeps (cookies, passwords) is ever allowed.
+"""
+
+from collections.abc import Sequence
+
+from service.asgi import ASGIApp, Message, Receive, Scope, Send
+
+METHODS = b"GET, HEAD, POST, PUT, DELETE"
+EXPOSED = b"ETag, Retry-After, Server-Timing, X-Model, X-Prior, X-Request-Id, X-Seed"
+# how long a browser may go by a preflight's answer, in seconds
+MAX_AGE = b"600"
+ANY = "*"
+
+
+class Cors:
+    """Answers preflights, which carry no key, and tells browsers who may read what."""
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        """`origins` as browsers state them, like https://app.example, or * for all."""
+        self._app = app
+        self._any, self._origins = ANY in origins, frozenset(origin.encode("latin-1") for origin in origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection's event, as ASGI has it."""
+        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+        origin = headers.get(b"origin")
+        if origin is None or not (self._any or origin in self._origins):
+            await self._app(scope, receive, self._with_vary(send) if headers and not self._any else send)
+            return
+        allowed = [(b"access-control-allow-origin", b"*" if self._any else origin)]
+        if not self._any:
+            allowed.append((b"vary", b"Origin"))
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+            allowed += [(b"access-control-allow-methods", METHODS), (b"access-control-max-age", MAX_AGE)]
+            wanted = headers.get(b"access-control-request-headers")
+            if wanted:
+                allowed.append((b"access-control-allow-headers", wanted))
+            await send({"type": "http.response.start", "status": 204, "headers": allowed})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await self._app(scope, receive, _with(send, [*allowed, (b"access-control-expose-headers", EXPOSED)]))
+
+    def _with_vary(self, send: Send) -> Send:
+        """Caches must not give a page what was said to another origin, or to none."""
+        return _with(send, [(b"vary", b"Origin")])
+
+
+def _with(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
+    async def send_with(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *headers]
+        await send(message)
+
+    return send_with

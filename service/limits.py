@@ -1,0 +1,88 @@
+"""Bounds on what callers make the service hold, and what is said to those who pass them. Knows nothing of HTTP's messages.
+
+Bodies of requests and of answers count while they are in memory. One that does not fit is refused, it does not wait: two
+that waited for each other's end would wait for ever, and while one waits its sender holds on to what has come.
+"""
+
+from collections import Counter
+
+
+class MemoryFull(Exception):
+    """No room for this body beside those in flight."""
+
+    retry_after = 1
+
+    def __init__(self) -> None:
+        super().__init__("the bodies of the requests in flight leave no room for this one; come back in a moment")
+
+
+class Malformed(Exception):
+    """Bytes that are not HTTP."""
+
+    def __init__(self) -> None:
+        super().__init__("this is not HTTP/1.1")
+
+
+class HeadTooLarge(Exception):
+    """A request line and headers of too many bytes, or too many headers."""
+
+    def __init__(self, max_bytes: int, max_headers: int) -> None:
+        super().__init__(f"the request line and headers may have {max_bytes} bytes and {max_headers} lines")
+
+
+class TooSlow(Exception):
+    """A request that does not come to its end."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(f"the {what} of the request did not come fast enough for {seconds:g} seconds")
+
+
+class TooManyConnections(Exception):
+    """As many as are kept are open."""
+
+    def __init__(self, allowed: int) -> None:
+        super().__init__(f"{allowed} connections are open; come back in a moment")
+
+
+# a body that is no larger does not count: the server holds as much of every connection before anybody asks for it
+COUNTED_FROM = 1 << 16
+
+
+class BodyMemory:
+    """Bytes of all bodies in flight. `refused` counts those who found no room."""
+
+    def __init__(self, max_bytes: int, refused: Counter[str]) -> None:
+        self.max_bytes, self.used, self._refused = max_bytes, 0, refused
+
+    def check(self, more: int) -> None:
+        """Raises MemoryFull when so many more bytes have no room; whatever is alone has."""
+        if self.used and self.used + more > self.max_bytes:
+            self._refused["memory"] += 1
+            raise MemoryFull
+
+
+class Share:
+    """What one request holds of it."""
+
+    __slots__ = ("_memory", "size")
+
+    def __init__(self, memory: BodyMemory) -> None:
+        self._memory, self.size = memory, 0
+
+    def check(self, size: int) -> None:
+        """Raises MemoryFull when a body of this size, in all, has no room now."""
+        if size > COUNTED_FROM:
+            self._memory.check(size - self.size)
+
+    def hold(self, size: int) -> None:
+        """Hold so many bytes, in all. Raises MemoryFull."""
+        if size > COUNTED_FROM:
+            self._memory.check(size - self.size)
+            self._memory.used += size - self.size
+            self.size = size
+
+    def release(self) -> None:
+        """Hold nothing."""
+        if self.size:
+            self._memory.used -= self.size
+            self.size = 0

@@ -1,0 +1,60 @@
+"""What a browser is told of a page: which scripts are its own, and that nobody may frame it. Knows nothing of the pages.
+
+The scripts in a page are allowed by their digests, so that whatever else finds its way into it does not run.
+"""
+
+import base64
+import hashlib
+import re
+
+from service.asgi import ASGIApp, Message, Receive, Scope, Send
+
+SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'; "
+    "font-src 'self' data:; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src 'self'"
+)
+
+
+class PageHeaders:
+    """Adds them to every answer that is text/html. Such a page is sent as a whole."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection's event, as ASGI has it."""
+        start: Message = {}
+        chunks: list[bytes] = []
+
+        async def send_page(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start" and _is_page(message):
+                start = message
+                return
+            if not start:
+                await send(message)
+                return
+            chunks.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                body = b"".join(chunks)
+                start["headers"] = [*start["headers"], *headers_of(body)]
+                await send(start)
+                await send({"type": "http.response.body", "body": body})
+
+        await self._app(scope, receive, send_page if scope["type"] == "http" else send)
+
+
+def headers_of(page: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers of a page."""
+    digests = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in SCRIPT.findall(page)]
+    policy = POLICY + "".join(f" 'sha256-{digest}'" for digest in digests)
+    return [
+        (b"content-security-policy", policy.encode()),
+        (b"referrer-policy", b"no-referrer"),
+        (b"x-frame-options", b"DENY"),
+    ]
+
+
+def _is_page(message: Message) -> bool:
+    return any(name.lower() == b"content-type" and value.startswith(b"text/html") for name, value in message["headers"])

@@ -1,0 +1,263 @@
+"""HTTP/1.1 by uvicorn, with the bounds that an ASGI application cannot set: on heads, on silence, on slow senders and
+readers, on connections. Knows nothing of the application.
+
+Nothing is timed while a request is served. One look around a second (`Watch`) sees who has not come further since an earlier
+look. It leans on uvicorn's own protocol class: on its callbacks and on `cycle`, the request that was parsed last.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import resource
+import socket
+import struct
+import termios
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from service.limits import HeadTooLarge, Malformed, TooManyConnections, TooSlow
+
+log = logging.getLogger(__name__)
+
+# where a connection is: before the first byte of a request, in its head, in its body
+BETWEEN, HEAD, BODY = range(3)
+# the most that arrives at once: uvloop's buffer
+SEGMENT = 1 << 18
+# descriptors that are left for files, the store and what else is open
+SPARE_DESCRIPTORS = 100
+
+# connections that were cut off, by reason, in this process
+cut_off: Counter[str] = Counter()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of a connection; seconds, bytes, bytes a second."""
+
+    header_seconds: float
+    slow_seconds: float
+    min_bytes_per_second: int
+    max_header_bytes: int
+    max_headers: int
+    max_connections: int
+
+
+class Watch:
+    """All connections of a process, and the look around at them. Makes their protocols; may be pickled before it has any."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.connections: set[Connection] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __call__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> "Connection":
+        """A protocol, as uvicorn asks for one."""
+        return Connection(self, config, server_state, app_state, _loop)
+
+    @property
+    def allowed(self) -> int:
+        """Connections that may be open: no more than leave some descriptors."""
+        return max(1, min(self.bounds.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS))
+
+    def add(self, connection: "Connection") -> None:
+        """From now on it is looked at."""
+        self.connections.add(connection)
+        if self._timer is None:
+            self._rest(connection.loop)
+
+    def discard(self, connection: "Connection") -> None:
+        """It is closed."""
+        self.connections.discard(connection)
+
+    def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
+        period = min(1.0, self.bounds.header_seconds / 8, self.bounds.slow_seconds / 8)
+        self._timer = loop.call_later(period, self._look, loop, loop.time() + 2 * period)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, latest: float) -> None:
+        now = loop.time()
+        for connection in tuple(self.connections):
+            if now > latest:  # it was we who stood still
+                connection.forget()
+            connection.look(now)
+        self._timer = None
+        if self.connections:
+            self._rest(loop)
+
+
+class Connection(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(
+        self,
+        watch: Watch,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._watch, self._bounds = watch, watch.bounds
+        self._received = self._segment = self._head = 0  # bytes: in all, in what is being parsed, before it of the same head
+        self._fault: Exception = Malformed()
+        # where it was at an earlier look, when, and what had come by then
+        self._mark: tuple[object, int] | None = None
+        self._since, self._then = 0.0, 0
+        self._left, self._left_since = 0, 0.0  # bytes of the answer not read at an earlier look
+
+    # uvicorn's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._watch.add(self)
+        if len(self._watch.connections) > self._watch.allowed:
+            cut_off["connections"] += 1
+            self._answer(TooManyConnections(self._watch.allowed))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._watch.discard(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._segment = size = len(data)
+        self._received += size
+        before = self.scope
+        HttpToolsProtocol.data_received(self, data)  # these two callbacks are on the hot path: super() costs as much again
+        cycle = self.cycle
+        if cycle is not None and cycle.scope is self.scope:
+            self._head = 0  # no head is open
+            return
+        self._head = size if self.scope is not before else self._head + size
+        bound = self._bounds.max_header_bytes  # some of these bytes may be the end of the request before
+        too_large = self._head > bound and (self._head > bound + SEGMENT or self._head_bytes() > bound)
+        if too_large and not self.transport.is_closing():
+            cut_off["header_bytes"] += 1
+            self._end(HeadTooLarge(bound, self._bounds.max_headers))
+
+    def on_headers_complete(self) -> None:
+        bounds = self._bounds
+        if len(self.headers) > bounds.max_headers or (
+            self._head + self._segment > bounds.max_header_bytes and self._head_bytes() > bounds.max_header_bytes
+        ):
+            cut_off["header_bytes"] += 1
+            self._fault = HeadTooLarge(bounds.max_header_bytes, bounds.max_headers)
+            raise self._fault  # uvicorn then asks for send_400_response
+        HttpToolsProtocol.on_headers_complete(self)
+
+    def send_400_response(self, msg: str) -> None:
+        """Instead of uvicorn's, a problem body."""
+        self._end(self._fault)
+
+    # the look around
+
+    @property
+    def _phase(self) -> int:
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not self.scope:
+            return BETWEEN if self.scope is None else HEAD
+        # of a body whose request is answered already, uvicorn does not say when it ends
+        return BODY if cycle.more_body else BETWEEN
+
+    def forget(self) -> None:
+        """Begin to wait anew."""
+        self._mark, self._left = None, 0
+
+    def look(self, now: float) -> None:
+        """Cut it off if it has not come further for too long. `now`: the loop's time."""
+        if self._reads_slowly(now):
+            cut_off["slow_reader"] += 1
+            _drop_unsent(self.transport)
+            self.transport.abort()
+        if self.transport.is_closing():
+            return
+        phase, mark = self._phase, self._mark
+        if mark is None or mark[0] is not self.scope or mark[1] != phase or (phase == BODY and self.flow.read_paused):
+            self._mark, self._since, self._then = (self.scope, phase), now, self._received  # or it is we who make a pause
+            return
+        waited, cycle = now - self._since, self.cycle
+        if phase == BODY:
+            if waited >= self._bounds.slow_seconds:
+                if self._received - self._then < self._bounds.min_bytes_per_second * waited:
+                    cut_off["slow_body"] += 1
+                    self._end(TooSlow("body", self._bounds.slow_seconds))
+                self._since, self._then = now, self._received
+        elif waited >= self._bounds.header_seconds and (cycle is None or cycle.response_complete):
+            if phase == HEAD:
+                cut_off["slow_head"] += 1
+                self._end(TooSlow("head", self._bounds.header_seconds))
+            elif self.timeout_keep_alive_task is None:  # uvicorn has no timer where nothing has been asked yet
+                cut_off["silent"] += 1
+                self.transport.close()
+
+    def _reads_slowly(self, now: float) -> bool:
+        pending = self.transport.get_write_buffer_size()
+        if not pending:
+            self._left = 0
+            return False
+        # what the kernel has counts too: of a slow reader it takes nothing more for a long time
+        left = pending + _unsent(self.transport) + (self.cycle.expected_content_length if self.cycle is not None else 0)
+        waited = now - self._left_since
+        slow = (
+            self._left > 0
+            and waited >= self._bounds.slow_seconds
+            and self._left - left < self._bounds.min_bytes_per_second * waited
+        )
+        if not self._left or left > self._left or waited >= self._bounds.slow_seconds:
+            self._left, self._left_since = left, now
+        return slow
+
+    # how it ends
+
+    def _end(self, fault: Exception) -> None:
+        """Say why, if the request at fault is the only one and has no answer yet, and close."""
+        cycle, phase = self.cycle, self._phase  # in a body, the cycle is the request at fault; else one before it
+        if phase != BODY and cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+        elif phase == BODY and (cycle.response_started or self.pipeline):
+            self.transport.close()
+        else:
+            self._answer(fault)
+
+    def _answer(self, fault: Exception) -> None:
+        """A problem body, and the end of the connection."""
+        from service.errors import describe  # it needs torch, which the process that supervises others does without
+
+        status, headers, body = describe(fault, "")
+        log.debug("%s: %s", self.client, fault)
+        fields = [*self.server_state.default_headers, *((name.encode(), value.encode()) for name, value in headers.items())]
+        fields += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+        lines = [b"%s: %s\r\n" % field for field in fields if field[0] != b"x-request-id"]
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+        self.transport.close()
+
+    def _head_bytes(self) -> int:
+        """Of the head so far, as far as it has been parsed."""
+        return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+
+
+def _unsent(transport: asyncio.Transport) -> int:
+    """Bytes that the kernel holds and the client has not taken; 0 where it does not say."""
+    try:
+        descriptor = transport.get_extra_info("socket").fileno()
+        (size,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))
+    except (OSError, AttributeError):
+        return 0
+    return int(size)
+
+
+def _drop_unsent(transport: asyncio.Transport) -> None:
+    """When it is closed the kernel does not go on to send what it has, to a reader who may never take it."""
+    with contextlib.suppress(OSError, AttributeError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
