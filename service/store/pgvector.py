@@ -33,7 +33,8 @@ from service.store.pgvector_search import search
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 8
+# connections for all that reads, and for all that writes: writers wait for each other, and nobody else for them
+READERS, WRITERS = 8, 4
 # how long a request waits for a database that is away, and between two looks at it
 PATIENCE_SECONDS = 5.0
 PAUSE_SECONDS = 0.1
@@ -61,13 +62,14 @@ class PgvectorStore(LatentStore):
         self._pool: ConnectionPool[Any] = ConnectionPool(
             address,
             min_size=0,
-            max_size=CONNECTIONS,
+            max_size=READERS + WRITERS,
             open=False,
             check=ConnectionPool.check_connection,
             reconnect_timeout=1,
             kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": NETWORK_MS},
         )
-        self._threads = ThreadPoolExecutor(CONNECTIONS, "store")
+        self._readers = ThreadPoolExecutor(READERS, "store reader")
+        self._writers = ThreadPoolExecutor(WRITERS, "store writer")
 
     async def open(self) -> None:
         self._pool.open()
@@ -78,11 +80,12 @@ class PgvectorStore(LatentStore):
 
     async def close(self) -> None:
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._threads.shutdown)
+        for threads in (self._writers, self._readers):
+            await loop.run_in_executor(None, threads.shutdown)
         await loop.run_in_executor(None, self._pool.close)
 
     async def create(self, collection: Collection) -> Collection:
-        return await self._run(partial(work.create, wanted=collection))
+        return await self._run(partial(work.create, wanted=collection), self._writers)
 
     async def collections(self) -> list[Collection]:
         return await self._run(work.collections)
@@ -91,16 +94,16 @@ class PgvectorStore(LatentStore):
         return (await self._run(partial(work.find, name=name)))[1]
 
     async def drop(self, name: str) -> Collection:
-        return await self._run(partial(work.drop, name=name))
+        return await self._run(partial(work.drop, name=name), self._writers)
 
     async def upsert(self, name: str, digest: str, items: Items) -> int:
-        return await self._run(partial(work.upsert, name=name, digest=digest, items=items))
+        return await self._run(partial(work.upsert, name=name, digest=digest, items=items), self._writers)
 
     async def get(self, name: str, ids: Sequence[str]) -> Items:
         return await self._run(partial(work.get, name=name, ids=ids))
 
     async def delete(self, name: str, id: str) -> int:
-        return await self._run(partial(work.delete, name=name, id=id))
+        return await self._run(partial(work.delete, name=name, id=id), self._writers)
 
     async def search(self, name: str, digest: str, search: Search) -> Found:
         return await self._run(partial(_search, name=name, digest=digest, wanted=search))
@@ -114,11 +117,11 @@ class PgvectorStore(LatentStore):
     async def changes(self, name: str, since: int = 0, limit: int = 1000) -> Changes:
         return await self._run(partial(work.changes, name=name, since=since, limit=limit))
 
-    async def _run(self, task: Callable[[Connection], T]) -> T:
+    async def _run(self, task: Callable[[Connection], T], threads: ThreadPoolExecutor | None = None) -> T:
         """A task in a transaction, on a thread; once more when the connection was lost, which every task stands."""
         try:
             give_up = time.monotonic() + self._patience  # from now on, not from when a thread is free
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._insist, task, give_up)
+            return await asyncio.get_running_loop().run_in_executor(threads or self._readers, self._insist, task, give_up)
         except RuntimeError as error:
             raise StoreUnavailable("the store is closed") from error
 

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class Server:
     def wait_until_ready(self) -> None:
         """Until /health/ready says so."""
         self.wait_until_listening()
-        with httpx.Client(base_url=self.url) as client:
+        with httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS) as client:
 
             def is_ready() -> bool:
                 try:
@@ -100,7 +100,7 @@ class Server:
 
     def info(self) -> dict[str, Any]:
         """What /info says."""
-        return httpx.get(f"{self.url}/info").raise_for_status().json()  # type: ignore[no-any-return]
+        return httpx.get(f"{self.url}/info", timeout=PATIENCE_SECONDS).raise_for_status().json()  # type: ignore[no-any-return]
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -126,9 +126,13 @@ class Server:
         return status
 
     def kill(self) -> None:
-        """End it in any case."""
+        """End it in any case, and its workers, which would hold its log open."""
         if self.process.poll() is None:
+            family = psutil.Process(self.process.pid).children(recursive=True)
             self.process.kill()
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
         self.wait()
 
 
