@@ -76,7 +76,9 @@ def test_bytes_and_floats_are_the_same_pictures_and_each_is_weighed_once() -> No
         drift.reconstructed(score, means, x.astype(np.float32) / 255)
     found = drift.nats.read()
     assert sum(found.counts) == 2 * WAITING_PICTURES * len(x)
-    assert found.sum == pytest.approx(2 * WAITING_PICTURES * float(score(means, x.astype(np.float32) / np.float32(255)).sum()), rel=1e-4)
+    assert found.sum == pytest.approx(
+        2 * WAITING_PICTURES * float(score(means, x.astype(np.float32) / np.float32(255)).sum()), rel=1e-4
+    )
 
 
 def test_densities_have_buckets_below_zero() -> None:
