@@ -29,7 +29,7 @@ DRAIN, RETIRE, STOP = b"drain", b"retire", b"stop"
 # while it ends, whoever keeps a connection is told with each answer to make a new one, which then leads elsewhere
 CLOSE = (b"connection", b"close")
 # for requests that are on their way when no more connections are accepted
-QUIET_SECONDS = 0.5
+QUIET_SECONDS = 1.0
 BEAT_TICKS = 10  # of uvicorn's, a tenth of a second each
 SO_ATTACH_FILTER = 26
 
