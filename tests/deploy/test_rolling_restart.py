@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -69,6 +70,11 @@ class Load:
             thread.join()
 
 
+def is_ready(url: str) -> bool:
+    """What a replica says, however long it takes beside the load."""
+    return httpx.get(f"{url}/health/ready", timeout=60).status_code == 200
+
+
 def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
     ports = [free_port(), free_port()]
     replicas = [Server("--port", str(port)) for port in ports]
@@ -82,7 +88,8 @@ def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
                 nginx.poll(lambda: load.answers >= enough)
 
             for replica in replicas:
-                replica.wait_until_ready()
+                replica.wait_until_listening()
+                nginx.poll(partial(is_ready, replica.url))
             nginx.poll(lambda: not nginx.marked())
             with load.running():
                 more()
@@ -93,7 +100,8 @@ def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
                     assert replicas[number].wait() == 0, replicas[number].log
                     more()
                     replicas[number] = Server("--port", str(port))
-                    replicas[number].wait_until_ready()
+                    replicas[number].wait_until_listening()
+                    nginx.poll(partial(is_ready, replicas[number].url))
                     nginx.poll(lambda: not nginx.marked())
                     more()
             assert not load.failures, (load.answers, load.failures.most_common(5))
