@@ -12,6 +12,7 @@ import pytest
 from service.calls import Answer, Call
 from service.endpoint import SENT_AT_ONCE, Endpoint, Operation
 from service.limits import COUNTED_FROM, BodyMemory, MemoryFull, Share
+from service.observer import Sight
 from tests.service.asgi import Application, Exchange, Sent, send
 
 ROOM, LARGEST = 1_000_000, 900_000
@@ -25,11 +26,11 @@ class Service:
         self.bodies = BodyMemory(ROOM, self.refused)
         self._endpoint = Endpoint(operation)
         self._app = SimpleNamespace(
-            state=SimpleNamespace(engine=SimpleNamespace(), max_body_bytes=LARGEST, bodies=self.bodies)
+            state=SimpleNamespace(engine=SimpleNamespace(), max_body_bytes=LARGEST, bodies=self.bodies, sight=Sight())
         )
 
     async def __call__(self, scope: Any, receive: Any, take: Any) -> None:
-        scope["app"] = self._app
+        scope |= {"app": self._app, "method": "POST"}
         await self._endpoint(scope, receive, take)
 
 
