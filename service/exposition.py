@@ -99,12 +99,16 @@ class SharedMetrics:
 
     def leave(self) -> None:
         """This process ends: what it has counted stays, its gauges go."""
+        self.close()
+        mark_process_dead(os.getpid(), str(self._directory))
+
+    def close(self) -> None:
+        """Close the files, and leave them as they are."""
         with self._lock:
             for file in self._files.values():
                 file.close()
             self._files.clear()
             self._keys.clear()
-            mark_process_dead(os.getpid(), str(self._directory))
 
     def _forget_the_dead(self) -> None:
         for pid in {path.stem.rpartition("_")[2] for path in self._directory.glob("gauge_live*.db")}:

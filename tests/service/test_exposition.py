@@ -71,16 +71,20 @@ def test_processes_add_up_and_the_dead_leave_their_counts(tmp_path: Path, monkey
     found = read(living)
     assert found["vae_rows_total", ("encode", "a")] == 14
     assert (found["vae_queued_rows", ("a",)], found["vae_ready", ()]) == (10, 1)
+    living.close()
 
 
 def test_gauges_of_a_process_that_was_killed_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         pid = gone()
         patch.setattr(os, "getpid", lambda: pid)
-        SharedMetrics(tmp_path).publish(families(4))
+        killed = SharedMetrics(tmp_path)
+        killed.publish(families(4))
+        killed.close()
     shared = SharedMetrics(tmp_path)
     shared.publish(families(10))
     found = read(shared)
+    shared.close()
     assert (found["vae_rows_total", ("encode", "a")], found["vae_queued_rows", ("a",)]) == (14, 10)
     assert not list(tmp_path.glob(f"gauge_live*_{pid}.db"))
 
