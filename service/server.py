@@ -28,8 +28,9 @@ DRAIN, RETIRE, STOP = b"drain", b"retire", b"stop"
 
 # while it ends, whoever keeps a connection is told with each answer to make a new one, which then leads elsewhere
 CLOSE = (b"connection", b"close")
-# for requests that are on their way when no more connections are accepted
-QUIET_SECONDS = 1.0
+# for requests that are on their way when no more connections are accepted; on connections that have had none yet, and whose
+# callers may be slow to send their first, the second, but not after Ctrl-C: browsers keep such connections in reserve
+QUIET_SECONDS, FRESH_SECONDS = 0.5, 5.0
 BEAT_TICKS = 10  # of uvicorn's, a tenth of a second each
 SO_ATTACH_FILTER = 26
 
@@ -43,6 +44,7 @@ class Server(uvicorn.Server):
         self._supervisor: Connection | None = None
         self._sockets: list[socket.socket] = []
         self._is_ending = self._is_retired = False
+        self._is_patient = True  # unless somebody at a terminal waits
         self._quiet_until = 0.0  # till when new requests may come on connections of one who is retired
         self._stop_at = math.inf  # when nothing new is accepted any more, in the time of `time.monotonic`
 
@@ -57,6 +59,7 @@ class Server(uvicorn.Server):
         self._is_ending = self._state.draining = True
         seconds = self._drain_seconds if drain and self._state.engine is not None else 0.0
         self._stop_at = min(self._stop_at, time.monotonic() + seconds)
+        self._is_patient = drain
         self._say_close()
 
     # What follows is called by uvicorn.
@@ -89,10 +92,17 @@ class Server(uvicorn.Server):
         if not self._is_retired:
             await self._refuse_connections()
         self._close_listeners()
-        quiet_until = time.monotonic() + QUIET_SECONDS
-        while self.server_state.connections and time.monotonic() < quiet_until:  # noqa: ASYNC110  uvicorn tells nobody
+        begun = time.monotonic()
+        await asyncio.sleep(0.02)  # connections that were accepted last become known
+        while time.monotonic() - begun < self._quiet_seconds():  # noqa: ASYNC110  uvicorn tells nobody
             await asyncio.sleep(0.02)
         await super().shutdown(sockets)
+
+    def _quiet_seconds(self) -> float:
+        connections = self.server_state.connections
+        if self._is_patient and any(getattr(connection, "cycle", connection) is None for connection in connections):
+            return FRESH_SECONDS
+        return QUIET_SECONDS if connections else 0.0
 
     def _say_close(self) -> None:
         if CLOSE not in self.server_state.default_headers:
