@@ -1,17 +1,14 @@
 """The latent store from outside: kill -9, two workers on one file, a file that is no store."""
 
-import http.client
-import json
 import random
 import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -95,54 +92,36 @@ def add_until_killed(server: Server, round: int, acknowledged: dict[str, list[fl
 
 
 @contextmanager
-def stopped(pids: set[int]) -> Iterator[None]:
-    for pid in pids:
-        psutil.Process(pid).send_signal(signal.SIGSTOP)
+def stopped(server: Server, worker: psutil.Process) -> Iterator[None]:
+    """A worker that stands still takes no connection: the other one answers."""
+    worker.send_signal(signal.SIGSTOP)
     try:
+        server.poll(lambda: worker.status() == psutil.STATUS_STOPPED)
         yield
     finally:
-        for pid in pids:
-            psutil.Process(pid).send_signal(signal.SIGCONT)
-
-
-def ask(connection: http.client.HTTPConnection, method: str, path: str, body: Any = None) -> dict[str, Any]:
-    connection.request(method, path, None if body is None else json.dumps(body))
-    answer = connection.getresponse()
-    content = answer.read()
-    assert answer.status == 200, content
-    return json.loads(content)  # type: ignore[no-any-return]
-
-
-def connections(server: Server) -> dict[int, http.client.HTTPConnection]:
-    """One to each of two workers, by their process ids: who is stopped takes no connection."""
-    found: dict[int, http.client.HTTPConnection] = {}
-    address = urlsplit(server.url)
-    for _ in range(2):
-        with stopped({*found}):
-            connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=PATIENCE_SECONDS)
-            ask(connection, "GET", "/info")
-            port = connection.sock.getsockname()[1]
-            for child in psutil.Process(server.process.pid).children():
-                if any(one.raddr and one.raddr.port == port for one in child.net_connections("tcp")):
-                    found[child.pid] = connection
-    assert len(found) == 2
-    return found
+        worker.send_signal(signal.SIGCONT)
 
 
 def test_what_one_worker_acknowledges_the_other_finds(tmp_path: Path) -> None:
     variables = {"VAE_STORE": str(tmp_path / "latents.db"), "VAE_MODELS": "mnist-2d", "VAE_DEFAULT_MODEL": "mnist-2d"}
-    with serving("--workers", "2", variables=variables) as server, ExitStack() as stack:
-        workers = [stack.enter_context(closing(connection)) for connection in connections(server).values()]
-        ask(workers[0], "PUT", "/collections/digits")
-        for i in range(60):
-            writer, reader = workers[i % 2], workers[1 - i % 2]
-            ask(writer, "POST", ITEMS, {"items": [{"id": f"{i}", "mu": [i, -i]}]})
-            found = ask(reader, "POST", SEARCH, {"mu": [i, -i], "k": 1})
+    with serving("--workers", "2", variables=variables) as server:
+        family = psutil.Process(server.process.pid).children()
+        workers = [child for child in family if "spawn_main" in " ".join(child.cmdline())]
+        assert len(workers) == 2
+
+        def ask(worker: int, method: str, path: str, body: Any = None) -> Any:
+            with stopped(server, workers[1 - worker]):  # each time a connection of its own
+                return httpx.request(method, server.url + path, json=body, timeout=PATIENCE_SECONDS).raise_for_status().json()
+
+        ask(0, "PUT", "/collections/digits")
+        for i in range(30):
+            ask(i % 2, "POST", ITEMS, {"items": [{"id": f"{i}", "mu": [i, -i]}]})
+            found = ask(1 - i % 2, "POST", SEARCH, {"mu": [i, -i], "k": 1})
             assert (found["neighbors"][0]["id"], found["seq"]) == (f"{i}", i + 1)
-        ask(workers[0], "DELETE", f"{ITEMS}/59")
-        assert ask(workers[1], "POST", SEARCH, {"mu": [59, -59], "k": 1})["neighbors"][0]["id"] == "58"
-        ask(workers[1], "DELETE", "/collections/digits")
-        assert ask(workers[0], "GET", "/collections") == {"collections": []}
+        ask(0, "DELETE", f"{ITEMS}/29")
+        assert ask(1, "POST", SEARCH, {"mu": [29, -29], "k": 1})["neighbors"][0]["id"] == "28"
+        ask(1, "DELETE", "/collections/digits")
+        assert ask(0, "GET", "/collections") == {"collections": []}
 
 
 def test_a_foreign_file_ends_the_start(tmp_path: Path) -> None:
