@@ -15,7 +15,7 @@ from torch import Tensor
 from models import arguments
 from models.averaging import Average
 from models.checkpoint import save, save_weights
-from models.data import Pictures, load_data
+from models.data import Pictures, hold_out, load_data
 from models.devices import choose_device
 from models.folder import FolderOptions
 from models.losses import OBJECTIVES, Loss, Wishes
@@ -145,13 +145,13 @@ class Run:
     def warnings(self, warm: float, active: int | None) -> list[str]:
         """What a reader of the log has to know: a loss that is not the negative ELBO, and a posterior that collapses.
 
-        `active`: how many dimensions of the latents are, if that could be measured.
+        `active`: how many dimensions of the latents are, if that could be measured. The words stay the same from epoch to
+        epoch: numbers that move have fields of their own.
         """
         found = [self.objective.remark()]
-        if warm < 1:
-            found.append(
-                f"warm-up: the KL counts {warm:.3g} of its weight, the effective beta is {warm * self.objective.beta:.3g}"
-            )
+        if warm < 1 and self.objective.beta:
+            found.append(f"warm-up: the weight of the KL rises until step {math.ceil(self.args.warmup * self.steps)}, "
+                         f"the effective beta is below {self.objective.beta:g}")  # fmt: skip
         dim = self.vae.config.latent_dim
         if active is None or self.objective.criterion == "last":
             pass
@@ -159,8 +159,8 @@ class Run:
             found.append(f"posterior collapse: none of the {dim} latent dimensions says anything of a picture; try --warmup, "
                          "--objective free-bits or a smaller --lr")  # fmt: skip
         elif 2 * active < dim:
-            found.append(f"only {active} of the {dim} latent dimensions are active (variance of mu over the validation split "
-                         f"above {ACTIVE_VARIANCE}): a smaller --latent-dim would do")  # fmt: skip
+            found.append(f"fewer than half of the {dim} latent dimensions are active (variance of mu over the validation "
+                         f"split above {ACTIVE_VARIANCE}): a smaller --latent-dim would do")  # fmt: skip
         return [warning for warning in found if warning]
 
     def facts(self) -> dict[str, str]:
@@ -247,15 +247,13 @@ def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
 
 
 def load_pictures(args: argparse.Namespace, device: torch.device) -> tuple[Pictures, Pictures, str]:
-    """Training and validation pictures on the device, and the digest of both; the validation share is the end of them."""
+    """Training and validation pictures on the device, and the digest of both together."""
     options = FolderOptions(args.size and tuple(args.size), args.channels, args.fit or "crop", args.filter, args.max_corrupt)
     pictures = load_data(args.data, args.data_dir, options, args.mirror).train
-    held_out = max(1, round(len(pictures) * args.validation))
-    if held_out >= len(pictures):
+    training, validation = hold_out(pictures, args.validation, args.seed)
+    if not len(training):
         raise TrainingError(f"--validation {args.validation} of {len(pictures)} pictures leaves none to train on")
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(args.seed))
-    digest = data_digest(pictures.x)
-    return pictures[order[held_out:]].to(device), pictures[order[:held_out]].to(device), digest
+    return training.to(device), validation.to(device), data_digest(pictures.x)
 
 
 def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:

@@ -44,10 +44,11 @@ class Logs:
     def __init__(self, run: Run, step: int) -> None:
         self._lines = MetricsLog(run.directory / "metrics.jsonl", step)
         self._events = EventLog(run.directory / "tensorboard", step) if run.args.tensorboard else None
-        self._told: list[str] = []
+        self._told: set[str] = set()
+        self._beta, self._warming = run.objective.beta, False
 
     def write(self, entry: dict[str, Any]) -> None:
-        """One epoch. What is wrong is told once, until something else is."""
+        """One epoch. A warning goes to the terminal once, and so does the end of the warm-up; the file has them all."""
         self._lines.write(entry)
         if self._events:
             self._events.write(entry)
@@ -55,9 +56,13 @@ class Logs:
         tqdm.write(f"epoch {entry['epoch']}: train ELBO {entry['train']['elbo']:.2f}, validation ELBO {terms['elbo']:.2f} "
                    f"(KL {terms['kl']:.2f}, {terms['active_units']} active units), "
                    f"{entry['images_per_second']:.0f} images/s")  # fmt: skip
-        if entry["warnings"] != self._told:
-            tqdm.write("".join(f"warning: {warning}\n" for warning in entry["warnings"]), end="", file=sys.stderr)
-            self._told = entry["warnings"]
+        news = [f"warning: {warning}" for warning in entry["warnings"] if warning not in self._told]
+        if self._warming and entry["beta"] == self._beta:
+            news.append(f"the warm-up is over: the effective beta is {self._beta:g}")
+        for line in news:
+            tqdm.write(line, file=sys.stderr)
+        self._told.update(entry["warnings"])
+        self._warming = entry["beta"] < self._beta
 
     def close(self) -> None:
         """Finish the files."""
