@@ -6,7 +6,8 @@ of the step, so that a step number says where a run stands.
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -66,7 +67,8 @@ class Run:
             self.vae.prior_layer.start_from(self.prepare(self.pictures.x[: len(self.vae.prior_layer.logits)], self.noise))
         self.average = Average(self.vae, args.ema)
         self.bf16 = args.precision == "bf16" or (args.precision == "auto" and self.device.type == "cuda")
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        self.parameters = list(self.vae.parameters())
         self.batch_size = min(args.batch_size, len(self.pictures))
         self.objective = OBJECTIVES[args.objective](
             Wishes(args.beta, args.free_bits, args.stratified, dataset_size=len(self.pictures))
@@ -96,7 +98,7 @@ class Run:
         """x in [0, 1] of the epoch's batches from number `first` on; its order follows from the seed and the epoch."""
         order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(self.args.seed + epoch + 1))
         for rows in order.to(self.device).split(self.batch_size)[first : self.steps_per_epoch]:
-            yield self.prepare(self.pictures.x[rows], self.noise)
+            yield self.prepare(self.pictures.x.index_select(0, rows), self.noise)
 
     def prepare(self, x: Tensor, noise: torch.Generator) -> Tensor:
         """Bytes -> x in [0, 1]; greys are drawn as 0 or 1 with their probability when the run is binarised."""
@@ -105,21 +107,24 @@ class Run:
 
     def step(self, x: Tensor, step: int) -> Loss | None:
         """One optimiser step; None when loss or gradient is not finite and nothing was changed."""
+        lr = self.lr(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr(step)
+            group["lr"] = lr
         size = (self.args.samples, len(x), self.vae.config.latent_dim)
         eps = torch.randn(size, generator=self.noise, device=self.device)
         # as a tensor: a compiled function would be compiled anew for each number
         warm = torch.tensor(self.warm(step), device=self.device) if self.args.compile else self.warm(step)
         with self.autocast:
             loss = self.loss(self.vae, x, eps, warm)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         loss.value.backward()
-        if not clip(self.vae, self.args.clip, loss.value.detach()):
+        value = loss.value.detach()
+        if not clip(self.parameters, self.args.clip, value):
             return None
         self.optimizer.step()
         self.average.update(step)
-        return Loss(loss.value.detach(), loss.elbo)
+        return Loss(value, loss.elbo)
 
     @torch.no_grad()
     def validate(self) -> Validation:
@@ -206,13 +211,13 @@ class Run:
             save(self.args.out, self.vae, Preprocessing(*shape, fit=fit, filter=self.args.filter), data)
 
 
-def clip(vae: VAE, largest: float, loss: Tensor) -> bool:
+def clip(parameters: Sequence[Tensor], largest: float, loss: Tensor) -> bool:
     """Scale all gradients down to a norm of `largest`, if it is more; False when loss or norm is not finite.
 
     One look at the device's numbers, and a second pass over the gradients only when they are too large. On the CPU inner
     products are several times as fast as torch's norms, and numbers need not be gathered.
     """
-    gradients = [parameter.grad for parameter in vae.parameters() if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if loss.device.type == "cpu":
         value = float(loss)
         parts = [float(torch.dot(flat, flat)) for flat in (gradient.reshape(-1) for gradient in gradients)]
