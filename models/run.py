@@ -7,7 +7,7 @@ of the step, so that a step number says where a run stands.
 import argparse
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -67,7 +67,9 @@ class Run:
             self.vae.prior_layer.start_from(self.prepare(self.pictures.x[: len(self.vae.prior_layer.logits)], self.noise))
         self.average = Average(self.vae, args.ema)
         self.bf16 = args.precision == "bf16" or (args.precision == "auto" and self.device.type == "cuda")
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        self.autocast: AbstractContextManager[Any] = (
+            torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        )
         self.parameters = list(self.vae.parameters())
         self.batch_size = min(args.batch_size, len(self.pictures))
         self.objective = OBJECTIVES[args.objective](
