@@ -59,12 +59,12 @@ def rate_of_aggregate(posterior: DiagonalGaussian, eps: Tensor) -> RateOfAggrega
     return RateOfAggregate(information, rate - information)
 
 
-def prior_coverage(posterior: DiagonalGaussian, eps: Tensor, prior_eps: Tensor) -> float:
-    """The share of the prior where pictures are: draws of N(0, I) at which the aggregate posterior is dense.
+def prior_coverage(posterior: DiagonalGaussian, eps: Tensor, draws: Tensor) -> float:
+    """The share of the prior where pictures are: draws of the prior at which the aggregate posterior is dense.
 
     Dense is what is above the 5 % quantile of log q(z) at draws of the aggregate posterior itself, each without its own
-    picture's posterior. A prior that equals the aggregate posterior is covered to 95 %. eps (N, D), prior_eps (S, D).
+    picture's posterior. A prior that equals the aggregate posterior is covered to 95 %. eps (N, D), draws (S, D).
     """
     own = aggregate_log_prob(posterior, posterior.sample(eps), torch.arange(len(eps), device=eps.device))
     threshold = own.quantile(COVERED_QUANTILE)
-    return float((aggregate_log_prob(posterior, prior_eps) >= threshold).double().mean())
+    return float((aggregate_log_prob(posterior, draws) >= threshold).double().mean())

@@ -26,7 +26,8 @@ class DiagonalGaussian:
     @classmethod
     def standard(cls, like: Tensor) -> "DiagonalGaussian":
         """N(0, I) with the shape, type and device of `like`."""
-        return StandardGaussian(torch.zeros_like(like), torch.zeros_like(like))
+        zeros = torch.zeros_like(like)
+        return StandardGaussian(zeros, zeros)
 
     @property
     def sigma(self) -> Tensor:
@@ -49,9 +50,10 @@ class DiagonalGaussian:
     def kl_per_dim(self, other: "DiagonalGaussian") -> Tensor:
         """KL(self || other) of each dimension, (..., D), never negative but for rounding."""
         if isinstance(other, StandardGaussian):  # the same terms without those that are 0 or 1: a third of the operations
-            return (0.5 * (torch.exp(self.logvar) + self.mu**2 - 1 - self.logvar)).expand(
-                torch.broadcast_shapes(self.mu.shape, other.mu.shape)
-            )
+            terms = 0.5 * (torch.exp(self.logvar) + self.mu**2 - 1 - self.logvar)
+            if terms.shape == other.mu.shape:
+                return terms
+            return terms.expand(torch.broadcast_shapes(terms.shape, other.mu.shape))
         ratio = torch.exp(self.logvar - other.logvar)
         shift = (self.mu - other.mu) ** 2 * torch.exp(-other.logvar)
         return 0.5 * (ratio + shift - 1 - self.logvar + other.logvar)

@@ -114,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m models.evaluate", description="Measure a checkpoint on its test split.")
     add = parser.add_argument
     add("path", type=Path, help="checkpoint directory")
-    add("--data", help="data set (default: the one that it was trained on)")
+    add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: what it was trained on)")
     arguments.add_data_flags(parser)
     number = arguments.at_least(1)
     add("--samples", type=number, default=500, help="K of the importance-weighted bound (default: %(default)s)")

@@ -14,6 +14,7 @@ from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, hold_out
 from models.distributions import DiagonalGaussian
 from models.mixture import FittedPrior, GaussianMixture
+from models.priors import NAMES
 from models.vae import VAE, to_unit_interval
 
 NEIGHBORS = 5
@@ -53,7 +54,7 @@ def evaluate(
         "ess_mean": float(bounds["ess"].mean()),
         "active_units": int(diagnostics.active_units(greys.mu).sum()),
         "kl_per_dim": [round(value, 4) for value in bounds["kl_per_dim"].mean(0).tolist()],
-        **latent_numbers(posteriors(vae, x, device), seed),
+        **latent_numbers(vae, posteriors(vae, x, device), seed),
         "protocol": {
             "unit": "nats per picture, sums over pixels and dimensions, mean over pictures",
             "pixels": f"0/1, each drawn once with its grey as probability, seed {seed}" if binarized else "greys in [0, 1]",
@@ -66,8 +67,8 @@ def evaluate(
                 f"{len(x)} posteriors, so at most log {len(x)}; KL(q(z), N(0, I)) is the mean KL to N(0, I) less it"
             ),
             "prior_coverage": (
-                f"share of {PRIOR_DRAWS} draws of N(0, I) at which q(z) is above the 5 % quantile of its own draws (each "
-                "without its own picture's posterior): 95 % where prior and aggregate posterior are the same"
+                f"share of {PRIOR_DRAWS} draws of {NAMES[vae.config.prior]} at which q(z) is above the 5 % quantile of its "
+                "own draws (each without its own picture's posterior): 95 % where prior and aggregate posterior are the same"
             ),
         },
     }
@@ -95,8 +96,9 @@ def evaluate(
     return metrics
 
 
-def latent_numbers(posterior: DiagonalGaussian, seed: int) -> dict[str, float]:
-    """Mutual information, KL of the aggregate posterior to the prior, and coverage of the prior, of these pictures."""
+@torch.no_grad()
+def latent_numbers(vae: VAE, posterior: DiagonalGaussian, seed: int) -> dict[str, float]:
+    """Mutual information, KL of the aggregate posterior to N(0, I), and coverage of the model's prior, of these pictures."""
     device = posterior.mu.device
     noise = torch.Generator(device).manual_seed(seed)
     eps = torch.randn(posterior.mu.shape, generator=noise, device=device)
@@ -105,7 +107,7 @@ def latent_numbers(posterior: DiagonalGaussian, seed: int) -> dict[str, float]:
     return {
         "mutual_information": parts.mutual_information,
         "marginal_kl": parts.marginal_kl,
-        "prior_coverage": diagnostics.prior_coverage(posterior, eps, prior_eps),
+        "prior_coverage": diagnostics.prior_coverage(posterior, eps, vae.prior(prior_eps).sample(prior_eps)),
     }
 
 

@@ -75,13 +75,13 @@ def kl_bars(kl_per_dim: Sequence[float], active_above: float = 0.01) -> Figure:
     return figure
 
 
-def rate_distortion(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]] = ()) -> Figure:
+def rate_distortion(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]] = (), prior: str = "N(0, I)") -> Figure:
     """Where the model lies between rate (KL) and distortion (-log likelihood), with the way of its validation split there.
 
     Lines join what has the same ELBO (Alemi et al. 2018, arXiv:1711.00464).
     """
     figure, (axes,) = new_figure(3.6)
-    points = [(metrics["rate"], metrics["distortion"], "model, N(0, I) as prior", BLUE, "o")]
+    points = [(metrics["rate"], metrics["distortion"], f"model, {prior} as prior", BLUE, "o")]
     if "aggregate_prior" in metrics:
         points.append((metrics["aggregate_prior"]["rate"], metrics["distortion"], "aggregate prior", ORANGE, "D"))
     way = [(e["validation"]["kl"], -e["validation"]["log_likelihood"]) for e in log if _known(e)]

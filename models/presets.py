@@ -149,7 +149,8 @@ PRESETS: Mapping[str, Preset] = {
         "convolutions (32, 64, 128, 256; 256), D = 32, 64 x 64 colours",
         "this project; pictures in the manner of the face VAEs of the tutorials, here sprites of Li & Mandt 2018",
         "A Gaussian likelihood with the optimal sigma (Rybkin et al. 2021, arXiv:2006.13202). With --data folder:PATH it "
-        "takes pictures of any kind, cropped to 64 x 64.",
+        "takes pictures of any kind, cropped to 64 x 64. On drawings without noise, such as the sprites, that sigma becomes "
+        "so small that posteriors leave the prior, and samples suffer: --sigma 0.5 keeps them together.",
         {"data": "lpc-sprites", "size": [64, 64], "channels": 3, "arch": "conv", "latent_dim": 32, "hidden": [256],
          "conv_channels": [32, 64, 128, 256], "likelihood": "gaussian", "sigma": "optimal", "epochs": 100, "warmup": 0.05,
          "ema": 0.999},

@@ -77,6 +77,8 @@ class VampPrior(nn.Module):
         return PosteriorMixture(encode(torch.sigmoid(self.logits)))
 
 
+# name in the configuration -> how cards and reports call it
+NAMES: Mapping[str, str] = {"standard": "N(0, I)", "vamp": "the VampPrior"}
 # name in the configuration -> constructor: (shape of the pictures, **options)
 PRIORS: Mapping[str, Callable[..., nn.Module]] = {
     "standard": lambda _shape: StandardNormal(),

@@ -21,6 +21,7 @@ from models.measure import nearest_rows, posteriors
 from models.mixture import GaussianMixture
 from models.mosaic import tile, to_bytes, write_png
 from models.page import number, row
+from models.priors import NAMES
 
 GAP = 2
 MAX_ROWS = 10
@@ -46,7 +47,7 @@ def write_report(
     drawing = _Drawing(out, checkpoint, splits, metrics, mixture)
     log, snapshots = read_log(directory), sorted((directory / "run" / "snapshots").glob("*.safetensors"))
     sections = [
-        ("Numbers", _numbers(metrics, checkpoint.vae.config.latent_dim)),
+        ("Numbers", _numbers(metrics, checkpoint.vae.config.latent_dim, drawing.prior)),
         ("Training", drawing.training(log)),
         ("Reconstructions", drawing.reconstructions()),
         ("Samples", drawing.samples()),
@@ -80,6 +81,7 @@ class _Drawing:
         mixture: GaussianMixture | None,
     ) -> None:
         self.out, self.vae, self.splits, self.metrics, self.mixture = out, checkpoint.vae, splits, metrics, mixture
+        self.prior = NAMES[self.vae.config.prior]
         self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"))
         kl = metrics["kl_per_dim"]
         self.by_kl = sorted(range(len(kl)), key=lambda j: -kl[j])
@@ -109,7 +111,7 @@ class _Drawing:
 
     def samples(self) -> str:
         standard = pictures.samples(self.vae, None)
-        parts = [self.picture("samples", standard, "samples of the prior", "Decoded draws from N(0, I).")]
+        parts = [self.picture("samples", standard, "samples of the prior", f"Decoded draws from {self.prior}.")]
         if self.mixture is not None:
             caption = "Decoded draws from the mixture fitted to the aggregate posterior, driven by the same noise."
             aggregate = pictures.samples(self.vae, self.mixture)
@@ -128,7 +130,7 @@ class _Drawing:
             self.posteriors(),
             self.plot(
                 "rate-distortion",
-                plots.rate_distortion(self.metrics, log),
+                plots.rate_distortion(self.metrics, log, self.prior),
                 "rate and distortion",
                 "Rate (KL) and distortion (-log likelihood); on a grey line all models have the same ELBO.",
             ),
@@ -142,9 +144,9 @@ class _Drawing:
         mosaic = tile(to_bytes(self.vae.decode(pictures.plane(side)).mean), side, GAP)
         percent = [f"{p:.0f}" for p in torch.linspace(1, 99, side).tolist()]
         figure = plots.labelled_tiles(
-            mosaic, self.step(), percent[::-1], percent, "z1, percentile of the prior", "z2, percentile of the prior"
+            mosaic, self.step(), percent[::-1], percent, "z1, percentile of N(0, 1)", "z2, percentile of N(0, 1)"
         )
-        return self.plot("manifold", figure, "the latent plane", "The decoded latent plane over percentiles of the prior.")
+        return self.plot("manifold", figure, "the latent plane", "The decoded latent plane over percentiles of N(0, I).")
 
     def scatter(self) -> str:
         mu, test = self.posterior.mu[:SCATTERED], self.splits.test
@@ -166,7 +168,7 @@ class _Drawing:
         x = self.splits.test.x[chosen].permute(0, 2, 3, 1).numpy()
         figure = plots.posterior_densities(mu, sigma, x, self.by_kl[:8])
         caption = (
-            "Posteriors of a few test pictures (their frames have the colours of the lines) against the prior (grey area); "
+            "Posteriors of a few test pictures (their frames have the colours of the lines) against N(0, 1) (grey area); "
             "heights on a square-root scale"
         )
         more = "; the dimensions of the largest KL." if self.posterior.mu.shape[1] > 8 else "."
@@ -181,7 +183,7 @@ class _Drawing:
         mosaic = tile(to_bytes(pictures.traversals(self.vae, self.posterior.mu[0], dims)), pictures.TRAVERSAL_STEPS, GAP)
         values = [f"{value:.1f}" for value in pictures.percentiles(pictures.TRAVERSAL_STEPS).tolist()]
         figure = plots.labelled_tiles(mosaic, self.step(), [f"z{j + 1}" for j in dims], values, "value of the dimension")
-        caption = "The first test picture's mu with one dimension moved from the 1st to the 99th percentile of the prior."
+        caption = "The first test picture's mu with one dimension moved from the 1st to the 99th percentile of N(0, 1)."
         return first + self.plot("traversals", figure, "traversals", caption)
 
     def neighbors(self) -> str:
@@ -199,7 +201,7 @@ class _Drawing:
         path = self.out / "evolution.webp"
         frames = [(f"step {int(stem):,}", frame) for stem, frame in pictures.evolution(self.vae, snapshots) if stem.isdigit()]
         pictures.animate(path, frames)
-        what = "The latent plane over percentiles of the prior" if self.vae.config.latent_dim == 2 else "The same latents"
+        what = "The latent plane over percentiles of N(0, I)" if self.vae.config.latent_dim == 2 else "The same latents"
         return page.figure(path, "evolution during training", f"{what}, decoded at steps of the training.", pixels=True)
 
     def step(self) -> tuple[int, int]:
@@ -228,7 +230,7 @@ def _header(checkpoint: Checkpoint) -> str:
     return f'<p>{html.escape(words)}</p><p class="digest">SHA-256 {checkpoint.digest}</p>'
 
 
-def _numbers(metrics: Mapping[str, Any], dim: int) -> str:
+def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
     protocol = metrics["protocol"]
     rows = [
         row(
@@ -257,7 +259,7 @@ def _numbers(metrics: Mapping[str, Any], dim: int) -> str:
         gain = f"{number(metrics, own + 'gain')} ± {number(metrics, own + 'gain_standard_error')}"
         rows += [
             row("aggregate prior: negative log-likelihood", bound, protocol["aggregate_prior"]),
-            row("aggregate prior: gain", gain, "nats on N(0, I), picture by picture"),
+            row("aggregate prior: gain", gain, f"nats on {prior}, picture by picture"),
             row("aggregate prior: rate", number(metrics, own + "rate"), "mean of log q(z given x) - log p(z)"),
             row("aggregate prior: components", number(metrics, own + "components"), "chosen on held-out draws"),
         ]

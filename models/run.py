@@ -6,7 +6,8 @@ of the step, so that a step number says where a run stands.
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from models import arguments
 from models.averaging import Average
 from models.checkpoint import save, save_weights
-from models.data import Pictures, load_data
+from models.data import Pictures, hold_out, load_data
 from models.devices import choose_device
 from models.folder import FolderOptions
 from models.losses import OBJECTIVES, Loss, Wishes
@@ -66,7 +67,10 @@ class Run:
             self.vae.prior_layer.start_from(self.prepare(self.pictures.x[: len(self.vae.prior_layer.logits)], self.noise))
         self.average = Average(self.vae, args.ema)
         self.bf16 = args.precision == "bf16" or (args.precision == "auto" and self.device.type == "cuda")
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+        self.autocast: AbstractContextManager[Any] = (
+            torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        )
+        self.parameters = list(self.vae.parameters())
         self.batch_size = min(args.batch_size, len(self.pictures))
         self.objective = OBJECTIVES[args.objective](
             Wishes(args.beta, args.free_bits, args.stratified, dataset_size=len(self.pictures))
@@ -96,7 +100,7 @@ class Run:
         """x in [0, 1] of the epoch's batches from number `first` on; its order follows from the seed and the epoch."""
         order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(self.args.seed + epoch + 1))
         for rows in order.to(self.device).split(self.batch_size)[first : self.steps_per_epoch]:
-            yield self.prepare(self.pictures.x[rows], self.noise)
+            yield self.prepare(self.pictures.x.index_select(0, rows), self.noise)
 
     def prepare(self, x: Tensor, noise: torch.Generator) -> Tensor:
         """Bytes -> x in [0, 1]; greys are drawn as 0 or 1 with their probability when the run is binarised."""
@@ -105,21 +109,24 @@ class Run:
 
     def step(self, x: Tensor, step: int) -> Loss | None:
         """One optimiser step; None when loss or gradient is not finite and nothing was changed."""
+        lr = self.lr(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr(step)
+            group["lr"] = lr
         size = (self.args.samples, len(x), self.vae.config.latent_dim)
         eps = torch.randn(size, generator=self.noise, device=self.device)
         # as a tensor: a compiled function would be compiled anew for each number
         warm = torch.tensor(self.warm(step), device=self.device) if self.args.compile else self.warm(step)
         with self.autocast:
             loss = self.loss(self.vae, x, eps, warm)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         loss.value.backward()
-        if not clip(self.vae, self.args.clip, loss.value.detach()):
+        value = loss.value.detach()
+        if not clip(self.parameters, self.args.clip, value):
             return None
         self.optimizer.step()
         self.average.update(step)
-        return Loss(loss.value.detach(), loss.elbo)
+        return Loss(value, loss.elbo)
 
     @torch.no_grad()
     def validate(self) -> Validation:
@@ -145,13 +152,13 @@ class Run:
     def warnings(self, warm: float, active: int | None) -> list[str]:
         """What a reader of the log has to know: a loss that is not the negative ELBO, and a posterior that collapses.
 
-        `active`: how many dimensions of the latents are, if that could be measured.
+        `active`: how many dimensions of the latents are, if that could be measured. The words stay the same from epoch to
+        epoch: numbers that move have fields of their own.
         """
         found = [self.objective.remark()]
-        if warm < 1:
-            found.append(
-                f"warm-up: the KL counts {warm:.3g} of its weight, the effective beta is {warm * self.objective.beta:.3g}"
-            )
+        if warm < 1 and self.objective.beta:
+            found.append(f"warm-up: the weight of the KL rises until step {math.ceil(self.args.warmup * self.steps)}, "
+                         f"the effective beta is below {self.objective.beta:g}")  # fmt: skip
         dim = self.vae.config.latent_dim
         if active is None or self.objective.criterion == "last":
             pass
@@ -159,8 +166,8 @@ class Run:
             found.append(f"posterior collapse: none of the {dim} latent dimensions says anything of a picture; try --warmup, "
                          "--objective free-bits or a smaller --lr")  # fmt: skip
         elif 2 * active < dim:
-            found.append(f"only {active} of the {dim} latent dimensions are active (variance of mu over the validation split "
-                         f"above {ACTIVE_VARIANCE}): a smaller --latent-dim would do")  # fmt: skip
+            found.append(f"fewer than half of the {dim} latent dimensions are active (variance of mu over the validation "
+                         f"split above {ACTIVE_VARIANCE}): a smaller --latent-dim would do")  # fmt: skip
         return [warning for warning in found if warning]
 
     def facts(self) -> dict[str, str]:
@@ -206,13 +213,13 @@ class Run:
             save(self.args.out, self.vae, Preprocessing(*shape, fit=fit, filter=self.args.filter), data)
 
 
-def clip(vae: VAE, largest: float, loss: Tensor) -> bool:
+def clip(parameters: Sequence[Tensor], largest: float, loss: Tensor) -> bool:
     """Scale all gradients down to a norm of `largest`, if it is more; False when loss or norm is not finite.
 
     One look at the device's numbers, and a second pass over the gradients only when they are too large. On the CPU inner
     products are several times as fast as torch's norms, and numbers need not be gathered.
     """
-    gradients = [parameter.grad for parameter in vae.parameters() if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if loss.device.type == "cpu":
         value = float(loss)
         parts = [float(torch.dot(flat, flat)) for flat in (gradient.reshape(-1) for gradient in gradients)]
@@ -247,15 +254,13 @@ def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
 
 
 def load_pictures(args: argparse.Namespace, device: torch.device) -> tuple[Pictures, Pictures, str]:
-    """Training and validation pictures on the device, and the digest of both; the validation share is the end of them."""
+    """Training and validation pictures on the device, and the digest of both together."""
     options = FolderOptions(args.size and tuple(args.size), args.channels, args.fit or "crop", args.filter, args.max_corrupt)
     pictures = load_data(args.data, args.data_dir, options, args.mirror).train
-    held_out = max(1, round(len(pictures) * args.validation))
-    if held_out >= len(pictures):
+    training, validation = hold_out(pictures, args.validation, args.seed)
+    if not len(training):
         raise TrainingError(f"--validation {args.validation} of {len(pictures)} pictures leaves none to train on")
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(args.seed))
-    digest = data_digest(pictures.x)
-    return pictures[order[held_out:]].to(device), pictures[order[:held_out]].to(device), digest
+    return training.to(device), validation.to(device), data_digest(pictures.x)
 
 
 def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:

@@ -22,12 +22,15 @@ from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
 from models.devices import DeviceError
 from models.download import DataError
 from models.event_log import EventLog
+from models.losses import Loss
 from models.resume import STATE, MetricsLog, Progress, ResumeError
 from models.run import Run, TrainingError
 from models.run_directory import explain, peak_memory_mb
 
 # steps in a row with a loss that is not finite, after which a run is beyond hope
 MAX_BAD_STEPS = 20
+# steps whose numbers are fetched from the device together
+FETCHED = 50
 
 
 def train(args: argparse.Namespace) -> Checkpoint:
@@ -44,10 +47,11 @@ class Logs:
     def __init__(self, run: Run, step: int) -> None:
         self._lines = MetricsLog(run.directory / "metrics.jsonl", step)
         self._events = EventLog(run.directory / "tensorboard", step) if run.args.tensorboard else None
-        self._told: list[str] = []
+        self._told: set[str] = set()
+        self._beta, self._warming = run.objective.beta, False
 
     def write(self, entry: dict[str, Any]) -> None:
-        """One epoch. What is wrong is told once, until something else is."""
+        """One epoch. A warning goes to the terminal once, and so does the end of the warm-up; the file has them all."""
         self._lines.write(entry)
         if self._events:
             self._events.write(entry)
@@ -55,14 +59,44 @@ class Logs:
         tqdm.write(f"epoch {entry['epoch']}: train ELBO {entry['train']['elbo']:.2f}, validation ELBO {terms['elbo']:.2f} "
                    f"(KL {terms['kl']:.2f}, {terms['active_units']} active units), "
                    f"{entry['images_per_second']:.0f} images/s")  # fmt: skip
-        if entry["warnings"] != self._told:
-            tqdm.write("".join(f"warning: {warning}\n" for warning in entry["warnings"]), end="", file=sys.stderr)
-            self._told = entry["warnings"]
+        news = [f"warning: {warning}" for warning in entry["warnings"] if warning not in self._told]
+        if self._warming and entry["beta"] == self._beta:
+            news.append(f"the warm-up is over: the effective beta is {self._beta:g}")
+        for line in news:
+            tqdm.write(line, file=sys.stderr)
+        self._told.update(entry["warnings"])
+        self._warming = entry["beta"] < self._beta
 
     def close(self) -> None:
         """Finish the files."""
         if self._events:
             self._events.close()
+
+
+class Totals:
+    """Running sums over an epoch's steps: loss, log likelihood, KL, number of steps. Added up one after the other, so that
+    they do not depend on when they are asked for; fetched many at a time, so that a step does not wait for them.
+    """
+
+    def __init__(self, sums: Sequence[float]) -> None:
+        self._sums = list(sums) or [0.0] * 4
+        self._waiting: list[Loss] = []
+
+    def add(self, loss: Loss) -> None:
+        """One step."""
+        self._waiting.append(loss)
+        if len(self._waiting) == FETCHED:
+            self.sums()
+
+    def sums(self) -> list[float]:
+        """Of all steps so far."""
+        if self._waiting:
+            values = torch.stack([loss.value for loss in self._waiting])
+            terms = [torch.stack([loss.elbo[i] for loss in self._waiting]).mean(1) for i in range(2)]
+            for step in torch.stack([values, *terms, torch.ones_like(values)], 1).tolist():
+                self._sums = [total + number for total, number in zip(self._sums, step, strict=True)]
+            self._waiting.clear()
+        return self._sums
 
 
 def _train(run: Run, stop: list[int]) -> Checkpoint:
@@ -79,11 +113,10 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
         run.write_snapshot(0)
     logs = Logs(run, progress.step)
     saved, bad_steps = time.monotonic(), 0
-    one = torch.ones((), device=run.device)
     bar = tqdm(total=run.steps, initial=progress.step, unit="step", disable=None, dynamic_ncols=True)
     while progress.step < run.steps and not progress.finished:
         epoch, position = divmod(progress.step, run.steps_per_epoch)
-        sums = torch.tensor(progress.epoch_sums or [0.0] * 4, dtype=torch.float64, device=run.device)
+        totals = Totals(progress.epoch_sums)
         started, first_step = time.monotonic(), progress.step
         for x in run.batches(epoch, position):
             loss = run.step(x, progress.step)
@@ -94,27 +127,26 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
             if loss is None:
                 progress.skipped_steps += 1
             else:
-                means = torch.stack([loss.value, loss.elbo.log_likelihood.mean(), loss.elbo.kl.mean(), one])
-                sums += means
+                totals.add(loss)
             progress.step += 1
             run.write_snapshot(progress.step)
             bar.update()
             if progress.step % 20 == 0 and loss is not None and not bar.disable:
                 rate = (progress.step - first_step) * run.batch_size / (time.monotonic() - started)
-                bar.set_postfix_str(f"epoch {epoch + 1} loss {means[0]:.2f} ELBO {means[1] - means[2]:.2f} "
-                                    f"KL {means[2]:.2f} {rate:.0f} images/s")  # fmt: skip
+                bar.set_postfix_str(f"epoch {epoch + 1} loss {loss.value:.2f} ELBO {loss.elbo.elbo.mean():.2f} "
+                                    f"KL {loss.elbo.kl.mean():.2f} {rate:.0f} images/s")  # fmt: skip
             due = bool(stop) or time.monotonic() - saved > args.save_every
             ended = progress.step % run.steps_per_epoch == 0 or progress.step >= run.steps
             if due and not ended:  # the end of an epoch saves by itself
-                progress.epoch_sums = sums.tolist()
+                progress.epoch_sums = totals.sums()
                 run.state.save(progress, arguments.resumable(args))
                 saved = time.monotonic()
             if stop or ended:
                 break
         if progress.step % run.steps_per_epoch == 0 or progress.step >= run.steps:
-            totals = sums.tolist()  # waits for a GPU to be done
+            sums = totals.sums()  # waits for a GPU to be done
             images = (progress.step - first_step) * run.batch_size
-            _end_epoch(run, progress, logs, totals, images / (time.monotonic() - started))
+            _end_epoch(run, progress, logs, sums, images / (time.monotonic() - started))
             run.state.save(progress, arguments.resumable(args))
         if stop and progress.step < run.steps:
             if not progress.best_epoch:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.checkpoint import CONFIG, read, save
 from models.data import Pictures, load_data
+from models.diagnostics import prior_coverage
 from models.distributions import DiagonalGaussian
 from models.evaluate import main
 from models.measure import nearest_labels, posteriors
@@ -106,6 +107,21 @@ class TestMetrics:
         nearest = brute_force_labels(references, splits.train.labels, queries, 5)
         assert metrics["knn_accuracy"] == pytest.approx(np.mean(np.array(nearest) == test.labels.numpy()))
         assert metrics["active_units"] == int((queries.numpy().var(0, ddof=1) > 0.01).sum())
+
+    def test_a_learnt_prior_is_the_one_that_is_measured(self, digits_npz: Path, tmp_path: Path) -> None:
+        """Coverage by draws of the VampPrior, KL and bound to it; report and fitted mixture as for any other."""
+        path = train_small(f"npz:{digits_npz}", tmp_path / "vamp", "--prior", "vamp", "--pseudo-inputs", "9")
+        assert main([str(path), *FAST, "--fit-prior", "--prior-components", "1,2", "--report"]) == 0
+        metrics, vae = metrics_of(path), read(path).vae.eval()
+        assert "draws of the VampPrior" in metrics["protocol"]["prior_coverage"]
+        x = torch.bernoulli(to_unit_interval(load_data(f"npz:{digits_npz}", tmp_path).test.x[:20]),
+                            generator=torch.Generator().manual_seed(0))  # fmt: skip
+        noise = torch.Generator().manual_seed(0)
+        eps, prior_eps = torch.randn(len(x), 2, generator=noise), torch.randn(10_000, 2, generator=noise)
+        with torch.no_grad():
+            draws, posterior = vae.prior(prior_eps).sample(prior_eps), vae.encode(x)
+        assert metrics["prior_coverage"] == pytest.approx(prior_coverage(posterior, eps, draws))
+        assert "Decoded draws from the VampPrior." in (path / "report" / "index.html").read_text()
 
     def test_protocol_stands_beside_them(self, trained: Path) -> None:
         assert main([str(trained), *FAST, "--seed", "3"]) == 0

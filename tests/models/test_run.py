@@ -108,14 +108,16 @@ class TestWarnings:
         assert main(argv) == 0
         assert self.log(tmp_path) == [[], []]
 
-    def test_beta(self, argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main([*argv, "--beta", "0.5", "--warmup", "0.9"]) == 0
-        first, last = self.log(tmp_path)
+    def test_beta_and_warm_up(self, argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([*argv, "--beta", "0.5", "--warmup", "0.5", "--epochs", "5"]) == 0
+        first, second, third, *_, last = self.log(tmp_path)
         assert first[0] == last[0] == "the effective beta is 0.5, not 1"
-        assert "warm-up" in first[1]
-        assert "effective beta is 0.27" in first[1]
-        assert len(last) == 1
-        assert capsys.readouterr().err.count("warning: the effective beta is 0.5") == 2
+        steps = math.ceil(2.5 * STEPS)
+        assert first[1:] == [f"warm-up: the weight of the KL rises until step {steps}, the effective beta is below 0.5"]
+        assert first == second
+        assert third[1:] == last[1:] == []
+        told = [line for line in capsys.readouterr().err.splitlines() if "%" not in line]  # the bar's
+        assert told == [f"warning: {words}" for words in first] + ["the warm-up is over: the effective beta is 0.5"]
 
     def test_collapse(self, argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([*argv, "--beta", "1000"]) == 0
@@ -126,7 +128,7 @@ class TestWarnings:
         run = start("--latent-dim", "5")
         assert run.warnings(1.0, 3) == []
         assert run.warnings(1.0, None) == []
-        assert "only 2 of the 5 latent dimensions are active" in run.warnings(1.0, 2)[0]
+        assert "fewer than half of the 5 latent dimensions are active" in run.warnings(1.0, 2)[0]
 
     def test_active_units_by_hand(self, start: Start) -> None:
         run = start()

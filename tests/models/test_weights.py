@@ -14,6 +14,7 @@ from models.data import Pictures
 
 SHIPPED = Path(models.__file__).parent / "weights"
 NAMES = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
+TEST_PICTURES = {"mnist": 10_000, "fashion-mnist": 10_000, "lpc-sprites": 2664}
 
 
 def test_names() -> None:
@@ -25,11 +26,12 @@ def test_small_and_with_the_card_of_its_metrics(name: str) -> None:
     directory = SHIPPED / name
     assert (directory / WEIGHTS).stat().st_size < 8_000_000
     metrics = json.loads((directory / "metrics.json").read_text())
-    assert metrics["protocol"]["split"] == "test, 10000 pictures"
+    manifest = read(directory).manifest
+    assert metrics["protocol"]["split"] == f"test, {TEST_PICTURES[manifest.data['name']]} pictures"
     assert metrics["protocol"]["iwae_samples"] >= 500
     shown = [name for name in card.CAPTIONS if (directory / name).exists()]
     relative = Path("models/weights") / name
-    assert (directory / "README.md").read_text() == card.card(relative, read(directory).manifest, metrics, shown)
+    assert (directory / "README.md").read_text() == card.card(relative, manifest, metrics, shown)
 
 
 def test_encode_and_decode_of_mnist_are_under_5_mflop() -> None:
