@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -33,7 +34,12 @@ def key(name: str, **labels: str) -> str:
 
 def workers(server: Server) -> list[psutil.Process]:
     """The processes that serve."""
-    return [child for child in psutil.Process(server.process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(server.process.pid).children():
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="/proc is needed")
