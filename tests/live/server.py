@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class Server:
         """Until /health/ready says so."""
         self.wait_until_listening()
         with httpx.Client(base_url=self.url) as client:
-            self.poll(lambda: client.get("/health/ready").status_code == 200)
+            self.poll(lambda: _is_ready(client))
 
     def poll(self, condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
         """Ask again until the condition holds; at once an error when the process ends or the time is up."""
@@ -121,8 +121,20 @@ class Server:
     def kill(self) -> None:
         """End it in any case."""
         if self.process.poll() is None:
+            workers = psutil.Process(self.process.pid).children(recursive=True)
             self.process.kill()
+            for worker in workers:  # they would keep the log open
+                with suppress(psutil.NoSuchProcess):
+                    worker.kill()
         self.wait()
+
+
+def _is_ready(client: httpx.Client) -> bool:
+    """Of several workers none listens before it is ready."""
+    try:
+        return client.get("/health/ready").status_code == 200
+    except httpx.ConnectError:
+        return False
 
 
 @contextmanager
