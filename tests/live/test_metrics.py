@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import psutil
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from .server import Server, serving
@@ -20,7 +19,7 @@ REQUESTS = 40
 
 def scrape(server: Server) -> dict[str, float]:
     """Every sample, as the text has it."""
-    text = httpx.get(f"{server.url}/metrics").raise_for_status().text
+    text = httpx.get(f"{server.url}/metrics", timeout=60).raise_for_status().text
     return {
         sample.name + json.dumps(sample.labels, sort_keys=True): sample.value
         for family in text_string_to_metric_families(text)
@@ -42,24 +41,19 @@ def workers(server: Server) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="/proc is needed")
 def test_two_workers_add_up(models_dir: Path, pngs: list[bytes]) -> None:
     codes = key("vae_requests_total", operation="encode", code="200")
+    loads = key("vae_model_loads_total", model="tiny-rgb", result="ok")
     variables = {"VAE_LOG_FORMAT": "json", "VAE_MODELS": "tiny-rgb"}
     with serving("--workers", "2", "--models-dir", str(models_dir), variables=variables) as server:
-        server.poll(
-            lambda: (
-                len(workers(server)) == 2
-                and scrape(server).get(key("vae_model_loads_total", model="tiny-rgb", result="ok"), 0) == 2
-            )
-        )
+        server.poll(lambda: len(workers(server)) == 2 and scrape(server).get(loads, 0) == 2)
         directory = Path(workers(server)[0].environ()["PROMETHEUS_MULTIPROC_DIR"])
         assert directory.stat().st_mode & 0o777 == 0o700
         headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
         for png in pngs[:REQUESTS]:  # each over a connection of its own, so that either worker may get it
-            answer = httpx.post(f"{server.url}/encode?private=0", content=png)
+            answer = httpx.post(f"{server.url}/encode?private=0", content=png, timeout=60)
             assert answer.status_code == 422
-            httpx.post(f"{server.url}/encode", content=png, headers=headers).raise_for_status()
+            httpx.post(f"{server.url}/encode", content=png, headers=headers, timeout=60).raise_for_status()
         server.poll(lambda: scrape(server).get(codes) == REQUESTS)
         found = scrape(server)
         assert found[key("vae_requests_total", operation="encode", code="422")] == REQUESTS
@@ -74,6 +68,7 @@ def test_two_workers_add_up(models_dir: Path, pngs: list[bytes]) -> None:
         os.kill(killed, signal.SIGKILL)
         server.poll(lambda: killed not in [one.pid for one in workers(server)])
         server.poll(lambda: not _forgotten(server, directory, killed))
+        server.poll(lambda: scrape(server).get(loads, 0) == 3)  # another has come in its place
         assert scrape(server)[codes] == REQUESTS  # what the dead have counted stays
     assert not directory.exists()
     lines = [json.loads(line) for line in server.lines]
