@@ -114,9 +114,11 @@ class Server(uvicorn.Server):
         descriptors = descriptors or [sock.fileno() for server in self.servers for sock in server.sockets]
         waiting = select.poll()
         for descriptor in descriptors:
-            _drop_packets(descriptor)
             waiting.register(descriptor, select.POLLIN)
-        give_up = time.monotonic() + QUIET_SECONDS
+        # the event loop accepts a few a round: many callers of a busy service may be in there
+        ignored = [_drop_packets(descriptor) for descriptor in descriptors]
+        patience = self.config.timeout_graceful_shutdown if all(ignored) else None
+        give_up = time.monotonic() + (patience or QUIET_SECONDS)
         await asyncio.sleep(0)
         while waiting.poll(0) and time.monotonic() < give_up:  # noqa: ASYNC110  nor does the kernel
             await asyncio.sleep(0.001)
@@ -155,15 +157,19 @@ class Server(uvicorn.Server):
                 self._supervisor.send_bytes(message)
 
 
-def _drop_packets(descriptor: int) -> None:
+def _drop_packets(descriptor: int) -> bool:
     """Let a listening socket ignore all that comes, so that callers try again and then find it closed (Linux, socket(7)).
+
+    False where that cannot be done.
 
     The classic filter program is one instruction, BPF_RET | BPF_K with 0: keep no byte. Where there is no such thing, those
     who call in the last millisecond find their connection reset.
     """
     if sys.platform != "linux":
-        return
+        return False
     instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     program = struct.pack("HP", 1, ctypes.addressof(instruction))
     with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+        return True
+    return False
