@@ -34,6 +34,14 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "service", *arguments]
 
 
+def _is_ready(client: httpx.Client) -> bool:
+    """Of several workers nobody listens before the first one is ready."""
+    try:
+        return client.get("/health/ready").status_code == 200
+    except httpx.ConnectError:
+        return False
+
+
 class Server:
     """A running service. `lines` is its log so far; `url` where it listens."""
 
@@ -78,7 +86,7 @@ class Server:
         """Until /health/ready says so."""
         self.wait_until_listening()
         with httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS) as client:
-            self.poll(lambda: client.get("/health/ready").status_code == 200)
+            self.poll(lambda: _is_ready(client))
 
     def poll(self, condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
         """Ask again until the condition holds; at once an error when the process ends or the time is up."""
