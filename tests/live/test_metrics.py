@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -32,7 +33,12 @@ def key(name: str, **labels: str) -> str:
 
 def workers(server: Server) -> list[psutil.Process]:
     """The processes that serve."""
-    return [child for child in psutil.Process(server.process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(server.process.pid).children():
+        with suppress(psutil.NoSuchProcess):  # or a zombie, which is one
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def test_two_workers_add_up(models_dir: Path, pngs: list[bytes]) -> None:
