@@ -35,7 +35,7 @@ def workers(server: Server) -> list[psutil.Process]:
     """The processes that serve."""
     found = []
     for child in psutil.Process(server.process.pid).children():
-        with suppress(psutil.NoSuchProcess):  # it has just ended
+        with suppress(psutil.NoSuchProcess):  # or a zombie, which is one
             if "spawn_main" in " ".join(child.cmdline()):
                 found.append(child)
     return found
