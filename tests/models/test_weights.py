@@ -18,7 +18,7 @@ TEST_PICTURES = {"mnist": 10_000, "fashion-mnist": 10_000, "lpc-sprites": 2664}
 
 
 def test_names() -> None:
-    assert {"mnist", "mnist-2d", "fashion-mnist"} <= set(NAMES)
+    assert {"mnist", "mnist-2d", "fashion-mnist", "fashion-mnist-40"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
