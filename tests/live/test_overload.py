@@ -174,7 +174,7 @@ def test_sigterm_under_load_answers_every_admitted_request(slow_dir: Path) -> No
     n, seeds = 96, range(10)
     path = f"/sample?format=npy&n={n}&seed="
     with ExitStack() as stack:
-        server = stack.enter_context(serving("--models-dir", str(slow_dir), "--max-batch", "8", "--drain-seconds", "60"))
+        server = stack.enter_context(serving("--models-dir", str(slow_dir), "--max-batch", "8", "--shutdown-seconds", "60"))
         address = httpx.URL(server.url)
         alone = {seed: httpx.get(f"{server.url}{path}{seed}").raise_for_status().content for seed in range(2)}
         callers = [stack.enter_context(closing(HTTPConnection(address.host, address.port, timeout=60))) for _ in seeds]
