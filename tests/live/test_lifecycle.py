@@ -146,7 +146,7 @@ def test_a_port_in_use(tiny_dir: Path) -> None:
 
 def test_variables_are_settings_and_flags_win(tiny_dir: Path) -> None:
     variables = {"VAE_MODELS_DIR": str(tiny_dir), "VAE_MAX_ROWS": "32", "VAE_MAX_QUEUE_ROWS": "128", "VAE_DATA_DIR": "/x"}
-    with serving("--max-rows", "64", "--drain-seconds", "1", variables=variables) as server:
+    with serving("--max-rows", "64", "--shutdown-seconds", "1", variables=variables) as server:
         info = server.info()
         assert (info["limits"]["max_rows"], info["limits"]["max_queue_rows"]) == (64, 128)
         assert info["models"] == ["tiny"]

@@ -152,3 +152,14 @@ def test_rubbish_is_refused_and_harms_nobody(wire: Wire, server: Server, client:
 def test_a_trailing_slash_is_no_other_resource(client: httpx.Client, pngs: list[bytes]) -> None:
     answer = client.post("/encode/", content=pngs[0], follow_redirects=True)
     assert answer.content == client.post("/encode", content=pngs[0]).content
+
+
+def test_a_copy_that_is_good(wire: Wire) -> None:
+    """304 has no body and no length, and the connection lives on."""
+    wire.send(SAMPLE % 1)
+    tag = wire.answer()[1]["etag"]
+    wire.send((SAMPLE % 1).replace(b"\r\n\r\n", f"\r\nif-none-match: {tag}\r\n\r\n".encode()))
+    status, headers, _ = wire.answer(of_head=True)
+    assert (status, headers["etag"], "content-length" in headers, "transfer-encoding" in headers) == (304, tag, False, False)
+    wire.send(SAMPLE % 1)
+    assert wire.answer()[0] == 200
