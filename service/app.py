@@ -23,7 +23,7 @@ from service.asgi import ASGIApp
 from service.belonging import warn_of_strangers
 from service.catalog import Catalog, CatalogError
 from service.cors import Cors
-from service.device import Device, DeviceStuck, DeviceUnusable, Limits, settle
+from service.device import Device, DeviceStuck, DeviceUnusable, Limits
 from service.endpoint import Endpoint, Shortcut
 from service.engine import Engine
 from service.gate import DeviceLost
@@ -34,6 +34,7 @@ from service.limits import BodyMemory
 from service.metrics import Metrics
 from service.observer import Observer, Sight
 from service.page_headers import PageHeaders
+from service.process import prepare, settle
 from service.request_id import RequestId
 from service.routes import (
     admin,
@@ -231,6 +232,7 @@ def _in_front(app: FastAPI, door: ASGIApp) -> ASGIApp:
 
 async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_start: Callable[[], None]) -> None:
     """Bring all models onto the device; only then does the engine take requests."""
+    prepare()
     try:
         await engine.store.open()
         engine.catalog.device.start()

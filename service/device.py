@@ -4,11 +4,8 @@ Knows nothing of models or requests: an operation is any function of a tensor of
 """
 
 import asyncio
-import ctypes
-import gc
 import logging
 import platform
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,10 +32,6 @@ Precision = Literal["float32", "tf32", "bf16"]
 SHORT_SECONDS = 0.003
 # Batches on their way through a GPU: one computes while the other is copied.
 GPU_BATCHES = 2
-# Of garbage collections. Python's own (700, 10, 10) is for small heaps: under many connections a sixth of the time went there.
-GC_THRESHOLD = 10_000, 20, 20
-# how long a thread that decodes pictures may keep the interpreter from the event loop; Python's own is ten times as long
-SWITCH_SECONDS = 0.0005
 # by which ONNX Runtime is compared with torch
 COMPARED_ROWS = 16
 
@@ -237,17 +230,3 @@ def _step(steps: Steps[T]) -> tuple[bool, T | None]:
     except StopIteration as end:
         return True, end.value
     return False, None
-
-
-def settle() -> None:
-    """Make the interpreter fit to serve, after start-up: garbage is collected rarely and without what start-up made, threads
-    do not keep the event loop waiting, and memory that start-up freed is given back.
-
-    Torch leaves so many objects that each full collection would take 100 ms, and loading frees some 10 MB.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLD)
-    sys.setswitchinterval(SWITCH_SECONDS)
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # of glibc
-        libc.malloc_trim(0)

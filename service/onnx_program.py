@@ -6,6 +6,7 @@ The function is exported when it is loaded, and must answer like torch. Knows no
 import io
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -62,8 +63,11 @@ def start_session(function: Function, examples: Rows, threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores are wanted elsewhere
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    _share_memory()
     try:
         session = onnxruntime.InferenceSession(_export(function, examples), options, ["CPUExecutionProvider"])
+        session._model_bytes = None  # as large as the weights, and kept for a fallback to other hardware alone
         answers = session.run(None, {"rows": examples})[0]
     except Exception as error:  # of a kind of their own for each defect
         raise OnnxUnusable(f"ONNX Runtime cannot compute it: {error}") from error
@@ -72,6 +76,15 @@ def start_session(function: Function, examples: Rows, threads: int) -> Any:
     if not np.allclose(answers, wanted, TOLERANCE, TOLERANCE, equal_nan=True):
         raise OnnxUnusable(f"ONNX Runtime is up to {np.abs(answers - wanted).max():.2g} away from torch")
     return session
+
+
+@cache
+def _share_memory() -> None:
+    """Have all sessions take their activations from one pool: one runs at a time, and each would keep a pool of its own."""
+    from onnxruntime import OrtAllocatorType, OrtArenaCfg, OrtMemoryInfo, OrtMemType, create_and_register_allocator
+
+    memory = OrtMemoryInfo("Cpu", OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, OrtMemType.DEFAULT)
+    create_and_register_allocator(memory, OrtArenaCfg({"arena_extend_strategy": 1}))  # by what is asked for, not doubled
 
 
 class _Module(nn.Module):

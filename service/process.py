@@ -1,0 +1,40 @@
+"""The process itself, made fit to serve: memory, garbage collection, turns of threads. Knows nothing of what is served."""
+
+import ctypes
+import gc
+import sys
+
+# Blocks of memory from this size on come from the system and go back to it, so that none of them leaves a hole. The C library
+# begins like that too, but gives it up for the size of each block that is freed: loading alone would leave 7 MB of holes.
+SYSTEM_BLOCK_BYTES = 1 << 20
+M_MMAP_THRESHOLD = -3  # of malloc.h
+# Of garbage collections. Python's own (700, 10, 10) is for small heaps: under many connections a sixth of the time went there.
+GC_THRESHOLD = 10_000, 20, 20
+# how long a thread that decodes pictures may keep the interpreter from the event loop; Python's own is ten times as long
+SWITCH_SECONDS = 0.0005
+
+
+def prepare() -> None:
+    """Before anything is loaded."""
+    if (libc := _glibc()) is not None:
+        libc.mallopt(M_MMAP_THRESHOLD, SYSTEM_BLOCK_BYTES)
+
+
+def settle() -> None:
+    """After start-up: garbage is collected rarely and without what start-up made, threads do not keep the event loop waiting,
+    and memory that start-up freed is given back.
+
+    Torch leaves so many objects that each full collection would take 100 ms, and loading frees some 10 MB.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "malloc_trim") else None
