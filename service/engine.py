@@ -161,13 +161,13 @@ class Engine:
         """Pictures that are the model's to the pixel, as most are, in a tenth of the time; None if one is not."""
         if spec.height * spec.width > self.max_pixels:
             return None
-        block = np.empty((len(encoded), *spec.shape), np.uint8)
-        for i, one in enumerate(encoded):
-            pixels = png.read_plain(_bytes(one, first + i), *spec.shape)
+        block = []
+        for item, one in enumerate(encoded, first):
+            pixels = png.read_plain(_bytes(one, item), *spec.shape)
             if pixels is None:
                 return None
-            block[i] = pixels
-        return block
+            block.append(pixels)
+        return np.stack(block) if len(block) > 1 else block[0][None]
 
 
 def _bytes(encoded: EncodedPicture, item: int) -> bytes:

@@ -6,6 +6,7 @@ Knows nothing of models, limits or HTTP.
 
 import io
 import struct
+import threading
 import zlib
 from functools import cache
 
@@ -24,6 +25,25 @@ LEVEL = 1
 SMALL_PIXELS = 64 * 64
 
 
+class _Scratch(threading.local):
+    """A picture of each size to decode into, each thread's own: making one takes as long as decoding it."""
+
+    def __init__(self) -> None:
+        self._images: dict[tuple[str, int, int], Image.Image] = {}
+
+    def of(self, mode: str, width: int, height: int) -> Image.Image:
+        """One that is black all over: a file may bring fewer lines than it should, and gets none of another's."""
+        image = self._images.get((mode, width, height))
+        if image is None:
+            image = self._images[mode, width, height] = Image.new(mode, (width, height))
+        else:
+            image.paste(0, (0, 0, width, height))
+        return image
+
+
+_scratch = _Scratch()
+
+
 def read_plain(data: bytes, channels: int, height: int, width: int) -> Pixels | None:
     """uint8 (C, H, W) of a PNG that has just that size and colours, 8 bits, and nothing but pixels; None for any other."""
     start = _start(channels, height, width)
@@ -32,12 +52,15 @@ def read_plain(data: bytes, channels: int, height: int, width: int) -> Pixels | 
     if size < 0 or not data.startswith(start + struct.pack(">I", size) + b"IDAT") or not data.endswith(_END):
         return None
     mode = MODES[channels]
+    image = _scratch.of(mode, width, height)
     try:
-        image = Image.frombytes(mode, (width, height), data[first : first + size], "zip", mode, 0)
+        image.frombytes(data[first : first + size], "zip", mode, 0)
     except Exception:  # Pillow's plugin says what is wrong with it
         return None
-    pixels = np.asarray(image)  # (H, W) or (H, W, 3)
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    pixels = np.frombuffer(image.tobytes(), np.uint8)
+    if channels == 1:
+        return pixels.reshape(1, height, width)
+    return np.ascontiguousarray(pixels.reshape(height, width, channels).transpose(2, 0, 1))
 
 
 def write(pixels: Pixels) -> bytes:
