@@ -87,7 +87,7 @@ class Guard:
             allowance = access.enter(path, needed, scope["headers"])
         except tuple(REASONS) as error:
             access.refused[REASONS[type(error)]] += 1
-            await access.refusals.turn(1.0)  # a flood of them leaves time for those who are let in
+            await access.refusals.turn()  # a flood of them leaves time for those who are let in
             await _refuse(scope, send, error)
             return
         try:

@@ -96,9 +96,9 @@ class Endpoint:
                 seen.timings, seen.body_read = call.timings, call.started
                 call.timings.passes = []
             return await self.operation(state.engine, call)
-        except Overloaded as error:
+        except Overloaded:
             watch.stop()  # it is not worth noticing who leaves now
-            await state.engine.refusals.turn(error.retry_after)
+            await state.engine.refusals.turn()
             raise
 
 

@@ -113,7 +113,7 @@ def describe(error: Exception, request_id: str, trace_id: str = "") -> tuple[int
         status, code, detail = error.status_code, HTTP_CODES.get(error.status_code, "http_error"), str(error.detail)
         headers |= {name.lower(): value for name, value in (error.headers or {}).items()}
     else:
-        status, code = next((entry for kind, entry in STATUSES.items() if isinstance(error, kind)), INTERNAL)
+        status, code = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), INTERNAL)
         detail = str(error)
     if status == 500:
         ids = {"request_id": request_id} | ({"trace_id": trace_id} if trace_id else {})

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from service.refusals import Refusals
+from service.refusals import LONGEST_SECONDS, Refusals
 
 
 @pytest.fixture
@@ -22,29 +22,29 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def test_a_lone_refusal_does_not_wait(waits: list[float]) -> None:
-    await Refusals(10).turn(1.0)
+    await Refusals(10).turn()
     assert waits == []
 
 
 async def test_a_flood_of_them_keeps_the_pace(waits: list[float]) -> None:
     pace = Refusals(10)
     for _ in range(4):
-        await pace.turn(1.0)
+        await pace.turn()
     assert waits == pytest.approx([0.1, 0.2, 0.3])
 
 
-async def test_nobody_waits_longer_than_told_to_stay_away(waits: list[float]) -> None:
-    pace = Refusals(10)
-    for _ in range(6):
-        await pace.turn(0.25)
-    assert waits == pytest.approx([0.1, 0.2, 0.25, 0.25, 0.25])
+async def test_nobody_waits_longer_than_the_longest(waits: list[float]) -> None:
+    pace = Refusals(1)
+    for _ in range(5):
+        await pace.turn()
+    assert waits == pytest.approx([1, LONGEST_SECONDS, LONGEST_SECONDS, LONGEST_SECONDS])
 
 
 async def test_after_a_pause_they_are_few_again(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:
     pace = Refusals(10)
     for _ in range(3):
-        await pace.turn(1.0)
+        await pace.turn()
     waits.clear()
     monkeypatch.setattr(time, "monotonic", lambda: 200.0)
-    await pace.turn(1.0)
+    await pace.turn()
     assert waits == []
