@@ -10,8 +10,8 @@ SYSTEM_BLOCK_BYTES = 1 << 20
 M_MMAP_THRESHOLD = -3  # of malloc.h
 # Of garbage collections. Python's own (700, 10, 10) is for small heaps: under many connections a sixth of the time went there.
 GC_THRESHOLD = 10_000, 20, 20
-# how long a thread that decodes pictures may keep the interpreter from the event loop; Python's own is ten times as long
-SWITCH_SECONDS = 0.0005
+# how long one thread may keep the interpreter from another, such as the event loop; Python's own is fifty times as long
+SWITCH_SECONDS = 0.0001
 
 
 def prepare() -> None:
