@@ -186,3 +186,28 @@ async def test_a_newer_schema_is_refused(database: str) -> None:
     with pytest.raises(StoreUnusable, match="version 99"):
         await store.open()
     await store.close()
+
+
+async def test_a_backup_as_the_operations_page_has_it(postgres: Postgres, database: str) -> None:
+    """Restored over what has come since, and then used as before."""
+    store = PgvectorStore(database, 60)
+    await store.open()
+    await store.create(DIGITS)
+    rng, twin = np.random.default_rng(0), Twin()
+    block = items(rng, [f"{i}" for i in range(50)])
+    seq = await store.upsert("digits", DIGEST, block)
+    twin.upsert(block)
+    file = str(postgres.directory / "latents.dump")
+    postgres.run("pg_dump", "-d", database, "-Fc", "-f", file)
+    await store.upsert("digits", DIGEST, items(rng, ["later"]))
+    await store.close()
+    postgres.run("pg_restore", "-d", database, "--clean", "--if-exists", file)
+    store = PgvectorStore(database, 60)
+    try:
+        await store.open()
+        assert await store.count("digits") == 50
+        found = await store.search("digits", DIGEST, Search([Query(np.zeros(DIM, np.float32))], 50, "l2", exact=False))
+        same(found.neighbors[0], twin.nearest("l2", np.zeros(DIM), np.zeros(DIM), 50))
+        assert await store.upsert("digits", DIGEST, items(rng, ["new"])) > seq
+    finally:
+        await store.close()
