@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -65,6 +65,15 @@ def of_this_process(families: Sequence[Family], accept: str) -> tuple[bytes, str
     return _encode(registry, accept)
 
 
+def _process() -> Iterable[Family]:
+    """Memory, processor time and descriptors of this process; of several their sums, and the youngest one's start."""
+    for metric in ProcessCollector(registry=CollectorRegistry()).collect():
+        sample = metric.samples[0]
+        kind: Literal["counter", "gauge"] = "counter" if metric.type == "counter" else "gauge"
+        of_workers: Literal["livemax", "livesum"] = "livemax" if "start" in metric.name else "livesum"
+        yield Family(sample.name, kind, metric.documentation, (), {(): sample.value}, of_workers)
+
+
 def _encode(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     encode, media_type = choose_encoder(accept)
     return encode(registry), media_type
@@ -81,9 +90,9 @@ class SharedMetrics:
         self._lock = threading.Lock()
 
     def publish(self, families: Sequence[Family]) -> None:
-        """Write this process's numbers for the others."""
+        """Write this process's numbers for the others, and those that the system has of it."""
         with self._lock:
-            for family in families:
+            for family in (*families, *_process()):
                 for labels, value in family.samples.items():
                     if isinstance(value, Counted):
                         self._write_histogram(family, labels, value)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,11 @@ def test_processes_add_up_and_the_dead_leave_their_counts(tmp_path: Path, monkey
     assert {key: found[key] for key in expected} == expected
     assert found["vae_nats_bucket", ("+Inf",)] == 16
     assert ("vae_nats_sum", ()) not in found  # it may fall, and is no counter
+    memory = found["process_resident_memory_bytes", ()]
+    assert found["process_start_time_seconds", ()] < time.time()
     other.leave()
     found = read(living)
+    assert 0.4 * memory < found["process_resident_memory_bytes", ()] < 0.6 * memory
     assert found["vae_rows_total", ("encode", "a")] == 14
     assert (found["vae_queued_rows", ("a",)], found["vae_ready", ()]) == (10, 1)
     living.close()
