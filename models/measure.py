@@ -57,7 +57,7 @@ def evaluate(
         **latent_numbers(vae, posteriors(vae, x, device), seed),
         "protocol": {
             "unit": "nats per picture, sums over pixels and dimensions, mean over pictures",
-            "pixels": f"0/1, each drawn once with its grey as probability, seed {seed}" if binarized else "greys in [0, 1]",
+            "pixels": f"0/1, each drawn once with its grey as probability, seed {seed}" if binarized else pixels(vae),
             "split": f"test, {len(x)} pictures",
             "iwae_samples": samples,
             "seed": seed,
@@ -94,6 +94,14 @@ def evaluate(
             "SAP and DCI learn on the training split and are scored on the test split"
         )
     return metrics
+
+
+def pixels(vae: VAE) -> str:
+    """What pixels that were not binarised are, and whether their nats are those of a density."""
+    words = f"{'greys' if vae.config.shape[0] == 1 else 'colours'} in [0, 1]"
+    if vae.config.likelihood == "bernoulli":
+        return words + ", whose nats under a Bernoulli likelihood are a cross-entropy: no likelihood to compare with others"
+    return words
 
 
 @torch.no_grad()

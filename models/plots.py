@@ -118,22 +118,27 @@ def _lines_of_equal_sum(axes: Axes) -> None:
 def scatter(points: Floats, labels: Sequence[int] | None, names: tuple[str, str]) -> Figure:
     """Points (N, 2) by label."""
     figure, (axes,) = new_figure(5.6)
+    draw_points(axes, points, labels)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5), title="label", title_fontsize=9)
+    axes.set_xlabel(names[0], fontsize=9)
+    axes.set_ylabel(names[1], fontsize=9)
+    axes.set_aspect("equal", "datalim")
+    return figure
+
+
+def draw_points(axes: Axes, points: Floats, labels: Sequence[int] | None) -> None:
+    """Points (N, 2) by label, with a handle for a legend of each label where there are several."""
     classes = sorted(set(labels)) if labels is not None else [0]
     of_point = np.asarray(labels if labels is not None else np.zeros(len(points)))
     order = np.random.default_rng(0).permutation(len(points))  # no class hides another by being drawn last
     colors = np.array([color_of(i, max(len(classes), 2)) for i in range(len(classes))])
     shades = colors[np.searchsorted(classes, of_point)]
     axes.scatter(points[order, 0], points[order, 1], s=5 if len(points) > 2000 else 14, c=list(shades[order]), linewidths=0)
-    for label, color in zip(classes, colors, strict=True):
+    for label, color in zip(classes if len(classes) > 1 else [], colors, strict=False):
         axes.plot([], [], "o", color=color, markersize=6, label=str(label))
-    if len(classes) > 1:
-        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5), title="label", title_fontsize=9)
-    axes.set_xlabel(names[0], fontsize=9)
-    axes.set_ylabel(names[1], fontsize=9)
-    axes.set_aspect("equal", "datalim")
     axes.grid(color="#eeeeee", linewidth=0.8)
     axes.set_axisbelow(True)
-    return figure
 
 
 def posterior_densities(mu: Floats, sigma: Floats, pictures: Pixels, dimensions: Sequence[int]) -> Figure:

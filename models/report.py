@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from models import page, pictures, plots
-from models.card import SOURCES, evaluate_command, train_command
+from models.card import SOURCES, description, evaluate_command, train_command
 from models.checkpoint import Checkpoint, write_atomically
 from models.data import Pictures, Splits
 from models.measure import nearest_rows, posteriors
@@ -220,14 +220,8 @@ def _different(test: Pictures, count: int) -> list[int]:
 
 
 def _header(checkpoint: Checkpoint) -> str:
-    model = checkpoint.manifest.model
-    channels, height, width = model.shape
-    options = ", ".join(f"{key} {value}" for key, value in model.arch_options.items())
-    words = (
-        f"{model.arch} ({options}), D = {model.latent_dim}, {model.likelihood} likelihood; pictures of {height} x {width} "
-        f"pixels, {'grey' if channels == 1 else 'RGB'}."
-    )
-    return f'<p>{html.escape(words)}</p><p class="digest">SHA-256 {checkpoint.digest}</p>'
+    words = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in description(checkpoint.manifest))
+    return f'{words}<p class="digest">SHA-256 {checkpoint.digest}</p>'
 
 
 def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:

@@ -130,6 +130,7 @@ class TestMetrics:
         assert "seed 3" in protocol["pixels"]
         assert protocol["split"] == "test, 20 pictures"
         assert (protocol["iwae_samples"], protocol["seed"]) == (8, 3)
+        assert protocol["limit"] == 20
         assert {"active_units", "knn_accuracy"} <= protocol.keys()
 
     def test_reproducible_by_seed(self, trained: Path) -> None:
