@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from models import pictures, plots
 from models.checkpoint import Checkpoint
-from models.data import Pictures
+from models.data import CLASSES, Pictures
 from models.mosaic import tile, to_bytes
 from models.plots import Floats
 
@@ -30,8 +30,8 @@ REACH = 3.0  # the least that a panel shows on either side of 0
 NINE_TENTHS = 2.146  # the radius of the circle that holds 90 % of N(0, I) in the plane: sqrt(-2 ln 0.1)
 NOTE = (
     "Above: test pictures as the decoder gets them: mu for an autoencoder, otherwise one draw of the posterior. Each panel\n"
-    "has a scale of its own; the circle, everywhere the same, holds 90 % of the prior N(0, I). Below: the decoded plane over\n"
-    "percentiles of N(0, I), from the 1st to the 99th."
+    "has a scale of its own, and a few points lie outside of it; the circle, everywhere the same, holds 90 % of the prior\n"
+    "N(0, I). Below: the decoded plane over percentiles of N(0, I), from the 1st to the 99th."
 )
 
 
@@ -54,7 +54,8 @@ def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
     for above, below, (name, checkpoint, test) in zip(upper, lower, models, strict=True):
         shown, objective = test[:SHOWN], _objective(checkpoint)
         points = latents(checkpoint, shown)
-        plots.draw_points(above, points, None if shown.labels is None else shown.labels.tolist())
+        classes = CLASSES.get(checkpoint.manifest.data.get("name", ""))
+        plots.draw_points(above, points, None if shown.labels is None else shown.labels.tolist(), classes)
         _frame(above, points)
         above.set_title(TITLES.get(objective, name), fontsize=12, color=plots.INK)
         plots.show(below, tile(to_bytes(checkpoint.vae.decode(pictures.plane(SIDE)).mean), SIDE))
@@ -78,8 +79,8 @@ def latents(checkpoint: Checkpoint, test: Pictures, seed: int = 0) -> Floats:
 
 def _frame(axes: Axes, points: Floats) -> None:
     """A square around nearly all of the points and around the prior, which is drawn as a circle."""
-    low = np.minimum(np.quantile(points, 0.002, 0), -REACH)  # (2,)
-    high = np.maximum(np.quantile(points, 0.998, 0), REACH)
+    low = np.minimum(np.quantile(points, 0.01, 0), -REACH)  # (2,)
+    high = np.maximum(np.quantile(points, 0.99, 0), REACH)
     center, half = (low + high) / 2, 1.05 * (high - low).max() / 2
     axes.set(xlim=(center[0] - half, center[0] + half), ylim=(center[1] - half, center[1] + half), aspect="equal")
     axes.add_patch(Circle((0, 0), NINE_TENTHS, fill=False, color=plots.INK, linewidth=1.4))

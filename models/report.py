@@ -16,7 +16,7 @@ from PIL import Image
 from models import page, pictures, plots
 from models.card import SOURCES, description, evaluate_command, train_command
 from models.checkpoint import Checkpoint, write_atomically
-from models.data import Pictures, Splits
+from models.data import CLASSES, Pictures, Splits
 from models.measure import nearest_rows, posteriors
 from models.mixture import GaussianMixture
 from models.mosaic import tile, to_bytes, write_png
@@ -82,6 +82,7 @@ class _Drawing:
     ) -> None:
         self.out, self.vae, self.splits, self.metrics, self.mixture = out, checkpoint.vae, splits, metrics, mixture
         self.prior = NAMES[self.vae.config.prior]
+        self.classes = CLASSES.get(checkpoint.manifest.data.get("name", ""))
         self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"))
         kl = metrics["kl_per_dim"]
         self.by_kl = sorted(range(len(kl)), key=lambda j: -kl[j])
@@ -160,7 +161,7 @@ class _Drawing:
             points, names = (mu.double() - mu.double().mean(0)) @ axes, ("first principal axis", "second principal axis")
         what = "mu" if mu.shape[1] <= 2 else "The two principal axes of mu"
         caption = f"{what} of {'test pictures, by label' if labels is not None else 'the test pictures'}."
-        return self.plot("scatter", plots.scatter(points.numpy(), labels, names), "latents", caption)
+        return self.plot("scatter", plots.scatter(points.numpy(), labels, names, self.classes), "latents", caption)
 
     def posteriors(self) -> str:
         chosen = _different(self.splits.test, SHOWN_POSTERIORS)

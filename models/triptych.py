@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("paths", type=Path, nargs="+", metavar="PATH", help="checkpoint directories, from left to right")
     add("--out", type=Path, default=Path("triptych.png"), help="the PNG (default: %(default)s)")
-    add("--dpi", type=arguments.at_least(20), default=110, help="dots per inch (default: %(default)s)")
+    add("--dpi", type=arguments.at_least(20), default=100, help="dots per inch (default: %(default)s)")
     add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: what each was trained on)")
     arguments.add_data_flags(parser)
     return parser
