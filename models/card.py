@@ -109,7 +109,7 @@ def description(manifest: Manifest) -> list[str]:
     ]
     if data.get("preset") in PRESETS:
         preset = PRESETS[data["preset"]]
-        found.append(f"Preset `{data['preset']}`: {preset.what}. Source: {preset.source}.")
+        found.append(f"Preset {data['preset']}: {preset.what}. Source: {preset.source}.")
     training = build_parser().parse_args(["--out", ""])  # defaults for what earlier versions did not record
     vars(training).update(data.get("training", {}))
     objective = OBJECTIVES[training.objective](Wishes(training.beta, training.free_bits, training.stratified, 1))

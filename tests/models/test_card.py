@@ -56,7 +56,7 @@ def test_what_it_is_and_what_was_minimised() -> None:
         Path("mine"), Manifest(config, Preprocessing(1, 28, 28), {"preset": "keras", "training": training}), METRICS, []
     )
     assert "D = 2, gaussian likelihood (sigma 0.7071), vamp prior (pseudo_inputs 9); pictures" in text
-    assert "Preset `keras`: dense 784-256-2, ReLU, squared error. Source: the VAE notebook" in text
+    assert "Preset keras: dense 784-256-2, ReLU, squared error. Source: the VAE notebook" in text
     assert "Objective elbo: the effective beta is 0.5, not 1. The ELBO below is that at beta = 1." in text
 
 

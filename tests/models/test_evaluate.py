@@ -153,6 +153,12 @@ class TestMetrics:
         elbo = evidence_lower_bound(read(tmp_path / "out").vae, x, eps[0]).elbo.mean()
         assert metrics["elbo"] == pytest.approx(float(elbo), rel=1e-5)
 
+    def test_greys_under_a_bernoulli_are_said_to_be_no_likelihood(self, digits: Pictures, tmp_path: Path) -> None:
+        np.savez(tmp_path / "greys.npz", images=digits.x[:60, 0].numpy())
+        train_small(f"npz:{tmp_path / 'greys.npz'}", tmp_path / "out", "--binarize", "none")
+        assert main([str(tmp_path / "out"), *FAST]) == 0
+        assert "cross-entropy: no likelihood" in metrics_of(tmp_path / "out")["protocol"]["pixels"]
+
     def test_a_dead_unit_is_not_active(self, trained: Path, tmp_path: Path) -> None:
         checkpoint = read(trained)
         last = list(checkpoint.vae.net.parameters())[3]  # bias of the layer that gives mu and logvar

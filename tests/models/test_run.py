@@ -137,6 +137,11 @@ class TestWarnings:
         assert "posterior collapse: none of the 3 latent dimensions" in self.log(tmp_path)[-1][-1]
         assert "warning: posterior collapse" in capsys.readouterr().err
 
+    def test_nothing_is_said_of_collapse_before_the_warm_up_is_over(self, start: Start) -> None:
+        run = start("--warmup", "0.5")
+        assert "posterior collapse" not in " ".join(run.warnings(0.5, 0))
+        assert "posterior collapse" in " ".join(run.warnings(1.0, 0))
+
     def test_few_active_units(self, start: Start) -> None:
         run = start("--latent-dim", "5")
         assert run.warnings(1.0, 3) == []
