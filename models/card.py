@@ -7,6 +7,8 @@ from typing import Any
 
 from models.arguments import PLACES, build_parser
 from models.checkpoint import Manifest
+from models.losses import OBJECTIVES, Wishes
+from models.presets import PRESETS
 
 SOURCES = {
     "mnist": (
@@ -37,8 +39,8 @@ CAPTIONS = {
     "samples.png": "Decoded draws from the prior.",
     "samples-aggregate.png": "Decoded draws from the Gaussian mixture fitted to the aggregate posterior.",
     "interpolations.png": "From one test picture's mu to another's, straight lines.",
-    "manifold.png": "The latent plane over percentiles of the prior: z1 to the right, z2 upwards.",
-    "scatter.png": "mu of the test pictures by label; one square is one standard deviation of the prior.",
+    "manifold.png": "The latent plane over percentiles of N(0, I): z1 to the right, z2 upwards.",
+    "scatter.png": "mu of the test pictures by label; squares are 1 by 1, a standard deviation of N(0, I).",
 }
 
 
@@ -50,7 +52,6 @@ def write_card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pic
 def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[str]) -> str:
     """The card as Markdown."""
     model, protocol = manifest.model, metrics["protocol"]
-    channels, height, width = model.shape
     rows = [
         (
             "importance-weighted negative log-likelihood",
@@ -65,13 +66,10 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
     if "knn_accuracy" in metrics:
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
     rows += [*_latent_rows(metrics), *_prior_rows(metrics), *_factor_rows(metrics)]
-    options = ", ".join(f"{key} {value}" for key, value in model.arch_options.items())
     lines = [
         f"# {directory.name}",
         "",
-        f"{model.arch} ({options}), D = {model.latent_dim}, {model.likelihood} likelihood; "
-        f"pictures of {height} x {width} pixels, {'grey' if channels == 1 else 'RGB'}.",
-        "",
+        *(line for words in description(manifest) for line in (words, "")),
         "## Data",
         "",
         SOURCES.get(manifest.data.get("name", ""), f"`{manifest.data.get('name')}`"),
@@ -97,6 +95,37 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         *(line for picture in pictures for line in (f"![{CAPTIONS[picture]}]({picture})", "", CAPTIONS[picture], "")),
     ]
     return "\n".join(lines)
+
+
+def description(manifest: Manifest) -> list[str]:
+    """What the model is, where a preset made it, and what was minimised unless that was the negative ELBO: paragraphs."""
+    model, data = manifest.model, manifest.data
+    channels, height, width = model.shape
+    prior = f", {model.prior} prior{_options(model.prior_options)}" if model.prior != "standard" else ""
+    found = [
+        f"{model.arch}{_options(model.arch_options)}, D = {model.latent_dim}, {model.likelihood} likelihood"
+        f"{_options(model.likelihood_options)}{prior}; pictures of {height} x {width} pixels, "
+        f"{'grey' if channels == 1 else 'RGB'}."
+    ]
+    if data.get("preset") in PRESETS:
+        preset = PRESETS[data["preset"]]
+        found.append(f"Preset {data['preset']}: {preset.what}. Source: {preset.source}.")
+    training = build_parser().parse_args(["--out", ""])  # defaults for what earlier versions did not record
+    vars(training).update(data.get("training", {}))
+    objective = OBJECTIVES[training.objective](Wishes(training.beta, training.free_bits, training.stratified, 1))
+    remark = objective.remark()
+    if remark or training.objective != "elbo":
+        found.append(
+            f"Objective {training.objective}{': ' if remark else ''}{remark or ''}. The ELBO below is that at beta = 1."
+        )
+    if training.objective == "autoencoder":
+        found.append("Its posteriors' sigma never learnt: only what is told of mu and of reconstructions means something.")
+    return found
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    words = (f"{key} {round(value, 4) if isinstance(value, float) else value}" for key, value in options.items())
+    return f" ({', '.join(words)})" if options else ""
 
 
 def _latent_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -136,8 +165,10 @@ def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:
     protocol, prior = metrics["protocol"], metrics.get("aggregate_prior")
     diagonal = " --prior-covariance diagonal" if prior and prior["covariance"] == "diagonal" else ""
     fit = f" --fit-prior{diagonal}" if prior else ""
+    limit = f" --limit {protocol['limit']}" if "limit" in protocol else ""
     return (
-        f"python -m models.evaluate {directory.as_posix()} --samples {protocol['iwae_samples']} --seed {protocol['seed']}{fit}"
+        f"python -m models.evaluate {directory.as_posix()} --samples {protocol['iwae_samples']} --seed {protocol['seed']}"
+        f"{limit}{fit}"
     )
 
 

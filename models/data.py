@@ -76,6 +76,10 @@ IDX_FILES = {
         },
     ),
 }
+# what the labels of a data set are called, unless they are numbers
+CLASSES = {
+    "fashion-mnist": ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"),
+}
 # composed from the Liberated Pixel Cup's sheets, every combination of the factors once; see `_load_npz` for the format
 SPRITES = "lpc-sprites"
 SPRITES_FILE = "lpc_sprites_64x64.npz"

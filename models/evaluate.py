@@ -56,7 +56,10 @@ def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, d
         mixture, fitted = fit_prior(checkpoint, splits.train, covariance, tuple(args.prior_components), args.seed, device)
         write_prior(args.path, mixture, checkpoint.digest, fitted)
     prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
-    return evaluate(checkpoint, splits, args.samples, args.seed, device, prior)
+    metrics = evaluate(checkpoint, splits, args.samples, args.seed, device, prior)
+    if args.limit is not None:
+        metrics["protocol"]["limit"] = args.limit
+    return metrics
 
 
 def recorded(path: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def evaluate(
     """
     vae, data = checkpoint.vae.to(device), checkpoint.manifest.data
     binarized = data.get("binarize") == "dynamic"
+    raw = "grey pixels" if vae.config.shape[0] == 1 else "pixels in colour"
     x = to_unit_interval(splits.test.x.to(device))
     noise = torch.Generator(device).manual_seed(seed)
     if binarized:
@@ -57,11 +58,11 @@ def evaluate(
         **latent_numbers(vae, posteriors(vae, x, device), seed),
         "protocol": {
             "unit": "nats per picture, sums over pixels and dimensions, mean over pictures",
-            "pixels": f"0/1, each drawn once with its grey as probability, seed {seed}" if binarized else "greys in [0, 1]",
+            "pixels": f"0/1, each drawn once with its grey as probability, seed {seed}" if binarized else pixels(vae),
             "split": f"test, {len(x)} pictures",
             "iwae_samples": samples,
             "seed": seed,
-            "active_units": f"variance over the test split of mu above {diagnostics.ACTIVE_VARIANCE} (grey pixels)",
+            "active_units": f"variance over the test split of mu above {diagnostics.ACTIVE_VARIANCE} ({raw})",
             "mutual_information": (
                 "Hoffman & Johnson 2016: mean of log q(z given x) - log q(z), one draw a picture, q(z) the mixture of the "
                 f"{len(x)} posteriors, so at most log {len(x)}; KL(q(z), N(0, I)) is the mean KL to N(0, I) less it"
@@ -84,7 +85,7 @@ def evaluate(
         predicted = nearest_labels(references, splits.train.labels.to(device), greys.mu)
         metrics["knn_accuracy"] = float((predicted == splits.test.labels.to(device)).float().mean())
         protocol["knn_accuracy"] = (
-            f"majority of the {NEIGHBORS} nearest by L2 on mu, grey pixels; references: training split, queries: test split"
+            f"majority of the {NEIGHBORS} nearest by L2 on mu, {raw}; references: training split, queries: test split"
         )
     if splits.test.factors:
         metrics["factors"] = factor_numbers(posteriors(vae, splits.train.x, device).mu, splits.train, greys, splits.test, seed)
@@ -94,6 +95,14 @@ def evaluate(
             "SAP and DCI learn on the training split and are scored on the test split"
         )
     return metrics
+
+
+def pixels(vae: VAE) -> str:
+    """What pixels that were not binarised are, and whether their nats are those of a density."""
+    words = f"{'greys' if vae.config.shape[0] == 1 else 'colours'} in [0, 1]"
+    if vae.config.likelihood == "bernoulli":
+        return words + ", whose nats under a Bernoulli likelihood are a cross-entropy: no likelihood to compare with others"
+    return words
 
 
 @torch.no_grad()

@@ -30,14 +30,14 @@ td:nth-child(2) { text-align: right; white-space: nowrap; font-variant-numeric: 
 figure { margin: 1rem 0; padding: .6rem; background: var(--panel); border: 1px solid var(--line); }
 figure img { display: block; width: 100%; height: auto; background: #ffffff; }
 figure img.pixels { image-rendering: pixelated; background: #000000; }
-figure { overflow-x: auto; }
 figcaption { margin-top: .5rem; }
 @media (max-width: 40rem) {
   table, tbody, tr, th, td { display: block; border: 0; padding: 0; }
   table { border: 1px solid var(--line); }
   tr { display: grid; grid-template-columns: 1fr auto; gap: 0 .8rem; padding: .5rem .6rem; border-top: 1px solid var(--line); }
   td:last-child { grid-column: 1 / -1; }
-  figure img:not(.pixels) { min-width: 30rem; }
+  main { padding: .6rem; }
+  figure { padding: .3rem; }
 }
 """
 # a browser loads nothing but what is in the page

@@ -90,7 +90,7 @@ def plane(side: int = MANIFOLD_SIDE) -> Tensor:
 
 
 def manifold(vae: VAE, side: int = MANIFOLD_SIDE) -> Image.Image:
-    """Decoded grid over percentiles of the prior (Kingma & Welling 2014, arXiv:1312.6114, appendix A): first axis to
+    """Decoded grid over percentiles of N(0, I) (Kingma & Welling 2014, arXiv:1312.6114, appendix A): first axis to
     the right, second axis upwards, each from the 1st to the 99th percentile.
     """
     return grid(vae.decode(plane(side)).mean, side)
@@ -98,7 +98,7 @@ def manifold(vae: VAE, side: int = MANIFOLD_SIDE) -> Image.Image:
 
 @torch.no_grad()
 def traversals(vae: VAE, mu: Tensor, dimensions: Sequence[int], steps: int = TRAVERSAL_STEPS) -> Tensor:
-    """Pictures of mu (D,) with one dimension after the other moved over percentiles of the prior: (rows steps, C, H, W)."""
+    """Pictures of mu (D,) with one dimension after the other moved over percentiles of N(0, 1): (rows steps, C, H, W)."""
     z = mu.repeat(len(dimensions), steps, 1)  # (rows, steps, D)
     for row, j in enumerate(dimensions):
         z[row, :, j] = percentiles(steps)
@@ -146,7 +146,7 @@ def animate(path: Path, frames: Sequence[tuple[str, Image.Image]], milliseconds:
 
 
 def scatter(vae: VAE, test: Pictures) -> Image.Image:
-    """mu of the test pictures by label, with the axes of the prior's standard deviations; twice as large, then halved."""
+    """mu of the test pictures by label, on squares of 1 by 1; twice as large, then halved."""
     size = 2 * SCATTER_PIXELS
     canvas = Image.new("RGB", (size, size), "white")
     draw = ImageDraw.Draw(canvas)

@@ -69,7 +69,8 @@ def kl_bars(kl_per_dim: Sequence[float], active_above: float = 0.01) -> Figure:
     empty = max(0, 8 - len(order)) / 2  # a few bars stand in the middle, no wider than others
     axes.set_xlim(-0.6 - empty, len(order) - 0.4 + empty)
     step = max(1, -(-len(order) // 40))
-    axes.set_xticks(range(0, len(order), step), [str(order[i] + 1) for i in range(0, len(order), step)], fontsize=8)
+    words = [str(order[i] + 1) for i in range(0, len(order), step)]
+    axes.set_xticks(range(0, len(order), step), words, fontsize=8, rotation=90 if len(words) > 24 else 0)
     axes.set_xlabel("dimension, by its KL", fontsize=9)
     axes.set_ylabel("KL, nats", fontsize=9)
     return figure
@@ -115,25 +116,32 @@ def _lines_of_equal_sum(axes: Axes) -> None:
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
 
-def scatter(points: Floats, labels: Sequence[int] | None, names: tuple[str, str]) -> Figure:
-    """Points (N, 2) by label."""
+def scatter(
+    points: Floats, labels: Sequence[int] | None, names: tuple[str, str], classes: Sequence[str] | None = None
+) -> Figure:
+    """Points (N, 2) by label; `classes`: what labels are called."""
     figure, (axes,) = new_figure(5.6)
-    classes = sorted(set(labels)) if labels is not None else [0]
-    of_point = np.asarray(labels if labels is not None else np.zeros(len(points)))
-    order = np.random.default_rng(0).permutation(len(points))  # no class hides another by being drawn last
-    colors = np.array([color_of(i, max(len(classes), 2)) for i in range(len(classes))])
-    shades = colors[np.searchsorted(classes, of_point)]
-    axes.scatter(points[order, 0], points[order, 1], s=5 if len(points) > 2000 else 14, c=list(shades[order]), linewidths=0)
-    for label, color in zip(classes, colors, strict=True):
-        axes.plot([], [], "o", color=color, markersize=6, label=str(label))
-    if len(classes) > 1:
+    draw_points(axes, points, labels, classes)
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5), title="label", title_fontsize=9)
     axes.set_xlabel(names[0], fontsize=9)
     axes.set_ylabel(names[1], fontsize=9)
     axes.set_aspect("equal", "datalim")
+    return figure
+
+
+def draw_points(axes: Axes, points: Floats, labels: Sequence[int] | None, classes: Sequence[str] | None = None) -> None:
+    """Points (N, 2) by label, with a handle for a legend of each label where there are several."""
+    found = sorted(set(labels)) if labels is not None else [0]
+    of_point = np.asarray(labels if labels is not None else np.zeros(len(points)))
+    order = np.random.default_rng(0).permutation(len(points))  # no class hides another by being drawn last
+    colors = np.array([color_of(i, max(len(found), 2)) for i in range(len(found))])
+    shades = colors[np.searchsorted(found, of_point)]
+    axes.scatter(points[order, 0], points[order, 1], s=5 if len(points) > 2000 else 14, c=list(shades[order]), linewidths=0)
+    for label, color in zip(found if len(found) > 1 else [], colors, strict=False):
+        axes.plot([], [], "o", color=color, markersize=6, label=classes[label] if classes else str(label))
     axes.grid(color="#eeeeee", linewidth=0.8)
     axes.set_axisbelow(True)
-    return figure
 
 
 def posterior_densities(mu: Floats, sigma: Floats, pictures: Pixels, dimensions: Sequence[int]) -> Figure:

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from models import page, pictures, plots
-from models.card import SOURCES, evaluate_command, train_command
+from models.card import SOURCES, description, evaluate_command, train_command
 from models.checkpoint import Checkpoint, write_atomically
-from models.data import Pictures, Splits
+from models.data import CLASSES, Pictures, Splits
 from models.measure import nearest_rows, posteriors
 from models.mixture import GaussianMixture
 from models.mosaic import tile, to_bytes, write_png
@@ -82,6 +82,7 @@ class _Drawing:
     ) -> None:
         self.out, self.vae, self.splits, self.metrics, self.mixture = out, checkpoint.vae, splits, metrics, mixture
         self.prior = NAMES[self.vae.config.prior]
+        self.classes = CLASSES.get(checkpoint.manifest.data.get("name", ""))
         self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"))
         kl = metrics["kl_per_dim"]
         self.by_kl = sorted(range(len(kl)), key=lambda j: -kl[j])
@@ -160,7 +161,7 @@ class _Drawing:
             points, names = (mu.double() - mu.double().mean(0)) @ axes, ("first principal axis", "second principal axis")
         what = "mu" if mu.shape[1] <= 2 else "The two principal axes of mu"
         caption = f"{what} of {'test pictures, by label' if labels is not None else 'the test pictures'}."
-        return self.plot("scatter", plots.scatter(points.numpy(), labels, names), "latents", caption)
+        return self.plot("scatter", plots.scatter(points.numpy(), labels, names, self.classes), "latents", caption)
 
     def posteriors(self) -> str:
         chosen = _different(self.splits.test, SHOWN_POSTERIORS)
@@ -220,14 +221,8 @@ def _different(test: Pictures, count: int) -> list[int]:
 
 
 def _header(checkpoint: Checkpoint) -> str:
-    model = checkpoint.manifest.model
-    channels, height, width = model.shape
-    options = ", ".join(f"{key} {value}" for key, value in model.arch_options.items())
-    words = (
-        f"{model.arch} ({options}), D = {model.latent_dim}, {model.likelihood} likelihood; pictures of {height} x {width} "
-        f"pixels, {'grey' if channels == 1 else 'RGB'}."
-    )
-    return f'<p>{html.escape(words)}</p><p class="digest">SHA-256 {checkpoint.digest}</p>'
+    words = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in description(checkpoint.manifest))
+    return f'{words}<p class="digest">SHA-256 {checkpoint.digest}</p>'
 
 
 def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:

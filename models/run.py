@@ -160,7 +160,7 @@ class Run:
             found.append(f"warm-up: the weight of the KL rises until step {math.ceil(self.args.warmup * self.steps)}, "
                          f"the effective beta is below {self.objective.beta:g}")  # fmt: skip
         dim = self.vae.config.latent_dim
-        if active is None or self.objective.criterion == "last":
+        if active is None or warm < 1 or self.objective.criterion == "last":  # too early to tell, or nothing to tell
             pass
         elif not active:
             found.append(f"posterior collapse: none of the {dim} latent dimensions says anything of a picture; try --warmup, "

@@ -49,6 +49,7 @@ class Logs:
         self._events = EventLog(run.directory / "tensorboard", step) if run.args.tensorboard else None
         self._told: set[str] = set()
         self._beta, self._warming = run.objective.beta, False
+        self._is_elbo = run.objective.criterion == "elbo" and not run.objective.remark()
 
     def write(self, entry: dict[str, Any]) -> None:
         """One epoch. A warning goes to the terminal once, and so does the end of the warm-up; the file has them all."""
@@ -56,8 +57,10 @@ class Logs:
         if self._events:
             self._events.write(entry)
         terms = entry["validation"]
-        tqdm.write(f"epoch {entry['epoch']}: train ELBO {entry['train']['elbo']:.2f}, validation ELBO {terms['elbo']:.2f} "
-                   f"(KL {terms['kl']:.2f}, {terms['active_units']} active units), "
+        loss = "" if self._is_elbo else f"loss {entry['train']['loss']:.2f}, "  # else it is the negative ELBO
+        bound = f", bound {terms['bound']:.2f}" if "bound" in terms else ""
+        tqdm.write(f"epoch {entry['epoch']}: {loss}train ELBO {entry['train']['elbo']:.2f}, "
+                   f"validation ELBO {terms['elbo']:.2f}{bound} (KL {terms['kl']:.2f}, {terms['active_units']} active units), "
                    f"{entry['images_per_second']:.0f} images/s")  # fmt: skip
         news = [f"warning: {warning}" for warning in entry["warnings"] if warning not in self._told]
         if self._warming and entry["beta"] == self._beta:

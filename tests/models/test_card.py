@@ -49,6 +49,39 @@ def test_every_number_and_its_protocol() -> None:
         assert words in text, words
 
 
+def test_what_it_is_and_what_was_minimised() -> None:
+    config = VAEConfig((1, 28, 28), 2, "mlp", {"hidden": [8]}, "gaussian", {"sigma": 0.5**0.5}, "vamp", {"pseudo_inputs": 9})
+    training = {"objective": "elbo", "beta": 0.5}
+    text = card(
+        Path("mine"), Manifest(config, Preprocessing(1, 28, 28), {"preset": "keras", "training": training}), METRICS, []
+    )
+    assert "D = 2, gaussian likelihood (sigma 0.7071), vamp prior (pseudo_inputs 9); pictures" in text
+    assert "Preset keras: dense 784-256-2, ReLU, squared error. Source: the VAE notebook" in text
+    assert "Objective elbo: the effective beta is 0.5, not 1. The ELBO below is that at beta = 1." in text
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ({}, ""),
+        ({"objective": "elbo", "beta": 1.0}, ""),
+        ({"objective": "iwae", "samples": 5}, "Objective iwae. "),
+        ({"objective": "beta-tc", "beta": 6.0}, "Objective beta-tc: the total correlation counts 6 times. "),
+        ({"objective": "free-bits", "free_bits": 0.25}, "Objective free-bits: 0.25 nats of each dimension are free. "),
+        ({"objective": "autoencoder"}, "sigma never learnt"),
+    ],
+)
+def test_objectives_are_named_unless_it_is_the_elbo(training: dict[str, Any], words: str) -> None:
+    text = card(Path("mine"), manifest(training=training), METRICS, [])
+    assert words in text
+    assert ("Objective" in text) == bool(words)
+
+
+def test_a_part_of_the_test_split() -> None:
+    metrics = METRICS | {"protocol": METRICS["protocol"] | {"limit": 500}}
+    assert "models.evaluate mine --samples 500 --seed 7 --limit 500\n" in card(Path("mine"), manifest(), metrics, [])
+
+
 def test_colors_without_labels() -> None:
     metrics = {name: value for name, value in METRICS.items() if name != "knn_accuracy"}
     text = card(Path("mine"), manifest((3, 64, 48), name="folder:pictures"), metrics, [])

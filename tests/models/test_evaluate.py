@@ -130,6 +130,7 @@ class TestMetrics:
         assert "seed 3" in protocol["pixels"]
         assert protocol["split"] == "test, 20 pictures"
         assert (protocol["iwae_samples"], protocol["seed"]) == (8, 3)
+        assert protocol["limit"] == 20
         assert {"active_units", "knn_accuracy"} <= protocol.keys()
 
     def test_reproducible_by_seed(self, trained: Path) -> None:
@@ -151,6 +152,12 @@ class TestMetrics:
         eps = torch.randn(8, 6, 2, generator=torch.Generator().manual_seed(0))
         elbo = evidence_lower_bound(read(tmp_path / "out").vae, x, eps[0]).elbo.mean()
         assert metrics["elbo"] == pytest.approx(float(elbo), rel=1e-5)
+
+    def test_greys_under_a_bernoulli_are_said_to_be_no_likelihood(self, digits: Pictures, tmp_path: Path) -> None:
+        np.savez(tmp_path / "greys.npz", images=digits.x[:60, 0].numpy())
+        train_small(f"npz:{tmp_path / 'greys.npz'}", tmp_path / "out", "--binarize", "none")
+        assert main([str(tmp_path / "out"), *FAST]) == 0
+        assert "cross-entropy: no likelihood" in metrics_of(tmp_path / "out")["protocol"]["pixels"]
 
     def test_a_dead_unit_is_not_active(self, trained: Path, tmp_path: Path) -> None:
         checkpoint = read(trained)

@@ -1,5 +1,7 @@
 """Diagrams: what is drawn is where the numbers say, and nothing is cut off."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
@@ -32,6 +34,21 @@ def test_bars() -> None:
     (axes,) = plots.kl_bars([0.5, 0.0, 2.5]).axes
     assert [bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)] == [2.5, 0.5, 0.0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["3", "1", "2"]
+
+
+@pytest.mark.parametrize("count", [2, 20, 40, 64, 200])
+def test_words_below_the_bars_do_not_overlap(count: int) -> None:
+    figure = plots.kl_bars([1.0 / (i + 1) for i in range(count)])
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_labels_by_their_names() -> None:
+    points, labels = np.zeros((3, 2)), [0, 2, 2]
+    legend = plots.scatter(points, labels, ("z1", "z2"), ("shirt", "coat", "bag")).axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["shirt", "bag"]
 
 
 def test_rate_and_distortion() -> None:

@@ -97,19 +97,54 @@ def metrics_of(directory: Path) -> dict[str, Any]:
     return metrics
 
 
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """(key, number) of all single numbers, those of nested objects as "a.b"; not of how they were measured and chosen."""
+    for name, value in values.items():
+        if isinstance(value, dict) and name not in ("protocol", "held_out_log_density"):
+            yield from leaves(value, f"{prefix}{name}.")
+        elif isinstance(value, (int, float)):
+            yield prefix + name, value
+
+
 class TestPage:
-    def test_every_number_is_that_of_the_metrics(self, plane: Path) -> None:
-        metrics, found = metrics_of(plane), Page((plane / "report" / "index.html").read_text())
-        assert len(found.numbers) >= 15
-        for key, value, text in found.numbers:
-            exact = page.look_up(metrics, key)
-            assert float(value) == exact
-            shown, percent = re.fullmatch(r"(-?[\d.]+)( %)?", text), text.endswith(" %")
-            assert shown, text
-            decimals = len(shown[1].partition(".")[2])
-            assert float(shown[1]) == pytest.approx(exact * (100 if percent else 1), abs=0.5000001 * 10**-decimals)
-        keys = {key for key, _, _ in found.numbers}
-        assert {"iwae_nll", "elbo", "rate", "distortion", "mutual_information", "aggregate_prior.gain"} <= keys
+    def test_every_number_is_that_of_the_metrics(self, plane: Path, colours: Path) -> None:
+        for directory, text in ((plane, plane / "report"), (colours / "out", colours / "page")):
+            metrics, found = metrics_of(directory), Page((text / "index.html").read_text())
+            for key, value, shown in found.numbers:
+                exact = page.look_up(metrics, key)
+                assert float(value) == exact
+                parts, percent = re.fullmatch(r"(-?[\d.]+)( %)?", shown), shown.endswith(" %")
+                assert parts, shown
+                decimals = len(parts[1].partition(".")[2])
+                assert float(parts[1]) == pytest.approx(exact * (100 if percent else 1), abs=0.5000001 * 10**-decimals)
+
+    def test_every_number_of_the_metrics_is_shown(self, plane: Path, colours: Path) -> None:
+        """Of `protocol` in words; `kl_per_dim` as a diagram; `kl` and `log_likelihood` are rate and -distortion."""
+        unshown = {
+            "kl",
+            "log_likelihood",
+            "aggregate_prior.ess_mean",
+            "aggregate_prior.fitted_draws",
+            "aggregate_prior.fit_seed",
+        }
+        for directory, text in ((plane, plane / "report"), (colours / "out", colours / "page")):
+            metrics, found = metrics_of(directory), Page((text / "index.html").read_text())
+            keys = {key for key, _, _ in found.numbers}
+            assert {key for key, _ in leaves(metrics)} - keys <= unshown
+            assert (metrics["kl"], metrics["log_likelihood"]) == (metrics["rate"], -metrics["distortion"])
+
+    def test_diagrams_draw_the_numbers_of_the_metrics(self, plane: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        drawn: dict[str, Any] = {}
+        bars, point = plots.kl_bars, plots.rate_distortion
+        monkeypatch.setattr(plots, "kl_bars", lambda *given: drawn.setdefault("bars", bars(*given)))
+        monkeypatch.setattr(plots, "rate_distortion", lambda *given: drawn.setdefault("point", point(*given)))
+        assert main([str(plane), "--recorded", "--report", str(plane / "report")]) == 0
+        metrics = metrics_of(plane)
+        heights = [bar.get_height() for bar in drawn["bars"].axes[0].patches]
+        assert heights == sorted(metrics["kl_per_dim"], reverse=True)
+        places = [line.get_xydata()[0].tolist() for line in drawn["point"].axes[0].lines if line.get_marker() in ("o", "D")]
+        rates = [metrics["rate"], metrics["aggregate_prior"]["rate"]]
+        assert places == [[rate, metrics["distortion"]] for rate in rates]
 
     def test_cells_of_numbers_hold_nothing_else(self, plane: Path) -> None:
         text = (plane / "report" / "index.html").read_text()
@@ -154,6 +189,8 @@ class TestPage:
     def test_factors_are_measured_and_shown(self, colours: Path) -> None:
         metrics = metrics_of(colours / "out")
         assert metrics["factors"]["names"] == ["hue", "place"]
+        assert metrics["protocol"]["pixels"] == "colours in [0, 1]"
+        assert metrics["protocol"]["active_units"].endswith("(pixels in colour)")
         for key in ("mig", "sap", "dci_disentanglement", "dci_completeness", "dci_informativeness"):
             assert 0 <= metrics["factors"][key] <= 1
         text = (colours / "page" / "index.html").read_text()

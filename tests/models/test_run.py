@@ -119,10 +119,28 @@ class TestWarnings:
         told = [line for line in capsys.readouterr().err.splitlines() if "%" not in line]  # the bar's
         assert told == [f"warning: {words}" for words in first] + ["the warm-up is over: the effective beta is 0.5"]
 
+    def test_lines_name_what_is_minimised(self, argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """The loss, where it is not the negative ELBO, and the bound, where that is what is maximised."""
+        for more, loss, bound in (
+            ([], False, False),
+            (["--objective", "iwae", "--samples", "2"], True, True),
+            (["--objective", "kl-only"], True, False),
+        ):
+            assert main([*argv, *more, "--overwrite", "--epochs", "1"]) == 0
+            entry = json.loads((tmp_path / "out" / "run" / "metrics.jsonl").read_text())
+            (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+            assert (f"epoch 1: loss {entry['train']['loss']:.2f}, train ELBO {entry['train']['elbo']:.2f}, " in line) == loss
+            assert (f", bound {entry['validation'].get('bound', 0):.2f} (KL" in line) == bound
+
     def test_collapse(self, argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([*argv, "--beta", "1000"]) == 0
         assert "posterior collapse: none of the 3 latent dimensions" in self.log(tmp_path)[-1][-1]
         assert "warning: posterior collapse" in capsys.readouterr().err
+
+    def test_nothing_is_said_of_collapse_before_the_warm_up_is_over(self, start: Start) -> None:
+        run = start("--warmup", "0.5")
+        assert "posterior collapse" not in " ".join(run.warnings(0.5, 0))
+        assert "posterior collapse" in " ".join(run.warnings(1.0, 0))
 
     def test_few_active_units(self, start: Start) -> None:
         run = start("--latent-dim", "5")

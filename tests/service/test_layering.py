@@ -15,7 +15,10 @@ MODULES = {
 }
 MODELS = [name for name in MODULES if name.split(".")[0] == "models"]
 SERVICE = [name for name in MODULES if name.split(".")[0] == "service"]
-TRAINING = {f"models.{name}" for name in ("train", "evaluate", "measure", "report", "aggregate", "data", "nets", "arguments")}
+TRAINING = {
+    f"models.{name}"
+    for name in ("train", "evaluate", "measure", "report", "triptych", "planes", "aggregate", "data", "nets", "arguments")
+}
 WEB = {"fastapi", "fastapi_offline", "starlette"}
 
 
@@ -170,8 +173,8 @@ def test_what_is_slow_to_import_or_an_extra_is_known_in_one_place(package: str, 
 def test_matplotlib_is_known_in_the_report_alone(name: str) -> None:
     """It is an extra: measuring a model must not need it."""
     at_the_top = {alias.name for node in tree(name).body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert not under(imported(name), "matplotlib") or name in ("models.plots", "models.report")
-    assert "report" not in at_the_top or not name.startswith("models.")
+    assert not under(imported(name), "matplotlib") or name in ("models.plots", "models.report", "models.planes")
+    assert not at_the_top & {"report", "planes"} or not name.startswith("models.")
 
 
 @pytest.mark.parametrize("name", SERVICE)
