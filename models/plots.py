@@ -48,6 +48,7 @@ def curves(log: Sequence[Mapping[str, Any]]) -> Figure:
         one.set_xlabel("epoch", fontsize=9)
         one.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         one.yaxis.set_major_locator(MaxNLocator(6))
+        one.ticklabel_format(useOffset=False)
         # the first epochs are far below all others: what happens later would not be seen
         late = [e.get("validation", {}).get(key) for e in log[len(log) // 20 :]] if len(log) >= 20 else []
         shown = [value for value in late if value is not None]
@@ -56,7 +57,7 @@ def curves(log: Sequence[Mapping[str, Any]]) -> Figure:
             trained = [e.get("train", {}).get(key) for e in log[len(log) // 20 :]]
             shown += [value for value in trained if value is not None]
             one.set_ylim(min(shown) - margin, max(shown) + margin)
-    axes[0].legend(frameon=False, fontsize=9, loc="lower right")
+    axes[0].legend(frameon=False, fontsize=9, loc="best")
     return figure
 
 
@@ -66,6 +67,7 @@ def kl_bars(kl_per_dim: Sequence[float], active_above: float = 0.01) -> Figure:
     figure, (axes,) = new_figure(2.6)
     heights = [kl_per_dim[j] for j in order]
     axes.bar(range(len(order)), heights, color=[BLUE if height >= active_above else GREY for height in heights], width=0.75)
+    axes.set_ylim(0, max(1.05 * max(heights), 0.1))  # also where no dimension is in use
     empty = max(0, 8 - len(order)) / 2  # a few bars stand in the middle, no wider than others
     axes.set_xlim(-0.6 - empty, len(order) - 0.4 + empty)
     step = max(1, -(-len(order) // 40))

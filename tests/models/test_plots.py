@@ -36,6 +36,10 @@ def test_bars() -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["3", "1", "2"]
 
 
+def test_bars_of_nothing_stand_on_zero() -> None:
+    assert plots.kl_bars([0.0, 0.0]).axes[0].get_ylim() == (0, 0.1)
+
+
 @pytest.mark.parametrize("count", [2, 20, 40, 64, 200])
 def test_words_below_the_bars_do_not_overlap(count: int) -> None:
     figure = plots.kl_bars([1.0 / (i + 1) for i in range(count)])
