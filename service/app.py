@@ -1,6 +1,7 @@
 """create_app(settings): the application with its lifespan, routes and error handlers."""
 
 import asyncio
+import copy
 import logging
 import os
 from collections import Counter
@@ -33,6 +34,7 @@ from service.keys import read_keys
 from service.limits import BodyMemory
 from service.metrics import Metrics
 from service.observer import Observer, Sight
+from service.page import describe_bounds, describe_models
 from service.page_headers import PageHeaders
 from service.request_id import RequestId
 from service.routes import (
@@ -149,6 +151,7 @@ def create_app(
     app.add_middleware(PageHeaders)
     app.add_middleware(Head)
     app.state.access = _access(app, settings)
+    _complete_page(app, settings.max_rows)
     if app.state.access is not None:
         app.add_middleware(Guard, access=app.state.access)
     app.state.cors_origins = settings.cors_origins
@@ -174,18 +177,26 @@ def _access(app: FastAPI, settings: Settings) -> Access | None:
     if not keyring.keys:
         return None
     limits = KeyLimits(settings.key_rate, settings.key_burst, settings.key_concurrency)
-    access = Access(keyring, limits, settings.workers, settings.metrics_access == "open", app.state.refused)
+    return Access(keyring, limits, settings.workers, settings.metrics_access == "open", app.state.refused)
+
+
+def _complete_page(app: FastAPI, max_rows: int) -> None:
+    """Have the OpenAPI page say what the routes do not know."""
     openapi = app.openapi
 
-    def with_keys() -> dict[str, Any]:
+    def complete() -> dict[str, Any]:
         made = app.openapi_schema is not None
         page = openapi()
         if not made:
-            describe_access(page, access, PROBLEMS)
+            page = app.openapi_schema = copy.deepcopy(page)  # parts of it are the routes' own, which others may share
+            describe_bounds(page, max_rows)
+            if app.state.access is not None:
+                describe_access(page, app.state.access, PROBLEMS)
+        if app.state.engine is not None:
+            describe_models(page, app.state.engine.catalog)
         return page
 
-    app.openapi = with_keys  # type: ignore[method-assign]
-    return access
+    app.openapi = complete  # type: ignore[method-assign]
 
 
 def with_shortcut(app: FastAPI) -> ASGIApp:

@@ -95,7 +95,11 @@ class Endpoint:
             if state.sight.tracing is not None and (seen := seen_of(scope)) is not None:
                 seen.timings, seen.body_read = call.timings, call.started
                 call.timings.passes = []
-            return await self.operation(state.engine, call)
+            state.engine.calls += 1
+            try:
+                return await self.operation(state.engine, call)
+            finally:
+                state.engine.calls -= 1
         except Overloaded as error:
             watch.stop()  # it is not worth noticing who leaves now
             await state.engine.refusals.turn(error.retry_after)

@@ -67,6 +67,7 @@ class Engine:
         self.catalog, self.max_pixels, self.store, self.workers = catalog, max_pixels, store, workers
         self.max_items = catalog.device.limits.max_rows
         self.refusals = Refusals()
+        self.calls = 0  # operations that are being answered
         # what waits for the store, each kind with a bound as the lanes have one
         self.reads, self.searches, self.writes = (Admission(catalog.device.limits.max_queue_rows) for _ in range(3))
         # (runtime, means (N, H, W, C), blocks of pictures (n, C, H, W)): told of what was reconstructed

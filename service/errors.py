@@ -14,7 +14,7 @@ from starlette.routing import Match
 from service.allowance import ConcurrencyExceeded, RateExceeded
 from service.belonging import ModelNotLoaded
 from service.bodies import TooManyValues
-from service.calls import BadParameter
+from service.calls import AskedTooMuch, BadParameter
 from service.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
 from service.device import DeviceStuck, DeviceUnusable
@@ -24,7 +24,7 @@ from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLa
 from service.keys import MissingScope, NothingHere, Unauthorized
 from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow
 from service.priors import NoSuchPrior
-from service.store.filters import BadFilter
+from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
     BadItem,
     DiskFull,
@@ -76,10 +76,12 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     TooManyValues: (413, "too_many_items"),
     MetadataTooLarge: (413, "metadata_too_large"),
     Unsupported: (415, "unsupported_media_type"),
+    AskedTooMuch: (422, "too_many_items"),
     BadParameter: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),
     Unusable: (422, "unusable_input"),
     BadItem: (422, "unusable_input"),
+    UnknownKey: (409, "unknown_key"),
     BadFilter: (422, "invalid_filter"),
     CatalogError: (422, "unusable_model"),
     DeviceUnusable: (422, "unusable_model"),
