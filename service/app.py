@@ -24,6 +24,7 @@ from service.asgi import ASGIApp
 from service.belonging import warn_of_strangers
 from service.catalog import Catalog, CatalogError
 from service.cors import Cors
+from service.cross_site import CrossSite
 from service.device import Device, DeviceStuck, DeviceUnusable, Limits, settle
 from service.endpoint import Endpoint, Shortcut
 from service.engine import Engine
@@ -152,6 +153,7 @@ def create_app(
     app.add_middleware(Head)
     app.state.access = _access(app, settings)
     _complete_page(app, settings.max_rows)
+    app.add_middleware(CrossSite, origins=settings.cors_origins)
     if app.state.access is not None:
         app.add_middleware(Guard, access=app.state.access)
     app.state.cors_origins = settings.cors_origins

@@ -110,7 +110,7 @@ async def delete(engine: Engine, call: Call) -> Answer:
 
 
 PATH = {"name": {"schema": NAME_SCHEMA, "example": "digits"}}
-STORE_ERRORS = (*ERRORS, 409, 507)
+STORE_ERRORS = (*ERRORS, 403, 409, 507)
 INFO = {"application/json": {"schema": schema_of(CollectionInfo)}}
 ALL = {
     "application/json": {
