@@ -4,17 +4,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.catalog import Catalog
+from service.codecs import MAX_LATENT
 
 # parameters that say how many items an answer has
 COUNTS = ("n", "steps")
 
 
 def describe_bounds(page: dict[str, Any], max_rows: int) -> None:
-    """State how many items one request may ask for."""
+    """State how many items one request may ask for, and how far latents may lie from 0."""
     for path in page["paths"]:
         for name, schema in _schemas(page, path):
             if name in COUNTS:
                 schema["maximum"] = max_rows
+            elif name == "z":
+                schema["items"]["items"] |= {"minimum": -MAX_LATENT, "maximum": MAX_LATENT}
 
 
 def describe_models(page: dict[str, Any], catalog: Catalog) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from service.codecs import MAX_LATENT
 from service.seeds import MAX_SEED
 
 
@@ -136,13 +135,10 @@ class Images(BaseModel):
     images: list[str] = Field(min_length=1)
 
 
-Number = Annotated[float, Field(ge=-MAX_LATENT, le=MAX_LATENT)]
-
-
 class Latents(BaseModel):
     """Latents, one a row."""
 
-    z: list[list[Number]] = Field(min_length=1, description="of each row as many numbers as the model's latent_dim")
+    z: list[list[float]] = Field(min_length=1, description="of each row as many numbers as the model's latent_dim")
 
 
 class End(BaseModel):
