@@ -161,7 +161,7 @@ def test_a_bad_value_is_explained(kind: type[Parameters], query: str, message: s
     [
         (SampleParameters, {"n": True}),
         (SampleParameters, {"n": "5"}),
-        (SampleParameters, {"n": 5.0}),
+        (SampleParameters, {"n": 5.5}),
         (SampleParameters, {"n": None}),
         (SampleParameters, {"seed": False}),
         (SampleParameters, {"seed": 1.5}),
