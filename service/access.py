@@ -97,18 +97,18 @@ class Guard:
 
 
 def presented(headers: Headers) -> Iterator[bytes]:
-    """What may be a key in the headers of a request: of each way the first, so that nobody tries many at once."""
+    """What is said to be a key in the headers of a request: of each way the first, so that nobody tries many at once."""
     ways = set()
     for name, value in headers:
         if name in (b"authorization", b"x-api-key") and name not in ways:
             ways.add(name)
             candidate = value.strip() if name == b"x-api-key" else _credentials(value)
-            if candidate:
+            if candidate is not None:
                 yield candidate
 
 
-def _credentials(value: bytes) -> bytes:
-    """The token of Bearer, or the password of Basic; nothing for anything else."""
+def _credentials(value: bytes) -> bytes | None:
+    """The token of Bearer, or the password of Basic, empty where that is malformed; None for anything else."""
     kind, _, rest = value.strip().partition(b" ")
     if kind.lower() == b"bearer":
         return rest.strip()
@@ -117,7 +117,7 @@ def _credentials(value: bytes) -> bytes:
             return binascii.a2b_base64(rest.strip(), strict_mode=True).partition(b":")[2]
         except binascii.Error:
             return b""
-    return b""
+    return None
 
 
 async def _refuse(scope: Scope, send: Send, error: Exception) -> None:
