@@ -97,18 +97,17 @@ class Guard:
 
 
 def presented(headers: Headers) -> Iterator[bytes]:
-    """What may be a key in the headers of a request: of each way the first, so that nobody tries many at once."""
+    """What is said to be a key in the headers of a request: of each way the first, so that nobody tries many at once."""
     ways = set()
     for name, value in headers:
         if name in (b"authorization", b"x-api-key") and name not in ways:
             ways.add(name)
             candidate = value.strip() if name == b"x-api-key" else _credentials(value)
-            if candidate:
-                yield candidate
+            yield candidate
 
 
 def _credentials(value: bytes) -> bytes:
-    """The token of Bearer, or the password of Basic; nothing for anything else."""
+    """The token of Bearer, or the password of Basic; empty for anything else."""
     kind, _, rest = value.strip().partition(b" ")
     if kind.lower() == b"bearer":
         return rest.strip()

@@ -1,6 +1,7 @@
 """create_app(settings): the application with its lifespan, routes and error handlers."""
 
 import asyncio
+import copy
 import logging
 import os
 from collections import Counter
@@ -23,6 +24,7 @@ from service.asgi import ASGIApp
 from service.belonging import warn_of_strangers
 from service.catalog import Catalog, CatalogError
 from service.cors import Cors
+from service.cross_site import CrossSite
 from service.device import Device, DeviceStuck, DeviceUnusable, Limits
 from service.endpoint import Endpoint, Shortcut
 from service.engine import Engine
@@ -33,6 +35,7 @@ from service.keys import read_keys
 from service.limits import BodyMemory
 from service.metrics import Metrics
 from service.observer import Observer, Sight
+from service.page import describe_bounds, describe_models
 from service.page_headers import PageHeaders
 from service.process import prepare, settle
 from service.request_id import RequestId
@@ -62,6 +65,7 @@ log = logging.getLogger(__name__)
 DESCRIPTION = """Posteriors, reconstructions, samples and interpolations of Variational Autoencoders, and a store of latents.
 
 Pictures travel as they are (`curl --data-binary @seven.png`), as forms, as base64 in JSON, or as npy arrays.
+Each operation takes a deadline in milliseconds, `?timeout_ms=` or the header `X-Timeout-Ms`: 504 when rows wait longer.
 """
 
 
@@ -150,6 +154,8 @@ def create_app(
     app.add_middleware(PageHeaders)
     app.add_middleware(Head)
     app.state.access = _access(app, settings)
+    _complete_page(app, settings.max_rows)
+    app.add_middleware(CrossSite, origins=settings.cors_origins)
     if app.state.access is not None:
         app.add_middleware(Guard, access=app.state.access)
     app.state.cors_origins = settings.cors_origins
@@ -175,18 +181,26 @@ def _access(app: FastAPI, settings: Settings) -> Access | None:
     if not keyring.keys:
         return None
     limits = KeyLimits(settings.key_rate, settings.key_burst, settings.key_concurrency)
-    access = Access(keyring, limits, settings.workers, settings.metrics_access == "open", app.state.refused)
+    return Access(keyring, limits, settings.workers, settings.metrics_access == "open", app.state.refused)
+
+
+def _complete_page(app: FastAPI, max_rows: int) -> None:
+    """Have the OpenAPI page say what the routes do not know."""
     openapi = app.openapi
 
-    def with_keys() -> dict[str, Any]:
+    def complete() -> dict[str, Any]:
         made = app.openapi_schema is not None
         page = openapi()
         if not made:
-            describe_access(page, access, PROBLEMS)
+            page = app.openapi_schema = copy.deepcopy(page)  # parts of it are the routes' own, which others may share
+            describe_bounds(page, max_rows)
+            if app.state.access is not None:
+                describe_access(page, app.state.access, PROBLEMS)
+        if app.state.engine is not None:
+            describe_models(page, app.state.engine.catalog)
         return page
 
-    app.openapi = with_keys  # type: ignore[method-assign]
-    return access
+    app.openapi = complete  # type: ignore[method-assign]
 
 
 def with_shortcut(app: FastAPI) -> ASGIApp:

@@ -1,6 +1,7 @@
 """A request and its answer as plain values: what each operation of the service takes and gives, whatever door it came by.
 
-Parameters come from the query, or from the JSON or form body, never from both. Knows nothing of FastAPI, models or devices.
+Parameters come from the query, and from the JSON or form body; where both have one, the query wins. Knows nothing of FastAPI,
+models or devices.
 """
 
 import difflib
@@ -33,6 +34,13 @@ LOOKING = ("text/html", "image/*", "image/avif", "image/apng")
 
 class BadParameter(Exception):
     """A parameter that does not exist or has no usable value."""
+
+
+class AskedTooMuch(BadParameter):
+    """A parameter that asks for more items than one answer may have."""
+
+    def __init__(self, name: str, asked: int, most: int) -> None:
+        super().__init__(f"{name}: the request asks for {asked} items, at most {most} are allowed in one")
 
 
 @dataclass(slots=True)
@@ -74,17 +82,20 @@ def read_parameters(
         if name in strings and name != "include":  # a list may be spread over several
             raise BadParameter(f"{name}: given twice")
         strings[name] = f"{strings[name]},{value}" if name in strings else value
-    twice = strings.keys() & ((values or {}).keys() | (fields or {}).keys())
-    if twice:
-        raise BadParameter(f"{', '.join(sorted(twice))}: given both in the query and in the body")
     try:
-        from_strings = kind.model_validate_strings(strings | dict(fields or {}))
+        from_strings = kind.model_validate_strings(dict(fields or {}) | strings)
         if not values:
             return from_strings
-        from_values = kind.model_validate(dict(values), strict=True)
-        return from_strings.model_copy(update={name: getattr(from_values, name) for name in from_values.model_fields_set})
+        from_values = kind.model_validate({name: _whole(value) for name, value in values.items()}, strict=True)
+        update = {name: getattr(from_values, name) for name in from_values.model_fields_set - strings.keys()}
+        return from_strings.model_copy(update=update)
     except ValidationError as error:
         raise BadParameter(_explain(error, kind)) from None
+
+
+def _whole(value: Any) -> Any:
+    """In JSON 3.0 is as good a whole number as 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 _DEFAULTS: dict[type[NoParameters], NoParameters] = {}

@@ -14,6 +14,13 @@ MAX_AGE = b"600"
 ANY = "*"
 
 
+class OtherSite(Exception):
+    """A page of a site that is not allowed to has asked for a change."""
+
+    def __init__(self) -> None:
+        super().__init__("a page of another site may change nothing here, unless VAE_CORS_ORIGINS names its site")
+
+
 class Cors:
     """Answers preflights, which carry no key, and tells browsers who may read what."""
 

@@ -10,13 +10,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.allowance import ConcurrencyExceeded, RateExceeded
 from service.belonging import ModelNotLoaded
 from service.bodies import TooManyValues
-from service.calls import BadParameter
+from service.calls import AskedTooMuch, BadParameter
 from service.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
+from service.cors import OtherSite
 from service.device import DeviceStuck, DeviceUnusable
 from service.entries import MetadataTooLarge
 from service.form import TooManyParts
@@ -24,7 +26,7 @@ from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLa
 from service.keys import MissingScope, NothingHere, Unauthorized
 from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow
 from service.priors import NoSuchPrior
-from service.store.filters import BadFilter
+from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
     BadItem,
     DiskFull,
@@ -58,6 +60,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     Malformed: (400, "malformed_request"),
     Unauthorized: (401, "unauthorized"),
     MissingScope: (403, "missing_scope"),
+    OtherSite: (403, "other_site"),
     NothingHere: (404, "not_found"),
     UnknownModel: (404, "unknown_model"),
     NoCheckpoint: (404, "no_checkpoint"),
@@ -76,10 +79,12 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     TooManyValues: (413, "too_many_items"),
     MetadataTooLarge: (413, "metadata_too_large"),
     Unsupported: (415, "unsupported_media_type"),
+    AskedTooMuch: (422, "too_many_items"),
     BadParameter: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),
     Unusable: (422, "unusable_input"),
     BadItem: (422, "unusable_input"),
+    UnknownKey: (409, "unknown_key"),
     BadFilter: (422, "invalid_filter"),
     CatalogError: (422, "unusable_model"),
     DeviceUnusable: (422, "unusable_model"),
@@ -161,7 +166,31 @@ def _allowed(request: Request, stated: str) -> list[str]:
     return sorted(methods)
 
 
+class Failures:
+    """Answers whatever no handler of the application has taken, inside of all that adds headers to answers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection's event, as ASGI has it."""
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        except Exception as error:
+            if scope["type"] != "http" or begun:
+                raise
+            await (await handle(Request(scope), error))(scope, receive, send)
+
+
 def install(app: Starlette) -> None:
-    """Answer every exception of the table, 404, 405 and whatever else by `handle`."""
-    for kind in (*STATUSES, HTTPException, Exception):
+    """Answer every exception of the table, 404, 405 and whatever else by `handle`. Middleware added later is outside."""
+    for kind in (*STATUSES, HTTPException):
         app.add_exception_handler(kind, handle)
+    app.add_middleware(Failures)

@@ -87,16 +87,21 @@ class Keyring:
         self.keys = tuple(keys)
 
     def find(self, candidates: Iterable[bytes]) -> Key:
-        """The key that is among the candidates. Takes as long whichever it is, or if none is. Raises Unauthorized."""
-        found, presented = None, False
+        """The key that is presented; each of several must be one. Takes as long whichever it is, or if none is.
+
+        Raises Unauthorized.
+        """
+        holders = list[Key | None]()
         for candidate in candidates:
-            presented, digest = True, hashlib.sha256(candidate).digest()
+            holder, digest = None, hashlib.sha256(candidate).digest()
             for key in self.keys:
                 if hmac.compare_digest(digest, key.digest):
-                    found = key
-        if found is None:
-            raise Unauthorized(presented)
-        return found
+                    holder = key
+            holders.append(holder)
+        known = [holder for holder in holders if holder is not None]
+        if not known or len(known) < len(holders):
+            raise Unauthorized(presented=bool(holders))
+        return known[0]
 
     def limits(self, default: Limits) -> dict[str, Limits]:
         """Those of each caller, by name."""

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import logging
 import resource
+import secrets
 import socket
 import struct
 import termios
@@ -234,11 +235,12 @@ class Connection(HttpToolsProtocol):
         """A problem body, and the end of the connection."""
         from service.errors import describe  # it needs torch, which the process that supervises others does without
 
-        status, headers, body = describe(fault, "")
-        log.debug("%s: %s", self.client, fault)
+        request_id = secrets.token_hex(16)  # its own was not read
+        status, headers, body = describe(fault, request_id)
+        log.debug("%s: %s, %s", self.client, fault, request_id)
         fields = [*self.server_state.default_headers, *((name.encode(), value.encode()) for name, value in headers.items())]
         fields += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-        lines = [b"%s: %s\r\n" % field for field in fields if field[0] != b"x-request-id"]
+        lines = [b"%s: %s\r\n" % field for field in fields]
         self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
         self.transport.close()
 

@@ -19,6 +19,12 @@ def _as_set(value: object) -> object:
     return frozenset(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
 
+def words(*known: str) -> Any:
+    """What the page says of a parameter that is some of the known words: a string with commas, or in JSON a list too."""
+    word = f" *({'|'.join(known)})? *"
+    return Annotated[str, Field(pattern=f"^{word}(,{word})*$")] | list[Literal[known]]  # type: ignore[valid-type]
+
+
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, description="noise; the same seed gives the same answer, drawn when missing")]
 PosteriorFormat = Literal["json", "npy"]
 PictureFormat = Literal["json", "npy", "png"]
@@ -52,7 +58,7 @@ class EncodeParameters(Parameters):
     format: PosteriorFormat | None = Field(None, description="of the answer; wins over Accept")
     include: Annotated[
         frozenset[Literal["logvar", "kl", "kl_per_dim", "z"]],
-        BeforeValidator(split, json_schema_input_type=str),
+        BeforeValidator(split, json_schema_input_type=words("logvar", "kl", "kl_per_dim", "z")),
         Field(description="more fields, separated by commas: logvar, kl, kl_per_dim, z (a seeded draw from the posterior)"),
     ] = frozenset()
     seed: Seed | None = None
@@ -82,7 +88,7 @@ class SampleParameters(DecodeParameters):
     )
     include: Annotated[
         frozenset[Literal["z"]],
-        BeforeValidator(split, json_schema_input_type=str),
+        BeforeValidator(split, json_schema_input_type=words("z")),
         Field(description="z: the latents too"),
     ] = frozenset()
 
@@ -111,7 +117,7 @@ class InterpolateParameters(Parameters):
     method: Literal["linear", "slerp", "matched"] = Field("linear", description="the path from start to end")
     include: Annotated[
         frozenset[Literal["z"]],
-        BeforeValidator(split, json_schema_input_type=str),
+        BeforeValidator(split, json_schema_input_type=words("z")),
         Field(description="z: the latents too"),
     ] = frozenset()
 
@@ -128,7 +134,7 @@ class Images(BaseModel):
 class Latents(BaseModel):
     """Latents, one a row."""
 
-    z: list[list[float]] = Field(min_length=1)
+    z: list[list[float]] = Field(min_length=1, description="of each row as many numbers as the model's latent_dim")
 
 
 class End(BaseModel):

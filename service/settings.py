@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     default_model: str = Field("mnist", description="model of requests that name none; if absent, the first one loaded")
     max_batch: int = Field(64, ge=8, le=4096, multiple_of=8, description="rows of the largest batch, a multiple of 8")
     max_queue_rows: int = Field(8192, ge=8, description="rows that may wait for one operation; more get 429")
-    max_rows: int = Field(4096, ge=1, description="items in one request; more get 413")
+    max_rows: int = Field(4096, ge=1, description="items in one request; more are refused")
     max_body_bytes: int = Field(64 << 20, ge=1024, description="bytes of a request's body; more get 413")
     max_pixels: int = Field(50_000_000, ge=1, description="width x height of a picture, a quarter of all in a request")
     max_bodies_bytes: int = Field(256 << 20, ge=1024, description="bytes of all bodies in flight in a worker; more get 429")

@@ -6,14 +6,19 @@ Knows nothing of how they are served.
 from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
-from service.schemas import Parameters, split
+from service.schemas import Parameters, split, words
+from service.store.filters import MAX_KEY, MAX_KEYS, MAX_VALUES, ORDERED
 
 MetricName = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
 MAX_NEIGHBORS = 10_000
-# base64 of an id of 512 characters, four bytes each
-MAX_CURSOR = 2732
+# of text in an address, where a character may take twelve bytes: well within a head's bound
+MAX_DESCRIPTION = 1000
+NAME_SCHEMA = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"}
+ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
+CURSOR_SCHEMA = {**ID_SCHEMA, "minLength": 0, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+NO_NUL = r"^[^\x00]*$"
 
 
 def _object(value: object) -> object:
@@ -26,7 +31,26 @@ def _object(value: object) -> object:
     return value
 
 
-Filter = Annotated[Any, BeforeValidator(_object, json_schema_input_type=str)]
+TEXT, NUMBER = {"type": "string", "pattern": NO_NUL}, {"type": "number", "minimum": -1e308, "maximum": 1e308}
+SCALAR = {"anyOf": [TEXT, NUMBER, {"type": "boolean"}, {"type": "null"}]}
+TESTS = {
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": False,
+    "properties": {
+        **dict.fromkeys(("eq", "ne"), SCALAR),
+        **{name: {"anyOf": [TEXT, NUMBER]} for name in ORDERED},
+        "in": {"type": "array", "maxItems": MAX_VALUES, "items": SCALAR},
+        "exists": {"type": "boolean"},
+    },
+}
+FILTER_SCHEMA = {
+    "type": ["object", "null"],
+    "maxProperties": MAX_KEYS,
+    "propertyNames": {"minLength": 1, "maxLength": MAX_KEY, "pattern": r'^[^\x00-\x1f\x7f-\x9f"\\]+$'},
+    "additionalProperties": {"anyOf": [*SCALAR["anyOf"], TESTS]},
+}
+Filter = Annotated[Any, BeforeValidator(_object), WithJsonSchema(FILTER_SCHEMA)]
 FILTER = 'JSON: all that is said of the metadata must hold, {"label": 7, "year": {"gte": 2020}, "tag": {"in": ["a", "b"]}}'
 
 
@@ -34,7 +58,7 @@ class CollectionParameters(Parameters):
     """PUT /collections/{name}"""
 
     metric: MetricName = Field("l2", description="of searches that name none")
-    description: str = Field("", max_length=10_000, description="whatever helps people")
+    description: str = Field("", max_length=MAX_DESCRIPTION, pattern=NO_NUL, description="whatever helps people")
 
 
 class ItemsParameters(Parameters):
@@ -47,12 +71,12 @@ class ItemsParameters(Parameters):
 class ListParameters(Parameters):
     """GET /collections/{name}/items"""
 
-    cursor: str = Field("", max_length=MAX_CURSOR, description="of the page before")
+    cursor: Annotated[str, WithJsonSchema(CURSOR_SCHEMA)] = Field("", description="of the page before")
     limit: int = Field(100, ge=1, le=1000, description="items on a page")
     filter: Filter = Field(None, description=FILTER)
     include: Annotated[
         frozenset[Literal["mu", "sigma", "metadata"]],
-        BeforeValidator(split, json_schema_input_type=str),
+        BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "metadata")),
         Field(description="more fields, separated by commas: mu, sigma; metadata is always there"),
     ] = frozenset()
 
@@ -68,7 +92,7 @@ class SearchParameters(Parameters):
     filter: Filter = Field(None, description=FILTER)
     include: Annotated[
         frozenset[Literal["mu", "sigma", "image", "metadata"]],
-        BeforeValidator(split, json_schema_input_type=str),
+        BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "image", "metadata")),
         Field(
             description="more fields, separated by commas: mu, sigma, image (the decoded latent, base64 PNG); metadata is "
             "always there"

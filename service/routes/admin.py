@@ -60,9 +60,11 @@ async def unload(engine: Engine, call: Call) -> Answer:
 ANSWER = {"application/json": {"schema": schema_of(ModelChange)}}
 
 for operation, summary, errors in (
-    (load, "Load a model", (404, 409, 415, 422, 500, 503)),
-    (reload, "Replace a model by what its directory holds now", (404, 409, 415, 422, 500, 503)),
-    (unload, "Unload a model", (404, 409, 415, 422, 500, 503)),
+    (load, "Load a model", (403, 404, 409, 415, 422, 500, 503)),
+    (reload, "Replace a model by what its directory holds now", (403, 404, 409, 415, 422, 500, 503)),
+    (unload, "Unload a model", (403, 404, 409, 415, 422, 500, 503)),
 ):
-    details = describe_operation(NoParameters, ANSWER, {}, path={"name": "fashion-mnist"}, errors=errors)
+    details = describe_operation(
+        NoParameters, ANSWER, {}, path={"name": {"schema": {"type": "string"}, "example": "fashion-mnist"}}, errors=errors
+    )
     add(router, f"/admin/models/{{name}}/{operation.__name__}", ["POST"], operation, summary, details)

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from service import codecs
 from service.bodies import read_body
-from service.calls import Answer, BadParameter, Call, read_parameters
+from service.calls import Answer, Call, read_parameters
 from service.codecs import Unsupported, Unusable
 from service.engine import Engine, Request
 from service.routes.answers import timing_of
@@ -15,7 +15,7 @@ from service.routes.door import ERRORS, add, describe_operation, schema_of
 from service.routes.encode import open_request
 from service.schemas import Parameters
 from service.store.interface import Collection, UnknownCollection
-from service.store_schemas import CollectionInfo, CollectionParameters
+from service.store_schemas import NAME_SCHEMA, CollectionInfo, CollectionParameters
 
 router = APIRouter(tags=["latent store"])
 
@@ -67,8 +67,6 @@ async def put(engine: Engine, call: Call) -> Answer:
     name = call.path["name"]
     if not NAME.fullmatch(name):  # else than when one is looked for
         raise Unusable(f"{name[:120]!r} is no name for a collection: up to 100 letters, digits, '.', '_' and '-' make one")
-    if "\0" in parameters.description:
-        raise BadParameter("description: has the character 0")
     request = open_request(engine, call, parameters)
     runtime = request.runtime
     wanted = Collection(
@@ -111,8 +109,8 @@ async def delete(engine: Engine, call: Call) -> Answer:
     return json_answer(describe_collection(gone), gone)
 
 
-PATH = {"name": "digits"}
-STORE_ERRORS = (*ERRORS, 409, 507)
+PATH = {"name": {"schema": NAME_SCHEMA, "example": "digits"}}
+STORE_ERRORS = (*ERRORS, 403, 409, 507)
 INFO = {"application/json": {"schema": schema_of(CollectionInfo)}}
 ALL = {
     "application/json": {

@@ -82,24 +82,38 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
     return found
 
 
+# The page speaks of deadlines in words alone. Whoever asks for what it lists gets an answer, which nobody promises to one who
+# gives us a millisecond.
+UNLISTED = ("timeout_ms",)
+
+
 def describe_operation(
     parameters: type[NoParameters],
     answer: dict[str, Any],
     body: dict[str, Any],
     body_required: bool = True,
-    path: Mapping[str, str] = MappingProxyType({}),
+    path: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     errors: Sequence[int] = ERRORS,
 ) -> dict[str, Any]:
     """Keyword arguments of `add_api_route` that document an operation whose body and query are read by itself.
 
-    `path`: an example for each name in the route's path.
+    `path`: schema and example of each name in the route's path.
     """
-    schema = parameters.model_json_schema()
-    extra: dict[str, Any] = {"parameters": [_query(name, value) for name, value in schema["properties"].items()]}
-    extra["parameters"] += [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
-        for name, example in path.items()
-    ]
+    listed = {name: schema for name, schema in parameters.model_json_schema()["properties"].items() if name not in UNLISTED}
+    in_query = {name: _query(name, dict(schema)) for name, schema in listed.items()}
+    extra: dict[str, Any] = {"parameters": list(in_query.values())}
+    extra["parameters"] += [{"name": name, "in": "path", "required": True, **described} for name, described in path.items()]
+    beside = {
+        "application/json": listed,
+        "multipart/form-data": {
+            name: shown["schema"] if "schema" in shown else shown["content"]["application/json"]["schema"]
+            for name, shown in in_query.items()
+        },
+    }
+    for kind in beside.keys() & body.keys():
+        payload = body[kind]["schema"]
+        properties = {**beside[kind], **payload.get("properties", {})}  # parameters may stand beside what is worked on
+        body = body | {kind: {**body[kind], "schema": {**payload, "properties": properties, "additionalProperties": False}}}
     if body:
         extra["requestBody"] = {"content": body, "required": body_required}
     return {
@@ -110,6 +124,10 @@ def describe_operation(
 
 
 def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    if name == "filter":
+        shape = {key: value for key, value in schema.items() if key not in ("default", "description", "title")}
+        content = {"application/json": {"schema": shape}}
+        return {"name": name, "in": "query", "required": False, "description": schema["description"], "content": content}
     options = [option for option in schema.pop("anyOf", []) if option.get("type") != "null"]
     schema = {key: value for key, value in {**schema, **(options[0] if options else {})}.items() if key != "title"}
     if schema.get("default", "") is None or schema.get("default") == []:

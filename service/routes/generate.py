@@ -8,10 +8,9 @@ from fastapi import APIRouter
 
 from service import seeds
 from service.bodies import latents_of, read_body
-from service.calls import Answer, Call, answer_format, read_parameters
+from service.calls import Answer, AskedTooMuch, Call, answer_format, read_parameters
 from service.codecs import Unsupported
 from service.engine import Engine
-from service.gate import TooLarge
 from service.latents import Mixture
 from service.routes.answers import pictures_answer
 from service.routes.door import BINARY, PICTURE_ANSWERS, add, describe_operation
@@ -50,7 +49,7 @@ async def sample(engine: Engine, call: Call) -> Answer:
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
     request = open_request(engine, call, parameters)
     if parameters.n > engine.max_items:  # before the noise is drawn
-        raise TooLarge(parameters.n, engine.max_items)
+        raise AskedTooMuch("n", parameters.n, engine.max_items)
     seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
     runtime = request.runtime
     priors = engine.catalog.priors[runtime.name]

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from service import latents
 from service.bodies import ends_of, read_body
-from service.calls import Answer, Call, answer_format, read_parameters
+from service.calls import Answer, AskedTooMuch, Call, answer_format, read_parameters
 from service.codecs import Format
 from service.engine import Engine, Pictures, Request
-from service.gate import TooLarge
 from service.routes.answers import pictures_answer
 from service.routes.door import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, add, describe_operation
 from service.routes.encode import open_request
@@ -31,7 +30,7 @@ async def interpolate(engine: Engine, call: Call) -> Answer:
     form = answer_format(parameters.format, call.headers.get("accept", ""), FORMATS)
     request = open_request(engine, call, parameters)
     if parameters.steps > engine.max_items:
-        raise TooLarge(parameters.steps, engine.max_items)
+        raise AskedTooMuch("steps", parameters.steps, engine.max_items)
     start, end = await _means(engine, ends_of(body, request.runtime.manifest.model.latent_dim), request)
     z = latents.path(start, end, parameters.steps, parameters.method)
     pixels = await engine.through(request.runtime.decode, z, request)

@@ -1,7 +1,5 @@
 """/collections/{name}/items: what a collection holds; pictures are encoded as /encode does it."""
 
-import base64
-import binascii
 from functools import partial
 from typing import Any
 
@@ -15,12 +13,21 @@ from service.codecs import BadInput, Unusable
 from service.engine import Engine, Pictures, Request
 from service.entries import LISTS_PER_ITEM, Entries, check_id, items_of
 from service.routes.collections import PATH, STORE_ERRORS, json_answer, name_of, without_body
-from service.routes.door import BINARY, FORM_OF_PICTURES, PICTURE_BODIES, PICTURE_EXAMPLE, add, describe_operation, schema_of
+from service.routes.door import (
+    BINARY,
+    ERRORS,
+    FORM_OF_PICTURES,
+    PICTURE_BODIES,
+    PICTURE_EXAMPLE,
+    add,
+    describe_operation,
+    schema_of,
+)
 from service.routes.encode import open_request
 from service.schemas import Parameters
 from service.store.filters import Condition, parse_filter
 from service.store.interface import Collection, Items, UnknownItem
-from service.store_schemas import Added, Deleted, ItemPage, ItemsParameters, ListParameters, NewItems, StoredItem
+from service.store_schemas import ID_SCHEMA, Added, Deleted, ItemPage, ItemsParameters, ListParameters, NewItems, StoredItem
 
 router = APIRouter(tags=["latent store"])
 
@@ -89,15 +96,15 @@ async def list_page(engine: Engine, call: Call) -> Answer:
     with engine.reads.admit(1):
         items = await engine.in_time(engine.store.scan(name, after, parameters.limit + 1, conditions), request)
     shown = min(len(items), parameters.limit)
-    more = base64.urlsafe_b64encode(items.ids[shown - 1].encode()).decode() if len(items) > shown else None
+    more = items.ids[shown - 1] if len(items) > shown else None
     page = [describe_item(items, i, parameters.include) for i in range(shown)]
     return json_answer({"items": page, "cursor": more})
 
 
 def _cursor(text: str) -> str:
     try:
-        return check_id(base64.b64decode(text, altchars=b"-_", validate=True).decode()) if text else ""
-    except (binascii.Error, ValueError, Unusable):
+        return check_id(text) if text else ""
+    except Unusable:
         raise BadParameter("cursor: not one that this service has given") from None
 
 
@@ -129,7 +136,7 @@ ITEMS_EXAMPLE = {
         {"id": "made-up", "mu": [0.5] * 20, "sigma": [0.1] * 20},
     ]
 }
-ITEM_PATH = {**PATH, "id": "ones/first"}
+ITEM_PATH = {**PATH, "id": {"schema": ID_SCHEMA, "example": "ones/first"}}
 ITEM = {"application/json": {"schema": schema_of(StoredItem)}}
 
 add(
@@ -157,7 +164,9 @@ add(
     ["GET"],
     list_page,
     "Items of a collection",
-    describe_operation(ListParameters, {"application/json": {"schema": schema_of(ItemPage)}}, {}, path=PATH),
+    describe_operation(
+        ListParameters, {"application/json": {"schema": schema_of(ItemPage)}}, {}, path=PATH, errors=(*ERRORS, 409)
+    ),
 )
 add(
     router,

@@ -19,13 +19,17 @@ Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "exists"]
 
 OPERATORS: tuple[str, ...] = get_args(Operator)
 ORDERED = ("gt", "gte", "lt", "lte")
-MAX_CONDITIONS, MAX_VALUES, MAX_KEY = 32, 1000, 200
+MAX_KEYS, MAX_VALUES, MAX_KEY = 32, 1000, 200
 # what JSON may write in several ways
 NO_KEY = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff"\\]')
 
 
 class BadFilter(Exception):
     """A filter that means nothing."""
+
+
+class UnknownKey(BadFilter):
+    """A filter that says something of a key that no item of the collection has ever had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +45,22 @@ def parse_filter(value: object) -> tuple[Condition, ...]:
     """Conditions of a JSON value. Raises BadFilter."""
     if not isinstance(value, Mapping):
         raise BadFilter('a filter is an object like {"label": 7, "year": {"gte": 2020}}')
-    conditions = [
+    if len(value) > MAX_KEYS:
+        raise BadFilter(f"the filter has {len(value)} keys, at most {MAX_KEYS} are allowed")
+    return tuple(
         condition
         for key, test in value.items()
         for condition in _conditions(_key(key), test if isinstance(test, Mapping) else {"eq": test})
-    ]
-    if len(conditions) > MAX_CONDITIONS:
-        raise BadFilter(f"the filter has {len(conditions)} conditions, at most {MAX_CONDITIONS} are allowed")
-    return tuple(conditions)
+    )
 
 
 def check_keys(conditions: tuple[Condition, ...], known: Sized[str]) -> None:
-    """Raises BadFilter for a key that no item of the collection has ever had: mostly a slip of the pen."""
+    """Raises UnknownKey for a key that no item of the collection has ever had: mostly a slip of the pen."""
     for condition in conditions:
         if condition.key not in known:
             near = difflib.get_close_matches(condition.key, list(known), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known)[:20]) or 'none'}"
-            raise BadFilter(f"no item of the collection has {condition.key!r} in its metadata{hint}")
+            raise UnknownKey(f"no item of the collection has {condition.key!r} in its metadata{hint}")
 
 
 def usable_key(key: str) -> bool:

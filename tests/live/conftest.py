@@ -17,6 +17,7 @@ from .server import ROOT, WEIGHTS, Server, serving
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--corpus", type=Path, help="directory of picture files of any kind, for the soak test of tests/live")
+    parser.addoption("--seconds", type=float, help="how long the soak test of mixed load lasts, ten minutes otherwise")
 
 
 @pytest.fixture(scope="session")

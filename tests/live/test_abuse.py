@@ -95,6 +95,7 @@ def cut_off(wire: Wire, status: int, code: str) -> None:
     found, headers, body = wire.answer()
     assert (found, headers["content-type"], body["code"]) == (status, "application/problem+json", code)
     assert headers["connection"] == "close"
+    assert headers["x-request-id"] == body["request_id"] != ""
     assert headers["x-content-type-options"] == "nosniff"
     assert wire.ends()
 

@@ -79,7 +79,7 @@ def test_a_full_queue_says_so_at_once_and_when_to_come_back(server: Server, many
 
 def test_more_rows_than_ever_fit_are_never_asked_to_come_back(server: Server) -> None:
     answer = httpx.get(f"{server.url}/sample?n={ROWS + 1}")
-    problem(answer, 413, "too_many_items", str(ROWS + 1), str(ROWS))
+    problem(answer, 422, "too_many_items", str(ROWS + 1), str(ROWS))
     assert "retry-after" not in answer.headers
 
 

@@ -99,7 +99,7 @@ BAD: list[tuple[str, Any, int, str, str]] = [
     (SEARCH, {"mu": vector(0), "metric": "l3"}, 422, "invalid_parameter", "metric"),
     (SEARCH, {"mu": vector(0), "k": 0}, 422, "invalid_parameter", "k"),
     (SEARCH, {"mu": vector(0), "filtre": {}}, 422, "invalid_parameter", "did you mean filter?"),
-    (SEARCH, {"mu": vector(0), "filter": {"lable": 1}}, 422, "invalid_filter", "did you mean 'label'?"),
+    (SEARCH, {"mu": vector(0), "filter": {"lable": 1}}, 409, "unknown_key", "did you mean 'label'?"),
     (SEARCH, {"mu": vector(0), "filter": {"label": {"gtt": 1}}}, 422, "invalid_filter", "did you mean gt?"),
     (SEARCH, {"mu": vector(0), "filter": {"label": {"in": 1}}}, 422, "invalid_filter", "list"),
     (SEARCH, {"mu": vector(0), "filter": {'a" OR 1=1 --': 1}}, 422, "invalid_filter", "quotes"),
@@ -121,7 +121,8 @@ def test_bad_requests_are_named_and_store_nothing(digits_of: httpx.Client) -> No
     problem(digits_of.post(ITEMS, content=npy(np.full((1, 20), np.nan))), 422, "unusable_input", "finite")
     problem(digits_of.put("/collections/digits?model=mnist-2d"), 409, "model_mismatch", "mnist-2d@sha256:", "mnist@sha256:")
     problem(digits_of.put("/collections/a%20b"), 422, "unusable_input")
-    problem(digits_of.get(f"{ITEMS}?cursor=!"), 422, "invalid_parameter")
+    problem(digits_of.get(f"{ITEMS}?cursor=%01"), 422, "invalid_parameter")
+    problem(digits_of.delete("/collections/digits", headers={"origin": "https://evil.example"}), 403, "other_site")
     problem(digits_of.get(f"{ITEMS}?filter=!"), 422, "invalid_parameter")
     info = digits_of.get("/collections/digits").json()
     assert (info["count"], info["seq"]) == (1, 1)

@@ -62,3 +62,14 @@ async def test_answers_may_be_read_refusals_too(weights: Path) -> None:
 async def test_options_that_are_no_preflight_need_a_key(weights: Path) -> None:
     for sent in await ask(weights, ("*",), "OPTIONS", PREFLIGHT[:1]):
         assert sent.status == 401
+
+
+async def test_a_failure_may_be_read_too(weights: Path) -> None:
+    """Of either door, with all that other answers have."""
+    app = create_app(Settings(models_dir=weights, cors_origins=("*",)))
+    app.state.engine = "no engine"
+    for path in ("/sample", "/models"):
+        for door in (app, with_shortcut(app)):
+            sent = await send(door, Exchange("GET", path, headers=[(b"origin", SITE), (b"x-request-id", b"abc")]))
+            assert (sent.status, cors(sent)[b"access-control-allow-origin"]) == (500, b"*")
+            assert [value for name, value in sent.headers if name == b"x-request-id"] == [b"abc"]

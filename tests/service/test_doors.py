@@ -88,7 +88,7 @@ BAD: list[tuple[int, str, Exchange]] = [
     (413, "body_too_large", Exchange("POST", "/encode", pieces=[bytes(60_000), bytes(60_000), b"never read"])),
     (413, "body_too_large", Exchange("POST", "/decode", headers=[(b"content-length", b"1")], pieces=[bytes(100_001)])),
     (413, "too_many_pixels", of_httpx("POST", "/encode", content=png.write(np.zeros((101, 100, 1), np.uint8)))),
-    (413, "too_many_items", of_httpx("GET", "/sample?n=33")),
+    (422, "too_many_items", of_httpx("GET", "/sample?n=33")),
     (413, "too_many_items", of_httpx("POST", "/encode", json={"images": [TEXT] * 33})),
     (413, "too_many_items", of_httpx("POST", "/encode", files=[("image", ("x", b"x"))] * 53)),
     (415, "unsupported_media_type", of_httpx("POST", "/encode", content=b"hello")),

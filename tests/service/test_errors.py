@@ -18,9 +18,10 @@ from service.allowance import ConcurrencyExceeded, RateExceeded
 from service.app import create_app
 from service.belonging import ModelNotLoaded
 from service.bodies import TooManyValues
-from service.calls import BadParameter, Call
+from service.calls import AskedTooMuch, BadParameter, Call
 from service.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.codecs import TooBig, Undecodable, Unsupported, Unusable
+from service.cors import OtherSite
 from service.device import DeviceStuck, DeviceUnusable
 from service.entries import MetadataTooLarge
 from service.errors import STATUSES, BodyTooLarge, Starting, describe
@@ -31,7 +32,7 @@ from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnectio
 from service.priors import NoSuchPrior
 from service.routes.generate import sample
 from service.settings import Settings
-from service.store.filters import BadFilter
+from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
     BadItem,
     Collection,
@@ -76,6 +77,9 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (Unusable("wrong shape"), 422, "unusable_input"),
     (BadItem("no"), 422, "unusable_input"),
     (BadFilter("no"), 422, "invalid_filter"),
+    (UnknownKey("no"), 409, "unknown_key"),
+    (AskedTooMuch("n", 5, 4), 422, "too_many_items"),
+    (OtherSite(), 403, "other_site"),
     (CatalogError("cannot load"), 422, "unusable_model"),
     (DeviceUnusable("no such engine"), 422, "unusable_model"),
     (Overloaded(0.2), 429, "queue_full"),
@@ -185,7 +189,7 @@ PNG = png.write(np.zeros((8, 8, 1), np.uint8))
         ("/encode", b"hello", 415, "unsupported_media_type", "b'hello'"),
         ("/encode?includes=kl", PNG, 422, "invalid_parameter", "did you mean include?"),
         ("/decode", b'{"z": [[1, 2]]}', 422, "unusable_input", "(N, 3)"),
-        ("/sample?n=33", b"", 413, "too_many_items", "33 items"),
+        ("/sample?n=33", b"", 422, "too_many_items", "33 items"),
     ],
     ids=lambda value: "body" if isinstance(value, bytes) else None,
 )

@@ -83,11 +83,13 @@ def test_short_keys_are_warned_of_by_name(caplog: pytest.LogCaptureFixture) -> N
 
 def test_the_key_that_is_presented_is_found() -> None:
     ring = read(f"a infer {SECRET}1; b store {SECRET}2")
-    assert ring.find([b"wrong", f"{SECRET}2".encode()]).name == "b"
+    assert ring.find([f"{SECRET}2".encode(), f"{SECRET}1".encode()]).name == "b"
     assert ring.find([f"{SECRET}1".encode()]).name == "a"
     for candidates, words in (
         ([], "a key is needed"),
         ([b""], "not known"),
+        ([b"wrong", f"{SECRET}2".encode()], "not known"),
+        ([f"{SECRET}2".encode(), b""], "not known"),
         ([SECRET.encode(), DIGEST.encode()], "not known"),
     ):
         with pytest.raises(Unauthorized, match=words):

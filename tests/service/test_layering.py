@@ -133,6 +133,8 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.allowance", set()),
         ("service.limits", set()),
         ("service.cors", {"asgi"}),
+        ("service.cross_site", {"asgi", "cors", "errors", "request_id"}),
+        ("service.page", {"catalog", "codecs"}),
         ("service.page_headers", {"asgi"}),
         ("service.access", {"allowance", "asgi", "errors", "keys", "refusals", "request_id"}),
         ("service.access_page", {"access"}),

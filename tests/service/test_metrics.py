@@ -117,7 +117,7 @@ async def test_batches_and_pictures_are_counted_by_model(client: httpx.AsyncClie
         kl += answer.json()["kl"]
     (await client.post("/reconstruct", files=FORM)).raise_for_status()
     (await client.post("/decode", content=LATENTS)).raise_for_status()
-    assert (await client.get("/sample?n=33")).status_code == 413
+    assert (await client.get("/sample?n=33")).status_code == 422
     assert (await client.post("/encode", content=b"x" * 100)).status_code == 415
     found = numbers(parse_text((await client.get("/metrics")).text))
     encode, decode = {"model": "grey", "lane": "encode"}, {"model": "grey", "lane": "decode"}

@@ -66,7 +66,7 @@ def pgvector(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
 @example(case=([{"a": float(2**60)}, {"a": 2**60}, {"a": 2**60 + 1}], {"a": {"lte": 2**60}}))
 @example(case=([{"a": 2**64 - 1}, {"a": 2**64 - 2}, {"a": float(2**64)}], {"a": 2**64 - 1}))
 @example(case=([{"a": 9.007199254740993e15}, {"a": 2**53 + 1}, {"a": 2**53}], {"a": {"in": [2**53 + 1, "x", None]}}))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250, deadline=None, derandomize=True)
 def test_every_engine_finds_what_the_language_says(
     sqlite: sqlite3.Connection, pgvector: psycopg.Connection[Any], case: tuple[list[dict[str, Any]], dict[str, Any]]
 ) -> None:

@@ -126,7 +126,7 @@ async def test_what_no_backend_can_keep_or_find(client: httpx.AsyncClient) -> No
         for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/items"), ("GET", "/items/a"), ("DELETE", "/items/a")):
             check(await client.request(method, f"/collections/{name}{path}"), 404, "unknown_collection")
         check(await client.post(f"/collections/{name}/search", json=item()), 404, "unknown_collection")
-    check(await client.get(f"{ITEMS}?cursor=AA=="), 422, "invalid_parameter", "cursor")
+    check(await client.get(f"{ITEMS}?cursor=%00"), 422, "invalid_parameter", "cursor")
     check(await client.get(f"{ITEMS}/%00"), 422, "unusable_input", "control")
     check(await client.get(f"{ITEMS}/"), 422, "unusable_input", "1 to 512")
     empty = await client.post(SEARCH, json={**item(), "filter": {"any": 1}})
@@ -143,7 +143,7 @@ async def test_bad_items_and_queries_store_nothing(client: httpx.AsyncClient) ->
     check(await client.post(ITEMS, json=twice), 422, "unusable_input", "item 0")
     huge = {"items": [item(id="a"), item(metadata={"x": "y" * 10_000_000})]}
     check(await client.post(ITEMS, json=huge), 413, "metadata_too_large", "65536")
-    check(await client.post(SEARCH, json={**item(), "filter": {"lable": 1}}), 422, "invalid_filter", "'label'")
+    check(await client.post(SEARCH, json={**item(), "filter": {"lable": 1}}), 409, "unknown_key", "'label'")
     for path, body in ((ITEMS, {"items": [item()]}), (SEARCH, item())):
         problem = check(await client.post(path, json={**body, "model": "colour"}), 409, "model_mismatch")
         assert problem["detail"].count("@sha256:") == 2

@@ -1,0 +1,42 @@
+"""What the OpenAPI page says of bounds and models: what only a running service knows. Knows nothing of how they are served."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from service.catalog import Catalog
+from service.codecs import MAX_LATENT
+
+# parameters that say how many items an answer has
+COUNTS = ("n", "steps")
+
+
+def describe_bounds(page: dict[str, Any], max_rows: int) -> None:
+    """State how many items one request may ask for, and how far latents may lie from 0."""
+    for path in page["paths"]:
+        for name, schema in _schemas(page, path):
+            if name in COUNTS:
+                schema["maximum"] = max_rows
+            elif name == "z":
+                schema["items"]["items"] |= {"minimum": -MAX_LATENT, "maximum": MAX_LATENT}
+
+
+def describe_models(page: dict[str, Any], catalog: Catalog) -> None:
+    """State what the loaded models take: the default model's latents, and the priors of all of them."""
+    dim = catalog.get(None).manifest.model.latent_dim
+    priors = {name: None for loaded in catalog.priors.values() for name in loaded.names}
+    for path in ("/decode", "/sample"):
+        for name, schema in _schemas(page, path):
+            if name == "z":
+                schema["items"] |= {"minItems": dim, "maxItems": dim}
+            elif name == "prior":
+                next(one for one in (schema, *schema.get("anyOf", ())) if "enum" in one)["enum"] = list(priors)
+
+
+def _schemas(page: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, schema) of the parameters of a path's operations, in the query and in bodies."""
+    for operation in page["paths"][path].values():
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "query" and "schema" in parameter:
+                yield parameter["name"], parameter["schema"]
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            yield from content["schema"].get("properties", {}).items()
