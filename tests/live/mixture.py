@@ -76,7 +76,7 @@ def mixture(pngs: list[bytes], digits: Pixels) -> list[Request]:
         request("POST", "/encode", 400, json={"images": ["?"]}),
         request("POST", "/encode", 400, content=b'{"images": [', headers={"content-type": "application/json"}),
         request("POST", "/encode", 415, content=b"no picture at all"),
-        request("POST", "/encode", 413, content=encoded(np.zeros((6000, 6000), np.uint8))),
+        request("POST", "/encode", 413, content=encoded(np.zeros((8000, 8000), np.uint8))),
         request("POST", "/decode", 422, json={"z": [[1.0, 2.0]]}),
         request("GET", "/sample?n=0", 422),
         request("GET", "/sample?sead=1", 422),
