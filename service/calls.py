@@ -43,6 +43,16 @@ class AskedTooMuch(BadParameter):
         super().__init__(f"{name}: the request asks for {asked} items, at most {most} are allowed in one")
 
 
+def check_count(name: str, asked: int, given: tuple[Mapping[str, Any], Mapping[str, str]], most: int) -> None:
+    """How many items a parameter asks for, and how many that of the body does, which may not be the one that counts.
+
+    `given`: what stands in the body. Raises AskedTooMuch.
+    """
+    for count in (asked, *(int(where[name]) for where in given if where.get(name) is not None)):
+        if count > most:
+            raise AskedTooMuch(name, count, most)
+
+
 @dataclass(slots=True)
 class Call:
     """One request: header names are in lower case, the query is as it came."""
@@ -83,6 +93,8 @@ def read_parameters(
             raise BadParameter(f"{name}: given twice")
         strings[name] = f"{strings[name]},{value}" if name in strings else value
     try:
+        if fields and not strings.keys().isdisjoint(fields):
+            kind.model_validate_strings(dict(fields))  # what does not count must be right too
         from_strings = kind.model_validate_strings(dict(fields or {}) | strings)
         if not values:
             return from_strings

@@ -112,7 +112,8 @@ def describe_operation(
     }
     for kind in beside.keys() & body.keys():
         payload = body[kind]["schema"]
-        properties = {**beside[kind], **payload.get("properties", {})}  # parameters may stand beside what is worked on
+        own = {name: schema for name, schema in payload.get("properties", {}).items() if name not in UNLISTED}
+        properties = {**beside[kind], **own}  # parameters may stand beside what is worked on
         body = body | {kind: {**body[kind], "schema": {**payload, "properties": properties, "additionalProperties": False}}}
     if body:
         extra["requestBody"] = {"content": body, "required": body_required}

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from service import seeds
 from service.bodies import latents_of, read_body
-from service.calls import Answer, AskedTooMuch, Call, answer_format, read_parameters
+from service.calls import Answer, Call, answer_format, check_count, read_parameters
 from service.codecs import Unsupported
 from service.engine import Engine
 from service.latents import Mixture
@@ -45,11 +45,11 @@ async def sample(engine: Engine, call: Call) -> Answer:
     body = read_body(call, engine.max_items)
     if body.kind not in ("empty", "json"):
         raise Unsupported(f"parameters come in the query or as JSON, not as a {body.kind}")
-    parameters = read_parameters(SampleParameters, call.query, *body.parameters(SampleParameters))
+    given = body.parameters(SampleParameters)
+    parameters = read_parameters(SampleParameters, call.query, *given)
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
     request = open_request(engine, call, parameters)
-    if parameters.n > engine.max_items:  # before the noise is drawn
-        raise AskedTooMuch("n", parameters.n, engine.max_items)
+    check_count("n", parameters.n, given, engine.max_items)  # before the noise is drawn
     seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
     runtime = request.runtime
     priors = engine.catalog.priors[runtime.name]

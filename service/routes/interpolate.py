@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service import latents
 from service.bodies import ends_of, read_body
-from service.calls import Answer, AskedTooMuch, Call, answer_format, read_parameters
+from service.calls import Answer, Call, answer_format, check_count, read_parameters
 from service.codecs import Format
 from service.engine import Engine, Pictures, Request
 from service.routes.answers import pictures_answer
@@ -26,11 +26,11 @@ FORMATS: tuple[Format, ...] = ("json", "npy", "png", "webp", "gif")
 async def interpolate(engine: Engine, call: Call) -> Answer:
     """Frames from start to end, both included; a picture's end is its posterior's mu."""
     body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items))
-    parameters = read_parameters(InterpolateParameters, call.query, *body.parameters(InterpolateParameters))
+    given = body.parameters(InterpolateParameters)
+    parameters = read_parameters(InterpolateParameters, call.query, *given)
     form = answer_format(parameters.format, call.headers.get("accept", ""), FORMATS)
     request = open_request(engine, call, parameters)
-    if parameters.steps > engine.max_items:
-        raise AskedTooMuch("steps", parameters.steps, engine.max_items)
+    check_count("steps", parameters.steps, given, engine.max_items)
     start, end = await _means(engine, ends_of(body, request.runtime.manifest.model.latent_dim), request)
     z = latents.path(start, end, parameters.steps, parameters.method)
     pixels = await engine.through(request.runtime.decode, z, request)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from service.calls import BadParameter, Call, answer_format, read_parameters
+from service.calls import AskedTooMuch, BadParameter, Call, answer_format, check_count, read_parameters
 from service.codecs import Format
 from service.schemas import (
     DecodeParameters,
@@ -75,6 +75,19 @@ def test_without_parameters_all_have_their_defaults(kind: type[Parameters]) -> N
 @pytest.mark.parametrize(("values", "fields"), [({"seed": 1}, None), (None, {"seed": "1"})])
 def test_of_a_parameter_in_query_and_body_the_query_wins(values: Any, fields: Any) -> None:
     assert read_parameters(SampleParameters, "seed=2&n=2", values, fields) == SampleParameters(seed=2, n=2)
+
+
+@pytest.mark.parametrize(("values", "fields"), [({"seed": -1}, None), (None, {"seed": "-1"})])
+def test_what_does_not_count_must_be_right_too(values: Any, fields: Any) -> None:
+    with pytest.raises(BadParameter, match="seed: input should be greater than or equal to 0"):
+        read_parameters(SampleParameters, "seed=2", values, fields)
+
+
+@pytest.mark.parametrize("given", [({"n": 5.0}, {}), ({}, {"n": "5"})])
+def test_too_many_items_in_the_body_are_too_many_whatever_the_query_says(given: Any) -> None:
+    check_count("n", 4, ({"n": None}, {}), 4)
+    with pytest.raises(AskedTooMuch, match="5 items, at most 4"):
+        check_count("n", 1, given, 4)
 
 
 def test_in_json_a_whole_number_may_have_a_point() -> None:
