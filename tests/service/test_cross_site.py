@@ -25,7 +25,7 @@ FOREIGN = (
     [(b"sec-fetch-site", b"cross-site")],
     [(b"sec-fetch-site", b"cross-site"), (b"origin", b"http://vae.example:8000")],
 )
-OWN = (
+OWN: tuple[list[tuple[bytes, bytes]], ...] = (
     [],
     [(b"origin", b"http://vae.example:8000")],
     [(b"origin", b"https://VAE.example:8000")],  # behind a proxy
