@@ -4,8 +4,8 @@ import asyncio
 import random
 import socket
 import struct
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 
@@ -37,45 +37,40 @@ Way = Callable[[str, list[Request], random.Random], Awaitable[None]]
 
 async def hang_up(url: str, requests: list[Request], chance: random.Random) -> None:
     """Somewhere in a request, or before its answer, or in it; some with a reset."""
-    reader, writer = await connect(url)
     raw = chance.choice(requests).raw
-    writer.write(raw[: chance.choice((0, 10, chance.randrange(len(raw)), len(raw), len(raw)))])
-    if chance.random() < 0.5:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(chance.random() / 20):
-                await reader.read(chance.choice((1, 1 << 16)))
-    await leave(writer, with_reset=chance.random() < 0.5)
+    async with connection(url, with_reset=chance.random() < 0.5) as (reader, writer):
+        writer.write(raw[: chance.choice((0, 10, chance.randrange(len(raw)), len(raw), len(raw)))])
+        if chance.random() < 0.5:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(chance.random() / 20):
+                    await reader.read(chance.choice((1, 1 << 16)))
 
 
 async def rubbish(url: str, requests: list[Request], chance: random.Random) -> None:
     """What is not HTTP, or hardly; until it is answered or cut off."""
-    reader, writer = await connect(url)
-    writer.write(chance.choice((*RUBBISH, chance.randbytes(200))))
-    if chance.random() < 0.5:
-        writer.write_eof()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            await reader.read()
-    await leave(writer)
+    async with connection(url) as (reader, writer):
+        writer.write(chance.choice((*RUBBISH, chance.randbytes(200))))
+        if chance.random() < 0.5:
+            writer.write_eof()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await reader.read()
 
 
 async def silence(url: str, requests: list[Request], chance: random.Random) -> None:
     """A connection on which nothing, or half a head, is said."""
-    _, writer = await connect(url)
-    writer.write(chance.choice((b"", b"GET /sam")))
-    await asyncio.sleep(chance.uniform(1, 5))
-    await leave(writer)
+    async with connection(url) as (_, writer):
+        writer.write(chance.choice((b"", b"GET /sam")))
+        await asyncio.sleep(chance.uniform(1, 5))
 
 
 async def flood(url: str, requests: list[Request], chance: random.Random) -> None:
     """Very many at the same moment, who all want their answer."""
 
     async def one() -> None:
-        reader, writer = await connect(url)
-        writer.write(chance.choice(requests).raw)
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with connection(url) as (reader, writer), asyncio.timeout(PATIENCE_SECONDS):
+            writer.write(chance.choice(requests).raw)
             await answer(reader, without_body=True)
-        await leave(writer)
 
     await asyncio.gather(*(one() for _ in range(FLOOD)), return_exceptions=True)
     await asyncio.sleep(FLOOD_SECONDS)
@@ -101,16 +96,16 @@ async def misbehave(url: str, requests: list[Request], seed: int) -> None:
                 group.create_task(again(way, number))
 
 
-async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A new connection."""
+@asynccontextmanager
+async def connection(url: str, with_reset: bool = False) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A new connection, closed after the block at once."""
     parsed = httpx.URL(url)
-    return await asyncio.open_connection(parsed.host, parsed.port)
-
-
-async def leave(writer: asyncio.StreamWriter, with_reset: bool = False) -> None:
-    """Close it."""
-    if with_reset:
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
+    reader, writer = await asyncio.open_connection(parsed.host, parsed.port)
+    try:
+        yield reader, writer
+    finally:
+        if with_reset:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        writer.close()
+        if writer.transport.get_write_buffer_size():
+            writer.transport.abort()
