@@ -193,7 +193,7 @@ def _complete_page(app: FastAPI, max_rows: int) -> None:
         page = openapi()
         if not made:
             page = app.openapi_schema = copy.deepcopy(page)  # parts of it are the routes' own, which others may share
-            describe_bounds(page, max_rows)
+            describe_bounds(page, max_rows, PROBLEMS)
             if app.state.access is not None:
                 describe_access(page, app.state.access, PROBLEMS)
         if app.state.engine is not None:

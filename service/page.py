@@ -1,6 +1,6 @@
 """What the OpenAPI page says of bounds and models: what only a running service knows. Knows nothing of how they are served."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from service.catalog import Catalog
@@ -10,9 +10,14 @@ from service.codecs import MAX_LATENT
 COUNTS = ("n", "steps")
 
 
-def describe_bounds(page: dict[str, Any], max_rows: int) -> None:
-    """State how many items one request may ask for, and how far latents may lie from 0."""
-    for path in page["paths"]:
+def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, Any]) -> None:
+    """State how many items one request may ask for, how far latents may lie from 0, and what becomes of long heads and slow
+    bodies, whatever is asked for. `problem`: what stands there of a problem body.
+    """
+    for path, operations in page["paths"].items():
+        for operation in operations.values():
+            for status in ("408", "431") if "requestBody" in operation else ("431",):
+                operation["responses"].setdefault(status, dict(problem))
         for name, schema in _schemas(page, path):
             if name in COUNTS:
                 schema["maximum"] = max_rows
