@@ -56,6 +56,7 @@ from service.routes.door import PROBLEMS
 from service.settings import Settings
 from service.store import make_store
 from service.store.interface import StoreUnusable
+from service.thread_pool import thread_pool
 
 if TYPE_CHECKING:
     from service.tracing import Tracer
@@ -68,6 +69,9 @@ Pictures travel as they are (`curl --data-binary @seven.png`), as forms, as base
 Each operation takes a deadline in milliseconds, `?timeout_ms=` or the header `X-Timeout-Ms`: 504 when rows wait longer.
 """
 
+
+# for what is neither a batch nor a picture: files of models, the text of /metrics
+BESIDE_THREADS = 2
 
 FAMILIES = (encode, generate, interpolate, reconstruct, collections, items, search, models, health, metrics)
 ROUTERS = [family.router for family in FAMILIES]
@@ -92,6 +96,8 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         limits = Limits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
         threads = settings.threads or max(1, ((os.cpu_count() or 1) - 1) // settings.workers)
+        beside = thread_pool(BESIDE_THREADS, "beside")
+        asyncio.get_running_loop().set_default_executor(beside)
         device = Device(settings.device, threads, limits, settings.engine, settings.precision)
         store = make_store(settings.store, settings.store_max_bytes)
         engine = Engine(Catalog(device), settings.max_pixels, store, workers=settings.workers)
@@ -109,6 +115,7 @@ def create_app(
                 await device.close()
                 engine.close()
                 await engine.store.close()
+                beside.shutdown()
                 raise RuntimeError(app.state.failure)
         yield
         loading.cancel()
@@ -123,6 +130,7 @@ def create_app(
         if tracer is not None:
             sight.tracing = None
             await asyncio.to_thread(tracer.close)
+        beside.shutdown()
 
     sight = Sight(Metrics() if settings.metrics else None, settings.access_log)
     app = FastAPIOffline(

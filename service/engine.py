@@ -6,7 +6,6 @@ import asyncio
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from service.lane import Lane
 from service.refusals import Refusals
 from service.runtime import Floats, Runtime
 from service.store import LatentStore
+from service.thread_pool import thread_pool
 from service.timings import Timings
 
 # pictures that are decoded between two looks at the event loop; bytes of them, and pixels of one, above which they leave it
@@ -71,7 +71,7 @@ class Engine:
         self.reads, self.searches, self.writes = (Admission(catalog.device.limits.max_queue_rows) for _ in range(3))
         # (runtime, means (N, H, W, C), blocks of pictures (n, C, H, W)): told of what was reconstructed
         self.tell_of_reconstructions: Callable[[Runtime, Floats, list[NDArray[Any]]], None] = lambda *_: None
-        self._pool = ThreadPoolExecutor(decoders, "decoder")
+        self._pool = thread_pool(decoders, "decoder")
 
     @cached_property
     def version(self) -> str:

@@ -7,7 +7,7 @@ file: each search first looks at what has changed. Knows nothing of HTTP.
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -32,6 +32,7 @@ from service.store.interface import (
 from service.store.sqlite_file import NotYet, SqliteFile
 from service.store.sqlite_search import SqliteSearch
 from service.store.turns import Ended, Turns, Waiting
+from service.thread_pool import thread_pool
 
 READERS = 2
 # requests that share a commit, and that share a scan
@@ -49,7 +50,7 @@ class SqliteStore(LatentStore):
         self._search = SqliteSearch(self._file)
         self._writes: Turns[tuple[Write, bool]] = Turns("store writer", self._write_turn, MOST_WRITES)
         self._searches: Turns[tuple[str, str, Search] | None] = Turns("store search", self._search_turn, MOST_SEARCHES)
-        self._readers = ThreadPoolExecutor(READERS, "store reader")
+        self._readers = thread_pool(READERS, "store reader")
 
     async def open(self) -> None:
         try:

@@ -6,7 +6,6 @@ For one thread, which has others help it with long scans. Knows nothing of threa
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +26,7 @@ from service.store.sqlite_reads import (
     matching,
 )
 from service.store.sqlite_writes import find_of
+from service.thread_pool import thread_pool
 
 # pairs of a query and a row that a second or so is enough for: by bounds, and measured in float64
 MOST_BOUNDED, MOST_MEASURED = 1 << 27, 1 << 22
@@ -47,7 +47,7 @@ class SqliteSearch:
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._parts = os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._parts, "store scan")
+        self._pool = thread_pool(self._parts, "store scan")
         self._known: dict[str, _Known] = {}
         self._version = -1
 

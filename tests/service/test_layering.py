@@ -110,12 +110,28 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.admission", {"gate"}),
         (
             "service.engine",
-            {"admission", "refusals", "catalog", "codecs", "gate", "lane", "png", "runtime", "store", "timings"},
+            {
+                "admission",
+                "refusals",
+                "catalog",
+                "codecs",
+                "gate",
+                "lane",
+                "png",
+                "runtime",
+                "store",
+                "thread_pool",
+                "timings",
+            },
         ),
         ("service.distances", set()),
         ("service.belonging", {"calls", "engine", "runtime", "store"}),
         ("service.entries", {"bodies", "codecs", "engine", "gate", "store"}),
-        *((name, {"distances", "store"}) for name in MODULES if name.startswith("service.store.") and "__main__" not in name),
+        *(
+            (name, {"distances", "store", "thread_pool"})
+            for name in MODULES
+            if name.startswith("service.store.") and "__main__" not in name
+        ),
         ("service.endpoint", {"asgi", "calls", "engine", "errors", "gate", "limits", "observer", "request_id"}),
         ("service.observer", {"asgi", "metrics", "request_id", "timings", "trace_context"}),
         ("service.metrics", {"catalog", "drift", "histogram", "lane", "runtime", "store"}),
