@@ -3,22 +3,19 @@
 Written by `python -m models.evaluate`, computed by torch in float32 on the CPU. Knows nothing of data sets or HTTP.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.checkpoint import Checkpoint, CheckpointError, write_atomically
+from models.checkpoint import Checkpoint, CheckpointError
+from models.companion import read_companion, write_companion
 from models.vae import VAEConfig
 
 GOLDEN = "golden.safetensors"
-FORMAT_VERSION = "1"
 # of a value v: an answer may be TOLERANCE (1 + |v|) away. Other machines are 1e-5 away in float32, other weights 0.1 and more.
 TOLERANCE = 1e-3
 PICTURES = 4
@@ -53,9 +50,7 @@ def write_golden(directory: Path, checkpoint: Checkpoint, x: Tensor) -> None:
     with torch.inference_mode():
         posterior = vae.encode(x)
         tensors = {"x": x, "mu": posterior.mu, "sigma": posterior.sigma, "mean": vae.decode(posterior.mu).mean}
-    metadata = {"format_version": FORMAT_VERSION, "digest": checkpoint.digest, "tolerance": str(TOLERANCE)}
-    content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
-    write_atomically(directory / GOLDEN, content)
+    write_companion(directory / GOLDEN, tensors, checkpoint.digest, tolerance=str(TOLERANCE))
 
 
 def read_golden(directory: Path, digest: str, config: VAEConfig) -> Golden | None:
@@ -64,21 +59,16 @@ def read_golden(directory: Path, digest: str, config: VAEConfig) -> Golden | Non
     Raises StaleGolden when it is of another digest, CheckpointError for a defect.
     """
     path = directory / GOLDEN
-    if not path.exists():
+    companion = read_companion(path)
+    if companion is None:
         return None
-    try:
-        content = path.read_bytes()
-        tensors = safetensors.torch.load(content)
-        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
-        tolerance = float(metadata.get("tolerance", TOLERANCE))
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}") from None
-    except (safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path}: truncated or not a safetensors file: {error}") from None
-    if metadata.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: format version {metadata.get('format_version')}, known is {FORMAT_VERSION}")
-    if metadata.get("digest") != digest:
+    if companion.digest != digest:
         raise StaleGolden(f"{path} is of other weights; python -m models.evaluate {directory} makes it anew")
+    tensors = companion.tensors
+    try:
+        tolerance = float(companion.said.get("tolerance", TOLERANCE))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     rows = len(tensors["x"]) if "x" in tensors and tensors["x"].dim() else 0
     shapes = {
         "x": (rows, *config.shape),

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from models.checkpoint import CheckpointError, write_atomically
+from models.checkpoint import CheckpointError
+from models.companion import read_companion, write_companion
 from models.distributions import LOG_2PI
 
 PRIOR = "prior.safetensors"
-FORMAT_VERSION = "1"
 # numbers in one block of whitened differences, (N, K, D)
 BLOCK_NUMBERS = 1 << 23
 
@@ -96,9 +94,7 @@ def write_prior(directory: Path, mixture: GaussianMixture, digest: str, fitted: 
         "means": mixture.means.float(),
         "scale": mixture.scale.float(),
     }
-    metadata = {"format_version": FORMAT_VERSION, "digest": digest, "fitted": json.dumps(fitted)}
-    content = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
-    write_atomically(directory / PRIOR, content)
+    write_companion(directory / PRIOR, tensors, digest, fitted=json.dumps(fitted))
 
 
 def read_prior(directory: Path, digest: str, latent_dim: int) -> FittedPrior | None:
@@ -107,24 +103,18 @@ def read_prior(directory: Path, digest: str, latent_dim: int) -> FittedPrior | N
     Raises StalePrior when the checkpoint's digest is not the one that it was fitted to, CheckpointError for a defect.
     """
     path = directory / PRIOR
-    if not path.exists():
+    companion = read_companion(path)
+    if companion is None:
         return None
-    try:
-        content = path.read_bytes()
-        tensors = safetensors.torch.load(content)
-        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
-        fitted = dict(json.loads(metadata.get("fitted", "{}")).items())
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}") from None
-    except (safetensors.SafetensorError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path}: truncated or not a safetensors file: {error}") from None
-    if metadata.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: format version {metadata.get('format_version')}, known is {FORMAT_VERSION}")
-    mixture = _checked(path, tensors, latent_dim)
-    if metadata.get("digest") != digest:
+    mixture = _checked(path, companion.tensors, latent_dim)
+    if companion.digest != digest:
         raise StalePrior(
             f"{path} was fitted to other weights; fit it again: python -m models.evaluate {directory} --fit-prior"
         )
+    try:
+        fitted = dict(json.loads(companion.said.get("fitted", "{}")).items())
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: truncated or not a safetensors file of a prior: {error}") from None
     return FittedPrior(mixture, fitted)
 
 

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 
 from service.allowance import Allowance, ConcurrencyExceeded, RateExceeded
 from service.asgi import ASGIApp, Headers, Receive, Scope, Send
-from service.errors import describe
+from service.errors import refuse
 from service.keys import Keyring, Limits, MissingScope, NothingHere, Unauthorized
 from service.refusals import Refusals
-from service.request_id import request_id_of
 
 # what any key opens, whatever its scopes
 ANY = "any key"
@@ -88,7 +87,7 @@ class Guard:
         except tuple(REASONS) as error:
             access.refused[REASONS[type(error)]] += 1
             await access.refusals.turn()  # a flood of them leaves time for those who are let in
-            await _refuse(scope, send, error)
+            await refuse(scope, send, error)
             return
         try:
             await self._app(scope, receive, send)
@@ -102,8 +101,7 @@ def presented(headers: Headers) -> Iterator[bytes]:
     for name, value in headers:
         if name in (b"authorization", b"x-api-key") and name not in ways:
             ways.add(name)
-            candidate = value.strip() if name == b"x-api-key" else _credentials(value)
-            yield candidate
+            yield value.strip() if name == b"x-api-key" else _credentials(value)
 
 
 def _credentials(value: bytes) -> bytes:
@@ -117,11 +115,3 @@ def _credentials(value: bytes) -> bytes:
         except binascii.Error:
             return b""
     return b""
-
-
-async def _refuse(scope: Scope, send: Send, error: Exception) -> None:
-    status, headers, body = describe(error, request_id_of(scope))
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    raw.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 
 from service.asgi import ASGIApp, Receive, Scope, Send
 from service.cors import ANY, OtherSite
-from service.errors import describe
-from service.request_id import request_id_of
+from service.errors import refuse
 
 UNSAFE = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 # where something changes; what is sent elsewhere has an answer, which other sites may not read, and nothing more
 GUARDED = ("/admin/", "/collections/")
-OWN_SITE = (b"same-origin", b"same-site", b"none")
+OWN_SITE = (b"same-origin", b"none")  # a site may have other ports and names, which are other people's pages
 
 
 class CrossSite:
@@ -33,11 +32,7 @@ class CrossSite:
             and scope["path"].startswith(GUARDED)
             and self._refuses(scope)
         ):
-            status, headers, body = describe(OtherSite(), request_id_of(scope))
-            raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-            raw.append((b"content-length", str(len(body)).encode()))
-            await send({"type": "http.response.start", "status": status, "headers": raw})
-            await send({"type": "http.response.body", "body": body})
+            await refuse(scope, send, OtherSite())
             return
         await self._app(scope, receive, send)
 

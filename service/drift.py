@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.histogram import Histogram
+from service.latents import kl_per_dim
 from service.reconstruction import Score
 
 # Digits of 28 x 28 have 20 to 30 nats of KL and 60 to 120 of reconstruction; colour pictures of 64 x 64 ten times as many, and
@@ -27,9 +28,8 @@ WAITING_POSTERIORS, WAITING_PICTURES = 256, 16
 
 
 def kl(posteriors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """KL(q || N(0, I)) in nats of rows (N, 3, D), mu, sigma, logvar: 1/2 sum(mu^2 + sigma^2 - 1 - logvar), (N,)."""
-    mu, sigma, logvar = posteriors[:, 0], posteriors[:, 1], posteriors[:, 2]
-    nats: NDArray[np.float32] = 0.5 * (mu * mu + sigma * sigma - 1 - logvar).sum(1)
+    """KL(q || N(0, I)) in nats of rows (N, 3, D), mu, sigma, logvar: (N,)."""
+    nats: NDArray[np.float32] = kl_per_dim(posteriors[:, 0], posteriors[:, 1], posteriors[:, 2]).sum(1)
     return nats
 
 

@@ -26,6 +26,7 @@ from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLa
 from service.keys import MissingScope, NothingHere, Unauthorized
 from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow
 from service.priors import NoSuchPrior
+from service.request_id import request_id_of
 from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
     BadItem,
@@ -141,6 +142,15 @@ def describe(error: Exception, request_id: str, trace_id: str = "") -> tuple[int
         **extra,
     }
     return status, headers, orjson.dumps(body)
+
+
+async def refuse(scope: Scope, send: Send, error: Exception) -> None:
+    """Answer a request that comes no further."""
+    status, headers, body = describe(error, request_id_of(scope))
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    raw.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
 async def handle(request: Request, error: Exception) -> Response:

@@ -1,15 +1,23 @@
-"""Mathematics in latent space: paths between two latents, draws from a mixture. Pure functions.
+"""Mathematics in latent space: paths between two latents, draws from a mixture, the KL of posteriors. Pure functions.
 
 Knows nothing of models or requests.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
+F = TypeVar("F", NDArray[np.float32], NDArray[np.float64])
+
+
+def kl_per_dim(mu: F, sigma: F, logvar: F) -> F:
+    """KL(q || N(0, I)) of diagonal Gaussians in nats, of each dimension: 1/2 (mu^2 + sigma^2 - 1 - logvar)."""
+    nats: F = 0.5 * (mu * mu + sigma * sigma - 1 - logvar)
+    return nats
 
 
 def linear(start: Vector, end: Vector, t: float) -> Vector:

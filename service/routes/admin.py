@@ -59,12 +59,13 @@ async def unload(engine: Engine, call: Call) -> Answer:
 
 ANSWER = {"application/json": {"schema": schema_of(ModelChange)}}
 
-for operation, summary, errors in (
-    (load, "Load a model", (403, 404, 409, 415, 422, 500, 503)),
-    (reload, "Replace a model by what its directory holds now", (403, 404, 409, 415, 422, 500, 503)),
-    (unload, "Unload a model", (403, 404, 409, 415, 422, 500, 503)),
+ERRORS = (403, 404, 409, 415, 422, 500, 503)
+PATH = {"name": {"schema": {"type": "string"}, "example": "fashion-mnist"}}
+
+for operation, summary in (
+    (load, "Load a model"),
+    (reload, "Replace a model by what its directory holds now"),
+    (unload, "Unload a model"),
 ):
-    details = describe_operation(
-        NoParameters, ANSWER, {}, path={"name": {"schema": {"type": "string"}, "example": "fashion-mnist"}}, errors=errors
-    )
+    details = describe_operation(NoParameters, ANSWER, {}, path=PATH, errors=ERRORS)
     add(router, f"/admin/models/{{name}}/{operation.__name__}", ["POST"], operation, summary, details)

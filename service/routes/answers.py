@@ -13,6 +13,7 @@ from service.calls import MEDIA_TYPES, Answer
 from service.codecs import Format
 from service.engine import Request
 from service.runtime import Floats
+from service.schemas import DecodeParameters, InterpolateParameters
 
 # between the tiles of one picture
 GAP_PIXELS = 2
@@ -42,14 +43,12 @@ def pictures_answer(
     pixels: Floats,
     form: Format,
     request: Request,
-    *,
-    dtype: str = "uint8",
-    layout: str = "grid",
+    parameters: DecodeParameters | InterpolateParameters,
     fields: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
     """Pictures, float32 (N, H, W, C) in [0, 1], in any format. `fields` stand in the JSON beside them."""
-    if form == "npy" and dtype == "float32":
+    if form == "npy" and parameters.dtype == "float32":
         return answer(codecs.npy(pixels), form, request, headers)
     pictures = codecs.to_uint8(pixels)
     if form == "json":
@@ -63,7 +62,7 @@ def pictures_answer(
     if form == "npy":
         return answer(codecs.npy(pictures), form, request, headers)
     if form == "png":
-        return answer(png.write(arrange(pictures, layout)), form, request, headers)
+        return answer(png.write(arrange(pictures, parameters.layout)), form, request, headers)
     return answer(codecs.animation(list(pictures), form), form, request, headers)
 
 

@@ -11,6 +11,7 @@ from service import codecs, seeds
 from service.bodies import pictures_of, read_body
 from service.calls import Answer, BadParameter, Call, answer_format, read_parameters
 from service.engine import Engine, Request
+from service.latents import kl_per_dim
 from service.routes.answers import answer
 from service.routes.door import BINARY, PICTURE_BODIES, PICTURE_EXAMPLE, add, describe_operation
 from service.runtime import Floats
@@ -47,11 +48,11 @@ async def encode(engine: Engine, call: Call) -> Answer:
     if "logvar" in parameters.include:
         fields["logvar"] = logvar
     if not parameters.include.isdisjoint(("kl", "kl_per_dim")):
-        kl_per_dim = 0.5 * (mu.astype(np.float64) ** 2 + sigma.astype(np.float64) ** 2 - 1 - logvar)
+        nats = kl_per_dim(mu.astype(np.float64), sigma.astype(np.float64), logvar.astype(np.float64))
         if "kl" in parameters.include:
-            fields["kl"] = kl_per_dim.sum(1).astype(np.float32)
+            fields["kl"] = nats.sum(1).astype(np.float32)
         if "kl_per_dim" in parameters.include:
-            fields["kl_per_dim"] = kl_per_dim.astype(np.float32)
+            fields["kl_per_dim"] = nats.astype(np.float32)
     headers: dict[str, str] = {}
     if "z" in parameters.include:
         fields["seed"], fields["z"] = draw_from_posterior(mu, sigma, parameters.seed)

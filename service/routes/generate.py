@@ -31,7 +31,7 @@ async def decode(engine: Engine, call: Call) -> Answer:
     dim = request.runtime.manifest.model.latent_dim
     z = await engine.offload(len(call.body), partial(latents_of, body, dim))
     pixels = await engine.through(request.runtime.decode, z, request)
-    render = partial(pictures_answer, pixels, form, request, dtype=parameters.dtype, layout=parameters.layout)
+    render = partial(pictures_answer, pixels, form, request, parameters)
     return await engine.offload(pixels.nbytes, render)
 
 
@@ -70,16 +70,8 @@ async def sample(engine: Engine, call: Call) -> Answer:
     fields: dict[str, Any] = {"seed": seed, "prior": prior}
     if "z" in parameters.include:
         fields["z"] = z
-    render = partial(
-        pictures_answer,
-        pixels,
-        form,
-        request,
-        dtype=parameters.dtype,
-        layout=parameters.layout,
-        fields=fields,
-        headers={"x-seed": str(seed), "x-prior": prior, **cached},
-    )
+    headers = {"x-seed": str(seed), "x-prior": prior, **cached}
+    render = partial(pictures_answer, pixels, form, request, parameters, fields, headers)
     return await engine.offload(pixels.nbytes, render)
 
 

@@ -37,7 +37,7 @@ async def interpolate(engine: Engine, call: Call) -> Answer:
     fields: dict[str, Any] = {"method": parameters.method}
     if "z" in parameters.include:
         fields["z"] = z
-    render = partial(pictures_answer, pixels, form, request, dtype=parameters.dtype, layout=parameters.layout, fields=fields)
+    render = partial(pictures_answer, pixels, form, request, parameters, fields)
     return await engine.offload(pixels.nbytes, render)
 
 

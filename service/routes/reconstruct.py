@@ -40,15 +40,7 @@ async def reconstruct(engine: Engine, call: Call) -> Answer:
         if parameters.compare:
             compared = _compare_png(originals, codecs.to_uint8(pixels), parameters.layout)
             return answer(compared, "png", request, headers)
-        return pictures_answer(
-            pixels,
-            form,
-            request,
-            dtype=parameters.dtype,
-            layout=parameters.layout,
-            fields=fields,
-            headers=headers,
-        )
+        return pictures_answer(pixels, form, request, parameters, fields, headers)
 
     return await engine.offload(pixels.nbytes, render)
 

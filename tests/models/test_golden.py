@@ -12,6 +12,7 @@ from models import VAE, VAEConfig
 from models.checkpoint import CheckpointError, read
 from models.golden import GOLDEN, PICTURES, TOLERANCE, StaleGolden, read_golden, write_golden
 
+SHIPPED = Path(models.__file__).parent / "weights"
 CONFIG = VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]})
 X = torch.arange(6 * 64, dtype=torch.int64).remainder(256).to(torch.uint8).reshape(6, 1, 8, 8)
 
@@ -80,9 +81,9 @@ def test_a_defect_is_named_with_its_file(directory: Path, how: str) -> None:
         read_golden(directory, digest, CONFIG)
 
 
-@pytest.mark.parametrize("name", ["mnist", "mnist-2d", "fashion-mnist"])
+@pytest.mark.parametrize("name", sorted(path.name for path in SHIPPED.iterdir()))
 def test_the_shipped_models_give_theirs(name: str) -> None:
-    directory = Path(models.__file__).parent / "weights" / name
+    directory = SHIPPED / name
     checkpoint = read(directory)
     golden = read_golden(directory, checkpoint.digest, checkpoint.vae.config)
     assert golden is not None

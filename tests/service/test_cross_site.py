@@ -23,6 +23,7 @@ FOREIGN = (
     [(b"origin", b"http://vae.example")],  # another port
     [(b"origin", b"http://[")],
     [(b"sec-fetch-site", b"cross-site")],
+    [(b"sec-fetch-site", b"same-site"), (b"origin", b"http://vae.example:3000")],  # whatever else runs there
     [(b"sec-fetch-site", b"cross-site"), (b"origin", b"http://vae.example:8000")],
 )
 OWN: tuple[list[tuple[bytes, bytes]], ...] = (

@@ -135,7 +135,7 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.endpoint", {"asgi", "calls", "engine", "errors", "gate", "limits", "observer", "request_id"}),
         ("service.observer", {"asgi", "metrics", "request_id", "timings", "trace_context"}),
         ("service.metrics", {"catalog", "drift", "histogram", "lane", "runtime", "store"}),
-        ("service.drift", {"histogram", "reconstruction"}),
+        ("service.drift", {"histogram", "latents", "reconstruction"}),
         ("service.exposition", {"histogram", "metrics"}),
         ("service.tracing", {"asgi", "metrics", "observer", "trace_context"}),
         ("service.histogram", set()),
