@@ -4,6 +4,7 @@ The function is exported when it is loaded, and must answer like torch. Knows no
 """
 
 import io
+import os
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -56,6 +57,9 @@ def start_session(function: Function, examples: Rows, threads: int) -> Any:
     """A session that computes a function of float32 rows. Raises OnnxUnusable."""
     if not is_installed():
         raise OnnxUnusable("ONNX Runtime is not installed: pip install 'vae-service[onnx]'")
+    # from 1.29 on it writes an identifier into the home directory and reports processes and models to its maker, unless this
+    # stands there when it is first imported
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -44,10 +44,12 @@ def under(found: set[str], *packages: str) -> set[str]:
 
 
 def reads_environment(name: str) -> bool:
+    nodes = list(ast.walk(tree(name)))
+    written = [node.value for node in nodes if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)]
     return any(
-        (isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv", "getenvb", "putenv"})
+        (isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv", "getenvb"} and node not in written)
         or (isinstance(node, ast.ImportFrom) and node.module == "os" and any("env" in alias.name for alias in node.names))
-        for node in ast.walk(tree(name))
+        for node in nodes
     )
 
 

@@ -1,6 +1,8 @@
 """ONNX Runtime: it answers like torch, alike in every batch size, or says that it cannot."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,20 @@ def test_an_answer_is_not_overwritten_by_the_next_batch() -> None:
     first = program([rows[:2]], 8)
     program([0 * rows[:2]], 8)
     np.testing.assert_array_equal(first, rows[:2])
+
+
+def test_it_tells_nobody(tmp_path: Path) -> None:
+    """By itself, ONNX Runtime keeps an identifier and reports in the home directory, and a thread that sends them."""
+    program = (
+        "import numpy\n"
+        "from service.onnx_program import start_session\n"
+        "start_session(lambda x: x + 1, numpy.ones((2, 3), numpy.float32), 1)\n"
+    )
+    root = Path(models.__file__).parent.parent
+    # nothing of the environment but this: some variables (CI, for one) silence it too
+    done = subprocess.run([sys.executable, "-c", program], env={"HOME": str(tmp_path), "PYTHONPATH": str(root)}, timeout=120)
+    assert done.returncode == 0
+    assert list(tmp_path.rglob("*")) == []
 
 
 # --- what it cannot compute
