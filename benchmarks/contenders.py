@@ -5,6 +5,7 @@ Knows nothing of environments or measurements.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -51,10 +52,10 @@ def _first_item(answer: Any) -> list[float]:
     return _first_row(answer[0])
 
 
-def _ask_v2(request: Request) -> Request:
-    """The V2 inference protocol."""
+def _ask_v2(request: Request, columns: tuple[int, ...] = ()) -> Request:
+    """The V2 inference protocol. `columns`: what follows the number of rows in the shape."""
     images = orjson.loads(request.body)["images"]
-    inputs = [{"name": "images", "shape": [len(images)], "datatype": "BYTES", "data": images}]
+    inputs = [{"name": "images", "shape": [len(images), *columns], "datatype": "BYTES", "data": images}]
     return Request("POST", "/v2/models/vae/infer", JSON, orjson.dumps({"inputs": inputs}))
 
 
@@ -67,7 +68,7 @@ SERVICE = Contender(
     "service",
     "this service",
     lambda port: ["-m", "service", "--port", str(port)],
-    variables={"VAE_MODELS": MODEL, "VAE_ACCESS_LOG": "false", "VAE_DEVICE": "cpu", "VAE_THREADS": "1"},
+    variables={"VAE_MODELS": MODEL, "VAE_ACCESS_LOG": "false", "VAE_DEVICE": "cpu"},
     draws=True,
 )
 
@@ -77,5 +78,13 @@ PEERS = (
     Contender("litserve", "LitServe", _script("litserve_peer"), "litserve"),
     Contender("bentoml", "BentoML", _bentoml, "bentoml", {"BENTOML_DO_NOT_TRACK": "true"}, mu=_first_item),
     Contender("mlserver", "MLServer", _script("mlserver_peer"), "mlserver", ask=_ask_v2, mu=_first_output),
+    Contender(
+        "triton",
+        "Triton, Python backend",
+        _script("triton_peer"),
+        "nvidia-pytriton",
+        ask=partial(_ask_v2, columns=(1,)),
+        mu=_first_output,
+    ),
     Contender("ray", "Ray Serve", _script("ray_peer"), "ray", {"RAY_USAGE_STATS_ENABLED": "0"}),
 )

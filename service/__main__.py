@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from service.keys import KeysError, read_keys
 from service.logs import log_config
+from service.process import uncollected
 from service.protocol import Bounds, Watch
 from service.settings import (
     Settings,
@@ -53,7 +54,8 @@ def main() -> int:
 def _serve_alone(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):  # the server has its own when it runs
         signal.signal(number, lambda *_: sys.exit(0))
-    from service.app import create_app  # torch takes a second, which a bad setting need not wait for
+    with uncollected():
+        from service.app import create_app  # torch takes a second, which a bad setting need not wait for
 
     app = create_app(settings, on_failed_start=lambda: server.end(drain=False), traces=trace_exporter())
     server = _server(app, settings)
@@ -74,7 +76,8 @@ def _serve_together(settings: Settings) -> int:
 
 def worker() -> "Server":
     """The server of one of several processes; it has the environment and the arguments of the first."""
-    from service.app import create_app
+    with uncollected():
+        from service.app import create_app
 
     settings = Settings(_cli_parse_args=True)
     app = create_app(settings, load_first=True, traces=trace_exporter(), shared_metrics=metrics_directory())

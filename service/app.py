@@ -95,10 +95,12 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         limits = Limits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
-        threads = settings.threads or max(1, ((os.cpu_count() or 1) - 1) // settings.workers)
+        cores = os.cpu_count() or 1
+        threads = settings.threads or max(1, (cores - 1) // settings.workers)
+        loop_threads = settings.threads or max(1, cores // settings.workers)
         beside = thread_pool(BESIDE_THREADS, "beside")
         asyncio.get_running_loop().set_default_executor(beside)
-        device = Device(settings.device, threads, limits, settings.engine, settings.precision)
+        device = Device(settings.device, threads, limits, settings.engine, settings.precision, loop_threads)
         store = make_store(settings.store, settings.store_max_bytes)
         engine = Engine(Catalog(device), settings.max_pixels, store, workers=settings.workers)
         publishing = None

@@ -32,8 +32,6 @@ Precision = Literal["float32", "tf32", "bf16"]
 SHORT_SECONDS = 0.003
 # Batches on their way through a GPU: one computes while the other is copied.
 GPU_BATCHES = 2
-# by which ONNX Runtime is compared with torch
-COMPARED_ROWS = 16
 
 T = TypeVar("T")
 
@@ -68,9 +66,11 @@ class Device:
         limits: Limits | None = None,
         engine: EngineName = "auto",
         precision: Precision = "float32",
+        loop_threads: int = 0,
     ) -> None:
+        """`threads`: of a batch beside the event loop; `loop_threads`: of a short one on it, where that is faster."""
         self.torch_device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        self.threads = threads
+        self.threads, self._loop_threads = threads, loop_threads
         self.limits = limits or Limits()
         self.engine, self.precision = engine, precision
         on_cpu = self.torch_device.type == "cpu"
@@ -200,7 +200,8 @@ class Device:
             return partial(CudaProgram, function, self._streams)
         if self.engine == "onnx":
             try:
-                return partial(OnnxProgram, start_session(function, floats[:COMPARED_ROWS], self.threads))
+                session = start_session(function, floats, self.threads, self._loop_threads, SHORT_SECONDS)
+                return partial(OnnxProgram, session)
             except OnnxUnusable as error:
                 if not self._fallback:
                     raise DeviceUnusable(str(error)) from error

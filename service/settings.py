@@ -42,7 +42,9 @@ class Settings(BaseSettings):
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto (a GPU where there is one), cpu, cuda or cuda:N"
     )
-    threads: int = Field(0, ge=0, description="threads of the CPU device; 0: one less than the cores, shared by the workers")
+    threads: int = Field(
+        0, ge=0, description="threads of the CPU device; 0: one less than the cores, all in short batches where that is faster"
+    )
     engine: Literal["auto", "torch", "onnx"] = Field(
         "auto", description="what computes: torch, onnx (ONNX Runtime, on the CPU), auto (onnx where it is installed)"
     )

@@ -1,6 +1,7 @@
 """ONNX Runtime: it answers like torch, alike in every batch size, or says that it cannot."""
 
 import logging
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from torch import Tensor
 
 import models
 from models import VAE, VAEConfig
-from service import seeds
+from service import onnx_program, seeds
 from service.device import Device, DeviceUnusable, EngineName, Limits, Precision
 from service.onnx_program import TOLERANCE, OnnxProgram, OnnxUnusable, is_installed, start_session
 
@@ -100,6 +101,39 @@ def test_a_colour_model(arch: str, likelihood: str, options: dict[str, Any]) -> 
     vae.eval().requires_grad_(False)
     check(encoder(vae), pictures(vae))
     check(lambda z: vae.decode(z).mean.permute(0, 2, 3, 1).contiguous(), 3 * latents(vae))
+
+
+def threads_of(session: Any) -> int:
+    threads: int = session.get_session_options().intra_op_num_threads
+    return threads
+
+
+def test_more_threads_give_the_same_bits(shipped: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_program, "LEAST_SHARED_SECONDS", 0)
+    monkeypatch.setattr(onnx_program, "CLEARLY", math.inf)
+    for function, rows in ((encoder(shipped), pictures(shipped)), (lambda z: shipped.decode(z).mean, latents(shipped))):
+        one, two = start_session(function, rows, 1), start_session(function, rows, 1, 2)
+        assert (threads_of(one), threads_of(two)) == (1, 2)
+        for bucket in range(1, MAX_BATCH + 1):
+            alone, shared = (OnnxProgram(session, rows)([rows[:bucket]], bucket) for session in (one, two))
+            np.testing.assert_array_equal(alone, shared)
+
+
+@pytest.mark.parametrize(("short_seconds", "least_seconds"), [(0.0, 0.0), (math.inf, math.inf)])
+def test_batches_that_are_long_or_tiny_keep_their_threads(
+    short_seconds: float, least_seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_program, "LEAST_SHARED_SECONDS", least_seconds)
+    monkeypatch.setattr(onnx_program, "CLEARLY", math.inf)
+    assert threads_of(start_session(lambda x: x + 1, examples(), 1, 2, short_seconds)) == 1
+
+
+def test_more_threads_that_give_other_bits_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_program, "LEAST_SHARED_SECONDS", 0)
+    monkeypatch.setattr(onnx_program, "CLEARLY", math.inf)
+    run = onnx_program._run
+    monkeypatch.setattr(onnx_program, "_run", lambda session, rows: run(session, rows) + 1e-7 * (threads_of(session) == 2))
+    assert threads_of(start_session(lambda x: x / 1000, examples(), 1, 2)) == 1
 
 
 def test_an_answer_is_not_overwritten_by_the_next_batch() -> None:

@@ -1,0 +1,83 @@
+"""Triton with its dynamic batching and its Python backend; V2 inference protocol, a picture as a BYTES element.
+
+The server and the backend are those inside of the package nvidia-pytriton. Started as a script, this writes a model
+repository and becomes the server, whose backend imports the model from here.
+"""
+
+import os
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import task
+
+INSTANCES = 1
+CONFIG = f"""
+backend: "python"
+max_batch_size: {task.MAX_BATCH}
+input {{ name: "images" data_type: TYPE_STRING dims: [1] }}
+output [
+  {{ name: "mu" data_type: TYPE_FP32 dims: [-1] }},
+  {{ name: "sigma" data_type: TYPE_FP32 dims: [-1] }}
+]
+instance_group {{ count: {INSTANCES} kind: KIND_CPU }}
+dynamic_batching {{ max_queue_delay_microseconds: {round(1e6 * task.WAIT_SECONDS)} }}
+"""
+
+
+class TritonPythonModel:
+    """Pictures in, posteriors out: all requests of a batch at once."""
+
+    def initialize(self, _arguments: dict[str, str]) -> None:
+        self.vae = task.load()
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        import triton_python_backend_utils as triton  # there only in the backend's process
+
+        images = [triton.get_input_tensor_by_name(request, "images").as_numpy()[:, 0] for request in requests]
+        mu, sigma = task.encode(self.vae, [task.pixels(image) for image in np.concatenate(images)])
+        ends = np.cumsum([len(rows) for rows in images])[:-1]
+        parts = zip(*(np.split(np.array(rows, np.float32), ends) for rows in (mu, sigma)), strict=True)
+        return [
+            triton.InferenceResponse([triton.Tensor("mu", mean), triton.Tensor("sigma", deviation)])
+            for mean, deviation in parts
+        ]
+
+
+def main(port: str) -> None:
+    """Become a server of this model."""
+    site = Path(sysconfig.get_path("purelib"))
+    triton = site / "pytriton" / "tritonserver"
+    home = Path(tempfile.mkdtemp())
+    version = home / "models" / "vae" / "1"
+    version.mkdir(parents=True)
+    (version.parent / "config.pbtxt").write_text(CONFIG)
+    # the backend's own process minds neither PYTHONPATH nor the virtual environment
+    paths = [str(site), str(Path(__file__).resolve().parent), *os.environ["PYTHONPATH"].split(os.pathsep)]
+    (version / "model.py").write_text(f"import sys\n\nsys.path[:0] = {paths}\nfrom triton_peer import TritonPythonModel\n")
+    # it is a binary for each version of Python, which finds its libraries from where it really lies
+    backend = home / "backends" / "python"
+    backend.mkdir(parents=True)
+    stub = triton / "python_backend_stubs" / sysconfig.get_python_version()
+    for file in (stub / "triton_python_backend_stub", *(triton / "backends" / "python").iterdir()):
+        (backend / file.name).symlink_to(file)
+    libraries = [sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH", "")]
+    environment = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries))}
+    arguments = [
+        f"--model-repository={home / 'models'}",
+        f"--backend-directory={home / 'backends'}",
+        f"--http-port={port}",
+        "--http-address=127.0.0.1",
+        "--allow-grpc=false",
+        "--allow-metrics=false",
+        "--log-info=false",
+    ]
+    server = triton / "bin" / "tritonserver"
+    os.execve(server, [str(server), *arguments], environment)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
