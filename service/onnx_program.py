@@ -81,7 +81,7 @@ def start_session(
     if not np.allclose(answers, wanted, TOLERANCE, TOLERANCE, equal_nan=True):
         raise OnnxUnusable(f"ONNX Runtime is up to {np.abs(answers - wanted).max():.2g} away from torch")
     if threads < loop_threads:
-        shared = _open(model, loop_threads)
+        shared = _open(model, loop_threads, spinning=True)
         (alone, answers), (together, same) = _race((session, shared), examples)
         is_faster = alone > LEAST_SHARED_SECONDS and together < min(short_seconds, CLEARLY * alone)
         if is_faster and np.array_equal(answers, same, equal_nan=True):
@@ -89,7 +89,8 @@ def start_session(
     return session
 
 
-def _open(model: bytes, threads: int) -> Any:
+def _open(model: bytes, threads: int, spinning: bool = False) -> Any:
+    """A session. `spinning`: its threads wait for each other awake while a batch runs, since nobody wants their cores then."""
     # from 1.29 on it writes an identifier into the home directory and reports processes and models to its maker, unless this
     # stands there when it is first imported
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -99,7 +100,8 @@ def _open(model: bytes, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores are wanted elsewhere
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # and not after it
     options.add_session_config_entry("session.use_env_allocators", "1")
     _share_memory()
     session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])

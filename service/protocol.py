@@ -22,6 +22,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from service.joined import Joined
 from service.limits import HeadTooLarge, Malformed, TooManyConnections, TooSlow
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class Connection(HttpToolsProtocol):
     # uvicorn's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]
         self._watch.add(self)
         if len(self._watch.connections) > self._watch.allowed:
             cut_off["connections"] += 1
