@@ -90,7 +90,10 @@ def visit(standing: Standing, seconds: int, ours: Means | None) -> tuple[Visit, 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         # some peers keep files in the home directory, or in that of temporary files
         variables = {**contender.variables, "HOME": home, "TMPDIR": home, "RAY_TMPDIR": home}
-        with running([str(standing.python), *contender.arguments(port)], port, encode[0], variables) as server:
+        command = [str(standing.python), *contender.arguments(port)]
+        with running(command, port, encode[0], variables):
+            pass  # its files are in the system's cache now, which they may not have been since the round before
+        with running(command, port, encode[0], variables) as server:
             found = means(contender, server, encode)
             compare(found, ours or found)
             results: dict[tuple[str, int], Result] = {}
