@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(50_000_000, ge=1, description="width x height of a picture, a quarter of all in a request")
     max_bodies_bytes: int = Field(256 << 20, ge=1024, description="bytes of all bodies in flight in a worker; more get 429")
     max_connections: int = Field(2000, ge=1, description="open connections of a worker; more get 503")
-    max_header_bytes: int = Field(32 << 10, ge=1024, description="bytes of a request line and its headers; more get 431")
+    max_header_bytes: int = Field(128 << 10, ge=1024, description="bytes of a request line and its headers; more get 431")
     max_headers: int = Field(100, ge=10, description="headers of a request; more get 431")
     header_seconds: float = Field(
         10.0, gt=0, allow_inf_nan=False, description="for a request line and its headers; later ones get 408"

@@ -58,6 +58,16 @@ def test_pictures_are_found_by_pictures(digits_of: httpx.Client, pngs: list[byte
     assert found["neighbors"][0]["id"] != "7/x.png"
 
 
+def test_the_longest_lists_of_a_filter_fit_into_a_query(digits_of: httpx.Client) -> None:
+    metadata = {"k": 999.125, "l": 999.125}
+    digits_of.post(ITEMS, json={"items": [{"id": "a", "mu": vector(0), "metadata": metadata}]}).raise_for_status()
+    values = [*(i + 0.125 - 1e12 for i in range(999)), 999.125]
+    wanted = json.dumps({"k": {"in": values}, "l": {"in": values}})
+    page = digits_of.get(ITEMS, params={"filter": wanted}).raise_for_status().json()
+    assert len(page["items"]) == 1
+    assert 40_000 < len(str(digits_of.build_request("GET", ITEMS, params={"filter": wanted}).url)) < 50_000
+
+
 def test_arrays_and_pages(digits_of: httpx.Client, digits: Pixels) -> None:
     both = np.random.default_rng(0).uniform(0.1, 1, (2, 25, 20)).astype(np.float32)
     drawn = digits_of.post(ITEMS, content=npy(both)).raise_for_status().json()["ids"]

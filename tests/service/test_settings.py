@@ -26,7 +26,7 @@ TABLE: dict[str, tuple[Any, str, Any]] = {
     "max_body_bytes": (64 * 2**20, "1024", 1024),
     "max_bodies_bytes": (256 * 2**20, "67108864", 64 * 2**20),
     "max_connections": (2000, "10", 10),
-    "max_header_bytes": (2**15, "2048", 2048),
+    "max_header_bytes": (2**17, "2048", 2048),
     "max_headers": (100, "10", 10),
     "header_seconds": (10.0, "0.5", 0.5),
     "keep_alive_seconds": (75.0, "0", 0.0),
