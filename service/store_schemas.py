@@ -6,10 +6,10 @@ Knows nothing of how they are served.
 from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from service.schemas import Parameters, split, words
-from service.store.filters import MAX_KEY, MAX_KEYS, MAX_VALUES, ORDERED
+from service.store.filters import MAX_KEY, MAX_KEYS, MAX_VALUES, ORDERED, Condition, parse_filter
 
 MetricName = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
 MAX_NEIGHBORS = 10_000
@@ -21,14 +21,14 @@ CURSOR_SCHEMA = {**ID_SCHEMA, "minLength": 0, "pattern": r"^[^\x00-\x1f\x7f-\x9f
 NO_NUL = r"^[^\x00]*$"
 
 
-def _object(value: object) -> object:
-    """In a query a filter is JSON text."""
+def _conditions(value: object) -> tuple[Condition, ...]:
+    """In a query a filter is JSON text. Raises BadFilter here already: one that does not count must be right too."""
     if isinstance(value, str):
         try:
-            return orjson.loads(value)
+            value = orjson.loads(value)
         except orjson.JSONDecodeError as error:
             raise ValueError(f"a filter must be JSON: {error}") from None
-    return value
+    return () if value is None else parse_filter(value)
 
 
 TEXT = {"type": "string", "pattern": NO_NUL}
@@ -51,7 +51,7 @@ FILTER_SCHEMA = {
     "propertyNames": {"minLength": 1, "maxLength": MAX_KEY, "pattern": r'^[^\x00-\x1f\x7f-\x9f"\\]+$'},
     "additionalProperties": {"anyOf": [*SCALAR["anyOf"], TESTS]},
 }
-Filter = Annotated[Any, BeforeValidator(_object), WithJsonSchema(FILTER_SCHEMA)]
+Filter = Annotated[tuple[Condition, ...], PlainValidator(_conditions), WithJsonSchema(FILTER_SCHEMA)]
 FILTER = 'JSON: all that is said of the metadata must hold, {"label": 7, "year": {"gte": 2020}, "tag": {"in": ["a", "b"]}}'
 
 
@@ -74,7 +74,7 @@ class ListParameters(Parameters):
 
     cursor: Annotated[str, WithJsonSchema(CURSOR_SCHEMA)] = Field("", description="of the page before")
     limit: int = Field(100, ge=1, le=1000, description="items on a page")
-    filter: Filter = Field(None, description=FILTER)
+    filter: Filter = Field(default_factory=tuple, description=FILTER)
     include: Annotated[
         frozenset[Literal["mu", "sigma", "metadata"]],
         BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "metadata")),
@@ -90,7 +90,7 @@ class SearchParameters(Parameters):
 
     k: int = Field(10, ge=1, le=MAX_NEIGHBORS, description="how many neighbours")
     metric: MetricName | None = Field(None, description="the collection's when missing")
-    filter: Filter = Field(None, description=FILTER)
+    filter: Filter = Field(default_factory=tuple, description=FILTER)
     include: Annotated[
         frozenset[Literal["mu", "sigma", "image", "metadata"]],
         BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "image", "metadata")),

@@ -25,7 +25,6 @@ from service.routes.door import (
 )
 from service.routes.encode import open_request
 from service.schemas import Parameters
-from service.store.filters import Condition, parse_filter
 from service.store.interface import Collection, Items, UnknownItem
 from service.store_schemas import ID_SCHEMA, Added, Deleted, ItemPage, ItemsParameters, ListParameters, NewItems, StoredItem
 
@@ -53,11 +52,6 @@ async def encode_entries(engine: Engine, entries: Entries, collection: Collectio
         if error.item is not None:
             error.item = pictures[error.item]  # of the pictures -> of the items
         raise
-
-
-def filter_of(value: Any) -> tuple[Condition, ...]:
-    """Raises BadFilter."""
-    return () if value is None else parse_filter(value)
 
 
 def describe_item(items: Items, i: int, include: frozenset[str]) -> dict[str, Any]:
@@ -91,7 +85,7 @@ async def list_page(engine: Engine, call: Call) -> Answer:
     without_body(call)
     parameters = read_parameters(ListParameters, call.query)
     request = open_request(engine, call, parameters)
-    conditions, after = filter_of(parameters.filter), _cursor(parameters.cursor)
+    conditions, after = parameters.filter, _cursor(parameters.cursor)
     name = name_of(call)
     with engine.reads.admit(1):
         items = await engine.in_time(engine.store.scan(name, after, parameters.limit + 1, conditions), request)

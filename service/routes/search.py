@@ -18,7 +18,7 @@ from service.entries import LISTS_PER_ITEM, Entries, queries_of
 from service.gate import TooLarge
 from service.routes.collections import PATH, STORE_ERRORS, json_answer
 from service.routes.door import FORM_OF_PICTURES, PICTURE_BODIES, add, describe_operation, schema_of
-from service.routes.items import encode_entries, filter_of, open_collection
+from service.routes.items import encode_entries, open_collection
 from service.store.interface import Collection, Found, Neighbors, Query, Search
 from service.store_schemas import NeighborsAnswer, QueryBody, SearchParameters
 
@@ -44,7 +44,7 @@ async def search(engine: Engine, call: Call) -> Answer:
     """
     body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items, LISTS_PER_ITEM))
     parameters = read_parameters(SearchParameters, call.query, *body.parameters(SearchParameters))
-    conditions = filter_of(parameters.filter)
+    conditions = parameters.filter
     if parameters.candidates is not None and (parameters.candidates < parameters.k or parameters.exact):
         raise BadParameter("candidates: must be at least k, and is not exact")
     collection, digest, request = await open_collection(engine, call, parameters)

@@ -68,6 +68,15 @@ def test_the_longest_lists_of_a_filter_fit_into_a_query(digits_of: httpx.Client)
     assert 40_000 < len(str(digits_of.build_request("GET", ITEMS, params={"filter": wanted}).url)) < 50_000
 
 
+def test_a_filter_that_does_not_count_must_be_right_too(digits_of: httpx.Client, pngs: list[bytes]) -> None:
+    wrong = {"k": {"in": 3}}
+    form = digits_of.post(SEARCH, params={"filter": "null"}, files={"image": pngs[0]}, data={"filter": json.dumps(wrong)})
+    problem(form, 422, "invalid_filter")
+    body = {"image": text(pngs[0]), "filter": wrong}
+    problem(digits_of.post(SEARCH, params={"filter": "null"}, json=body), 422, "invalid_filter")
+    assert digits_of.post(SEARCH, params={"filter": "null"}, files={"image": pngs[0]}).json()["neighbors"] == []
+
+
 def test_arrays_and_pages(digits_of: httpx.Client, digits: Pixels) -> None:
     both = np.random.default_rng(0).uniform(0.1, 1, (2, 25, 20)).astype(np.float32)
     drawn = digits_of.post(ITEMS, content=npy(both)).raise_for_status().json()["ids"]
