@@ -34,9 +34,11 @@ class Index:
         self._chunks: list[Chunk] = []
         self._firsts: list[int] = []  # the first number of each chunk
         self._last = -1
+        self._count = 0
 
     def __len__(self) -> int:
-        return sum(chunk.size - chunk.gone for chunk in self._chunks)
+        """Rows after the last change; any thread may ask."""
+        return self._count
 
     # --- changes
 
@@ -54,11 +56,16 @@ class Index:
             chunk.put(added, mu[part], sigma[part], has_sigma[part])
             chunk.size, new = chunk.size + taken, new + taken
             self._last = int(numbers[new - 1])
+        self._recount()
 
     def remove(self, numbers: Numbers) -> None:
         """Take rows out; numbers (N,) are ascending, unknown ones are none."""
         for chunk, rows, _ in self._locate(numbers):
             chunk.remove(rows)
+        self._recount()
+
+    def _recount(self) -> None:
+        self._count = sum(chunk.size - chunk.gone for chunk in self._chunks)
 
     def _roomy(self, first: int) -> Chunk:
         if not self._chunks or self._chunks[-1].size == CHUNK:

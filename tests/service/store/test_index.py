@@ -153,3 +153,21 @@ def test_reranking_measures_the_nearest_by_w2(metric: str) -> None:
     able = {n for n, row in twin.rows.items() if row[2] or not METRICS[metric].needs_sigma}
     near = twin.nearest("w2", query[0], sigma[0], 30, able)
     assert as_dict(index.rerank(metric, query, sigma, [9, 2], 30)[0]).keys() <= near.keys()
+
+
+def test_its_length_is_that_before_a_change_until_the_change_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may ask in the middle of it."""
+    index, seen, put = Index(2), [], chunk.Chunk.put
+
+    def watched(self: chunk.Chunk, *arguments: NDArray[np.generic]) -> None:
+        seen.append(len(index))
+        put(self, *arguments)  # type: ignore[arg-type]
+        seen.append(len(index))
+
+    monkeypatch.setattr(chunk.Chunk, "put", watched)
+    rows, known = np.ones((10, 2), np.float32), np.ones(10, np.bool_)
+    index.put(np.arange(10), rows, rows, known)
+    index.put(np.arange(5, 15), rows, rows, known)
+    assert seen == [0, 0, 10, 10, 10, 10]
+    index.remove(np.arange(3))
+    assert len(index) == 12
