@@ -19,7 +19,7 @@ Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "exists"]
 
 OPERATORS: tuple[str, ...] = get_args(Operator)
 ORDERED = ("gt", "gte", "lt", "lte")
-MAX_KEYS, MAX_VALUES, MAX_KEY = 32, 1000, 200
+MAX_KEYS, MAX_VALUES, MAX_KEY = 32, 250, 200
 # what JSON may write in several ways
 NO_KEY = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff"\\]')
 

@@ -59,13 +59,13 @@ def test_pictures_are_found_by_pictures(digits_of: httpx.Client, pngs: list[byte
 
 
 def test_the_longest_lists_of_a_filter_fit_into_a_query(digits_of: httpx.Client) -> None:
-    metadata = {"k": 999.125, "l": 999.125}
+    metadata = dict.fromkeys("abcdefg", 999.125)
     digits_of.post(ITEMS, json={"items": [{"id": "a", "mu": vector(0), "metadata": metadata}]}).raise_for_status()
-    values = [*(i + 0.125 - 1e12 for i in range(999)), 999.125]
-    wanted = json.dumps({"k": {"in": values}, "l": {"in": values}})
-    page = digits_of.get(ITEMS, params={"filter": wanted}).raise_for_status().json()
-    assert len(page["items"]) == 1
-    assert 40_000 < len(str(digits_of.build_request("GET", ITEMS, params={"filter": wanted}).url)) < 50_000
+    values = [*(i + 0.125 - 1e12 for i in range(249)), 999.125]
+    wanted = json.dumps({key: {"in": values} for key in metadata})
+    page = digits_of.get(ITEMS, params={"filter": wanted}).raise_for_status()
+    assert len(page.json()["items"]) == 1
+    assert len(str(page.url)) > 33_000
 
 
 def test_a_filter_that_does_not_count_must_be_right_too(digits_of: httpx.Client, pngs: list[bytes]) -> None:
