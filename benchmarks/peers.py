@@ -1,7 +1,8 @@
 """`python -m benchmarks.peers`: this service beside others with the same weights, the same requests and the same client.
 
-One server runs at a time, on one thread of torch; a round visits all of them, and ratios are taken within a round. A peer
-that does not install, start or give our answer is listed with the reason. Knows nothing of how the servers work.
+One server runs at a time; a round visits all of them, and ratios are taken within a round. The peers compute with one thread
+of torch, this service runs with its defaults. A peer that does not install, start or give our answer is listed with the
+reason. Knows nothing of how the servers work.
 """
 
 import argparse

@@ -114,7 +114,7 @@ def read_prior(directory: Path, digest: str, latent_dim: int) -> FittedPrior | N
     try:
         fitted = dict(json.loads(companion.said.get("fitted", "{}")).items())
     except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: truncated or not a safetensors file of a prior: {error}") from None
+        raise CheckpointError(f"{path}: what it was fitted to is not a JSON object: {error}") from None
     return FittedPrior(mixture, fitted)
 
 

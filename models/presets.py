@@ -101,7 +101,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "conv": Preset(
         "convolutions (32, 64; 192), D = 20",
-        "this project: the net of the shipped `mnist`; compare 83.67 nats of convolutions under the protocol of "
+        "this project: the net of the shipped mnist; compare 83.67 nats of convolutions under the protocol of "
         "Davidson et al. 2018, arXiv:1804.00891",
         "Averaged weights, a short warm-up and a cosine.",
         {"arch": "conv", "latent_dim": 20, "hidden": [192], "conv_channels": [32, 64], "epochs": 300, "warmup": 0.03,

@@ -85,8 +85,11 @@ class Device:
     def description(self) -> str:
         """Where, by what, how exactly and with how many threads it computes."""
         found = f"{self.torch_device} by {self.engine} in {self.precision}"
-        on_cpu = self.torch_device.type == "cpu"
-        return f"{found}, {self.threads} thread{'s' * (self.threads > 1)}" if on_cpu else found
+        if self.torch_device.type != "cpu":
+            return found
+        found += f", {self.threads} thread{'s' * (self.threads > 1)}"
+        shared = self.engine == "onnx" and self.threads < self._loop_threads
+        return f"{found}, up to {self._loop_threads} in a short batch" if shared else found
 
     @property
     def memory_bytes(self) -> int | None:

@@ -44,7 +44,6 @@ async def search(engine: Engine, call: Call) -> Answer:
     """
     body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items, LISTS_PER_ITEM))
     parameters = read_parameters(SearchParameters, call.query, *body.parameters(SearchParameters))
-    conditions = parameters.filter
     if parameters.candidates is not None and (parameters.candidates < parameters.k or parameters.exact):
         raise BadParameter("candidates: must be at least k, and is not exact")
     collection, digest, request = await open_collection(engine, call, parameters)
@@ -56,7 +55,7 @@ async def search(engine: Engine, call: Call) -> Answer:
             _queries(entries),
             parameters.k,
             parameters.metric or collection.metric,
-            conditions,
+            parameters.filter,
             parameters.candidates,
             parameters.exact,
             active_dimensions(engine, collection) if parameters.active_only else None,

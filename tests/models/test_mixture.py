@@ -102,8 +102,8 @@ class TestFile:
             ({"scale": FULL.mT}, "lower triangular"),
             ({"means": MEANS * torch.inf}, "not finite"),
             ({"metadata": {"format_version": "2"}}, "format version 2"),
-            ({"metadata": {"fitted": "{"}}, "truncated or not"),
-            ({"metadata": {"fitted": "[]"}}, "truncated or not"),
+            ({"metadata": {"fitted": "{"}}, "not a JSON object"),
+            ({"metadata": {"fitted": "[]"}}, "not a JSON object"),
         ],
     )
     def test_with_a_defect(self, tmp_path: Path, changed: dict[str, Any], reason: str) -> None:

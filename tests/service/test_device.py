@@ -57,6 +57,18 @@ async def torch_device() -> AsyncIterator[Device]:
     await device.close()
 
 
+@pytest.mark.parametrize(
+    ("engine", "threads", "loop_threads", "said"),
+    [
+        ("onnx", 1, 2, "cpu by onnx in float32, 1 thread, up to 2 in a short batch"),
+        ("onnx", 2, 2, "cpu by onnx in float32, 2 threads"),
+        ("torch", 1, 2, "cpu by torch in float32, 1 thread"),
+    ],
+)
+def test_it_says_how_many_threads_compute(engine: EngineName, threads: int, loop_threads: int, said: str) -> None:
+    assert Device("cpu", threads, engine=engine, loop_threads=loop_threads).description == said
+
+
 @pytest.mark.parametrize("name", ["grey", "colour"])
 async def test_answers_do_not_depend_on_who_else_is_served(weights: Path, device: Device, name: str) -> None:
     function, dim = decoder(weights, name)
