@@ -42,6 +42,8 @@ FORM_OF_PICTURES = {
     "required": ["image"],
     "properties": {"image": {"type": "array", "items": BINARY["schema"]}},
 }
+# nested schemas are given once, for the query: beside a file, tools cannot check what they make up against them
+JSON_FIELD = {"type": ["object", "null"], "description": "JSON, as in the query"}
 PICTURE_BODIES = {
     "multipart/form-data": {"schema": FORM_OF_PICTURES},
     "image/png": BINARY,
@@ -105,10 +107,7 @@ def describe_operation(
     extra["parameters"] += [{"name": name, "in": "path", "required": True, **described} for name, described in path.items()]
     beside = {
         "application/json": listed,
-        "multipart/form-data": {
-            name: shown["schema"] if "schema" in shown else shown["content"]["application/json"]["schema"]
-            for name, shown in in_query.items()
-        },
+        "multipart/form-data": {name: shown.get("schema", JSON_FIELD) for name, shown in in_query.items()},
     }
     for kind in beside.keys() & body.keys():
         payload = body[kind]["schema"]
