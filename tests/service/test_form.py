@@ -91,7 +91,7 @@ def test_an_empty_filename_is_still_a_file() -> None:
 def test_other_headers_of_a_part_do_not_matter() -> None:
     (only,) = parse_form(form(part("a", b"1", "X-Name: b", "Content-Type: text/plain; name=c", "content-id: d")), TYPE, 1)
     assert only == Part("a", None, b"1")
-    (nameless,) = parse_form(form(b"Content-Type: text/plain\r\n\r\n1"), TYPE, 1)
+    (nameless,) = parse_form(form(b"Content-Disposition: form-data\r\n\r\n1"), TYPE, 1)
     assert nameless == Part("", None, b"1")
 
 
@@ -123,6 +123,9 @@ def test_a_truncated_form_is_undecodable() -> None:
         form(part("a", b"1")).replace(b"xyz", b"abc"),
         form(b"no colon\r\n\r\n1"),
         form(b": no name\r\n\r\n1"),
+        form(b"Content-Type: text/plain\r\n\r\n1"),
+        form(b'Content-Disposition: attachment; name="a"\r\n\r\n1'),
+        form(part("a", b"1", "Content-Length: 2")),
         form(part("a", b"1", "X-Huge: " + "x" * 1_000_000)),
         form(part("a", b"1", *(f"X-{i}: x" for i in range(10_000)))),
         form(part("a", b"1", "b\0d: x")),
