@@ -42,8 +42,9 @@ FORM_OF_PICTURES = {
     "required": ["image"],
     "properties": {"image": {"type": "array", "items": BINARY["schema"]}},
 }
-# nested schemas are given once, for the query: beside a file, tools cannot check what they make up against them
-JSON_FIELD = {"type": ["object", "null"], "description": "JSON, as in the query"}
+# of a form's other fields. Types are given once, for the query: in a form all is text, and beside files tools cannot check
+# against a schema what they make up
+AS_IN_QUERY = {"description": "as in the query"}
 PICTURE_BODIES = {
     "multipart/form-data": {"schema": FORM_OF_PICTURES},
     "image/png": BINARY,
@@ -102,12 +103,11 @@ def describe_operation(
     `path`: schema and example of each name in the route's path.
     """
     listed = {name: schema for name, schema in parameters.model_json_schema()["properties"].items() if name not in UNLISTED}
-    in_query = {name: _query(name, dict(schema)) for name, schema in listed.items()}
-    extra: dict[str, Any] = {"parameters": list(in_query.values())}
+    extra: dict[str, Any] = {"parameters": [_query(name, dict(schema)) for name, schema in listed.items()]}
     extra["parameters"] += [{"name": name, "in": "path", "required": True, **described} for name, described in path.items()]
     beside = {
         "application/json": listed,
-        "multipart/form-data": {name: shown.get("schema", JSON_FIELD) for name, shown in in_query.items()},
+        "multipart/form-data": dict.fromkeys(listed, AS_IN_QUERY),
     }
     for kind in beside.keys() & body.keys():
         payload = body[kind]["schema"]
