@@ -251,6 +251,6 @@ def npy(array: NDArray[Any]) -> bytes:
     return out.getvalue()
 
 
-def json_bytes(value: dict[str, Any]) -> bytes:
+def json_bytes(value: dict[str, Any] | NDArray[Any]) -> bytes:
     """JSON; float32 arrays are written as numbers of the shortest form that reads back the same."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

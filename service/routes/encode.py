@@ -12,7 +12,7 @@ from service.bodies import pictures_of, read_body
 from service.calls import Answer, BadParameter, Call, answer_format, read_parameters
 from service.engine import Engine, Request
 from service.latents import kl_per_dim
-from service.routes.answers import answer
+from service.routes.answers import answer, posteriors_json
 from service.routes.door import BINARY, PICTURE_BODIES, PICTURE_EXAMPLE, add, describe_operation
 from service.runtime import Floats
 from service.schemas import EncodeParameters, Images, Parameters, Posterior
@@ -57,7 +57,7 @@ async def encode(engine: Engine, call: Call) -> Answer:
     if "z" in parameters.include:
         fields["seed"], fields["z"] = draw_from_posterior(mu, sigma, parameters.seed)
         headers["x-seed"] = str(fields["seed"])
-    return answer(codecs.json_bytes(fields), form, request, headers)
+    return answer(await posteriors_json(fields), form, request, headers)
 
 
 def draw_from_posterior(mu: Floats, sigma: Floats, seed: int | None) -> tuple[int, Floats]:
