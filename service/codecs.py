@@ -15,6 +15,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Literal
 
@@ -156,11 +157,11 @@ def json_list(text: bytes, name: str) -> list[Any]:
 
 def npy_array(body: bytes) -> NDArray[Any]:
     """One npy array of numbers, without a copy; what its header says is checked before it is believed. Raises BadInput."""
-    file = io.BytesIO(body)
+    # six bytes of magic, two of version, the length of the header, and the header
+    width = 2 if body[6:7] == b"\x01" else 4
+    start = 8 + width + int.from_bytes(body[8 : 8 + width], "little")
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, fortran, dtype = read_header(file, max_header_size=MAX_NPY_HEADER)
+        shape, fortran, dtype = _npy_header(body[: min(start, MAX_NPY_HEADER)])
     except KeyError:
         raise Undecodable("npy of a version other than 1.0 and 2.0") from None
     except Exception as error:  # the header is a Python literal: its parser raises many types
@@ -170,13 +171,23 @@ def npy_array(body: bytes) -> NDArray[Any]:
     if dtype.kind not in "fiu":
         raise Unusable(f"npy of type {dtype}: numbers are needed")
     count = math.prod(shape)
-    if any(size < 0 for size in shape) or count * dtype.itemsize != len(body) - file.tell():
-        raise Undecodable(f"npy with {len(body) - file.tell()} bytes of data, its header says {dtype} {shape}")
+    if any(size < 0 for size in shape) or count * dtype.itemsize != len(body) - start:
+        raise Undecodable(f"npy with {len(body) - start} bytes of data, its header says {dtype} {shape}")
     try:
-        array = np.frombuffer(body, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
+        array = np.frombuffer(body, dtype, count, start).reshape(shape, order="F" if fortran else "C")
     except (ValueError, OverflowError) as error:  # more dimensions, or larger ones, than an array can have
         raise Undecodable(f"npy of shape {shape}: {error}") from None
     return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+
+
+@lru_cache  # a caller sends arrays of one shape again and again, and reading a literal takes longer than all the rest
+def _npy_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in the order of Fortran, type."""
+    file = io.BytesIO(header)
+    version = np.lib.format.read_magic(file)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    found: tuple[tuple[int, ...], bool, np.dtype[Any]] = read_header(file, max_header_size=MAX_NPY_HEADER)
+    return found
 
 
 def picture_rows(array: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
