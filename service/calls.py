@@ -8,7 +8,8 @@ import difflib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
@@ -27,9 +28,10 @@ MEDIA_TYPES: Mapping[Format, str] = {
     "gif": "image/gif",
 }
 
-
 # what programs do not ask for, and browsers do, in the address line and for <img>
 LOOKING = ("text/html", "image/*", "image/avif", "image/apng")
+# of which the parameters are kept
+SHORT_QUERY = 200
 
 
 class BadParameter(Exception):
@@ -85,8 +87,18 @@ def read_parameters(
     kind: type[P], query: str, values: Mapping[str, Any] | None = None, fields: Mapping[str, str] | None = None
 ) -> P:
     """An operation's parameters from the query, the values of a JSON body, or the fields of a form. Raises BadParameter."""
-    if not query and not values and not fields:
-        return _defaults(kind)
+    if values or fields or len(query) > SHORT_QUERY:
+        return _read(kind, query, values or {}, fields or {})
+    return cast(P, _of_short_query(kind, query))
+
+
+@lru_cache(maxsize=1000)
+def _of_short_query(kind: type[NoParameters], query: str) -> NoParameters:
+    """Parameters do not change, and a caller asks for the same ones again and again."""
+    return _read(kind, query, {}, {})
+
+
+def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[str, str]) -> P:
     strings: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name in strings and name != "include":  # a list may be spread over several
@@ -95,7 +107,7 @@ def read_parameters(
     try:
         if fields and not strings.keys().isdisjoint(fields):
             kind.model_validate_strings(dict(fields))  # what does not count must be right too
-        from_strings = kind.model_validate_strings(dict(fields or {}) | strings)
+        from_strings = kind.model_validate_strings(dict(fields) | strings)
         if not values:
             return from_strings
         from_values = kind.model_validate({name: _whole(value) for name, value in values.items()}, strict=True)
@@ -108,17 +120,6 @@ def read_parameters(
 def _whole(value: Any) -> Any:
     """In JSON 3.0 is as good a whole number as 3."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-_DEFAULTS: dict[type[NoParameters], NoParameters] = {}
-
-
-def _defaults(kind: type[P]) -> P:
-    """The instance without any parameter, made once: what most requests have."""
-    defaults = _DEFAULTS.get(kind)
-    if not isinstance(defaults, kind):
-        defaults = _DEFAULTS[kind] = kind()
-    return defaults
 
 
 def _explain(error: ValidationError, kind: type[NoParameters]) -> str:

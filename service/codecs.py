@@ -193,17 +193,16 @@ def _npy_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 def picture_rows(array: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
     """npy pictures, (N, H, W) or (N, H, W, C), uint8 or float32 in [0, 1] -> (N, C, H, W). Raises Unusable."""
     height, width, channels = shape
-    wanted = f"uint8 or float32 (N, {height}, {width}, {channels})" + (f" or (N, {height}, {width})" if channels == 1 else "")
-    found = f"{array.dtype} {array.shape}"
-    if array.ndim == 3 and channels == 1:
-        array = array[..., None]
-    if array.dtype not in (np.uint8, np.float32) or array.ndim != 4 or array.shape[1:] != shape:
-        raise Unusable(f"the pictures are {found}, the model takes {wanted}")
-    if array.dtype == np.float32:
-        bad = ~((array >= 0) & (array <= 1)).all(axis=(1, 2, 3))
+    pictures = array[..., None] if array.ndim == 3 and channels == 1 else array
+    if pictures.dtype not in (np.uint8, np.float32) or pictures.ndim != 4 or pictures.shape[1:] != shape:
+        wanted = f"uint8 or float32 (N, {height}, {width}, {channels})"
+        wanted += f" or (N, {height}, {width})" if channels == 1 else ""
+        raise Unusable(f"the pictures are {array.dtype} {array.shape}, the model takes {wanted}")
+    if pictures.dtype == np.float32:
+        bad = ~((pictures >= 0) & (pictures <= 1)).all(axis=(1, 2, 3))
         if bad.any():
             raise Unusable("float32 pixels must be finite and in [0, 1]", int(bad.argmax()))
-    return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
 
 
 # a latent beyond this is no latent of a model whose prior is N(0, I); it could make a decoder overflow
@@ -257,8 +256,13 @@ def animation(frames: Sequence[Pixels], kind: Literal["webp", "gif"]) -> bytes:
 
 def npy(array: NDArray[Any]) -> bytes:
     """An array as an npy file."""
+    return b"".join((_start_of_npy(array.shape, array.dtype.str), np.ascontiguousarray(array).data))
+
+
+@lru_cache
+def _start_of_npy(shape: tuple[int, ...], descr: str) -> bytes:
     out = io.BytesIO()
-    np.lib.format.write_array(out, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    np.lib.format.write_array_header_1_0(out, {"descr": descr, "fortran_order": False, "shape": shape})
     return out.getvalue()
 
 

@@ -41,9 +41,9 @@ async def encode(engine: Engine, call: Call) -> Answer:
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy"))
     request = open_request(engine, call, parameters)
     rows = await engine.encode(pictures_of(body, request.runtime.shape), request)
-    mu, sigma, logvar = (np.ascontiguousarray(rows[:, i]) for i in range(3))  # (N, D) each
     if form == "npy":
-        return answer(codecs.npy(np.stack([mu, sigma])), form, request)
+        return answer(codecs.npy(rows[:, :2].transpose(1, 0, 2)), form, request)
+    mu, sigma, logvar = (np.ascontiguousarray(rows[:, i]) for i in range(3))  # (N, D) each
     fields: dict[str, Any] = {"model": request.runtime.name, "mu": mu, "sigma": sigma}
     if "logvar" in parameters.include:
         fields["logvar"] = logvar
