@@ -15,7 +15,7 @@ from service.schemas import ModelInfo
 
 router = APIRouter(tags=["models"])
 
-ERRORS: dict[int | str, dict[str, Any]] = {422: PROBLEMS, 503: PROBLEMS}
+ERRORS: dict[int | str, dict[str, Any]] = {422: PROBLEMS, 500: PROBLEMS, 503: PROBLEMS}
 
 
 def describe_model(catalog: Catalog, name: str) -> ModelInfo:
