@@ -12,7 +12,7 @@ from service.seeds import MAX_SEED
 
 def split(value: object) -> object:
     """ "kl,z" and ["kl", "z"] are the same."""
-    return frozenset(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else _as_set(value)
+    return frozenset(v.strip(" ") for v in value.split(",") if v.strip(" ")) if isinstance(value, str) else _as_set(value)
 
 
 def _as_set(value: object) -> object:

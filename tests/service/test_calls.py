@@ -110,6 +110,12 @@ def test_several_fields_are_separated_by_commas_or_stated_one_by_one(query: str,
     assert read_parameters(EncodeParameters, query).include == include
 
 
+@pytest.mark.parametrize("query", ["include=%1C%09", "include=z%09", "include=%C2%A0z"])
+def test_only_spaces_may_stand_beside_fields(query: str) -> None:
+    with pytest.raises(BadParameter, match="include"):
+        read_parameters(SampleParameters, query)
+
+
 @pytest.mark.parametrize("include", ["kl,z", ["kl", "z"]])
 def test_several_fields_are_a_list_or_a_string_in_json(include: object) -> None:
     assert read_parameters(EncodeParameters, "", {"include": include}).include == {"kl", "z"}
