@@ -30,6 +30,7 @@ from service.endpoint import Endpoint, Shortcut
 from service.engine import Engine
 from service.gate import DeviceLost
 from service.head import Head
+from service.host import HostCheck
 from service.keys import Limits as KeyLimits
 from service.keys import read_keys
 from service.limits import BodyMemory
@@ -168,7 +169,7 @@ def create_app(
     app.add_middleware(CrossSite, origins=settings.cors_origins)
     if app.state.access is not None:
         app.add_middleware(Guard, access=app.state.access)
-    app.state.cors_origins = settings.cors_origins
+    app.state.cors_origins, app.state.allowed_hosts = settings.cors_origins, settings.allowed_hosts
     if settings.cors_origins:
         app.add_middleware(Cors, origins=settings.cors_origins)
     app.add_middleware(RequestId)
@@ -222,7 +223,8 @@ def with_shortcut(app: FastAPI) -> ASGIApp:
         if isinstance(route, Route) and isinstance(route.endpoint, Endpoint) and not route.param_convertors
         for method in (route.methods or set()) - {"HEAD"}  # which the application turns into a GET
     }
-    return Observer(Shortcut(app, endpoints), app.state.sight)
+    front = HostCheck(Shortcut(app, endpoints), app.state.allowed_hosts, has_keys=app.state.access is not None)
+    return Observer(front, app.state.sight)
 
 
 def _publishing(app: FastAPI, directory: Path | None) -> "asyncio.Task[None] | None":

@@ -26,6 +26,8 @@ NOT_MODIFIED = 304
 SMALL_CHUNK, JOINED_CHUNK = 1 << 12, 1 << 16
 # of a long answer the server holds so much beside us; the rest follows as the client reads
 SENT_AT_ONCE = 1 << 18
+# of a Content-Length: one that has so many is beyond every bound
+DIGITS = 19
 
 
 class ClientGone(Exception):
@@ -155,8 +157,9 @@ class _Watch:
 
 async def _read(stated: str, receive: Receive, max_bytes: int, share: Share) -> bytes:
     """The whole body. `stated`: its Content-Length. Raises BodyTooLarge and MemoryFull as soon as it is known, ClientGone."""
-    if stated.isascii() and stated.isdigit() and len(stated) < 19:
-        length = int(stated)
+    if stated.isascii() and stated.isdigit():
+        digits = stated.lstrip("0")
+        length = int(digits or "0") if len(digits) < DIGITS else max_bytes + 1
         if length > max_bytes:
             raise BodyTooLarge(max_bytes)
         if length > COUNTED_FROM:

@@ -24,7 +24,7 @@ from service.entries import MetadataTooLarge
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.keys import MissingScope, NothingHere, Unauthorized
-from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow
+from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow, TrailersTooLarge, UnknownHost
 from service.priors import NoSuchPrior
 from service.request_id import request_id_of
 from service.store.filters import BadFilter, UnknownKey
@@ -93,7 +93,9 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     RateExceeded: (429, "rate_exceeded"),
     ConcurrencyExceeded: (429, "concurrency_exceeded"),
     MemoryFull: (429, "memory"),
+    UnknownHost: (421, "unknown_host"),
     HeadTooLarge: (431, "headers_too_large"),
+    TrailersTooLarge: (431, "trailers_too_large"),
     TooManyConnections: (503, "too_many_connections"),
     Closed: (503, "draining"),
     DeviceLost: (503, "device_lost"),

@@ -17,10 +17,20 @@ class MemoryFull(Exception):
 
 
 class Malformed(Exception):
-    """Bytes that are not HTTP."""
+    """Bytes that are not HTTP, or a request that HTTP does not allow."""
 
-    def __init__(self) -> None:
-        super().__init__("this is not HTTP/1.1")
+    def __init__(self, reason: str = "this is not HTTP/1.1") -> None:
+        super().__init__(reason)
+
+
+class UnknownHost(Exception):
+    """A request for a name that is not known to be this service's."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"this service is not known as {name!r}; if it should be, add the name to VAE_ALLOWED_HOSTS, "
+            f"otherwise call it by its address or as localhost"
+        )
 
 
 class HeadTooLarge(Exception):
@@ -28,6 +38,13 @@ class HeadTooLarge(Exception):
 
     def __init__(self, max_bytes: int, max_headers: int) -> None:
         super().__init__(f"the request line and headers may have {max_bytes} bytes and {max_headers} lines")
+
+
+class TrailersTooLarge(Exception):
+    """More trailer fields after a chunked body than are read to their end."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the trailer fields after a chunked body may have {max_bytes} bytes; they are not used here")
 
 
 class TooSlow(Exception):

@@ -1,36 +1,34 @@
-"""HTTP/1.1 by uvicorn, with the bounds that an ASGI application cannot set: on heads, on silence, on slow senders and
-readers, on connections. Knows nothing of the application.
+"""HTTP/1.1 by uvicorn, with the bounds that an ASGI application cannot set: on heads, on trailers, on pipelines, on silence,
+on slow senders and readers, on connections. Knows nothing of the application.
 
 Nothing is timed while a request is served. One look around a second (`Watch`) sees who has not come further since an earlier
-look. It leans on uvicorn's own protocol class: on its callbacks and on `cycle`, the request that was parsed last.
+look.
 """
 
 import asyncio
-import contextlib
-import fcntl
 import logging
 import resource
 import secrets
-import socket
-import struct
-import termios
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from service.joined import Joined
-from service.limits import HeadTooLarge, Malformed, TooManyConnections, TooSlow
+from service.limits import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
+from service.parsing_turns import ParsingTurns
+from service.request_parsing import BODY, HEAD, HeadBounds, RequestParsing
+from service.unsent import drop_unsent, is_reset, unsent
 
 log = logging.getLogger(__name__)
 
-# where a connection is: before the first byte of a request, in its head, in its body
-BETWEEN, HEAD, BODY = range(3)
-# the most that arrives at once: uvloop's buffer
-SEGMENT = 1 << 18
+# A client that has closed its side of the connection may wait for its answer, or be gone. After so long it is asked, then less
+# and less often: an interim response (RFC 9110, section 15.2) comes back as an error when nobody is there.
+HALF_CLOSED_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 # descriptors that are left for files, the store and what else is open
 SPARE_DESCRIPTORS = 100
 
@@ -56,6 +54,7 @@ class Watch:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self.connections: set[Connection] = set()
+        self.head_bounds, self.turns = HeadBounds(bounds.max_header_bytes, bounds.max_headers), ParsingTurns()
         self._timer: asyncio.TimerHandle | None = None
 
     def __call__(
@@ -98,7 +97,7 @@ class Watch:
             self._rest(loop)
 
 
-class Connection(HttpToolsProtocol):
+class Connection(RequestParsing):
     """One connection."""
 
     def __init__(
@@ -109,16 +108,14 @@ class Connection(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(watch.head_bounds, watch.turns, config, server_state, app_state, _loop)
         self._watch, self._bounds = watch, watch.bounds
-        self._received = self._segment = self._head = 0  # bytes: in all, in what is being parsed, before it of the same head
-        self._fault: Exception = Malformed()
         # where it was at an earlier look, when, and what had come by then
         self._mark: tuple[object, int] | None = None
         self._since, self._then = 0.0, 0
         self._left, self._left_since = 0, 0.0  # bytes of the answer not read at an earlier look
 
-    # uvicorn's callbacks
+    # asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]
@@ -131,45 +128,29 @@ class Connection(HttpToolsProtocol):
         self._watch.discard(self)
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        self._segment = size = len(data)
-        self._received += size
-        before = self.scope
-        HttpToolsProtocol.data_received(self, data)  # these two callbacks are on the hot path: super() costs as much again
-        cycle = self.cycle
-        if cycle is not None and cycle.scope is self.scope:
-            self._head = 0  # no head is open
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client sends no more. It gets the answers to what it has asked, unless a body is not complete."""
+        if self._phase == BODY or not (self._held or self._owes()):
+            return None
+        self._half_closed = True
+        if not self._held:
+            self._close_when_answered()
+        self.loop.call_later(HALF_CLOSED_SECONDS, self._ask_whether_gone, HALF_CLOSED_SECONDS)
+        return True
+
+    def _ask_whether_gone(self, seconds: float) -> None:
+        """Of a client that has closed its side, after a wait of `seconds`."""
+        if self.transport.is_closing():
             return
-        self._head = size if self.scope is not before else self._head + size
-        bound = self._bounds.max_header_bytes  # some of these bytes may be the end of the request before
-        too_large = self._head > bound and (self._head > bound + SEGMENT or self._head_bytes() > bound)
-        if too_large and not self.transport.is_closing():
-            cut_off["header_bytes"] += 1
-            self._end(HeadTooLarge(bound, self._bounds.max_headers))
-
-    def on_headers_complete(self) -> None:
-        bounds = self._bounds
-        if len(self.headers) > bounds.max_headers or (
-            self._head + self._segment > bounds.max_header_bytes and self._head_bytes() > bounds.max_header_bytes
-        ):
-            cut_off["header_bytes"] += 1
-            self._fault = HeadTooLarge(bounds.max_header_bytes, bounds.max_headers)
-            raise self._fault  # uvicorn then asks for send_400_response
-        HttpToolsProtocol.on_headers_complete(self)
-
-    def send_400_response(self, msg: str) -> None:
-        """Instead of uvicorn's, a problem body."""
-        self._end(self._fault)
+        if is_reset(self.transport):
+            self.transport.abort()
+            return
+        cycle = self.cycle
+        if not (self.pipeline or cycle.response_started) and cycle.scope["http_version"] == "1.1":
+            self.transport.write(INTERIM)
+        self.loop.call_later(seconds, self._ask_whether_gone, min(2 * seconds, LONGEST_PAUSE_SECONDS))
 
     # the look around
-
-    @property
-    def _phase(self) -> int:
-        cycle = self.cycle
-        if cycle is None or cycle.scope is not self.scope:
-            return BETWEEN if self.scope is None else HEAD
-        # of a body whose request is answered already, uvicorn does not say when it ends
-        return BODY if cycle.more_body else BETWEEN
 
     def forget(self) -> None:
         """Begin to wait anew."""
@@ -179,12 +160,18 @@ class Connection(HttpToolsProtocol):
         """Cut it off if it has not come further for too long. `now`: the loop's time."""
         if self._reads_slowly(now):
             cut_off["slow_reader"] += 1
-            _drop_unsent(self.transport)
+            drop_unsent(self.transport)
             self.transport.abort()
         if self.transport.is_closing():
             return
         phase, mark = self._phase, self._mark
-        if mark is None or mark[0] is not self.scope or mark[1] != phase or (phase == BODY and self.flow.read_paused):
+        if (
+            mark is None
+            or mark[0] is not self.scope
+            or mark[1] != phase
+            or self._held
+            or (phase == BODY and self.flow.read_paused)
+        ):
             self._mark, self._since, self._then = (self.scope, phase), now, self._received  # or it is we who make a pause
             return
         waited, cycle = now - self._since, self.cycle
@@ -192,12 +179,12 @@ class Connection(HttpToolsProtocol):
             if waited >= self._bounds.slow_seconds:
                 if self._received - self._then < self._bounds.min_bytes_per_second * waited:
                     cut_off["slow_body"] += 1
-                    self._end(TooSlow("body", self._bounds.slow_seconds))
+                    self.end(TooSlow("body", self._bounds.slow_seconds))
                 self._since, self._then = now, self._received
         elif waited >= self._bounds.header_seconds and (cycle is None or cycle.response_complete):
             if phase == HEAD:
                 cut_off["slow_head"] += 1
-                self._end(TooSlow("head", self._bounds.header_seconds))
+                self.end(TooSlow("head", self._bounds.header_seconds))
             elif self.timeout_keep_alive_task is None:  # uvicorn has no timer where nothing has been asked yet
                 cut_off["silent"] += 1
                 self.transport.close()
@@ -208,7 +195,7 @@ class Connection(HttpToolsProtocol):
             self._left = 0
             return False
         # what the kernel has counts too: of a slow reader it takes nothing more for a long time
-        left = pending + _unsent(self.transport) + (self.cycle.expected_content_length if self.cycle is not None else 0)
+        left = pending + unsent(self.transport) + (self.cycle.expected_content_length if self.cycle is not None else 0)
         waited = now - self._left_since
         slow = (
             self._left > 0
@@ -221,8 +208,11 @@ class Connection(HttpToolsProtocol):
 
     # how it ends
 
-    def _end(self, fault: Exception) -> None:
+    def end(self, fault: Exception) -> None:
         """Say why, if the request at fault is the only one and has no answer yet, and close."""
+        if isinstance(fault, (HeadTooLarge, TrailersTooLarge)):
+            cut_off["header_bytes"] += 1
+        self._forget_held()
         cycle, phase = self.cycle, self._phase  # in a body, the cycle is the request at fault; else one before it
         if phase != BODY and cycle is not None and not cycle.response_complete:
             cycle.keep_alive = False
@@ -244,23 +234,3 @@ class Connection(HttpToolsProtocol):
         lines = [b"%s: %s\r\n" % field for field in fields]
         self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
         self.transport.close()
-
-    def _head_bytes(self) -> int:
-        """Of the head so far, as far as it has been parsed."""
-        return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
-
-
-def _unsent(transport: asyncio.Transport) -> int:
-    """Bytes that the kernel holds and the client has not taken; 0 where it does not say."""
-    try:
-        descriptor = transport.get_extra_info("socket").fileno()
-        (size,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))
-    except (OSError, AttributeError):
-        return 0
-    return int(size)
-
-
-def _drop_unsent(transport: asyncio.Transport) -> None:
-    """When it is closed the kernel does not go on to send what it has, to a reader who may never take it."""
-    with contextlib.suppress(OSError, AttributeError):
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="sites whose pages may ask, like https://app.example, separated by commas; * for all"
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="names of this service beside addresses, localhost and private ones, separated by commas; * for all",
+    )
     store: str = Field(
         "latents.db", min_length=1, description="latents are kept here: path of a sqlite file, or postgresql://..."
     )
@@ -103,7 +107,7 @@ class Settings(BaseSettings):
     access_log: bool = Field(True, description="log a line for every request")
     metrics: bool = Field(True, description="count what /metrics shows")
 
-    @field_validator("models", "cors_origins", mode="before")
+    @field_validator("models", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value

@@ -23,6 +23,7 @@ class Exchange:
     headers: Sequence[tuple[bytes, bytes]] = ()
     pieces: Sequence[bytes] = (b"",)
     leaves: Literal["answered", "waiting", "in the body"] = "answered"
+    has_host: bool = True  # a header that every client sends; `headers` may have others of that name
 
 
 @dataclass
@@ -77,7 +78,7 @@ async def send(application: Application, exchange: Exchange) -> Sent:
         "root_path": "",
         "scheme": "http",
         "query_string": exchange.query,
-        "headers": list(exchange.headers),
+        "headers": [(b"host", b"test"), *exchange.headers] if exchange.has_host else list(exchange.headers),
         "client": ("127.0.0.1", 1),
         "server": ("test", 80),
     }

@@ -39,6 +39,7 @@ TABLE: dict[str, tuple[Any, str, Any]] = {
     "key_burst": (0, "10", 10),
     "key_concurrency": (0, "2", 2),
     "cors_origins": ((), "https://a.example, https://b.example", ("https://a.example", "https://b.example")),
+    "allowed_hosts": ((), "vae.example, www.vae.example", ("vae.example", "www.vae.example")),
     "max_pixels": (50_000_000, "1", 1),
     "store": ("latents.db", "postgresql://db/vae", "postgresql://db/vae"),
     "store_max_bytes": (4 * 2**30, "1048576", 2**20),
