@@ -1,6 +1,7 @@
 """python -m service: settings -> uvicorn. Exit status: 0 after SIGTERM, 1 when the service could not start."""
 
 import dataclasses
+import logging
 import signal
 import sys
 import warnings
@@ -94,7 +95,11 @@ def _server(app: Any, settings: Settings) -> "Server":
 
 
 def _be_quiet() -> None:
-    """Odd metadata of somebody's picture is no news; its size is checked by ourselves, before any pixel is decoded."""
+    """Odd metadata of somebody's picture is no news; its size is checked by ourselves, before any pixel is decoded.
+
+    Other warnings go the way of the log, where nobody waits for whoever reads it.
+    """
+    logging.captureWarnings(True)
     warnings.filterwarnings("ignore", module=r"PIL\.")
     Image.MAX_IMAGE_PIXELS = None
 

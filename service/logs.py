@@ -1,6 +1,7 @@
-"""How the log looks: an object of JSON a line, for machines, or words, for a terminal. Knows nothing of what is logged.
+"""How the log looks: an object of JSON a line, for machines, or words, for a terminal.
 
-Its own module, which needs nothing heavy: the process that supervises workers logs as well.
+Knows nothing of what is logged, nor of how it is written. Its own module, which needs nothing heavy: the process that
+supervises workers logs as well.
 """
 
 import json
@@ -51,7 +52,9 @@ def log_config(form: LogFormat, level: str, access_log: bool) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"default": formatter},
-        "handlers": {"default": {"class": "logging.StreamHandler", "formatter": "default", "stream": "ext://sys.stderr"}},
+        "handlers": {
+            "default": {"class": "service.log_writer.LogWriter", "formatter": "default", "stream": "ext://sys.stderr"}
+        },
         "root": {"handlers": ["default"], "level": "WARNING"},  # libraries, which have only problems to tell
         "loggers": {
             "service": own,

@@ -5,6 +5,7 @@ a body is logged: there are keys in the one and pictures in the other. Knows not
 """
 
 import logging
+import re
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ log = logging.getLogger("service.access")
 
 GONE = 499  # a caller who did not wait for the answer; nginx's number, as HTTP has none
 LONGEST_PATH = 200
+# IPv4, or IPv6 perhaps with a zone, or nothing where there is none
+ADDRESS = re.compile(r"[0-9A-Fa-f:.]{0,45}(%[0-9A-Za-z_.-]{1,16})?")
 
 
 class Span(Protocol):
@@ -150,10 +153,16 @@ def _model(seen: Seen) -> str:
     return str(label.partition(b"@")[0].decode("latin-1"))
 
 
+def _address(scope: Scope) -> str:
+    """The caller's address; a proxy on this machine says whose it is, and may say anything."""
+    address = str((scope.get("client") or ("",))[0])
+    return address if ADDRESS.fullmatch(address) else "unknown"
+
+
 def _log(scope: Scope, seen: Seen, status: int, seconds: float) -> None:
     path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
     fields = {
-        "client": (scope.get("client") or ("",))[0],
+        "client": _address(scope),
         "method": scope["method"],
         "path": quote(path[:LONGEST_PATH], safe="/%:@!$&'()*+,;=~"),  # a line stays one
         "status": status,
