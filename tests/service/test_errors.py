@@ -28,7 +28,7 @@ from service.errors import STATUSES, BodyTooLarge, Starting, describe
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.keys import MissingScope, NothingHere, Unauthorized
-from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow
+from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow, TrailersTooLarge, UnknownHost
 from service.priors import NoSuchPrior
 from service.routes.generate import sample
 from service.settings import Settings
@@ -86,7 +86,9 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (RateExceeded("app", 10, 0.1), 429, "rate_exceeded"),
     (ConcurrencyExceeded("app", 2), 429, "concurrency_exceeded"),
     (MemoryFull(), 429, "memory"),
+    (UnknownHost("evil.example"), 421, "unknown_host"),
     (HeadTooLarge(1024, 10), 431, "headers_too_large"),
+    (TrailersTooLarge(1024), 431, "trailers_too_large"),
     (TooManyConnections(10), 503, "too_many_connections"),
     (Closed("draining"), 503, "draining"),
     (DeviceLost("gone"), 503, "device_lost"),
