@@ -117,7 +117,6 @@ def _options(settings: Settings) -> dict[str, Any]:
         "timeout_graceful_shutdown": max(1, round(settings.shutdown_seconds)),
         "server_header": False,
         "headers": [("x-content-type-options", "nosniff")],
-        "timeout_keep_alive": settings.keep_alive_seconds,
         "http": Watch(bounds),
         "ws": "none",
     }

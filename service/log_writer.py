@@ -16,6 +16,8 @@ from typing import IO
 MOST_WAITING = 1 << 20
 # characters that are handed to the system at once
 MOST_AT_ONCE = 1 << 14
+# Between two looks at the queue: under load each wake-up of the thread would take more time than its lines.
+PAUSE_SECONDS = 0.01
 # how long the end of the process waits for what is not written yet
 PATIENCE_SECONDS = 0.5
 
@@ -70,6 +72,7 @@ class LogWriter(logging.Handler):
                 self._write("".join(lines) + self._tell_of_dropped())
                 self._written += size
                 self._progress.set()
+            time.sleep(PAUSE_SECONDS)
 
     def _tell_of_dropped(self) -> str:
         """A line that says how many did not fit, if any did not since the last such line."""

@@ -56,10 +56,7 @@ class ParsingTurns:
 
 def is_harmless(data: bytes) -> bool:
     """Whether parsing all of it at once makes at most two requests, and few calls for each kilobyte."""
-    end = data.find(END_OF_HEAD)
-    if end >= 0 and data.find(END_OF_HEAD, end + len(END_OF_HEAD)) >= 0:
-        return False
-    return len(data) <= PIECE or data.count(LINE_END) <= len(data) // SHORT_LINE
+    return data.count(END_OF_HEAD) < 2 and (len(data) <= PIECE or data.count(LINE_END) <= len(data) // SHORT_LINE)
 
 
 def end_of_piece(data: bytes, start: int, of_body: int) -> int:

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 # and less often: an interim response (RFC 9110, section 15.2) comes back as an error when nobody is there.
 HALF_CLOSED_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+# a shorter time than this is not told from none
+SHORTEST_SECONDS = 0.4
 # descriptors that are left for files, the store and what else is open
 SPARE_DESCRIPTORS = 100
 
@@ -41,6 +43,7 @@ class Bounds:
     """Of a connection; seconds, bytes, bytes a second."""
 
     header_seconds: float
+    keep_alive_seconds: float
     slow_seconds: float
     min_bytes_per_second: int
     max_header_bytes: int
@@ -83,7 +86,9 @@ class Watch:
         self.connections.discard(connection)
 
     def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
-        period = min(1.0, self.bounds.header_seconds / 8, self.bounds.slow_seconds / 8)
+        bounds = self.bounds
+        shortest = min(bounds.header_seconds, bounds.slow_seconds, max(bounds.keep_alive_seconds, SHORTEST_SECONDS))
+        period = min(1.0, shortest / 8)
         self._timer = loop.call_later(period, self._look, loop, loop.time() + 2 * period)
 
     def _look(self, loop: asyncio.AbstractEventLoop, latest: float) -> None:
@@ -181,13 +186,15 @@ class Connection(RequestParsing):
                     cut_off["slow_body"] += 1
                     self.end(TooSlow("body", self._bounds.slow_seconds))
                 self._since, self._then = now, self._received
-        elif waited >= self._bounds.header_seconds and (cycle is None or cycle.response_complete):
-            if phase == HEAD:
+        elif cycle is not None and not cycle.response_complete:
+            return
+        elif phase == HEAD:
+            if waited >= self._bounds.header_seconds:
                 cut_off["slow_head"] += 1
                 self.end(TooSlow("head", self._bounds.header_seconds))
-            elif self.timeout_keep_alive_task is None:  # uvicorn has no timer where nothing has been asked yet
-                cut_off["silent"] += 1
-                self.transport.close()
+        elif waited >= (self._bounds.header_seconds if cycle is None else self._bounds.keep_alive_seconds):
+            cut_off["silent"] += cycle is None  # whoever has had an answer may come back or not
+            self.transport.close()
 
     def _reads_slowly(self, now: float) -> bool:
         pending = self.transport.get_write_buffer_size()

@@ -84,7 +84,6 @@ class RequestParsing(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         """Have the parser read `data`, and see that what comes between requests and bodies stays within its bounds."""
-        self._unset_keepalive_if_required()
         self._segment = size = len(data)
         before = self.scope
         try:
@@ -209,6 +208,14 @@ class RequestParsing(HttpToolsProtocol):
             cycle.more_body = False
             if not cycle.response_complete:
                 cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request as uvicorn does, but set no timer each time: somebody looks at idle connections."""
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
 
     def _complete_unusual_target(self) -> None:
         """Complete the head of a request whose target is long, or is not a path."""
