@@ -20,17 +20,23 @@ from service.schemas import Parameters
 
 Kind = Literal["empty", "json", "form", "npy", "picture"]
 OTHER_LISTS = 20
-# a value of JSON takes some ten times its bytes when it is parsed; so many are more than latents of any model need
-VALUES_PER_ITEM, OTHER_VALUES = 1 << 10, 1 << 20
+# In memory a number of JSON takes some 50 bytes and a name with its value some 250, however short they are written, and while
+# a million of them are parsed nothing else runs for some 50 ms. So many are more than latents of most models need.
+MOST_VALUES, MOST_NAMES = 1 << 20, 1 << 18
+BYTES_PER_NAME, OTHER_NAMES = 32, 1 << 16
+# of a parameter in a form; filters are the longest
+LONGEST_FIELD = 1 << 20
 SMALL_JSON, COUNTED_AT_ONCE = 1 << 16, 1 << 20
 WHAT_IS_TAKEN = "a picture, a form, JSON or npy"
 
 
 class TooManyValues(Exception):
-    """JSON with more values than any request needs."""
+    """JSON with more values than requests need, or with too many names for its size."""
 
-    def __init__(self, values: int, max_values: int) -> None:
-        super().__init__(f"the JSON body has {values} values, at most {max_values} are allowed")
+    def __init__(self, values: int, max_values: int, what: str = "values") -> None:
+        super().__init__(
+            f"the JSON has {values} {what}, at most {max_values} are allowed; send arrays as npy, or less at once"
+        )
 
 
 @dataclass(slots=True)
@@ -56,6 +62,8 @@ class Body:
                 )
             if part.name in fields:
                 raise BadParameter(f"{part.name}: given twice")
+            if len(part.data) > LONGEST_FIELD:
+                raise BadParameter(f"{part.name}: has {len(part.data)} bytes, at most {LONGEST_FIELD} are allowed")
             fields[part.name] = part.data.decode("utf-8", "replace")
         return values, fields
 
@@ -80,11 +88,18 @@ def _check_json(body: bytes, max_items: int, lists_per_item: int) -> None:
         lists = body.count(b"[")
     else:
         lists = max(_count(body, b"["), _count(body, b"{"))
-        values, max_values = _count(body, b","), VALUES_PER_ITEM * max_items + OTHER_VALUES
-        if values > max_values:
-            raise TooManyValues(values, max_values)
+        _check_values(body)
     if lists > lists_per_item * max_items + OTHER_LISTS:  # each item is so many lists or objects at most
         raise TooLarge(lists // lists_per_item, max_items)
+
+
+def _check_values(text: bytes) -> None:
+    """Raises TooManyValues for JSON that would take far more memory than it has bytes."""
+    most_names = min(MOST_NAMES, len(text) // BYTES_PER_NAME + OTHER_NAMES)
+    for mark, what, most in ((b",", "values", MOST_VALUES), (b":", "names", most_names)):
+        found = _count(text, mark)
+        if found > most:
+            raise TooManyValues(found, most, what)
 
 
 def _count(body: bytes, byte: bytes) -> int:
@@ -193,4 +208,5 @@ def _form_end(parts: list[Part], name: str, dim: int) -> Pictures | NDArray[np.f
         raise Unusable(f"the form needs one field {name!r}, it has {len(found)}")
     if found[0].filename is not None:
         return Pictures([found[0].data])
+    _check_values(found[0].data)
     return codecs.latent_rows([codecs.json_list(found[0].data, name)], dim)

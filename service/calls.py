@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -32,6 +33,9 @@ MEDIA_TYPES: Mapping[Format, str] = {
 LOOKING = ("text/html", "image/*", "image/avif", "image/apng")
 # of which the parameters are kept
 SHORT_QUERY = 200
+MAX_PARAMETERS = 1000
+# of an unknown parameter's name, in the answer and in the search for a similar one
+LONGEST_NAME = 80
 
 
 class BadParameter(Exception):
@@ -100,10 +104,17 @@ def _of_short_query(kind: type[NoParameters], query: str) -> NoParameters:
 
 def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[str, str]) -> P:
     strings: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
+    except ValueError:
+        raise BadParameter(f"the query has more than {MAX_PARAMETERS} parameters") from None
+    for name, value in pairs:
         if name in strings and name != "include":  # a list may be spread over several
             raise BadParameter(f"{name}: given twice")
         strings[name] = f"{strings[name]},{value}" if name in strings else value
+    for name in chain(strings, fields, values):  # there may be a million of them, of which one is enough to name
+        if name not in kind.model_fields:
+            raise BadParameter(_unknown(name, kind))
     try:
         if fields and not strings.keys().isdisjoint(fields):
             kind.model_validate_strings(dict(fields))  # what does not count must be right too
@@ -122,14 +133,16 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _unknown(name: str, kind: type[NoParameters]) -> str:
+    name, known = name[:LONGEST_NAME], sorted({*kind.model_fields, *kind.payload, *kind.files})
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    return f"unknown parameter {name!r}; {hint}"
+
+
 def _explain(error: ValidationError, kind: type[NoParameters]) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden":
-        known = sorted({*kind.model_fields, *kind.payload, *kind.files})
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        return f"unknown parameter {name!r}; {hint}"
     found = first["input"]
     return f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}, not {str(found)[:80]!r}"
 

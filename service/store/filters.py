@@ -58,7 +58,7 @@ def check_keys(conditions: tuple[Condition, ...], known: Sized[str]) -> None:
     """Raises UnknownKey for a key that no item of the collection has ever had: mostly a slip of the pen."""
     for condition in conditions:
         if condition.key not in known:
-            near = difflib.get_close_matches(condition.key, list(known), n=1)
+            near = difflib.get_close_matches(condition.key[:80], list(known), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known)[:20]) or 'none'}"
             raise UnknownKey(f"no item of the collection has {condition.key!r} in its metadata{hint}")
 
@@ -84,6 +84,7 @@ def _conditions(key: str, tests: Mapping[str, Any]) -> list[Condition]:
 
 def _operator(key: str, name: str) -> Any:
     if name not in OPERATORS:
+        name = name[:80]
         near = difflib.get_close_matches(name, OPERATORS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(OPERATORS)}"
         raise BadFilter(f"{key}: unknown operator {name!r}; {hint}")

@@ -35,7 +35,7 @@ class UnknownCollection(StoreError):
     """A name that no collection has."""
 
     def __init__(self, name: str, known: Iterable[str] = ()) -> None:
-        near = difflib.get_close_matches(name, list(known), n=1)
+        near = difflib.get_close_matches(name[:80], list(known), n=1)
         super().__init__(f"there is no collection {name!r}" + (f"; did you mean {near[0]}?" if near else "; make it with PUT"))
 
 
