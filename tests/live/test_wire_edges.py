@@ -214,7 +214,10 @@ def test_a_pipeline_beside_a_large_body(wire: Wire, client: httpx.Client, pngs: 
 
 @pytest.mark.parametrize("length", [60_000, 65_400, 65_600, 100_000])
 def test_long_queries(wire: Wire, client: httpx.Client, length: int) -> None:
-    wire.send(b"GET /sample?seed=3" + b"&" * length + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+    wire.send(b"GET /sample?seed=3&format=" + b"x" * length + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert wire.answer()[2]["detail"].startswith("format: ")
+    wire.send(b"GET /health/ready?" + b"&" * length + b" HTTP/1.1\r\nhost: x\r\n\r\n" + SAMPLE % 3)
+    assert wire.answer()[2] == {"status": "ready"}
     assert wire.answer()[2] == client.get("/sample?seed=3").json()
 
 
@@ -273,3 +276,15 @@ def test_heads_that_are_refused(wire: Wire, head: bytes, status: int, code: str)
 def test_health_is_told_to_everybody(wire: Wire) -> None:
     wire.send(b"GET /health/ready HTTP/1.1\r\nhost: evil.example\r\n\r\n", b"GET /health/live HTTP/1.0\r\n\r\n")
     assert [wire.answer()[0] for _ in range(2)] == [200, 200]
+
+
+def test_an_access_line_has_an_address_or_none(server: Server) -> None:
+    """A proxy on this machine says whose request it is, and may say anything."""
+    for stated, logged in (("203.0.113.9", "203.0.113.9"), ("2001:db8::9", "2001:db8::9"), ("x" * 50_000, "unknown")):
+        with httpx.Client(base_url=server.url) as client:
+            ids = {"x-request-id": f"of-{logged}", "x-forwarded-for": stated}
+            client.get("/models", headers=ids).raise_for_status()
+        server.poll(lambda: any(line.endswith(f", of-{logged}") for line in server.lines))  # noqa: B023
+        line = next(line for line in server.lines if line.endswith(f", of-{logged}"))
+        assert f" {logged} - " in line
+        assert len(line) < 500
