@@ -178,6 +178,9 @@ class LatentStore(ABC):
     async def open(self) -> None:
         """Look at what is there and make it ready. Raises StoreUnusable."""
 
+    def check(self) -> None:  # noqa: B027 - most stores learn of it only by asking
+        """Raise StoreUnusable if it can be seen at once that no request will succeed any more. Must not take time."""
+
     @abstractmethod
     async def close(self) -> None:
         """Finish what was begun and let go."""

@@ -147,7 +147,9 @@ def check_nearest(metric: str, group: Group, orders: dict[str, Any], k: int, ids
     exact = sorted(orders, key=lambda id: (orders[id], id))
     for found_id, id in zip(ids, exact, strict=False):
         here, there = orders[found_id], orders[id]
-        tolerance = 1e-12 * min(here, there) + (ROUNDING * (1 + min(here, there) ** 2) if metric == "cosine" else 0)
+        if min(here, there) > 1 and metric == "cosine":  # near the opposite direction it is the inverse that is precise
+            here, there = 1 / here, 1 / there
+        tolerance = 1e-12 * min(here, there) + (ROUNDING if metric == "cosine" else 0)
         assert here == there or abs(here - there) <= tolerance, f"{found_id} stands where {id} should: {here}, {there}"
     place = {id: i for i, id in enumerate(ids)}
     for a, b in itertools.pairwise(exact):

@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
@@ -86,8 +87,11 @@ class Apart:
         return await asyncio.to_thread(self._ask, method, arguments)
 
     def _ask(self, method: str, arguments: dict[str, Any]) -> Any:
-        self._pipe.send((method, arguments))
-        return self._answer()
+        try:
+            self._pipe.send((method, arguments))
+            return self._answer()
+        except (EOFError, ConnectionError) as error:
+            raise Refused("Ended", f"the process ended by itself: {error}") from error
 
     def _answer(self) -> Any:
         result, refused = self._pipe.recv()
@@ -98,7 +102,8 @@ class Apart:
     async def stop(self) -> None:
         if self._pipe.closed:  # it was killed, and a failure kept it from its next start
             return
-        self._pipe.send(None)
+        with suppress(BrokenPipeError):  # it has ended by itself, which its last caller has seen
+            self._pipe.send(None)
         self._process.join()
         self._pipe.close()
 
