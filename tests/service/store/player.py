@@ -235,11 +235,14 @@ class Player:
             same(neighbors.items, {id: group.rows[id] for id in neighbors.items.ids}, vectors)
 
     def _search_error(self, one: Operation) -> str | None:
+        """What is wrong with the first query that cannot be answered."""
         rows = self._groups[one["name"]].rows
-        if any(id is not None and id not in rows for id in one["queries"]):
-            return "UnknownItem"
-        needs = one["metric"] in SIGMA_METRICS
-        return "BadItem" if needs and any(id is not None and rows[id].sigma is None for id in one["queries"]) else None
+        for id in one["queries"]:
+            if id is not None and id not in rows:
+                return "UnknownItem"
+            if id is not None and rows[id].sigma is None and one["metric"] in SIGMA_METRICS:
+                return "BadItem"
+        return None
 
 
 def same(found: Items, rows: dict[str, Row], vectors: bool = True) -> None:
