@@ -4,9 +4,10 @@ Knows nothing of what is in them.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from service.store.interface import StoreUnusable
@@ -34,20 +35,19 @@ def check_output(out: Path, is_earlier: Callable[[Path], bool], kind: str, sourc
 
 @contextmanager
 def written(target: Path, mode: int) -> Iterator[Path]:
-    """A new file beside the target, which takes its place when the block ends well and is removed when it does not."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
+    """A path for a new file, which takes the target's place when the block ends well; else nothing of it is left."""
+    # a directory of its own beside the target, since sqlite puts files beside the one that it writes
+    directory = tempfile.mkdtemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
     try:
-        os.close(descriptor)
-        yield Path(name)
-        os.chmod(name, mode)
-        with open(name, "rb+") as file:
+        part = Path(directory) / "new"
+        yield part
+        os.chmod(part, mode)
+        with part.open("rb+") as file:
             os.fsync(file.fileno())
-        os.replace(name, target)
+        os.replace(part, target)
         _sync_directory(target.parent)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _sync_directory(directory: Path) -> None:

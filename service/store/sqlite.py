@@ -112,6 +112,7 @@ class SqliteStore(LatentStore):
                 waiting.future.set_exception(error)
         except sqlite3.Error as error:
             _rollback(connection)
+            self._file.overwrite_refused(connection, error)
             if len(turn) == 1:
                 turn[0].future.set_exception(self._file.explain(error, writes=True))
                 return

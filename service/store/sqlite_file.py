@@ -161,6 +161,16 @@ class SqliteFile:
             return StoreUnusable(f"{self.path} is corrupt ({error}); restore a backup")
         return StoreUnavailable(f"{self.path}: {error}")
 
+    def overwrite_refused(self, connection: sqlite3.Connection, error: sqlite3.Error) -> None:
+        """After a commit that failed: what is refused must not appear later.
+
+        If it was the fsync that failed, the whole change is in the log already, and a process that opens the file after this
+        one was killed would take it for done. The next change is written over it; this one changes nothing.
+        """
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL):
+            with suppress(sqlite3.Error):  # as long as nothing can be written, there is no more to be done
+                connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
     def _no_room(self, error: sqlite3.Error) -> bool:
         """Whether it was for want of room: sqlite says the same of quotas and limits as of broken disks."""
         if shutil.disk_usage(self.path.parent).free < NO_ROOM_BYTES:
