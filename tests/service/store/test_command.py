@@ -11,7 +11,8 @@ import pytest
 
 from service import png
 from service.store.__main__ import main
-from service.store.interface import Collection, Items
+from service.store.interface import Collection, Items, StoreUnusable
+from service.store.outputs import check_output
 from service.store.sqlite import SqliteStore
 
 
@@ -98,7 +99,7 @@ def full(setting: Path) -> Path:
     (setting / "folder.npz").mkdir()
     os.mkfifo(setting / "fifo")
     os.mkfifo(setting / "fifo.npz")
-    (setting / "device").symlink_to("/dev/full")
+    (setting / "to_fifo").symlink_to(setting / "fifo")
     (setting / "link").symlink_to(setting / "latents.db")
     (setting / "link.npz").symlink_to(setting / "letter.txt")
     (setting / "latents.db-wal").touch()
@@ -116,8 +117,7 @@ def full(setting: Path) -> Path:
         ("latents.db-journal", "latents.db-journal itself"),
         ("folder", "no regular file"),
         ("fifo", "no regular file"),
-        ("device", "no regular file"),
-        ("/dev/full", "no regular file"),
+        ("to_fifo", "no regular file"),
         ("letter.txt", "no backup of a latent store"),
         ("songs.db", "no backup of a latent store"),
         ("digits.npz", "no backup of a latent store"),
@@ -131,6 +131,12 @@ def test_a_backup_replaces_nothing_but_a_backup(full: Path, out: str, reason: st
     assert reason in capsys.readouterr().err
     assert contents(full) == before
     assert (full / "fifo").is_fifo()
+
+
+def test_a_device_is_no_place_for_output() -> None:
+    """Only asked, not tried: where that goes wrong, root would replace the device."""
+    with pytest.raises(StoreUnusable, match="no regular file"):
+        check_output(Path("/dev/full"), lambda path: True, "backup")
 
 
 def test_a_backup_replaces_a_backup_through_links_and_keeps_permissions(full: Path) -> None:
