@@ -70,8 +70,8 @@ def scores_of(metric: str, mu: Floats, sigma: Floats, chunk: Chunk, rows: slice)
     scores: Floats = mu @ chunk.mu[rows].T
     if metric == "cosine":
         scores *= -chunk.inverse[rows]
-        short = np.flatnonzero(chunk.short[rows])
-        if len(short):
+        if chunk.any_short:
+            short = np.flatnonzero(chunk.short[rows])
             scores[:, short] = -(mu @ unit_vectors(chunk.mu[rows][short]).T)
         return scores
     if metric == "w2":

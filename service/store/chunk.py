@@ -55,6 +55,7 @@ class Chunk:
     room: int
     size: int = 0
     gone: int = 0
+    any_short: bool = False  # some row has, or had, a short mean
     longest: float = 0.0  # no row has, or had, a larger |mu|^2 + |sigma|^2
     mu: Floats = field(init=False)
     sigma: Floats = field(init=False)
@@ -87,7 +88,8 @@ class Chunk:
         both = squares + np.square(sigma, dtype=np.float64).sum(axis=1)
         self.longest = max(self.longest, float(both.max(initial=0)))
         lengths = np.sqrt(squares)
-        self.short[rows] = (lengths > 0) & (lengths < SHORT)
+        self.short[rows] = short = (lengths > 0) & (lengths < SHORT)
+        self.any_short |= bool(short.any())
         with np.errstate(over="ignore"):  # where a square is too long for float32, `longest` keeps the bounds out of use
             self.half_mu[rows] = squares / 2 * (1 - slack(self.dim))
             self.half_both[rows] = both / 2 * (1 - slack(2 * self.dim))
