@@ -66,8 +66,11 @@ class Entries:
         return [i for i, image in enumerate(self.images) if image is not None]
 
     def encoded(self, rows: NDArray[np.float32]) -> None:
-        """Fill in the posteriors of the pictures, (n, 3, D)."""
+        """Fill in the posteriors of the pictures, (n, 3, D). Raises Unusable."""
         where = self.pictures
+        bad = ~np.isfinite(rows[:, :2]).all(axis=(1, 2))
+        if bad.any():  # no distance to it could be told
+            raise Unusable("the model's mean or sigma for this picture is not finite", where[int(bad.argmax())])
         self.mu[where], self.sigma[where], self.has_sigma[where] = rows[:, 0], rows[:, 1], True
 
     def items(self) -> Items:

@@ -1,6 +1,5 @@
 """/collections: named sets of items that one model has encoded."""
 
-import re
 from typing import Any
 
 from fastapi import APIRouter
@@ -14,12 +13,10 @@ from service.routes.answers import timing_of
 from service.routes.door import ERRORS, add, describe_operation, schema_of
 from service.routes.encode import open_request
 from service.schemas import Parameters
-from service.store.interface import Collection, UnknownCollection
+from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
 from service.store_schemas import NAME_SCHEMA, CollectionInfo, CollectionParameters
 
 router = APIRouter(tags=["latent store"])
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def describe_collection(collection: Collection) -> dict[str, Any]:
@@ -47,7 +44,7 @@ def json_answer(fields: dict[str, Any], collection: Collection | None = None, re
 def name_of(call: Call) -> str:
     """The collection's name in the path. Raises UnknownCollection for one that no collection can have."""
     name = call.path["name"]
-    if not NAME.fullmatch(name):
+    if not COLLECTION_NAME.fullmatch(name):
         raise UnknownCollection(name[:120])
     return name
 
@@ -65,7 +62,7 @@ async def put(engine: Engine, call: Call) -> Answer:
         raise Unsupported(f"parameters come in the query or as JSON, not as a {body.kind}")
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))
     name = call.path["name"]
-    if not NAME.fullmatch(name):  # else than when one is looked for
+    if not COLLECTION_NAME.fullmatch(name):  # else than when one is looked for
         raise Unusable(f"{name[:120]!r} is no name for a collection: up to 100 letters, digits, '.', '_' and '-' make one")
     request = open_request(engine, call, parameters)
     runtime = request.runtime

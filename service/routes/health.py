@@ -21,9 +21,11 @@ async def live(request: Request) -> dict[str, str]:
 
 @router.get("/ready", summary="The models are loaded and the device works", responses={503: PROBLEMS})
 async def ready(request: Request) -> dict[str, str]:
-    """200 once every model is warm on the device; 503 before, when the device is lost or stuck, and from SIGTERM on."""
-    engine_of(request)
+    """200 once every model is warm; 503 before, when the device is lost or stuck, when the store's file was deleted or
+    replaced, and from SIGTERM on."""
+    engine = engine_of(request)
     check_device(request.app.state)
+    engine.store.check()
     if request.app.state.draining:
         raise Closed("the service is about to end: it still answers, but new requests belong elsewhere")
     return {"status": "ready"}

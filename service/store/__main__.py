@@ -18,12 +18,18 @@ from tqdm import tqdm
 
 from service.distances import METRICS
 from service.settings import Settings, SettingsError, refuse_unknown
-from service.store import LatentStore, make_store
-from service.store.export import backup, dump
-from service.store.interface import Collection, StoreError
+from service.store import POSTGRES, LatentStore, make_store
+from service.store.export import backup, dump, store_files
+from service.store.interface import COLLECTION_NAME, Collection, StoreError, StoreUnusable
 
 if TYPE_CHECKING:
     from service.engine import Engine
+
+
+REPLACES = (
+    "What is at OUT is replaced only if it is empty or an earlier output of this command; any other file, a directory, a "
+    "device, a store that is in use and the store itself are refused. Links are followed."
+)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -36,10 +42,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     loading.add_argument("--model", help="the service's default model when missing")
     loading.add_argument("--metric", choices=list(METRICS), default="l2", help="of a new collection")
     loading.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="pictures, folders, npz, IDX")
-    dumping = commands.add_parser("dump", help="a collection into OUT.npz and OUT.jsonl")
+    dumping = commands.add_parser(
+        "dump", help="a collection into OUT.npz and OUT.jsonl", description=f"Write a collection into two files. {REPLACES}"
+    )
     dumping.add_argument("--collection", required=True)
     dumping.add_argument("out", type=Path, metavar="OUT")
-    backing = commands.add_parser("backup", help="a sqlite file, which may be in use, into another")
+    backing = commands.add_parser(
+        "backup",
+        help="a sqlite file, which may be in use, into another",
+        description=f"Copy a sqlite file that may be in use. {REPLACES}",
+    )
     backing.add_argument("out", type=Path, metavar="OUT")
     return parser.parse_args(arguments)
 
@@ -51,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         refuse_unknown()
         settings = Settings(**({"store": options.store} if options.store else {}))
         if options.command == "backup":
+            if settings.store.startswith(POSTGRES):
+                raise StoreUnusable("backup copies sqlite files; of a PostgreSQL database, pg_dump makes a backup")
             backup(Path(settings.store), options.out)
         elif options.command == "dump":
             asyncio.run(_dump(settings, options))
@@ -76,7 +90,8 @@ async def _dump(settings: Settings, options: argparse.Namespace) -> None:
     async with _opened(settings) as store:
         count = (await store.collection(options.collection)).count
         with tqdm(total=count, unit="item") as bar:
-            await dump(store, options.collection, options.out, bar.update)
+            own = [] if settings.store.startswith(POSTGRES) else store_files(Path(settings.store))
+            await dump(store, options.collection, options.out, bar.update, own)
 
 
 async def _load(settings: Settings, options: argparse.Namespace) -> None:
@@ -109,7 +124,11 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
 
 
 async def _collection(engine: "Engine", options: argparse.Namespace) -> Collection:
-    """The one that is there, or a new one. Raises ModelMismatch."""
+    """The one that is there, or a new one. Raises StoreError."""
+    if not COLLECTION_NAME.fullmatch(options.collection):
+        raise StoreError(
+            f"{options.collection[:120]!r} is no name for a collection: up to 100 letters, digits, '.', '_' and '-' make one"
+        )
     runtime = engine.catalog.get(None)
     wanted = Collection(options.collection, runtime.name, runtime.digest, runtime.manifest.model.latent_dim, options.metric)
     there = {collection.name: collection for collection in await engine.store.collections()}

@@ -19,8 +19,11 @@ CHUNK = 1 << 17
 SMALLEST = 256
 HUGE_BYTES = 1 << 21
 UNIT_ROUNDOFF = 2.0**-24
+# products with the numbers of a shorter mean may be too small for float32, and 1 / |mu| too large
+SHORT = 2.0**-80
 # bytes that a row takes beside its mu and sigma
-OVERHEAD_BYTES = 4 * 3 + 8 + 2
+OVERHEAD_BYTES = 4 * 3 + 8 + 3
+COLUMNS = ("mu", "sigma", "half_mu", "half_both", "inverse", "numbers", "alive", "has_sigma", "short")
 
 
 def row_bytes(dim: int) -> int:
@@ -52,25 +55,28 @@ class Chunk:
     room: int
     size: int = 0
     gone: int = 0
+    any_short: bool = False  # some row has, or had, a short mean
+    longest: float = 0.0  # no row has, or had, a larger |mu|^2 + |sigma|^2
     mu: Floats = field(init=False)
     sigma: Floats = field(init=False)
     half_mu: Floats = field(init=False)  # |mu|^2 / 2, less its slack
     half_both: Floats = field(init=False)  # (|mu|^2 + |sigma|^2) / 2, less its slack
-    inverse: Floats = field(init=False)  # 1 / |mu|, 0 for a mean of length 0
+    inverse: Floats = field(init=False)  # 1 / |mu|, 0 for a mean that is short or has length 0
     numbers: Numbers = field(init=False)
     alive: Mask = field(init=False)
     has_sigma: Mask = field(init=False)
+    short: Mask = field(init=False)  # |mu| is not 0, but below SHORT
 
     def __post_init__(self) -> None:
         self.mu, self.sigma = (_zeros(self.room, self.dim) for _ in range(2))
         self.half_mu, self.half_both, self.inverse = (np.empty(self.room, np.float32) for _ in range(3))
         self.numbers = np.empty(self.room, np.int64)
-        self.alive, self.has_sigma = (np.zeros(self.room, np.bool_) for _ in range(2))
+        self.alive, self.has_sigma, self.short = (np.zeros(self.room, np.bool_) for _ in range(3))
 
     def grow(self) -> None:
         """Twice the room."""
         self.room = min(2 * self.room, CHUNK)
-        for name in ("mu", "sigma", "half_mu", "half_both", "inverse", "numbers", "alive", "has_sigma"):
+        for name in COLUMNS:
             old = getattr(self, name)
             new = np.zeros(self.room, old.dtype) if old.ndim == 1 else _zeros(self.room, self.dim)
             new[: self.size] = old[: self.size]
@@ -80,10 +86,14 @@ class Chunk:
         self.mu[rows], self.sigma[rows], self.has_sigma[rows] = mu, sigma, has_sigma
         squares = np.square(mu, dtype=np.float64).sum(axis=1)
         both = squares + np.square(sigma, dtype=np.float64).sum(axis=1)
-        self.half_mu[rows] = squares / 2 * (1 - slack(self.dim))
-        self.half_both[rows] = both / 2 * (1 - slack(2 * self.dim))
+        self.longest = max(self.longest, float(both.max(initial=0)))
         lengths = np.sqrt(squares)
-        self.inverse[rows] = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        self.short[rows] = short = (lengths > 0) & (lengths < SHORT)
+        self.any_short |= bool(short.any())
+        with np.errstate(over="ignore"):  # where a square is too long for float32, `longest` keeps the bounds out of use
+            self.half_mu[rows] = squares / 2 * (1 - slack(self.dim))
+            self.half_both[rows] = both / 2 * (1 - slack(2 * self.dim))
+            self.inverse[rows] = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths >= SHORT)
         self.gone -= int((~self.alive[rows]).sum())
         self.alive[rows] = True
 
@@ -91,3 +101,28 @@ class Chunk:
         self.gone += int(self.alive[rows].sum())
         self.alive[rows] = self.has_sigma[rows] = False
         self.half_mu[rows] = self.half_both[rows] = np.inf
+
+    def append(self, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
+        """Add rows at the end, where there is room for them; their numbers are ascending and above all others."""
+        added = np.arange(self.size, self.size + len(numbers))
+        self.numbers[added] = numbers
+        self.gone += len(numbers)  # until they are put
+        self.put(added, mu, sigma, has_sigma)
+        self.size += len(numbers)
+
+    def joined(self, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> "list[Chunk]":
+        """Chunks with the rows that are left and these, whose numbers are none of theirs, in the order of the numbers."""
+        left = np.flatnonzero(self.alive[: self.size])
+        numbers = np.concatenate([self.numbers[left], numbers])
+        order = np.argsort(numbers)
+        numbers = numbers[order]
+        mu, sigma = np.concatenate([self.mu[left], mu])[order], np.concatenate([self.sigma[left], sigma])[order]
+        has_sigma = np.concatenate([self.has_sigma[left], has_sigma])[order]
+        parts = -(-len(numbers) // CHUNK)
+        chunks = []
+        for i in range(parts):
+            part = slice(i * len(numbers) // parts, (i + 1) * len(numbers) // parts)
+            chunk = Chunk(self.dim, min(max(SMALLEST, part.stop - part.start), CHUNK))
+            chunk.append(numbers[part], mu[part], sigma[part], has_sigma[part])
+            chunks.append(chunk)
+        return chunks

@@ -1,6 +1,7 @@
 """The Gaussians of one collection in memory, and the exact search among them.
 
-Knows nothing of files, ids or filters: rows have ascending numbers.
+Rows have numbers, which may come in any order: an index that is told of the same rows in another order, or only of those that
+are left, gives the same answers. Knows nothing of files, ids or filters.
 """
 
 from bisect import bisect_right
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.distances import METRICS, Doubles
-from service.store.candidates import BLOCK, BOUNDED, Best, Bounded, Nearest, merged, scores_of
+from service.store.candidates import BLOCK, BOUNDED, LONGEST, Best, Bounded, Nearest, merged, scores_of
 from service.store.chunk import CHUNK, SMALLEST, Chunk, Floats, Mask, Numbers
 
 # rows below which a search does without the bounds
@@ -45,23 +46,45 @@ class Index:
     def put(self, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
         """Add rows, or replace those whose numbers are known. Numbers (N,) are ascending, mu and sigma (N, D)."""
         new = int(np.searchsorted(numbers, self._last, side="right"))
+        unknown = np.ones(new, np.bool_)
         for chunk, rows, of in self._locate(numbers[:new]):
             chunk.put(rows, mu[of], sigma[of], has_sigma[of])
+            unknown[of] = False
+        if unknown.any():
+            among = np.flatnonzero(unknown)
+            self._insert(numbers[among], mu[among], sigma[among], has_sigma[among])
         while new < len(numbers):
             chunk = self._roomy(int(numbers[new]))
             taken = min(chunk.room - chunk.size, len(numbers) - new)
-            added, part = np.arange(chunk.size, chunk.size + taken), slice(new, new + taken)
-            chunk.numbers[added] = numbers[part]
-            chunk.gone += taken  # until they are put
-            chunk.put(added, mu[part], sigma[part], has_sigma[part])
-            chunk.size, new = chunk.size + taken, new + taken
+            part = slice(new, new + taken)
+            chunk.append(numbers[part], mu[part], sigma[part], has_sigma[part])
+            new += taken
             self._last = int(numbers[new - 1])
         self._recount()
+
+    def _insert(self, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
+        """Add rows among those that are there, by building their chunks anew."""
+        places = np.maximum(np.searchsorted(np.array(self._firsts), numbers, side="right") - 1, 0)
+        for place in np.unique(places)[::-1].tolist():  # from the last one on: one chunk may become two
+            of = places == place
+            self._rebuild(place, numbers[of], mu[of], sigma[of], has_sigma[of])
+
+    def _rebuild(self, place: int, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
+        """Replace a chunk by those, or the one, or none, with the rows that are left in it and these."""
+        chunks = self._chunks[place].joined(numbers, mu, sigma, has_sigma)
+        self._chunks[place : place + 1] = chunks
+        self._firsts[place : place + 1] = [int(chunk.numbers[0]) for chunk in chunks]
+        if not self._chunks:
+            self._last = -1
 
     def remove(self, numbers: Numbers) -> None:
         """Take rows out; numbers (N,) are ascending, unknown ones are none."""
         for chunk, rows, _ in self._locate(numbers):
             chunk.remove(rows)
+        nothing = np.empty((0, self.dim), np.float32)
+        for place in range(len(self._chunks) - 1, -1, -1):
+            if 2 * self._chunks[place].gone > self._chunks[place].size:  # else holes would take memory for ever
+                self._rebuild(place, np.empty(0, np.int64), nothing, nothing, np.empty(0, np.bool_))
         self._recount()
 
     def _recount(self) -> None:
@@ -118,7 +141,7 @@ class Index:
         """
         selected = self._selected(metric, masks)
         few = sum(int(mask.sum()) for mask in selected) <= FEW
-        if few or dimensions is not None or metric not in BOUNDED:
+        if few or dimensions is not None or metric not in BOUNDED or self._too_long(mu, sigma):
             queries = range(len(mu))
             return self._scan(
                 counts,
@@ -143,6 +166,11 @@ class Index:
         found = list(self._pool.map(scan, [range(i * chunks // parts, (i + 1) * chunks // parts) for i in range(parts)]))
         return [merged(count, [part[i] for part in found]) for i, count in enumerate(counts)]
 
+    def _too_long(self, mu: Floats, sigma: Floats) -> bool:
+        """Whether lengths are such that float32 might overflow, which no latent of a useful model has."""
+        squares = np.square(mu, dtype=np.float64).sum(axis=1) + np.square(sigma, dtype=np.float64).sum(axis=1)
+        return max([*squares.tolist(), *(chunk.longest for chunk in self._chunks)], default=0.0) > LONGEST
+
     def _selected(self, metric: str, masks: Sequence[Mask] | None) -> list[Mask]:
         whole = [(c.has_sigma if METRICS[metric].needs_sigma else c.alive)[: c.size] for c in self._chunks]
         return whole if masks is None else [a & b for a, b in zip(whole, masks, strict=True)]
@@ -161,7 +189,7 @@ class Index:
         masks = self._selected(metric, masks)  # a row that the metric cannot measure is no candidate
         found = []
         for i, near in enumerate(self.nearest("w2", mu, sigma, [candidates] * len(mu), masks, dimensions)):
-            chosen = np.sort(near.numbers[np.lexsort((near.numbers, near.distances))[:candidates]])
+            chosen = np.sort(near.numbers[np.lexsort((near.numbers, near.ranks))[:candidates]])
             places = range(len(self._chunks))
             found.append(self._measure(metric, mu[i], sigma[i], counts[i], self.mask(chosen), dimensions, places))
         return found
@@ -187,7 +215,7 @@ class Index:
                 others = chunk.mu[rows].astype(np.float64), chunk.sigma[rows].astype(np.float64)
                 if dimensions is not None:
                     others = others[0][:, dimensions], others[1][:, dimensions]
-                best.add(chunk.numbers[rows], METRICS[metric].distance(*own, *others))
+                best.add(chunk.numbers[rows], METRICS[metric].rank(*own, *others))
         return best.all()
 
     def _bound_and_measure(

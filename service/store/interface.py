@@ -13,6 +13,7 @@ Knows nothing of HTTP, of models, nor of how anything is stored.
 """
 
 import difflib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from service.store.filters import Condition
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class StoreError(Exception):
@@ -177,6 +180,9 @@ class LatentStore(ABC):
     @abstractmethod
     async def open(self) -> None:
         """Look at what is there and make it ready. Raises StoreUnusable."""
+
+    def check(self) -> None:  # noqa: B027 - most stores learn of it only by asking
+        """Raise StoreUnusable if it can be seen at once that no request will succeed any more. Must not take time."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -93,15 +93,16 @@ class _Task:
         return [self._nearest([rows[id] for id in names], mu[i], sigma[i]) for i, (names, _) in enumerate(chosen)]
 
     def _nearest(self, rows: Sequence[tuple[Any, ...]], mu: Floats, sigma: Floats) -> Neighbors:
-        distances = self._measure(self.wanted.metric, mu, sigma, received([row[3] for row in rows], 2 * self.dim))
-        order = in_order([row[0] for row in rows], distances, self.wanted.k)
-        return Neighbors(as_items([rows[i] for i in order], self.dim, self.wanted.with_vectors), distances[order])
+        ranks = self._ranks(self.wanted.metric, mu, sigma, received([row[3] for row in rows], 2 * self.dim))
+        order = in_order([row[0] for row in rows], ranks, self.wanted.k)
+        distances = METRICS[self.wanted.metric].of_rank(ranks[order])
+        return Neighbors(as_items([rows[i] for i in order], self.dim, self.wanted.with_vectors), distances)
 
-    def _measure(self, metric: str, mu: Floats, sigma: Floats, both: Floats) -> Any:
+    def _ranks(self, metric: str, mu: Floats, sigma: Floats, both: Floats) -> Any:
         dims = np.arange(self.dim) if self.wanted.dimensions is None else np.array(self.wanted.dimensions, np.intp)
         doubles = both.astype(np.float64)
         others = doubles[:, : self.dim][:, dims], doubles[:, self.dim :][:, dims]
-        return METRICS[metric].distance(mu.astype(np.float64)[dims], sigma.astype(np.float64)[dims], *others)
+        return METRICS[metric].rank(mu.astype(np.float64)[dims], sigma.astype(np.float64)[dims], *others)
 
     def _scan(self, metric: str, mu: Floats, sigma: Floats, count: int) -> list[tuple[list[str], Any]]:
         """(ids, distances) of the nearest to each query; every item that matches passes by once, for all queries."""
@@ -117,13 +118,13 @@ class _Task:
                 both, numbers = received([row[1] for row in rows], 2 * self.dim), np.arange(len(ids), len(ids) + len(rows))
                 ids += [row[0] for row in rows]
                 for i, one in enumerate(best):
-                    one.add(numbers, self._measure(metric, mu[i], sigma[i], both))
+                    one.add(numbers, self._ranks(metric, mu[i], sigma[i], both))
         chosen = []
         for one in best:
             found = one.all()
             names = [ids[number] for number in found.numbers.tolist()]
-            order = in_order(names, found.distances, count)
-            chosen.append(([names[i] for i in order], found.distances[order]))
+            order = in_order(names, found.ranks, count)
+            chosen.append(([names[i] for i in order], METRICS[metric].of_rank(found.ranks[order])))
         return chosen
 
     def _rows(self, names: Iterable[str]) -> dict[str, tuple[Any, ...]]:

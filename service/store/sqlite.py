@@ -71,6 +71,9 @@ class SqliteStore(LatentStore):
         self._search.close()
         self._file.close()
 
+    def check(self) -> None:
+        self._file.check()
+
     # --- changes
 
     async def create(self, collection: Collection) -> Collection:
@@ -103,8 +106,13 @@ class SqliteStore(LatentStore):
             return
         try:
             self._commit(connection, turn)
+        except StoreUnusable as error:
+            _rollback(connection)
+            for waiting in turn:
+                waiting.future.set_exception(error)
         except sqlite3.Error as error:
             _rollback(connection)
+            self._file.overwrite_refused(connection, error)
             if len(turn) == 1:
                 turn[0].future.set_exception(self._file.explain(error, writes=True))
                 return
@@ -125,7 +133,9 @@ class SqliteStore(LatentStore):
                 connection.execute("ROLLBACK TO one")
                 outcomes.append((waiting.future, None, error))
             connection.execute("RELEASE one")
+        self._file.check()  # what goes into a file without a name is lost
         connection.execute("COMMIT")
+        self._file.check()
         for future, value, failure in outcomes:
             if failure is None:
                 future.set_result(value)

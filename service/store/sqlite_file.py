@@ -11,10 +11,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from service.store.interface import DiskFull, StoreError, StoreUnavailable, StoreUnusable
+from service.store.sqlite_identity import FileIdentity
 
 APPLICATION_ID = 0x56414531
 # an item's number is its collection's times this, and a count: a collection's items lie together, in the order they came
@@ -69,27 +70,57 @@ class SqliteFile:
         self._own = threading.local()
         self._all: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._identity = FileIdentity(path)
+        self._emptied = False
+
+    def check(self) -> None:
+        """Raise StoreUnusable if the file that is open was deleted or replaced. From any thread, in microseconds."""
+        self._identity.check()
 
     def connection(self, make: bool = False) -> sqlite3.Connection:
         """This thread's. Raises NotYet, unless it shall `make` the file, and StoreError."""
         found: sqlite3.Connection | None = getattr(self._own, "connection", None)
+        try:
+            self.check()
+        except StoreUnusable:
+            if found is not None:
+                self._empty_log(found)
+            raise
         if found is not None:
             return found
         if not make and not self.path.exists():
             raise NotYet
         with self.meaning(writes=make):
             connection = self._connect()
-        self._own.connection = connection
         with self._lock:
             self._all.append(connection)
+            try:
+                self._identity.remember()
+            except BaseException:
+                self._all.pop().close()
+                raise
+        self._own.connection = connection
         return connection
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        """Once the file was replaced, its log must not be: whoever opens the other file would put it into that one."""
+        with self._lock:
+            if self._emptied or not self._identity.was_replaced():
+                return
+            self._emptied = True
+        with suppress(sqlite3.Error):  # it goes into the file that has no name any more
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close them all; no thread may use one any more. The last to close a file puts its log into it."""
+        if self._all:
+            self._empty_log(self._all[0])
         with self._lock:
             for connection in self._all:
                 connection.close()
             self._all.clear()
+            self._identity.forget()
+            self._emptied = False
         self._own = threading.local()
 
     @contextmanager
@@ -130,6 +161,16 @@ class SqliteFile:
             return StoreUnusable(f"{self.path} is corrupt ({error}); restore a backup")
         return StoreUnavailable(f"{self.path}: {error}")
 
+    def overwrite_refused(self, connection: sqlite3.Connection, error: sqlite3.Error) -> None:
+        """After a commit that failed: what is refused must not appear later.
+
+        If it was the fsync that failed, the whole change is in the log already, and a process that opens the file after this
+        one was killed would take it for done. The next change is written over it; this one changes nothing.
+        """
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL):
+            with suppress(sqlite3.Error):  # as long as nothing can be written, there is no more to be done
+                connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
     def _no_room(self, error: sqlite3.Error) -> bool:
         """Whether it was for want of room: sqlite says the same of quotas and limits as of broken disks."""
         if shutil.disk_usage(self.path.parent).free < NO_ROOM_BYTES:
@@ -148,6 +189,7 @@ class SqliteFile:
     def _connect(self) -> sqlite3.Connection:
         if self.path.is_file() and not os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise StoreUnusable(f"{self.path} cannot be written to")
+        self._identity.check_names()
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             _check_origin(connection, self.path)
@@ -178,8 +220,10 @@ def _set_wal(connection: sqlite3.Connection) -> None:
 
 
 def _check_origin(connection: sqlite3.Connection, path: Path) -> None:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    # one statement, hence one state of the file: another process may be making it at this moment
+    application, tables = connection.execute(
+        "SELECT application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id"
+    ).fetchone()
     if application != APPLICATION_ID and (application or tables):
         raise StoreUnusable(f"{path} is a sqlite file of another program")
 

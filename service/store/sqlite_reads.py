@@ -125,15 +125,12 @@ class Vectors:
 
 
 def all_vectors(connection: sqlite3.Connection, number: int, dim: int) -> Iterator[Vectors]:
-    """Everything in a collection, in the order of the numbers, some at a time. What is gone keeps its place."""
+    """Everything in a collection, in the order of the numbers, some at a time."""
     cursor = connection.execute(
-        "SELECT number, mu, sigma FROM items WHERE number >= ? AND number < ? ORDER BY number", span(number)
+        "SELECT number, mu, sigma FROM items WHERE number >= ? AND number < ? AND mu IS NOT NULL ORDER BY number", span(number)
     )
-    absent = bytes(4 * dim)
     while rows := cursor.fetchmany(LOADED):
-        vectors = _vectors([row if row[1] is not None else (row[0], absent, None) for row in rows], dim)
-        vectors.gone = np.array([row[0] for row in rows if row[1] is None], np.int64)
-        yield vectors
+        yield _vectors(rows, dim)
 
 
 def changed_vectors(connection: sqlite3.Connection, number: int, dim: int, since: int) -> Vectors:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.distances import METRICS, Doubles
+from service.distances import METRICS, Doubles, Metric
 from service.store.candidates import BOUNDED, Nearest
 from service.store.chunk import Floats, Mask
 from service.store.index import Index
@@ -112,7 +112,7 @@ class SqliteSearch:
             own = []
             for _ in range(len(both[0])):
                 one, count = next(neighbors)
-                own.append(_neighbors(one, count, rows, collection.dim, search.with_vectors))
+                own.append(_neighbors(METRICS[search.metric], one, count, rows, collection.dim, search.with_vectors))
             answers.append(Found(own, like.candidates is None, collection.seq))
         return answers
 
@@ -173,12 +173,14 @@ def _fill(mu: Floats, sigma: Floats, i: int, query: Query, collection: Collectio
             rows[i] = own
 
 
-def in_order(ids: Sequence[str], distances: Doubles, count: int) -> list[int]:
+def in_order(ids: Sequence[str], ranks: Doubles, count: int) -> list[int]:
     """Places of the `count` nearest, ties by id."""
-    return sorted(range(len(ids)), key=lambda i: (distances[i], ids[i]))[:count]
+    return sorted(range(len(ids)), key=lambda i: (ranks[i], ids[i]))[:count]
 
 
-def _neighbors(one: Nearest, count: int, rows: dict[int, tuple[object, ...]], dim: int, with_vectors: bool) -> Neighbors:
+def _neighbors(
+    metric: Metric, one: Nearest, count: int, rows: dict[int, tuple[object, ...]], dim: int, with_vectors: bool
+) -> Neighbors:
     found = [rows[number] for number in one.numbers.tolist()]
-    order = in_order([str(row[0]) for row in found], one.distances, count)
-    return Neighbors(as_items([found[i] for i in order], dim, with_vectors), one.distances[order])
+    order = in_order([str(row[0]) for row in found], one.ranks, count)
+    return Neighbors(as_items([found[i] for i in order], dim, with_vectors), metric.of_rank(one.ranks[order]))

@@ -1,5 +1,7 @@
 """python -m service.store: load, again, dump, backup."""
 
+import asyncio
+import os
 import sqlite3
 from pathlib import Path
 
@@ -9,6 +11,9 @@ import pytest
 
 from service import png
 from service.store.__main__ import main
+from service.store.interface import Collection, Items, StoreUnusable
+from service.store.outputs import check_output
+from service.store.sqlite import SqliteStore
 
 
 @pytest.fixture
@@ -60,3 +65,133 @@ def test_what_cannot_be_loaded(setting: Path, kind: str, capsys: pytest.CaptureF
     assert load(path) == 1
     assert "error: " in capsys.readouterr().err
     assert main(["dump", "--collection", "some", str(setting / "out")]) == 1
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """What all regular files hold, but for those that sqlite has while a store is open."""
+    return {
+        path.name: path.read_bytes()
+        for path in directory.iterdir()
+        if path.is_file() and path.suffix not in (".db-shm", ".db-wal")
+    }
+
+
+@pytest.fixture
+def full(setting: Path) -> Path:
+    """A store with a collection, and files of other kinds."""
+    store = SqliteStore(setting / "latents.db", 1 << 20)
+
+    async def fill() -> None:
+        await store.create(Collection("some", "grey", "ab" * 32, 3))
+        rows = np.ones((2, 3), np.float32)
+        await store.upsert("some", "ab" * 32, Items(["a", "b"], rows, rows, np.ones(2, np.bool_), [b"{}"] * 2))
+        await store.close()
+
+    asyncio.run(fill())
+    (setting / "letter.txt").write_text("dear")
+    (setting / "empty").touch()
+    np.savez(setting / "digits.npz", images=np.zeros((2, 8, 8), np.uint8))
+    (setting / "other.jsonl").write_text('{"id": "a"}\n')
+    with sqlite3.connect(setting / "songs.db") as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    connection.close()
+    (setting / "folder").mkdir()
+    (setting / "folder.npz").mkdir()
+    os.mkfifo(setting / "fifo")
+    os.mkfifo(setting / "fifo.npz")
+    (setting / "to_fifo").symlink_to(setting / "fifo")
+    (setting / "link").symlink_to(setting / "latents.db")
+    (setting / "link.npz").symlink_to(setting / "letter.txt")
+    (setting / "latents.db-wal").touch()
+    return setting
+
+
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [
+        ("latents.db", "latents.db itself"),
+        ("../{}/latents.db", "latents.db itself"),
+        ("link", "latents.db itself"),
+        ("latents.db-wal", "latents.db-wal itself"),
+        ("latents.db-shm", "latents.db-shm itself"),
+        ("latents.db-journal", "latents.db-journal itself"),
+        ("folder", "no regular file"),
+        ("fifo", "no regular file"),
+        ("to_fifo", "no regular file"),
+        ("letter.txt", "no backup of a latent store"),
+        ("songs.db", "no backup of a latent store"),
+        ("digits.npz", "no backup of a latent store"),
+        ("nowhere/x.db", "there is no directory"),
+        ("letter.txt/x.db", "there is no directory"),
+    ],
+)
+def test_a_backup_replaces_nothing_but_a_backup(full: Path, out: str, reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(full)
+    assert main(["backup", str(full / out.format(full.name))]) == 1
+    assert reason in capsys.readouterr().err
+    assert contents(full) == before
+    assert (full / "fifo").is_fifo()
+
+
+def test_a_device_is_no_place_for_output() -> None:
+    """Only asked, not tried: where that goes wrong, root would replace the device."""
+    with pytest.raises(StoreUnusable, match="no regular file"):
+        check_output(Path("/dev/full"), lambda path: True, "backup")
+
+
+def test_a_backup_replaces_a_backup_through_links_and_keeps_permissions(full: Path) -> None:
+    os.chmod(full / "latents.db", 0o640)
+    (full / "to.db").symlink_to(full / "new.db")
+    for out in ("empty", "copy.db", "copy.db", "to.db", "to.db", "copy.db.part"):
+        assert main(["backup", str(full / out)]) == 0
+        with sqlite3.connect(full / out) as connection:
+            assert connection.execute("SELECT count(*) FROM items").fetchone() == (2,)
+        connection.close()
+        assert (full / out).stat().st_mode & 0o777 == 0o640
+    assert (full / "to.db").is_symlink()
+    assert not [path.name for path in full.iterdir() if path.name.startswith(".")]
+
+
+def test_a_backup_does_not_replace_a_store_that_is_in_use(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backup", str(full / "other.db")]) == 0
+    used = sqlite3.connect(full / "other.db")
+    used.execute("SELECT count(*) FROM items").fetchone()
+    assert main(["backup", str(full / "other.db")]) == 1
+    assert "in use as a store" in capsys.readouterr().err
+    used.close()
+
+
+@pytest.mark.parametrize("store", ["songs.db", "letter.txt", "nothing.db", "folder", "postgresql://localhost/x"])
+def test_only_a_latent_store_has_a_backup(
+    full: Path, store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VAE_STORE", store if "//" in store else str(full / store))
+    before = contents(full)
+    assert main(["backup", str(full / "out.db")]) == 1
+    assert "error: " in capsys.readouterr().err
+    assert contents(full) == before
+
+
+@pytest.mark.parametrize("out", ["digits", "other", "folder", "fifo", "link", "latents"])
+def test_a_dump_replaces_nothing_but_a_dump(
+    full: Path, out: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if out == "latents":  # a store may have any name
+        os.rename(full / "latents.db", full / "latents.npz")
+        monkeypatch.setenv("VAE_STORE", str(full / "latents.npz"))
+    before = contents(full)
+    assert main(["dump", "--collection", "some", str(full / out)]) == 1
+    assert "name another" in capsys.readouterr().err
+    assert contents(full) == before
+
+
+def test_a_dump_replaces_a_dump(full: Path) -> None:
+    for _ in range(2):
+        assert main(["dump", "--collection", "some", str(full / "out")]) == 0
+    assert main(["dump", "--collection", "../x", str(full / "out")]) == 1
+    assert len((full / "out.jsonl").read_bytes().splitlines()) == 2
+
+
+def test_a_name_that_no_request_can_have_is_refused(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["load", "--collection", "../x", "--model", "grey", str(full / "digits.npz")]) == 1
+    assert "no name for a collection" in capsys.readouterr().err

@@ -39,13 +39,13 @@ class Twin:
         dims = np.arange(len(mu)) if dimensions is None else dimensions
         others = [np.stack([self.rows[n][i] for n in numbers]).astype(np.float64)[:, dims] for i in (0, 1)]
         own = [v.astype(np.float64)[dims] for v in (mu, sigma)]
-        distances = METRICS[metric].distance(*own, *others)
-        bound = np.sort(distances)[min(count, len(distances)) - 1]
-        return {n: d for n, d in zip(numbers, distances, strict=True) if d <= bound}
+        ranks = METRICS[metric].rank(*own, *others)
+        bound = np.sort(ranks)[min(count, len(ranks)) - 1]
+        return {n: d for n, d in zip(numbers, ranks, strict=True) if d <= bound}
 
 
 def as_dict(found: Nearest) -> dict[int, float]:
-    return dict(zip(found.numbers.tolist(), found.distances.tolist(), strict=True))
+    return dict(zip(found.numbers.tolist(), found.ranks.tolist(), strict=True))
 
 
 def same(found: Nearest, expected: dict[int, float]) -> None:
@@ -66,7 +66,8 @@ def filled(rng: np.random.Generator, steps: int, dim: int, scale: float = 1.0, s
             known = np.array(sorted(twin.rows), np.int64)
         fresh = next_number + np.cumsum(rng.integers(1, 4, rng.integers(0, 300)))
         old = np.sort(rng.choice(known, min(len(known), 20), replace=False)) if len(known) else known
-        numbers = np.concatenate([old, fresh]).astype(np.int64)
+        between = rng.integers(0, next_number, rng.integers(0, 50))  # some were removed, and some never seen
+        numbers = np.unique(np.concatenate([old, between, fresh])).astype(np.int64)
         next_number = int(fresh[-1]) + 1 if len(fresh) else next_number
         mu = (rng.standard_normal((len(numbers), dim)) * scale + shift).astype(np.float32)
         mu[rng.random(len(mu)) < 0.05] = 0
@@ -110,11 +111,11 @@ def test_every_metric_is_exact(metric: str, seed: int) -> None:
 @given(
     seed=st.integers(0, 2**32),
     metric=st.sampled_from(["l2", "cosine", "w2"]),
-    scale=st.sampled_from([1e-6, 1.0, 3e3]),
-    shift=st.sampled_from([0.0, 1.0, 5e3]),
+    scale=st.sampled_from([1e-44, 1e-30, 1e-21, 1e-6, 1.0, 3e3, 1e18, 1e37]),
+    shift=st.sampled_from([0.0, 1e-42, 1.0, 5e3]),
     dim=st.integers(1, 8),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_the_bounds_hold_where_float32_does_not_tell_rows_apart(
     seed: int, metric: str, scale: float, shift: float, dim: int
 ) -> None:
@@ -124,6 +125,71 @@ def test_the_bounds_hold_where_float32_does_not_tell_rows_apart(
     sigma = np.full((2, dim), 0.5, np.float32)
     for one, i in zip(index.nearest(metric, query, sigma, [3, 20]), (0, 1), strict=True):
         same(one, twin.nearest(metric, query[i], sigma[i], (3, 20)[i]))
+
+
+MAGNITUDES = np.array([0, 1e-45, 1e-40, 1e-30, 1e-24, 1e-12, 1, 1, 1, 1e4])
+
+
+@pytest.mark.parametrize("dim", [2, 20, 256])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.soak), pytest.param(2, marks=pytest.mark.soak)])
+def test_rows_of_all_magnitudes_lie_side_by_side(metric: str, dim: int, seed: int) -> None:
+    """Denormal, zero and huge means beside normal ones, and sigmas from the smallest float32 to the largest latent."""
+    rng = np.random.default_rng(seed)
+    index, twin, count = Index(dim, POOL, 3), Twin(), 1200
+
+    def some(n: int, least: float) -> Floats:
+        rows = rng.standard_normal((n, dim)) * rng.choice(MAGNITUDES, (n, 1))
+        rows = np.where(rng.random((n, dim)) < 0.1, rng.choice(MAGNITUDES, (n, dim)), rows)
+        return np.maximum(rows, least).astype(np.float32) if least else rows.astype(np.float32)
+
+    mu, sigma = some(count, 0), some(count, 1e-45)
+    mu[::7] = mu[3]
+    sigma[::14] = sigma[3]
+    index.put(np.arange(count), mu, sigma, np.ones(count, np.bool_))
+    twin.rows = {n: (mu[n], sigma[n], True) for n in range(count)}
+    queries, own = np.concatenate([some(6, 0), mu[:3]]), np.concatenate([some(6, 1e-45), sigma[:3]])
+    with np.errstate(all="raise", under="ignore", divide="warn"):
+        found = index.nearest(metric, queries, own, [10] * len(queries))
+    for i, one in enumerate(found):
+        assert not np.isnan(one.ranks).any()
+        assert np.isfinite(METRICS[metric].of_rank(one.ranks)).all()
+        same(one, twin.nearest(metric, queries[i], own[i], 10))
+
+
+def test_the_order_of_changes_and_those_not_seen_make_no_difference() -> None:
+    """One index sees each change, another one only what is left of them, and a third the later rows first."""
+    rng = np.random.default_rng(3)
+    mu, sigma, known = rng.standard_normal((900, 3)).astype(np.float32), np.ones((900, 3), np.float32), np.ones(900, np.bool_)
+    numbers = np.arange(900)
+    all_of_them, late, reverse = (Index(3) for _ in range(3))
+    all_of_them.put(numbers, mu, sigma, known)
+    all_of_them.remove(numbers[::2])
+    late.put(numbers[1::2], mu[1::2], sigma[1::2], known[1::2])
+    for start in range(800, -1, -100):
+        part = slice(start + 1, start + 100, 2)
+        reverse.put(numbers[part], mu[part], sigma[part], known[part])
+    again = numbers[::20]
+    for index in (all_of_them, late, reverse):
+        index.put(again, mu[again] + 1, sigma[again], known[again])
+        assert len(index) == 450 + 45
+    for metric in METRICS:
+        found = [as_dict(index.nearest(metric, mu[:1], sigma[:1], [600])[0]) for index in (all_of_them, late, reverse)]
+        assert found[0] == found[1] == found[2]
+        assert len(found[0]) == 495
+
+
+def test_what_is_removed_gives_its_memory_back() -> None:
+    index, row, known = Index(2), np.ones((100, 2), np.float32), np.ones(100, np.bool_)
+    for start in range(0, 20_000, 100):
+        index.put(np.arange(start, start + 100), row, row, known)
+        index.remove(np.arange(start, start + 99))
+    assert len(index) == 200
+    assert sum(chunk.room for chunk in index._chunks) < 2000
+    index.remove(np.arange(20_000))
+    assert (len(index), index._chunks) == (0, [])
+    index.put(np.arange(5, 9), row[:4], row[:4], known[:4])
+    assert len(index) == 4
 
 
 def test_one_query_finds_the_same_among_many() -> None:

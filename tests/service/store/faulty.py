@@ -1,0 +1,173 @@
+"""python -m tests.service.store.faulty DIRECTORY CHANGE ERROR...: a store on a disk whose every call fails in turn.
+
+Started with the library of tests.faults. Prints, as JSON, the calls that failed and all that was wrong.
+"""
+
+import asyncio
+import errno
+import itertools
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from service.store.export import backup
+from service.store.interface import DiskFull, Query, Search, StoreError, StoreUnavailable
+from service.store.sqlite import SqliteStore
+from tests.faults import failing
+from tests.service.store.gaussians import DIGEST, DIGITS, DIM, items
+
+# what a collection holds: sequence numbers by id; None: there is no collection
+State = dict[str, int] | None
+BEFORE: State = {"a": 1, "b": 2, "c": 3}
+LOOK = Search([Query(np.zeros(DIM, np.float32))], 10, "l2")
+
+
+async def add(store: SqliteStore) -> object:
+    return await store.upsert("digits", DIGEST, items(np.random.default_rng(1), ["a", "d"], metadata=[{"k": "x" * 9000}, {}]))
+
+
+async def delete(store: SqliteStore) -> object:
+    return await store.delete("digits", "b")
+
+
+async def drop(store: SqliteStore) -> object:
+    return await store.drop("digits")
+
+
+async def create(store: SqliteStore) -> object:
+    return await store.create(DIGITS)
+
+
+async def close(store: SqliteStore) -> object:
+    await store.close()
+    return None
+
+
+async def back_up(store: SqliteStore) -> object:
+    path = store._file.path
+    return await asyncio.to_thread(backup, path, path.with_name("backup.db"))
+
+
+# what is done, and what is there before and after it
+CHANGES: dict[str, tuple[Callable[[SqliteStore], Awaitable[object]], State, State]] = {
+    "add": (add, BEFORE, {"a": 4, "b": 2, "c": 3, "d": 5}),
+    "delete": (delete, BEFORE, {"a": 1, "c": 3}),
+    "drop": (drop, BEFORE, None),
+    "create": (create, None, {}),
+    "close": (close, BEFORE, BEFORE),
+    "backup": (back_up, BEFORE, BEFORE),
+}
+
+
+async def opened(path: Path) -> SqliteStore:
+    store = SqliteStore(path, 1 << 24)
+    await store.open()
+    return store
+
+
+async def state(store: SqliteStore) -> State:
+    """All that is there, which every way of reading must agree on."""
+    if not await store.collections():
+        return None
+    found = await store.scan("digits")
+    nearest = (await store.search("digits", DIGEST, LOOK)).neighbors[0].items
+    collection = await store.collection("digits")
+    assert sorted(nearest.ids) == found.ids, (nearest.ids, found.ids)
+    assert collection.count == len(found.ids)
+    return dict(zip(found.ids, found.seqs, strict=True))
+
+
+async def state_of(path: Path) -> State:
+    store = await opened(path)
+    try:
+        return await state(store)
+    finally:
+        await store.close()
+
+
+async def one(directory: Path, change: str, nth: int, error: int) -> tuple[bool, str, list[str]]:
+    """(whether the call was made, what the store said, what is wrong)."""
+    path, wrong = directory / "latents.db", list[str]()
+    act, before, after = CHANGES[change]
+    store = await opened(path)
+    if before is not None:
+        await store.create(DIGITS)
+        await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a", "b", "c"]))
+        assert await state(store) == before
+    said, failed = "done", False
+    with failing(directory, nth, error) as count:
+        try:
+            await act(store)
+        except (StoreError, OSError) as refusal:
+            said, failed = f"{type(refusal).__name__}: {refusal}", True
+            if not isinstance(refusal, DiskFull | StoreUnavailable) and change != "backup":
+                wrong.append(f"said {said}")
+    killed = directory / "killed"
+    killed.mkdir()
+    for suffix in ("", "-wal"):  # what is left of a process that is killed now
+        with suppress(FileNotFoundError):
+            shutil.copy(f"{path}{suffix}", killed)
+    expected = before if failed else after
+
+    async def expect(wanted: State, found: Awaitable[State], when: str) -> None:
+        try:
+            value = await found
+        except Exception as problem:
+            value = {repr(problem): 0}
+        if value != wanted:
+            wrong.append(f"{when}: {value}, not {wanted}")
+
+    await expect(expected, state_of(killed / "latents.db"), "after a kill")
+    if change == "backup":
+        wrong.extend(_wrong_with_backup(directory, failed))
+    if change != "close":
+        await expect(expected, state(store), "at once")
+        if failed:
+            await act(store)
+            expected = after
+        await expect(expected, state(store), "after another try")
+        await store.close()
+    await expect(expected, state_of(path), "after a restart")
+    with closing(sqlite3.connect(path)) as connection:
+        if (found := connection.execute("PRAGMA integrity_check").fetchall()) != [("ok",)]:
+            wrong.append(f"the file: {found}")
+    return count.calls >= nth, said, wrong
+
+
+def _wrong_with_backup(directory: Path, failed: bool) -> list[str]:
+    """It is whole or not there at all, and if it failed nothing else is left."""
+    out, wrong = directory / "backup.db", list[str]()
+    if out.exists():
+        with closing(sqlite3.connect(out)) as connection:
+            if connection.execute("SELECT count(*) FROM items").fetchone() != (3,):
+                wrong.append("the backup is not whole")
+    elif not failed:
+        wrong.append("there is no backup")
+    parts = [name for name in os.listdir(directory) if ".part" in name]
+    return wrong + [f"{name} is left" for name in parts]
+
+
+def main(directory: Path, change: str, name: str) -> list[dict[str, Any]]:
+    """Each call in turn, until there are no more."""
+    found = list[dict[str, Any]]()
+    for nth in itertools.count(1):
+        (own := directory / f"{name}{nth}").mkdir()
+        made, said, wrong = asyncio.run(one(own, change, nth, getattr(errno, name)))
+        if not made:
+            assert said == "done", said
+            return found
+        found.append({"error": name, "call": nth, "said": said, "wrong": wrong})
+    raise AssertionError
+
+
+if __name__ == "__main__":
+    results = [result for name in sys.argv[3:] for result in main(Path(sys.argv[1]), sys.argv[2], name)]
+    sys.stdout.buffer.write(orjson.dumps(results))

@@ -1,0 +1,41 @@
+"""Every call of a change that touches the disk fails: nothing acknowledged is lost, nothing refused appears, it goes on."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.faults import build, with_faults
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What makes calls fail."""
+    return build(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory where there is one: what is tested is what happens when fsync fails, not how long it takes."""
+    if not Path("/dev/shm").is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="vae-faults-", dir="/dev/shm") as name:
+        yield Path(name)
+
+
+@pytest.mark.parametrize("change", ["create", "add", "delete", "drop", "close", "backup"])
+def test_one_failure_of_the_disk(change: str, library: Path, memory: Path) -> None:
+    command = [sys.executable, "-m", "tests.service.store.faulty", str(memory), change, "EIO", "ENOSPC"]
+    done = subprocess.run(command, env=with_faults(library), stdout=subprocess.PIPE, check=True)
+    found = orjson.loads(done.stdout)
+    assert len(found) >= 10
+    assert not [one for one in found if one["wrong"]]
+    said = {one["error"]: {other["said"] for other in found if other["error"] == one["error"]} for one in found}
+    if change != "close":  # which can do without all that it does
+        assert any("disk I/O error" in text for text in said["EIO"])
+        assert any(text.startswith("DiskFull: ") for text in said["ENOSPC"])
