@@ -36,7 +36,7 @@ _TURNS = {
 _SIDEWAYS = {5, 6, 7, 8}
 _FROM_THE_RIGHT, _FROM_THE_BOTTOM = {2, 3, 7, 8}, {3, 4, 6, 7}
 # pixels that are prepared at a time; a picture of no more is prepared in one piece
-STRIP_PIXELS = 1 << 18
+STRIP_PIXELS = 1 << 16
 # JPEGs above this many pixels are decoded at 1/2, 1/4 or 1/8 of their size where that leaves so many times the model's size
 DRAFT_PIXELS, DRAFT_MARGIN = 1 << 20, 4
 
@@ -236,15 +236,14 @@ def _reduce_depth(image: Image.Image, brightest: float) -> Image.Image:
     whole picture is above, 0 to 255. What is not a number is black.
     """
     values = np.asarray(image).astype(np.float64)
-    if image.mode.startswith("F"):
-        scaled = _finite(values) * (255 if brightest <= 1 else 1)
-    else:
-        scaled = values / 257
+    is_float = image.mode.startswith("F")
+    scaled = _finite(values) * (255 if brightest <= 1 else 1) if is_float else values / 257
     return Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8))
 
 
 def _finite(values: NDArray[Any]) -> NDArray[Any]:
-    return np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
+    finite: NDArray[Any] = np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
+    return finite
 
 
 def _brightest(image: Image.Image) -> float:

@@ -127,7 +127,9 @@ def test_strips_give_the_same_bytes(mode: str, monkeypatch: pytest.MonkeyPatch) 
         expected = at_once(image, spec)
         for pixels in (1 << 18, 100, 10):
             monkeypatch.setattr(module, "STRIP_PIXELS", pixels)
-            np.testing.assert_array_equal(preprocess(image, spec), expected, f"{fit} {filter} {orientation} {image.size} {pixels}")
+            np.testing.assert_array_equal(
+                preprocess(image, spec), expected, f"{fit} {filter} {orientation} {image.size} {pixels}"
+            )
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "I;16", "P+", "F+"])
