@@ -95,8 +95,7 @@ def open_picture(data: bytes, max_pixels: int, item: int | None = None) -> Image
         raise TooBig(str(error), item) from None
     except Exception as error:  # a hostile header may make a decoder raise anything
         raise Undecodable(f"corrupt picture: {_describe(error)}", item) from None
-    if image.width * image.height > max_pixels:
-        raise TooBig(f"the picture has {image.width} x {image.height} pixels, at most {max_pixels} are allowed", item)
+    check_size(image.width, image.height, max_pixels, item)
     return image
 
 
@@ -108,6 +107,12 @@ def picture_pixels(image: Image.Image, spec: Preprocessing, item: int | None = N
         raise
     except Exception as error:  # as above, for the pixels
         raise Undecodable(f"corrupt or truncated {image.format}: {_describe(error)}", item) from None
+
+
+def check_size(width: int, height: int, max_pixels: int, item: int | None = None) -> None:
+    """Bound the pixels of a picture. Raises TooBig."""
+    if width * height > max_pixels:
+        raise TooBig(f"the picture has {width} x {height} pixels, at most {max_pixels} are allowed", item)
 
 
 def check_sum(pixels: int, max_pixels: int, item: int | None) -> None:

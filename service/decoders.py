@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from models.preprocess import Pixels, Preprocessing
 from service import codecs
 from service.codecs import BadInput, TooCostly, Undecodable
 from service.decoder import FAILED, NEED, NUMBER, SPENT
-from service.decoder_process import DecoderProcess, Died
+from service.decoder_process import DecoderProcess, Died, Forge
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,13 @@ log = logging.getLogger(__name__)
 SMALL_FILE, SMALL_BYTES, SMALL_SECONDS = 1 << 20, 8 << 20, 1.0
 # how long a decoder may still work for a caller who is gone, before it is ended, which costs a new one's start
 GRACE_SECONDS = 0.2
+# a process that has had so much is replaced, so that all of it is given back for certain
+WORN_BYTES = 64 << 20
 # how much memory opening a file takes, in files: WebP's decoder copies it twice
 OPENING, OPENING_WEBP = 2, 4
 
 Decoded = tuple[Pixels, int]
+T = TypeVar("T")
 
 
 class _Large(Exception):
@@ -68,25 +71,31 @@ class Decoders:
         self._room = _Room(max_bytes - (processes + 1) * self._small_bytes)
         self._any, self._for_large = asyncio.Semaphore(processes + 1), asyncio.Semaphore(processes)
         self._opening = asyncio.Lock()
+        self._forge = Forge()
         self._idle: list[DecoderProcess] = []
         self._busy: set[DecoderProcess] = set()
-        self._tasks: set[asyncio.Task[Decoded]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._processes, self._closed = processes + 1, False
 
     async def start(self) -> None:
         """Have all processes there before they are needed."""
         while len(self._idle) + len(self._busy) < self._processes and not self._closed:
-            self._idle.append(await self._started())
+            child = await self._started()
+            if self._closed:
+                await child.end()
+            else:
+                self._idle.append(child)
 
     async def close(self) -> None:
         """End all processes."""
         self._closed = True
         for child in self._busy:
-            child.process.kill()
+            child.kill()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, *(child.end() for child in self._idle), return_exceptions=True)
         self._idle.clear()
+        await self._forge.close()
 
     async def decode(self, data: bytes, spec: Preprocessing, spent: int = 0, item: int | None = None) -> Decoded:
         """uint8 (C, H, W) of a picture file, and its own pixels; `spent`: those of the request's others. Raises BadInput."""
@@ -107,16 +116,20 @@ class Decoders:
 
     async def _watched(self, work: Coroutine[Any, Any, Decoded]) -> Decoded:
         """Work that a caller may leave at any time; what a decoder has begun is then given a moment to end well."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task = self._beside(work)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             asyncio.get_running_loop().call_later(GRACE_SECONDS, task.cancel)
             raise
 
-    def _done(self, task: "asyncio.Task[Decoded]") -> None:
+    def _beside(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # nobody may be left to look at it
@@ -152,6 +165,7 @@ class Decoders:
                             self._check(cost)
                         await self._room.take(max(0, cost - taken))
                         taken = max(cost, taken)
+                child.is_worn = taken > WORN_BYTES
                 if kind == NEED:
                     kind, content = await child.go_on(cost, self.seconds)
                 return _result(kind, content)
@@ -189,10 +203,13 @@ class Decoders:
             raise
         finally:
             self._busy.discard(child)
-            if child.at_rest and not self._closed:
-                self._idle.append(child)
-            else:
+            if not child.at_rest or self._closed:
                 await self._bury(child, reason, len(data))
+            elif child.is_worn:
+                self._beside(child.end())
+                self._beside(self.start())
+            else:
+                self._idle.append(child)
 
     async def _bury(self, child: DecoderProcess, reason: str, size: int) -> None:
         status = await asyncio.shield(child.end())
@@ -202,7 +219,7 @@ class Decoders:
             log.log(level, "a decoder was replaced (%s, status %s) at a picture of %d bytes", reason, status, size)
 
     async def _started(self) -> DecoderProcess:
-        starting = asyncio.create_task(DecoderProcess.start())
+        starting = asyncio.create_task(self._forge.decoder())
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:  # it is there in a moment, for the next one

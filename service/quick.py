@@ -20,8 +20,9 @@ def quick_pixels(data: bytes) -> int | None:
         return _png(data)
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return _webp(data)
+    size = webp_size(data)
+    if size is not None and data[12:16] != b"VP8X":  # which has room for anything
+        return size[0] * size[1]
     return None
 
 
@@ -64,11 +65,16 @@ def _jpeg(data: bytes) -> int | None:
     return None
 
 
-def _webp(data: bytes) -> int | None:
-    """The simple formats; the extended one has room for anything."""
-    if data[12:16] == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
-        return (int.from_bytes(data[26:28], "little") & 0x3FFF) * (int.from_bytes(data[28:30], "little") & 0x3FFF)
-    if data[12:16] == b"VP8L" and data[20:21] == b"\x2f":
+def webp_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a WebP file, as its header says; None for anything else."""
+    if not data.startswith(b"RIFF") or data[8:12] != b"WEBP":
+        return None
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    if kind == b"VP8L" and data[20:21] == b"\x2f":
         bits = int.from_bytes(data[21:25], "little")
-        return ((bits & 0x3FFF) + 1) * ((bits >> 14 & 0x3FFF) + 1)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     return None

@@ -109,7 +109,7 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.workers", {"server"}),
         ("service.png", set()),
         ("service.quick", set()),
-        ("service.decoder", {"codecs", "process"}),
+        ("service.decoder", {"codecs", "process", "quick"}),
         ("service.decoder_process", {"decoder"}),
         ("service.decoders", {"codecs", "decoder", "decoder_process"}),
         ("service.request_id", set()),
