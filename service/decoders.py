@@ -75,16 +75,25 @@ class Decoders:
         self._idle: list[DecoderProcess] = []
         self._busy: set[DecoderProcess] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._processes, self._closed = processes + 1, False
+        self._processes, self._coming, self._ahead, self._closed = processes + 1, 0, False, False
 
     async def start(self) -> None:
-        """Have all processes there before they are needed."""
-        while len(self._idle) + len(self._busy) < self._processes and not self._closed:
-            child = await self._started()
-            if self._closed:
-                await child.end()
-            else:
-                self._idle.append(child)
+        """Have all processes there before they are needed, from now on."""
+        self._ahead = True
+        while len(self._idle) + len(self._busy) + self._coming < self._processes and not self._closed:
+            self._coming += 1
+            try:
+                child = await self._started()
+            finally:
+                self._coming -= 1
+            await self._keep(child)
+
+    async def _keep(self, child: DecoderProcess) -> None:
+        """Have a decoder for the next picture, unless there are enough."""
+        if self._closed or len(self._idle) + len(self._busy) >= self._processes:
+            await child.end()
+        else:
+            self._idle.append(child)
 
     async def close(self) -> None:
         """End all processes."""
@@ -205,15 +214,20 @@ class Decoders:
             self._busy.discard(child)
             if not child.at_rest or self._closed:
                 await self._bury(child, reason, len(data))
-            elif child.is_worn:
+            elif child.is_worn or len(self._idle) + len(self._busy) >= self._processes:
                 self._beside(child.end())
-                self._beside(self.start())
+                self._replace()
             else:
                 self._idle.append(child)
+
+    def _replace(self) -> None:
+        if self._ahead:
+            self._beside(self.start())
 
     async def _bury(self, child: DecoderProcess, reason: str, size: int) -> None:
         status = await asyncio.shield(child.end())
         if not self._closed:
+            self._replace()
             self.ended[reason] += 1
             level = logging.INFO if reason == "left" else logging.WARNING
             log.log(level, "a decoder was replaced (%s, status %s) at a picture of %d bytes", reason, status, size)
@@ -223,11 +237,7 @@ class Decoders:
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:  # it is there in a moment, for the next one
-            child = await starting
-            if self._closed:
-                await child.end()
-            else:
-                self._idle.append(child)
+            await self._keep(await starting)
             raise
 
 

@@ -24,7 +24,12 @@ def saved(kind: str, **options: Any) -> bytes:
 
 
 def chunk(name: bytes, content: bytes, crc: int | None = None) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content) if crc is None else crc)
+    return (
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content) if crc is None else crc)
+    )
 
 
 def png(*chunks: bytes) -> bytes:
