@@ -116,6 +116,7 @@ def create_app(
         if sight.metrics is not None:
             engine.catalog.tell_of, engine.tell_of_reconstructions = sight.metrics.watch, sight.metrics.reconstructed
             sight.metrics.watch_store(engine.store)
+            sight.metrics.ended_decoders = engine.decoders.ended
             publishing = _publishing(app, shared_metrics)
         tracer = sight.tracing = _tracer(traces)
         app.state.started = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Pictures that cost much to decode: nobody else waits, deadlines and the end of the service hold, memory stays within bounds."""
+"""Pictures that cost much to decode: nobody else waits, deadlines hold, so does the end of the service, memory is bounded."""
 
 import signal
 import threading
