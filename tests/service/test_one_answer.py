@@ -197,7 +197,8 @@ async def compare(app: FastAPI, client: httpx.AsyncClient, directory: Path, each
             path = directory / "picture"
             path.write_bytes(data)
             trained = read_for_training(path, spec)
-            assert same(None if isinstance(trained, str) else trained, expected), f"trainer, {case}"
+            if expected is not None or isinstance(trained, str) or not is_large(data):  # the trainer has no such bound
+                assert same(None if isinstance(trained, str) else trained, expected), f"trainer, {case}"
             assert same(await alone(engine, request, data), expected), f"alone, {case}"
             assert same((await together(engine, request, [neighbour.getvalue(), data]))[1], expected), f"beside, {case}"
             read, refused = read + (expected is not None), refused + (expected is None)
