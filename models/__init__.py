@@ -6,7 +6,27 @@
 >>> vae.decode(posterior.mu).mean       # (B, 1, 28, 28)
 """
 
-from models.checkpoint import CheckpointError, load, save
-from models.vae import VAE, VAEConfig
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.checkpoint import CheckpointError, load, save
+    from models.vae import VAE, VAEConfig
 
 __all__ = ["VAE", "CheckpointError", "VAEConfig", "load", "save"]
+
+# Imported when they are first used: whoever only reads pictures (models.preprocess) does without torch, which takes seconds.
+_HOMES = {
+    "VAE": "models.vae",
+    "VAEConfig": "models.vae",
+    "CheckpointError": "models.checkpoint",
+    "load": "models.checkpoint",
+    "save": "models.checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value

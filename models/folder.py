@@ -3,6 +3,7 @@
 Corrupt files are reported by name and skipped, up to a stated share. Knows nothing of models or training.
 """
 
+import io
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from models.ballast import without_ballast
 from models.download import DataError
 from models.preprocess import Filter, Fit, Pixels, Preprocessing, preprocess, upright_size
 
@@ -90,7 +92,7 @@ def choose_preprocessing(paths: list[Path], options: FolderOptions) -> Preproces
 def _read(path: Path, spec: Preprocessing) -> Pixels | str:
     """The picture's pixels, or why there are none."""
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(without_ballast(path.read_bytes()))) as image:
             return preprocess(image, spec)
     except Exception as error:  # Pillow's decoders raise many types for bytes that are not a picture
         return f"{type(error).__name__}: {error}"

@@ -2,13 +2,16 @@
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from models.preprocess import Pixels
+
+if TYPE_CHECKING:  # whoever has arrays already does without torch, which takes seconds to import
+    from torch import Tensor
 
 
 def tile(pictures: NDArray[np.uint8], columns: int, gap: int = 2) -> Pixels:
@@ -22,12 +25,12 @@ def tile(pictures: NDArray[np.uint8], columns: int, gap: int = 2) -> Pixels:
     return canvas
 
 
-def to_bytes(x: Tensor) -> NDArray[np.uint8]:
+def to_bytes(x: "Tensor") -> NDArray[np.uint8]:
     """Pixels in [0, 1], (N, C, H, W) -> uint8 (N, H, W, C), rounded to the nearest."""
     return (x.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def grid(x: Tensor, columns: int | None = None) -> Image.Image:
+def grid(x: "Tensor", columns: int | None = None) -> Image.Image:
     """(N, C, H, W) in [0, 1] -> one picture, as square as it gets when `columns` is left out."""
     return to_image(tile(to_bytes(x), columns or math.ceil(math.sqrt(len(x)))))
 

@@ -1,14 +1,19 @@
 """One picture (Pillow) -> uint8 (C, H, W) as a checkpoint's config.json says; the same in training and in serving.
 
-Knows nothing of file formats, limits or HTTP: a caller opens the picture.
+A large picture is prepared strip by strip, with the same result to the bit: beside the decoded picture itself that takes a few
+megabytes, where each step for all of it at once would take a copy or more. Knows nothing of file formats, limits or HTTP: a
+caller opens the picture.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from functools import cache
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
+from PIL.JpegImagePlugin import JpegImageFile
 
 Pixels = NDArray[np.uint8]
 Fit = Literal["pad", "crop", "stretch"]
@@ -17,6 +22,23 @@ Filter = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
 ORIENTATION = 0x0112  # the EXIF tag
 # modes whose bytes are a grey of more than 8 bits
 _DEEP = ("I", "F")
+# EXIF orientation -> how the stored picture is turned or flipped so that it stands upright
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Those that exchange width and height, and those after which left or top is what was right or bottom in the stored picture.
+_SIDEWAYS = {5, 6, 7, 8}
+_FROM_THE_RIGHT, _FROM_THE_BOTTOM = {2, 3, 7, 8}, {3, 4, 6, 7}
+# pixels that are prepared at a time; a picture of no more is prepared in one piece
+STRIP_PIXELS = 1 << 16
+# JPEGs above this many pixels are decoded at 1/2, 1/4 or 1/8 of their size where that leaves so many times the model's size
+DRAFT_PIXELS, DRAFT_MARGIN = 1 << 20, 4
 
 
 @dataclass(frozen=True)
@@ -51,30 +73,136 @@ def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
     """Bring one picture to the model's size and colours: any Pillow mode -> uint8 (C, H, W).
 
     EXIF orientation is applied, transparency lies over black, deep greys are reduced to 8 bits, CMYK, Lab and palettes
-    become RGB. Raises what Pillow raises for a picture that it cannot decode.
+    become RGB. A large JPEG is decoded at a fraction of its size (`draft`). Raises what Pillow raises for a picture that it
+    cannot decode.
     """
+    draft(image, spec)
+    image.load()
+    orientation = _orientation(image)
+    size = (image.height, image.width) if orientation in _SIDEWAYS else image.size
+    inner, box = _placed(size, spec)
     mode = "L" if spec.channels == 1 else "RGB"
-    plain = _on_black(_upright(image))
-    pixels = np.asarray(_fit(_to_mode(plain, mode), spec))  # (H, W) or (H, W, 3)
+    if image.width * image.height <= STRIP_PIXELS:
+        plain = _plain(_turned(image, orientation), mode, _brightest(image))
+        fitted = plain.resize(inner, _resampling(spec), box)
+    else:
+        fitted = _fit_in_strips(image, orientation, size, inner, box, mode, spec)
+    if inner != (spec.width, spec.height):
+        padded = Image.new(mode, (spec.width, spec.height))
+        padded.paste(fitted, ((spec.width - inner[0]) // 2, (spec.height - inner[1]) // 2))
+        fitted = padded
+    pixels = np.asarray(fitted)  # (H, W) or (H, W, 3)
     return np.ascontiguousarray(pixels[None] if spec.channels == 1 else pixels.transpose(2, 0, 1))
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """(height, width) of an opened picture after its EXIF orientation is applied; broken metadata count as none."""
+    return (image.width, image.height) if _orientation(image) in _SIDEWAYS else (image.height, image.width)
+
+
+def draft(image: Image.Image, spec: Preprocessing) -> None:
+    """Have an opened JPEG decoded at 1/2, 1/4 or 1/8 of its size, when it is large and much larger than the model's pictures.
+
+    Its size is the smaller one from then on. What is left has at least four times the model's width and height, which
+    resampling reduces to the same picture but for rounding; it takes a fraction of the time and memory.
+    """
+    width, height = image.size
+    if not isinstance(image, JpegImageFile) or not image.tile or image.decoderconfig or width * height <= DRAFT_PIXELS:
+        return
+    if _orientation(image) in _SIDEWAYS:
+        width, height = height, width
+    ratios = width / spec.width, height / spec.height
+    ratio = (max(ratios) if spec.fit == "pad" else min(ratios)) / DRAFT_MARGIN
+    if ratio >= 2:
+        scale = 8 if ratio >= 8 else 4 if ratio >= 4 else 2
+        image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; broken metadata of any kind count as none."""
     try:
-        lying = image.getexif().get(ORIENTATION, 1) > 4  # stored on its side, as phones do
+        found = image.getexif().get(ORIENTATION, 1)
+        return int(found) if found in _TURNS else 1
     except Exception:
-        lying = False
-    return (image.width, image.height) if lying else (image.height, image.width)
+        return 1
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF orientation says."""
-    image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # broken metadata of any kind does not cost the picture
-        return image
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _placed(size: tuple[int, int], spec: Preprocessing) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
+    """Size (width, height) to which an upright picture is resampled, and the part of it that is."""
+    width, height = size
+    wanted, whole = (spec.width, spec.height), (0.0, 0.0, float(width), float(height))
+    if size == wanted or spec.fit == "stretch":
+        return wanted, whole
+    if spec.fit == "pad":
+        scale = min(spec.width / width, spec.height / height)
+        fits = tuple(min(most, max(1, round(own * scale))) for own, most in zip(size, wanted, strict=True))
+        return (fits[0], fits[1]), whole
+    ratio, own = spec.width / spec.height, width / height
+    if own == ratio:
+        return wanted, whole
+    kept = (ratio * height, float(height)) if own > ratio else (float(width), width / ratio)
+    left, top = (width - kept[0]) * 0.5, (height - kept[1]) * 0.5
+    return wanted, (left, top, left + kept[0], top + kept[1])
+
+
+def _resampling(spec: Preprocessing) -> Image.Resampling:
+    return Image.Resampling[spec.filter.upper()]
+
+
+def _fit_in_strips(
+    image: Image.Image,
+    orientation: int,
+    size: tuple[int, int],
+    inner: tuple[int, int],
+    box: tuple[float, float, float, float],
+    mode: str,
+    spec: Preprocessing,
+) -> Image.Image:
+    """As Pillow does it for all of a picture at once: along the lines, rounded to bytes, then across them, or the other way
+    round where the height shrinks much more than the width. The first of these passes can be done for a part at a time.
+    """
+    (width, height), brightest = size, _brightest(image)
+    lines = not height - inner[1] > max(0, 2 * (width - inner[0]))  # as Pillow decides it
+    halfway = Image.new(mode, (inner[0], height) if lines else (width, inner[1]))
+    along, across = (width, height) if lines else (height, width)
+    for start, end in _spans(across, max(1, STRIP_PIXELS // along)):
+        strip = Image.new(mode, (width, end - start) if lines else (end - start, height))
+        for first, last in _spans(along, STRIP_PIXELS):
+            part = (first, start, last, end) if lines else (start, first, end, last)
+            stored = image.crop(_stored_box(part, image.size, orientation))
+            strip.paste(_plain(_turned(stored, orientation), mode, brightest), (first, 0) if lines else (0, first))
+        if lines:
+            strip = strip.resize((inner[0], end - start), _resampling(spec), (box[0], 0.0, box[2], float(end - start)))
+        else:
+            strip = strip.resize((end - start, inner[1]), _resampling(spec), (0.0, box[1], float(end - start), box[3]))
+        halfway.paste(strip, (0, start) if lines else (start, 0))
+    rest = (0.0, box[1], float(inner[0]), box[3]) if lines else (box[0], 0.0, box[2], float(inner[1]))
+    return halfway.resize(inner, _resampling(spec), rest)
+
+
+def _spans(length: int, step: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(length, start + step)) for start in range(0, length, step))
+
+
+def _stored_box(box: tuple[int, int, int, int], size: tuple[int, int], orientation: int) -> tuple[int, int, int, int]:
+    """Where a part of the upright picture lies in the stored one of this size."""
+    left, top, right, bottom = box
+    if orientation in _SIDEWAYS:
+        left, top, right, bottom = top, left, bottom, right
+    if orientation in _FROM_THE_RIGHT:
+        left, right = size[0] - right, size[0] - left
+    if orientation in _FROM_THE_BOTTOM:
+        top, bottom = size[1] - bottom, size[1] - top
+    return left, top, right, bottom
+
+
+def _plain(image: Image.Image, mode: str, brightest: float) -> Image.Image:
+    """A picture or a part of one, in "L" or "RGB", without transparency and without depth."""
+    return _to_mode(_on_black(image), mode, brightest)
 
 
 def _on_black(image: Image.Image) -> Image.Image:
@@ -87,47 +215,44 @@ def _on_black(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
 
 
-def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+def _to_mode(image: Image.Image, mode: str, brightest: float) -> Image.Image:
     """To "L" or "RGB"; grey stays exactly what it is."""
     if image.mode.startswith(_DEEP):
-        image = _reduce_depth(image)
+        image = _reduce_depth(image, brightest)
     elif image.mode == "LAB":
-        to_rgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
-        image = ImageCms.applyTransform(image, to_rgb) or image  # None only when it works in place
+        image = ImageCms.applyTransform(image, _lab_to_rgb()) or image  # None only when it works in place
     elif image.mode not in ("1", "L", "RGB"):  # palettes, CMYK, YCbCr, HSV, RGBX ...
         image = image.convert("RGB")
     return image if image.mode == mode else image.convert(mode)
 
 
-def _reduce_depth(image: Image.Image) -> Image.Image:
-    """16-bit greys / 257; 32-bit ones likewise, cut to 16 bits; floats are in [0, 1], or, when above, 0 to 255.
+@cache  # building it takes milliseconds
+def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
 
-    What is not a number is black.
+
+def _reduce_depth(image: Image.Image, brightest: float) -> Image.Image:
+    """16-bit greys / 257; 32-bit ones likewise, cut to 16 bits; floats are in [0, 1], or, when the `brightest` pixel of the
+    whole picture is above, 0 to 255. What is not a number is black.
     """
     values = np.asarray(image).astype(np.float64)
-    if image.mode.startswith("F"):
-        values = np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
-        scaled = values * 255 if values.max(initial=0) <= 1 else values
-    else:
-        scaled = values / 257
+    is_float = image.mode.startswith("F")
+    scaled = _finite(values) * (255 if brightest <= 1 else 1) if is_float else values / 257
     return Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8))
 
 
-def _fit(image: Image.Image, spec: Preprocessing) -> Image.Image:
-    """To width x height of `spec`."""
-    size = (spec.width, spec.height)
-    if image.size == size:
-        return image
-    resampling = Image.Resampling[spec.filter.upper()]
-    if spec.fit == "stretch":
-        return image.resize(size, resampling)
-    if spec.fit == "crop":
-        return ImageOps.fit(image, size, resampling)
-    scale = min(spec.width / image.width, spec.height / image.height)
-    inner = (
-        min(spec.width, max(1, round(image.width * scale))),
-        min(spec.height, max(1, round(image.height * scale))),
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
+    finite: NDArray[Any] = np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
+    return finite
+
+
+def _brightest(image: Image.Image) -> float:
+    """The largest value of a picture of floats; 0 for any other, where nothing depends on it."""
+    if not image.mode.startswith("F"):
+        return 0.0
+    width, height = image.size
+    return max(
+        float(_finite(np.asarray(image.crop((left, top, right, bottom)))).max(initial=0))
+        for top, bottom in _spans(height, max(1, STRIP_PIXELS // width))
+        for left, right in _spans(width, STRIP_PIXELS)
     )
-    padded = Image.new(image.mode, size)
-    padded.paste(image.resize(inner, resampling), ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
-    return padded

@@ -58,7 +58,7 @@ def _serve_alone(settings: Settings) -> int:
     with uncollected():
         from service.app import create_app  # torch takes a second, which a bad setting need not wait for
 
-    app = create_app(settings, on_failed_start=lambda: server.end(drain=False), traces=trace_exporter())
+    app = create_app(settings, on_failed_start=lambda: server.end(drain=False), start_decoders=True, traces=trace_exporter())
     server = _server(app, settings)
     server.run()
     return 1 if app.state.failure or not server.started else 0
@@ -81,7 +81,9 @@ def worker() -> "Server":
         from service.app import create_app
 
     settings = Settings(_cli_parse_args=True)
-    app = create_app(settings, load_first=True, traces=trace_exporter(), shared_metrics=metrics_directory())
+    app = create_app(
+        settings, load_first=True, start_decoders=True, traces=trace_exporter(), shared_metrics=metrics_directory()
+    )
     return _server(app, settings)
 
 

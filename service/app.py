@@ -82,13 +82,15 @@ def create_app(
     settings: Settings,
     on_failed_start: Callable[[], None] = lambda: None,
     load_first: bool = False,
+    start_decoders: bool = False,
     traces: str = "",
     shared_metrics: Path | None = None,
 ) -> FastAPI:
     """The application. It loads its models when it starts; when that fails it says why and calls `on_failed_start`.
 
-    `load_first`: not even /health answers before the models are loaded, and when that fails the start does. `traces`: the
-    exporter of spans, if any. `shared_metrics`: the directory where this process, one of several, shares what it counts.
+    `load_first`: not even /health answers before the models are loaded, and when that fails the start does.
+    `start_decoders`: have them before the first picture that needs one. `traces`: the exporter of spans, if any.
+    `shared_metrics`: the directory where this process, one of several, shares what it counts.
     `app.state.started` is set when loading has ended, well or not; `app.state.failure` then has the reason or is empty.
     `app.state.refused` counts requests that were turned away: key, scope, rate, concurrency, memory. Raises KeysError.
     """
@@ -103,28 +105,38 @@ def create_app(
         asyncio.get_running_loop().set_default_executor(beside)
         device = Device(settings.device, threads, limits, settings.engine, settings.precision, loop_threads)
         store = make_store(settings.store, settings.store_max_bytes)
-        engine = Engine(Catalog(device), settings.max_pixels, store, workers=settings.workers)
+        engine = Engine(
+            Catalog(device),
+            settings.max_pixels,
+            store,
+            workers=settings.workers,
+            max_decoded_bytes=settings.max_decoded_bytes,
+            decode_seconds=settings.decode_seconds,
+        )
         publishing = None
         if sight.metrics is not None:
             engine.catalog.tell_of, engine.tell_of_reconstructions = sight.metrics.watch, sight.metrics.reconstructed
             sight.metrics.watch_store(engine.store)
+            sight.metrics.ended_decoders = engine.decoders.ended
             publishing = _publishing(app, shared_metrics)
         tracer = sight.tracing = _tracer(traces)
         app.state.started = asyncio.Event()
         loading = asyncio.create_task(_load(app, settings, engine, on_failed_start))
+        starting = asyncio.create_task(_start_decoders(app, engine)) if start_decoders else None
         if load_first:
             await app.state.started.wait()
             if app.state.failure:
                 await device.close()
-                engine.close()
+                await engine.close()
                 await engine.store.close()
                 beside.shutdown()
                 raise RuntimeError(app.state.failure)
         yield
-        loading.cancel()
-        await asyncio.gather(loading, return_exceptions=True)
+        for task in filter(None, (loading, starting)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         await device.close()
-        engine.close()
+        await engine.close()
         await engine.store.close()
         app.state.engine = None
         if publishing is not None:
@@ -175,6 +187,13 @@ def create_app(
     app.add_middleware(RequestId)
     app.add_middleware(Observer, sight=sight)  # of those who come by this door alone
     return app
+
+
+async def _start_decoders(app: FastAPI, engine: Engine) -> None:
+    """Once the models are loaded, which is not to take longer for it."""
+    await app.state.started.wait()
+    if not app.state.failure:
+        await engine.decoders.start()
 
 
 def is_alive(app: FastAPI) -> bool:

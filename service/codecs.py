@@ -7,6 +7,7 @@ or HTTP statuses; every defect is one of the errors below, with the item at faul
       ├── Undecodable         not what it seems to be: truncated, corrupt, not JSON, not base64
       ├── Unsupported         neither its bytes nor its type are known
       ├── TooBig              more pixels than allowed
+      ├── TooCostly           decoding it takes more memory, time or work than allowed
       └── Unusable            decoded, but of the wrong shape, range or kind
 """
 
@@ -24,6 +25,7 @@ import orjson
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from models.ballast import without_ballast
 from models.mosaic import to_image
 from models.preprocess import Pixels, Preprocessing, preprocess
 
@@ -63,6 +65,10 @@ class TooBig(BadInput):
     """More pixels than allowed."""
 
 
+class TooCostly(BadInput):
+    """Decoding it takes more memory, time or work than allowed."""
+
+
 class Unusable(BadInput):
     """Decoded, but not what the model takes."""
 
@@ -75,7 +81,9 @@ def open_picture(data: bytes, max_pixels: int, item: int | None = None) -> Image
     if not data:
         raise Undecodable("empty: a picture has at least a header", item)
     try:
-        image = Image.open(io.BytesIO(data), formats=PICTURE_FORMATS)
+        image = Image.open(io.BytesIO(without_ballast(data)), formats=PICTURE_FORMATS)
+    except MemoryError:
+        raise
     except UnidentifiedImageError:
         if data.startswith(MAGIC):
             raise Undecodable("starts like a picture, but its header is corrupt", item) from None
@@ -87,8 +95,7 @@ def open_picture(data: bytes, max_pixels: int, item: int | None = None) -> Image
         raise TooBig(str(error), item) from None
     except Exception as error:  # a hostile header may make a decoder raise anything
         raise Undecodable(f"corrupt picture: {_describe(error)}", item) from None
-    if image.width * image.height > max_pixels:
-        raise TooBig(f"the picture has {image.width} x {image.height} pixels, at most {max_pixels} are allowed", item)
+    check_size(image.width, image.height, max_pixels, item)
     return image
 
 
@@ -96,11 +103,19 @@ def picture_pixels(image: Image.Image, spec: Preprocessing, item: int | None = N
     """An opened picture -> uint8 (C, H, W) as the model takes it; of an animation the first frame. Raises BadInput."""
     try:
         return preprocess(image, spec)
+    except MemoryError:
+        raise
     except Exception as error:  # as above, for the pixels
         raise Undecodable(f"corrupt or truncated {image.format}: {_describe(error)}", item) from None
 
 
-def check_sum(pixels: int, max_pixels: int, item: int) -> None:
+def check_size(width: int, height: int, max_pixels: int, item: int | None = None) -> None:
+    """Bound the pixels of a picture. Raises TooBig."""
+    if width * height > max_pixels:
+        raise TooBig(f"the picture has {width} x {height} pixels, at most {max_pixels} are allowed", item)
+
+
+def check_sum(pixels: int, max_pixels: int, item: int | None) -> None:
     """Bound what all pictures of one request may have. Raises TooBig."""
     if pixels > REQUEST_PICTURES * max_pixels:
         raise TooBig(f"the pictures up to this one have {pixels} pixels, at most {REQUEST_PICTURES * max_pixels} are "

@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -18,20 +18,25 @@ from models.preprocess import Pixels, Preprocessing
 from service import codecs, png
 from service.admission import Admission
 from service.catalog import Catalog
+from service.decoders import Decoders
 from service.gate import DeadlineExceeded
 from service.lane import Lane
+from service.quick import quick_pixels
 from service.refusals import Refusals
 from service.runtime import Floats, Runtime
 from service.store import LatentStore
 from service.thread_pool import thread_pool
 from service.timings import Timings
 
-# pictures that are decoded between two looks at the event loop; bytes of them, and pixels of one, above which they leave it
+# pictures that are decoded between two looks at the event loop; bytes and pixels of them above which they leave it
 SLICE = 16
 INLINE_PICTURE_BYTES = 1 << 16
 INLINE_PIXELS = 128 * 128
 # bytes that are parsed or written in about a millisecond
 INLINE_BYTES = 1 << 18
+
+# for texts that are parsed or written beside the event loop
+THREADS = 2
 
 T = TypeVar("T")
 
@@ -60,10 +65,22 @@ class Request:
 
 
 class Engine:
-    """The loaded models, the threads that decode pictures for them, and the store of latents."""
+    """The loaded models, the processes that decode pictures for them, and the store of latents."""
 
-    def __init__(self, catalog: Catalog, max_pixels: int, store: LatentStore, decoders: int = 2, workers: int = 1) -> None:
-        """`workers`: processes that serve behind the same port, each with an engine of its own; this one counts."""
+    def __init__(
+        self,
+        catalog: Catalog,
+        max_pixels: int,
+        store: LatentStore,
+        decoders: int = 2,
+        workers: int = 1,
+        max_decoded_bytes: int = 256 << 20,
+        decode_seconds: float = 10.0,
+    ) -> None:
+        """`decoders`: large pictures that are decoded at a time, with bounds on memory for all and on time for each.
+
+        `workers`: processes that serve behind the same port, each with an engine of its own; this one counts.
+        """
         self.catalog, self.max_pixels, self.store, self.workers = catalog, max_pixels, store, workers
         self.max_items = catalog.device.limits.max_rows
         self.refusals = Refusals()
@@ -71,15 +88,17 @@ class Engine:
         self.reads, self.searches, self.writes = (Admission(catalog.device.limits.max_queue_rows) for _ in range(3))
         # (runtime, means (N, H, W, C), blocks of pictures (n, C, H, W)): told of what was reconstructed
         self.tell_of_reconstructions: Callable[[Runtime, Floats, list[NDArray[Any]]], None] = lambda *_: None
-        self._pool = thread_pool(decoders, "decoder")
+        self.decoders = Decoders(decoders, max_pixels, max_decoded_bytes, decode_seconds)
+        self._pool = thread_pool(THREADS, "offload")
 
     @cached_property
     def version(self) -> str:
         """Of all software that answers go through: with the same one, and the same model, equal requests get equal bytes."""
         return f"{version('vae-service')}, zlib {zlib.ZLIB_RUNTIME_VERSION}, {self.catalog.device.fingerprint}"
 
-    def close(self) -> None:
-        """End the decoding threads."""
+    async def close(self) -> None:
+        """End the decoders and the threads."""
+        await self.decoders.close()
         self._pool.shutdown()
 
     async def offload(self, size: int, work: Callable[[], T]) -> T:
@@ -89,14 +108,8 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def in_time(self, work: Awaitable[T], request: Request) -> T:
-        """Work that is none of the lanes', within the request's deadline. Raises DeadlineExceeded."""
-        if request.deadline is None:
-            return await work
-        try:
-            async with asyncio.timeout(request.deadline - time.monotonic()):
-                return await work
-        except TimeoutError:
-            raise DeadlineExceeded("the deadline passed before the store had answered") from None
+        """Work of the store, within the request's deadline. Raises DeadlineExceeded."""
+        return await _in_time(work, request.deadline, "the deadline passed before the store had answered")
 
     async def through(self, lane: Lane, rows: NDArray[Any], request: Request) -> Floats:
         """Rows through a lane. Raises BatcherError."""
@@ -116,11 +129,11 @@ class Engine:
                 originals.append(pictures.rows)
             floats = pictures.rows.dtype == np.float32
             return await self.through(runtime.encode_float if floats else runtime.encode, pictures.rows, request)
-        spec, waiting, spent = runtime.manifest.preprocessing, [], 0
+        waiting, spent = [], 0
         with runtime.encode.reserve(len(pictures)) as reservation:
             try:
                 for first in range(0, len(pictures), SLICE):
-                    block, spent = await self._decode(pictures.encoded[first : first + SLICE], first, spec, spent)
+                    block, spent = await self._decode(pictures.encoded[first : first + SLICE], first, request, spent)
                     if originals is not None:
                         originals.append(block)
                     if len(block) == len(pictures):
@@ -137,25 +150,34 @@ class Engine:
         request.timings.add(reservation)
         return np.concatenate(parts)
 
-    async def _decode(
-        self, encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing, spent: int
-    ) -> tuple[Pixels, int]:
-        """A slice of pictures -> uint8 (n, C, H, W); plain ones and a lone small one here, anything longer on a thread.
+    async def _decode(self, encoded: Sequence[EncodedPicture], first: int, request: Request, spent: int) -> tuple[Pixels, int]:
+        """A slice of pictures -> uint8 (n, C, H, W); plain ones and few small ones here, any others by the decoders.
 
         `spent` counts the pixels of the request before this slice, and with it after.
         """
+        spec = request.runtime.manifest.preprocessing
         if sum(len(one) for one in encoded if isinstance(one, (bytes, str))) <= INLINE_PICTURE_BYTES:
             if first:
                 await asyncio.sleep(0)  # between two slices it is the turn of others
             block = self._plain(encoded, first, spec)
             if block is not None:
                 return block, spent + len(block) * spec.height * spec.width
-            if len(encoded) == 1:
-                image = codecs.open_picture(_bytes(encoded[0], first), self.max_pixels, first)
-                if image.width * image.height <= INLINE_PIXELS:
-                    return codecs.picture_pixels(image, spec, first)[None], spent + image.width * image.height
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, _decode_all, encoded, first, spec, self.max_pixels, spent)
+            files = [_bytes(one, item) for item, one in enumerate(encoded, first)]
+            if _are_quick(files):
+                return _decode_all(files, first, spec, self.max_pixels, spent)
+        return await _in_time(self._decode_beside(encoded, first, spec, spent), request.deadline, LATE)
+
+    async def _decode_beside(
+        self, encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing, spent: int
+    ) -> tuple[Pixels, int]:
+        block = []
+        for item, one in enumerate(encoded, first):
+            size = len(one) if isinstance(one, str) else 0
+            data = await self.offload(size, partial(_bytes, one, item))
+            pixels, own = await self.decoders.decode(data, spec, spent, item)
+            block.append(pixels)
+            spent += own
+        return np.stack(block), spent
 
     def _plain(self, encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing) -> Pixels | None:
         """Pictures that are the model's to the pixel, as most are, in a tenth of the time; None if one is not."""
@@ -170,16 +192,37 @@ class Engine:
         return np.stack(block) if len(block) > 1 else block[0][None]
 
 
+LATE = "the deadline passed before the pictures were decoded"
+
+
+async def _in_time(work: Awaitable[T], deadline: float | None, late: str) -> T:
+    if deadline is None:
+        return await work
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await work
+    except TimeoutError:
+        raise DeadlineExceeded(late) from None
+
+
+def _are_quick(files: Sequence[bytes]) -> bool:
+    """Whether all of them are decoded in about a millisecond."""
+    pixels = 0
+    for file in files:
+        own = quick_pixels(file)
+        if own is None or (pixels := pixels + own) > INLINE_PIXELS:
+            return False
+    return True
+
+
 def _bytes(encoded: EncodedPicture, item: int) -> bytes:
     return encoded if isinstance(encoded, bytes) else codecs.base64_bytes(encoded, item)
 
 
-def _decode_all(
-    encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing, max_pixels: int, spent: int
-) -> tuple[Pixels, int]:
+def _decode_all(files: Sequence[bytes], first: int, spec: Preprocessing, max_pixels: int, spent: int) -> tuple[Pixels, int]:
     block = []
-    for item, one in enumerate(encoded, first):
-        image = codecs.open_picture(_bytes(one, item), max_pixels, item)
+    for item, file in enumerate(files, first):
+        image = codecs.open_picture(file, max_pixels, item)
         spent += image.width * image.height
         codecs.check_sum(spent, max_pixels, item)
         block.append(codecs.picture_pixels(image, spec, item))

@@ -17,7 +17,7 @@ from service.belonging import ModelNotLoaded
 from service.bodies import TooManyValues
 from service.calls import AskedTooMuch, BadParameter
 from service.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
-from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
+from service.codecs import BadInput, TooBig, TooCostly, Undecodable, Unsupported, Unusable
 from service.cors import OtherSite
 from service.device import DeviceStuck, DeviceUnusable
 from service.entries import MetadataTooLarge
@@ -75,6 +75,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     ModelNotLoaded: (409, "model_not_loaded"),
     BodyTooLarge: (413, "body_too_large"),
     TooBig: (413, "too_many_pixels"),
+    TooCostly: (413, "too_costly"),
     TooLarge: (413, "too_many_items"),
     TooManyParts: (413, "too_many_items"),
     TooManyValues: (413, "too_many_items"),

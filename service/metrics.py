@@ -94,6 +94,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.ended_decoders: Counter[str] = Counter()  # the decoders' own, by reason
         self.refused: Counter[str] = Counter()  # requests that were not even looked at, by reason
         self.store_seconds: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(SECONDS))  # by operation
         self._requests: defaultdict[str, _Requests] = defaultdict(_Requests)
@@ -139,6 +140,7 @@ class Metrics:
         codes = {(name, str(code)): n for name, one in self._requests.items() for code, n in one.codes.items()}
         seconds = {(name,): one.seconds.read() for name, one in self._requests.items() if one.codes}
         stored = {(name,): histogram.read() for name, histogram in self.store_seconds.items()}
+        ended = {(reason,): n for reason, n in self.ended_decoders.items()}
         refused = {(reason,): n for reason, n in self.refused.items()}
         return [
             Family("vae_requests_total", "counter", "Requests; 499: the caller hung up.", ("operation", "code"), codes),
@@ -146,6 +148,7 @@ class Metrics:
             Family("vae_requests_in_flight", "gauge", "Requests that are not answered yet.", (), {(): self.in_flight}),
             Family("vae_refused_requests_total", "counter", "Requests refused unread.", ("reason",), refused),
             Family("vae_store_seconds", "histogram", "The latent store's work.", ("operation",), stored),
+            Family("vae_ended_decoders_total", "counter", "Decoders that a picture has cost.", ("reason",), ended),
         ]
 
     def _of_lanes(self) -> list[Family]:

@@ -30,8 +30,15 @@ def read_plain(data: bytes, channels: int, height: int, width: int) -> Pixels | 
     size = len(data) - first - 4 - len(_END)
     if size < 0 or not data.startswith(start + struct.pack(">I", size) + b"IDAT") or not data.endswith(_END):
         return None
-    # libspng stops after the last pixel, before any checksum
-    if zlib.crc32(memoryview(data)[first - 4 : first + size]) != int.from_bytes(data[first + size : first + size + 4]):
+    view = memoryview(data)
+    if zlib.crc32(view[first - 4 : first + size]) != int.from_bytes(data[first + size : first + size + 4]):
+        return None
+    # libspng stops after the last pixel, before the checksum of the stream, and takes what follows it for padding
+    stream, length = zlib.decompressobj(), height * (1 + width * channels)
+    try:
+        if len(stream.decompress(view[first : first + size], length + 1)) != length or not stream.eof or stream.unused_data:
+            return None
+    except zlib.error:
         return None
     try:
         pixels = pyspng.load(data)

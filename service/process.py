@@ -43,6 +43,11 @@ def settle() -> None:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
     sys.setswitchinterval(SWITCH_SECONDS)
+    trim()
+
+
+def trim() -> None:
+    """Give memory back to the system that is not in use."""
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 

@@ -59,6 +59,12 @@ class Settings(BaseSettings):
     max_rows: int = Field(4096, ge=1, description="items in one request; more are refused")
     max_body_bytes: int = Field(64 << 20, ge=1024, description="bytes of a request's body; more get 413")
     max_pixels: int = Field(50_000_000, ge=1, description="width x height of a picture, a quarter of all in a request")
+    max_decoded_bytes: int = Field(
+        256 << 20, ge=1 << 20, description="memory for decoding pictures, all requests of a worker together"
+    )
+    decode_seconds: float = Field(
+        10.0, gt=0, le=600, allow_inf_nan=False, description="how long decoding a picture may take; then 413"
+    )
     max_bodies_bytes: int = Field(256 << 20, ge=1024, description="bytes of all bodies in flight in a worker; more get 429")
     max_connections: int = Field(2000, ge=1, description="open connections of a worker; more get 503")
     max_header_bytes: int = Field(128 << 10, ge=1024, description="bytes of a request line and its headers; more get 431")

@@ -106,7 +106,13 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
         limits = Limits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
         threads = settings.threads or os.cpu_count() or 1
         device = Device(settings.device, threads, limits, settings.engine, settings.precision)
-        engine = Engine(Catalog(device), settings.max_pixels, store)
+        engine = Engine(
+            Catalog(device),
+            settings.max_pixels,
+            store,
+            max_decoded_bytes=settings.max_decoded_bytes,
+            decode_seconds=settings.decode_seconds,
+        )
         try:
             sources = [source_of(path) for path in options.paths]
             device.start()
@@ -120,7 +126,7 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
             raise StoreError(str(error)) from error
         finally:
             await device.close()
-            engine.close()
+            await engine.close()
 
 
 async def _collection(engine: "Engine", options: argparse.Namespace) -> Collection:

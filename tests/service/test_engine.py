@@ -42,7 +42,7 @@ async def engine(weights: Path, tmp_path: Path) -> AsyncIterator[Engine]:
     await engine.catalog.load(weights, ("grey",), "grey")
     yield engine
     await device.close()
-    engine.close()
+    await engine.close()
 
 
 @pytest.fixture

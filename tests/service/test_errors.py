@@ -20,7 +20,7 @@ from service.belonging import ModelNotLoaded
 from service.bodies import TooManyValues
 from service.calls import AskedTooMuch, BadParameter, Call
 from service.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
-from service.codecs import TooBig, Undecodable, Unsupported, Unusable
+from service.codecs import TooBig, TooCostly, Undecodable, Unsupported, Unusable
 from service.cors import OtherSite
 from service.device import DeviceStuck, DeviceUnusable
 from service.entries import MetadataTooLarge
@@ -67,6 +67,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
     (BodyTooLarge(100), 413, "body_too_large"),
     (TooBig("too many"), 413, "too_many_pixels"),
+    (TooCostly("too long"), 413, "too_costly"),
     (TooLarge(5, 4), 413, "too_many_items"),
     (TooManyParts(4), 413, "too_many_items"),
     (TooManyValues(5, 4), 413, "too_many_items"),

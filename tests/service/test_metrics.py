@@ -216,3 +216,8 @@ async def test_who_watches_batches_cannot_fail_them(
     for _ in range(2):
         assert (await client.post("/encode", content=PICTURE)).status_code == 200
     assert caplog.messages.count("batches are not watched any more") == 1
+
+
+async def test_decoders_that_pictures_have_cost_are_counted(app: FastAPI) -> None:
+    app.state.engine.decoders.ended["time"] += 2
+    assert value(await scrape(with_shortcut(app)), "vae_ended_decoders_total", reason="time") == 2
