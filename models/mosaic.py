@@ -1,5 +1,6 @@
 """Many pictures as one: tiles side by side for samples, reconstructions and manifolds. Knows nothing of models."""
 
+import io
 import math
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from models.atomic_file import write_atomically
 from models.preprocess import Pixels
 
 
@@ -38,5 +40,7 @@ def to_image(pixels: Pixels) -> Image.Image:
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """Write a PNG, as small as Pillow makes it."""
-    image.save(path, "PNG", optimize=True)
+    """Replace a PNG, as small as Pillow makes it. Raises OSError."""
+    content = io.BytesIO()
+    image.save(content, "PNG", optimize=True)
+    write_atomically(path, content.getvalue(), durable=False)
