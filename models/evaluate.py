@@ -26,6 +26,7 @@ from models.measure import evaluate, fit_prior
 from models.mixture import GaussianMixture, read_prior, write_prior
 from models.plain_json import parse_json
 from models.regular_file import read_regular
+from models.run_directory import data_digest
 
 METRICS = "metrics.json"
 
@@ -35,7 +36,7 @@ class EvaluationError(Exception):
 
 
 def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
-    """The data that the checkpoint names, or what --data says. Raises DataError."""
+    """The data that the checkpoint names, which must be what it was trained on, or what --data says. Raises DataError."""
     spec, name = checkpoint.manifest.preprocessing, args.data or checkpoint.manifest.data.get("name")
     if not name:
         raise DataError("the checkpoint does not name its data: say --data")
@@ -48,6 +49,12 @@ def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
     if tuple(splits.test.x.shape[1:]) != checkpoint.vae.config.shape:
         raise DataError(
             f"{name} has pictures of {tuple(splits.test.x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
+        )
+    was = checkpoint.manifest.data.get("digest")
+    if not args.data and isinstance(was, str) and was != (found := data_digest(splits.train.x)):
+        raise DataError(
+            f"{name} is not what the model was trained on: its training pictures have the SHA-256 {found[:12]}..., the "
+            f"checkpoint recorded {was[:12]}...; put the old data back, or say --data {name} to measure on what is there now"
         )
     return splits
 

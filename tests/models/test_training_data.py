@@ -10,6 +10,7 @@ import safetensors.torch
 from PIL import Image
 
 from models.checkpoint import read
+from models.evaluate import main as evaluate
 from models.resume import STATE
 from models.train import main
 
@@ -69,6 +70,17 @@ def test_data_that_are_gone(run: Path, refused: Callable[..., str]) -> None:
     said = refused(run)
     assert "x.npz: no such file" in said
     assert "put them back" in said
+
+
+def test_an_evaluation_on_data_that_have_changed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = [str(run), "--samples", "1", "--limit", "2"]
+    assert evaluate(few) == 0
+    before = contents(run)
+    np.savez(run.parent / "x.npz", images=255 - X)
+    assert evaluate(few) == 1
+    assert "is not what the model was trained on" in capsys.readouterr().err
+    assert contents(run) == before
+    assert evaluate([*few, "--data", f"npz:{run.parent / 'x.npz'}"]) == 0
 
 
 def test_a_folder_with_one_picture_more(tmp_path: Path, refused: Callable[..., str]) -> None:
