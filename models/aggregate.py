@@ -5,7 +5,7 @@ Knows nothing of files or of the service.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -82,35 +82,40 @@ def fit_mixture(
 ) -> GaussianMixture:
     """EM (Dempster, Laird & Rubin 1977) from k-means++ centres: (N, D) -> a mixture in float64.
 
-    `on_sweep` gets the mean log density before each sweep; but for the floor of the variances it never falls. Products are
-    taken in the precision of z, sums over draws in float64.
+    `on_sweep` gets the mean log density before each sweep; but for the floor of the variances it never falls. All is
+    computed in float64, on draws moved to mean 0: variances are differences of squares, which cancel.
     """
-    full, dim = covariance == "full", z.shape[1]
-    parts = [_statistics(rows, full) for rows in z.split(BLOCK_ROWS)]
-    mixture = _start(z, parts, components, full, torch.Generator().manual_seed(seed))
+    full, dim, centre = covariance == "full", z.shape[1], z.double().mean(0)
+    z = z.double() - centre
+    mixture = _start(z, components, full, torch.Generator().manual_seed(seed))
     before = -torch.inf
     for _ in tqdm(range(MAX_SWEEPS), f"{components} components", unit="sweep", disable=None, leave=False):
         natural = _natural(mixture)
         sums, density = torch.zeros_like(natural), natural.new_zeros(())
-        for statistics in parts:  # (n, F)
-            weighted = statistics @ natural.T.to(z.dtype)  # (n, K), log(weight_k N(z; k))
-            total = weighted.logsumexp(1, keepdim=True)
-            sums += (weighted - total).exp().T @ statistics  # (K, F)
-            density += total.double().sum()
+        for rows in z.split(BLOCK_ROWS):
+            statistics = _statistics(rows, full)  # (F, n)
+            weighted = natural @ statistics  # (K, n), log(weight_k N(z; k))
+            total = weighted.logsumexp(0, keepdim=True)
+            sums += (weighted - total).exp() @ statistics.T  # (K, F)
+            density += total.sum()
         mean = float(density) / len(z)
         on_sweep(mean)
         if mean - before < TOLERANCE:
             break
         mixture, before = _maximize(sums, dim, full), mean
-    return mixture
+    return replace(mixture, means=mixture.means + centre)
 
 
 def _statistics(z: Tensor, full: bool) -> Tensor:
-    """What a Gaussian's log density is linear in: 1, z, and the products z_i z_j (i <= j) or the squares; (N, D) -> (N, F)."""
+    """What a Gaussian's log density is linear in: 1, z, and the products z_i z_j (i <= j) or the squares; (N, D) -> (F, N).
+
+    Made anew for each sweep: those of all draws together would take gigabytes.
+    """
+    z = z.T.contiguous()
     if not full:
-        return torch.cat([torch.ones_like(z[:, :1]), z, z.square()], 1)
-    i, j = torch.triu_indices(z.shape[1], z.shape[1], device=z.device)
-    return torch.cat([torch.ones_like(z[:, :1]), z, z[:, i] * z[:, j]], 1)
+        return torch.cat([torch.ones_like(z[:1]), z, z.square()])
+    i, j = torch.triu_indices(len(z), len(z), device=z.device)
+    return torch.cat([torch.ones_like(z[:1]), z, z[i] * z[j]])
 
 
 def _natural(mixture: GaussianMixture) -> Tensor:
@@ -143,7 +148,7 @@ def _maximize(sums: Tensor, dim: int, full: bool) -> GaussianMixture:
     return GaussianMixture(weights, means, torch.linalg.cholesky(covariances))
 
 
-def _start(z: Tensor, parts: list[Tensor], components: int, full: bool, noise: torch.Generator) -> GaussianMixture:
+def _start(z: Tensor, components: int, full: bool, noise: torch.Generator) -> GaussianMixture:
     """k-means++ centres (Arthur & Vassilvitskii 2007), each with the covariance of its nearest draws and a little of all."""
     centres = z[torch.randint(len(z), (1,), generator=noise).to(z.device)]  # (1, D)
     distance = (z - centres).square().sum(1)
@@ -152,8 +157,8 @@ def _start(z: Tensor, parts: list[Tensor], components: int, full: bool, noise: t
         centre = z[far.clamp(max=len(z) - 1)]
         centres = torch.cat([centres, centre])
         distance = torch.minimum(distance, (z - centre).square().sum(1))
-    sums = torch.zeros(components, parts[0].shape[1], dtype=torch.float64, device=z.device)
-    for rows, statistics in zip(z.split(BLOCK_ROWS), parts, strict=True):
+    sums: Tensor | float = 0.0
+    for rows in z.split(BLOCK_ROWS):
         nearest = torch.nn.functional.one_hot(torch.cdist(rows, centres).argmin(1), components).to(z.dtype)
-        sums += (0.9 * nearest + 0.1 / components).T @ statistics
-    return _maximize(sums, z.shape[1], full)
+        sums = sums + (0.9 * nearest + 0.1 / components).T @ _statistics(rows, full).T
+    return _maximize(torch.as_tensor(sums), z.shape[1], full)

@@ -34,9 +34,18 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if previous is None:
         parser.set_defaults(**(PRESETS[first.preset].flags if first.preset else {}))
         return parser.parse_args(argv)
+    if first.overwrite:
+        raise ResumeError(f"--resume goes on with the run in {first.out}, --overwrite starts anew: choose one")
+    unknown = previous.keys() - vars(first).keys()
+    if unknown:
+        raise ResumeError(
+            f"the run in {first.out} is of another version: nothing is known here of {', '.join(sorted(unknown))}"
+        )
     parser.set_defaults(**previous)
     args = parser.parse_args(argv)
-    for name, value in previous.items():
+    # what a run does not have recorded is of a later version, and had the default
+    started = {**{name: parser.get_default(name) for name in recorded(args)}, **previous}
+    for name, value in started.items():
         if (name not in PLACES or name == "preset") and getattr(args, name) != value:
             flag = "--" + name.replace("_", "-")
             raise ResumeError(f"{flag} is {getattr(args, name)}, but the run in {args.out} was started with {value}")

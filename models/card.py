@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.arguments import PLACES, build_parser
+from models.atomic_file import write_atomically
 from models.checkpoint import Manifest
 from models.losses import OBJECTIVES, Wishes
 from models.presets import PRESETS
@@ -46,7 +47,8 @@ CAPTIONS = {
 
 def write_card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[Path]) -> None:
     """Write README.md beside the weights."""
-    (directory / "README.md").write_text(card(directory, manifest, metrics, [path.name for path in pictures]))
+    text = card(directory, manifest, metrics, [path.name for path in pictures])
+    write_atomically(directory / "README.md", text.encode(), durable=False)
 
 
 def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[str]) -> str:

@@ -6,23 +6,27 @@ Never pickle. Knows nothing of training or HTTP; every defect is one `Checkpoint
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any, TypeVar
 
-import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
 
+from models.atomic_file import make_directory, write_atomically, write_together
+from models.plain_json import parse_json
 from models.preprocess import Preprocessing
+from models.regular_file import read_regular
+from models.tensor_file import Header, TensorFile, TensorFileError, read_tensors
 from models.vae import VAE, VAEConfig
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+# far more than a configuration has; the numbers of a card are bounded by it too
+MAX_JSON_BYTES = 1 << 20
 T = TypeVar("T")
 
 
@@ -41,7 +45,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, dict):
-            raise ValueError(f"data must be an object, not {self.data!r}")
+            raise ValueError(f"data must be an object, not {short_repr(self.data)}")
         if self.preprocessing.shape != self.model.shape:
             raise ValueError(f"preprocessing makes {self.preprocessing.shape}, the model takes {self.model.shape}")
 
@@ -65,66 +69,42 @@ def save(
 ) -> None:
     """Write config.json and model.safetensors into the directory `path`, made when missing.
 
-    Each file is whole or as it was before, also when the process is killed or the disk is full (OSError).
+    Each file is whole or as it was before, also when the process is killed or the disk is full; what cannot be written
+    (OSError) leaves both as they were. When this returns, a power cut does not take them back.
     `preprocessing` is by default one that pads to the model's size.
     """
     manifest = Manifest(vae.config, preprocessing or Preprocessing(*vae.config.shape), dict(data or {}))
+    config = (json.dumps(_stored(manifest), indent=2) + "\n").encode()
     directory = Path(path)
-    directory.mkdir(parents=True, exist_ok=True)
-    save_weights(directory / WEIGHTS, vae)
-    write_atomically(directory / CONFIG, (json.dumps(_stored(manifest), indent=2) + "\n").encode())
+    make_directory(directory)
+    write_together({directory / WEIGHTS: _weights(vae), directory / CONFIG: config})
 
 
 def save_weights(path: Path, vae: VAE, durable: bool = True) -> None:
     """Replace one safetensors file by the weights of a model. `durable`: see `write_atomically`. Raises OSError."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in vae.state_dict().items()}
-    # they carry the model's configuration too, so that files of two different saves are never taken for a pair
-    write_atomically(path, safetensors.torch.save(tensors, {"model": _model_json(vae.config)}), durable)
+    write_atomically(path, _weights(vae), durable)
 
 
 def read_weights(path: Path, vae: VAE) -> None:
     """Load a file of `save_weights` into a model of the same configuration. Raises CheckpointError."""
-    vae.load_state_dict(_parse_weights(path, _read_bytes(path), vae))
+    vae.load_state_dict(_read_weights(path, vae).tensors)
 
 
 def read(path: str | Path) -> Checkpoint:
     """Read a checkpoint directory strictly. Raises CheckpointError."""
     directory = Path(path)
-    config_bytes, weight_bytes = _read_bytes(directory / CONFIG), _read_bytes(directory / WEIGHTS)
+    config_bytes = _read_bytes(directory / CONFIG)
     manifest = _parse_manifest(directory / CONFIG, config_bytes)
     try:
-        vae = VAE(manifest.model)
+        with torch.device("meta"):  # names and shapes alone: nothing is allocated that the weights do not have
+            expected = VAE(manifest.model)
     except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:  # whatever odd options make
-        raise CheckpointError(f"{directory / CONFIG}: {error}") from None
-    vae.load_state_dict(_parse_weights(directory / WEIGHTS, weight_bytes, vae))
+        raise CheckpointError(f"{directory / CONFIG}: {_shortened(error)}") from None
+    weights = _read_weights(directory / WEIGHTS, expected)
+    vae = VAE(manifest.model)
+    vae.load_state_dict(weights.tensors)
     vae.requires_grad_(False).eval()
-    return Checkpoint(vae, manifest, hashlib.sha256(config_bytes + weight_bytes).hexdigest())
-
-
-def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
-    """Replace a file: temporary file beside it, fsync, rename, fsync of the directory. Raises OSError.
-
-    Without `durable` there is no fsync: whole after a kill, but not after a power cut.
-    """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp gives 0600; another user may be the one who serves
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    if not durable:
-        return
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    return Checkpoint(vae, manifest, hashlib.sha256(config_bytes + weights.content).hexdigest())
 
 
 def _model_json(config: VAEConfig) -> str:
@@ -137,18 +117,22 @@ def _stored(manifest: Manifest) -> dict[str, Any]:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file; a checkpoint is a directory with {CONFIG} and {WEIGHTS}") from None
+        return read_regular(path, MAX_JSON_BYTES)
     except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    if isinstance(error, FileNotFoundError):
+        return CheckpointError(f"{path}: no such file; a checkpoint is a directory with {CONFIG} and {WEIGHTS}")
+    return CheckpointError(f"{path}: {error.strerror}")
 
 
 def _parse_manifest(path: Path, content: bytes) -> Manifest:
     try:
-        raw = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not JSON: {error}") from None
+        raw = parse_json(content)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not JSON: {_shortened(error)}") from None
     if not isinstance(raw, dict) or type(raw.get("format_version")) is not int or raw["format_version"] < 1:
         raise CheckpointError(f"{path}: no format_version: not the configuration of a checkpoint")
     if raw["format_version"] > FORMAT_VERSION:
@@ -163,7 +147,13 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
             **raw,
         )
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        raise CheckpointError(f"{path}: {_shortened(error)}") from None
+
+
+def _shortened(error: BaseException) -> str:
+    """What an error says, without the megabyte that may stand in a configuration."""
+    text = str(error)
+    return text if len(text) <= 500 else f"{text[:500]}..."
 
 
 def _build(kind: type[T], raw: object, key: str) -> T:
@@ -175,28 +165,39 @@ def _build(kind: type[T], raw: object, key: str) -> T:
         raise ValueError(f"{key}: {str(error).split('() ')[-1]}") from None
 
 
-def _parse_weights(path: Path, content: bytes, vae: VAE) -> dict[str, Tensor]:
+def _weights(vae: VAE) -> bytes:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in vae.state_dict().items()}
+    # they carry the model's configuration too, so that files of two different saves are never taken for a pair
+    return safetensors.torch.save(tensors, {"model": _model_json(vae.config)})
+
+
+def _read_weights(path: Path, expected: VAE) -> TensorFile:
+    """Weights of a model like `expected`, whose parameters may lie on torch's device "meta"."""
     try:
-        tensors = safetensors.torch.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: truncated or not a safetensors file: {error}") from None
-    expected = vae.state_dict()
+        weights = read_tensors(path, partial(_check_header, path, expected))
+    except TensorFileError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    for name, tensor in weights.tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{path}: {name} has values that are not finite")
+    return weights
+
+
+def _check_header(path: Path, model: VAE, header: Header) -> None:
+    expected, found = model.state_dict(), header.tensors
     for problem, names in (
-        ("missing tensors", expected.keys() - tensors.keys()),
-        ("unknown tensors", tensors.keys() - expected.keys()),
+        ("missing tensors", expected.keys() - found.keys()),
+        ("unknown tensors", found.keys() - expected.keys()),
     ):
         if names:
-            raise CheckpointError(f"{path}: {problem}: {', '.join(sorted(names))}")
+            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+            raise CheckpointError(f"{path}: {problem}: {', '.join(sorted(names)[:10])[:1000]}{more}")
     for name, tensor in expected.items():
-        found = tensors[name]
-        if found.shape != tensor.shape or found.dtype != tensor.dtype:
-            raise CheckpointError(
-                f"{path}: {name} is {found.dtype} {tuple(found.shape)}, should be {tensor.dtype} {tuple(tensor.shape)}"
-            )
-        if not torch.isfinite(found).all():
-            raise CheckpointError(f"{path}: {name} has values that are not finite")
-    saved_with = header.get("__metadata__", {}).get("model")
-    if saved_with is not None and saved_with != _model_json(vae.config):
-        raise CheckpointError(f"{path}: was saved with another model than the {CONFIG} beside it says: {saved_with}")
-    return tensors
+        dtype, shape = found[name]
+        if shape != tensor.shape or dtype != tensor.dtype:
+            raise CheckpointError(f"{path}: {name} is {dtype} {shape}, should be {tensor.dtype} {tuple(tensor.shape)}")
+    saved_with = header.metadata.get("model")
+    if saved_with is not None and saved_with != _model_json(model.config):
+        raise CheckpointError(f"{path}: was saved with another model than the {CONFIG} beside it says: {saved_with[:500]}")

@@ -3,16 +3,16 @@
 Knows nothing of what is in it.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from models.checkpoint import CheckpointError, write_atomically
+from models.atomic_file import write_atomically
+from models.checkpoint import CheckpointError
+from models.tensor_file import Header, TensorFileError, read_tensors
 
 FORMAT_VERSION = "1"
 
@@ -33,18 +33,21 @@ def write_companion(path: Path, tensors: Mapping[str, Tensor], digest: str, **sa
     write_atomically(path, safetensors.torch.save(content, metadata))
 
 
-def read_companion(path: Path) -> Companion | None:
-    """What it has; None when there is none. Raises CheckpointError for a defect."""
-    if not path.exists():
-        return None
+def read_companion(path: Path, check: Callable[[Header], None]) -> Companion | None:
+    """What it has, once `check` has seen its header; None when there is none. Raises CheckpointError for a defect."""
+
+    def check_all(header: Header) -> None:
+        version = header.metadata.get("format_version", "none")
+        if version != FORMAT_VERSION:
+            raise CheckpointError(f"{path}: format version {version[:100]}, known is {FORMAT_VERSION}")
+        check(header)
+
     try:
-        content = path.read_bytes()
-        tensors = safetensors.torch.load(content)
-        said = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+        file = read_tensors(path, check_all)
+    except FileNotFoundError:
+        return None
+    except TensorFileError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from None
-    except (safetensors.SafetensorError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path}: truncated or not a safetensors file: {error}") from None
-    if said.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: format version {said.get('format_version')}, known is {FORMAT_VERSION}")
-    return Companion(tensors, said.get("digest", ""), said)
+    return Companion(file.tensors, file.header.metadata.get("digest", ""), file.header.metadata)

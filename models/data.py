@@ -19,6 +19,7 @@ from torch import Tensor
 
 from models.download import DataError, ensure_file
 from models.folder import FolderOptions, read_folder
+from models.regular_file import NotRegular, open_regular, read_regular
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,9 @@ def hold_out(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pic
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """A gzipped IDX file of bytes (LeCun's format: zeros, type 8, number of dimensions, sizes). Raises DataError."""
     try:
-        content = gzip.decompress(path.read_bytes())
+        content = gzip.decompress(read_regular(path))
+    except NotRegular as error:
+        raise DataError(f"{path} {error.strerror}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not a whole gzip file ({error}); delete it to download it again") from None
     header = 4 + 4 * dimensions
@@ -145,10 +148,14 @@ def _load_npz(path: Path, names: Sequence[str] = ()) -> Splits:
     Every other array of integers (N,) is a factor, or of these the named ones only.
     """
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file), np.load(file, allow_pickle=False) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file), np.load(file, allow_pickle=False) as archive:
             images, labels, is_train = archive["images"], archive.get("labels"), archive.get("is_train")
             others = [name for name in archive.files if name not in ("images", "labels", "is_train")]
             arrays = {name: archive[name] for name in names or others}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except NotRegular as error:
+        raise DataError(f"{path} {error.strerror}") from None
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not an npz file with an array 'images': {error}") from None
     if images.ndim == 3:

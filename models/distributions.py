@@ -7,6 +7,7 @@ the event dimensions. Noise is always an argument: standard normal `eps` of the 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from reprlib import repr as short_repr
 from typing import Any, Protocol
 
 import torch
@@ -225,10 +226,12 @@ class GaussianLayer(nn.Module):
             self.log_sigma = nn.Parameter(torch.zeros(()))
         elif self.kind == "optimal":
             self.register_buffer("variance", torch.ones(()))
-        elif isinstance(sigma, (int, float)) and SIGMA_FLOOR <= sigma <= SIGMA_CEILING:
+        elif not isinstance(sigma, (str, bool)) and isinstance(sigma, (int, float)) and SIGMA_FLOOR <= sigma <= SIGMA_CEILING:
             self.register_buffer("sigma", torch.tensor(float(sigma)), persistent=False)
         else:
-            raise ValueError(f"sigma must be a number from 1/255 to {SIGMA_CEILING:g}, 'learned' or 'optimal', not {sigma!r}")
+            raise ValueError(
+                f"sigma must be a number from 1/255 to {SIGMA_CEILING:g}, 'learned' or 'optimal', not {short_repr(sigma)}"
+            )
 
     def forward(self, output: Tensor) -> Gaussian | OptimalGaussian:
         mean = torch.sigmoid(output)

@@ -14,14 +14,19 @@ from typing import Any
 import torch
 
 from models import aggregate, arguments, card, pictures
-from models.checkpoint import Checkpoint, CheckpointError, read, write_atomically
+from models.atomic_file import write_atomically
+from models.checkpoint import MAX_JSON_BYTES, Checkpoint, CheckpointError, read
 from models.data import Pictures, Splits, load_data
 from models.devices import DeviceError, choose_device
+from models.directory_lock import DirectoryInUse, locked
 from models.download import DataError
 from models.folder import FolderOptions
 from models.golden import write_golden
 from models.measure import evaluate, fit_prior
 from models.mixture import GaussianMixture, read_prior, write_prior
+from models.plain_json import parse_json
+from models.regular_file import read_regular
+from models.run_directory import data_digest
 
 METRICS = "metrics.json"
 
@@ -31,16 +36,25 @@ class EvaluationError(Exception):
 
 
 def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
-    """The data that the checkpoint names, or what --data says. Raises DataError."""
+    """The data that the checkpoint names, which must be what it was trained on, or what --data says. Raises DataError."""
     spec, name = checkpoint.manifest.preprocessing, args.data or checkpoint.manifest.data.get("name")
     if not name:
         raise DataError("the checkpoint does not name its data: say --data")
-    corrupt = checkpoint.manifest.data.get("training", {}).get("max_corrupt", FolderOptions.max_corrupt)
+    training = checkpoint.manifest.data.get("training", {})
+    corrupt = (
+        training.get("max_corrupt", FolderOptions.max_corrupt) if isinstance(training, dict) else FolderOptions.max_corrupt
+    )
     options = FolderOptions((spec.height, spec.width), spec.channels, spec.fit, spec.filter, corrupt)
     splits = load_data(name, args.data_dir, options, args.mirror)
     if tuple(splits.test.x.shape[1:]) != checkpoint.vae.config.shape:
         raise DataError(
             f"{name} has pictures of {tuple(splits.test.x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
+        )
+    was = checkpoint.manifest.data.get("digest")
+    if not args.data and isinstance(was, str) and was != (found := data_digest(splits.train.x)):
+        raise DataError(
+            f"{name} is not what the model was trained on: its training pictures have the SHA-256 {found[:12]}..., the "
+            f"checkpoint recorded {was[:12]}...; put the old data back, or say --data {name} to measure on what is there now"
         )
     return splits
 
@@ -65,7 +79,9 @@ def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, d
 def recorded(path: Path) -> dict[str, Any]:
     """The numbers of an earlier evaluation. Raises EvaluationError."""
     try:
-        metrics: dict[str, Any] = json.loads((path / METRICS).read_bytes())
+        metrics = parse_json(read_regular(path / METRICS, MAX_JSON_BYTES))
+        if not isinstance(metrics, dict):
+            raise ValueError("not an object")
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path / METRICS}: {error}; measure first, without --recorded") from None
     return metrics
@@ -75,29 +91,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0, or 1 with the reason."""
     args = build_parser().parse_args(argv)
     try:
-        checkpoint = read(args.path)
-        if args.recorded and args.fit_prior:
-            raise EvaluationError("--recorded measures nothing, --fit-prior has something to measure: choose one")
-        splits = load_splits(checkpoint, args)
-        splits = Splits(splits.train, _shorten(splits.test, args.limit))
-        if args.recorded:
-            metrics = recorded(args.path)
-        else:
-            metrics = measured(checkpoint, splits, args, choose_device(args.device))
-            write_atomically(args.path / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
-        prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
-        mixture = None if prior is None else prior.mixture
-        checkpoint.vae.cpu()
-        write_golden(args.path, checkpoint, splits.test.x)
-        drawn = pictures.write_pictures(args.path, checkpoint.vae, splits.test, mixture)
-        card.write_card(args.path, checkpoint.manifest, metrics, drawn)
-        if args.report is not None:
-            print(_write_report(args, checkpoint, splits, metrics, mixture), file=sys.stderr)
-    except (CheckpointError, DataError, DeviceError, EvaluationError, OSError) as error:
+        with locked(args.path, "models.evaluate"):
+            metrics = _evaluate(args)
+    except (CheckpointError, DataError, DeviceError, DirectoryInUse, EvaluationError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(json.dumps({name: value for name, value in metrics.items() if name != "kl_per_dim"}, indent=2))
     return 0
+
+
+def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure, and write everything; the numbers."""
+    checkpoint = read(args.path)
+    if args.recorded and args.fit_prior:
+        raise EvaluationError("--recorded measures nothing, --fit-prior has something to measure: choose one")
+    splits = load_splits(checkpoint, args)
+    splits = Splits(splits.train, _shorten(splits.test, args.limit))
+    if args.recorded:
+        metrics = recorded(args.path)
+    else:
+        metrics = measured(checkpoint, splits, args, choose_device(args.device))
+        write_atomically(args.path / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
+    prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
+    mixture = None if prior is None else prior.mixture
+    checkpoint.vae.cpu()
+    write_golden(args.path, checkpoint, splits.test.x)
+    drawn = pictures.write_pictures(args.path, checkpoint.vae, splits.test, mixture)
+    card.write_card(args.path, checkpoint.manifest, metrics, drawn)
+    if args.report is not None:
+        print(_write_report(args, checkpoint, splits, metrics, mixture), file=sys.stderr)
+    return metrics
 
 
 def _write_report(

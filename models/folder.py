@@ -19,6 +19,7 @@ from tqdm import tqdm
 from models.ballast import without_ballast
 from models.download import DataError
 from models.preprocess import Filter, Fit, Pixels, Preprocessing, preprocess, upright_size
+from models.regular_file import open_regular
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # a side above which the size has to be asked for: a net for whole photographs is hardly ever what is meant
@@ -75,7 +76,7 @@ def choose_preprocessing(paths: list[Path], options: FolderOptions) -> Preproces
     grey = True
     for path in paths:
         try:
-            with Image.open(path) as image:
+            with open_regular(path) as file, Image.open(file) as image:
                 sizes[upright_size(image)] += 1
                 grey = grey and image.mode in GREY_MODES
         except Exception:  # noqa: S112  a hostile file may raise anything; reported when its pixels are read
@@ -92,8 +93,12 @@ def choose_preprocessing(paths: list[Path], options: FolderOptions) -> Preproces
 def _read(path: Path, spec: Preprocessing) -> Pixels | str:
     """The picture's pixels, or why there are none."""
     try:
-        with Image.open(io.BytesIO(without_ballast(path.read_bytes()))) as image:
+        with open_regular(path) as file:
+            data = without_ballast(file.read())
+        with Image.open(io.BytesIO(data)) as image:
             return preprocess(image, spec)
+    except OSError as error:
+        return str(error.strerror or error)
     except Exception as error:  # Pillow's decoders raise many types for bytes that are not a picture
         return f"{type(error).__name__}: {error}"
 

@@ -4,6 +4,7 @@ Written by `python -m models.evaluate`, computed by torch in float32 on the CPU.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint, CheckpointError
 from models.companion import read_companion, write_companion
+from models.tensor_file import Header
 from models.vae import VAEConfig
 
 GOLDEN = "golden.safetensors"
@@ -59,25 +61,27 @@ def read_golden(directory: Path, digest: str, config: VAEConfig) -> Golden | Non
     Raises StaleGolden when it is of another digest, CheckpointError for a defect.
     """
     path = directory / GOLDEN
-    companion = read_companion(path)
+    companion = read_companion(path, partial(_check_header, path, digest, config))
     if companion is None:
         return None
-    if companion.digest != digest:
-        raise StaleGolden(f"{path} is of other weights; python -m models.evaluate {directory} makes it anew")
-    tensors = companion.tensors
+    arrays = {name: tensor.numpy() for name, tensor in companion.tensors.items()}
+    return Golden(**arrays, tolerance=float(companion.said.get("tolerance", TOLERANCE)))
+
+
+def _check_header(path: Path, digest: str, config: VAEConfig, header: Header) -> None:
+    if header.metadata.get("digest") != digest:
+        raise StaleGolden(f"{path} is of other weights; python -m models.evaluate {path.parent} makes it anew")
     try:
-        tolerance = float(companion.said.get("tolerance", TOLERANCE))
+        tolerance = float(header.metadata.get("tolerance", TOLERANCE))
     except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    rows = len(tensors["x"]) if "x" in tensors and tensors["x"].dim() else 0
-    shapes = {
-        "x": (rows, *config.shape),
-        "mu": (rows, config.latent_dim),
-        "sigma": (rows, config.latent_dim),
-        "mean": (rows, *config.shape),
+        raise CheckpointError(f"{path}: {str(error)[:200]}") from None
+    _, shape = header.tensors.get("x", (None, ()))
+    rows = shape[0] if shape else 0
+    wanted = {
+        "x": (torch.uint8, (rows, *config.shape)),
+        "mu": (torch.float32, (rows, config.latent_dim)),
+        "sigma": (torch.float32, (rows, config.latent_dim)),
+        "mean": (torch.float32, (rows, *config.shape)),
     }
-    found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
-    wanted = {name: (shape, torch.uint8 if name == "x" else torch.float32) for name, shape in shapes.items()}
-    if not 0 < rows <= PICTURES or found != wanted or not 0 < tolerance < 1:
+    if not 0 < rows <= PICTURES or header.tensors != wanted or not 0 < tolerance < 1:
         raise CheckpointError(f"{path}: these are no answers of a model of {config.shape} and {config.latent_dim} latents")
-    return Golden(**{name: tensor.numpy() for name, tensor in tensors.items()}, tolerance=tolerance)

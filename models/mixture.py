@@ -6,6 +6,7 @@ Knows nothing of how it is fitted (`models.aggregate`), of networks or of HTTP.
 import json
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from models.checkpoint import CheckpointError
 from models.companion import read_companion, write_companion
 from models.distributions import LOG_2PI
+from models.plain_json import parse_json
+from models.tensor_file import Header
 
 PRIOR = "prior.safetensors"
 # numbers in one block of whitened differences, (N, K, D)
@@ -103,32 +106,38 @@ def read_prior(directory: Path, digest: str, latent_dim: int) -> FittedPrior | N
     Raises StalePrior when the checkpoint's digest is not the one that it was fitted to, CheckpointError for a defect.
     """
     path = directory / PRIOR
-    companion = read_companion(path)
+    companion = read_companion(path, partial(_check_header, path, latent_dim))
     if companion is None:
         return None
-    mixture = _checked(path, companion.tensors, latent_dim)
+    mixture = _checked(path, companion.tensors)
     if companion.digest != digest:
         raise StalePrior(
             f"{path} was fitted to other weights; fit it again: python -m models.evaluate {directory} --fit-prior"
         )
     try:
-        fitted = dict(json.loads(companion.said.get("fitted", "{}")).items())
+        fitted = dict(parse_json(companion.said.get("fitted", "{}").encode()).items())
     except (ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: what it was fitted to is not a JSON object: {error}") from None
     return FittedPrior(mixture, fitted)
 
 
-def _checked(path: Path, tensors: dict[str, Tensor], latent_dim: int) -> GaussianMixture:
-    if tensors.keys() != {"weights", "means", "scale"}:
-        raise CheckpointError(f"{path}: has the tensors {', '.join(sorted(tensors))}, should have means, scale, weights")
-    weights, means, scale = (tensors[name].double() for name in ("weights", "means", "scale"))
-    k = weights.numel()
-    full, diagonal = (k, latent_dim, latent_dim), (k, latent_dim)
-    if not k or weights.shape != (k,) or means.shape != diagonal or tuple(scale.shape) not in (full, diagonal):
+def _check_header(path: Path, latent_dim: int, header: Header) -> None:
+    if header.tensors.keys() != {"weights", "means", "scale"}:
+        names = ", ".join(sorted(header.tensors)[:10])
+        raise CheckpointError(f"{path}: has the tensors {names[:1000]}, should have means, scale, weights")
+    weights, means, scale = (header.tensors[name][1] for name in ("weights", "means", "scale"))
+    k = weights[0] if len(weights) == 1 else 0
+    if not k or means != (k, latent_dim) or scale not in ((k, latent_dim, latent_dim), (k, latent_dim)):
         raise CheckpointError(
-            f"{path}: weights {tuple(weights.shape)}, means {tuple(means.shape)}, scale {tuple(scale.shape)} "
-            f"are no mixture over {latent_dim} dimensions"
+            f"{path}: weights {weights}, means {means}, scale {scale} are no mixture over {latent_dim} dimensions"
         )
+    for name, (dtype, _) in header.tensors.items():
+        if dtype not in (torch.float32, torch.float64):
+            raise CheckpointError(f"{path}: {name} is {dtype}, should be torch.float32 or torch.float64")
+
+
+def _checked(path: Path, tensors: dict[str, Tensor]) -> GaussianMixture:
+    weights, means, scale = (tensors[name].double() for name in ("weights", "means", "scale"))
     if not all(bool(t.isfinite().all()) for t in (weights, means, scale)):
         raise CheckpointError(f"{path}: has values that are not finite")
     widths = scale.diagonal(dim1=1, dim2=2) if scale.dim() == 3 else scale

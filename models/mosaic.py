@@ -1,5 +1,6 @@
 """Many pictures as one: tiles side by side for samples, reconstructions and manifolds. Knows nothing of models."""
 
+import io
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.atomic_file import write_atomically
 from models.preprocess import Pixels
 
 if TYPE_CHECKING:  # whoever has arrays already does without torch, which takes seconds to import
@@ -41,5 +43,7 @@ def to_image(pixels: Pixels) -> Image.Image:
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """Write a PNG, as small as Pillow makes it."""
-    image.save(path, "PNG", optimize=True)
+    """Replace a PNG, as small as Pillow makes it. Raises OSError."""
+    content = io.BytesIO()
+    image.save(content, "PNG", optimize=True)
+    write_atomically(path, content.getvalue(), durable=False)

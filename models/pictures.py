@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -21,6 +19,7 @@ from models.checkpoint import CheckpointError
 from models.data import Pictures
 from models.mixture import GaussianMixture
 from models.mosaic import grid, tile, to_image, write_png
+from models.tensor_file import TensorFileError, read_tensors
 from models.vae import VAE
 
 COLUMNS = 16
@@ -125,8 +124,8 @@ def evolution(vae: VAE, snapshots: Sequence[Path]) -> list[tuple[str, Image.Imag
     frames = []
     for path in snapshots:
         try:
-            vae.load_state_dict(safetensors.torch.load_file(path))
-        except (safetensors.SafetensorError, RuntimeError) as error:
+            vae.load_state_dict(read_tensors(path, lambda _: None).tensors)
+        except (TensorFileError, OSError, RuntimeError) as error:
             raise CheckpointError(f"{path}: no state of this model: {str(error).splitlines()[0]}") from None
         frames.append((path.stem, grid(vae.decode(z).mean, MANIFOLD_SIDE if dim == 2 else 8)))
     return frames

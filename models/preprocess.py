@@ -8,6 +8,7 @@ caller opens the picture.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from reprlib import repr as short_repr
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -58,10 +59,10 @@ class Preprocessing:
     def __post_init__(self) -> None:
         """Raises ValueError when a value is not one of those above."""
         if self.fit not in get_args(Fit) or self.filter not in get_args(Filter):
-            raise ValueError(f"unknown fit {self.fit!r} or filter {self.filter!r}")
+            raise ValueError(f"unknown fit {short_repr(self.fit)} or filter {short_repr(self.filter)}")
         sizes = (self.channels, self.height, self.width)
-        if not all(isinstance(n, int) and n > 0 for n in sizes) or self.channels not in (1, 3):
-            raise ValueError(f"channels must be 1 or 3, height and width positive, not {sizes}")
+        if not all(type(n) is int and n > 0 for n in sizes) or self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, height and width positive, not {short_repr(sizes)}")
 
     @property
     def shape(self) -> tuple[int, int, int]:

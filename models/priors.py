@@ -6,12 +6,14 @@ A prior is a layer that gives a distribution with `log_prob` and `sample`. Knows
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from reprlib import repr as short_repr
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from models.distributions import DiagonalGaussian
+from models.nets.layers import MAX_WIDTH, is_whole
 
 # numbers in the largest array that a log density over many components makes at once
 MAX_ELEMENTS = 2**23
@@ -64,9 +66,11 @@ class VampPrior(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], pseudo_inputs: int = 500) -> None:
         super().__init__()
-        if not isinstance(pseudo_inputs, int) or isinstance(pseudo_inputs, bool) or pseudo_inputs < 1:
-            raise ValueError(f"pseudo_inputs must be a positive integer, not {pseudo_inputs!r}")
-        self.logits = nn.Parameter(torch.randn(pseudo_inputs, *shape))
+        if not is_whole(pseudo_inputs, MAX_WIDTH):
+            raise ValueError(f"pseudo_inputs must be a positive integer up to {MAX_WIDTH}, not {short_repr(pseudo_inputs)}")
+        logits = torch.empty(pseudo_inputs, *shape)
+        # where there is only a shape, on torch's device "meta", drawing would import 60 MB of torch and draw nothing
+        self.logits = nn.Parameter(logits if logits.is_meta else logits.normal_())
 
     @torch.no_grad()
     def start_from(self, x: Tensor) -> None:

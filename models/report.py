@@ -4,7 +4,6 @@ Draws what `models.measure` found and what a run left behind; measures nothing. 
 """
 
 import html
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from models import page, pictures, plots
+from models.atomic_file import write_atomically
 from models.card import SOURCES, description, evaluate_command, train_command
-from models.checkpoint import Checkpoint, write_atomically
+from models.checkpoint import Checkpoint
 from models.data import CLASSES, Pictures, Splits
 from models.measure import nearest_rows, posteriors
 from models.mixture import GaussianMixture
 from models.mosaic import tile, to_bytes, write_png
 from models.page import number, row
 from models.priors import NAMES
+from models.resume import log_entries
 
 GAP = 2
 MAX_ROWS = 10
@@ -64,9 +65,7 @@ def write_report(
 
 def read_log(directory: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl; none where no run is. A last line that was cut off does not count."""
-    path = directory / "run" / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+    return log_entries(directory / "run" / "metrics.jsonl")
 
 
 class _Drawing:

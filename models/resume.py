@@ -5,7 +5,9 @@ One safetensors file, replaced atomically: a killed run leaves the last whole st
 
 import json
 import math
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,12 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from models.atomic_file import WriteError, write_atomically
 from models.averaging import Average
-from models.checkpoint import write_atomically
+from models.checkpoint import CONFIG, MAX_JSON_BYTES
+from models.plain_json import parse_json
+from models.regular_file import read_regular
+from models.tensor_file import TensorFileError, read_header, read_tensors
 
 STATE = "state.safetensors"
 
@@ -36,6 +42,19 @@ class Progress:
     epoch_sums: list[float] = field(default_factory=list)  # running sums of the epoch's loss terms
 
 
+@dataclass(frozen=True)
+class Data:
+    """What a run learns from: SHA-256 of the training and validation pictures, how many, and their shape (C, H, W)."""
+
+    digest: str
+    pictures: int
+    shape: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        size = f"{self.pictures} training pictures of {' x '.join(map(str, self.shape))}" if self.pictures else "pictures"
+        return f"{size} with the SHA-256 {self.digest[:12]}..."
+
+
 class RunState:
     """Saves and restores a run in its directory."""
 
@@ -46,10 +65,12 @@ class RunState:
         optimizer: torch.optim.Optimizer,
         noise: torch.Generator,
         average: Average | None = None,
+        data: Data | None = None,
     ) -> None:
         self.path = directory / STATE
         self.vae, self.optimizer, self.noise = vae, optimizer, noise
         self.average = average or Average(vae, 0.0)
+        self.data = data
 
     def save(self, progress: Progress, arguments: Mapping[str, Any]) -> None:
         """Replace the stored state. Raises OSError."""
@@ -59,18 +80,19 @@ class RunState:
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.state().items()}
         tensors |= {f"generator.{name}": state for name, state in self._generators().items()}
         metadata = {"progress": json.dumps(asdict(progress)), "arguments": json.dumps(dict(arguments))}
+        if self.data is not None:
+            metadata["data"] = json.dumps(asdict(self.data))
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         write_atomically(self.path, safetensors.torch.save(contiguous, metadata))
 
     def restore(self) -> Progress:
         """Continue where the stored state ends. Raises ResumeError when it does not fit this run."""
-        content = self.path.read_bytes()
         try:
-            tensors = safetensors.torch.load(content)
-            progress = Progress(**json.loads(_metadata(content)["progress"]))
+            file = read_tensors(self.path, lambda _: None)
+            tensors, progress = file.tensors, Progress(**json.loads(file.header.metadata["progress"]))
             self.vae.load_state_dict(_below(tensors, "model."))
             self.average.restore(_below(tensors, "average."))
-        except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        except (TensorFileError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise ResumeError(f"{self.path}: {error}") from None
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         moments: dict[int, dict[str, Tensor]] = {}
@@ -98,32 +120,51 @@ class RunState:
 
 def recorded_arguments(directory: Path) -> dict[str, Any] | None:
     """The arguments of the run in a directory, or None when there is none. Raises ResumeError."""
-    path = directory / STATE
-    if not path.exists():
-        return None
-    try:
-        arguments = json.loads(_metadata(path.read_bytes())["arguments"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ResumeError(f"{path}: not the state of a run: {error}") from None
-    if not isinstance(arguments, dict):
-        raise ResumeError(f"{path}: not the state of a run: its arguments are no object")
+    arguments = _recorded(directory, "arguments")
+    if arguments is not None and not isinstance(arguments, dict):
+        raise ResumeError(f"{directory / STATE}: not the state of a run: its arguments are no object")
     return arguments
 
 
 def recorded_progress(directory: Path) -> Progress | None:
     """Where the run in a directory stands, or None when there is none. Raises ResumeError."""
-    path = directory / STATE
-    if not path.exists():
+    progress = _recorded(directory, "progress")
+    try:
+        return None if progress is None else Progress(**progress)
+    except TypeError as error:
+        raise ResumeError(f"{directory / STATE}: not the state of a run: {error}") from None
+
+
+def recorded_data(out: Path) -> Data | None:
+    """What the run in a checkpoint's directory was started with, as far as it is known. Raises ResumeError.
+
+    Runs of earlier versions recorded only a digest, in the checkpoint: of them there are 0 pictures.
+    """
+    recorded = _recorded(out / "run", "data", default={})
+    if recorded is None:
         return None
     try:
-        return Progress(**json.loads(_metadata(path.read_bytes())["progress"]))
-    except (ValueError, KeyError, TypeError) as error:
+        if not recorded:
+            return Data(parse_json(read_regular(out / CONFIG, MAX_JSON_BYTES))["data"]["digest"], 0, (0, 0, 0))
+        return Data(recorded["digest"], recorded["pictures"], tuple(recorded["shape"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not recorded:
+            return None
+        raise ResumeError(f"{out / 'run' / STATE}: not the state of a run: {error}") from None
+
+
+def _recorded(directory: Path, name: str, default: Any = None) -> Any:
+    """What the state in a directory says of itself under that name; None when there is no state. Raises ResumeError."""
+    path = directory / STATE
+    try:
+        metadata = read_header(path).metadata
+        return json.loads(metadata[name]) if default is None or name in metadata else default
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ResumeError(f"{path}: {error.strerror}") from None
+    except (TensorFileError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ResumeError(f"{path}: not the state of a run: {error}") from None
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    header: dict[str, dict[str, str]] = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return header["__metadata__"]
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -135,14 +176,33 @@ class MetricsLog:
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        lines = path.read_text().splitlines() if path.exists() and step else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept))
+        kept = [entry for entry in log_entries(path) if entry.get("step", step) <= step] if step else []
+        write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Append a line."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(_with_nulls(entry), allow_nan=False) + "\n")
+        """Append a line. Raises WriteError."""
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(_with_nulls(entry), allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # the state that is saved next counts on it
+        except OSError as error:
+            raise WriteError(error.errno, f"cannot write {self.path}: {error.strerror}") from error
+
+
+def log_entries(path: Path) -> list[dict[str, Any]]:
+    """The entries of a log; none where there is none. A line that a kill or a full disk cut off does not count."""
+    try:
+        lines = read_regular(path).decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return []
+    entries = []
+    for line in lines:
+        with suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                entries.append(entry)
+    return entries
 
 
 def _with_nulls(value: Any) -> Any:

@@ -16,9 +16,7 @@ from torch import Tensor
 from models import arguments
 from models.averaging import Average
 from models.checkpoint import save, save_weights
-from models.data import Pictures, hold_out, load_data
 from models.devices import choose_device
-from models.folder import FolderOptions
 from models.losses import OBJECTIVES, Loss, Wishes
 from models.mosaic import grid, write_png
 from models.nets.conv import default_channels
@@ -26,7 +24,8 @@ from models.objective import evidence_lower_bound, importance_weighted_bound
 from models.preprocess import Fit, Preprocessing
 from models.priors import VampPrior
 from models.resume import RunState
-from models.run_directory import data_digest, snapshot_path, snapshot_steps
+from models.run_directory import snapshot_path, snapshot_steps
+from models.training_data import load_pictures
 from models.vae import VAE, VAEConfig, to_unit_interval
 
 SAMPLES = 64
@@ -57,7 +56,7 @@ class Run:
         self.directory = args.out / "run"
         self.device = choose_device(args.device)
         torch.manual_seed(args.seed)
-        self.pictures, self.validation, self.digest = load_pictures(args, self.device)
+        self.pictures, self.validation, self.data = load_pictures(args, self.device)
         self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
         self.binarize = args.binarize == "dynamic"
         self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
@@ -79,7 +78,7 @@ class Run:
         self.steps_per_epoch = len(self.pictures) // self.batch_size
         self.steps: int = args.steps or self.steps_per_epoch * args.epochs
         self.snapshots = frozenset() if args.no_snapshots else snapshot_steps(self.steps)
-        self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average)
+        self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data)
         check(args, self.batch_size)
 
     def lr(self, step: int) -> float:
@@ -175,7 +174,7 @@ class Run:
         weights = sum(parameter.numel() for parameter in self.vae.parameters())
         return {
             "data": f"{self.args.data}, {len(self.pictures)} pictures to train on and {len(self.validation)} for validation, "
-                    f"SHA-256 of all {self.digest}",
+                    f"SHA-256 of all {self.data.digest}",
             "model": f"{self.vae.config.arch}, D = {self.vae.config.latent_dim}, {self.vae.config.likelihood} likelihood, "
                      f"{self.vae.config.prior} prior, {weights} weights",
             "objective": f"{self.args.objective}: {self.objective.remark() or 'the ELBO'}" ,
@@ -205,7 +204,7 @@ class Run:
         """Weights as they are now, for `models.load` and the service."""
         shape = self.vae.config.shape
         fit: Fit = self.args.fit or ("crop" if self.args.data.startswith("folder:") else "pad")
-        data = {"name": self.args.data, "digest": self.digest, "binarize": self.args.binarize}
+        data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
         if self.args.preset:
             data["preset"] = self.args.preset
         data["training"] = arguments.recorded(self.args)
@@ -251,16 +250,6 @@ def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
     chosen = {id(parameter) for parameter in weights}
     others = [parameter for parameter in vae.parameters() if id(parameter) not in chosen]
     return [{"params": weights, "weight_decay": l2}, {"params": others}]
-
-
-def load_pictures(args: argparse.Namespace, device: torch.device) -> tuple[Pictures, Pictures, str]:
-    """Training and validation pictures on the device, and the digest of both together."""
-    options = FolderOptions(args.size and tuple(args.size), args.channels, args.fit or "crop", args.filter, args.max_corrupt)
-    pictures = load_data(args.data, args.data_dir, options, args.mirror).train
-    training, validation = hold_out(pictures, args.validation, args.seed)
-    if not len(training):
-        raise TrainingError(f"--validation {args.validation} of {len(pictures)} pictures leaves none to train on")
-    return training.to(device), validation.to(device), data_digest(pictures.x)
 
 
 def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:

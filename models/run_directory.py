@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.checkpoint import write_atomically
+from models.atomic_file import write_atomically
+from models.regular_file import read_regular
 
 README = "README.md"
 SNAPSHOTS = "snapshots"
@@ -74,7 +75,7 @@ def explain(directory: Path, command: str, facts: Mapping[str, str], arguments: 
     versions = "; ".join([f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)])
     here = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     if step and path.exists():
-        lines = [path.read_text().rstrip(), "", f"Resumed after step {step}: `{command}` ({versions}; {here})", ""]
+        lines = [read_regular(path).decode().rstrip(), "", f"Resumed after step {step}: `{command}` ({versions}; {here})", ""]
     else:
         lines = [
             "# A training run of models.train",

@@ -18,14 +18,16 @@ import torch
 from tqdm import tqdm
 
 from models import arguments, event_log
+from models.atomic_file import make_directory, remove_leftovers
 from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
 from models.devices import DeviceError
+from models.directory_lock import DirectoryInUse, locked
 from models.download import DataError
 from models.event_log import EventLog
 from models.losses import Loss
 from models.resume import STATE, MetricsLog, Progress, ResumeError
 from models.run import Run, TrainingError
-from models.run_directory import explain, peak_memory_mb
+from models.run_directory import SNAPSHOTS, explain, peak_memory_mb
 
 # steps in a row with a loss that is not finite, after which a run is beyond hope
 MAX_BAD_STEPS = 20
@@ -105,10 +107,15 @@ class Totals:
 def _train(run: Run, stop: list[int]) -> Checkpoint:
     """The loop; `stop` has an entry when the user wants it to end."""
     args = run.args
-    if not args.resume:
-        shutil.rmtree(run.directory, ignore_errors=True)  # of a run that is overwritten
-    run.directory.mkdir(parents=True, exist_ok=True)
+    if not args.resume and run.directory.exists():  # of a run that is overwritten
+        run.state.path.unlink(missing_ok=True)  # first: nobody shall go on with what is half removed
+        shutil.rmtree(run.directory)
+    make_directory(run.directory)
+    for directory in (args.out, run.directory, run.directory / SNAPSHOTS):
+        remove_leftovers(directory)
     progress = run.state.restore() if args.resume and run.state.path.exists() else Progress()
+    if not run.state.path.exists():
+        run.state.save(progress, arguments.resumable(args))  # before anything else: whatever happens, --resume goes on
     unfinished = progress.step < run.steps and not progress.finished
     if unfinished:
         explain(run.directory, args.command, run.facts(), arguments.resumable(args), progress.step)
@@ -219,11 +226,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 trained, 1 could not, 130 stopped by the user with everything saved."""
     try:
         args = arguments.parse(argv)
-        going_on = args.resume and (args.out / "run" / STATE).exists()
-        if not going_on and not args.overwrite and (args.out / CONFIG).exists():
-            raise TrainingError(f"{args.out} holds a checkpoint already: add --resume or --overwrite, or choose another --out")
-        checkpoint = train(args)
-    except (TrainingError, DeviceError, DataError, ResumeError, CheckpointError, OSError) as error:
+        with locked(args.out, "models.train", make=True):
+            going_on = args.resume and (args.out / "run" / STATE).exists()
+            if not going_on and not args.overwrite and (args.out / CONFIG).exists():
+                raise TrainingError(
+                    f"{args.out} holds a checkpoint already: add --resume or --overwrite, or choose another --out"
+                )
+            checkpoint = train(args)
+    except (TrainingError, DeviceError, DataError, ResumeError, CheckpointError, DirectoryInUse, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ Knows nothing of objectives, training, files or HTTP.
 """
 
 from dataclasses import asdict, dataclass, field
+from reprlib import repr as short_repr
 from typing import Any
 
 import torch
@@ -11,11 +12,14 @@ from torch import Tensor, nn
 
 from models.distributions import DiagonalGaussian, Likelihood, build_likelihood
 from models.nets import build_net
+from models.nets.layers import MAX_WIDTH, is_whole
 from models.nets.net import Net
 from models.priors import Prior, build_prior
 
 # exp(-30) to exp(20): far outside of what a trained posterior has, near enough that float32 stays finite
 LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
+# pixels of a side, as many as JPEG has
+MAX_SIDE = 65_535
 
 
 @dataclass(frozen=True)
@@ -34,19 +38,23 @@ class VAEConfig:
     def __post_init__(self) -> None:
         """Raises ValueError when sizes are not usable."""
         object.__setattr__(self, "shape", tuple(self.shape))  # JSON brings a list
-        whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (*self.shape, self.latent_dim))
-        if not whole or len(self.shape) != 3 or min(self.shape) < 1 or self.latent_dim < 1:
+        if (
+            len(self.shape) != 3
+            or not all(is_whole(n, MAX_SIDE) for n in self.shape)
+            or not is_whole(self.latent_dim, MAX_WIDTH)
+        ):
             raise ValueError(
-                f"shape must be three positive integers (C, H, W) and latent_dim one, not {self.shape}, {self.latent_dim}"
+                f"shape must be three positive integers (C, H, W) up to {MAX_SIDE} and latent_dim one up to {MAX_WIDTH}, "
+                f"not {short_repr(self.shape)}, {short_repr(self.latent_dim)}"
             )
         if not all(isinstance(name, str) for name in (self.arch, self.likelihood, self.prior)):
+            arch, likelihood, prior = map(short_repr, (self.arch, self.likelihood, self.prior))
             raise ValueError(
-                f"unknown architecture {self.arch!r}, unknown likelihood {self.likelihood!r} or unknown prior {self.prior!r}: "
-                "not names"
+                f"unknown architecture {arch}, unknown likelihood {likelihood} or unknown prior {prior}: not names"
             )
         for name in ("arch_options", "likelihood_options", "prior_options"):
             if not isinstance(getattr(self, name), dict):
-                raise ValueError(f"{name} must be an object, not {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be an object, not {short_repr(getattr(self, name))}")
         if self.shape[0] not in (1, 3):
             raise ValueError(f"pictures have 1 or 3 channels, not {self.shape[0]}")
 

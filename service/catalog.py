@@ -2,7 +2,6 @@
 
 import asyncio
 import difflib
-import json
 import logging
 import os
 import re
@@ -13,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
+from models.checkpoint import CONFIG, MAX_JSON_BYTES, Checkpoint, CheckpointError, read
 from models.golden import Golden, StaleGolden, read_golden
+from models.plain_json import parse_json
+from models.regular_file import read_regular
 from service.device import Device
 from service.priors import Priors, priors_of
 from service.runtime import Runtime, WrongAnswer, check_golden, start_runtime
@@ -209,10 +210,12 @@ def _golden(directory: Path, checkpoint: Checkpoint) -> Golden | None:
 def _metrics(checkpoint: Path) -> dict[str, Any]:
     """The card's numbers; a model without a card serves as well."""
     path = checkpoint / "metrics.json"
-    if not path.exists():
-        return {}
     try:
-        metrics = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        metrics = parse_json(read_regular(path, MAX_JSON_BYTES))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise CatalogError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
         raise CatalogError(f"{path}: {error}") from None
     return metrics if isinstance(metrics, dict) else {}

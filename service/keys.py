@@ -17,6 +17,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from models.regular_file import read_regular
+
 log = logging.getLogger(__name__)
 
 SCOPES = ("infer", "store", "admin")
@@ -24,6 +26,8 @@ NAME = re.compile(r"[A-Za-z0-9._@-]{1,100}")
 DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
 # what can be guessed over a network is shorter
 SHORT_KEY = 16
+# bytes of a file of keys: some ten thousand of them
+MAX_FILE_BYTES = 1 << 20
 LINE = "name scopes key [rate=R] [burst=B] [concurrency=C]"
 
 
@@ -123,7 +127,7 @@ def read_keys(file: Path | None, text: str) -> Keyring:
     keys = []
     if file is not None:
         try:
-            content = file.read_text("utf-8")
+            content = read_regular(file, MAX_FILE_BYTES).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise KeysError(f"cannot read the API keys in {file}: {reason}") from None
@@ -131,8 +135,9 @@ def read_keys(file: Path | None, text: str) -> Keyring:
         if not keys:  # somebody wanted keys: serving without any is not what was meant
             raise KeysError(f"{file} has no API keys")
     keys += _parse(re.split(r"[;\n]", text), "VAE_API_KEYS")
+    first: dict[bytes, Key] = {}
     for key in keys:
-        same = next(other for other in keys if other.digest == key.digest)
+        same = first.setdefault(key.digest, key)
         if same is not key:
             raise KeysError(f"the API keys of {same.name!r} and {key.name!r} are the same")
     return Keyring(keys)

@@ -6,6 +6,7 @@ What is there already is not encoded again, so that an interrupted load goes on 
 import asyncio
 import gzip
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from models.regular_file import open_regular, read_regular
 from service import codecs
 from service.engine import Engine, Pictures, Request
 from service.store.interface import Collection, Items
@@ -90,12 +92,12 @@ def _rows(stem: str, rows: NDArray[Any], labels: NDArray[Any] | None) -> Source:
 
 def _npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open_regular(path) as file, zipfile.ZipFile(file), np.load(file, allow_pickle=False) as arrays:
             name = next((name for name in ("images", "x") if name in arrays), None)
             if name is None:
                 raise LoadError(f"{path} has no array 'images' or 'x'; it has {', '.join(arrays)}")
             return arrays[name], arrays.get("labels")
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise LoadError(f"{path}: {error}") from None
 
 
@@ -108,11 +110,18 @@ def _idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
 def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """The format is described at yann.lecun.com/exdb/mnist: magic, sizes in big endian, then bytes."""
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = gzip.decompress(read_regular(path)) if path.suffix == ".gz" else read_regular(path)
         shape = np.frombuffer(data, ">u4", dimensions, 4)
         return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape.tolist())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise LoadError(f"{path}: {error}") from None
+
+
+def _picture(path: Path) -> bytes:
+    try:
+        return read_regular(path)
+    except OSError as error:
+        raise LoadError(f"{path}: {error.strerror}") from None
 
 
 async def load(engine: Engine, collection: Collection, source: Source, progress: Callable[[int], object]) -> int:
@@ -150,7 +159,7 @@ async def _encode(engine: Engine, batch: Batch, request: Request) -> Items:
     if batch.rows is not None:
         pictures = Pictures(rows=codecs.picture_rows(batch.rows, request.runtime.shape))
     else:
-        pictures = Pictures(await asyncio.to_thread(lambda: [file.read_bytes() for file in batch.files]))
+        pictures = Pictures(await asyncio.to_thread(lambda: [_picture(file) for file in batch.files]))
     rows = await engine.encode(pictures, request)
     metadata = [b"{}"] * len(rows) if batch.labels is None else [orjson.dumps({"label": label}) for label in batch.labels]
     keys = frozenset(() if batch.labels is None else ("label",))

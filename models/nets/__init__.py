@@ -29,5 +29,5 @@ def build_net(name: str, shape: Shape, latent_dim: int, options: Mapping[str, An
         raise ValueError(f"unknown architecture {name!r}; known: {', '.join(sorted(ARCHITECTURES))}")
     try:
         return ARCHITECTURES[name](shape, latent_dim, **options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"architecture {name!r}: {error}") from None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from models.nets.layers import activation_layer
+from models.nets.layers import activation_layer, check_width, check_widths
 from models.nets.net import Net
 
 Pair = tuple[int, int]
@@ -33,9 +33,8 @@ class Conv(Net):
         activation: str = "silu",
     ) -> None:
         super().__init__()
-        widths = [shape[0], *(default_channels(shape) if channels is None else channels)]
-        if not all(isinstance(width, int) and width > 0 for width in widths) or hidden < 0:
-            raise ValueError(f"channels must be positive integers and hidden at least 0, not {widths[1:]} and {hidden}")
+        widths = [shape[0], *check_widths("channels", default_channels(shape) if channels is None else channels)]
+        check_width("hidden", hidden)
         size: Pair = shape[1:]
         down: list[nn.Module] = []
         up: list[nn.Module] = []  # built from the picture inwards, run in reverse

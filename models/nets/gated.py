@@ -7,6 +7,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from models.nets.layers import check_widths
 from models.nets.net import Net
 
 
@@ -28,8 +29,7 @@ class Gated(Net):
 
     def __init__(self, shape: tuple[int, int, int], latent_dim: int, hidden: Sequence[int] = (300, 300)) -> None:
         super().__init__()
-        if not all(isinstance(width, int) and width > 0 for width in hidden):
-            raise ValueError(f"hidden widths must be positive integers, not {list(hidden)}")
+        check_widths("hidden widths", hidden)
         self.shape = shape
         inwards, outwards = [prod(shape), *hidden], [latent_dim, *reversed(hidden)]
         self.encoder = nn.Sequential(nn.Flatten(), *_layers(inwards), nn.Linear(inwards[-1], 2 * latent_dim))

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
+from reprlib import repr as short_repr
 
 from torch import Tensor, nn
 
-from models.nets.layers import activation_layer
+from models.nets.layers import activation_layer, check_widths
 from models.nets.net import Net
 
 
@@ -22,10 +23,9 @@ class MLP(Net):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not all(isinstance(width, int) and width > 0 for width in hidden):
-            raise ValueError(f"hidden widths must be positive integers, not {list(hidden)}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout is a probability below 1, not {dropout}")
+        check_widths("hidden widths", hidden)
+        if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+            raise ValueError(f"dropout is a probability below 1, not {short_repr(dropout)}")
         self.shape = shape
         self.encoder = nn.Sequential(
             nn.Flatten(),

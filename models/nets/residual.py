@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.nets.conv import Pair, default_channels, dense_layers, halving
-from models.nets.layers import activation_layer
+from models.nets.layers import MAX_LAYERS, activation_layer, check_width, check_widths
 from models.nets.net import Net
 
 SMALL_START = 0.1
@@ -54,11 +54,9 @@ class Residual(Net):
         activation: str = "silu",
     ) -> None:
         super().__init__()
-        widths = [shape[0], *(default_channels(shape) if channels is None else channels)]
-        if not all(isinstance(width, int) and width > 0 for width in widths) or hidden < 0 or blocks < 0:
-            raise ValueError(
-                f"channels must be positive integers, hidden and blocks at least 0, not {widths[1:]}, {hidden}, {blocks}"
-            )
+        widths = [shape[0], *check_widths("channels", default_channels(shape) if channels is None else channels)]
+        check_width("hidden", hidden)
+        check_width("blocks", blocks, MAX_LAYERS // max(1, len(widths) - 1))
         size: Pair = shape[1:]
         down: list[nn.Module] = []
         up: list[nn.Module] = []  # built from the picture inwards, run in reverse

@@ -87,6 +87,16 @@ def test_equal_draws_keep_a_width() -> None:
     assert float(mixture.scale.diagonal(dim1=1, dim2=2).min()) == pytest.approx(math.sqrt(FLOOR))
 
 
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+@pytest.mark.parametrize("components", [1, 3])
+def test_draws_far_from_0_have_the_mixture_of_draws_at_0(covariance: Covariance, components: int) -> None:
+    """Variances as differences of squares lose what is small beside the squared mean, in float32 all of it."""
+    z = (draws(400) / 8).round(decimals=3).float() / 4  # of a variance near that of the floor
+    near, far = (fit_mixture((z.double() + shift).float(), components, covariance) for shift in (0, 1024))
+    torch.testing.assert_close(far.means - 1024, near.means, rtol=0, atol=1e-3)
+    torch.testing.assert_close(far.scale, near.scale, rtol=1e-2, atol=1e-3)
+
+
 def test_same_seed_same_mixture() -> None:
     z = draws(500)
     first, second, other = (fit_mixture(z, 5, seed=seed) for seed in (1, 1, 2))

@@ -15,6 +15,7 @@ from PIL import Image
 from models.arguments import parse
 from models.checkpoint import CONFIG, WEIGHTS, read
 from models.mosaic import grid
+from models.resume import recorded_arguments
 from models.run import Run
 from models.train import main
 
@@ -189,8 +190,10 @@ class TestOut:
         assert main(flags(tmp_path, "--epochs", "2")) == 0
         assert main(flags(tmp_path, "--epochs", "1", "--overwrite")) == 0
         assert [path.name for path in (tmp_path / "run").glob("samples-*")] == ["samples-0001.png"]
-        assert main(flags(tmp_path, "--lr", "1e30", "--batch-size", "8", "--overwrite")) == 1  # before its first state
-        assert not (tmp_path / "run" / "state.safetensors").exists()  # --resume would go on with a run of other flags
+        assert main(flags(tmp_path, "--lr", "1e30", "--batch-size", "8", "--overwrite")) == 1  # in its first epoch
+        recorded = recorded_arguments(tmp_path / "run")  # --resume must not go on with a run of other flags
+        assert recorded is not None
+        assert recorded["lr"] == 1e30
 
     def test_signals_are_the_callers_again(self, flags: Flags, tmp_path: Path) -> None:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -17,7 +17,10 @@ MODELS = [name for name in MODULES if name.split(".")[0] == "models"]
 SERVICE = [name for name in MODULES if name.split(".")[0] == "service"]
 TRAINING = {
     f"models.{name}"
-    for name in ("train", "evaluate", "measure", "report", "triptych", "planes", "aggregate", "data", "nets", "arguments")
+    for name in (
+        *("train", "training_data", "evaluate", "measure", "report", "triptych", "planes", "aggregate", "data", "nets"),
+        *("arguments", "resume", "directory_lock"),
+    )
 }
 WEB = {"fastapi", "fastapi_offline", "starlette"}
 
