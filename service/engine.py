@@ -88,15 +88,19 @@ class Engine:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    async def in_time(self, work: Awaitable[T], request: Request) -> T:
-        """Work that is none of the lanes', within the request's deadline. Raises DeadlineExceeded."""
-        if request.deadline is None:
+    async def in_time(self, work: Awaitable[T], deadline: float | None, changes: bool = False) -> T:
+        """Work that is none of the lanes', within a deadline; then it is cancelled. Raises DeadlineExceeded.
+
+        `changes`: the work changes what is stored, so that a caller who does not wait for its end cannot know what it did.
+        """
+        if deadline is None:
             return await work
         try:
-            async with asyncio.timeout(request.deadline - time.monotonic()):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 return await work
         except TimeoutError:
-            raise DeadlineExceeded("the deadline passed before the store had answered") from None
+            doubt = "; what was to be changed may or may not have been changed" if changes else ""
+            raise DeadlineExceeded(f"the deadline passed before the store had answered{doubt}") from None
 
     async def through(self, lane: Lane, rows: NDArray[Any], request: Request) -> Floats:
         """Rows through a lane. Raises BatcherError."""
