@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from service.codecs import Format
 from service.schemas import NoParameters
@@ -32,6 +32,7 @@ MEDIA_TYPES: Mapping[Format, str] = {
 LOOKING = ("text/html", "image/*", "image/avif", "image/apng")
 # of which the parameters are kept
 SHORT_QUERY = 200
+COUNT = TypeAdapter(int)
 
 
 class BadParameter(Exception):
@@ -50,9 +51,14 @@ def check_count(name: str, asked: int, given: tuple[Mapping[str, Any], Mapping[s
 
     `given`: what stands in the body. Raises AskedTooMuch.
     """
-    for count in (asked, *(int(where[name]) for where in given if where.get(name) is not None)):
+    for count in (asked, *(_count(where[name]) for where in given if where.get(name) is not None)):
         if count > most:
             raise AskedTooMuch(name, count, most)
+
+
+def _count(value: Any) -> int:
+    """A whole number as the parameters take it, where 3.0 is one as well."""
+    return COUNT.validate_strings(value) if isinstance(value, str) else int(value)
 
 
 @dataclass(slots=True)
