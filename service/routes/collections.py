@@ -11,6 +11,7 @@ from service.bodies import read_body
 from service.calls import Answer, Call, read_parameters
 from service.codecs import Unsupported, Unusable
 from service.engine import Engine, Request
+from service.printable import header_value
 from service.routes.answers import timing_of
 from service.routes.door import ERRORS, add, describe_operation, schema_of
 from service.routes.encode import open_request, stated_deadline
@@ -39,7 +40,7 @@ def describe_collection(collection: Collection) -> dict[str, Any]:
 
 def json_answer(fields: dict[str, Any], collection: Collection | None = None, request: Request | None = None) -> Answer:
     """JSON, with the collection's model, and what encoding and decoding took."""
-    headers = {} if collection is None else {"x-model": collection.label}
+    headers = {} if collection is None else {"x-model": header_value(collection.label)}
     if request is not None:
         headers["server-timing"] = timing_of(request)
     return Answer(codecs.json_bytes(fields), "application/json", headers)
