@@ -187,7 +187,7 @@ class LatentStore(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish what was begun and let go."""
+        """Let go; what was begun is finished, or stopped where it waits for somebody else."""
 
     @abstractmethod
     async def create(self, collection: Collection) -> Collection:

@@ -88,6 +88,8 @@ class PgvectorStore(LatentStore):
             await asyncio.wait(self._under_way, timeout=FINISH_SECONDS)
         for session in self._under_way.values():
             session.stop()
+        if self._probe is not None:
+            self._probe.cancel()
         self._connections.close()
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=STOP_SECONDS)
