@@ -52,7 +52,7 @@ INDEX_SECONDS = 3600.0
 # beyond the patience that the database itself is told of, for its answer
 ANSWER_SECONDS = 0.5
 # at the end of the store: for what is under way, and then for what was stopped
-FINISH_SECONDS, STOP_SECONDS = 0.2, 0.4
+FINISH_SECONDS, STOP_SECONDS = 0.1, 0.3
 
 FORBIDDEN = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege)
 CORRUPT = (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted)

@@ -4,21 +4,24 @@ Whatever the server does, or if it does nothing, the thread that works here come
 """
 
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import psycopg
 from psycopg import capabilities
+from psycopg.pq import PollingStatus
 
+from service.store.pgvector_connections import CONNECT_SECONDS
 from service.store.pgvector_schema import Connection
 
 # how long a server has to end a statement that it was asked to cancel, before its connection is cut
 CANCEL_SECONDS = 0.25
 # a transaction in which we say nothing any more, as when this process was stopped, gives its locks back after so long
 SILENT_SECONDS = 60.0
+EVENTS = {PollingStatus.READING: select.POLLIN, PollingStatus.WRITING: select.POLLOUT}
 
 
 class Stopped(Exception):
@@ -77,23 +80,29 @@ class Session:
                     connected.shutdown(socket.SHUT_RDWR)
 
 
-def _canceller(connection: Connection) -> Callable[[], Any]:
-    """What cancels the running statement by way of a second connection. It needs the first one only now."""
-    cancel: Callable[[], Any]
+def _canceller(connection: Connection) -> Callable[[], None]:
+    """What cancels the running statement by way of a second connection. It needs the first one only now.
+
+    libpq before 17 can only wait for that while it holds the interpreter: there the server's own timeouts must do.
+    """
+    if not capabilities.has_cancel_safe():
+        return lambda: None
     try:
-        cancel = (
-            connection.pgconn.cancel_conn().blocking
-            if capabilities.has_cancel_safe()
-            else connection.pgconn.get_cancel().cancel
-        )
+        second = connection.pgconn.cancel_conn()
     except psycopg.Error:  # it is lost already
         return lambda: None
 
-    def work() -> None:
-        with suppress(psycopg.Error):
-            cancel()
+    def cancel() -> None:
+        with suppress(psycopg.Error, OSError):
+            second.start()
+            while (status := second.poll()) in EVENTS:
+                ready = select.poll()
+                ready.register(second.socket, EVENTS[PollingStatus(status)])
+                if not ready.poll(1000 * CONNECT_SECONDS):
+                    break
+        second.finish()
 
-    return work
+    return cancel
 
 
 def bound(connection: Connection, lock_seconds: float, statement_seconds: float) -> None:

@@ -1,6 +1,7 @@
 """Places in the database: how many, in what order, and who is turned away."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -104,9 +105,8 @@ async def test_the_end_turns_all_away() -> None:
 
 async def test_threads_that_nobody_waits_for() -> None:
     daemons = Daemons(2, "test")
-    assert await asyncio.gather(*(asyncio.wrap_future(daemons.submit(lambda n=n: n + 1)) for n in range(20))) == [
-        *range(1, 21)
-    ]
+    futures = [daemons.submit(partial(abs, -number)) for number in range(20)]
+    assert await asyncio.gather(*map(asyncio.wrap_future, futures)) == [*range(20)]
     with pytest.raises(ZeroDivisionError):
         await asyncio.wrap_future(daemons.submit(lambda: 1 // 0))
     last = daemons.submit(lambda: "last")
