@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from service.store import pgvector_work as work
 from service.store.daemons import Daemons
@@ -46,9 +47,6 @@ CATALOG = ""
 # how long a request waits for a database that is away, or for locks that others hold, and between two looks at it
 PATIENCE_SECONDS = 5.0
 PAUSE_SECONDS = 0.1
-# how long one statement may take that waits for nobody: a filter over millions of items; an index over all of a collection
-STATEMENT_SECONDS = 30.0
-INDEX_SECONDS = 3600.0
 # beyond the patience that the database itself is told of, for its answer
 ANSWER_SECONDS = 0.5
 # at the end of the store: for what is under way, and then for what was stopped
@@ -56,7 +54,7 @@ FINISH_SECONDS, STOP_SECONDS = 0.1, 0.3
 
 FORBIDDEN = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege)
 CORRUPT = (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted)
-CROSSED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable)
+CROSSED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, LockNotAvailable)
 
 T = TypeVar("T")
 
@@ -97,7 +95,7 @@ class PgvectorStore(LatentStore):
             side.threads.end()
 
     async def create(self, collection: Collection) -> Collection:
-        return await self._run(partial(work.create, wanted=collection), collection.name, self._writing, INDEX_SECONDS)
+        return await self._run(partial(work.create, wanted=collection), collection.name, self._writing)
 
     async def collections(self) -> list[Collection]:
         return await self._run(work.collections, CATALOG)
@@ -134,7 +132,6 @@ class PgvectorStore(LatentStore):
         task: Callable[[Connection], T],
         name: str,
         side: "_Side | None" = None,
-        statement_seconds: float = STATEMENT_SECONDS,
     ) -> T:
         """A task in a transaction, on a thread; once more when the connection was lost, which every task stands.
 
@@ -147,7 +144,7 @@ class PgvectorStore(LatentStore):
             raise self._refusal(name) from None
         session = Session()
         try:
-            future = side.threads.submit(partial(self._insist, task, session, give_up, statement_seconds))
+            future = side.threads.submit(partial(self._insist, task, session, give_up, side is self._writing))
         except RuntimeError as error:
             side.slots.leave(name)
             raise StoreUnavailable("the store is closed") from error
@@ -171,7 +168,8 @@ class PgvectorStore(LatentStore):
     def _ended(self, name: str, side: "_Side", answer: "asyncio.Future[Any]") -> None:
         del self._under_way[answer]
         error = answer.exception()  # which nobody else may want to know any more
-        was_stuck = isinstance(error, StoreBusy) and isinstance(error.__cause__, psycopg.errors.LockNotAvailable)
+        waited = (LockNotAvailable, QueryCanceled) if side is self._writing else LockNotAvailable
+        was_stuck = isinstance(error, StoreBusy) and isinstance(error.__cause__, waited)
         side.slots.leave(name, not isinstance(error, StoreUnavailable | Stopped), was_stuck)
 
     async def _watched(self, answer: "asyncio.Future[T]", session: Session) -> T:
@@ -194,13 +192,13 @@ class PgvectorStore(LatentStore):
             self._probe = asyncio.ensure_future(is_answering(self._address))
         return await asyncio.shield(self._probe)
 
-    def _insist(self, task: Callable[[Connection], T], session: Session, give_up: float, statement_seconds: float) -> T:
+    def _insist(self, task: Callable[[Connection], T], session: Session, give_up: float, writes: bool) -> T:
         while True:
             if self._is_closed:
                 raise StoreUnavailable("the store is closed")
             try:
                 with self._connections.lent() as connection, session.using(connection):
-                    return self._transact(connection, task, session, give_up, statement_seconds)
+                    return self._transact(connection, task, session, give_up, writes)
             except psycopg.errors.DiskFull as error:
                 raise DiskFull(f"nothing was stored: the database has no room for it: {error}") from error
             except FORBIDDEN as error:
@@ -225,23 +223,24 @@ class PgvectorStore(LatentStore):
         task: Callable[[Connection], T],
         session: Session,
         give_up: float,
-        statement_seconds: float,
+        writes: bool,
     ) -> T:
         if not self._migrated:
             with connection.transaction():
-                bound(connection, give_up - time.monotonic(), INDEX_SECONDS)
+                bound(connection, give_up - time.monotonic(), work.INDEX_SECONDS)
                 session.has_answered = True
                 migrate(connection)
             self._migrated = True
         with connection.transaction():
-            bound(connection, give_up - time.monotonic(), statement_seconds)
+            left = give_up - time.monotonic()
+            bound(connection, left, left if writes else work.STATEMENT_SECONDS)  # writers have more once they have their lock
             session.has_answered, self._away = True, ""
             return task(connection)
 
     def _explain(self, error: Exception, session: Session, give_up: float) -> None:
         """Lost, not there, or in the way of another: raises StoreUnavailable unless there is time for one more try."""
-        if isinstance(error, psycopg.errors.QueryCanceled):
-            raise StoreBusy("the database took too long for this; nothing was changed") from error
+        if isinstance(error, QueryCanceled):
+            raise StoreBusy("the database took too long, or a lock is held in it; nothing was changed") from error
         in_the_way = isinstance(error, CROSSED)
         self._away = "" if in_the_way else _line(error)
         if time.monotonic() + PAUSE_SECONDS <= give_up:
