@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from service.keys import KeysError, read_keys
 from service.logs import log_config
-from service.process import uncollected
+from service.process import open_standard_descriptors, uncollected
 from service.protocol import Bounds, Watch
 from service.settings import (
     Settings,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Serve until a signal ends it."""
+    open_standard_descriptors()
     calm_blas()
     try:
         refuse_unknown()

@@ -106,12 +106,15 @@ def presented(headers: Headers) -> Iterator[bytes]:
 
 def _credentials(value: bytes) -> bytes:
     """The token of Bearer, or the password of Basic; empty for anything else."""
-    kind, _, rest = value.strip().partition(b" ")
+    words = value.split(maxsplit=1)  # the grammar has a space between them; some clients send tabs
+    if len(words) < 2:
+        return b""
+    kind, token = words[0], words[1].rstrip()
     if kind.lower() == b"bearer":
-        return rest.strip()
+        return token
     if kind.lower() == b"basic":
         try:
-            return binascii.a2b_base64(rest.strip(), strict_mode=True).partition(b":")[2]
+            return binascii.a2b_base64(token, strict_mode=True).partition(b":")[2]
         except binascii.Error:
             return b""
     return b""

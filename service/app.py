@@ -154,6 +154,7 @@ def create_app(
         description=DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # it would lead to whatever host the caller names; errors.handle leads to the path alone
     )
     app.state.engine = None
     app.state.failure = ""

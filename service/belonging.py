@@ -52,7 +52,7 @@ def active_dimensions(engine: Engine, collection: Collection) -> tuple[int, ...]
     """Dimensions whose KL on the model's card is not about zero; None when all are. Raises ModelNotLoaded, BadParameter."""
     runtime = runtime_of(engine, collection)
     kl = engine.catalog.metrics[runtime.name].get("kl_per_dim")
-    if not isinstance(kl, list) or len(kl) != collection.dim:
+    if not isinstance(kl, list) or len(kl) != collection.dim or not all(isinstance(nats, int | float) for nats in kl):
         raise BadParameter(f"active_only: the card of {runtime.name} has no kl_per_dim; python -m models.evaluate measures it")
     active = tuple(i for i, nats in enumerate(kl) if nats >= ACTIVE_KL)
     return None if len(active) == collection.dim else active

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from service.codecs import Format
 from service.schemas import NoParameters
@@ -36,6 +36,7 @@ SHORT_QUERY = 200
 MAX_PARAMETERS = 1000
 # of an unknown parameter's name, in the answer and in the search for a similar one
 LONGEST_NAME = 80
+COUNT = TypeAdapter(int)
 
 
 class BadParameter(Exception):
@@ -54,9 +55,14 @@ def check_count(name: str, asked: int, given: tuple[Mapping[str, Any], Mapping[s
 
     `given`: what stands in the body. Raises AskedTooMuch.
     """
-    for count in (asked, *(int(where[name]) for where in given if where.get(name) is not None)):
+    for count in (asked, *(_count(where[name]) for where in given if where.get(name) is not None)):
         if count > most:
             raise AskedTooMuch(name, count, most)
+
+
+def _count(value: Any) -> int:
+    """A whole number as the parameters take it, where 3.0 is one as well."""
+    return COUNT.validate_strings(value) if isinstance(value, str) else int(value)
 
 
 @dataclass(slots=True)

@@ -107,9 +107,13 @@ class Engine:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    async def in_time(self, work: Awaitable[T], request: Request) -> T:
-        """Work of the store, within the request's deadline. Raises DeadlineExceeded."""
-        return await _in_time(work, request.deadline, "the deadline passed before the store had answered")
+    async def in_time(self, work: Awaitable[T], deadline: float | None, changes: bool = False) -> T:
+        """Work of the store, within a deadline; then it is cancelled. Raises DeadlineExceeded.
+
+        `changes`: the work changes what is stored, so that a caller who does not wait for its end cannot know what it did.
+        """
+        doubt = "; what was to be changed may or may not have been changed" if changes else ""
+        return await _in_time(work, deadline, f"the deadline passed before the store had answered{doubt}")
 
     async def through(self, lane: Lane, rows: NDArray[Any], request: Request) -> Floats:
         """Rows through a lane. Raises BatcherError."""

@@ -3,6 +3,7 @@
 import logging
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from starlette.applications import Starlette
@@ -25,6 +26,7 @@ from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.keys import MissingScope, NothingHere, Unauthorized
 from service.limits import HeadTooLarge, Malformed, MemoryFull, TooManyConnections, TooSlow, TrailersTooLarge, UnknownHost
+from service.printable import one_line
 from service.priors import NoSuchPrior
 from service.request_id import request_id_of
 from service.store.filters import BadFilter, UnknownKey
@@ -32,6 +34,7 @@ from service.store.interface import (
     BadItem,
     DiskFull,
     ModelMismatch,
+    StoreBusy,
     StoreFull,
     StoreUnavailable,
     StoreUnusable,
@@ -102,6 +105,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     DeviceLost: (503, "device_lost"),
     DeviceStuck: (503, "device_stuck"),
     Starting: (503, "starting"),
+    StoreBusy: (503, "busy"),
     StoreUnavailable: (503, "store_unavailable"),
     StoreUnusable: (503, "store_unusable"),
     DeadlineExceeded: (504, "deadline_exceeded"),
@@ -128,6 +132,7 @@ def describe(error: Exception, request_id: str, trace_id: str = "") -> tuple[int
         ids = {"request_id": request_id} | ({"trace_id": trace_id} if trace_id else {})
         log.error("request %s failed", request_id, exc_info=error, extra=ids)
         detail = "the service failed to answer this request; its log has the reason under this request_id"
+    detail = one_line(detail)  # parts of it may be the caller's words, or a file's
     if isinstance(error, BadInput | BadItem) and error.item is not None:
         extra["item"] = error.item
     if status in (429, 503):
@@ -159,6 +164,8 @@ async def refuse(scope: Scope, send: Send, error: Exception) -> None:
 async def handle(request: Request, error: Exception) -> Response:
     """The one handler of the application."""
     if isinstance(error, HTTPException) and error.status_code == 404:
+        if location := _without_slash(request):
+            return Response(None, 307, {"location": location})
         error = HTTPException(404, f"there is nothing at {request.url.path}; /docs lists what there is")
     elif isinstance(error, HTTPException) and error.status_code == 405:
         allowed = _allowed(request, (error.headers or {}).get("Allow", ""))
@@ -177,6 +184,17 @@ def _allowed(request: Request, stated: str) -> list[str]:
         if route.matches(request.scope)[0] != Match.NONE:
             methods |= route.methods or set()
     return sorted(methods)
+
+
+def _without_slash(request: Request) -> str:
+    """Where a path with a slash too many at its end leads, relative to it and whatever the host; empty where to nothing."""
+    path: str = request.scope["path"]
+    short = path.removesuffix("/")
+    scope = {**request.scope, "path": short}
+    if short == path or all(route.matches(scope)[0] == Match.NONE for route in request.app.state.routes):
+        return ""
+    query = request.scope["query_string"].decode("latin-1")
+    return f"../{quote(short.rpartition('/')[2], safe='')}" + (f"?{query}" if query else "")
 
 
 class Failures:

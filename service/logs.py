@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
+from uvicorn.logging import DefaultFormatter
+
+from service.printable import json_value, one_line
 
 LogFormat = Literal["auto", "json", "text"]
 
@@ -36,7 +39,16 @@ class JsonFormatter(logging.Formatter):
         try:
             return orjson.dumps(line).decode()
         except TypeError:  # half a surrogate pair, out of somebody's file name
-            return json.dumps(line, default=str)
+            return json.dumps(json_value(line), default=str)
+
+
+class TextFormatter(DefaultFormatter):
+    """A record as words, in one line but for a traceback."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """The line, in which nobody's words end it or steer the terminal."""
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
 
 
 def log_config(form: LogFormat, level: str, access_log: bool) -> dict[str, Any]:
@@ -45,7 +57,7 @@ def log_config(form: LogFormat, level: str, access_log: bool) -> dict[str, Any]:
         form = "text" if sys.stderr.isatty() else "json"
     formatter = {
         "json": {"()": "service.logs.JsonFormatter"},
-        "text": {"()": "uvicorn.logging.DefaultFormatter", "fmt": "%(levelprefix)s %(message)s", "use_colors": None},
+        "text": {"()": "service.logs.TextFormatter", "fmt": "%(levelprefix)s %(message)s", "use_colors": None},
     }[form]
     own = {"handlers": ["default"], "level": level.upper(), "propagate": False}
     return {

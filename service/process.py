@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,25 @@ M_MMAP_THRESHOLD = -3  # of malloc.h
 GC_THRESHOLD = 10_000, 20, 20
 # how long one thread may keep the interpreter from another, such as the event loop; Python's own is fifty times as long
 SWITCH_SECONDS = 0.0001
+
+
+def open_standard_descriptors() -> None:
+    """Let those of the descriptors 0 to 2 lead to /dev/null that whoever started this process has closed.
+
+    Else the next files and sockets would get these numbers, and with them what is meant for standard error. The processes
+    that this one starts have them too.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            os.dup2(opened, number)  # inheritable, also where it is the same number
+            os.set_inheritable(number, True)
+            if opened != number:
+                os.close(opened)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False))  # noqa: SIM115
 
 
 @contextmanager

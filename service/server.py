@@ -31,6 +31,7 @@ CLOSE = (b"connection", b"close")
 # for requests that are on their way when no more connections are accepted; on connections that have had none yet, and whose
 # callers may be slow to send their first, the second, but not after Ctrl-C: browsers keep such connections in reserve
 QUIET_SECONDS, FRESH_SECONDS = 0.5, 5.0
+LEAST_SECONDS = 0.1  # for requests to finish, however long it was quiet before
 BEAT_TICKS = 10  # of uvicorn's, a tenth of a second each
 SO_ATTACH_FILTER = 26
 
@@ -89,13 +90,17 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._say_close()
+        allowed, started = self.config.timeout_graceful_shutdown or math.inf, time.monotonic()
         if not self._is_retired:
             await self._refuse_connections()
         self._close_listeners()
         begun = time.monotonic()
         await asyncio.sleep(0.02)  # connections that were accepted last become known
-        while time.monotonic() - begun < self._quiet_seconds():  # noqa: ASYNC110  uvicorn tells nobody
+        while time.monotonic() - begun < min(self._quiet_seconds(), allowed):  # noqa: ASYNC110  uvicorn tells nobody
             await asyncio.sleep(0.02)
+        if allowed < math.inf:  # what has passed counts
+            left = max(LEAST_SECONDS, allowed - (time.monotonic() - started))
+            self.config.timeout_graceful_shutdown = left  # type: ignore[assignment]
         await super().shutdown(sockets)
 
     def _quiet_seconds(self) -> float:

@@ -1,5 +1,6 @@
 """/collections: named sets of items that one model has encoded."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -9,9 +10,10 @@ from service.bodies import read_body
 from service.calls import Answer, Call, read_parameters
 from service.codecs import Unsupported, Unusable
 from service.engine import Engine, Request
+from service.printable import header_value
 from service.routes.answers import timing_of
 from service.routes.door import ERRORS, add, describe_operation, schema_of
-from service.routes.encode import open_request
+from service.routes.encode import open_request, stated_deadline
 from service.schemas import Parameters
 from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
 from service.store_schemas import NAME_SCHEMA, CollectionInfo, CollectionParameters
@@ -35,7 +37,7 @@ def describe_collection(collection: Collection) -> dict[str, Any]:
 
 def json_answer(fields: dict[str, Any], collection: Collection | None = None, request: Request | None = None) -> Answer:
     """JSON, with the collection's model, and what encoding and decoding took."""
-    headers = {} if collection is None else {"x-model": collection.label}
+    headers = {} if collection is None else {"x-model": header_value(collection.label)}
     if request is not None:
         headers["server-timing"] = timing_of(request)
     return Answer(codecs.json_bytes(fields), "application/json", headers)
@@ -57,7 +59,9 @@ def without_body(call: Call) -> None:
 
 async def put(engine: Engine, call: Call) -> Answer:
     """Make a collection, or change the metric and the description of one; its model stays what it was."""
-    body = read_body(call, engine.max_items)
+    body = await engine.in_time(
+        engine.offload(len(call.body), partial(read_body, call, engine.max_items)), stated_deadline(call)
+    )
     if body.kind not in ("empty", "json"):
         raise Unsupported(f"parameters come in the query or as JSON, not as a {body.kind}")
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))
@@ -75,7 +79,7 @@ async def put(engine: Engine, call: Call) -> Answer:
         parameters.description,
     )
     with engine.writes.admit(1):
-        made = await engine.in_time(engine.store.create(wanted), request)
+        made = await engine.in_time(engine.store.create(wanted), request.deadline, changes=True)
     return json_answer(describe_collection(made), made)
 
 
@@ -84,7 +88,7 @@ async def list_all(engine: Engine, call: Call) -> Answer:
     without_body(call)
     request = open_request(engine, call, read_parameters(Parameters, call.query))
     with engine.reads.admit(1):
-        found = await engine.in_time(engine.store.collections(), request)
+        found = await engine.in_time(engine.store.collections(), request.deadline)
     return json_answer({"collections": [describe_collection(collection) for collection in found]})
 
 
@@ -93,7 +97,7 @@ async def get(engine: Engine, call: Call) -> Answer:
     without_body(call)
     request = open_request(engine, call, read_parameters(Parameters, call.query))
     with engine.reads.admit(1):
-        found = await engine.in_time(engine.store.collection(name_of(call)), request)
+        found = await engine.in_time(engine.store.collection(name_of(call)), request.deadline)
     return json_answer(describe_collection(found), found)
 
 
@@ -102,7 +106,7 @@ async def delete(engine: Engine, call: Call) -> Answer:
     without_body(call)
     request = open_request(engine, call, read_parameters(Parameters, call.query))
     with engine.writes.admit(1):
-        gone = await engine.in_time(engine.store.drop(name_of(call)), request)
+        gone = await engine.in_time(engine.store.drop(name_of(call)), request.deadline, changes=True)
     return json_answer(describe_collection(gone), gone)
 
 

@@ -3,6 +3,7 @@
 import re
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 from fastapi import APIRouter
@@ -32,6 +33,14 @@ def open_request(engine: Engine, call: Call, parameters: Parameters) -> Request:
         milliseconds = int(header)
     deadline = None if milliseconds is None else call.started + milliseconds / 1000
     return Request(engine.catalog.get(parameters.model), deadline, call.timings)
+
+
+def stated_deadline(call: Call) -> float | None:
+    """The deadline that a call states beside its body, for the time in which the body is read; not checked any further."""
+    stated = call.headers.get("x-timeout-ms", "")
+    if "timeout_ms" in call.query:
+        stated = dict(parse_qsl(call.query)).get("timeout_ms", stated)
+    return call.started + int(stated) / 1000 if MILLISECONDS.fullmatch(stated) else None
 
 
 async def encode(engine: Engine, call: Call) -> Answer:

@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter
 
 from service.belonging import digest_of, runtime_of
-from service.bodies import read_body
+from service.bodies import Body, read_body
 from service.calls import Answer, BadParameter, Call, read_parameters
 from service.codecs import BadInput, Unusable
 from service.engine import Engine, Pictures, Request
@@ -23,7 +23,7 @@ from service.routes.door import (
     describe_operation,
     schema_of,
 )
-from service.routes.encode import open_request
+from service.routes.encode import open_request, stated_deadline
 from service.schemas import Parameters
 from service.store.interface import Collection, Items, UnknownItem
 from service.store_schemas import ID_SCHEMA, Added, Deleted, ItemPage, ItemsParameters, ListParameters, NewItems, StoredItem
@@ -31,11 +31,17 @@ from service.store_schemas import ID_SCHEMA, Added, Deleted, ItemPage, ItemsPara
 router = APIRouter(tags=["latent store"])
 
 
+async def read_entries(engine: Engine, call: Call) -> Body:
+    """A body with items or queries. Raises what `read_body` does, DeadlineExceeded."""
+    reading = partial(read_body, call, engine.max_items, LISTS_PER_ITEM)
+    return await engine.in_time(engine.offload(len(call.body), reading), stated_deadline(call))
+
+
 async def open_collection(engine: Engine, call: Call, parameters: Parameters) -> tuple[Collection, str, Request]:
     """(collection, digest of the vectors that come, request). Raises StoreError, ModelMismatch, ModelNotLoaded."""
     timing = open_request(engine, call, parameters.model_copy(update={"model": None}))
     with engine.reads.admit(1):
-        collection = await engine.in_time(engine.store.collection(name_of(call)), timing)
+        collection = await engine.in_time(engine.store.collection(name_of(call)), timing.deadline)
     return collection, digest_of(engine, collection, parameters.model), timing
 
 
@@ -69,14 +75,14 @@ async def post(engine: Engine, call: Call) -> Answer:
 
     JSON, a form of pictures whose file names become ids, one picture, or npy: mu (N, D), or mu and sigma (2, N, D).
     """
-    body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items, LISTS_PER_ITEM))
+    body = await read_entries(engine, call)
     parameters = read_parameters(ItemsParameters, call.query, *body.parameters(ItemsParameters))
     collection, digest, request = await open_collection(engine, call, parameters)
-    entries = await engine.offload(len(call.body), partial(items_of, body, collection.dim))
+    entries = await engine.in_time(engine.offload(len(call.body), partial(items_of, body, collection.dim)), request.deadline)
     with engine.writes.admit(entries.weight):
-        await encode_entries(engine, entries, collection, request)
+        await engine.in_time(encode_entries(engine, entries, collection, request), request.deadline)
         items = entries.items()
-        seq = await engine.in_time(engine.store.upsert(collection.name, digest, items), request)
+        seq = await engine.in_time(engine.store.upsert(collection.name, digest, items), request.deadline, changes=True)
     return json_answer({"collection": collection.name, "ids": items.ids, "seq": seq}, collection, request)
 
 
@@ -88,7 +94,7 @@ async def list_page(engine: Engine, call: Call) -> Answer:
     conditions, after = parameters.filter, _cursor(parameters.cursor)
     name = name_of(call)
     with engine.reads.admit(1):
-        items = await engine.in_time(engine.store.scan(name, after, parameters.limit + 1, conditions), request)
+        items = await engine.in_time(engine.store.scan(name, after, parameters.limit + 1, conditions), request.deadline)
     shown = min(len(items), parameters.limit)
     more = items.ids[shown - 1] if len(items) > shown else None
     page = [describe_item(items, i, parameters.include) for i in range(shown)]
@@ -108,7 +114,7 @@ async def get(engine: Engine, call: Call) -> Answer:
     request = open_request(engine, call, read_parameters(Parameters, call.query))
     name, id = name_of(call), check_id(call.path["id"])
     with engine.reads.admit(1):
-        items = await engine.in_time(engine.store.get(name, [id]), request)
+        items = await engine.in_time(engine.store.get(name, [id]), request.deadline)
     if not items.ids:
         raise UnknownItem(name, id)
     return json_answer(describe_item(items, 0, frozenset(("mu", "sigma"))))
@@ -120,7 +126,7 @@ async def delete(engine: Engine, call: Call) -> Answer:
     request = open_request(engine, call, read_parameters(Parameters, call.query))
     name, id = name_of(call), check_id(call.path["id"])
     with engine.writes.admit(1):
-        seq = await engine.in_time(engine.store.delete(name, id), request)
+        seq = await engine.in_time(engine.store.delete(name, id), request.deadline, changes=True)
     return json_answer({"id": id, "seq": seq})
 
 

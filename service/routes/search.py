@@ -11,14 +11,13 @@ from fastapi import APIRouter
 
 from service import codecs, png
 from service.belonging import active_dimensions, runtime_of
-from service.bodies import read_body
 from service.calls import Answer, BadParameter, Call, read_parameters
 from service.engine import Engine, Request
-from service.entries import LISTS_PER_ITEM, Entries, queries_of
+from service.entries import Entries, queries_of
 from service.gate import TooLarge
 from service.routes.collections import PATH, STORE_ERRORS, json_answer
 from service.routes.door import FORM_OF_PICTURES, PICTURE_BODIES, add, describe_operation, schema_of
-from service.routes.items import encode_entries, open_collection
+from service.routes.items import encode_entries, open_collection, read_entries
 from service.store.interface import Collection, Found, Neighbors, Query, Search
 from service.store_schemas import NeighborsAnswer, QueryBody, SearchParameters
 
@@ -42,15 +41,17 @@ async def search(engine: Engine, call: Call) -> Answer:
 
     One query, as JSON, as a picture, or as a form; or `queries`, whose answers stand in `results` in their order.
     """
-    body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items, LISTS_PER_ITEM))
+    body = await read_entries(engine, call)
     parameters = read_parameters(SearchParameters, call.query, *body.parameters(SearchParameters))
     if parameters.candidates is not None and (parameters.candidates < parameters.k or parameters.exact):
         raise BadParameter("candidates: must be at least k, and is not exact")
     collection, digest, request = await open_collection(engine, call, parameters)
-    entries, alone = await engine.offload(len(call.body), partial(queries_of, body, collection.dim))
+    entries, alone = await engine.in_time(
+        engine.offload(len(call.body), partial(queries_of, body, collection.dim)), request.deadline
+    )
     _check_size(engine, collection, parameters, len(entries))
     with engine.searches.admit(len(entries)):
-        await encode_entries(engine, entries, collection, request)
+        await engine.in_time(encode_entries(engine, entries, collection, request), request.deadline)
         wanted = Search(
             _queries(entries),
             parameters.k,
@@ -61,10 +62,12 @@ async def search(engine: Engine, call: Call) -> Answer:
             active_dimensions(engine, collection) if parameters.active_only else None,
             with_vectors=bool(parameters.include & VECTORS),
         )
-        found = await engine.in_time(engine.store.search(collection.name, digest, wanted), request)
-        pictures = await _decode(engine, collection, found, request) if "image" in parameters.include else None
+        found = await engine.in_time(engine.store.search(collection.name, digest, wanted), request.deadline)
+        pictures = None
+        if "image" in parameters.include:
+            pictures = await engine.in_time(_decode(engine, collection, found, request), request.deadline)
         answer = partial(_answer, found, wanted.metric, alone, parameters.include, pictures, collection, request)
-        return await engine.offload(len(entries) * parameters.k * 200, answer)
+        return await engine.in_time(engine.offload(len(entries) * parameters.k * 200, answer), request.deadline)
 
 
 def _check_size(engine: Engine, collection: Collection, parameters: SearchParameters, queries: int) -> None:

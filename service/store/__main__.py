@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from service.distances import METRICS
+from service.process import open_standard_descriptors
 from service.settings import Settings, SettingsError, refuse_unknown
 from service.store import POSTGRES, LatentStore, make_store
 from service.store.export import backup, dump, store_files
@@ -58,6 +59,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
+    open_standard_descriptors()
     options = parse(arguments)
     try:
         refuse_unknown()

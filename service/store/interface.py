@@ -8,7 +8,8 @@ Knows nothing of HTTP, of models, nor of how anything is stored.
       ├── BadItem                             an item, or a query, that the collection does not take
       ├── StoreFull                           the bound on the memory for vectors is reached
       ├── DiskFull                            the disk has no room
-      ├── StoreUnavailable                    not now: the database is away or busy
+      ├── StoreUnavailable                    not now: the database is away, or does not answer
+      │     └── StoreBusy                     not now: somebody else holds what is needed
       └── StoreUnusable                       not at all: corrupt, foreign, newer, or not to be written
 """
 
@@ -82,7 +83,13 @@ class DiskFull(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The database is away or busy; later it may be there."""
+    """The database is away, or does not answer; later it may be there."""
+
+
+class StoreBusy(StoreUnavailable):
+    """Another session of the database holds what is needed; nothing was changed."""
+
+    retry_after = 5
 
 
 class StoreUnusable(StoreError):
@@ -186,7 +193,7 @@ class LatentStore(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish what was begun and let go."""
+        """Let go; what was begun is finished, or stopped where it waits for somebody else."""
 
     @abstractmethod
     async def create(self, collection: Collection) -> Collection:

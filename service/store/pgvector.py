@@ -1,21 +1,22 @@
 """The latent store in PostgreSQL with the extension vector: any number of replicas, one database.
 
 While the database is away, everything is tried again for a while and then said to be unavailable; when it is back, so is
-the store. Knows nothing of HTTP.
+the store. Nobody waits for long for what others hold there, nor for a database that does not answer; whoever gives up, the
+caller or the store, has the database cancel the work and lets its connection go. Knows nothing of HTTP.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from service.store import pgvector_work as work
+from service.store.daemons import Daemons
 from service.store.filters import Condition
 from service.store.interface import (
     Changes,
@@ -25,29 +26,35 @@ from service.store.interface import (
     Items,
     LatentStore,
     Search,
+    StoreBusy,
     StoreUnavailable,
     StoreUnusable,
 )
+from service.store.pgvector_connections import Connections, is_answering
 from service.store.pgvector_schema import Connection, migrate
 from service.store.pgvector_search import search
+from service.store.pgvector_session import Session, Stopped, bound
+from service.store.slots import NoSlot, Slots
 
 log = logging.getLogger(__name__)
 
-# connections for all that reads, and for all that writes: writers wait for each other, and nobody else for them
-READERS, WRITERS = 8, 4
-# how long a request waits for a database that is away, and between two looks at it
+# connections for all that reads, and for all that writes; and how many of them one collection may have, since whoever waits
+# for its locks holds a connection. One whose locks nobody got lately has a single one: see Slots.
+READERS, READERS_OF_ONE = 8, 6
+WRITERS, WRITERS_OF_ONE = 6, 2
+# what is asked of no collection's own table: which collections there are
+CATALOG = ""
+# how long a request waits for a database that is away, or for locks that others hold, and between two looks at it
 PATIENCE_SECONDS = 5.0
 PAUSE_SECONDS = 0.1
-CONNECT_SECONDS = 3
-# a pool that has given up connecting tries again for whoever asks next; who has waited long enough only looks
-ATTEMPT_SECONDS = 1.0
-LOOK_SECONDS = 0.05
-# a network that swallows everything is noticed after so many milliseconds
-NETWORK_MS = 10_000
+# beyond the patience that the database itself is told of, for its answer
+ANSWER_SECONDS = 0.5
+# at the end of the store: for what is under way, and then for what was stopped
+FINISH_SECONDS, STOP_SECONDS = 0.1, 0.3
 
 FORBIDDEN = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege)
 CORRUPT = (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted)
-CROSSED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable)
+CROSSED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, LockNotAvailable)
 
 T = TypeVar("T")
 
@@ -56,105 +63,202 @@ class PgvectorStore(LatentStore):
     """See the module."""
 
     def __init__(self, address: str, patience: float = PATIENCE_SECONDS) -> None:
-        self._patience = patience
-        self._migrated = False
-        self._away = False  # what the last one found who asked
-        self._pool: ConnectionPool[Any] = ConnectionPool(
-            address,
-            min_size=0,
-            max_size=READERS + WRITERS,
-            open=False,
-            check=ConnectionPool.check_connection,
-            reconnect_timeout=1,
-            kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": NETWORK_MS},
-        )
-        self._readers = ThreadPoolExecutor(READERS, "store reader")
-        self._writers = ThreadPoolExecutor(WRITERS, "store writer")
+        self._address, self._patience = address, patience
+        self._migrated = self._is_closed = False
+        self._away = ""  # why the last one that asked could not reach the database
+        self._connections = Connections(address)
+        self._reading = _Side(READERS, READERS_OF_ONE, patience, "store reader")
+        self._writing = _Side(WRITERS, WRITERS_OF_ONE, patience, "store writer")
+        self._under_way: dict[asyncio.Future[Any], Session] = {}
+        self._probe: asyncio.Task[bool] | None = None
 
     async def open(self) -> None:
-        self._pool.open()
         try:
-            await self._run(lambda connection: None)
+            await self._run(lambda connection: None, CATALOG)
         except StoreUnavailable as error:  # it may come; until then every request says so
             log.warning("%s", error)
 
     async def close(self) -> None:
-        loop = asyncio.get_running_loop()
-        for threads in (self._writers, self._readers):
-            await loop.run_in_executor(None, threads.shutdown)
-        await loop.run_in_executor(None, self._pool.close)
+        self._is_closed = True
+        for side in (self._reading, self._writing):
+            side.slots.close()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=FINISH_SECONDS)
+        for session in self._under_way.values():
+            session.stop()
+        if self._probe is not None:
+            self._probe.cancel()
+        self._connections.close()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=STOP_SECONDS)
+        for side in (self._reading, self._writing):
+            side.threads.end()
 
     async def create(self, collection: Collection) -> Collection:
-        return await self._run(partial(work.create, wanted=collection), self._writers)
+        return await self._run(partial(work.create, wanted=collection), collection.name, self._writing)
 
     async def collections(self) -> list[Collection]:
-        return await self._run(work.collections)
+        return await self._run(work.collections, CATALOG)
 
     async def collection(self, name: str) -> Collection:
-        return (await self._run(partial(work.find, name=name)))[1]
+        return (await self._run(partial(work.find, name=name), CATALOG))[1]
 
     async def drop(self, name: str) -> Collection:
-        return await self._run(partial(work.drop, name=name), self._writers)
+        return await self._run(partial(work.drop, name=name), name, self._writing)
 
     async def upsert(self, name: str, digest: str, items: Items) -> int:
-        return await self._run(partial(work.upsert, name=name, digest=digest, items=items), self._writers)
+        return await self._run(partial(work.upsert, name=name, digest=digest, items=items), name, self._writing)
 
     async def get(self, name: str, ids: Sequence[str]) -> Items:
-        return await self._run(partial(work.get, name=name, ids=ids))
+        return await self._run(partial(work.get, name=name, ids=ids), name)
 
     async def delete(self, name: str, id: str) -> int:
-        return await self._run(partial(work.delete, name=name, id=id), self._writers)
+        return await self._run(partial(work.delete, name=name, id=id), name, self._writing)
 
     async def search(self, name: str, digest: str, search: Search) -> Found:
-        return await self._run(partial(_search, name=name, digest=digest, wanted=search))
+        return await self._run(partial(_search, name=name, digest=digest, wanted=search), name)
 
     async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
-        return await self._run(partial(work.scan, name=name, after=after, limit=limit, filter=filter))
+        return await self._run(partial(work.scan, name=name, after=after, limit=limit, filter=filter), name)
 
     async def count(self, name: str, filter: tuple[Condition, ...] = ()) -> int:
-        return await self._run(partial(work.count, name=name, filter=filter))
+        return await self._run(partial(work.count, name=name, filter=filter), name)
 
     async def changes(self, name: str, since: int = 0, limit: int = 1000) -> Changes:
-        return await self._run(partial(work.changes, name=name, since=since, limit=limit))
+        return await self._run(partial(work.changes, name=name, since=since, limit=limit), name)
 
-    async def _run(self, task: Callable[[Connection], T], threads: ThreadPoolExecutor | None = None) -> T:
-        """A task in a transaction, on a thread; once more when the connection was lost, which every task stands."""
+    async def _run(
+        self,
+        task: Callable[[Connection], T],
+        name: str,
+        side: "_Side | None" = None,
+    ) -> T:
+        """A task in a transaction, on a thread; once more when the connection was lost, which every task stands.
+
+        `name`: the collection that it may have to wait for. When the caller is cancelled, so is the task.
+        """
+        side = side or self._reading
         try:
-            give_up = time.monotonic() + self._patience  # from now on, not from when a thread is free
-            return await asyncio.get_running_loop().run_in_executor(threads or self._readers, self._insist, task, give_up)
+            give_up = await side.slots.take(name)
+        except NoSlot:
+            raise self._refusal(name) from None
+        session = Session()
+        try:
+            future = side.threads.submit(partial(self._insist, task, session, give_up, side is self._writing))
         except RuntimeError as error:
+            side.slots.leave(name)
             raise StoreUnavailable("the store is closed") from error
+        answer = asyncio.wrap_future(future)
+        self._under_way[answer] = session
+        answer.add_done_callback(partial(self._ended, name, side))
+        try:
+            return await self._watched(answer, session)
+        except asyncio.CancelledError:
+            session.stop()
+            raise
 
-    def _insist(self, task: Callable[[Connection], T], give_up: float) -> T:
+    def _refusal(self, name: str) -> StoreUnavailable:
+        if self._is_closed:
+            return StoreUnavailable("the store is closed")
+        if self._away:
+            return StoreUnavailable(f"the database is away: {self._away}")
+        what = f"the collection {name!r}" if name else "the list of collections"
+        return StoreBusy(f"{what} is held by another session of the database, or has too much to do; nothing was changed")
+
+    def _ended(self, name: str, side: "_Side", answer: "asyncio.Future[Any]") -> None:
+        del self._under_way[answer]
+        error = answer.exception()  # which nobody else may want to know any more
+        waited = (LockNotAvailable, QueryCanceled) if side is self._writing else LockNotAvailable
+        was_stuck = isinstance(error, StoreBusy) and isinstance(error.__cause__, waited)
+        side.slots.leave(name, not isinstance(error, StoreUnavailable | Stopped), was_stuck)
+
+    async def _watched(self, answer: "asyncio.Future[T]", session: Session) -> T:
+        """What comes of a task, unless its connection, or the whole server, is silent. Raises StoreUnavailable."""
+        while not answer.done():
+            await asyncio.wait([answer], timeout=self._patience + ANSWER_SECONDS)
+            if answer.done():
+                break
+            if not session.has_answered or not await self._is_answering():
+                session.stop()
+                raise StoreUnavailable("the database does not answer; what was to be changed may or may not have been changed")
+        try:
+            return answer.result()
+        except Stopped:
+            raise StoreUnavailable("the store is closed; what was to be changed may or may not have been changed") from None
+
+    async def _is_answering(self) -> bool:
+        """Whether the server takes connections, or at least refuses them; many ask at once, and it is looked at once."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.ensure_future(is_answering(self._address))
+        return await asyncio.shield(self._probe)
+
+    def _insist(self, task: Callable[[Connection], T], session: Session, give_up: float, writes: bool) -> T:
         while True:
-            late = self._away and time.monotonic() > give_up
+            if self._is_closed:
+                raise StoreUnavailable("the store is closed")
             try:
-                with self._pool.connection(
-                    timeout=LOOK_SECONDS if late else min(ATTEMPT_SECONDS, self._patience)
-                ) as connection:
-                    self._away = False
-                    if not self._migrated:
-                        migrate(connection)
-                        self._migrated = True
-                    with connection.transaction():
-                        return task(connection)
+                with self._connections.lent() as connection, session.using(connection):
+                    return self._transact(connection, task, session, give_up, writes)
             except psycopg.errors.DiskFull as error:
                 raise DiskFull(f"nothing was stored: the database has no room for it: {error}") from error
             except FORBIDDEN as error:
                 raise StoreUnusable(f"the database cannot be written to: {_line(error)}") from error
             except CORRUPT as error:
                 raise StoreUnusable(f"the database is corrupt ({_line(error)}); restore a backup") from error
-            except psycopg.errors.UndefinedTable:  # a collection was dropped in this moment: next time it is not found
+            except psycopg.errors.UndefinedTable as error:  # just dropped: next time it is not found
+                self._migrated = False
                 if time.monotonic() > give_up:
-                    raise
-            except PoolClosed as error:
-                raise StoreUnavailable("the store is closed") from error
-            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
-                # lost, not there, or in the way of another transaction
-                self._away = not isinstance(error, CROSSED)
-                if time.monotonic() + PAUSE_SECONDS > give_up:
-                    raise StoreUnavailable(f"the database is {'away' if self._away else 'busy'}: {_line(error)}") from error
-                time.sleep(PAUSE_SECONDS)
+                    raise StoreUnusable(f"a table is missing in the database: {_line(error)}; restore a backup") from error
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if session.is_stopped:
+                    raise Stopped from error
+                self._explain(error, session, give_up)
+            if session.is_stopped:
+                raise Stopped
+            time.sleep(PAUSE_SECONDS)
+
+    def _transact(
+        self,
+        connection: Connection,
+        task: Callable[[Connection], T],
+        session: Session,
+        give_up: float,
+        writes: bool,
+    ) -> T:
+        if not self._migrated:
+            with connection.transaction():
+                bound(connection, give_up - time.monotonic(), work.INDEX_SECONDS)
+                session.has_answered = True
+                migrate(connection)
+            self._migrated = True
+        with connection.transaction():
+            left = give_up - time.monotonic()
+            bound(connection, left, left if writes else work.STATEMENT_SECONDS)  # writers have more once they have their lock
+            session.has_answered, self._away = True, ""
+            return task(connection)
+
+    def _explain(self, error: Exception, session: Session, give_up: float) -> None:
+        """Lost, not there, or in the way of another: raises StoreUnavailable unless there is time for one more try."""
+        if isinstance(error, QueryCanceled):
+            raise StoreBusy("the database took too long, or a lock is held in it; nothing was changed") from error
+        in_the_way = isinstance(error, CROSSED)
+        self._away = "" if in_the_way else _line(error)
+        if time.monotonic() + PAUSE_SECONDS <= give_up:
+            return
+        if in_the_way:
+            raise StoreBusy(
+                f"another session of the database holds what is needed; nothing was changed: {_line(error)}"
+            ) from error
+        doubt = "; what was to be changed may or may not have been changed" if session.has_answered else ""
+        raise StoreUnavailable(f"the database is away: {self._away}{doubt}") from error
+
+
+class _Side:
+    """The threads of readers or writers, as many as there are slots, so that nobody waits for a thread."""
+
+    def __init__(self, most: int, most_of_one: int, patience: float, name: str) -> None:
+        self.slots = Slots(most, most_of_one, patience)
+        self.threads = Daemons(most, name)
 
 
 def _line(error: Exception) -> str:

@@ -47,6 +47,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 def migrate(connection: Connection) -> None:
     """Bring the schema to this version; several processes may try at once. Raises StoreUnusable."""
+    if _version(connection) == len(MIGRATIONS):  # as nearly always: then nobody is waited for
+        return
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         try:
@@ -72,6 +74,17 @@ def migrate(connection: Connection) -> None:
             connection.execute("INSERT INTO vae_schema VALUES (%s)", (len(MIGRATIONS),))
         else:
             connection.execute("UPDATE vae_schema SET version = %s", (len(MIGRATIONS),))
+
+
+def _version(connection: Connection) -> int | None:
+    """The schema's version; None when it, or anything that belongs to it, is not there."""
+    there = connection.execute(
+        "SELECT to_regclass('vae_schema'), to_regclass('vae_collections'), to_regtype('vector')"
+    ).fetchone()
+    if there is None or None in there:
+        return None
+    row = connection.execute("SELECT version FROM vae_schema").fetchone()
+    return row[0] if row else None
 
 
 def table(number: int) -> str:

@@ -21,24 +21,33 @@ from service.store.pgvector_filters import fields_of, pgvector_where
 from service.store.pgvector_schema import Connection, make_index, make_table, table
 
 MAX_TRACES = 10_000
+# how long one statement may take that waits for nobody: a filter over millions of items; an index over all of a collection
+STATEMENT_SECONDS = 30.0
+INDEX_SECONDS = 3600.0
 COLUMNS = "name, model, digest, dim, metric, description, count, seq"
 ITEM = "id, seq, metadata, vector_send(both_), has_sigma"
 
 
-def find(connection: Connection, name: str, lock: bool = False) -> tuple[int, Collection]:
-    """(number, collection). `lock`: nobody else changes it before the end of the transaction. Raises UnknownCollection."""
+def find(connection: Connection, name: str, lock_for: float = 0) -> tuple[int, Collection]:
+    """(number, collection). Raises UnknownCollection.
+
+    `lock_for`: nobody else changes it before the end of the transaction, in which each statement may take so many seconds from
+    now on. Until then it is less: whoever is next in line for a row waits for several locks, each with its own time-out.
+    """
     row = connection.execute(
-        f"SELECT number, {COLUMNS} FROM vae_collections WHERE name = %s{' FOR UPDATE' if lock else ''}",  # noqa: S608
+        f"SELECT number, {COLUMNS} FROM vae_collections WHERE name = %s{' FOR UPDATE' if lock_for else ''}",  # noqa: S608
         (name,),
     ).fetchone()
     if row is None:
         raise UnknownCollection(name, [other for (other,) in connection.execute("SELECT name FROM vae_collections")])
+    if lock_for:
+        connection.execute(f"SET LOCAL statement_timeout = {round(1000 * lock_for)}".encode())
     return row[0], Collection(*row[1:])
 
 
-def find_of(connection: Connection, name: str, digest: str, lock: bool = False) -> tuple[int, Collection]:
+def find_of(connection: Connection, name: str, digest: str, lock_for: float = 0) -> tuple[int, Collection]:
     """The same, of a model. Raises UnknownCollection, ModelMismatch."""
-    number, collection = find(connection, name, lock)
+    number, collection = find(connection, name, lock_for)
     if collection.digest != digest:
         raise ModelMismatch(collection, f"sha256:{digest}")
     return number, collection
@@ -57,7 +66,7 @@ def create(connection: Connection, wanted: Collection) -> Collection:
         "ON CONFLICT (name) DO NOTHING RETURNING number",
         (wanted.name, wanted.model, wanted.digest, wanted.dim, wanted.metric, wanted.description),
     ).fetchone()
-    number, found = find(connection, wanted.name, lock=True)
+    number, found = find(connection, wanted.name, INDEX_SECONDS)
     if (found.digest, found.dim) != (wanted.digest, wanted.dim):
         raise ModelMismatch(found, wanted.label)
     if made:
@@ -73,7 +82,7 @@ def create(connection: Connection, wanted: Collection) -> Collection:
 
 def drop(connection: Connection, name: str) -> Collection:
     """Delete a collection. Raises UnknownCollection."""
-    number, collection = find(connection, name, lock=True)
+    number, collection = find(connection, name, STATEMENT_SECONDS)
     connection.execute(f"DROP TABLE {table(number)}")
     connection.execute("DELETE FROM vae_collections WHERE number = %s", (number,))
     return collection
@@ -86,7 +95,7 @@ def vector(values: Floats) -> str:
 
 def upsert(connection: Connection, name: str, digest: str, items: Items) -> int:
     """Add or replace items. Raises UnknownCollection, ModelMismatch."""
-    number, collection = find_of(connection, name, digest, lock=True)
+    number, collection = find_of(connection, name, digest, STATEMENT_SECONDS)
     (there,) = _one(connection.execute(f"SELECT count(*) FROM {table(number)} WHERE id = ANY(%s)", (items.ids,)))  # noqa: S608
     both = np.concatenate([items.mu, items.sigma], axis=1)
     with connection.cursor() as cursor:
@@ -120,7 +129,7 @@ def upsert(connection: Connection, name: str, digest: str, items: Items) -> int:
 
 def delete(connection: Connection, name: str, id: str) -> int:
     """Take an item out; its trace stays for the feed of changes. Raises UnknownCollection, UnknownItem."""
-    number, collection = find(connection, name, lock=True)
+    number, collection = find(connection, name, STATEMENT_SECONDS)
     if not connection.execute(f"DELETE FROM {table(number)} WHERE id = %s", (id,)).rowcount:  # noqa: S608
         raise UnknownItem(name, id)
     connection.execute(

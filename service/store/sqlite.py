@@ -37,6 +37,8 @@ from service.thread_pool import thread_pool
 READERS = 2
 # requests that share a commit, and that share a scan
 MOST_WRITES, MOST_SEARCHES = 256, 64
+# at the end of the store, for what is under way
+END_SECONDS = 0.2
 
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection], Any]
@@ -65,11 +67,11 @@ class SqliteStore(LatentStore):
 
     async def close(self) -> None:
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._writes.end)
-        await loop.run_in_executor(None, self._searches.end)
+        ended = [await loop.run_in_executor(None, turns.end, END_SECONDS) for turns in (self._writes, self._searches)]
         await loop.run_in_executor(None, self._readers.shutdown)
-        self._search.close()
-        self._file.close()
+        if all(ended):  # else a thread that waits for another program's lock, say, still uses them
+            self._search.close()
+            self._file.close()
 
     def check(self) -> None:
         self._file.check()
@@ -116,8 +118,11 @@ class SqliteStore(LatentStore):
             if len(turn) == 1:
                 turn[0].future.set_exception(self._file.explain(error, writes=True))
                 return
+            is_locked = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
             for waiting in turn:
-                if not waiting.future.done():
+                if is_locked and not waiting.future.done():  # each alone would wait as long, one after another
+                    waiting.future.set_exception(self._file.explain(error, writes=True))
+                elif not waiting.future.done():
                     self._write_turn([waiting])
 
     def _commit(self, connection: sqlite3.Connection, turn: Sequence[Waiting[tuple[Write, bool]]]) -> None:

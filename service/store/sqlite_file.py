@@ -20,7 +20,7 @@ from service.store.sqlite_identity import FileIdentity
 APPLICATION_ID = 0x56414531
 # an item's number is its collection's times this, and a count: a collection's items lie together, in the order they came
 ITEMS_PER_COLLECTION = 1 << 40
-BUSY_SECONDS = 10.0
+BUSY_SECONDS = 5.0
 CACHE_KIB = 64 << 10
 NO_ROOM_BYTES = 1 << 20
 

@@ -55,13 +55,14 @@ class Turns(Generic[T]):
         with self._changed, suppress(ValueError):
             self._waiting.remove(waiting)
 
-    def end(self) -> None:
-        """Do what waits, then end the thread; waits for it."""
+    def end(self, seconds: float | None = None) -> bool:
+        """Do what waits, then end the thread; wait for it, `seconds` at most. Whether it has ended."""
         with self._changed:
             self._ended = True
             self._changed.notify()
         if self._started:
-            self._thread.join()
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:

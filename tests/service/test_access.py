@@ -136,6 +136,12 @@ async def test_a_route_that_nobody_has_thought_of_is_closed(app: FastAPI, door: 
     [
         ({"authorization": "Bearer {key}"}, True),
         ({"authorization": "bearer   {key} "}, True),
+        ({"authorization": "Bearer\t{key}"}, True),
+        ({"authorization": "\tBEARER \t {key}\t"}, True),
+        ({"authorization": "Basic\t{basic}"}, True),
+        ({"authorization": "Bearer{key}"}, False),
+        ({"authorization": "Bearer"}, False),
+        ({"authorization": ""}, False),
         ({"x-api-key": "{key}"}, True),
         ({"x-api-key": "wrong", "authorization": "Bearer {key}"}, False),
         ({"x-api-key": "{key}", "authorization": "Bearer {key}"}, True),

@@ -109,6 +109,36 @@ async def test_leaving_while_it_loads_is_harmless(weights: Path) -> None:
     assert app.state.engine is None
 
 
+async def test_no_answer_leads_to_the_host_that_the_caller_names(client: httpx.AsyncClient) -> None:
+    paths = [
+        "/",
+        "/docs",
+        "/docs/",
+        "/openapi.json",
+        "/encode/",
+        "/encode///",
+        "/collections/a%2Fb/?x=1",
+        "/models/grey/",
+        "//x/",
+        "/x/",
+    ]
+    for host in ("evil.example", "evil.example:80"):
+        for path in paths:
+            answer = await client.get(path, headers={"host": host, "x-forwarded-host": host, "x-forwarded-proto": "evil"})
+            assert b"evil" not in answer.content + b"".join(value for _, value in answer.headers.raw), path
+
+
+@pytest.mark.parametrize(
+    ("path", "found"), [("/models/", "/models"), ("/models/?a=b", "/models?a=b"), ("/models/grey/", "/models/grey")]
+)
+async def test_a_slash_too_many_leads_to_the_path_without_it(client: httpx.AsyncClient, path: str, found: str) -> None:
+    answer = await client.get(path)
+    assert answer.status_code == 307
+    assert answer.url.join(answer.headers["location"]) == f"http://test{found}"
+    assert answer.headers["x-request-id"]
+    assert (await client.get("/nothing/")).status_code == 404
+
+
 async def test_the_front_page_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
     answer = await client.get("/", follow_redirects=True)
     assert (answer.status_code, answer.url.path) == (200, "/docs")

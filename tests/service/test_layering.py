@@ -153,7 +153,6 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.reconstruction", set()),
         ("service.timings", set()),
         ("service.trace_context", set()),
-        ("service.logs", set()),
         ("service.shared_directory", set()),
         ("service.asgi", set()),
         ("service.keys", set()),
@@ -178,6 +177,8 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.settings", set()),
         ("service.form", {"codecs"}),
         ("service.schemas", {"seeds"}),
+        ("service.printable", set()),
+        ("service.logs", {"printable"}),
     ],
 )
 def test_each_layer_knows_only_what_is_below(name: str, below: set[str]) -> None:

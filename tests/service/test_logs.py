@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.logs import JsonFormatter, LogFormat, log_config
+from service.logs import JsonFormatter, LogFormat, TextFormatter, log_config
 
 
 def record(message: str, *arguments: object, **extra: Any) -> logging.LogRecord:
@@ -25,8 +25,13 @@ def test_a_record_is_one_line_of_json() -> None:
     }  # fmt: skip
 
 
-def test_half_a_surrogate_pair_is_still_json() -> None:
-    assert json.loads(JsonFormatter().format(record("%s", "\udce9")))["message"] == "\udce9"
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    assert json.loads(JsonFormatter().format(record("%s", "\udce9")))["message"] == "\ufffd"
+
+
+def test_words_are_one_line_and_do_not_steer_the_terminal() -> None:
+    line = TextFormatter("%(levelprefix)s %(message)s", use_colors=False).format(record("%s", "a\nERROR: \x1b[2J \udce9 é"))
+    assert line.split(maxsplit=1) == ["WARNING:", "a\\nERROR: \\x1b[2J \\udce9 é"]
 
 
 def test_an_exception_is_in_its_line() -> None:

@@ -1,0 +1,56 @@
+"""Threads that the end of the process does not wait for, for work that somebody else's machine may hold up.
+
+Knows nothing of what they do.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Daemons:
+    """At most so many threads, made when they are needed. Python would join those of a ThreadPoolExecutor at its exit."""
+
+    def __init__(self, most: int, name: str) -> None:
+        self._most, self._name = most, name
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._made = self._busy = 0
+        self._is_ended = False
+
+    def submit(self, task: Callable[[], T]) -> "Future[T]":
+        """Have a task done. Raises RuntimeError after `end`."""
+        future: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(task())
+            except BaseException as error:  # whatever it is, nobody may wait for ever
+                future.set_exception(error)
+
+        with self._lock:
+            if self._is_ended:
+                raise RuntimeError("these threads have ended")
+            self._busy += 1
+            if self._busy > self._made < self._most:
+                self._made += 1
+                threading.Thread(target=self._run, name=f"{self._name} {self._made}", daemon=True).start()
+            self._work.put(work)
+        return future
+
+    def end(self) -> None:
+        """Take no more work, and let the threads go when they have done what there is; does not wait for them."""
+        with self._lock:
+            self._is_ended = True
+            for _ in range(self._made):
+                self._work.put(None)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+            with self._lock:
+                self._busy -= 1

@@ -1,0 +1,69 @@
+"""A sqlite file that another program has locked for ever: all who wait are told so together, and the end does not wait."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.store import sqlite_file
+from service.store.interface import StoreUnavailable
+from service.store.sqlite import SqliteStore
+from tests.service.store.conftest import MAX_BYTES
+from tests.service.store.gaussians import DIGEST, DIGITS, items
+
+LONG = 30.0
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+async def add(store: SqliteStore, id: str) -> int:
+    return await store.upsert("digits", DIGEST, items(np.random.default_rng(0), [id]))
+
+
+async def test_all_who_wait_are_refused_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.2)
+    store, turns = SqliteStore(tmp_path / "latents.db", MAX_BYTES), 0
+    commit = store._commit
+
+    def counted(*arguments: object) -> None:
+        nonlocal turns
+        turns += 1
+        commit(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "_commit", counted)
+    await store.open()
+    await store.create(DIGITS)
+    turns = 0
+    with locked(tmp_path / "latents.db"):
+        outcomes = await asyncio.gather(*(add(store, f"{i}") for i in range(50)), return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+        assert turns <= 2  # those who came first, and all the others
+    assert await add(store, "a") == 1
+    await store.close()
+
+
+async def test_the_end_does_not_wait_for_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 10 * LONG)
+    store = SqliteStore(tmp_path / "latents.db", MAX_BYTES)
+    await store.open()
+    await store.create(DIGITS)
+    with locked(tmp_path / "latents.db"):
+        stuck = [asyncio.ensure_future(add(store, f"{i}")) for i in range(3)]
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(store.close(), LONG)
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
