@@ -1,7 +1,6 @@
 """Start and end: readiness, models that cannot be loaded, settings that do not exist, a port in use, SIGTERM, a restart."""
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -42,12 +41,10 @@ def run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]"
 
 
 def test_starting_means_not_ready(tiny_dir: Path) -> None:
-    """A configuration that comes through a pipe keeps the service starting until the test writes it."""
-    config = tiny_dir / "tiny" / "config.json"
-    content = config.read_bytes()
-    config.unlink()
-    os.mkfifo(config)
-    with serving("--models-dir", str(tiny_dir), ready=False) as server:
+    """A database that accepts connections and says nothing keeps the service starting, until the test takes it away."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    store = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
+    with silent, serving("--models-dir", str(tiny_dir), ready=False, variables={"VAE_STORE": store}) as server:
         server.wait_until_listening()
         with httpx.Client(base_url=server.url) as client:
             assert client.get("/health/live").status_code == 200
@@ -66,7 +63,7 @@ def test_starting_means_not_ready(tiny_dir: Path) -> None:
                 problem(answer, 503, "starting", "loaded")
             for path in ("/docs", "/openapi.json"):
                 assert client.get(path).status_code == 200
-            config.write_bytes(content)
+            silent.close()
             server.wait_until_ready()
             assert client.get("/sample?seed=1").raise_for_status().json()["model"] == "tiny"  # the only one
 

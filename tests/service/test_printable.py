@@ -59,17 +59,15 @@ def test_a_header_is_visible_ascii(text: str) -> None:
 
 @pytest.fixture
 async def odd(weights: Path, tmp_path: Path) -> FastAPI:
-    """An application whose one model has a card, and a configuration, that were made by somebody else."""
+    """An application whose one model has a card that was made by somebody else."""
     directory = tmp_path / "models" / "grey"
     shutil.copytree(weights / "grey", directory)
     (directory / "metrics.json").write_text(ODD % DEEP)
     config = json.loads((directory / "config.json").read_bytes())
-    config["data"] = "DATA"
-    (directory / "config.json").write_text(json.dumps(config).replace('"DATA"', ODD % DEEP))
     broken = tmp_path / "models" / "broken"
     broken.mkdir()
     config["model"]["\ud800\n\x1b[2J"] = 1
-    (broken / "config.json").write_text(json.dumps(config).replace('"DATA"', "{}"))
+    (broken / "config.json").write_text(json.dumps(config))
     shutil.copy(weights / "grey" / "model.safetensors", broken)
     store = str(tmp_path / "latents.db")
     bounds: dict[str, Any] = {"max_batch": 16, "device": "cpu", "threads": 1, "admin": True}
@@ -84,9 +82,8 @@ async def test_cards_and_errors_of_files_are_answered(odd: FastAPI) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             (model,) = (await client.get("/models")).raise_for_status().json()["models"]
             assert (await client.get("/models/grey")).raise_for_status().json() == model
-            for part in (model["metrics"], model["data"]):
-                assert part["a"][:4] == ["\ufffd", None, None, None]
-                assert part["\ufffd"] == {"\U0001f600": 1}
+            assert model["metrics"]["a"][:4] == ["\ufffd", None, None, None]
+            assert model["metrics"]["\ufffd"] == {"\U0001f600": 1}
             (await client.get("/openapi.json")).raise_for_status()
             refused = check(await client.post("/admin/models/broken/load"), 422, "unusable_model", "\\ud800\\n\\x1b[2J")
             assert refused["detail"].isprintable()

@@ -1,6 +1,6 @@
 """python -m tests.service.store.faulty DIRECTORY CHANGE ERROR...: a store on a disk whose every call fails in turn.
 
-Started with the library of tests.faults. Prints, as JSON, the calls that failed and all that was wrong.
+Started with the library of tests.fault_injection. Prints, as JSON, the calls that failed and all that was wrong.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ import numpy as np
 import orjson
 
 from service.store.export import backup
-from service.store.interface import DiskFull, Query, Search, StoreError, StoreUnavailable
+from service.store.interface import DiskFull, Query, Search, StoreError, StoreUnavailable, StoreUnusable
 from service.store.sqlite import SqliteStore
-from tests.faults import failing
+from tests.fault_injection import Faults
 from tests.service.store.gaussians import DIGEST, DIGITS, DIM, items
 
 # what a collection holds: sequence numbers by id; None: there is no collection
@@ -103,12 +103,13 @@ async def one(directory: Path, change: str, nth: int, error: int) -> tuple[bool,
         await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a", "b", "c"]))
         assert await state(store) == before
     said, failed = "done", False
-    with failing(directory, nth, error) as count:
+    with Faults().failing(directory, nth, error) as made:
         try:
             await act(store)
         except (StoreError, OSError) as refusal:
             said, failed = f"{type(refusal).__name__}: {refusal}", True
-            if not isinstance(refusal, DiskFull | StoreUnavailable) and change != "backup":
+            expected_kinds = DiskFull | StoreUnavailable | (StoreUnusable if change == "create" else DiskFull)
+            if not isinstance(refusal, expected_kinds) and change != "backup":  # the first change makes the file
                 wrong.append(f"said {said}")
     killed = directory / "killed"
     killed.mkdir()
@@ -139,7 +140,7 @@ async def one(directory: Path, change: str, nth: int, error: int) -> tuple[bool,
     with closing(sqlite3.connect(path)) as connection:
         if (found := connection.execute("PRAGMA integrity_check").fetchall()) != [("ok",)]:
             wrong.append(f"the file: {found}")
-    return count.calls >= nth, said, wrong
+    return bool(made), said, wrong
 
 
 def _wrong_with_backup(directory: Path, failed: bool) -> list[str]:

@@ -9,13 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.faults import build, with_faults
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What makes calls fail."""
-    return build(tmp_path_factory.mktemp("faults"))
+from tests.fault_injection import environment
 
 
 @pytest.fixture
@@ -29,9 +23,9 @@ def memory(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("change", ["create", "add", "delete", "drop", "close", "backup"])
-def test_one_failure_of_the_disk(change: str, library: Path, memory: Path) -> None:
+def test_one_failure_of_the_disk(change: str, memory: Path) -> None:
     command = [sys.executable, "-m", "tests.service.store.faulty", str(memory), change, "EIO", "ENOSPC"]
-    done = subprocess.run(command, env=with_faults(library), stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, check=True)
     found = orjson.loads(done.stdout)
     assert len(found) >= 10
     assert not [one for one in found if one["wrong"]]
