@@ -5,8 +5,9 @@ models or devices.
 """
 
 import difflib
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
@@ -37,6 +38,7 @@ MAX_PARAMETERS = 1000
 # of an unknown parameter's name, in the answer and in the search for a similar one
 LONGEST_NAME = 80
 COUNT = TypeAdapter(int)
+MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class BadParameter(Exception):
@@ -76,11 +78,20 @@ class Call:
     path: Mapping[str, str] = field(default_factory=dict)  # what stands for the names in the route's path
     method: str = "POST"
     timings: Timings = field(default_factory=Timings)
+    limit: Callable[[float | None], object] = lambda deadline: None  # told of the deadline once it is known, if there is one
 
     @property
     def content_type(self) -> str:
         """The media type that the client claims, in lower case and without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def stated_deadline(call: Call) -> float | None:
+    """The deadline that a call states beside its body, for the time in which the body is read; not checked any further."""
+    stated = call.headers.get("x-timeout-ms", "")
+    if "timeout_ms" in call.query:
+        stated = dict(parse_qsl(call.query)).get("timeout_ms", stated)
+    return call.started + int(stated) / 1000 if MILLISECONDS.fullmatch(stated) else None
 
 
 @dataclass(slots=True)

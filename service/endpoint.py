@@ -5,14 +5,15 @@ Knows nothing of what an operation does, nor of FastAPI.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from service.asgi import ASGIApp, Receive, Scope, Send
-from service.calls import Answer, Call
+from service.calls import Answer, Call, stated_deadline
 from service.engine import Engine
 from service.errors import BodyTooLarge, Starting, describe
-from service.gate import Closed, Overloaded
+from service.gate import Closed, DeadlineExceeded, Overloaded
 from service.limits import COUNTED_FROM, Share
 from service.observer import count_refusal, seen_of
 from service.request_id import request_id_of
@@ -22,6 +23,9 @@ Operation = Callable[[Engine, Call], Awaitable[Answer]]
 # about a batch: a request that is done by then is not worth watching
 PATIENCE_SECONDS = 0.05
 NOT_MODIFIED = 304
+# operations look at their deadlines themselves, and say more; whatever takes them too long in between ends so much later
+BEHIND_SECONDS = 0.04
+LATE = "the deadline passed before the answer was ready"
 # chunks below this are put together as they come: objects of a few bytes each would take many times their bytes
 SMALL_CHUNK, JOINED_CHUNK = 1 << 12, 1 << 16
 # of a long answer the server holds so much beside us; the rest follows as the client reads
@@ -59,8 +63,9 @@ class Endpoint:
             share.release()
             if watch.gone:
                 return
-            # drained for as long as it was allowed
-            status, headers, body = describe(Closed("the service is shutting down"), request_id)
+            # else drained for as long as it was allowed
+            error = DeadlineExceeded(LATE) if watch.late else Closed("the service is shutting down")
+            status, headers, body = describe(error, request_id)
         except Exception as error:
             share.release()
             status, headers, body = describe(error, request_id, scope["state"].get("trace_id", ""))
@@ -93,13 +98,15 @@ class Endpoint:
         watch.start()
         try:
             query = scope["query_string"].decode("latin-1")
-            call = Call(headers, query, body, path=scope.get("path_params") or {}, method=scope["method"])
+            call = Call(headers, query, body, path=scope.get("path_params") or {}, method=scope["method"], limit=watch.limit)
+            if "x-timeout-ms" in headers or "timeout_ms" in query:
+                watch.limit(stated_deadline(call))
             if state.sight.tracing is not None and (seen := seen_of(scope)) is not None:
                 seen.timings, seen.body_read = call.timings, call.started
                 call.timings.passes = []
             return await self.operation(state.engine, call)
         except Overloaded:
-            watch.stop()  # it is not worth noticing who leaves now
+            watch.stop_listening()  # it is not worth noticing who leaves now
             await state.engine.refusals.turn()
             raise
 
@@ -125,14 +132,28 @@ class Shortcut:
 
 
 class _Watch:
-    """Cancels the operation when the client hangs up before the answer is ready."""
+    """Cancels the operation when the client hangs up before the answer is ready, or when its deadline has passed."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._caller: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._listener: asyncio.Task[None] | None = None
-        self.gone = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self.gone = self.late = False
+
+    def limit(self, deadline: float | None) -> None:
+        """Give up at a deadline, in the time of `time.monotonic`, should the operation not have done so itself."""
+        if deadline is not None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+            delay = max(0.0, deadline - time.monotonic()) + BEHIND_SECONDS
+            self._deadline = asyncio.get_running_loop().call_later(delay, self._give_up)
+
+    def _give_up(self) -> None:
+        self.late = True
+        if self._caller is not None:
+            self._caller.cancel()
 
     def start(self) -> None:
         self._caller = asyncio.current_task()
@@ -149,6 +170,11 @@ class _Watch:
             self._caller.cancel()
 
     def stop(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.stop_listening()
+
+    def stop_listening(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._listener is not None:

@@ -13,7 +13,7 @@ from service.engine import Engine, Request
 from service.printable import header_value
 from service.routes.answers import timing_of
 from service.routes.door import ERRORS, add, describe_operation, schema_of
-from service.routes.encode import open_request, stated_deadline
+from service.routes.encode import open_request
 from service.schemas import Parameters
 from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
 from service.store_schemas import NAME_SCHEMA, CollectionInfo, CollectionParameters
@@ -59,9 +59,7 @@ def without_body(call: Call) -> None:
 
 async def put(engine: Engine, call: Call) -> Answer:
     """Make a collection, or change the metric and the description of one; its model stays what it was."""
-    body = await engine.in_time(
-        engine.offload(len(call.body), partial(read_body, call, engine.max_items)), stated_deadline(call)
-    )
+    body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items))
     if body.kind not in ("empty", "json"):
         raise Unsupported(f"parameters come in the query or as JSON, not as a {body.kind}")
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))

@@ -1,16 +1,14 @@
 """/encode: pictures in, posteriors out."""
 
-import re
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl
 
 import numpy as np
 from fastapi import APIRouter
 
 from service import codecs, seeds
 from service.bodies import pictures_of, read_body
-from service.calls import Answer, BadParameter, Call, answer_format, read_parameters
+from service.calls import MILLISECONDS, Answer, BadParameter, Call, answer_format, read_parameters
 from service.engine import Engine, Request
 from service.latents import kl_per_dim
 from service.routes.answers import answer, posteriors_json
@@ -19,8 +17,6 @@ from service.runtime import Floats
 from service.schemas import EncodeParameters, Images, Parameters, Posterior
 
 router = APIRouter(tags=["inference"])
-
-MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def open_request(engine: Engine, call: Call, parameters: Parameters) -> Request:
@@ -32,15 +28,8 @@ def open_request(engine: Engine, call: Call, parameters: Parameters) -> Request:
             raise BadParameter(f"X-Timeout-Ms must be a positive whole number, not {header[:80]!r}")
         milliseconds = int(header)
     deadline = None if milliseconds is None else call.started + milliseconds / 1000
+    call.limit(deadline)
     return Request(engine.catalog.get(parameters.model), deadline, call.timings)
-
-
-def stated_deadline(call: Call) -> float | None:
-    """The deadline that a call states beside its body, for the time in which the body is read; not checked any further."""
-    stated = call.headers.get("x-timeout-ms", "")
-    if "timeout_ms" in call.query:
-        stated = dict(parse_qsl(call.query)).get("timeout_ms", stated)
-    return call.started + int(stated) / 1000 if MILLISECONDS.fullmatch(stated) else None
 
 
 async def encode(engine: Engine, call: Call) -> Answer:

@@ -23,7 +23,7 @@ from service.routes.door import (
     describe_operation,
     schema_of,
 )
-from service.routes.encode import open_request, stated_deadline
+from service.routes.encode import open_request
 from service.schemas import Parameters
 from service.store.interface import Collection, Items, UnknownItem
 from service.store_schemas import ID_SCHEMA, Added, Deleted, ItemPage, ItemsParameters, ListParameters, NewItems, StoredItem
@@ -32,9 +32,8 @@ router = APIRouter(tags=["latent store"])
 
 
 async def read_entries(engine: Engine, call: Call) -> Body:
-    """A body with items or queries. Raises what `read_body` does, DeadlineExceeded."""
-    reading = partial(read_body, call, engine.max_items, LISTS_PER_ITEM)
-    return await engine.in_time(engine.offload(len(call.body), reading), stated_deadline(call))
+    """A body with items or queries. Raises what `read_body` does."""
+    return await engine.offload(len(call.body), partial(read_body, call, engine.max_items, LISTS_PER_ITEM))
 
 
 async def open_collection(engine: Engine, call: Call, parameters: Parameters) -> tuple[Collection, str, Request]:
@@ -78,9 +77,9 @@ async def post(engine: Engine, call: Call) -> Answer:
     body = await read_entries(engine, call)
     parameters = read_parameters(ItemsParameters, call.query, *body.parameters(ItemsParameters))
     collection, digest, request = await open_collection(engine, call, parameters)
-    entries = await engine.in_time(engine.offload(len(call.body), partial(items_of, body, collection.dim)), request.deadline)
+    entries = await engine.offload(len(call.body), partial(items_of, body, collection.dim))
     with engine.writes.admit(entries.weight):
-        await engine.in_time(encode_entries(engine, entries, collection, request), request.deadline)
+        await encode_entries(engine, entries, collection, request)
         items = entries.items()
         seq = await engine.in_time(engine.store.upsert(collection.name, digest, items), request.deadline, changes=True)
     return json_answer({"collection": collection.name, "ids": items.ids, "seq": seq}, collection, request)

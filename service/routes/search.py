@@ -46,12 +46,10 @@ async def search(engine: Engine, call: Call) -> Answer:
     if parameters.candidates is not None and (parameters.candidates < parameters.k or parameters.exact):
         raise BadParameter("candidates: must be at least k, and is not exact")
     collection, digest, request = await open_collection(engine, call, parameters)
-    entries, alone = await engine.in_time(
-        engine.offload(len(call.body), partial(queries_of, body, collection.dim)), request.deadline
-    )
+    entries, alone = await engine.offload(len(call.body), partial(queries_of, body, collection.dim))
     _check_size(engine, collection, parameters, len(entries))
     with engine.searches.admit(len(entries)):
-        await engine.in_time(encode_entries(engine, entries, collection, request), request.deadline)
+        await encode_entries(engine, entries, collection, request)
         wanted = Search(
             _queries(entries),
             parameters.k,
@@ -63,11 +61,9 @@ async def search(engine: Engine, call: Call) -> Answer:
             with_vectors=bool(parameters.include & VECTORS),
         )
         found = await engine.in_time(engine.store.search(collection.name, digest, wanted), request.deadline)
-        pictures = None
-        if "image" in parameters.include:
-            pictures = await engine.in_time(_decode(engine, collection, found, request), request.deadline)
+        pictures = await _decode(engine, collection, found, request) if "image" in parameters.include else None
         answer = partial(_answer, found, wanted.metric, alone, parameters.include, pictures, collection, request)
-        return await engine.in_time(engine.offload(len(entries) * parameters.k * 200, answer), request.deadline)
+        return await engine.offload(len(entries) * parameters.k * 200, answer)
 
 
 def _check_size(engine: Engine, collection: Collection, parameters: SearchParameters, queries: int) -> None:
