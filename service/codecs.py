@@ -1,4 +1,4 @@
-"""Bytes <-> arrays: pictures, base64, npy; what a body is, and which type an answer has.
+"""Bytes <-> arrays: pictures, JSON, npy; what a body is, and which type an answer has.
 
 The first bytes of a body decide what it is, since clients often send a wrong type or none. Knows nothing of models, routes
 or HTTP statuses; every defect is one of the errors below, with the item at fault.
@@ -11,10 +11,8 @@ or HTTP statuses; every defect is one of the errors below, with the item at faul
       └── Unusable            decoded, but of the wrong shape, range or kind
 """
 
-import binascii
 import io
 import math
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
@@ -39,7 +37,6 @@ MAX_NPY_HEADER = 10_000
 # how many of the largest picture a request's pixels may amount to
 REQUEST_PICTURES = 4
 FRAME_MILLISECONDS = 100
-DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.ASCII)
 
 
 class BadInput(Exception):
@@ -124,24 +121,6 @@ def check_sum(pixels: int, max_pixels: int, item: int | None) -> None:
 
 def _describe(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-def base64_bytes(text: object, item: int | None = None) -> bytes:
-    """Bytes of a base64 string or data URL; line breaks are allowed. Raises BadInput."""
-    if not isinstance(text, str):
-        raise Unusable("must be a string with base64 or a data URL", item)
-    if text.startswith("data:"):
-        header = DATA_URL.match(text)
-        if header is None:
-            raise Undecodable("a data URL must look like data:image/png;base64,...", item)
-        text = text[header.end() :]
-    try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except ValueError:  # not ASCII, line breaks, or not base64 at all
-        try:
-            return binascii.a2b_base64("".join(text.split()), strict_mode=True)
-        except ValueError as error:
-            raise Undecodable(f"not base64: {error}", item) from None
 
 
 # --- in: JSON and npy

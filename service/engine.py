@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.preprocess import Pixels, Preprocessing
-from service import codecs, png
+from service import base64_text, codecs, png
 from service.admission import Admission
 from service.catalog import Catalog
 from service.decoders import Decoders
@@ -220,7 +220,7 @@ def _are_quick(files: Sequence[bytes]) -> bool:
 
 
 def _bytes(encoded: EncodedPicture, item: int) -> bytes:
-    return encoded if isinstance(encoded, bytes) else codecs.base64_bytes(encoded, item)
+    return encoded if isinstance(encoded, bytes) else base64_text.base64_bytes(encoded, item)
 
 
 def _decode_all(files: Sequence[bytes], first: int, spec: Preprocessing, max_pixels: int, spent: int) -> tuple[Pixels, int]:

@@ -1,6 +1,5 @@
 """Pictures and base64 in; hostile bytes are bad input, never anything else."""
 
-import base64
 import contextlib
 import io
 import struct
@@ -17,7 +16,7 @@ from PIL import Image
 
 from models.preprocess import Preprocessing
 from service import codecs
-from service.codecs import BadInput, TooBig, Undecodable, Unsupported, Unusable
+from service.codecs import BadInput, TooBig, Undecodable, Unsupported
 
 Pixels = NDArray[np.uint8]
 
@@ -173,54 +172,3 @@ def test_what_only_starts_like_a_picture_is_undecodable(data: bytes) -> None:
         decoded(data, item=2)
     assert caught.value.item == 2
     assert str(caught.value).startswith("item 2: ")
-
-
-# --- base64
-
-SEVEN = bytes(range(7))
-TEXT = base64.b64encode(SEVEN).decode()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        TEXT,
-        f"data:image/png;base64,{TEXT}",
-        f"data:;base64,{TEXT}",
-        f"data:image/png;name=seven.png;base64,{TEXT}",
-        f"{TEXT}\n",
-        f"{TEXT[:4]}\r\n{TEXT[4:]}",
-        f" {TEXT} ",
-        f"data:image/png;base64,{TEXT[:4]}\n{TEXT[4:]}\n",
-    ],
-)
-def test_base64_comes_in_many_dresses(text: str) -> None:
-    assert codecs.base64_bytes(text) == SEVEN
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("!", "AAA", "AA=A", "A===", "=AAA", "ÄÄÄÄ", "AAA\x00", "-_-_", "\ud800"),
-        *("data:", "data:image/png,AAAA", "data:image/png;base64;AAAA", "data:image/png;base64,!"),
-        "data:" + 1000 * "x" + ";base64,AAAA",
-    ],
-)
-def test_what_is_not_base64_is_undecodable(text: str) -> None:
-    with pytest.raises(Undecodable, match="item 5: "):
-        codecs.base64_bytes(text, 5)
-
-
-@pytest.mark.parametrize("value", [None, 1, 1.5, True, ["AAAA"], {"data": "AAAA"}])
-def test_base64_must_be_a_string(value: object) -> None:
-    with pytest.raises(Unusable, match="must be a string"):
-        codecs.base64_bytes(value)
-
-
-@MANY
-@given(data=st.binary(), text=st.text(max_size=50))
-def test_any_bytes_survive_base64_and_any_text_is_bytes_or_undecodable(data: bytes, text: str) -> None:
-    assert codecs.base64_bytes(base64.encodebytes(data).decode()) == data
-    for prefix in ("", "data:image/png;base64,"):
-        with contextlib.suppress(Undecodable):
-            assert len(codecs.base64_bytes(prefix + text)) <= len(text)

@@ -174,6 +174,7 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.seeds", set()),
         ("service.latents", set()),
         ("service.codecs", set()),
+        ("service.base64_text", {"codecs"}),
         ("service.settings", set()),
         ("service.form", {"codecs"}),
         ("service.schemas", {"seeds"}),
