@@ -3,7 +3,11 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,11 +29,29 @@ TRAINING = {
 WEB = {"fastapi", "fastapi_offline", "starlette"}
 
 
+def of_each(names: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[[], None]]:
+    """Make one test of a check on each of the modules, or on each row of a table about them."""
+
+    def all_of(check: Callable[..., None]) -> Callable[[], None]:
+        def test() -> None:
+            for row in names:
+                try:
+                    check(*row) if isinstance(row, tuple) else check(row)
+                except AssertionError as error:
+                    raise AssertionError(f"{row}: {error}") from error
+
+        return test
+
+    return all_of
+
+
+@cache
 def tree(name: str) -> ast.Module:
     return ast.parse(MODULES[name].read_text())
 
 
-def imported(name: str) -> set[str]:
+@cache
+def imported(name: str) -> frozenset[str]:
     """All modules that a module imports, wherever in it: `from a.b import c` counts as a.b and a.b.c."""
     found: set[str] = set()
     for node in ast.walk(tree(name)):
@@ -38,10 +60,10 @@ def imported(name: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name} imports relatively"
             found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
-def under(found: set[str], *packages: str) -> set[str]:
+def under(found: AbstractSet[str], *packages: str) -> set[str]:
     """Those that are one of the packages, or lie in one."""
     return {name for name in found if any(name == package or name.startswith(f"{package}.") for package in packages)}
 
@@ -65,17 +87,17 @@ def test_the_modules_are_found() -> None:
     }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@of_each(MODELS)
 def test_models_know_nothing_of_the_service(name: str) -> None:
     assert not under(imported(name), "service", *WEB, "pydantic", "pydantic_settings", "asyncio", "uvicorn", "httpx")
 
 
-@pytest.mark.parametrize("name", SERVICE)
+@of_each(SERVICE)
 def test_the_service_knows_nothing_of_training(name: str) -> None:
     assert not under(imported(name), *TRAINING)
 
 
-@pytest.mark.parametrize("name", SERVICE)
+@of_each(SERVICE)
 def test_the_web_framework_stays_at_the_door(name: str) -> None:
     found = under(imported(name), *WEB)
     if name == "service.request_id":
@@ -83,7 +105,7 @@ def test_the_web_framework_stays_at_the_door(name: str) -> None:
     assert not found or name in ("service.app", "service.errors") or name.startswith("service.routes.")
 
 
-@pytest.mark.parametrize("name", ["service.gate", "service.fair_queue", "service.lane", "service.batcher"])
+@of_each(["service.gate", "service.fair_queue", "service.lane", "service.batcher"])
 def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
     found = {module.split(".")[0] for module in imported(name) - under(imported(name), "service")}
     assert found <= sys.stdlib_module_names
@@ -91,8 +113,7 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
     assert {".".join(module.split(".")[:2]) for module in under(imported(name), "service")} <= below
 
 
-@pytest.mark.parametrize(
-    ("name", "below"),
+@of_each(
     [
         ("service.gate", set()),
         ("service.fair_queue", set()),
@@ -121,6 +142,7 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
             "service.engine",
             {
                 "admission",
+                "base64_text",
                 "refusals",
                 "catalog",
                 "codecs",
@@ -187,7 +209,7 @@ def test_each_layer_knows_only_what_is_below(name: str, below: set[str]) -> None
     assert own <= below
 
 
-@pytest.mark.parametrize("name", SERVICE)
+@of_each(SERVICE)
 def test_onnx_is_known_in_one_place_and_only_when_it_is_used(name: str) -> None:
     """It is an extra: importing the service must not need it."""
     anywhere = under(imported(name), "onnx", "onnxruntime")
@@ -206,7 +228,7 @@ def test_what_is_slow_to_import_or_an_extra_is_known_in_one_place(package: str, 
         assert owner not in at_the_top, f"{name} imports {owner} before it is needed"
 
 
-@pytest.mark.parametrize("name", MODULES)
+@of_each(MODULES)
 def test_matplotlib_is_known_in_the_report_alone(name: str) -> None:
     """It is an extra: measuring a model must not need it."""
     at_the_top = {alias.name for node in tree(name).body if isinstance(node, ast.ImportFrom) for alias in node.names}
@@ -214,18 +236,18 @@ def test_matplotlib_is_known_in_the_report_alone(name: str) -> None:
     assert not at_the_top & {"report", "planes"} or not name.startswith("models.")
 
 
-@pytest.mark.parametrize("name", SERVICE)
+@of_each(SERVICE)
 def test_nobody_but_the_app_knows_the_routes(name: str) -> None:
     if name != "service.app" and not name.startswith("service.routes"):
         assert not under(imported(name), "service.routes", "service.app") or name == "service.__main__"
 
 
-@pytest.mark.parametrize("name", MODULES)
+@of_each(MODULES)
 def test_only_settings_and_arguments_read_the_environment(name: str) -> None:
     assert reads_environment(name) == (name in ("service.settings", "models.arguments"))
 
 
-@pytest.mark.parametrize("name", SERVICE)
+@of_each(SERVICE)
 def test_what_cuts_across_requests_is_pure_asgi(name: str) -> None:
     assert not under(imported(name), "starlette.middleware.base")
 
@@ -236,7 +258,7 @@ def test_no_file_is_long(package: str) -> None:
     assert {path: length for path, length in lengths.items() if length > 300} == {}
 
 
-@pytest.mark.parametrize("name", MODULES)
+@of_each(MODULES)
 def test_every_module_says_what_it_is(name: str) -> None:
     assert ast.get_docstring(tree(name))
 
