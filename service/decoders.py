@@ -131,6 +131,8 @@ class Decoders:
         except asyncio.CancelledError:
             asyncio.get_running_loop().call_later(GRACE_SECONDS, task.cancel)
             raise
+        finally:
+            del task  # its error refers to this frame: as a circle they would keep the file until garbage is collected
 
     def _beside(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         task = asyncio.create_task(work)

@@ -25,10 +25,10 @@ def decoders(server: Server) -> list[psutil.Process]:
     return [process for process in family if process.ppid() != server.process.pid]
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool], case: Callable[[], object] = lambda: "") -> None:
     give_up = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < give_up
+        assert time.monotonic() < give_up, case()
         time.sleep(0.01)
 
 
@@ -94,14 +94,19 @@ def test_work_without_end_is_refused_by_the_headers(client: httpx.Client) -> Non
         problem(client.post("/encode", content=data), 413, "too_costly", reason)
 
 
-def resident(server: Server) -> int:
-    """Bytes of all processes together; what they share counts for each."""
+def sizes(server: Server) -> dict[int, int]:
+    """Resident bytes of each process; what they share counts for each."""
     family = [server.process.pid, *(p.pid for p in psutil.Process(server.process.pid).children(recursive=True))]
-    total = 0
+    found = {}
     for pid in family:
         with suppress(psutil.NoSuchProcess):
-            total += psutil.Process(pid).memory_info().rss
-    return total
+            found[pid] = psutil.Process(pid).memory_info().rss
+    return found
+
+
+def resident(server: Server) -> int:
+    """Resident bytes of all processes together."""
+    return sum(sizes(server).values())
 
 
 @contextmanager
@@ -175,7 +180,7 @@ def test_pictures_of_every_format_stay_within_their_memory(server: Server, count
         with peak_of(server) as most:
             assert set(post_all(server, [body] * count)) == {cases[name][1]}, name
         assert most[0] - before <= BUDGET + BEYOND + 4 * count * len(body), name
-        wait_for(lambda: resident(server) - before <= BEYOND)
+        wait_for(lambda: resident(server) - before <= BEYOND, lambda: (name, before, sizes(server)))  # noqa: B023
     with peak_of(server) as most:
         post_all(server, [body for body in bodies.values() if len(body) < 4 << 20] * (count // 2))
     assert most[0] - before <= BUDGET + 2 * BEYOND

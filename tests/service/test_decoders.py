@@ -1,13 +1,14 @@
 """Decoders: the same pixels and errors as without them, within bounds on memory, time and work, and never in anybody's way."""
 
 import asyncio
+import gc
 import os
 import signal
 import struct
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import numpy as np
 import psutil
@@ -99,6 +100,21 @@ async def test_errors_say_what_is_wrong_and_cost_no_decoder(data: bytes, kind: t
         assert raised.value.item == 3
         assert (await pool.decode(SMALL, SPEC))[1] == 60_000
         assert not pool.ended
+
+
+async def test_a_refused_file_is_let_go_at_once() -> None:
+    """Without the garbage collector, which is rare in a service: refused files of megabytes would add up."""
+    async with decoders() as pool:
+        gc.disable()
+        try:
+            for data in (SMALL[:9000], noisy(1500, 1200, "JPEG")[:-60_000], saved("RGB", 6000, 6000, "WEBP", method=0)):
+                before = sys.getrefcount(data)
+                with suppress(BadInput):
+                    await pool.decode(data, SPEC)
+                await asyncio.sleep(0)
+                assert sys.getrefcount(data) == before
+        finally:
+            gc.enable()
 
 
 async def test_the_sum_of_pixels_is_bounded() -> None:
