@@ -16,10 +16,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from models.ballast import without_ballast
 from models.download import DataError
 from models.preprocess import Filter, Fit, Pixels, Preprocessing, preprocess, upright_size
 from models.regular_file import open_regular
+from models.strip_metadata import strip_metadata
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # a side above which the size has to be asked for: a net for whole photographs is hardly ever what is meant
@@ -94,7 +94,7 @@ def _read(path: Path, spec: Preprocessing) -> Pixels | str:
     """The picture's pixels, or why there are none."""
     try:
         with open_regular(path) as file:
-            data = without_ballast(file.read())
+            data = strip_metadata(file.read())
         with Image.open(io.BytesIO(data)) as image:
             return preprocess(image, spec)
     except OSError as error:

@@ -23,9 +23,9 @@ import orjson
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from models.ballast import without_ballast
 from models.mosaic import to_image
 from models.preprocess import Pixels, Preprocessing, preprocess
+from models.strip_metadata import strip_metadata
 
 Format = Literal["json", "npy", "png", "webp", "gif"]
 
@@ -78,7 +78,7 @@ def open_picture(data: bytes, max_pixels: int, item: int | None = None) -> Image
     if not data:
         raise Undecodable("empty: a picture has at least a header", item)
     try:
-        image = Image.open(io.BytesIO(without_ballast(data)), formats=PICTURE_FORMATS)
+        image = Image.open(io.BytesIO(strip_metadata(data)), formats=PICTURE_FORMATS)
     except MemoryError:
         raise
     except UnidentifiedImageError:

@@ -22,7 +22,7 @@ class Died(Exception):
     """The process is gone."""
 
 
-class Forge:
+class ForkServer:
     """The process that decoders are forked from; it is started when the first one is needed.
 
     Starting a program from the service itself would hold up the service, all the longer the busier the machine is.
@@ -136,8 +136,8 @@ class DecoderProcess:
     much memory.
     """
 
-    def __init__(self, forge: Forge, pid: int, connection: socket.socket) -> None:
-        self._forge, self._pid, self._socket = forge, pid, connection
+    def __init__(self, fork_server: ForkServer, pid: int, connection: socket.socket) -> None:
+        self._fork_server, self._pid, self._socket = fork_server, pid, connection
         self.at_rest, self.is_worn = True, False
 
     async def ask(self, data: bytes, what: bytes, opening: int, granted: int, seconds: float) -> tuple[bytes, bytes]:
@@ -185,4 +185,4 @@ class DecoderProcess:
         """Its exit status; it is killed if it has not ended by itself."""
         self.kill()
         self._socket.close()
-        return await self._forge.wait(self._pid)
+        return await self._fork_server.wait(self._pid)

@@ -18,7 +18,7 @@ from models.preprocess import Pixels, Preprocessing
 from service import codecs
 from service.codecs import BadInput, TooCostly, Undecodable
 from service.decoder import FAILED, NEED, NUMBER, SPENT
-from service.decoder_process import DecoderProcess, Died, Forge
+from service.decoder_process import DecoderProcess, Died, ForkServer
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Decoders:
         self._room = _Room(max_bytes - (processes + 1) * self._small_bytes)
         self._any, self._for_large = asyncio.Semaphore(processes + 1), asyncio.Semaphore(processes)
         self._opening = asyncio.Lock()
-        self._forge = Forge()
+        self._fork_server = ForkServer()
         self._idle: list[DecoderProcess] = []
         self._busy: set[DecoderProcess] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -104,7 +104,7 @@ class Decoders:
             task.cancel()
         await asyncio.gather(*self._tasks, *(child.end() for child in self._idle), return_exceptions=True)
         self._idle.clear()
-        await self._forge.close()
+        await self._fork_server.close()
 
     async def decode(self, data: bytes, spec: Preprocessing, spent: int = 0, item: int | None = None) -> Decoded:
         """uint8 (C, H, W) of a picture file, and its own pixels; `spent`: those of the request's others. Raises BadInput."""
@@ -235,7 +235,7 @@ class Decoders:
             log.log(level, "a decoder was replaced (%s, status %s) at a picture of %d bytes", reason, status, size)
 
     async def _started(self) -> DecoderProcess:
-        starting = asyncio.create_task(self._forge.decoder())
+        starting = asyncio.create_task(self._fork_server.decoder())
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:  # it is there in a moment, for the next one

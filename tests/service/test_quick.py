@@ -10,7 +10,7 @@ from PIL import Image
 
 from service.quick import quick_pixels, webp_size
 from tests.live.costly_pictures import flat_png, noisy, saved, scans, ztxt
-from tests.models.test_ballast import chunk, exif, segment
+from tests.models.test_strip_metadata import chunk, exif, segment
 from tests.service.png_files import EXIF, OTHERS
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.ballast import KEPT_BYTES, without_ballast
 from models.preprocess import ORIENTATION, Preprocessing, preprocess, upright_size
+from models.strip_metadata import KEPT_BYTES, strip_metadata
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
 SMALL, LARGE = b"a" * 1000, bytes(range(256)) * 400
@@ -83,7 +83,7 @@ SAME = {
 
 @pytest.mark.parametrize("name", SAME)
 def test_ordinary_files_stay_as_they_are(name: str) -> None:
-    assert without_ballast(SAME[name]) is SAME[name]
+    assert strip_metadata(SAME[name]) is SAME[name]
 
 
 BOMB = zlib.compress(bytes(1 << 20))
@@ -110,10 +110,10 @@ LEANER = {
 @pytest.mark.parametrize("name", LEANER)
 def test_what_nobody_looks_at_is_bounded(name: str) -> None:
     data = LEANER[name]
-    lean = without_ballast(data)
+    lean = strip_metadata(data)
     assert len(lean) <= len(saved("PNG")) + 2 * KEPT_BYTES
     assert len(lean) < len(data)
-    assert without_ballast(lean) == lean or len(without_ballast(lean)) <= len(lean)
+    assert strip_metadata(lean) == lean or len(strip_metadata(lean)) <= len(lean)
     kind = {b"\x89": "PNG", b"\xff": "JPEG", b"G": "GIF"}[data[:1]]
     spec = Preprocessing(3, 20, 30)
     plain = saved(kind, quality=95) if kind == "JPEG" else saved(kind)
@@ -134,8 +134,8 @@ def test_what_nobody_looks_at_is_bounded(name: str) -> None:
     ids=range(5),
 )
 def test_orientation_stays(data: bytes) -> None:
-    assert len(without_ballast(data)) < len(data)
-    with Image.open(io.BytesIO(without_ballast(data))) as image:
+    assert len(strip_metadata(data)) < len(data)
+    with Image.open(io.BytesIO(strip_metadata(data))) as image:
         assert upright_size(image) == (30, 20)
 
 
@@ -145,7 +145,7 @@ def test_transparency_palettes_and_animations_stay() -> None:
     image.save(out, "PNG", transparency=bytes(range(200)), save_all=True, append_images=[image.rotate(180)])
     data = out.getvalue()
     loaded = data[:33] + chunk(b"tEXt", b"key\0" + LARGE) + data[33:]
-    assert without_ballast(loaded) == data
+    assert strip_metadata(loaded) == data
 
 
 def test_arbitrary_changes_raise_nothing_and_keep_what_is_malformed() -> None:
@@ -157,4 +157,4 @@ def test_arbitrary_changes_raise_nothing_and_keep_what_is_malformed() -> None:
                 if spoiled:
                     spoiled[chance.randrange(min(len(spoiled), 2000))] = chance.randrange(256)
             cut = bytes(spoiled[: chance.randrange(len(spoiled) + 1)])
-            assert len(without_ballast(cut)) <= len(cut)
+            assert len(strip_metadata(cut)) <= len(cut)

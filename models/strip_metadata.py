@@ -19,7 +19,7 @@ _GIF_EXTENSION, _GIF_CONTROL = 0x21, 0xF9
 Span = tuple[int, int]
 
 
-def without_ballast(data: bytes) -> bytes:
+def strip_metadata(data: bytes) -> bytes:
     """The same picture; the same bytes when there is nothing to leave out, as in nearly all files."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         dropped = list(_joined(_png(data)))
