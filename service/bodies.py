@@ -20,10 +20,11 @@ from service.schemas import Parameters
 
 Kind = Literal["empty", "json", "form", "npy", "picture"]
 OTHER_LISTS = 20
-# In memory a number of JSON takes some 50 bytes and a name with its value some 250, however short they are written, and while
-# a million of them are parsed nothing else runs for some 50 ms. So many are more than latents of most models need.
-MOST_VALUES, MOST_NAMES = 1 << 20, 1 << 18
-BYTES_PER_NAME, OTHER_NAMES = 32, 1 << 16
+# In memory a number of JSON takes some 40 bytes, a text 70, a name with its value 250, however short they are written, and
+# while a million of them are parsed nothing else runs for some 50 ms. So many are more than latents of most models need.
+MOST_VALUES, MOST_TEXTS, MOST_NAMES = 1 << 20, 1 << 19, 1 << 18
+# for so many bytes of JSON one text or name is allowed, beside so many that need not be as long
+BYTES_PER_TEXT, OTHER_TEXTS, OTHER_NAMES = 32, 1 << 17, 1 << 16
 # of a parameter in a form; filters are the longest
 LONGEST_FIELD = 1 << 20
 SMALL_JSON, COUNTED_AT_ONCE = 1 << 16, 1 << 20
@@ -31,7 +32,7 @@ WHAT_IS_TAKEN = "a picture, a form, JSON or npy"
 
 
 class TooManyValues(Exception):
-    """JSON with more values than requests need, or with too many names for its size."""
+    """JSON with more values than requests need, or with too many texts or names for its size."""
 
     def __init__(self, values: int, max_values: int, what: str = "values") -> None:
         super().__init__(
@@ -95,9 +96,12 @@ def _check_json(body: bytes, max_items: int, lists_per_item: int) -> None:
 
 def _check_values(text: bytes) -> None:
     """Raises TooManyValues for JSON that would take far more memory than it has bytes."""
-    most_names = min(MOST_NAMES, len(text) // BYTES_PER_NAME + OTHER_NAMES)
-    for mark, what, most in ((b",", "values", MOST_VALUES), (b":", "names", most_names)):
-        found = _count(text, mark)
+    long = len(text) // BYTES_PER_TEXT
+    for found, what, most in (
+        (_count(text, b","), "values", MOST_VALUES),
+        (_count(text, b'"') // 2, "texts", min(MOST_TEXTS, long + OTHER_TEXTS)),
+        (_count(text, b":"), "names", min(MOST_NAMES, long + OTHER_NAMES)),
+    ):
         if found > most:
             raise TooManyValues(found, most, what)
 

@@ -79,7 +79,7 @@ KINDS: dict[str, Callable[[], Streams]] = {
     "JSON of texts": lambda: json_of("/encode", '{"images":[', '"ab",', '""]}'),
     "JSON of one text": lambda: json_of("/encode", '{"images":["', "é", '"]}'),
     "JSON of as many numbers as may be": lambda: json_of("/decode", '{"z":[[', "1e1,", "1]]}", 4),
-    "JSON of as many texts as may be": lambda: json_of("/decode", '{"z":[[', '"ab",', "1]]}", 5),
+    "JSON of as many texts as may be": lambda: json_of("/decode", '{"z":[[', '"ab",' + " " * 10, "1]]}", 5),
     "JSON of names": lambda: [posted("/sample", names(200_000, 0))] * 2,
     "JSON of as many names as may be": lambda: [posted("/sample", names(300_000, 20))] * 2,
     "JSON of spaces": lambda: json_of("/encode", '{"images":[', " ", '""]}'),

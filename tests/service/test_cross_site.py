@@ -39,9 +39,13 @@ async def ask(
     weights: Path, tmp_path: Path, headers: list[tuple[bytes, bytes]], method: str, path: str, origins: tuple[str, ...] = ()
 ) -> list[Sent]:
     """The answers of both doors of an application that is starting."""
-    settings = Settings(models_dir=weights, store=str(tmp_path / "l.db"), admin=True, cors_origins=origins)
+    names = ("vae.example",)
+    settings = Settings(
+        models_dir=weights, store=str(tmp_path / "l.db"), admin=True, cors_origins=origins, allowed_hosts=names
+    )
     app = create_app(settings)
-    return [await send(door, Exchange(method, path, headers=[HOST, *headers])) for door in (app, with_shortcut(app))]
+    exchange = Exchange(method, path, headers=[HOST, *headers], has_host=False)
+    return [await send(door, exchange) for door in (app, with_shortcut(app))]
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)
