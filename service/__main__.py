@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 import warnings
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -68,7 +69,7 @@ def _serve_alone(settings: Settings) -> int:
 def _serve_together(settings: Settings) -> int:
     from service.workers import Supervisor
 
-    sockets = [uvicorn.Config(worker, **_options(settings)).bind_socket()]
+    sockets = [uvicorn.Config(worker, **_options(settings, Counter())).bind_socket()]
     end_seconds = settings.drain_seconds + settings.shutdown_seconds
     make_server = "service.__main__:worker"
     with shared_directory() as directory:
@@ -93,7 +94,7 @@ def _server(app: Any, settings: Settings) -> "Server":
     from service.server import Server
 
     _be_quiet()
-    config = uvicorn.Config(with_shortcut(app), **_options(settings))
+    config = uvicorn.Config(with_shortcut(app), **_options(settings, app.state.cut_off))
     return Server(config, app.state, settings.drain_seconds, lambda: is_alive(app))
 
 
@@ -107,8 +108,8 @@ def _be_quiet() -> None:
     Image.MAX_IMAGE_PIXELS = None
 
 
-def _options(settings: Settings) -> dict[str, Any]:
-    """Of uvicorn."""
+def _options(settings: Settings, cut_off: Counter[str]) -> dict[str, Any]:
+    """Keyword arguments for uvicorn.Config. `cut_off` counts connections that are cut off, by reason."""
     names = (field.name for field in dataclasses.fields(Bounds))
     bounds = Bounds(**{name: getattr(settings, name) for name in names})
     return {
@@ -120,7 +121,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "timeout_graceful_shutdown": max(1, round(settings.shutdown_seconds)),
         "server_header": False,
         "headers": [("x-content-type-options", "nosniff")],
-        "http": Watch(bounds),
+        "http": Watch(bounds, cut_off),
         "ws": "none",
     }
 

@@ -67,7 +67,8 @@ log = logging.getLogger(__name__)
 DESCRIPTION = """Posteriors, reconstructions, samples and interpolations of Variational Autoencoders, and a store of latents.
 
 Pictures travel as they are (`curl --data-binary @seven.png`), as forms, as base64 in JSON, or as npy arrays.
-Each operation takes a deadline in milliseconds, `?timeout_ms=` or the header `X-Timeout-Ms`: 504 when rows wait longer.
+Each operation takes a deadline in milliseconds, `?timeout_ms=` or the header `X-Timeout-Ms`, counted from when its body is
+there: 504 when the answer is not ready in time.
 """
 
 
@@ -92,7 +93,8 @@ def create_app(
     `start_decoders`: have them before the first picture that needs one. `traces`: the exporter of spans, if any.
     `shared_metrics`: the directory where this process, one of several, shares what it counts.
     `app.state.started` is set when loading has ended, well or not; `app.state.failure` then has the reason or is empty.
-    `app.state.refused` counts requests that were turned away: key, scope, rate, concurrency, memory. Raises KeysError.
+    `app.state.refused` counts requests that were turned away: key, scope, rate, concurrency, memory, draining;
+    `app.state.cut_off` connections that were ended before their requests were answered. Raises KeysError.
     """
 
     @asynccontextmanager
@@ -164,6 +166,7 @@ def create_app(
     app.state.sight = sight
     app.state.shared_metrics = None
     app.state.refused = Counter() if sight.metrics is None else sight.metrics.refused
+    app.state.cut_off = Counter() if sight.metrics is None else sight.metrics.cut_off
     app.state.bodies = BodyMemory(settings.max_bodies_bytes, app.state.refused)
     errors.install(app)
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]

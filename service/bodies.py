@@ -35,9 +35,8 @@ class TooManyValues(Exception):
     """JSON with more values than requests need, or with too many texts or names for its size."""
 
     def __init__(self, values: int, max_values: int, what: str = "values") -> None:
-        super().__init__(
-            f"the JSON has {values} {what}, at most {max_values} are allowed; send arrays as npy, or less at once"
-        )
+        instead = "send them as an npy array, or in several requests" if what == "values" else "send them in several requests"
+        super().__init__(f"the JSON has about {values} {what}, at most {max_values} are allowed in one of its size; {instead}")
 
 
 @dataclass(slots=True)
@@ -99,8 +98,8 @@ def _check_values(text: bytes) -> None:
     long = len(text) // BYTES_PER_TEXT
     for found, what, most in (
         (_count(text, b","), "values", MOST_VALUES),
-        (_count(text, b'"') // 2, "texts", min(MOST_TEXTS, long + OTHER_TEXTS)),
-        (_count(text, b":"), "names", min(MOST_NAMES, long + OTHER_NAMES)),
+        (_count(text, b'"') // 2, "strings", min(MOST_TEXTS, long + OTHER_TEXTS)),
+        (_count(text, b":"), "keys", min(MOST_NAMES, long + OTHER_NAMES)),
     ):
         if found > most:
             raise TooManyValues(found, most, what)

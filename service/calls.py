@@ -32,7 +32,7 @@ MEDIA_TYPES: Mapping[Format, str] = {
 
 # what programs do not ask for, and browsers do, in the address line and for <img>
 LOOKING = ("text/html", "image/*", "image/avif", "image/apng")
-# of which the parameters are kept
+# the longest query whose parsed parameters are cached
 SHORT_QUERY = 200
 MAX_PARAMETERS = 1000
 # of an unknown parameter's name, in the answer and in the search for a similar one
@@ -87,7 +87,7 @@ class Call:
 
 
 def stated_deadline(call: Call) -> float | None:
-    """The deadline that a call states beside its body, for the time in which the body is read; not checked any further."""
+    """The deadline that a call states in its query or a header, which is known before its body is parsed."""
     stated = call.headers.get("x-timeout-ms", "")
     if "timeout_ms" in call.query:
         stated = dict(parse_qsl(call.query)).get("timeout_ms", stated)

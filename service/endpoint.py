@@ -14,13 +14,13 @@ from service.calls import Answer, Call, stated_deadline
 from service.engine import Engine
 from service.errors import BodyTooLarge, Starting, describe
 from service.gate import Closed, DeadlineExceeded, Overloaded
-from service.limits import COUNTED_FROM, Share
+from service.limits import COUNTED_FROM, Share, stated_length
 from service.observer import count_refusal, seen_of
 from service.request_id import request_id_of
 
 Operation = Callable[[Engine, Call], Awaitable[Answer]]
 
-# about a batch: a request that is done by then is not worth watching
+# about a batch: only after so long is it worth noticing that a client leaves
 PATIENCE_SECONDS = 0.05
 NOT_MODIFIED = 304
 # operations look at their deadlines themselves, and say more; whatever takes them too long in between ends so much later
@@ -30,8 +30,6 @@ LATE = "the deadline passed before the answer was ready"
 SMALL_CHUNK, JOINED_CHUNK = 1 << 12, 1 << 16
 # of a long answer the server holds so much beside us; the rest follows as the client reads
 SENT_AT_ONCE = 1 << 18
-# of a Content-Length: one that has so many is beyond every bound
-DIGITS = 19
 
 
 class ClientGone(Exception):
@@ -183,9 +181,8 @@ class _Watch:
 
 async def _read(stated: str, receive: Receive, max_bytes: int, share: Share) -> bytes:
     """The whole body. `stated`: its Content-Length. Raises BodyTooLarge and MemoryFull as soon as it is known, ClientGone."""
-    if stated.isascii() and stated.isdigit():
-        digits = stated.lstrip("0")
-        length = int(digits or "0") if len(digits) < DIGITS else max_bytes + 1
+    length = stated_length(stated)
+    if length is not None:
         if length > max_bytes:
             raise BodyTooLarge(max_bytes)
         if length > COUNTED_FROM:

@@ -49,7 +49,7 @@ class BodyTooLarge(Exception):
     """More bytes than allowed; noticed while reading, or before, from Content-Length."""
 
     def __init__(self, max_bytes: int) -> None:
-        super().__init__(f"the body is larger than {max_bytes} bytes")
+        super().__init__(f"the body has more than {max_bytes} bytes (VAE_MAX_BODY_BYTES)")
 
 
 class Starting(Exception):

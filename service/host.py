@@ -50,10 +50,10 @@ class HostCheck:
         if len(hosts) != 1:
             if not hosts and scope["http_version"] == "1.0":
                 return None
-            return Malformed(f"a request has one Host header, this one has {len(hosts) or 'none'}")
+            return Malformed(f"a request needs exactly one Host header, this one has {len(hosts) or 'none'}")
         found = HOST.fullmatch(hosts[0])
         if found is None:
-            return Malformed("the Host header is not a name or an address, perhaps with a port")
+            return Malformed("the Host header must be a name or an IP address, with or without a port")
         if not (self._any or found[1] or self._is_allowed(name := found[2].decode().lower().rstrip("."))):
             return None if scope["path"].startswith(HEALTH) else UnknownHost(name)
         if len(self._good) < REMEMBERED:

@@ -13,13 +13,27 @@ class MemoryFull(Exception):
     retry_after = 1
 
     def __init__(self) -> None:
-        super().__init__("the bodies of the requests in flight leave no room for this one; come back in a moment")
+        super().__init__(
+            "the bodies of the requests in flight leave no room for this one (VAE_MAX_BODIES_BYTES); come back in a moment"
+        )
+
+
+# more bytes than any bound allows
+HUGE = 1 << 62
+
+
+def stated_length(value: str) -> int | None:
+    """The bytes that a Content-Length header states, HUGE for more than that; None where it is missing or no number."""
+    if not (value.isascii() and value.isdigit()):
+        return None
+    digits = value.lstrip("0")
+    return int(digits or "0") if len(digits) < 19 else HUGE
 
 
 class Malformed(Exception):
     """Bytes that are not HTTP, or a request that HTTP does not allow."""
 
-    def __init__(self, reason: str = "this is not HTTP/1.1") -> None:
+    def __init__(self, reason: str = "this is not a well-formed request of HTTP/1.1") -> None:
         super().__init__(reason)
 
 
@@ -37,28 +51,37 @@ class HeadTooLarge(Exception):
     """A request line and headers of too many bytes, or too many headers."""
 
     def __init__(self, max_bytes: int, max_headers: int) -> None:
-        super().__init__(f"the request line and headers may have {max_bytes} bytes and {max_headers} lines")
+        super().__init__(
+            f"the request line and headers have more than {max_bytes} bytes (VAE_MAX_HEADER_BYTES) or more than "
+            f"{max_headers} headers (VAE_MAX_HEADERS)"
+        )
 
 
 class TrailersTooLarge(Exception):
     """More trailer fields after a chunked body than are read to their end."""
 
     def __init__(self, max_bytes: int) -> None:
-        super().__init__(f"the trailer fields after a chunked body may have {max_bytes} bytes; they are not used here")
+        super().__init__(
+            f"the trailers after the chunked body have more than {max_bytes} bytes; trailers are ignored here, leave them out"
+        )
 
 
 class TooSlow(Exception):
     """A request that does not come to its end."""
 
     def __init__(self, what: str, seconds: float) -> None:
-        super().__init__(f"the {what} of the request did not come fast enough for {seconds:g} seconds")
+        super().__init__(
+            f"the head of the request was not complete after {seconds:g} s (VAE_HEADER_SECONDS)"
+            if what == "head"
+            else f"the body of the request came too slowly for {seconds:g} s (VAE_SLOW_SECONDS, VAE_MIN_BYTES_PER_SECOND)"
+        )
 
 
 class TooManyConnections(Exception):
     """As many as are kept are open."""
 
     def __init__(self, allowed: int) -> None:
-        super().__init__(f"{allowed} connections are open; come back in a moment")
+        super().__init__(f"all {allowed} connections that are allowed (VAE_MAX_CONNECTIONS) are open; come back in a moment")
 
 
 # a body that is no larger does not count: the server holds as much of every connection before anybody asks for it

@@ -48,7 +48,7 @@ class LogWriter(logging.Handler):
         self._lines.append(line)
         if not self._work.is_set():
             self._work.set()
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="log", daemon=True)
             self._thread.start()
 
@@ -80,7 +80,7 @@ class LogWriter(logging.Handler):
         if not count:
             return ""
         self._told += count
-        notice = f"{count} lines of the log were dropped because whoever reads it does not keep up"
+        notice = f"{count} lines of the log were dropped: standard error is not read fast enough"
         return self.format(logging.LogRecord(__name__, logging.WARNING, __file__, 0, notice, None, None)) + "\n"
 
     def _write(self, text: str) -> None:

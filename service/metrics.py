@@ -95,6 +95,7 @@ class Metrics:
     def __init__(self) -> None:
         self.in_flight = 0
         self.ended_decoders: Counter[str] = Counter()  # the decoders' own, by reason
+        self.cut_off: Counter[str] = Counter()  # connections that were ended before an answer, by reason
         self.refused: Counter[str] = Counter()  # requests that were not even looked at, by reason
         self.store_seconds: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(SECONDS))  # by operation
         self._requests: defaultdict[str, _Requests] = defaultdict(_Requests)
@@ -142,11 +143,13 @@ class Metrics:
         stored = {(name,): histogram.read() for name, histogram in self.store_seconds.items()}
         ended = {(reason,): n for reason, n in self.ended_decoders.items()}
         refused = {(reason,): n for reason, n in self.refused.items()}
+        cut_off = {(reason,): n for reason, n in self.cut_off.items()}
         return [
             Family("vae_requests_total", "counter", "Requests; 499: the caller hung up.", ("operation", "code"), codes),
             Family("vae_request_seconds", "histogram", "From its head to its whole answer.", ("operation",), seconds),
             Family("vae_requests_in_flight", "gauge", "Requests that are not answered yet.", (), {(): self.in_flight}),
             Family("vae_refused_requests_total", "counter", "Requests refused unread.", ("reason",), refused),
+            Family("vae_cut_off_connections_total", "counter", "Connections ended unanswered.", ("reason",), cut_off),
             Family("vae_store_seconds", "histogram", "The latent store's work.", ("operation",), stored),
             Family("vae_ended_decoders_total", "counter", "Decoders that a picture has cost.", ("reason",), ended),
         ]

@@ -11,12 +11,13 @@ COUNTS = ("n", "steps")
 
 
 def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, Any]) -> None:
-    """State how many items one request may ask for, how far latents may lie from 0, and what becomes of long heads and slow
-    bodies, whatever is asked for. `problem`: what stands there of a problem body.
+    """State how many items one request may ask for, how far latents may lie from 0, and what becomes of long heads, slow
+    bodies and unknown hosts, whatever is asked for. `problem`: what stands there of a problem body.
     """
     for path, operations in page["paths"].items():
         for operation in operations.values():
-            for status in ("408", "431") if "requestBody" in operation else ("431",):
+            statuses = ["431"] if path.startswith("/health/") else ["421", "431"]
+            for status in (*statuses, *(["408"] if "requestBody" in operation else [])):
                 operation["responses"].setdefault(status, dict(problem))
         for name, schema in _schemas(page, path):
             if name in COUNTS:

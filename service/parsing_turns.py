@@ -60,12 +60,12 @@ def is_harmless(data: bytes) -> bool:
 
 
 def end_of_piece(data: bytes, start: int, of_body: int) -> int:
-    """Where the piece of `data` ends that begins at `start`: with a head, or after PIECE bytes.
+    """Where the piece of `data` ends that begins at `start`: with a body, with a head, or after PIECE bytes.
 
     `of_body`: how many bytes are known to be of a body, in which no head ends.
     """
     if of_body:
-        return min(len(data), start + max(of_body, 0))
+        return min(len(data), start + of_body)
     end = data.find(END_OF_HEAD, start, start + PIECE)
     return min(len(data), start + PIECE) if end < 0 else end + len(END_OF_HEAD)
 

@@ -34,13 +34,10 @@ SHORTEST_SECONDS = 0.4
 # descriptors that are left for files, the store and what else is open
 SPARE_DESCRIPTORS = 100
 
-# connections that were cut off, by reason, in this process
-cut_off: Counter[str] = Counter()
-
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Of a connection; seconds, bytes, bytes a second."""
+    """Limits of one connection, in seconds, bytes, and bytes a second."""
 
     header_seconds: float
     keep_alive_seconds: float
@@ -54,8 +51,9 @@ class Bounds:
 class Watch:
     """All connections of a process, and the look around at them. Makes their protocols; may be pickled before it has any."""
 
-    def __init__(self, bounds: Bounds) -> None:
-        self.bounds = bounds
+    def __init__(self, bounds: Bounds, cut_off: Counter[str]) -> None:
+        """`cut_off` counts the connections that are ended before their requests are answered, by reason."""
+        self.bounds, self.cut_off = bounds, cut_off
         self.connections: set[Connection] = set()
         self.head_bounds, self.turns = HeadBounds(bounds.max_header_bytes, bounds.max_headers), ParsingTurns()
         self._timer: asyncio.TimerHandle | None = None
@@ -126,7 +124,7 @@ class Connection(RequestParsing):
         super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]
         self._watch.add(self)
         if len(self._watch.connections) > self._watch.allowed:
-            cut_off["connections"] += 1
+            self._watch.cut_off["connections"] += 1
             self._answer(TooManyConnections(self._watch.allowed))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -164,7 +162,7 @@ class Connection(RequestParsing):
     def look(self, now: float) -> None:
         """Cut it off if it has not come further for too long. `now`: the loop's time."""
         if self._reads_slowly(now):
-            cut_off["slow_reader"] += 1
+            self._watch.cut_off["slow_reader"] += 1
             drop_unsent(self.transport)
             self.transport.abort()
         if self.transport.is_closing():
@@ -183,17 +181,17 @@ class Connection(RequestParsing):
         if phase == BODY:
             if waited >= self._bounds.slow_seconds:
                 if self._received - self._then < self._bounds.min_bytes_per_second * waited:
-                    cut_off["slow_body"] += 1
+                    self._watch.cut_off["slow_body"] += 1
                     self.end(TooSlow("body", self._bounds.slow_seconds))
                 self._since, self._then = now, self._received
         elif cycle is not None and not cycle.response_complete:
             return
         elif phase == HEAD:
             if waited >= self._bounds.header_seconds:
-                cut_off["slow_head"] += 1
+                self._watch.cut_off["slow_head"] += 1
                 self.end(TooSlow("head", self._bounds.header_seconds))
         elif waited >= (self._bounds.header_seconds if cycle is None else self._bounds.keep_alive_seconds):
-            cut_off["silent"] += cycle is None  # whoever has had an answer may come back or not
+            self._watch.cut_off["silent"] += cycle is None  # whoever has had an answer may come back or not
             self.transport.close()
 
     def _reads_slowly(self, now: float) -> bool:
@@ -217,8 +215,9 @@ class Connection(RequestParsing):
 
     def end(self, fault: Exception) -> None:
         """Say why, if the request at fault is the only one and has no answer yet, and close."""
-        if isinstance(fault, (HeadTooLarge, TrailersTooLarge)):
-            cut_off["header_bytes"] += 1
+        if not isinstance(fault, TooSlow):  # which is counted by what was slow
+            reason = {HeadTooLarge: "header_bytes", TrailersTooLarge: "trailer_bytes"}.get(type(fault), "malformed")
+            self._watch.cut_off[reason] += 1
         self._forget_held()
         cycle, phase = self.cycle, self._phase  # in a body, the cycle is the request at fault; else one before it
         if phase != BODY and cycle is not None and not cycle.response_complete:
@@ -235,7 +234,7 @@ class Connection(RequestParsing):
 
         request_id = secrets.token_hex(16)  # its own was not read
         status, headers, body = describe(fault, request_id)
-        log.debug("%s: %s, %s", self.client, fault, request_id)
+        log.info("%s: %s, %s", self.client and self.client[0], fault, request_id)
         fields = [*self.server_state.default_headers, *((name.encode(), value.encode()) for name, value in headers.items())]
         fields += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
         lines = [b"%s: %s\r\n" % field for field in fields]

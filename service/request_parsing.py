@@ -15,7 +15,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.limits import HeadTooLarge, Malformed, TrailersTooLarge
+from service.limits import HeadTooLarge, Malformed, TrailersTooLarge, stated_length
 from service.parsing_turns import ParsingTurns, after_empty_lines, end_of_piece, is_harmless
 
 # where a connection is: before the first byte of a request, in its head, in its body
@@ -28,8 +28,6 @@ LARGE = 1 << 16
 MAX_TRAILER_BYTES = 1 << 13
 # httptools cannot take longer request targets apart
 LONGEST_TARGET = 1 << 15
-# digits of the longest Content-Length that is looked at
-DIGITS = 20
 # the offer of another protocol: these headers go when it is not taken (RFC 9110, section 7.8)
 UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
 
@@ -162,8 +160,8 @@ class RequestParsing(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is None or cycle.scope is not self.scope or not cycle.more_body:
             return 0
-        stated = next((value for name, value in cycle.scope["headers"] if name == b"content-length"), b"0")
-        return max(0, int(stated) - self._body) if stated.isdigit() and len(stated) < DIGITS else 0
+        stated = next((value for name, value in cycle.scope["headers"] if name == b"content-length"), b"")
+        return max(0, (stated_length(stated.decode("latin-1")) or 0) - self._body)
 
     def _owes(self) -> bool:
         """Whether a request has no complete answer yet."""

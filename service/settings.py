@@ -58,7 +58,9 @@ class Settings(BaseSettings):
     max_queue_rows: int = Field(8192, ge=8, description="rows that may wait for one operation; more get 429")
     max_rows: int = Field(4096, ge=1, description="items in one request; more are refused")
     max_body_bytes: int = Field(64 << 20, ge=1024, description="bytes of a request's body; more get 413")
-    max_pixels: int = Field(50_000_000, ge=1, description="width x height of a picture, a quarter of all in a request")
+    max_pixels: int = Field(
+        50_000_000, ge=1, description="width x height of a picture; of all in a request four times as many"
+    )
     max_decoded_bytes: int = Field(
         256 << 20, ge=1 << 20, description="memory for decoding pictures, all requests of a worker together"
     )
@@ -78,7 +80,7 @@ class Settings(BaseSettings):
     slow_seconds: float = Field(
         20.0, gt=0, allow_inf_nan=False, description="how long a body or the reader of an answer may be slow; then cut off"
     )
-    min_bytes_per_second: int = Field(500, ge=0, description="what is slow; 0 lets everything be")
+    min_bytes_per_second: int = Field(500, ge=0, description="slower senders and readers are cut off; 0 for never")
     api_keys_file: Path | None = Field(None, description="file of API keys, a line each: name scopes key; none: open to all")
     api_keys: SecretStr = Field(
         SecretStr(""), description="more of the same lines, separated by semicolons; as a flag others on the machine see it"
@@ -92,7 +94,8 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="names of this service beside addresses, localhost and private ones, separated by commas; * for all",
+        description="public host names of this service, separated by commas; * for all; addresses and private names always "
+        "are",
     )
     store: str = Field(
         "latents.db", min_length=1, description="latents are kept here: path of a sqlite file, or postgresql://..."
