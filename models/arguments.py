@@ -39,7 +39,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     unknown = previous.keys() - vars(first).keys()
     if unknown:
         raise ResumeError(
-            f"the run in {first.out} is of another version: nothing is known here of {', '.join(sorted(unknown))}"
+            f"the run in {first.out} was started by another version; unknown arguments: {', '.join(sorted(unknown))}"
         )
     parser.set_defaults(**previous)
     args = parser.parse_args(argv)

@@ -5,15 +5,17 @@ Knows nothing of what is in the files.
 
 import errno
 import os
-import re
+import secrets
+import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-# what tempfile puts behind the prefix of a temporary file
-_RANDOM = re.compile(r"[a-z0-9_]{8}")
+# the end of the names of temporary files: `remove_leftovers` must never take a user's file for one of them
+SUFFIX = ".vae-tmp"
+KEPT = "what was there before has been kept"
 
 
 class WriteError(OSError):
@@ -32,35 +34,21 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes], durable: bool = True) -> None:
-    """Replace files of one directory that belong together: when one of them fails, all are as they were before.
-
-    A kill between two renames is the only way to an old file beside a new one. Raises WriteError.
-    """
+    """Replace files of one directory that belong together, all or none: see `replace_together`. Raises WriteError."""
     for path in contents:
         _check_replaceable(path)
     prepared: dict[Path, Path] = {}
-    kept: dict[Path, Path | None] = {}
     path = next(iter(contents))
     try:
         for path, content in contents.items():
             prepared[path] = _prepare(path, content, durable)
-        if len(contents) > 1:
-            kept = {path: _keep(path) for path in contents if path.exists()}
-        for path in contents:
-            prepared[path].replace(path)
-            del prepared[path]
+        replace_together(prepared)
+    except WriteError:
+        raise
     except OSError as error:
-        for earlier in kept.keys() - prepared.keys():
-            previous = kept.pop(earlier)
-            if previous is not None:
-                with suppress(OSError):
-                    previous.replace(earlier)
-        raise WriteError(error.errno, f"cannot write {path}: {error.strerror}; what was there before has been kept") from error
+        raise WriteError(error.errno, f"cannot write {path}: {error.strerror}; {KEPT}") from error
     finally:
-        for left in [*prepared.values(), *kept.values()]:
-            with suppress(OSError):  # it stays, under a name that nobody reads, until `remove_leftovers`
-                if left is not None:
-                    left.unlink()
+        _remove(prepared.values())
     if durable:
         try:
             sync_directory(path.parent)
@@ -68,6 +56,32 @@ def write_together(contents: Mapping[Path, bytes], durable: bool = True) -> None
             raise WriteError(
                 error.errno, f"{path} is written, but a power cut may take it back: {error.strerror} of {path.parent}"
             ) from error
+
+
+def replace_together(prepared: Mapping[Path, Path]) -> None:
+    """Move new files to the places (the keys) of others, or of none, on the same file systems.
+
+    When a move fails, or an exception such as KeyboardInterrupt comes in between, the moves before it are undone. Only a kill
+    or a power cut between two moves leaves a new file beside an old one. Raises WriteError, which says what is there now.
+    """
+    previous: dict[Path, Path | None] = {}
+    path = next(iter(prepared))
+    try:
+        if len(prepared) > 1:
+            for path in prepared:
+                previous[path] = _keep(path)
+        for path, new in prepared.items():
+            new.replace(path)
+    except BaseException as error:
+        # a new file that is not where it was prepared has been moved, also when the exception came right after the move
+        moved = [path for path in previous if not os.path.lexists(prepared[path])]
+        stuck = {path: previous.pop(path) for path in moved if not _put_back(path, previous[path])}
+        if not isinstance(error, OSError):
+            raise
+        result = "; ".join(f"{new} could not be undone, what was there is {old or 'nothing'}" for new, old in stuck.items())
+        raise WriteError(error.errno, f"cannot write {path}: {error.strerror}; {result or KEPT}") from error
+    finally:
+        _remove(previous.values())
 
 
 def make_directory(path: Path) -> None:
@@ -92,8 +106,7 @@ def remove_leftovers(directory: Path) -> None:
     """Remove temporary files that a killed process left in a directory, which nobody else may be writing to."""
     with suppress(OSError):
         for path in directory.iterdir():
-            stem, _, random = path.name.rpartition(".")
-            if stem.startswith(".") and _RANDOM.fullmatch(random) and (directory / stem[1:]).suffix:
+            if path.name.startswith(".") and path.name.endswith(SUFFIX):
                 with suppress(OSError):
                     path.unlink()
 
@@ -108,7 +121,7 @@ def _check_replaceable(path: Path) -> None:
 
 def _prepare(path: Path, content: bytes, durable: bool) -> Path:
     """A temporary file beside `path` with that content."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=SUFFIX)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -124,11 +137,32 @@ def _prepare(path: Path, content: bytes, durable: bool) -> Path:
 
 
 def _keep(path: Path) -> Path | None:
-    """A second name of a file's content, under which it outlives the first; None where that cannot be had."""
-    name = path.with_name(f".{path.name}.previous")
-    try:
-        name.unlink(missing_ok=True)  # of a process that was killed
-        os.link(path, name)
-    except OSError:  # the file system has no hard links
+    """A second name of a file's content, or a copy where there are no hard links; None if there is no file. Raises OSError."""
+    if not os.path.lexists(path):
         return None
+    name = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}{SUFFIX}")
+    try:
+        os.link(path, name)
+    except OSError:
+        shutil.copy2(path, name, follow_symlinks=False)
     return name
+
+
+def _put_back(path: Path, previous: Path | None) -> bool:
+    """Undo a move; whether that worked."""
+    try:
+        if previous is None:
+            path.unlink()
+        else:
+            previous.replace(path)
+    except OSError:
+        return False
+    return True
+
+
+def _remove(paths: Iterable[Path | None]) -> None:
+    """Remove those that are still there. What cannot be removed stays, under a name that nobody reads."""
+    for path in paths:
+        with suppress(OSError):
+            if path is not None:
+                path.unlink()

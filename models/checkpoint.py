@@ -69,8 +69,9 @@ def save(
 ) -> None:
     """Write config.json and model.safetensors into the directory `path`, made when missing.
 
-    Each file is whole or as it was before, also when the process is killed or the disk is full; what cannot be written
-    (OSError) leaves both as they were. When this returns, a power cut does not take them back.
+    Each file is whole or as it was before, also when the process is killed or the disk is full. If one cannot be written
+    (OSError, which says what is there now) both are put back; only a kill between the two leaves new weights beside an old
+    config.json. When this returns, a power cut does not take them back.
     `preprocessing` is by default one that pads to the model's size.
     """
     manifest = Manifest(vae.config, preprocessing or Preprocessing(*vae.config.shape), dict(data or {}))

@@ -15,7 +15,7 @@ import torch
 
 from models import aggregate, arguments, card, pictures
 from models.atomic_file import write_atomically
-from models.checkpoint import MAX_JSON_BYTES, Checkpoint, CheckpointError, read
+from models.checkpoint import Checkpoint, CheckpointError, read
 from models.data import Pictures, Splits, load_data
 from models.devices import DeviceError, choose_device
 from models.directory_lock import DirectoryInUse, locked
@@ -23,12 +23,9 @@ from models.download import DataError
 from models.folder import FolderOptions
 from models.golden import write_golden
 from models.measure import evaluate, fit_prior
+from models.metrics_file import METRICS, read_metrics
 from models.mixture import GaussianMixture, read_prior, write_prior
-from models.plain_json import parse_json
-from models.regular_file import read_regular
 from models.run_directory import data_digest
-
-METRICS = "metrics.json"
 
 
 class EvaluationError(Exception):
@@ -78,12 +75,17 @@ def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, d
 
 def recorded(path: Path) -> dict[str, Any]:
     """The numbers of an earlier evaluation. Raises EvaluationError."""
+    file = path / METRICS
     try:
-        metrics = parse_json(read_regular(path / METRICS, MAX_JSON_BYTES))
-        if not isinstance(metrics, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path / METRICS}: {error}; measure first, without --recorded") from None
+        metrics = read_metrics(path)
+    except FileNotFoundError:
+        raise EvaluationError(f"{file}: no such file; measure first, without --recorded") from None
+    except OSError as error:
+        raise EvaluationError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise EvaluationError(f"{file}: not JSON: {error}; measure again, without --recorded") from None
+    if not metrics:
+        raise EvaluationError(f"{file}: has no numbers in a JSON object; measure again, without --recorded")
     return metrics
 
 

@@ -4,7 +4,6 @@ One safetensors file, replaced atomically: a killed run leaves the last whole st
 """
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from models.atomic_file import WriteError, write_atomically
 from models.averaging import Average
 from models.checkpoint import CONFIG, MAX_JSON_BYTES
-from models.plain_json import parse_json
+from models.plain_json import parse_json, plain
 from models.regular_file import read_regular
 from models.tensor_file import TensorFileError, read_header, read_tensors
 
@@ -183,7 +182,7 @@ class MetricsLog:
         """Append a line. Raises WriteError."""
         try:
             with self.path.open("a") as file:
-                file.write(json.dumps(_with_nulls(entry), allow_nan=False) + "\n")
+                file.write(json.dumps(plain(entry), allow_nan=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())  # the state that is saved next counts on it
         except OSError as error:
@@ -193,20 +192,13 @@ class MetricsLog:
 def log_entries(path: Path) -> list[dict[str, Any]]:
     """The entries of a log; none where there is none. A line that a kill or a full disk cut off does not count."""
     try:
-        lines = read_regular(path).decode("utf-8", "replace").splitlines()
+        lines = read_regular(path).splitlines()
     except FileNotFoundError:
         return []
     entries = []
     for line in lines:
         with suppress(ValueError):
-            entry = json.loads(line)
+            entry = parse_json(line, lenient=True)
             if isinstance(entry, dict):
                 entries.append(entry)
     return entries
-
-
-def _with_nulls(value: Any) -> Any:
-    """JSON has no NaN: what is not finite becomes null."""
-    if isinstance(value, dict):
-        return {key: _with_nulls(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

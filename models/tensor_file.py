@@ -104,6 +104,8 @@ def _described(entry: Any) -> tuple[torch.dtype, tuple[int, ...]]:
     shape = entry["shape"]
     if len(shape) > 8 or not all(type(n) is int and 0 <= n < 1 << 48 for n in shape):
         raise ValueError("a shape that no tensor has")
+    if entry["dtype"] not in TYPES:
+        raise TensorFileError(f"unsupported dtype {str(entry['dtype'])[:40]}; supported: {', '.join(TYPES)}")
     return TYPES[entry["dtype"]], tuple(shape)
 
 

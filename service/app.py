@@ -65,7 +65,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DESCRIPTION = """Posteriors, reconstructions, samples and interpolations of Variational Autoencoders, and a store of latents.
-
 Pictures travel as they are (`curl --data-binary @seven.png`), as forms, as base64 in JSON, or as npy arrays.
 Each operation takes a deadline in milliseconds, `?timeout_ms=` or the header `X-Timeout-Ms`, counted from when its body is
 there: 504 when the answer is not ready in time.

@@ -2,7 +2,6 @@
 
 import asyncio
 import difflib
-import json
 import logging
 import os
 import re
@@ -13,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.checkpoint import CONFIG, MAX_JSON_BYTES, Checkpoint, CheckpointError, read
+from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
 from models.golden import Golden, StaleGolden, read_golden
-from models.regular_file import read_regular
+from models.metrics_file import METRICS, read_metrics
 from service.device import Device
 from service.priors import Priors, priors_of
 from service.runtime import Runtime, WrongAnswer, check_golden, start_runtime
@@ -209,13 +208,12 @@ def _golden(directory: Path, checkpoint: Checkpoint) -> Golden | None:
 
 def _metrics(checkpoint: Path) -> dict[str, Any]:
     """The card's numbers; a model without a card serves as well."""
-    path = checkpoint / "metrics.json"
+    path = checkpoint / METRICS
     try:
-        metrics = json.loads(read_regular(path, MAX_JSON_BYTES))  # odd values are made fit for the answers that have them
+        return read_metrics(checkpoint)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise CatalogError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise CatalogError(f"{path}: {error}") from None
-    return metrics if isinstance(metrics, dict) else {}
+    except ValueError as error:
+        raise CatalogError(f"{path}: not JSON: {error}") from None

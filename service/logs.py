@@ -13,7 +13,8 @@ from typing import Any, Literal
 import orjson
 from uvicorn.logging import DefaultFormatter
 
-from service.printable import json_value, one_line
+from models.plain_json import plain
+from service.printable import one_line
 
 LogFormat = Literal["auto", "json", "text"]
 
@@ -39,7 +40,7 @@ class JsonFormatter(logging.Formatter):
         try:
             return orjson.dumps(line).decode()
         except TypeError:  # half a surrogate pair, out of somebody's file name
-            return json.dumps(json_value(line), default=str)
+            return json.dumps(plain(line), default=str)
 
 
 class TextFormatter(DefaultFormatter):

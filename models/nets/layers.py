@@ -28,14 +28,14 @@ def check_widths(name: str, widths: object) -> Sequence[int]:
     if not isinstance(widths, (list, tuple)) or not all(is_whole(width, MAX_WIDTH) for width in widths):
         raise ValueError(f"{name} must be positive integers up to {MAX_WIDTH}, in a list, not {short_repr(widths)}")
     if len(widths) > MAX_LAYERS:
-        raise ValueError(f"{name} may be up to {MAX_LAYERS}, not {len(widths)}")
+        raise ValueError(f"{name} may list at most {MAX_LAYERS} layers, not {len(widths)}")
     return widths
 
 
 def check_width(name: str, width: object, most: int = MAX_WIDTH) -> int:
     """A size that may be 0. Raises ValueError."""
     if type(width) is not int or not 0 <= width <= most:
-        raise ValueError(f"it needs {name} at least 0 and at most {most}, as an integer, not {short_repr(width)}")
+        raise ValueError(f"{name} must be an integer from 0 to {most}, not {short_repr(width)}")
     return width
 
 

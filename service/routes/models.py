@@ -10,7 +10,6 @@ from starlette.requests import Request
 
 from service.calls import BadParameter
 from service.catalog import Catalog
-from service.printable import json_value
 from service.routes.door import PROBLEMS, engine_of
 from service.schemas import ModelInfo
 
@@ -30,10 +29,10 @@ def describe_model(catalog: Catalog, name: str) -> ModelInfo:
         latent_dim=manifest.model.latent_dim,
         shape=list(runtime.shape),
         priors=catalog.priors[name].names,
-        config=json_value(dataclasses.asdict(manifest.model)),
-        preprocessing=json_value(dataclasses.asdict(manifest.preprocessing)),
-        data=json_value(manifest.data),
-        metrics=json_value(catalog.metrics[name]),
+        config=dataclasses.asdict(manifest.model),
+        preprocessing=dataclasses.asdict(manifest.preprocessing),
+        data=manifest.data,
+        metrics=catalog.metrics[name],
     )
 
 

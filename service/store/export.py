@@ -32,8 +32,8 @@ async def dump(
 ) -> int:
     """Write OUT.npz (mu, sigma (N, D), has_sigma (N,)) and OUT.jsonl (id, seq, metadata; line i is row i). How many.
 
-    Page by page: what changes meanwhile may be in it or not. Each file is there whole or not at all, and replaces nothing but
-    an earlier dump; never one of the `sources`. Raises StoreError.
+    Page by page: what changes meanwhile may be in it or not. Both files are written, or neither is, unless a kill comes
+    between the two; they replace nothing but an earlier dump, and never one of the `sources`. Raises StoreError.
     """
     arrays = check_output(Path(f"{out}.npz"), _is_arrays, "dump", sources)
     lines = check_output(Path(f"{out}.jsonl"), _is_lines, "dump", sources)
@@ -66,18 +66,19 @@ def _is_lines(path: Path) -> bool:
 def _write(pages: Sequence[Items], dim: int, arrays: Path, lines: Path) -> None:
     empty = np.empty((0, dim), np.float32)
     mode = 0o666 & ~_umask()
-    with written(arrays, mode) as part, part.open("wb") as file:
-        np.savez(
-            file,
-            mu=np.concatenate([empty, *(page.mu for page in pages)]),
-            sigma=np.concatenate([empty, *(page.sigma for page in pages)]),
-            has_sigma=np.concatenate([np.empty(0, np.bool_), *(page.has_sigma for page in pages)]),
-        )
-    with written(lines, mode) as part, part.open("wb") as file:
-        for page in pages:
-            for i, id in enumerate(page.ids):
-                line = {"id": id, "seq": page.seqs[i], "metadata": orjson.Fragment(page.metadata[i])}
-                file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    with written([arrays, lines], mode) as (new_arrays, new_lines):
+        with new_arrays.open("wb") as file:
+            np.savez(
+                file,
+                mu=np.concatenate([empty, *(page.mu for page in pages)]),
+                sigma=np.concatenate([empty, *(page.sigma for page in pages)]),
+                has_sigma=np.concatenate([np.empty(0, np.bool_), *(page.has_sigma for page in pages)]),
+            )
+        with new_lines.open("wb") as file:
+            for page in pages:
+                for i, id in enumerate(page.ids):
+                    line = {"id": id, "seq": page.seqs[i], "metadata": orjson.Fragment(page.metadata[i])}
+                    file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _umask() -> int:
@@ -98,7 +99,7 @@ def backup(path: Path, out: Path) -> None:
     for suffix in COMPANIONS:
         if os.path.lexists(f"{target}{suffix}"):
             raise StoreUnusable(f"{out} is, or was, in use as a store: {target.name}{suffix} is beside it; name another file")
-    with written(target, stat.S_IMODE(path.stat().st_mode)) as part:
+    with written([target], stat.S_IMODE(path.stat().st_mode)) as (part,):
         try:
             _copy(path, part)
         except sqlite3.Error as error:

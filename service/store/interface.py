@@ -87,7 +87,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreBusy(StoreUnavailable):
-    """Another session of the database holds what is needed; nothing was changed."""
+    """Another session or process holds a lock of the database that is needed; nothing was changed."""
 
     retry_after = 5
 

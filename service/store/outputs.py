@@ -3,14 +3,21 @@
 Knows nothing of what is in them.
 """
 
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from models.atomic_file import replace_together, sync_directory
+from models.directory_lock import DirectoryInUse, locked
 from service.store.interface import StoreUnusable
+
+# the end of the names of directories for files that are not whole yet, and what their locks say
+SUFFIX = ".vae-part"
+PURPOSE = "service.store"
 
 
 def check_output(out: Path, is_earlier: Callable[[Path], bool], kind: str, sources: Sequence[Path] = ()) -> Path:
@@ -29,31 +36,40 @@ def check_output(out: Path, is_earlier: Callable[[Path], bool], kind: str, sourc
     if not target.is_file():
         raise StoreUnusable(f"{out} is no regular file but a directory, a device or the like: name another file")
     if target.stat().st_size and not is_earlier(target):
-        raise StoreUnusable(f"{out} is there, and it is no {kind}: only an earlier one is replaced; remove it or name another")
+        raise StoreUnusable(f"{out} exists and is not an earlier {kind}; delete it or choose another path")
     return target
 
 
 @contextmanager
-def written(target: Path, mode: int) -> Iterator[Path]:
-    """A path for a new file, which takes the target's place when the block ends well; else nothing of it is left."""
-    # a directory of its own beside the target, since sqlite puts files beside the one that it writes
-    directory = tempfile.mkdtemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
+def written(targets: Sequence[Path], mode: int) -> Iterator[list[Path]]:
+    """Paths for new files, which take the targets' places together when the block ends well; else nothing of them is left."""
+    with ExitStack() as stack:
+        parts = [stack.enter_context(_part(target)) for target in targets]
+        yield parts
+        for part in parts:
+            os.chmod(part, mode)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+        replace_together(dict(zip(targets, parts, strict=True)))
+        for directory in {target.parent for target in targets}:
+            sync_directory(directory)
+
+
+@contextmanager
+def _part(target: Path) -> Iterator[Path]:
+    """A path in a directory of its own beside the target, since sqlite puts files beside the one that it writes.
+
+    The lock in it tells a directory that is in use from one that a killed process left, which is removed.
+    """
+    prefix = f".{target.name[:100]}."
+    for left in target.parent.glob(f"{glob.escape(prefix)}*{SUFFIX}"):
+        with suppress(OSError, DirectoryInUse):
+            if not left.is_symlink() and left.is_dir() and left.stat().st_uid == os.getuid():
+                with locked(left, PURPOSE):
+                    shutil.rmtree(left, ignore_errors=True)
+    directory = Path(tempfile.mkdtemp(SUFFIX, prefix, target.parent))
     try:
-        part = Path(directory) / "new"
-        yield part
-        os.chmod(part, mode)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, target)
-        _sync_directory(target.parent)
+        with locked(directory, PURPOSE):
+            yield directory / "new"
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    """So that the new name outlives a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

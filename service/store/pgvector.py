@@ -67,8 +67,8 @@ class PgvectorStore(LatentStore):
         self._migrated = self._is_closed = False
         self._away = ""  # why the last one that asked could not reach the database
         self._connections = Connections(address)
-        self._reading = _Side(READERS, READERS_OF_ONE, patience, "store reader")
-        self._writing = _Side(WRITERS, WRITERS_OF_ONE, patience, "store writer")
+        self._reading = _Side(READERS, READERS_OF_ONE, patience, "store reader", writes=False)
+        self._writing = _Side(WRITERS, WRITERS_OF_ONE, patience, "store writer", writes=True)
         self._under_way: dict[asyncio.Future[Any], Session] = {}
         self._probe: asyncio.Task[bool] | None = None
 
@@ -141,10 +141,10 @@ class PgvectorStore(LatentStore):
         try:
             give_up = await side.slots.take(name)
         except NoSlot:
-            raise self._refusal(name) from None
+            raise self._refusal(name, side) from None
         session = Session()
         try:
-            future = side.threads.submit(partial(self._insist, task, session, give_up, side is self._writing))
+            future = side.threads.submit(partial(self._insist, task, session, give_up, side))
         except RuntimeError as error:
             side.slots.leave(name)
             raise StoreUnavailable("the store is closed") from error
@@ -152,27 +152,27 @@ class PgvectorStore(LatentStore):
         self._under_way[answer] = session
         answer.add_done_callback(partial(self._ended, name, side))
         try:
-            return await self._watched(answer, session)
+            return await self._watched(answer, session, side)
         except asyncio.CancelledError:
             session.stop()
             raise
 
-    def _refusal(self, name: str) -> StoreUnavailable:
+    def _refusal(self, name: str, side: "_Side") -> StoreUnavailable:
         if self._is_closed:
             return StoreUnavailable("the store is closed")
         if self._away:
             return StoreUnavailable(f"the database is away: {self._away}")
         what = f"the collection {name!r}" if name else "the list of collections"
-        return StoreBusy(f"{what} is held by another session of the database, or has too much to do; nothing was changed")
+        return StoreBusy(f"{what} is held by another session of the database, or has too much to do{side.unchanged}")
 
     def _ended(self, name: str, side: "_Side", answer: "asyncio.Future[Any]") -> None:
         del self._under_way[answer]
         error = answer.exception()  # which nobody else may want to know any more
-        waited = (LockNotAvailable, QueryCanceled) if side is self._writing else LockNotAvailable
+        waited = (LockNotAvailable, QueryCanceled) if side.writes else LockNotAvailable
         was_stuck = isinstance(error, StoreBusy) and isinstance(error.__cause__, waited)
         side.slots.leave(name, not isinstance(error, StoreUnavailable | Stopped), was_stuck)
 
-    async def _watched(self, answer: "asyncio.Future[T]", session: Session) -> T:
+    async def _watched(self, answer: "asyncio.Future[T]", session: Session, side: "_Side") -> T:
         """What comes of a task, unless its connection, or the whole server, is silent. Raises StoreUnavailable."""
         while not answer.done():
             await asyncio.wait([answer], timeout=self._patience + ANSWER_SECONDS)
@@ -180,11 +180,11 @@ class PgvectorStore(LatentStore):
                 break
             if not session.has_answered or not await self._is_answering():
                 session.stop()
-                raise StoreUnavailable("the database does not answer; what was to be changed may or may not have been changed")
+                raise StoreUnavailable(f"the database does not answer{side.in_doubt}")
         try:
             return answer.result()
         except Stopped:
-            raise StoreUnavailable("the store is closed; what was to be changed may or may not have been changed") from None
+            raise StoreUnavailable(f"the store is closed{side.in_doubt}") from None
 
     async def _is_answering(self) -> bool:
         """Whether the server takes connections, or at least refuses them; many ask at once, and it is looked at once."""
@@ -192,15 +192,15 @@ class PgvectorStore(LatentStore):
             self._probe = asyncio.ensure_future(is_answering(self._address))
         return await asyncio.shield(self._probe)
 
-    def _insist(self, task: Callable[[Connection], T], session: Session, give_up: float, writes: bool) -> T:
+    def _insist(self, task: Callable[[Connection], T], session: Session, give_up: float, side: "_Side") -> T:
         while True:
             if self._is_closed:
                 raise StoreUnavailable("the store is closed")
             try:
                 with self._connections.lent() as connection, session.using(connection):
-                    return self._transact(connection, task, session, give_up, writes)
+                    return self._transact(connection, task, session, give_up, side.writes)
             except psycopg.errors.DiskFull as error:
-                raise DiskFull(f"nothing was stored: the database has no room for it: {error}") from error
+                raise DiskFull(f"the database has no room left{side.unchanged}: {_line(error)}") from error
             except FORBIDDEN as error:
                 raise StoreUnusable(f"the database cannot be written to: {_line(error)}") from error
             except CORRUPT as error:
@@ -212,7 +212,7 @@ class PgvectorStore(LatentStore):
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 if session.is_stopped:
                     raise Stopped from error
-                self._explain(error, session, give_up)
+                self._explain(error, session, give_up, side)
             if session.is_stopped:
                 raise Stopped
             time.sleep(PAUSE_SECONDS)
@@ -237,26 +237,30 @@ class PgvectorStore(LatentStore):
             session.has_answered, self._away = True, ""
             return task(connection)
 
-    def _explain(self, error: Exception, session: Session, give_up: float) -> None:
+    def _explain(self, error: Exception, session: Session, give_up: float, side: "_Side") -> None:
         """Lost, not there, or in the way of another: raises StoreUnavailable unless there is time for one more try."""
         if isinstance(error, QueryCanceled):
-            raise StoreBusy("the database took too long, or a lock is held in it; nothing was changed") from error
+            raise StoreBusy(f"the database took too long, or a lock is held in it{side.unchanged}") from error
         in_the_way = isinstance(error, CROSSED)
         self._away = "" if in_the_way else _line(error)
         if time.monotonic() + PAUSE_SECONDS <= give_up:
             return
         if in_the_way:
-            raise StoreBusy(
-                f"another session of the database holds what is needed; nothing was changed: {_line(error)}"
-            ) from error
-        doubt = "; what was to be changed may or may not have been changed" if session.has_answered else ""
+            raise StoreBusy(f"another session of the database holds what is needed{side.unchanged}: {_line(error)}") from error
+        doubt = side.in_doubt if session.has_answered else ""
         raise StoreUnavailable(f"the database is away: {self._away}{doubt}") from error
 
 
 class _Side:
-    """The threads of readers or writers, as many as there are slots, so that nobody waits for a thread."""
+    """The threads of readers or writers, as many as there are slots, so that nobody waits for a thread.
 
-    def __init__(self, most: int, most_of_one: int, patience: float, name: str) -> None:
+    `unchanged` and `in_doubt` end the error messages of a side that writes; nobody tells a reader about changes.
+    """
+
+    def __init__(self, most: int, most_of_one: int, patience: float, name: str, writes: bool) -> None:
+        self.writes = writes
+        self.unchanged = "; nothing was changed" if writes else ""
+        self.in_doubt = "; what was to be changed may or may not have been changed" if writes else ""
         self.slots = Slots(most, most_of_one, patience)
         self.threads = Daemons(most, name)
 

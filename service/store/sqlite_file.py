@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from service.store.interface import DiskFull, StoreError, StoreUnavailable, StoreUnusable
+from service.store.interface import DiskFull, StoreBusy, StoreError, StoreUnavailable, StoreUnusable
 from service.store.sqlite_identity import FileIdentity
 
 APPLICATION_ID = 0x56414531
@@ -148,7 +148,7 @@ class SqliteFile:
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and writes and self._no_room(error)):
             return DiskFull(f"nothing was stored: there is no room for it at {self.path}")
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return StoreUnavailable(f"{self.path} has been busy for {BUSY_SECONDS:g} s")
+            return StoreBusy(f"{self.path}: another process has held the database lock for over {BUSY_SECONDS:g} s; retry")
         if code == sqlite3.SQLITE_READONLY:
             return StoreUnusable(f"{self.path} or its directory cannot be written to")
         if code == sqlite3.SQLITE_CANTOPEN:
@@ -193,7 +193,7 @@ class SqliteFile:
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             _check_origin(connection, self.path)
-            _set_wal(connection)
+            _set_wal(connection, self.path)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             _migrate(connection, self.path)
@@ -203,7 +203,7 @@ class SqliteFile:
         return connection
 
 
-def _set_wal(connection: sqlite3.Connection) -> None:
+def _set_wal(connection: sqlite3.Connection, path: Path) -> None:
     """The write-ahead log. Two processes that do this to a new file at once are not kept apart by sqlite's own waiting."""
     give_up = time.monotonic() + BUSY_SECONDS
     while True:
@@ -215,7 +215,9 @@ def _set_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
         else:
             if mode != "wal":
-                raise StoreUnusable(f"its file system has no write-ahead log for sqlite: the journal is {mode!r}")
+                raise StoreUnusable(
+                    f"{path}: the file system does not support sqlite's WAL mode (journal mode is {mode!r}); use a local disk"
+                )
             return
 
 

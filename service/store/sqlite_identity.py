@@ -11,7 +11,8 @@ from pathlib import Path
 from service.store.interface import StoreUnusable
 
 # beside the file itself: its write-ahead log and what processes share about it
-COMPANIONS = ("-wal", "-shm")
+LOG = "-wal"
+COMPANIONS = (LOG, "-shm")
 Identity = tuple[int, int]
 
 
@@ -21,6 +22,7 @@ class FileIdentity:
 
     path: Path
     _opened: dict[str, Identity] = field(default_factory=dict)
+    _log: str = ""  # the name of the write-ahead log at the time when the file was opened
 
     def check_names(self) -> None:
         """Raise StoreUnusable if the file has names other than its own, before it is opened for the first time."""
@@ -38,15 +40,16 @@ class FileIdentity:
             return
         # sqlite follows links to the file, and puts the companions beside what it finds
         real = os.path.realpath(self.path)
-        names = [str(self.path), *(real + suffix for suffix in COMPANIONS)]
-        found = {name: _identity(name) for name in names}
+        self._log = real + LOG
+        found = {name: _identity(name) for name in (str(self.path), *(real + suffix for suffix in COMPANIONS))}
         self._opened = {name: identity for name, identity in found.items() if identity is not None}
 
     def was_replaced(self) -> bool:
         """Whether the file itself is another one, and the log beside it still the one that was opened."""
-        names = list(self._opened)
-        found = [_identity(name) for name in names[:2]]
-        return len(names) > 1 and found[0] not in (None, self._opened[names[0]]) and found[1] == self._opened[names[1]]
+        file, log = self._opened.get(str(self.path)), self._opened.get(self._log)
+        if file is None or log is None:
+            return False
+        return _identity(str(self.path)) not in (None, file) and _identity(self._log) == log
 
     def forget(self) -> None:
         """Nothing is open any more."""

@@ -1,6 +1,7 @@
 """A process of its own that reads checkpoints whose small files ask for much: run by `test_checkpoint_bounds`.
 
-Argument: a directory. Prints a line of JSON for each: how large its files are, by how much memory grew, and what was said.
+Argument: a directory. Prints a line of JSON for each: how large its files are, by how much memory grew, how much
+work it was, and what was said.
 """
 
 import json
@@ -118,6 +119,16 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def reference() -> float:
+    """Processor time for a known amount of the same kind of work: a MiB of JSON, on this machine, as busy as it is."""
+    text, times = "[" + "[]," * 345_000 + "[]]", []
+    for _ in range(3):
+        started = cpu_seconds()
+        json.loads(text)
+        times.append(cpu_seconds() - started)
+    return sorted(times)[1]
+
+
 def told(directory: Path) -> str:
     """Why the checkpoint is refused, with what lies beside it."""
     try:
@@ -135,6 +146,7 @@ if __name__ == "__main__":
     safetensors.torch.load(safetensors.torch.save({"x": torch.zeros(2)}))  # nothing is imported later
     save(directory, VAE(SOUND))
     told(directory)
+    unit = reference()
     for kind, size in checkpoints(directory):
         Path("/proc/self/clear_refs").write_text("5")
         before, started, cpu = resident(), time.monotonic(), cpu_seconds()
@@ -144,7 +156,7 @@ if __name__ == "__main__":
             "size": size,
             "grown": resident() - before,
             "seconds": round(time.monotonic() - started, 3),
-            "cpu": round(cpu_seconds() - cpu, 3),
+            "work": round((cpu_seconds() - cpu) / unit, 1),
             "told": said,
         }
         sys.stdout.write(json.dumps(line) + "\n")

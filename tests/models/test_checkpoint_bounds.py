@@ -1,4 +1,5 @@
-"""What a refused checkpoint may cost: a second, and 64 MiB and 8 bytes of memory for each byte of its files."""
+"""What a refused checkpoint may cost: about a second (ten times the work of a MiB of JSON), and 64 MiB and 8 bytes
+of memory for each byte of its files."""
 
 import json
 import os
@@ -23,4 +24,4 @@ def test_refused_checkpoints(tmp_path: Path) -> None:
         assert entry["told"].startswith(str(tmp_path)), entry
         assert len(entry["told"]) < 3000, entry["kind"]
         assert entry["grown"] < 64 * MEBIBYTES + 8 * entry["size"], entry
-        assert entry["cpu"] < 10, entry  # ten times what it may be: the machine may be slow or busy
+        assert entry["work"] < 10, entry  # about a second; compared with other work, since the machine may be slow or busy

@@ -180,6 +180,11 @@ class TestHostileWeights:
         (saved / WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header)
         refused(saved, WEIGHTS)
 
+    def test_a_type_of_numbers_that_is_not_read(self, saved: Path) -> None:
+        header = b'{"x":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}'
+        (saved / WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header + b"0")
+        assert refused(saved, WEIGHTS).startswith("unsupported dtype F8_E4M3; supported: F64, F32,")
+
     def test_missing_and_unknown_tensors(self, saved: Path) -> None:
         (saved / WEIGHTS).write_bytes(weights(**{"likelihood.variance": None}))
         assert refused(saved, WEIGHTS) == "missing tensors: likelihood.variance"

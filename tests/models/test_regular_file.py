@@ -107,7 +107,7 @@ class TestCheckpoint:
         np.savez(saved / "digits.npz", images=np.zeros((20, 8, 8), np.uint8))
         name = replace(saved / "metrics.json", kind)
         assert evaluate([str(saved), "--recorded"]) == 1
-        assert f"is {name}" in capsys.readouterr().err
+        assert f"metrics.json: is {name}; only regular files are read\n" in capsys.readouterr().err
 
     @EACH
     def test_the_state_of_a_run(self, saved: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,8 +16,18 @@ import torch
 from torch import nn
 
 from models import losses
+from models.arguments import parse
 from models.checkpoint import CONFIG, WEIGHTS, read, save
-from models.resume import STATE, Progress, ResumeError, RunState, recorded_arguments, recorded_progress
+from models.resume import (
+    STATE,
+    MetricsLog,
+    Progress,
+    ResumeError,
+    RunState,
+    log_entries,
+    recorded_arguments,
+    recorded_progress,
+)
 from models.train import main
 from models.vae import VAE, VAEConfig
 
@@ -259,3 +269,20 @@ class TestRunState:
 
     def test_nothing_recorded(self, tmp_path: Path) -> None:
         assert recorded_arguments(tmp_path) is None
+
+    def test_arguments_of_another_version(self, tmp_path: Path) -> None:
+        (tmp_path / "run").mkdir()
+        RunState(tmp_path / "run", *self.pieces(1)).save(Progress(), {"lr": 0.1, "warp": 9, "flux": 1})
+        with pytest.raises(ResumeError, match=r"was started by another version; unknown arguments: flux, warp$"):
+            parse(["--out", str(tmp_path), "--resume"])
+
+
+def test_lines_of_a_log_that_somebody_else_has_changed(tmp_path: Path) -> None:
+    lines = [b'{"step": 1, "x": "\xc3\xa9"}', b"[" * 100_000, b'{"step": 2', b"\xff", b"[3]", b'{"step": 4, "x": "\\ud800"}']
+    (tmp_path / "log").write_bytes(b"\n".join(lines))
+    assert log_entries(tmp_path / "log") == [{"step": 1, "x": "é"}, {"step": 4, "x": "\ufffd"}]
+
+
+def test_lists_in_a_log_have_no_nan(tmp_path: Path) -> None:
+    MetricsLog(tmp_path / "log", 0).write({"kl": [float("nan"), 1.0]})
+    assert (tmp_path / "log").read_text() == '{"kl": [null, 1.0]}\n'

@@ -23,7 +23,7 @@ TRAINING = {
     f"models.{name}"
     for name in (
         *("train", "training_data", "evaluate", "measure", "report", "triptych", "planes", "aggregate", "data", "nets"),
-        *("arguments", "resume", "directory_lock"),
+        *("arguments", "resume"),
     )
 }
 WEB = {"fastapi", "fastapi_offline", "starlette"}

@@ -12,16 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.app import create_app
-from service.printable import MAX_DEPTH, header_value, json_value, one_line
+from service.printable import header_value, one_line
 from service.settings import Settings
 from tests.service.test_errors import check
 
 TEXT = st.text(st.characters(exclude_categories=()))
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
-    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
-    max_leaves=20,
-)
 # half a pair, in the two ways of JSON to spell it, and numbers and depths that JSON readers take and writers do not
 ODD = '{"a": ["\\ud800", NaN, -Infinity, 1e999, %s], "\\udfff": {"\\ud83d\\ude00": 1}, "kl_per_dim": ["\\ud800", 1, 2]}'
 DEEP = "[" * 300 + "]" * 300
@@ -34,20 +29,6 @@ def test_one_line_is_printable_and_leaves_what_is(text: str) -> None:
     assert len(line.splitlines()) <= 1
     line.encode()
     assert line == text or not text.isprintable()
-
-
-@given(VALUES)
-def test_a_json_value_can_be_written(value: Any) -> None:
-    written = json.dumps(json_value(value), allow_nan=False, ensure_ascii=False).encode()
-    if written == json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"):
-        assert json.loads(written) == value
-
-
-def test_what_lies_too_deep_is_left_out() -> None:
-    found = json_value(json.loads(DEEP))
-    for _ in range(MAX_DEPTH - 1):
-        (found,) = found
-    assert found == [None]
 
 
 @given(TEXT)

@@ -89,7 +89,7 @@ class TestCatalog:
     @pytest.mark.parametrize(
         ("content", "said"),
         [
-            (b"[" * 100_000, "recursion"),
+            (b"[" * 100_000, "nested more than 32 levels"),
             (b'{"a":"' + b"a" * (1 << 20) + b'"}', "more than the 1048576 bytes"),
         ],
         ids=["deep", "long"],

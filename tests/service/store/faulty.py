@@ -152,7 +152,7 @@ def _wrong_with_backup(directory: Path, failed: bool) -> list[str]:
                 wrong.append("the backup is not whole")
     elif not failed:
         wrong.append("there is no backup")
-    parts = [name for name in os.listdir(directory) if ".part" in name]
+    parts = [name for name in os.listdir(directory) if ".vae-" in name]
     return wrong + [f"{name} is left" for name in parts]
 
 

@@ -1,6 +1,7 @@
 """python -m service.store: load, again, dump, backup."""
 
 import asyncio
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
+from models.directory_lock import locked
 from service import png
 from service.store.__main__ import main
 from service.store.interface import Collection, Items, StoreUnusable
@@ -118,9 +120,9 @@ def full(setting: Path) -> Path:
         ("folder", "no regular file"),
         ("fifo", "no regular file"),
         ("to_fifo", "no regular file"),
-        ("letter.txt", "no backup of a latent store"),
-        ("songs.db", "no backup of a latent store"),
-        ("digits.npz", "no backup of a latent store"),
+        ("letter.txt", "is not an earlier backup of a latent store; delete it"),
+        ("songs.db", "is not an earlier backup of a latent store; delete it"),
+        ("digits.npz", "is not an earlier backup of a latent store; delete it"),
         ("nowhere/x.db", "there is no directory"),
         ("letter.txt/x.db", "there is no directory"),
     ],
@@ -181,7 +183,7 @@ def test_a_dump_replaces_nothing_but_a_dump(
         monkeypatch.setenv("VAE_STORE", str(full / "latents.npz"))
     before = contents(full)
     assert main(["dump", "--collection", "some", str(full / out)]) == 1
-    assert "name another" in capsys.readouterr().err
+    assert "another" in capsys.readouterr().err
     assert contents(full) == before
 
 
@@ -190,6 +192,39 @@ def test_a_dump_replaces_a_dump(full: Path) -> None:
         assert main(["dump", "--collection", "some", str(full / "out")]) == 0
     assert main(["dump", "--collection", "../x", str(full / "out")]) == 1
     assert len((full / "out.jsonl").read_bytes().splitlines()) == 2
+
+
+def test_a_dump_that_fails_in_its_middle_leaves_both_files_as_they_were(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["dump", "--collection", "some", str(full / "out")]
+    replace, written = Path.replace, list[str]()
+
+    def fails_once(path: Path, target: Path) -> Path:
+        written.append(target.name)
+        if len(written) == 2:
+            raise OSError(errno.EIO, "broken")
+        return replace(path, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", fails_once)
+        assert main(arguments) == 1
+    assert written == ["out.npz", "out.jsonl"]
+    assert not [path.name for path in full.iterdir() if "out" in path.name]
+    assert main(arguments) == 0
+    before = contents(full)
+    written.clear()
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", fails_once)
+        assert main(arguments) == 1
+    assert contents(full) == before
+
+
+def test_what_a_killed_command_left_is_removed_and_what_a_running_one_has_is_not(full: Path) -> None:
+    (killed := full / ".out.npz.abcdefgh.vae-part").mkdir()
+    (killed / "new").write_bytes(b"half")
+    (running := full / ".out.npz.12345678.vae-part").mkdir()
+    with locked(running, "service.store"):
+        assert main(["dump", "--collection", "some", str(full / "out")]) == 0
+        assert [path.name for path in full.iterdir() if path.name.startswith(".")] == [running.name]
 
 
 def test_a_name_that_no_request_can_have_is_refused(full: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tests.service.store.postgres import Postgres
 from tests.service.store.workers import Apart, Here, make_small
 
 WORKERS = 3
+# far more than the database needs to notice that a worker has died
+SETTLE_SECONDS = 60.0
 # opens nothing yet: an address, and a call that waits until nothing is under way there
 Place = tuple[str, Callable[[], object]]
 
@@ -44,8 +47,10 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
         def settle() -> None:
             busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
             with psycopg.connect(address, autocommit=True) as connection:
+                give_up = time.monotonic() + SETTLE_SECONDS
                 while connection.execute(busy).fetchone() != (1,):  # this one
-                    pass
+                    assert time.monotonic() < give_up, "the database is still busy with what a killed worker began"
+                    time.sleep(0.001)
 
         return address, settle
 

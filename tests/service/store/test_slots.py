@@ -48,19 +48,34 @@ async def test_keys_take_turns() -> None:
     assert sorted(order[:3]) == ["a", "b", "c"]
 
 
-async def test_a_line_that_moves_is_waited_in_and_one_that_stands_is_not() -> None:
+class Clock:
+    """Stands still until somebody sets it: no test depends on how fast the machine is."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+async def test_a_line_that_moves_is_waited_in_and_one_that_stands_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("service.store.slots.time", clock)
     slots = Slots(2, 1, PATIENCE)
     await slots.take("moves")
     await slots.take("stands")
     moves, stands = asyncio.ensure_future(slots.take("moves")), asyncio.ensure_future(slots.take("stands"))
     second = asyncio.ensure_future(slots.take("moves"))
-    await asyncio.sleep(PATIENCE / 2)
+    await asyncio.sleep(0)
+    clock.now = PATIENCE / 2
     slots.leave("moves", succeeded=True)
-    await moves
+    await asyncio.wait_for(moves, LONG)
+    clock.now = PATIENCE
     with pytest.raises(NoSlot):
-        await stands
+        await asyncio.wait_for(stands, LONG)
+    await asyncio.sleep(2 * PATIENCE)  # the other one looks at the clock as well, and stays
+    assert not second.done()
     slots.leave("moves", succeeded=True)
-    await second
+    await asyncio.wait_for(second, LONG)
 
 
 async def test_a_stuck_key_has_one_place_until_somebody_succeeds() -> None:

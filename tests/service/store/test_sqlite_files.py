@@ -13,6 +13,7 @@ from service.store.export import backup
 from service.store.interface import Query, Search, StoreUnusable
 from service.store.sqlite import SqliteStore
 from service.store.sqlite_file import SqliteFile, _check_origin
+from service.store.sqlite_identity import FileIdentity
 from tests.service.store.gaussians import DIGEST, DIGITS, DIM, items
 from tests.service.store.test_http import serving
 from tests.service.test_errors import check
@@ -116,6 +117,18 @@ async def test_a_file_that_was_replaced_is_not_mixed_with_the_other(store: Sqlit
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("SELECT count(*) FROM items").fetchone() == (3,)
     connection.close()
+
+
+@pytest.mark.parametrize("companion", ["-wal", "-shm"])
+def test_only_the_log_counts_as_one(path: Path, companion: str) -> None:
+    """Whoever empties a log that was not there when the file was opened may empty that of the other file."""
+    for name in (path, Path(f"{path}{companion}"), Path(f"{path}.other")):
+        name.touch()
+    identity = FileIdentity(path)
+    identity.remember()
+    assert not identity.was_replaced()
+    os.replace(f"{path}.other", path)
+    assert identity.was_replaced() == (companion == "-wal")
 
 
 async def test_a_link_to_the_file_works_until_it_leads_elsewhere(store: SqliteStore, path: Path, tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from service.store import sqlite_file
-from service.store.interface import StoreUnavailable
+from service.store.interface import StoreBusy, StoreUnusable
 from service.store.sqlite import SqliteStore
+from service.store.sqlite_file import _set_wal
 from tests.service.store.conftest import MAX_BYTES
 from tests.service.store.gaussians import DIGEST, DIGITS, items
+from tests.service.store.test_http import serving
+from tests.service.test_errors import check
 
 LONG = 30.0
 
@@ -49,7 +52,7 @@ async def test_all_who_wait_are_refused_together(tmp_path: Path, monkeypatch: py
     turns = 0
     with locked(tmp_path / "latents.db"):
         outcomes = await asyncio.gather(*(add(store, f"{i}") for i in range(50)), return_exceptions=True)
-        assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+        assert {type(outcome) for outcome in outcomes} == {StoreBusy}
         assert turns <= 2  # those who came first, and all the others
     assert await add(store, "a") == 1
     await store.close()
@@ -67,3 +70,23 @@ async def test_the_end_does_not_wait_for_the_lock(tmp_path: Path, monkeypatch: p
         for task in stuck:
             task.cancel()
         await asyncio.gather(*stuck, return_exceptions=True)
+
+
+async def test_the_answer_is_that_of_a_lock_in_postgresql(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.2)
+    async with serving(weights, str(tmp_path / "latents.db")) as (_, client):
+        (await client.put("/collections/some", json={"model": "grey"})).raise_for_status()
+        with locked(tmp_path / "latents.db"):
+            answer = await client.delete("/collections/some")
+            check(answer, 503, "busy", "another process has held the database lock for over 0.2 s")
+            assert answer.headers["retry-after"] == "5"
+        (await client.delete("/collections/some")).raise_for_status()
+
+
+def test_a_file_system_without_the_write_ahead_log() -> None:
+    connection = sqlite3.connect(":memory:")
+    with pytest.raises(StoreUnusable, match=r"some\.db: the file system does not support sqlite's WAL mode .*'memory'"):
+        _set_wal(connection, Path("some.db"))
+    connection.close()
