@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -129,9 +128,10 @@ def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[
         if name in strings and name != "include":  # a list may be spread over several
             raise BadParameter(f"{name}: given twice")
         strings[name] = f"{strings[name]},{value}" if name in strings else value
-    for name in chain(strings, fields, values):  # there may be a million of them, of which one is enough to name
-        if name not in kind.model_fields:
-            raise BadParameter(_unknown(name, kind))
+    for names, beside in ((strings, ()), (fields, kind.files), (values, kind.payload)):
+        for name in names:  # there may be a million of them, of which one is enough to name
+            if name not in kind.model_fields:
+                raise BadParameter(_unknown(name, sorted({*kind.model_fields, *beside})))
     try:
         if fields and not strings.keys().isdisjoint(fields):
             kind.model_validate_strings(dict(fields))  # what does not count must be right too
@@ -150,8 +150,8 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _unknown(name: str, kind: type[NoParameters]) -> str:
-    name, known = name[:LONGEST_NAME], sorted({*kind.model_fields, *kind.payload, *kind.files})
+def _unknown(name: str, known: list[str]) -> str:
+    name = name[:LONGEST_NAME]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
     return f"unknown parameter {name!r}; {hint}"

@@ -58,6 +58,9 @@ class SqliteStore(LatentStore):
         try:
             needed = await self._read(writes.vector_bytes)
         except NotYet:
+            directory = self._file.path.parent
+            if not directory.is_dir():  # the first collection could not be made
+                raise StoreUnusable(f"{self._file.path} cannot be made: there is no directory {directory}") from None
             return
         if needed > self._max_bytes:
             raise StoreUnusable(

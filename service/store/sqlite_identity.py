@@ -62,8 +62,8 @@ class FileIdentity:
             if found != identity:
                 what = "was deleted" if found is None else "was replaced by another file"
                 raise StoreUnusable(
-                    f"{name} {what} while it was in use: nothing more is stored or found; put the file back, or restart the "
-                    f"service to go on with what is there"
+                    f"{name} {what} while it was in use: nothing more is stored or found; put that file back (a copy is "
+                    f"another one), or restart the service to go on with what is there"
                 )
 
 
