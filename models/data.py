@@ -156,6 +156,8 @@ def _load_npz(path: Path, names: Sequence[str] = ()) -> Splits:
         raise DataError(f"{path}: no such file") from None
     except NotRegular as error:
         raise DataError(f"{path} {error.strerror}") from None
+    except MemoryError as error:
+        raise DataError(f"{path}: an array is too large for this machine's memory: {error}") from None
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not an npz file with an array 'images': {error}") from None
     if images.ndim == 3:

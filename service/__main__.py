@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from service.keys import KeysError, read_keys
 from service.logs import log_config
-from service.process import open_standard_descriptors, uncollected
+from service.process import leave, open_standard_descriptors, uncollected
 from service.protocol import Bounds, Watch
 from service.settings import (
     Settings,
@@ -127,4 +127,4 @@ def _options(settings: Settings, cut_off: Counter[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

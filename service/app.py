@@ -130,7 +130,7 @@ def create_app(
                 await device.close()
                 await engine.close()
                 await engine.store.close()
-                beside.shutdown()
+                beside.shutdown(wait=False)
                 raise RuntimeError(app.state.failure)
         yield
         for task in filter(None, (loading, starting)):
@@ -146,7 +146,7 @@ def create_app(
         if tracer is not None:
             sight.tracing = None
             await asyncio.to_thread(tracer.close)
-        beside.shutdown()
+        beside.shutdown(wait=False, cancel_futures=True)
 
     sight = Sight(Metrics() if settings.metrics else None, settings.access_log)
     app = FastAPIOffline(

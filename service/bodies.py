@@ -142,7 +142,10 @@ def pictures_of(body: Body, shape: tuple[int, int, int]) -> Pictures:
         case "picture":
             encoded = [body.raw]
         case "npy":
-            rows = codecs.picture_rows(codecs.npy_array(body.raw), shape)
+            array = codecs.npy_array(body.raw)
+            if array.ndim > 2 and len(array) > body.max_items:
+                raise TooLarge(len(array), body.max_items)
+            rows = codecs.picture_rows(array, shape)
             if not len(rows):
                 raise Unusable("the array holds no pictures")
             return Pictures(rows=rows)
@@ -161,7 +164,10 @@ def latents_of(body: Body, dim: int) -> NDArray[np.float32]:
         case "empty":
             raise Undecodable('the body is empty: send {"z": [[...]]} or an npy array')
         case "npy":
-            z = codecs.latent_rows(codecs.npy_array(body.raw), dim)
+            array = codecs.npy_array(body.raw)
+            if array.ndim == 2 and len(array) > body.max_items:
+                raise TooLarge(len(array), body.max_items)
+            z = codecs.latent_rows(array, dim)
         case "json":
             rows = _list(body, "z", "latents")
             if len(rows) > body.max_items:  # before they are looked at

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 from pydantic import TypeAdapter, ValidationError
 
 from service.codecs import Format
+from service.printable import short
 from service.schemas import NoParameters
 from service.timings import Timings
 
@@ -36,6 +37,8 @@ SHORT_QUERY = 200
 MAX_PARAMETERS = 1000
 # of an unknown parameter's name, in the answer and in the search for a similar one
 LONGEST_NAME = 80
+# of a parameter in JSON; filters are the longest
+LONGEST_VALUE = 1 << 20
 COUNT = TypeAdapter(int)
 MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
 
@@ -132,6 +135,9 @@ def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[
         for name in names:  # there may be a million of them, of which one is enough to name
             if name not in kind.model_fields:
                 raise BadParameter(_unknown(name, sorted({*kind.model_fields, *beside})))
+    for name, value in values.items():
+        if isinstance(value, str) and len(value) > LONGEST_VALUE:
+            raise BadParameter(f"{name}: has {len(value)} characters, at most {LONGEST_VALUE} are allowed")
     try:
         if fields and not strings.keys().isdisjoint(fields):
             kind.model_validate_strings(dict(fields))  # what does not count must be right too
@@ -161,7 +167,7 @@ def _explain(error: ValidationError, kind: type[NoParameters]) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     found = first["input"]
-    return f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}, not {str(found)[:80]!r}"
+    return f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}, not {short(found)}"
 
 
 def answer_format(chosen: Format | None, accept: str, offered: tuple[Format, ...]) -> Format:

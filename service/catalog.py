@@ -32,7 +32,8 @@ class UnknownModel(Exception):
     """A name that no loaded model has."""
 
     def __init__(self, name: str, known: list[str]) -> None:
-        near = difflib.get_close_matches(name[:80], known, n=1)
+        name = name[:120]
+        near = difflib.get_close_matches(name, known, n=1)
         super().__init__(
             f"no model {name!r} is loaded; loaded are {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")
         )

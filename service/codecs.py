@@ -220,8 +220,7 @@ def latent_rows(value: object, dim: int, name: str = "z") -> NDArray[np.float32]
         raise Unusable(f"{name} must be {wanted}: its rows differ in length") from None
     if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != dim:
         raise Unusable(f"{name} is {_kind(array)} of shape {array.shape}, the model takes {wanted}")
-    with np.errstate(over="ignore"):  # a longdouble may not fit
-        bad = ~(np.abs(array.astype(np.float64)) <= MAX_LATENT).all(axis=1)
+    bad = ~((array <= MAX_LATENT) & (array >= -MAX_LATENT)).all(axis=1)  # which NaN is neither
     if bad.any():
         raise Unusable(f"latents must be finite and within +-{MAX_LATENT:g}", int(bad.argmax()))
     return np.ascontiguousarray(array, np.float32)

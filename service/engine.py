@@ -99,7 +99,7 @@ class Engine:
     async def close(self) -> None:
         """End the decoders and the threads."""
         await self.decoders.close()
-        self._pool.shutdown()
+        self._pool.shutdown(wait=False, cancel_futures=True)  # nobody waits for what a thread is still at
 
     async def offload(self, size: int, work: Callable[[], T]) -> T:
         """Do work on a thread when its `size`, in bytes that go in or out, would hold the event loop up."""

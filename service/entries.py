@@ -18,6 +18,7 @@ from service.bodies import Body
 from service.codecs import Undecodable, Unsupported, Unusable
 from service.engine import EncodedPicture
 from service.gate import TooLarge
+from service.printable import short
 from service.store.filters import usable_key
 from service.store.interface import Items
 
@@ -82,7 +83,7 @@ class Entries:
 def check_id(id: object, item: int | None = None) -> str:
     """An id of an item. Raises Unusable."""
     if not isinstance(id, str) or not 0 < len(id) <= MAX_ID or CONTROL.search(id):
-        raise Unusable(f"an id is a text of 1 to {MAX_ID} characters without control characters, not {str(id)[:40]!r}", item)
+        raise Unusable(f"an id is a text of 1 to {MAX_ID} characters without control characters, not {short(id)}", item)
     return id
 
 
@@ -193,7 +194,7 @@ def _check_entry(row: object, keys: tuple[str, ...], item: int | None) -> None:
         raise Unusable('must be an object like {"image": "<base64>"} or {"mu": [...], "sigma": [...]}', item)
     unknown = sorted(row.keys() - set(keys))
     if unknown:
-        raise Unusable(f"unknown key {unknown[0]!r}; known are {', '.join(keys)}", item)
+        raise Unusable(f"unknown key {unknown[0][:80]!r}; known are {', '.join(keys)}", item)
     sources = [key for key in ("image", "mu", *(("id",) if keys is QUERY_KEYS else ())) if row.get(key) is not None]
     if len(sources) != 1:
         wanted = "image, mu or id" if keys is QUERY_KEYS else "image or mu"

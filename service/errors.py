@@ -114,6 +114,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
 }
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 INTERNAL = (500, "internal_error")
+LONGEST_DETAIL = 4000
 # Basic first: Chromium reads one challenge of a line, and asks its user for the password
 CHALLENGE = 'Basic realm="vae-service", charset="UTF-8", Bearer realm="vae-service"'
 
@@ -132,7 +133,7 @@ def describe(error: Exception, request_id: str, trace_id: str = "") -> tuple[int
         ids = {"request_id": request_id} | ({"trace_id": trace_id} if trace_id else {})
         log.error("request %s failed", request_id, exc_info=error, extra=ids)
         detail = "the service failed to answer this request; its log has the reason under this request_id"
-    detail = one_line(detail)  # parts of it may be the caller's words, or a file's
+    detail = one_line(detail[:LONGEST_DETAIL])  # parts of it may be the caller's words, or a file's
     if isinstance(error, BadInput | BadItem) and error.item is not None:
         extra["item"] = error.item
     if status in (429, 503):

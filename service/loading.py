@@ -97,7 +97,7 @@ def _npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
             if name is None:
                 raise LoadError(f"{path} has no array 'images' or 'x'; it has {', '.join(arrays)}")
             return arrays[name], arrays.get("labels")
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
         raise LoadError(f"{path}: {error}") from None
 
 

@@ -3,6 +3,17 @@
 Knows nothing of where they come from or go.
 """
 
+from reprlib import Repr
+
+LONGEST = 80
+_REPR = Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = LONGEST
+
+
+def short(value: object) -> str:
+    """A caller's value as Python writes it, as far as an error message has room for; large ones are not looked through."""
+    return _REPR.repr(value[:LONGEST] if isinstance(value, str) else value)
+
 
 def one_line(text: str) -> str:
     """The text with control characters, ends of lines and halves of surrogate pairs as their escapes in Python."""

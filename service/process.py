@@ -2,10 +2,12 @@
 
 import ctypes
 import gc
+import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 # Blocks of memory from this size on come from the system and go back to it, so that none of them leaves a hole. The C library
 # begins like that too, but gives it up for the size of each block that is freed: loading alone would leave 7 MB of holes.
@@ -45,6 +47,15 @@ def uncollected() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def leave(status: int) -> NoReturn:
+    """End the process now: Python would wait for threads that are still at work, such as on a long animation."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, full, or not there
+            stream.flush()
+    os._exit(status)
 
 
 def prepare() -> None:

@@ -134,6 +134,7 @@ class Connection(RequestParsing):
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client sends no more. It gets the answers to what it has asked, unless a body is not complete."""
         if self._phase == BODY or not (self._held or self._owes()):
+            self.transport.close()  # an answer may be on its way; the event loop would close without it
             return None
         self._half_closed = True
         if not self._held:

@@ -204,6 +204,10 @@ class RequestParsing(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:  # else an upgrade is being declined
             cycle.more_body = False
+            if self._trailers.size and not self.parser.should_keep_alive():  # for it, `Connection: close` was no trailer
+                cycle.keep_alive = False
+                if cycle.response_complete:
+                    self.transport.close()
             if not cycle.response_complete:
                 cycle.message_event.set()
 
@@ -222,7 +226,9 @@ class RequestParsing(HttpToolsProtocol):
             authority, slash, rest = target.partition(b"://")[2].partition(b"/")
             authority, mark, query = authority.partition(b"?")
             target = slash + rest if slash else b"/" + mark + query
-            headers[:] = [(b"host", authority), *(field for field in headers if field[0] != b"host")]
+            hosts = [i for i, (name, _) in enumerate(headers) if name == b"host"]
+            if len(hosts) == 1:  # what is missing, or is there twice, is refused as anywhere else
+                headers[hosts[0]] = b"host", authority
         path, _, query = target.partition(b"?")
         if len(path) > LONGEST_TARGET:
             raise Malformed(f"the path of the request has {len(path)} bytes, at most {LONGEST_TARGET} are allowed")

@@ -21,6 +21,7 @@ from types import FrameType
 
 from uvicorn.importer import import_from_string
 
+from service.process import leave
 from service.server import ALIVE, DRAIN, READY, RETIRE, SICK, STOP, Server
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ TICK_SECONDS = 1.0
 # a worker that dies younger than this is replaced later each time, up to the most
 YOUNG_SECONDS, MOST_SECONDS = 60.0, 30.0
 # beyond what a worker is allowed for its end
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 0.7
 
 
 @dataclass(eq=False)
@@ -225,4 +226,8 @@ def _interrupt_blocked() -> Iterator[None]:
 def _work(make_server: str, sockets: list[socket.socket], supervisor: Connection) -> None:
     """What a worker does."""
     server: Server = import_from_string(make_server)()
-    server.run_for(supervisor, sockets)
+    try:
+        server.run_for(supervisor, sockets)
+    except SystemExit as ended:
+        leave(1 if ended.code else 0)
+    leave(0)

@@ -9,8 +9,8 @@ of engines.
 import difflib
 import math
 import re
-from collections.abc import Collection as Sized
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -20,6 +20,10 @@ Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "exists"]
 OPERATORS: tuple[str, ...] = get_args(Operator)
 ORDERED = ("gt", "gte", "lt", "lte")
 MAX_KEYS, MAX_VALUES, MAX_KEY = 32, 250, 200
+# of all texts in a filter; engines keep what they were asked last
+MAX_CHARACTERS = 1 << 18
+# keys that are compared with one that is not known
+MAX_LIKELY = 1000
 # what JSON may write in several ways
 NO_KEY = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff"\\]')
 
@@ -47,19 +51,34 @@ def parse_filter(value: object) -> tuple[Condition, ...]:
         raise BadFilter('a filter is an object like {"label": 7, "year": {"gte": 2020}}')
     if len(value) > MAX_KEYS:
         raise BadFilter(f"the filter has {len(value)} keys, at most {MAX_KEYS} are allowed")
-    return tuple(
+    conditions = tuple(
         condition
         for key, test in value.items()
         for condition in _conditions(_key(key), test if isinstance(test, Mapping) else {"eq": test})
     )
+    characters = sum(map(_characters, conditions))
+    if characters > MAX_CHARACTERS:
+        raise BadFilter(f"the texts of the filter have {characters} characters together, at most {MAX_CHARACTERS} are allowed")
+    return conditions
 
 
-def check_keys(conditions: tuple[Condition, ...], known: Sized[str]) -> None:
-    """Raises UnknownKey for a key that no item of the collection has ever had: mostly a slip of the pen."""
+def _characters(condition: Condition) -> int:
+    values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
+    return sum(len(value) for value in values if isinstance(value, str))
+
+
+def check_keys(
+    conditions: tuple[Condition, ...], known: AbstractSet[str], likely: Callable[[str, int], Sequence[str]]
+) -> None:
+    """Raises UnknownKey for a key that no item of the collection has ever had: mostly a slip of the pen.
+
+    `known`: which of the conditions' keys there are. `likely`: so many other keys at most, those first that are as long.
+    """
     for condition in conditions:
         if condition.key not in known:
-            near = difflib.get_close_matches(condition.key[:80], list(known), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known)[:20]) or 'none'}"
+            others = likely(condition.key, MAX_LIKELY)
+            near = difflib.get_close_matches(condition.key, others, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(others)[:20]) or 'none'}"
             raise UnknownKey(f"no item of the collection has {condition.key!r} in its metadata{hint}")
 
 

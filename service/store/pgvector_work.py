@@ -199,7 +199,10 @@ def where_of(
 ) -> tuple[str, list[Any]]:
     """(" AND ...", parameters). Raises BadFilter."""
     if filter and collection.count:
-        check_keys(filter, {key for (key,) in connection.execute("SELECT key FROM vae_keys WHERE collection = %s", (number,))})
+        some = "SELECT key FROM vae_keys WHERE collection = %s AND key = ANY(%s)"
+        known = {key for (key,) in connection.execute(some, (number, [condition.key for condition in filter]))}
+        nearest = "SELECT key FROM vae_keys WHERE collection = %s ORDER BY abs(length(key) - %s), key LIMIT %s"
+        check_keys(filter, known, lambda key, most: [one for (one,) in connection.execute(nearest, (number, len(key), most))])
     return pgvector_where(filter)
 
 

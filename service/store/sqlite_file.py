@@ -21,6 +21,8 @@ APPLICATION_ID = 0x56414531
 # an item's number is its collection's times this, and a count: a collection's items lie together, in the order they came
 ITEMS_PER_COLLECTION = 1 << 40
 BUSY_SECONDS = 5.0
+# of each connection; each keeps the values that it was last asked with
+STATEMENTS = 32
 CACHE_KIB = 64 << 10
 NO_ROOM_BYTES = 1 << 20
 
@@ -190,7 +192,13 @@ class SqliteFile:
         if self.path.is_file() and not os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise StoreUnusable(f"{self.path} cannot be written to")
         self._identity.check_names()
-        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self.path,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=STATEMENTS,
+        )
         try:
             _check_origin(connection, self.path)
             _set_wal(connection, self.path)

@@ -130,7 +130,7 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.validation", {"calls", "codecs", "schemas"}),
         ("service.head", {"asgi"}),
         ("service.server", set()),
-        ("service.workers", {"server"}),
+        ("service.workers", {"process", "server"}),
         ("service.png", set()),
         ("service.quick", set()),
         ("service.decoder", {"codecs", "process", "quick"}),
