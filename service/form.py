@@ -6,6 +6,9 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from service.codecs import Undecodable
 
+# of a long form so much is parsed at a time; other threads run in between
+PIECE_BYTES = 1 << 20
+
 
 class TooManyParts(Exception):
     """More parts than allowed."""
@@ -29,17 +32,24 @@ def parse_form(body: bytes, content_type: str, max_parts: int) -> list[Part]:
     if not boundary:
         raise Undecodable("a form needs a boundary in its Content-Type")
     parts: list[Part] = []
+    pieces: list[bytes] = []  # of the last part
     try:
         # headers are bytes as latin-1, as ASGI has them; see _text
         with PushMultipartParser(boundary.encode("latin-1"), header_charset="latin-1") as parser:
-            for event in parser.parse(body):
-                if isinstance(event, MultipartSegment):
-                    if len(parts) == max_parts:
-                        raise TooManyParts(max_parts)
-                    filename = None if event.filename is None else _text(event.filename)
-                    parts.append(Part(_text(event.name), filename, b""))
-                elif event is not None:  # all of a part that is there: the body comes in one piece
-                    parts[-1].data = event
+            for start in range(0, len(body), PIECE_BYTES):
+                if parser.closed:  # what follows the last part is not read
+                    break
+                for event in parser.parse(body[start : start + PIECE_BYTES] if len(body) > PIECE_BYTES else body):
+                    if isinstance(event, MultipartSegment):
+                        if len(parts) == max_parts:
+                            raise TooManyParts(max_parts)
+                        filename = None if event.filename is None else _text(event.filename)
+                        parts.append(Part(_text(event.name), filename, b""))
+                    elif event is not None:
+                        pieces.append(event)
+                    elif pieces:  # the part is complete
+                        parts[-1].data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                        pieces = []
     except MultipartError as error:
         raise Undecodable(f"corrupt form: {error}") from None
     return parts

@@ -77,7 +77,7 @@ KINDS: dict[str, Callable[[], Streams]] = {
     "JSON of numbers": lambda: json_of("/decode", '{"z":[[', "1e1,", "1]]}"),
     "JSON of whole numbers": lambda: json_of("/decode", '{"z":[[', "999,", "1]]}"),
     "JSON of texts": lambda: json_of("/encode", '{"images":[', '"ab",', '""]}'),
-    "JSON of one text": lambda: json_of("/encode", '{"images":["', "é", '"]}'),
+    "JSON of one text": lambda: json_of("/encode", '{"images":["', "é", '"]}', 15),
     "JSON of as many numbers as may be": lambda: json_of("/decode", '{"z":[[', "1e1,", "1]]}", 4),
     "JSON of as many texts as may be": lambda: json_of("/decode", '{"z":[[', '"ab",' + " " * 10, "1]]}", 5),
     "JSON of names": lambda: [posted("/sample", names(200_000, 0))] * 2,
