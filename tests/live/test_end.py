@@ -1,5 +1,6 @@
 """The end of a service under load, and of its workers: whoever was accepted is answered, nobody else is left hanging."""
 
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ import models
 from .callers import Calls, calling
 from .problems import problem
 from .server import Server, serving
+from .wire import Wire
 
 PATHS = [f"/sample?n={n}&seed={seed}&format=npy" for n, seed in ((1, 1), (3, 2), (16, 3))]
 
@@ -147,3 +149,19 @@ def test_workers_end_with_their_supervisor(shelf: Path) -> None:
         assert not alive
     finally:
         server.kill()
+
+
+def test_the_end_does_not_wait_for_a_thread_that_is_at_work() -> None:
+    """Writing this animation takes a thread far longer than the end may take."""
+    bounds = ("--models", "sprites", "--drain-seconds", "0", "--shutdown-seconds", "1")
+    ends = json.dumps({"start": {"z": [0.0] * 16}, "end": {"z": [1.0] * 16}, "steps": 4096}).encode()
+    with serving(*bounds) as server, Wire(server) as wire:
+        before = computed(server)
+        wire.send(b"POST /interpolate?format=webp HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(ends) + ends)
+        server.poll(lambda: computed(server) - before >= 4096)  # now a thread begins to write
+        server.terminate()
+        assert server.process.wait(15) == 0
+
+
+def computed(server: Server) -> int:
+    return int(server.info()["engine"]["sprites"]["decode"]["rows"])

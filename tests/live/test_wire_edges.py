@@ -55,6 +55,14 @@ def test_a_key_in_a_trailer_is_no_key(keyed: Server, pngs: list[bytes]) -> None:
         assert (status, headers["content-type"], len(body["mu"])) == (200, "application/json", 1)
 
 
+def test_a_trailer_that_closes_the_connection_does_not_make_it_deaf(keyed: Server, pngs: list[bytes]) -> None:
+    for login, status in ((LOGIN, 200), (b"", 401)):
+        with Wire(keyed) as wire:
+            wire.send(CHUNKED % login + chunk(pngs[0]) + b"0\r\nconnection: close\r\n\r\n")
+            assert wire.answer()[0] == status
+            assert wire.ends()
+
+
 @pytest.mark.parametrize("login", [b"", LOGIN])
 @pytest.mark.parametrize("line", [b"a: b\r\n", b"name: " + b"v" * 4000 + b"\r\n", b"v" * (1 << 16)])
 def test_trailers_are_bounded(keyed: Server, pngs: list[bytes], login: bytes, line: bytes) -> None:
@@ -163,6 +171,19 @@ def test_whoever_sends_no_more_gets_an_answer_that_takes_long(server: Server, cl
         assert wire.file.read().count(b"iVBOR") == 4000
 
 
+@pytest.mark.parametrize("path", [b"/health/live", b"/docs", b"/nothing"])
+def test_whoever_sends_no_more_gets_an_answer_without_a_body(server: Server, path: bytes) -> None:
+    for before in (b"", SAMPLE % 1):
+        for _ in range(10):
+            with Wire(server) as wire:
+                wire.send(before + b"HEAD " + path + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+                wire.socket.shutdown(socket.SHUT_WR)
+                if before:
+                    assert wire.answer()[2]["seed"] == 1
+                assert wire.file.readline().startswith(b"HTTP/1.1 ")
+                assert b"\r\n\r\n" in wire.file.read()
+
+
 def test_half_a_request_has_no_answer(server: Server, pngs: list[bytes]) -> None:
     for half in (b"GET /sam", posted(b"/encode", pngs[0])[:-1], CHUNKED % b"" + chunk(pngs[0])):
         with Wire(server) as wire:
@@ -248,6 +269,8 @@ def test_absolute_targets(wire: Wire) -> None:
         (b"GET /sample HTTP/1.1\r\n", 400, "malformed_request"),
         (b"GET /sample HTTP/1.1\r\nhost: x\r\nhost: x\r\n", 400, "malformed_request"),
         (b"GET /sample HTTP/1.1\r\nhost: a b\r\n", 400, "malformed_request"),
+        (b"GET http://x/sample HTTP/1.1\r\n", 400, "malformed_request"),
+        (b"GET http://x/sample HTTP/1.1\r\nhost: x\r\nhost: x\r\n", 400, "malformed_request"),
         (b"GET /sample HTTP/2.0\r\nhost: x\r\n", 400, "malformed_request"),
         (b"GET /sample HTTP/0.9\r\nhost: x\r\n", 400, "malformed_request"),
         (b"GET /sample HTTP/1.1\r\nhost: evil.example\r\n", 421, "unknown_host"),

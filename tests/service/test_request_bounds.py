@@ -3,13 +3,15 @@
 import io
 
 import httpx
+import numpy as np
 import orjson
 import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from service.bodies import TooManyValues, read_body
+from service.bodies import LONGEST_UNICODE, TooManyValues, latents_of, pictures_of, read_body
 from service.calls import Call
+from service.codecs import npy
 from service.gate import TooLarge
 
 
@@ -65,3 +67,27 @@ async def test_deep_json_is_refused(app: FastAPI, deep: bytes, depth: int) -> No
         answer = await client.post("/decode", content=body[:99_000])
     assert answer.status_code in (400, 413)
     assert answer.json()["code"] in ("undecodable", "too_many_items")
+
+
+@pytest.mark.parametrize("path", ["/decode", "/encode", "/collections/c/search"])
+@pytest.mark.parametrize("name", ["model", "format", "filter", "metric"])
+async def test_long_texts_of_parameters_are_not_repeated(app: FastAPI, path: str, name: str) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.post(path, json={name: "a" * 90_000})
+    assert answer.status_code in (404, 422)
+    assert len(answer.content) < 10_000
+
+
+def test_arrays_are_counted_before_they_are_looked_at() -> None:
+    for array in (np.zeros((33, 3), np.uint8), np.full((33, 3), np.nan, np.float32)):
+        with pytest.raises(TooLarge):
+            latents_of(read_body(Call({}, "", npy(array)), 32), 3)
+        with pytest.raises(TooLarge):
+            pictures_of(read_body(Call({}, "", npy(array[:, None, None, :1])), 32), (1, 1, 1))
+
+
+def test_json_beyond_ascii_is_shorter() -> None:
+    long = {"images": ["é" * (LONGEST_UNICODE // 2)]}
+    with pytest.raises(TooManyValues, match="beyond ASCII"):
+        read_body(Call({}, "", orjson.dumps(long)), 32)
+    assert read_body(Call({}, "", orjson.dumps({"images": ["e" * LONGEST_UNICODE]})), 32).values

@@ -108,6 +108,18 @@ async def test_unknown_keys_of_filters(store: LatentStore) -> None:
             await call
 
 
+async def test_an_unknown_key_among_very_many(store: LatentStore) -> None:
+    """It is compared with some of them only, those that are about as long."""
+    await store.create(DIGITS)
+    many = [{f"{letter * 30}{i}": 0 for i in range(3000)} for letter in "xy"]
+    await store.upsert(
+        "digits", DIGEST, items(np.random.default_rng(0), ["a", "b"], metadata=[{**many[0], "label": 3}, many[1]])
+    )
+    with pytest.raises(BadFilter, match="did you mean 'label'"):
+        await store.count("digits", parse_filter({"lable": 3}))
+    assert await store.count("digits", parse_filter({"label": 3, "x" * 30 + "7": 0})) == 1
+
+
 async def test_ids_dimensions_vectors_and_candidates(store: LatentStore) -> None:
     twin = await filled(store)
     for metric in METRICS:

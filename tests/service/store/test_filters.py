@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.store.filters import BadFilter, parse_filter, usable_key
+from service.store.filters import MAX_CHARACTERS, BadFilter, parse_filter, usable_key
 from service.store.pgvector_filters import fields_of, pgvector_where
 from service.store.sqlite_filters import sqlite_where
 from tests.service.store.gaussians import matches
@@ -91,3 +91,11 @@ def test_keys_that_no_filter_has(key: str) -> None:
     assert not usable_key(key)
     with pytest.raises(BadFilter, match="no key"):
         parse_filter({key: 1})
+
+
+def test_the_texts_of_a_filter_are_bounded_together() -> None:
+    long = "x" * (MAX_CHARACTERS // 4)
+    assert len(parse_filter({"a": {"in": [long] * 3}, "b": long})) == 2
+    for value in ({"a": long * 4 + "x"}, {"a": {"in": [long] * 5}}, {"a": {"gt": long, "lt": long}, "b": {"in": [long] * 3}}):
+        with pytest.raises(BadFilter, match="characters together"):
+            parse_filter(value)
