@@ -24,15 +24,15 @@ def base64_bytes(text: object, item: int | None = None) -> bytes:
         if header is None:
             raise Undecodable("a data URL must look like data:image/png;base64,...", item)
         text = text[header.end() :]
-    try:
-        if len(text) > BASE64_PIECE:
-            return b"".join(_base64_pieces(text.encode("ascii")))
-        return binascii.a2b_base64(text, strict_mode=True)
-    except ValueError:  # not ASCII, line breaks, or not base64 at all
+    if len(text) <= BASE64_PIECE:
         try:
-            return b"".join(_base64_pieces(text.encode("ascii")))
-        except ValueError as error:
-            raise Undecodable(f"not base64: {error}", item) from None
+            return binascii.a2b_base64(text, strict_mode=True)
+        except ValueError:
+            pass  # not ASCII, line breaks, or not base64 at all, as is found below
+    try:
+        return b"".join(_base64_pieces(text.encode("ascii")))
+    except ValueError as error:
+        raise Undecodable(f"not base64: {error}", item) from None
 
 
 def _base64_pieces(text: bytes) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ the service is not held up meanwhile. Knows nothing of HTTP, of batches, or of o
 import gc
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -24,11 +25,6 @@ from service.codecs import BadInput, TooCostly
 from service.process import prepare, trim
 from service.quick import webp_size
 
-try:
-    import resource
-except ImportError:  # not on Windows: then what a picture takes is computed, but not enforced
-    resource = None  # type: ignore[assignment]
-
 # lengths of the description (JSON) and of the file; bytes for opening it, bytes for decoding it; seconds that it may take
 REQUEST = struct.Struct(">IQQQd")
 # Kind and length of an answer: NEED brings the bytes that decoding would take, PIXELS the pixels of the file (8 bytes) and
@@ -36,9 +32,11 @@ REQUEST = struct.Struct(">IQQQd")
 ANSWER = struct.Struct(">cQ")
 NEED, PIXELS, FAILED, SPENT = b"N", b"P", b"F", b"S"
 NUMBER = struct.Struct(">Q")
-# to the process that forks: FORK comes with a socket and is answered with a process id, WAIT with the status of one that ends
-COMMAND, STATUS = struct.Struct(">cQ"), struct.Struct(">q")
+# To the process that forks: FORK comes with a socket and is answered with a process id, or a negative errno; WAIT with the
+# exit status of a decoder that ends, or NO_STATUS for one that is not its own. Before any command it says 0: it is ready.
+COMMAND, REPLY = struct.Struct(">cQ"), struct.Struct(">q")
 FORK, WAIT = b"F", b"W"
+NO_STATUS = 1 << 32
 # beyond what is granted: strips, tables, the objects of Python
 SLACK_BYTES = 16 << 20
 # decoding gives way to serving
@@ -55,44 +53,59 @@ PLUGINS = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, Tiff
 
 
 def main() -> None:
-    """Fork decoders until the other end of standard input is closed."""
+    """Fork decoders until the other end of standard input is closed; then end those that are left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the service, which ends its decoders itself
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     Image.MAX_IMAGE_PIXELS = None  # the bound is our own
     prepare()
     gc.freeze()
-    with socket.socket(fileno=0) as control, suppress(ConnectionError):
-        control.sendall(NUMBER.pack(0))  # ready
-        while _command(control):
-            pass
+    children: set[int] = set()
+    try:
+        with socket.socket(fileno=0) as control, suppress(ConnectionError):
+            control.sendall(REPLY.pack(0))
+            while _command(control, children):
+                pass
+    finally:  # the service may have been killed while they are busy
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)  # nobody has waited for it, so the number is still its own
+        for pid in children:
+            os.waitpid(pid, 0)
 
 
-def _command(control: socket.socket) -> bool:
+def _command(control: socket.socket, children: set[int]) -> bool:
     """Whether there will be another one."""
     command, sockets, *_ = socket.recv_fds(control, COMMAND.size, 1)
     if len(command) < COMMAND.size:
         return False
     kind, pid = COMMAND.unpack(command)
     if kind == WAIT:
-        control.sendall(STATUS.pack(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+        status = NO_STATUS
+        if pid in children:
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            children.remove(pid)
+        control.sendall(REPLY.pack(status))
         return True
-    pid = os.fork()
-    if not pid:
+    try:
+        reply = os.fork()
+    except OSError as error:  # such as too many processes: those that are there go on
+        reply = -(error.errno or 1)
+    if not reply:
         control.close()
         try:
             _serve(sockets[0])
         finally:
             os._exit(1)
     os.close(sockets[0])
-    control.sendall(NUMBER.pack(pid))
+    if reply > 0:
+        children.add(reply)
+    control.sendall(REPLY.pack(reply))
     return True
 
 
 def _serve(number: int) -> None:
     """Be a decoder until the other end of the socket is closed."""
-    if hasattr(os, "nice"):
-        os.nice(NICE)
+    os.nice(NICE)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 2)  # C libraries have much to say about broken pictures
     idle = allocated_bytes()
@@ -232,11 +245,10 @@ def allocated_bytes() -> int:
 
 def _allow(size: int) -> None:
     """Let this process have no more than so many bytes."""
-    if resource is not None and sys.platform == "linux":
+    if sys.platform == "linux":  # others do not count what is mapped: there it is computed, but not enforced
         resource.setrlimit(resource.RLIMIT_DATA, (size, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def _limit_time(seconds: float) -> None:
     """End this process after a little more than so many seconds, should nobody be left to do it; 0: never."""
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds and seconds + 1)
+    signal.setitimer(signal.ITIMER_REAL, seconds and seconds + 1)

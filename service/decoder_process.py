@@ -1,119 +1,33 @@
-"""A decoder process as the service sees it: started, asked over a socket, ended. Knows nothing of what is decoded."""
+"""A decoder process as the service sees it: asked over a socket, watched, ended. Knows nothing of what is decoded."""
 
 import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
-from service.decoder import ANSWER, COMMAND, FAILED, FORK, NUMBER, PIXELS, REQUEST, STATUS, WAIT
+from service.decoder import ANSWER, FAILED, NUMBER, PIXELS, REQUEST
 
 # what goes in one piece: fewer turns of two processes
 JOINED_BYTES = 1 << 16
-
-
-# far more than a start takes on the busiest machine
-START_SECONDS = 60.0
+# far more than a process that is killed takes to end, unless the system is at fault
+STOP_SECONDS = 5.0
 
 
 class Died(Exception):
     """The process is gone."""
 
 
-class ForkServer:
-    """The process that decoders are forked from; it is started when the first one is needed.
+class Parent(Protocol):
+    """The process that a decoder was forked from."""
 
-    Starting a program from the service itself would hold up the service, all the longer the busier the machine is.
-    """
+    def can_signal(self) -> bool:
+        """Whether the process ids of its decoders are their own for certain."""
 
-    def __init__(self) -> None:
-        self._turn = asyncio.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-
-    async def decoder(self) -> "DecoderProcess":
-        """A new one. Raises Died when none can be started."""
-        async with self._turn:
-            if self._control is not None:
-                try:
-                    return await self._fork(self._control)
-                except Died:  # somebody has killed it
-                    await self._end()
-            return await self._fork(await self._start())
-
-    async def _fork(self, control: socket.socket) -> "DecoderProcess":
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        try:
-            with theirs:
-                socket.send_fds(control, [COMMAND.pack(FORK, 0)], [theirs.fileno()])
-            async with asyncio.timeout(START_SECONDS):
-                (pid,) = NUMBER.unpack(await receive(control, NUMBER.size))
-        except (OSError, Died, TimeoutError):
-            ours.close()
-            raise Died from None
-        return DecoderProcess(self, pid, ours)
-
-    async def wait(self, pid: int) -> int:
-        """The exit status of a decoder that ends."""
-        async with self._turn:
-            if self._control is None:
-                return -1
-            try:
-                self._control.send(COMMAND.pack(WAIT, pid))
-                (status,) = STATUS.unpack(await receive(self._control, STATUS.size))
-            except (OSError, Died):  # it is gone, and whoever cares for orphans waits for them
-                return -1
-        return int(status)
-
-    async def close(self) -> None:
-        """End it; its decoders end when their sockets are closed."""
-        async with self._turn:
-            await self._end()
-
-    async def _start(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        self._control = ours
-        try:
-            with theirs:
-                self._process = await asyncio.to_thread(_start_program, theirs)
-            async with asyncio.timeout(START_SECONDS):
-                await receive(ours, NUMBER.size)
-        except TimeoutError:
-            await self._end()
-            raise Died from None
-        except BaseException:
-            await self._end()
-            raise
-        return ours
-
-    async def _end(self) -> None:
-        control, self._control = self._control, None
-        process, self._process = self._process, None
-        if control is not None:
-            control.close()
-        if process is not None:
-            process.kill()
-            await asyncio.to_thread(process.wait)
-
-
-def _start_program(standard_input: socket.socket) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(  # noqa: S603  our own program
-        [sys.executable, "-c", _program()],
-        stdin=standard_input.fileno(),
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,  # what a terminal sends to all is for the service alone
-    )
-
-
-def _program() -> str:
-    """What it runs: it imports what we would, from where we would."""
-    places = [os.path.abspath(place) for place in sys.path]
-    lone = "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'"  # one thread can be forked, and takes less memory
-    return f"import sys; sys.path[:] = {places!r}; {lone}; from service.decoder import main; main()"
+    async def wait(self, pid: int, handle: int | None) -> int | None:
+        """The exit status of a decoder that ends; None when nobody knows."""
 
 
 async def receive(connection: socket.socket, size: int, most: int = 0) -> bytes:
@@ -136,9 +50,9 @@ class DecoderProcess:
     much memory.
     """
 
-    def __init__(self, fork_server: ForkServer, pid: int, connection: socket.socket) -> None:
-        self._fork_server, self._pid, self._socket = fork_server, pid, connection
-        self.at_rest, self.is_worn = True, False
+    def __init__(self, parent: Parent, pid: int, connection: socket.socket, handle: int | None) -> None:
+        self._parent, self._pid, self._socket, self._handle = parent, pid, connection, handle
+        self.at_rest, self.is_worn, self._ends = True, False, False
 
     async def ask(self, data: bytes, what: bytes, opening: int, granted: int, seconds: float) -> tuple[bytes, bytes]:
         """Kind and content of its answer. Raises Died, TimeoutError."""
@@ -176,13 +90,51 @@ class DecoderProcess:
         except OSError:
             raise Died from None
 
-    def kill(self) -> None:
-        """Have it end at once; its process id is its own until it is waited for."""
-        with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Be told when it ends while it is at rest: it says nothing unless it is asked."""
+        asyncio.get_running_loop().add_reader(self._socket, gone)
 
-    async def end(self) -> int:
-        """Its exit status; it is killed if it has not ended by itself."""
+    def unwatch(self) -> None:
+        """Before it is asked, or ended."""
+        asyncio.get_running_loop().remove_reader(self._socket)
+
+    def is_gone(self) -> bool:
+        """Whether it has ended while it was at rest."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def kill(self) -> bool:
+        """Have it end at once. False where that might hit another process: it ends when its socket is closed, or by timer."""
+        if self._ends:
+            return False
+        with suppress(ProcessLookupError):
+            if self._handle is not None:
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            elif self._parent.can_signal():
+                os.kill(self._pid, signal.SIGKILL)
+            else:
+                return False
+        return True
+
+    async def stop(self) -> None:
+        """Kill it and wait until its memory is free, whatever its parent does: its socket is closed after that."""
+        with suppress(Died, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS if self.kill() else 0):
+                while True:
+                    await receive(self._socket, 1, JOINED_BYTES)
+
+    async def end(self) -> int | None:
+        """Its exit status, where it is known; it is killed if it has not ended by itself."""
         self.kill()
+        self._ends = True
         self._socket.close()
-        return await self._fork_server.wait(self._pid)
+        handle, self._handle = self._handle, None
+        try:
+            return await self._parent.wait(self._pid, handle)
+        finally:
+            if handle is not None:
+                os.close(handle)

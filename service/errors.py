@@ -22,6 +22,7 @@ from service.codecs import BadInput, TooBig, TooCostly, Undecodable, Unsupported
 from service.cors import OtherSite
 from service.device import DeviceStuck, DeviceUnusable
 from service.entries import MetadataTooLarge
+from service.fork_server import DecoderUnavailable
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.keys import MissingScope, NothingHere, Unauthorized
@@ -104,6 +105,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     Closed: (503, "draining"),
     DeviceLost: (503, "device_lost"),
     DeviceStuck: (503, "device_stuck"),
+    DecoderUnavailable: (503, "decoder_unavailable"),
     Starting: (503, "starting"),
     StoreBusy: (503, "busy"),
     StoreUnavailable: (503, "store_unavailable"),

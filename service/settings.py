@@ -65,7 +65,11 @@ class Settings(BaseSettings):
         256 << 20, ge=1 << 20, description="memory for decoding pictures, all requests of a worker together"
     )
     decode_seconds: float = Field(
-        10.0, gt=0, le=600, allow_inf_nan=False, description="how long decoding a picture may take; then 413"
+        10.0,
+        gt=0,
+        le=600,
+        allow_inf_nan=False,
+        description="how long decoders may work on a picture, waiting not counted; then 413",
     )
     max_bodies_bytes: int = Field(256 << 20, ge=1024, description="bytes of all bodies in flight in a worker; more get 429")
     max_connections: int = Field(2000, ge=1, description="open connections of a worker; more get 503")

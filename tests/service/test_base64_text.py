@@ -4,6 +4,7 @@ import base64
 import binascii
 import contextlib
 import random
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -84,3 +85,20 @@ def test_base64_in_pieces_is_what_it_is_in_one_go(monkeypatch: pytest.MonkeyPatc
         assert found == in_one_go(text), text
         right += found is not None
     assert 1000 < right < 4000
+
+
+@pytest.mark.parametrize("text", ["AAAA" * 1000, "AAAA" * 999 + "\n", "AAAA" * 900 + "!", "AAAA" * 900 + "é", "A" * 3999])
+@pytest.mark.parametrize("piece", [16, 1 << 20])
+def test_long_text_is_decoded_once_whatever_it_is(monkeypatch: pytest.MonkeyPatch, text: str, piece: int) -> None:
+    """Invalid text of megabytes does not take twice as long as what is valid."""
+    decoded, pieces = [], base64_text._base64_pieces
+
+    def counted(text: bytes) -> Iterator[bytes]:
+        decoded.append(text)
+        return pieces(text)
+
+    monkeypatch.setattr(base64_text, "BASE64_PIECE", piece)
+    monkeypatch.setattr(base64_text, "_base64_pieces", counted)
+    with contextlib.suppress(Undecodable):
+        base64_text.base64_bytes(text)
+    assert len(decoded) <= 1

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service import codecs, png
+from service import base64_text, codecs, png
 from service.batcher import Batcher
 from service.catalog import Catalog
 from service.codecs import TooBig, Undecodable, Unusable
@@ -21,6 +21,7 @@ from service.device import Device, Limits
 from service.engine import INLINE_BYTES, SLICE, Engine, Pictures, Request
 from service.gate import DeadlineExceeded, Overloaded, TooLarge
 from service.store import make_store
+from tests.live.costly_pictures import noisy, saved
 
 # pictures of a request that is decoded in four slices
 COUNT = 3 * SLICE + 5
@@ -168,3 +169,25 @@ async def test_long_work_leaves_the_event_loop(engine: Engine, size: int, inline
 
 def test_pictures_know_how_many_they_are() -> None:
     assert [len(Pictures()), len(Pictures(["a", b"b"])), len(Pictures(rows=rows(3)))] == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [pngs(1)[0], saved("L", 9, 9, "JPEG"), saved("L", 9, 9, "GIF"), noisy(200, 200, "PNG")],
+    ids=["plain", "quick", "for a decoder", "long"],
+)
+@pytest.mark.parametrize("beside", [[], pngs(1)], ids=["alone", "beside a plain one"])
+async def test_base64_is_decoded_once(
+    engine: Engine, request_: Request, monkeypatch: pytest.MonkeyPatch, picture: bytes, beside: list[bytes]
+) -> None:
+    decode, seen = base64_text.base64_bytes, []
+
+    def counted(text: object, item: int | None = None) -> bytes:
+        seen.append(text)
+        return decode(text, item)
+
+    engine.decoders.max_pixels = 50_000
+    monkeypatch.setattr(base64_text, "base64_bytes", counted)
+    texts = [base64.b64encode(one).decode() for one in (*beside, picture)]
+    await engine.encode(Pictures(texts), request_)
+    assert seen == texts

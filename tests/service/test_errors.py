@@ -25,6 +25,7 @@ from service.cors import OtherSite
 from service.device import DeviceStuck, DeviceUnusable
 from service.entries import MetadataTooLarge
 from service.errors import STATUSES, BodyTooLarge, Starting, describe
+from service.fork_server import DecoderUnavailable
 from service.form import TooManyParts
 from service.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.keys import MissingScope, NothingHere, Unauthorized
@@ -95,6 +96,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (Closed("draining"), 503, "draining"),
     (DeviceLost("gone"), 503, "device_lost"),
     (DeviceStuck(31), 503, "device_stuck"),
+    (DecoderUnavailable("too many processes"), 503, "decoder_unavailable"),
     (Starting(), 503, "starting"),
     (StoreBusy("a lock"), 503, "busy"),
     (StoreUnavailable("away"), 503, "store_unavailable"),

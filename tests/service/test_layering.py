@@ -135,7 +135,10 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ("service.quick", set()),
         ("service.decoder", {"codecs", "process", "quick"}),
         ("service.decoder_process", {"decoder"}),
-        ("service.decoders", {"codecs", "decoder", "decoder_process"}),
+        ("service.fork_server", {"decoder", "decoder_process"}),
+        ("service.decoder_pool", {"decoder_process", "fork_server"}),
+        ("service.decoding_bounds", set()),
+        ("service.decoders", {"codecs", "decoder", "decoder_pool", "decoder_process", "decoding_bounds"}),
         ("service.request_id", set()),
         ("service.admission", {"gate"}),
         (
