@@ -12,7 +12,7 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = LONGEST
 
 def short(value: object) -> str:
     """A caller's value as Python writes it, as far as an error message has room for; large ones are not looked through."""
-    return _REPR.repr(value[:LONGEST] if isinstance(value, str) else value)
+    return repr(value[:LONGEST]) if isinstance(value, str) else _REPR.repr(value)
 
 
 def one_line(text: str) -> str:

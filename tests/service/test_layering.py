@@ -162,7 +162,7 @@ def test_the_batcher_needs_the_standard_library_only(name: str) -> None:
         ),
         ("service.distances", set()),
         ("service.belonging", {"calls", "engine", "runtime", "store"}),
-        ("service.entries", {"bodies", "codecs", "engine", "gate", "store"}),
+        ("service.entries", {"bodies", "codecs", "engine", "gate", "printable", "store"}),
         *(
             (name, {"distances", "store", "thread_pool"})
             for name in MODULES
