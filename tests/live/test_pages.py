@@ -13,7 +13,8 @@ import pytest
 from .server import Server
 
 # statuses that a test of this directory has seen: test_problems, test_bounds (413), test_overload (429, 504) and
-# test_lifecycle (503), test_protocol (304), test_abuse (408, 431), test_wire_heads (421), test_store (403, 409, 507); 500 is a defect, not to be had
+# test_lifecycle (503), test_protocol (304), test_abuse (408, 431), test_wire_heads (421), test_store (403, 409, 507);
+# 500 is a defect, not to be had
 SEEN = {"200", "304", "400", "403", "404", "408", "409", "413", "415", "421", "422", "429", "431", "500", "503", "504", "507"}
 PAYLOAD = ("images", "z", "start", "end", "items", "mu", "sigma")
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
