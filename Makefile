@@ -22,8 +22,11 @@ $(STAMP): pyproject.toml constraints.txt
 serve: $(STAMP)
 	exec $(BIN)/python -m service
 
+# files of tests go to so many processes; each takes about 1 GB
+TEST_PROCESSES ?= 2
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak
