@@ -26,7 +26,7 @@ from service.catalog import Catalog, CatalogError
 from service.cors import Cors
 from service.cross_site import CrossSite
 from service.device import Device, DeviceStuck, DeviceUnusable, Limits
-from service.endpoint import Endpoint, Shortcut
+from service.endpoint import Endpoint, Patience, Shortcut
 from service.engine import Engine
 from service.gate import DeviceLost
 from service.head import Head
@@ -162,7 +162,7 @@ def create_app(
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.draining = False  # set by the server: not ready any more, though it serves
     app.state.heartbeat_seconds = settings.heartbeat_seconds
-    app.state.sight = sight
+    app.state.sight, app.state.patience = sight, Patience()
     app.state.shared_metrics = None
     app.state.refused = Counter() if sight.metrics is None else sight.metrics.refused
     app.state.cut_off = Counter() if sight.metrics is None else sight.metrics.cut_off

@@ -44,7 +44,8 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        request_id, watch, share = request_id_of(scope), _Watch(receive), Share(scope["app"].state.bodies)
+        state = scope["app"].state
+        request_id, watch, share = request_id_of(scope), _Watch(receive, state.patience), Share(state.bodies)
         try:
             answer = await self._answer(scope, receive, watch, share)
             body = answer.body
@@ -129,13 +130,44 @@ class Shortcut:
             await endpoint(scope, receive, send)
 
 
+class Patience:
+    """Tells requests that take longer than a moment to look after their clients: one timer for all, not one for each."""
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+        # since the last look, and since the one before it
+        self._young: dict[_Watch, None] = {}
+        self._old: dict[_Watch, None] = {}
+
+    def add(self, watch: "_Watch") -> None:
+        """Tell it in a moment."""
+        self._young[watch] = None
+        if self._timer is None:
+            self._rest()
+
+    def discard(self, watch: "_Watch") -> None:
+        """Its request is done with."""
+        self._young.pop(watch, None)
+        self._old.pop(watch, None)
+
+    def _rest(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS / 2, self._look)
+
+    def _look(self) -> None:
+        long, self._old, self._young = self._old, self._young, {}
+        for watch in long:
+            watch.listen()
+        self._timer = None
+        if self._old:
+            self._rest()
+
+
 class _Watch:
     """Cancels the operation when the client hangs up before the answer is ready, or when its deadline has passed."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, patience: Patience) -> None:
+        self._receive, self._patience = receive, patience
         self._caller: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._listener: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self.gone = self.late = False
@@ -155,9 +187,9 @@ class _Watch:
 
     def start(self) -> None:
         self._caller = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._listen)
+        self._patience.add(self)
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
         self._listener = asyncio.ensure_future(self._until_gone())
 
     async def _until_gone(self) -> None:
@@ -173,8 +205,7 @@ class _Watch:
         self.stop_listening()
 
     def stop_listening(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._patience.discard(self)
         if self._listener is not None:
             self._listener.cancel()
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from service.calls import Answer, Call
-from service.endpoint import SENT_AT_ONCE, Endpoint, Operation
+from service.endpoint import SENT_AT_ONCE, Endpoint, Operation, Patience
 from service.limits import COUNTED_FROM, BodyMemory, MemoryFull, Share
 from service.observer import Sight
 from tests.service.asgi import Application, Exchange, Sent, send
@@ -26,7 +26,9 @@ class Service:
         self.bodies = BodyMemory(ROOM, self.refused)
         self._endpoint = Endpoint(operation)
         self._app = SimpleNamespace(
-            state=SimpleNamespace(engine=SimpleNamespace(), max_body_bytes=LARGEST, bodies=self.bodies, sight=Sight())
+            state=SimpleNamespace(
+                engine=SimpleNamespace(), max_body_bytes=LARGEST, bodies=self.bodies, sight=Sight(), patience=Patience()
+            )
         )
 
     async def __call__(self, scope: Any, receive: Any, take: Any) -> None:
