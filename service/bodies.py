@@ -25,6 +25,8 @@ OTHER_LISTS = 20
 MOST_VALUES, MOST_TEXTS, MOST_NAMES = 1 << 20, 1 << 19, 1 << 18
 # One character beyond ASCII makes its text four times as long in memory, and parsing it three times as slow.
 LONGEST_UNICODE = 1 << 24
+# The parser skips spaces slowly, and nothing else runs meanwhile; no indentation needs so many.
+SPACES, MOST_SPACES = (b" ", b"\n", b"\r", b"\t"), 1 << 24
 # for so many bytes of JSON one text or name is allowed, beside so many that need not be as long
 BYTES_PER_TEXT, OTHER_TEXTS, OTHER_NAMES = 32, 1 << 17, 1 << 16
 # of a parameter in a form; filters are the longest
@@ -92,6 +94,8 @@ def _check_json(body: bytes, max_items: int, lists_per_item: int) -> None:
         lists = max(_count(body, b"["), _count(body, b"{"))
         if len(body) > LONGEST_UNICODE and not body.isascii():
             raise TooManyValues(len(body), LONGEST_UNICODE, "bytes with characters beyond ASCII")
+        if len(body) > MOST_SPACES and (spaces := sum(_count(body, one) for one in SPACES)) > MOST_SPACES:
+            raise TooManyValues(spaces, MOST_SPACES, "spaces and ends of lines")
         _check_values(body)
     if lists > lists_per_item * max_items + OTHER_LISTS:  # each item is so many lists or objects at most
         raise TooLarge(lists // lists_per_item, max_items)

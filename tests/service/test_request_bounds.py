@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from service.bodies import LONGEST_UNICODE, TooManyValues, latents_of, pictures_of, read_body
+from service.bodies import LONGEST_UNICODE, MOST_SPACES, TooManyValues, latents_of, pictures_of, read_body
 from service.calls import Call
 from service.codecs import npy
 from service.gate import TooLarge
@@ -91,3 +91,9 @@ def test_json_beyond_ascii_is_shorter() -> None:
     with pytest.raises(TooManyValues, match="beyond ASCII"):
         read_body(Call({}, "", orjson.dumps(long)), 32)
     assert read_body(Call({}, "", orjson.dumps({"images": ["e" * LONGEST_UNICODE]})), 32).values
+
+
+@pytest.mark.parametrize("space", [b" ", b"\n", b"\t\r"])
+def test_json_of_spaces_is_not_parsed(space: bytes) -> None:
+    with pytest.raises(TooManyValues, match="spaces and ends of lines"):
+        read_body(Call({}, "", b'{"seed":' + space * (MOST_SPACES // len(space) + 1) + b"1}"), 32)
