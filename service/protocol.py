@@ -17,7 +17,6 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from service.joined import Joined
 from service.limits import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
 from service.parsing_turns import ParsingTurns
 from service.request_parsing import BODY, HEAD, HeadBounds, RequestParsing
@@ -121,7 +120,7 @@ class Connection(RequestParsing):
     # asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(transport)
         self._watch.add(self)
         if len(self._watch.connections) > self._watch.allowed:
             self._watch.cut_off["connections"] += 1

@@ -8,6 +8,7 @@ nor of what is answered to a request that breaks a bound.
 import asyncio
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
@@ -15,8 +16,11 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from service.cycle import Cycle
 from service.limits import HeadTooLarge, Malformed, TrailersTooLarge, stated_length
 from service.parsing_turns import ParsingTurns, after_empty_lines, end_of_piece, is_harmless
+from service.request_target import path_and_query
+from service.trailers import MAX_TRAILER_BYTES, Trailers
 
 # where a connection is: before the first byte of a request, in its head, in its body
 BETWEEN, HEAD, BODY = range(3)
@@ -24,10 +28,6 @@ BETWEEN, HEAD, BODY = range(3)
 SEGMENT = 1 << 18
 # When more than this has arrived at once, the event loop reads the same connection again and again, until reading is paused.
 LARGE = 1 << 16
-# of the trailer fields of a chunked body, which nobody reads
-MAX_TRAILER_BYTES = 1 << 13
-# httptools cannot take longer request targets apart
-LONGEST_TARGET = 1 << 15
 # the offer of another protocol: these headers go when it is not taken (RFC 9110, section 7.8)
 UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
 
@@ -57,7 +57,7 @@ class RequestParsing(HttpToolsProtocol):
         self._received = self._segment = self._head = 0  # bytes: in all, in what is being parsed, before it of the same head
         self._body = self._since_body = 0  # bytes: of the body so far, and of all that has come after its last piece
         self._held, self._parsed = b"", 0  # what waits to be parsed, and how much of it is done with
-        self._trailers = _Trailers()
+        self._trailers = Trailers()
         self._half_closed = False  # by the client, which waits for answers
 
     def end(self, fault: Exception) -> None:
@@ -173,7 +173,7 @@ class RequestParsing(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    # the parser's callbacks; those of uvicorn are not called where a body is concerned, as they ask about upgrades each time
+    # the parser's callbacks; uvicorn's own ask about upgrades each time
 
     def on_headers_complete(self) -> None:
         bounds = self._head_bounds
@@ -183,10 +183,7 @@ class RequestParsing(HttpToolsProtocol):
             raise HeadTooLarge(bounds.max_bytes, bounds.max_headers)  # the parser stops, and _parse finds it
         if self.parser.should_upgrade():
             return  # and stops the parser
-        if len(self.url) > LONGEST_TARGET or not self.url.startswith(b"/"):
-            self._complete_unusual_target()
-        else:
-            HttpToolsProtocol.on_headers_complete(self)  # on the hot path super() costs as much again
+        self._begin(*path_and_query(self.url, self.headers))
         self._body = self._since_body = self._trailers.size = 0
         self.headers = self._trailers  # type: ignore[assignment]
 
@@ -219,22 +216,36 @@ class RequestParsing(HttpToolsProtocol):
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
 
-    def _complete_unusual_target(self) -> None:
-        """Complete the head of a request whose target is long, or is not a path."""
-        target, headers = self.url, self.headers
-        if not target.startswith(b"/") and b"://" in target:  # RFC 9112, section 3.2.2: its host overrules the header's
-            authority, slash, rest = target.partition(b"://")[2].partition(b"/")
-            authority, mark, query = authority.partition(b"?")
-            target = slash + rest if slash else b"/" + mark + query
-            hosts = [i for i, (name, _) in enumerate(headers) if name == b"host"]
-            if len(hosts) == 1:  # what is missing, or is there twice, is refused as anywhere else
-                headers[hosts[0]] = b"host", authority
-        path, _, query = target.partition(b"?")
-        if len(path) > LONGEST_TARGET:
-            raise Malformed(f"the path of the request has {len(path)} bytes, at most {LONGEST_TARGET} are allowed")
-        self.url = path
-        HttpToolsProtocol.on_headers_complete(self)
-        self.scope["query_string"] = query.partition(b"#")[0]
+    def _begin(self, path: bytes, query: bytes) -> None:
+        """Have the application answer the request whose head is complete, after the one before it."""
+        version = self.parser.get_http_version()
+        text = path.decode("ascii")
+        self.scope |= {
+            "http_version": version,
+            "method": self.parser.get_method().decode("ascii"),
+            "path": self.root_path + (unquote(text) if "%" in text else text),
+            "raw_path": self.root_path.encode("ascii") + path,
+            "query_string": query,
+        }
+        before = self.cycle
+        self.cycle = Cycle(
+            self.scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            False,  # the application keeps a log of its own
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            version != "1.0" and self.parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def _decline_upgrade(self, rest: bytes) -> None:
         """Go on in HTTP/1.1: the parser has stopped after the head, so another one gets it without the offer."""
@@ -267,24 +278,6 @@ class RequestParsing(HttpToolsProtocol):
     def _head_bytes(self) -> int:
         """Of the head so far, as far as it has been parsed."""
         return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
-
-
-class _Trailers:
-    """Takes the place of a request's headers once they are complete: it counts the trailer fields and drops them.
-
-    RFC 9110, section 6.5.1: they are not merged into the headers, where some of them would mean something.
-    """
-
-    __slots__ = ("size",)
-
-    def __init__(self) -> None:
-        self.size = 0
-
-    def append(self, field: tuple[bytes, bytes]) -> None:
-        """Count a field. Raises TrailersTooLarge."""
-        self.size += len(field[0]) + len(field[1]) + len(": \r\n")
-        if self.size > MAX_TRAILER_BYTES:
-            raise TrailersTooLarge(MAX_TRAILER_BYTES)
 
 
 class _Flow(FlowControl):

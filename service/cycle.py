@@ -1,0 +1,108 @@
+"""One request and its answer, on uvicorn's protocol: the head of an answer goes out together with the first of its body.
+
+That is one call of the system for a small answer instead of two, and one time that the client wakes up. ASGI asks for it: a
+server does not send the head before there is something of the body. Knows nothing of what is sent.
+"""
+
+import re
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from service.asgi import Message
+
+# a larger piece of a body is not worth the copy
+JOINED_BYTES = 1 << 16
+NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# what may not stand in a value (RFC 9110, section 5.5)
+FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+WITHOUT_BODY = (204, 304)
+# by name as it was given, the start of its line; programs have few
+_starts: dict[bytes, bytes] = {}
+MOST_STARTS = 1000
+
+
+class Cycle(RequestResponseCycle):
+    """A request in progress. uvicorn's class runs the application and hands it the body; the answer is written here."""
+
+    _head = b""  # waits for the first of the body
+
+    async def send(self, message: Any) -> None:
+        """An event of the answer, as ASGI has it. Raises RuntimeError for one that does not follow from those before."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if not self.response_started:
+            if message["type"] != "http.response.start":
+                raise RuntimeError(f"an answer begins with http.response.start, not with {message['type']}")
+            self._head = self._made_head(message)
+            self.response_started = True
+            self.waiting_for_100_continue = False
+        elif self.response_complete or message["type"] != "http.response.body":
+            raise RuntimeError(f"{message['type']} is out of place in an answer that is {self._state()}")
+        else:
+            self._write(message.get("body", b""), message.get("more_body", False))
+
+    def _state(self) -> str:
+        return "complete" if self.response_complete else "begun"
+
+    def _made_head(self, message: Message) -> bytes:
+        status: int = message["status"]
+        lines = [STATUS_LINE[status]]
+        closes = False
+        for name, value in [*self.default_headers, *message.get("headers", ())]:
+            start = _starts.get(name) or _start_of_line(name)
+            lines += start, value, b"\r\n"
+            if start == b"content-length: ":
+                if self.chunked_encoding is None:
+                    self.expected_content_length, self.chunked_encoding = int(value), False
+            elif start == b"transfer-encoding: " and value.lower() == b"chunked":
+                self.expected_content_length, self.chunked_encoding = 0, True
+            elif start == b"connection: ":
+                closes = b"close" in [token.strip().lower() for token in value.split(b",")]
+                self.keep_alive = self.keep_alive and not closes
+        if FORBIDDEN.search(b"".join(lines[2::3])):
+            raise RuntimeError("a header's value has characters that HTTP does not allow")
+        if not (self.keep_alive or closes):
+            lines.append(b"connection: close\r\n")
+        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in WITHOUT_BODY:
+            self.chunked_encoding = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def _write(self, body: bytes, more: bool) -> None:
+        size = len(body)
+        if self.scope["method"] == "HEAD":
+            body, self.expected_content_length = b"", 0
+        elif self.chunked_encoding:
+            body = b"%x\r\n%b\r\n" % (size, body) if size else b""
+            if not more:
+                body += b"0\r\n\r\n"
+        else:
+            self.expected_content_length -= size
+            if self.expected_content_length < 0 or not (more or self.expected_content_length == 0):
+                raise RuntimeError("the body has another length than its Content-Length")
+        head, self._head = self._head, b""
+        if len(body) <= JOINED_BYTES:
+            self.transport.write(head + body if head else body)
+        else:
+            if head:
+                self.transport.write(head)
+            self.transport.write(body)
+        if not more:
+            self.response_complete = True
+            self.message_event.set()
+            if not self.keep_alive:
+                self.transport.close()
+            self.on_response()
+
+
+def _start_of_line(name: bytes) -> bytes:
+    if not NAME.fullmatch(name):
+        raise RuntimeError(f"{name!r} is no name of a header")
+    start = name.lower() + b": "
+    if len(_starts) < MOST_STARTS:
+        _starts[name] = start
+    return start
