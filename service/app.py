@@ -26,7 +26,7 @@ from service.catalog import Catalog, CatalogError
 from service.cors import Cors
 from service.cross_site import CrossSite
 from service.device import Device, DeviceStuck, DeviceUnusable, Limits
-from service.endpoint import Endpoint, Patience, Shortcut
+from service.endpoint import Endpoint, Shortcut
 from service.engine import Engine
 from service.gate import DeviceLost
 from service.head import Head
@@ -55,6 +55,7 @@ from service.routes import (
 )
 from service.routes.door import PROBLEMS
 from service.settings import Settings
+from service.state import State
 from service.store import make_store
 from service.store.interface import StoreUnusable
 from service.thread_pool import thread_pool
@@ -91,9 +92,7 @@ def create_app(
     `load_first`: not even /health answers before the models are loaded, and when that fails the start does.
     `start_decoders`: have them before the first picture that needs one. `traces`: the exporter of spans, if any.
     `shared_metrics`: the directory where this process, one of several, shares what it counts.
-    `app.state.started` is set when loading has ended, well or not; `app.state.failure` then has the reason or is empty.
-    `app.state.refused` counts requests that were turned away: key, scope, rate, concurrency, memory, draining;
-    `app.state.cut_off` connections that were ended before their requests were answered. Raises KeysError.
+    `app.state` is a State. Raises KeysError.
     """
 
     @asynccontextmanager
@@ -157,19 +156,22 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # it would lead to whatever host the caller names; errors.handle leads to the path alone
     )
-    app.state.engine = None
-    app.state.failure = ""
-    app.state.max_body_bytes = settings.max_body_bytes
-    app.state.draining = False  # set by the server: not ready any more, though it serves
-    app.state.heartbeat_seconds = settings.heartbeat_seconds
-    app.state.sight, app.state.patience = sight, Patience()
-    app.state.shared_metrics = None
-    app.state.refused = Counter() if sight.metrics is None else sight.metrics.refused
-    app.state.cut_off = Counter() if sight.metrics is None else sight.metrics.cut_off
-    app.state.bodies = BodyMemory(settings.max_bodies_bytes, app.state.refused)
-    errors.install(app)
+    refused = Counter[str]() if sight.metrics is None else sight.metrics.refused
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
-    app.state.routes = [route for router in routers for route in router.routes]
+    state = State(
+        sight,
+        BodyMemory(settings.max_bodies_bytes, refused),
+        settings.max_body_bytes,
+        settings.heartbeat_seconds,
+        settings.cors_origins,
+        settings.allowed_hosts,
+        refused,
+        Counter() if sight.metrics is None else sight.metrics.cut_off,
+        _access(settings, refused),
+        [route for router in routers for route in router.routes],
+    )
+    app.state = state  # type: ignore[assignment]
+    errors.install(app)
     for router in routers:
         app.include_router(router)
 
@@ -179,12 +181,10 @@ def create_app(
 
     app.add_middleware(PageHeaders)
     app.add_middleware(Head)
-    app.state.access = _access(app, settings)
     _complete_page(app, settings.max_rows)
     app.add_middleware(CrossSite, origins=settings.cors_origins)
-    if app.state.access is not None:
-        app.add_middleware(Guard, access=app.state.access)
-    app.state.cors_origins, app.state.allowed_hosts = settings.cors_origins, settings.allowed_hosts
+    if state.access is not None:
+        app.add_middleware(Guard, access=state.access)
     if settings.cors_origins:
         app.add_middleware(Cors, origins=settings.cors_origins)
     app.add_middleware(RequestId)
@@ -208,13 +208,13 @@ def is_alive(app: FastAPI) -> bool:
     return True
 
 
-def _access(app: FastAPI, settings: Settings) -> Access | None:
+def _access(settings: Settings, refused: Counter[str]) -> Access | None:
     """None where there are no keys: then nothing is looked at. Raises KeysError."""
     keyring = read_keys(settings.api_keys_file, settings.api_keys.get_secret_value())
     if not keyring.keys:
         return None
     limits = KeyLimits(settings.key_rate, settings.key_burst, settings.key_concurrency)
-    return Access(keyring, limits, settings.workers, settings.metrics_access == "open", app.state.refused)
+    return Access(keyring, limits, settings.workers, settings.metrics_access == "open", refused)
 
 
 def _complete_page(app: FastAPI, max_rows: int) -> None:

@@ -131,7 +131,8 @@ def json_object(body: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        hint = "; NaN and Infinity are no JSON" if b"NaN" in body or b"Infinity" in body else ""
+        there = error.doc[max(0, error.pos - 1) : error.pos + 9]
+        hint = "; NaN and Infinity are no JSON" if "NaN" in there or "Infinity" in there else ""
         raise Undecodable(f"not JSON: {error}{hint}") from None
     if not isinstance(value, dict):
         raise Unusable(f"the JSON body must be an object, not {type(value).__name__}")

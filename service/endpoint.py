@@ -47,7 +47,7 @@ class Endpoint:
         state = scope["app"].state
         request_id, watch, share = request_id_of(scope), _Watch(receive, state.patience), Share(state.bodies)
         try:
-            answer = await self._answer(scope, receive, watch, share)
+            answer = await self._answer(state, scope, receive, watch, share)
             body = answer.body
             if share.size or len(body) > COUNTED_FROM:
                 share.release()
@@ -69,7 +69,7 @@ class Endpoint:
             share.release()
             status, headers, body = describe(error, request_id, scope["state"].get("trace_id", ""))
             if isinstance(error, Closed):
-                count_refusal(scope, scope["app"].state.sight, "draining")
+                count_refusal(scope, state.sight, "draining")
         finally:
             watch.stop()
         raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
@@ -88,8 +88,7 @@ class Endpoint:
         finally:
             share.release()
 
-    async def _answer(self, scope: Scope, receive: Receive, watch: "_Watch", share: Share) -> Answer:
-        state = scope["app"].state
+    async def _answer(self, state: Any, scope: Scope, receive: Receive, watch: "_Watch", share: Share) -> Answer:
         if state.engine is None:
             raise Starting
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -120,14 +119,13 @@ class Shortcut:
         """`endpoints`: by method and path, with what stands in front of them. `app` is what they find in their scope."""
         self._app, self._endpoints = app, endpoints
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """One connection's event."""
         endpoint = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if endpoint is None:
-            await self._app(scope, receive, send)
-        else:
-            scope["app"] = self._app
-            await endpoint(scope, receive, send)
+            return self._app(scope, receive, send)
+        scope["app"] = self._app
+        return endpoint(scope, receive, send)
 
 
 class Patience:

@@ -42,7 +42,7 @@ async def sample(engine: Engine, call: Call) -> Answer:
     z = mean_k + temperature * L_k eps, with the component k chosen by one more number of the same (seed, item). So does
     `prior=vamp`, which a model that was trained with a VampPrior takes by itself, with the posteriors of its pseudo-inputs.
     """
-    body = read_body(call, engine.max_items)
+    body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items))
     if body.kind not in ("empty", "json"):
         raise Unsupported(f"parameters come in the query or as JSON, not as a {body.kind}")
     given = body.parameters(SampleParameters)

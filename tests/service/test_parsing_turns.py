@@ -6,7 +6,16 @@ import time
 
 import pytest
 
-from service.parsing_turns import PIECE, SHORT_LINE, TURN_SECONDS, ParsingTurns, after_empty_lines, end_of_piece, is_harmless
+from service.parsing_turns import (
+    FEW_HEADS,
+    PIECE,
+    SHORT_LINE,
+    TURN_SECONDS,
+    ParsingTurns,
+    after_empty_lines,
+    end_of_piece,
+    is_harmless,
+)
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -18,8 +27,9 @@ GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
         (GET, True),
         (GET + b"GET / HT", True),
         (GET + b"a" * 5 * PIECE, True),
-        (GET * 2, False),
-        (b"\r\n\r\n" + GET, False),
+        (b"\r\n\r\n" + GET, True),
+        (GET * FEW_HEADS, True),
+        (GET * (FEW_HEADS + 1), False),
         (b"1\r\na\r\n" * 10, True),
         (b"1\r\na\r\n" * PIECE, False),
         ((b"a" * 2 * SHORT_LINE + b"\r\n") * PIECE, True),
