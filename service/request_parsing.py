@@ -1,6 +1,6 @@
 """Requests parsed within bounds, by uvicorn's protocol class: those of a pipeline one at a time, small things in turns.
 
-Bytes are parsed as they come when they hold one request or a few, as nearly always. Others are held: the next request of
+Bytes are parsed as they come when they hold no more than one request, as nearly always. Others are held: the next request of
 a pipeline is parsed when the one before it has its answer, and long streams of small things in turns. Knows nothing of time,
 nor of what is answered to a request that breaks a bound.
 """
