@@ -25,10 +25,10 @@ from benchmarks.load import LoadError, Request
 from benchmarks.process import Running, StartError, free_port, running
 from benchmarks.service import READY, counts
 from benchmarks.workload import NPY, ROOT, encode_request, npy, png
-from service.cuda_program import CudaProgram, Streams
-from service.operation import smaller_buckets
-from service.program import Program, Rows, TorchProgram
-from service.runtime import encoder
+from service.engine.buckets import smaller_buckets
+from service.engine.programs.cuda_program import CudaProgram, Streams
+from service.engine.programs.torch_program import Program, Rows, TorchProgram
+from service.inference.served_model import encoder
 
 SMALL, LARGE, NOTHING = "mnist", "large", "nothing"
 LARGE_CHANNELS = [256, 384, 512]

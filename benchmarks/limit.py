@@ -26,7 +26,7 @@ import models
 from benchmarks.load import Request
 from benchmarks.workload import BOUNDARY, LATENT_DIM, MODEL, ROOT, Traffic, npy, png, traffic
 from models.mosaic import tile
-from service.onnx_program import start_session
+from service.engine.programs.onnx_program import start_session
 
 BATCH = 64
 PART_HEADER = re.compile(rb"\r\n\r\n")

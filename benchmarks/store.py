@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.distances import METRICS
+from service.latents.distances import METRICS
 from service.store import LatentStore, make_store
 from service.store.interface import Collection, Items, Query, Search
 

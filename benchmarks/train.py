@@ -20,9 +20,9 @@ import numpy as np
 from benchmarks import environments, report
 from benchmarks.environments import InstallError
 from benchmarks.workload import ROOT
-from models.arguments import add_data_flags
 from models.data import load_data
-from models.download import DataError
+from models.readers.download import DataError
+from models.train.arguments import add_data_flags
 
 BATCH_SIZE, LATENT_DIM = 128, 20
 COLUMNS = ("net", "who", "images/s", "spread", "epoch time, of ours", "ours, of it")

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import safetensors.torch
 import torch
 
-from models.atomic_file import make_directory, write_atomically, write_together
-from models.plain_json import parse_json
+from models.files.atomic_file import make_directory, write_atomically, write_together
+from models.files.plain_json import parse_json
+from models.files.regular_file import read_regular
+from models.files.tensor_file import Header, TensorFile, TensorFileError, read_tensors
 from models.preprocess import Preprocessing
-from models.regular_file import read_regular
-from models.tensor_file import Header, TensorFile, TensorFileError, read_tensors
 from models.vae import VAE, VAEConfig
 
 FORMAT_VERSION = 1

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import Checkpoint, CheckpointError
-from models.companion import read_companion, write_companion
-from models.tensor_file import Header
+from models.files.tensor_file import Header
+from models.sidecar import read_companion, write_companion
 from models.vae import VAEConfig
 
 GOLDEN = "golden.safetensors"

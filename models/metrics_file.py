@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoint import MAX_JSON_BYTES
-from models.plain_json import parse_json
-from models.regular_file import read_regular
+from models.files.plain_json import parse_json
+from models.files.regular_file import read_regular
 
 METRICS = "metrics.json"
 

@@ -1,6 +1,6 @@
 """A Gaussian mixture over latents, and its file beside a checkpoint: what `/sample?prior=aggregate` draws from.
 
-Knows nothing of how it is fitted (`models.aggregate`), of networks or of HTTP.
+Knows nothing of how it is fitted (`models.evaluate.aggregate`), of networks or of HTTP.
 """
 
 import json
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import CheckpointError
-from models.companion import read_companion, write_companion
 from models.distributions import LOG_2PI
-from models.plain_json import parse_json
-from models.tensor_file import Header
+from models.files.plain_json import parse_json
+from models.files.tensor_file import Header
+from models.sidecar import read_companion, write_companion
 
 PRIOR = "prior.safetensors"
 # numbers in one block of whitened differences, (N, K, D)

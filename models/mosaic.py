@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.atomic_file import write_atomically
+from models.files.atomic_file import write_atomically
 from models.preprocess import Pixels
 
 if TYPE_CHECKING:  # whoever has arrays already does without torch, which takes seconds to import

@@ -12,10 +12,11 @@ import uvicorn
 from PIL import Image
 from pydantic import ValidationError
 
-from service.keys import KeysError, read_keys
-from service.logs import log_config
-from service.process import leave, open_standard_descriptors, uncollected
-from service.protocol import Bounds, Watch
+from service.http.access.keys import KeysError, read_keys
+from service.observe.logs import log_config
+from service.server.connections import Bounds, Watch
+from service.server.metrics_directory import shared_directory
+from service.server.tuning import leave, open_standard_descriptors, uncollected
 from service.settings import (
     Settings,
     SettingsError,
@@ -25,10 +26,9 @@ from service.settings import (
     share_metrics,
     trace_exporter,
 )
-from service.shared_directory import shared_directory
 
 if TYPE_CHECKING:
-    from service.server import Server
+    from service.server.server import Server
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ def _serve_alone(settings: Settings) -> int:
 
 
 def _serve_together(settings: Settings) -> int:
-    from service.workers import Supervisor
+    from service.server.supervisor import Supervisor
 
     sockets = [uvicorn.Config(worker, **_options(settings, Counter())).bind_socket()]
     end_seconds = settings.drain_seconds + settings.shutdown_seconds
@@ -91,7 +91,7 @@ def worker() -> "Server":
 
 def _server(app: Any, settings: Settings) -> "Server":
     from service.app import is_alive, with_shortcut
-    from service.server import Server
+    from service.server.server import Server
 
     _be_quiet()
     config = uvicorn.Config(with_shortcut(app), **_options(settings, app.state.cut_off))

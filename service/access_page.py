@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.access import ANY, Access
+from service.http.access.guard import ANY, Access
 
 SCHEMES: Mapping[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},

@@ -17,30 +17,30 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-from service import errors
-from service.access import Access, Guard
 from service.access_page import describe_access
 from service.asgi import ASGIApp
-from service.belonging import warn_of_strangers
-from service.catalog import Catalog, CatalogError
-from service.cors import Cors
-from service.cross_site import CrossSite
-from service.device import Device, DeviceStuck, DeviceUnusable, Limits
-from service.endpoint import Endpoint, Shortcut
-from service.engine import Engine
-from service.gate import DeviceLost
-from service.head import Head
-from service.host import HostCheck
-from service.keys import Limits as KeyLimits
-from service.keys import read_keys
-from service.limits import BodyMemory
-from service.metrics import Metrics
-from service.observer import Observer, Sight
-from service.page import describe_bounds, describe_models
-from service.page_headers import PageHeaders
-from service.process import prepare, settle
-from service.request_id import RequestId
-from service.routes import (
+from service.engine.device import Device, DeviceStuck, DeviceUnusable, Limits
+from service.engine.gate import DeviceLost
+from service.http.access.guard import Access, Guard
+from service.http.access.keys import Limits as KeyLimits
+from service.http.access.keys import read_keys
+from service.http.body_memory import BodyMemory
+from service.http.cors import Cors
+from service.http.cross_site import CrossSite
+from service.http.endpoint import Endpoint, Shortcut
+from service.http.head_method import Head
+from service.http.host_check import HostCheck
+from service.http.observer import Observer, Sight
+from service.http.request_id import RequestId
+from service.http.security_headers import PageHeaders
+from service.inference.catalog import Catalog, CatalogError
+from service.inference.pipeline import Engine
+from service.observe.metrics import Metrics
+from service.operations.collection_model import warn_of_strangers
+from service.rest import errors
+from service.rest.openapi import describe_bounds, describe_models
+from service.rest.registration import PROBLEMS
+from service.rest.routes import (
     admin,
     collections,
     encode,
@@ -53,7 +53,7 @@ from service.routes import (
     reconstruct,
     search,
 )
-from service.routes.door import PROBLEMS
+from service.server.tuning import prepare, settle
 from service.settings import Settings
 from service.state import State
 from service.store import make_store
@@ -61,7 +61,7 @@ from service.store.interface import StoreUnusable
 from service.thread_pool import thread_pool
 
 if TYPE_CHECKING:
-    from service.tracing import Tracer
+    from service.observe.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -253,7 +253,7 @@ def _publishing(app: FastAPI, directory: Path | None) -> "asyncio.Task[None] | N
     """The task that shares what this process counts, where there are others."""
     if directory is None:
         return None
-    from service.exposition import SharedMetrics  # prometheus-client takes 50 ms
+    from service.observe.prometheus import SharedMetrics  # prometheus-client takes 50 ms
 
     app.state.shared_metrics = SharedMetrics(directory)
     return asyncio.create_task(metrics.publish(app))
@@ -266,7 +266,7 @@ def _tracer(exporter: str) -> "Tracer | None":
     if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
         log.warning("traces are asked for, but the extra is not installed: pip install '.[otel]'")
         return None
-    from service.tracing import start
+    from service.observe.tracing import start
 
     return start(exporter)
 

@@ -5,14 +5,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from service.access import Access
-from service.endpoint import Patience
-from service.engine import Engine
-from service.limits import BodyMemory
-from service.observer import Sight
+from service.http.access.guard import Access
+from service.http.body_memory import BodyMemory
+from service.http.endpoint import Patience
+from service.http.observer import Sight
+from service.inference.pipeline import Engine
 
 if TYPE_CHECKING:
-    from service.exposition import SharedMetrics
+    from service.observe.prometheus import SharedMetrics
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.service.store.postgres import Postgres
+from tests.service.store.postgres_server import Postgres
 
 # the same examples every time
 settings.register_profile("derandomized", derandomize=True, deadline=None)

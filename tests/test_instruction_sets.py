@@ -16,17 +16,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # few, and those that cancel, accumulate or compare with stored answers
-QUICK = [f"tests/models/test_{name}.py" for name in ("aggregate", "mixture", "golden", "diagnostics")]
+NUMBERS = ("evaluate/test_aggregate", "test_mixture", "test_golden", "evaluate/test_diagnostics")
+QUICK = [f"tests/models/{name}.py" for name in NUMBERS]
 NUMERIC = [
     "tests/models",
-    *(
-        f"tests/service/test_{name}.py"
-        for name in (
-            *("admin", "catalog", "codecs", "codecs_arrays", "codecs_latents", "device", "distances", "drift", "engine"),
-            *("histogram", "latents", "onnx_program", "operation", "plain_pictures", "runtime", "runtime_kinds"),
-            *("sample_vamp", "seeds", "served_priors", "shortcut"),
-        )
-    ),
+    *(f"tests/service/{package}" for package in ("engine", "formats", "inference", "latents", "operations")),
+    "tests/service/http/test_shortcut.py",
+    "tests/service/observe/test_drift.py",
+    "tests/service/observe/test_histogram.py",
+    "tests/service/rest/routes",
     "tests/service/store",
     "tests/live/test_encode.py",
     "tests/live/test_sample.py",

@@ -6,7 +6,7 @@ Knows nothing of HTTP or of models.
 from pathlib import Path
 
 from service.store.interface import LatentStore as LatentStore
-from service.store.sqlite import SqliteStore
+from service.store.sqlite.store import SqliteStore
 
 POSTGRES = ("postgresql://", "postgres://")
 
@@ -17,7 +17,7 @@ def make_store(address: str, max_bytes: int) -> LatentStore:
     `max_bytes`: bound on the memory for vectors, which the database of PostgreSQL has no need of.
     """
     if address.startswith(POSTGRES):
-        from service.store.pgvector import PgvectorStore  # an extra
+        from service.store.postgres.store import PgvectorStore  # an extra
 
         return PgvectorStore(address)
     return SqliteStore(Path(address), max_bytes)

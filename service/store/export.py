@@ -13,9 +13,9 @@ import numpy as np
 import orjson
 
 from service.store.interface import DiskFull, Items, LatentStore, StoreUnusable
-from service.store.outputs import check_output, written
-from service.store.sqlite_file import APPLICATION_ID
-from service.store.sqlite_identity import COMPANIONS
+from service.store.output_files import check_output, written
+from service.store.sqlite.file import APPLICATION_ID
+from service.store.sqlite.identity import COMPANIONS
 
 PAGE = 1000
 ARRAYS = {"mu.npy", "sigma.npy", "has_sigma.npy"}

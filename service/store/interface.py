@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from service.distances import Doubles
+from service.latents.distances import Doubles
 from service.store.filters import Condition
 
 Floats = NDArray[np.float32]
@@ -142,7 +142,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for: the k nearest to each query, by a metric of `service.distances`."""
+    """What is looked for: the k nearest to each query, by a metric of `service.latents.distances`."""
 
     queries: Sequence[Query]
     k: int

@@ -12,7 +12,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.service.store.postgres import Postgres
+from tests.service.store.postgres_server import Postgres
 
 from .problems import problem
 from .server import Server, serving

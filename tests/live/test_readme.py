@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from models import arguments, evaluate
+from models.evaluate import __main__ as evaluate
+from models.train import arguments
 from service.settings import Settings
 from tests.live.server import ROOT, Server, serving
 

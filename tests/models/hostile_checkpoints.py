@@ -16,9 +16,9 @@ import safetensors.torch
 import torch
 
 from models.checkpoint import CONFIG, WEIGHTS, CheckpointError, read, save
-from models.companion import write_companion
 from models.golden import GOLDEN, read_golden
 from models.mixture import PRIOR, read_prior
+from models.sidecar import write_companion
 from models.vae import VAE, VAEConfig
 
 SOUND = VAEConfig((1, 8, 8), 2, "mlp", {"hidden": [5]}, "gaussian", {"sigma": "optimal"})

@@ -18,12 +18,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from models.atomic_file import remove_leftovers
 from models.checkpoint import CheckpointError, read, save
-from models.companion import read_companion, write_companion
+from models.files.atomic_file import remove_leftovers
 from models.mosaic import write_png
-from models.resume import MetricsLog, Progress, ResumeError, RunState, log_entries, recorded_progress
-from models.train import main
+from models.sidecar import read_companion, write_companion
+from models.train.__main__ import main
+from models.train.resume import MetricsLog, Progress, ResumeError, RunState, log_entries, recorded_progress
 from models.vae import VAE, VAEConfig
 from tests.fault_injection import Faults
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import models
-from models.atomic_file import write_atomically
 from models.checkpoint import CONFIG, WEIGHTS, Manifest, load, read, save
+from models.files.atomic_file import write_atomically
 from models.preprocess import Preprocessing
 from models.vae import VAE, VAEConfig
 

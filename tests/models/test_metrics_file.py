@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from models.evaluate import EvaluationError, recorded
+from models.evaluate.__main__ import EvaluationError, recorded
 from models.metrics_file import METRICS
 
 ODD = '{"elbo": -1.5, "note": "\\ud800", "far": 1e999, "no": NaN, "deep": %s}' % ("[" * 100 + "]" * 100)

@@ -8,9 +8,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
-from models import card, pictures
 from models.checkpoint import WEIGHTS, read
 from models.data import Pictures
+from models.evaluate import card, pictures
 
 SHIPPED = Path(models.__file__).parent / "weights"
 NAMES = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())

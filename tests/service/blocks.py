@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from typing import Any
 
-from service.lane import Lane
+from service.engine.lane import Lane
 
 Blocks = list[list[int]]
 

@@ -15,7 +15,7 @@ import models
 from models import VAE, VAEConfig
 from models.mixture import GaussianMixture, write_prior
 from service.app import create_app
-from service.batcher import Batcher
+from service.engine.batcher import Batcher
 from service.settings import Settings
 
 # no test waits that long unless something hangs

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import is_alive
-from service.batcher import Batcher
+from service.engine.batcher import Batcher
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
 
@@ -27,7 +27,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("service.batcher.time", clock)
+    monkeypatch.setattr("service.engine.batcher.time", clock)
     return clock
 
 

@@ -11,11 +11,11 @@ import pytest
 from models.checkpoint import CONFIG, WEIGHTS
 from models.golden import GOLDEN
 from models.mixture import PRIOR
-from service import png
-from service.catalog import Catalog, CatalogError
-from service.device import Device, Limits
-from service.keys import KeysError, read_keys
-from service.store.__main__ import main as store
+from service.engine.device import Device, Limits
+from service.formats import png
+from service.http.access.keys import KeysError, read_keys
+from service.inference.catalog import Catalog, CatalogError
+from service.store_command import main as store
 from tests.special_files import KINDS, no_longer_than
 
 EACH = pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,7 @@ import pytest
 
 from service.store import make_store
 from service.store.interface import LatentStore
-from tests.service.store.postgres import Postgres
+from tests.service.store.postgres_server import Postgres
 
 MAX_BYTES = 1 << 24
 

@@ -20,7 +20,7 @@ import orjson
 
 from service.store.export import backup
 from service.store.interface import DiskFull, Query, Search, StoreError, StoreUnavailable, StoreUnusable
-from service.store.sqlite import SqliteStore
+from service.store.sqlite.store import SqliteStore
 from tests.fault_injection import Faults
 from tests.service.store.gaussians import DIGEST, DIGITS, DIM, items
 

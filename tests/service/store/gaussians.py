@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from service.distances import METRICS
+from service.latents.distances import METRICS
 from service.store.filters import Condition
 from service.store.interface import Collection, Items, Neighbors
 

@@ -6,7 +6,7 @@ import numpy as np
 import orjson
 import pytest
 
-from service.distances import METRICS
+from service.latents.distances import METRICS
 from service.store.filters import BadFilter, parse_filter
 from service.store.interface import (
     BadItem,
@@ -14,7 +14,7 @@ from service.store.interface import (
     Query,
     Search,
 )
-from service.store.sqlite import SqliteStore
+from service.store.sqlite.store import SqliteStore
 from tests.service.store.conftest import Opener
 from tests.service.store.gaussians import DIGEST, DIGITS, DIM, Twin, items, same
 

@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.store.filters import MAX_CHARACTERS, BadFilter, parse_filter, usable_key
-from service.store.pgvector_filters import fields_of, pgvector_where
-from service.store.sqlite_filters import sqlite_where
+from service.store.postgres.filters import fields_of, pgvector_where
+from service.store.sqlite.filters import sqlite_where
 from tests.service.store.gaussians import matches
-from tests.service.store.postgres import Postgres
+from tests.service.store.postgres_server import Postgres
 
 KEYS = ["a", "ü", "👨‍👩‍👧", "a.b", "$", "it's", "[0]", "%s", "#>"]
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)

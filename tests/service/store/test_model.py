@@ -13,7 +13,7 @@ import pytest
 
 from tests.service.store.operations import Operation, operations
 from tests.service.store.player import Player
-from tests.service.store.postgres import Postgres
+from tests.service.store.postgres_server import Postgres
 from tests.service.store.workers import Apart, Here, make_small
 
 WORKERS = 3

@@ -8,8 +8,11 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from service.store import chunk, index, make_store, pgvector_work, sqlite_writes
+from service.store import make_store
 from service.store.interface import LatentStore
+from service.store.postgres import work as pgvector_work
+from service.store.sqlite import writes as sqlite_writes
+from service.store.vectors import chunk, index
 
 MAX_BYTES = 1 << 24
 # numbers so small that a small collection has several chunks, uses the bounds, and forgets deletions

@@ -1,0 +1,1 @@
+"""Numbers, pictures and reports of a trained model: python -m models.evaluate."""

@@ -1,0 +1,167 @@
+"""python -m models.evaluate PATH: the numbers of a model into metrics.json; pictures, card and golden answer beside it.
+
+With --fit-prior a Gaussian mixture is fitted to the aggregate posterior first and stored beside the weights; with --report
+all is shown on one page. `models.evaluate.measure` says how the numbers are made.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.checkpoint import Checkpoint, CheckpointError, read
+from models.data import Pictures, Splits, load_data
+from models.evaluate import aggregate, card, pictures
+from models.evaluate.measure import evaluate, fit_prior
+from models.files.atomic_file import write_atomically
+from models.files.directory_lock import DirectoryInUse, locked
+from models.golden import write_golden
+from models.metrics_file import METRICS, read_metrics
+from models.mixture import GaussianMixture, read_prior, write_prior
+from models.readers.download import DataError
+from models.readers.folder import FolderOptions
+from models.train import arguments
+from models.train.devices import DeviceError, choose_device
+from models.train.run_directory import data_digest
+
+
+class EvaluationError(Exception):
+    """What was asked for cannot be done; the message says why."""
+
+
+def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
+    """The data that the checkpoint names, which must be what it was trained on, or what --data says. Raises DataError."""
+    spec, name = checkpoint.manifest.preprocessing, args.data or checkpoint.manifest.data.get("name")
+    if not name:
+        raise DataError("the checkpoint does not name its data: say --data")
+    training = checkpoint.manifest.data.get("training", {})
+    corrupt = (
+        training.get("max_corrupt", FolderOptions.max_corrupt) if isinstance(training, dict) else FolderOptions.max_corrupt
+    )
+    options = FolderOptions((spec.height, spec.width), spec.channels, spec.fit, spec.filter, corrupt)
+    splits = load_data(name, args.data_dir, options, args.mirror)
+    if tuple(splits.test.x.shape[1:]) != checkpoint.vae.config.shape:
+        raise DataError(
+            f"{name} has pictures of {tuple(splits.test.x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
+        )
+    was = checkpoint.manifest.data.get("digest")
+    if not args.data and isinstance(was, str) and was != (found := data_digest(splits.train.x)):
+        raise DataError(
+            f"{name} is not what the model was trained on: its training pictures have the SHA-256 {found[:12]}..., the "
+            f"checkpoint recorded {was[:12]}...; put the old data back, or say --data {name} to measure on what is there now"
+        )
+    return splits
+
+
+def _shorten(pictures: Pictures, limit: int | None) -> Pictures:
+    return pictures if limit is None else pictures[:limit]
+
+
+def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """All numbers, freshly measured, with the aggregate prior that is there or that --fit-prior asks for."""
+    if args.fit_prior:
+        covariance: aggregate.Covariance = args.prior_covariance
+        mixture, fitted = fit_prior(checkpoint, splits.train, covariance, tuple(args.prior_components), args.seed, device)
+        write_prior(args.path, mixture, checkpoint.digest, fitted)
+    prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
+    metrics = evaluate(checkpoint, splits, args.samples, args.seed, device, prior)
+    if args.limit is not None:
+        metrics["protocol"]["limit"] = args.limit
+    return metrics
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    """The numbers of an earlier evaluation. Raises EvaluationError."""
+    file = path / METRICS
+    try:
+        metrics = read_metrics(path)
+    except FileNotFoundError:
+        raise EvaluationError(f"{file}: no such file; measure first, without --recorded") from None
+    except OSError as error:
+        raise EvaluationError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise EvaluationError(f"{file}: not JSON: {error}; measure again, without --recorded") from None
+    if not metrics:
+        raise EvaluationError(f"{file}: has no numbers in a JSON object; measure again, without --recorded")
+    return metrics
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0, or 1 with the reason."""
+    args = build_parser().parse_args(argv)
+    try:
+        with locked(args.path, "models.evaluate"):
+            metrics = _evaluate(args)
+    except (CheckpointError, DataError, DeviceError, DirectoryInUse, EvaluationError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({name: value for name, value in metrics.items() if name != "kl_per_dim"}, indent=2))
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure, and write everything; the numbers."""
+    checkpoint = read(args.path)
+    if args.recorded and args.fit_prior:
+        raise EvaluationError("--recorded measures nothing, --fit-prior has something to measure: choose one")
+    splits = load_splits(checkpoint, args)
+    splits = Splits(splits.train, _shorten(splits.test, args.limit))
+    if args.recorded:
+        metrics = recorded(args.path)
+    else:
+        metrics = measured(checkpoint, splits, args, choose_device(args.device))
+        write_atomically(args.path / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
+    prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
+    mixture = None if prior is None else prior.mixture
+    checkpoint.vae.cpu()
+    write_golden(args.path, checkpoint, splits.test.x)
+    drawn = pictures.write_pictures(args.path, checkpoint.vae, splits.test, mixture)
+    card.write_card(args.path, checkpoint.manifest, metrics, drawn)
+    if args.report is not None:
+        print(_write_report(args, checkpoint, splits, metrics, mixture), file=sys.stderr)
+    return metrics
+
+
+def _write_report(
+    args: argparse.Namespace, checkpoint: Checkpoint, splits: Splits, metrics: dict[str, Any], mixture: GaussianMixture | None
+) -> Path:
+    if "rate" not in metrics:
+        raise EvaluationError(f"{args.path / METRICS} is of an earlier version: measure again, without --recorded")
+    try:
+        from models.evaluate import report
+    except ModuleNotFoundError as error:
+        raise EvaluationError(f"the report needs {error.name}: pip install 'vae-service[report]'") from None
+    return report.write_report(Path(args.report or args.path / "report"), args.path, checkpoint, splits, metrics, mixture)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All flags of the evaluate command."""
+    parser = argparse.ArgumentParser("python -m models.evaluate", description="Measure a checkpoint on its test split.")
+    add = parser.add_argument
+    add("path", type=Path, help="checkpoint directory")
+    add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: what it was trained on)")
+    arguments.add_data_flags(parser)
+    number = arguments.at_least(1)
+    add("--samples", type=number, default=500, help="K of the importance-weighted bound (default: %(default)s)")
+    add("--limit", type=arguments.at_least(2), help="only the first N test pictures")
+    add("--seed", type=int, default=0, help="of binarisation, samples and mixture (default: %(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
+    add("--fit-prior", action="store_true", help="fit a Gaussian mixture to the aggregate posterior and store it")
+    add("--prior-covariance", choices=aggregate.COVARIANCES, default="full", help="of its components (default: %(default)s)")
+    add(
+        "--prior-components",
+        type=lambda text: [number(word) for word in text.split(",")],
+        default=aggregate.CANDIDATES,
+        help="numbers of components to try (default: %(default)s)",
+    )
+    add("--report", nargs="?", const="", help="write one page with everything, into DIR (default: PATH/report)")
+    add("--recorded", action="store_true", help="take the numbers from metrics.json; only draw pictures, card and report")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""A model's card: README.md in the checkpoint's directory, made from config.json and metrics.json, so that it cannot drift."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.checkpoint import Manifest
+from models.files.atomic_file import write_atomically
+from models.train.arguments import PLACES, build_parser
+from models.train.losses import OBJECTIVES, Wishes
+from models.train.presets import PRESETS
+
+SOURCES = {
+    "mnist": (
+        "MNIST: 60,000 training and 10,000 test digits, 28 x 28 greys. LeCun, Bottou, Bengio, Haffner: Gradient-based "
+        "learning applied to document recognition, 1998. (c) Yann LeCun and Corinna Cortes, derived from NIST; commonly "
+        "distributed under CC BY-SA 3.0."
+    ),
+    "fashion-mnist": (
+        "Fashion-MNIST: 60,000 training and 10,000 test pictures of clothes, 28 x 28 greys. Xiao, Rasul, Vollgraf: "
+        "arXiv:1708.07747. (c) 2017 Zalando SE, MIT licence."
+    ),
+    "lpc-sprites": (
+        "LPC sprites: 11,664 pictures of characters, 64 x 64 colour, every combination of six factors once; 1,000 characters "
+        "for training, 296 for the test. Li, Mandt: Disentangled sequential autoencoder, ICML 2018; art by the contributors "
+        "of the Liberated Pixel Cup (lpc.opengameart.org), CC BY-SA 3.0 and GPL 3.0."
+    ),
+}
+# what a protocol explains -> how the card calls it
+EXPLAINED = {
+    "knn_accuracy": "5-NN",
+    "mutual_information": "Mutual information",
+    "prior_coverage": "Coverage",
+    "aggregate_prior": "Aggregate prior",
+    "factors": "Factors",
+}
+CAPTIONS = {
+    "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
+    "samples.png": "Decoded draws from the prior.",
+    "samples-aggregate.png": "Decoded draws from the Gaussian mixture fitted to the aggregate posterior.",
+    "interpolations.png": "From one test picture's mu to another's, straight lines.",
+    "manifold.png": "The latent plane over percentiles of N(0, I): z1 to the right, z2 upwards.",
+    "scatter.png": "mu of the test pictures by label; squares are 1 by 1, a standard deviation of N(0, I).",
+}
+
+
+def write_card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[Path]) -> None:
+    """Write README.md beside the weights."""
+    text = card(directory, manifest, metrics, [path.name for path in pictures])
+    write_atomically(directory / "README.md", text.encode(), durable=False)
+
+
+def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[str]) -> str:
+    """The card as Markdown."""
+    model, protocol = manifest.model, metrics["protocol"]
+    rows = [
+        (
+            "importance-weighted negative log-likelihood",
+            f"{metrics['iwae_nll']:.2f} +- {metrics['iwae_nll_standard_error']:.2f}",
+        ),
+        ("ELBO", f"{metrics['elbo']:.2f}"),
+        ("log likelihood of the pixels (one draw)", f"{metrics['log_likelihood']:.2f}"),
+        ("KL(posterior, prior)", f"{metrics['kl']:.2f}"),
+        ("effective sample size of the bound, mean", f"{metrics['ess_mean']:.1f} of {protocol['iwae_samples']}"),
+        ("active units", f"{metrics['active_units']} of {model.latent_dim}"),
+    ]
+    if "knn_accuracy" in metrics:
+        rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
+    rows += [*_latent_rows(metrics), *_prior_rows(metrics), *_factor_rows(metrics)]
+    lines = [
+        f"# {directory.name}",
+        "",
+        *(line for words in description(manifest) for line in (words, "")),
+        "## Data",
+        "",
+        SOURCES.get(manifest.data.get("name", ""), f"`{manifest.data.get('name')}`"),
+        "",
+        "## Trained and measured by",
+        "",
+        "```sh",
+        train_command(directory, manifest.data.get("training", {})),
+        evaluate_command(directory, metrics),
+        "```",
+        "",
+        "## Numbers",
+        "",
+        f"{protocol['unit'].capitalize()}; {protocol['split']}; pixels: {protocol['pixels']}.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {what} | {value} |" for what, value in rows),
+        "",
+        f"Active units: {protocol['active_units']}."
+        + "".join(f" {name}: {protocol[key]}." for key, name in EXPLAINED.items() if key in metrics and key in protocol),
+        "",
+        *(line for picture in pictures for line in (f"![{CAPTIONS[picture]}]({picture})", "", CAPTIONS[picture], "")),
+    ]
+    return "\n".join(lines)
+
+
+def description(manifest: Manifest) -> list[str]:
+    """What the model is, where a preset made it, and what was minimised unless that was the negative ELBO: paragraphs."""
+    model, data = manifest.model, manifest.data
+    channels, height, width = model.shape
+    prior = f", {model.prior} prior{_options(model.prior_options)}" if model.prior != "standard" else ""
+    found = [
+        f"{model.arch}{_options(model.arch_options)}, D = {model.latent_dim}, {model.likelihood} likelihood"
+        f"{_options(model.likelihood_options)}{prior}; pictures of {height} x {width} pixels, "
+        f"{'grey' if channels == 1 else 'RGB'}."
+    ]
+    if data.get("preset") in PRESETS:
+        preset = PRESETS[data["preset"]]
+        found.append(f"Preset {data['preset']}: {preset.what}. Source: {preset.source}.")
+    training = build_parser().parse_args(["--out", ""])  # defaults for what earlier versions did not record
+    vars(training).update(data.get("training", {}))
+    objective = OBJECTIVES[training.objective](Wishes(training.beta, training.free_bits, training.stratified, 1))
+    remark = objective.remark()
+    if remark or training.objective != "elbo":
+        found.append(
+            f"Objective {training.objective}{': ' if remark else ''}{remark or ''}. The ELBO below is that at beta = 1."
+        )
+    if training.objective == "autoencoder":
+        found.append("Its posteriors' sigma never learnt: only what is told of mu and of reconstructions means something.")
+    return found
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    words = (f"{key} {round(value, 4) if isinstance(value, float) else value}" for key, value in options.items())
+    return f" ({', '.join(words)})" if options else ""
+
+
+def _latent_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "mutual_information" not in metrics:
+        return []
+    return [
+        ("mutual information I(x; z)", f"{metrics['mutual_information']:.2f}"),
+        ("KL(aggregate posterior, N(0, I))", f"{metrics['marginal_kl']:.2f}"),
+        ("coverage of the prior", f"{100 * metrics['prior_coverage']:.1f} %"),
+    ]
+
+
+def _prior_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "aggregate_prior" not in metrics:
+        return []
+    prior = metrics["aggregate_prior"]
+    return [
+        (
+            f"negative log-likelihood with the aggregate prior ({prior['components']} Gaussians, {prior['covariance']})",
+            f"{prior['iwae_nll']:.2f} +- {prior['iwae_nll_standard_error']:.2f}",
+        ),
+        ("what the aggregate prior gains", f"{prior['gain']:.2f} +- {prior['gain_standard_error']:.2f}"),
+        ("rate with the aggregate prior", f"{prior['rate']:.2f}"),
+    ]
+
+
+def _factor_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = metrics.get("factors", {})
+    names = {"mig": "MIG", "sap": "SAP"} | {
+        f"dci_{part}": f"DCI {part}" for part in ("disentanglement", "completeness", "informativeness")
+    }
+    return [(name, f"{found[key]:.3f}") for key, name in names.items() if key in found]
+
+
+def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:
+    """The command that measures the model again, and fits its aggregate prior again where it has one."""
+    protocol, prior = metrics["protocol"], metrics.get("aggregate_prior")
+    diagonal = " --prior-covariance diagonal" if prior and prior["covariance"] == "diagonal" else ""
+    fit = f" --fit-prior{diagonal}" if prior else ""
+    limit = f" --limit {protocol['limit']}" if "limit" in protocol else ""
+    return (
+        f"python -m models.evaluate {directory.as_posix()} --samples {protocol['iwae_samples']} --seed {protocol['seed']}"
+        f"{limit}{fit}"
+    )
+
+
+def train_command(directory: Path, training: dict[str, Any]) -> str:
+    """The command that trains the model again: the data and every other recorded argument that is not the default."""
+    parser = build_parser()
+    words = ["python -m models.train"]
+    for key, value in training.items():
+        if key in PLACES or (value == parser.get_default(key) and key != "data"):
+            continue
+        text = ("x" if key == "size" else ",").join(map(str, value)) if isinstance(value, list) else value
+        words.append(f"--{key.replace('_', '-')} {shlex.quote(str(text))}")
+    return " ".join([*words, f"--out {directory.as_posix()}"])

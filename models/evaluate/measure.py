@@ -1,0 +1,205 @@
+"""Every number of a card: bounds, latents in use, the fitted prior, nearest neighbours, labelled factors, with its protocol.
+
+Knows nothing of files or of the command line.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.checkpoint import Checkpoint
+from models.data import Pictures, Splits, hold_out
+from models.distributions import DiagonalGaussian
+from models.evaluate import aggregate, diagnostics, factors
+from models.evaluate.bounds import likelihood_bounds
+from models.mixture import FittedPrior, GaussianMixture
+from models.priors import NAMES
+from models.vae import VAE, to_unit_interval
+
+NEIGHBORS = 5
+PRIOR_DRAWS = 10_000
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    splits: Splits,
+    samples: int,
+    seed: int,
+    device: torch.device,
+    prior: FittedPrior | None = None,
+) -> dict[str, Any]:
+    """Every number of the card. `samples` is the K of the importance-weighted bound; `seed` binarises and samples.
+
+    `prior` is the aggregate prior to compare with the model's own.
+    """
+    vae, data = checkpoint.vae.to(device), checkpoint.manifest.data
+    binarized = data.get("binarize") == "dynamic"
+    raw = "grey pixels" if vae.config.shape[0] == 1 else "pixels in colour"
+    x = to_unit_interval(splits.test.x.to(device))
+    noise = torch.Generator(device).manual_seed(seed)
+    if binarized:
+        x = torch.bernoulli(x, generator=noise)
+    bounds = likelihood_bounds(vae, x, samples, noise, None if prior is None else prior.mixture)
+    greys = posteriors(vae, splits.test.x, device)
+    rate = float(bounds["kl"].mean())
+    log_likelihood = float(bounds["log_likelihood"].mean())
+    metrics: dict[str, Any] = {
+        "elbo": float(bounds["elbo"].mean()),
+        "log_likelihood": log_likelihood,
+        "kl": rate,
+        "rate": rate,
+        "distortion": -log_likelihood,
+        "iwae_nll": float(-bounds["iwae"].mean()),
+        "iwae_nll_standard_error": float(bounds["iwae"].std() / len(x) ** 0.5),
+        "ess_mean": float(bounds["ess"].mean()),
+        "active_units": int(diagnostics.active_units(greys.mu).sum()),
+        "kl_per_dim": [round(value, 4) for value in bounds["kl_per_dim"].mean(0).tolist()],
+        **latent_numbers(vae, posteriors(vae, x, device), seed),
+        "protocol": {
+            "unit": "nats per picture, sums over pixels and dimensions, mean over pictures",
+            "pixels": f"0/1, each drawn once with its grey as probability, seed {seed}" if binarized else pixels(vae),
+            "split": f"test, {len(x)} pictures",
+            "iwae_samples": samples,
+            "seed": seed,
+            "active_units": f"variance over the test split of mu above {diagnostics.ACTIVE_VARIANCE} ({raw})",
+            "mutual_information": (
+                "Hoffman & Johnson 2016: mean of log q(z given x) - log q(z), one draw a picture, q(z) the mixture of the "
+                f"{len(x)} posteriors, so at most log {len(x)}; KL(q(z), N(0, I)) is the mean KL to N(0, I) less it"
+            ),
+            "prior_coverage": (
+                f"share of {PRIOR_DRAWS} draws of {NAMES[vae.config.prior]} at which q(z) is above the 5 % quantile of its "
+                "own draws (each without its own picture's posterior): 95 % where prior and aggregate posterior are the same"
+            ),
+        },
+    }
+    protocol = metrics["protocol"]
+    if prior is not None:
+        metrics["aggregate_prior"] = mixture_numbers(bounds, prior.mixture) | prior.fitted
+        protocol["aggregate_prior"] = (
+            "Gaussian mixture fitted by EM to draws from the training pictures' posteriors, its number of components chosen "
+            "by the likelihood of draws from the validation pictures'; the bound uses the same pictures and the same draws"
+        )
+    if splits.train.labels is not None and splits.test.labels is not None:
+        references = posteriors(vae, splits.train.x, device).mu
+        predicted = nearest_labels(references, splits.train.labels.to(device), greys.mu)
+        metrics["knn_accuracy"] = float((predicted == splits.test.labels.to(device)).float().mean())
+        protocol["knn_accuracy"] = (
+            f"majority of the {NEIGHBORS} nearest by L2 on mu, {raw}; references: training split, queries: test split"
+        )
+    if splits.test.factors:
+        metrics["factors"] = factor_numbers(posteriors(vae, splits.train.x, device).mu, splits.train, greys, splits.test, seed)
+        protocol["factors"] = (
+            "MIG: Chen et al. 2018, draws from and mixtures of the test pictures' posteriors; SAP: Kumar et al. 2018, 20 "
+            "quantile bins of one mu; DCI: Eastwood & Williams 2018, L1-penalised multinomial logistic regression on mu; "
+            "SAP and DCI learn on the training split and are scored on the test split"
+        )
+    return metrics
+
+
+def pixels(vae: VAE) -> str:
+    """What pixels that were not binarised are, and whether their nats are those of a density."""
+    words = f"{'greys' if vae.config.shape[0] == 1 else 'colours'} in [0, 1]"
+    if vae.config.likelihood == "bernoulli":
+        return words + ", whose nats under a Bernoulli likelihood are a cross-entropy: no likelihood to compare with others"
+    return words
+
+
+@torch.no_grad()
+def latent_numbers(vae: VAE, posterior: DiagonalGaussian, seed: int) -> dict[str, float]:
+    """Mutual information, KL of the aggregate posterior to N(0, I), and coverage of the model's prior, of these pictures."""
+    device = posterior.mu.device
+    noise = torch.Generator(device).manual_seed(seed)
+    eps = torch.randn(posterior.mu.shape, generator=noise, device=device)
+    prior_eps = torch.randn(PRIOR_DRAWS, eps.shape[1], generator=noise, device=device)
+    parts = diagnostics.rate_of_aggregate(posterior, eps)
+    return {
+        "mutual_information": parts.mutual_information,
+        "marginal_kl": parts.marginal_kl,
+        "prior_coverage": diagnostics.prior_coverage(posterior, eps, vae.prior(prior_eps).sample(prior_eps)),
+    }
+
+
+def mixture_numbers(bounds: dict[str, Tensor], mixture: GaussianMixture) -> dict[str, Any]:
+    """The bound with the mixture as the prior, and what it gains on the model's own, picture by picture."""
+    gain = bounds["mixture_iwae"] - bounds["iwae"]
+    return {
+        "components": len(mixture),
+        "covariance": mixture.covariance,
+        "iwae_nll": float(-bounds["mixture_iwae"].mean()),
+        "iwae_nll_standard_error": float(bounds["mixture_iwae"].std() / len(gain) ** 0.5),
+        "gain": float(gain.mean()),
+        "gain_standard_error": float(gain.std() / len(gain) ** 0.5),
+        "ess_mean": float(bounds["mixture_ess"].mean()),
+        "rate": float(bounds["mixture_kl"].mean()),
+    }
+
+
+def factor_numbers(references: Tensor, train: Pictures, greys: DiagonalGaussian, test: Pictures, seed: int) -> dict[str, Any]:
+    """MIG, SAP and DCI of the labelled factors. `references` are mu of the training pictures."""
+    known = {name: values.to(greys.mu.device) for name, values in test.factors.items()}
+    learnt = {name: values.to(greys.mu.device) for name, values in train.factors.items()}
+    noise = torch.Generator(greys.mu.device).manual_seed(seed)
+    eps = torch.randn(greys.mu.shape, generator=noise, device=greys.mu.device)
+    dci = factors.disentanglement(references, learnt, greys.mu, known)
+    return {
+        "names": list(known),
+        "mig": factors.mutual_information_gap(greys, known, eps),
+        "sap": factors.attribute_gap(references, learnt, greys.mu, known),
+        "dci_disentanglement": dci.disentanglement,
+        "dci_completeness": dci.completeness,
+        "dci_informativeness": dci.informativeness,
+    }
+
+
+def fit_prior(
+    checkpoint: Checkpoint,
+    train: Pictures,
+    covariance: aggregate.Covariance,
+    candidates: tuple[int, ...],
+    seed: int,
+    device: torch.device,
+) -> tuple[GaussianMixture, dict[str, Any]]:
+    """(mixture, how it was fitted) to the training pictures' posteriors, without those held out for validation."""
+    training = checkpoint.manifest.data.get("training", {})
+    share, split_seed = training.get("validation", 0.05), training.get("seed", 0)
+    fitting, held_out = hold_out(train, share, split_seed)
+    vae, noise = checkpoint.vae.to(device), torch.Generator(device).manual_seed(seed)
+    binarize = checkpoint.manifest.data.get("binarize") == "dynamic"
+    draws, check = (
+        aggregate.draw_posteriors(vae, pictures.x.to(device), noise, aggregate.DRAWS, binarize)
+        for pictures in (fitting, held_out)
+    )
+    fit = aggregate.choose_mixture(draws, check, covariance, candidates, seed)
+    return fit.mixture, {
+        "held_out_log_density": {str(components): score for components, score in fit.held_out.items()},
+        "fitted_draws": len(draws),
+        "fit_seed": seed,
+    }
+
+
+@torch.no_grad()
+def posteriors(vae: VAE, x: Tensor, device: torch.device) -> DiagonalGaussian:
+    """Posteriors of pictures as they are: uint8 or float (N, C, H, W) -> (N, D)."""
+    parts = [vae.encode(block.to(device)) for block in x.split(1024)]
+    return DiagonalGaussian(torch.cat([p.mu for p in parts]), torch.cat([p.logvar for p in parts]))
+
+
+def nearest_labels(references: Tensor, labels: Tensor, queries: Tensor, neighbors: int = NEIGHBORS) -> Tensor:
+    """Majority label of the nearest references by L2; of equally frequent labels the one with the nearest member."""
+    predictions = []
+    for nearest in nearest_rows(references, queries, neighbors).split(500):
+        found = labels[nearest]
+        votes = (found[:, :, None] == found[:, None, :]).sum(2)  # of each neighbour's label
+        predictions.append(found.gather(1, votes.argmax(1, keepdim=True)).squeeze(1))
+    return torch.cat(predictions)
+
+
+def nearest_rows(references: Tensor, queries: Tensor, neighbors: int) -> Tensor:
+    """Indices of the nearest references by L2, nearest first: (N, D), (M, D) -> (M, k)."""
+    far, found = references.double(), []
+    for block in queries.split(500):
+        # differences, in float64: the faster way by matrix products loses what tells near neighbours apart
+        distances = torch.cdist(block.double(), far, compute_mode="donot_use_mm_for_euclid_dist")  # (b, N)
+        found.append(distances.topk(min(neighbors, len(far)), largest=False).indices)
+    return torch.cat(found)

@@ -1,0 +1,185 @@
+"""The pictures of a model's card: reconstructions, samples, interpolations, and for D = 2 the manifold and the scatter.
+
+Also traversals, neighbours and animations for `models.evaluate.report`. Drawn with Pillow alone, so that every installation
+can make them. Knows nothing of training.
+"""
+
+import colorsys
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from models.checkpoint import CheckpointError
+from models.data import Pictures
+from models.files.tensor_file import TensorFileError, read_tensors
+from models.mixture import GaussianMixture
+from models.mosaic import grid, tile, to_image, write_png
+from models.vae import VAE
+
+COLUMNS = 16
+MANIFOLD_SIDE = 20
+SCATTER_PIXELS, SCATTER_RANGE = 720, 4.0
+TRAVERSAL_STEPS = 11
+
+
+@torch.no_grad()
+def write_pictures(
+    directory: Path, vae: VAE, test: Pictures, mixture: GaussianMixture | None = None, seed: int = 0
+) -> list[Path]:
+    """Write the PNGs into a checkpoint's directory and return their paths. The VAE and the pictures are on the CPU."""
+    pictures = {
+        "reconstructions.png": reconstructions(vae, test.x[: 4 * COLUMNS]),
+        "samples.png": samples(vae, None, seed),
+    }
+    if mixture is not None:
+        pictures["samples-aggregate.png"] = samples(vae, mixture, seed)
+    pictures["interpolations.png"] = interpolations(vae, test.x[:16])
+    if vae.config.latent_dim == 2:
+        pictures["manifold.png"] = manifold(vae)
+        pictures["scatter.png"] = scatter(vae, test)
+    for name, picture in pictures.items():
+        write_png(directory / name, picture)
+    return [directory / name for name in pictures]
+
+
+def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int = 8) -> Image.Image:
+    """Decoded draws from the model's prior, or from a mixture: eight rows of them."""
+    noise = torch.Generator().manual_seed(seed)
+    eps = torch.randn(rows * COLUMNS, vae.config.latent_dim, generator=noise)
+    if mixture is None:
+        z = vae.prior(eps).sample(eps)
+    else:
+        z = mixture.sample(eps.double(), torch.rand(len(eps), generator=noise, dtype=torch.float64)).float()
+    return grid(vae.decode(z).mean, COLUMNS)
+
+
+def reconstructions(vae: VAE, x: Tensor) -> Image.Image:
+    """Rows of originals, each above the row of their reconstructions."""
+    columns = min(COLUMNS, len(x))
+    blank = torch.zeros(-len(x) % columns, *x.shape[1:])  # fills the last row up
+    originals = torch.cat([x.float() / 255, blank]).split(columns)
+    means = torch.cat([vae.decode(vae.encode(x).mu).mean, blank]).split(columns)
+    return grid(torch.cat([row for pair in zip(originals, means, strict=True) for row in pair]), columns)
+
+
+def interpolations(vae: VAE, x: Tensor) -> Image.Image:
+    """Each row goes from one picture's mu to the next one's on a straight line."""
+    mu = vae.encode(x).mu  # (N, D), pairs of ends
+    t = torch.linspace(0, 1, COLUMNS)[:, None]
+    rows = [(1 - t) * start + t * end for start, end in zip(mu[::2], mu[1::2], strict=False)]
+    return grid(vae.decode(torch.cat(rows)).mean, COLUMNS)
+
+
+def percentiles(count: int) -> Tensor:
+    """Values of N(0, 1) from its 1st to its 99th percentile, as far apart in probability: (count,)."""
+    values: Tensor = torch.special.ndtri(torch.linspace(0.01, 0.99, count))
+    return values
+
+
+def plane(side: int = MANIFOLD_SIDE) -> Tensor:
+    """Latents of the manifold, row by row from the upper left: (side^2, 2)."""
+    first, second = torch.meshgrid(percentiles(side), percentiles(side).flip(0), indexing="xy")
+    return torch.stack([first.flatten(), second.flatten()], 1)
+
+
+def manifold(vae: VAE, side: int = MANIFOLD_SIDE) -> Image.Image:
+    """Decoded grid over percentiles of N(0, I) (Kingma & Welling 2014, arXiv:1312.6114, appendix A): first axis to
+    the right, second axis upwards, each from the 1st to the 99th percentile.
+    """
+    return grid(vae.decode(plane(side)).mean, side)
+
+
+@torch.no_grad()
+def traversals(vae: VAE, mu: Tensor, dimensions: Sequence[int], steps: int = TRAVERSAL_STEPS) -> Tensor:
+    """Pictures of mu (D,) with one dimension after the other moved over percentiles of N(0, 1): (rows steps, C, H, W)."""
+    z = mu.repeat(len(dimensions), steps, 1)  # (rows, steps, D)
+    for row, j in enumerate(dimensions):
+        z[row, :, j] = percentiles(steps)
+    return vae.decode(z.flatten(0, 1)).mean
+
+
+def neighbors(queries: Tensor, nearest: Tensor, gap: int = 8) -> Image.Image:
+    """Each query, (M, C, H, W) bytes, and right of a wider gap its nearest pictures, (M, k, C, H, W)."""
+    rows = torch.cat([queries[:, None], nearest], 1)  # (M, 1 + k, C, H, W)
+    pixels = tile(rows.flatten(0, 1).permute(0, 2, 3, 1).numpy(), rows.shape[1])
+    cut = queries.shape[-1]
+    blank = np.full((len(pixels), gap, pixels.shape[2]), 128, np.uint8)
+    return to_image(np.concatenate([pixels[:, :cut], blank, pixels[:, cut:]], 1))
+
+
+@torch.no_grad()
+def evolution(vae: VAE, snapshots: Sequence[Path]) -> list[tuple[str, Image.Image]]:
+    """(file's stem, what the decoder made of the same latents) of each stored state, the manifold if D = 2.
+
+    Raises CheckpointError for a file that is not a state of this VAE.
+    """
+    vae, dim = copy.deepcopy(vae), vae.config.latent_dim
+    z = plane() if dim == 2 else torch.randn(64, dim, generator=torch.Generator().manual_seed(0))
+    frames = []
+    for path in snapshots:
+        try:
+            vae.load_state_dict(read_tensors(path, lambda _: None).tensors)
+        except (TensorFileError, OSError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: no state of this model: {str(error).splitlines()[0]}") from None
+        frames.append((path.stem, grid(vae.decode(z).mean, MANIFOLD_SIDE if dim == 2 else 8)))
+    return frames
+
+
+def animate(path: Path, frames: Sequence[tuple[str, Image.Image]], milliseconds: int = 350) -> None:
+    """An endless animated WebP; the words of each frame stand below it, and the last one stays longer."""
+    width, height = frames[0][1].size
+    drawn = []
+    for words, frame in frames:
+        canvas = Image.new("RGB", (width, height + 24), "white")
+        canvas.paste(frame, (0, 0))
+        ImageDraw.Draw(canvas).text((4, height + 3), words, fill="black", font_size=16)
+        drawn.append(canvas)
+    durations = [milliseconds] * (len(drawn) - 1) + [4 * milliseconds]
+    drawn[0].save(path, "WEBP", save_all=True, append_images=drawn[1:], duration=durations, loop=0, quality=80, method=4)
+
+
+def scatter(vae: VAE, test: Pictures) -> Image.Image:
+    """mu of the test pictures by label, on squares of 1 by 1; twice as large, then halved."""
+    size = 2 * SCATTER_PIXELS
+    canvas = Image.new("RGB", (size, size), "white")
+    draw = ImageDraw.Draw(canvas)
+
+    def place(value: float) -> float:
+        return size * (0.5 + value / (2 * SCATTER_RANGE))
+
+    for tick in range(-math.floor(SCATTER_RANGE) + 1, math.ceil(SCATTER_RANGE)):
+        shade = "#999999" if tick == 0 else "#e4e4e4"
+        draw.line([place(tick), 0, place(tick), size], fill=shade, width=2)
+        draw.line([0, place(tick), size, place(tick)], fill=shade, width=2)
+        draw.text((place(tick) + 6, size - 40), str(tick), fill="#555555", font_size=30)
+        draw.text((6, place(-tick) + 2), str(tick), fill="#555555", font_size=30)
+    labels = test.labels if test.labels is not None else torch.zeros(len(test), dtype=torch.long)
+    classes = sorted(set(labels.tolist()))
+    colors = {c: color_of(i, len(classes)) for i, c in enumerate(classes)}
+    for (horizontal, vertical), label in zip(vae.encode(test.x).mu.tolist(), labels.tolist(), strict=True):
+        x, y = place(horizontal), place(-vertical)
+        draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colors[label])
+    if len(classes) > 1:
+        draw.rectangle([size - 110, 10, size - 10, 30 + 46 * len(classes)], fill="white", outline="#999999", width=2)
+    for i, label in enumerate(classes if len(classes) > 1 else []):
+        draw.ellipse([size - 96, 28 + 46 * i, size - 70, 54 + 46 * i], fill=colors[label])
+        draw.text((size - 56, 22 + 46 * i), str(label), fill="black", font_size=32)
+    return canvas.resize((SCATTER_PIXELS, SCATTER_PIXELS), Image.Resampling.LANCZOS)
+
+
+# ten colours that are easy to tell apart (Tableau 10); more classes share the hues of the circle
+TEN_COLORS = ["#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#4a4a4a"]
+
+
+def color_of(index: int, count: int) -> str:
+    """The colour of a class among `count`, as #rrggbb."""
+    if count <= len(TEN_COLORS):
+        return TEN_COLORS[index]
+    red, green, blue = colorsys.hsv_to_rgb(index / count, 0.85, 0.9 if index % 2 == 0 else 0.55)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"

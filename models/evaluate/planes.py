@@ -1,0 +1,93 @@
+"""The latent planes of a few models side by side: where test pictures lie, and what each decoder makes of the prior.
+
+Knows nothing of files or of how models were trained, but for what their manifests say. Needs matplotlib, the extra `report`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
+
+from models.checkpoint import Checkpoint
+from models.data import CLASSES, Pictures
+from models.evaluate import pictures, plots
+from models.evaluate.plots import Floats
+from models.mosaic import tile, to_bytes
+
+TITLES = {
+    "autoencoder": "reconstruction alone (autoencoder)",
+    "kl-only": "KL alone",
+    "elbo": "reconstruction and KL (VAE)",
+}
+PANEL = 3.9  # inches
+SIDE = 14
+SHOWN = 5000
+REACH = 3.0  # the least that a panel shows on either side of 0
+NINE_TENTHS = 2.146  # the radius of the circle that holds 90 % of N(0, I) in the plane: sqrt(-2 ln 0.1)
+NOTE = (
+    "Above: test pictures as the decoder gets them: mu for an autoencoder, otherwise one draw of the posterior. Each panel\n"
+    "has a scale of its own, and a few points lie outside of it; the circle, everywhere the same, holds 90 % of the prior\n"
+    "N(0, I). Below: the decoded plane over percentiles of N(0, I), from the 1st to the 99th."
+)
+
+
+class PlaneError(Exception):
+    """A model without a latent plane; the message names it."""
+
+
+@torch.no_grad()
+def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
+    """A column for each (name, model, test pictures): their latents by label, above the decoded plane over the prior.
+
+    A title is what the model was trained for, else its name. VAEs are on the CPU. Raises PlaneError unless D = 2.
+    """
+    for name, checkpoint, _ in models:
+        if checkpoint.vae.config.latent_dim != 2:
+            raise PlaneError(f"{name}: D = {checkpoint.vae.config.latent_dim}, but only D = 2 is a plane")
+    size = (PANEL * len(models) + 0.6, 2 * PANEL + 0.7)
+    figure = Figure(figsize=size, dpi=plots.DPI, layout="constrained", facecolor="white")
+    upper, lower = figure.subplots(2, len(models), squeeze=False)
+    for above, below, (name, checkpoint, test) in zip(upper, lower, models, strict=True):
+        shown, objective = test[:SHOWN], _objective(checkpoint)
+        points = latents(checkpoint, shown)
+        classes = CLASSES.get(checkpoint.manifest.data.get("name", ""))
+        plots.draw_points(above, points, None if shown.labels is None else shown.labels.tolist(), classes)
+        _frame(above, points)
+        above.set_title(TITLES.get(objective, name), fontsize=12, color=plots.INK)
+        plots.show(below, tile(to_bytes(checkpoint.vae.decode(pictures.plane(SIDE)).mean), SIDE))
+        below.spines[:].set_visible(False)
+    handles, words = upper[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, words, loc="outside right upper", frameon=False, title="label", fontsize=10)
+    figure.supxlabel(NOTE, fontsize=9, color=plots.INK)
+    return figure
+
+
+@torch.no_grad()
+def latents(checkpoint: Checkpoint, test: Pictures, seed: int = 0) -> Floats:
+    """What the decoder gets of these pictures in training: mu for an autoencoder, else a draw of the posterior. (N, 2)."""
+    posterior = checkpoint.vae.encode(test.x)
+    eps = torch.randn(posterior.mu.shape, generator=torch.Generator().manual_seed(seed))
+    z = posterior.mu if _objective(checkpoint) == "autoencoder" else posterior.sample(eps)
+    points: Floats = z.double().numpy()
+    return points
+
+
+def _frame(axes: Axes, points: Floats) -> None:
+    """A square around nearly all of the points and around the prior, which is drawn as a circle."""
+    low = np.minimum(np.quantile(points, 0.01, 0), -REACH)  # (2,)
+    high = np.maximum(np.quantile(points, 0.99, 0), REACH)
+    center, half = (low + high) / 2, 1.05 * (high - low).max() / 2
+    axes.set(xlim=(center[0] - half, center[0] + half), ylim=(center[1] - half, center[1] + half), aspect="equal")
+    axes.add_patch(Circle((0, 0), NINE_TENTHS, fill=False, color=plots.INK, linewidth=1.4))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.tick_params(labelsize=9, colors=plots.INK)
+
+
+def _objective(checkpoint: Checkpoint) -> str:
+    return str(checkpoint.manifest.data.get("training", {}).get("objective", ""))

@@ -1,0 +1,211 @@
+"""The diagrams of a report by matplotlib: curves, scatter, posteriors, bars. Each returns a figure; nothing is written here.
+
+Knows nothing of files or of how numbers are measured. Figures are white, with dark text, on any page.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from models.evaluate.pictures import color_of
+from models.preprocess import Pixels
+
+Floats = NDArray[np.floating[Any]]
+
+WIDTH = 6.0  # inches; at 180 dots an inch enough for a desktop, and words are legible on a phone
+DPI = 180
+GREY, INK = "#8a8a8a", "#222222"
+# of Okabe & Ito, told apart by colour-blind readers too
+BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, YELLOW)
+
+
+def new_figure(height: float, columns: int = 1, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A white figure of the report's width and its axes, row by row."""
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
+    axes = figure.subplots(rows, columns, squeeze=False, **options).flatten().tolist()
+    for one in axes:
+        one.tick_params(labelsize=9, colors=INK)
+        one.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def curves(log: Sequence[Mapping[str, Any]]) -> Figure:
+    """ELBO, log likelihood and KL of training and validation by epoch, from the lines of a run's metrics.jsonl."""
+    figure, axes = new_figure(2.7, 3)
+    epochs = [entry["epoch"] for entry in log]
+    for one, (key, title) in zip(axes, (("elbo", "ELBO"), ("log_likelihood", "log likelihood"), ("kl", "KL")), strict=True):
+        for (split, color), width in zip((("train", GREY), ("validation", BLUE)), (1.2, 1.6), strict=True):
+            values = [entry.get(split, {}).get(key) for entry in log]
+            known = [(epoch, value) for epoch, value in zip(epochs, values, strict=True) if value is not None]
+            one.plot(*zip(*known, strict=True), color=color, linewidth=width, label=split, marker="." if len(log) < 4 else "")
+        one.set_title(f"{title}, nats", fontsize=10, color=INK)
+        one.set_xlabel("epoch", fontsize=9)
+        one.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        one.yaxis.set_major_locator(MaxNLocator(6))
+        one.ticklabel_format(useOffset=False)
+        # the first epochs are far below all others: what happens later would not be seen
+        late = [e.get("validation", {}).get(key) for e in log[len(log) // 20 :]] if len(log) >= 20 else []
+        shown = [value for value in late if value is not None]
+        if shown:
+            margin = 0.15 * (max(shown) - min(shown)) or 1.0
+            trained = [e.get("train", {}).get(key) for e in log[len(log) // 20 :]]
+            shown += [value for value in trained if value is not None]
+            one.set_ylim(min(shown) - margin, max(shown) + margin)
+    axes[0].legend(frameon=False, fontsize=9, loc="best")
+    return figure
+
+
+def kl_bars(kl_per_dim: Sequence[float], active_above: float = 0.01) -> Figure:
+    """Mean KL of each dimension, largest first; those under the threshold in grey."""
+    order = sorted(range(len(kl_per_dim)), key=lambda j: -kl_per_dim[j])
+    figure, (axes,) = new_figure(2.6)
+    heights = [kl_per_dim[j] for j in order]
+    axes.bar(range(len(order)), heights, color=[BLUE if height >= active_above else GREY for height in heights], width=0.75)
+    axes.set_ylim(0, max(1.05 * max(heights), 0.1))  # also where no dimension is in use
+    empty = max(0, 8 - len(order)) / 2  # a few bars stand in the middle, no wider than others
+    axes.set_xlim(-0.6 - empty, len(order) - 0.4 + empty)
+    step = max(1, -(-len(order) // 40))
+    words = [str(order[i] + 1) for i in range(0, len(order), step)]
+    axes.set_xticks(range(0, len(order), step), words, fontsize=8, rotation=90 if len(words) > 24 else 0)
+    axes.set_xlabel("dimension, by its KL", fontsize=9)
+    axes.set_ylabel("KL, nats", fontsize=9)
+    return figure
+
+
+def rate_distortion(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]] = (), prior: str = "N(0, I)") -> Figure:
+    """Where the model lies between rate (KL) and distortion (-log likelihood), with the way of its validation split there.
+
+    Lines join what has the same ELBO (Alemi et al. 2018, arXiv:1711.00464).
+    """
+    figure, (axes,) = new_figure(3.6)
+    points = [(metrics["rate"], metrics["distortion"], f"model, {prior} as prior", BLUE, "o")]
+    if "aggregate_prior" in metrics:
+        points.append((metrics["aggregate_prior"]["rate"], metrics["distortion"], "aggregate prior", ORANGE, "D"))
+    way = [(e["validation"]["kl"], -e["validation"]["log_likelihood"]) for e in log if _known(e)]
+    if way:
+        axes.plot(*zip(*way, strict=True), color=GREY, linewidth=0.9, alpha=0.7, label="validation, epoch by epoch", zorder=1)
+    for x, y, label, color, marker in points:
+        axes.plot(x, y, marker, color=color, markersize=8, label=label, zorder=3)
+    # the last nine tenths of the way, and the points, fill the picture
+    late = way[len(way) // 10 :]
+    shown = np.array([(x, y) for x, y, *_ in points] + late, np.float64)  # (N, 2)
+    low, high = shown.min(0), shown.max(0)
+    margin = 0.25 * np.maximum(np.maximum(high - low, 0.1 * np.abs(shown).max(0)), 1e-3)
+    axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
+    axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
+    _lines_of_equal_sum(axes)
+    axes.set_xlabel("rate, nats", fontsize=9)
+    axes.set_ylabel("distortion, nats", fontsize=9)
+    axes.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=9, loc="upper right")
+    return figure
+
+
+def _known(entry: Mapping[str, Any]) -> bool:
+    terms = entry.get("validation", {})
+    return terms.get("kl") is not None and terms.get("log_likelihood") is not None
+
+
+def _lines_of_equal_sum(axes: Axes) -> None:
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    for total in np.linspace(left + bottom, right + top, 9)[1:-1]:
+        axes.plot([left, right], [total - left, total - right], color="#dddddd", linewidth=0.8, zorder=0)
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def scatter(
+    points: Floats, labels: Sequence[int] | None, names: tuple[str, str], classes: Sequence[str] | None = None
+) -> Figure:
+    """Points (N, 2) by label; `classes`: what labels are called."""
+    figure, (axes,) = new_figure(5.6)
+    draw_points(axes, points, labels, classes)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5), title="label", title_fontsize=9)
+    axes.set_xlabel(names[0], fontsize=9)
+    axes.set_ylabel(names[1], fontsize=9)
+    axes.set_aspect("equal", "datalim")
+    return figure
+
+
+def draw_points(axes: Axes, points: Floats, labels: Sequence[int] | None, classes: Sequence[str] | None = None) -> None:
+    """Points (N, 2) by label, with a handle for a legend of each label where there are several."""
+    found = sorted(set(labels)) if labels is not None else [0]
+    of_point = np.asarray(labels if labels is not None else np.zeros(len(points)))
+    order = np.random.default_rng(0).permutation(len(points))  # no class hides another by being drawn last
+    colors = np.array([color_of(i, max(len(found), 2)) for i in range(len(found))])
+    shades = colors[np.searchsorted(found, of_point)]
+    axes.scatter(points[order, 0], points[order, 1], s=5 if len(points) > 2000 else 14, c=list(shades[order]), linewidths=0)
+    for label, color in zip(found if len(found) > 1 else [], colors, strict=False):
+        axes.plot([], [], "o", color=color, markersize=6, label=classes[label] if classes else str(label))
+    axes.grid(color="#eeeeee", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def posterior_densities(mu: Floats, sigma: Floats, pictures: Pixels, dimensions: Sequence[int]) -> Figure:
+    """Densities of a few posteriors, (N, D) each, against the prior's, a panel a dimension; the pictures are the legend.
+
+    Heights are on a square-root scale: a narrow posterior is ten times as high as the prior.
+    """
+    columns = min(4, max(2, len(dimensions)))
+    rows = -(-len(dimensions) // columns)
+    figure = Figure(figsize=(WIDTH, 1.3 + 1.5 * rows), dpi=DPI, layout="constrained", facecolor="white")
+    above, below = np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=[1.0, 1.5 * rows])))
+    for one, picture, color in zip(above.subplots(1, len(pictures), squeeze=False)[0], pictures, SERIES, strict=False):
+        show(one, picture)
+        for spine in one.spines.values():
+            spine.set(color=color, linewidth=3)
+    panels = below.subplots(rows, columns, squeeze=False, sharex=True).flatten()
+    limit = min(16.0, max(4.0, float(np.ceil((np.abs(mu) + 2 * sigma)[:, list(dimensions)].max()))))
+    grid = np.linspace(-limit, limit, 400)
+    for one, j in zip(panels, dimensions, strict=False):
+        one.fill_between(grid, _normal(grid, 0, 1), color="#dddddd", linewidth=0)
+        highest = 0.4
+        for m, s, color in zip(mu[:, j], sigma[:, j], SERIES, strict=False):
+            # a narrow peak falls between the points of a coarse grid
+            near = np.sort(np.concatenate([grid, m + s * np.linspace(-4, 4, 81)]))
+            one.plot(near, _normal(near, m, s), color=color, linewidth=1.4)
+            highest = max(highest, 1 / (s * np.sqrt(2 * np.pi)))
+        one.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+        one.set(xlim=(-limit, limit), ylim=(0, 1.08 * highest), yticks=[])
+        one.set_title(f"z{j + 1}", fontsize=9, color=INK, pad=2)
+        one.tick_params(labelsize=8, colors=INK)
+        one.spines[["top", "right", "left"]].set_visible(False)
+    for one in panels[len(dimensions) :]:
+        one.set_visible(False)
+    return figure
+
+
+def _normal(z: Floats, mu: float, sigma: float) -> Floats:
+    density: Floats = np.exp(-0.5 * ((z - mu) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
+    return density
+
+
+def show(axes: Axes, picture: Pixels) -> None:
+    """A picture, uint8 (H, W, C), without ticks."""
+    grey = picture.shape[-1] == 1
+    axes.imshow(picture[..., 0] if grey else picture, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+
+
+def labelled_tiles(
+    mosaic: Pixels, tile: tuple[int, int], rows: Sequence[str], columns: Sequence[str], xlabel: str, ylabel: str = ""
+) -> Figure:
+    """A mosaic, uint8 (H, W, C), of tiles (height, width) and their gaps, with labels for its rows and its columns."""
+    height, width = mosaic.shape[:2]
+    figure, (axes,) = new_figure(max(1.2, 0.55 + (WIDTH - 0.9) * height / width))
+    show(axes, mosaic)
+    step = max(1, -(-len(columns) // 11))
+    chosen = range(0, len(columns), step)
+    axes.set_xticks([tile[1] * (i + 0.5) - 1.5 for i in chosen], [columns[i] for i in chosen], fontsize=8)
+    down = max(1, -(-len(rows) // 16))
+    axes.set_yticks([tile[0] * (i + 0.5) - 1.5 for i in range(0, len(rows), down)], rows[::down], fontsize=8)
+    axes.tick_params(length=0)
+    axes.set_xlabel(xlabel, fontsize=9)
+    axes.set_ylabel(ylabel, fontsize=9)
+    axes.spines[:].set_visible(False)
+    return figure

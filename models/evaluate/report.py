@@ -1,0 +1,278 @@
+"""A model on one page: its numbers, curves and pictures, as HTML that needs nothing but itself, and the PNGs beside it.
+
+Draws what `models.evaluate.measure` found and what a run left behind; measures nothing. Needs matplotlib, the extra `report`.
+"""
+
+import html
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from models.checkpoint import Checkpoint
+from models.data import CLASSES, Pictures, Splits
+from models.evaluate import html as page
+from models.evaluate import pictures, plots
+from models.evaluate.card import SOURCES, description, evaluate_command, train_command
+from models.evaluate.html import number, row
+from models.evaluate.measure import nearest_rows, posteriors
+from models.files.atomic_file import write_atomically
+from models.mixture import GaussianMixture
+from models.mosaic import tile, to_bytes, write_png
+from models.priors import NAMES
+from models.train.resume import log_entries
+
+GAP = 2
+MAX_ROWS = 10
+SHOWN_POSTERIORS = 5
+NEIGHBORS = 8
+SCATTERED = 5000
+
+
+@torch.no_grad()
+def write_report(
+    out: Path,
+    directory: Path,
+    checkpoint: Checkpoint,
+    splits: Splits,
+    metrics: Mapping[str, Any],
+    mixture: GaussianMixture | None = None,
+) -> Path:
+    """Write index.html and its pictures into `out`, and return the page's path. The VAE is on the CPU.
+
+    Curves come from `directory`/run/metrics.jsonl, the evolution from `directory`/run/snapshots, where these are.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    drawing = _Drawing(out, checkpoint, splits, metrics, mixture)
+    log, snapshots = read_log(directory), sorted((directory / "run" / "snapshots").glob("*.safetensors"))
+    sections = [
+        ("Numbers", _numbers(metrics, checkpoint.vae.config.latent_dim, drawing.prior)),
+        ("Training", drawing.training(log)),
+        ("Reconstructions", drawing.reconstructions()),
+        ("Samples", drawing.samples()),
+        ("Latents", drawing.latents(log)),
+        ("Walks", drawing.walks()),
+        ("Neighbours", drawing.neighbors()),
+        ("Evolution", drawing.evolution(snapshots)),
+        ("How it was made", _made(directory, checkpoint, metrics)),
+    ]
+    text = page.render(directory.resolve().name, _header(checkpoint), [(title, body) for title, body in sections if body])
+    write_atomically(out / "index.html", text.encode())
+    return out / "index.html"
+
+
+def read_log(directory: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; none where no run is. A last line that was cut off does not count."""
+    return log_entries(directory / "run" / "metrics.jsonl")
+
+
+class _Drawing:
+    """The pictures of one report; each method gives HTML, or nothing where there is nothing to show."""
+
+    def __init__(
+        self,
+        out: Path,
+        checkpoint: Checkpoint,
+        splits: Splits,
+        metrics: Mapping[str, Any],
+        mixture: GaussianMixture | None,
+    ) -> None:
+        self.out, self.vae, self.splits, self.metrics, self.mixture = out, checkpoint.vae, splits, metrics, mixture
+        self.prior = NAMES[self.vae.config.prior]
+        self.classes = CLASSES.get(checkpoint.manifest.data.get("name", ""))
+        self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"))
+        kl = metrics["kl_per_dim"]
+        self.by_kl = sorted(range(len(kl)), key=lambda j: -kl[j])
+
+    def plot(self, name: str, figure: Figure, alt: str, caption: str) -> str:
+        path = self.out / f"{name}.png"
+        figure.savefig(path, dpi=plots.DPI)
+        return page.figure(path, alt, caption)
+
+    def picture(self, name: str, image: Image.Image, alt: str, caption: str) -> str:
+        path = self.out / f"{name}.png"
+        write_png(path, image)
+        return page.figure(path, alt, caption, pixels=True)
+
+    def training(self, log: list[dict[str, Any]]) -> str:
+        if not log:
+            return ""
+        caption = (
+            "ELBO at beta = 1 and its two parts, by epoch; the first epochs of a long run may lie outside of the picture."
+        )
+        return self.plot("curves", plots.curves(log), "training curves", caption)
+
+    def reconstructions(self) -> str:
+        image = pictures.reconstructions(self.vae, self.splits.test.x[: 3 * pictures.COLUMNS])
+        caption = "Test pictures, each row above its reconstructions (decoded mu)."
+        return self.picture("reconstructions", image, "originals above reconstructions", caption)
+
+    def samples(self) -> str:
+        standard = pictures.samples(self.vae, None)
+        parts = [self.picture("samples", standard, "samples of the prior", f"Decoded draws from {self.prior}.")]
+        if self.mixture is not None:
+            caption = "Decoded draws from the mixture fitted to the aggregate posterior, driven by the same noise."
+            aggregate = pictures.samples(self.vae, self.mixture)
+            parts.append(self.picture("samples-aggregate", aggregate, "samples of the aggregate prior", caption))
+        return "".join(parts)
+
+    def latents(self, log: list[dict[str, Any]]) -> str:
+        parts = [
+            self.plot(
+                "kl",
+                plots.kl_bars(self.metrics["kl_per_dim"]),
+                "KL of each dimension",
+                "Mean KL(posterior, N(0, I)) of each dimension over the test pictures; grey: not in use.",
+            ),
+            self.scatter(),
+            self.posteriors(),
+            self.plot(
+                "rate-distortion",
+                plots.rate_distortion(self.metrics, log, self.prior),
+                "rate and distortion",
+                "Rate (KL) and distortion (-log likelihood); on a grey line all models have the same ELBO.",
+            ),
+        ]
+        if self.vae.config.latent_dim == 2:
+            parts.insert(1, self.manifold())
+        return "".join(parts)
+
+    def manifold(self) -> str:
+        side = pictures.MANIFOLD_SIDE
+        mosaic = tile(to_bytes(self.vae.decode(pictures.plane(side)).mean), side, GAP)
+        percent = [f"{p:.0f}" for p in torch.linspace(1, 99, side).tolist()]
+        figure = plots.labelled_tiles(
+            mosaic, self.step(), percent[::-1], percent, "z1, percentile of N(0, 1)", "z2, percentile of N(0, 1)"
+        )
+        return self.plot("manifold", figure, "the latent plane", "The decoded latent plane over percentiles of N(0, I).")
+
+    def scatter(self) -> str:
+        mu, test = self.posterior.mu[:SCATTERED], self.splits.test
+        labels = None if test.labels is None else test.labels[:SCATTERED].tolist()
+        if mu.shape[1] == 1:
+            points, names = torch.stack([mu[:, 0], self.posterior.sigma[:SCATTERED, 0]], 1), ("mu", "sigma")
+        elif mu.shape[1] == 2:
+            points, names = mu, ("z1", "z2")
+        else:
+            _, _, axes = torch.pca_lowrank(mu.double(), 2, niter=6)
+            points, names = (mu.double() - mu.double().mean(0)) @ axes, ("first principal axis", "second principal axis")
+        what = "mu" if mu.shape[1] <= 2 else "The two principal axes of mu"
+        caption = f"{what} of {'test pictures, by label' if labels is not None else 'the test pictures'}."
+        return self.plot("scatter", plots.scatter(points.numpy(), labels, names, self.classes), "latents", caption)
+
+    def posteriors(self) -> str:
+        chosen = _different(self.splits.test, SHOWN_POSTERIORS)
+        mu, sigma = self.posterior.mu[chosen].double().numpy(), self.posterior.sigma[chosen].double().numpy()
+        x = self.splits.test.x[chosen].permute(0, 2, 3, 1).numpy()
+        figure = plots.posterior_densities(mu, sigma, x, self.by_kl[:8])
+        caption = (
+            "Posteriors of a few test pictures (their frames have the colours of the lines) against N(0, 1) (grey area); "
+            "heights on a square-root scale"
+        )
+        more = "; the dimensions of the largest KL." if self.posterior.mu.shape[1] > 8 else "."
+        return self.plot("posteriors", figure, "posteriors against the prior", caption + more)
+
+    def walks(self) -> str:
+        image = pictures.interpolations(self.vae, self.splits.test.x[:16])
+        first = self.picture(
+            "interpolations", image, "interpolations", "From one test picture's mu to another's, straight lines."
+        )
+        dims = self.by_kl[:MAX_ROWS]
+        mosaic = tile(to_bytes(pictures.traversals(self.vae, self.posterior.mu[0], dims)), pictures.TRAVERSAL_STEPS, GAP)
+        values = [f"{value:.1f}" for value in pictures.percentiles(pictures.TRAVERSAL_STEPS).tolist()]
+        figure = plots.labelled_tiles(mosaic, self.step(), [f"z{j + 1}" for j in dims], values, "value of the dimension")
+        caption = "The first test picture's mu with one dimension moved from the 1st to the 99th percentile of N(0, 1)."
+        return first + self.plot("traversals", figure, "traversals", caption)
+
+    def neighbors(self) -> str:
+        train, count = self.splits.train, min(NEIGHBORS, len(self.splits.train))
+        queries = _different(self.splits.test, 8)
+        references = posteriors(self.vae, train.x, torch.device("cpu")).mu
+        nearest = nearest_rows(references, self.posterior.mu[queries], count)
+        image = pictures.neighbors(self.splits.test.x[queries], train.x[nearest])
+        caption = "Test pictures (left) and the training pictures whose mu are nearest to theirs (L2), nearest first."
+        return self.picture("neighbors", image, "nearest neighbours", caption)
+
+    def evolution(self, snapshots: list[Path]) -> str:
+        if not snapshots:
+            return ""
+        path = self.out / "evolution.webp"
+        frames = [(f"step {int(stem):,}", frame) for stem, frame in pictures.evolution(self.vae, snapshots) if stem.isdigit()]
+        pictures.animate(path, frames)
+        what = "The latent plane over percentiles of N(0, I)" if self.vae.config.latent_dim == 2 else "The same latents"
+        return page.figure(path, "evolution during training", f"{what}, decoded at steps of the training.", pixels=True)
+
+    def step(self) -> tuple[int, int]:
+        """From tile to tile."""
+        _, height, width = self.vae.config.shape
+        return height + GAP, width + GAP
+
+
+def _different(test: Pictures, count: int) -> list[int]:
+    """The first pictures of different labels, then the first others."""
+    seen: dict[int, int] = {}
+    for i, label in enumerate(test.labels[:500].tolist() if test.labels is not None else []):
+        seen.setdefault(label, i)
+    first = sorted(seen.values())[:count]
+    return (first + [i for i in range(len(test)) if i not in first])[:count]
+
+
+def _header(checkpoint: Checkpoint) -> str:
+    words = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in description(checkpoint.manifest))
+    return f'{words}<p class="digest">SHA-256 {checkpoint.digest}</p>'
+
+
+def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
+    protocol = metrics["protocol"]
+    rows = [
+        row(
+            "importance-weighted negative log-likelihood",
+            f"{number(metrics, 'iwae_nll')} ± {number(metrics, 'iwae_nll_standard_error')}",
+            "nats per picture, with its standard error",
+        ),
+        row("ELBO", number(metrics, "elbo"), "at beta = 1, one draw"),
+        row("distortion", number(metrics, "distortion"), "-log likelihood of the pixels, one draw"),
+        row("rate", number(metrics, "rate"), "KL(posterior, prior)"),
+        row("mutual information", number(metrics, "mutual_information"), protocol["mutual_information"]),
+        row(
+            "KL(aggregate posterior, N(0, I))",
+            number(metrics, "marginal_kl"),
+            "the mean KL to N(0, I) less the mutual information",
+        ),
+        row("coverage of the prior", number(metrics, "prior_coverage", 1, True), protocol["prior_coverage"]),
+        row("active units", f"{number(metrics, 'active_units')} of {dim}", protocol["active_units"]),
+        row("effective sample size", number(metrics, "ess_mean", 1), "of the bound's samples, mean"),
+    ]
+    if "knn_accuracy" in metrics:
+        rows.append(row("5-NN accuracy", number(metrics, "knn_accuracy", 2, True), protocol["knn_accuracy"]))
+    if "aggregate_prior" in metrics:
+        own = "aggregate_prior."
+        bound = f"{number(metrics, own + 'iwae_nll')} ± {number(metrics, own + 'iwae_nll_standard_error')}"
+        gain = f"{number(metrics, own + 'gain')} ± {number(metrics, own + 'gain_standard_error')}"
+        rows += [
+            row("aggregate prior: negative log-likelihood", bound, protocol["aggregate_prior"]),
+            row("aggregate prior: gain", gain, f"nats on {prior}, picture by picture"),
+            row("aggregate prior: rate", number(metrics, own + "rate"), "mean of log q(z given x) - log p(z)"),
+            row("aggregate prior: components", number(metrics, own + "components"), "chosen on held-out draws"),
+        ]
+    if "factors" in metrics:
+        rows += [
+            row("MIG", number(metrics, "factors.mig", 3), protocol["factors"]),
+            row("SAP", number(metrics, "factors.sap", 3), "factors: " + ", ".join(metrics["factors"]["names"])),
+            row("DCI disentanglement", number(metrics, "factors.dci_disentanglement", 3), "a dimension tells of one factor"),
+            row("DCI completeness", number(metrics, "factors.dci_completeness", 3), "a factor is told by one dimension"),
+            row("DCI informativeness", number(metrics, "factors.dci_informativeness", 3), "balanced accuracy"),
+        ]
+    words = f"{protocol['unit'].capitalize()}; {protocol['split']}; pixels: {protocol['pixels']}."
+    return page.table(rows) + f'<p class="dim">{html.escape(words)}</p>'
+
+
+def _made(directory: Path, checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> str:
+    data = checkpoint.manifest.data
+    commands = [train_command(directory, data.get("training", {})), evaluate_command(directory, metrics)]
+    source = SOURCES.get(data.get("name", ""), str(data.get("name")))
+    lines = "".join(f"<p><code>{html.escape(command)}</code></p>" for command in commands)
+    return f'<p class="dim">{html.escape(source)}</p>{lines}'

@@ -1,0 +1,113 @@
+"""Reading safetensors files that somebody else may have made: what the header claims is judged before anything is allocated.
+
+Knows nothing of what the tensors are for.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from models.files.regular_file import open_regular
+
+# Bytes of a header. Each tensor takes about 140, and the state of a run with the deepest net that there may be has 5,000.
+MAX_HEADER_BYTES = 1 << 20
+TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+class TensorFileError(Exception):
+    """A file that is not what it should be; the message says why, without the name of the file."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself: types and shapes of its tensors, and its metadata."""
+
+    tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """A whole file. `content` is all of its bytes."""
+
+    header: Header
+    tensors: dict[str, Tensor]
+    content: bytes
+
+
+def read_header(path: Path) -> Header:
+    """Only the header of a file. Raises TensorFileError, OSError."""
+    with open_regular(path) as file:
+        return _header(file)
+
+
+def read_tensors(path: Path, check: Callable[[Header], None]) -> TensorFile:
+    """A whole file, after `check` has seen its header and has not raised. Raises TensorFileError, OSError."""
+    with open_regular(path) as file:
+        header = _header(file)
+        check(header)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        content = file.read(size)
+    try:
+        tensors = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise _broken(str(error)) from None
+    if {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()} != header.tensors:
+        raise _broken("its header says two things of one tensor, or was changed meanwhile")
+    return TensorFile(header, tensors, content)
+
+
+def _header(file: BinaryIO) -> Header:
+    file_size = os.fstat(file.fileno()).st_size
+    length = file.read(8)
+    size = int.from_bytes(length, "little")
+    if len(length) < 8 or 8 + size > file_size:
+        raise _broken(f"it has {file_size} bytes, its header alone should have {size}")
+    if size > MAX_HEADER_BYTES:
+        raise TensorFileError(f"its header has {size} bytes, at most {MAX_HEADER_BYTES} are allowed")
+    try:
+        raw = json.loads(file.read(size))
+        metadata = raw.pop("__metadata__", None) or {}
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise TypeError("its metadata are not text")
+        header = Header({name: _described(entry) for name, entry in raw.items()}, metadata)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _broken(f"{type(error).__name__} in its header: {str(error)[:200]}") from None
+    wanted = 8 + size + sum(dtype.itemsize * math.prod(shape) for dtype, shape in header.tensors.values())
+    if wanted != file_size:
+        raise _broken(f"it has {file_size} bytes, its tensors should make it {wanted if wanted < 1 << 63 else 'far more'}")
+    return header
+
+
+def _described(entry: Any) -> tuple[torch.dtype, tuple[int, ...]]:
+    shape = entry["shape"]
+    if len(shape) > 8 or not all(type(n) is int and 0 <= n < 1 << 48 for n in shape):
+        raise ValueError("a shape that no tensor has")
+    if entry["dtype"] not in TYPES:
+        raise TensorFileError(f"unsupported dtype {str(entry['dtype'])[:40]}; supported: {', '.join(TYPES)}")
+    return TYPES[entry["dtype"]], tuple(shape)
+
+
+def _broken(reason: str) -> TensorFileError:
+    return TensorFileError(f"truncated or not a safetensors file: {reason}")

@@ -1,0 +1,1 @@
+"""Data sets on disk and on the web -> raw pictures and labels."""

@@ -1,0 +1,250 @@
+"""python -m models.train: learn a VAE from pictures and write a checkpoint that the service can serve.
+
+One readable loop over the pieces of `models.train.run`: batches are cut from bytes on the training device, noise comes from
+one generator.
+"""
+
+import argparse
+import math
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
+from models.files.atomic_file import make_directory, remove_leftovers
+from models.files.directory_lock import DirectoryInUse, locked
+from models.readers.download import DataError
+from models.train import arguments, event_log
+from models.train.devices import DeviceError
+from models.train.event_log import EventLog
+from models.train.losses import Loss
+from models.train.resume import STATE, MetricsLog, Progress, ResumeError
+from models.train.run import Run, TrainingError
+from models.train.run_directory import SNAPSHOTS, explain, peak_memory_mb
+
+# steps in a row with a loss that is not finite, after which a run is beyond hope
+MAX_BAD_STEPS = 20
+# steps whose numbers are fetched from the device together
+FETCHED = 50
+
+
+def train(args: argparse.Namespace) -> Checkpoint:
+    """Train until the epochs, the patience or the user end it. Raises TrainingError, DataError, ResumeError."""
+    if args.tensorboard and not event_log.is_installed():
+        raise TrainingError("--tensorboard needs TensorBoard: pip install 'vae-service[tensorboard]'")
+    with _stop_on_signals() as stop:
+        return _train(Run(args), stop)
+
+
+class Logs:
+    """Where an epoch's numbers go: a file of JSON lines, the terminal, and TensorBoard when asked."""
+
+    def __init__(self, run: Run, step: int) -> None:
+        self._lines = MetricsLog(run.directory / "metrics.jsonl", step)
+        self._events = EventLog(run.directory / "tensorboard", step) if run.args.tensorboard else None
+        self._told: set[str] = set()
+        self._beta, self._warming = run.objective.beta, False
+        self._is_elbo = run.objective.criterion == "elbo" and not run.objective.remark()
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """One epoch. A warning goes to the terminal once, and so does the end of the warm-up; the file has them all."""
+        self._lines.write(entry)
+        if self._events:
+            self._events.write(entry)
+        terms = entry["validation"]
+        loss = "" if self._is_elbo else f"loss {entry['train']['loss']:.2f}, "  # else it is the negative ELBO
+        bound = f", bound {terms['bound']:.2f}" if "bound" in terms else ""
+        tqdm.write(f"epoch {entry['epoch']}: {loss}train ELBO {entry['train']['elbo']:.2f}, "
+                   f"validation ELBO {terms['elbo']:.2f}{bound} (KL {terms['kl']:.2f}, {terms['active_units']} active units), "
+                   f"{entry['images_per_second']:.0f} images/s")  # fmt: skip
+        news = [f"warning: {warning}" for warning in entry["warnings"] if warning not in self._told]
+        if self._warming and entry["beta"] == self._beta:
+            news.append(f"the warm-up is over: the effective beta is {self._beta:g}")
+        for line in news:
+            tqdm.write(line, file=sys.stderr)
+        self._told.update(entry["warnings"])
+        self._warming = entry["beta"] < self._beta
+
+    def close(self) -> None:
+        """Finish the files."""
+        if self._events:
+            self._events.close()
+
+
+class Totals:
+    """Running sums over an epoch's steps: loss, log likelihood, KL, number of steps. Added up one after the other, so that
+    they do not depend on when they are asked for; fetched many at a time, so that a step does not wait for them.
+    """
+
+    def __init__(self, sums: Sequence[float]) -> None:
+        self._sums = list(sums) or [0.0] * 4
+        self._waiting: list[Loss] = []
+
+    def add(self, loss: Loss) -> None:
+        """One step."""
+        self._waiting.append(loss)
+        if len(self._waiting) == FETCHED:
+            self.sums()
+
+    def sums(self) -> list[float]:
+        """Of all steps so far."""
+        if self._waiting:
+            values = torch.stack([loss.value for loss in self._waiting])
+            terms = [torch.stack([loss.elbo[i] for loss in self._waiting]).mean(1) for i in range(2)]
+            for step in torch.stack([values, *terms, torch.ones_like(values)], 1).tolist():
+                self._sums = [total + number for total, number in zip(self._sums, step, strict=True)]
+            self._waiting.clear()
+        return self._sums
+
+
+def _train(run: Run, stop: list[int]) -> Checkpoint:
+    """The loop; `stop` has an entry when the user wants it to end."""
+    args = run.args
+    if not args.resume and run.directory.exists():  # of a run that is overwritten
+        run.state.path.unlink(missing_ok=True)  # first: nobody shall go on with what is half removed
+        shutil.rmtree(run.directory)
+    make_directory(run.directory)
+    for directory in (args.out, run.directory, run.directory / SNAPSHOTS):
+        remove_leftovers(directory)
+    progress = run.state.restore() if args.resume and run.state.path.exists() else Progress()
+    if not run.state.path.exists():
+        run.state.save(progress, arguments.resumable(args))  # before anything else: whatever happens, --resume goes on
+    unfinished = progress.step < run.steps and not progress.finished
+    if unfinished:
+        explain(run.directory, args.command, run.facts(), arguments.resumable(args), progress.step)
+    if not progress.step:
+        run.write_snapshot(0)
+    logs = Logs(run, progress.step)
+    saved, bad_steps = time.monotonic(), 0
+    bar = tqdm(total=run.steps, initial=progress.step, unit="step", disable=None, dynamic_ncols=True)
+    while progress.step < run.steps and not progress.finished:
+        epoch, position = divmod(progress.step, run.steps_per_epoch)
+        totals = Totals(progress.epoch_sums)
+        started, first_step = time.monotonic(), progress.step
+        for x in run.batches(epoch, position):
+            loss = run.step(x, progress.step)
+            bad_steps = bad_steps + 1 if loss is None else 0
+            if bad_steps >= MAX_BAD_STEPS:
+                raise TrainingError(f"the loss was not finite {MAX_BAD_STEPS} times in a row, last at step "
+                                    f"{progress.step}: try a smaller --lr or --clip, or a larger --sigma")  # fmt: skip
+            if loss is None:
+                progress.skipped_steps += 1
+            else:
+                totals.add(loss)
+            progress.step += 1
+            run.write_snapshot(progress.step)
+            bar.update()
+            if progress.step % 20 == 0 and loss is not None and not bar.disable:
+                rate = (progress.step - first_step) * run.batch_size / (time.monotonic() - started)
+                bar.set_postfix_str(f"epoch {epoch + 1} loss {loss.value:.2f} ELBO {loss.elbo.elbo.mean():.2f} "
+                                    f"KL {loss.elbo.kl.mean():.2f} {rate:.0f} images/s")  # fmt: skip
+            due = bool(stop) or time.monotonic() - saved > args.save_every
+            ended = progress.step % run.steps_per_epoch == 0 or progress.step >= run.steps
+            if due and not ended:  # the end of an epoch saves by itself
+                progress.epoch_sums = totals.sums()
+                run.state.save(progress, arguments.resumable(args))
+                saved = time.monotonic()
+            if stop or ended:
+                break
+        if progress.step % run.steps_per_epoch == 0 or progress.step >= run.steps:
+            sums = totals.sums()  # waits for a GPU to be done
+            images = (progress.step - first_step) * run.batch_size
+            _end_epoch(run, progress, logs, sums, images / (time.monotonic() - started))
+            run.state.save(progress, arguments.resumable(args))
+        if stop and progress.step < run.steps:
+            if not progress.best_epoch:
+                run.save_checkpoint()
+            bar.close()
+            raise KeyboardInterrupt
+    bar.close()
+    logs.close()
+    if not progress.best_epoch:
+        raise TrainingError("the loss was not finite in all of training or validation: try a smaller --lr or --clip")
+    return read(args.out)
+
+
+def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate: float) -> None:
+    """Validate, log, keep the best weights, and decide whether it was the last epoch."""
+    epoch = math.ceil(progress.step / run.steps_per_epoch)
+    found = run.validate()
+    score = {"elbo": found.elbo, "bound": found.bound, "last": float(epoch)}[run.objective.criterion]
+    warm = progress.step >= run.args.warmup * run.steps
+    if score is not None and math.isfinite(score + found.elbo) and (
+        progress.best_score is None or not warm or score > progress.best_score
+    ):  # fmt: skip
+        run.save_checkpoint()
+        progress.best_epoch = epoch
+        progress.best_score = score if warm else None
+    progress.finished = bool(warm and run.args.patience and epoch - progress.best_epoch >= run.args.patience)
+    loss, log_likelihood, kl = (total / sums[3] if sums[3] else math.nan for total in sums[:3])
+    progress.epoch_sums = []
+    if epoch & (epoch - 1) == 0 or progress.step >= run.steps or progress.finished:
+        run.write_samples(epoch)
+    weight = run.warm(progress.step - 1)
+    logs.write(
+        {
+            "epoch": epoch,
+            "step": progress.step,
+            "lr": run.lr(progress.step),
+            "beta": weight * run.objective.beta,
+            "train": {"loss": loss, "elbo": log_likelihood - kl, "log_likelihood": log_likelihood, "kl": kl},
+            "validation": {name: value for name, value in found._asdict().items() if value is not None},
+            "skipped_steps": progress.skipped_steps,
+            "images_per_second": round(rate, 1),
+            "peak_memory_mb": peak_memory_mb(run.device),
+            "warnings": run.warnings(weight, found.active_units if math.isfinite(found.elbo) else None),
+        }
+    )
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[list[int]]:
+    """A list that the first Ctrl-C or SIGTERM fills, so that a step is never cut in half; the second one ends at once."""
+    received: list[int] = []
+
+    def on_signal(number: int, _frame: object) -> None:
+        if received:
+            sys.exit(128 + number)
+        received.append(number)
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 trained, 1 could not, 130 stopped by the user with everything saved."""
+    try:
+        args = arguments.parse(argv)
+        with locked(args.out, "models.train", make=True):
+            going_on = args.resume and (args.out / "run" / STATE).exists()
+            if not going_on and not args.overwrite and (args.out / CONFIG).exists():
+                raise TrainingError(
+                    f"{args.out} holds a checkpoint already: add --resume or --overwrite, or choose another --out"
+                )
+            checkpoint = train(args)
+    except (TrainingError, DeviceError, DataError, ResumeError, CheckpointError, DirectoryInUse, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            f"stopped; everything is saved, go on with: python -m models.train --out {args.out} --resume",
+            file=sys.stderr,
+        )
+        return 130
+    print(f"{args.out}: digest {checkpoint.digest[:12]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

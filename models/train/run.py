@@ -1,0 +1,286 @@
+"""The pieces of one training run: pictures, model, optimiser, schedules, and what is written of it.
+
+The loop that puts them to work is `models.train`. Learning rate, beta, order of the pictures and names of files are functions
+of the step, so that a step number says where a run stands.
+"""
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.checkpoint import save, save_weights
+from models.mosaic import grid, write_png
+from models.nets.conv import default_channels
+from models.objective import evidence_lower_bound, importance_weighted_bound
+from models.preprocess import Fit, Preprocessing
+from models.priors import VampPrior
+from models.train import arguments
+from models.train.averaging import Average
+from models.train.devices import choose_device
+from models.train.losses import OBJECTIVES, Loss, Wishes
+from models.train.resume import RunState
+from models.train.run_directory import snapshot_path, snapshot_steps
+from models.train.training_data import load_pictures
+from models.vae import VAE, VAEConfig, to_unit_interval
+
+SAMPLES = 64
+VALIDATION_ROWS = 512
+# a dimension whose posterior mean varies less than this over pictures says nothing: Burda et al. 2016, section 5.2
+ACTIVE_VARIANCE = 0.01
+
+
+class TrainingError(Exception):
+    """A run that cannot start or go on; the message says why."""
+
+
+class Validation(NamedTuple):
+    """Means over the validation split, in nats at beta = 1, and the dimensions of the latents that say something."""
+
+    elbo: float
+    log_likelihood: float
+    kl: float
+    bound: float | None  # the importance-weighted one, where it is what is maximised
+    active_units: int
+
+
+class Run:
+    """One training run: the pieces that the loop in `models.train` works with."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.directory = args.out / "run"
+        self.device = choose_device(args.device)
+        torch.manual_seed(args.seed)
+        self.pictures, self.validation, self.data = load_pictures(args, self.device)
+        self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
+        self.binarize = args.binarize == "dynamic"
+        self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self.optimizer = torch.optim.Adam(parameter_groups(self.vae, args.l2), lr=args.lr, eps=args.adam_eps, fused=True)
+        self.noise = torch.Generator(self.device).manual_seed(args.seed)
+        if isinstance(self.vae.prior_layer, VampPrior):
+            self.vae.prior_layer.start_from(self.prepare(self.pictures.x[: len(self.vae.prior_layer.logits)], self.noise))
+        self.average = Average(self.vae, args.ema)
+        self.bf16 = args.precision == "bf16" or (args.precision == "auto" and self.device.type == "cuda")
+        self.autocast: AbstractContextManager[Any] = (
+            torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        )
+        self.parameters = list(self.vae.parameters())
+        self.batch_size = min(args.batch_size, len(self.pictures))
+        self.objective = OBJECTIVES[args.objective](
+            Wishes(args.beta, args.free_bits, args.stratified, dataset_size=len(self.pictures))
+        )
+        self.loss = torch.compile(self.objective.__call__) if args.compile else self.objective
+        self.steps_per_epoch = len(self.pictures) // self.batch_size
+        self.steps: int = args.steps or self.steps_per_epoch * args.epochs
+        self.snapshots = frozenset() if args.no_snapshots else snapshot_steps(self.steps)
+        self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data)
+        check(args, self.batch_size)
+
+    def lr(self, step: int) -> float:
+        """--lr, constant; as half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983); or in eight stages of 3^i
+        parts of the run at --lr x 10^(-i/7) (Burda et al. 2016, arXiv:1509.00519, section 5)."""
+        share = step / self.steps
+        if self.args.schedule == "cosine":
+            return float(self.args.lr * 0.5 * (1 + math.cos(math.pi * share)))
+        stage = min(7, math.floor(math.log(2 * 3280 * share + 1, 3) + 1e-9)) if self.args.schedule == "staircase" else 0
+        return float(self.args.lr * 10 ** (-stage / 7))
+
+    def warm(self, step: int) -> float:
+        """A line from 0 to 1 over the warm-up (Bowman et al. 2016, arXiv:1511.06349)."""
+        warmup = self.args.warmup * self.steps
+        return min(1.0, (step + 1) / warmup if warmup else 1.0)
+
+    def batches(self, epoch: int, first: int) -> Iterator[Tensor]:
+        """x in [0, 1] of the epoch's batches from number `first` on; its order follows from the seed and the epoch."""
+        order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(self.args.seed + epoch + 1))
+        for rows in order.to(self.device).split(self.batch_size)[first : self.steps_per_epoch]:
+            yield self.prepare(self.pictures.x.index_select(0, rows), self.noise)
+
+    def prepare(self, x: Tensor, noise: torch.Generator) -> Tensor:
+        """Bytes -> x in [0, 1]; greys are drawn as 0 or 1 with their probability when the run is binarised."""
+        x = to_unit_interval(x)
+        return torch.bernoulli(x, generator=noise) if self.binarize else x
+
+    def step(self, x: Tensor, step: int) -> Loss | None:
+        """One optimiser step; None when loss or gradient is not finite and nothing was changed."""
+        lr = self.lr(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        size = (self.args.samples, len(x), self.vae.config.latent_dim)
+        eps = torch.randn(size, generator=self.noise, device=self.device)
+        # as a tensor: a compiled function would be compiled anew for each number
+        warm = torch.tensor(self.warm(step), device=self.device) if self.args.compile else self.warm(step)
+        with self.autocast:
+            loss = self.loss(self.vae, x, eps, warm)
+        for parameter in self.parameters:
+            parameter.grad = None
+        loss.value.backward()
+        value = loss.value.detach()
+        if not clip(self.parameters, self.args.clip, value):
+            return None
+        self.optimizer.step()
+        self.average.update(step)
+        return Loss(value, loss.elbo)
+
+    @torch.no_grad()
+    def validate(self) -> Validation:
+        """The validation split with the same noise every time, by the weights that would be saved."""
+        self.vae.eval()
+        noise = torch.Generator(self.device).manual_seed(0)
+        terms, bounds, means = [], [], []
+        with self.average.applied():
+            for block in self.validation.x.split(VALIDATION_ROWS):
+                x = self.prepare(block, noise)
+                eps = torch.randn(len(x), self.vae.config.latent_dim, generator=noise, device=self.device)
+                terms.append(evidence_lower_bound(self.vae, x, eps))
+                if self.objective.criterion == "bound":
+                    more = torch.randn(self.args.samples, *eps.shape, generator=noise, device=self.device)
+                    bounds.append(importance_weighted_bound(self.vae, x, more).log_prob)
+                means.append(self.vae.encode(block).mu)
+        self.vae.train()
+        log_likelihood, kl = (float(torch.cat(values).mean()) for values in zip(*terms, strict=True))
+        active = int((torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum())
+        bound = float(torch.cat(bounds).mean()) if bounds else None
+        return Validation(float(torch.cat([t.elbo for t in terms]).mean()), log_likelihood, kl, bound, active)
+
+    def warnings(self, warm: float, active: int | None) -> list[str]:
+        """What a reader of the log has to know: a loss that is not the negative ELBO, and a posterior that collapses.
+
+        `active`: how many dimensions of the latents are, if that could be measured. The words stay the same from epoch to
+        epoch: numbers that move have fields of their own.
+        """
+        found = [self.objective.remark()]
+        if warm < 1 and self.objective.beta:
+            found.append(f"warm-up: the weight of the KL rises until step {math.ceil(self.args.warmup * self.steps)}, "
+                         f"the effective beta is below {self.objective.beta:g}")  # fmt: skip
+        dim = self.vae.config.latent_dim
+        if active is None or warm < 1 or self.objective.criterion == "last":  # too early to tell, or nothing to tell
+            pass
+        elif not active:
+            found.append(f"posterior collapse: none of the {dim} latent dimensions says anything of a picture; try --warmup, "
+                         "--objective free-bits or a smaller --lr")  # fmt: skip
+        elif 2 * active < dim:
+            found.append(f"fewer than half of the {dim} latent dimensions are active (variance of mu over the validation "
+                         f"split above {ACTIVE_VARIANCE}): a smaller --latent-dim would do")  # fmt: skip
+        return [warning for warning in found if warning]
+
+    def facts(self) -> dict[str, str]:
+        """What the README of the run's directory says of it."""
+        weights = sum(parameter.numel() for parameter in self.vae.parameters())
+        return {
+            "data": f"{self.args.data}, {len(self.pictures)} pictures to train on and {len(self.validation)} for validation, "
+                    f"SHA-256 of all {self.data.digest}",
+            "model": f"{self.vae.config.arch}, D = {self.vae.config.latent_dim}, {self.vae.config.likelihood} likelihood, "
+                     f"{self.vae.config.prior} prior, {weights} weights",
+            "objective": f"{self.args.objective}: {self.objective.remark() or 'the ELBO'}" ,
+            "length": f"{self.steps} steps of {self.batch_size} pictures, {self.steps_per_epoch} in an epoch",
+            "device": f"{self.device}, {'bf16 where autocast allows' if self.bf16 else 'float32'}",
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def write_samples(self, epoch: int) -> None:
+        """The same draws from the prior at epochs 1, 2, 4, 8, ..."""
+        self.vae.eval()
+        eps = torch.randn(SAMPLES, self.vae.config.latent_dim, generator=torch.Generator().manual_seed(0)).to(self.device)
+        with self.average.applied():
+            pictures = self.vae.decode(self.vae.prior(eps).sample(eps)).mean
+        write_png(self.directory / f"samples-{epoch:04d}.png", grid(pictures))
+        self.vae.train()
+
+    def write_snapshot(self, step: int) -> None:
+        """The weights after so many steps, if this is one of the steps that are kept."""
+        if step in self.snapshots:
+            path = snapshot_path(self.directory, step)
+            path.parent.mkdir(exist_ok=True)
+            with self.average.applied():
+                save_weights(path, self.vae, durable=False)
+
+    def save_checkpoint(self) -> None:
+        """Weights as they are now, for `models.load` and the service."""
+        shape = self.vae.config.shape
+        fit: Fit = self.args.fit or ("crop" if self.args.data.startswith("folder:") else "pad")
+        data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
+        if self.args.preset:
+            data["preset"] = self.args.preset
+        data["training"] = arguments.recorded(self.args)
+        with self.average.applied():
+            save(self.args.out, self.vae, Preprocessing(*shape, fit=fit, filter=self.args.filter), data)
+
+
+def clip(parameters: Sequence[Tensor], largest: float, loss: Tensor) -> bool:
+    """Scale all gradients down to a norm of `largest`, if it is more; False when loss or norm is not finite.
+
+    One look at the device's numbers, and a second pass over the gradients only when they are too large. On the CPU inner
+    products are several times as fast as torch's norms, and numbers need not be gathered.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if loss.device.type == "cpu":
+        value = float(loss)
+        parts = [float(torch.dot(flat, flat)) for flat in (gradient.reshape(-1) for gradient in gradients)]
+    else:
+        value, *parts = torch.stack([loss, *(norm.square() for norm in torch._foreach_norm(gradients))]).tolist()
+    size = math.sqrt(sum(parts)) if all(map(math.isfinite, parts)) else math.inf
+    if not math.isfinite(value) or not math.isfinite(size):
+        return False
+    if size > largest:
+        torch._foreach_mul_(gradients, largest / size)
+    return True
+
+
+def check(args: argparse.Namespace, batch_size: int) -> None:
+    """Raises TrainingError for flags that do not go together."""
+    if args.objective == "free-bits" and args.prior != "standard":
+        raise TrainingError("--objective free-bits needs the KL of each dimension, which only --prior standard has")
+    if args.objective == "beta-tc" and batch_size < 2:
+        raise TrainingError("--objective beta-tc compares the pictures of a batch: it needs a --batch-size of 2 or more")
+    if args.objective == "iwae" and args.samples == 1:
+        raise TrainingError("--objective iwae with --samples 1 is the ELBO with a noisier KL: say how many --samples")
+
+
+def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
+    """Weights with the penalty l2/2 times their squares, whose gradient is l2 times the weight, and all others without."""
+    if not l2:
+        return [{"params": list(vae.parameters())}]
+    weights = [parameter for parameter in vae.net.parameters() if parameter.dim() > 1]
+    chosen = {id(parameter) for parameter in weights}
+    others = [parameter for parameter in vae.parameters() if id(parameter) not in chosen]
+    return [{"params": weights, "weight_decay": l2}, {"params": others}]
+
+
+def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
+    """The configuration that the flags ask for; fills in the defaults that depend on the data. Raises TrainingError."""
+    channels, height, width = x.shape[1:]
+    args.likelihood = args.likelihood or ("bernoulli" if channels == 1 else "gaussian")
+    args.binarize = args.binarize or ("dynamic" if args.likelihood == "bernoulli" and channels == 1 else "none")
+    args.activation = args.activation or ("relu" if args.arch == "mlp" else "silu")
+    if args.arch in ("mlp", "gated"):
+        options: dict[str, Any] = {"hidden": args.hidden or {"mlp": [400], "gated": [300, 300]}[args.arch]}
+    elif args.hidden and len(args.hidden) > 1:
+        raise TrainingError(f"{args.arch} takes one --hidden width")
+    else:
+        hidden = args.hidden or {"conv": [192], "residual": [256]}[args.arch]
+        options = {"hidden": hidden[0], "channels": args.conv_channels or default_channels((channels, height, width))}
+    if args.arch == "mlp":
+        options["dropout"] = args.dropout
+    elif args.dropout:
+        raise TrainingError(f"{args.arch} takes no --dropout")
+    if args.arch == "residual":
+        options["blocks"] = args.blocks
+    if args.arch != "gated":
+        options["activation"] = args.activation
+    likelihood_options = {"sigma": args.sigma} if args.likelihood == "gaussian" else {}
+    prior_options = {"pseudo_inputs": min(args.pseudo_inputs, len(x))} if args.prior == "vamp" else {}
+    try:
+        config = VAEConfig(
+            (channels, height, width), args.latent_dim, args.arch, options, args.likelihood, likelihood_options,
+            args.prior, prior_options,
+        )  # fmt: skip
+        VAE(config)
+    except ValueError as error:
+        raise TrainingError(str(error)) from None
+    return config

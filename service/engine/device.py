@@ -1,0 +1,236 @@
+"""One device that runs batches in turn for all lanes: which programs compute there, with how many threads, how exactly.
+
+Knows nothing of models or requests: an operation is any function of a tensor of rows.
+"""
+
+import asyncio
+import logging
+import platform
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from service.engine.batcher import Batcher
+from service.engine.buckets import NotInvariant, Operation, Steps, smaller_buckets
+from service.engine.lane import Lane
+from service.engine.programs.cuda_program import CudaProgram, Streams
+from service.engine.programs.onnx_program import OnnxProgram, OnnxUnusable, installed_version, is_installed, start_session
+from service.engine.programs.torch_program import Function, Program, Rows, TorchProgram
+
+log = logging.getLogger(__name__)
+
+EngineName = Literal["auto", "torch", "onnx"]
+Precision = Literal["float32", "tf32", "bf16"]
+
+# Batches that take less run on the event loop: short enough that other requests do not notice.
+SHORT_SECONDS = 0.003
+# Batches on their way through a GPU: one computes while the other is copied.
+GPU_BATCHES = 2
+
+T = TypeVar("T")
+
+
+class DeviceUnusable(Exception):
+    """There is no such device, it does not work, or it cannot compute as it is asked to."""
+
+
+class DeviceStuck(Exception):
+    """A batch that does not come to its end."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"a batch has been running for {seconds:.0f} s, or nobody takes the next one")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of every lane, in rows."""
+
+    max_batch: int = 64
+    max_queue_rows: int = 8192
+    max_rows: int = 4096
+
+
+class Device:
+    """The accelerator, or the CPU, behind one batcher. `start` before use, `close` after."""
+
+    def __init__(
+        self,
+        name: str = "auto",
+        threads: int = 1,
+        limits: Limits | None = None,
+        engine: EngineName = "auto",
+        precision: Precision = "float32",
+        loop_threads: int = 0,
+    ) -> None:
+        """`threads`: of a batch beside the event loop; `loop_threads`: of a short one on it, where that is faster."""
+        self.torch_device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        self.threads, self._loop_threads = threads, loop_threads
+        self.limits = limits or Limits()
+        self.engine, self.precision = engine, precision
+        on_cpu = self.torch_device.type == "cpu"
+        if engine == "auto":
+            self.engine = "onnx" if on_cpu and precision == "float32" and is_installed() else "torch"
+        self._fallback = engine == "auto"
+        self._streams: Streams | None = None
+        self._aside = ThreadPoolExecutor(1, "compiler")
+        self._batcher = Batcher("device", 1 if on_cpu else GPU_BATCHES, SHORT_SECONDS if on_cpu else 0.0)
+
+    @property
+    def description(self) -> str:
+        """Where, by what, how exactly and with how many threads it computes."""
+        found = f"{self.torch_device} by {self.engine} in {self.precision}"
+        if self.torch_device.type != "cpu":
+            return found
+        found += f", {self.threads} thread{'s' * (self.threads > 1)}"
+        shared = self.engine == "onnx" and self.threads < self._loop_threads
+        return f"{found}, up to {self._loop_threads} in a short batch" if shared else found
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What torch holds of the GPU's memory, None without one."""
+        return int(torch.cuda.memory_reserved(self.torch_device)) if self._streams is not None else None
+
+    @property
+    def lost(self) -> str:
+        """Why the device is gone, or an empty string."""
+        return self._batcher.lost
+
+    @property
+    def seconds_without_beat(self) -> float:
+        """How long the oldest batch has taken so far; an idle device, and one that gets on with its work, is at about 0."""
+        return self._batcher.seconds_without_beat
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """All that the last bits of an answer depend on, beside model and request: equal ones compute equal bits."""
+        on_cpu = self.torch_device.type == "cpu"
+        hardware = torch.backends.cpu.get_cpu_capability() if on_cpu else torch.cuda.get_device_name(self.torch_device)
+        versions = f"torch {torch.__version__}, numpy {np.__version__}, onnxruntime {installed_version()}"
+        return f"{self.description}, batches of {self.limits.max_batch}, {platform.machine()} {hardware}, {versions}"
+
+    def start(self) -> None:
+        """Start the device's threads. Raises DeviceUnusable."""
+        if self.engine == "onnx" and (self.torch_device.type != "cpu" or self.precision != "float32"):
+            raise DeviceUnusable(
+                f"the engine onnx computes in float32 on the CPU, not in {self.precision} on {self.torch_device}"
+            )
+        torch.set_num_threads(self.threads)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+        torch.backends.cudnn.deterministic = True
+        try:
+            torch.zeros(1, device=self.torch_device).cpu()
+            self._streams = Streams(self.torch_device) if self.torch_device.type == "cuda" else None
+        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+            raise DeviceUnusable(f"cannot use the device {self.torch_device}: {error}") from error
+        self._batcher.start()
+
+    async def lanes(self, function: Function, *examples: Rows, name: str = "rows") -> list[Lane]:
+        """Warmed-up lanes for one function, one for each type of rows: examples (max_batch, *row_shape). `name`: for the log.
+
+        Where rows depend on their place in batches of max_batch, a lane gets smaller ones: answers come first. Raises
+        DeviceUnusable.
+        """
+        function = self._with_precision(function)
+        make_program = await self.aside(partial(self._compile, function, examples[-1]))
+        floats = await self._checked(make_program, examples[-1])
+        operations = [await self._checked(make_program, rows, floats) for rows in examples[:-1]]
+        return [self._lane(f"{name}, {rows.dtype}", one) for rows, one in zip(examples, [*operations, floats], strict=True)]
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do work that needs no turn of the device, one at a time, on a thread beside the batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._aside, work)
+
+    def forget(self, lanes: Sequence[Lane]) -> None:
+        """Take no more turns for lanes that nobody submits to any more."""
+        for lane in lanes:
+            self._batcher.remove(lane)
+
+    async def _in_turns(self, steps: Steps[T]) -> T:
+        """Each step a turn, so that live batches come in between."""
+        while True:
+            ended, result = await self._batcher.call(partial(_step, steps))
+            if ended:
+                found: T = result
+                return found
+
+    async def _checked(
+        self, make_program: Callable[[Rows], Program], examples: Rows, floats: Operation | None = None
+    ) -> Operation:
+        """An operation with its buckets. `floats`: the same function of float32 rows, checked before."""
+        if floats is not None:
+            rows = examples[: floats.reference]
+            program = make_program(rows)
+            if isinstance(program, OnnxProgram):  # one session computes both, and sees only floats
+                return Operation(program, rows, floats.bucket_seconds)
+        operation, reference = await self._operation(make_program, examples)
+        for bucket in smaller_buckets(operation.reference):
+            await self._in_turns(operation.try_bucket(bucket, reference))
+        return operation
+
+    def _lane(self, name: str, operation: Operation) -> Lane:
+        found = ", ".join(f"{bucket} rows {1e3 * seconds:.2g}" for bucket, seconds in operation.bucket_seconds.items())
+        log.info("%s, ms a batch: %s", name, found)
+        return self._batcher.lane(
+            operation,
+            np.concatenate,
+            max_batch=operation.reference,
+            max_queue_rows=self.limits.max_queue_rows,
+            max_rows=self.limits.max_rows,
+            seconds=operation.seconds,
+            padding=operation.padding,
+        )
+
+    async def _operation(self, make_program: Callable[[Rows], Program], examples: Rows) -> tuple[Operation, Rows]:
+        """The operation with the largest reference that keeps its rows independent of their place, and its answers."""
+        size = len(examples)
+        while True:
+            operation = Operation(make_program(examples[:size]), examples[:size])
+            try:
+                return operation, await self._in_turns(operation.check_reference())
+            except NotInvariant as error:  # cannot happen to a batch of one row
+                size = size // 2 if size > 8 else 1
+                log.warning("%s: batches of %d are used instead", error, size)
+
+    def _compile(self, function: Function, floats: Rows) -> Callable[[Rows], Program]:
+        """What makes a program for rows like some examples. `floats`: examples of float32."""
+        if self._streams is not None:
+            return partial(CudaProgram, function, self._streams)
+        if self.engine == "onnx":
+            try:
+                session = start_session(function, floats, self.threads, self._loop_threads, SHORT_SECONDS)
+                return partial(OnnxProgram, session)
+            except OnnxUnusable as error:
+                if not self._fallback:
+                    raise DeviceUnusable(str(error)) from error
+                log.warning("%s; torch is used instead", error)
+        return partial(TorchProgram, function, self.torch_device)
+
+    def _with_precision(self, function: Function) -> Function:
+        if self.precision != "bf16":
+            return function
+
+        def in_bf16(rows: Tensor) -> Tensor:
+            # without its cache, which does not live long enough for a graph
+            with torch.autocast(self.torch_device.type, torch.bfloat16, cache_enabled=False):
+                return function(rows)
+
+        return in_bf16
+
+    async def close(self) -> None:
+        """Finish what was admitted and end the threads."""
+        await self._batcher.close()
+        self._aside.shutdown()
+
+
+def _step(steps: Steps[T]) -> tuple[bool, T | None]:
+    try:
+        next(steps)
+    except StopIteration as end:
+        return True, end.value
+    return False, None

@@ -1,0 +1,276 @@
+"""One queue of rows for one batch function: admission, the batches, and what becomes of a failed one.
+
+Limits count rows, not requests; admission is all or nothing. Knows nothing of threads beyond their lock, of arrays, devices
+or HTTP; standard library only.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from service.engine.fair_queue import Block, FairQueue, Ticket
+from service.engine.gate import DeadlineExceeded, Delivery, DeviceLost, Gate, Overloaded, TooLarge
+
+log = logging.getLogger(__name__)
+
+# weight of the newest batch in the running mean of the time that a batch takes
+NEWEST = 0.2
+
+
+@dataclass
+class LaneStats:
+    """Counts since the lane was made, all in one place."""
+
+    rows: int = 0
+    padded_rows: int = 0  # computed beside them, to fill up batches
+    batches: int = 0
+    dropped_rows: int = 0
+    rejected_rows: int = 0
+    expired_rows: int = 0  # of the dropped, those whose deadline had passed
+    queue_full_rows: int = 0  # of the rejected, those that found the queue full
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is told of a batch that has run."""
+
+    rows: int
+    padded_rows: int
+    seconds: float
+    waits: list[float]  # in seconds, of the blocks of which these are the first rows
+    results: list[Any]  # for each block its rows, or an exception
+
+
+@dataclass(slots=True)
+class _Slice:
+    """Rows of one ticket in one batch."""
+
+    ticket: Ticket
+    rows: Block
+
+
+class Lane:
+    """A queue of rows of one kind, for one batch function. Made by `Batcher.lane`."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        seconds_to_drain: Callable[[], float],
+        run: Callable[[list[Any]], list[Any]],
+        join: Callable[[list[Any]], Any],
+        max_batch: int,
+        max_queue_rows: int,
+        max_rows: int,
+        seconds: Callable[[int], float],
+        padding: Callable[[int], int],
+    ) -> None:
+        if not 0 < max_batch <= max_queue_rows or not 0 < max_rows <= max_queue_rows:
+            raise ValueError("max_batch and max_rows must be positive and at most max_queue_rows")
+        self.max_batch, self.max_queue_rows, self.max_rows = max_batch, max_queue_rows, max_rows
+        self.stats = LaneStats()
+        self.queued_rows = 0  # admitted and not yet taken by a batch, submitted or still to be submitted
+        self.waiting_rows = 0  # those of them that are submitted
+        self.seconds_per_batch = 0.0
+        self.watch: Callable[[Batch], None] | None = None  # told of every batch, where it has run
+        self._gate, self._seconds_to_drain, self._run, self._join = gate, seconds_to_drain, run, join
+        self._seconds, self._padding = seconds, padding
+        self._queue = FairQueue()
+
+    async def submit(self, block: Block, deadline: float | None = None) -> Any:
+        """Rows in, the function's rows out, in the same order. Raises BatcherError, or what the function raises."""
+        with self.reserve(len(block)) as reservation:
+            return await reservation.submit(block, deadline)
+
+    def reserve(self, rows: int) -> "Reservation":
+        """Admit `rows` rows, all or nothing, before they are made. Raises TooLarge, Overloaded or Closed."""
+        if rows <= 0:
+            raise ValueError("a block has at least one row")
+        with self._gate.wake:
+            self._gate.check_open()
+            if rows > self.max_rows:
+                self.stats.rejected_rows += rows
+                raise TooLarge(rows, self.max_rows)
+            if self.queued_rows + rows > self.max_queue_rows:
+                self.stats.rejected_rows += rows
+                self.stats.queue_full_rows += rows
+                raise Overloaded(self._seconds_to_drain())
+            self.queued_rows += rows
+        return Reservation(self, rows)
+
+    # What follows runs with the gate's lock held.
+
+    def put(self, ticket: Ticket) -> None:
+        """Append a ticket whose rows are admitted."""
+        self._queue.put(ticket)
+        self.waiting_rows += len(ticket.block)
+        self._gate.tell()
+
+    def is_short(self, limit: float) -> bool:
+        """Whether the next batch is known to take at most `limit` seconds."""
+        return self._seconds(min(self.waiting_rows, self.max_batch)) <= limit
+
+    def drop(self, ticket: Ticket) -> None:
+        """Forget a ticket whose caller is gone; rows in the batch that runs now are past saving."""
+        if self._queue.remove(ticket):
+            self._count_dropped(ticket)
+            self._gate.tell()  # a closing worker waits for the last admitted row
+
+    def _count_dropped(self, ticket: Ticket) -> None:
+        self.stats.dropped_rows += ticket.waiting
+        self.queued_rows -= ticket.waiting
+        self.waiting_rows -= ticket.waiting
+
+    def next_batch(self, deliver: "Delivery") -> Callable[[], DeviceLost | None] | None:
+        """The next batch as a function, or None when nothing waits."""
+        now = time.monotonic()
+        shares, pointless = self._queue.take(self.max_batch, now)
+        for ticket in pointless:
+            self.stats.expired_rows += 0 if ticket.future.done() else ticket.waiting
+            self._count_dropped(ticket)
+            deliver.add(ticket.future, None, DeadlineExceeded("the deadline passed while the request was waiting"))
+        if not shares:
+            return None
+        slices, waits = [], []
+        for ticket, rows in shares.items():
+            if ticket.taken == 0:
+                waits.append(now - ticket.arrived)
+                ticket.request.queue_seconds = max(ticket.request.queue_seconds, waits[-1])
+            whole = rows == len(ticket.block)
+            slices.append(_Slice(ticket, ticket.block if whole else ticket.block[ticket.taken : ticket.taken + rows]))
+            ticket.taken += rows
+            self.queued_rows -= rows
+            self.waiting_rows -= rows
+        return lambda: self._compute(slices, waits, deliver)
+
+    def fail(self, error: Exception, deliver: "Delivery") -> None:
+        """Fail everything that waits."""
+        for ticket in self._queue.clear():
+            self._count_dropped(ticket)
+            deliver.add(ticket.future, None, error)
+
+    # What follows runs where the batch runs, without the lock.
+
+    def _compute(self, slices: list[_Slice], waits: list[float], deliver: "Delivery") -> DeviceLost | None:
+        started = time.monotonic()
+        try:
+            results = self._run_or_halve(slices)
+        except BaseException as error:  # not an Exception: the thread is about to end
+            for part in slices:
+                deliver.add(part.ticket.future, None, DeviceLost(f"the batching thread died: {error!r}"))
+            raise
+        seconds = time.monotonic() - started
+        rows = sum(len(part.rows) for part in slices)
+        padded_rows = self._padding(rows)
+        if self.watch is not None:
+            self._tell_of(Batch(rows, padded_rows, seconds, waits, results))
+        with self._gate.wake:
+            self.stats.batches += 1
+            self.stats.rows += rows
+            self.stats.padded_rows += padded_rows
+            mean = self.seconds_per_batch
+            self.seconds_per_batch = mean + NEWEST * (seconds - mean) if mean else seconds
+            for part, result in zip(slices, results, strict=True):
+                ticket = part.ticket
+                ticket.request.compute_seconds += seconds
+                if isinstance(result, Exception):
+                    if self._queue.remove(ticket):  # the rest of a block that has failed is of no use
+                        self._count_dropped(ticket)
+                    deliver.add(ticket.future, None, result)
+                    continue
+                ticket.parts.append(result)
+                if sum(len(p) for p in ticket.parts) == len(ticket.block):
+                    deliver.add(ticket.future, ticket.parts)
+            return next((result for result in results if isinstance(result, DeviceLost)), None)
+
+    def _tell_of(self, batch: Batch) -> None:
+        try:
+            if self.watch is not None:
+                self.watch(batch)
+        except Exception:  # of who watches, which is no reason to fail a batch
+            log.exception("batches are not watched any more")
+            self.watch = None
+
+    def _run_or_halve(self, slices: list[_Slice]) -> list[Any]:
+        """A result or an exception for each slice."""
+        result = self._attempt(slices)
+        return self._halve(slices, result) if isinstance(result, Exception) else result
+
+    def _halve(self, slices: list[_Slice], error: Exception) -> list[Any]:
+        """Run a failed batch again in halves, to find the request that failed it and to save the others."""
+        if len(slices) == 1 or isinstance(error, DeviceLost):
+            return [error] * len(slices)
+        halves = slices[: len(slices) // 2], slices[len(slices) // 2 :]
+        attempts = [self._attempt(half) for half in halves]
+        lost = next((attempt for attempt in attempts if isinstance(attempt, DeviceLost)), None)
+        if lost is not None:
+            return [lost] * len(slices)
+        first, second = attempts
+        if isinstance(first, Exception) and type(first) is type(second) and str(first) == str(second):
+            return [first] * len(slices)  # not one bad request: the same thing is wrong with all of them
+        results: list[Any] = []
+        for half, attempt in zip(halves, attempts, strict=True):
+            results += self._halve(half, attempt) if isinstance(attempt, Exception) else attempt
+        return results
+
+    def _attempt(self, slices: list[_Slice]) -> "list[Any] | Exception":
+        try:
+            outputs = self._run([part.rows for part in slices])
+            if [len(rows) for rows in outputs] != [len(part.rows) for part in slices]:
+                raise RuntimeError("a batch function must return as many rows as it was given, block by block")
+        except StopIteration as error:  # no future takes this one
+            return RuntimeError(f"StopIteration: {error}")
+        except Exception as error:
+            return error
+        return outputs
+
+
+class Reservation:
+    """Admitted rows of one request, submitted in one block or several; leaving it gives back what was not submitted."""
+
+    def __init__(self, lane: Lane, rows: int) -> None:
+        self._lane, self._unsubmitted = lane, rows
+        self.tickets: deque[Ticket] = deque()  # blocks with rows that no batch has taken yet
+        self.queue_seconds = 0.0  # longest wait of a block for its first batch
+        self.compute_seconds = 0.0  # time of the batches that held rows of it
+        self.first_submitted = 0.0  # when, in the time of `time.monotonic`
+        self.last_submitted = 0.0
+
+    async def submit(self, block: Block, deadline: float | None = None) -> Any:
+        """The function's rows for these rows. `deadline`: in the time of `time.monotonic`. Raises like `Lane.submit`."""
+        lane, gate = self._lane, self._lane._gate
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self.last_submitted = now = time.monotonic()
+        self.first_submitted = self.first_submitted or now
+        ticket = Ticket(block, future, self, deadline, now)
+        with gate.wake:
+            if not 0 < len(block) <= self._unsubmitted:
+                raise ValueError(f"{len(block)} rows submitted, {self._unsubmitted} are reserved")
+            if gate.lost:
+                raise DeviceLost(gate.lost)
+            self._unsubmitted -= len(block)
+            lane.put(ticket)
+        try:
+            parts = await future
+        except asyncio.CancelledError:
+            with gate.wake:
+                lane.drop(ticket)
+            raise
+        return parts[0] if len(parts) == 1 else lane._join(parts)
+
+    def __enter__(self) -> "Reservation":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if not self._unsubmitted:
+            return
+        with self._lane._gate.wake:
+            self._lane.queued_rows -= self._unsubmitted
+            if kind is asyncio.CancelledError:  # the caller left before its rows were made
+                self._lane.stats.dropped_rows += self._unsubmitted
+            self._unsubmitted = 0
+            self._lane._gate.tell()  # a closing worker waits for the last admitted row

@@ -1,0 +1,1 @@
+"""What runs one batch: torch, ONNX Runtime, CUDA graphs."""

@@ -1,0 +1,1 @@
+"""Bytes to arrays and back: pictures, npy, JSON values, forms."""

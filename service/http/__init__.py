@@ -1,0 +1,1 @@
+"""Pure ASGI that would fit any service: endpoint, request ids, CORS, access control, observer."""

@@ -1,0 +1,187 @@
+"""Every request seen from its head to its last byte: counted, logged, placed into its trace. Pure ASGI, outside of all else.
+
+What refuses a request, by what door it comes and what answers it makes no difference here. Neither the query nor anything of
+a body is logged: there are keys in the one and pictures in the other. Knows nothing of operations.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from service.asgi import ASGIApp, Message, Receive, Scope, Send
+from service.http.request_id import request_id_of
+from service.observe.metrics import Metrics
+from service.observe.trace_context import HEADER, TraceContext, incoming, new_trace
+from service.timings import Timings
+
+log = logging.getLogger("service.access")
+
+GONE = 499  # a caller who did not wait for the answer; nginx's number, as HTTP has none
+LONGEST_PATH = 200
+# IPv4, or IPv6 perhaps with a zone, or nothing where there is none
+ADDRESS = re.compile(r"[0-9A-Fa-f:.]{0,45}(%[0-9A-Za-z_.-]{1,16})?")
+
+
+class Span(Protocol):
+    """A request as tracing sees it."""
+
+    @property
+    def context(self) -> TraceContext:
+        """Where in which trace."""
+
+    def end(self, seen: "Seen", status: int, request_id: str, model: str) -> None:
+        """The request is done with."""
+
+
+class Tracing(Protocol):
+    """What makes a span of a request."""
+
+    def begin(self, scope: Scope, parent: TraceContext | None) -> Span:
+        """A request has come, from a place in a trace where it said so."""
+
+
+@dataclass
+class Sight:
+    """What is done with what is seen."""
+
+    metrics: Metrics | None = None
+    access_log: bool = False
+    tracing: Tracing | None = None
+
+
+class Seen:
+    """One request. `timings` are its way through the engine, `body_read` when that began, where it came so far."""
+
+    __slots__ = ("_send", "body_read", "headers", "span", "started", "status", "timings", "trace")
+
+    def __init__(self, send: Send) -> None:
+        self.started = time.monotonic()
+        self.status = 0
+        self.headers: Any = ()
+        self.trace: TraceContext | None = None
+        self.span: Span | None = None
+        self.timings: Timings | None = None
+        self.body_read = 0.0
+        self._send = send
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Hand on what the application sends."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            if self.trace is not None:
+                message["headers"] = [*message.get("headers", ()), (HEADER, self.trace.header())]
+            self.headers = message.get("headers", ())
+        return self._send(message)
+
+    def let_go(self) -> None:
+        """Of the server, whose request leads here again: a ring would be left to the garbage collector."""
+        self._send = _nobody
+
+
+async def _nobody(_: Message) -> None:
+    """Nothing is sent after the end."""
+
+
+class Observer:
+    """An application in front of another. A request that has passed one passes all others unseen."""
+
+    def __init__(self, app: ASGIApp, sight: Sight) -> None:
+        self._app, self._sight = app, sight
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection's event."""
+        if scope["type"] != "http" or "seen" in (state := scope.setdefault("state", {})):
+            await self._app(scope, receive, send)
+            return
+        sight, metrics = self._sight, self._sight.metrics
+        seen = state["seen"] = Seen(send)
+        for name, _ in scope["headers"]:
+            if name == HEADER:
+                _place(seen, scope)
+                break
+        if sight.tracing is not None:
+            seen.span = sight.tracing.begin(scope, _place(seen, scope))
+            seen.trace = seen.span.context
+        if seen.trace is not None:
+            state["trace_id"] = seen.trace.trace_id
+        if metrics is not None:
+            metrics.in_flight += 1
+        try:
+            await self._app(scope, receive, seen.send)
+        except BaseException:
+            seen.status = seen.status or 500  # what the server answers then
+            raise
+        finally:
+            seen.let_go()
+            status = seen.status or GONE
+            seconds = time.monotonic() - seen.started
+            if metrics is not None:
+                metrics.in_flight -= 1
+                metrics.answered(scope["path"], status, seconds)
+            if seen.span is not None:
+                seen.span.end(seen, status, request_id_of(scope), _model(seen))
+            if sight.access_log and log.isEnabledFor(logging.INFO):
+                _log(scope, seen, status, seconds)
+
+
+def seen_of(scope: Scope) -> Seen | None:
+    """The request of a scope, when it came by an observer."""
+    found: Seen | None = scope.get("state", {}).get("seen")
+    return found
+
+
+def count_refusal(scope: Scope, sight: Sight, reason: str) -> None:
+    """Count a request that is refused before anything is done for it."""
+    if sight.metrics is not None and "refused" not in scope["state"]:
+        scope["state"]["refused"] = reason
+        sight.metrics.refused[reason] += 1
+
+
+def _place(seen: Seen, scope: Scope) -> TraceContext | None:
+    """Where the caller is in which trace; the request gets a place below, or a new trace where the caller's is malformed."""
+    parent = incoming([value for name, value in scope["headers"] if name == HEADER])
+    seen.trace = parent.child() if parent is not None else new_trace()
+    return parent
+
+
+def _model(seen: Seen) -> str:
+    label = next((value for name, value in seen.headers if name == b"x-model"), b"")
+    return str(label.partition(b"@")[0].decode("latin-1"))
+
+
+def _address(scope: Scope) -> str:
+    """The caller's address; a proxy on this machine says whose it is, and may say anything."""
+    address = str((scope.get("client") or ("",))[0])
+    return address if ADDRESS.fullmatch(address) else "unknown"
+
+
+def _log(scope: Scope, seen: Seen, status: int, seconds: float) -> None:
+    path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+    fields = {
+        "client": _address(scope),
+        "method": scope["method"],
+        "path": quote(path[:LONGEST_PATH], safe="/%:@!$&'()*+,;=~"),  # a line stays one
+        "status": status,
+        "seconds": round(seconds, 6),
+        "request_id": request_id_of(scope),
+    }
+    model = _model(seen)
+    if model:
+        fields["model"] = model
+    if seen.trace is not None:
+        fields["trace_id"], fields["span_id"] = seen.trace.trace_id, seen.trace.span_id
+    log.info(
+        '%s - "%s %s" %d in %.1f ms%s, %s',
+        fields["client"],
+        fields["method"],
+        fields["path"],
+        status,
+        1e3 * seconds,
+        f", {model}" if model else "",
+        fields["request_id"],
+        extra=fields,
+    )

@@ -1,0 +1,1 @@
+"""Loaded models: the catalog, and the pipeline from pictures to posteriors and back."""

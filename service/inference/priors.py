@@ -1,0 +1,78 @@
+"""What latents of one model can be drawn from: N(0, I), its learnt prior, the mixture fitted to its aggregate posterior.
+
+Knows nothing of requests, seeds or pictures.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.checkpoint import Checkpoint
+from models.mixture import StalePrior, read_prior
+from models.priors import PosteriorMixture
+from service.latents.paths import Mixture
+
+log = logging.getLogger(__name__)
+
+STANDARD, VAMP, AGGREGATE = "standard", "vamp", "aggregate"
+
+
+class NoSuchPrior(Exception):
+    """Draws from a prior that a model does not have."""
+
+
+@dataclass(frozen=True)
+class Priors:
+    """The priors of a model. N(0, I) needs no mixture, and every model has it."""
+
+    model: str
+    own: str  # the one that it was trained with
+    mixtures: Mapping[str, Mixture]
+    missing: Mapping[str, str]  # why it has no such mixture
+    digests: Mapping[str, str]  # of each mixture's numbers
+
+    @property
+    def names(self) -> list[str]:
+        """What can be drawn from, its own prior first."""
+        return sorted((STANDARD, *self.mixtures), key=lambda name: (name != self.own, name == AGGREGATE))
+
+    def mixture(self, prior: str) -> Mixture | None:
+        """The mixture of that name, None for N(0, I). Raises NoSuchPrior."""
+        if prior != STANDARD and prior not in self.mixtures:
+            reason = self.missing.get(prior, "unknown")
+            raise NoSuchPrior(f"the model {self.model!r} has no {prior} prior: {reason}; it has {', '.join(self.names)}")
+        return self.mixtures.get(prior)
+
+
+def priors_of(model: str, directory: Path, checkpoint: Checkpoint) -> Priors:
+    """Those of a checkpoint and of what lies beside it. Raises CheckpointError for a file that is broken."""
+    mixtures: dict[str, Mixture] = {}
+    missing = {VAMP: "it was trained with another (python -m models.train --prior vamp)"}
+    with torch.inference_mode():
+        learnt = checkpoint.vae.prior(torch.zeros(1, checkpoint.manifest.model.latent_dim))
+    if isinstance(learnt, PosteriorMixture):
+        components = learnt.components
+        k = len(components.mu)
+        mixtures[VAMP] = Mixture(np.full(k, 1 / k), components.mu.double().numpy(), components.sigma.double().numpy())
+    try:
+        fitted = read_prior(directory, checkpoint.digest, checkpoint.manifest.model.latent_dim)
+    except StalePrior as error:
+        log.warning("%s", error)
+        fitted, missing[AGGREGATE] = None, "the one beside its weights was fitted to other weights"
+    else:
+        missing[AGGREGATE] = "none was fitted (python -m models.evaluate PATH --fit-prior)"
+    if fitted is not None:
+        parts = fitted.mixture
+        mixtures[AGGREGATE] = Mixture(parts.weights.numpy(), parts.means.numpy(), parts.scale.numpy())
+    digests = {name: _digest(mixture) for name, mixture in mixtures.items()}
+    return Priors(model, VAMP if VAMP in mixtures else STANDARD, mixtures, missing, digests)
+
+
+def _digest(mixture: Mixture) -> str:
+    numbers = b"".join(part.tobytes() for part in (mixture.weights, mixture.means, mixture.scale))
+    return hashlib.sha256(numbers).hexdigest()

@@ -1,0 +1,133 @@
+"""A loaded VAE as lanes of the device: pictures in, posteriors out; latents in, pixels out.
+
+What a lane computes is a pure deterministic function; noise is drawn outside of it. Knows nothing of HTTP or of files.
+"""
+
+import asyncio
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.checkpoint import Checkpoint, Manifest
+from models.distributions import Likelihood
+from models.golden import Golden
+from models.vae import VAE
+from service.engine.device import Device, Precision
+from service.engine.lane import Lane
+from service.inference.reconstruction_error import Score, is_density, score_for
+from service.latents import noise as seeds
+
+Floats = NDArray[np.float32]
+
+DRAWN_EXAMPLES = 8
+# by which a golden answer's tolerance, of float32, grows
+SLACK: Mapping[Precision, float] = {"float32": 1, "tf32": 10, "bf16": 100}
+
+
+class WrongAnswer(Exception):
+    """A model that does not answer as its golden answer says."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One model, ready to serve. Rows of the lanes: see `encode` and `decode`."""
+
+    name: str
+    digest: str
+    manifest: Manifest
+    encode: Lane  # uint8 (C, H, W) -> float32 (3, D): mu, sigma, logvar
+    encode_float: Lane  # float32 (C, H, W) in [0, 1] -> the same
+    decode: Lane  # float32 (D,) -> float32 (H, W, C): the mean of the likelihood
+    score: Score | None = None  # -log p(x given z) of pictures, from what `decode` answers
+    is_density: bool = False  # then those nats may be negative
+
+    @cached_property
+    def label(self) -> str:
+        """Name and digest, as every answer carries them."""
+        return f"{self.name}@sha256:{self.digest}"
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C), as pictures travel."""
+        channels, height, width = self.manifest.model.shape
+        return height, width, channels
+
+    @property
+    def lanes(self) -> dict[str, Lane]:
+        """The lanes by the names that `/info` shows."""
+        return {"encode": self.encode, "encode_float": self.encode_float, "decode": self.decode}
+
+
+async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Runtime:
+    """Move a model to the device, warm it up and check it there, beside whatever is served. Raises RuntimeError.
+
+    Its lanes end when nobody has the runtime any more: neither the catalog nor a request.
+    """
+    vae, latents, floats, likelihood = await device.aside(lambda: _with_examples(checkpoint, device))
+    name_of = f"{name} encode", f"{name} decode"
+    encode, encode_float = await device.lanes(encoder(vae), np.rint(floats * 255).astype(np.uint8), floats, name=name_of[0])
+    try:
+        (decode,) = await device.lanes(decoder(vae), latents, name=name_of[1])
+    except BaseException:
+        device.forget([encode, encode_float])
+        raise
+    score, density = score_for(likelihood), is_density(likelihood)
+    runtime = Runtime(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode, score, density)
+    loop = asyncio.get_running_loop()
+
+    def forget() -> None:  # on any thread, whatever lock it holds: the loop does it
+        with suppress(RuntimeError):  # of a loop that is closed
+            loop.call_soon_threadsafe(device.forget, [encode, encode_float, decode])
+
+    weakref.finalize(runtime, forget).atexit = False
+    return runtime
+
+
+def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Floats, Floats, Likelihood]:
+    """The model on the device; rows for its warm-up: latents (max_batch, D), pictures (max_batch, C, H, W); a p(x given z)."""
+    vae = checkpoint.vae.to(device.torch_device).requires_grad_(False)
+    rows, dim, shape = device.limits.max_batch, vae.config.latent_dim, vae.config.shape
+    latents = seeds.standard_normal(0, rows, dim)
+    # some of the examples are what the model itself draws, the others are noise of every grey
+    floats = np.random.Generator(np.random.Philox(0)).random((rows, *shape), np.float32)
+    with torch.inference_mode():
+        likelihood = vae.decode(torch.from_numpy(latents[:DRAWN_EXAMPLES]).to(device.torch_device))
+        drawn = likelihood.mean.float()
+    floats[:DRAWN_EXAMPLES] = drawn.cpu().numpy().clip(0, 1)
+    return vae, latents, floats, likelihood
+
+
+async def check_golden(runtime: Runtime, golden: Golden, precision: Precision) -> None:
+    """Have a model answer what its golden answer has. Raises WrongAnswer."""
+    rows = [await runtime.encode.submit(golden.x[i : i + 1]) for i in range(len(golden.x))]  # max_rows may be 1
+    means = [await runtime.decode.submit(golden.mu[i : i + 1]) for i in range(len(golden.mu))]
+    posterior, mean = np.concatenate(rows), np.concatenate(means).transpose(0, 3, 1, 2)  # (N, 3, D), (N, C, H, W)
+    found = golden.difference(posterior[:, 0], posterior[:, 1], mean, SLACK[precision])
+    if found:
+        raise WrongAnswer(f"it does not give its golden answer: {found}")
+
+
+def encoder(vae: VAE) -> Callable[[Tensor], Tensor]:
+    """What the lanes that encode compute: (B, C, H, W) -> (B, 3, D): mu, sigma, logvar."""
+
+    def encode(x: Tensor) -> Tensor:
+        posterior = vae.encode(x)
+        return torch.stack([posterior.mu, posterior.sigma, posterior.logvar], dim=1)  # (B, 3, D)
+
+    return encode
+
+
+def decoder(vae: VAE) -> Callable[[Tensor], Tensor]:
+    """What the lane that decodes computes: (B, D) -> (B, H, W, C), the mean of the likelihood."""
+
+    def decode(z: Tensor) -> Tensor:
+        return vae.decode(z).mean.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
+
+    return decode

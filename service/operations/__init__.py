@@ -1,0 +1,1 @@
+"""What the service can do, without HTTP: plain values in, arrays out."""

@@ -1,0 +1,71 @@
+"""Which model a collection's vectors belong to, and whether it is the one that is loaded. Knows nothing of HTTP."""
+
+import logging
+
+from service.inference.pipeline import Engine
+from service.inference.served_model import Runtime
+from service.rest.parameters import BadParameter
+from service.store.interface import Collection, ModelMismatch, StoreError
+
+log = logging.getLogger(__name__)
+
+# between a model's name and its digest, as X-Model has them
+DIGEST = "@sha256:"
+# nats; a dimension with less is the prior whatever the picture is
+ACTIVE_KL = 0.01
+
+
+class ModelNotLoaded(Exception):
+    """A collection whose model is needed and absent."""
+
+    def __init__(self, collection: Collection) -> None:
+        super().__init__(
+            f"the collection {collection.name!r} is of {collection.label}, which is not loaded; load that model, "
+            "or PUT a new collection with a loaded one and add the pictures again"
+        )
+
+
+def digest_of(engine: Engine, collection: Collection, stated: str | None) -> str:
+    """The digest of the model whose vectors a request has: NAME or NAME@sha256:DIGEST, else the collection's by its name.
+
+    It must be the collection's. Raises ModelMismatch, ModelNotLoaded, UnknownModel.
+    """
+    name, _, digest = (stated or collection.model).partition(DIGEST)
+    if not digest:
+        if not stated and name not in engine.catalog.runtimes:
+            raise ModelNotLoaded(collection)
+        digest = engine.catalog.get(name).digest
+    if digest != collection.digest:
+        raise ModelMismatch(collection, f"{name}{DIGEST}{digest}")
+    return digest
+
+
+def runtime_of(engine: Engine, collection: Collection) -> Runtime:
+    """The collection's model. Raises ModelNotLoaded."""
+    for runtime in engine.catalog.runtimes.values():
+        if runtime.digest == collection.digest:
+            return runtime
+    raise ModelNotLoaded(collection)
+
+
+def active_dimensions(engine: Engine, collection: Collection) -> tuple[int, ...] | None:
+    """Dimensions whose KL on the model's card is not about zero; None when all are. Raises ModelNotLoaded, BadParameter."""
+    runtime = runtime_of(engine, collection)
+    kl = engine.catalog.metrics[runtime.name].get("kl_per_dim")
+    if not isinstance(kl, list) or len(kl) != collection.dim or not all(isinstance(nats, int | float) for nats in kl):
+        raise BadParameter(f"active_only: the card of {runtime.name} has no kl_per_dim; python -m models.evaluate measures it")
+    active = tuple(i for i, nats in enumerate(kl) if nats >= ACTIVE_KL)
+    return None if len(active) == collection.dim else active
+
+
+async def warn_of_strangers(engine: Engine) -> None:
+    """Log the collections whose model is not loaded."""
+    try:
+        collections = await engine.store.collections()
+    except StoreError as error:
+        log.warning("the latent store: %s", error)
+        return
+    loaded = {runtime.digest for runtime in engine.catalog.runtimes.values()}
+    for collection in collections:
+        if collection.digest not in loaded:
+            log.warning("%s", ModelNotLoaded(collection))

@@ -1,0 +1,167 @@
+"""Many pictures into a collection, from files, at the encoder's speed. Knows nothing of HTTP.
+
+What is there already is not encoded again, so that an interrupted load goes on where it stopped.
+"""
+
+import asyncio
+import gzip
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from models.files.regular_file import open_regular, read_regular
+from service.formats import pictures as codecs
+from service.inference.pipeline import Engine, Pictures, Request
+from service.store.interface import Collection, Items
+
+BATCH = 1024
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
+
+
+class LoadError(Exception):
+    """A path that holds no pictures."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Pictures on their way: files to be read, or rows (N, H, W) or (N, H, W, C); with an id and metadata each."""
+
+    ids: list[str]
+    files: list[Path] = field(default_factory=list)
+    rows: NDArray[np.uint8] | None = None
+    labels: list[int] | None = None
+
+    def without(self, known: set[str]) -> "Batch":
+        """Only those that are not known yet."""
+        new = [i for i, id in enumerate(self.ids) if id not in known]
+        return Batch(
+            [self.ids[i] for i in new],
+            [self.files[i] for i in new] if self.files else [],
+            None if self.rows is None else self.rows[new],
+            None if self.labels is None else [self.labels[i] for i in new],
+        )
+
+
+@dataclass(slots=True)
+class Source:
+    """What a path holds."""
+
+    count: int
+    batches: Iterator[Batch]
+
+
+def source_of(path: Path) -> Source:
+    """A picture, a folder of them, npz (images or x, and labels) or IDX as MNIST's. Raises LoadError."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        ids = [file.relative_to(path).as_posix() for file in files]
+    elif path.suffix.lower() in SUFFIXES:
+        files, ids = [path], [path.name]
+    elif path.suffix == ".npz":
+        return _rows(path.stem, *_npz(path))
+    elif IMAGES in path.name:
+        return _rows(path.name.partition("-" + IMAGES)[0], *_idx(path))
+    else:
+        raise LoadError(f"{path}: neither pictures, nor a folder, nor npz, nor IDX")
+    if not files:
+        raise LoadError(f"{path} holds no pictures")
+    starts = range(0, len(files), BATCH)
+    return Source(len(files), (Batch(ids[i : i + BATCH], files[i : i + BATCH]) for i in starts))
+
+
+def _rows(stem: str, rows: NDArray[Any], labels: NDArray[Any] | None) -> Source:
+    if rows.dtype != np.uint8 or rows.ndim not in (3, 4):
+        raise LoadError(f"{stem}: pictures are uint8 (N, H, W) or (N, H, W, C), these are {rows.dtype} {rows.shape}")
+
+    def batches() -> Iterator[Batch]:
+        for start in range(0, len(rows), BATCH):
+            part = rows[start : start + BATCH]
+            ids = [f"{stem}/{i:06d}" for i in range(start, start + len(part))]
+            yield Batch(ids, rows=part, labels=None if labels is None else labels[start : start + BATCH].tolist())
+
+    return Source(len(rows), batches())
+
+
+def _npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file), np.load(file, allow_pickle=False) as arrays:
+            name = next((name for name in ("images", "x") if name in arrays), None)
+            if name is None:
+                raise LoadError(f"{path} has no array 'images' or 'x'; it has {', '.join(arrays)}")
+            return arrays[name], arrays.get("labels")
+    except (OSError, ValueError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
+        raise LoadError(f"{path}: {error}") from None
+
+
+def _idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    labels = path.with_name(path.name.replace(IMAGES, LABELS))
+    rows = _idx_array(path, 3)
+    return rows, _idx_array(labels, 1) if labels.exists() else None
+
+
+def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The format is described at yann.lecun.com/exdb/mnist: magic, sizes in big endian, then bytes."""
+    try:
+        data = gzip.decompress(read_regular(path)) if path.suffix == ".gz" else read_regular(path)
+        shape = np.frombuffer(data, ">u4", dimensions, 4)
+        return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape.tolist())
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise LoadError(f"{path}: {error}") from None
+
+
+def _picture(path: Path) -> bytes:
+    try:
+        return read_regular(path)
+    except OSError as error:
+        raise LoadError(f"{path}: {error.strerror}") from None
+
+
+async def load(engine: Engine, collection: Collection, source: Source, progress: Callable[[int], object]) -> int:
+    """Encode and add what is not there yet; one batch is stored while the next is encoded. How many were added.
+
+    Raises BadInput, BatcherError, StoreError.
+    """
+    request = Request(engine.catalog.get(collection.model))
+    storing: asyncio.Task[int] | None = None
+    added = 0
+    try:
+        for batch in source.batches:
+            known = set((await engine.store.get(collection.name, batch.ids)).ids)
+            progress(len(known))
+            new = batch.without(known)
+            if not new.ids:
+                continue
+            items = await _encode(engine, new, request)
+            if storing is not None:
+                progress(await storing)
+            storing = asyncio.create_task(_store(engine, collection, items))
+            added += len(items)
+    finally:
+        if storing is not None:
+            progress(await storing)
+    return added
+
+
+async def _store(engine: Engine, collection: Collection, items: Items) -> int:
+    await engine.store.upsert(collection.name, collection.digest, items)
+    return len(items)
+
+
+async def _encode(engine: Engine, batch: Batch, request: Request) -> Items:
+    if batch.rows is not None:
+        pictures = Pictures(rows=codecs.picture_rows(batch.rows, request.runtime.shape))
+    else:
+        pictures = Pictures(await asyncio.to_thread(lambda: [_picture(file) for file in batch.files]))
+    rows = await engine.encode(pictures, request)
+    metadata = [b"{}"] * len(rows) if batch.labels is None else [orjson.dumps({"label": label}) for label in batch.labels]
+    keys = frozenset(() if batch.labels is None else ("label",))
+    mu, sigma = (np.ascontiguousarray(rows[:, i]) for i in (0, 1))
+    return Items(batch.ids, mu, sigma, np.ones(len(rows), np.bool_), metadata, keys)

@@ -1,0 +1,1 @@
+"""The REST API: bodies, parameters, content negotiation, answers, schemas and routes."""

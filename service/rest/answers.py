@@ -1,0 +1,109 @@
+"""Arrays -> answers: headers that every operation sends, posteriors and pictures in the format that was asked for."""
+
+import asyncio
+import base64
+import math
+from typing import Any
+
+import numpy as np
+import orjson
+
+from models.mosaic import tile
+from models.preprocess import Pixels
+from service.formats import pictures as codecs
+from service.formats import png
+from service.formats.pictures import Format
+from service.inference.pipeline import Request
+from service.inference.served_model import Floats
+from service.rest.parameters import MEDIA_TYPES, Answer
+from service.rest.schemas import DecodeParameters, InterpolateParameters
+
+# between the tiles of one picture
+GAP_PIXELS = 2
+# numbers that are written as JSON before it is the turn of others: a third of a millisecond
+NUMBERS_A_TURN = 10_000
+
+
+def timing_of(request: Request) -> str:
+    """The header Server-Timing of a request: how long its rows waited, and how long they took."""
+    return f"queue;dur={request.timings.queue * 1e3:.3f}, compute;dur={request.timings.compute * 1e3:.3f}"
+
+
+def answer(body: bytes, form: Format, request: Request, headers: dict[str, str] | None = None) -> Answer:
+    """An answer with the headers of the model and the timings."""
+    runtime = request.runtime
+    return Answer(
+        body,
+        MEDIA_TYPES[form],
+        {
+            "x-model": runtime.label,
+            "server-timing": timing_of(request),
+            "vary": "accept",
+            **(headers or {}),
+        },
+    )
+
+
+async def posteriors_json(fields: dict[str, Any]) -> bytes:
+    """JSON of arrays (N, ...), among other fields; of long ones in turns with other requests."""
+    written: dict[str, Any] = {}
+    for name, field in fields.items():
+        if isinstance(field, np.ndarray) and field.size > NUMBERS_A_TURN:
+            rows = max(1, NUMBERS_A_TURN * len(field) // field.size)
+            slices = []
+            for first in range(0, len(field), rows):
+                slices.append(codecs.json_bytes(field[first : first + rows])[1:-1])
+                await asyncio.sleep(0)
+            field = orjson.Fragment(b"[" + b",".join(slices) + b"]")
+        written[name] = field
+    return codecs.json_bytes(written)
+
+
+def pictures_answer(
+    pixels: Floats,
+    form: Format,
+    request: Request,
+    parameters: DecodeParameters | InterpolateParameters,
+    fields: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    """Pictures, float32 (N, H, W, C) in [0, 1], in any format. `fields` stand in the JSON beside them."""
+    if form == "npy" and parameters.dtype == "float32":
+        return answer(codecs.npy(pixels), form, request, headers)
+    pictures = codecs.to_uint8(pixels)
+    if form == "json":
+        body = {
+            "model": request.runtime.name,
+            "images": [base64.b64encode(png.write(picture)).decode("ascii") for picture in pictures],
+            "shape": list(request.runtime.shape),
+            **(fields or {}),
+        }
+        return answer(codecs.json_bytes(body), form, request, headers)
+    if form == "npy":
+        return answer(codecs.npy(pictures), form, request, headers)
+    if form == "png":
+        return answer(png.write(arrange(pictures, parameters.layout)), form, request, headers)
+    return answer(codecs.animation(list(pictures), form), form, request, headers)
+
+
+def arrange(pictures: Pixels, layout: str) -> Pixels:
+    """Pictures (N, H, W, C) as one: a grid as square as it gets, a row, or a column."""
+    count = len(pictures)
+    columns = {"grid": math.ceil(math.sqrt(count)), "row": count, "column": 1}[layout]
+    return tile(pictures, columns, GAP_PIXELS) if count > 1 else pictures[0]
+
+
+def beside(originals: Pixels, reconstructions: Pixels, layout: str) -> Pixels:
+    """Originals above their reconstructions (layout grid and row), or before them (column): one picture."""
+    count = len(originals)
+    if layout == "column":
+        return tile(np.stack([originals, reconstructions], 1).reshape(-1, *originals.shape[1:]), 2, GAP_PIXELS)
+    columns = count if layout == "row" else min(count, 10)
+    rows: list[Pixels] = []
+    for start in range(0, count, columns):
+        for pictures in (originals, reconstructions):
+            blank = np.zeros((columns, *pictures.shape[1:]), np.uint8)
+            part = pictures[start : start + columns]
+            blank[: len(part)] = part
+            rows.extend(blank)
+    return tile(np.stack(rows), columns, GAP_PIXELS)

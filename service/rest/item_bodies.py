@@ -1,0 +1,256 @@
+"""What a body brings to a collection: items to add, queries to search with; pictures, vectors, or ids of items.
+
+Counts and checks before anything is decoded. Knows nothing of models, stores or routes.
+"""
+
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from service.engine.gate import TooLarge
+from service.formats import pictures as codecs
+from service.formats.pictures import Undecodable, Unsupported, Unusable
+from service.formats.printable import short
+from service.inference.pipeline import EncodedPicture
+from service.rest.bodies import Body
+from service.store.filters import usable_key
+from service.store.interface import Items
+
+MAX_ID = 512
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+MAX_METADATA_BYTES = 1 << 16
+MAX_DEPTH = 32
+# bytes of metadata that weigh as much as a row
+METADATA_PER_ROW = 4096
+# mu, sigma, and lists in the metadata
+LISTS_PER_ITEM = 16
+ITEM_KEYS = ("id", "image", "mu", "sigma", "metadata")
+QUERY_KEYS = ("image", "mu", "sigma", "id")
+
+
+class MetadataTooLarge(Exception):
+    """More metadata than an item may have."""
+
+    def __init__(self, size: int, item: int) -> None:
+        super().__init__(f"item {item}: its metadata takes {size} bytes, at most {MAX_METADATA_BYTES} are allowed")
+
+
+@dataclass(slots=True)
+class Entries:
+    """N items or queries: of each a picture, or mu and perhaps sigma, or neither (a query by its id)."""
+
+    ids: list[str | None]
+    images: list[EncodedPicture | None]
+    mu: NDArray[np.float32]  # (N, D), 0 where there is none
+    sigma: NDArray[np.float32]  # the same
+    has_sigma: NDArray[np.bool_]  # (N,)
+    metadata: list[bytes]
+    keys: set[str] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def weight(self) -> int:
+        """As so many rows it counts among what waits to be stored: one each, and more for long metadata."""
+        return len(self) + sum(map(len, self.metadata)) // METADATA_PER_ROW
+
+    @property
+    def pictures(self) -> list[int]:
+        """Which ones are pictures."""
+        return [i for i, image in enumerate(self.images) if image is not None]
+
+    def encoded(self, rows: NDArray[np.float32]) -> None:
+        """Fill in the posteriors of the pictures, (n, 3, D). Raises Unusable."""
+        where = self.pictures
+        bad = ~np.isfinite(rows[:, :2]).all(axis=(1, 2))
+        if bad.any():  # no distance to it could be told
+            raise Unusable("the model's mean or sigma for this picture is not finite", where[int(bad.argmax())])
+        self.mu[where], self.sigma[where], self.has_sigma[where] = rows[:, 0], rows[:, 1], True
+
+    def items(self) -> Items:
+        """As a store takes them; ids are drawn where there are none."""
+        ids = [uuid.uuid4().hex if id is None else id for id in self.ids]
+        return Items(ids, self.mu, self.sigma, self.has_sigma, self.metadata, frozenset(self.keys))
+
+
+def check_id(id: object, item: int | None = None) -> str:
+    """An id of an item. Raises Unusable."""
+    if not isinstance(id, str) or not 0 < len(id) <= MAX_ID or CONTROL.search(id):
+        raise Unusable(f"an id is a text of 1 to {MAX_ID} characters without control characters, not {short(id)}", item)
+    return id
+
+
+def items_of(body: Body, dim: int) -> Entries:
+    """Items to add. Raises BadInput, TooLarge, MetadataTooLarge."""
+    match body.kind:
+        case "json":
+            entries = _json_entries(_list(body.values, "items", body.max_items), dim, ITEM_KEYS)
+        case "npy":
+            entries = _npy_entries(body.raw, dim, body.max_items)
+        case _:
+            entries = _picture_entries(body, dim)
+    seen: dict[str, int] = {}
+    for i, id in enumerate(entries.ids):
+        if id is not None and seen.setdefault(id, i) != i:
+            raise Unusable(f"the id {id!r} is also that of item {seen[id]}; each may stand once in a request", i)
+    return entries
+
+
+def queries_of(body: Body, dim: int) -> tuple[Entries, bool]:
+    """(queries, whether the answer is to one). Raises BadInput, TooLarge."""
+    if body.kind == "json" and "queries" in body.values:
+        if beside := sorted(body.values.keys() & set(QUERY_KEYS)):
+            raise Unusable(f"{', '.join(beside)} and queries: it is the one or the others")
+        return _json_entries(_list(body.values, "queries", body.max_items), dim, QUERY_KEYS), False
+    if body.kind == "json":
+        entry = {key: value for key, value in body.values.items() if key in QUERY_KEYS}
+        return _json_entries([entry], dim, QUERY_KEYS, named=False), True
+    entries = _npy_entries(body.raw, dim, body.max_items) if body.kind == "npy" else _picture_entries(body, dim)
+    return entries, len(entries) == 1
+
+
+def _list(values: dict[str, Any], key: str, max_items: int) -> list[Any]:
+    rows = values.get(key)
+    if not isinstance(rows, list) or not rows:
+        raise Unusable(f'the JSON body needs {key!r}, a list of objects like {{"image": "<base64>"}} or {{"mu": [...]}}')
+    if len(rows) > max_items:
+        raise TooLarge(len(rows), max_items)
+    return rows
+
+
+def _blank(ids: list[str | None], images: Sequence[EncodedPicture | None], dim: int) -> Entries:
+    mu, sigma = (np.zeros((len(ids), dim), np.float32) for _ in range(2))
+    return Entries(ids, list(images), mu, sigma, np.zeros(len(ids), np.bool_), [b"{}"] * len(ids))
+
+
+def _picture_entries(body: Body, dim: int) -> Entries:
+    match body.kind:
+        case "picture":
+            return _blank([None], [body.raw], dim)
+        case "form":
+            parts = [part for part in body.parts if part.name == "image"]
+            if not parts:
+                raise Unusable("the form has no field 'image'")
+            if len(parts) > body.max_items:
+                raise TooLarge(len(parts), body.max_items)
+            ids = [check_id(part.filename, i) if part.filename else None for i, part in enumerate(parts)]
+            return _blank(ids, [part.data for part in parts], dim)
+    if body.kind == "empty":
+        raise Undecodable("the body is empty: send JSON, a picture, a form or npy")
+    raise Unsupported(f"neither JSON, a picture, a form nor npy but {body.kind}")
+
+
+def _npy_entries(raw: bytes, dim: int, max_items: int) -> Entries:
+    """mu (N, D), or mu and sigma (2, N, D) as /encode answers."""
+    array = codecs.npy_array(raw)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and len(array) != 2):
+        raise Unusable(f"the array has shape {array.shape}; (N, {dim}), mu, or (2, N, {dim}), mu and sigma, is needed")
+    parts = [array] if array.ndim == 2 else list(array)
+    if len(parts[0]) > max_items:
+        raise TooLarge(len(parts[0]), max_items)
+    if not len(parts[0]):
+        raise Unusable("the array holds no latents")
+    entries = _blank([None] * len(parts[0]), [None] * len(parts[0]), dim)
+    entries.mu = codecs.latent_rows(parts[0], dim, "mu")
+    if len(parts) == 2:
+        entries.sigma, entries.has_sigma = _sigmas(parts[1], dim, range(len(parts[1]))), np.ones(len(parts[1]), np.bool_)
+    return entries
+
+
+def _json_entries(rows: list[Any], dim: int, keys: tuple[str, ...], named: bool = True) -> Entries:
+    ids: list[str | None] = []
+    images: list[EncodedPicture | None] = []
+    for i, row in enumerate(rows):
+        item = i if named else None
+        _check_entry(row, keys, item)
+        ids.append(check_id(row["id"], item) if row.get("id") is not None else None)
+        images.append(row.get("image"))
+    entries = _blank(ids, images, dim)
+    for name, target in (("mu", entries.mu), ("sigma", entries.sigma)):
+        where = [i for i, row in enumerate(rows) if row.get(name) is not None]
+        if where:
+            values = [_vector(rows[i][name], dim, name, i if named else None) for i in where]
+            target[where] = (
+                _sigmas(values, dim, where) if name == "sigma" else _renumbered(values, dim, name, where if named else [None])
+            )
+            if name == "sigma":
+                entries.has_sigma[where] = True
+    for i, row in enumerate(rows):
+        if row.get("metadata") is not None:
+            entries.metadata[i] = _metadata(row["metadata"], i)
+            entries.keys |= {key for key in row["metadata"] if usable_key(key)}
+    return entries
+
+
+def _check_entry(row: object, keys: tuple[str, ...], item: int | None) -> None:
+    if not isinstance(row, dict):
+        raise Unusable('must be an object like {"image": "<base64>"} or {"mu": [...], "sigma": [...]}', item)
+    unknown = sorted(row.keys() - set(keys))
+    if unknown:
+        raise Unusable(f"unknown key {unknown[0][:80]!r}; known are {', '.join(keys)}", item)
+    sources = [key for key in ("image", "mu", *(("id",) if keys is QUERY_KEYS else ())) if row.get(key) is not None]
+    if len(sources) != 1:
+        wanted = "image, mu or id" if keys is QUERY_KEYS else "image or mu"
+        raise Unusable(f"needs one of {wanted}, has {' and '.join(sources) or 'none'}", item)
+    if "sigma" in row and sources != ["mu"]:
+        raise Unusable(f"sigma stands beside mu only, not beside {sources[0]}", item)
+    if sources == ["image"] and not isinstance(row["image"], str):
+        raise Unusable("the image must be a string with base64 or a data URL", item)
+
+
+def _vector(value: object, dim: int, name: str, item: int | None) -> list[Any]:
+    if not isinstance(value, list) or len(value) != dim:
+        found = f"{len(value)} numbers" if isinstance(value, list) else type(value).__name__
+        raise Unusable(f"{name} must be a list of {dim} numbers, not {found}", item)
+    return value
+
+
+def _renumbered(values: Any, dim: int, name: str, where: Sequence[int | None]) -> NDArray[np.float32]:
+    """Rows of numbers; what is wrong with one is said of the item that it belongs to."""
+    try:
+        return codecs.latent_rows(values, dim, name)
+    except Unusable as error:
+        raise Unusable(error.reason, None if error.item is None else where[error.item]) from None
+
+
+def _sigmas(values: Any, dim: int, where: Sequence[int]) -> NDArray[np.float32]:
+    sigma = _renumbered(values, dim, "sigma", where)
+    bad = ~(sigma > 0).all(axis=1)
+    if bad.any():
+        raise Unusable("each sigma must be above 0; leave it out where there is none", where[int(bad.argmax())])
+    return sigma
+
+
+def _metadata(value: object, item: int) -> bytes:
+    if not isinstance(value, dict):
+        raise Unusable("the metadata must be an object", item)
+    try:
+        text = orjson.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Unusable(f"the metadata cannot be written as JSON: {error}", item) from None
+    if len(text) > MAX_METADATA_BYTES:
+        raise MetadataTooLarge(len(text), item)
+    if b"\\u0000" in text or text.count(b"{") + text.count(b"[") > MAX_DEPTH:
+        _check_nested(value, item, 1)
+    return text
+
+
+def _check_nested(value: object, item: int, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise Unusable(f"the metadata is nested deeper than {MAX_DEPTH} levels", item)
+    if isinstance(value, str) and "\0" in value:
+        raise Unusable("the metadata has a text with the character 0", item)
+    if isinstance(value, dict):
+        for key, one in value.items():
+            _check_nested(key, item, depth)
+            _check_nested(one, item, depth + 1)
+    elif isinstance(value, list):
+        for one in value:
+            _check_nested(one, item, depth + 1)

@@ -1,0 +1,71 @@
+"""/admin: models loaded, reloaded and unloaded while others are served. Offered only where the settings say so."""
+
+from collections.abc import Awaitable
+
+from fastapi import APIRouter
+
+from service.formats import pictures as codecs
+from service.inference.catalog import Catalog, Change, SeveralWorkers
+from service.inference.pipeline import Engine
+from service.operations.collection_model import warn_of_strangers
+from service.rest.parameters import Answer, Call, read_parameters
+from service.rest.registration import add, describe_operation, schema_of
+from service.rest.routes.collections import without_body
+from service.rest.schemas import ModelChange, NoParameters
+
+router = APIRouter(tags=["admin"])
+
+
+def catalog_of(engine: Engine, call: Call) -> tuple[Catalog, str]:
+    """The catalog to be changed and the name of a model. Raises BadParameter, Unsupported, SeveralWorkers."""
+    without_body(call)
+    read_parameters(NoParameters, call.query)
+    if engine.workers > 1:
+        raise SeveralWorkers(engine.workers)
+    return engine.catalog, call.path["name"]
+
+
+async def after(engine: Engine, changing: Awaitable[Change]) -> Answer:
+    """The answer to a change, once it is made; the log then says which collections have no model any more."""
+    change = await changing
+    await warn_of_strangers(engine)
+    fields = ModelChange(
+        model=change.name, digest=change.digest, previous=change.previous, seconds=round(change.seconds, 3)
+    ).model_dump()
+    return Answer(codecs.json_bytes(fields), "application/json", {"cache-control": "no-store"})
+
+
+async def load(engine: Engine, call: Call) -> Answer:
+    """Bring one more model onto the device, beside live traffic: until it is warm and checked, nobody sees it."""
+    catalog, name = catalog_of(engine, call)
+    return await after(engine, catalog.add(name))
+
+
+async def reload(engine: Engine, call: Call) -> Answer:
+    """Take what the model's directory holds now. Whoever asks after this has answered gets the new model.
+
+    It is warmed up beside the old one, must give its golden answer where the checkpoint has one, and takes the old one's
+    place at once; requests in flight finish on the old one. When anything fails, or the caller hangs up, the old one stays.
+    """
+    catalog, name = catalog_of(engine, call)
+    return await after(engine, catalog.replace(name))
+
+
+async def unload(engine: Engine, call: Call) -> Answer:
+    """Forget a model, but never the default one; requests in flight finish."""
+    catalog, name = catalog_of(engine, call)
+    return await after(engine, catalog.remove(name))
+
+
+ANSWER = {"application/json": {"schema": schema_of(ModelChange)}}
+
+ERRORS = (403, 404, 409, 415, 422, 500, 503)
+PATH = {"name": {"schema": {"type": "string"}, "example": "fashion-mnist"}}
+
+for operation, summary in (
+    (load, "Load a model"),
+    (reload, "Replace a model by what its directory holds now"),
+    (unload, "Unload a model"),
+):
+    details = describe_operation(NoParameters, ANSWER, {}, path=PATH, errors=ERRORS)
+    add(router, f"/admin/models/{{name}}/{operation.__name__}", ["POST"], operation, summary, details)

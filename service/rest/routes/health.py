@@ -1,0 +1,42 @@
+"""/health: is the process alive, does it take requests. One whose device is lost or stuck does neither: a new one helps."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+
+from service.engine.device import DeviceStuck
+from service.engine.gate import Closed, DeviceLost
+from service.rest.registration import PROBLEMS, engine_of
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+@router.get("/live", summary="The process answers", responses={503: PROBLEMS})
+async def live(request: Request) -> dict[str, str]:
+    """200 as long as the event loop turns and the device, once it is there, gets on with its work or has none."""
+    check_device(request.app.state)
+    return {"status": "live"}
+
+
+@router.get("/ready", summary="The models are loaded and the device works", responses={503: PROBLEMS})
+async def ready(request: Request) -> dict[str, str]:
+    """200 once every model is warm; 503 before, when the device is lost or stuck, when the store's file was deleted or
+    replaced, and from SIGTERM on."""
+    engine = engine_of(request)
+    check_device(request.app.state)
+    engine.store.check()
+    if request.app.state.draining:
+        raise Closed("the service is about to end: it still answers, but new requests belong elsewhere")
+    return {"status": "ready"}
+
+
+def check_device(state: Any) -> None:
+    """Of the application's state; fine before the models are loaded. Raises DeviceLost, DeviceStuck."""
+    if state.engine is None:
+        return
+    device = state.engine.catalog.device
+    if device.lost:
+        raise DeviceLost(device.lost)
+    if device.seconds_without_beat > state.heartbeat_seconds:
+        raise DeviceStuck(device.seconds_without_beat)

@@ -1,0 +1,79 @@
+"""/metrics: what is counted, as Prometheus reads it; and its publication where several processes answer for each other."""
+
+import asyncio
+from functools import partial
+
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.http.observer import Sight
+from service.observe.metrics import Family
+from service.rest.parameters import BadParameter
+from service.rest.registration import PROBLEMS
+from service.rest.routes import health
+
+router = APIRouter(tags=["health"])
+
+# between two looks of a process at its own counts, where another process may be asked for them
+PUBLISH_SECONDS = 1.0
+
+EXAMPLE = '# TYPE vae_requests_total counter\nvae_requests_total{operation="encode",code="200"} 42.0\n'
+CONTENT = {
+    "text/plain": {"schema": {"type": "string"}, "example": EXAMPLE},
+    "application/openmetrics-text": {"schema": {"type": "string"}},
+}
+
+
+@router.get(
+    "/metrics",
+    summary="Counts and times, for Prometheus",
+    response_class=Response,
+    responses={200: {"content": CONTENT}, 404: PROBLEMS, 422: PROBLEMS},
+)
+async def metrics(request: Request) -> Response:
+    """In Prometheus' text format, or as OpenMetrics where `Accept` asks for it. Of several workers, the sums."""
+    if request.query_params:
+        raise BadParameter(f"/metrics takes no parameters, not {', '.join(request.query_params)}")
+    if request.app.state.sight.metrics is None:
+        raise HTTPException(404)
+    families = await families_of(request.app)
+    render = partial(_render, request.app, families, request.headers.get("accept", ""))
+    body, media_type = await asyncio.to_thread(render)  # some milliseconds, which requests need not wait for
+    return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
+
+
+async def families_of(app: FastAPI) -> list[Family]:
+    """All numbers of this process. Raises AttributeError when nothing is counted."""
+    sight: Sight = app.state.sight
+    try:
+        await health.ready(Request({"type": "http", "app": app}))
+        ready = True
+    except Exception:  # whatever it is that /health/ready would say
+        ready = False
+    engine = app.state.engine
+    assert sight.metrics is not None  # noqa: S101
+    return sight.metrics.families(None if engine is None else engine.catalog, ready)
+
+
+def _render(app: FastAPI, families: list[Family], accept: str) -> tuple[bytes, str]:
+    from service.observe.prometheus import of_this_process  # prometheus-client takes 50 ms, which a start need not wait for
+
+    shared = app.state.shared_metrics
+    if shared is None:
+        return of_this_process(families, accept)
+    shared.publish(families)
+    answer: tuple[bytes, str] = shared.of_all(accept)
+    return answer
+
+
+async def publish(app: FastAPI) -> None:
+    """Write the numbers for the other processes, again and again, until it is cancelled; and once more then."""
+    try:
+        while True:
+            app.state.shared_metrics.publish(await families_of(app))
+            await asyncio.sleep(PUBLISH_SECONDS)
+    finally:
+        app.state.shared_metrics.publish(await families_of(app))
+        app.state.shared_metrics.leave()

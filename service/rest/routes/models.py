@@ -1,0 +1,91 @@
+"""/models: what is loaded, with its configuration, digest and measured numbers; /info: limits and counts of the engine."""
+
+import dataclasses
+import platform
+from typing import Any
+
+import torch
+from fastapi import APIRouter
+from starlette.requests import Request
+
+from service.inference.catalog import Catalog
+from service.rest.parameters import BadParameter
+from service.rest.registration import PROBLEMS, engine_of
+from service.rest.schemas import ModelInfo
+
+router = APIRouter(tags=["models"])
+
+ERRORS: dict[int | str, dict[str, Any]] = {422: PROBLEMS, 500: PROBLEMS, 503: PROBLEMS}
+
+
+def describe_model(catalog: Catalog, name: str) -> ModelInfo:
+    """All that is known of a model. Raises UnknownModel."""
+    runtime = catalog.get(name)
+    manifest = runtime.manifest
+    return ModelInfo(
+        name=runtime.name,
+        default=runtime.name == catalog.default,
+        digest=runtime.digest,
+        latent_dim=manifest.model.latent_dim,
+        shape=list(runtime.shape),
+        priors=catalog.priors[name].names,
+        config=dataclasses.asdict(manifest.model),
+        preprocessing=dataclasses.asdict(manifest.preprocessing),
+        data=manifest.data,
+        metrics=catalog.metrics[name],
+    )
+
+
+def catalog_of(request: Request) -> Catalog:
+    """The catalog, for a request that takes no parameters. Raises Starting, BadParameter."""
+    if request.query_params:
+        raise BadParameter(f"{request.url.path} takes no parameters, not {', '.join(request.query_params)}")
+    return engine_of(request).catalog
+
+
+@router.get("/models", summary="All loaded models", responses=ERRORS)
+async def models(request: Request) -> dict[str, list[ModelInfo]]:
+    """In the order of their names."""
+    catalog = catalog_of(request)
+    return {"models": [describe_model(catalog, name) for name in catalog.runtimes]}
+
+
+@router.get(
+    "/models/{name}",
+    summary="One loaded model",
+    responses={404: PROBLEMS, **ERRORS},
+    openapi_extra={"parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]},
+)
+async def model(request: Request) -> ModelInfo:
+    """Configuration, preprocessing, digest, and the numbers of its card."""
+    return describe_model(catalog_of(request), request.path_params["name"])
+
+
+@router.get("/info", summary="Limits, models, versions, and counts of the engine", responses=ERRORS)
+async def info(request: Request) -> dict[str, Any]:
+    """`engine` counts rows for each model and operation since the start."""
+    catalog = catalog_of(request)
+    device = catalog.device
+    return {
+        "version": request.app.version,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": str(device.torch_device),
+        "engine_name": device.engine,
+        "precision": device.precision,
+        "threads": device.threads,
+        "default_model": catalog.default,
+        "models": list(catalog.runtimes),
+        "limits": {
+            **dataclasses.asdict(device.limits),
+            "max_body_bytes": request.app.state.max_body_bytes,
+            "max_pixels": engine_of(request).max_pixels,
+        },
+        "engine": {
+            name: {
+                operation: {"queued_rows": lane.queued_rows, **dataclasses.asdict(lane.stats)}
+                for operation, lane in runtime.lanes.items()
+            }
+            for name, runtime in catalog.runtimes.items()
+        },
+    }

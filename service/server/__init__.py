@@ -1,0 +1,1 @@
+"""Sockets and processes: uvicorn with bounds, connection draining, and supervision of workers."""

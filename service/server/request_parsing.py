@@ -1,0 +1,293 @@
+"""Requests parsed within bounds, by uvicorn's protocol class: those of a pipeline one at a time, small things in turns.
+
+Bytes are parsed as they come when they hold no more than one request, as nearly always. Others are held: the next request of
+a pipeline is parsed when the one before it has its answer, and long streams of small things in turns. Knows nothing of time,
+nor of what is answered to a request that breaks a bound.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from service.http.body_memory import HeadTooLarge, Malformed, TrailersTooLarge, stated_length
+from service.server.parsing_turns import ParsingTurns, after_empty_lines, end_of_piece, is_harmless
+from service.server.request_target import path_and_query
+from service.server.response_cycle import Cycle
+from service.server.trailers import MAX_TRAILER_BYTES, Trailers
+
+# where a connection is: before the first byte of a request, in its head, in its body
+BETWEEN, HEAD, BODY = range(3)
+# the most that arrives at once: uvloop's buffer
+SEGMENT = 1 << 18
+# When more than this has arrived at once, the event loop reads the same connection again and again, until reading is paused.
+LARGE = 1 << 16
+# the offer of another protocol: these headers go when it is not taken (RFC 9110, section 7.8)
+UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadBounds:
+    """Limits of a request line and its headers."""
+
+    max_bytes: int
+    max_headers: int
+
+
+class RequestParsing(HttpToolsProtocol):
+    """One connection's requests. `cycle` is the one that was parsed last; uvicorn runs it."""
+
+    def __init__(
+        self,
+        bounds: HeadBounds,
+        turns: ParsingTurns,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_bounds, self._turns = bounds, turns
+        self._received = self._segment = self._head = 0  # bytes: in all, in what is being parsed, before it of the same head
+        self._body = self._since_body = 0  # bytes: of the body so far, and of all that has come after its last piece
+        self._held, self._parsed = b"", 0  # what waits to be parsed, and how much of it is done with
+        self._trailers = Trailers()
+        self._half_closed = False  # by the client, which waits for answers
+
+    def end(self, fault: Exception) -> None:
+        """Close the connection because of a request that breaks a bound."""
+        raise NotImplementedError
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self.flow = _Flow(self.transport, self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_held()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        size = len(data)
+        self._received += size
+        is_fine = (size <= LARGE and is_harmless(data)) or size <= self._wanted_of_body()
+        if is_fine and not (self._held or self.pipeline):
+            self._parse(data)
+        else:
+            self._hold(data)
+
+    def _parse(self, data: bytes) -> None:
+        """Have the parser read `data`, and see that what comes between requests and bodies stays within its bounds."""
+        self._segment = size = len(data)
+        before = self.scope
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stop:
+            self._decline_upgrade(data[stop.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            own = error.__context__  # what a callback has raised
+            self.end(own if isinstance(own, (HeadTooLarge, Malformed, TrailersTooLarge)) else Malformed())
+            return
+        cycle = self.cycle
+        if cycle is not None and cycle.scope is self.scope:  # no head is open
+            self._head = 0
+            self._since_body += size
+            if self._since_body > SEGMENT + MAX_TRAILER_BYTES and cycle.more_body and not self.transport.is_closing():
+                self.end(TrailersTooLarge(MAX_TRAILER_BYTES))
+            return
+        self._head = size if self.scope is not before else self._head + size
+        bounds = self._head_bounds  # some of these bytes may be the end of the request before
+        too_large = self._head > bounds.max_bytes and (
+            self._head > bounds.max_bytes + SEGMENT or self._head_bytes() > bounds.max_bytes
+        )
+        too_many = self.scope is not None and len(self.headers) > bounds.max_headers
+        if (too_large or too_many) and not self.transport.is_closing():
+            self.end(HeadTooLarge(bounds.max_bytes, bounds.max_headers))
+
+    def _hold(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._held, self._parsed = self._held[self._parsed :] + data, 0
+        self.flow.pause_reading()
+        self._turns.add(self, self.loop)
+
+    def parse_until(self, until: float) -> bool:
+        """Parse what is held, piece by piece, until that time of the loop; whether there is more that may be parsed now."""
+        while self._parsed < len(self._held):
+            if not self._wants_more():
+                return False
+            start = after_empty_lines(self._held, self._parsed) if self._phase == BETWEEN else self._parsed
+            self._parsed = end_of_piece(self._held, start, self._body_left())
+            self._parse(self._held[start : self._parsed])
+            if self.loop.time() > until:
+                return True
+        self._held, self._parsed = b"", 0
+        if self._half_closed:
+            self._close_when_answered()
+        elif self._wants_more():
+            self.flow.resume_reading()
+        return False
+
+    def _forget_held(self) -> None:
+        self._held, self._parsed = b"", 0
+
+    def parse_held(self) -> bool:
+        """Go on with what is held, soon; whether nothing is to be read now."""
+        if self._held:
+            self._turns.add(self, self.loop)
+        return bool(self._held) or self._half_closed
+
+    def _wants_more(self) -> bool:
+        """Whether the request that was parsed last is answered, or has a body that is not complete and may grow."""
+        cycle = self.cycle
+        if self.pipeline or self.transport.is_closing():
+            return False
+        if cycle is None or cycle.scope is not self.scope:  # a head is open
+            return True
+        return cycle.response_complete or (cycle.more_body and len(cycle.body) <= HIGH_WATER_LIMIT)
+
+    def _wanted_of_body(self) -> int:
+        """How many of the bytes that come next are surely of a body that is wanted; reading pauses while it is not taken."""
+        return 0 if self.cycle is None or self.cycle.response_complete else self._body_left()
+
+    def _body_left(self) -> int:
+        """How many of the bytes that come next are surely of a body."""
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not self.scope or not cycle.more_body:
+            return 0
+        stated = next((value for name, value in cycle.scope["headers"] if name == b"content-length"), b"")
+        return max(0, (stated_length(stated.decode("latin-1")) or 0) - self._body)
+
+    def _owes(self) -> bool:
+        """Whether a request has no complete answer yet."""
+        return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)
+
+    def _close_when_answered(self) -> None:
+        if self._owes():
+            self.cycle.keep_alive = False
+        else:
+            self.transport.close()
+
+    # the parser's callbacks; uvicorn's own ask about upgrades each time
+
+    def on_headers_complete(self) -> None:
+        bounds = self._head_bounds
+        if len(self.headers) > bounds.max_headers or (
+            self._head + self._segment > bounds.max_bytes and self._head_bytes() > bounds.max_bytes
+        ):
+            raise HeadTooLarge(bounds.max_bytes, bounds.max_headers)  # the parser stops, and _parse finds it
+        if self.parser.should_upgrade():
+            return  # and stops the parser
+        self._begin(*path_and_query(self.url, self.headers))
+        self._body = self._since_body = self._trailers.size = 0
+        self.headers = self._trailers  # type: ignore[assignment]
+
+    def on_body(self, body: bytes) -> None:
+        self._body += len(body)
+        self._since_body = -self._segment  # with the bytes that follow it in the same segment, at most 0
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        cycle = self.cycle
+        if cycle is not None and cycle.scope is self.scope:  # else an upgrade is being declined
+            cycle.more_body = False
+            if self._trailers.size and not self.parser.should_keep_alive():  # for it, `Connection: close` was no trailer
+                cycle.keep_alive = False
+                if cycle.response_complete:
+                    self.transport.close()
+            if not cycle.response_complete:
+                cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request as uvicorn does, but set no timer each time: somebody looks at idle connections."""
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+
+    def _begin(self, path: bytes, query: bytes) -> None:
+        """Have the application answer the request whose head is complete, after the one before it."""
+        version = self.parser.get_http_version()
+        text = path.decode("ascii")
+        self.scope |= {
+            "http_version": version,
+            "method": self.parser.get_method().decode("ascii"),
+            "path": self.root_path + (unquote(text) if "%" in text else text),
+            "raw_path": self.root_path.encode("ascii") + path,
+            "query_string": query,
+        }
+        before = self.cycle
+        self.cycle = Cycle(
+            self.scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            False,  # the application keeps a log of its own
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            version != "1.0" and self.parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1: the parser has stopped after the head, so another one gets it without the offer."""
+        if self.parser.get_method() == b"CONNECT":
+            self.end(Malformed("CONNECT is for proxies, which this is not"))
+            return
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = (token.strip() for token in value.split(b","))
+                value = b", ".join(token for token in tokens if token.lower() not in UPGRADE_HEADERS)
+            if name not in UPGRADE_HEADERS and (value or name != b"connection"):
+                lines.append(b"%s: %s" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self._head = 0
+        self._parse(b"\r\n".join(lines) + b"\r\n\r\n")
+        if rest:
+            rest, self._held, self._parsed = rest + self._held[self._parsed :], b"", 0
+            self._hold(rest)
+
+    @property
+    def _phase(self) -> int:
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not self.scope:
+            return BETWEEN if self.scope is None else HEAD
+        # of a body whose request is answered already, uvicorn does not say when it ends
+        return BODY if cycle.more_body else BETWEEN
+
+    def _head_bytes(self) -> int:
+        """Of the head so far, as far as it has been parsed."""
+        return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+
+
+class _Flow(FlowControl):
+    """When reading may go on, what is held is parsed before anything more is read."""
+
+    def __init__(self, transport: asyncio.Transport, connection: RequestParsing) -> None:
+        super().__init__(transport)
+        self._connection = connection
+
+    def resume_reading(self) -> None:
+        if self.read_paused and not self._connection.parse_held():
+            super().resume_reading()

@@ -1,0 +1,233 @@
+"""Several processes behind one port: started, replaced when they die or stand still, and one after another on SIGHUP.
+
+Each loads the models for itself and accepts connections only when it is ready, so the first answer of /health/ready speaks
+for whoever can be reached. A worker that is replaced is told to retire when the new one is ready. SIGTERM has all of them
+drain, SIGINT stop; a second signal kills them. Knows nothing of the application but the function that makes its server; the
+supervising process never imports torch.
+"""
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+from uvicorn.importer import import_from_string
+
+from service.server.server import ALIVE, DRAIN, READY, RETIRE, SICK, STOP, Server
+from service.server.tuning import leave
+
+log = logging.getLogger(__name__)
+
+SPAWN = get_context("spawn")  # a fork of a process with threads is none that one can rely on
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+TICK_SECONDS = 1.0
+# a worker that dies younger than this is replaced later each time, up to the most
+YOUNG_SECONDS, MOST_SECONDS = 60.0, 30.0
+# beyond what a worker is allowed for its end
+GRACE_SECONDS = 0.7
+
+
+@dataclass(eq=False)
+class _Worker:
+    """One process and what is known of it. `told` is what it was told to do, when it is on its way out."""
+
+    pipe: Connection
+    process: SpawnProcess
+    born: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=time.monotonic)
+    is_ready: bool = False
+    told: bytes = b""
+    give_up: float = float("inf")
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid or 0
+
+    def tell(self, message: bytes, seconds: float) -> None:
+        """Have it end; within `seconds`, or it is killed."""
+        self.told, self.give_up = message, time.monotonic() + seconds
+        with suppress(OSError):  # it has just died
+            self.pipe.send_bytes(message)
+
+
+class Supervisor:
+    """Keeps so many workers serving. `make_server` is "module:function", called in each of them."""
+
+    def __init__(
+        self,
+        make_server: str,
+        workers: int,
+        sockets: list[socket.socket],
+        end_seconds: float,
+        heartbeat_seconds: float,
+        on_end: Callable[[int], object] = lambda pid: None,
+    ) -> None:
+        """`end_seconds`: how long the end of one may take; `heartbeat_seconds`: without a sign of life it is replaced.
+
+        `on_end` is called with the process id of each that has ended.
+        """
+        self._make_server, self._wanted, self._sockets = make_server, workers, sockets
+        self._end_seconds, self._heartbeat_seconds, self._on_end = end_seconds + GRACE_SECONDS, heartbeat_seconds, on_end
+        self._workers: list[_Worker] = []
+        self._to_replace: list[_Worker] = []
+        self._signals: list[int] = []
+        self._is_ending = self._was_ready = False
+        self._status = 0
+        self._deaths, self._next_start = 0, 0.0  # of young workers in a row; when the next may be started
+
+    def run(self) -> int:
+        """Serve until a signal ends it. The exit status: 1 when no worker could start."""
+        log.info("%d workers, supervised by process %d", self._wanted, os.getpid())
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        for number in SIGNALS:
+            signal.signal(number, self._take_signal)
+        self._step()
+        before = time.monotonic()
+        while self._workers or not self._is_ending:
+            wait([reader, *(w.process.sentinel for w in self._workers), *(w.pipe for w in self._workers)], TICK_SECONDS)
+            with suppress(BlockingIOError):
+                reader.recv(4096, socket.MSG_DONTWAIT)
+            now = time.monotonic()
+            if now - before > 2 * TICK_SECONDS:  # stopped, and the workers perhaps too: what was not heard means nothing
+                for worker in self._workers:
+                    worker.heard += now - before
+            before = now
+            self._step()
+        return self._status
+
+    def _take_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+    def _step(self) -> None:
+        while self._signals:
+            self._handle(self._signals.pop(0))
+        for worker in list(self._workers):
+            self._hear(worker)
+        for worker in [worker for worker in self._workers if not worker.process.is_alive()]:
+            self._bury(worker)
+        for worker in self._workers:
+            self._check(worker)
+        if not self._is_ending:
+            self._replace()
+
+    def _handle(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            if not self._is_ending:
+                log.info("SIGHUP: the workers are replaced one after another")
+                self._to_replace = [worker for worker in self._workers if not worker.told]
+            return
+        if self._is_ending:
+            for worker in self._workers:
+                worker.process.kill()
+            os._exit(128 + number)
+        log.info("%s: the service ends", signal.Signals(number).name)
+        self._end(STOP if number == signal.SIGINT else DRAIN)
+
+    def _end(self, message: bytes) -> None:
+        self._is_ending = True
+        self._to_replace = []
+        for sock in self._sockets:
+            sock.close()
+        for worker in self._workers:
+            if worker.is_ready:
+                worker.tell(message, self._end_seconds)
+            else:  # nobody has sent it anything
+                worker.told = message
+                worker.process.kill()
+
+    def _hear(self, worker: _Worker) -> None:
+        with suppress(EOFError, OSError):
+            while worker.pipe.poll():
+                message = worker.pipe.recv_bytes()
+                if message == READY:
+                    worker.is_ready = self._was_ready = True
+                if message in (READY, ALIVE):
+                    worker.heard = time.monotonic()
+                elif message == SICK and not worker.told:
+                    log.error("worker %d has lost its device, or its device is stuck", worker.pid)
+                    worker.process.kill()
+
+    def _check(self, worker: _Worker) -> None:
+        """Kill one that stands still, or does not come to its end."""
+        now = time.monotonic()
+        if worker.told and now > worker.give_up:
+            log.error("worker %d does not end", worker.pid)
+            worker.process.kill()
+        elif worker.is_ready and not worker.told and now - worker.heard > self._heartbeat_seconds:
+            log.error("worker %d has given no sign of life for %.0f s", worker.pid, now - worker.heard)
+            worker.process.kill()
+
+    def _bury(self, worker: _Worker) -> None:
+        worker.process.join()
+        worker.pipe.close()
+        self._workers.remove(worker)
+        self._on_end(worker.pid)
+        if worker.told:
+            return
+        status = worker.process.exitcode
+        if worker in self._to_replace:
+            self._to_replace.remove(worker)
+        if not self._was_ready:
+            log.error("worker %d could not start (status %s): the service ends", worker.pid, status)
+            self._status = 1
+            self._end(STOP)
+            return
+        if not worker.is_ready and self._to_replace:
+            log.error("the new worker %d could not start (status %s): the others stay as they are", worker.pid, status)
+            self._to_replace = []
+            return
+        self._deaths = self._deaths + 1 if time.monotonic() - worker.born < YOUNG_SECONDS else 0
+        delay = min(MOST_SECONDS, 2.0 ** (self._deaths - 2)) if self._deaths > 1 else 0.0
+        self._next_start = time.monotonic() + delay
+        log.error("worker %d died (status %s): another takes its place", worker.pid, status)
+
+    def _replace(self) -> None:
+        """As many workers as are wanted, and one more while they are replaced: when it is ready, an old one retires."""
+        serving = [worker for worker in self._workers if not worker.told]
+        if self._to_replace and len(serving) > self._wanted and all(worker.is_ready for worker in serving):
+            self._to_replace.pop(0).tell(RETIRE, self._end_seconds)
+            return
+        missing = self._wanted - len(serving)
+        if missing <= 0 and self._to_replace and len(serving) == len(self._workers) == self._wanted:
+            missing = 1  # the last one that retired has ended: memory for one more is enough
+        if time.monotonic() >= self._next_start:
+            for _ in range(missing):
+                self._start()
+
+    def _start(self) -> None:
+        ours, theirs = SPAWN.Pipe()
+        process = SPAWN.Process(target=_work, args=(self._make_server, self._sockets, theirs))
+        with _interrupt_blocked():
+            process.start()
+        theirs.close()
+        self._workers.append(_Worker(ours, process))
+
+
+@contextmanager
+def _interrupt_blocked() -> Iterator[None]:
+    """A process started in the block never sees SIGINT, which a terminal sends to all; its supervisor tells it what to do."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(make_server: str, sockets: list[socket.socket], supervisor: Connection) -> None:
+    """What a worker does."""
+    server: Server = import_from_string(make_server)()
+    try:
+        server.run_for(supervisor, sockets)
+    except SystemExit as ended:
+        leave(1 if ended.code else 0)
+    leave(0)

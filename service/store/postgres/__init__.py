@@ -1,0 +1,1 @@
+"""The latent store in PostgreSQL with pgvector."""

@@ -1,0 +1,80 @@
+"""Connections to PostgreSQL that are lent and come back: as many as are in use at once, and each made by who needs it.
+
+Knows nothing of what is done with them, nor of how many may be in use.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from service.store.postgres.schema import Connection
+
+CONNECT_SECONDS = 3
+# a network that swallows everything is noticed after so many milliseconds
+NETWORK_MS = 10_000
+# a connection that nobody has needed for so long is closed
+IDLE_SECONDS = 600.0
+
+
+class Connections:
+    """To one database. For any thread."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._lock = threading.Lock()
+        self._idle: deque[tuple[float, Connection]] = deque()  # since when; the one that was used last is at the right
+        self.is_closed = False
+
+    @contextmanager
+    def lent(self) -> Iterator[Connection]:
+        """For the time of the block. Raises psycopg.OperationalError when none can be made."""
+        with self._lock:
+            connection = self._idle.pop()[1] if self._idle else None
+        if connection is None:
+            connection = psycopg.connect(
+                self._address, autocommit=True, connect_timeout=CONNECT_SECONDS, tcp_user_timeout=NETWORK_MS
+            )
+        try:
+            yield connection
+        finally:
+            self._take_back(connection)
+
+    def _take_back(self, connection: Connection) -> None:
+        now, old = time.monotonic(), list[Connection]()
+        is_lost = connection.broken  # as when the database was started anew: then the others probably are, too
+        is_usable = not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
+        with self._lock:
+            if is_usable and not self.is_closed:
+                self._idle.append((now, connection))
+            else:
+                old.append(connection)
+            while self._idle and (is_lost or now - self._idle[0][0] > IDLE_SECONDS):
+                old.append(self._idle.popleft()[1])
+        for one in old:
+            one.close()
+
+    def close(self) -> None:
+        """Close those that nobody uses now, and the others when they come back."""
+        with self._lock:
+            self.is_closed = True
+            old = [connection for _, connection in self._idle]
+            self._idle.clear()
+        for one in old:
+            one.close()
+
+
+async def is_answering(address: str) -> bool:
+    """Whether the server says anything to a new connection, be it that it refuses it."""
+    try:
+        connection = await psycopg.AsyncConnection.connect(address, connect_timeout=CONNECT_SECONDS)
+    except psycopg.errors.ConnectionTimeout:
+        return False
+    except psycopg.Error:
+        return True
+    await connection.close()
+    return True

@@ -1,0 +1,135 @@
+"""Searches in PostgreSQL: through the approximate index, or exact, by measuring every item that matches in float64.
+
+Knows nothing of pools or retries.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from service.latents.distances import METRICS
+from service.store.interface import Collection, Floats, Found, Neighbors, Search
+from service.store.postgres.schema import INDEXES, Connection, indexed, table
+from service.store.postgres.work import ITEM, as_items, find_of, get, received, vector, where_of
+from service.store.sqlite.search import gaussians, in_order
+from service.store.vectors.candidates import BLOCK, Best
+
+# how much wider than k the index looks, and the least and most that it can
+EF_FACTOR, EF_LEAST, EF_MOST = 4, 100, 1000
+OPERATORS = {"l2": "mu <-> %s::vector", "cosine": "mu <=> %s::vector", "w2": "both_ <-> %s::vector"}
+STREAM = "vae_search"
+
+
+def search(connection: Connection, name: str, digest: str, wanted: Search) -> Found:
+    """Answers to all queries, of one state of the database."""
+    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    number, collection = find_of(connection, name, digest)
+    mu, sigma = gaussians(wanted, collection, lambda ids: get(connection, name, ids))
+    where, parameters = where_of(connection, number, collection, wanted.filter)
+    by_index = (
+        not wanted.exact
+        and wanted.candidates is None
+        and wanted.dimensions is None
+        and wanted.metric in INDEXES
+        and indexed(collection.metric) == wanted.metric
+    )
+    if METRICS[wanted.metric].needs_sigma:
+        where += " AND has_sigma"
+    task = _Task(connection, number, collection, wanted, where, parameters)
+    if wanted.candidates is not None and wanted.dimensions is not None:
+        neighbors = task.reranked(mu, sigma, wanted.candidates)
+    elif by_index or wanted.candidates is not None:
+        ordered_by = wanted.metric if by_index else "w2"
+        neighbors = [task.nearest_of(mu[i], sigma[i], ordered_by) for i in range(len(mu))]
+    else:
+        neighbors = task.exact(mu, sigma)
+    return Found(neighbors, not by_index and wanted.candidates is None, collection.seq)
+
+
+class _Task:
+    """One search in one transaction."""
+
+    def __init__(
+        self, connection: Connection, number: int, collection: Collection, wanted: Search, where: str, parameters: list[Any]
+    ) -> None:
+        self.connection, self.table, self.dim, self.wanted = connection, table(number), collection.dim, wanted
+        self.where, self.parameters, self.count = where, parameters, collection.count
+
+    def nearest_of(self, mu: Floats, sigma: Floats, metric: str, scanning: bool = False) -> Neighbors:
+        """The nearest of those that the database thinks nearest by l2, cosine or w2, measured in float64.
+
+        `scanning`: without the index.
+        """
+        limit = self.wanted.candidates or self.wanted.k
+        width = min(max(EF_FACTOR * limit, EF_LEAST), EF_MOST)
+        self.connection.execute(f"SET LOCAL hnsw.ef_search = {width}")
+        self.connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
+        self.connection.execute(f"SET LOCAL enable_indexscan = {'off' if scanning else 'on'}")
+        query = np.concatenate([mu, sigma]) if metric == "w2" else mu
+        rows = self.connection.execute(
+            f"SELECT {ITEM} FROM {self.table} WHERE true{self.where} "  # noqa: S608
+            f"ORDER BY {OPERATORS[metric]} LIMIT %s",
+            (*self.parameters, vector(query), limit),
+        ).fetchall()
+        if len(rows) < min(limit, self.count) and not scanning:  # an index ends before it has seen all that match
+            return self.nearest_of(mu, sigma, metric, scanning=True)
+        return self._nearest(rows, mu, sigma)
+
+    def exact(self, mu: Floats, sigma: Floats) -> list[Neighbors]:
+        """Every item that matches is measured."""
+        chosen = self._scan(self.wanted.metric, mu, sigma, self.wanted.k)
+        rows = self._rows(itertools.chain.from_iterable(names for names, _ in chosen))
+        return [
+            Neighbors(as_items([rows[id] for id in names], self.dim, self.wanted.with_vectors), distances)
+            for names, distances in chosen
+        ]
+
+    def reranked(self, mu: Floats, sigma: Floats, candidates: int) -> list[Neighbors]:
+        """The nearest of the `candidates` nearest by w2, where an index would look at dimensions that do not count."""
+        chosen = self._scan("w2", mu, sigma, candidates)
+        rows = self._rows(itertools.chain.from_iterable(names for names, _ in chosen))
+        return [self._nearest([rows[id] for id in names], mu[i], sigma[i]) for i, (names, _) in enumerate(chosen)]
+
+    def _nearest(self, rows: Sequence[tuple[Any, ...]], mu: Floats, sigma: Floats) -> Neighbors:
+        ranks = self._ranks(self.wanted.metric, mu, sigma, received([row[3] for row in rows], 2 * self.dim))
+        order = in_order([row[0] for row in rows], ranks, self.wanted.k)
+        distances = METRICS[self.wanted.metric].of_rank(ranks[order])
+        return Neighbors(as_items([rows[i] for i in order], self.dim, self.wanted.with_vectors), distances)
+
+    def _ranks(self, metric: str, mu: Floats, sigma: Floats, both: Floats) -> Any:
+        dims = np.arange(self.dim) if self.wanted.dimensions is None else np.array(self.wanted.dimensions, np.intp)
+        doubles = both.astype(np.float64)
+        others = doubles[:, : self.dim][:, dims], doubles[:, self.dim :][:, dims]
+        return METRICS[metric].rank(mu.astype(np.float64)[dims], sigma.astype(np.float64)[dims], *others)
+
+    def _scan(self, metric: str, mu: Floats, sigma: Floats, count: int) -> list[tuple[list[str], Any]]:
+        """(ids, distances) of the nearest to each query; every item that matches passes by once, for all queries."""
+        ids: list[str] = []
+        best = [Best(count) for _ in mu]
+        with self.connection.cursor(STREAM, binary=True) as cursor:
+            cursor.itersize = BLOCK
+            cursor.execute(
+                f"SELECT id, vector_send(both_) FROM {self.table} WHERE true{self.where}",  # noqa: S608
+                self.parameters,
+            )
+            while rows := cursor.fetchmany(BLOCK):
+                both, numbers = received([row[1] for row in rows], 2 * self.dim), np.arange(len(ids), len(ids) + len(rows))
+                ids += [row[0] for row in rows]
+                for i, one in enumerate(best):
+                    one.add(numbers, self._ranks(metric, mu[i], sigma[i], both))
+        chosen = []
+        for one in best:
+            found = one.all()
+            names = [ids[number] for number in found.numbers.tolist()]
+            order = in_order(names, found.ranks, count)
+            chosen.append(([names[i] for i in order], METRICS[metric].of_rank(found.ranks[order])))
+        return chosen
+
+    def _rows(self, names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+        rows = self.connection.execute(
+            f"SELECT {ITEM} FROM {self.table} WHERE id = ANY(%s)",  # noqa: S608
+            (sorted(set(names)),),
+        )
+        return {row[0]: row for row in rows}

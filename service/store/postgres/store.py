@@ -1,0 +1,273 @@
+"""The latent store in PostgreSQL with the extension vector: any number of replicas, one database.
+
+While the database is away, everything is tried again for a while and then said to be unavailable; when it is back, so is
+the store. Nobody waits for long for what others hold there, nor for a database that does not answer; whoever gives up, the
+caller or the store, has the database cancel the work and lets its connection go. Knows nothing of HTTP.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.errors import LockNotAvailable, QueryCanceled
+
+from service.store.daemon_threads import Daemons
+from service.store.filters import Condition
+from service.store.interface import (
+    Changes,
+    Collection,
+    DiskFull,
+    Found,
+    Items,
+    LatentStore,
+    Search,
+    StoreBusy,
+    StoreUnavailable,
+    StoreUnusable,
+)
+from service.store.postgres import work
+from service.store.postgres.connections import Connections, is_answering
+from service.store.postgres.schema import Connection, migrate
+from service.store.postgres.search import search
+from service.store.postgres.session import Session, Stopped, bound
+from service.store.postgres.slots import NoSlot, Slots
+
+log = logging.getLogger(__name__)
+
+# connections for all that reads, and for all that writes; and how many of them one collection may have, since whoever waits
+# for its locks holds a connection. One whose locks nobody got lately has a single one: see Slots.
+READERS, READERS_OF_ONE = 8, 6
+WRITERS, WRITERS_OF_ONE = 6, 2
+# what is asked of no collection's own table: which collections there are
+CATALOG = ""
+# how long a request waits for a database that is away, or for locks that others hold, and between two looks at it
+PATIENCE_SECONDS = 5.0
+PAUSE_SECONDS = 0.1
+# beyond the patience that the database itself is told of, for its answer
+ANSWER_SECONDS = 0.5
+# at the end of the store: for what is under way, and then for what was stopped
+FINISH_SECONDS, STOP_SECONDS = 0.1, 0.3
+
+FORBIDDEN = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege)
+CORRUPT = (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted)
+CROSSED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, LockNotAvailable)
+
+T = TypeVar("T")
+
+
+class PgvectorStore(LatentStore):
+    """See the module."""
+
+    def __init__(self, address: str, patience: float = PATIENCE_SECONDS) -> None:
+        self._address, self._patience = address, patience
+        self._migrated = self._is_closed = False
+        self._away = ""  # why the last one that asked could not reach the database
+        self._connections = Connections(address)
+        self._reading = _Side(READERS, READERS_OF_ONE, patience, "store reader", writes=False)
+        self._writing = _Side(WRITERS, WRITERS_OF_ONE, patience, "store writer", writes=True)
+        self._under_way: dict[asyncio.Future[Any], Session] = {}
+        self._probe: asyncio.Task[bool] | None = None
+
+    async def open(self) -> None:
+        try:
+            await self._run(lambda connection: None, CATALOG)
+        except StoreUnavailable as error:  # it may come; until then every request says so
+            log.warning("%s", error)
+
+    async def close(self) -> None:
+        self._is_closed = True
+        for side in (self._reading, self._writing):
+            side.slots.close()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=FINISH_SECONDS)
+        for session in self._under_way.values():
+            session.stop()
+        if self._probe is not None:
+            self._probe.cancel()
+        self._connections.close()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=STOP_SECONDS)
+        for side in (self._reading, self._writing):
+            side.threads.end()
+
+    async def create(self, collection: Collection) -> Collection:
+        return await self._run(partial(work.create, wanted=collection), collection.name, self._writing)
+
+    async def collections(self) -> list[Collection]:
+        return await self._run(work.collections, CATALOG)
+
+    async def collection(self, name: str) -> Collection:
+        return (await self._run(partial(work.find, name=name), CATALOG))[1]
+
+    async def drop(self, name: str) -> Collection:
+        return await self._run(partial(work.drop, name=name), name, self._writing)
+
+    async def upsert(self, name: str, digest: str, items: Items) -> int:
+        return await self._run(partial(work.upsert, name=name, digest=digest, items=items), name, self._writing)
+
+    async def get(self, name: str, ids: Sequence[str]) -> Items:
+        return await self._run(partial(work.get, name=name, ids=ids), name)
+
+    async def delete(self, name: str, id: str) -> int:
+        return await self._run(partial(work.delete, name=name, id=id), name, self._writing)
+
+    async def search(self, name: str, digest: str, search: Search) -> Found:
+        return await self._run(partial(_search, name=name, digest=digest, wanted=search), name)
+
+    async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
+        return await self._run(partial(work.scan, name=name, after=after, limit=limit, filter=filter), name)
+
+    async def count(self, name: str, filter: tuple[Condition, ...] = ()) -> int:
+        return await self._run(partial(work.count, name=name, filter=filter), name)
+
+    async def changes(self, name: str, since: int = 0, limit: int = 1000) -> Changes:
+        return await self._run(partial(work.changes, name=name, since=since, limit=limit), name)
+
+    async def _run(
+        self,
+        task: Callable[[Connection], T],
+        name: str,
+        side: "_Side | None" = None,
+    ) -> T:
+        """A task in a transaction, on a thread; once more when the connection was lost, which every task stands.
+
+        `name`: the collection that it may have to wait for. When the caller is cancelled, so is the task.
+        """
+        side = side or self._reading
+        try:
+            give_up = await side.slots.take(name)
+        except NoSlot:
+            raise self._refusal(name, side) from None
+        session = Session()
+        try:
+            future = side.threads.submit(partial(self._insist, task, session, give_up, side))
+        except RuntimeError as error:
+            side.slots.leave(name)
+            raise StoreUnavailable("the store is closed") from error
+        answer = asyncio.wrap_future(future)
+        self._under_way[answer] = session
+        answer.add_done_callback(partial(self._ended, name, side))
+        try:
+            return await self._watched(answer, session, side)
+        except asyncio.CancelledError:
+            session.stop()
+            raise
+
+    def _refusal(self, name: str, side: "_Side") -> StoreUnavailable:
+        if self._is_closed:
+            return StoreUnavailable("the store is closed")
+        if self._away:
+            return StoreUnavailable(f"the database is away: {self._away}")
+        what = f"the collection {name!r}" if name else "the list of collections"
+        return StoreBusy(f"{what} is held by another session of the database, or has too much to do{side.unchanged}")
+
+    def _ended(self, name: str, side: "_Side", answer: "asyncio.Future[Any]") -> None:
+        del self._under_way[answer]
+        error = answer.exception()  # which nobody else may want to know any more
+        waited = (LockNotAvailable, QueryCanceled) if side.writes else LockNotAvailable
+        was_stuck = isinstance(error, StoreBusy) and isinstance(error.__cause__, waited)
+        side.slots.leave(name, not isinstance(error, StoreUnavailable | Stopped), was_stuck)
+
+    async def _watched(self, answer: "asyncio.Future[T]", session: Session, side: "_Side") -> T:
+        """What comes of a task, unless its connection, or the whole server, is silent. Raises StoreUnavailable."""
+        while not answer.done():
+            await asyncio.wait([answer], timeout=self._patience + ANSWER_SECONDS)
+            if answer.done():
+                break
+            if not session.has_answered or not await self._is_answering():
+                session.stop()
+                raise StoreUnavailable(f"the database does not answer{side.in_doubt}")
+        try:
+            return answer.result()
+        except Stopped:
+            raise StoreUnavailable(f"the store is closed{side.in_doubt}") from None
+
+    async def _is_answering(self) -> bool:
+        """Whether the server takes connections, or at least refuses them; many ask at once, and it is looked at once."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.ensure_future(is_answering(self._address))
+        return await asyncio.shield(self._probe)
+
+    def _insist(self, task: Callable[[Connection], T], session: Session, give_up: float, side: "_Side") -> T:
+        while True:
+            if self._is_closed:
+                raise StoreUnavailable("the store is closed")
+            try:
+                with self._connections.lent() as connection, session.using(connection):
+                    return self._transact(connection, task, session, give_up, side.writes)
+            except psycopg.errors.DiskFull as error:
+                raise DiskFull(f"the database has no room left{side.unchanged}: {_line(error)}") from error
+            except FORBIDDEN as error:
+                raise StoreUnusable(f"the database cannot be written to: {_line(error)}") from error
+            except CORRUPT as error:
+                raise StoreUnusable(f"the database is corrupt ({_line(error)}); restore a backup") from error
+            except psycopg.errors.UndefinedTable as error:  # just dropped: next time it is not found
+                self._migrated = False
+                if time.monotonic() > give_up:
+                    raise StoreUnusable(f"a table is missing in the database: {_line(error)}; restore a backup") from error
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if session.is_stopped:
+                    raise Stopped from error
+                self._explain(error, session, give_up, side)
+            if session.is_stopped:
+                raise Stopped
+            time.sleep(PAUSE_SECONDS)
+
+    def _transact(
+        self,
+        connection: Connection,
+        task: Callable[[Connection], T],
+        session: Session,
+        give_up: float,
+        writes: bool,
+    ) -> T:
+        if not self._migrated:
+            with connection.transaction():
+                bound(connection, give_up - time.monotonic(), work.INDEX_SECONDS)
+                session.has_answered = True
+                migrate(connection)
+            self._migrated = True
+        with connection.transaction():
+            left = give_up - time.monotonic()
+            bound(connection, left, left if writes else work.STATEMENT_SECONDS)  # writers have more once they have their lock
+            session.has_answered, self._away = True, ""
+            return task(connection)
+
+    def _explain(self, error: Exception, session: Session, give_up: float, side: "_Side") -> None:
+        """Lost, not there, or in the way of another: raises StoreUnavailable unless there is time for one more try."""
+        if isinstance(error, QueryCanceled):
+            raise StoreBusy(f"the database took too long, or a lock is held in it{side.unchanged}") from error
+        in_the_way = isinstance(error, CROSSED)
+        self._away = "" if in_the_way else _line(error)
+        if time.monotonic() + PAUSE_SECONDS <= give_up:
+            return
+        if in_the_way:
+            raise StoreBusy(f"another session of the database holds what is needed{side.unchanged}: {_line(error)}") from error
+        doubt = side.in_doubt if session.has_answered else ""
+        raise StoreUnavailable(f"the database is away: {self._away}{doubt}") from error
+
+
+class _Side:
+    """The threads of readers or writers, as many as there are slots, so that nobody waits for a thread.
+
+    `unchanged` and `in_doubt` end the error messages of a side that writes; nobody tells a reader about changes.
+    """
+
+    def __init__(self, most: int, most_of_one: int, patience: float, name: str, writes: bool) -> None:
+        self.writes = writes
+        self.unchanged = "; nothing was changed" if writes else ""
+        self.in_doubt = "; what was to be changed may or may not have been changed" if writes else ""
+        self.slots = Slots(most, most_of_one, patience)
+        self.threads = Daemons(most, name)
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _search(connection: Connection, name: str, digest: str, wanted: Search) -> Found:
+    return search(connection, name, digest, wanted)

@@ -1,0 +1,220 @@
+"""What is done in PostgreSQL: each a function of a connection inside a transaction. Knows nothing of pools or retries."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from service.store.filters import Condition, check_keys
+from service.store.interface import (
+    Changes,
+    Collection,
+    Floats,
+    Items,
+    ModelMismatch,
+    UnknownCollection,
+    UnknownItem,
+    no_vectors,
+)
+from service.store.postgres.filters import fields_of, pgvector_where
+from service.store.postgres.schema import Connection, make_index, make_table, table
+
+MAX_TRACES = 10_000
+# how long one statement may take that waits for nobody: a filter over millions of items; an index over all of a collection
+STATEMENT_SECONDS = 30.0
+INDEX_SECONDS = 3600.0
+COLUMNS = "name, model, digest, dim, metric, description, count, seq"
+ITEM = "id, seq, metadata, vector_send(both_), has_sigma"
+
+
+def find(connection: Connection, name: str, lock_for: float = 0) -> tuple[int, Collection]:
+    """(number, collection). Raises UnknownCollection.
+
+    `lock_for`: nobody else changes it before the end of the transaction, in which each statement may take so many seconds from
+    now on. Until then it is less: whoever is next in line for a row waits for several locks, each with its own time-out.
+    """
+    row = connection.execute(
+        f"SELECT number, {COLUMNS} FROM vae_collections WHERE name = %s{' FOR UPDATE' if lock_for else ''}",  # noqa: S608
+        (name,),
+    ).fetchone()
+    if row is None:
+        raise UnknownCollection(name, [other for (other,) in connection.execute("SELECT name FROM vae_collections")])
+    if lock_for:
+        connection.execute(f"SET LOCAL statement_timeout = {round(1000 * lock_for)}".encode())
+    return row[0], Collection(*row[1:])
+
+
+def find_of(connection: Connection, name: str, digest: str, lock_for: float = 0) -> tuple[int, Collection]:
+    """The same, of a model. Raises UnknownCollection, ModelMismatch."""
+    number, collection = find(connection, name, lock_for)
+    if collection.digest != digest:
+        raise ModelMismatch(collection, f"sha256:{digest}")
+    return number, collection
+
+
+def collections(connection: Connection) -> list[Collection]:
+    """All, by name."""
+    rows = connection.execute(f"SELECT {COLUMNS} FROM vae_collections ORDER BY name")  # noqa: S608
+    return [Collection(*row) for row in rows]
+
+
+def create(connection: Connection, wanted: Collection) -> Collection:
+    """Make a collection, or change what may change of it. Raises ModelMismatch."""
+    made = connection.execute(
+        "INSERT INTO vae_collections (name, model, digest, dim, metric, description) VALUES (%s, %s, %s, %s, %s, %s) "
+        "ON CONFLICT (name) DO NOTHING RETURNING number",
+        (wanted.name, wanted.model, wanted.digest, wanted.dim, wanted.metric, wanted.description),
+    ).fetchone()
+    number, found = find(connection, wanted.name, INDEX_SECONDS)
+    if (found.digest, found.dim) != (wanted.digest, wanted.dim):
+        raise ModelMismatch(found, wanted.label)
+    if made:
+        make_table(connection, number, wanted.dim)
+    else:
+        connection.execute(
+            "UPDATE vae_collections SET model = %s, metric = %s, description = %s WHERE number = %s",
+            (wanted.model, wanted.metric, wanted.description, number),
+        )
+    make_index(connection, number, wanted.dim, wanted.metric)
+    return find(connection, wanted.name)[1]
+
+
+def drop(connection: Connection, name: str) -> Collection:
+    """Delete a collection. Raises UnknownCollection."""
+    number, collection = find(connection, name, STATEMENT_SECONDS)
+    connection.execute(f"DROP TABLE {table(number)}")
+    connection.execute("DELETE FROM vae_collections WHERE number = %s", (number,))
+    return collection
+
+
+def vector(values: Floats) -> str:
+    """A vector as PostgreSQL reads it; float32 in shortest form, so nothing is lost."""
+    return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def upsert(connection: Connection, name: str, digest: str, items: Items) -> int:
+    """Add or replace items. Raises UnknownCollection, ModelMismatch."""
+    number, collection = find_of(connection, name, digest, STATEMENT_SECONDS)
+    (there,) = _one(connection.execute(f"SELECT count(*) FROM {table(number)} WHERE id = ANY(%s)", (items.ids,)))  # noqa: S608
+    both = np.concatenate([items.mu, items.sigma], axis=1)
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {table(number)} (id, seq, mu, both_, has_sigma, metadata, fields) "  # noqa: S608
+            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, mu = excluded.mu, "
+            "both_ = excluded.both_, has_sigma = excluded.has_sigma, metadata = excluded.metadata, fields = excluded.fields",
+            [
+                (
+                    items.ids[i],
+                    collection.seq + 1 + i,
+                    vector(items.mu[i]),
+                    vector(both[i]),
+                    bool(items.has_sigma[i]),
+                    items.metadata[i].decode(),
+                    fields_of(items.metadata[i]),
+                )
+                for i in range(len(items))
+            ],
+        )
+    connection.execute("DELETE FROM vae_traces WHERE collection = %s AND id = ANY(%s)", (number, items.ids))
+    connection.execute(
+        "INSERT INTO vae_keys SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING", (number, sorted(items.keys))
+    )
+    connection.execute(
+        "UPDATE vae_collections SET seq = seq + %s, count = count + %s WHERE number = %s",
+        (len(items), len(items) - there, number),
+    )
+    return collection.seq + len(items)
+
+
+def delete(connection: Connection, name: str, id: str) -> int:
+    """Take an item out; its trace stays for the feed of changes. Raises UnknownCollection, UnknownItem."""
+    number, collection = find(connection, name, STATEMENT_SECONDS)
+    if not connection.execute(f"DELETE FROM {table(number)} WHERE id = %s", (id,)).rowcount:  # noqa: S608
+        raise UnknownItem(name, id)
+    connection.execute(
+        "INSERT INTO vae_traces VALUES (%s, %s, %s) ON CONFLICT (collection, id) DO UPDATE SET seq = excluded.seq",
+        (number, id, collection.seq + 1),
+    )
+    (traces,) = _one(
+        connection.execute(
+            "UPDATE vae_collections SET seq = seq + 1, count = count - 1, traces = traces + 1 WHERE number = %s "
+            "RETURNING traces",
+            (number,),
+        )
+    )
+    if traces > max(MAX_TRACES, collection.count):
+        connection.execute("DELETE FROM vae_traces WHERE collection = %s", (number,))
+        connection.execute("UPDATE vae_collections SET traces = 0, forgotten = seq WHERE number = %s", (number,))
+    return collection.seq + 1
+
+
+def _one(cursor: Any) -> Any:
+    return cursor.fetchone()
+
+
+def received(payloads: Sequence[bytes], dim: int) -> Floats:
+    """Vectors as the database sends them: sizes in four bytes, then float32, big endian."""
+    return np.frombuffer(b"".join(payload[4:] for payload in payloads), ">f4").reshape(len(payloads), dim).astype(np.float32)
+
+
+def as_items(rows: Sequence[tuple[Any, ...]], dim: int, with_vectors: bool = True) -> Items:
+    """Rows of ITEM as a block."""
+    both = received([row[3] for row in rows], 2 * dim) if with_vectors else no_vectors(len(rows))
+    mu, sigma = (both[:, :dim], both[:, dim:]) if with_vectors else (both, both)
+    has_sigma = np.array([row[4] for row in rows], np.bool_)
+    ids, seqs, metadata = [row[0] for row in rows], [row[1] for row in rows], [row[2].encode() for row in rows]
+    return Items(ids, np.ascontiguousarray(mu), np.ascontiguousarray(sigma), has_sigma, metadata, seqs=seqs)
+
+
+def get(connection: Connection, name: str, ids: Sequence[str]) -> Items:
+    """Those that are there, in the order of the ids."""
+    number, collection = find(connection, name)
+    rows = connection.execute(f"SELECT {ITEM} FROM {table(number)} WHERE id = ANY(%s)", (list(ids),))  # noqa: S608
+    found = {row[0]: row for row in rows}
+    return as_items([found[id] for id in ids if id in found], collection.dim)
+
+
+def scan(connection: Connection, name: str, after: str, limit: int, filter: tuple[Condition, ...]) -> Items:
+    """Items by id."""
+    number, collection = find(connection, name)
+    where, parameters = where_of(connection, number, collection, filter)
+    rows = connection.execute(
+        f"SELECT {ITEM} FROM {table(number)} WHERE id > %s{where} ORDER BY id LIMIT %s",  # noqa: S608
+        (after, *parameters, limit),
+    )
+    return as_items(rows.fetchall(), collection.dim)
+
+
+def count(connection: Connection, name: str, filter: tuple[Condition, ...]) -> int:
+    """How many match."""
+    number, collection = find(connection, name)
+    where, parameters = where_of(connection, number, collection, filter)
+    (found,) = _one(connection.execute(f"SELECT count(*) FROM {table(number)} WHERE true{where}", parameters))  # noqa: S608
+    return int(found)
+
+
+def where_of(
+    connection: Connection, number: int, collection: Collection, filter: tuple[Condition, ...]
+) -> tuple[str, list[Any]]:
+    """(" AND ...", parameters). Raises BadFilter."""
+    if filter and collection.count:
+        some = "SELECT key FROM vae_keys WHERE collection = %s AND key = ANY(%s)"
+        known = {key for (key,) in connection.execute(some, (number, [condition.key for condition in filter]))}
+        nearest = "SELECT key FROM vae_keys WHERE collection = %s ORDER BY abs(length(key) - %s), key LIMIT %s"
+        check_keys(filter, known, lambda key, most: [one for (one,) in connection.execute(nearest, (number, len(key), most))])
+    return pgvector_where(filter)
+
+
+def changes(connection: Connection, name: str, since: int, limit: int) -> Changes:
+    """What happened after a sequence number."""
+    number, collection = find(connection, name)
+    rows = connection.execute(
+        f"SELECT {ITEM} FROM {table(number)} WHERE seq > %s "  # noqa: S608
+        "UNION ALL SELECT id, seq, NULL, NULL, NULL FROM vae_traces WHERE collection = %s AND seq > %s ORDER BY 2 LIMIT %s",
+        (since, number, since, limit),
+    ).fetchall()
+    (forgotten,) = _one(connection.execute("SELECT forgotten FROM vae_collections WHERE number = %s", (number,)))
+    deleted = {row[0]: row[1] for row in rows if row[2] is None}
+    seq = rows[-1][1] if len(rows) == limit else collection.seq
+    return Changes(as_items([row for row in rows if row[2] is not None], collection.dim), deleted, seq, since >= forgotten)

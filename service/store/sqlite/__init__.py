@@ -1,0 +1,1 @@
+"""The latent store in a sqlite file."""

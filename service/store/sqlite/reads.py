@@ -1,0 +1,172 @@
+"""What is read from the sqlite file: each a function of a connection inside a transaction. Knows nothing of threads."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from service.store.filters import Condition, check_keys
+from service.store.interface import Changes, Collection, Items, StoreUnusable, no_vectors
+from service.store.sqlite.filters import sqlite_where
+from service.store.sqlite.writes import COLUMNS, find, span
+from service.store.vectors.chunk import Floats, Mask, Numbers
+
+# rows that are loaded at a time
+LOADED = 1 << 15
+Rows = Iterable[tuple[Any, ...]]
+
+
+def collections(connection: sqlite3.Connection) -> list[Collection]:
+    """All, by name."""
+    rows = connection.execute(f"SELECT {COLUMNS} FROM collections ORDER BY name")  # noqa: S608
+    return [Collection(*row) for row in rows]
+
+
+def _stacked(blobs: Sequence[bytes], dim: int) -> Floats:
+    """Stored vectors -> (N, D). Raises StoreUnusable."""
+    joined = b"".join(blobs)
+    if len(joined) != 4 * dim * len(blobs):
+        raise StoreUnusable(f"a stored vector has not {dim} dimensions: the file is corrupt; restore a backup")
+    return np.frombuffer(joined, "<f4").reshape(len(blobs), dim).astype(np.float32, copy=False)
+
+
+def _sigmas(blobs: Sequence[bytes | None], dim: int) -> tuple[Floats, Mask]:
+    zero = bytes(4 * dim)
+    return _stacked([zero if blob is None else blob for blob in blobs], dim), np.array(
+        [b is not None for b in blobs], np.bool_
+    )
+
+
+def _items(rows: Rows, dim: int) -> Items:
+    """Of rows (id, seq, metadata, mu, sigma)."""
+    ids, seqs, metadata, mu, sigma = map(list, zip(*rows, strict=True)) if (rows := list(rows)) else ([], [], [], [], [])
+    return Items(ids, _stacked(mu, dim), *_sigmas(sigma, dim), [text.encode() for text in metadata], seqs=seqs)
+
+
+def get(connection: sqlite3.Connection, name: str, ids: Sequence[str]) -> Items:
+    """Those that are there, in the order of the ids."""
+    number, collection = find(connection, name)
+    rows = connection.execute(
+        "SELECT id, seq, metadata, mu, sigma FROM items "
+        "WHERE collection = ? AND mu IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
+        (number, orjson.dumps(list(ids)).decode()),
+    )
+    found = {row[0]: row for row in rows}
+    return _items([found[id] for id in ids if id in found], collection.dim)
+
+
+def scan(connection: sqlite3.Connection, name: str, after: str, limit: int, filter: tuple[Condition, ...]) -> Items:
+    """Items by id."""
+    number, collection = find(connection, name)
+    where, parameters = _where(connection, number, collection, filter)
+    rows = connection.execute(
+        "SELECT id, seq, metadata, mu, sigma FROM items "  # noqa: S608
+        f"WHERE collection = ? AND id > ? AND mu IS NOT NULL{where} ORDER BY id LIMIT ?",
+        (number, after, *parameters, limit),
+    )
+    return _items(rows, collection.dim)
+
+
+def count(connection: sqlite3.Connection, name: str, filter: tuple[Condition, ...]) -> int:
+    """How many match."""
+    number, collection = find(connection, name)
+    return len(matching(connection, number, collection, filter)) if filter else collection.count
+
+
+def matching(connection: sqlite3.Connection, number: int, collection: Collection, filter: tuple[Condition, ...]) -> Numbers:
+    """Numbers of the items that match, ascending. Raises BadFilter."""
+    where, parameters = _where(connection, number, collection, filter)
+    rows = connection.execute(
+        f"SELECT number FROM items WHERE number >= ? AND number < ? AND mu IS NOT NULL{where} ORDER BY number",  # noqa: S608
+        (*span(number), *parameters),
+    )
+    return np.fromiter((row[0] for row in rows), np.int64)
+
+
+def _where(
+    connection: sqlite3.Connection, number: int, collection: Collection, filter: tuple[Condition, ...]
+) -> tuple[str, list[Any]]:
+    if filter and collection.count:
+        keys = sorted({condition.key for condition in filter})
+        some = f"SELECT key FROM keys WHERE collection = ? AND key IN ({', '.join('?' * len(keys))})"  # noqa: S608
+        known = {key for (key,) in connection.execute(some, (number, *keys))}
+        nearest = "SELECT key FROM keys WHERE collection = ? ORDER BY abs(length(key) - ?), key LIMIT ?"
+        check_keys(filter, known, lambda key, most: [one for (one,) in connection.execute(nearest, (number, len(key), most))])
+    return sqlite_where(filter)
+
+
+def changes(connection: sqlite3.Connection, name: str, since: int, limit: int) -> Changes:
+    """What happened after a sequence number."""
+    number, collection = find(connection, name)
+    rows = connection.execute(
+        "SELECT id, seq, metadata, mu, sigma FROM items WHERE collection = ? AND seq > ? ORDER BY seq LIMIT ?",
+        (number, since, limit),
+    ).fetchall()
+    deleted = {row[0]: row[1] for row in rows if row[3] is None}
+    seq = rows[-1][1] if len(rows) == limit else collection.seq
+    complete = since >= forgotten(connection, number)
+    return Changes(_items([row for row in rows if row[3] is not None], collection.dim), deleted, seq, complete)
+
+
+def forgotten(connection: sqlite3.Connection, number: int) -> int:
+    """The sequence number up to which deletions have left no trace."""
+    (seq,) = connection.execute("SELECT forgotten FROM collections WHERE number = ?", (number,)).fetchone()
+    return int(seq)
+
+
+@dataclass(slots=True)
+class Vectors:
+    """Gaussians by number, and numbers of those that are gone; ascending both."""
+
+    numbers: Numbers
+    mu: Floats
+    sigma: Floats
+    has_sigma: Mask
+    gone: Numbers
+
+
+def all_vectors(connection: sqlite3.Connection, number: int, dim: int) -> Iterator[Vectors]:
+    """Everything in a collection, in the order of the numbers, some at a time."""
+    cursor = connection.execute(
+        "SELECT number, mu, sigma FROM items WHERE number >= ? AND number < ? AND mu IS NOT NULL ORDER BY number", span(number)
+    )
+    while rows := cursor.fetchmany(LOADED):
+        yield _vectors(rows, dim)
+
+
+def changed_vectors(connection: sqlite3.Connection, number: int, dim: int, since: int) -> Vectors:
+    """What changed after a sequence number, as it is now."""
+    rows = connection.execute(
+        "SELECT number, mu, sigma FROM items WHERE collection = ? AND seq > ?", (number, since)
+    ).fetchall()
+    rows.sort()
+    vectors = _vectors([row for row in rows if row[1] is not None], dim)
+    vectors.gone = np.array([row[0] for row in rows if row[1] is None], np.int64)
+    return vectors
+
+
+def _vectors(rows: Sequence[tuple[Any, ...]], dim: int) -> Vectors:
+    numbers = np.array([row[0] for row in rows], np.int64)
+    sigma, has_sigma = _sigmas([row[2] for row in rows], dim)
+    return Vectors(numbers, _stacked([row[1] for row in rows], dim), sigma, has_sigma, np.empty(0, np.int64))
+
+
+def by_number(connection: sqlite3.Connection, numbers: Sequence[int], with_vectors: bool) -> dict[int, tuple[Any, ...]]:
+    """Rows (id, seq, metadata, mu, sigma) by number, without their vectors unless they are asked for."""
+    both = "mu, sigma" if with_vectors else "NULL, NULL"
+    rows = connection.execute(
+        f"SELECT number, id, seq, metadata, {both} FROM items WHERE number IN (SELECT value FROM json_each(?))",  # noqa: S608
+        (orjson.dumps(list(numbers)).decode(),),
+    )
+    return {row[0]: row[1:] for row in rows}
+
+
+def as_items(rows: Sequence[tuple[Any, ...]], dim: int, with_vectors: bool) -> Items:
+    """Rows of `by_number` as a block."""
+    if with_vectors:
+        return _items(rows, dim)
+    ids, seqs, metadata = [row[0] for row in rows], [row[1] for row in rows], [row[2].encode() for row in rows]
+    return Items(ids, no_vectors(len(ids)), no_vectors(len(ids)), np.zeros(len(ids), np.bool_), metadata, seqs=seqs)

@@ -1,0 +1,186 @@
+"""Searches in the sqlite file: the vectors of each collection in memory, brought up to the file's state before each search.
+
+For one thread, which has others help it with long scans. Knows nothing of threads or requests.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.latents.distances import METRICS, Doubles, Metric
+from service.store.interface import BadItem, Collection, Found, Items, Neighbors, Query, Search, StoreError, UnknownItem
+from service.store.sqlite.file import SqliteFile
+from service.store.sqlite.reads import (
+    all_vectors,
+    as_items,
+    by_number,
+    changed_vectors,
+    forgotten,
+    get,
+    matching,
+)
+from service.store.sqlite.writes import find_of
+from service.store.vectors.candidates import BOUNDED, Nearest
+from service.store.vectors.chunk import Floats, Mask
+from service.store.vectors.index import Index
+from service.thread_pool import thread_pool
+
+# pairs of a query and a row that a second or so is enough for: by bounds, and measured in float64
+MOST_BOUNDED, MOST_MEASURED = 1 << 27, 1 << 22
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is in memory of a collection, and up to which change."""
+
+    number: int
+    index: Index
+    seq: int
+
+
+class SqliteSearch:
+    """All collections of a file in memory."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._parts = os.cpu_count() or 1
+        self._pool = thread_pool(self._parts, "store scan")
+        self._known: dict[str, _Known] = {}
+        self._version = -1
+
+    def close(self) -> None:
+        """End the threads that scan."""
+        self._pool.shutdown()
+
+    def load(self) -> None:
+        """Read all vectors. Raises NotYet, StoreError."""
+        with self._file.reading() as connection:
+            self._forget_dropped(connection)
+            for name, number, dim, seq in connection.execute("SELECT name, number, dim, seq FROM collections").fetchall():
+                self._refresh(connection, name, number, dim, seq)
+
+    def queries_a_turn(self, name: str, search: Search) -> int:
+        """How many queries may be answered at once without keeping others waiting for long; from any thread."""
+        known = self._known.get(name)
+        bounded = search.metric in BOUNDED and search.dimensions is None
+        return max(1, (MOST_BOUNDED if bounded else MOST_MEASURED) // max(1, len(known.index) if known else 0))
+
+    def search(self, name: str, digest: str, searches: Sequence[Search]) -> list[Found | StoreError]:
+        """Answers to searches of one collection that agree in all but queries and k; a bad one is answered by its error."""
+        with self._file.reading() as connection:
+            self._forget_dropped(connection)
+            number, collection = find_of(connection, name, digest)
+            index = self._refresh(connection, name, number, collection.dim, collection.seq)
+            gathered: list[tuple[Floats, Floats] | StoreError] = []
+            for search in searches:
+                try:
+                    gathered.append(gaussians(search, collection, lambda ids: get(connection, name, ids)))
+                except StoreError as error:
+                    gathered.append(error)
+            good = [(search, both) for search, both in zip(searches, gathered, strict=True) if isinstance(both, tuple)]
+            masks = None
+            if good and good[0][0].filter:
+                masks = index.mask(matching(connection, number, collection, good[0][0].filter))
+            found = iter(self._find(connection, index, collection, good, masks) if good else ())
+            return [next(found) if isinstance(both, tuple) else both for both in gathered]
+
+    def _find(
+        self,
+        connection: sqlite3.Connection,
+        index: Index,
+        collection: Collection,
+        good: Sequence[tuple[Search, tuple[Floats, Floats]]],
+        masks: Sequence[Mask] | None,
+    ) -> list[Found]:
+        like = good[0][0]  # the others agree
+        mu, sigma = (np.concatenate([both[i] for _, both in good]) for i in (0, 1))
+        counts = [search.k for search, both in good for _ in range(len(both[0]))]
+        dimensions = None if like.dimensions is None else np.array(like.dimensions, np.intp)
+        if like.candidates is None:
+            nearest = index.nearest(like.metric, mu, sigma, counts, masks, dimensions)
+        else:
+            nearest = index.rerank(like.metric, mu, sigma, counts, like.candidates, masks, dimensions)
+        numbers = sorted({int(number) for one in nearest for number in one.numbers})
+        with_vectors = any(search.with_vectors for search, _ in good)
+        rows = by_number(connection, numbers, with_vectors)
+        neighbors = iter(zip(nearest, counts, strict=True))
+        answers = []
+        for search, both in good:
+            own = []
+            for _ in range(len(both[0])):
+                one, count = next(neighbors)
+                own.append(_neighbors(METRICS[search.metric], one, count, rows, collection.dim, search.with_vectors))
+            answers.append(Found(own, like.candidates is None, collection.seq))
+        return answers
+
+    def _refresh(self, connection: sqlite3.Connection, name: str, number: int, dim: int, seq: int) -> Index:
+        """The collection's vectors as they are in this transaction."""
+        known = self._known.get(name)
+        if known is None or known.number != number or known.seq < forgotten(connection, number):
+            known = self._known[name] = _Known(number, Index(dim, self._pool, self._parts), -1)
+        if known.seq == seq:
+            return known.index
+        try:
+            changed = all_vectors(connection, number, dim) if known.seq < 0 else [
+                changed_vectors(connection, number, dim, known.seq)
+            ]  # fmt: skip
+            for vectors in changed:
+                known.index.put(vectors.numbers, vectors.mu, vectors.sigma, vectors.has_sigma)
+                known.index.remove(vectors.gone)
+        except BaseException:
+            self._known.pop(name)  # half of it is of no use
+            raise
+        known.seq = seq
+        return known.index
+
+    def _forget_dropped(self, connection: sqlite3.Connection) -> None:
+        """Give the memory of collections back that are no longer there."""
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            there = {number for (number,) in connection.execute("SELECT number FROM collections")}
+            self._known = {name: known for name, known in self._known.items() if known.number in there}
+            self._version = version
+
+
+def gaussians(search: Search, collection: Collection, get: Callable[[Sequence[str]], Items]) -> tuple[Floats, Floats]:
+    """mu and sigma of a search's queries, (Q, D) each; `get` knows items by their ids. Raises UnknownItem, BadItem."""
+    ids = [query.id for query in search.queries if query.id is not None]
+    items = get(list(dict.fromkeys(ids))) if ids else None
+    row = {id: i for i, id in enumerate(items.ids)} if items else {}
+    mu, sigma = (np.zeros((len(search.queries), collection.dim), np.float32) for _ in range(2))
+    for i, query in enumerate(search.queries):
+        has_sigma = query.sigma is not None
+        if query.id is not None and items is not None:
+            if query.id not in row:
+                raise UnknownItem(collection.name, query.id)
+            mu[i], sigma[i] = items.mu[row[query.id]], items.sigma[row[query.id]]
+            has_sigma = bool(items.has_sigma[row[query.id]])
+        else:
+            _fill(mu, sigma, i, query, collection)
+        if METRICS[search.metric].needs_sigma and not has_sigma:
+            raise BadItem(f"the metric {search.metric} needs a sigma; without one there are l2, cosine and w2", i)
+    return mu, sigma
+
+
+def _fill(mu: Floats, sigma: Floats, i: int, query: Query, collection: Collection) -> None:
+    for rows, own in ((mu, query.mu), (sigma, query.sigma)):
+        if own is not None and own.shape != (collection.dim,):
+            raise BadItem(f"a vector has shape {own.shape}, those of {collection.name!r} have ({collection.dim},)", i)
+        if own is not None:
+            rows[i] = own
+
+
+def in_order(ids: Sequence[str], ranks: Doubles, count: int) -> list[int]:
+    """Places of the `count` nearest, ties by id."""
+    return sorted(range(len(ids)), key=lambda i: (ranks[i], ids[i]))[:count]
+
+
+def _neighbors(
+    metric: Metric, one: Nearest, count: int, rows: dict[int, tuple[object, ...]], dim: int, with_vectors: bool
+) -> Neighbors:
+    found = [rows[number] for number in one.numbers.tolist()]
+    order = in_order([str(row[0]) for row in found], one.ranks, count)
+    return Neighbors(as_items([found[i] for i in order], dim, with_vectors), metric.of_rank(one.ranks[order]))

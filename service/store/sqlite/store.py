@@ -1,0 +1,241 @@
+"""The latent store in one sqlite file: one thread writes, one searches, a few read.
+
+A change is answered after its commit; changes that wait at the same time share one. Any number of processes may use the
+file: each search first looks at what has changed. Knows nothing of HTTP.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from service.store.filters import BadFilter, Condition
+from service.store.group_turns import Ended, Turns, Waiting
+from service.store.interface import (
+    Changes,
+    Collection,
+    Found,
+    Items,
+    LatentStore,
+    Search,
+    StoreError,
+    StoreUnavailable,
+    StoreUnusable,
+    UnknownCollection,
+)
+from service.store.sqlite import reads, writes
+from service.store.sqlite.file import NotYet, SqliteFile
+from service.store.sqlite.search import SqliteSearch
+from service.thread_pool import thread_pool
+
+READERS = 2
+# requests that share a commit, and that share a scan
+MOST_WRITES, MOST_SEARCHES = 256, 64
+# at the end of the store, for what is under way
+END_SECONDS = 0.2
+
+T = TypeVar("T")
+Write = Callable[[sqlite3.Connection], Any]
+
+
+class SqliteStore(LatentStore):
+    """See the module. The file is made with the first collection."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._file, self._max_bytes = SqliteFile(path), max_bytes
+        self._search = SqliteSearch(self._file)
+        self._writes: Turns[tuple[Write, bool]] = Turns("store writer", self._write_turn, MOST_WRITES)
+        self._searches: Turns[tuple[str, str, Search] | None] = Turns("store search", self._search_turn, MOST_SEARCHES)
+        self._readers = thread_pool(READERS, "store reader")
+
+    async def open(self) -> None:
+        try:
+            needed = await self._read(writes.vector_bytes)
+        except NotYet:
+            directory = self._file.path.parent
+            if not directory.is_dir():  # the first collection could not be made
+                raise StoreUnusable(f"{self._file.path} cannot be made: there is no directory {directory}") from None
+            return
+        if needed > self._max_bytes:
+            raise StoreUnusable(
+                f"the vectors of {self._file.path} take {needed} bytes of memory, VAE_STORE_MAX_BYTES allows {self._max_bytes}"
+            )
+        await _outcome(self._searches.submit, None)
+
+    async def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        ended = [await loop.run_in_executor(None, turns.end, END_SECONDS) for turns in (self._writes, self._searches)]
+        await loop.run_in_executor(None, self._readers.shutdown)
+        if all(ended):  # else a thread that waits for another program's lock, say, still uses them
+            self._search.close()
+            self._file.close()
+
+    def check(self) -> None:
+        self._file.check()
+
+    # --- changes
+
+    async def create(self, collection: Collection) -> Collection:
+        return await self._write(partial(writes.create, wanted=collection), make=True)
+
+    async def drop(self, name: str) -> Collection:
+        return await self._of(name, self._write(partial(writes.drop, name=name)))
+
+    async def upsert(self, name: str, digest: str, items: Items) -> int:
+        write = partial(writes.upsert, name=name, digest=digest, items=items, max_bytes=self._max_bytes)
+        return await self._of(name, self._write(write))
+
+    async def delete(self, name: str, id: str) -> int:
+        return await self._of(name, self._write(partial(writes.delete, name=name, id=id)))
+
+    async def _write(self, write: Callable[[sqlite3.Connection], T], make: bool = False) -> T:
+        return await _outcome(self._writes.submit, (write, make))  # type: ignore[no-any-return]
+
+    def _write_turn(self, turn: Sequence[Waiting[tuple[Write, bool]]]) -> None:
+        """All in one transaction; if it fails as a whole, each in its own."""
+        turn = list(turn)
+        while turn:
+            try:
+                connection = self._file.connection(make=any(waiting.request[1] for waiting in turn))
+                break
+            except (NotYet, StoreError) as error:
+                turn[0].future.set_exception(error)  # the others may be luckier
+                turn.pop(0)
+        if not turn:
+            return
+        try:
+            self._commit(connection, turn)
+        except StoreUnusable as error:
+            _rollback(connection)
+            for waiting in turn:
+                waiting.future.set_exception(error)
+        except sqlite3.Error as error:
+            _rollback(connection)
+            self._file.overwrite_refused(connection, error)
+            if len(turn) == 1:
+                turn[0].future.set_exception(self._file.explain(error, writes=True))
+                return
+            is_locked = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            for waiting in turn:
+                if is_locked and not waiting.future.done():  # each alone would wait as long, one after another
+                    waiting.future.set_exception(self._file.explain(error, writes=True))
+                elif not waiting.future.done():
+                    self._write_turn([waiting])
+
+    def _commit(self, connection: sqlite3.Connection, turn: Sequence[Waiting[tuple[Write, bool]]]) -> None:
+        outcomes: list[tuple[Future[Any], Any, Exception | None]] = []
+        connection.execute("BEGIN IMMEDIATE")
+        for waiting in turn:
+            connection.execute("SAVEPOINT one")
+            try:
+                outcomes.append((waiting.future, waiting.request[0](connection), None))
+            except sqlite3.Error:
+                raise
+            except Exception as error:
+                connection.execute("ROLLBACK TO one")
+                outcomes.append((waiting.future, None, error))
+            connection.execute("RELEASE one")
+        self._file.check()  # what goes into a file without a name is lost
+        connection.execute("COMMIT")
+        self._file.check()
+        for future, value, failure in outcomes:
+            if failure is None:
+                future.set_result(value)
+            else:
+                future.set_exception(failure)
+
+    # --- reads
+
+    async def collections(self) -> list[Collection]:
+        try:
+            return await self._read(reads.collections)
+        except NotYet:
+            return []
+
+    async def collection(self, name: str) -> Collection:
+        return (await self._of(name, self._read(partial(writes.find, name=name))))[1]
+
+    async def get(self, name: str, ids: Sequence[str]) -> Items:
+        return await self._of(name, self._read(partial(reads.get, name=name, ids=ids)))
+
+    async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
+        return await self._of(name, self._read(partial(reads.scan, name=name, after=after, limit=limit, filter=filter)))
+
+    async def count(self, name: str, filter: tuple[Condition, ...] = ()) -> int:
+        return await self._of(name, self._read(partial(reads.count, name=name, filter=filter)))
+
+    async def changes(self, name: str, since: int = 0, limit: int = 1000) -> Changes:
+        return await self._of(name, self._read(partial(reads.changes, name=name, since=since, limit=limit)))
+
+    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        def work() -> T:
+            with self._file.reading() as connection:
+                return read(connection)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        except RuntimeError as error:
+            raise StoreUnavailable("the store is closed") from error
+
+    async def _of(self, name: str, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except NotYet:
+            raise UnknownCollection(name) from None
+
+    # --- searches
+
+    async def search(self, name: str, digest: str, search: Search) -> Found:
+        """Many queries take several turns, so that others are not kept waiting for all of them: see `Found.seq`."""
+        queries, size = search.queries, self._search.queries_a_turn(name, search)
+        parts = [replace(search, queries=queries[i : i + size]) for i in range(0, len(queries), size)] or [search]
+        found: list[Found] = [await self._of(name, _outcome(self._searches.submit, (name, digest, one))) for one in parts]
+        neighbors = found[0].neighbors if len(found) == 1 else [one for part in found for one in part.neighbors]
+        return Found(neighbors, found[0].exact, min(part.seq for part in found))
+
+    def _search_turn(self, turn: Sequence[Waiting[tuple[str, str, Search] | None]]) -> None:
+        """Searches that agree in all but queries and k share a scan."""
+        alike: dict[Any, list[tuple[Search, Future[Any]]]] = {}
+        for waiting in turn:
+            if waiting.request is None:
+                self._settle([waiting.future], self._load)
+            else:
+                name, digest, search = waiting.request
+                key = (name, digest, replace(search, queries=(), k=0, with_vectors=False))
+                alike.setdefault(key, []).append((search, waiting.future))
+        for (name, digest, _), some in alike.items():
+            searches = [search for search, _ in some]
+            self._settle([future for _, future in some], partial(self._search.search, name, digest, searches))
+
+    def _load(self) -> Sequence[None]:
+        self._search.load()
+        return [None]
+
+    def _settle(self, futures: "Sequence[Future[Any]]", work: Callable[[], Sequence[Any]]) -> None:
+        try:
+            outcomes = work()
+        except (StoreError, NotYet, BadFilter) as error:
+            outcomes = [error] * len(futures)
+        for future, outcome in zip(futures, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+
+async def _outcome(submit: "Callable[[Any], Future[Any]]", request: Any) -> Any:
+    try:
+        return await asyncio.wrap_future(submit(request))
+    except Ended:
+        raise StoreUnavailable("the store is closed") from None
+
+
+def _rollback(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):  # some have rolled back by themselves
+            connection.execute("ROLLBACK")

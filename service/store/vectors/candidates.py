@@ -1,0 +1,151 @@
+"""The candidates of one query: which rows may be among its nearest, and which are.
+
+Float32 scores bound each distance from below and above; the ranks of what the bounds leave are computed in float64, so that
+answers are those of a full scan in float64. Knows nothing of how scores are ordered to be fast.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.latents.distances import METRICS, Doubles
+from service.store.vectors.chunk import Chunk, Floats, Numbers, slack
+
+# rows that are measured at a time
+BLOCK = 1 << 12
+# metrics that the scores are about
+BOUNDED = ("l2", "w2", "cosine")
+# squares of lengths up to this one leave room in float32 for all that is computed of them
+LONGEST = 2.0**100
+# bound on what float32 loses of one product by rounding small numbers to 0
+UNDERFLOW = 2.0**-120
+
+
+@dataclass(slots=True)
+class Nearest:
+    """Rows whose rank is at most that of the k-th nearest, ties included, in no order: (N,) each. See `Metric.rank`."""
+
+    numbers: Numbers
+    ranks: Doubles
+
+
+class Best:
+    """The nearest of what it is told, ties included."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.numbers = np.empty(0, np.int64)
+        self.ranks = np.empty(0, np.float64)
+
+    def add(self, numbers: Numbers, ranks: Doubles) -> None:
+        if len(self.ranks) >= self.count:
+            near = ranks <= self.ranks.max()
+            if not near.any():
+                return
+            numbers, ranks = numbers[near], ranks[near]
+        numbers, ranks = np.concatenate([self.numbers, numbers]), np.concatenate([self.ranks, ranks])
+        if len(ranks) > self.count:
+            kept = ranks <= np.partition(ranks, self.count - 1)[self.count - 1]
+            numbers, ranks = numbers[kept], ranks[kept]
+        self.numbers, self.ranks = numbers, ranks
+
+    def all(self) -> Nearest:
+        return Nearest(self.numbers, self.ranks)
+
+
+def merged(count: int, parts: Sequence[Nearest]) -> Nearest:
+    """The nearest of those that scans of several parts have found."""
+    best = Best(count)
+    for part in parts:
+        best.add(part.numbers, part.ranks)
+    return best.all()
+
+
+def scores_of(metric: str, mu: Floats, sigma: Floats, chunk: Chunk, rows: slice) -> Floats:
+    """What orders the rows of a chunk for each query, (Q, rows): |x|^2 / 2 - q . x less slack, or minus the cosine.
+
+    For the cosine, queries have length 1 or 0.
+    """
+    scores: Floats = mu @ chunk.mu[rows].T
+    if metric == "cosine":
+        scores *= -chunk.inverse[rows]
+        if chunk.any_short:
+            short = np.flatnonzero(chunk.short[rows])
+            scores[:, short] = -(mu @ unit_vectors(chunk.mu[rows][short]).T)
+        return scores
+    if metric == "w2":
+        scores += sigma @ chunk.sigma[rows].T
+    np.subtract((chunk.half_both if metric == "w2" else chunk.half_mu)[rows], scores, out=scores)
+    return scores
+
+
+def unit_vectors(mu: Floats) -> Floats:
+    """Means (N, D) with length 1; those of length 0 as they are."""
+    doubles = mu.astype(np.float64)
+    lengths = np.sqrt(np.square(doubles).sum(axis=1, keepdims=True))
+    return (doubles / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+class Bounded:
+    """One query's candidates: rows whose lower bound is not above the k-th smallest upper bound.
+
+    With x a row, q the query, h = |x|^2 / 2, and c the slack: h - q . x in float32 is wrong by at most c |q| |x| and a little
+    for h, hence by at most c (|q|^2 / 2 + h), and by what float32 loses of products that are too small for it. The chunk's
+    norms are stored less c h, so a score less c |q|^2 / 2 is a lower bound, and a score plus 2 c h + c |q|^2 / 2 an upper one.
+    """
+
+    def __init__(self, metric: str, mu: Floats, sigma: Floats, count: int) -> None:
+        self.metric, self.sigma, self.count = metric, sigma, count
+        self.original, self.mu = mu, mu
+        dim = 2 * len(mu) if metric == "w2" else len(mu)
+        self.slack = slack(dim)
+        square = float(np.square(mu, dtype=np.float64).sum())
+        if metric == "cosine":
+            self.mu = unit_vectors(mu[None])[0]
+            self.margin = 4 * self.slack  # of unit vectors, that of the query rounded
+        else:
+            square += float(np.square(sigma, dtype=np.float64).sum()) if metric == "w2" else 0.0
+            self.margin = self.slack * square + dim * UNDERFLOW
+        self.scores = np.empty(0, np.float32)
+        self.uppers = np.empty(0, np.float64)
+        self.places = np.empty(0, np.int64)
+        self.rows = np.empty(0, np.int64)
+        self.limit = np.inf
+
+    def add(self, place: int, chunk: Chunk, first: int, scores: Floats) -> float:
+        """Take what a chunk has from row `first` on; the limit above which a score is no candidate."""
+        if not np.isfinite(self.limit) and len(scores) > self.count:
+            best = np.argpartition(scores, self.count - 1)[: self.count]
+            self.limit = float(self._uppers(chunk, first + best, scores[best]).max())
+        rows = np.flatnonzero((scores <= self.limit) & np.isfinite(scores))
+        self.scores = np.concatenate([self.scores, scores[rows]])
+        self.uppers = np.concatenate([self.uppers, self._uppers(chunk, first + rows, scores[rows])])
+        self.places = np.concatenate([self.places, np.full(len(rows), place)])
+        self.rows = np.concatenate([self.rows, first + rows])
+        if len(self.scores) > self.count:
+            self.limit = min(self.limit, float(np.partition(self.uppers, self.count - 1)[self.count - 1]))
+            kept = self.scores <= self.limit
+            self.scores, self.uppers = self.scores[kept], self.uppers[kept]
+            self.places, self.rows = self.places[kept], self.rows[kept]
+        return self.limit
+
+    def _uppers(self, chunk: Chunk, rows: Numbers, scores: Floats) -> Doubles:
+        """Upper bounds, shifted like the scores."""
+        uppers = scores.astype(np.float64) + self.margin
+        if self.metric != "cosine":
+            halves = chunk.half_both if self.metric == "w2" else chunk.half_mu
+            uppers += 2.1 * self.slack * halves[rows]
+        return uppers
+
+    def measure(self, chunks: Sequence[Chunk]) -> Nearest:
+        """The candidates in float64."""
+        best, rank = Best(self.count), METRICS[self.metric].rank
+        mu, sigma = self.original.astype(np.float64), self.sigma.astype(np.float64)
+        for start in range(0, len(self.rows), BLOCK):
+            places, rows = self.places[start : start + BLOCK], self.rows[start : start + BLOCK]
+            for place in np.unique(places):
+                chunk, of = chunks[place], rows[places == place]
+                others = chunk.mu[of].astype(np.float64), chunk.sigma[of].astype(np.float64)
+                best.add(chunk.numbers[of], rank(mu, sigma, *others))
+        return best.all()

@@ -1,0 +1,265 @@
+"""The Gaussians of one collection in memory, and the exact search among them.
+
+Rows have numbers, which may come in any order: an index that is told of the same rows in another order, or only of those that
+are left, gives the same answers. Knows nothing of files, ids or filters.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.latents.distances import METRICS, Doubles
+from service.store.vectors.candidates import BLOCK, BOUNDED, LONGEST, Best, Bounded, Nearest, merged, scores_of
+from service.store.vectors.chunk import CHUNK, SMALLEST, Chunk, Floats, Mask, Numbers
+
+# rows below which a search does without the bounds
+FEW = 1 << 10
+# of each part of a scan
+LEAST_CHUNKS = 2
+# rows whose scores stay in the cache
+SLICE = 1 << 15
+# queries that share a scan
+TOGETHER = 64
+
+
+class Index:
+    """Gaussians of `dim` dimensions by number. For one thread at a time."""
+
+    def __init__(self, dim: int, pool: Executor | None = None, parts: int = 1) -> None:
+        """`pool`: does a long scan in so many `parts` at once."""
+        self.dim, self._pool, self._parts = dim, pool, parts
+        self._chunks: list[Chunk] = []
+        self._firsts: list[int] = []  # the first number of each chunk
+        self._last = -1
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Rows after the last change; any thread may ask."""
+        return self._count
+
+    # --- changes
+
+    def put(self, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
+        """Add rows, or replace those whose numbers are known. Numbers (N,) are ascending, mu and sigma (N, D)."""
+        new = int(np.searchsorted(numbers, self._last, side="right"))
+        unknown = np.ones(new, np.bool_)
+        for chunk, rows, of in self._locate(numbers[:new]):
+            chunk.put(rows, mu[of], sigma[of], has_sigma[of])
+            unknown[of] = False
+        if unknown.any():
+            among = np.flatnonzero(unknown)
+            self._insert(numbers[among], mu[among], sigma[among], has_sigma[among])
+        while new < len(numbers):
+            chunk = self._roomy(int(numbers[new]))
+            taken = min(chunk.room - chunk.size, len(numbers) - new)
+            part = slice(new, new + taken)
+            chunk.append(numbers[part], mu[part], sigma[part], has_sigma[part])
+            new += taken
+            self._last = int(numbers[new - 1])
+        self._recount()
+
+    def _insert(self, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
+        """Add rows among those that are there, by building their chunks anew."""
+        places = np.maximum(np.searchsorted(np.array(self._firsts), numbers, side="right") - 1, 0)
+        for place in np.unique(places)[::-1].tolist():  # from the last one on: one chunk may become two
+            of = places == place
+            self._rebuild(place, numbers[of], mu[of], sigma[of], has_sigma[of])
+
+    def _rebuild(self, place: int, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
+        """Replace a chunk by those, or the one, or none, with the rows that are left in it and these."""
+        chunks = self._chunks[place].joined(numbers, mu, sigma, has_sigma)
+        self._chunks[place : place + 1] = chunks
+        self._firsts[place : place + 1] = [int(chunk.numbers[0]) for chunk in chunks]
+        if not self._chunks:
+            self._last = -1
+
+    def remove(self, numbers: Numbers) -> None:
+        """Take rows out; numbers (N,) are ascending, unknown ones are none."""
+        for chunk, rows, _ in self._locate(numbers):
+            chunk.remove(rows)
+        nothing = np.empty((0, self.dim), np.float32)
+        for place in range(len(self._chunks) - 1, -1, -1):
+            if 2 * self._chunks[place].gone > self._chunks[place].size:  # else holes would take memory for ever
+                self._rebuild(place, np.empty(0, np.int64), nothing, nothing, np.empty(0, np.bool_))
+        self._recount()
+
+    def _recount(self) -> None:
+        self._count = sum(chunk.size - chunk.gone for chunk in self._chunks)
+
+    def _roomy(self, first: int) -> Chunk:
+        if not self._chunks or self._chunks[-1].size == CHUNK:
+            self._chunks.append(Chunk(self.dim, CHUNK if self._chunks else SMALLEST))
+            self._firsts.append(first)
+        elif self._chunks[-1].size == self._chunks[-1].room:
+            self._chunks[-1].grow()
+        return self._chunks[-1]
+
+    def _locate(self, numbers: Numbers) -> Iterator[tuple[Chunk, Numbers, Numbers]]:
+        """(chunk, rows in it, places among the numbers) of the numbers that are known."""
+        start = 0
+        while start < len(numbers):
+            place = bisect_right(self._firsts, int(numbers[start])) - 1
+            end = len(numbers)
+            if place + 1 < len(self._firsts):
+                end = int(np.searchsorted(numbers, self._firsts[place + 1]))
+            if place >= 0:
+                chunk = self._chunks[place]
+                rows = np.searchsorted(chunk.numbers[: chunk.size], numbers[start:end])
+                known = rows < chunk.size
+                known[known] = chunk.numbers[rows[known]] == numbers[start:end][known]
+                if known.any():
+                    yield chunk, rows[known], np.arange(start, end)[known]
+            start = end
+
+    # --- searches
+
+    def mask(self, numbers: Numbers) -> list[Mask]:
+        """Which rows have one of the numbers (N,), ascending: a mask a chunk."""
+        masks = [np.zeros(chunk.size, np.bool_) for chunk in self._chunks]
+        of = {id(chunk): mask for chunk, mask in zip(self._chunks, masks, strict=True)}
+        for chunk, rows, _ in self._locate(numbers):
+            of[id(chunk)][rows] = True
+        return masks
+
+    def nearest(
+        self,
+        metric: str,
+        mu: Floats,
+        sigma: Floats,
+        counts: Sequence[int],
+        masks: Sequence[Mask] | None = None,
+        dimensions: NDArray[np.intp] | None = None,
+    ) -> list[Nearest]:
+        """The `counts[i]` nearest to each query, (Q, D) each, by a metric of `service.latents.distances`; see Nearest.
+
+        `masks`: rows that may be found at all. `dimensions`: those that count. Metrics that need a sigma find only rows that
+        have one.
+        """
+        selected = self._selected(metric, masks)
+        few = sum(int(mask.sum()) for mask in selected) <= FEW
+        if few or dimensions is not None or metric not in BOUNDED or self._too_long(mu, sigma):
+            queries = range(len(mu))
+            return self._scan(
+                counts,
+                lambda places: [
+                    self._measure(metric, mu[i], sigma[i], counts[i], selected, dimensions, places) for i in queries
+                ],
+            )
+        shown = selected if masks is not None else None
+        parts = [slice(start, start + TOGETHER) for start in range(0, len(mu), TOGETHER)]
+        return [
+            one
+            for p in parts
+            for one in self._scan(counts[p], partial(self._bound_and_measure, metric, mu[p], sigma[p], counts[p], shown))
+        ]
+
+    def _scan(self, counts: Sequence[int], scan: Callable[[range], list[Nearest]]) -> list[Nearest]:
+        """What a scan of all chunks finds; a long one is done in parts at once, each by one thread."""
+        chunks = len(self._chunks)
+        parts = min(self._parts, chunks // LEAST_CHUNKS)
+        if self._pool is None or parts < 2:
+            return scan(range(chunks))
+        found = list(self._pool.map(scan, [range(i * chunks // parts, (i + 1) * chunks // parts) for i in range(parts)]))
+        return [merged(count, [part[i] for part in found]) for i, count in enumerate(counts)]
+
+    def _too_long(self, mu: Floats, sigma: Floats) -> bool:
+        """Whether lengths are such that float32 might overflow, which no latent of a useful model has."""
+        squares = np.square(mu, dtype=np.float64).sum(axis=1) + np.square(sigma, dtype=np.float64).sum(axis=1)
+        return max([*squares.tolist(), *(chunk.longest for chunk in self._chunks)], default=0.0) > LONGEST
+
+    def _selected(self, metric: str, masks: Sequence[Mask] | None) -> list[Mask]:
+        whole = [(c.has_sigma if METRICS[metric].needs_sigma else c.alive)[: c.size] for c in self._chunks]
+        return whole if masks is None else [a & b for a, b in zip(whole, masks, strict=True)]
+
+    def rerank(
+        self,
+        metric: str,
+        mu: Floats,
+        sigma: Floats,
+        counts: Sequence[int],
+        candidates: int,
+        masks: Sequence[Mask] | None = None,
+        dimensions: NDArray[np.intp] | None = None,
+    ) -> list[Nearest]:
+        """As `nearest`, among no more than the `candidates` nearest to each query by w2."""
+        masks = self._selected(metric, masks)  # a row that the metric cannot measure is no candidate
+        found = []
+        for i, near in enumerate(self.nearest("w2", mu, sigma, [candidates] * len(mu), masks, dimensions)):
+            chosen = np.sort(near.numbers[np.lexsort((near.numbers, near.ranks))[:candidates]])
+            places = range(len(self._chunks))
+            found.append(self._measure(metric, mu[i], sigma[i], counts[i], self.mask(chosen), dimensions, places))
+        return found
+
+    def _measure(
+        self,
+        metric: str,
+        mu: Floats,
+        sigma: Floats,
+        count: int,
+        selected: Sequence[Mask],
+        dimensions: NDArray[np.intp] | None,
+        places: range,
+    ) -> Nearest:
+        """The scan in float64."""
+        best, own = Best(count), (mu.astype(np.float64), sigma.astype(np.float64))
+        if dimensions is not None:
+            own = own[0][dimensions], own[1][dimensions]
+        for place in places:
+            chunk, chosen = self._chunks[place], np.flatnonzero(selected[place])
+            for start in range(0, len(chosen), BLOCK):
+                rows = chosen[start : start + BLOCK]
+                others = chunk.mu[rows].astype(np.float64), chunk.sigma[rows].astype(np.float64)
+                if dimensions is not None:
+                    others = others[0][:, dimensions], others[1][:, dimensions]
+                best.add(chunk.numbers[rows], METRICS[metric].rank(*own, *others))
+        return best.all()
+
+    def _bound_and_measure(
+        self,
+        metric: str,
+        mu: Floats,
+        sigma: Floats,
+        counts: Sequence[int],
+        selected: Sequence[Mask] | None,
+        places: range,
+    ) -> list[Nearest]:
+        queries = [Bounded(metric, mu[i], sigma[i], counts[i]) for i in range(len(mu))]
+        stacked = np.stack([query.mu for query in queries])
+        limits = np.full(len(queries), np.inf)
+        for place in places:
+            chunk = self._chunks[place]
+            for start in range(0, chunk.size, SLICE):
+                rows = slice(start, min(start + SLICE, chunk.size))
+                self._bound(
+                    metric, stacked, sigma, queries, limits, place, rows, None if selected is None else selected[place]
+                )
+        return [query.measure(self._chunks) for query in queries]
+
+    def _bound(
+        self,
+        metric: str,
+        mu: Floats,
+        sigma: Floats,
+        queries: Sequence[Bounded],
+        limits: Doubles,
+        place: int,
+        rows: slice,
+        selected: Mask | None,
+    ) -> None:
+        """Have each query take its candidates among some rows of a chunk."""
+        chunk, hidden = self._chunks[place], None
+        if selected is not None:
+            hidden = ~selected[rows]
+            if hidden.all():
+                return
+        elif metric == "cosine" and chunk.gone:
+            hidden = ~chunk.alive[rows]
+        scores = scores_of(metric, mu, sigma, chunk, rows)  # (Q, rows)
+        if hidden is not None:
+            np.copyto(scores, np.inf, where=hidden)
+        for i in np.flatnonzero(scores.min(axis=1) <= limits).tolist():
+            limits[i] = queries[i].add(place, chunk, rows.start, scores[i])

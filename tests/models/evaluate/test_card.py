@@ -1,0 +1,115 @@
+"""Cards: every number with its protocol, and a command that really trains the same model."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.checkpoint import Manifest
+from models.evaluate.card import card, train_command, write_card
+from models.preprocess import Preprocessing
+from models.train.arguments import parse, recorded
+from models.vae import VAEConfig
+
+METRICS: dict[str, Any] = {
+    "elbo": -90.125,
+    "log_likelihood": -65.5,
+    "kl": 24.625,
+    "iwae_nll": 86.7649,
+    "iwae_nll_standard_error": 0.2531,
+    "ess_mean": 31.25,
+    "active_units": 17,
+    "kl_per_dim": [1.0] * 20,
+    "knn_accuracy": 0.9712,
+    "protocol": {
+        "unit": "nats per picture",
+        "pixels": "0/1, each drawn once",
+        "split": "test, 100 pictures",
+        "iwae_samples": 500,
+        "seed": 7,
+        "active_units": "variance above 0.01",
+        "knn_accuracy": "majority of the 5 nearest",
+    },
+}
+
+
+def manifest(shape: tuple[int, int, int] = (1, 28, 28), **data: Any) -> Manifest:
+    return Manifest(VAEConfig(shape, 20, "mlp", {"hidden": [400]}), Preprocessing(*shape), {"name": "mnist", **data})
+
+
+def test_every_number_and_its_protocol() -> None:
+    text = card(Path("weights/mine"), manifest(), METRICS, ["samples.png"])
+    assert text.startswith("# mine\n")
+    for words in (
+        "86.76 +- 0.25", "-90.12", "-65.50", "24.6", "31.2 of 500", "17 of 20", "97.12 %",
+        "Nats per picture", "0/1, each drawn once", "test, 100 pictures", "variance above 0.01", "majority of the 5 nearest",
+        "LeCun", "28 x 28", "grey", "](samples.png)", "python -m models.evaluate weights/mine --samples 500 --seed 7",
+    ):  # fmt: skip
+        assert words in text, words
+
+
+def test_what_it_is_and_what_was_minimised() -> None:
+    config = VAEConfig((1, 28, 28), 2, "mlp", {"hidden": [8]}, "gaussian", {"sigma": 0.5**0.5}, "vamp", {"pseudo_inputs": 9})
+    training = {"objective": "elbo", "beta": 0.5}
+    text = card(
+        Path("mine"), Manifest(config, Preprocessing(1, 28, 28), {"preset": "keras", "training": training}), METRICS, []
+    )
+    assert "D = 2, gaussian likelihood (sigma 0.7071), vamp prior (pseudo_inputs 9); pictures" in text
+    assert "Preset keras: dense 784-256-2, ReLU, squared error. Source: the VAE notebook" in text
+    assert "Objective elbo: the effective beta is 0.5, not 1. The ELBO below is that at beta = 1." in text
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ({}, ""),
+        ({"objective": "elbo", "beta": 1.0}, ""),
+        ({"objective": "iwae", "samples": 5}, "Objective iwae. "),
+        ({"objective": "beta-tc", "beta": 6.0}, "Objective beta-tc: the total correlation counts 6 times. "),
+        ({"objective": "free-bits", "free_bits": 0.25}, "Objective free-bits: 0.25 nats of each dimension are free. "),
+        ({"objective": "autoencoder"}, "sigma never learnt"),
+    ],
+)
+def test_objectives_are_named_unless_it_is_the_elbo(training: dict[str, Any], words: str) -> None:
+    text = card(Path("mine"), manifest(training=training), METRICS, [])
+    assert words in text
+    assert ("Objective" in text) == bool(words)
+
+
+def test_a_part_of_the_test_split() -> None:
+    metrics = METRICS | {"protocol": METRICS["protocol"] | {"limit": 500}}
+    assert "models.evaluate mine --samples 500 --seed 7 --limit 500\n" in card(Path("mine"), manifest(), metrics, [])
+
+
+def test_colors_without_labels() -> None:
+    metrics = {name: value for name, value in METRICS.items() if name != "knn_accuracy"}
+    text = card(Path("mine"), manifest((3, 64, 48), name="folder:pictures"), metrics, [])
+    assert "RGB" in text
+    assert "64 x 48" in text
+    assert "`folder:pictures`" in text
+    assert "5-NN" not in text
+
+
+def test_written_beside_the_weights(tmp_path: Path) -> None:
+    write_card(tmp_path, manifest(), METRICS, [tmp_path / "samples.png"])
+    assert (tmp_path / "README.md").read_text() == card(tmp_path, manifest(), METRICS, ["samples.png"])
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "",
+        "--data fashion-mnist --arch mlp --hidden 500,250 --latent-dim 5 --beta 4 --epochs 3 --seed 9",
+        "--arch conv --hidden 64 --conv-channels 32,64 --activation silu --likelihood gaussian --sigma 0.1 --warmup 0.05",
+        "--data folder:pictures --size 64x48 --channels 3 --fit crop --filter lanczos --max-corrupt 0.2",
+        "--data 'folder:my pictures' --likelihood gaussian --sigma learned --binarize none --precision float32",
+    ],
+)
+def test_the_command_trains_the_same_model(flags: str) -> None:
+    training = recorded(parse([*shlex.split(flags), "--out", "first"]))
+    command = shlex.split(train_command(Path("weights/second"), training))
+    assert command[:3] == ["python", "-m", "models.train"]
+    args = parse(command[3:])
+    assert recorded(args) == training
+    assert args.out == Path("weights/second")

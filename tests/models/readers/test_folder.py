@@ -1,0 +1,160 @@
+"""Folders of pictures: nesting, corrupt files, labels, and the shape that is chosen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.readers.download import DataError
+from models.readers.folder import MAX_OWN_SIDE, FolderOptions, read_folder
+
+
+def write(path: Path, level: int = 0, size: tuple[int, int] = (6, 4), mode: str = "L") -> Path:
+    """A picture of one grey, size (W, H)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, level).convert(mode).save(path)
+    return path
+
+
+def write_many(root: Path, count: int, size: tuple[int, int] = (6, 4)) -> None:
+    for i in range(count):
+        write(root / f"{i:03}.png", i, size)
+
+
+def levels(x: torch.Tensor) -> list[int]:
+    assert x.dtype == torch.uint8
+    return [int(value) for value in x[:, 0, 0, 0]]
+
+
+class TestFiles:
+    def test_nested_in_sorted_order(self, tmp_path: Path) -> None:
+        for i, name in enumerate(["a/x/3.png", "a/b.png", "b/c/d/e/1.png", "b/z.PNG"]):
+            write(tmp_path / name, 10 * i)
+        x, _ = read_folder(tmp_path, FolderOptions())
+        assert x.shape == (4, 1, 4, 6)
+        paths = sorted(path for path in tmp_path.rglob("*.*") if path.is_file())
+        assert levels(x) == [np.asarray(Image.open(path).convert("L"))[0, 0] for path in paths]
+
+    def test_only_pictures_count(self, tmp_path: Path) -> None:
+        write_many(tmp_path, 3)
+        (tmp_path / "notes.txt").write_text("not a picture")
+        (tmp_path / ".DS_Store").touch()
+        assert len(read_folder(tmp_path, FolderOptions())[0]) == 3
+
+    def test_every_kind(self, tmp_path: Path) -> None:
+        for i, name in enumerate(["a.jpg", "b.JPEG", "c.png", "d.webp"]):
+            write(tmp_path / name, 50 * i)
+        assert levels(read_folder(tmp_path, FolderOptions())[0]) == [0, 50, 100, 150]
+
+    def test_missing_or_empty(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="nowhere: no such folder"):
+            read_folder(tmp_path / "nowhere", FolderOptions())
+        with pytest.raises(DataError, match=r"no \.png, .* files in it"):
+            read_folder(tmp_path, FolderOptions())
+
+
+class TestCorrupt:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """20 pictures, 2 of them broken: one is no picture, one ends in its middle."""
+        write_many(tmp_path, 20)
+        (tmp_path / "003.png").write_text("not a picture")
+        noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6), np.uint8))
+        noise.save(tmp_path / "007.png")
+        (tmp_path / "007.png").write_bytes((tmp_path / "007.png").read_bytes()[:50])
+        return tmp_path
+
+    def test_skipped_up_to_the_share_and_told_by_name(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        x, _ = read_folder(folder, FolderOptions(max_corrupt=0.1))
+        assert levels(x) == [i for i in range(20) if i not in (3, 7)]
+        told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped")]
+        assert [str(folder / name) in line for name, line in zip(["003.png", "007.png"], told, strict=True)] == [True, True]
+
+    def test_refused_above_the_share(self, folder: Path) -> None:
+        with pytest.raises(DataError, match=r"2 of 20 pictures .*share of 0\.09 .*--max-corrupt.*003\.png"):
+            read_folder(folder, FolderOptions(max_corrupt=0.09))
+
+    @pytest.mark.parametrize("size", [None, (8, 8)])
+    def test_all_of_them(self, tmp_path: Path, size: tuple[int, int] | None) -> None:
+        for i in range(3):
+            (tmp_path / f"{i}.png").touch()
+        with pytest.raises(DataError, match=r"3 of 3 pictures .*corrupt"):
+            read_folder(tmp_path, FolderOptions(size=size, max_corrupt=0.99))
+
+
+class TestLabels:
+    def test_by_first_folder(self, tmp_path: Path) -> None:
+        for name in ["cat/1.png", "cat/old/2.png", "dog/3.png", "ant/4.png"]:
+            write(tmp_path / name)
+        _, labels = read_folder(tmp_path, FolderOptions())
+        assert labels is not None
+        assert labels.tolist() == [0, 1, 1, 2]
+        assert labels.dtype == torch.int64
+
+    def test_stay_with_their_pictures_when_some_are_skipped(self, tmp_path: Path) -> None:
+        for level, name in enumerate(["cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png"]):
+            write(tmp_path / name, level)
+        (tmp_path / "cat/1.png").write_text("broken")
+        x, labels = read_folder(tmp_path, FolderOptions(max_corrupt=0.5))
+        assert labels is not None
+        assert list(zip(levels(x), labels.tolist(), strict=True)) == [(1, 0), (2, 1), (3, 1)]
+
+    @pytest.mark.parametrize("names", [["1.png", "2.png"], ["cat/1.png", "cat/2.png"], ["cat/1.png", "dog/2.png", "3.png"]])
+    def test_none_without_classes(self, tmp_path: Path, names: list[str]) -> None:
+        for name in names:
+            write(tmp_path / name)
+        assert read_folder(tmp_path, FolderOptions())[1] is None
+
+
+class TestShape:
+    def test_the_most_frequent_size(self, tmp_path: Path) -> None:
+        write(tmp_path / "0.png", size=(9, 9))
+        write_many(tmp_path, 2, size=(7, 5))
+        assert read_folder(tmp_path, FolderOptions())[0].shape == (3, 1, 5, 7)
+
+    def test_the_size_asked_for(self, tmp_path: Path) -> None:
+        write_many(tmp_path, 2, size=(700, 500))
+        assert read_folder(tmp_path, FolderOptions(size=(8, 9)))[0].shape == (2, 1, 8, 9)
+
+    def test_large_pictures_need_a_size(self, tmp_path: Path) -> None:
+        write_many(tmp_path, 2, size=(MAX_OWN_SIDE + 1, 3))
+        with pytest.raises(DataError, match=f"{MAX_OWN_SIDE + 1} wide and 3 high.*--size"):
+            read_folder(tmp_path, FolderOptions())
+
+    def test_the_largest_that_need_none(self, tmp_path: Path) -> None:
+        write(tmp_path / "a.png", size=(3, MAX_OWN_SIDE))
+        assert read_folder(tmp_path, FolderOptions())[0].shape == (1, 1, MAX_OWN_SIDE, 3)
+
+    def test_size_is_that_of_the_upright_picture(self, tmp_path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # stored lying on its side, as phones do
+        pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
+        Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+        x, _ = read_folder(tmp_path, FolderOptions())
+        np.testing.assert_array_equal(x[0, 0], np.rot90(pixels, -1))
+
+    def test_broken_metadata_do_not_hide_a_picture(self, tmp_path: Path) -> None:
+        Image.new("RGB", (6, 4)).save(tmp_path / "a.png", exif=b"nonsense")
+        assert read_folder(tmp_path, FolderOptions())[0].shape == (1, 3, 4, 6)
+
+    @pytest.mark.parametrize(
+        ("modes", "channels"), [(["L", "1"], 1), (["LA"], 1), (["I;16"], 1), (["L", "RGB"], 3), (["RGBA"], 3), (["P"], 3)]
+    )
+    def test_channels_are_three_where_any_has_color(self, tmp_path: Path, modes: list[str], channels: int) -> None:
+        for mode in modes:
+            write(tmp_path / f"{mode}.png", mode=mode)
+        assert read_folder(tmp_path, FolderOptions())[0].shape[1] == channels
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_the_channels_asked_for(self, tmp_path: Path, channels: int) -> None:
+        write(tmp_path / "a.png", mode="RGB")
+        write(tmp_path / "b.png", mode="L")
+        assert read_folder(tmp_path, FolderOptions(channels=channels))[0].shape[1] == channels
+
+    def test_fit_is_as_asked(self, tmp_path: Path) -> None:
+        write(tmp_path / "wide.png", 200, size=(8, 4))
+        padded, cropped = (read_folder(tmp_path, FolderOptions(size=(8, 8), fit=fit))[0][0, 0] for fit in ("pad", "crop"))
+        assert padded[0].sum() == 0
+        assert cropped.eq(200).all()

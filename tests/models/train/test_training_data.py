@@ -1,0 +1,153 @@
+"""A run that is resumed: on the data that it was started with, with the arguments that it was started with, or not at all."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+from PIL import Image
+
+from models.checkpoint import read
+from models.evaluate.__main__ import main as evaluate
+from models.train.__main__ import main
+from models.train.resume import STATE
+
+FLAGS = ["--arch", "mlp", "--hidden", "4", "--latent-dim", "2", "--batch-size", "16", "--device", "cpu"]
+X = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run that has ended; its data are x.npz beside it."""
+    np.savez(tmp_path / "x.npz", images=X)
+    assert main(["--data", f"npz:{tmp_path / 'x.npz'}", "--out", str(tmp_path / "out"), "--epochs", "2", *FLAGS]) == 0
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What is said of a run that cannot go on. It is as it was before."""
+
+    def said(out: Path, *more: str) -> str:
+        before = contents(out)
+        assert main(["--out", str(out), "--resume", *more]) == 1
+        assert contents(out) == before
+        return capsys.readouterr().err
+
+    return said
+
+
+@pytest.mark.parametrize(
+    ("images", "found"),
+    [
+        (255 - X, "x.npz now has 54 training pictures of 1 x 8 x 8"),
+        (X[:40], "x.npz now has 36 training pictures of 1 x 8 x 8"),
+        (np.concatenate([X, X]), "x.npz now has 108 training pictures of 1 x 8 x 8"),
+        (X.reshape(60, 4, 16), "x.npz now has 54 training pictures of 1 x 4 x 16"),
+        (np.stack([X] * 3, 3), "x.npz now has 54 training pictures of 3 x 8 x 8"),
+        (X[::-1], "x.npz now has 54 training pictures of 1 x 8 x 8"),
+    ],
+    ids=["values", "fewer", "more", "size", "colours", "order"],
+)
+def test_data_that_have_changed(run: Path, refused: Callable[..., str], images: np.ndarray, found: str) -> None:
+    np.savez(run.parent / "x.npz", images=images)
+    said = refused(run)
+    assert f"the data of the run in {run} have changed: it was started with 54 training pictures of 1 x 8 x 8" in said
+    assert found in said
+    assert "put the old data back" in said
+    np.savez(run.parent / "x.npz", images=X)
+    assert main(["--out", str(run), "--resume"]) == 0
+
+
+def test_data_that_are_gone(run: Path, refused: Callable[..., str]) -> None:
+    (run.parent / "x.npz").unlink()
+    said = refused(run)
+    assert "x.npz: no such file" in said
+    assert "put them back" in said
+
+
+def test_an_evaluation_on_data_that_have_changed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = [str(run), "--samples", "1", "--limit", "2"]
+    assert evaluate(few) == 0
+    before = contents(run)
+    np.savez(run.parent / "x.npz", images=255 - X)
+    assert evaluate(few) == 1
+    assert "is not what the model was trained on" in capsys.readouterr().err
+    assert contents(run) == before
+    assert evaluate([*few, "--data", f"npz:{run.parent / 'x.npz'}"]) == 0
+
+
+def test_a_folder_with_one_picture_more(tmp_path: Path, refused: Callable[..., str]) -> None:
+    folder, out = tmp_path / "pictures", tmp_path / "out"
+    folder.mkdir()
+    for i in range(20):
+        Image.fromarray(X[i]).save(folder / f"{i:02d}.png")
+    assert main(["--data", f"folder:{folder}", "--out", str(out), "--epochs", "1", *FLAGS]) == 0
+    Image.fromarray(X[20]).save(folder / "20.png")
+    assert "have changed" in refused(out)
+
+
+def test_a_state_that_does_not_say_what_its_data_were(run: Path, refused: Callable[..., str]) -> None:
+    """Of an earlier version: its checkpoint has the digest."""
+    path = run / "run" / STATE
+    content = path.read_bytes()
+    metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    del metadata["data"]
+    path.write_bytes(safetensors.torch.save(safetensors.torch.load(content), metadata))
+    assert main(["--out", str(run), "--resume"]) == 0
+    np.savez(run.parent / "x.npz", images=255 - X)
+    assert "have changed: it was started with pictures with the SHA-256" in refused(run)
+
+
+@pytest.mark.parametrize("data", ["[]", "3", '"text"', "{", '{"digest": 3}', '{"digest": "0", "pictures": 1}'])
+def test_a_state_that_says_something_strange_of_its_data(run: Path, refused: Callable[..., str], data: str) -> None:
+    path = run / "run" / STATE
+    content = path.read_bytes()
+    metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    path.write_bytes(safetensors.torch.save(safetensors.torch.load(content), {**metadata, "data": data}))
+    if data != "[]":
+        assert STATE in refused(run)
+
+
+def test_resuming_and_starting_anew_contradict_each_other(run: Path, refused: Callable[..., str]) -> None:
+    assert "choose one" in refused(run, "--overwrite")
+
+
+def arguments_without(run: Path, **changes: object) -> None:
+    path = run / "run" / STATE
+    content = path.read_bytes()
+    metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    arguments = json.loads(metadata["arguments"])
+    for name, value in changes.items():
+        arguments.pop(name, None)
+        if value is not None:
+            arguments[name] = value
+    path.write_bytes(safetensors.torch.save(safetensors.torch.load(content), {**metadata, "arguments": json.dumps(arguments)}))
+
+
+def test_an_argument_that_the_run_did_not_know_yet(run: Path, refused: Callable[..., str]) -> None:
+    arguments_without(run, samples=None)
+    assert "--samples is 3, but the run" in refused(run, "--samples", "3")
+    assert main(["--out", str(run), "--resume"]) == 0
+
+
+def test_an_argument_that_is_not_known_any_more(run: Path, refused: Callable[..., str]) -> None:
+    arguments_without(run, momentum=0.9)
+    assert "momentum" in refused(run)
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_goes_on(run: Path, tmp_path: Path) -> None:
+    wanted = read(run).digest
+    flags = ["--data", f"npz:{tmp_path / 'x.npz'}", "--out", str(tmp_path / "other"), "--epochs", "2", *FLAGS]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("models.train.run.Run.save_checkpoint", lambda _run: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main(flags)
+    assert main(["--out", str(tmp_path / "other"), "--resume"]) == 0
+    assert read(tmp_path / "other").digest == wanted

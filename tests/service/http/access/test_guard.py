@@ -1,0 +1,270 @@
+"""Keys and scopes in front of both doors, over every route that the application has."""
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from service.app import create_app, with_shortcut
+from service.http.access.guard import ANY, CLOSED, ROUTES, Access
+from service.settings import Settings
+from tests.service.asgi import Application, Exchange, of_httpx, send
+
+KEYS = {
+    "infer": "key-that-may-infer",
+    "store": "key-that-may-store",
+    "admin": "key-of-administrators",
+    "none": "key-of-nobody",
+}
+LINES = "; ".join(f"{scope}-caller {scope if scope != 'none' else '-'} {key}" for scope, key in KEYS.items())
+# a new first word of a path gets its line here and in service.http.access.guard
+EXPECTED = {
+    "": ANY, "docs": ANY, "openapi.json": ANY, "static-offline-docs": ANY, "models": ANY, "info": ANY, "health": ANY,
+    "metrics": ANY,
+    "encode": "infer", "decode": "infer", "sample": "infer", "interpolate": "infer", "reconstruct": "infer",
+    "collections": "store",
+    "admin": "admin",
+}  # fmt: skip
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+
+def settings(weights: Path, tmp_path: Path, **more: Any) -> Settings:
+    return Settings(**{"models_dir": weights, "store": str(tmp_path / "latents.db"), "api_keys": SecretStr(LINES), **more})
+
+
+@pytest.fixture
+def app(weights: Path, tmp_path: Path) -> FastAPI:
+    """The application with keys. It is not started: what gets past the guard finds it starting."""
+    return create_app(settings(weights, tmp_path))
+
+
+@pytest.fixture(params=["router", "shortcut"])
+def door(app: FastAPI, request: pytest.FixtureRequest) -> Application:
+    """Each way to an operation."""
+    return app if request.param == "router" else with_shortcut(app)
+
+
+def paths(routes: Any) -> Iterator[tuple[str, set[str]]]:
+    """(path, methods) of all routes, however deep."""
+    for route in routes:
+        inner = getattr(route, "original_router", None)
+        if inner is not None:
+            yield from paths(inner.routes)
+        else:
+            yield route.path, set(getattr(route, "methods", None) or {"GET"})
+
+
+def requests(app: FastAPI) -> set[tuple[str, str]]:
+    """(method, path) of all that there is, names filled in."""
+    found = {(method, re.sub(r"{.*?}", "x", path) or "/") for path, methods in paths(app.routes) for method in methods}
+    assert found >= {("POST", "/encode"), ("DELETE", "/collections/x/items/x"), ("GET", "/health/live"), ("GET", "/docs")}
+    documented = {
+        (method.upper(), re.sub(r"{.*?}", "x", path)) for path, item in app.openapi()["paths"].items() for method in item
+    }
+    assert documented <= found
+    return found
+
+
+def with_key(key: str) -> list[tuple[bytes, bytes]]:
+    return [(b"x-api-key", key.encode())]
+
+
+def code(body: bytes) -> str:
+    return str(orjson.loads(body)["code"]) if body.startswith(b"{") else ""
+
+
+def test_every_route_has_a_scope(app: FastAPI) -> None:
+    words = {path[1:].partition("/")[0] for _, path in requests(app)}
+    assert words <= EXPECTED.keys()
+    assert dict(ROUTES) == EXPECTED
+
+
+async def test_only_health_answers_without_a_key(app: FastAPI, door: Application) -> None:
+    unknown = {("GET", "/nothing"), ("PURGE", "/encode"), ("GET", "/.env"), ("GET", "/health/x"), ("GET", "//health/live")}
+    everything = requests(app) | unknown | {(method, path) for method in METHODS for path in ("/encode", "/collections/x")}
+    for method, path in everything:
+        for headers in ([], with_key("wrong"), with_key(""), [(b"authorization", b"Bearer ")], [(b"authorization", b"x")]):
+            sent = await send(door, Exchange(method, path, headers=headers))
+            if path in ("/health/live", "/health/ready"):
+                assert sent.status in (200, 503), path
+                continue
+            assert sent.status == 401, (method, path, headers)
+            assert any(name == b"www-authenticate" for name, _ in sent.headers)
+            body = b'"code":"unauthorized"'
+            assert method == "HEAD" or body in sent.body
+    assert app.state.refused.keys() == {"key"}
+
+
+@pytest.mark.parametrize("holder", KEYS)
+async def test_each_key_opens_its_routes_and_no_other(app: FastAPI, door: Application, holder: str) -> None:
+    for method, path in requests(app) - {("GET", "/health/live"), ("GET", "/health/ready")}:
+        needed = EXPECTED[path[1:].partition("/")[0]]
+        sent = await send(door, Exchange(method, path, headers=with_key(KEYS[holder])))
+        if needed in (ANY, holder):
+            assert sent.status not in (401, 403), (method, path)
+        else:
+            assert sent.status == 403, (method, path)
+            if method != "HEAD":
+                assert code(sent.body) == "missing_scope"
+                assert f"scope '{needed}'" in orjson.loads(sent.body)["detail"]
+
+
+async def test_with_a_key_what_is_not_there_is_not_found(app: FastAPI, door: Application) -> None:
+    for path in ("/nothing", "/encod", "//encode", "/%2e%2e", "/admins"):
+        sent = await send(door, Exchange("GET", path, headers=with_key(KEYS["admin"])))
+        assert (sent.status, code(sent.body)) == (404, "not_found")
+        assert path in orjson.loads(sent.body)["detail"]
+
+
+async def test_a_route_that_nobody_has_thought_of_is_closed(app: FastAPI, door: Application) -> None:
+    app.add_api_route("/forgotten", lambda: "secret")
+    assert app.state.access.scope_of("/forgotten") == CLOSED
+    for key in KEYS.values():
+        sent = await send(door, Exchange("GET", "/forgotten", headers=with_key(key)))
+        assert sent.status == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "opens"),
+    [
+        ({"authorization": "Bearer {key}"}, True),
+        ({"authorization": "bearer   {key} "}, True),
+        ({"authorization": "Bearer\t{key}"}, True),
+        ({"authorization": "\tBEARER \t {key}\t"}, True),
+        ({"authorization": "Basic\t{basic}"}, True),
+        ({"authorization": "Bearer{key}"}, False),
+        ({"authorization": "Bearer"}, False),
+        ({"authorization": ""}, False),
+        ({"x-api-key": "{key}"}, True),
+        ({"x-api-key": "wrong", "authorization": "Bearer {key}"}, False),
+        ({"x-api-key": "{key}", "authorization": "Bearer {key}"}, True),
+        ({"x-api-key": "{key}", "authorization": "Bearer "}, False),
+        ({"x-api-key": "", "authorization": "Bearer {key}"}, False),
+        ({"x-api-key": "{key}", "authorization": "Digest of-another"}, False),
+        ({"x-api-key": "{key}", "authorization": "Basic d3Jvbmc6d3Jvbmc="}, False),
+        ({"authorization": "Basic {basic}"}, True),
+        ({"authorization": "Basic {basic}="}, False),
+        ({"authorization": "Basic {key}"}, False),
+        ({"authorization": "Basic é"}, False),
+        ({"authorization": "Digest {key}"}, False),
+        ({"authorization": "{key}"}, False),
+        ({"x-api-key": "{key}x"}, False),
+        ({"cookie": "x-api-key={key}"}, False),
+    ],
+)
+async def test_ways_to_present_a_key(door: Application, headers: dict[str, str], opens: bool) -> None:
+    key = KEYS["infer"]
+    words = {"key": key, "basic": base64.b64encode(f"anybody:{key}".encode()).decode()}
+    raw = [(name.encode(), value.format(**words).encode("latin-1")) for name, value in headers.items()]
+    sent = await send(door, Exchange("GET", "/sample", headers=raw))
+    assert sent.status == (503 if opens else 401)  # it is starting
+
+
+async def test_a_key_in_the_address_works_and_one_in_the_query_does_not(door: Application) -> None:
+    url = httpx.Request("GET", f"http://user:{KEYS['infer']}@test/sample").url
+    basic = base64.b64encode(f"{url.username}:{url.password}".encode())
+    assert (await send(door, Exchange("GET", "/sample", headers=[(b"authorization", b"Basic " + basic)]))).status == 503
+    query = f"api_key={KEYS['infer']}".encode()
+    assert (await send(door, Exchange("GET", "/sample", query))).status == 401
+
+
+async def test_of_each_way_only_the_first_counts(door: Application) -> None:
+    headers = [*with_key("wrong"), *with_key(KEYS["infer"])]
+    assert (await send(door, Exchange("GET", "/sample", headers=headers))).status == 401
+
+
+async def test_no_answer_repeats_a_key(app: FastAPI, door: Application, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"):
+        for holder, key in KEYS.items():
+            for path in ("/encode", "/collections/x", "/admin/x", "/models/x?y"):
+                sent = await send(door, of_httpx("POST", path, headers={"x-api-key": key}, content=b"x"))
+                assert key.encode() not in sent.body + b"".join(map(b"".join, sent.headers)), (holder, path)
+        sent = await send(door, of_httpx("GET", "/sample", headers={"authorization": "Bearer almost-a-key"}))
+        assert b"almost" not in sent.body
+    assert not [line for line in caplog.messages if any(key in line for key in (*KEYS.values(), "almost"))]
+    assert not any(key in repr(vars(app.state.access)) for key in KEYS.values())
+
+
+async def test_metrics_are_open_when_that_is_set(weights: Path, tmp_path: Path) -> None:
+    for access, status in (("key", 401), ("open", 200)):
+        app = create_app(settings(weights, tmp_path, metrics_access=access))
+        assert (await send(app, Exchange("GET", "/metrics"))).status == status
+        assert (await send(app, Exchange("GET", "/metrics/x"))).status == 401
+
+
+async def test_without_keys_there_is_no_guard(weights: Path, tmp_path: Path) -> None:
+    app = create_app(settings(weights, tmp_path, api_keys=SecretStr(""), key_rate=1.0, key_concurrency=1))
+    assert app.state.access is None
+    assert not [entry for entry in app.user_middleware if "Guard" in str(entry.cls)]
+    for _ in range(5):
+        assert (await send(with_shortcut(app), Exchange("GET", "/sample"))).status == 503
+    assert "securitySchemes" not in app.openapi().get("components", {})
+
+
+async def test_other_protocols_are_refused(door: Application) -> None:
+    said: list[Any] = []
+
+    async def take(message: Any) -> None:
+        said.append(message)
+
+    async def nothing() -> Any:
+        raise AssertionError
+
+    await door({"type": "websocket", "path": "/encode", "headers": with_key(KEYS["infer"])}, nothing, take)
+    assert [message["type"] for message in said] == ["websocket.close"]
+
+
+async def test_the_page_says_what_each_operation_needs(app: FastAPI) -> None:
+    page = app.openapi()
+    assert page is app.openapi()
+    assert page["components"]["securitySchemes"].keys() == {"bearer", "header", "basic"}
+    for path, item in page["paths"].items():
+        for operation in item.values():
+            needed = "" if path.startswith("/health/") else EXPECTED[path[1:].partition("/")[0]]
+            assert ("security" in operation) == bool(needed)
+            assert ("401" in operation["responses"]) == bool(needed)
+            assert ("403" in operation["responses"]) == (needed not in ("", ANY))
+            assert operation["description"].count("Needs a key") == bool(needed)
+
+
+# --- allowances
+
+
+async def test_a_caller_who_asks_too_often_is_told_when_to_come_back(weights: Path, tmp_path: Path) -> None:
+    app = create_app(settings(weights, tmp_path, key_rate=0.01, key_burst=4, workers=2))
+    for door in (app, with_shortcut(app)):  # two doors, one allowance, of which a worker has half
+        assert (await send(door, Exchange("GET", "/sample", headers=with_key(KEYS["infer"])))).status == 503
+    sent = await send(app, Exchange("GET", "/docs", headers=with_key(KEYS["infer"])))
+    assert (sent.status, code(sent.body)) == (429, "rate_exceeded")
+    assert 100 < int(dict(sent.headers)[b"retry-after"]) <= 200
+    assert (await send(app, Exchange("GET", "/docs", headers=with_key(KEYS["store"])))).status == 200  # who is another
+    assert app.state.refused == {"rate": 1}
+
+
+async def test_a_caller_with_too_many_requests_in_flight(weights: Path, tmp_path: Path) -> None:
+    app = create_app(settings(weights, tmp_path, key_concurrency=2))
+    access: Access = app.state.access
+    held = [access.enter("/sample", "infer", with_key(KEYS["infer"])) for _ in range(2)]
+    for door in (app, with_shortcut(app)):
+        sent = await send(door, Exchange("GET", "/sample", headers=with_key(KEYS["infer"])))
+        assert (sent.status, code(sent.body)) == (429, "concurrency_exceeded")
+        assert dict(sent.headers)[b"retry-after"] == b"1"
+    held.pop().leave()
+    for _ in range(3):
+        assert (await send(app, Exchange("GET", "/sample", headers=with_key(KEYS["infer"])))).status == 503
+    assert app.state.refused == {"concurrency": 2}
+
+
+async def test_an_allowance_is_given_back_whatever_happens(app: FastAPI, door: Application) -> None:
+    app.state.engine = "no engine"
+    sent = await send(door, Exchange("GET", "/sample", headers=with_key(KEYS["infer"])))
+    assert sent.status == 500
+    await send(door, Exchange("POST", "/encode", headers=with_key(KEYS["infer"]), leaves="in the body"))
+    assert {allowance.in_flight for allowance in app.state.access.allowances.values()} == {0}

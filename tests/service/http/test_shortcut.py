@@ -1,0 +1,85 @@
+"""The way around the router: taken by every operation of the documentation, and by nothing else."""
+
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from service.app import ROUTERS, with_shortcut
+from service.asgi import ASGIApp
+from service.http.endpoint import Endpoint
+from tests.service.asgi import Exchange, send
+
+OPERATIONS = {
+    ("POST", "/encode"),
+    ("POST", "/decode"),
+    ("GET", "/sample"),
+    ("POST", "/sample"),
+    ("POST", "/interpolate"),
+    ("POST", "/reconstruct"),
+}
+
+
+class Passed(Exception):
+    """Raised by what lies behind the shortcut."""
+
+
+@pytest.fixture
+def alone(app: FastAPI) -> ASGIApp:
+    """The shortcut, before an application that answers nothing by itself."""
+
+    async def passed(scope: Any, receive: Any, take: Any) -> None:
+        raise Passed(scope["type"])
+
+    app.middleware_stack = passed
+    return with_shortcut(app)
+
+
+def test_the_operations_above_are_those_of_the_documentation(app: FastAPI) -> None:
+    documented = {
+        (method.upper(), path)
+        for path, methods in app.openapi()["paths"].items()
+        for method, operation in methods.items()
+        if operation["tags"] == ["inference"]
+    }
+    assert documented == OPERATIONS
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(OPERATIONS))
+async def test_every_operation_is_reached_without_the_router(alone: ASGIApp, method: str, path: str) -> None:
+    sent = await send(alone, Exchange(method, path))
+    assert (sent.status, sent.complete) == (200 if path == "/sample" else 400, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/encode"), ("HEAD", "/sample"), ("OPTIONS", "/sample"), ("post", "/encode"), ("POST", "/encode/"),
+        ("POST", "//encode"), ("POST", "/Encode"), ("POST", "/encode%20"), ("GET", "/"), ("GET", "/health/ready"),
+        ("GET", "/models"), ("GET", "/models/grey"), ("GET", "/docs"), ("GET", "/nothing"), ("POST", ""),
+    ],
+)  # fmt: skip
+async def test_all_else_goes_to_the_application(alone: ASGIApp, method: str, path: str) -> None:
+    with pytest.raises(Passed, match="http"):
+        await send(alone, Exchange(method, path))
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+async def test_other_events_go_to_the_application(alone: ASGIApp, kind: str) -> None:
+    async def nothing(*_: Any) -> Any:
+        raise AssertionError
+
+    with pytest.raises(Passed, match=kind):
+        await alone({"type": kind, "path": "/encode", "method": "POST"}, nothing, nothing)
+
+
+def test_both_doors_lead_to_the_same_endpoints() -> None:
+    endpoints = [
+        route.endpoint
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(getattr(route, "endpoint", None), Endpoint)  # the others are for the documentation
+        and not getattr(route, "param_convertors", None)  # a path with names in it takes the router's way
+    ]
+    operations = [endpoint.operation.__name__ for endpoint in endpoints if isinstance(endpoint, Endpoint)]
+    assert sorted(operations) == ["decode", "encode", "interpolate", "list_all", "reconstruct", "sample"]

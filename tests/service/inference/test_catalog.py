@@ -1,0 +1,125 @@
+"""Models by name: which are loaded, which is the default, and what is said when one cannot be."""
+
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import models
+from models import VAE, VAEConfig
+from models.mixture import PRIOR
+from service.engine.device import Device, Limits
+from service.inference.catalog import Catalog, CatalogError, UnknownModel, find
+
+
+@pytest.fixture
+async def catalog() -> AsyncIterator[Catalog]:
+    device = Device("cpu", threads=1, limits=Limits(max_batch=8, max_queue_rows=8, max_rows=8))
+    device.start()
+    yield Catalog(device)
+    await device.close()
+
+
+@pytest.fixture
+def shelf(weights: Path, tmp_path: Path) -> Path:
+    """A copy of the checkpoints that a test may spoil, with things beside them that are no checkpoints."""
+    shelf = shutil.copytree(weights, tmp_path / "shelf")
+    (shelf / "notes").mkdir()
+    (shelf / "README.md").write_text("not a model")
+    return shelf
+
+
+async def test_all_that_are_found_are_loaded_in_the_order_of_their_names(catalog: Catalog, shelf: Path) -> None:
+    await catalog.load(shelf, (), "mnist")
+    assert list(catalog.runtimes) == ["colour", "grey"]
+    assert catalog.default == "colour"  # the wanted one is absent, and nobody insists on it
+    assert catalog.get(None) is catalog.runtimes["colour"]
+    assert catalog.get("grey") is catalog.runtimes["grey"]
+
+
+async def test_those_that_are_named_are_loaded_in_that_order(catalog: Catalog, shelf: Path) -> None:
+    (shelf / "colour" / models.checkpoint.WEIGHTS).write_bytes(b"spoiled, but nobody asked for it")
+    await catalog.load(shelf, ("grey",), "grey", default_is_required=True)
+    assert (list(catalog.runtimes), catalog.default) == (["grey"], "grey")
+
+
+async def test_a_default_that_somebody_insists_on_must_be_there(catalog: Catalog, shelf: Path) -> None:
+    with pytest.raises(CatalogError, match="default model 'mnist' is not among the loaded: colour, grey"):
+        await catalog.load(shelf, (), "mnist", default_is_required=True)
+
+
+async def test_an_unknown_name_is_answered_with_the_known_ones(catalog: Catalog, shelf: Path) -> None:
+    await catalog.load(shelf, (), "grey")
+    with pytest.raises(UnknownModel, match=r"no model 'gray' is loaded; loaded are colour, grey; did you mean grey\?"):
+        catalog.get("gray")
+    with pytest.raises(UnknownModel, match=r"loaded are colour, grey$"):
+        catalog.get("resnet")
+    with pytest.raises(UnknownModel):
+        catalog.get("")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../weights/grey", ".hidden", "a/b", "a\\b", "-x", "x" * 101, "ü"])
+async def test_what_is_no_name_never_reaches_the_file_system(catalog: Catalog, shelf: Path, name: str) -> None:
+    with pytest.raises(CatalogError, match="is no name for a model"):
+        await catalog.load(shelf, (name,), "grey")
+
+
+async def test_a_missing_model_is_named_with_its_file(catalog: Catalog, shelf: Path) -> None:
+    with pytest.raises(CatalogError, match=r"cannot load the model purple: .*purple/config.json: no such file"):
+        await catalog.load(shelf, ("purple",), "grey")
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+async def test_a_spoiled_model_is_named_with_its_file(catalog: Catalog, shelf: Path, file: str) -> None:
+    (shelf / "grey" / file).write_bytes(b"{")
+    with pytest.raises(CatalogError, match=f"cannot load the model grey: .*{file}"):
+        await catalog.load(shelf, (), "grey")
+
+
+def test_a_directory_without_checkpoints_is_refused(tmp_path: Path) -> None:
+    for directory in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(CatalogError, match="holds no checkpoint directories"):
+            find(directory)
+
+
+def test_only_directories_with_a_configuration_are_found(shelf: Path) -> None:
+    assert find(shelf) == ("colour", "grey")
+
+
+# --- the numbers of a card
+
+
+async def test_the_numbers_of_the_card_are_kept_as_they_are(catalog: Catalog, shelf: Path) -> None:
+    numbers = {"elbo": -97.5, "protocol": {"samples": 100}}
+    (shelf / "grey" / "metrics.json").write_text(json.dumps(numbers))
+    await catalog.load(shelf, (), "grey")
+    assert catalog.metrics == {"colour": {}, "grey": numbers}
+
+
+async def test_a_spoiled_card_is_named(catalog: Catalog, shelf: Path) -> None:
+    (shelf / "grey" / "metrics.json").write_text("{")
+    with pytest.raises(CatalogError, match=r"metrics.json: "):
+        await catalog.load(shelf, (), "grey")
+
+
+async def test_a_spoiled_prior_is_named_with_its_file(catalog: Catalog, shelf: Path) -> None:
+    (shelf / "grey" / PRIOR).write_bytes(b"{")
+    with pytest.raises(CatalogError, match=f"cannot load the model grey: .*{PRIOR}"):
+        await catalog.load(shelf, (), "grey")
+
+
+# --- models whose numbers cannot be trusted
+
+
+async def test_a_model_that_overflows_is_served_all_the_same(catalog: Catalog, tmp_path: Path) -> None:
+    """Its answers are not finite, but they are the same every time: not a number equals itself."""
+    vae = VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [4]}))
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter.fill_(3e38)
+    models.save(tmp_path / "huge", vae)
+    await catalog.load(tmp_path, (), "huge")
+    assert list(catalog.runtimes) == ["huge"]

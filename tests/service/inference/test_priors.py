@@ -1,0 +1,55 @@
+"""What latents of a model can be drawn from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import models
+from models.checkpoint import read
+from models.vae import VAE, VAEConfig
+from service.inference.priors import NoSuchPrior, Priors, priors_of
+
+
+def load(directory: Path) -> Priors:
+    return priors_of(directory.name, directory, read(directory))
+
+
+def test_a_mixture_beside_the_weights_is_the_aggregate_prior(weights: Path) -> None:
+    priors = load(weights / "grey")
+    assert (priors.own, priors.names, priors.mixture("standard")) == ("standard", ["standard", "aggregate"], None)
+    mixture = priors.mixture("aggregate")
+    assert mixture is not None
+    np.testing.assert_array_equal(mixture.means, [[1, 2, 3], [-4, -5, -6]])
+    np.testing.assert_array_equal(mixture.weights, [0.25, 0.75])
+
+
+@pytest.mark.parametrize(
+    ("prior", "reason"), [("aggregate", r"none was fitted .*--fit-prior.*; it has standard"), ("vamp", "--prior vamp")]
+)
+def test_a_model_says_which_prior_it_does_not_have(weights: Path, prior: str, reason: str) -> None:
+    with pytest.raises(NoSuchPrior, match=f"'colour' has no {prior} prior: .*{reason}"):
+        load(weights / "colour").mixture(prior)
+
+
+def test_a_mixture_of_other_weights_is_not_used(tmp_path: Path, weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+    models.save(tmp_path / "grey", VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]})))
+    (tmp_path / "grey" / "prior.safetensors").write_bytes((weights / "grey" / "prior.safetensors").read_bytes())
+    with pytest.raises(NoSuchPrior, match="was fitted to other weights"):
+        load(tmp_path / "grey").mixture("aggregate")
+    assert "fit it again" in caplog.text
+
+
+def test_a_vamp_prior_is_the_mixture_of_the_posteriors_of_its_pseudo_inputs(tmp_path: Path) -> None:
+    vae = VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]}, prior="vamp", prior_options={"pseudo_inputs": 5}))
+    models.save(tmp_path / "vamp", vae)
+    priors = load(tmp_path / "vamp")
+    assert (priors.own, priors.names) == ("vamp", ["vamp", "standard"])
+    mixture = priors.mixture("vamp")
+    assert mixture is not None
+    with torch.no_grad():
+        posterior = vae.encode(torch.sigmoid(torch.as_tensor(vae.prior_layer.logits)))
+    np.testing.assert_allclose(mixture.weights, np.full(5, 0.2))
+    np.testing.assert_allclose(mixture.means, posterior.mu, atol=1e-6)
+    np.testing.assert_allclose(mixture.scale, posterior.sigma, atol=1e-6)

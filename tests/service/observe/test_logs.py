@@ -1,0 +1,73 @@
+"""The log: a line is one object of JSON, or words; of a request what helps to find it, and nothing of what it brought."""
+
+import json
+import logging
+import logging.config
+import sys
+from typing import Any
+
+import pytest
+
+from service.observe.logs import JsonFormatter, LogFormat, TextFormatter, log_config
+
+
+def record(message: str, *arguments: object, **extra: Any) -> logging.LogRecord:
+    return logging.getLogger("x").makeRecord("service.x", logging.WARNING, "x.py", 1, message, arguments, None, extra=extra)
+
+
+def test_a_record_is_one_line_of_json() -> None:
+    line = JsonFormatter().format(record("two\nlines of %s", "é", request_id="abc", status=200, picture="secret"))
+    assert "\n" not in line
+    found = json.loads(line)
+    assert found.pop("time").endswith("Z")
+    assert found == {
+        "level": "warning", "logger": "service.x", "message": "two\nlines of é", "request_id": "abc", "status": 200,
+    }  # fmt: skip
+
+
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    assert json.loads(JsonFormatter().format(record("%s", "\udce9")))["message"] == "\ufffd"
+
+
+def test_words_are_one_line_and_do_not_steer_the_terminal() -> None:
+    line = TextFormatter("%(levelprefix)s %(message)s", use_colors=False).format(record("%s", "a\nERROR: \x1b[2J \udce9 é"))
+    assert line.split(maxsplit=1) == ["WARNING:", "a\\nERROR: \\x1b[2J \\udce9 é"]
+
+
+def test_an_exception_is_in_its_line() -> None:
+    try:
+        raise ValueError("why")
+    except ValueError:
+        one = record("failed")
+        one.exc_info = sys.exc_info()
+    found = json.loads(JsonFormatter().format(one))
+    assert "Traceback" in found["exception"]
+    assert "ValueError: why" in found["exception"]
+
+
+class Terminal:
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("form", "terminal", "json_is_chosen"),
+    [("auto", False, True), ("auto", True, False), ("json", True, True), ("text", False, False)],
+)
+def test_auto_is_text_on_a_terminal_only(
+    form: LogFormat, terminal: bool, json_is_chosen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if terminal:
+        monkeypatch.setattr(sys, "stderr", Terminal())
+    chosen = log_config(form, "info", True)["formatters"]["default"]["()"]
+    assert (chosen == "service.observe.logs.JsonFormatter") == json_is_chosen
+
+
+@pytest.mark.parametrize("access_log", [False, True])
+def test_all_loggers_share_the_handler_and_queries_are_in_none(access_log: bool) -> None:
+    config = log_config("json", "warning", access_log)
+    assert config["loggers"]["uvicorn.access"] == {"handlers": [], "propagate": False}
+    for name in ("service", "uvicorn", "service.access"):
+        assert config["loggers"][name]["handlers"] == ["default"]
+    assert config["root"]["handlers"] == ["default"]
+    assert config["loggers"]["service"]["level"] == "WARNING"

@@ -1,0 +1,115 @@
+"""Numbers of several processes in one directory: sums of all, gauges of those that live; and the directory itself."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.observe.histogram import Counted
+from service.observe.metrics import Family
+from service.observe.prometheus import SharedMetrics
+from service.server import metrics_directory as shared_directory
+
+
+def families(number: float) -> list[Family]:
+    """What a process has counted, that many of each."""
+    counted = Counted((1.0, 2.5), (int(number), 0, 2), 10 * number)
+    below = Counted((-1.0, 1.0), (int(number), 1, 0), -number)
+    return [
+        Family("vae_rows_total", "counter", "Rows.", ("model", "lane"), {("a", "encode"): number, ('"b"\n', "encode"): 1}),
+        Family("vae_queued_rows", "gauge", "Rows.", ("model",), {("a",): number}),
+        Family("vae_ready", "gauge", "Ready.", (), {(): number > 5}, "livemin"),
+        Family("vae_model_info", "gauge", "Info.", ("model",), {("a",): 1}, "livemax"),
+        Family("vae_seconds", "histogram", "Seconds.", ("model",), {("a",): counted}),
+        Family("vae_nats", "histogram", "Nats.", (), {(): below}),
+    ]
+
+
+def read(shared: SharedMetrics) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Every sample by its name and the values of its labels."""
+    body, _ = shared.of_all("")
+    return {
+        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+def gone() -> int:
+    """The number of a process that is no more."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_processes_add_up_and_the_dead_leave_their_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    living, other = SharedMetrics(tmp_path), SharedMetrics(tmp_path)
+    living.publish(families(3))
+    living.publish(families(10))
+    monkeypatch.setattr(os, "getpid", lambda: os.getppid())  # the other one, which lives as well
+    other.publish(families(4))
+    expected = {
+        ("vae_rows_total", ("encode", "a")): 14,
+        ("vae_rows_total", ("encode", '"b"\n')): 2,
+        ("vae_queued_rows", ("a",)): 14,
+        ("vae_ready", ()): 0,
+        ("vae_model_info", ("a",)): 1,
+        ("vae_seconds_bucket", ("1.0", "a")): 14,
+        ("vae_seconds_bucket", ("2.5", "a")): 14,
+        ("vae_seconds_bucket", ("+Inf", "a")): 18,
+        ("vae_seconds_count", ("a",)): 18,
+        ("vae_seconds_sum", ("a",)): 140,
+    }
+    found = read(living)
+    assert {key: found[key] for key in expected} == expected
+    assert found["vae_nats_bucket", ("+Inf",)] == 16
+    assert ("vae_nats_sum", ()) not in found  # it may fall, and is no counter
+    memory = found["process_resident_memory_bytes", ()]
+    assert found["process_start_time_seconds", ()] < time.time()
+    other.leave()
+    found = read(living)
+    assert 0.4 * memory < found["process_resident_memory_bytes", ()] < 0.6 * memory
+    assert found["vae_rows_total", ("encode", "a")] == 14
+    assert (found["vae_queued_rows", ("a",)], found["vae_ready", ()]) == (10, 1)
+    living.close()
+
+
+def test_gauges_of_a_process_that_was_killed_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        pid = gone()
+        patch.setattr(os, "getpid", lambda: pid)
+        killed = SharedMetrics(tmp_path)
+        killed.publish(families(4))
+        killed.close()
+    shared = SharedMetrics(tmp_path)
+    shared.publish(families(10))
+    found = read(shared)
+    shared.close()
+    assert (found["vae_rows_total", ("encode", "a")], found["vae_queued_rows", ("a",)]) == (14, 10)
+    assert not list(tmp_path.glob(f"gauge_live*_{pid}.db"))
+
+
+def test_the_directory_is_fresh_private_and_gone_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_directory, "PREFERRED", tmp_path)
+    left, strange = tmp_path / f"{shared_directory.PREFIX}{gone()}-abc", tmp_path / f"{shared_directory.PREFIX}x-abc"
+    alive = tmp_path / f"{shared_directory.PREFIX}{os.getpid()}-abc"
+    for directory in (left, strange, alive):
+        directory.mkdir()
+        (directory / "counter_1.db").write_bytes(b"x")
+    with shared_directory.shared_directory() as one, shared_directory.shared_directory() as other:
+        assert one != other
+        assert list(one.iterdir()) == []
+        assert one.stat().st_mode & 0o777 == 0o700
+        (one / "file").write_bytes(b"x")
+    assert sorted(tmp_path.iterdir()) == sorted([strange, alive])
+
+
+def test_where_memory_is_not_writable_it_is_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_directory, "PREFERRED", tmp_path / "nowhere")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with shared_directory.shared_directory() as one:
+        assert one.parent == tmp_path

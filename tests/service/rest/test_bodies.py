@@ -1,0 +1,278 @@
+"""What a body is and what it brings, in every dress that clients give it."""
+
+import io
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from service.engine.gate import TooLarge
+from service.formats import pictures as codecs
+from service.formats import png
+from service.formats.forms import TooManyParts
+from service.formats.pictures import BadInput, Undecodable, Unsupported, Unusable
+from service.inference.pipeline import Pictures
+from service.rest.bodies import Body, ends_of, latents_of, pictures_of, read_body
+from service.rest.parameters import BadParameter, Call
+from service.rest.schemas import EncodeParameters, InterpolateParameters, SampleParameters
+
+PNG = png.write(np.zeros((8, 8, 1), np.uint8))
+NPY = codecs.npy(np.zeros((2, 8, 8), np.uint8))
+LATENTS = codecs.npy(np.ones((2, 3), np.float32))
+SHAPE = (8, 8, 1)
+
+
+def call(body: bytes, content_type: str | None = None) -> Call:
+    return Call({} if content_type is None else {"content-type": content_type}, "", body)
+
+
+def read(body: bytes, content_type: str | None = None, max_items: int = 4) -> Body:
+    return read_body(call(body, content_type), max_items)
+
+
+def form(files: Any, data: Any = None, max_items: int = 4) -> Body:
+    """A body as httpx sends a form."""
+    request = httpx.Request("POST", "http://test", files=files, data=data)
+    return read(request.read(), request.headers["content-type"], max_items)
+
+
+def of_json(value: object) -> Body:
+    return read(json.dumps(value).encode(), "application/json")
+
+
+# --- what a body is
+
+CURL = "application/x-www-form-urlencoded"  # what curl --data-binary says of any body
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "kind"),
+    [
+        (b"", None, "empty"),
+        (b"", "image/png", "empty"),
+        (b"", "application/json", "empty"),
+        (PNG, CURL, "picture"),
+        (PNG, None, "picture"),
+        (PNG, "application/octet-stream", "picture"),
+        (PNG, "application/json", "picture"),
+        (PNG, "image/jpeg", "picture"),
+        (b"\xff\xd8\xff\xe0", "text/plain", "picture"),
+        (NPY, CURL, "npy"),
+        (NPY, "image/png", "npy"),
+        (b'{"z": []}', CURL, "json"),
+        (b' \r\n\t{"z": []}', None, "json"),
+        (b'{"z": []}', "application/json; charset=utf-8", "json"),
+        (b'{"z": []}', "Application/JSON", "json"),
+        (b'{"z": []}', "text/plain", "json"),
+        (b'{"z": []}', "image/png", "json"),
+        (b"hello", "image/png", "picture"),
+        (b"hello", "IMAGE/X-ANYTHING; q=1", "picture"),
+        (b"hello", "application/x-npy", "npy"),
+    ],
+)
+def test_the_first_bytes_decide_what_a_body_is_then_its_type(body: bytes, content_type: str | None, kind: str) -> None:
+    assert read(body, content_type).kind == kind
+
+
+def test_what_is_called_json_is_read_as_json() -> None:
+    with pytest.raises(Undecodable, match="not JSON"):
+        read(b"hello", "application/json")
+
+
+def test_a_form_is_known_by_its_type() -> None:
+    assert form([("image", ("a.png", PNG))]).kind == "form"
+    with pytest.raises(Undecodable, match="boundary"):
+        read(b"--xyz", "multipart/form-data")
+
+
+@pytest.mark.parametrize("content_type", [None, CURL, "application/octet-stream", "text/plain", "application/xml"])
+@pytest.mark.parametrize("body", [b"hello", b"<svg/>", b"seed=7", b" " * 100, b"%PDF-1.7", b"--xyz\r\n"])
+def test_what_neither_bytes_nor_type_tell_is_unsupported(body: bytes, content_type: str | None) -> None:
+    with pytest.raises(Unsupported, match="the body is not a picture, a form, JSON or npy") as caught:
+        read(body, content_type)
+    assert (content_type or "not stated") in str(caught.value)
+    assert repr(body[:8]) in str(caught.value)
+
+
+def test_a_form_may_have_its_parameters_beside_as_many_pictures_as_allowed() -> None:
+    pictures = [("image", ("a.png", PNG))] * 4
+    assert len(form(pictures, {f"p{i}": "1" for i in range(20)}).parts) == 24
+    with pytest.raises(TooManyParts):
+        form(pictures, {f"p{i}": "1" for i in range(21)})
+
+
+# --- parameters beside the payload
+
+
+def test_parameters_of_json_are_what_is_no_payload() -> None:
+    assert of_json({"images": ["AAAA"], "seed": 7, "include": ["kl"]}).parameters(EncodeParameters) == (
+        {"seed": 7, "include": ["kl"]},
+        {},
+    )
+    assert read(PNG).parameters(EncodeParameters) == ({}, {})
+    assert of_json({"n": 3, "images": []}).parameters(SampleParameters) == ({"n": 3, "images": []}, {})
+
+
+def test_parameters_of_a_form_are_its_other_fields() -> None:
+    body = form([("image", ("a.png", PNG)), ("image", (None, PNG))], {"seed": "7", "model": "größer"})
+    assert body.parameters(EncodeParameters) == ({}, {"seed": "7", "model": "größer"})
+
+
+def test_a_field_of_a_form_given_twice_is_refused() -> None:
+    with pytest.raises(BadParameter, match="seed: given twice"):
+        form([("image", ("a.png", PNG))], {"seed": ["7", "7"]}).parameters(EncodeParameters)
+
+
+@pytest.mark.parametrize("field", ["images", "file", "seed", ""])
+def test_a_file_in_another_field_is_refused_with_the_right_one(field: str) -> None:
+    with pytest.raises(BadParameter, match=f"unknown file field '{field}'; files go into 'image'"):
+        form([(field, ("a.png", PNG))]).parameters(EncodeParameters)
+    with pytest.raises(BadParameter, match="files go into 'start' and 'end'"):
+        form([(field, ("a.png", PNG))]).parameters(InterpolateParameters)
+
+
+# --- pictures
+
+
+def test_pictures_come_in_five_dresses() -> None:
+    assert pictures_of(read(PNG), SHAPE) == Pictures([PNG])
+    assert pictures_of(of_json({"images": ["AAAA", "BBBB"]}), SHAPE) == Pictures(["AAAA", "BBBB"])
+    assert pictures_of(form([("image", ("a.png", PNG)), ("image", ("b.png", b"B"))]), SHAPE) == Pictures([PNG, b"B"])
+    assert pictures_of(form([("image", (None, PNG))]), SHAPE) == Pictures([PNG])
+    rows = pictures_of(read(NPY), SHAPE).rows
+    assert rows is not None
+    assert (rows.shape, len(pictures_of(read(NPY), SHAPE))) == ((2, 1, 8, 8), 2)
+
+
+def test_pictures_are_counted_before_they_are_decoded() -> None:
+    assert len(pictures_of(of_json({"images": ["!"] * 1000}), SHAPE)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "message"),
+    [
+        (read(b""), Undecodable, "the body is empty: send a picture, a form, JSON or npy"),
+        (of_json({}), Unusable, "has no 'images'"),
+        (of_json({"image": "AAAA"}), Unusable, "has no 'images'"),
+        (of_json({"images": []}), Unusable, "'images' must be a list of one or more base64 pictures"),
+        (of_json({"images": "AAAA"}), Unusable, "'images' must be a list"),
+        (of_json({"images": None}), Unusable, "'images' must be a list"),
+        (of_json({"images": {"0": "AAAA"}}), Unusable, "'images' must be a list"),
+        (form([("picture", (None, PNG))]), Unusable, "the form has no field 'image'"),
+        (read(codecs.npy(np.zeros((0, 8, 8), np.uint8))), Unusable, "holds no pictures"),
+        (read(codecs.npy(np.zeros((2, 9, 8), np.uint8))), Unusable, r"\(2, 9, 8"),
+        (read(NPY[:-1]), Undecodable, "127 bytes of data"),
+    ],
+)
+def test_a_body_without_pictures_says_what_it_needs(body: Body, error: type[BadInput], message: str) -> None:
+    with pytest.raises(error, match=message):
+        pictures_of(body, SHAPE)
+
+
+# --- latents
+
+
+def test_latents_come_as_json_or_npy() -> None:
+    for body in (of_json({"z": [[1, 1, 1], [1, 1, 1]]}), read(LATENTS), read(LATENTS, CURL)):
+        np.testing.assert_array_equal(latents_of(body, 3), np.ones((2, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "message"),
+    [
+        (read(b""), Undecodable, "the body is empty"),
+        (read(PNG), Unsupported, "latents come as JSON or npy, not as a picture"),
+        (form([("z", (None, b"[[1, 1, 1]]"))]), Unsupported, "not as a form"),
+        (of_json({"Z": [[1, 1, 1]]}), Unusable, "has no 'z'"),
+        (of_json({"z": []}), Unusable, "one or more latents"),
+        (of_json({"z": 1}), Unusable, "must be a list"),
+        (of_json({"z": [1, 1, 1]}), Unusable, r"shape \(3,\), the model takes numbers of shape \(N, 3\)"),
+        (of_json({"z": [[1, 1]]}), Unusable, r"\(1, 2\)"),
+        (read(codecs.npy(np.ones((0, 3)))), Unusable, "holds no latents"),
+        (read(b"hello", "application/x-npy"), Undecodable, "corrupt npy"),
+    ],
+)
+def test_a_body_without_latents_says_what_it_needs(body: Body, error: type[BadInput], message: str) -> None:
+    with pytest.raises(error, match=message):
+        latents_of(body, 3)
+
+
+def test_more_latents_than_allowed_are_counted_before_they_are_looked_at() -> None:
+    assert len(latents_of(of_json({"z": [[1, 1, 1]] * 4}), 3)) == 4
+    with pytest.raises(TooLarge, match="5 items, at most 4"):
+        latents_of(of_json({"z": [["not", "a", "number"]] * 5}), 3)
+
+
+# --- ends of a path
+
+
+def as_list(end: Pictures | np.ndarray[Any, Any]) -> list[Any]:
+    return list(end.encoded) if isinstance(end, Pictures) else end.tolist()
+
+
+@pytest.mark.parametrize(
+    ("body", "start", "end"),
+    [
+        (of_json({"start": {"image": "AAAA"}, "end": {"image": "BBBB"}, "steps": 3}), ["AAAA"], ["BBBB"]),
+        (of_json({"start": {"z": [1, 2, 3]}, "end": {"image": "BBBB"}}), [[1, 2, 3]], ["BBBB"]),
+        (form([("end", ("e.png", b"E")), ("start", ("s.png", b"S"))], {"steps": "3"}), [b"S"], [b"E"]),
+        (form([("start", (None, b"[1, 2, 3]")), ("end", ("e.png", b"E"))]), [[1, 2, 3]], [b"E"]),
+    ],
+)
+def test_each_end_is_a_picture_or_a_latent(body: Body, start: list[Any], end: list[Any]) -> None:
+    assert [as_list(found) for found in ends_of(body, 3)] == [start, end]
+
+
+GOOD = {"z": [1, 2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (None, r"'end' must be \{\"image\": \"<base64>\"\} or \{\"z\": \[...\]\}"),
+        ([1, 2, 3], "'end' must be"),
+        ("AAAA", "'end' must be"),
+        ({}, "'end' must be"),
+        ({"z": [1, 2, 3], "image": "AAAA"}, "'end' must be"),
+        ({"Z": [1, 2, 3]}, "'end' must be"),
+        ({"image": 7}, "the image of 'end' must be a string"),
+        ({"z": [1, 2]}, r"\(N, 3\)"),
+        ({"z": [[1, 2, 3]]}, r"\(N, 3\)"),
+        ({"z": None}, r"\(N, 3\)"),
+        ({"z": [1, 2, True]}, "booleans"),
+        ({"z": [1, 2, 1e6]}, "finite"),
+    ],
+)
+def test_an_end_that_is_neither_says_what_it_needs(bad: object, message: str) -> None:
+    with pytest.raises(Unusable, match=message):
+        ends_of(of_json({"start": GOOD, "end": bad}), 3)
+    with pytest.raises(Unusable, match=message.replace("'end'", "'start'")):
+        ends_of(of_json({"start": bad, "end": GOOD}), 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "message"),
+    [
+        (of_json({"start": GOOD}), Unusable, "'end' must be"),
+        (form([("start", (None, b"[1, 2, 3]"))]), Unusable, "needs one field 'end', it has 0"),
+        (form([("start", (None, b"[1, 2, 3]"))] * 2), Unusable, "needs one field 'start', it has 2"),
+        (form([("start", (None, b"[1, 2"))]), Undecodable, "start is neither a file nor a JSON list of numbers"),
+        (form([("start", (None, b"7"))]), Unusable, "start must be a file or a JSON list"),
+        (read(b""), Undecodable, "send JSON or a form with start and end"),
+        (read(PNG), Unsupported, "not as a picture"),
+        (read(LATENTS), Unsupported, "not as a npy"),
+    ],
+)
+def test_a_body_without_both_ends_says_what_it_needs(body: Body, error: type[BadInput], message: str) -> None:
+    with pytest.raises(error, match=message):
+        ends_of(body, 3)
+
+
+def test_npy_files_are_no_latents_of_a_form() -> None:
+    """A file is a picture; its bytes are looked at when it is decoded."""
+    out = io.BytesIO()
+    np.save(out, np.ones(3, np.float32))
+    start, _ = ends_of(form([("start", ("z.npy", out.getvalue())), ("end", ("e.png", PNG))]), 3)
+    assert as_list(start) == [out.getvalue()]

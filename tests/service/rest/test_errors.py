@@ -1,0 +1,296 @@
+"""Every error has its status and its code, one body, and nothing of our own faults in it."""
+
+import logging
+import time
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+import pytest
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from service.app import create_app
+from service.engine.device import DeviceStuck, DeviceUnusable
+from service.engine.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.formats import png
+from service.formats.decoding.fork_server import DecoderUnavailable
+from service.formats.forms import TooManyParts
+from service.formats.pictures import TooBig, TooCostly, Undecodable, Unsupported, Unusable
+from service.http import body_memory
+from service.http.access.allowance import ConcurrencyExceeded, RateExceeded
+from service.http.access.keys import MissingScope, NothingHere, Unauthorized
+from service.http.cors import OtherSite
+from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
+from service.inference.priors import NoSuchPrior
+from service.operations.collection_model import ModelNotLoaded
+from service.rest.bodies import TooManyValues
+from service.rest.errors import STATUSES, BodyTooLarge, Starting, describe
+from service.rest.item_bodies import MetadataTooLarge
+from service.rest.parameters import AskedTooMuch, BadParameter, Call
+from service.rest.routes.generate import sample
+from service.settings import Settings
+from service.store.filters import BadFilter, UnknownKey
+from service.store.interface import (
+    BadItem,
+    Collection,
+    DiskFull,
+    ModelMismatch,
+    StoreBusy,
+    StoreFull,
+    StoreUnavailable,
+    StoreUnusable,
+    UnknownCollection,
+    UnknownItem,
+)
+
+DIGITS = Collection("digits", "mnist", "cd" * 32, 20)
+MEMBERS = {"type", "title", "status", "detail", "code", "error", "request_id"}
+
+# an instance of each, and its status and code as the documentation has them
+ERRORS: list[tuple[Exception, int, str]] = [
+    (Undecodable("truncated"), 400, "undecodable"),
+    (body_memory.Malformed(), 400, "malformed_request"),
+    (Unauthorized(presented=False), 401, "unauthorized"),
+    (MissingScope("app", "store"), 403, "missing_scope"),
+    (NothingHere("/x"), 404, "not_found"),
+    (UnknownModel("gray", ["grey"]), 404, "unknown_model"),
+    (NoCheckpoint("gray", Path("/nowhere")), 404, "no_checkpoint"),
+    (UnknownCollection("digit", ["digits"]), 404, "unknown_collection"),
+    (UnknownItem("digits", "7"), 404, "unknown_item"),
+    (body_memory.TooSlow("head", 10), 408, "too_slow"),
+    (AlreadyLoaded("grey"), 409, "already_loaded"),
+    (StillNeeded("grey"), 409, "still_needed"),
+    (SeveralWorkers(2), 409, "several_workers"),
+    (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
+    (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
+    (BodyTooLarge(100), 413, "body_too_large"),
+    (TooBig("too many"), 413, "too_many_pixels"),
+    (TooCostly("too long"), 413, "too_costly"),
+    (TooLarge(5, 4), 413, "too_many_items"),
+    (TooManyParts(4), 413, "too_many_items"),
+    (TooManyValues(5, 4), 413, "too_many_items"),
+    (MetadataTooLarge(70_000, 3), 413, "metadata_too_large"),
+    (Unsupported("what is it"), 415, "unsupported_media_type"),
+    (BadParameter("n: no"), 422, "invalid_parameter"),
+    (NoSuchPrior("the model 'grey' has no vamp prior"), 422, "no_such_prior"),
+    (Unusable("wrong shape"), 422, "unusable_input"),
+    (BadItem("no"), 422, "unusable_input"),
+    (BadFilter("no"), 422, "invalid_filter"),
+    (UnknownKey("no"), 409, "unknown_key"),
+    (AskedTooMuch("n", 5, 4), 422, "too_many_items"),
+    (OtherSite(), 403, "other_site"),
+    (CatalogError("cannot load"), 422, "unusable_model"),
+    (DeviceUnusable("no such engine"), 422, "unusable_model"),
+    (Overloaded(0.2), 429, "queue_full"),
+    (RateExceeded("app", 10, 0.1), 429, "rate_exceeded"),
+    (ConcurrencyExceeded("app", 2), 429, "concurrency_exceeded"),
+    (body_memory.MemoryFull(), 429, "memory"),
+    (body_memory.UnknownHost("evil.example"), 421, "unknown_host"),
+    (body_memory.HeadTooLarge(1024, 10), 431, "headers_too_large"),
+    (body_memory.TrailersTooLarge(1024), 431, "trailers_too_large"),
+    (body_memory.TooManyConnections(10), 503, "too_many_connections"),
+    (Closed("draining"), 503, "draining"),
+    (DeviceLost("gone"), 503, "device_lost"),
+    (DeviceStuck(31), 503, "device_stuck"),
+    (DecoderUnavailable("too many processes"), 503, "decoder_unavailable"),
+    (Starting(), 503, "starting"),
+    (StoreBusy("a lock"), 503, "busy"),
+    (StoreUnavailable("away"), 503, "store_unavailable"),
+    (StoreUnusable("corrupt"), 503, "store_unusable"),
+    (DeadlineExceeded("late"), 504, "deadline_exceeded"),
+    (StoreFull(2, 1), 507, "store_full"),
+    (DiskFull("no room"), 507, "disk_full"),
+]
+
+
+def test_the_list_above_is_the_table() -> None:
+    assert {type(error): (status, code) for error, status, code in ERRORS} == STATUSES
+
+
+@pytest.mark.parametrize(("error", "status", "code"), ERRORS)
+def test_every_error_has_one_body(error: Exception, status: int, code: str) -> None:
+    answered, headers, body = describe(error, "id-7")
+    problem = orjson.loads(body)
+    assert answered == problem["status"] == status
+    assert problem == {
+        "type": f"urn:vae-service:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": str(error),
+        "code": code,
+        "error": f"{code}: {error}",
+        "request_id": "id-7",
+    }
+    assert (headers["content-type"], headers["x-request-id"]) == ("application/problem+json", "id-7")
+    assert ("retry-after" in headers) == (status in (429, 503))
+    assert ("www-authenticate" in headers) == (status == 401)
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.2, "2"), (59.5, "60")])
+def test_a_full_queue_says_when_to_come_back_in_whole_seconds(seconds: float, header: str) -> None:
+    assert describe(Overloaded(seconds), "")[1]["retry-after"] == header
+
+
+@pytest.mark.parametrize("item", [0, 7])
+def test_the_item_at_fault_is_named(item: int) -> None:
+    problem = orjson.loads(describe(Undecodable("truncated", item), "")[2])
+    assert (problem["item"], problem["detail"]) == (item, f"item {item}: truncated")
+
+
+def test_the_reason_of_our_own_faults_is_logged_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        status, headers, body = describe(KeyError("the secret place"), "id-7")
+    assert (status, orjson.loads(body)["code"], "retry-after" in headers) == (500, "internal_error", False)
+    assert b"secret" not in body
+    (record,) = caplog.records
+    assert "id-7" in record.getMessage()
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "'the secret place'"
+
+
+def test_errors_of_callers_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    for error, _, _ in ERRORS:
+        describe(error, "")
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "not_found"), (405, "method_not_allowed"), (418, "http_error")])
+def test_errors_of_the_framework_have_the_same_body(status: int, code: str) -> None:
+    answered, headers, body = describe(HTTPException(status, "what", {"Allow": "GET"}), "id-7")
+    problem = orjson.loads(body)
+    assert problem.keys() == MEMBERS
+    assert (answered, problem["code"], problem["detail"], headers["allow"]) == (status, code, "what", "GET")
+
+
+# --- through the application
+
+
+def check(answer: httpx.Response, status: int, code: str, detail: str = "") -> dict[str, Any]:
+    """The problem of an answer, after a look at what all problems have in common."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    problem: dict[str, Any] = answer.json()
+    assert problem.keys() - {"item"} == MEMBERS
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["error"] == f"{code}: {problem['detail']}"
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert detail in problem["detail"]
+    return problem
+
+
+PNG = png.write(np.zeros((8, 8, 1), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code", "detail"),
+    [
+        ("/encode", PNG[:45], 400, "undecodable", "item 0: "),
+        ("/encode", b"", 400, "undecodable", "the body is empty"),
+        ("/encode?model=gray", PNG, 404, "unknown_model", "did you mean grey?"),
+        ("/encode", bytes(100_001), 413, "body_too_large", "100000 bytes"),
+        ("/encode", png.write(np.zeros((101, 100, 1), np.uint8)), 413, "too_many_pixels", "at most 10000"),
+        ("/encode", b'{"images": [' + b'"",' * 32 + b'""]}', 413, "too_many_items", "33 items, at most 32"),
+        ("/encode", b"hello", 415, "unsupported_media_type", "b'hello'"),
+        ("/encode?includes=kl", PNG, 422, "invalid_parameter", "did you mean include?"),
+        ("/decode", b'{"z": [[1, 2]]}', 422, "unusable_input", "(N, 3)"),
+        ("/sample?n=33", b"", 422, "too_many_items", "33 items"),
+    ],
+    ids=lambda value: "body" if isinstance(value, bytes) else None,
+)
+async def test_bad_requests_are_told_what_is_wrong(
+    client: httpx.AsyncClient, path: str, body: bytes, status: int, code: str, detail: str
+) -> None:
+    check(await client.post(path, content=body), status, code, detail)
+
+
+async def test_a_form_of_too_many_parts(client: httpx.AsyncClient) -> None:
+    files = [("image", ("a.png", b"x"))] * 53
+    check(await client.post("/encode", files=files), 413, "too_many_items", "more than 52 parts")
+
+
+async def test_a_body_is_refused_by_its_stated_length_or_when_it_gets_too_long(client: httpx.AsyncClient) -> None:
+    async def endless() -> Any:
+        for _ in range(1000):
+            yield bytes(1000)
+        raise AssertionError("read to the end")
+
+    check(await client.post("/encode", content=endless()), 413, "body_too_large")
+
+
+async def test_a_full_queue(client: httpx.AsyncClient, app: FastAPI) -> None:
+    with app.state.engine.catalog.get("grey").decode.reserve(32), app.state.engine.catalog.get("grey").decode.reserve(31):
+        answer = await client.post("/sample?n=2")
+        check(answer, 429, "queue_full")
+        assert int(answer.headers["retry-after"]) >= 1
+        assert (await client.post("/sample?n=1")).status_code == 200
+        assert (await client.post("/encode", content=PNG)).status_code == 200  # another queue
+
+
+@pytest.mark.parametrize(("headers", "query"), [({}, "timeout_ms=1"), ({"x-timeout-ms": "1"}, "")])
+async def test_a_deadline_that_has_passed(app: FastAPI, headers: dict[str, str], query: str) -> None:
+    with pytest.raises(DeadlineExceeded):
+        await sample(app.state.engine, Call(headers, query, b"", started=time.monotonic() - 1))
+
+
+@pytest.mark.parametrize("stated", ["0", "-1", "1.5", "soon", "²", "", "9" * 400])
+async def test_a_timeout_that_is_no_number_of_milliseconds(client: httpx.AsyncClient, stated: str) -> None:
+    answer = await client.get("/sample", headers={b"x-timeout-ms": stated.encode("latin-1")})
+    check(answer, 422, "invalid_parameter", "X-Timeout-Ms must be a positive whole number")
+
+
+async def test_a_closed_device(client: httpx.AsyncClient, app: FastAPI) -> None:
+    device = app.state.engine.catalog.device
+    await device.close()
+    answer = await client.post("/encode", content=PNG)
+    check(answer, 503, "draining")
+    assert answer.headers["retry-after"] == "1"
+
+
+async def test_nothing_there(client: httpx.AsyncClient) -> None:
+    check(await client.get("/nothing"), 404, "not_found", "nothing at /nothing; /docs lists what there is")
+    check(await client.get("/models/gray"), 404, "unknown_model", "did you mean grey?")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/encode", {"POST"}),
+        ("PUT", "/sample", {"GET", "HEAD", "POST"}),
+        ("DELETE", "/models/grey", {"GET"}),
+        ("POST", "/health/ready", {"GET"}),
+    ],
+)
+async def test_a_method_that_is_not_allowed(client: httpx.AsyncClient, method: str, path: str, allowed: set[str]) -> None:
+    answer = await client.request(method, path)
+    problem = check(answer, 405, "method_not_allowed", f"{method} is not allowed at {path}; ")
+    assert set(answer.headers["allow"].split(", ")) == allowed
+    assert all(name in problem["detail"] for name in allowed)
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/encode"), ("GET", "/sample"), ("GET", "/models"), ("GET", "/info")])
+async def test_a_defect_is_our_fault_and_says_nothing(
+    client: httpx.AsyncClient,
+    app: FastAPI,
+    method: str,
+    path: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(app.state, "engine", "no engine")
+    answer = await client.request(method, path, headers={"x-request-id": "find-me"})
+    problem = check(answer, 500, "internal_error", "its log has the reason")
+    assert "object" not in problem["detail"]
+    assert "find-me" in "".join(record.getMessage() for record in caplog.records if record.name == "service.rest.errors")
+
+
+@pytest.mark.parametrize("path", ["/encode", "/models", "/info", "/health/ready"])
+async def test_before_the_models_are_loaded_the_service_says_so(weights: Path, path: str) -> None:
+    app = create_app(Settings(models_dir=weights, device="cpu", threads=1))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.request("POST" if path == "/encode" else "GET", path)
+        check(answer, 503, "starting")
+        assert answer.headers["retry-after"] == "1"
+        assert (await client.get("/health/live")).status_code == 200

@@ -1,0 +1,295 @@
+"""Parameters from query and body, and the format of an answer for curl, programs and browsers."""
+
+import contextlib
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from service.formats.pictures import Format
+from service.latents.noise import MAX_SEED
+from service.rest.parameters import AskedTooMuch, BadParameter, Call, answer_format, check_count, read_parameters
+from service.rest.schemas import (
+    DecodeParameters,
+    EncodeParameters,
+    InterpolateParameters,
+    Parameters,
+    ReconstructParameters,
+    SampleParameters,
+)
+
+OPERATIONS: list[type[Parameters]] = [
+    EncodeParameters,
+    DecodeParameters,
+    SampleParameters,
+    ReconstructParameters,
+    InterpolateParameters,
+]
+
+
+@pytest.mark.parametrize(
+    ("stated", "content_type"),
+    [
+        ("application/json", "application/json"),
+        ("Application/JSON; charset=utf-8", "application/json"),
+        (" image/png ;q=1", "image/png"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_a_content_type_is_read_without_its_parameters(stated: str | None, content_type: str) -> None:
+    headers = {} if stated is None else {"content-type": stated}
+    assert Call(headers, "", b"").content_type == content_type
+
+
+# --- parameters
+
+GIVEN = {"n": 5, "seed": 7, "temperature": 0.5, "include": "z", "layout": "row", "model": "mnist", "timeout_ms": 100}
+EXPECTED = SampleParameters(
+    n=5, seed=7, temperature=0.5, include=frozenset({"z"}), layout="row", model="mnist", timeout_ms=100
+)
+
+
+def test_parameters_mean_the_same_wherever_they_stand() -> None:
+    strings = {name: str(value) for name, value in GIVEN.items()}
+    assert read_parameters(SampleParameters, urlencode(strings)) == EXPECTED
+    assert read_parameters(SampleParameters, "", GIVEN) == EXPECTED
+    assert read_parameters(SampleParameters, "", None, strings) == EXPECTED
+
+
+def test_parameters_may_stand_in_two_places() -> None:
+    body = {name: GIVEN[name] for name in ("n", "include", "timeout_ms")}
+    rest = urlencode({name: value for name, value in GIVEN.items() if name not in body})
+    assert read_parameters(SampleParameters, rest, body) == EXPECTED
+    assert read_parameters(SampleParameters, rest, None, {k: str(v) for k, v in body.items()}) == EXPECTED
+
+
+@pytest.mark.parametrize("kind", OPERATIONS)
+def test_without_parameters_all_have_their_defaults(kind: type[Parameters]) -> None:
+    assert read_parameters(kind, "") == read_parameters(kind, "", {}, {}) == kind()
+    assert read_parameters(kind, "model=x") != kind()
+    assert read_parameters(kind, "") == kind()
+
+
+@pytest.mark.parametrize(("values", "fields"), [({"seed": 1}, None), (None, {"seed": "1"})])
+def test_of_a_parameter_in_query_and_body_the_query_wins(values: Any, fields: Any) -> None:
+    assert read_parameters(SampleParameters, "seed=2&n=2", values, fields) == SampleParameters(seed=2, n=2)
+
+
+@pytest.mark.parametrize(("values", "fields"), [({"seed": -1}, None), (None, {"seed": "-1"})])
+def test_what_does_not_count_must_be_right_too(values: Any, fields: Any) -> None:
+    with pytest.raises(BadParameter, match="seed: input should be greater than or equal to 0"):
+        read_parameters(SampleParameters, "seed=2", values, fields)
+
+
+@pytest.mark.parametrize("given", [({"n": 5.0}, {}), ({}, {"n": "5"})])
+def test_too_many_items_in_the_body_are_too_many_whatever_the_query_says(given: Any) -> None:
+    check_count("n", 4, ({"n": None}, {}), 4)
+    with pytest.raises(AskedTooMuch, match="5 items, at most 4"):
+        check_count("n", 1, given, 4)
+
+
+def test_in_json_a_whole_number_may_have_a_point() -> None:
+    assert read_parameters(SampleParameters, "", {"n": 3.0, "temperature": 2}) == SampleParameters(n=3, temperature=2.0)
+    with pytest.raises(BadParameter, match="n: input should be a valid integer"):
+        read_parameters(SampleParameters, "", {"n": 3.5})
+
+
+@pytest.mark.parametrize(
+    ("query", "include"),
+    [
+        ("include=kl,z", {"kl", "z"}),
+        ("include=kl&include=z", {"kl", "z"}),
+        ("include=%20kl%20,%20z,", {"kl", "z"}),
+        ("include=kl,kl", {"kl"}),
+        ("include=", set()),
+    ],
+)
+def test_several_fields_are_separated_by_commas_or_stated_one_by_one(query: str, include: set[str]) -> None:
+    assert read_parameters(EncodeParameters, query).include == include
+
+
+@pytest.mark.parametrize("query", ["include=%1C%09", "include=z%09", "include=%C2%A0z"])
+def test_only_spaces_may_stand_beside_fields(query: str) -> None:
+    with pytest.raises(BadParameter, match="include"):
+        read_parameters(SampleParameters, query)
+
+
+@pytest.mark.parametrize("include", ["kl,z", ["kl", "z"]])
+def test_several_fields_are_a_list_or_a_string_in_json(include: object) -> None:
+    assert read_parameters(EncodeParameters, "", {"include": include}).include == {"kl", "z"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "message"),
+    [
+        (SampleParameters, "sead=7", "unknown parameter 'sead'; did you mean seed?"),
+        (SampleParameters, "temprature=1", "unknown parameter 'temprature'; did you mean temperature?"),
+        (
+            DecodeParameters,
+            "quux=1",
+            "unknown parameter 'quux'; known are dtype, format, layout, model, timeout_ms",
+        ),
+    ],
+)
+def test_an_unknown_parameter_is_refused_with_a_suggestion(kind: type[Parameters], query: str, message: str) -> None:
+    with pytest.raises(BadParameter) as caught:
+        read_parameters(kind, query)
+    assert str(caught.value) == message
+    name, _, value = query.partition("=")
+    with pytest.raises(BadParameter, match=f"unknown parameter '{name}'"):
+        read_parameters(kind, "", {name: value})
+    with pytest.raises(BadParameter, match=f"unknown parameter '{name}'"):
+        read_parameters(kind, "", None, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "message"),
+    [
+        (SampleParameters, "n=0", "n: input should be greater than or equal to 1, not '0'"),
+        (SampleParameters, "n=two", "n: input should be a valid integer, unable to parse string as an integer, not 'two'"),
+        (SampleParameters, "n=1.5", "n: input should be a valid integer, unable to parse string as an integer, not '1.5'"),
+        (SampleParameters, "n=", "n: input should be a valid integer, unable to parse string as an integer, not ''"),
+        (SampleParameters, "seed=-1", "seed: input should be greater than or equal to 0, not '-1'"),
+        (SampleParameters, f"seed={MAX_SEED + 1}", f"seed: input should be less than or equal to {MAX_SEED}, not '{2**53}'"),
+        (SampleParameters, "seed=1&seed=1", "seed: given twice"),
+        (SampleParameters, "temperature=nan", "temperature: input should be a finite number, not 'nan'"),
+        (SampleParameters, "temperature=-1", "temperature: input should be greater than or equal to 0, not '-1'"),
+        (SampleParameters, "timeout_ms=0", "timeout_ms: input should be greater than 0, not '0'"),
+        (EncodeParameters, "format=png", "format: input should be 'json' or 'npy', not 'png'"),
+        (EncodeParameters, "include=kl,logits", "include: input should be 'logvar', 'kl', 'kl_per_dim' or 'z', not 'logits'"),
+        (InterpolateParameters, "steps=1", "steps: input should be greater than or equal to 2, not '1'"),
+        (InterpolateParameters, "method=cubic", "method: input should be 'linear', 'slerp' or 'matched', not 'cubic'"),
+        (
+            ReconstructParameters,
+            "compare=perhaps",
+            "compare: input should be a valid boolean, unable to interpret input, not 'perhaps'",
+        ),
+        (DecodeParameters, "layout=" + "x" * 500, f"layout: input should be 'grid', 'row' or 'column', not '{'x' * 80}'"),
+    ],
+)
+def test_a_bad_value_is_explained(kind: type[Parameters], query: str, message: str) -> None:
+    with pytest.raises(BadParameter) as caught:
+        read_parameters(kind, query)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (SampleParameters, {"n": True}),
+        (SampleParameters, {"n": "5"}),
+        (SampleParameters, {"n": 5.5}),
+        (SampleParameters, {"n": None}),
+        (SampleParameters, {"seed": False}),
+        (SampleParameters, {"seed": 1.5}),
+        (SampleParameters, {"temperature": True}),
+        (SampleParameters, {"temperature": "1"}),
+        (SampleParameters, {"include": 7}),
+        (SampleParameters, {"include": ["z", 7]}),
+        (SampleParameters, {"include": {"z": True}}),
+        (SampleParameters, {"model": 7}),
+        (SampleParameters, {"timeout_ms": True}),
+        (ReconstructParameters, {"compare": 1}),
+        (ReconstructParameters, {"compare": "true"}),
+        (InterpolateParameters, {"method": ["linear"]}),
+    ],
+)
+def test_json_values_must_have_their_type(kind: type[Parameters], value: dict[str, Any]) -> None:
+    with pytest.raises(BadParameter, match=f"^{next(iter(value))}: "):
+        read_parameters(kind, "", value)
+
+
+@pytest.mark.parametrize("text", ["1", "1.0", "0", "100"])
+def test_a_whole_number_of_json_is_a_number(text: str) -> None:
+    assert read_parameters(SampleParameters, "", {"temperature": json.loads(text)}).temperature == float(text)
+
+
+def test_null_in_json_is_what_is_not_given() -> None:
+    values = {"seed": None, "model": None, "format": None, "timeout_ms": None}
+    assert read_parameters(SampleParameters, "", values) == SampleParameters()
+
+
+@pytest.mark.parametrize("query", ["%", "%zz", "&&&", "=", "=1", "a;b", "\x00", "%00=%ff", "model=%ff%fe", "é=1"])
+def test_odd_queries_are_read_or_refused(query: str) -> None:
+    with contextlib.suppress(BadParameter):
+        assert isinstance(read_parameters(SampleParameters, query), SampleParameters)
+
+
+# --- the format of an answer
+
+PICTURES: tuple[Format, ...] = ("json", "npy", "png")
+FRAMES: tuple[Format, ...] = ("json", "npy", "png", "webp", "gif")
+POSTERIORS: tuple[Format, ...] = ("json", "npy")
+
+BROWSERS = {
+    "Chrome, address bar": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,"
+    "application/signed-exchange;v=b3;q=0.7",
+    "Chrome, <img>": "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
+    "Firefox, address bar": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Firefox, <img>": "image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
+    "Firefox 92 to 127, <img>": "image/avif,image/webp,*/*",
+    "Safari, address bar": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Safari, <img>": "image/webp,image/avif,image/jxl,image/heic,image/heic-sequence,video/*;q=0.8,image/png,image/svg+xml,"
+    "image/*;q=0.8,*/*;q=0.5",
+}
+
+
+@pytest.mark.parametrize("browser", BROWSERS)
+def test_a_browser_gets_a_picture_where_there_is_one(browser: str) -> None:
+    assert answer_format(None, BROWSERS[browser], PICTURES) == "png"
+    assert answer_format(None, BROWSERS[browser], POSTERIORS) == "json"
+
+
+@pytest.mark.parametrize("browser", [name for name in BROWSERS if "127" not in name])
+def test_a_browser_gets_frames_as_one_png(browser: str) -> None:
+    assert answer_format(None, BROWSERS[browser], FRAMES) == "png"
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("", "json"),
+        ("*/*", "json"),
+        ("application/json", "json"),
+        ("application/json, text/plain, */*", "json"),  # what axios sends
+        ("application/json, text/javascript, */*; q=0.01", "json"),
+        ("image/png", "png"),
+        ("IMAGE/PNG", "png"),
+        ("image/*", "png"),
+        ("image/webp", "webp"),
+        ("image/gif;q=0.9, image/webp;q=0.8", "gif"),
+        ("application/x-npy", "npy"),
+        ("application/x-npy, */*;q=0.1", "npy"),
+        ("application/x-npy;q=0.9,application/json;q=0.5", "npy"),
+        ("application/json;q=0.5 , application/x-npy ; q=0.9", "npy"),
+        ("application/json,application/x-npy", "json"),
+        ("application/x-npy,application/json", "json"),  # the first of equals is the service's choice
+        ("application/json;q=0.9,application/x-npy;q=1", "npy"),
+        ("application/json;q=0,application/x-npy", "npy"),
+        ("image/png;q=0,application/x-npy;q=0.1", "npy"),
+        ("image/png;q=0, */*", "json"),
+        ("text/html;q=0", "json"),
+        ("image/*;q=0, application/json", "json"),
+        ("application/json, image/*;q=0.5", "json"),
+        ("application/x-npy, text/html;q=0.5", "npy"),
+        ("application/x-npy;q=much", "json"),
+        ("text/plain", "json"),
+        ("application/*", "json"),
+        (",,;;q=,", "json"),
+    ],
+)
+def test_the_best_of_accept_is_answered(accept: str, form: Format) -> None:
+    assert answer_format(None, accept, FRAMES) == form
+
+
+@pytest.mark.parametrize("chosen", FRAMES)
+@pytest.mark.parametrize("accept", ["", "*/*", "image/png", "application/x-npy", BROWSERS["Chrome, <img>"]])
+def test_what_is_chosen_wins_over_accept(chosen: Format, accept: str) -> None:
+    assert answer_format(chosen, accept, FRAMES) == chosen
+
+
+def test_what_is_not_offered_is_not_answered() -> None:
+    assert answer_format(None, "image/png", POSTERIORS) == "json"
+    assert answer_format(None, "image/gif", PICTURES) == "json"
