@@ -39,7 +39,8 @@ def main() -> int:
         refuse_unknown()
         trace_exporter()
         settings = Settings(_cli_parse_args=True)
-        read_keys(settings.api_keys_file, settings.api_keys.get_secret_value())  # a bad one ends the start here, in one line
+        # a bad key ends the start here, with one line
+        read_keys(settings.api_keys.get_secret_value(), settings.read_api_keys_file())
     except (SettingsError, KeysError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,6 @@
 """create_app(settings): the application with its lifespan, routes and error handlers."""
 
 import asyncio
-import copy
 import logging
 import os
 from collections import Counter
@@ -10,17 +9,17 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-from service.access_page import describe_access
 from service.asgi import ASGIApp
-from service.engine.device import Device, DeviceStuck, DeviceUnusable, Limits
-from service.engine.gate import DeviceLost
+from service.engine.device import Device, Limits
+from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
+from service.formats.decoding.malloc import prepare, trim
 from service.http.access.guard import Access, Guard
 from service.http.access.keys import Limits as KeyLimits
 from service.http.access.keys import read_keys
@@ -30,16 +29,16 @@ from service.http.cross_site import CrossSite
 from service.http.endpoint import Endpoint, Shortcut
 from service.http.head_method import Head
 from service.http.host_check import HostCheck
-from service.http.observer import Observer, Sight
+from service.http.observer import Observer
 from service.http.request_id import RequestId
 from service.http.security_headers import PageHeaders
 from service.inference.catalog import Catalog, CatalogError
 from service.inference.pipeline import Engine
 from service.observe.metrics import Metrics
+from service.observe.seen import Sight
 from service.operations.collection_model import warn_of_strangers
 from service.rest import errors
-from service.rest.openapi import describe_bounds, describe_models
-from service.rest.registration import PROBLEMS
+from service.rest.openapi import complete_page
 from service.rest.routes import (
     admin,
     collections,
@@ -53,7 +52,7 @@ from service.rest.routes import (
     reconstruct,
     search,
 )
-from service.server.tuning import prepare, settle
+from service.server.tuning import settle
 from service.settings import Settings
 from service.state import State
 from service.store import make_store
@@ -92,7 +91,7 @@ def create_app(
     `load_first`: not even /health answers before the models are loaded, and when that fails the start does.
     `start_decoders`: have them before the first picture that needs one. `traces`: the exporter of spans, if any.
     `shared_metrics`: the directory where this process, one of several, shares what it counts.
-    `app.state` is a State. Raises KeysError.
+    `app.state` is a State. Raises KeysError, SettingsError.
     """
 
     @asynccontextmanager
@@ -181,7 +180,7 @@ def create_app(
 
     app.add_middleware(PageHeaders)
     app.add_middleware(Head)
-    _complete_page(app, settings.max_rows)
+    complete_page(app, settings.max_rows)
     app.add_middleware(CrossSite, origins=settings.cors_origins)
     if state.access is not None:
         app.add_middleware(Guard, access=state.access)
@@ -210,30 +209,11 @@ def is_alive(app: FastAPI) -> bool:
 
 def _access(settings: Settings, refused: Counter[str]) -> Access | None:
     """None where there are no keys: then nothing is looked at. Raises KeysError."""
-    keyring = read_keys(settings.api_keys_file, settings.api_keys.get_secret_value())
+    keyring = read_keys(settings.api_keys.get_secret_value(), settings.read_api_keys_file())
     if not keyring.keys:
         return None
     limits = KeyLimits(settings.key_rate, settings.key_burst, settings.key_concurrency)
     return Access(keyring, limits, settings.workers, settings.metrics_access == "open", refused)
-
-
-def _complete_page(app: FastAPI, max_rows: int) -> None:
-    """Have the OpenAPI page say what the routes do not know."""
-    openapi = app.openapi
-
-    def complete() -> dict[str, Any]:
-        made = app.openapi_schema is not None
-        page = openapi()
-        if not made:
-            page = app.openapi_schema = copy.deepcopy(page)  # parts of it are the routes' own, which others may share
-            describe_bounds(page, max_rows, PROBLEMS)
-            if app.state.access is not None:
-                describe_access(page, app.state.access, PROBLEMS)
-        if app.state.engine is not None:
-            describe_models(page, app.state.engine.catalog)
-        return page
-
-    app.openapi = complete  # type: ignore[method-assign]
 
 
 def with_shortcut(app: FastAPI) -> ASGIApp:
@@ -294,6 +274,7 @@ async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_star
         on_failed_start()
     else:
         settle()
+        trim()  # loading frees some 10 MB
         app.state.engine = engine
         log.info("ready: %s on %s", ", ".join(engine.catalog.runtimes), engine.catalog.device.description)
     finally:

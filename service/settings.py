@@ -12,10 +12,14 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from models.files.regular_file import read_regular
+
 PREFIX = "VAE_"
 # variables of `python -m models.train`, which may stand in the same environment
 FOREIGN = {"VAE_DATA_DIR"}
 
+# bytes of a file of keys: some ten thousand of them
+MAX_KEYS_BYTES = 1 << 20
 SHIPPED_WEIGHTS = Path(__file__).parent.parent / "models" / "weights"
 
 
@@ -132,6 +136,16 @@ class Settings(BaseSettings):
         if self.max_bodies_bytes < self.max_body_bytes:
             raise ValueError("max_bodies_bytes must be at least max_body_bytes")
         return self
+
+    def read_api_keys_file(self) -> tuple[str, str] | None:
+        """Return the name and the content of `api_keys_file`, None where there is none. Raises SettingsError."""
+        if self.api_keys_file is None:
+            return None
+        try:
+            return str(self.api_keys_file), read_regular(self.api_keys_file, MAX_KEYS_BYTES).decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise SettingsError(f"cannot read the API keys in {self.api_keys_file}: {reason}") from None
 
 
 def calm_blas(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from service.http.access.guard import Access
 from service.http.body_memory import BodyMemory
 from service.http.endpoint import Patience
-from service.http.observer import Sight
 from service.inference.pipeline import Engine
+from service.observe.seen import Sight
 
 if TYPE_CHECKING:
     from service.observe.prometheus import SharedMetrics

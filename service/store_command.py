@@ -97,9 +97,9 @@ async def _dump(settings: Settings, options: argparse.Namespace) -> None:
 
 
 async def _load(settings: Settings, options: argparse.Namespace) -> None:
-    from service.engine.device import Device, DeviceUnusable, Limits
-    from service.engine.gate import BatcherError
-    from service.formats.pictures import BadInput
+    from service.engine.device import Device, Limits
+    from service.engine.errors import BatcherError, DeviceUnusable
+    from service.formats.errors import BadInput
     from service.inference.catalog import Catalog, CatalogError  # torch takes a second, which a bad path need not wait for
     from service.inference.pipeline import Engine
     from service.operations.ingest import LoadError, load, source_of

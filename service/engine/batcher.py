@@ -15,7 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from service.engine.gate import Delivery, DeviceLost, Gate
+from service.engine.errors import DeviceLost
+from service.engine.gate import Delivery, Gate
 from service.engine.lane import Lane
 
 Turn = Callable[[], DeviceLost | None]

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from service.engine.gate import DeviceLost
+from service.engine.errors import DeviceLost
 from service.engine.programs.torch_program import Program, Rows
 
 log = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from service.engine.batcher import Batcher
 from service.engine.buckets import NotInvariant, Operation, Steps, smaller_buckets
+from service.engine.errors import DeviceUnusable
 from service.engine.lane import Lane
 from service.engine.programs.cuda_program import CudaProgram, Streams
 from service.engine.programs.onnx_program import OnnxProgram, OnnxUnusable, installed_version, is_installed, start_session
@@ -34,17 +35,6 @@ SHORT_SECONDS = 0.003
 GPU_BATCHES = 2
 
 T = TypeVar("T")
-
-
-class DeviceUnusable(Exception):
-    """There is no such device, it does not work, or it cannot compute as it is asked to."""
-
-
-class DeviceStuck(Exception):
-    """A batch that does not come to its end."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"a batch has been running for {seconds:.0f} s, or nobody takes the next one")
 
 
 @dataclass(frozen=True)

@@ -1,52 +1,14 @@
-"""What workers and their lanes share: the lock, whether anything is admitted, results on their way out, and the errors.
+"""What workers and their lanes share: the lock, whether anything is admitted, and results on their way out.
 
 Knows nothing of arrays, devices or HTTP; standard library only.
-
-    BatcherError
-      ├── TooLarge            more rows than one request may have
-      ├── Overloaded          the queue is full now; says when to come back
-      ├── Closed              shutting down
-      ├── DeadlineExceeded    the caller's time was up before its rows were reached
-      └── DeviceLost          raised by a batch function: nothing will work here any more
 """
 
 import asyncio
-import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-
-class BatcherError(Exception):
-    """Rows that were not computed, for a reason that lies in the engine."""
-
-
-class TooLarge(BatcherError):
-    """More rows than one request may have: never admitted, however often it comes back."""
-
-    def __init__(self, rows: int, max_rows: int) -> None:
-        super().__init__(f"the request has {rows} items, at most {max_rows} are allowed in one")
-        self.rows, self.max_rows = rows, max_rows
-
-
-class Overloaded(BatcherError):
-    """The queue is full; it should be empty in `seconds`, and a caller should come back after `retry_after` whole ones."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the queue is full; it should be empty in {seconds:.3f} s")
-        self.seconds, self.retry_after = seconds, max(1, math.ceil(seconds))
-
-
-class Closed(BatcherError):
-    """Nothing is admitted any more."""
-
-
-class DeadlineExceeded(BatcherError):
-    """The deadline of the rows passed before a batch reached them."""
-
-
-class DeviceLost(BatcherError):
-    """The device is gone: everything that waits fails, and nothing more is admitted."""
+from service.engine.errors import Closed, DeviceLost
 
 
 class Gate:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from service.engine.errors import DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.engine.fair_queue import Block, FairQueue, Ticket
-from service.engine.gate import DeadlineExceeded, Delivery, DeviceLost, Gate, Overloaded, TooLarge
+from service.engine.gate import Delivery, Gate
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import binascii
 import re
 from collections.abc import Iterator
 
-from service.formats.pictures import Undecodable, Unusable
+from service.formats.errors import Undecodable, Unusable
 
 # of base64 so many characters are decoded at a time, which is done in a millisecond
 BASE64_PIECE = 1 << 20

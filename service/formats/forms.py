@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from service.formats.pictures import Undecodable
+from service.formats.errors import Undecodable
 
 # of a long form so much is parsed at a time; other threads run in between
 PIECE_BYTES = 1 << 20

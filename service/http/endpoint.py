@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from service.asgi import ASGIApp, Receive, Scope, Send
-from service.engine.gate import Closed, DeadlineExceeded, Overloaded
+from service.engine.errors import Closed, DeadlineExceeded, Overloaded
 from service.http.body_memory import COUNTED_FROM, Share, stated_length
+from service.http.call import Answer, Call, stated_deadline
 from service.http.observer import count_refusal, seen_of
 from service.http.request_id import request_id_of
 from service.inference.pipeline import Engine
 from service.rest.errors import BodyTooLarge, Starting, describe
-from service.rest.parameters import Answer, Call, stated_deadline
 
 Operation = Callable[[Engine, Call], Awaitable[Answer]]
 

@@ -7,16 +7,12 @@ a body is logged: there are keys in the one and pictures in the other. Knows not
 import logging
 import re
 import time
-from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Any, Protocol
 from urllib.parse import quote
 
-from service.asgi import ASGIApp, Message, Receive, Scope, Send
+from service.asgi import ASGIApp, Receive, Scope, Send
 from service.http.request_id import request_id_of
-from service.observe.metrics import Metrics
+from service.observe.seen import Seen, Sight
 from service.observe.trace_context import HEADER, TraceContext, incoming, new_trace
-from service.timings import Timings
 
 log = logging.getLogger("service.access")
 
@@ -24,66 +20,6 @@ GONE = 499  # a caller who did not wait for the answer; nginx's number, as HTTP 
 LONGEST_PATH = 200
 # IPv4, or IPv6 perhaps with a zone, or nothing where there is none
 ADDRESS = re.compile(r"[0-9A-Fa-f:.]{0,45}(%[0-9A-Za-z_.-]{1,16})?")
-
-
-class Span(Protocol):
-    """A request as tracing sees it."""
-
-    @property
-    def context(self) -> TraceContext:
-        """Where in which trace."""
-
-    def end(self, seen: "Seen", status: int, request_id: str, model: str) -> None:
-        """The request is done with."""
-
-
-class Tracing(Protocol):
-    """What makes a span of a request."""
-
-    def begin(self, scope: Scope, parent: TraceContext | None) -> Span:
-        """A request has come, from a place in a trace where it said so."""
-
-
-@dataclass
-class Sight:
-    """What is done with what is seen."""
-
-    metrics: Metrics | None = None
-    access_log: bool = False
-    tracing: Tracing | None = None
-
-
-class Seen:
-    """One request. `timings` are its way through the engine, `body_read` when that began, where it came so far."""
-
-    __slots__ = ("_send", "body_read", "headers", "span", "started", "status", "timings", "trace")
-
-    def __init__(self, send: Send) -> None:
-        self.started = time.monotonic()
-        self.status = 0
-        self.headers: Any = ()
-        self.trace: TraceContext | None = None
-        self.span: Span | None = None
-        self.timings: Timings | None = None
-        self.body_read = 0.0
-        self._send = send
-
-    def send(self, message: Message) -> Awaitable[None]:
-        """Hand on what the application sends."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            if self.trace is not None:
-                message["headers"] = [*message.get("headers", ()), (HEADER, self.trace.header())]
-            self.headers = message.get("headers", ())
-        return self._send(message)
-
-    def let_go(self) -> None:
-        """Of the server, whose request leads here again: a ring would be left to the garbage collector."""
-        self._send = _nobody
-
-
-async def _nobody(_: Message) -> None:
-    """Nothing is sent after the end."""
 
 
 class Observer:

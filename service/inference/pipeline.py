@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.preprocess import Pixels, Preprocessing
-from service.engine.gate import DeadlineExceeded
+from service.engine.errors import DeadlineExceeded
 from service.engine.lane import Lane
 from service.formats import base64_text, png
 from service.formats import pictures as codecs
 from service.formats.decoding.cheap_pictures import quick_pixels
 from service.formats.decoding.decoders import Decoders
+from service.formats.pictures import EncodedPicture, Pictures
 from service.http.access.refusal_pace import Refusals
 from service.inference.catalog import Catalog
 from service.inference.served_model import Floats, Runtime
@@ -40,20 +41,6 @@ INLINE_BYTES = 1 << 18
 THREADS = 2
 
 T = TypeVar("T")
-
-# an encoded picture is bytes, or text with base64 in it
-EncodedPicture = bytes | str
-
-
-@dataclass(slots=True)
-class Pictures:
-    """What a request brought, counted but not decoded: encoded pictures, or rows (N, C, H, W) from an npy array."""
-
-    encoded: Sequence[EncodedPicture] = ()
-    rows: NDArray[Any] | None = None
-
-    def __len__(self) -> int:
-        return len(self.encoded) if self.rows is None else len(self.rows)
 
 
 @dataclass(slots=True)

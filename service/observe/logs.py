@@ -4,7 +4,6 @@ Knows nothing of what is logged, nor of how it is written. Its own module, which
 supervises workers logs as well.
 """
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -13,8 +12,7 @@ from typing import Any, Literal
 import orjson
 from uvicorn.logging import DefaultFormatter
 
-from models.files.plain_json import plain
-from service.formats.printable import one_line
+from service.observe.printable import one_line
 
 LogFormat = Literal["auto", "json", "text"]
 
@@ -39,8 +37,15 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         try:
             return orjson.dumps(line).decode()
-        except TypeError:  # half a surrogate pair, out of somebody's file name
-            return json.dumps(plain(line), default=str)
+        except TypeError:  # half of a surrogate pair from a file name, or a value that is not JSON
+            return orjson.dumps({name: _writable(value) for name, value in line.items()}).decode()
+
+
+def _writable(value: Any) -> Any:
+    """A number as it is, anything else as text without halves of surrogate pairs."""
+    if isinstance(value, int | float):
+        return value
+    return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class TextFormatter(DefaultFormatter):

@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from service.asgi import Scope
-from service.http.observer import Seen
 from service.observe.metrics import operation_of
+from service.observe.seen import Seen
 from service.observe.trace_context import TraceContext
 
 log = logging.getLogger(__name__)

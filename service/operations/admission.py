@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.engine.gate import Overloaded
+from service.engine.errors import Overloaded
 
 
 class Admission:

@@ -4,7 +4,6 @@ import logging
 
 from service.inference.pipeline import Engine
 from service.inference.served_model import Runtime
-from service.rest.parameters import BadParameter
 from service.store.interface import Collection, ModelMismatch, StoreError
 
 log = logging.getLogger(__name__)
@@ -23,6 +22,10 @@ class ModelNotLoaded(Exception):
             f"the collection {collection.name!r} is of {collection.label}, which is not loaded; load that model, "
             "or PUT a new collection with a loaded one and add the pictures again"
         )
+
+
+class NoKlPerDim(Exception):
+    """A model whose card does not say which of its dimensions are in use."""
 
 
 def digest_of(engine: Engine, collection: Collection, stated: str | None) -> str:
@@ -49,11 +52,11 @@ def runtime_of(engine: Engine, collection: Collection) -> Runtime:
 
 
 def active_dimensions(engine: Engine, collection: Collection) -> tuple[int, ...] | None:
-    """Dimensions whose KL on the model's card is not about zero; None when all are. Raises ModelNotLoaded, BadParameter."""
+    """Dimensions whose KL on the model's card is not about zero; None when all are. Raises ModelNotLoaded, NoKlPerDim."""
     runtime = runtime_of(engine, collection)
     kl = engine.catalog.metrics[runtime.name].get("kl_per_dim")
     if not isinstance(kl, list) or len(kl) != collection.dim or not all(isinstance(nats, int | float) for nats in kl):
-        raise BadParameter(f"active_only: the card of {runtime.name} has no kl_per_dim; python -m models.evaluate measures it")
+        raise NoKlPerDim(f"active_only: the card of {runtime.name} has no kl_per_dim; python -m models.evaluate measures it")
     active = tuple(i for i, nats in enumerate(kl) if nats >= ACTIVE_KL)
     return None if len(active) == collection.dim else active
 

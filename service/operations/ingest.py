@@ -17,8 +17,9 @@ import orjson
 from numpy.typing import NDArray
 
 from models.files.regular_file import open_regular, read_regular
-from service.formats import pictures as codecs
-from service.inference.pipeline import Engine, Pictures, Request
+from service.formats.npy import picture_rows
+from service.formats.pictures import Pictures
+from service.inference.pipeline import Engine, Request
 from service.store.interface import Collection, Items
 
 BATCH = 1024
@@ -157,7 +158,7 @@ async def _store(engine: Engine, collection: Collection, items: Items) -> int:
 
 async def _encode(engine: Engine, batch: Batch, request: Request) -> Items:
     if batch.rows is not None:
-        pictures = Pictures(rows=codecs.picture_rows(batch.rows, request.runtime.shape))
+        pictures = Pictures(rows=picture_rows(batch.rows, request.runtime.shape))
     else:
         pictures = Pictures(await asyncio.to_thread(lambda: [_picture(file) for file in batch.files]))
     rows = await engine.encode(pictures, request)

@@ -12,10 +12,12 @@ from models.mosaic import tile
 from models.preprocess import Pixels
 from service.formats import pictures as codecs
 from service.formats import png
-from service.formats.pictures import Format
+from service.formats.json_values import json_bytes
+from service.formats.npy import npy
+from service.http.call import Answer
 from service.inference.pipeline import Request
 from service.inference.served_model import Floats
-from service.rest.parameters import MEDIA_TYPES, Answer
+from service.rest.negotiation import MEDIA_TYPES, Format
 from service.rest.schemas import DecodeParameters, InterpolateParameters
 
 # between the tiles of one picture
@@ -52,11 +54,11 @@ async def posteriors_json(fields: dict[str, Any]) -> bytes:
             rows = max(1, NUMBERS_A_TURN * len(field) // field.size)
             slices = []
             for first in range(0, len(field), rows):
-                slices.append(codecs.json_bytes(field[first : first + rows])[1:-1])
+                slices.append(json_bytes(field[first : first + rows])[1:-1])
                 await asyncio.sleep(0)
             field = orjson.Fragment(b"[" + b",".join(slices) + b"]")
         written[name] = field
-    return codecs.json_bytes(written)
+    return json_bytes(written)
 
 
 def pictures_answer(
@@ -69,7 +71,7 @@ def pictures_answer(
 ) -> Answer:
     """Pictures, float32 (N, H, W, C) in [0, 1], in any format. `fields` stand in the JSON beside them."""
     if form == "npy" and parameters.dtype == "float32":
-        return answer(codecs.npy(pixels), form, request, headers)
+        return answer(npy(pixels), form, request, headers)
     pictures = codecs.to_uint8(pixels)
     if form == "json":
         body = {
@@ -78,9 +80,9 @@ def pictures_answer(
             "shape": list(request.runtime.shape),
             **(fields or {}),
         }
-        return answer(codecs.json_bytes(body), form, request, headers)
+        return answer(json_bytes(body), form, request, headers)
     if form == "npy":
-        return answer(codecs.npy(pictures), form, request, headers)
+        return answer(npy(pictures), form, request, headers)
     if form == "png":
         return answer(png.write(arrange(pictures, parameters.layout)), form, request, headers)
     return answer(codecs.animation(list(pictures), form), form, request, headers)

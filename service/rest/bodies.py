@@ -10,12 +10,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.gate import TooLarge
+from service.engine.errors import TooLarge
 from service.formats import pictures as codecs
+from service.formats.errors import Undecodable, Unsupported, Unusable
 from service.formats.forms import Part, parse_form
-from service.formats.pictures import Undecodable, Unsupported, Unusable
-from service.inference.pipeline import EncodedPicture, Pictures
-from service.rest.parameters import BadParameter, Call
+from service.formats.json_values import json_list, json_object
+from service.formats.latent_rows import latent_rows
+from service.formats.npy import NPY_MAGIC, npy_array, picture_rows
+from service.formats.pictures import EncodedPicture, Pictures
+from service.http.call import Call
+from service.rest.parameters import BadParameter
 from service.rest.schemas import Parameters
 
 Kind = Literal["empty", "json", "form", "npy", "picture"]
@@ -79,7 +83,7 @@ def read_body(call: Call, max_items: int, lists_per_item: int = 1) -> Body:
     kind = _kind(call)
     if kind == "json":
         _check_json(call.body, max_items, lists_per_item)
-        return Body(kind, call.body, max_items, values=codecs.json_object(call.body))
+        return Body(kind, call.body, max_items, values=json_object(call.body))
     if kind == "form":
         # a form of max_items pictures may have its parameters beside them
         return Body(kind, call.body, max_items, parts=parse_form(call.body, call.headers["content-type"], max_items + 20))
@@ -124,7 +128,7 @@ def _kind(call: Call) -> Kind:
     body, claimed = call.body, call.content_type
     if not body:
         return "empty"
-    if body.startswith(codecs.NPY_MAGIC):
+    if body.startswith(NPY_MAGIC):
         return "npy"
     if body.startswith(codecs.MAGIC):
         return "picture"
@@ -150,10 +154,10 @@ def pictures_of(body: Body, shape: tuple[int, int, int]) -> Pictures:
         case "picture":
             encoded = [body.raw]
         case "npy":
-            array = codecs.npy_array(body.raw)
+            array = npy_array(body.raw)
             if array.ndim > 2 and len(array) > body.max_items:
                 raise TooLarge(len(array), body.max_items)
-            rows = codecs.picture_rows(array, shape)
+            rows = picture_rows(array, shape)
             if not len(rows):
                 raise Unusable("the array holds no pictures")
             return Pictures(rows=rows)
@@ -172,15 +176,15 @@ def latents_of(body: Body, dim: int) -> NDArray[np.float32]:
         case "empty":
             raise Undecodable('the body is empty: send {"z": [[...]]} or an npy array')
         case "npy":
-            array = codecs.npy_array(body.raw)
+            array = npy_array(body.raw)
             if array.ndim == 2 and len(array) > body.max_items:
                 raise TooLarge(len(array), body.max_items)
-            z = codecs.latent_rows(array, dim)
+            z = latent_rows(array, dim)
         case "json":
             rows = _list(body, "z", "latents")
             if len(rows) > body.max_items:  # before they are looked at
                 raise TooLarge(len(rows), body.max_items)
-            z = codecs.latent_rows(rows, dim)
+            z = latent_rows(rows, dim)
         case _:
             raise Unsupported(f"latents come as JSON or npy, not as a {body.kind}")
     if not len(z):
@@ -213,7 +217,7 @@ def _json_end(values: Mapping[str, Any], name: str, dim: int) -> Pictures | NDAr
     if not isinstance(end, dict) or len(end) != 1 or not end.keys() <= {"image", "z"}:
         raise Unusable(f'{name!r} must be {{"image": "<base64>"}} or {{"z": [...]}}')
     if "z" in end:
-        return codecs.latent_rows([end["z"]], dim)
+        return latent_rows([end["z"]], dim)
     if not isinstance(end["image"], str):
         raise Unusable(f"the image of {name!r} must be a string with base64 or a data URL")
     return Pictures([end["image"]])
@@ -226,4 +230,4 @@ def _form_end(parts: list[Part], name: str, dim: int) -> Pictures | NDArray[np.f
     if found[0].filename is not None:
         return Pictures([found[0].data])
     _check_values(found[0].data)
-    return codecs.latent_rows([codecs.json_list(found[0].data, name)], dim)
+    return latent_rows([json_list(found[0].data, name)], dim)

@@ -13,12 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.engine.device import DeviceStuck, DeviceUnusable
-from service.engine.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.engine.errors import Closed, DeadlineExceeded, DeviceLost, DeviceStuck, DeviceUnusable, Overloaded, TooLarge
 from service.formats.decoding.fork_server import DecoderUnavailable
+from service.formats.errors import BadInput, TooBig, TooCostly, Undecodable, Unsupported, Unusable
 from service.formats.forms import TooManyParts
-from service.formats.pictures import BadInput, TooBig, TooCostly, Undecodable, Unsupported, Unusable
-from service.formats.printable import one_line
 from service.http.access.allowance import ConcurrencyExceeded, RateExceeded
 from service.http.access.keys import MissingScope, NothingHere, Unauthorized
 from service.http.body_memory import (
@@ -34,7 +32,8 @@ from service.http.cors import OtherSite
 from service.http.request_id import request_id_of
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchPrior
-from service.operations.collection_model import ModelNotLoaded
+from service.observe.printable import one_line
+from service.operations.collection_model import ModelNotLoaded, NoKlPerDim
 from service.rest.bodies import TooManyValues
 from service.rest.item_bodies import MetadataTooLarge
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -95,6 +94,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     Unsupported: (415, "unsupported_media_type"),
     AskedTooMuch: (422, "too_many_items"),
     BadParameter: (422, "invalid_parameter"),
+    NoKlPerDim: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),
     Unusable: (422, "unusable_input"),
     BadItem: (422, "unusable_input"),

@@ -8,8 +8,8 @@ import json
 import re
 from collections.abc import Mapping
 
-from service.formats.pictures import Format
-from service.rest.parameters import Answer, Call
+from service.http.call import Answer, Call
+from service.rest.negotiation import Format
 from service.rest.schemas import Parameters
 
 TAG = re.compile(r'"([^"]*)"')

@@ -13,11 +13,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.engine.gate import TooLarge
-from service.formats import pictures as codecs
-from service.formats.pictures import Undecodable, Unsupported, Unusable
-from service.formats.printable import short
-from service.inference.pipeline import EncodedPicture
+from service.engine.errors import TooLarge
+from service.formats.errors import Undecodable, Unsupported, Unusable
+from service.formats.latent_rows import latent_rows
+from service.formats.npy import npy_array
+from service.formats.pictures import EncodedPicture
+from service.observe.printable import short
 from service.rest.bodies import Body
 from service.store.filters import usable_key
 from service.store.interface import Items
@@ -149,7 +150,7 @@ def _picture_entries(body: Body, dim: int) -> Entries:
 
 def _npy_entries(raw: bytes, dim: int, max_items: int) -> Entries:
     """mu (N, D), or mu and sigma (2, N, D) as /encode answers."""
-    array = codecs.npy_array(raw)
+    array = npy_array(raw)
     if array.ndim not in (2, 3) or (array.ndim == 3 and len(array) != 2):
         raise Unusable(f"the array has shape {array.shape}; (N, {dim}), mu, or (2, N, {dim}), mu and sigma, is needed")
     parts = [array] if array.ndim == 2 else list(array)
@@ -158,7 +159,7 @@ def _npy_entries(raw: bytes, dim: int, max_items: int) -> Entries:
     if not len(parts[0]):
         raise Unusable("the array holds no latents")
     entries = _blank([None] * len(parts[0]), [None] * len(parts[0]), dim)
-    entries.mu = codecs.latent_rows(parts[0], dim, "mu")
+    entries.mu = latent_rows(parts[0], dim, "mu")
     if len(parts) == 2:
         entries.sigma, entries.has_sigma = _sigmas(parts[1], dim, range(len(parts[1]))), np.ones(len(parts[1]), np.bool_)
     return entries
@@ -215,7 +216,7 @@ def _vector(value: object, dim: int, name: str, item: int | None) -> list[Any]:
 def _renumbered(values: Any, dim: int, name: str, where: Sequence[int | None]) -> NDArray[np.float32]:
     """Rows of numbers; what is wrong with one is said of the item that it belongs to."""
     try:
-        return codecs.latent_rows(values, dim, name)
+        return latent_rows(values, dim, name)
     except Unusable as error:
         raise Unusable(error.reason, None if error.item is None else where[error.item]) from None
 

@@ -1,11 +1,21 @@
-"""What the OpenAPI page says of bounds and models: what only a running service knows. Knows nothing of how they are served."""
+"""What the OpenAPI page says of bounds, models and keys: what only a running service knows."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from service.formats.pictures import MAX_LATENT
-from service.inference.catalog import Catalog
+from fastapi import FastAPI
 
+from service.formats.latent_rows import MAX_LATENT
+from service.http.access.guard import ANY, Access
+from service.inference.catalog import Catalog
+from service.rest.registration import PROBLEMS
+
+SCHEMES: Mapping[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "X-API-Key: KEY"},
+    "basic": {"type": "http", "scheme": "basic", "description": "the key as password, whatever the user"},
+}
 # parameters that say how many items an answer has
 COUNTS = ("n", "steps")
 
@@ -46,3 +56,37 @@ def _schemas(page: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, A
                 yield parameter["name"], parameter["schema"]
         for content in operation.get("requestBody", {}).get("content", {}).values():
             yield from content["schema"].get("properties", {}).items()
+
+
+def describe_access(page: dict[str, Any], access: Access, problem: Mapping[str, Any]) -> None:
+    """Add it to the page. `problem`: what stands there of a problem body."""
+    page.setdefault("components", {})["securitySchemes"] = dict(SCHEMES)
+    for path, methods in page["paths"].items():
+        scope = access.scope_of(path)
+        if not scope:
+            continue
+        for operation in methods.values():
+            operation["security"] = [{scheme: []} for scheme in SCHEMES]
+            needed = "Needs a key." if scope == ANY else f"Needs a key with the scope `{scope}`."
+            operation["description"] = f"{operation.get('description', '')}\n\n{needed}".strip()
+            for status in ("401", "429") if scope == ANY else ("401", "403", "429"):
+                operation["responses"].setdefault(status, dict(problem))
+
+
+def complete_page(app: FastAPI, max_rows: int) -> None:
+    """Have the OpenAPI page say what the routes do not know."""
+    openapi = app.openapi
+
+    def complete() -> dict[str, Any]:
+        made = app.openapi_schema is not None
+        page = openapi()
+        if not made:
+            page = app.openapi_schema = copy.deepcopy(page)  # parts of it are the routes' own, which others may share
+            describe_bounds(page, max_rows, PROBLEMS)
+            if app.state.access is not None:
+                describe_access(page, app.state.access, PROBLEMS)
+        if app.state.engine is not None:
+            describe_models(page, app.state.engine.catalog)
+        return page
+
+    app.openapi = complete  # type: ignore[method-assign]

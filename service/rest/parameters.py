@@ -6,32 +6,18 @@ models or devices.
 
 import difflib
 import re
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.formats.pictures import Format
-from service.formats.printable import short
+from service.observe.printable import short
 from service.rest.schemas import NoParameters
-from service.timings import Timings
 
 P = TypeVar("P", bound=NoParameters)
 
-MEDIA_TYPES: Mapping[Format, str] = {
-    "json": "application/json",
-    "npy": "application/x-npy",
-    "png": "image/png",
-    "webp": "image/webp",
-    "gif": "image/gif",
-}
-
-# what programs do not ask for, and browsers do, in the address line and for <img>
-LOOKING = ("text/html", "image/*", "image/avif", "image/apng")
 # the longest query whose parsed parameters are cached
 SHORT_QUERY = 200
 MAX_PARAMETERS = 1000
@@ -67,43 +53,6 @@ def check_count(name: str, asked: int, given: tuple[Mapping[str, Any], Mapping[s
 def _count(value: Any) -> int:
     """A whole number as the parameters take it, where 3.0 is one as well."""
     return COUNT.validate_strings(value) if isinstance(value, str) else int(value)
-
-
-@dataclass(slots=True)
-class Call:
-    """One request: header names are in lower case, the query is as it came."""
-
-    headers: Mapping[str, str]
-    query: str
-    body: bytes
-    started: float = field(default_factory=time.monotonic)
-    path: Mapping[str, str] = field(default_factory=dict)  # what stands for the names in the route's path
-    method: str = "POST"
-    timings: Timings = field(default_factory=Timings)
-    limit: Callable[[float | None], object] = lambda deadline: None  # told of the deadline once it is known, if there is one
-
-    @property
-    def content_type(self) -> str:
-        """The media type that the client claims, in lower case and without parameters."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def stated_deadline(call: Call) -> float | None:
-    """The deadline that a call states in its query or a header, which is known before its body is parsed."""
-    stated = call.headers.get("x-timeout-ms", "")
-    if "timeout_ms" in call.query:
-        stated = dict(parse_qsl(call.query)).get("timeout_ms", stated)
-    return call.started + int(stated) / 1000 if MILLISECONDS.fullmatch(stated) else None
-
-
-@dataclass(slots=True)
-class Answer:
-    """One response."""
-
-    body: bytes
-    media_type: str
-    headers: dict[str, str]
-    status: int = 200
 
 
 def read_parameters(
@@ -168,28 +117,3 @@ def _explain(error: ValidationError, kind: type[NoParameters]) -> str:
     name = str(first["loc"][0]) if first["loc"] else ""
     found = first["input"]
     return f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}, not {short(found)}"
-
-
-def answer_format(chosen: Format | None, accept: str, offered: tuple[Format, ...]) -> Format:
-    """The answer's format: what `format=` says, else the best of `Accept`, else JSON.
-
-    A browser asks for text/html, image/* or any of many image types, and means a picture to look at: PNG where there is one.
-    """
-    if chosen is not None:
-        return chosen
-    if not accept or accept == "*/*":
-        return "json"
-    qualities: dict[str, float] = {}
-    for entry in accept.lower().split(","):
-        name, *options = (word.strip() for word in entry.split(";"))
-        quality = next((word[2:] for word in options if word.startswith("q=")), "1")
-        try:
-            qualities[name] = float(quality)
-        except ValueError:
-            qualities[name] = 0.0
-    wanted = {form: qualities.get(MEDIA_TYPES[form], 0.0) for form in offered}
-    best = max(offered, key=lambda form: wanted[form])  # the first of equals
-    looking = max(qualities.get(name, 0.0) for name in LOOKING)
-    if "png" in offered and looking > 0 and looking >= wanted[best]:
-        return "png"
-    return best if wanted[best] > 0 else "json"

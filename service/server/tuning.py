@@ -1,6 +1,5 @@
-"""The process itself, made fit to serve: memory, garbage collection, turns of threads. Knows nothing of what is served."""
+"""The process itself, made fit to serve: descriptors, garbage collection, threads. Knows nothing of what is served."""
 
-import ctypes
 import gc
 import logging
 import os
@@ -9,10 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-# Blocks of memory from this size on come from the system and go back to it, so that none of them leaves a hole. The C library
-# begins like that too, but gives it up for the size of each block that is freed: loading alone would leave 7 MB of holes.
-SYSTEM_BLOCK_BYTES = 1 << 20
-M_MMAP_THRESHOLD = -3  # of malloc.h
 # Of garbage collections. Python's own (700, 10, 10) is for small heaps: under many connections a sixth of the time went there.
 GC_THRESHOLD = 10_000, 20, 20
 # how long one thread may keep the interpreter from another, such as the event loop; Python's own is fifty times as long
@@ -58,32 +53,12 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def prepare() -> None:
-    """Before anything is loaded."""
-    if (libc := _glibc()) is not None:
-        libc.mallopt(M_MMAP_THRESHOLD, SYSTEM_BLOCK_BYTES)
-
-
 def settle() -> None:
-    """After start-up: garbage is collected rarely and without what start-up made, threads do not keep the event loop waiting,
-    and memory that start-up freed is given back.
+    """After start-up: collect garbage rarely and without what start-up made, and let threads give way to the event loop soon.
 
-    Torch leaves so many objects that each full collection would take 100 ms, and loading frees some 10 MB.
+    Torch leaves so many objects that each full collection would take 100 ms.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
     sys.setswitchinterval(SWITCH_SECONDS)
-    trim()
-
-
-def trim() -> None:
-    """Give memory back to the system that is not in use."""
-    if (libc := _glibc()) is not None:
-        libc.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    """The C library, where it is glibc."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    return libc if hasattr(libc, "malloc_trim") else None

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from service.app import create_app
-from service.engine.gate import DeviceLost
+from service.engine.errors import DeviceLost
 from service.settings import Settings
 
 

@@ -15,6 +15,7 @@ from service.engine.device import Device, Limits
 from service.formats import png
 from service.http.access.keys import KeysError, read_keys
 from service.inference.catalog import Catalog, CatalogError
+from service.settings import Settings, SettingsError
 from service.store_command import main as store
 from tests.special_files import KINDS, no_longer_than
 
@@ -32,28 +33,30 @@ class TestKeys:
     def test_a_file_of_keys(self, kind: str, tmp_path: Path) -> None:
         make, name = KINDS[kind]
         make(tmp_path / "keys")
-        with pytest.raises(KeysError, match=f"is {name}; only regular files are read"):
-            read_keys(tmp_path / "keys", "")
+        with pytest.raises(SettingsError, match=f"is {name}; only regular files are read"):
+            read_keys("", Settings(api_keys_file=tmp_path / "keys").read_api_keys_file())
 
     def test_a_link_to_one_as_kubernetes_mounts_it(self, tmp_path: Path) -> None:
         (tmp_path / "data").write_text("app infer a-key-that-is-long-enough")
         (tmp_path / "keys").symlink_to("data")
-        assert [key.name for key in read_keys(tmp_path / "keys", "").keys] == ["app"]
+        assert [key.name for key in read_keys("", Settings(api_keys_file=tmp_path / "keys").read_api_keys_file()).keys] == [
+            "app"
+        ]
 
     def test_a_huge_file(self, tmp_path: Path) -> None:
         with (tmp_path / "keys").open("wb") as file:
             file.truncate(1 << 33)
-        with pytest.raises(KeysError, match="more than the 1048576 bytes"):
-            read_keys(tmp_path / "keys", "")
+        with pytest.raises(SettingsError, match="more than the 1048576 bytes"):
+            read_keys("", Settings(api_keys_file=tmp_path / "keys").read_api_keys_file())
 
     def test_as_many_keys_as_a_file_may_have(self, tmp_path: Path) -> None:
         """Each is compared with those before it in one look-up: one by one it would take minutes."""
         lines = [f"a - sha256:{hashlib.sha256(str(i).encode()).hexdigest()}\n" for i in range(13_000)]
         (tmp_path / "keys").write_text("".join(lines))
-        assert len(read_keys(tmp_path / "keys", "").keys) == 13_000
+        assert len(read_keys("", Settings(api_keys_file=tmp_path / "keys").read_api_keys_file()).keys) == 13_000
         (tmp_path / "keys").write_text("".join([*lines[:10], lines[3].replace("a", "b", 1)]))
         with pytest.raises(KeysError, match="the API keys of 'a' and 'b' are the same"):
-            read_keys(tmp_path / "keys", "")
+            read_keys("", Settings(api_keys_file=tmp_path / "keys").read_api_keys_file())
 
 
 class TestCatalog:

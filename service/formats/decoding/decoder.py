@@ -22,8 +22,8 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImage
 from models.preprocess import Preprocessing, draft
 from service.formats import pictures as codecs
 from service.formats.decoding.cheap_pictures import webp_size
-from service.formats.pictures import BadInput, TooCostly
-from service.server.tuning import prepare, trim
+from service.formats.decoding.malloc import prepare, trim
+from service.formats.errors import BadInput, TooCostly
 
 # lengths of the description (JSON) and of the file; bytes for opening it, bytes for decoding it; seconds that it may take
 REQUEST = struct.Struct(">IQQQd")

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from models.preprocess import Pixels, Preprocessing
-from service.formats import pictures as codecs
+from service.formats import errors
 from service.formats.decoding.bounds import Budget, Room
 from service.formats.decoding.decoder import FAILED, NEED, NUMBER, SPENT
 from service.formats.decoding.pool import DecoderPool
 from service.formats.decoding.process import Died
-from service.formats.pictures import BadInput, TooCostly, Undecodable
+from service.formats.errors import BadInput, TooCostly, Undecodable
 
 # A file of no more bytes is tried as a small picture first: one whose decoding takes no more memory and time than this.
 SMALL_FILE, SMALL_BYTES, SMALL_SECONDS = 1 << 20, 8 << 20, 1.0
@@ -170,6 +170,6 @@ def _result(kind: bytes, content: bytes) -> Decoded:
         raise MemoryError
     if kind == FAILED:
         name, reason = json.loads(content)
-        error: type[BadInput] = getattr(codecs, name)
+        error: type[BadInput] = getattr(errors, name)
         raise error(reason)
     return np.frombuffer(content, np.uint8, offset=NUMBER.size).copy(), NUMBER.unpack_from(content)[0]

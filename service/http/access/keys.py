@@ -15,9 +15,6 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from models.files.regular_file import read_regular
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +23,6 @@ NAME = re.compile(r"[A-Za-z0-9._@-]{1,100}")
 DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
 # what can be guessed over a network is shorter
 SHORT_KEY = 16
-# bytes of a file of keys: some ten thousand of them
-MAX_FILE_BYTES = 1 << 20
 LINE = "name scopes key [rate=R] [burst=B] [concurrency=C]"
 
 
@@ -122,18 +117,17 @@ class Keyring:
         }
 
 
-def read_keys(file: Path | None, text: str) -> Keyring:
-    """The keys of a file, and those of a text, where lines may also end with a semicolon. Raises KeysError."""
+def read_keys(text: str, file: tuple[str, str] | None = None) -> Keyring:
+    """The keys of a text, whose lines may also end with a semicolon, and those of a file: (its name, its content).
+
+    Raises KeysError.
+    """
     keys = []
     if file is not None:
-        try:
-            content = read_regular(file, MAX_FILE_BYTES).decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise KeysError(f"cannot read the API keys in {file}: {reason}") from None
-        keys += _parse(content.splitlines(), str(file))
+        name, content = file
+        keys += _parse(content.splitlines(), name)
         if not keys:  # somebody wanted keys: serving without any is not what was meant
-            raise KeysError(f"{file} has no API keys")
+            raise KeysError(f"{name} has no API keys")
     keys += _parse(re.split(r"[;\n]", text), "VAE_API_KEYS")
     first: dict[bytes, Key] = {}
     for key in keys:

@@ -4,11 +4,12 @@ from collections.abc import Awaitable
 
 from fastapi import APIRouter
 
-from service.formats import pictures as codecs
+from service.formats.json_values import json_bytes
+from service.http.call import Answer, Call
 from service.inference.catalog import Catalog, Change, SeveralWorkers
 from service.inference.pipeline import Engine
 from service.operations.collection_model import warn_of_strangers
-from service.rest.parameters import Answer, Call, read_parameters
+from service.rest.parameters import read_parameters
 from service.rest.registration import add, describe_operation, schema_of
 from service.rest.routes.collections import without_body
 from service.rest.schemas import ModelChange, NoParameters
@@ -32,7 +33,7 @@ async def after(engine: Engine, changing: Awaitable[Change]) -> Answer:
     fields = ModelChange(
         model=change.name, digest=change.digest, previous=change.previous, seconds=round(change.seconds, 3)
     ).model_dump()
-    return Answer(codecs.json_bytes(fields), "application/json", {"cache-control": "no-store"})
+    return Answer(json_bytes(fields), "application/json", {"cache-control": "no-store"})
 
 
 async def load(engine: Engine, call: Call) -> Answer:

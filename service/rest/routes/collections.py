@@ -5,14 +5,15 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from service.formats import pictures as codecs
-from service.formats.pictures import Unsupported, Unusable
-from service.formats.printable import header_value
+from service.formats.errors import Unsupported, Unusable
+from service.formats.json_values import json_bytes
+from service.http.call import Answer, Call
 from service.inference.pipeline import Engine, Request
+from service.observe.printable import header_value
 from service.rest.answers import timing_of
 from service.rest.bodies import read_body
 from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionParameters
-from service.rest.parameters import Answer, Call, read_parameters
+from service.rest.parameters import read_parameters
 from service.rest.registration import ERRORS, add, describe_operation, schema_of
 from service.rest.routes.encode import open_request
 from service.rest.schemas import Parameters
@@ -40,7 +41,7 @@ def json_answer(fields: dict[str, Any], collection: Collection | None = None, re
     headers = {} if collection is None else {"x-model": header_value(collection.label)}
     if request is not None:
         headers["server-timing"] = timing_of(request)
-    return Answer(codecs.json_bytes(fields), "application/json", headers)
+    return Answer(json_bytes(fields), "application/json", headers)
 
 
 def name_of(call: Call) -> str:

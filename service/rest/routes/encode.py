@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter
 
-from service.formats import pictures as codecs
+from service.formats.npy import npy
+from service.http.call import MILLISECONDS, Answer, Call
 from service.inference.pipeline import Engine, Request
 from service.inference.served_model import Floats
 from service.latents import noise as seeds
 from service.latents.paths import kl_per_dim
 from service.rest.answers import answer, posteriors_json
 from service.rest.bodies import pictures_of, read_body
-from service.rest.parameters import MILLISECONDS, Answer, BadParameter, Call, answer_format, read_parameters
+from service.rest.negotiation import answer_format
+from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import BINARY, PICTURE_BODIES, PICTURE_EXAMPLE, add, describe_operation
 from service.rest.schemas import EncodeParameters, Images, Parameters, Posterior
 
@@ -41,7 +43,7 @@ async def encode(engine: Engine, call: Call) -> Answer:
     request = open_request(engine, call, parameters)
     rows = await engine.encode(pictures_of(body, request.runtime.shape), request)
     if form == "npy":
-        return answer(codecs.npy(rows[:, :2].transpose(1, 0, 2)), form, request)
+        return answer(npy(rows[:, :2].transpose(1, 0, 2)), form, request)
     mu, sigma, logvar = (np.ascontiguousarray(rows[:, i]) for i in range(3))  # (N, D) each
     fields: dict[str, Any] = {"model": request.runtime.name, "mu": mu, "sigma": sigma}
     if "logvar" in parameters.include:

@@ -6,7 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from service.formats.pictures import Unsupported
+from service.formats.errors import Unsupported
+from service.http.call import Answer, Call
 from service.inference.pipeline import Engine
 from service.inference.served_model import Floats
 from service.latents import noise as seeds
@@ -14,7 +15,8 @@ from service.latents.paths import Mixture
 from service.rest.answers import pictures_answer
 from service.rest.bodies import latents_of, read_body
 from service.rest.etags import cache_headers, not_modified
-from service.rest.parameters import Answer, Call, answer_format, check_count, read_parameters
+from service.rest.negotiation import answer_format
+from service.rest.parameters import check_count, read_parameters
 from service.rest.registration import BINARY, PICTURE_ANSWERS, add, describe_operation
 from service.rest.routes.encode import open_request
 from service.rest.schemas import DecodeParameters, Latents, SampleParameters

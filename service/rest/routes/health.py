@@ -5,8 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from service.engine.device import DeviceStuck
-from service.engine.gate import Closed, DeviceLost
+from service.engine.errors import Closed, DeviceLost, DeviceStuck
 from service.rest.registration import PROBLEMS, engine_of
 
 router = APIRouter(prefix="/health", tags=["health"])

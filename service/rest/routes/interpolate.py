@@ -7,13 +7,15 @@ import numpy as np
 from fastapi import APIRouter
 from numpy.typing import NDArray
 
-from service.formats.pictures import Format
-from service.inference.pipeline import Engine, Pictures, Request
+from service.formats.pictures import Pictures
+from service.http.call import Answer, Call
+from service.inference.pipeline import Engine, Request
 from service.inference.served_model import Floats
 from service.latents import paths as latents
 from service.rest.answers import pictures_answer
 from service.rest.bodies import ends_of, read_body
-from service.rest.parameters import Answer, Call, answer_format, check_count, read_parameters
+from service.rest.negotiation import Format, answer_format
+from service.rest.parameters import check_count, read_parameters
 from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, add, describe_operation
 from service.rest.routes.encode import open_request
 from service.rest.schemas import End, InterpolateParameters

@@ -6,8 +6,10 @@ from typing import Any
 import orjson
 from fastapi import APIRouter
 
-from service.formats.pictures import BadInput, Unusable
-from service.inference.pipeline import Engine, Pictures, Request
+from service.formats.errors import BadInput, Unusable
+from service.formats.pictures import Pictures
+from service.http.call import Answer, Call
+from service.inference.pipeline import Engine, Request
 from service.operations.collection_model import digest_of, runtime_of
 from service.rest.bodies import Body, read_body
 from service.rest.collection_schemas import (
@@ -21,7 +23,7 @@ from service.rest.collection_schemas import (
     StoredItem,
 )
 from service.rest.item_bodies import LISTS_PER_ITEM, Entries, check_id, items_of
-from service.rest.parameters import Answer, BadParameter, Call, read_parameters
+from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import (
     BINARY,
     ERRORS,

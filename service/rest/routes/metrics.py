@@ -8,8 +8,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.http.observer import Sight
 from service.observe.metrics import Family
+from service.observe.seen import Sight
 from service.rest.parameters import BadParameter
 from service.rest.registration import PROBLEMS
 from service.rest.routes import health

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from service.formats import pictures as codecs
 from service.formats import png
+from service.http.call import Answer, Call
 from service.inference.pipeline import Engine
 from service.rest.answers import answer, beside, pictures_answer
 from service.rest.bodies import pictures_of, read_body
-from service.rest.parameters import Answer, BadParameter, Call, answer_format, read_parameters
+from service.rest.negotiation import answer_format
+from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import PICTURE_ANSWERS, PICTURE_BODIES, PICTURE_EXAMPLE, add, describe_operation
 from service.rest.routes.encode import draw_from_posterior, open_request
 from service.rest.schemas import Images, ReconstructParameters

@@ -9,14 +9,15 @@ import numpy as np
 import orjson
 from fastapi import APIRouter
 
-from service.engine.gate import TooLarge
+from service.engine.errors import TooLarge
 from service.formats import pictures as codecs
 from service.formats import png
+from service.http.call import Answer, Call
 from service.inference.pipeline import Engine, Request
 from service.operations.collection_model import active_dimensions, runtime_of
 from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.rest.item_bodies import Entries, queries_of
-from service.rest.parameters import Answer, BadParameter, Call, read_parameters
+from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import FORM_OF_PICTURES, PICTURE_BODIES, add, describe_operation, schema_of
 from service.rest.routes.collections import PATH, STORE_ERRORS, json_answer
 from service.rest.routes.items import encode_entries, open_collection, read_entries

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.engine.batcher import Batcher
-from service.engine.gate import BatcherError, Closed, DeviceLost
+from service.engine.errors import BatcherError, Closed, DeviceLost
 from service.engine.lane import Lane
 from tests.service.blocks import Blocks, join, outcomes, start
 

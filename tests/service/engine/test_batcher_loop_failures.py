@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.engine.batcher import Batcher
-from service.engine.gate import Closed, DeadlineExceeded, DeviceLost
+from service.engine.errors import Closed, DeadlineExceeded, DeviceLost
 from service.engine.lane import Lane
 from tests.service.blocks import Blocks, join, outcomes, start
 

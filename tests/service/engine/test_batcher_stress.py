@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from service.engine.batcher import Batcher
-from service.engine.gate import BatcherError, Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.engine.errors import BatcherError, Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.engine.lane import Lane
 from tests.service.blocks import Blocks, join
 

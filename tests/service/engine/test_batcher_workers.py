@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.engine.batcher import Batcher
-from service.engine.gate import DeviceLost
+from service.engine.errors import DeviceLost
 from service.engine.lane import Lane
 from tests.service.blocks import Blocks, join, outcomes, start
 

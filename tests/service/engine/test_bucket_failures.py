@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from service.engine.buckets import Operation
-from service.engine.gate import DeviceLost
+from service.engine.errors import DeviceLost
 from service.engine.programs.torch_program import TorchProgram
 from service.latents import noise as seeds
 

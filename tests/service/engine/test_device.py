@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import models
-from service.engine.device import SHORT_SECONDS, Device, DeviceUnusable, EngineName, Limits
-from service.engine.gate import DeviceLost
+from service.engine.device import SHORT_SECONDS, Device, EngineName, Limits
+from service.engine.errors import DeviceLost, DeviceUnusable
 from service.engine.lane import Lane
 from service.latents import noise as seeds
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from service.engine.batcher import Batcher
-from service.engine.gate import DeadlineExceeded
+from service.engine.errors import DeadlineExceeded
 from service.engine.lane import Lane
 from tests.service.blocks import Blocks, join, outcomes, start
 

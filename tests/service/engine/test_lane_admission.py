@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from service.engine.batcher import Batcher
-from service.engine.gate import Closed, Overloaded, TooLarge
+from service.engine.errors import Closed, Overloaded, TooLarge
 from service.engine.lane import Lane
 from tests.service.blocks import Blocks, join, outcomes, start
 

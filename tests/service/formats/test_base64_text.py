@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.formats import base64_text
-from service.formats import pictures as codecs
-from service.formats.pictures import Undecodable, Unusable
+from service.formats.errors import Undecodable, Unusable
 
 MANY = settings(max_examples=300)
 SEVEN = bytes(range(7))
@@ -81,7 +80,7 @@ def test_base64_in_pieces_is_what_it_is_in_one_go(monkeypatch: pytest.MonkeyPatc
             text = text[:place] + word + text[place + numbers.randrange(2) :]
         try:
             found = base64_text.base64_bytes(text)
-        except codecs.Undecodable:
+        except Undecodable:
             found = None
         assert found == in_one_go(text), text
         right += found is not None

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.formats.errors import Undecodable
 from service.formats.forms import Part, TooManyParts, parse_form
-from service.formats.pictures import Undecodable
 
 MANY = settings(max_examples=300, deadline=None, derandomize=True)
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.formats import pictures as codecs
-from service.formats.pictures import Undecodable, Unusable
+from service.formats.errors import Undecodable, Unusable
+from service.formats.json_values import json_list, json_object
+from service.formats.latent_rows import latent_rows
 
 MANY = settings(max_examples=300, deadline=None, derandomize=True)
 
@@ -27,7 +28,7 @@ MANY = settings(max_examples=300, deadline=None, derandomize=True)
     ],
 )
 def test_latents_become_float32_rows(value: Any) -> None:
-    z = codecs.latent_rows(value, 3)
+    z = latent_rows(value, 3)
     assert z.dtype == np.float32
     assert (z.shape, z.flags.c_contiguous) == ((2, 3), True)
     np.testing.assert_array_equal(z, np.asarray(value, np.float32))
@@ -60,7 +61,7 @@ def test_latents_become_float32_rows(value: Any) -> None:
 )
 def test_what_are_no_latents_are_told_the_right_shape(value: Any) -> None:
     with pytest.raises(Unusable, match=r"\(N, 3\)"):
-        codecs.latent_rows(value, 3)
+        latent_rows(value, 3)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1.001e4, -2e4, 1e300])
@@ -69,13 +70,13 @@ def test_a_latent_that_a_decoder_could_overflow_on_is_named(value: float) -> Non
     z[1, 2] = value
     for given_as in (z, z.tolist()):
         with pytest.raises(Unusable, match=r"item 1: latents must be finite and within \+-10000"):
-            codecs.latent_rows(given_as, 3)
+            latent_rows(given_as, 3)
 
 
 def test_a_number_beyond_float64_is_not_finite_either() -> None:
     z = np.full((1, 3), np.finfo(np.longdouble).max)
     with pytest.raises(Unusable, match="item 0: latents must be finite"):
-        codecs.latent_rows(z, 3)
+        latent_rows(z, 3)
 
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x, max_size=4))
@@ -86,7 +87,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st
 @example(value=[[[[0]]]])
 def test_any_list_is_latents_or_unusable(value: list[Any]) -> None:
     with contextlib.suppress(Unusable):
-        assert codecs.latent_rows(value, 2).shape == (len(value), 2)
+        assert latent_rows(value, 2).shape == (len(value), 2)
 
 
 def test_lists_nested_deeper_than_arrays_go_are_unusable() -> None:
@@ -94,7 +95,7 @@ def test_lists_nested_deeper_than_arrays_go_are_unusable() -> None:
     for _ in range(500):
         value = [value]
     with pytest.raises(Unusable):
-        codecs.latent_rows(value, 3)
+        latent_rows(value, 3)
 
 
 # --- JSON
@@ -105,20 +106,20 @@ def test_lists_nested_deeper_than_arrays_go_are_unusable() -> None:
 )
 def test_what_is_not_json_is_undecodable(body: bytes) -> None:
     with pytest.raises(Undecodable, match="not JSON"):
-        codecs.json_object(body)
+        json_object(body)
     with pytest.raises(Undecodable, match="start is neither a file nor a JSON list"):
-        codecs.json_list(body, "start")
+        json_list(body, "start")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'"z"', b"true"])
 def test_json_of_another_kind_is_unusable(body: bytes) -> None:
     with pytest.raises(Unusable, match="must be an object"):
-        codecs.json_object(body)
+        json_object(body)
     if body != b"[]":
         with pytest.raises(Unusable, match="end must be a file or a JSON list"):
-            codecs.json_list(body, "end")
+            json_list(body, "end")
 
 
 def test_json_is_read() -> None:
-    assert codecs.json_object(b'{"z": [[1, 2.5]]}') == {"z": [[1, 2.5]]}
-    assert codecs.json_list(b"[1, 2.5]", "start") == [1, 2.5]
+    assert json_object(b'{"z": [[1, 2.5]]}') == {"z": [[1, 2.5]]}
+    assert json_list(b"[1, 2.5]", "start") == [1, 2.5]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.formats import pictures as codecs
-from service.formats.pictures import BadInput, Undecodable, Unusable
+from service.formats.errors import BadInput, Undecodable, Unusable
+from service.formats.npy import npy, npy_array, picture_rows
 
 MANY = settings(max_examples=300, deadline=None, derandomize=True)
 
@@ -37,7 +37,7 @@ def forged(
 @pytest.mark.parametrize("version", [(1, 0), (2, 0)])
 def test_numbers_of_every_kind_arrive_as_they_are(dtype: str, order: Any, version: tuple[int, int]) -> None:
     sent = np.arange(24).astype(dtype).reshape(2, 3, 4).copy(order=order)
-    array = codecs.npy_array(saved(sent, version))
+    array = npy_array(saved(sent, version))
     np.testing.assert_array_equal(array, sent)
     assert array.dtype == np.dtype(dtype).newbyteorder("=")
     assert array.dtype.isnative
@@ -46,19 +46,19 @@ def test_numbers_of_every_kind_arrive_as_they_are(dtype: str, order: Any, versio
 
 @pytest.mark.parametrize("shape", [(0, 3), (1,), (1, 1, 1, 1, 1), (3, 0)])
 def test_odd_shapes_arrive_too(shape: tuple[int, ...]) -> None:
-    assert codecs.npy_array(saved(np.zeros(shape, np.float32))).shape == shape
+    assert npy_array(saved(np.zeros(shape, np.float32))).shape == shape
 
 
 def test_an_array_is_not_copied() -> None:
     body = saved(np.arange(6, dtype=np.float32))
-    assert np.shares_memory(codecs.npy_array(body), np.frombuffer(body, np.uint8))
+    assert np.shares_memory(npy_array(body), np.frombuffer(body, np.uint8))
 
 
 def test_a_stated_shape_is_not_believed() -> None:
-    assert codecs.npy_array(forged()).shape == (2, 3)
+    assert npy_array(forged()).shape == (2, 3)
     for shape in ("(2, 4)", "(1, 3)", "(-2, -3)", "(-1, 3)", "(2, -3)", "(0,)", "(1000000, 1000000)", f"({2**70}, 3)", "()"):
         with pytest.raises(Undecodable, match="24 bytes of data, its header says float32"):
-            codecs.npy_array(forged(shape))
+            npy_array(forged(shape))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_stated_shape_is_not_believed() -> None:
 )
 def test_shapes_that_no_array_can_have_are_undecodable(shape: str, data: bytes) -> None:
     with pytest.raises(Undecodable):
-        codecs.npy_array(forged(shape, data=data))
+        npy_array(forged(shape, data=data))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_shapes_that_no_array_can_have_are_undecodable(shape: str, data: bytes) 
 )
 def test_what_is_no_number_is_unusable(descr: str) -> None:
     with pytest.raises(Unusable, match="numbers are needed"):
-        codecs.npy_array(forged("(1,)", descr, data=bytes(8)))
+        npy_array(forged("(1,)", descr, data=bytes(8)))
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_what_is_no_number_is_unusable(descr: str) -> None:
 )
 def test_a_spoiled_array_is_undecodable(body: bytes) -> None:
     with pytest.raises(Undecodable, match="npy"):
-        codecs.npy_array(body)
+        npy_array(body)
 
 
 def test_a_truncated_array_is_undecodable() -> None:
     body = saved(np.arange(6, dtype=np.float32))
     for length in range(len(body)):
         with pytest.raises(Undecodable):
-            codecs.npy_array(body[:length])
+            npy_array(body[:length])
 
 
 SIZES = st.one_of(st.integers(-2, 4), st.integers(-(2**70), 2**70), st.booleans(), st.none(), st.floats())
@@ -135,7 +135,7 @@ SIZES = st.one_of(st.integers(-2, 4), st.integers(-(2**70), 2**70), st.booleans(
 )
 def test_any_header_gives_an_array_or_bad_input(shape: tuple[object, ...], descr: str, data: bytes) -> None:
     try:
-        array = codecs.npy_array(forged(repr(shape), repr(descr), data=data))
+        array = npy_array(forged(repr(shape), repr(descr), data=data))
     except BadInput:
         return
     assert array.nbytes == len(data)
@@ -147,13 +147,13 @@ def test_any_spoiled_byte_gives_an_array_or_bad_input(place: int, byte: int, arr
     body = bytearray(saved(array))
     body[place % len(body)] = byte
     with contextlib.suppress(BadInput):
-        assert codecs.npy_array(bytes(body)).nbytes == array.nbytes
+        assert npy_array(bytes(body)).nbytes == array.nbytes
 
 
 @pytest.mark.parametrize("array", [np.zeros((2, 8, 8, 3), np.uint8), np.ones((2, 3), np.float32)])
 def test_npy_out_is_npy_in(array: NDArray[Any]) -> None:
-    np.testing.assert_array_equal(np.load(io.BytesIO(codecs.npy(array)), allow_pickle=False), array)
-    np.testing.assert_array_equal(codecs.npy_array(codecs.npy(array[:, ::-1])), array[:, ::-1])
+    np.testing.assert_array_equal(np.load(io.BytesIO(npy(array)), allow_pickle=False), array)
+    np.testing.assert_array_equal(npy_array(npy(array[:, ::-1])), array[:, ::-1])
 
 
 # --- pictures from npy
@@ -163,7 +163,7 @@ def test_npy_out_is_npy_in(array: NDArray[Any]) -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_pictures_become_channels_first(shape: tuple[int, ...], model: tuple[int, int, int], dtype: Any) -> None:
     sent = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
-    rows = codecs.picture_rows(sent, model)
+    rows = picture_rows(sent, model)
     assert (rows.dtype, rows.shape) == (dtype, (5, model[2], 6, 7))
     assert rows.flags.c_contiguous
     np.testing.assert_array_equal(rows.transpose(0, 2, 3, 1).reshape(shape), sent)
@@ -184,7 +184,7 @@ def test_pictures_become_channels_first(shape: tuple[int, ...], model: tuple[int
 )
 def test_pictures_of_another_shape_are_told_the_right_one(shape: tuple[int, ...], model: tuple[int, int, int]) -> None:
     with pytest.raises(Unusable) as caught:
-        codecs.picture_rows(np.zeros(shape, np.uint8), model)
+        picture_rows(np.zeros(shape, np.uint8), model)
     assert f"uint8 {shape}" in str(caught.value)
     assert f"(N, 6, 7, {model[2]})" in str(caught.value)
     assert ("or (N, 6, 7)" in str(caught.value)) == (model[2] == 1)
@@ -193,14 +193,14 @@ def test_pictures_of_another_shape_are_told_the_right_one(shape: tuple[int, ...]
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int64, np.int8, np.uint16])
 def test_pictures_of_another_type_are_told_the_right_one(dtype: Any) -> None:
     with pytest.raises(Unusable, match="uint8 or float32"):
-        codecs.picture_rows(np.zeros((2, 6, 7), dtype), (6, 7, 1))
+        picture_rows(np.zeros((2, 6, 7), dtype), (6, 7, 1))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1e-6, 1.0001, 255])
 def test_float_pixels_outside_of_0_to_1_name_the_first_picture(value: float) -> None:
     pictures = np.full((4, 6, 7), 0.5, np.float32)
-    codecs.picture_rows(pictures, (6, 7, 1))
+    picture_rows(pictures, (6, 7, 1))
     pictures[2, 5, 6] = pictures[3, 0, 0] = value
     with pytest.raises(Unusable, match=r"item 2: float32 pixels must be finite and in \[0, 1\]") as caught:
-        codecs.picture_rows(pictures, (6, 7, 1))
+        picture_rows(pictures, (6, 7, 1))
     assert caught.value.item == 2

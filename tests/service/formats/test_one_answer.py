@@ -17,9 +17,10 @@ from PIL import Image
 
 from models.preprocess import Preprocessing, preprocess
 from models.readers.folder import _read as read_for_training
-from service.formats import pictures as codecs
 from service.formats import png
-from service.inference.pipeline import Engine, Pictures, Request
+from service.formats.errors import BadInput
+from service.formats.pictures import Pictures
+from service.inference.pipeline import Engine, Request
 from tests.service.png_files import EXIF, FILTERS, SIGNATURE, chunk, header, lines, pixels_of, plain
 
 Pixels = NDArray[np.uint8]
@@ -173,7 +174,7 @@ async def together(engine: Engine, request: Request, files: list[bytes]) -> list
     originals: list[Pixels] = []
     try:
         await engine.encode(Pictures(files), request, originals)
-    except codecs.BadInput:
+    except BadInput:
         return [None] * len(files)
     return list(np.concatenate(originals))
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from models.preprocess import Preprocessing
 from service.formats import pictures as codecs
-from service.formats.pictures import BadInput, TooBig, Undecodable, Unsupported
+from service.formats.errors import BadInput, TooBig, Undecodable, Unsupported
 
 Pixels = NDArray[np.uint8]
 

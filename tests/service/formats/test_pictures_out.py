@@ -14,6 +14,7 @@ from PIL import Image
 
 from service.formats import pictures as codecs
 from service.formats import png
+from service.formats.json_values import json_bytes
 
 Pixels = NDArray[np.uint8]
 
@@ -89,10 +90,10 @@ NUMBERS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), m
 @given(numbers=NUMBERS)
 def test_json_numbers_are_the_shortest_that_read_back_the_same(numbers: Sequence[float]) -> None:
     array = np.array(numbers, np.float32)
-    written = codecs.json_bytes({"mu": array})
+    written = json_bytes({"mu": array})
     assert orjson.loads(written)["mu"] == [float(str(number)) for number in array]
     np.testing.assert_array_equal(np.array(orjson.loads(written)["mu"], np.float32), array)
 
 
 def test_json_numbers_are_not_those_of_float64() -> None:
-    assert codecs.json_bytes({"mu": np.array([[0.1, 1e-7]], np.float32)}) == b'{"mu":[[0.1,1e-7]]}'
+    assert json_bytes({"mu": np.array([[0.1, 1e-7]], np.float32)}) == b'{"mu":[[0.1,1e-7]]}'

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from service.http.body_memory import COUNTED_FROM, BodyMemory, MemoryFull, Share
+from service.http.call import Answer, Call
 from service.http.endpoint import SENT_AT_ONCE, Endpoint, Operation, Patience
-from service.http.observer import Sight
-from service.rest.parameters import Answer, Call
+from service.observe.seen import Sight
 from tests.service.asgi import Application, Exchange, Sent, send
 
 ROOM, LARGEST = 1_000_000, 900_000

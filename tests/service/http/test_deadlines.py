@@ -7,9 +7,10 @@ import time
 import pytest
 from fastapi import FastAPI
 
+from service.http.call import Answer, Call
 from service.http.endpoint import Endpoint
 from service.inference.pipeline import Engine
-from service.rest.parameters import Answer, Call, read_parameters
+from service.rest.parameters import read_parameters
 from service.rest.routes.encode import open_request
 from service.rest.schemas import Parameters
 from tests.service.asgi import Exchange, Sent, of_httpx, send

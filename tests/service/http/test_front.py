@@ -19,9 +19,9 @@ from fastapi import FastAPI
 from service.app import create_app, with_shortcut
 from service.asgi import ASGIApp
 from service.engine.batcher import Batcher
-from service.engine.gate import DeviceLost
-from service.formats import pictures as codecs
+from service.engine.errors import DeviceLost
 from service.formats import png
+from service.formats.npy import npy
 from service.settings import Settings
 from tests.service.asgi import Exchange, Sent, of_httpx, send
 
@@ -30,9 +30,9 @@ Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
 NEW_ID = re.compile(rb"[0-9a-f]{32}")
 PICTURE = png.write(np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 3)
 TEXT = base64.b64encode(PICTURE).decode()
-BYTES = codecs.npy(np.arange(128, dtype=np.uint8).reshape(2, 8, 8))
-FLOATS = codecs.npy(np.linspace(0, 1, 192, dtype=np.float32).reshape(3, 8, 8, 1))
-LATENTS = codecs.npy(np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3))
+BYTES = npy(np.arange(128, dtype=np.uint8).reshape(2, 8, 8))
+FLOATS = npy(np.linspace(0, 1, 192, dtype=np.float32).reshape(3, 8, 8, 1))
+LATENTS = npy(np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3))
 FORM = [("image", ("a.png", PICTURE)), ("image", ("b.png", PICTURE))]
 ENDS = {"start": {"image": TEXT}, "end": {"z": [0.5, -1, 2]}}
 
@@ -99,7 +99,7 @@ BAD: list[tuple[int, str, Exchange]] = [
     (422, "invalid_parameter", Exchange("GET", "/sample", b"\xff=%zz&n=\xe9")),
     (422, "invalid_parameter", of_httpx("GET", "/sample", headers={"x-timeout-ms": "soon"})),
     (422, "unusable_input", of_httpx("POST", "/decode", json={"z": [[1, 2]]})),
-    (422, "unusable_input", of_httpx("POST", "/encode", content=codecs.npy(np.full((1, 8, 8), 2, np.float32)))),
+    (422, "unusable_input", of_httpx("POST", "/encode", content=npy(np.full((1, 8, 8), 2, np.float32)))),
 ]
 ELSEWHERE = ("/models", "/models/grey", "/health/live", "/health/ready", "/docs", "/openapi.json", "/")
 

@@ -11,8 +11,9 @@ from fastapi import FastAPI
 
 from service.app import with_shortcut
 from service.asgi import ASGIApp
-from service.http.observer import Observer, Sight
+from service.http.observer import Observer
 from service.observe.metrics import Metrics
+from service.observe.seen import Sight
 from tests.service.asgi import Exchange, Sent, of_httpx, send
 from tests.service.http.test_front import PICTURE
 

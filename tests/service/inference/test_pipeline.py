@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from service.engine.batcher import Batcher
 from service.engine.device import Device, Limits
-from service.engine.gate import DeadlineExceeded, Overloaded, TooLarge
+from service.engine.errors import DeadlineExceeded, Overloaded, TooLarge
 from service.formats import base64_text, png
-from service.formats import pictures as codecs
-from service.formats.pictures import TooBig, Undecodable, Unusable
+from service.formats.errors import BadInput, TooBig, Undecodable, Unusable
+from service.formats.pictures import Pictures
 from service.inference.catalog import Catalog
-from service.inference.pipeline import INLINE_BYTES, SLICE, Engine, Pictures, Request
+from service.inference.pipeline import INLINE_BYTES, SLICE, Engine, Request
 from service.store import make_store
 from tests.live.costly_pictures import noisy, saved
 
@@ -95,7 +95,7 @@ async def test_float_rows_have_their_own_lane(engine: Engine, request_: Request)
 @pytest.mark.parametrize("place", [0, SLICE - 1, SLICE, COUNT - 1])
 @pytest.mark.parametrize(("bad", "error"), [(b"\x89PNG", Undecodable), ("!", Undecodable), (7, Unusable)])
 async def test_one_bad_picture_fails_the_request_and_is_named(
-    engine: Engine, request_: Request, place: int, bad: Any, error: type[codecs.BadInput]
+    engine: Engine, request_: Request, place: int, bad: Any, error: type[BadInput]
 ) -> None:
     encoded: list[Any] = pngs(COUNT)
     encoded[place] = bad

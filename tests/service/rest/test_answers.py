@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.formats import pictures as codecs
+from service.formats.json_values import json_bytes
 from service.latents import noise as seeds
 from service.rest.answers import NUMBERS_A_TURN, posteriors_json
 
@@ -21,7 +21,7 @@ def fields_of(rows: int, dim: int) -> dict[str, Any]:
 )
 async def test_the_bytes_are_those_of_all_at_once(rows: int, dim: int) -> None:
     fields = fields_of(rows, dim)
-    assert await posteriors_json(fields) == codecs.json_bytes(fields)
+    assert await posteriors_json(fields) == json_bytes(fields)
 
 
 @pytest.mark.parametrize(("rows", "turns"), [(10, 0), (5000, 20)])

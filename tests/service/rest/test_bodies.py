@@ -8,19 +8,20 @@ import httpx
 import numpy as np
 import pytest
 
-from service.engine.gate import TooLarge
-from service.formats import pictures as codecs
+from service.engine.errors import TooLarge
 from service.formats import png
+from service.formats.errors import BadInput, Undecodable, Unsupported, Unusable
 from service.formats.forms import TooManyParts
-from service.formats.pictures import BadInput, Undecodable, Unsupported, Unusable
-from service.inference.pipeline import Pictures
+from service.formats.npy import npy
+from service.formats.pictures import Pictures
+from service.http.call import Call
 from service.rest.bodies import Body, ends_of, latents_of, pictures_of, read_body
-from service.rest.parameters import BadParameter, Call
+from service.rest.parameters import BadParameter
 from service.rest.schemas import EncodeParameters, InterpolateParameters, SampleParameters
 
 PNG = png.write(np.zeros((8, 8, 1), np.uint8))
-NPY = codecs.npy(np.zeros((2, 8, 8), np.uint8))
-LATENTS = codecs.npy(np.ones((2, 3), np.float32))
+NPY = npy(np.zeros((2, 8, 8), np.uint8))
+LATENTS = npy(np.ones((2, 3), np.float32))
 SHAPE = (8, 8, 1)
 
 
@@ -161,8 +162,8 @@ def test_pictures_are_counted_before_they_are_decoded() -> None:
         (of_json({"images": None}), Unusable, "'images' must be a list"),
         (of_json({"images": {"0": "AAAA"}}), Unusable, "'images' must be a list"),
         (form([("picture", (None, PNG))]), Unusable, "the form has no field 'image'"),
-        (read(codecs.npy(np.zeros((0, 8, 8), np.uint8))), Unusable, "holds no pictures"),
-        (read(codecs.npy(np.zeros((2, 9, 8), np.uint8))), Unusable, r"\(2, 9, 8"),
+        (read(npy(np.zeros((0, 8, 8), np.uint8))), Unusable, "holds no pictures"),
+        (read(npy(np.zeros((2, 9, 8), np.uint8))), Unusable, r"\(2, 9, 8"),
         (read(NPY[:-1]), Undecodable, "127 bytes of data"),
     ],
 )
@@ -190,7 +191,7 @@ def test_latents_come_as_json_or_npy() -> None:
         (of_json({"z": 1}), Unusable, "must be a list"),
         (of_json({"z": [1, 1, 1]}), Unusable, r"shape \(3,\), the model takes numbers of shape \(N, 3\)"),
         (of_json({"z": [[1, 1]]}), Unusable, r"\(1, 2\)"),
-        (read(codecs.npy(np.ones((0, 3)))), Unusable, "holds no latents"),
+        (read(npy(np.ones((0, 3)))), Unusable, "holds no latents"),
         (read(b"hello", "application/x-npy"), Undecodable, "corrupt npy"),
     ],
 )

@@ -9,10 +9,10 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from service.engine.gate import TooLarge
-from service.formats.pictures import npy
+from service.engine.errors import TooLarge
+from service.formats.npy import npy
+from service.http.call import Call
 from service.rest.bodies import LONGEST_UNICODE, MOST_SPACES, TooManyValues, latents_of, pictures_of, read_body
-from service.rest.parameters import Call
 
 
 def picture(side: int) -> bytes:

@@ -14,23 +14,23 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from service.app import create_app
-from service.engine.device import DeviceStuck, DeviceUnusable
-from service.engine.gate import Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
+from service.engine.errors import Closed, DeadlineExceeded, DeviceLost, DeviceStuck, DeviceUnusable, Overloaded, TooLarge
 from service.formats import png
 from service.formats.decoding.fork_server import DecoderUnavailable
+from service.formats.errors import TooBig, TooCostly, Undecodable, Unsupported, Unusable
 from service.formats.forms import TooManyParts
-from service.formats.pictures import TooBig, TooCostly, Undecodable, Unsupported, Unusable
 from service.http import body_memory
 from service.http.access.allowance import ConcurrencyExceeded, RateExceeded
 from service.http.access.keys import MissingScope, NothingHere, Unauthorized
+from service.http.call import Call
 from service.http.cors import OtherSite
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchPrior
-from service.operations.collection_model import ModelNotLoaded
+from service.operations.collection_model import ModelNotLoaded, NoKlPerDim
 from service.rest.bodies import TooManyValues
 from service.rest.errors import STATUSES, BodyTooLarge, Starting, describe
 from service.rest.item_bodies import MetadataTooLarge
-from service.rest.parameters import AskedTooMuch, BadParameter, Call
+from service.rest.parameters import AskedTooMuch, BadParameter
 from service.rest.routes.generate import sample
 from service.settings import Settings
 from service.store.filters import BadFilter, UnknownKey
@@ -67,6 +67,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (SeveralWorkers(2), 409, "several_workers"),
     (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
+    (NoKlPerDim("no card"), 422, "invalid_parameter"),
     (BodyTooLarge(100), 413, "body_too_large"),
     (TooBig("too many"), 413, "too_many_pixels"),
     (TooCostly("too long"), 413, "too_costly"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.formats.pictures import Unusable
+from service.formats.errors import Unusable
 from service.rest.item_bodies import Entries
 
 

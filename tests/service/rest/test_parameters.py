@@ -7,9 +7,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from service.formats.pictures import Format
+from service.http.call import Call
 from service.latents.noise import MAX_SEED
-from service.rest.parameters import AskedTooMuch, BadParameter, Call, answer_format, check_count, read_parameters
+from service.rest.negotiation import Format, answer_format
+from service.rest.parameters import AskedTooMuch, BadParameter, check_count, read_parameters
 from service.rest.schemas import (
     DecodeParameters,
     EncodeParameters,

@@ -16,7 +16,8 @@ from torch import Tensor
 
 import models
 from models import VAE, VAEConfig
-from service.engine.device import Device, DeviceUnusable, EngineName, Limits, Precision
+from service.engine.device import Device, EngineName, Limits, Precision
+from service.engine.errors import DeviceUnusable
 from service.engine.programs import onnx_program
 from service.engine.programs.onnx_program import TOLERANCE, OnnxProgram, OnnxUnusable, is_installed, start_session
 from service.latents import noise as seeds

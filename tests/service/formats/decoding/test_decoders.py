@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from service.formats import pictures as codecs
-from service.formats.pictures import BadInput, TooBig, TooCostly, Undecodable, Unsupported
+from service.formats.errors import BadInput, TooBig, TooCostly, Undecodable, Unsupported
 from tests.live.costly_pictures import deep, flat_png, noisy, saved, scans, ztxt
 from tests.service.decoder_processes import MAX_PIXELS, SMALL, SPEC, asked, decoders, running, stop_all, until
 

@@ -12,7 +12,7 @@ import pytest
 
 from service.formats.decoding.decoders import Decoders
 from service.formats.decoding.process import DecoderProcess
-from service.formats.pictures import TooCostly, Undecodable
+from service.formats.errors import TooCostly, Undecodable
 from tests.live.costly_pictures import deep, noisy
 from tests.service.decoder_processes import (
     SMALL,

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from service.http.access.keys import Keyring, KeysError, Limits, Unauthorized, read_keys
+from service.settings import Settings, SettingsError
 
 SECRET = "a-secret-of-enough-characters"
 DIGEST = hashlib.sha256(SECRET.encode()).hexdigest()
 
 
 def read(text: str) -> Keyring:
-    return read_keys(None, text)
+    return read_keys(text)
 
 
 @pytest.mark.parametrize("key", [SECRET, f"sha256:{DIGEST}", f"sha256:{DIGEST.upper()}"])
@@ -24,10 +25,9 @@ def test_a_key_is_kept_as_its_digest(key: str) -> None:
     assert DIGEST not in repr(found)
 
 
-def test_lines_remarks_and_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "keys"
-    file.write_text(f"# our keys\n\n  app\tinfer {SECRET}1  # of the app\nscraper - {SECRET}2\n", "utf-8")
-    ring = read_keys(file, f"b store {SECRET}3; c admin {SECRET}4;\n;")
+def test_lines_remarks_and_a_file() -> None:
+    content = f"# our keys\n\n  app\tinfer {SECRET}1  # of the app\nscraper - {SECRET}2\n"
+    ring = read_keys(f"b store {SECRET}3; c admin {SECRET}4;\n;", ("keys", content))
     assert [(key.name, sorted(key.scopes)) for key in ring.keys] == [
         ("app", ["infer"]), ("scraper", []), ("b", ["store"]), ("c", ["admin"]),
     ]  # fmt: skip
@@ -69,8 +69,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for name, content, said in (("a", None, "No such file"), ("b", b"\xff\xfe", "not UTF-8"), ("c", b"# none", "no API keys")):
         if content is not None:
             (tmp_path / name).write_bytes(content)
-        with pytest.raises(KeysError, match=said):
-            read_keys(tmp_path / name, "")
+        with pytest.raises((KeysError, SettingsError), match=said):
+            read_keys("", Settings(api_keys_file=tmp_path / name).read_api_keys_file())
 
 
 def test_short_keys_are_warned_of_by_name(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.app import create_app
-from service.formats.printable import header_value, one_line
+from service.observe.printable import header_value, one_line
 from service.settings import Settings
 from tests.service.rest.test_errors import check
 

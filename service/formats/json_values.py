@@ -1,0 +1,37 @@
+"""JSON <-> Python values and arrays. Knows nothing of models or HTTP."""
+
+from typing import Any
+
+import orjson
+from numpy.typing import NDArray
+
+from service.formats.errors import Undecodable, Unusable
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """A JSON object. Raises BadInput."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        there = error.doc[max(0, error.pos - 1) : error.pos + 9]
+        hint = "; NaN and Infinity are no JSON" if "NaN" in there or "Infinity" in there else ""
+        raise Undecodable(f"not JSON: {error}{hint}") from None
+    if not isinstance(value, dict):
+        raise Unusable(f"the JSON body must be an object, not {type(value).__name__}")
+    return value
+
+
+def json_list(text: bytes, name: str) -> list[Any]:
+    """A JSON list. Raises BadInput."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Undecodable(f"{name} is neither a file nor a JSON list of numbers: {error}") from None
+    if not isinstance(value, list):
+        raise Unusable(f"{name} must be a file or a JSON list of numbers")
+    return value
+
+
+def json_bytes(value: dict[str, Any] | NDArray[Any]) -> bytes:
+    """JSON; float32 arrays are written as numbers of the shortest form that reads back the same."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

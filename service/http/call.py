@@ -1,0 +1,48 @@
+"""A request and its answer as plain values, whatever door it came by. Knows nothing of frameworks, models or devices."""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from service.timings import Timings
+
+MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
+
+
+@dataclass(slots=True)
+class Call:
+    """One request: header names are in lower case, the query is as it came."""
+
+    headers: Mapping[str, str]
+    query: str
+    body: bytes
+    started: float = field(default_factory=time.monotonic)
+    path: Mapping[str, str] = field(default_factory=dict)  # what stands for the names in the route's path
+    method: str = "POST"
+    timings: Timings = field(default_factory=Timings)
+    limit: Callable[[float | None], object] = lambda deadline: None  # told of the deadline once it is known, if there is one
+
+    @property
+    def content_type(self) -> str:
+        """The media type that the client claims, in lower case and without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def stated_deadline(call: Call) -> float | None:
+    """The deadline that a call states in its query or a header, which is known before its body is parsed."""
+    stated = call.headers.get("x-timeout-ms", "")
+    if "timeout_ms" in call.query:
+        stated = dict(parse_qsl(call.query)).get("timeout_ms", stated)
+    return call.started + int(stated) / 1000 if MILLISECONDS.fullmatch(stated) else None
+
+
+@dataclass(slots=True)
+class Answer:
+    """One response."""
+
+    body: bytes
+    media_type: str
+    headers: dict[str, str]
+    status: int = 200
