@@ -91,11 +91,11 @@ def worker() -> "Server":
 
 
 def _server(app: Any, settings: Settings) -> "Server":
-    from service.app import is_alive, with_shortcut
+    from service.app import is_alive
     from service.server.server import Server
 
     _be_quiet()
-    config = uvicorn.Config(with_shortcut(app), **_options(settings, app.state.cut_off))
+    config = uvicorn.Config(app, **_options(settings, app.state.cut_off))
     return Server(config, app.state, settings.drain_seconds, lambda: is_alive(app))
 
 

@@ -14,23 +14,18 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
-from starlette.routing import Route
 
-from service.asgi import ASGIApp
 from service.engine.device import Device, Limits
 from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
 from service.formats.decoding.malloc import prepare, trim
-from service.http.access.guard import Access, Guard
+from service.http.access.guard import Access
 from service.http.access.keys import Limits as KeyLimits
 from service.http.access.keys import read_keys
+from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import BodyMemory
-from service.http.cors import Cors
-from service.http.cross_site import CrossSite
-from service.http.endpoint import Endpoint, Shortcut
+from service.http.front import in_front_of
 from service.http.head_method import Head
-from service.http.host_check import HostCheck
-from service.http.observer import Observer
-from service.http.request_id import RequestId
+from service.http.registry import ANY_KEY, OTHER, Registration, Registry
 from service.http.security_headers import PageHeaders
 from service.inference.catalog import Catalog, CatalogError
 from service.inference.pipeline import Engine
@@ -39,6 +34,7 @@ from service.observe.seen import Sight
 from service.operations.collection_model import warn_of_strangers
 from service.rest import errors
 from service.rest.openapi import complete_page
+from service.rest.registration import Router
 from service.rest.routes import (
     admin,
     collections,
@@ -75,7 +71,12 @@ there: 504 when the answer is not ready in time.
 BESIDE_THREADS = 2
 
 FAMILIES = (encode, generate, interpolate, reconstruct, collections, items, search, models, health, metrics)
-ROUTERS = [family.router for family in FAMILIES]
+ROUTERS: list[Router] = [family.router for family in FAMILIES]
+# FastAPI makes these itself.
+PAGES = [
+    *(Registration(path, ("GET",), ANY_KEY, "docs") for path in ("/docs", "/docs/oauth2-redirect", "/openapi.json")),
+    *(Registration(path, ("GET",), ANY_KEY, OTHER) for path in ("/", "/static-offline-docs/{path:path}")),
+]
 
 
 def create_app(
@@ -91,7 +92,7 @@ def create_app(
     `load_first`: not even /health answers before the models are loaded, and when that fails the start does.
     `start_decoders`: have them before the first picture that needs one. `traces`: the exporter of spans, if any.
     `shared_metrics`: the directory where this process, one of several, shares what it counts.
-    `app.state` is a State. Raises KeysError, SettingsError.
+    `app.state` is a State. No middleware can be added any more. Raises KeysError, SettingsError.
     """
 
     @asynccontextmanager
@@ -157,6 +158,8 @@ def create_app(
     )
     refused = Counter[str]() if sight.metrics is None else sight.metrics.refused
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
+    registry = Registry([*PAGES, *(one for router in routers for one in router.registrations)])
+    pace = RefusalPace()
     state = State(
         sight,
         BodyMemory(settings.max_bodies_bytes, refused),
@@ -166,8 +169,10 @@ def create_app(
         settings.allowed_hosts,
         refused,
         Counter() if sight.metrics is None else sight.metrics.cut_off,
-        _access(settings, refused),
+        _access(settings, registry, refused, pace),
+        registry,
         [route for router in routers for route in router.routes],
+        pace,
     )
     app.state = state  # type: ignore[assignment]
     errors.install(app)
@@ -181,13 +186,9 @@ def create_app(
     app.add_middleware(PageHeaders)
     app.add_middleware(Head)
     complete_page(app, settings.max_rows)
-    app.add_middleware(CrossSite, origins=settings.cors_origins)
-    if state.access is not None:
-        app.add_middleware(Guard, access=state.access)
-    if settings.cors_origins:
-        app.add_middleware(Cors, origins=settings.cors_origins)
-    app.add_middleware(RequestId)
-    app.add_middleware(Observer, sight=sight)  # of those who come by this door alone
+    app.middleware_stack = in_front_of(
+        app.build_middleware_stack(), app, registry, sight, state.access, settings.allowed_hosts, settings.cors_origins
+    )
     return app
 
 
@@ -207,26 +208,13 @@ def is_alive(app: FastAPI) -> bool:
     return True
 
 
-def _access(settings: Settings, refused: Counter[str]) -> Access | None:
-    """None where there are no keys: then nothing is looked at. Raises KeysError."""
+def _access(settings: Settings, registry: Registry, refused: Counter[str], pace: RefusalPace) -> Access | None:
+    """Return access control, None where there are no keys. Raises KeysError, SettingsError."""
     keyring = read_keys(settings.api_keys.get_secret_value(), settings.read_api_keys_file())
     if not keyring.keys:
         return None
     limits = KeyLimits(settings.key_rate, settings.key_burst, settings.key_concurrency)
-    return Access(keyring, limits, settings.workers, settings.metrics_access == "open", refused)
-
-
-def with_shortcut(app: FastAPI) -> ASGIApp:
-    """The same application, whose operations are reached without the router."""
-    endpoints = {
-        (method, route.path): _in_front(app, route.endpoint)
-        for router in ROUTERS
-        for route in router.routes
-        if isinstance(route, Route) and isinstance(route.endpoint, Endpoint) and not route.param_convertors
-        for method in (route.methods or set()) - {"HEAD"}  # which the application turns into a GET
-    }
-    front = HostCheck(Shortcut(app, endpoints), app.state.allowed_hosts, has_keys=app.state.access is not None)
-    return Observer(front, app.state.sight)
+    return Access(keyring, limits, settings.workers, settings.metrics_access == "open", registry, refused, pace)
 
 
 def _publishing(app: FastAPI, directory: Path | None) -> "asyncio.Task[None] | None":
@@ -249,13 +237,6 @@ def _tracer(exporter: str) -> "Tracer | None":
     from service.observe.tracing import start
 
     return start(exporter)
-
-
-def _in_front(app: FastAPI, door: ASGIApp) -> ASGIApp:
-    """What stands before the router, where it is wanted, before another door."""
-    if app.state.access is not None:
-        door = Guard(door, app.state.access)
-    return Cors(door, app.state.cors_origins) if app.state.cors_origins else door
 
 
 async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_start: Callable[[], None]) -> None:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from service.http.access.guard import Access
+from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import BodyMemory
-from service.http.endpoint import Patience
+from service.http.receive import DisconnectTimer
+from service.http.registry import Registry
 from service.inference.pipeline import Engine
 from service.observe.seen import Sight
 
@@ -34,10 +36,12 @@ class State:
     refused: Counter[str]
     cut_off: Counter[str]
     access: Access | None
+    registry: Registry
     routes: list[Any]  # Starlette's
+    refusal_pace: RefusalPace
     engine: Engine | None = None
     failure: str = ""
     draining: bool = False
     started: asyncio.Event = field(default_factory=asyncio.Event)
-    patience: Patience = field(default_factory=Patience)
+    disconnects: DisconnectTimer = field(default_factory=DisconnectTimer)
     shared_metrics: "SharedMetrics | None" = None

@@ -51,6 +51,8 @@ def parse_form(body: bytes, content_type: str, max_parts: int) -> list[Part]:
                         parts[-1].data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                         pieces = []
     except MultipartError as error:
+        # The parser keeps its error, whose traceback keeps the parser and the form until garbage is collected.
+        error.__traceback__ = None
         raise Undecodable(f"corrupt form: {error}") from None
     return parts
 

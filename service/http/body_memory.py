@@ -6,10 +6,13 @@ that waited for each other's end would wait for ever, and while one waits its se
 
 from collections import Counter
 
+from service.http.problems import HttpError
 
-class MemoryFull(Exception):
+
+class MemoryFull(HttpError):
     """No room for this body beside those in flight."""
 
+    status, code = 429, "memory"
     retry_after = 1
 
     def __init__(self) -> None:
@@ -30,60 +33,6 @@ def stated_length(value: str) -> int | None:
     return int(digits or "0") if len(digits) < 19 else HUGE
 
 
-class Malformed(Exception):
-    """Bytes that are not HTTP, or a request that HTTP does not allow."""
-
-    def __init__(self, reason: str = "this is not a well-formed request of HTTP/1.1") -> None:
-        super().__init__(reason)
-
-
-class UnknownHost(Exception):
-    """A request for a name that is not known to be this service's."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"this service is not known as {name!r}; if it should be, add the name to VAE_ALLOWED_HOSTS, "
-            f"otherwise call it by its address or as localhost"
-        )
-
-
-class HeadTooLarge(Exception):
-    """A request line and headers of too many bytes, or too many headers."""
-
-    def __init__(self, max_bytes: int, max_headers: int) -> None:
-        super().__init__(
-            f"the request line and headers have more than {max_bytes} bytes (VAE_MAX_HEADER_BYTES) or more than "
-            f"{max_headers} headers (VAE_MAX_HEADERS)"
-        )
-
-
-class TrailersTooLarge(Exception):
-    """More trailer fields after a chunked body than are read to their end."""
-
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__(
-            f"the trailers after the chunked body have more than {max_bytes} bytes; trailers are ignored here, leave them out"
-        )
-
-
-class TooSlow(Exception):
-    """A request that does not come to its end."""
-
-    def __init__(self, what: str, seconds: float) -> None:
-        super().__init__(
-            f"the head of the request was not complete after {seconds:g} s (VAE_HEADER_SECONDS)"
-            if what == "head"
-            else f"the body of the request came too slowly for {seconds:g} s (VAE_SLOW_SECONDS, VAE_MIN_BYTES_PER_SECOND)"
-        )
-
-
-class TooManyConnections(Exception):
-    """As many as are kept are open."""
-
-    def __init__(self, allowed: int) -> None:
-        super().__init__(f"all {allowed} connections that are allowed (VAE_MAX_CONNECTIONS) are open; come back in a moment")
-
-
 # a body that is no larger does not count: the server holds as much of every connection before anybody asks for it
 COUNTED_FROM = 1 << 16
 
@@ -101,7 +50,7 @@ class BodyMemory:
             raise MemoryFull
 
 
-class Share:
+class BodyShare:
     """What one request holds of it."""
 
     __slots__ = ("_memory", "size")

@@ -6,19 +6,13 @@ A page sends its key itself, as a header; nothing that the browser keeps (cookie
 from collections.abc import Sequence
 
 from service.asgi import ASGIApp, Message, Receive, Scope, Send
+from service.http.request_id import request_id_of
 
 METHODS = b"GET, HEAD, POST, PUT, DELETE"
 EXPOSED = b"ETag, Retry-After, Server-Timing, X-Model, X-Prior, X-Request-Id, X-Seed"
 # how long a browser may go by a preflight's answer, in seconds
 MAX_AGE = b"600"
 ANY = "*"
-
-
-class OtherSite(Exception):
-    """A page of a site that is not allowed to has asked for a change."""
-
-    def __init__(self) -> None:
-        super().__init__("a page of another site may change nothing here, unless VAE_CORS_ORIGINS names its site")
 
 
 class Cors:
@@ -44,6 +38,7 @@ class Cors:
             wanted = headers.get(b"access-control-request-headers")
             if wanted:
                 allowed.append((b"access-control-allow-headers", wanted))
+            allowed.append((b"x-request-id", request_id_of(scope).encode()))
             await send({"type": "http.response.start", "status": 204, "headers": allowed})
             await send({"type": "http.response.body", "body": b""})
             return

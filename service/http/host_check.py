@@ -10,8 +10,7 @@ import re
 from collections.abc import Awaitable, Sequence
 
 from service.asgi import ASGIApp, Receive, Scope, Send
-from service.http.body_memory import Malformed, UnknownHost
-from service.rest.errors import refuse
+from service.http.problems import HttpError, Malformed, refuse
 
 ANY = "*"
 VERSIONS = ("1.1", "1.0")
@@ -22,6 +21,18 @@ HOST = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._~!$&'()*+,;=%-]*))(?::
 # how many good values are remembered
 REMEMBERED = 1000
 HEALTH = "/health/"
+
+
+class UnknownHost(HttpError):
+    """A request for a name that is not known to be this service's."""
+
+    status, code = 421, "unknown_host"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"this service is not known as {name!r}; if it should be, add the name to VAE_ALLOWED_HOSTS, "
+            f"otherwise call it by its address or as localhost"
+        )
 
 
 class HostCheck:
@@ -44,7 +55,7 @@ class HostCheck:
                     return refuse(scope, send, fault)
         return self._app(scope, receive, send)
 
-    def _fault(self, scope: Scope, hosts: list[bytes]) -> Exception | None:
+    def _fault(self, scope: Scope, hosts: list[bytes]) -> HttpError | None:
         if scope["http_version"] not in VERSIONS:
             return Malformed(f"HTTP/1.1 and HTTP/1.0 are understood, not HTTP/{scope['http_version']}")
         if len(hosts) != 1:

@@ -10,6 +10,7 @@ import time
 from urllib.parse import quote
 
 from service.asgi import ASGIApp, Receive, Scope, Send
+from service.http.registry import Registry
 from service.http.request_id import request_id_of
 from service.observe.seen import Seen, Sight
 from service.observe.trace_context import HEADER, TraceContext, incoming, new_trace
@@ -23,24 +24,25 @@ ADDRESS = re.compile(r"[0-9A-Fa-f:.]{0,45}(%[0-9A-Za-z_.-]{1,16})?")
 
 
 class Observer:
-    """An application in front of another. A request that has passed one passes all others unseen."""
+    """The outermost application: it sees every request."""
 
-    def __init__(self, app: ASGIApp, sight: Sight) -> None:
-        self._app, self._sight = app, sight
+    def __init__(self, app: ASGIApp, sight: Sight, registry: Registry) -> None:
+        self._app, self._sight, self._registry = app, sight, registry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection's event."""
-        if scope["type"] != "http" or "seen" in (state := scope.setdefault("state", {})):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         sight, metrics = self._sight, self._sight.metrics
+        state = scope.setdefault("state", {})
         seen = state["seen"] = Seen(send)
         for name, _ in scope["headers"]:
             if name == HEADER:
                 _place(seen, scope)
                 break
         if sight.tracing is not None:
-            seen.span = sight.tracing.begin(scope, _place(seen, scope))
+            seen.span = sight.tracing.begin(scope, _place(seen, scope), self._registry.label_of(scope["path"]))
             seen.trace = seen.span.context
         if seen.trace is not None:
             state["trace_id"] = seen.trace.trace_id
@@ -57,7 +59,7 @@ class Observer:
             seconds = time.monotonic() - seen.started
             if metrics is not None:
                 metrics.in_flight -= 1
-                metrics.answered(scope["path"], status, seconds)
+                metrics.answered(self._registry.label_of(scope["path"]), status, seconds)
             if seen.span is not None:
                 seen.span.end(seen, status, request_id_of(scope), _model(seen))
             if sight.access_log and log.isEnabledFor(logging.INFO):

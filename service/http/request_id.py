@@ -4,7 +4,7 @@ import random
 import re
 import secrets
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from service.asgi import ASGIApp, Message, Receive, Scope, Send
 
 # An id has to be its own, not secret: asking the system for each would take a twentieth of a small request's time.
 _NUMBERS = random.Random(secrets.randbits(256))  # noqa: S311

@@ -22,7 +22,7 @@ from service.formats import pictures as codecs
 from service.formats.decoding.cheap_pictures import quick_pixels
 from service.formats.decoding.decoders import Decoders
 from service.formats.pictures import EncodedPicture, Pictures
-from service.http.access.refusal_pace import Refusals
+from service.http.access.refusal_pace import RefusalPace
 from service.inference.catalog import Catalog
 from service.inference.served_model import Floats, Runtime
 from service.operations.admission import Admission
@@ -71,7 +71,7 @@ class Engine:
         """
         self.catalog, self.max_pixels, self.store, self.workers = catalog, max_pixels, store, workers
         self.max_items = catalog.device.limits.max_rows
-        self.refusals = Refusals()
+        self.refusals = RefusalPace()
         # what waits for the store, each kind with a bound as the lanes have one
         self.reads, self.searches, self.writes = (Admission(catalog.device.limits.max_queue_rows) for _ in range(3))
         # (runtime, means (N, H, W, C), blocks of pictures (n, C, H, W)): told of what was reconstructed

@@ -26,12 +26,6 @@ log = logging.getLogger(__name__)
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1.0, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048, 4096)
 
-# the first part of a path -> the label; what follows the name of a collection has labels of its own
-OPERATIONS = {
-    **{name: name for name in ("encode", "decode", "sample", "interpolate", "reconstruct", "health", "metrics", "admin")},
-    **{"collections": "collections", "models": "models", "info": "models", "docs": "docs", "openapi.json": "docs"},
-}
-IN_COLLECTION = {"items": "items", "search": "search"}
 # both take pictures and answer posteriors
 LANES = {"encode": "encode", "encode_float": "encode", "decode": "decode"}
 
@@ -51,20 +45,12 @@ class Family:
     of_workers: Literal["livesum", "livemax", "livemin"] = "livesum"  # a gauge's value of several
 
 
-def operation_of(path: str) -> str:
-    """The label of a request's path, one of few."""
-    _, first, *more = (*path.split("/"), "")
-    if first == "collections" and len(more) > 2:  # its name, what of it, and the end
-        return IN_COLLECTION.get(more[1], "other")
-    return OPERATIONS.get(first, "other")
-
-
+@dataclass
 class _Requests:
-    """Of one operation."""
+    """Requests of one operation."""
 
-    def __init__(self) -> None:
-        self.codes: defaultdict[int, int] = defaultdict(int)
-        self.seconds = Histogram(SECONDS)
+    codes: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
 
 
 @dataclass
@@ -99,15 +85,12 @@ class Metrics:
         self.refused: Counter[str] = Counter()  # requests that were not even looked at, by reason
         self.store_seconds: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(SECONDS))  # by operation
         self._requests: defaultdict[str, _Requests] = defaultdict(_Requests)
-        self._by_path = {
-            f"/{name}": self._requests[name] for name in ("encode", "decode", "sample", "interpolate", "reconstruct")
-        }
         self._lanes: defaultdict[tuple[str, str], _Batches] = defaultdict(_Batches)
         self._drifts: dict[str, Drift] = {}
 
-    def answered(self, path: str, status: int, seconds: float) -> None:
-        """Count a request that is done with."""
-        requests = self._by_path.get(path) or self._requests[operation_of(path)]
+    def answered(self, label: str, status: int, seconds: float) -> None:
+        """Count a request that is done with, under the label of its operation."""
+        requests = self._requests[label]
         requests.codes[status] += 1
         requests.seconds.observe(seconds)
 

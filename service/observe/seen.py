@@ -25,7 +25,7 @@ class Span(Protocol):
 class Tracing(Protocol):
     """What makes a span of a request."""
 
-    def begin(self, scope: Scope, parent: TraceContext | None) -> Span:
+    def begin(self, scope: Scope, parent: TraceContext | None, label: str) -> Span:
         """A request has come, from a place in a trace where it said so."""
 
 

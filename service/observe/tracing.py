@@ -15,7 +15,6 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from service.asgi import Scope
-from service.observe.metrics import operation_of
 from service.observe.seen import Seen
 from service.observe.trace_context import TraceContext
 
@@ -37,11 +36,11 @@ class Tracer:
             self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("service")
 
-    def begin(self, scope: Scope, parent: TraceContext | None) -> "RequestSpan":
+    def begin(self, scope: Scope, parent: TraceContext | None, label: str) -> "RequestSpan":
         """The span of a request. `parent`: where its caller is in which trace."""
         method = scope["method"] if scope["method"] in METHODS else "HTTP"
         span = self._tracer.start_span(
-            f"{method} {operation_of(scope['path'])}",
+            f"{method} {label}",
             context=None if parent is None else trace.set_span_in_context(NonRecordingSpan(_remote(parent))),
             kind=SpanKind.SERVER,
             attributes={"http.request.method": method, "url.path": scope["path"], "url.scheme": scope.get("scheme", "http")},

@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.formats.latent_rows import MAX_LATENT
-from service.http.access.guard import ANY, Access
+from service.http.access.guard import Access
+from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
 from service.rest.registration import PROBLEMS
 
@@ -67,9 +68,9 @@ def describe_access(page: dict[str, Any], access: Access, problem: Mapping[str, 
             continue
         for operation in methods.values():
             operation["security"] = [{scheme: []} for scheme in SCHEMES]
-            needed = "Needs a key." if scope == ANY else f"Needs a key with the scope `{scope}`."
+            needed = "Needs a key." if scope == ANY_KEY else f"Needs a key with the scope `{scope}`."
             operation["description"] = f"{operation.get('description', '')}\n\n{needed}".strip()
-            for status in ("401", "429") if scope == ANY else ("401", "403", "429"):
+            for status in ("401", "429") if scope == ANY_KEY else ("401", "403", "429"):
                 operation["responses"].setdefault(status, dict(problem))
 
 

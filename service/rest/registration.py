@@ -4,7 +4,7 @@ Knows nothing of what an operation does.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -13,10 +13,25 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.http.endpoint import Endpoint, Operation
+from service.engine.errors import Overloaded
+from service.http.endpoint import Endpoint, Operation, Starting
+from service.http.registry import Registration
 from service.inference.pipeline import Engine
-from service.rest.errors import Starting
+from service.rest.errors import describe
 from service.rest.schemas import NoParameters, Pictures, Problem
+
+
+class Router(APIRouter):
+    """The endpoints of one family. Each is registered once; who has to know about paths reads `registrations`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.registrations: list[Registration] = []
+
+    def page(self, path: str, scope: str, label: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register a function that FastAPI calls: `get` with a scope and a label."""
+        self.registrations.append(Registration(self.prefix + path, ("GET",), scope, label))
+        return self.get(path, **options)
 
 
 def engine_of(request: Request) -> Engine:
@@ -136,28 +151,33 @@ def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def add(
-    router: APIRouter,
+    router: Router,
     path: str,
     methods: list[str],
     operation: Operation,
     summary: str,
     description: dict[str, Any],
+    *,
+    scope: str,
+    label: str,
     tagged: bool = False,
 ) -> None:
-    """Register an operation under a path: one route that answers, and for the OpenAPI page an entry a method.
+    """Register an operation under a path: one route that answers, and for the OpenAPI page an entry for each method.
 
-    `tagged`: the answers to GET may have entity tags.
+    `scope`: what a key needs. `label`: its name in the metrics. `tagged`: the answers to GET may have ETags.
     """
-    router.add_route(path, Endpoint(operation), methods, include_in_schema=False)  # type: ignore[arg-type]
+    endpoint = Endpoint(operation, describe, (Overloaded,))
+    router.registrations.append(Registration(path, tuple(methods), scope, label, endpoint))
+    router.add_route(path, endpoint, methods, include_in_schema=False)  # type: ignore[arg-type]
 
-    def documented() -> None:  # the route before it answers
+    def documented() -> None:  # The route before it answers.
         raise NotImplementedError
 
     for method in methods:
         details = dict(description)
         if tagged and method == "GET":
             details["responses"] = details["responses"] | {304: {"description": "the copy that If-None-Match names is good"}}
-        if method in ("GET", "DELETE"):  # they have no body
+        if method in ("GET", "DELETE"):  # They have no body.
             details["openapi_extra"] = {k: v for k, v in details["openapi_extra"].items() if k != "requestBody"}
         router.add_api_route(
             path,

@@ -17,9 +17,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from service.http.body_memory import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
+from service.http.problems import HttpError, problem
+from service.server.faults import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
+from service.server.head_bounds import HeadBounds
 from service.server.parsing_turns import ParsingTurns
-from service.server.request_parsing import BODY, HEAD, HeadBounds, RequestParsing
+from service.server.request_parsing import BODY, HEAD, RequestParsing
 from service.server.unsent_bytes import drop_unsent, is_reset, unsent
 
 log = logging.getLogger(__name__)
@@ -213,7 +215,7 @@ class Connection(RequestParsing):
 
     # how it ends
 
-    def end(self, fault: Exception) -> None:
+    def end(self, fault: HttpError) -> None:
         """Say why, if the request at fault is the only one and has no answer yet, and close."""
         if not isinstance(fault, TooSlow):  # which is counted by what was slow
             reason = {HeadTooLarge: "header_bytes", TrailersTooLarge: "trailer_bytes"}.get(type(fault), "malformed")
@@ -228,15 +230,15 @@ class Connection(RequestParsing):
         else:
             self._answer(fault)
 
-    def _answer(self, fault: Exception) -> None:
+    def _answer(self, fault: HttpError) -> None:
         """A problem body, and the end of the connection."""
-        from service.rest.errors import describe  # it needs torch, which the process that supervises others does without
-
         request_id = secrets.token_hex(16)  # its own was not read
-        status, headers, body = describe(fault, request_id)
+        status, headers, body = problem(fault, fault.status, fault.code, request_id)
         log.info("%s: %s, %s", self.client and self.client[0], fault, request_id)
         fields = [*self.server_state.default_headers, *((name.encode(), value.encode()) for name, value in headers.items())]
         fields += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
         lines = [b"%s: %s\r\n" % field for field in fields]
+        if self.parser.get_method() == b"HEAD":
+            body = b""
         self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
         self.transport.close()

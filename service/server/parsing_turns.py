@@ -13,8 +13,6 @@ EMPTY_LINES = re.compile(rb"[\r\n]*")
 PIECE = 1 << 13
 # in a body, lines shorter than this on average are chunks of a few bytes, each of which costs as much as a large one
 SHORT_LINE = 1 << 7
-# a form that is parsed at once may have so many ends of heads: that of the request, and those of two parts
-FEW_HEADS = 3
 # how long the connections of one round of the event loop may take
 TURN_SECONDS = 0.002
 
@@ -58,15 +56,7 @@ class ParsingTurns:
 
 def is_harmless(data: bytes) -> bool:
     """Whether parsing all of it at once makes at most two requests, and few calls for each kilobyte."""
-    heads = data.count(END_OF_HEAD)
-    return (heads < 2 or (heads <= FEW_HEADS and _is_form(data))) and (
-        len(data) <= PIECE or data.count(LINE_END) <= len(data) // SHORT_LINE
-    )
-
-
-def _is_form(data: bytes) -> bool:
-    """Whether a form follows the first head: two hyphens begin its parts, and no request."""
-    return data.startswith(b"--", data.find(END_OF_HEAD) + len(END_OF_HEAD))
+    return data.count(END_OF_HEAD) < 2 and (len(data) <= PIECE or data.count(LINE_END) <= len(data) // SHORT_LINE)
 
 
 def end_of_piece(data: bytes, start: int, of_body: int) -> int:

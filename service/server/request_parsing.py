@@ -6,7 +6,6 @@ nor of what is answered to a request that breaks a bound.
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,11 +15,15 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.http.body_memory import HeadTooLarge, Malformed, TrailersTooLarge, stated_length
-from service.server.parsing_turns import ParsingTurns, after_empty_lines, end_of_piece, is_harmless
+from service.http.body_memory import stated_length
+from service.http.problems import HttpError, Malformed
+from service.server.faults import HeadTooLarge, TrailersTooLarge
+from service.server.head_bounds import HeadBounds, head_bytes
+from service.server.parsing_turns import END_OF_HEAD, PIECE, ParsingTurns, after_empty_lines, end_of_piece, is_harmless
 from service.server.request_target import path_and_query
 from service.server.response_cycle import Cycle
 from service.server.trailers import MAX_TRAILER_BYTES, Trailers
+from service.server.upgrade import head_without_offer
 
 # where a connection is: before the first byte of a request, in its head, in its body
 BETWEEN, HEAD, BODY = range(3)
@@ -28,16 +31,6 @@ BETWEEN, HEAD, BODY = range(3)
 SEGMENT = 1 << 18
 # When more than this has arrived at once, the event loop reads the same connection again and again, until reading is paused.
 LARGE = 1 << 16
-# the offer of another protocol: these headers go when it is not taken (RFC 9110, section 7.8)
-UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
-
-
-@dataclass(frozen=True, slots=True)
-class HeadBounds:
-    """Limits of a request line and its headers."""
-
-    max_bytes: int
-    max_headers: int
 
 
 class RequestParsing(HttpToolsProtocol):
@@ -60,7 +53,7 @@ class RequestParsing(HttpToolsProtocol):
         self._trailers = Trailers()
         self._half_closed = False  # by the client, which waits for answers
 
-    def end(self, fault: Exception) -> None:
+    def end(self, fault: HttpError) -> None:
         """Close the connection because of a request that breaks a bound."""
         raise NotImplementedError
 
@@ -75,11 +68,27 @@ class RequestParsing(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         size = len(data)
         self._received += size
-        is_fine = (size <= LARGE and is_harmless(data)) or size <= self._wanted_of_body()
-        if is_fine and not (self._held or self.pipeline):
+        if self._held or not self._wants_more():
+            self._hold(data)
+        elif (size <= LARGE and is_harmless(data)) or size <= self._wanted_of_body():
             self._parse(data)
+        elif size <= LARGE and self._phase == BETWEEN:
+            self._parse_head_first(data)
         else:
             self._hold(data)
+
+    def _parse_head_first(self, data: bytes) -> None:
+        """Parse what looks like several requests at once if it is one, as a form is, which has heads of parts."""
+        end = data.find(END_OF_HEAD, 0, PIECE)
+        if end < 0:
+            self._hold(data)
+            return
+        self._parse(data[: end + len(END_OF_HEAD)])
+        rest = data[end + len(END_OF_HEAD) :]
+        if self._held or len(rest) > self._wanted_of_body():
+            self._hold(rest)
+        else:
+            self._parse(rest)
 
     def _parse(self, data: bytes) -> None:
         """Have the parser read `data`, and see that what comes between requests and bodies stays within its bounds."""
@@ -104,7 +113,7 @@ class RequestParsing(HttpToolsProtocol):
         self._head = size if self.scope is not before else self._head + size
         bounds = self._head_bounds  # some of these bytes may be the end of the request before
         too_large = self._head > bounds.max_bytes and (
-            self._head > bounds.max_bytes + SEGMENT or self._head_bytes() > bounds.max_bytes
+            self._head > bounds.max_bytes + SEGMENT or head_bytes(self.url, self.headers) > bounds.max_bytes
         )
         too_many = self.scope is not None and len(self.headers) > bounds.max_headers
         if (too_large or too_many) and not self.transport.is_closing():
@@ -179,7 +188,7 @@ class RequestParsing(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         bounds = self._head_bounds
         if len(self.headers) > bounds.max_headers or (
-            self._head + self._segment > bounds.max_bytes and self._head_bytes() > bounds.max_bytes
+            self._head + self._segment > bounds.max_bytes and head_bytes(self.url, self.headers) > bounds.max_bytes
         ):
             raise HeadTooLarge(bounds.max_bytes, bounds.max_headers)  # the parser stops, and _parse finds it
         if self.parser.should_upgrade():
@@ -238,10 +247,11 @@ class RequestParsing(HttpToolsProtocol):
             False,  # the application keeps a log of its own
             self.server_state.default_headers,
             asyncio.Event(),
-            self.expect_100_continue,
+            self.expect_100_continue and version != "1.0",
             version != "1.0" and self.parser.should_keep_alive(),
             self.on_response_complete,
         )
+        self.cycle.server_state = self.server_state
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
@@ -253,17 +263,12 @@ class RequestParsing(HttpToolsProtocol):
         if self.parser.get_method() == b"CONNECT":
             self.end(Malformed("CONNECT is for proxies, which this is not"))
             return
-        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
-        for name, value in self.headers:
-            if name == b"connection":
-                tokens = (token.strip() for token in value.split(b","))
-                value = b", ".join(token for token in tokens if token.lower() not in UPGRADE_HEADERS)
-            if name not in UPGRADE_HEADERS and (value or name != b"connection"):
-                lines.append(b"%s: %s" % (name, value))
+        parser = self.parser
+        head = head_without_offer(parser.get_method(), self.url, parser.get_http_version().encode(), self.headers)
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
         self._head = 0
-        self._parse(b"\r\n".join(lines) + b"\r\n\r\n")
+        self._parse(head)
         if rest:
             rest, self._held, self._parsed = rest + self._held[self._parsed :], b"", 0
             self._hold(rest)
@@ -275,10 +280,6 @@ class RequestParsing(HttpToolsProtocol):
             return BETWEEN if self.scope is None else HEAD
         # of a body whose request is answered already, uvicorn does not say when it ends
         return BODY if cycle.more_body else BETWEEN
-
-    def _head_bytes(self) -> int:
-        """Of the head so far, as far as it has been parsed."""
-        return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
 
 
 class _Flow(FlowControl):

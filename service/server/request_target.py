@@ -1,7 +1,7 @@
 """The target of a request, taken apart: what stands between its method and its version. Knows nothing of connections."""
 
 from service.asgi import Headers
-from service.http.body_memory import Malformed
+from service.http.problems import Malformed
 
 LONGEST_PATH = 1 << 15
 

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from service.asgi import Message
 
@@ -26,12 +27,13 @@ class Cycle(RequestResponseCycle):
     """A request in progress. uvicorn's class runs the application and hands it the body; the answer is written here."""
 
     _head = b""  # waits for the first of the body
+    server_state: ServerState
 
     async def send(self, message: Any) -> None:
         """An event of the answer, as ASGI has it. Raises RuntimeError for one that does not follow from those before."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
-        if self.disconnected:
+        if self.disconnected or self.transport.is_closing():
             return
         if not self.response_started:
             if message["type"] != "http.response.start":
@@ -50,26 +52,27 @@ class Cycle(RequestResponseCycle):
     def _made_head(self, message: Message) -> bytes:
         status: int = message["status"]
         lines = [STATUS_LINE[status]]
-        closes = False
-        for name, value in [*self.default_headers, *message.get("headers", ())]:
+        length, chunked, closes = 0, None, False
+        for name, value in [*self.server_state.default_headers, *message.get("headers", ())]:
             start = _starts.get(name) or _start_of_line(name)
             lines += start, value, b"\r\n"
             if start == b"content-length: ":
-                if self.chunked_encoding is None:
-                    self.expected_content_length, self.chunked_encoding = int(value), False
+                if chunked is None:
+                    length, chunked = int(value), False
             elif start == b"transfer-encoding: " and value.lower() == b"chunked":
-                self.expected_content_length, self.chunked_encoding = 0, True
+                length, chunked = 0, True
             elif start == b"connection: ":
-                closes = b"close" in [token.strip().lower() for token in value.split(b",")]
-                self.keep_alive = self.keep_alive and not closes
+                closes = closes or b"close" in [token.strip().lower() for token in value.split(b",")]
         if FORBIDDEN.search(b"".join(lines[2::3])):
             raise RuntimeError("a header's value has characters that HTTP does not allow")
+        self.keep_alive = self.keep_alive and not closes
         if not (self.keep_alive or closes):
             lines.append(b"connection: close\r\n")
-        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in WITHOUT_BODY:
-            self.chunked_encoding = True
+        if chunked is None and self.scope["method"] != "HEAD" and status not in WITHOUT_BODY:
+            chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
         lines.append(b"\r\n")
+        self.expected_content_length, self.chunked_encoding = length, chunked
         return b"".join(lines)
 
     def _write(self, body: bytes, more: bool) -> None:

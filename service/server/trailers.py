@@ -1,6 +1,6 @@
 """The trailer fields of a chunked body, which nobody reads."""
 
-from service.http.body_memory import TrailersTooLarge
+from service.server.faults import TrailersTooLarge
 
 MAX_TRAILER_BYTES = 1 << 13
 

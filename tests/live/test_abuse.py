@@ -1,5 +1,6 @@
 """Callers without keys, who are slow, silent, or send heads without end: a service with keys and small bounds."""
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -198,6 +199,36 @@ def test_the_request_before_rubbish_is_answered(server: Server, client: httpx.Cl
         wire.send(SAMPLE % 5 + b"rubbish\r\n\r\n")
         assert wire.answer()[2] == expected
         cut_off(wire, 400, "malformed_request")
+
+
+SLOW = b"GET /sample?seed=1&n=2000 HTTP/1.1\r\n" + LOGIN + b"\r\n"
+FORM_HEAD = b"POST /encode HTTP/1.1\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 5\r\n"
+FORM = FORM_HEAD + LOGIN + b"\r\n--b--"
+CHUNKS = b"POST /decode HTTP/1.1\r\ntransfer-encoding: chunked\r\n" + LOGIN + b"\r\n"
+
+
+@pytest.mark.parametrize("first", [SLOW, FORM], ids=["slow", "form"])
+@pytest.mark.parametrize("segments", [1, 2])
+@pytest.mark.parametrize("second", [CHUNKS + b"zz\r\n", b"rubbish\r\n\r\n"], ids=["chunk", "head"])
+def test_a_request_that_is_no_http_takes_no_answer_from_the_one_before(
+    server: Server, first: bytes, second: bytes, segments: int
+) -> None:
+    with Wire(server) as wire:
+        wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if segments == 1:
+            wire.send(first + second)
+        else:
+            wire.send(first, second)
+        assert wire.answer()[0] == (200 if first == SLOW else 422)
+        cut_off(wire, 400, "malformed_request")
+
+
+def test_half_a_request_takes_no_answer_from_the_one_before(server: Server) -> None:
+    with Wire(server) as wire:
+        wire.send(SLOW, CHUNKS + b"5\r\nab")
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert wire.answer()[0] == 200
+        assert wire.ends()
 
 
 # --- connections

@@ -124,7 +124,7 @@ async def test_no_answer_leads_to_the_host_that_the_caller_names(client: httpx.A
         "//x/",
         "/x/",
     ]
-    for host in ("evil.example", "evil.example:80"):
+    for host in ("evil", "evil:80"):  # names without a dot are allowed
         for path in paths:
             answer = await client.get(path, headers={"host": host, "x-forwarded-host": host, "x-forwarded-proto": "evil"})
             assert b"evil" not in answer.content + b"".join(value for _, value in answer.headers.raw), path
@@ -144,3 +144,13 @@ async def test_a_slash_too_many_leads_to_the_path_without_it(client: httpx.Async
 async def test_the_front_page_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
     answer = await client.get("/", follow_redirects=True)
     assert (answer.status_code, answer.url.path) == (200, "/docs")
+
+
+@pytest.mark.parametrize("path", ["/encode", "/models", "/info", "/health/ready"])
+async def test_before_the_models_are_loaded_the_service_says_so(weights: Path, path: str) -> None:
+    app = create_app(Settings(models_dir=weights, device="cpu", threads=1))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.request("POST" if path == "/encode" else "GET", path)
+        assert (answer.status_code, answer.json()["code"]) == (503, "starting")
+        assert answer.headers["retry-after"] == "1"
+        assert (await client.get("/health/live")).status_code == 200

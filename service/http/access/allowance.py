@@ -4,17 +4,23 @@ import math
 import time
 from collections.abc import Callable
 
+from service.http.problems import HttpError
 
-class RateExceeded(Exception):
+
+class RateExceeded(HttpError):
     """Too many requests a second; `retry_after` is the whole seconds until the next is allowed."""
+
+    status, code = 429, "rate_exceeded"
 
     def __init__(self, name: str, rate: float, seconds: float) -> None:
         super().__init__(f"{name!r} may ask {rate:g} times a second")
         self.retry_after = max(1, math.ceil(seconds))
 
 
-class ConcurrencyExceeded(Exception):
+class ConcurrencyExceeded(HttpError):
     """Too many requests at a time."""
+
+    status, code = 429, "concurrency_exceeded"
 
     def __init__(self, name: str, concurrency: int) -> None:
         super().__init__(f"{name!r} may have {concurrency} requests in flight, and has")

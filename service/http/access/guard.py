@@ -1,7 +1,7 @@
-"""Who may ask for what: keys, scopes, and each caller's allowance, in front of an ASGI application. Only health is open.
+"""Access control: keys, scopes, and each caller's rate limit, in front of an ASGI application.
 
-A path belongs to the scope of its first word. A word that is not in the table is closed, whether a route begins with it or
-not: without a key as any other, and with one it is not found. Knows nothing of what lies behind it.
+What is not registered is closed: without a key it is refused as anything else, and with one it is not found. Knows nothing of
+what lies behind it.
 """
 
 import binascii
@@ -11,23 +11,12 @@ from collections.abc import Iterator, Mapping
 from service.asgi import ASGIApp, Headers, Receive, Scope, Send
 from service.http.access.allowance import Allowance, ConcurrencyExceeded, RateExceeded
 from service.http.access.keys import Keyring, Limits, MissingScope, NothingHere, Unauthorized
-from service.http.access.refusal_pace import Refusals
-from service.rest.errors import refuse
+from service.http.access.refusal_pace import RefusalPace
+from service.http.problems import HttpError, refuse
+from service.http.registry import ANY_KEY, CLOSED, OPEN, Registry
 
-# what any key opens, whatever its scopes
-ANY = "any key"
-# by the first word of the path
-ROUTES: Mapping[str, str] = {
-    **dict.fromkeys(("encode", "decode", "sample", "interpolate", "reconstruct"), "infer"),
-    "collections": "store",
-    "admin": "admin",
-    **dict.fromkeys(("", "docs", "openapi.json", "static-offline-docs", "models", "info", "metrics", "health"), ANY),
-}
-# of a path that is not in the table
-CLOSED = "closed"
-OPEN = frozenset(("/health/live", "/health/ready"))
 METRICS = "/metrics"
-REASONS: Mapping[type[Exception], str] = {
+REASONS: Mapping[type[HttpError], str] = {
     Unauthorized: "key",
     MissingScope: "scope",
     NothingHere: "scope",
@@ -37,25 +26,34 @@ REASONS: Mapping[type[Exception], str] = {
 
 
 class Access:
-    """What the doors of a service share: the keys, the allowances, and the counts of refusals."""
+    """Keys, rate limits, and the counts of refusals."""
 
-    def __init__(self, keyring: Keyring, limits: Limits, workers: int, open_metrics: bool, refused: Counter[str]) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        limits: Limits,
+        workers: int,
+        open_metrics: bool,
+        registry: Registry,
+        refused: Counter[str],
+        pace: RefusalPace,
+    ) -> None:
         """`limits` of callers whose keys have none of their own. `refused` counts by REASONS."""
-        self.keyring, self.refused, self.refusals = keyring, refused, Refusals()
-        self._open = OPEN | {METRICS} if open_metrics else OPEN
+        self.keyring, self.refused, self.pace, self._registry = keyring, refused, pace, registry
+        self._open_metrics = open_metrics
         shares = {name: own.divided(workers) for name, own in keyring.limits(limits).items()}
         self.allowances = {name: Allowance(name, share.rate, share.burst, share.concurrency) for name, share in shares.items()}
 
     def scope_of(self, path: str) -> str:
-        """The scope that a path needs; "" for none, ANY for a key whatever its scopes, CLOSED for none that there is."""
-        return "" if path in self._open else ROUTES.get(path[1:].partition("/")[0], CLOSED)
+        """Return the scope that a path needs: OPEN for none, ANY_KEY for any key, CLOSED if no key opens it."""
+        return OPEN if self._open_metrics and path == METRICS else self._registry.scope_of(path)
 
     def enter(self, path: str, scope: str, headers: Headers) -> Allowance:
         """Begin a request; its end is the allowance's `leave`. Raises those of REASONS."""
         key = self.keyring.find(presented(headers))
         if scope == CLOSED:
             raise NothingHere(path)
-        if scope != ANY and scope not in key.scopes:
+        if scope != ANY_KEY and scope not in key.scopes:
             raise MissingScope(key.name, scope)
         allowance = self.allowances[key.name]
         allowance.enter()
@@ -86,7 +84,7 @@ class Guard:
             allowance = access.enter(path, needed, scope["headers"])
         except tuple(REASONS) as error:
             access.refused[REASONS[type(error)]] += 1
-            await access.refusals.turn()  # a flood of them leaves time for those who are let in
+            await access.pace.turn()  # A flood of refusals leaves time for those who are let in.
             await refuse(scope, send, error)
             return
         try:

@@ -16,6 +16,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from service.http.problems import HttpError
+
 log = logging.getLogger(__name__)
 
 SCOPES = ("infer", "store", "admin")
@@ -30,8 +32,10 @@ class KeysError(Exception):
     """Keys that cannot be read; says where, never what a key is."""
 
 
-class Unauthorized(Exception):
+class Unauthorized(HttpError):
     """No key, or none that is known."""
+
+    status, code = 401, "unauthorized"
 
     def __init__(self, presented: bool) -> None:
         super().__init__(
@@ -41,15 +45,19 @@ class Unauthorized(Exception):
         )
 
 
-class MissingScope(Exception):
+class MissingScope(HttpError):
     """A key that does not open this."""
+
+    status, code = 403, "missing_scope"
 
     def __init__(self, name: str, scope: str) -> None:
         super().__init__(f"the key of {name!r} has not the scope {scope!r}, which this needs")
 
 
-class NothingHere(Exception):
+class NothingHere(HttpError):
     """A path that no key opens."""
+
+    status, code = 404, "not_found"
 
     def __init__(self, path: str) -> None:
         super().__init__(f"there is nothing at {path}; /docs lists what there is")

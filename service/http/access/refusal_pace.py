@@ -13,7 +13,7 @@ REFUSALS_PER_SECOND = 500.0
 LONGEST_SECONDS = 2.0
 
 
-class Refusals:
+class RefusalPace:
     """The pace of refusals: at once as long as they are few."""
 
     def __init__(self, per_second: float = REFUSALS_PER_SECOND) -> None:

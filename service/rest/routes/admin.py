@@ -2,19 +2,17 @@
 
 from collections.abc import Awaitable
 
-from fastapi import APIRouter
-
 from service.formats.json_values import json_bytes
 from service.http.call import Answer, Call
 from service.inference.catalog import Catalog, Change, SeveralWorkers
 from service.inference.pipeline import Engine
 from service.operations.collection_model import warn_of_strangers
 from service.rest.parameters import read_parameters
-from service.rest.registration import add, describe_operation, schema_of
+from service.rest.registration import Router, add, describe_operation, schema_of
 from service.rest.routes.collections import without_body
 from service.rest.schemas import ModelChange, NoParameters
 
-router = APIRouter(tags=["admin"])
+router = Router(tags=["admin"])
 
 
 def catalog_of(engine: Engine, call: Call) -> tuple[Catalog, str]:
@@ -69,4 +67,13 @@ for operation, summary in (
     (unload, "Unload a model"),
 ):
     details = describe_operation(NoParameters, ANSWER, {}, path=PATH, errors=ERRORS)
-    add(router, f"/admin/models/{{name}}/{operation.__name__}", ["POST"], operation, summary, details)
+    add(
+        router,
+        f"/admin/models/{{name}}/{operation.__name__}",
+        ["POST"],
+        operation,
+        summary,
+        details,
+        scope="admin",
+        label="admin",
+    )

@@ -3,8 +3,6 @@
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter
-
 from service.formats.errors import Unsupported, Unusable
 from service.formats.json_values import json_bytes
 from service.http.call import Answer, Call
@@ -14,12 +12,12 @@ from service.rest.answers import timing_of
 from service.rest.bodies import read_body
 from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionParameters
 from service.rest.parameters import read_parameters
-from service.rest.registration import ERRORS, add, describe_operation, schema_of
+from service.rest.registration import ERRORS, Router, add, describe_operation, schema_of
 from service.rest.routes.encode import open_request
 from service.rest.schemas import Parameters
 from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
 
-router = APIRouter(tags=["latent store"])
+router = Router(tags=["latent store"])
 
 
 def describe_collection(collection: Collection) -> dict[str, Any]:
@@ -122,7 +120,16 @@ ALL = {
     }
 }
 
-add(router, "/collections", ["GET"], list_all, "All collections", describe_operation(Parameters, ALL, {}))
+add(
+    router,
+    "/collections",
+    ["GET"],
+    list_all,
+    "All collections",
+    describe_operation(Parameters, ALL, {}),
+    scope="store",
+    label="collections",
+)
 add(
     router,
     "/collections/{name}",
@@ -142,8 +149,19 @@ add(
         path=PATH,
         errors=STORE_ERRORS,
     ),
+    scope="store",
+    label="collections",
 )
-add(router, "/collections/{name}", ["GET"], get, "One collection", describe_operation(Parameters, INFO, {}, path=PATH))
+add(
+    router,
+    "/collections/{name}",
+    ["GET"],
+    get,
+    "One collection",
+    describe_operation(Parameters, INFO, {}, path=PATH),
+    scope="store",
+    label="collections",
+)
 add(
     router,
     "/collections/{name}",
@@ -151,4 +169,6 @@ add(
     delete,
     "Delete a collection",
     describe_operation(Parameters, INFO, {}, path=PATH, errors=STORE_ERRORS),
+    scope="store",
+    label="collections",
 )

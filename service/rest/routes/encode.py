@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from fastapi import APIRouter
 
 from service.formats.npy import npy
 from service.http.call import MILLISECONDS, Answer, Call
@@ -16,10 +15,10 @@ from service.rest.answers import answer, posteriors_json
 from service.rest.bodies import pictures_of, read_body
 from service.rest.negotiation import answer_format
 from service.rest.parameters import BadParameter, read_parameters
-from service.rest.registration import BINARY, PICTURE_BODIES, PICTURE_EXAMPLE, add, describe_operation
+from service.rest.registration import BINARY, PICTURE_BODIES, PICTURE_EXAMPLE, Router, add, describe_operation
 from service.rest.schemas import EncodeParameters, Images, Parameters, Posterior
 
-router = APIRouter(tags=["inference"])
+router = Router(tags=["inference"])
 
 
 def open_request(engine: Engine, call: Call, parameters: Parameters) -> Request:
@@ -84,4 +83,6 @@ add(
             **PICTURE_BODIES,
         },
     ),
+    scope="infer",
+    label="encode",
 )

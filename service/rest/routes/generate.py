@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter
-
 from service.formats.errors import Unsupported
 from service.http.call import Answer, Call
 from service.inference.pipeline import Engine
@@ -17,11 +15,11 @@ from service.rest.bodies import latents_of, read_body
 from service.rest.etags import cache_headers, not_modified
 from service.rest.negotiation import answer_format
 from service.rest.parameters import check_count, read_parameters
-from service.rest.registration import BINARY, PICTURE_ANSWERS, add, describe_operation
+from service.rest.registration import BINARY, PICTURE_ANSWERS, Router, add, describe_operation
 from service.rest.routes.encode import open_request
 from service.rest.schemas import DecodeParameters, Latents, SampleParameters
 
-router = APIRouter(tags=["inference"])
+router = Router(tags=["inference"])
 
 
 async def decode(engine: Engine, call: Call) -> Answer:
@@ -102,6 +100,8 @@ add(
             "application/x-npy": BINARY,
         },
     ),
+    scope="infer",
+    label="decode",
 )
 add(
     router,
@@ -116,4 +116,6 @@ add(
         body_required=False,
     ),
     tagged=True,
+    scope="infer",
+    label="sample",
 )

@@ -2,23 +2,23 @@
 
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 
 from service.engine.errors import Closed, DeviceLost, DeviceStuck
-from service.rest.registration import PROBLEMS, engine_of
+from service.http.registry import OPEN
+from service.rest.registration import PROBLEMS, Router, engine_of
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = Router(prefix="/health", tags=["health"])
 
 
-@router.get("/live", summary="The process answers", responses={503: PROBLEMS})
+@router.page("/live", OPEN, "health", summary="The process answers", responses={503: PROBLEMS})
 async def live(request: Request) -> dict[str, str]:
     """200 as long as the event loop turns and the device, once it is there, gets on with its work or has none."""
     check_device(request.app.state)
     return {"status": "live"}
 
 
-@router.get("/ready", summary="The models are loaded and the device works", responses={503: PROBLEMS})
+@router.page("/ready", OPEN, "health", summary="The models are loaded and the device works", responses={503: PROBLEMS})
 async def ready(request: Request) -> dict[str, str]:
     """200 once every model is warm; 503 before, when the device is lost or stuck, when the store's file was deleted or
     replaced, and from SIGTERM on."""

@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from fastapi import APIRouter
 from numpy.typing import NDArray
 
 from service.formats.pictures import Pictures
@@ -16,11 +15,11 @@ from service.rest.answers import pictures_answer
 from service.rest.bodies import ends_of, read_body
 from service.rest.negotiation import Format, answer_format
 from service.rest.parameters import check_count, read_parameters
-from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, add, describe_operation
+from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, Router, add, describe_operation
 from service.rest.routes.encode import open_request
 from service.rest.schemas import End, InterpolateParameters
 
-router = APIRouter(tags=["inference"])
+router = Router(tags=["inference"])
 
 FORMATS: tuple[Format, ...] = ("json", "npy", "png", "webp", "gif")
 
@@ -33,7 +32,9 @@ async def interpolate(engine: Engine, call: Call) -> Answer:
     form = answer_format(parameters.format, call.headers.get("accept", ""), FORMATS)
     request = open_request(engine, call, parameters)
     check_count("steps", parameters.steps, given, engine.max_items)
-    start, end = await _means(engine, ends_of(body, request.runtime.manifest.model.latent_dim), request)
+    dim = request.runtime.manifest.model.latent_dim
+    ends = await engine.offload(len(call.body), partial(ends_of, body, dim))
+    start, end = await _means(engine, ends, request)
     z = latents.path(start, end, parameters.steps, parameters.method)
     pixels = await engine.through(request.runtime.decode, z, request)
     fields: dict[str, Any] = {"method": parameters.method}
@@ -80,4 +81,6 @@ add(
             },
         },
     ),
+    scope="infer",
+    label="interpolate",
 )

@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 import orjson
-from fastapi import APIRouter
 
 from service.formats.errors import BadInput, Unusable
 from service.formats.pictures import Pictures
@@ -30,6 +29,7 @@ from service.rest.registration import (
     FORM_OF_PICTURES,
     PICTURE_BODIES,
     PICTURE_EXAMPLE,
+    Router,
     add,
     describe_operation,
     schema_of,
@@ -39,7 +39,7 @@ from service.rest.routes.encode import open_request
 from service.rest.schemas import Parameters
 from service.store.interface import Collection, Items, UnknownItem
 
-router = APIRouter(tags=["latent store"])
+router = Router(tags=["latent store"])
 
 
 async def read_entries(engine: Engine, call: Call) -> Body:
@@ -167,6 +167,8 @@ add(
         path=PATH,
         errors=STORE_ERRORS,
     ),
+    scope="store",
+    label="items",
 )
 add(
     router,
@@ -177,6 +179,8 @@ add(
     describe_operation(
         ListParameters, {"application/json": {"schema": schema_of(ItemPage)}}, {}, path=PATH, errors=(*ERRORS, 409)
     ),
+    scope="store",
+    label="items",
 )
 add(
     router,
@@ -185,6 +189,8 @@ add(
     get,
     "One item",
     describe_operation(Parameters, ITEM, {}, path=ITEM_PATH),
+    scope="store",
+    label="items",
 )
 add(
     router,
@@ -195,4 +201,6 @@ add(
     describe_operation(
         Parameters, {"application/json": {"schema": schema_of(Deleted)}}, {}, path=ITEM_PATH, errors=STORE_ERRORS
     ),
+    scope="store",
+    label="items",
 )

@@ -3,18 +3,19 @@
 import asyncio
 from functools import partial
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.http.registry import ANY_KEY
 from service.observe.metrics import Family
 from service.observe.seen import Sight
 from service.rest.parameters import BadParameter
-from service.rest.registration import PROBLEMS
+from service.rest.registration import PROBLEMS, Router
 from service.rest.routes import health
 
-router = APIRouter(tags=["health"])
+router = Router(tags=["health"])
 
 # between two looks of a process at its own counts, where another process may be asked for them
 PUBLISH_SECONDS = 1.0
@@ -26,8 +27,10 @@ CONTENT = {
 }
 
 
-@router.get(
+@router.page(
     "/metrics",
+    ANY_KEY,
+    "metrics",
     summary="Counts and times, for Prometheus",
     response_class=Response,
     responses={200: {"content": CONTENT}, 404: PROBLEMS, 422: PROBLEMS},

@@ -5,15 +5,15 @@ import platform
 from typing import Any
 
 import torch
-from fastapi import APIRouter
 from starlette.requests import Request
 
+from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
 from service.rest.parameters import BadParameter
-from service.rest.registration import PROBLEMS, engine_of
+from service.rest.registration import PROBLEMS, Router, engine_of
 from service.rest.schemas import ModelInfo
 
-router = APIRouter(tags=["models"])
+router = Router(tags=["models"])
 
 ERRORS: dict[int | str, dict[str, Any]] = {422: PROBLEMS, 500: PROBLEMS, 503: PROBLEMS}
 
@@ -43,15 +43,17 @@ def catalog_of(request: Request) -> Catalog:
     return engine_of(request).catalog
 
 
-@router.get("/models", summary="All loaded models", responses=ERRORS)
+@router.page("/models", ANY_KEY, "models", summary="All loaded models", responses=ERRORS)
 async def models(request: Request) -> dict[str, list[ModelInfo]]:
     """In the order of their names."""
     catalog = catalog_of(request)
     return {"models": [describe_model(catalog, name) for name in catalog.runtimes]}
 
 
-@router.get(
+@router.page(
     "/models/{name}",
+    ANY_KEY,
+    "models",
     summary="One loaded model",
     responses={404: PROBLEMS, **ERRORS},
     openapi_extra={"parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]},
@@ -61,7 +63,7 @@ async def model(request: Request) -> ModelInfo:
     return describe_model(catalog_of(request), request.path_params["name"])
 
 
-@router.get("/info", summary="Limits, models, versions, and counts of the engine", responses=ERRORS)
+@router.page("/info", ANY_KEY, "models", summary="Limits, models, versions, and counts of the engine", responses=ERRORS)
 async def info(request: Request) -> dict[str, Any]:
     """`engine` counts rows for each model and operation since the start."""
     catalog = catalog_of(request)

@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from fastapi import APIRouter
 from numpy.typing import NDArray
 
 from service.formats import pictures as codecs
@@ -15,11 +14,11 @@ from service.rest.answers import answer, beside, pictures_answer
 from service.rest.bodies import pictures_of, read_body
 from service.rest.negotiation import answer_format
 from service.rest.parameters import BadParameter, read_parameters
-from service.rest.registration import PICTURE_ANSWERS, PICTURE_BODIES, PICTURE_EXAMPLE, add, describe_operation
+from service.rest.registration import PICTURE_ANSWERS, PICTURE_BODIES, PICTURE_EXAMPLE, Router, add, describe_operation
 from service.rest.routes.encode import draw_from_posterior, open_request
 from service.rest.schemas import Images, ReconstructParameters
 
-router = APIRouter(tags=["inference"])
+router = Router(tags=["inference"])
 
 
 async def reconstruct(engine: Engine, call: Call) -> Answer:
@@ -67,4 +66,6 @@ add(
             **PICTURE_BODIES,
         },
     ),
+    scope="infer",
+    label="reconstruct",
 )

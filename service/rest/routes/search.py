@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import orjson
-from fastapi import APIRouter
 
 from service.engine.errors import TooLarge
 from service.formats import pictures as codecs
@@ -18,12 +17,12 @@ from service.operations.collection_model import active_dimensions, runtime_of
 from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.rest.item_bodies import Entries, queries_of
 from service.rest.parameters import BadParameter, read_parameters
-from service.rest.registration import FORM_OF_PICTURES, PICTURE_BODIES, add, describe_operation, schema_of
+from service.rest.registration import FORM_OF_PICTURES, PICTURE_BODIES, Router, add, describe_operation, schema_of
 from service.rest.routes.collections import PATH, STORE_ERRORS, json_answer
 from service.rest.routes.items import encode_entries, open_collection, read_entries
 from service.store.interface import Collection, Found, Neighbors, Query, Search
 
-router = APIRouter(tags=["latent store"])
+router = Router(tags=["latent store"])
 
 # of all queries of a request together: each takes about a kilobyte of memory until it is sent
 MOST_NEIGHBORS = 1 << 19
@@ -154,4 +153,6 @@ add(
         path=PATH,
         errors=STORE_ERRORS,
     ),
+    scope="store",
+    label="search",
 )

@@ -1,6 +1,7 @@
 """Forms as clients send them, and forms that are broken on purpose."""
 
 import contextlib
+import gc
 from typing import Any
 
 import httpx
@@ -158,3 +159,17 @@ def test_a_form_with_spoiled_bytes_is_parts_or_undecodable(data: st.DataObject) 
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(Undecodable):
         assert len(parse_form(bytes(body), TYPE, 3)) <= 3
+
+
+@pytest.mark.parametrize("broken", [form(part("a", b"x" * 1000), end=b""), b"--xyz\r\n" + b"h" * 1000, b"nothing", b""])
+def test_a_broken_form_leaves_nothing_to_the_garbage_collector(broken: bytes) -> None:
+    """It is rarely run, and a form may have megabytes."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            with contextlib.suppress(Undecodable):
+                parse_form(broken, TYPE, 5)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -9,10 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
-from service.http.body_memory import COUNTED_FROM, BodyMemory, MemoryFull, Share
+from service.http.body_memory import COUNTED_FROM, BodyMemory, BodyShare, MemoryFull
 from service.http.call import Answer, Call
-from service.http.endpoint import SENT_AT_ONCE, Endpoint, Operation, Patience
+from service.http.endpoint import SENT_AT_ONCE, Endpoint, Operation
+from service.http.receive import DisconnectTimer
 from service.observe.seen import Sight
+from service.rest.errors import describe
 from tests.service.asgi import Application, Exchange, Sent, send
 
 ROOM, LARGEST = 1_000_000, 900_000
@@ -24,10 +26,14 @@ class Service:
     def __init__(self, operation: Operation) -> None:
         self.refused: Counter[str] = Counter()
         self.bodies = BodyMemory(ROOM, self.refused)
-        self._endpoint = Endpoint(operation)
+        self._endpoint = Endpoint(operation, describe)
         self._app = SimpleNamespace(
             state=SimpleNamespace(
-                engine=SimpleNamespace(), max_body_bytes=LARGEST, bodies=self.bodies, sight=Sight(), patience=Patience()
+                engine=SimpleNamespace(),
+                max_body_bytes=LARGEST,
+                bodies=self.bodies,
+                sight=Sight(),
+                disconnects=DisconnectTimer(),
             )
         )
 
@@ -59,7 +65,7 @@ def refused(sent: Sent) -> bool:
 def test_shares_of_the_memory() -> None:
     refused: Counter[str] = Counter()
     memory = BodyMemory(ROOM, refused)
-    first, second = Share(memory), Share(memory)
+    first, second = BodyShare(memory), BodyShare(memory)
     first.hold(COUNTED_FROM)
     assert memory.used == 0
     first.hold(LARGEST)

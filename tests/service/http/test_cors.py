@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from service.app import create_app, with_shortcut
+from service.app import create_app
 from service.settings import Settings
 from tests.service.asgi import Exchange, Sent, send
 
@@ -20,9 +20,9 @@ PREFLIGHT = [
 
 
 async def ask(weights: Path, origins: tuple[str, ...], method: str, headers: Any, path: str = "/encode") -> list[Sent]:
-    """The answers of both doors."""
+    """The answers."""
     app = create_app(Settings(models_dir=weights, api_keys=SecretStr(f"app infer {KEY}"), cors_origins=origins))
-    return [await send(door, Exchange(method, path, headers=headers)) for door in (app, with_shortcut(app))]
+    return [await send(door, Exchange(method, path, headers=headers)) for door in (app,)]
 
 
 def cors(sent: Sent) -> dict[bytes, bytes]:
@@ -69,7 +69,7 @@ async def test_a_failure_may_be_read_too(weights: Path) -> None:
     app = create_app(Settings(models_dir=weights, cors_origins=("*",)))
     app.state.engine = "no engine"
     for path in ("/sample", "/models"):
-        for door in (app, with_shortcut(app)):
+        for door in (app,):
             sent = await send(door, Exchange("GET", path, headers=[(b"origin", SITE), (b"x-request-id", b"abc")]))
             assert (sent.status, cors(sent)[b"access-control-allow-origin"]) == (500, b"*")
             assert [value for name, value in sent.headers if name == b"x-request-id"] == [b"abc"]

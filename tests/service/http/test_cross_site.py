@@ -6,7 +6,7 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from service.app import create_app, with_shortcut
+from service.app import create_app
 from service.settings import Settings
 from tests.service.asgi import Exchange, Sent, send
 
@@ -38,14 +38,14 @@ OWN: tuple[list[tuple[bytes, bytes]], ...] = (
 async def ask(
     weights: Path, tmp_path: Path, headers: list[tuple[bytes, bytes]], method: str, path: str, origins: tuple[str, ...] = ()
 ) -> list[Sent]:
-    """The answers of both doors of an application that is starting."""
+    """The answers of an application that is starting."""
     names = ("vae.example",)
     settings = Settings(
         models_dir=weights, store=str(tmp_path / "l.db"), admin=True, cors_origins=origins, allowed_hosts=names
     )
     app = create_app(settings)
     exchange = Exchange(method, path, headers=[HOST, *headers], has_host=False)
-    return [await send(door, exchange) for door in (app, with_shortcut(app))]
+    return [await send(door, exchange) for door in (app,)]
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)
@@ -82,4 +82,4 @@ async def test_reading_and_computing_is_no_change(weights: Path, tmp_path: Path)
 
 async def test_a_key_comes_first(weights: Path) -> None:
     app = create_app(Settings(models_dir=weights, admin=True, api_keys=SecretStr("caller infer a-key-that-may-infer")))
-    assert (await send(app, Exchange(*CHANGES[0], headers=[HOST, *FOREIGN[0]]))).status == 401
+    assert (await send(app, Exchange(*CHANGES[0], headers=[HOST, *FOREIGN[0]], has_host=False))).status == 401

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from service.http.call import Answer, Call
 from service.http.endpoint import Endpoint
 from service.inference.pipeline import Engine
+from service.rest.errors import describe
 from service.rest.parameters import read_parameters
 from service.rest.routes.encode import open_request
 from service.rest.schemas import Parameters
@@ -52,7 +53,7 @@ async def ask(app: FastAPI, endpoint: Endpoint, exchange: Exchange) -> Sent:
     ],
 )
 async def test_the_deadline_ends_the_wait(app: FastAPI, operation, exchange: Exchange) -> None:  # type: ignore[no-untyped-def]
-    sent = await ask(app, Endpoint(operation), exchange)
+    sent = await ask(app, Endpoint(operation, describe), exchange)
     found = json.loads(sent.body)
     assert (sent.status, found["code"], found["detail"]) == (
         504,
@@ -66,5 +67,5 @@ async def test_an_answer_in_time_is_not_touched_by_the_deadline(app: FastAPI) ->
         return Answer(b"x", "text/plain", {})
 
     for _ in range(20):
-        assert (await ask(app, Endpoint(quick), of_httpx("POST", "/quick?timeout_ms=1000"))).status == 200
+        assert (await ask(app, Endpoint(quick, describe), of_httpx("POST", "/quick?timeout_ms=1000"))).status == 200
     await asyncio.sleep(1.1)  # no timer is left that would end this test

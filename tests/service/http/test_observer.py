@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from service.app import with_shortcut
 from service.asgi import ASGIApp
 from service.http.observer import Observer
+from service.http.registry import Registry
 from service.observe.metrics import Metrics
 from service.observe.seen import Sight
 from tests.service.asgi import Exchange, Sent, of_httpx, send
@@ -22,9 +22,9 @@ PARENT = f"00-{TRACE}-{SPAN}-01"
 FOUND = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
-@pytest.fixture(params=["router", "shortcut"])
-def door(app: FastAPI, request: pytest.FixtureRequest) -> ASGIApp:
-    return app if request.param == "router" else with_shortcut(app)
+@pytest.fixture
+def door(app: FastAPI) -> ASGIApp:
+    return app
 
 
 def traceparent(sent: Sent) -> tuple[str, str, str] | None:
@@ -121,7 +121,7 @@ async def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    observer, kept = Observer(answer, Sight(Metrics(), access_log=True)), []
+    observer, kept = Observer(answer, Sight(Metrics(), access_log=True), Registry([])), []
     gc.collect()
     gc.disable()
     try:

@@ -13,14 +13,14 @@ from prometheus_client import openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from service.app import create_app, with_shortcut
+from service.app import create_app
 from service.asgi import ASGIApp
 from service.engine.batcher import Batcher
 from service.observe.histogram import Counted
-from service.observe.metrics import Metrics, operation_of
+from service.observe.metrics import Metrics
 from service.settings import Settings
 from tests.service.asgi import Exchange, of_httpx, send
-from tests.service.http.test_front import BAD, FLOATS, FORM, GOOD, LATENTS, PICTURE
+from tests.service.http.test_front import BAD, FLOATS, FORM, GOOD, LATENTS, PICTURE, by_router
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -43,23 +43,23 @@ async def scrape(door: ASGIApp) -> Numbers:
 
 
 @pytest.fixture
-def doors(app: FastAPI) -> tuple[FastAPI, ASGIApp]:
-    return app, with_shortcut(app)
+def doors(app: FastAPI) -> tuple[ASGIApp, FastAPI]:
+    return by_router(app), app
 
 
-async def test_both_doors_count_every_request_once_and_the_same(doors: tuple[FastAPI, ASGIApp], busy: Busy) -> None:
+async def test_both_doors_count_every_request_once_and_the_same(doors: tuple[ASGIApp, FastAPI], busy: Busy) -> None:
     leaving = Exchange("POST", "/encode", pieces=[b"\x89PN"], leaves="in the body")
     waiting = Exchange("POST", "/encode", pieces=[PICTURE], leaves="waiting")
     counted = []
     for door in doors:
-        metrics = doors[0].state.sight.metrics = Metrics()
+        metrics = doors[1].state.sight.metrics = Metrics()
         expected: dict[tuple[str, str], float] = {}
         for exchange in [*GOOD, *(exchange for _, _, exchange in BAD)]:
             answer = await send(door, exchange)
-            key = operation_of(exchange.path), str(answer.status)
+            key = doors[1].state.registry.label_of(exchange.path), str(answer.status)
             expected[key] = expected.get(key, 0) + 1
         await send(door, leaving)
-        async with busy(doors[0].state.engine.catalog.device._batcher):
+        async with busy(doors[1].state.engine.catalog.device._batcher):
             await send(door, waiting)
         expected["encode", "499"] = 2
         families = {family.name: family for family in metrics.families(None, ready=False)}
@@ -71,43 +71,42 @@ async def test_both_doors_count_every_request_once_and_the_same(doors: tuple[Fas
     assert counted[0] == counted[1]
 
 
-async def test_an_unforeseen_error_is_a_500(doors: tuple[FastAPI, ASGIApp]) -> None:
-    engine = doors[0].state.engine
+async def test_an_unforeseen_error_is_a_500(doors: tuple[ASGIApp, FastAPI]) -> None:
+    engine = doors[1].state.engine
     for path in ("/sample", "/models"):
         for door in doors:
-            metrics = doors[0].state.sight.metrics = Metrics()
-            doors[0].state.engine = "no engine"
+            metrics = doors[1].state.sight.metrics = Metrics()
+            doors[1].state.engine = "no engine"
             try:
                 await send(door, of_httpx("GET", path))
             except AttributeError:  # of the framework's own routes it comes through when it is answered
                 assert path == "/models"
             finally:
-                doors[0].state.engine = engine
-            operation = operation_of(path)
+                doors[1].state.engine = engine
+            operation = doors[1].state.registry.label_of(path)
             counted = metrics.families(None, ready=False)[0].samples
             assert counted == {(operation, "500"): 1}, (path, counted)
 
 
-async def test_draining_is_a_reason(doors: tuple[FastAPI, ASGIApp]) -> None:
-    await doors[0].state.engine.catalog.device.close()
+async def test_draining_is_a_reason(doors: tuple[ASGIApp, FastAPI]) -> None:
+    await doors[1].state.engine.catalog.device.close()
     for door in doors:
         assert (await send(door, of_httpx("GET", "/sample"))).status == 503
-    assert doors[0].state.sight.metrics.refused == {"draining": 2}
+    assert doors[1].state.sight.metrics.refused == {"draining": 2}
 
 
 @pytest.mark.parametrize(
     ("path", "operation"),
     [
         ("/encode", "encode"), ("/encode/", "encode"), ("//encode", "other"), ("/Encode", "other"), ("/", "other"),
-        ("", "other"),
         ("/collections", "collections"), ("/collections/a", "collections"), ("/collections/items", "collections"),
         ("/collections/a/items", "items"), ("/collections/a/items/b/c", "items"), ("/collections/a/search", "search"),
         ("/collections/a/nothing", "other"), ("/models/mnist", "models"), ("/info", "models"), ("/health/live", "health"),
         ("/docs/oauth2-redirect", "docs"), ("/wp-admin.php", "other"),
     ],
 )  # fmt: skip
-def test_paths_have_few_labels(path: str, operation: str) -> None:
-    assert operation_of(path) == operation
+def test_paths_have_few_labels(app: FastAPI, path: str, operation: str) -> None:
+    assert app.state.registry.label_of(path) == operation
 
 
 async def test_batches_and_pictures_are_counted_by_model(client: httpx.AsyncClient, app: FastAPI) -> None:
@@ -201,7 +200,7 @@ async def test_it_takes_no_parameters_and_says_when_it_is_off(client: httpx.Asyn
 
 async def test_before_it_is_ready_it_says_so(weights: Path) -> None:
     app = create_app(Settings(models_dir=weights, device="cpu", threads=1))
-    found = await scrape(with_shortcut(app))
+    found = await scrape(app)
     assert (value(found, "vae_ready"), value(found, "vae_requests_in_flight")) == (0, 1)
 
 
@@ -220,4 +219,4 @@ async def test_who_watches_batches_cannot_fail_them(
 
 async def test_decoders_that_pictures_have_cost_are_counted(app: FastAPI) -> None:
     app.state.engine.decoders.ended["time"] += 2
-    assert value(await scrape(with_shortcut(app)), "vae_ended_decoders_total", reason="time") == 2
+    assert value(await scrape(app), "vae_ended_decoders_total", reason="time") == 2

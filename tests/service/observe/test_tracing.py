@@ -10,7 +10,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
-from service.app import with_shortcut
 from service.asgi import ASGIApp
 from service.observe.tracing import Tracer
 from tests.service.asgi import Exchange, of_httpx, send
@@ -27,9 +26,9 @@ def exporter(app: FastAPI) -> Iterator[InMemorySpanExporter]:
     tracer.close()
 
 
-@pytest.fixture(params=["router", "shortcut"])
-def door(app: FastAPI, request: pytest.FixtureRequest) -> ASGIApp:
-    return app if request.param == "router" else with_shortcut(app)
+@pytest.fixture
+def door(app: FastAPI) -> ASGIApp:
+    return app
 
 
 def family(exporter: InMemorySpanExporter) -> tuple[ReadableSpan, list[ReadableSpan]]:

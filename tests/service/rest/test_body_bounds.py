@@ -10,9 +10,20 @@ from fastapi import FastAPI
 from PIL import Image
 
 from service.engine.errors import TooLarge
+from service.formats.forms import Part
 from service.formats.npy import npy
 from service.http.call import Call
-from service.rest.bodies import LONGEST_UNICODE, MOST_SPACES, TooManyValues, latents_of, pictures_of, read_body
+from service.rest.bodies import (
+    COUNTED_AT_ONCE,
+    LONGEST_UNICODE,
+    MOST_SPACES,
+    Body,
+    TooManyValues,
+    ends_of,
+    latents_of,
+    pictures_of,
+    read_body,
+)
 
 
 def picture(side: int) -> bytes:
@@ -97,3 +108,23 @@ def test_json_beyond_ascii_is_shorter() -> None:
 def test_json_of_spaces_is_not_parsed(space: bytes) -> None:
     with pytest.raises(TooManyValues, match="spaces and ends of lines"):
         read_body(Call({}, "", b'{"seed":' + space * (MOST_SPACES // len(space) + 1) + b"1}"), 32)
+
+
+@pytest.mark.parametrize(
+    ("escape", "is_taken"), [(rb"\u002B", True), (rb"\/", True), (rb"\ud83d\ude00", False), (rb"\u00e9", False)]
+)
+@pytest.mark.parametrize("before", [0, COUNTED_AT_ONCE - 3, LONGEST_UNICODE])
+def test_in_long_bodies_escapes_are_those_of_ascii(escape: bytes, is_taken: bool, before: int) -> None:
+    body = b'{"images": ["' + b"a" * before + escape + b"a" * (LONGEST_UNICODE - before) + b'"]}'
+    if is_taken:
+        assert read_body(Call({}, "", body), 32).kind == "json"
+    else:
+        with pytest.raises(TooManyValues, match="beyond ASCII"):
+            read_body(Call({}, "", body), 32)
+
+
+@pytest.mark.parametrize("value", [b"[" + b"[]," * 1000 + b"0]", b'["' + b"a" * LONGEST_UNICODE + b'\xc3\xa9"]'])
+def test_fields_of_a_form_have_the_bounds_of_json(value: bytes) -> None:
+    body = Body("form", b"", 32, parts=[Part("start", None, value), Part("end", None, b"[0]")])
+    with pytest.raises((TooLarge, TooManyValues)):
+        ends_of(body, 1)

@@ -13,7 +13,6 @@ import pytest
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from service.app import create_app
 from service.engine.errors import Closed, DeadlineExceeded, DeviceLost, DeviceStuck, DeviceUnusable, Overloaded, TooLarge
 from service.formats import png
 from service.formats.decoding.fork_server import DecoderUnavailable
@@ -23,16 +22,20 @@ from service.http import body_memory
 from service.http.access.allowance import ConcurrencyExceeded, RateExceeded
 from service.http.access.keys import MissingScope, NothingHere, Unauthorized
 from service.http.call import Call
-from service.http.cors import OtherSite
+from service.http.cross_site import OtherSite
+from service.http.endpoint import ShuttingDown, Starting, TooLate
+from service.http.host_check import UnknownHost
+from service.http.problems import HttpError, Malformed
+from service.http.receive import BodyTooLarge
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchPrior
 from service.operations.collection_model import ModelNotLoaded, NoKlPerDim
 from service.rest.bodies import TooManyValues
-from service.rest.errors import STATUSES, BodyTooLarge, Starting, describe
+from service.rest.errors import STATUSES, describe
 from service.rest.item_bodies import MetadataTooLarge
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.rest.routes.generate import sample
-from service.settings import Settings
+from service.server.faults import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
 from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
     BadItem,
@@ -53,7 +56,7 @@ MEMBERS = {"type", "title", "status", "detail", "code", "error", "request_id"}
 # an instance of each, and its status and code as the documentation has them
 ERRORS: list[tuple[Exception, int, str]] = [
     (Undecodable("truncated"), 400, "undecodable"),
-    (body_memory.Malformed(), 400, "malformed_request"),
+    (Malformed(), 400, "malformed_request"),
     (Unauthorized(presented=False), 401, "unauthorized"),
     (MissingScope("app", "store"), 403, "missing_scope"),
     (NothingHere("/x"), 404, "not_found"),
@@ -61,7 +64,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (NoCheckpoint("gray", Path("/nowhere")), 404, "no_checkpoint"),
     (UnknownCollection("digit", ["digits"]), 404, "unknown_collection"),
     (UnknownItem("digits", "7"), 404, "unknown_item"),
-    (body_memory.TooSlow("head", 10), 408, "too_slow"),
+    (TooSlow("head", 10), 408, "too_slow"),
     (AlreadyLoaded("grey"), 409, "already_loaded"),
     (StillNeeded("grey"), 409, "still_needed"),
     (SeveralWorkers(2), 409, "several_workers"),
@@ -90,15 +93,17 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (RateExceeded("app", 10, 0.1), 429, "rate_exceeded"),
     (ConcurrencyExceeded("app", 2), 429, "concurrency_exceeded"),
     (body_memory.MemoryFull(), 429, "memory"),
-    (body_memory.UnknownHost("evil.example"), 421, "unknown_host"),
-    (body_memory.HeadTooLarge(1024, 10), 431, "headers_too_large"),
-    (body_memory.TrailersTooLarge(1024), 431, "trailers_too_large"),
-    (body_memory.TooManyConnections(10), 503, "too_many_connections"),
+    (UnknownHost("evil.example"), 421, "unknown_host"),
+    (HeadTooLarge(1024, 10), 431, "headers_too_large"),
+    (TrailersTooLarge(1024), 431, "trailers_too_large"),
+    (TooManyConnections(10), 503, "too_many_connections"),
     (Closed("draining"), 503, "draining"),
     (DeviceLost("gone"), 503, "device_lost"),
     (DeviceStuck(31), 503, "device_stuck"),
     (DecoderUnavailable("too many processes"), 503, "decoder_unavailable"),
     (Starting(), 503, "starting"),
+    (ShuttingDown(), 503, "draining"),
+    (TooLate(), 504, "deadline_exceeded"),
     (StoreBusy("a lock"), 503, "busy"),
     (StoreUnavailable("away"), 503, "store_unavailable"),
     (StoreUnusable("corrupt"), 503, "store_unusable"),
@@ -109,7 +114,15 @@ ERRORS: list[tuple[Exception, int, str]] = [
 
 
 def test_the_list_above_is_the_table() -> None:
-    assert {type(error): (status, code) for error, status, code in ERRORS} == STATUSES
+    listed = {type(error): (status, code) for error, status, code in ERRORS}
+    assert {kind: found for kind, found in listed.items() if not issubclass(kind, HttpError)} == STATUSES
+    own = {kind: (kind.status, kind.code) for kind in every(HttpError)}
+    assert {kind: found for kind, found in listed.items() if issubclass(kind, HttpError)} == own
+
+
+def every(kind: type[HttpError]) -> set[type[HttpError]]:
+    """All errors of HTTP itself."""
+    return {one for child in kind.__subclasses__() for one in {child, *every(child)}}
 
 
 @pytest.mark.parametrize(("error", "status", "code"), ERRORS)
@@ -285,13 +298,3 @@ async def test_a_defect_is_our_fault_and_says_nothing(
     problem = check(answer, 500, "internal_error", "its log has the reason")
     assert "object" not in problem["detail"]
     assert "find-me" in "".join(record.getMessage() for record in caplog.records if record.name == "service.rest.errors")
-
-
-@pytest.mark.parametrize("path", ["/encode", "/models", "/info", "/health/ready"])
-async def test_before_the_models_are_loaded_the_service_says_so(weights: Path, path: str) -> None:
-    app = create_app(Settings(models_dir=weights, device="cpu", threads=1))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        answer = await client.request("POST" if path == "/encode" else "GET", path)
-        check(answer, 503, "starting")
-        assert answer.headers["retry-after"] == "1"
-        assert (await client.get("/health/live")).status_code == 200

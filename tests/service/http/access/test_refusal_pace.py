@@ -1,11 +1,11 @@
-"""Refusals are answered at once while they are few, and take turns when they are many."""
+"""RefusalPace are answered at once while they are few, and take turns when they are many."""
 
 import asyncio
 import time
 
 import pytest
 
-from service.http.access.refusal_pace import LONGEST_SECONDS, Refusals
+from service.http.access.refusal_pace import LONGEST_SECONDS, RefusalPace
 
 
 @pytest.fixture
@@ -22,26 +22,26 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def test_a_lone_refusal_does_not_wait(waits: list[float]) -> None:
-    await Refusals(10).turn()
+    await RefusalPace(10).turn()
     assert waits == []
 
 
 async def test_a_flood_of_them_keeps_the_pace(waits: list[float]) -> None:
-    pace = Refusals(10)
+    pace = RefusalPace(10)
     for _ in range(4):
         await pace.turn()
     assert waits == pytest.approx([0.1, 0.2, 0.3])
 
 
 async def test_nobody_waits_longer_than_the_longest(waits: list[float]) -> None:
-    pace = Refusals(1)
+    pace = RefusalPace(1)
     for _ in range(5):
         await pace.turn()
     assert waits == pytest.approx([1, LONGEST_SECONDS, LONGEST_SECONDS, LONGEST_SECONDS])
 
 
 async def test_after_a_pause_they_are_few_again(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:
-    pace = Refusals(10)
+    pace = RefusalPace(10)
     for _ in range(3):
         await pace.turn()
     waits.clear()

@@ -1,0 +1,65 @@
+"""Problem bodies (RFC 9457), and the base of the errors that HTTP itself raises: each carries its status and its code.
+
+Knows nothing of models, stores or of what is served.
+"""
+
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import orjson
+
+from service.asgi import Scope, Send
+from service.http.request_id import request_id_of
+from service.observe.printable import one_line
+
+LONGEST_DETAIL = 4000
+# Basic comes first: Chromium reads one challenge of a line, and asks its user for the password.
+CHALLENGE = 'Basic realm="vae-service", charset="UTF-8", Bearer realm="vae-service"'
+
+Problem = tuple[int, dict[str, str], bytes]  # status, headers, body
+
+
+class HttpError(Exception):
+    """A request that HTTP refuses, whatever it asks for."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+
+
+class Malformed(HttpError):
+    """Bytes that are not HTTP, or a request that HTTP does not allow."""
+
+    status, code = 400, "malformed_request"
+
+    def __init__(self, reason: str = "this is not a well-formed HTTP/1.1 request") -> None:
+        super().__init__(reason)
+
+
+def problem(error: Exception, status: int, code: str, request_id: str, **extra: Any) -> Problem:
+    """Return the answer to a request that failed. `extra` members stand in the body beside the standard ones."""
+    detail = one_line(str(error)[:LONGEST_DETAIL])  # Parts of it may come from the caller or from a file.
+    headers = {"content-type": "application/problem+json", "x-request-id": request_id}
+    if status in (429, 503):
+        headers["retry-after"] = str(getattr(error, "retry_after", 1))
+    if status == 401:
+        headers["www-authenticate"] = CHALLENGE
+    body = {
+        "type": f"urn:vae-service:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "error": f"{code}: {detail}",
+        "request_id": request_id,
+        **extra,
+    }
+    return status, headers, orjson.dumps(body)
+
+
+async def refuse(scope: Scope, send: Send, error: HttpError) -> None:
+    """Answer a request that goes no further."""
+    status, headers, body = problem(error, error.status, error.code, request_id_of(scope))
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    raw.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -1,0 +1,96 @@
+"""What is registered under which path: who may ask for it, its label in the metrics, and the endpoint that answers.
+
+Every part that has to know about paths (access control, metrics, the shortcut, the OpenAPI page) asks here.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from service.asgi import ASGIApp
+
+# Scopes beside those that keys have: no key is needed; any key is enough; no key opens it.
+OPEN, ANY_KEY, CLOSED = "", "any key", "closed"
+OTHER = "other"
+PARAMETER = re.compile(r"\{[^}:]*\}")
+REST = re.compile(r"\{[^}:]*:path\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One path, which may have parameters: /collections/{name}/items/{id:path}.
+
+    `scope`: what a key needs, or one of the above. `label`: the value of `operation` in the metrics. `endpoint` answers
+    `methods` without the router, where it can.
+    """
+
+    path: str
+    methods: tuple[str, ...]
+    scope: str
+    label: str
+    endpoint: ASGIApp | None = None
+
+
+class Registry:
+    """All registrations, found by the path of a request."""
+
+    def __init__(self, registrations: Iterable[Registration]) -> None:
+        """Raises ValueError if one path has two scopes or two labels."""
+        self._exact: dict[str, Registration] = {}
+        self._patterns: defaultdict[str, list[tuple[re.Pattern[str], Registration]]] = defaultdict(list)
+        # By the first word of the path.
+        self._scopes: defaultdict[str, set[str]] = defaultdict(set)
+        self._labels: defaultdict[str, set[str]] = defaultdict(set)
+        self.endpoints: dict[tuple[str, str], ASGIApp] = {}  # by method and path, of those without parameters
+        seen: dict[str, tuple[str, str]] = {}
+        for one in registrations:
+            if seen.setdefault(one.path, (one.scope, one.label)) != (one.scope, one.label):
+                raise ValueError(f"{one.path} is registered twice, with different scopes or labels")
+            self._scopes[_first_word(one.path)].add(one.scope)
+            self._labels[_first_word(one.path)].add(one.label)
+            if "{" in one.path:
+                self._patterns[_first_word(one.path)].append((_pattern(one.path), one))
+                continue
+            self._exact[one.path] = one
+            if one.endpoint is not None:
+                self.endpoints |= {(method, one.path): one.endpoint for method in one.methods}
+
+    def find(self, path: str) -> Registration | None:
+        """Return what is registered under a path, None if nothing is."""
+        found = self._exact.get(path)
+        if found is None:
+            for pattern, one in self._patterns.get(_first_word(path), ()):
+                if pattern.fullmatch(path):
+                    return one
+        return found
+
+    def scope_of(self, path: str) -> str:
+        """Return the scope that a path needs.
+
+        A path that is not registered needs what its first word needs, so that nobody can find out without a key what there is.
+        """
+        found = self.find(path)
+        if found is not None:
+            return found.scope
+        scopes = self._scopes.get(_first_word(path), {CLOSED}) - {OPEN}
+        return scopes.pop() if len(scopes) == 1 else ANY_KEY if not scopes else CLOSED
+
+    def label_of(self, path: str) -> str:
+        """Return the label of a path in the metrics, one of few. One that is not registered has that of its first word."""
+        found = self.find(path)
+        if found is not None:
+            return found.label
+        labels = self._labels.get(_first_word(path), set())
+        return next(iter(labels)) if len(labels) == 1 else OTHER
+
+
+def _first_word(path: str) -> str:
+    return path[1:].partition("/")[0]
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    parts = re.split(r"(\{[^}]*\})", path)
+    return re.compile(
+        "".join(".+" if REST.fullmatch(p) else "[^/]+" if PARAMETER.fullmatch(p) else re.escape(p) for p in parts)
+    )

@@ -1,0 +1,48 @@
+"""Errors of a connection: what breaks a bound before there is a request, or in the middle of one."""
+
+from service.http.problems import HttpError
+
+
+class HeadTooLarge(HttpError):
+    """A request line and headers of too many bytes, or too many headers."""
+
+    status, code = 431, "headers_too_large"
+
+    def __init__(self, max_bytes: int, max_headers: int) -> None:
+        super().__init__(
+            f"the request line and headers have more than {max_bytes} bytes (VAE_MAX_HEADER_BYTES) or more than "
+            f"{max_headers} headers (VAE_MAX_HEADERS)"
+        )
+
+
+class TrailersTooLarge(HttpError):
+    """More trailer fields after a chunked body than are read to their end."""
+
+    status, code = 431, "trailers_too_large"
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(
+            f"the trailers after the chunked body have more than {max_bytes} bytes; trailers are ignored here, leave them out"
+        )
+
+
+class TooSlow(HttpError):
+    """A request that does not come to its end."""
+
+    status, code = 408, "too_slow"
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(
+            f"the head of the request was not complete after {seconds:g} s (VAE_HEADER_SECONDS)"
+            if what == "head"
+            else f"the body of the request came too slowly for {seconds:g} s (VAE_SLOW_SECONDS, VAE_MIN_BYTES_PER_SECOND)"
+        )
+
+
+class TooManyConnections(HttpError):
+    """As many as are kept are open."""
+
+    status, code = 503, "too_many_connections"
+
+    def __init__(self, allowed: int) -> None:
+        super().__init__(f"all {allowed} connections that are allowed (VAE_MAX_CONNECTIONS) are open; come back in a moment")
