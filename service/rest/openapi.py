@@ -38,15 +38,21 @@ def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, A
 
 
 def describe_models(page: dict[str, Any], catalog: Catalog) -> None:
-    """State what the loaded models take: the default model's latents, and the priors of all of them."""
-    dim = catalog.get(None).manifest.model.latent_dim
+    """State what the loaded models take: latents of their sizes, and their priors."""
+    dims = sorted({loaded.manifest.model.latent_dim for loaded in catalog.runtimes.values()})
+    sizes = [{"minItems": dim, "maxItems": dim} for dim in dims]
     priors = {name: None for loaded in catalog.priors.values() for name in loaded.names}
     for path in ("/decode", "/sample"):
         for name, schema in _schemas(page, path):
             if name == "z":
-                schema["items"] |= {"minItems": dim, "maxItems": dim}
+                schema["items"] = {**_row(schema["items"]), **(sizes[0] if len(sizes) == 1 else {"anyOf": sizes})}
             elif name == "prior":
                 next(one for one in (schema, *schema.get("anyOf", ())) if "enum" in one)["enum"] = list(priors)
+
+
+def _row(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a latent without what an earlier call has said of its size."""
+    return {name: value for name, value in schema.items() if name not in ("minItems", "maxItems", "anyOf")}
 
 
 def _schemas(page: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
