@@ -19,14 +19,13 @@ from service.engine.device import Device, Limits
 from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
 from service.formats.decoding.malloc import prepare, trim
 from service.http.access.guard import Access
-from service.http.access.keys import Limits as KeyLimits
-from service.http.access.keys import read_keys
+from service.http.access.keys import CallerLimits, read_keys
 from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import BodyMemory
 from service.http.front import in_front_of
-from service.http.head_method import Head
+from service.http.head_method import HeadMethod
 from service.http.registry import ANY_KEY, OTHER, Registration, Registry
-from service.http.security_headers import PageHeaders
+from service.http.security_headers import SecurityHeaders
 from service.inference.catalog import Catalog, CatalogError
 from service.inference.pipeline import Engine
 from service.observe.metrics import Metrics
@@ -183,8 +182,8 @@ def create_app(
     async def root() -> RedirectResponse:
         return RedirectResponse("docs")
 
-    app.add_middleware(PageHeaders)
-    app.add_middleware(Head)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(HeadMethod)
     complete_page(app, settings.max_rows)
     app.middleware_stack = in_front_of(
         app.build_middleware_stack(), app, registry, sight, state.access, settings.allowed_hosts, settings.cors_origins
@@ -213,7 +212,7 @@ def _access(settings: Settings, registry: Registry, refused: Counter[str], pace:
     keyring = read_keys(settings.api_keys.get_secret_value(), settings.read_api_keys_file())
     if not keyring.keys:
         return None
-    limits = KeyLimits(settings.key_rate, settings.key_burst, settings.key_concurrency)
+    limits = CallerLimits(settings.key_rate, settings.key_burst, settings.key_concurrency)
     return Access(keyring, limits, settings.workers, settings.metrics_access == "open", registry, refused, pace)
 
 

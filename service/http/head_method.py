@@ -3,7 +3,7 @@
 from service.asgi import ASGIApp, Message, Receive, Scope, Send
 
 
-class Head:
+class HeadMethod:
     """Has a HEAD answered as the GET that it stands for, and keeps the body back."""
 
     def __init__(self, app: ASGIApp) -> None:

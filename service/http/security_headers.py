@@ -16,7 +16,7 @@ POLICY = (
 )
 
 
-class PageHeaders:
+class SecurityHeaders:
     """Adds them to every answer that is text/html. Such a page is sent as a whole."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -18,7 +18,7 @@ from service.http.endpoint import Endpoint, Operation, Starting
 from service.http.registry import Registration
 from service.inference.pipeline import Engine
 from service.rest.errors import describe
-from service.rest.schemas import NoParameters, Pictures, Problem
+from service.rest.schemas import NoParameters, PicturesAnswer, Problem
 
 
 class Router(APIRouter):
@@ -71,7 +71,7 @@ PICTURE_BODIES = {
     "application/x-npy": BINARY,
 }
 PICTURE_ANSWERS = {
-    "application/json": {"schema": Pictures.model_json_schema()},
+    "application/json": {"schema": PicturesAnswer.model_json_schema()},
     "application/x-npy": BINARY,
     "image/png": BINARY,
 }

@@ -157,8 +157,10 @@ class Posterior(BaseModel):
     seed: int | None = None
 
 
-class Pictures(BaseModel):
+class PicturesAnswer(BaseModel):
     """Pictures as base64 PNG."""
+
+    model_config = ConfigDict(title="Pictures")
 
     model: str
     images: list[str]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from service.asgi import ASGIApp, Headers, Receive, Scope, Send
 from service.http.access.allowance import Allowance, ConcurrencyExceeded, RateExceeded
-from service.http.access.keys import Keyring, Limits, MissingScope, NothingHere, Unauthorized
+from service.http.access.keys import CallerLimits, Keyring, MissingScope, NothingHere, Unauthorized
 from service.http.access.refusal_pace import RefusalPace
 from service.http.problems import HttpError, refuse
 from service.http.registry import ANY_KEY, CLOSED, OPEN, Registry
@@ -31,7 +31,7 @@ class Access:
     def __init__(
         self,
         keyring: Keyring,
-        limits: Limits,
+        limits: CallerLimits,
         workers: int,
         open_metrics: bool,
         registry: Registry,

@@ -64,17 +64,17 @@ class NothingHere(HttpError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CallerLimits:
     """Of one caller; 0 is no limit. Of several lines with one name the last that says a limit has the word."""
 
     rate: float = 0.0  # requests a second
     burst: int = 0  # requests at once; 0: those of one second
     concurrency: int = 0  # requests at a time
 
-    def divided(self, workers: int) -> "Limits":
+    def divided(self, workers: int) -> "CallerLimits":
         """A worker's share: together they give at most the whole, but each at least one request at a time."""
         share = (value and max(1, value // workers) for value in (self.burst, self.concurrency))
-        return Limits(self.rate / workers, *share)
+        return CallerLimits(self.rate / workers, *share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +110,13 @@ class Keyring:
             raise Unauthorized(presented=bool(holders))
         return known[0]
 
-    def limits(self, default: Limits) -> dict[str, Limits]:
+    def limits(self, default: CallerLimits) -> dict[str, CallerLimits]:
         """Those of each caller, by name."""
         said: dict[str, dict[str, float]] = {}
         for key in self.keys:
             said.setdefault(key.name, {}).update(key.limits)
         return {
-            name: Limits(
+            name: CallerLimits(
                 own.get("rate", default.rate),
                 int(own.get("burst", default.burst)),
                 int(own.get("concurrency", default.concurrency)),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.http.access.keys import Keyring, KeysError, Limits, Unauthorized, read_keys
+from service.http.access.keys import CallerLimits, Keyring, KeysError, Unauthorized, read_keys
 from service.settings import Settings, SettingsError
 
 SECRET = "a-secret-of-enough-characters"
@@ -111,17 +111,17 @@ def test_all_digests_are_compared_with_one_that_matches_too(monkeypatch: pytest.
 
 def test_limits_of_a_line_win_over_those_of_all_and_belong_to_the_name() -> None:
     ring = read(f"a infer {SECRET}1 rate=2.5 burst=7; a infer {SECRET}2 concurrency=3; b infer {SECRET}3 rate=0")
-    assert ring.limits(Limits(10, 20, 30)) == {"a": Limits(2.5, 7, 3), "b": Limits(0, 20, 30)}
+    assert ring.limits(CallerLimits(10, 20, 30)) == {"a": CallerLimits(2.5, 7, 3), "b": CallerLimits(0, 20, 30)}
 
 
 @pytest.mark.parametrize(
     ("whole", "workers", "share"),
     [
-        (Limits(10, 20, 30), 1, Limits(10, 20, 30)),
-        (Limits(10, 20, 30), 4, Limits(2.5, 5, 7)),
-        (Limits(1, 2, 3), 4, Limits(0.25, 1, 1)),
-        (Limits(), 4, Limits()),
+        (CallerLimits(10, 20, 30), 1, CallerLimits(10, 20, 30)),
+        (CallerLimits(10, 20, 30), 4, CallerLimits(2.5, 5, 7)),
+        (CallerLimits(1, 2, 3), 4, CallerLimits(0.25, 1, 1)),
+        (CallerLimits(), 4, CallerLimits()),
     ],
 )
-def test_workers_share_the_limits(whole: Limits, workers: int, share: Limits) -> None:
+def test_workers_share_the_limits(whole: CallerLimits, workers: int, share: CallerLimits) -> None:
     assert whole.divided(workers) == share
