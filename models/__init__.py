@@ -1,4 +1,4 @@
-"""What a VAE is and how it learns; usable in a notebook, knows nothing of HTTP.
+"""The VAE model and its training; usable in a notebook. Knows nothing of HTTP.
 
 >>> vae = models.load("models/weights/mnist")
 >>> posterior = vae.encode(x)           # x: (B, 1, 28, 28), floats in [0, 1] or uint8
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VAE", "CheckpointError", "VAEConfig", "load", "save"]
 
-# Imported when they are first used: whoever only reads pictures (models.preprocess) does without torch, which takes seconds.
+# Imported on first use, because torch takes seconds to import and models.preprocess does not need it.
 _HOMES = {
     "VAE": "models.vae",
     "VAEConfig": "models.vae",

@@ -1,6 +1,6 @@
-"""A checkpoint is a directory: config.json, model.safetensors, and a card for people. Atomic save, strict load, digest.
+"""Save and load checkpoints: directories with config.json, model.safetensors and a README.md, which is the model's card.
 
-Never pickle. Knows nothing of training or HTTP; every defect is one `CheckpointError` that names file and reason.
+Never pickle. Every defect raises CheckpointError, which names the file and the reason. Knows nothing of training or HTTP.
 """
 
 import dataclasses
@@ -25,18 +25,18 @@ from models.vae import VAE, VAEConfig
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-# far more than a configuration has; the numbers of a card are bounded by it too
+# Size limit of config.json and metrics.json, far more than they need.
 MAX_JSON_BYTES = 1 << 20
 T = TypeVar("T")
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be used; the message names the file and the reason."""
+    """The checkpoint cannot be used; the message names the file and the reason."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All of config.json. `data` records the data set, its binarisation, and how the model was trained on it."""
+    """The content of config.json. `data` records the data set, its binarisation, and the arguments of the training."""
 
     model: VAEConfig
     preprocessing: Preprocessing
@@ -47,12 +47,12 @@ class Manifest:
         if not isinstance(self.data, dict):
             raise ValueError(f"data must be an object, not {short_repr(self.data)}")
         if self.preprocessing.shape != self.model.shape:
-            raise ValueError(f"preprocessing makes {self.preprocessing.shape}, the model takes {self.model.shape}")
+            raise ValueError(f"preprocessing gives the shape {self.preprocessing.shape}, the model takes {self.model.shape}")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A VAE as loaded: in evaluation mode, on the CPU, its parameters without gradients."""
+    """A loaded VAE (on the CPU, in evaluation mode, without gradients), its configuration and its digest."""
 
     vae: VAE
     manifest: Manifest
@@ -60,19 +60,19 @@ class Checkpoint:
 
 
 def load(path: str | Path) -> VAE:
-    """The VAE of a checkpoint, ready to encode and decode (no gradients in its parameters). Raises CheckpointError."""
+    """Load the VAE of a checkpoint, ready to encode and decode, without gradients. Raises CheckpointError."""
     return read(path).vae
 
 
 def save(
     path: str | Path, vae: VAE, preprocessing: Preprocessing | None = None, data: Mapping[str, Any] | None = None
 ) -> None:
-    """Write config.json and model.safetensors into the directory `path`, made when missing.
+    """Write config.json and model.safetensors into the directory `path`, which is created if it is missing.
 
-    Each file is whole or as it was before, also when the process is killed or the disk is full. If one cannot be written
-    (OSError, which says what is there now) both are put back; only a kill between the two leaves new weights beside an old
-    config.json. When this returns, a power cut does not take them back.
-    `preprocessing` is by default one that pads to the model's size.
+    Each file is replaced whole or not at all, even if the process is killed or the disk is full. If one cannot be written
+    (OSError, which says what is there now), the old files are restored; only a kill between the two moves leaves new weights
+    beside an old config.json. After the return, the files survive a power cut.
+    By default `preprocessing` pads pictures to the model's size.
     """
     manifest = Manifest(vae.config, preprocessing or Preprocessing(*vae.config.shape), dict(data or {}))
     config = (json.dumps(_stored(manifest), indent=2) + "\n").encode()
@@ -82,24 +82,24 @@ def save(
 
 
 def save_weights(path: Path, vae: VAE, durable: bool = True) -> None:
-    """Replace one safetensors file by the weights of a model. `durable`: see `write_atomically`. Raises OSError."""
+    """Write the weights of a model to one safetensors file. `durable`: see `write_atomically`. Raises OSError."""
     write_atomically(path, _weights(vae), durable)
 
 
 def read_weights(path: Path, vae: VAE) -> None:
-    """Load a file of `save_weights` into a model of the same configuration. Raises CheckpointError."""
+    """Load a file written by `save_weights` into a model with the same configuration. Raises CheckpointError."""
     vae.load_state_dict(_read_weights(path, vae).tensors)
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Read a checkpoint directory strictly. Raises CheckpointError."""
+    """Read a checkpoint directory and check everything in it. Raises CheckpointError."""
     directory = Path(path)
     config_bytes = _read_bytes(directory / CONFIG)
     manifest = _parse_manifest(directory / CONFIG, config_bytes)
     try:
-        with torch.device("meta"):  # names and shapes alone: nothing is allocated that the weights do not have
+        with torch.device("meta"):  # Builds names and shapes only, and allocates no memory.
             expected = VAE(manifest.model)
-    except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:  # whatever odd options make
+    except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:  # Bad options can raise any of these.
         raise CheckpointError(f"{directory / CONFIG}: {_shortened(error)}") from None
     weights = _read_weights(directory / WEIGHTS, expected)
     vae = VAE(manifest.model)
@@ -135,10 +135,10 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
     except ValueError as error:
         raise CheckpointError(f"{path}: not JSON: {_shortened(error)}") from None
     if not isinstance(raw, dict) or type(raw.get("format_version")) is not int or raw["format_version"] < 1:
-        raise CheckpointError(f"{path}: no format_version: not the configuration of a checkpoint")
+        raise CheckpointError(f"{path}: has no format_version, so it is not the configuration of a checkpoint")
     if raw["format_version"] > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path}: format version {raw['format_version']} is newer than {FORMAT_VERSION}, the newest known here; "
+            f"{path}: format version {raw['format_version']} is newer than {FORMAT_VERSION}, the newest supported one; "
             "update this software"
         )
     try:
@@ -152,7 +152,7 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
 
 
 def _shortened(error: BaseException) -> str:
-    """What an error says, without the megabyte that may stand in a configuration."""
+    """Return the message of an error, cut because a hostile configuration may hold a megabyte."""
     text = str(error)
     return text if len(text) <= 500 else f"{text[:500]}..."
 
@@ -162,18 +162,18 @@ def _build(kind: type[T], raw: object, key: str) -> T:
         raise ValueError(f"{key!r} must be an object")
     try:
         return kind(**raw)
-    except TypeError as error:  # "VAEConfig.__init__() got an unexpected keyword argument 'depth'"
+    except TypeError as error:  # for example "VAEConfig.__init__() got an unexpected keyword argument 'depth'"
         raise ValueError(f"{key}: {str(error).split('() ')[-1]}") from None
 
 
 def _weights(vae: VAE) -> bytes:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in vae.state_dict().items()}
-    # they carry the model's configuration too, so that files of two different saves are never taken for a pair
+    # The metadata has the configuration too, so that files of two different saves are never mistaken for a pair.
     return safetensors.torch.save(tensors, {"model": _model_json(vae.config)})
 
 
 def _read_weights(path: Path, expected: VAE) -> TensorFile:
-    """Weights of a model like `expected`, whose parameters may lie on torch's device "meta"."""
+    """Read the weights for a model like `expected`, whose parameters may be on torch's device "meta"."""
     try:
         weights = read_tensors(path, partial(_check_header, path, expected))
     except TensorFileError as error:
@@ -201,4 +201,4 @@ def _check_header(path: Path, model: VAE, header: Header) -> None:
             raise CheckpointError(f"{path}: {name} is {dtype} {shape}, should be {tensor.dtype} {tuple(tensor.shape)}")
     saved_with = header.metadata.get("model")
     if saved_with is not None and saved_with != _model_json(model.config):
-        raise CheckpointError(f"{path}: was saved with another model than the {CONFIG} beside it says: {saved_with[:500]}")
+        raise CheckpointError(f"{path}: was saved with a model other than that in {CONFIG} beside it: {saved_with[:500]}")

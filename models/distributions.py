@@ -1,7 +1,7 @@
 """Probability distributions of a VAE: the diagonal Gaussian over latents, and the likelihoods over pixels.
 
 Knows nothing of networks, data sets or training. Every log probability and divergence is in nats per item, summed over
-the event dimensions. Noise is always an argument: standard normal `eps` of the shape of what is drawn.
+the event dimensions. Noise is always an argument: a standard normal `eps` with the shape of the sample.
 """
 
 import math
@@ -19,14 +19,14 @@ LOG_2PI = math.log(2 * math.pi)
 
 @dataclass(frozen=True)
 class DiagonalGaussian:
-    """N(mu, diag(exp(logvar))), one distribution a row; both parameters have shape (..., D)."""
+    """N(mu, diag(exp(logvar))), one distribution per row; both parameters have shape (..., D)."""
 
     mu: Tensor
     logvar: Tensor
 
     @classmethod
     def standard(cls, like: Tensor) -> "DiagonalGaussian":
-        """N(0, I) with the shape, type and device of `like`."""
+        """Return N(0, I) with the shape, type and device of `like`."""
         zeros = torch.zeros_like(like)
         return StandardGaussian(zeros, zeros)
 
@@ -36,21 +36,21 @@ class DiagonalGaussian:
         return torch.exp(0.5 * self.logvar)
 
     def sample(self, eps: Tensor) -> Tensor:
-        """mu + sigma * eps, the reparameterised draw (Kingma & Welling 2014, arXiv:1312.6114, section 2.4)."""
+        """Return mu + sigma * eps, the reparameterised sample (Kingma & Welling 2014, arXiv:1312.6114, section 2.4)."""
         return self.mu + self.sigma * eps
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log N(z; mu, sigma^2), summed over D: (..., D) -> (...,)."""
+        """Return log N(z; mu, sigma^2), summed over D: (..., D) -> (...,)."""
         squared = (z - self.mu) ** 2 * torch.exp(-self.logvar)
         return -0.5 * (squared + self.logvar + LOG_2PI).sum(-1)
 
     def log_prob_per_dim(self, z: Tensor) -> Tensor:
-        """log N(z_d; mu_d, sigma_d^2) of each dimension, (..., D)."""
+        """Return log N(z_d; mu_d, sigma_d^2) for each dimension, (..., D)."""
         return -0.5 * ((z - self.mu) ** 2 * torch.exp(-self.logvar) + self.logvar + LOG_2PI)
 
     def kl_per_dim(self, other: "DiagonalGaussian") -> Tensor:
-        """KL(self || other) of each dimension, (..., D), never negative but for rounding."""
-        if isinstance(other, StandardGaussian):  # the same terms without those that are 0 or 1: a third of the operations
+        """Return KL(self || other) for each dimension, (..., D); negative only by rounding errors."""
+        if isinstance(other, StandardGaussian):  # Leaving out the terms that are 0 or 1 saves two thirds of the operations.
             terms = 0.5 * (torch.exp(self.logvar) + self.mu**2 - 1 - self.logvar)
             if terms.shape == other.mu.shape:
                 return terms
@@ -60,12 +60,12 @@ class DiagonalGaussian:
         return 0.5 * (ratio + shift - 1 - self.logvar + other.logvar)
 
     def kl(self, other: "DiagonalGaussian") -> Tensor:
-        """KL(self || other) in nats, (...,); against N(0, I) it is 1/2 sum(mu^2 + sigma^2 - 1 - ln sigma^2)."""
+        """Return KL(self || other) in nats, (...,); against N(0, I) it is 1/2 sum(mu^2 + sigma^2 - 1 - ln sigma^2)."""
         return self.kl_per_dim(other).sum(-1)
 
 
 class StandardGaussian(DiagonalGaussian):
-    """N(0, I), which is known to be that."""
+    """N(0, I), as a type of its own so that `kl_per_dim` can use the shorter formula."""
 
 
 class Likelihood(Protocol):
@@ -73,13 +73,13 @@ class Likelihood(Protocol):
 
     @property
     def mean(self) -> Tensor:
-        """Expected pixels, (B, C, H, W)."""
+        """Return the expected pixels, (B, C, H, W)."""
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Nats per item, (B, C, H, W) -> (B,)."""
+        """Return log p(x given z) in nats per item: (B, C, H, W) -> (B,)."""
 
     def sample(self, eps: Tensor) -> Tensor:
-        """A draw driven by standard normal noise: (B, C, H, W) -> (B, C, H, W)."""
+        """Return a sample computed from standard normal noise: (B, C, H, W) -> (B, C, H, W)."""
 
 
 def _sum_pixels(per_pixel: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ def _sum_pixels(per_pixel: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """Independent binary pixels. A probability of data only if x is 0 or 1; on greys it is a cross-entropy."""
+    """Independent binary pixels. log_prob is a likelihood only if every x is 0 or 1; on greys it is a cross-entropy."""
 
     logits: Tensor
 
@@ -108,14 +108,14 @@ class ContinuousBernoulli:
     """Density on [0, 1] proportional to lambda^x (1 - lambda)^(1 - x), lambda = sigmoid(logits).
 
     Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845. In terms of the logit l = log(lambda / (1 - lambda)) the
-    density is l exp(l x) / (exp(l) - 1): an exponential distribution cut to [0, 1]. Near l = 0, where the closed
-    forms are 0 / 0, their Taylor series take over.
+    density is l exp(l x) / (exp(l) - 1): an exponential distribution truncated to [0, 1]. Near l = 0, where the closed
+    forms are 0 / 0, their Taylor series are used.
     """
 
     logits: Tensor
 
     def _split(self, below: float = 0.1) -> tuple[Tensor, Tensor]:
-        """(where the series is the more exact one, logits moved away from 0 / 0 there: gradients stay finite)."""
+        """Return (where the series is more accurate, the logits set to 1 there, so that gradients stay finite)."""
         near = self.logits.abs() < below
         return near, torch.where(near, torch.ones_like(self.logits), self.logits)
 
@@ -127,7 +127,7 @@ class ContinuousBernoulli:
 
     @property
     def log_normalizer(self) -> Tensor:
-        """log C(lambda) = log(2 atanh(1 - 2 lambda) / (1 - 2 lambda)) = log(l / tanh(l / 2)), per pixel."""
+        """Return log C(lambda) = log(2 atanh(1 - 2 lambda) / (1 - 2 lambda)) = log(l / tanh(l / 2)), per pixel."""
         near, l = self._split()
         series = math.log(2.0) + self.logits**2 / 12 - 7 * self.logits**4 / 1440
         return torch.where(near, series, torch.log(l.abs()) - torch.log(torch.tanh(l.abs() / 2)))
@@ -139,7 +139,7 @@ class ContinuousBernoulli:
     def sample(self, eps: Tensor) -> Tensor:
         u = torch.special.ndtr(eps)
         near, l = self._split(below=1e-3)
-        # inverse of F(x) = (exp(l x) - 1) / (exp(l) - 1), written for negative exponents only: no overflow
+        # This is the inverse of F(x) = (exp(l x) - 1) / (exp(l) - 1). All exponents are negative, so nothing overflows.
         size = l.abs()
         u_of_size = torch.where(l > 0, 1 - u, u)
         drawn = -torch.log1p(u_of_size * torch.expm1(-size)) / size
@@ -148,16 +148,16 @@ class ContinuousBernoulli:
         return torch.where(near, series, drawn).clamp(0, 1)
 
 
-# A Gaussian wider than this has nothing to say of pixels in [0, 1].
+# The largest sigma that a configuration may ask for: a wider Gaussian is constant over pixels in [0, 1].
 SIGMA_CEILING = 1000.0
-# The least sigma of a Gaussian likelihood: one step of an 8-bit grey. A smaller one would reward the model for the
+# The smallest sigma of a Gaussian likelihood: one step of an 8-bit grey. A smaller one would reward the model for the
 # rounding of the data, and the likelihood has no upper bound as sigma -> 0 (Mattei & Frellsen 2018, arXiv:1802.04826).
 SIGMA_FLOOR = 1 / 255
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """N(mean, sigma^2) per pixel, one sigma for all; a density over pixels in [0, 1]."""
+    """N(mean, sigma^2) per pixel, with one sigma for all pixels; log_prob is a density over pixels in [0, 1]."""
 
     mean: Tensor
     sigma: Tensor  # ()
@@ -171,10 +171,10 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class OptimalGaussian:
-    """Gaussian whose sigma, while it learns, is the best one for the batch in closed form: sigma^2 = MSE.
+    """Gaussian that uses the best sigma for each training batch, in closed form: sigma^2 = MSE.
 
-    sigma-VAE, Rybkin et al. 2021, arXiv:2006.13202. Each `log_prob` moves `variance`, in place, towards the batch's
-    MSE; that running mean is what evaluation uses, as a likelihood must not look at the data that it scores.
+    sigma-VAE, Rybkin et al. 2021, arXiv:2006.13202. Each `log_prob` moves `variance`, in place, towards the MSE of the
+    batch. Evaluation uses that running mean, because a likelihood must not depend on the data that it scores.
     """
 
     mean: Tensor
@@ -196,24 +196,24 @@ class OptimalGaussian:
 
 
 class BernoulliLayer(nn.Module):
-    """Decoder output -> Bernoulli."""
+    """Turn the decoder's output into a Bernoulli likelihood."""
 
     def forward(self, output: Tensor) -> Bernoulli:
         return Bernoulli(output)
 
 
 class ContinuousBernoulliLayer(nn.Module):
-    """Decoder output -> continuous Bernoulli."""
+    """Turn the decoder's output into a continuous Bernoulli likelihood."""
 
     def forward(self, output: Tensor) -> ContinuousBernoulli:
         return ContinuousBernoulli(output)
 
 
 class GaussianLayer(nn.Module):
-    """Decoder output -> Gaussian whose mean is the sigmoid of the output, so that means are valid pixels.
+    """Turn the decoder's output into a Gaussian. Its mean is the sigmoid of the output, so that means are valid pixels.
 
-    `sigma`: a number (fixed), "learned" (one parameter), or "optimal" (closed form, see `OptimalGaussian`). None goes
-    below `SIGMA_FLOOR`. A fixed sigma is the same optimum as squared error with beta: beta_mse = 2 sigma^2 beta.
+    `sigma`: a number (fixed), "learned" (one parameter), or "optimal" (closed form, see `OptimalGaussian`); never
+    below `SIGMA_FLOOR`. A fixed sigma has the same optimum as squared error with beta_mse = 2 sigma^2 beta.
     """
 
     sigma: Tensor
@@ -244,7 +244,7 @@ class GaussianLayer(nn.Module):
         return Gaussian(mean, self.variance.clamp(min=SIGMA_FLOOR**2).sqrt())
 
 
-# name in the configuration -> constructor of the layer that turns a decoder's output into p(x given z)
+# Maps a name in the configuration to the layer that turns a decoder's output into p(x given z).
 LIKELIHOODS: Mapping[str, Callable[..., nn.Module]] = {
     "bernoulli": BernoulliLayer,
     "continuous_bernoulli": ContinuousBernoulliLayer,
@@ -253,7 +253,7 @@ LIKELIHOODS: Mapping[str, Callable[..., nn.Module]] = {
 
 
 def build_likelihood(name: str, options: Mapping[str, Any]) -> nn.Module:
-    """The likelihood layer of that name. Raises ValueError for an unknown name or option."""
+    """Build the likelihood layer with that name. Raises ValueError for an unknown name or option."""
     if not isinstance(name, str) or name not in LIKELIHOODS:
         raise ValueError(f"unknown likelihood {name!r}; known: {', '.join(sorted(LIKELIHOODS))}")
     try:

@@ -1,4 +1,4 @@
-"""A golden answer beside a checkpoint: a few pictures, and what the weights make of them. A service compares before it serves.
+"""The golden answer beside a checkpoint: a few pictures and the model's outputs, which a service checks before it serves.
 
 Written by `python -m models.evaluate`, computed by torch in float32 on the CPU. Knows nothing of data sets or HTTP.
 """
@@ -18,36 +18,36 @@ from models.sidecar import read_companion, write_companion
 from models.vae import VAEConfig
 
 GOLDEN = "golden.safetensors"
-# of a value v: an answer may be TOLERANCE (1 + |v|) away. Other machines are 1e-5 away in float32, other weights 0.1 and more.
+# An output may differ from a value v by TOLERANCE (1 + |v|). Other machines differ by 1e-5 in float32, other weights by 0.1.
 TOLERANCE = 1e-3
 PICTURES = 4
 
 
 class StaleGolden(CheckpointError):
-    """A golden answer of other weights than those beside it."""
+    """The golden answer was made with weights other than those beside it."""
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Pictures and their answers. `tolerance`: see TOLERANCE."""
+    """Pictures and the model's outputs for them. `tolerance`: see TOLERANCE."""
 
     x: NDArray[np.uint8]  # (N, C, H, W)
-    mu: NDArray[np.float32]  # (N, D), as `sigma`
+    mu: NDArray[np.float32]  # (N, D); `sigma` too
     sigma: NDArray[np.float32]
-    mean: NDArray[np.float32]  # (N, C, H, W), of the likelihood at z = mu
+    mean: NDArray[np.float32]  # (N, C, H, W), mean of the likelihood at z = mu
     tolerance: float = TOLERANCE
 
     def difference(self, mu: NDArray[np.float32], sigma: NDArray[np.float32], mean: NDArray[np.float32], slack: float) -> str:
-        """Where an answer is further away than `slack` times the tolerance; empty when it is not."""
+        """Say which output differs by more than `slack` times the tolerance; return "" if none does."""
         for name, found, wanted in (("mu", mu, self.mu), ("sigma", sigma, self.sigma), ("mean", mean, self.mean)):
             away = np.abs(found.astype(np.float64) - wanted) / (1 + np.abs(wanted))
-            if not (away <= slack * self.tolerance).all():  # also where it is not a number
-                return f"{name} is up to {np.nanmax(away, initial=0):.2g} away, {slack * self.tolerance:.2g} is allowed"
+            if not (away <= slack * self.tolerance).all():  # NaN fails this comparison too.
+                return f"{name} differs by up to {np.nanmax(away, initial=0):.2g}, {slack * self.tolerance:.2g} is allowed"
         return ""
 
 
 def write_golden(directory: Path, checkpoint: Checkpoint, x: Tensor) -> None:
-    """Write the answers to the first few pictures, uint8 (N, C, H, W), beside the checkpoint. Raises OSError."""
+    """Write the outputs for the first few pictures, uint8 (N, C, H, W), beside the checkpoint. Raises OSError."""
     vae, x = checkpoint.vae.cpu(), x[:PICTURES].cpu().contiguous()
     with torch.inference_mode():
         posterior = vae.encode(x)
@@ -56,9 +56,9 @@ def write_golden(directory: Path, checkpoint: Checkpoint, x: Tensor) -> None:
 
 
 def read_golden(directory: Path, digest: str, config: VAEConfig) -> Golden | None:
-    """The golden answer of a checkpoint with that digest; None when there is none.
+    """Read the golden answer of a checkpoint with that digest; return None if there is no file.
 
-    Raises StaleGolden when it is of another digest, CheckpointError for a defect.
+    Raises StaleGolden if it was made for another digest, CheckpointError for any other defect.
     """
     path = directory / GOLDEN
     companion = read_companion(path, partial(_check_header, path, digest, config))
@@ -70,7 +70,7 @@ def read_golden(directory: Path, digest: str, config: VAEConfig) -> Golden | Non
 
 def _check_header(path: Path, digest: str, config: VAEConfig, header: Header) -> None:
     if header.metadata.get("digest") != digest:
-        raise StaleGolden(f"{path} is of other weights; python -m models.evaluate {path.parent} makes it anew")
+        raise StaleGolden(f"{path} was made with other weights; make it again: python -m models.evaluate {path.parent}")
     try:
         tolerance = float(header.metadata.get("tolerance", TOLERANCE))
     except ValueError as error:
@@ -84,4 +84,4 @@ def _check_header(path: Path, digest: str, config: VAEConfig, header: Header) ->
         "mean": (torch.float32, (rows, *config.shape)),
     }
     if not 0 < rows <= PICTURES or header.tensors != wanted or not 0 < tolerance < 1:
-        raise CheckpointError(f"{path}: these are no answers of a model of {config.shape} and {config.latent_dim} latents")
+        raise CheckpointError(f"{path}: does not fit a model with shape {config.shape} and latent_dim {config.latent_dim}")

@@ -1,4 +1,4 @@
-"""metrics.json, the numbers beside a checkpoint: read in the same way for the card, the report and the service.
+"""Reading metrics.json, the numbers beside a checkpoint, for the card, the report and the service.
 
 Knows nothing of what the numbers mean.
 """
@@ -14,6 +14,6 @@ METRICS = "metrics.json"
 
 
 def read_metrics(directory: Path) -> dict[str, Any]:
-    """The numbers, made fit to be written as JSON again; none if the file holds no object. Raises OSError, ValueError."""
+    """Return the numbers, cleaned so that JSON can hold them; {} if the file has no object. Raises OSError, ValueError."""
     metrics = parse_json(read_regular(directory / METRICS, MAX_JSON_BYTES), lenient=True)
     return metrics if isinstance(metrics, dict) else {}

@@ -1,6 +1,6 @@
-"""A Gaussian mixture over latents, and its file beside a checkpoint: what `/sample?prior=aggregate` draws from.
+"""The Gaussian mixture over latents that `/sample?prior=aggregate` draws from, and its file beside a checkpoint.
 
-Knows nothing of how it is fitted (`models.evaluate.aggregate`), of networks or of HTTP.
+Knows nothing of how it is fitted (see `models.evaluate.aggregate`), of networks or of HTTP.
 """
 
 import json
@@ -20,19 +20,19 @@ from models.files.tensor_file import Header
 from models.sidecar import read_companion, write_companion
 
 PRIOR = "prior.safetensors"
-# numbers in one block of whitened differences, (N, K, D)
+# Most elements in one block of whitened differences, (N, K, D).
 BLOCK_NUMBERS = 1 << 23
 
 
 class StalePrior(CheckpointError):
-    """A mixture that was fitted to other weights than those beside it."""
+    """The mixture was fitted to weights other than those beside it."""
 
 
 @dataclass(frozen=True)
 class GaussianMixture:
-    """sum_k weights_k N(means_k, scale_k scale_k^T); `scale` is a lower Cholesky factor or standard deviations."""
+    """sum_k weights_k N(means_k, scale_k scale_k^T); `scale` has Cholesky factors or standard deviations."""
 
-    weights: Tensor  # (K,), positive, of sum 1
+    weights: Tensor  # (K,), positive, sum 1
     means: Tensor  # (K, D)
     scale: Tensor  # (K, D, D) lower triangular, or (K, D) when covariances are diagonal
 
@@ -41,16 +41,16 @@ class GaussianMixture:
 
     @property
     def latent_dim(self) -> int:
-        """D."""
+        """The size of a latent, D."""
         return self.means.shape[1]
 
     @property
     def covariance(self) -> str:
-        """What its covariances are: "full" or "diagonal"."""
+        """The kind of covariances: "full" or "diagonal"."""
         return "full" if self.scale.dim() == 3 else "diagonal"
 
     def component_log_prob(self, z: Tensor) -> Tensor:
-        """log(weights_k N(z; k)) of every component: (..., D) -> (..., K)."""
+        """Return log(weights_k N(z; k)) for every component: (..., D) -> (..., K)."""
         flat = z.reshape(-1, self.latent_dim)  # (N, D)
         if self.scale.dim() == 3:
             eye = torch.eye(self.latent_dim, dtype=self.scale.dtype, device=self.scale.device)
@@ -67,31 +67,31 @@ class GaussianMixture:
         return torch.cat(found).reshape(*z.shape[:-1], len(self))
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log p(z), nats: (..., D) -> (...,)."""
+        """Return log p(z) in nats: (..., D) -> (...,)."""
         return self.component_log_prob(z).logsumexp(-1)
 
     def sample(self, eps: Tensor, uniform: Tensor) -> Tensor:
-        """means_k + scale_k eps with k from the inverse CDF of the weights: (N, D), (N,) in (0, 1) -> (N, D)."""
+        """Return means_k + scale_k eps, with k from the inverse CDF of the weights: (N, D), (N,) in (0, 1) -> (N, D)."""
         k = torch.searchsorted(self.weights.cumsum(0)[:-1].contiguous(), uniform, right=True)
         scale = self.scale[k]
         moved = (scale @ eps[:, :, None]).squeeze(2) if scale.dim() == 3 else scale * eps
         return self.means[k] + moved
 
     def to(self, target: torch.device | torch.dtype) -> "GaussianMixture":
-        """The same on a device, or in another precision."""
+        """Return a copy on a device or in another precision."""
         return GaussianMixture(self.weights.to(target), self.means.to(target), self.scale.to(target))
 
 
 @dataclass(frozen=True)
 class FittedPrior:
-    """A mixture as stored beside a checkpoint, and what is known of how it was fitted."""
+    """A mixture stored beside a checkpoint, and a record of how it was fitted."""
 
     mixture: GaussianMixture
     fitted: dict[str, Any]
 
 
 def write_prior(directory: Path, mixture: GaussianMixture, digest: str, fitted: dict[str, Any]) -> None:
-    """Write it beside the checkpoint of that digest, atomically. `fitted` says how it was made. Raises OSError."""
+    """Write the mixture beside the checkpoint with that digest. `fitted` records how it was fitted. Raises OSError."""
     tensors = {
         "weights": mixture.weights.double() / mixture.weights.double().sum(),
         "means": mixture.means.float(),
@@ -101,9 +101,9 @@ def write_prior(directory: Path, mixture: GaussianMixture, digest: str, fitted: 
 
 
 def read_prior(directory: Path, digest: str, latent_dim: int) -> FittedPrior | None:
-    """The mixture beside a checkpoint, float64 on the CPU; None when there is none.
+    """Read the mixture beside a checkpoint, float64 on the CPU; return None if there is no file.
 
-    Raises StalePrior when the checkpoint's digest is not the one that it was fitted to, CheckpointError for a defect.
+    Raises StalePrior if it was fitted to a checkpoint with another digest, CheckpointError for any other defect.
     """
     path = directory / PRIOR
     companion = read_companion(path, partial(_check_header, path, latent_dim))
@@ -117,7 +117,7 @@ def read_prior(directory: Path, digest: str, latent_dim: int) -> FittedPrior | N
     try:
         fitted = dict(parse_json(companion.said.get("fitted", "{}").encode()).items())
     except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: what it was fitted to is not a JSON object: {error}") from None
+        raise CheckpointError(f"{path}: its metadata 'fitted' is not a JSON object: {error}") from None
     return FittedPrior(mixture, fitted)
 
 
@@ -129,7 +129,7 @@ def _check_header(path: Path, latent_dim: int, header: Header) -> None:
     k = weights[0] if len(weights) == 1 else 0
     if not k or means != (k, latent_dim) or scale not in ((k, latent_dim, latent_dim), (k, latent_dim)):
         raise CheckpointError(
-            f"{path}: weights {weights}, means {means}, scale {scale} are no mixture over {latent_dim} dimensions"
+            f"{path}: shapes weights {weights}, means {means}, scale {scale} do not fit {latent_dim} latent dimensions"
         )
     for name, (dtype, _) in header.tensors.items():
         if dtype not in (torch.float32, torch.float64):
@@ -142,7 +142,7 @@ def _checked(path: Path, tensors: dict[str, Tensor]) -> GaussianMixture:
         raise CheckpointError(f"{path}: has values that are not finite")
     widths = scale.diagonal(dim1=1, dim2=2) if scale.dim() == 3 else scale
     if not (weights > 0).all() or not math.isclose(float(weights.sum()), 1, abs_tol=1e-6) or not (widths > 0).all():
-        raise CheckpointError(f"{path}: weights must be positive and of sum 1, widths positive")
+        raise CheckpointError(f"{path}: weights must be positive with sum 1, and standard deviations positive")
     if scale.dim() == 3 and scale.triu(1).any():
         raise CheckpointError(f"{path}: scale must be lower triangular")
     return GaussianMixture(weights, means, scale)

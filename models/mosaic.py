@@ -1,4 +1,4 @@
-"""Many pictures as one: tiles side by side for samples, reconstructions and manifolds. Knows nothing of models."""
+"""Mosaics of pictures, for samples, reconstructions and manifolds. Knows nothing of models."""
 
 import io
 import math
@@ -12,12 +12,12 @@ from PIL import Image
 from models.files.atomic_file import write_atomically
 from models.preprocess import Pixels
 
-if TYPE_CHECKING:  # whoever has arrays already does without torch, which takes seconds to import
+if TYPE_CHECKING:  # torch takes seconds to import, and callers with numpy arrays do not need it.
     from torch import Tensor
 
 
 def tile(pictures: NDArray[np.uint8], columns: int, gap: int = 2) -> Pixels:
-    """uint8 (N, H, W, C) -> (rows H + gaps, columns W + gaps, C), filled row by row on black."""
+    """Place pictures row by row on black: uint8 (N, H, W, C) -> (rows H + gaps, columns W + gaps, C)."""
     n, height, width, channels = pictures.shape
     rows = math.ceil(n / columns)
     canvas = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), np.uint8)
@@ -28,22 +28,22 @@ def tile(pictures: NDArray[np.uint8], columns: int, gap: int = 2) -> Pixels:
 
 
 def to_bytes(x: "Tensor") -> NDArray[np.uint8]:
-    """Pixels in [0, 1], (N, C, H, W) -> uint8 (N, H, W, C), rounded to the nearest."""
+    """Convert pixels in [0, 1], (N, C, H, W), to uint8 (N, H, W, C), rounded to the nearest."""
     return (x.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def grid(x: "Tensor", columns: int | None = None) -> Image.Image:
-    """(N, C, H, W) in [0, 1] -> one picture, as square as it gets when `columns` is left out."""
+    """Return one picture of all: (N, C, H, W) in [0, 1]. Without `columns` the grid is as square as possible."""
     return to_image(tile(to_bytes(x), columns or math.ceil(math.sqrt(len(x)))))
 
 
 def to_image(pixels: Pixels) -> Image.Image:
-    """uint8 (H, W, 1) or (H, W, 3) -> a picture of mode L or RGB."""
+    """Convert uint8 (H, W, 1) or (H, W, 3) to a Pillow image with mode L or RGB."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """Replace a PNG, as small as Pillow makes it. Raises OSError."""
+    """Write a PNG, replacing an old one, with Pillow's best compression. Raises OSError."""
     content = io.BytesIO()
     image.save(content, "PNG", optimize=True)
     write_atomically(path, content.getvalue(), durable=False)

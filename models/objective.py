@@ -1,4 +1,4 @@
-"""What a VAE is measured by: the ELBO, its importance-weighted bound, and the loss in terms of the ELBO.
+"""The ELBO, the importance-weighted bound, and the loss in terms of the ELBO.
 
 Knows nothing of data sets, optimisers or files. All values are nats per item; the mean over the batch is taken once, in
 `loss`.
@@ -23,17 +23,17 @@ class Elbo(NamedTuple):
 
     @property
     def elbo(self) -> Tensor:
-        """log_likelihood - kl, (B,): always at beta = 1."""
+        """Return log_likelihood - kl, (B,): always at beta = 1."""
         return self.log_likelihood - self.kl
 
     def loss(self, beta: Tensor | float = 1.0) -> Tensor:
-        """mean over the batch of (-log_likelihood + beta kl), a scalar; beta-VAE, Higgins et al. 2017 (ICLR)."""
-        weighted = self.kl if isinstance(beta, float) and beta == 1 else beta * self.kl  # an operation less, the same bits
+        """Return the mean over the batch of (-log_likelihood + beta kl), a scalar; beta-VAE, Higgins et al. 2017 (ICLR)."""
+        weighted = self.kl if isinstance(beta, float) and beta == 1 else beta * self.kl  # one operation less, same bits
         return (weighted - self.log_likelihood).mean()
 
 
 def evidence_lower_bound(vae: VAE, x: Tensor, eps: Tensor) -> Elbo:
-    """One-sample ELBO with the closed-form KL (Kingma & Welling 2014, arXiv:1312.6114, equation 10), where there is one.
+    """Return the one-sample ELBO, with the KL in closed form if there is one (Kingma & Welling 2014, equation 10).
 
     x: (B, C, H, W) in [0, 1]; eps: (B, D), standard normal.
     """
@@ -44,7 +44,7 @@ def evidence_lower_bound(vae: VAE, x: Tensor, eps: Tensor) -> Elbo:
 
 
 def divergence(posterior: DiagonalGaussian, prior: Prior, z: Tensor) -> Tensor:
-    """KL(posterior || prior): in closed form against a Gaussian, otherwise log q(z given x) - log p(z) at a sample.
+    """Return KL(posterior || prior): in closed form for a Gaussian prior, otherwise log q(z given x) - log p(z) at `z`.
 
     z: a sample of the posterior, (..., B, D) -> (..., B).
     """
@@ -54,14 +54,14 @@ def divergence(posterior: DiagonalGaussian, prior: Prior, z: Tensor) -> Tensor:
 
 
 class ImportanceWeighted(NamedTuple):
-    """log p(x) estimated with K samples, and how many of them carried the estimate; (B,) each."""
+    """The estimate of log p(x) from K samples, and its effective sample size; (B,) each."""
 
     log_prob: Tensor
     ess: Tensor  # effective sample size, 1 to K; below about 5 the bound is loose
 
 
 def importance_weighted_bound(vae: VAE, x: Tensor, eps: Tensor, max_rows: int = 2048) -> ImportanceWeighted:
-    """logsumexp_k[log p(x, z_k) - log q(z_k given x)] - log K (Burda et al. 2016, arXiv:1509.00519, equation 8).
+    """Return logsumexp_k[log p(x, z_k) - log q(z_k given x)] - log K (Burda et al. 2016, arXiv:1509.00519, equation 8).
 
     x: (B, C, H, W) in [0, 1]; eps: (K, B, D). Encodes once and decodes at most `max_rows` latents at a time.
     """

@@ -1,7 +1,7 @@
-"""One picture (Pillow) -> uint8 (C, H, W) as a checkpoint's config.json says; the same in training and in serving.
+"""Convert a Pillow picture to uint8 (C, H, W), as a checkpoint's config.json says; the same in training and in serving.
 
-A large picture is prepared strip by strip, with the same result to the bit: beside the decoded picture itself that takes a few
-megabytes, where each step for all of it at once would take a copy or more. Knows nothing of file formats, limits or HTTP: a
+A large picture is converted in strips, with bit-identical results. That takes a few megabytes beside the decoded picture;
+converting all of it at once would need at least one full copy per step. Knows nothing of file formats, limits or HTTP: the
 caller opens the picture.
 """
 
@@ -21,9 +21,9 @@ Fit = Literal["pad", "crop", "stretch"]
 Filter = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
 
 ORIENTATION = 0x0112  # the EXIF tag
-# modes whose bytes are a grey of more than 8 bits
+# First letters of the modes with more than 8 bits per grey.
 _DEEP = ("I", "F")
-# EXIF orientation -> how the stored picture is turned or flipped so that it stands upright
+# Maps an EXIF orientation to the transposition that makes the stored picture upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -33,21 +33,21 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Those that exchange width and height, and those after which left or top is what was right or bottom in the stored picture.
+# Orientations that swap width and height, and those whose upright left or top edge is the stored right or bottom edge.
 _SIDEWAYS = {5, 6, 7, 8}
 _FROM_THE_RIGHT, _FROM_THE_BOTTOM = {2, 3, 7, 8}, {3, 4, 6, 7}
-# pixels that are prepared at a time; a picture of no more is prepared in one piece
+# Pixels of one strip; a picture with no more pixels is converted in one piece.
 STRIP_PIXELS = 1 << 16
-# JPEGs above this many pixels are decoded at 1/2, 1/4 or 1/8 of their size where that leaves so many times the model's size
+# A JPEG with more pixels is decoded at 1/2, 1/4 or 1/8 of its size, if the result has at least 4 times the model's size.
 DRAFT_PIXELS, DRAFT_MARGIN = 1 << 20, 4
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How any picture becomes the model's: stored as `preprocessing` in config.json.
+    """How pictures are converted for the model; stored as `preprocessing` in config.json.
 
-    `fit` says how another aspect ratio is brought to height x width: "pad" keeps all of it on black, "crop" cuts the
-    middle out, "stretch" distorts. A picture that has the size already is never resampled.
+    `fit` says what happens to another aspect ratio: "pad" keeps the whole picture and adds black bars, "crop" cuts out the
+    middle, "stretch" distorts. A picture that already has the right size is never resampled.
     """
 
     channels: int
@@ -57,7 +57,7 @@ class Preprocessing:
     filter: Filter = "bilinear"
 
     def __post_init__(self) -> None:
-        """Raises ValueError when a value is not one of those above."""
+        """Raise ValueError if a value is not allowed."""
         if self.fit not in get_args(Fit) or self.filter not in get_args(Filter):
             raise ValueError(f"unknown fit {short_repr(self.fit)} or filter {short_repr(self.filter)}")
         sizes = (self.channels, self.height, self.width)
@@ -66,16 +66,16 @@ class Preprocessing:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
+        """The shape of a converted picture, (C, H, W)."""
         return self.channels, self.height, self.width
 
 
 def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
-    """Bring one picture to the model's size and colours: any Pillow mode -> uint8 (C, H, W).
+    """Convert one picture to the model's size and colours: any Pillow mode -> uint8 (C, H, W).
 
-    EXIF orientation is applied, transparency lies over black, deep greys are reduced to 8 bits, CMYK, Lab and palettes
-    become RGB. A large JPEG is decoded at a fraction of its size (`draft`). Raises what Pillow raises for a picture that it
-    cannot decode.
+    EXIF orientation is applied, transparency is blended with black, deep greys are reduced to 8 bits, and CMYK, Lab and
+    palettes become RGB. A large JPEG is decoded at a fraction of its size (see `draft`). Raises whatever Pillow raises for a
+    picture that it cannot decode.
     """
     draft(image, spec)
     image.load()
@@ -97,15 +97,15 @@ def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """(height, width) of an opened picture after its EXIF orientation is applied; broken metadata count as none."""
+    """Return (height, width) of an opened picture after its EXIF orientation is applied; broken metadata is ignored."""
     return (image.width, image.height) if _orientation(image) in _SIDEWAYS else (image.height, image.width)
 
 
 def draft(image: Image.Image, spec: Preprocessing) -> None:
-    """Have an opened JPEG decoded at 1/2, 1/4 or 1/8 of its size, when it is large and much larger than the model's pictures.
+    """Make Pillow decode an opened JPEG at 1/2, 1/4 or 1/8 of its size, if it is much larger than the model's pictures.
 
-    Its size is the smaller one from then on. What is left has at least four times the model's width and height, which
-    resampling reduces to the same picture but for rounding; it takes a fraction of the time and memory.
+    `image.size` is the smaller size from then on. The result still has at least four times the model's width and height, so
+    that the final picture differs only by rounding. Decoding takes a fraction of the time and memory.
     """
     width, height = image.size
     if not isinstance(image, JpegImageFile) or not image.tile or image.decoderconfig or width * height <= DRAFT_PIXELS:
@@ -120,7 +120,7 @@ def draft(image: Image.Image, spec: Preprocessing) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; broken metadata of any kind count as none."""
+    """Return the EXIF orientation, 1 to 8; 1 if the metadata is missing or broken."""
     try:
         found = image.getexif().get(ORIENTATION, 1)
         return int(found) if found in _TURNS else 1
@@ -133,7 +133,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _placed(size: tuple[int, int], spec: Preprocessing) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
-    """Size (width, height) to which an upright picture is resampled, and the part of it that is."""
+    """Return the size (width, height) to which an upright picture is resampled, and the box that is cut out of it."""
     width, height = size
     wanted, whole = (spec.width, spec.height), (0.0, 0.0, float(width), float(height))
     if size == wanted or spec.fit == "stretch":
@@ -163,11 +163,13 @@ def _fit_in_strips(
     mode: str,
     spec: Preprocessing,
 ) -> Image.Image:
-    """As Pillow does it for all of a picture at once: along the lines, rounded to bytes, then across them, or the other way
-    round where the height shrinks much more than the width. The first of these passes can be done for a part at a time.
+    """Resample a large picture in strips, with the same result as Pillow's `resize` of the whole picture.
+
+    Pillow resamples horizontally, rounds to bytes, then resamples vertically, or in the other order if the height shrinks
+    much more than the width. The first of the two passes can be done for one strip at a time.
     """
     (width, height), brightest = size, _brightest(image)
-    lines = not height - inner[1] > max(0, 2 * (width - inner[0]))  # as Pillow decides it
+    lines = not height - inner[1] > max(0, 2 * (width - inner[0]))  # The same rule as Pillow's.
     halfway = Image.new(mode, (inner[0], height) if lines else (width, inner[1]))
     along, across = (width, height) if lines else (height, width)
     for start, end in _spans(across, max(1, STRIP_PIXELS // along)):
@@ -190,7 +192,7 @@ def _spans(length: int, step: int) -> Iterator[tuple[int, int]]:
 
 
 def _stored_box(box: tuple[int, int, int, int], size: tuple[int, int], orientation: int) -> tuple[int, int, int, int]:
-    """Where a part of the upright picture lies in the stored one of this size."""
+    """Convert a box of the upright picture into a box of the stored picture, which has this size."""
     left, top, right, bottom = box
     if orientation in _SIDEWAYS:
         left, top, right, bottom = top, left, bottom, right
@@ -202,13 +204,13 @@ def _stored_box(box: tuple[int, int, int, int], size: tuple[int, int], orientati
 
 
 def _plain(image: Image.Image, mode: str, brightest: float) -> Image.Image:
-    """A picture or a part of one, in "L" or "RGB", without transparency and without depth."""
+    """Convert a picture, or a part of one, to "L" or "RGB" with 8 bits and without transparency."""
     return _to_mode(_on_black(image), mode, brightest)
 
 
 def _on_black(image: Image.Image) -> Image.Image:
-    """Without transparency: in RGB or an opaque mode."""
-    if image.mode in ("La", "RGBa"):  # colours multiplied by alpha already, that is: over black
+    """Blend transparent pixels with black; return an opaque picture."""
+    if image.mode in ("La", "RGBa"):  # Premultiplied alpha: the colours are blended with black already.
         return Image.merge("RGB", image.split()[:3]) if image.mode == "RGBa" else image.getchannel(0)
     if not image.has_transparency_data or image.mode.startswith(_DEEP):
         return image
@@ -217,24 +219,25 @@ def _on_black(image: Image.Image) -> Image.Image:
 
 
 def _to_mode(image: Image.Image, mode: str, brightest: float) -> Image.Image:
-    """To "L" or "RGB"; grey stays exactly what it is."""
+    """Convert to "L" or "RGB"; grey values stay exactly the same."""
     if image.mode.startswith(_DEEP):
         image = _reduce_depth(image, brightest)
     elif image.mode == "LAB":
-        image = ImageCms.applyTransform(image, _lab_to_rgb()) or image  # None only when it works in place
-    elif image.mode not in ("1", "L", "RGB"):  # palettes, CMYK, YCbCr, HSV, RGBX ...
+        image = ImageCms.applyTransform(image, _lab_to_rgb()) or image  # None only for in-place use
+    elif image.mode not in ("1", "L", "RGB"):  # Palettes, CMYK, YCbCr, HSV, RGBX and so on.
         image = image.convert("RGB")
     return image if image.mode == mode else image.convert(mode)
 
 
-@cache  # building it takes milliseconds
+@cache  # Building the transform takes milliseconds.
 def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
 
 
 def _reduce_depth(image: Image.Image, brightest: float) -> Image.Image:
-    """16-bit greys / 257; 32-bit ones likewise, cut to 16 bits; floats are in [0, 1], or, when the `brightest` pixel of the
-    whole picture is above, 0 to 255. What is not a number is black.
+    """Reduce deep greys to 8 bits. Integers are clipped to 16 bits and divided by 257.
+
+    Floats range from 0 to 1, or from 0 to 255 if the `brightest` pixel of the whole picture is above 1. NaN becomes black.
     """
     values = np.asarray(image).astype(np.float64)
     is_float = image.mode.startswith("F")
@@ -248,7 +251,7 @@ def _finite(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _brightest(image: Image.Image) -> float:
-    """The largest value of a picture of floats; 0 for any other, where nothing depends on it."""
+    """Return the largest value of a picture of floats; 0 for other modes, which do not need it."""
     if not image.mode.startswith("F"):
         return 0.0
     width, height = image.size

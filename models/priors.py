@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models.distributions import DiagonalGaussian
 from models.nets.layers import MAX_WIDTH, is_whole
 
-# numbers in the largest array that a log density over many components makes at once
+# Most elements of an intermediate array in `PosteriorMixture.log_prob`.
 MAX_ELEMENTS = 2**23
 
 Encoder = Callable[[Tensor], DiagonalGaussian]
@@ -25,20 +25,20 @@ class Prior(Protocol):
     """p(z) over latents of shape (..., D)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Nats per item, (..., D) -> (...,)."""
+        """Return log p(z) in nats per item: (..., D) -> (...,)."""
 
     def sample(self, eps: Tensor) -> Tensor:
-        """A draw driven by standard normal noise: (B, D) -> (B, D)."""
+        """Return a sample computed from standard normal noise: (B, D) -> (B, D)."""
 
 
 @dataclass(frozen=True)
 class PosteriorMixture:
-    """An equal mixture of K diagonal Gaussians; `components` has parameters of shape (K, D)."""
+    """A mixture of K diagonal Gaussians with equal weights; `components` has parameters of shape (K, D)."""
 
     components: DiagonalGaussian
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """logsumexp_k log N(z; mu_k, sigma_k^2) - log K: (..., D) -> (...,)."""
+        """Return logsumexp_k log N(z; mu_k, sigma_k^2) - log K: (..., D) -> (...,)."""
         k, dim = self.components.mu.shape
         rows = z.reshape(-1, dim)
         blocks = rows.split(max(1, MAX_ELEMENTS // (k * dim)))
@@ -46,22 +46,22 @@ class PosteriorMixture:
         return torch.cat(found).view(z.shape[:-1]) - math.log(k)
 
     def sample(self, eps: Tensor) -> Tensor:
-        """Row i is drawn from component i mod K, so that the noise alone decides: (B, D) -> (B, D)."""
+        """Draw row i from component i mod K, so that the result depends on `eps` alone: (B, D) -> (B, D)."""
         rows = torch.arange(len(eps), device=eps.device) % len(self.components.mu)
         return DiagonalGaussian(self.components.mu[rows], self.components.logvar[rows]).sample(eps)
 
 
 class StandardNormal(nn.Module):
-    """p(z) = N(0, I)."""
+    """The prior p(z) = N(0, I)."""
 
     def forward(self, like: Tensor, _encode: Encoder) -> DiagonalGaussian:
         return DiagonalGaussian.standard(like)
 
 
 class VampPrior(nn.Module):
-    """p(z) = 1/K sum_k q(z given u_k), with K learnable pseudo-inputs u (Tomczak & Welling 2018, arXiv:1705.07120).
+    """The prior p(z) = 1/K sum_k q(z given u_k), with K learnt pseudo-inputs u (Tomczak & Welling 2018, arXiv:1705.07120).
 
-    u is the sigmoid of the parameter, so that it stays a picture in [0, 1] and never stops learning at a bound.
+    u is the sigmoid of the parameter, so that it stays in [0, 1] and its gradient never becomes 0 at a bound.
     """
 
     def __init__(self, shape: tuple[int, int, int], pseudo_inputs: int = 500) -> None:
@@ -69,21 +69,21 @@ class VampPrior(nn.Module):
         if not is_whole(pseudo_inputs, MAX_WIDTH):
             raise ValueError(f"pseudo_inputs must be a positive integer up to {MAX_WIDTH}, not {short_repr(pseudo_inputs)}")
         logits = torch.empty(pseudo_inputs, *shape)
-        # where there is only a shape, on torch's device "meta", drawing would import 60 MB of torch and draw nothing
+        # On the device "meta" there are no values to fill in, and drawing them would import 60 MB of torch code.
         self.logits = nn.Parameter(logits if logits.is_meta else logits.normal_())
 
     @torch.no_grad()
     def start_from(self, x: Tensor) -> None:
-        """Set the pseudo-inputs to pictures, (K, C, H, W) in [0, 1], pulled a little off black and white."""
+        """Set the pseudo-inputs to pictures, (K, C, H, W) in [0, 1], moved slightly away from 0 and 1."""
         self.logits.copy_(torch.logit(x.clamp(0.05, 0.95)))
 
     def forward(self, _like: Tensor, encode: Encoder) -> PosteriorMixture:
         return PosteriorMixture(encode(torch.sigmoid(self.logits)))
 
 
-# name in the configuration -> how cards and reports call it
+# Maps a name in the configuration to the words for it in cards and reports.
 NAMES: Mapping[str, str] = {"standard": "N(0, I)", "vamp": "the VampPrior"}
-# name in the configuration -> constructor: (shape of the pictures, **options)
+# Maps a name in the configuration to a constructor with the arguments (shape of the pictures, **options).
 PRIORS: Mapping[str, Callable[..., nn.Module]] = {
     "standard": lambda _shape: StandardNormal(),
     "vamp": VampPrior,
@@ -91,7 +91,7 @@ PRIORS: Mapping[str, Callable[..., nn.Module]] = {
 
 
 def build_prior(name: str, shape: tuple[int, int, int], options: Mapping[str, Any]) -> nn.Module:
-    """The prior of that name. Raises ValueError for an unknown name or option."""
+    """Build the prior with that name. Raises ValueError for an unknown name or option."""
     if name not in PRIORS:
         raise ValueError(f"unknown prior {name!r}; known: {', '.join(sorted(PRIORS))}")
     try:

@@ -1,6 +1,6 @@
-"""A safetensors file beside a checkpoint, about its weights: tensors, and what is said of them. Never pickle.
+"""A safetensors file beside a checkpoint that belongs to its weights: tensors and metadata. Never pickle.
 
-Knows nothing of what is in it.
+Knows nothing of what the tensors mean.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ FORMAT_VERSION = "1"
 
 @dataclass(frozen=True)
 class Companion:
-    """What such a file has. `digest`: of the checkpoint that it is about."""
+    """The content of such a file: its tensors, the digest of the checkpoint, and all metadata (`said`)."""
 
     tensors: dict[str, Tensor]
     digest: str
@@ -27,19 +27,19 @@ class Companion:
 
 
 def write_companion(path: Path, tensors: Mapping[str, Tensor], digest: str, **said: str) -> None:
-    """Write it, atomically. Raises OSError."""
+    """Write the file atomically; `said` becomes metadata. Raises OSError."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"format_version": FORMAT_VERSION, "digest": digest, **said}
     write_atomically(path, safetensors.torch.save(content, metadata))
 
 
 def read_companion(path: Path, check: Callable[[Header], None]) -> Companion | None:
-    """What it has, once `check` has seen its header; None when there is none. Raises CheckpointError for a defect."""
+    """Read the file after `check` accepts its header; return None if there is no file. Raises CheckpointError."""
 
     def check_all(header: Header) -> None:
         version = header.metadata.get("format_version", "none")
         if version != FORMAT_VERSION:
-            raise CheckpointError(f"{path}: format version {version[:100]}, known is {FORMAT_VERSION}")
+            raise CheckpointError(f"{path}: has format version {version[:100]}, supported is {FORMAT_VERSION}")
         check(header)
 
     try:

@@ -1,17 +1,17 @@
-"""Picture files without what nobody looks at: texts, profiles and comments beyond what ordinary pictures carry.
+"""Remove excessive metadata (texts, profiles, comments) from the bytes of picture files before Pillow opens them.
 
-Pillow reads, inflates and joins all of them before it comes to the pixels: a file of 60 KB can cost it seconds. Pixels,
-palettes and transparency always stay. So does whatever is malformed, so that Pillow says what is wrong with it.
+Pillow reads and inflates all metadata before the pixels, and a hostile file of 60 KB can cost seconds. Pixels, palettes and
+transparency always stay. Malformed data stays too, so that Pillow reports the defect.
 Knows nothing of pixels or models.
 """
 
 import zlib
 from collections.abc import Iterator
 
-# of texts, profiles, comments and EXIF so much is kept, as it is after it is inflated; what each of them costs besides
+# Bytes of metadata that are kept, measured after inflating; and the cost that is added for each entry.
 KEPT_BYTES, EACH_BYTES = 1 << 16, 16
 
-# Chunks of PNG that pixels depend on, those of animations with them; others that start with a capital are kept too.
+# PNG chunks that pixels and animations depend on. Chunks that start with a capital letter are always kept too.
 _PNG_PIXELS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
 _JPEG_APP0, _JPEG_APP1, _JPEG_ADOBE, _JPEG_APP15, _JPEG_COMMENT = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
 _GIF_EXTENSION, _GIF_CONTROL = 0x21, 0xF9
@@ -20,7 +20,7 @@ Span = tuple[int, int]
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """The same picture; the same bytes when there is nothing to leave out, as in nearly all files."""
+    """Return the same picture without excessive metadata; for nearly all files these are the same bytes."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         dropped = list(_joined(_png(data)))
     elif data.startswith(b"\xff\xd8\xff"):
@@ -37,7 +37,7 @@ def strip_metadata(data: bytes) -> bytes:
 
 
 def _joined(spans: Iterator[Span]) -> Iterator[Span]:
-    """Those that follow one another immediately as one: a hostile file has millions."""
+    """Merge adjacent spans, because a hostile file has millions of them."""
     last: Span | None = None
     for span in spans:
         if last is not None and last[1] == span[0]:
@@ -51,20 +51,20 @@ def _joined(spans: Iterator[Span]) -> Iterator[Span]:
 
 
 class _Allowance:
-    """What may still be kept."""
+    """Counts how many bytes of metadata may still be kept."""
 
     def __init__(self) -> None:
         self.left = KEPT_BYTES
 
     def keeps(self, size: int) -> bool:
-        """Whether there was room; a large one takes all that is left, so that looking into them has an end."""
+        """Return whether there is room. An entry that is too large uses up the rest, which bounds the work for a file."""
         kept = size + EACH_BYTES <= self.left
         self.left -= min(self.left, size + EACH_BYTES)
         return kept
 
 
 def _png(data: bytes) -> Iterator[Span]:
-    """The chunks to leave out."""
+    """Yield the chunks to remove."""
     place, view, texts, exif = 8, memoryview(data), _Allowance(), _Allowance()
     while place + 12 <= len(data):
         length, name = int.from_bytes(data[place : place + 4]), data[place + 4 : place + 8]
@@ -81,12 +81,12 @@ def _png(data: bytes) -> Iterator[Span]:
 
 
 def _inflated(name: bytes, content: memoryview, most: int) -> int:
-    """Bytes of a chunk's text or profile; not much above `most` is looked at."""
+    """Return the size of a chunk's text or profile after inflating; stop soon after `most`."""
     if len(content) > most or name not in (b"zTXt", b"iTXt", b"iCCP"):
         return len(content)
     whole = bytes(content)
     start = whole.find(b"\0") + 2
-    if name == b"iTXt":  # key, whether it is compressed, how, language, the key in that language
+    if name == b"iTXt":  # Fields: key, compression flag, method, language, translated key.
         if whole[start - 1 : start] == b"\0":
             return len(whole)
         start = whole.find(b"\0", whole.find(b"\0", start + 1) + 1) + 1
@@ -97,11 +97,11 @@ def _inflated(name: bytes, content: memoryview, most: int) -> int:
 
 
 def _jpeg(data: bytes) -> Iterator[Span]:
-    """The segments to leave out; all of them stand before the first scan."""
+    """Yield the segments to remove; only those before the first scan."""
     place, allowance, exif_seen = 2, _Allowance(), False
     while place + 4 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
-        if marker == 0xFF:  # a filling byte
+        if marker == 0xFF:  # This is a fill byte.
             place += 1
             continue
         end = place + 2 + int.from_bytes(data[place + 2 : place + 4])
@@ -117,7 +117,7 @@ def _jpeg(data: bytes) -> Iterator[Span]:
 
 
 def _gif(data: bytes) -> Iterator[Span]:
-    """The extensions to leave out before the first frame; what comes after it is not read."""
+    """Yield the extensions to remove before the first frame; the rest is not read."""
     place, allowance = 13, _Allowance()
     if len(data) > place and data[10] & 128:
         place += 6 << (data[10] & 7)

@@ -16,15 +16,15 @@ from models.nets.layers import MAX_WIDTH, is_whole
 from models.nets.net import Net
 from models.priors import Prior, build_prior
 
-# exp(-30) to exp(20): far outside of what a trained posterior has, near enough that float32 stays finite
+# Variances from exp(-30) to exp(20): far wider than any trained posterior needs, and still finite in float32.
 LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
-# pixels of a side, as many as JPEG has
+# Largest height or width in pixels, the same as in JPEG.
 MAX_SIDE = 65_535
 
 
 @dataclass(frozen=True)
 class VAEConfig:
-    """What defines a VAE but its weights; stored as `model` in a checkpoint's config.json."""
+    """Everything that defines a VAE except its weights; stored as `model` in a checkpoint's config.json."""
 
     shape: tuple[int, int, int]  # (C, H, W)
     latent_dim: int
@@ -36,8 +36,8 @@ class VAEConfig:
     prior_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises ValueError when sizes are not usable."""
-        object.__setattr__(self, "shape", tuple(self.shape))  # JSON brings a list
+        """Raise ValueError if a value has the wrong type or is out of range."""
+        object.__setattr__(self, "shape", tuple(self.shape))  # JSON has no tuples.
         if (
             len(self.shape) != 3
             or not all(is_whole(n, MAX_SIDE) for n in self.shape)
@@ -49,9 +49,7 @@ class VAEConfig:
             )
         if not all(isinstance(name, str) for name in (self.arch, self.likelihood, self.prior)):
             arch, likelihood, prior = map(short_repr, (self.arch, self.likelihood, self.prior))
-            raise ValueError(
-                f"unknown architecture {arch}, unknown likelihood {likelihood} or unknown prior {prior}: not names"
-            )
+            raise ValueError(f"the architecture {arch}, the likelihood {likelihood} and the prior {prior} must all be strings")
         for name in ("arch_options", "likelihood_options", "prior_options"):
             if not isinstance(getattr(self, name), dict):
                 raise ValueError(f"{name} must be an object, not {short_repr(getattr(self, name))}")
@@ -59,7 +57,7 @@ class VAEConfig:
             raise ValueError(f"pictures have 1 or 3 channels, not {self.shape[0]}")
 
     def stored(self) -> dict[str, Any]:
-        """The fields as checkpoints keep them: a standard prior goes without saying, as before there were others."""
+        """Return the fields to store in a checkpoint. A standard prior is left out, as before other priors existed."""
         fields = asdict(self)
         if (self.prior, self.prior_options) == ("standard", {}):
             del fields["prior"], fields["prior_options"]
@@ -67,13 +65,13 @@ class VAEConfig:
 
 
 class VAE(nn.Module):
-    """p(z) = `prior(z)`, q(z given x) = `encode(x)`, p(x given z) = `decode(z)`."""
+    """A variational autoencoder: p(z) = `prior(z)`, q(z given x) = `encode(x)`, p(x given z) = `decode(z)`."""
 
     net: Net
     likelihood: nn.Module
 
     def __init__(self, config: VAEConfig) -> None:
-        """Raises ValueError for an unknown architecture, likelihood, prior or option."""
+        """Build the model. Raises ValueError for an unknown architecture, likelihood, prior or option."""
         super().__init__()
         self.config = config
         self.net = build_net(config.arch, config.shape, config.latent_dim, config.arch_options)
@@ -81,30 +79,30 @@ class VAE(nn.Module):
         self.prior_layer = build_prior(config.prior, config.shape, config.prior_options)
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
-        """Posterior of each picture: (B, C, H, W), floats in [0, 1] or uint8 -> parameters of shape (B, D)."""
+        """Return the posterior of each picture: (B, C, H, W), floats in [0, 1] or uint8 -> parameters of shape (B, D)."""
         if tuple(x.shape[1:]) != self.config.shape:
             raise ValueError(f"x must have shape (B, {', '.join(map(str, self.config.shape))}), not {tuple(x.shape)}")
         mu, logvar = self.net.encode(to_unit_interval(x))
         return DiagonalGaussian(_full_precision(mu), _full_precision(logvar).clamp(LOGVAR_MIN, LOGVAR_MAX))
 
     def decode(self, z: Tensor) -> Likelihood:
-        """p(x given z) of each latent: (B, D) -> a distribution over (B, C, H, W)."""
+        """Return p(x given z) for each latent: (B, D) -> a distribution over (B, C, H, W)."""
         if z.dim() != 2 or z.shape[1] != self.config.latent_dim:
             raise ValueError(f"z must have shape (B, {self.config.latent_dim}), not {tuple(z.shape)}")
         likelihood: Likelihood = self.likelihood(_full_precision(self.net.decode(z)))
         return likelihood
 
     def prior(self, like: Tensor) -> Prior:
-        """p(z) over latents like these: N(0, I), or the mixture of a VampPrior, which runs the encoder."""
+        """Return p(z), with the type and device of `like` (B, D). A VampPrior runs the encoder to compute it."""
         prior: Prior = self.prior_layer(like, self.encode)
         return prior
 
 
 def to_unit_interval(x: Tensor) -> Tensor:
-    """uint8 pixels -> float32 in [0, 1]; floats pass as they are."""
+    """Convert uint8 pixels to float32 in [0, 1]; return floats unchanged."""
     return x.to(torch.float32) / 255 if x.dtype == torch.uint8 else x
 
 
 def _full_precision(t: Tensor) -> Tensor:
-    """What a net gives in half precision goes into distributions as float32."""
+    """Convert half-precision outputs of a net to float32, which the distributions need."""
     return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t

@@ -1,7 +1,7 @@
-"""Data sets by name -> uint8 pictures in memory: mnist, fashion-mnist, lpc-sprites, folder:PATH, npz:PATH.
+"""Load data sets by name into memory as uint8 pictures: mnist, fashion-mnist, lpc-sprites, folder:PATH, npz:PATH.
 
-Knows nothing of models or objectives. `models.readers.download` fetches files, and `models.readers.folder` reads pictures of
-any kind.
+Knows nothing of models or objectives. `models.readers.download` downloads files, and `models.readers.folder` reads
+folders of pictures.
 """
 
 import gzip
@@ -25,7 +25,7 @@ from models.readers.folder import FolderOptions, read_folder
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures held as bytes, with class labels, and the factors that made them, where the data set has them."""
+    """Pictures as bytes, with class labels and generative factors if the data set has them."""
 
     x: Tensor  # uint8 (N, C, H, W)
     labels: Tensor | None = None  # int64 (N,)
@@ -39,7 +39,7 @@ class Pictures:
         return Pictures(self.x[index], None if self.labels is None else self.labels[index], factors)
 
     def to(self, device: torch.device) -> "Pictures":
-        """The same on a device."""
+        """Return a copy on a device."""
         factors = {name: values.to(device) for name, values in self.factors.items()}
         return Pictures(self.x.to(device), None if self.labels is None else self.labels.to(device), factors)
 
@@ -52,7 +52,7 @@ class Splits:
     test: Pictures
 
 
-# file -> SHA-256, and where the data sets' authors (or PyTorch, for MNIST) keep them
+# SHA-256 of each file, and addresses of the data sets' authors (for MNIST, of PyTorch).
 MNIST_MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -78,11 +78,11 @@ IDX_FILES = {
         },
     ),
 }
-# what the labels of a data set are called, unless they are numbers
+# Names of a data set's labels; labels without names are shown as numbers.
 CLASSES = {
     "fashion-mnist": ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"),
 }
-# composed from the Liberated Pixel Cup's sheets, every combination of the factors once; see `_load_npz` for the format
+# Composed from the sheets of the Liberated Pixel Cup: every combination of the factors once. `_load_npz` has the format.
 SPRITES = "lpc-sprites"
 SPRITES_FILE = "lpc_sprites_64x64.npz"
 SPRITES_FACTORS = ("body", "bottomwear", "topwear", "hair", "action", "direction")
@@ -91,9 +91,9 @@ SPRITES_FACTORS = ("body", "bottomwear", "topwear", "hair", "action", "direction
 def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mirror: str | None = None) -> Splits:
     """Load a data set by name. Raises DataError with the reason.
 
-    `mnist` and `fashion-mnist` come from `data_dir`/<name>/, downloaded when missing (from `mirror`, if given).
+    `mnist` and `fashion-mnist` are read from `data_dir`/<name>/, and downloaded if missing (from `mirror`, if given).
     `lpc-sprites` is `data_dir`/lpc-sprites/lpc_sprites_64x64.npz, which cannot be downloaded.
-    `folder:PATH` and `npz:PATH` are split by a fixed shuffle: the last tenth is the test split.
+    `folder:PATH` and `npz:PATH` are shuffled in a fixed order, and one tenth becomes the test split.
     """
     kind, _, path = name.partition(":")
     if kind == "folder" and path:
@@ -120,33 +120,33 @@ def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mi
 
 
 def hold_out(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures]:
-    """(training, validation): a share of the pictures, at least one, that the seed picks; the same as in training."""
+    """Return (training, validation). The seed chooses the validation share, at least one picture, as it does in training."""
     held_out = max(1, round(len(pictures) * share))
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
     return pictures[order[held_out:]], pictures[order[:held_out]]
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """A gzipped IDX file of bytes (LeCun's format: zeros, type 8, number of dimensions, sizes). Raises DataError."""
+    """Read a gzipped IDX file of bytes (LeCun's format: zeros, type 8, number of dimensions, sizes). Raises DataError."""
     try:
         content = gzip.decompress(read_regular(path))
     except NotRegular as error:
         raise DataError(f"{path} {error.strerror}") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error}); delete it to download it again") from None
+        raise DataError(f"{path}: not a complete gzip file ({error}); delete it to download it again") from None
     header = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header:
         raise DataError(f"{path}: not an IDX file of bytes with {dimensions} dimensions")
     sizes = struct.unpack(f">{dimensions}I", content[4:header])
     if len(content) - header != math.prod(sizes) or not math.prod(sizes):
-        raise DataError(f"{path}: {len(content) - header} bytes of data, its header says {sizes}")
+        raise DataError(f"{path}: has {len(content) - header} bytes of data, but its header says {sizes}")
     return np.frombuffer(bytearray(content), np.uint8, offset=header).reshape(sizes)
 
 
 def _load_npz(path: Path, names: Sequence[str] = ()) -> Splits:
-    """`images` uint8 (N, H, W) or (N, H, W, C); optionally `labels` (N,) and `is_train` (N,). Raises DataError.
+    """Read `images`, uint8 (N, H, W) or (N, H, W, C), and optionally `labels` (N,) and `is_train` (N,). Raises DataError.
 
-    Every other array of integers (N,) is a factor, or of these the named ones only.
+    Every other array of integers (N,) is a factor; if `names` is given, only those with these names.
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file), np.load(file, allow_pickle=False) as archive:
@@ -174,7 +174,7 @@ def _load_npz(path: Path, names: Sequence[str] = ()) -> Splits:
     x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     y = None if labels is None else torch.from_numpy(labels.astype(np.int64))
     pictures = Pictures(x, y, {name: torch.from_numpy(found[name].astype(np.int64)) for name in found})
-    if is_train is None or is_train.shape != count:  # some sets keep it a group of pictures, not a picture
+    if is_train is None or is_train.shape != count:  # Some data sets have one entry per group of pictures.
         return _split(pictures)
     train = torch.from_numpy(is_train.astype(bool))
     if train.all() or not train.any():
@@ -183,7 +183,7 @@ def _load_npz(path: Path, names: Sequence[str] = ()) -> Splits:
 
 
 def _split(pictures: Pictures) -> Splits:
-    """The same tenth of a data set is its test split every time."""
+    """Split off one tenth as the test split, always the same pictures."""
     if len(pictures) < 10:
         raise DataError(f"only {len(pictures)} pictures: at least 10 are needed for training and test splits")
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Replacing files so that a kill, a full disk or a failing one leaves the old content or the new, never a part.
+"""Replace files atomically: after a kill or a disk error, the old or the new content is there, never a part of it.
 
 Knows nothing of what is in the files.
 """
@@ -13,28 +13,28 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-# the end of the names of temporary files: `remove_leftovers` must never take a user's file for one of them
+# Suffix of temporary files. It is unusual, so that `remove_leftovers` never deletes a user's file.
 SUFFIX = ".vae-tmp"
-KEPT = "what was there before has been kept"
+KEPT = "the old content was kept"
 
 
 class WriteError(OSError):
-    """A file that could not be written; the message says which, why, and what is there now."""
+    """A file could not be written; the message says which file, why, and what is there now."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
-    """Replace a file: temporary file beside it, fsync, rename, fsync of the directory. Raises WriteError.
+    """Replace a file: write a temporary file beside it, fsync, rename, fsync the directory. Raises WriteError.
 
-    Without `durable` there is no fsync: whole after a kill, but not after a power cut.
+    Without `durable` there is no fsync: the file is whole after a kill, but perhaps not after a power cut.
     """
     write_together({path: content}, durable)
 
 
 def write_together(contents: Mapping[Path, bytes], durable: bool = True) -> None:
-    """Replace files of one directory that belong together, all or none: see `replace_together`. Raises WriteError."""
+    """Replace several files of one directory, all or none: see `replace_together`. Raises WriteError."""
     for path in contents:
         _check_replaceable(path)
     prepared: dict[Path, Path] = {}
@@ -54,15 +54,15 @@ def write_together(contents: Mapping[Path, bytes], durable: bool = True) -> None
             sync_directory(path.parent)
         except OSError as error:
             raise WriteError(
-                error.errno, f"{path} is written, but a power cut may take it back: {error.strerror} of {path.parent}"
+                error.errno, f"{path} is written, but a power cut may undo that: {error.strerror}: {path.parent}"
             ) from error
 
 
 def replace_together(prepared: Mapping[Path, Path]) -> None:
-    """Move new files to the places (the keys) of others, or of none, on the same file systems.
+    """Move new files (the values) to their final paths (the keys) on the same file system, replacing old files.
 
-    When a move fails, or an exception such as KeyboardInterrupt comes in between, the moves before it are undone. Only a kill
-    or a power cut between two moves leaves a new file beside an old one. Raises WriteError, which says what is there now.
+    If a move fails, or an exception such as KeyboardInterrupt is raised, the earlier moves are undone. Only a kill or a
+    power cut between two moves leaves a new file beside an old one. Raises WriteError, which says what is there now.
     """
     previous: dict[Path, Path | None] = {}
     path = next(iter(prepared))
@@ -73,19 +73,21 @@ def replace_together(prepared: Mapping[Path, Path]) -> None:
         for path, new in prepared.items():
             new.replace(path)
     except BaseException as error:
-        # a new file that is not where it was prepared has been moved, also when the exception came right after the move
+        # A file that has left its temporary path was moved, even if an exception was raised right after the move.
         moved = [path for path in previous if not os.path.lexists(prepared[path])]
         stuck = {path: previous.pop(path) for path in moved if not _put_back(path, previous[path])}
         if not isinstance(error, OSError):
             raise
-        result = "; ".join(f"{new} could not be undone, what was there is {old or 'nothing'}" for new, old in stuck.items())
+        result = "; ".join(
+            f"{new} is new and could not be restored; its old file: {old or 'none'}" for new, old in stuck.items()
+        )
         raise WriteError(error.errno, f"cannot write {path}: {error.strerror}; {result or KEPT}") from error
     finally:
         _remove(previous.values())
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and those above it, durably, if they are not there. Raises OSError."""
+    """Create a directory and its missing parents, so that they survive a power cut. Raises OSError."""
     missing = [path, *path.parents]
     missing = missing[: next((i for i, directory in enumerate(missing) if directory.is_dir()), len(missing))]
     path.mkdir(parents=True, exist_ok=True)
@@ -94,7 +96,7 @@ def make_directory(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Have the names in a directory outlive a power cut. Raises OSError."""
+    """Make the entries of a directory survive a power cut (fsync). Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -103,7 +105,7 @@ def sync_directory(path: Path) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove temporary files that a killed process left in a directory, which nobody else may be writing to."""
+    """Remove temporary files of a killed process from a directory. No other process may be writing there."""
     with suppress(OSError):
         for path in directory.iterdir():
             if path.name.startswith(".") and path.name.endswith(SUFFIX):
@@ -112,15 +114,15 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def _check_replaceable(path: Path) -> None:
-    """Raises WriteError for a device or a pipe, which nobody wants to lose to a file of the same name."""
+    """Raise WriteError if the path is a device, a pipe or a directory, which must not be replaced by a file."""
     with suppress(FileNotFoundError):
         mode = path.lstat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
-            raise WriteError(errno.EEXIST, f"cannot write {path}: it is there already and not a regular file")
+            raise WriteError(errno.EEXIST, f"cannot write {path}: it exists and is not a regular file")
 
 
 def _prepare(path: Path, content: bytes, durable: bool) -> Path:
-    """A temporary file beside `path` with that content."""
+    """Write the content into a temporary file beside `path`, and return its path."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=SUFFIX)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -128,7 +130,7 @@ def _prepare(path: Path, content: bytes, durable: bool) -> Path:
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp gives 0600; another user may be the one who serves
+        os.chmod(temporary, 0o644)  # mkstemp creates files with mode 0600, but the service may run as another user.
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
@@ -137,7 +139,7 @@ def _prepare(path: Path, content: bytes, durable: bool) -> Path:
 
 
 def _keep(path: Path) -> Path | None:
-    """A second name of a file's content, or a copy where there are no hard links; None if there is no file. Raises OSError."""
+    """Keep a file's content under a second name, by hard link or copy; return None if there is no file. Raises OSError."""
     if not os.path.lexists(path):
         return None
     name = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}{SUFFIX}")
@@ -149,7 +151,7 @@ def _keep(path: Path) -> Path | None:
 
 
 def _put_back(path: Path, previous: Path | None) -> bool:
-    """Undo a move; whether that worked."""
+    """Undo a move; return whether that worked."""
     try:
         if previous is None:
             path.unlink()
@@ -161,7 +163,7 @@ def _put_back(path: Path, previous: Path | None) -> bool:
 
 
 def _remove(paths: Iterable[Path | None]) -> None:
-    """Remove those that are still there. What cannot be removed stays, under a name that nobody reads."""
+    """Remove temporary files. One that cannot be removed stays there; nothing reads it."""
     for path in paths:
         with suppress(OSError):
             if path is not None:

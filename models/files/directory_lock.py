@@ -1,6 +1,6 @@
-"""One process at a time writes into a checkpoint's directory: a lock that the system releases when its holder dies.
+"""A lock for the directory of a checkpoint: one process writes at a time. The system releases it when the process dies.
 
-Where there are no such locks (Windows, some network file systems) it does without. Knows nothing of what is written.
+Without file locks (Windows, some network file systems) nothing is locked. Knows nothing of what is written.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # pragma: no cover  on Windows
+except ImportError:  # pragma: no cover  Windows has no fcntl.
     fcntl = None  # type: ignore[assignment]
 
 from models.files.atomic_file import make_directory
@@ -20,15 +20,15 @@ LOCK = ".lock"
 
 
 class DirectoryInUse(Exception):
-    """A directory that another process writes into; the message says which process."""
+    """Another process is writing into the directory; the message says which one."""
 
 
 @contextmanager
 def locked(directory: Path, purpose: str, make: bool = False) -> Iterator[None]:
-    """Hold the directory, of which the holder's `purpose` is told to others. Raises DirectoryInUse, OSError.
+    """Lock the directory. Others who try get DirectoryInUse with our process id and `purpose`. Raises OSError too.
 
-    `make`: the directory is made when it is missing, and removed again if nothing was put into it. Without it nothing is
-    locked where there is nothing.
+    `make` creates a missing directory, and removes it afterwards if it is still empty. Without `make`, a missing directory is
+    not locked.
     """
     made = make and not directory.exists()
     if made:
@@ -42,38 +42,38 @@ def locked(directory: Path, purpose: str, make: bool = False) -> Iterator[None]:
             yield
         finally:
             with suppress(OSError):
-                (directory / LOCK).unlink()  # before others may have it: who opened this file sees that it is gone
+                (directory / LOCK).unlink()  # While still locked: `_is_at` tells those who wait that it is gone.
             os.close(descriptor)
     finally:
         if made:
-            with suppress(OSError):  # it is not empty
+            with suppress(OSError):  # The directory is not empty.
                 directory.rmdir()
 
 
 def _hold(directory: Path, purpose: str) -> int:
-    """An open descriptor of the lock file, held until it is closed."""
+    """Return a descriptor of the locked lock file; closing it releases the lock."""
     path = directory / LOCK
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     while True:
         descriptor = os.open(path, flags, 0o644)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DirectoryInUse(f"{path} is not a regular file: remove it")
+                raise DirectoryInUse(f"{path} must be a regular file; remove it")
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise DirectoryInUse(_told(directory, os.pread(descriptor, 200, 0))) from None
-            except OSError:  # a file system without locks
+            except OSError:  # The file system has no locks.
                 return descriptor
             if _is_at(descriptor, path):
-                with suppress(OSError):  # of a full disk: the lock holds, others only do not learn who has it
+                with suppress(OSError):  # On a full disk the lock still works, only without our id.
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, f"{os.getpid()} {purpose}\n".encode(), 0)
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # the holder before us has ended between our opening and our locking
+        os.close(descriptor)  # The previous holder removed the file before we locked it: try again.
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

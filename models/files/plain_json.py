@@ -1,4 +1,4 @@
-"""Reading JSON that somebody else may have written, so that what comes out can be written again.
+"""Read untrusted JSON into values that can be written as JSON again.
 
 Knows nothing of what the values mean.
 """
@@ -7,15 +7,15 @@ import json
 import math
 from typing import Any
 
-# objects and lists inside each other
+# Deepest nesting of objects and lists.
 MAX_DEPTH = 32
 
 
 def parse_json(content: bytes, lenient: bool = False) -> Any:
-    """The value of a JSON text; NaN and infinities become None. Raises ValueError for what is not JSON.
+    """Parse a JSON text; NaN and infinities become None. Raises ValueError if it is not JSON.
 
-    What JSON can spell but nobody can write again is refused too, or with `lenient` replaced as in `plain`: half of a
-    surrogate pair, a number too large for a float, nesting of more than 32 levels (beyond some hundreds it is always refused).
+    Values that cannot be written again are refused too, or replaced as in `plain` if `lenient`: half of a surrogate pair,
+    a number too large for a float, more than 32 nested levels (more than some hundreds are always refused).
     """
     try:
         value = json.loads(content, parse_constant=lambda _: None)
@@ -25,9 +25,9 @@ def parse_json(content: bytes, lenient: bool = False) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The value as one that JSON and UTF-8 can hold.
+    """Return the value with everything replaced that JSON or UTF-8 cannot hold.
 
-    NaN and infinities become None, as does what is nested too deep; half of a surrogate pair becomes U+FFFD.
+    NaN, infinities and values nested too deep become None; half of a surrogate pair becomes U+FFFD.
     """
     return _plain(value, 0, False)
 

@@ -1,6 +1,6 @@
-"""Opening files that other people name or put into a directory: only regular ones, and only as much as is expected.
+"""Open files that other people provide: only regular files, and only up to a size limit.
 
-A named pipe without a writer blocks for ever when it is opened, and a device such as /dev/zero has no end. Knows nothing of
+Opening a named pipe without a writer blocks forever, and a device such as /dev/zero has no end. Knows nothing of
 what is in the files.
 """
 
@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-# names of what is not a regular file, as an error message has them
+# Words for error messages.
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -21,17 +21,17 @@ KINDS = {
 
 
 class NotRegular(OSError):
-    """A path that leads to a pipe, a socket, a device or a directory."""
+    """The path leads to a pipe, a socket, a device or a directory."""
 
 
 class TooLarge(OSError):
-    """A file that has more bytes than such a file may have."""
+    """The file has more bytes than allowed."""
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file, or a link to one, for reading. Never waits for a writer. Raises NotRegular, OSError."""
-    _check(path, os.stat(path))  # before opening: a writer that waits at a pipe would notice that it was opened
-    # O_NONBLOCK, and a second look: the path may lead to something else by now
+    """Open a regular file, or a link to one, for reading, without ever blocking. Raises NotRegular, OSError."""
+    _check(path, os.stat(path))  # Checked first, because opening a pipe would wake up its waiting writer.
+    # O_NONBLOCK and a second check, because the path may lead to something else by now.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
     try:
@@ -43,13 +43,13 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_regular(path: Path, limit: int | None = None) -> bytes:
-    """All bytes of a regular file. Raises NotRegular, TooLarge when there are more than `limit`, OSError."""
+    """Return all bytes of a regular file. Raises NotRegular, TooLarge if there are more than `limit`, OSError."""
     with open_regular(path) as file:
         if limit is None:
             return file.read()
         content = file.read(limit + 1)
     if len(content) > limit:
-        raise TooLarge(errno.EFBIG, f"has more than the {limit} bytes that such a file may have", str(path))
+        raise TooLarge(errno.EFBIG, f"has more than the {limit} bytes allowed", str(path))
     return content
 
 

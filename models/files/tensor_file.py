@@ -1,4 +1,4 @@
-"""Reading safetensors files that somebody else may have made: what the header claims is judged before anything is allocated.
+"""Read untrusted safetensors files: the claims of the header are checked before anything is allocated.
 
 Knows nothing of what the tensors are for.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models.files.regular_file import open_regular
 
-# Bytes of a header. Each tensor takes about 140, and the state of a run with the deepest net that there may be has 5,000.
+# A tensor takes about 140 bytes of the header. The training state of the deepest net allowed has 5,000 tensors.
 MAX_HEADER_BYTES = 1 << 20
 TYPES = {
     "F64": torch.float64,
@@ -35,12 +35,12 @@ TYPES = {
 
 
 class TensorFileError(Exception):
-    """A file that is not what it should be; the message says why, without the name of the file."""
+    """The file is not a valid safetensors file; the message says why, without the name of the file."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself: types and shapes of its tensors, and its metadata."""
+    """The header of a file: types and shapes of its tensors, and its metadata."""
 
     tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
     metadata: Mapping[str, str]
@@ -48,7 +48,7 @@ class Header:
 
 @dataclass(frozen=True)
 class TensorFile:
-    """A whole file. `content` is all of its bytes."""
+    """A whole file; `content` has all its bytes."""
 
     header: Header
     tensors: dict[str, Tensor]
@@ -56,13 +56,13 @@ class TensorFile:
 
 
 def read_header(path: Path) -> Header:
-    """Only the header of a file. Raises TensorFileError, OSError."""
+    """Read only the header of a file. Raises TensorFileError, OSError."""
     with open_regular(path) as file:
         return _header(file)
 
 
 def read_tensors(path: Path, check: Callable[[Header], None]) -> TensorFile:
-    """A whole file, after `check` has seen its header and has not raised. Raises TensorFileError, OSError."""
+    """Read a whole file, unless `check` raises an exception for its header. Raises TensorFileError, OSError."""
     with open_regular(path) as file:
         header = _header(file)
         check(header)
@@ -74,7 +74,7 @@ def read_tensors(path: Path, check: Callable[[Header], None]) -> TensorFile:
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise _broken(str(error)) from None
     if {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()} != header.tensors:
-        raise _broken("its header says two things of one tensor, or was changed meanwhile")
+        raise _broken("its header has two entries for one tensor, or the file changed while it was read")
     return TensorFile(header, tensors, content)
 
 
@@ -83,14 +83,14 @@ def _header(file: BinaryIO) -> Header:
     length = file.read(8)
     size = int.from_bytes(length, "little")
     if len(length) < 8 or 8 + size > file_size:
-        raise _broken(f"it has {file_size} bytes, its header alone should have {size}")
+        raise _broken(f"it has {file_size} bytes, but its header alone should have {size}")
     if size > MAX_HEADER_BYTES:
-        raise TensorFileError(f"its header has {size} bytes, at most {MAX_HEADER_BYTES} are allowed")
+        raise TensorFileError(f"its header has {size} bytes, but at most {MAX_HEADER_BYTES} are allowed")
     try:
         raw = json.loads(file.read(size))
         metadata = raw.pop("__metadata__", None) or {}
         if not all(isinstance(value, str) for value in metadata.values()):
-            raise TypeError("its metadata are not text")
+            raise TypeError("the metadata is not text")
         header = Header({name: _described(entry) for name, entry in raw.items()}, metadata)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _broken(f"{type(error).__name__} in its header: {str(error)[:200]}") from None
@@ -103,7 +103,7 @@ def _header(file: BinaryIO) -> Header:
 def _described(entry: Any) -> tuple[torch.dtype, tuple[int, ...]]:
     shape = entry["shape"]
     if len(shape) > 8 or not all(type(n) is int and 0 <= n < 1 << 48 for n in shape):
-        raise ValueError("a shape that no tensor has")
+        raise ValueError("a shape has too many dimensions or an impossible size")
     if entry["dtype"] not in TYPES:
         raise TensorFileError(f"unsupported dtype {str(entry['dtype'])[:40]}; supported: {', '.join(TYPES)}")
     return TYPES[entry["dtype"]], tuple(shape)

@@ -1,6 +1,6 @@
-"""The registry of architectures: a name in the configuration -> the net of that kind.
+"""The registry of architectures: it maps a name in the configuration to a constructor.
 
-A further architecture is one file beside this one and one line below. Knows nothing of likelihoods or objectives.
+To add an architecture, add one file in this folder and one line below. Knows nothing of likelihoods or objectives.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ ARCHITECTURES: Mapping[str, Callable[..., Net]] = {
 
 
 def build_net(name: str, shape: Shape, latent_dim: int, options: Mapping[str, Any]) -> Net:
-    """The net of that name. Raises ValueError for an unknown name, an unknown option, or a value out of range."""
+    """Build the net with that name. Raises ValueError for an unknown name, an unknown option, or a value out of range."""
     if not isinstance(name, str) or name not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {name!r}; known: {', '.join(sorted(ARCHITECTURES))}")
     try:

@@ -1,6 +1,6 @@
-"""Strided convolutions down, transposed convolutions up, a dense layer between; generated for any picture size.
+"""A convolutional net for any picture size: strided convolutions, a dense layer, transposed convolutions.
 
-No batch statistics: a row's answer never depends on its batch-mates.
+There is no batch normalisation, so the result for a row never depends on the other rows of its batch.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ Pair = tuple[int, int]
 
 
 class Conv(Net):
-    """Each level halves height and width (rounded down) by a 4x4 kernel of stride 2.
+    """Convolutions where each level halves height and width (rounded down) with a 4x4 kernel of stride 2.
 
-    `channels`: one entry a level; when left out, 32, 64, 128, ... until the smaller side is under 8. `hidden`: width of
-    the dense layer between the convolutions and the latents, 0 for none. Smooth activations by default: on dark pictures
-    the first steps drive so many ReLUs to 0 for good that the posterior collapses.
+    `channels`: one entry per level; default: 32, 64, 128, ... until the smaller side is below 8. `hidden`: width of
+    the dense layer between the convolutions and the latents, 0 for none. The default activation is smooth: on dark pictures
+    the first steps set so many ReLUs to 0 permanently that the posterior collapses.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Conv(Net):
         check_width("hidden", hidden)
         size: Pair = shape[1:]
         down: list[nn.Module] = []
-        up: list[nn.Module] = []  # built from the picture inwards, run in reverse
+        up: list[nn.Module] = []  # Built from the picture to the latent, and used in reverse order.
         for level, (inward, outward) in enumerate(pairwise(widths)):
             half = halving(size)
             down += [nn.Conv2d(inward, outward, half.kernel, half.stride, half.padding), activation_layer(activation)]
-            if level > 0:  # what leaves the last transposed convolution goes to the likelihood as it is
+            if level > 0:  # The last transposed convolution has no activation: it gives the likelihood's input.
                 up.append(activation_layer(activation))
             up.append(nn.ConvTranspose2d(outward, inward, half.kernel, half.stride, half.padding, half.missing))
             size = half.after
@@ -64,7 +64,7 @@ class Conv(Net):
 
 
 def default_channels(shape: tuple[int, int, int]) -> list[int]:
-    """32, 64, 128, 256, 256, ...: as many levels as bring the smaller side under 8, at least one."""
+    """Return 32, 64, 128, 256, 256, ...: enough levels to bring the smaller side below 8, and at least one."""
     side, channels = min(shape[1:]), [32]
     while side // 2 >= 8:
         side //= 2
@@ -73,17 +73,17 @@ def default_channels(shape: tuple[int, int, int]) -> list[int]:
 
 
 class Halving(NamedTuple):
-    """A convolution that halves height and width, and what its transpose has to add to bring them back."""
+    """A convolution that halves height and width, and the padding with which its transpose restores them."""
 
     kernel: Pair
     stride: Pair
     padding: Pair
-    after: Pair  # (H, W) behind it
+    after: Pair  # (H, W) of its output
     missing: Pair  # the `output_padding` of the transpose
 
 
 def halving(size: Pair) -> Halving:
-    """4x4 kernels of stride 2; a side of one pixel stays as it is."""
+    """Return a 4x4 kernel with stride 2 for this size; a side of one pixel keeps its length."""
     kernel = (4 if size[0] > 1 else 1, 4 if size[1] > 1 else 1)
     stride = (2 if size[0] > 1 else 1, 2 if size[1] > 1 else 1)
     padding = (1 if size[0] > 1 else 0, 1 if size[1] > 1 else 0)
@@ -93,7 +93,7 @@ def halving(size: Pair) -> Halving:
 
 
 def dense_layers(widths: Sequence[int], activation: str) -> list[nn.Module]:
-    """Linear layers from each width to the next, each with its activation."""
+    """Return linear layers from each width to the next, each followed by an activation."""
     layers: list[nn.Module] = []
     for inward, outward in pairwise(widths):
         layers += [nn.Linear(inward, outward), activation_layer(activation)]

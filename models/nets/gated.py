@@ -1,4 +1,4 @@
-"""Dense encoder and decoder of gated layers, as in Tomczak & Welling 2018 (arXiv:1705.07120, section 4.2)."""
+"""A dense encoder and decoder with gated layers, as in Tomczak & Welling 2018 (arXiv:1705.07120, section 4.2)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,7 +12,7 @@ from models.nets.net import Net
 
 
 class GatedLinear(nn.Module):
-    """(A x + a) * sigmoid(B x + b): Dauphin et al. 2017, arXiv:1612.08083, equation 1; both products as one."""
+    """(A x + a) * sigmoid(B x + b): Dauphin et al. 2017, arXiv:1612.08083, equation 1; one matrix product computes both."""
 
     def __init__(self, inward: int, outward: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class GatedLinear(nn.Module):
 
 
 class Gated(Net):
-    """The decoder has the encoder's widths in reverse."""
+    """Gated dense layers; the decoder has the encoder's hidden widths in reverse order."""
 
     def __init__(self, shape: tuple[int, int, int], latent_dim: int, hidden: Sequence[int] = (300, 300)) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What every architecture shares: activations by name, and bounds of sizes. Knows nothing of any one architecture."""
+"""Activations by name and limits of sizes, for all architectures. Knows nothing of any single architecture."""
 
 from collections.abc import Mapping, Sequence
 from reprlib import repr as short_repr
@@ -12,19 +12,19 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
     "silu": nn.SiLU,
 }
 
-# Bounds of what a configuration may ask for, far above what anybody trains: they keep the time bounded in which a
-# configuration is understood that somebody else wrote.
+# Limits for configurations, far above what anybody trains. Without them, a malicious configuration could make the
+# service spend unlimited time on building a model.
 MAX_WIDTH = 1 << 20
 MAX_LAYERS = 128
 
 
 def is_whole(number: object, most: int, least: int = 1) -> bool:
-    """Whether this is an integer, not a truth value, from `least` to `most`."""
+    """Return whether this is an integer (not a bool) from `least` to `most`."""
     return type(number) is int and least <= number <= most
 
 
 def check_widths(name: str, widths: object) -> Sequence[int]:
-    """The widths, if they are a list of sizes that a net can have. Raises ValueError."""
+    """Return the widths. Raises ValueError unless they are a list of positive integers within the limits."""
     if not isinstance(widths, (list, tuple)) or not all(is_whole(width, MAX_WIDTH) for width in widths):
         raise ValueError(f"{name} must be positive integers up to {MAX_WIDTH}, in a list, not {short_repr(widths)}")
     if len(widths) > MAX_LAYERS:
@@ -33,14 +33,14 @@ def check_widths(name: str, widths: object) -> Sequence[int]:
 
 
 def check_width(name: str, width: object, most: int = MAX_WIDTH) -> int:
-    """A size that may be 0. Raises ValueError."""
+    """Return the width. Raises ValueError unless it is an integer from 0 to `most`."""
     if type(width) is not int or not 0 <= width <= most:
         raise ValueError(f"{name} must be an integer from 0 to {most}, not {short_repr(width)}")
     return width
 
 
 def activation_layer(name: str) -> nn.Module:
-    """A new activation module. Raises ValueError for an unknown name."""
+    """Return a new activation module. Raises ValueError for an unknown name."""
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise ValueError(f"unknown activation {short_repr(name)}; known: {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]()

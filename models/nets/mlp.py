@@ -1,4 +1,4 @@
-"""Dense encoder and decoder of any list of hidden widths, as in Kingma & Welling 2014 (arXiv:1312.6114, appendix C)."""
+"""A dense encoder and decoder with any hidden widths, as in Kingma & Welling 2014 (arXiv:1312.6114, appendix C)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,7 +12,7 @@ from models.nets.net import Net
 
 
 class MLP(Net):
-    """The decoder has the encoder's widths in reverse. `dropout` is the probability that a hidden unit is dropped."""
+    """Dense layers; the decoder has the hidden widths in reverse. `dropout` is the probability to drop a hidden unit."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class MLP(Net):
         super().__init__()
         check_widths("hidden widths", hidden)
         if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-            raise ValueError(f"dropout is a probability below 1, not {short_repr(dropout)}")
+            raise ValueError(f"dropout must be a probability below 1, not {short_repr(dropout)}")
         self.shape = shape
         self.encoder = nn.Sequential(
             nn.Flatten(),

@@ -1,4 +1,4 @@
-"""What an architecture is to a VAE: pixels to posterior parameters, latents to what the likelihood takes."""
+"""The interface of an architecture: pixels -> posterior parameters, latents -> the likelihood's input."""
 
 from abc import abstractmethod
 
@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 
 class Net(nn.Module):
-    """Constructor: (shape, latent_dim, **options), with options that JSON can hold."""
+    """An encoder and a decoder. The constructor takes (shape, latent_dim, **options), with options that JSON can hold."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) in [0, 1] -> mu, logvar, (B, D) each."""
+        """Return the posterior's parameters: (B, C, H, W) in [0, 1] -> mu, logvar, (B, D) each."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """(B, D) -> the likelihood's input, (B, C, H, W)."""
+        """Return the likelihood's input: (B, D) -> (B, C, H, W)."""

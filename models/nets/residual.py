@@ -1,6 +1,6 @@
-"""A deeper convolutional net of residual blocks (He et al. 2016, arXiv:1603.05027), generated for any picture size.
+"""A deeper convolutional net with residual blocks (He et al. 2016, arXiv:1603.05027), for any picture size.
 
-No batch statistics: instead of them the last convolution of each block starts small.
+There is no batch normalisation; instead, the last convolution of each block is initialised with small weights.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ SMALL_START = 0.1
 
 
 class Block(nn.Module):
-    """x + conv(act(conv(act(x)))), 3x3 kernels."""
+    """A residual block: x + conv(act(conv(act(x)))), with 3x3 kernels."""
 
     def __init__(self, channels: int, activation: str) -> None:
         super().__init__()
@@ -38,9 +38,9 @@ class Block(nn.Module):
 
 
 class Residual(Net):
-    """Each level halves height and width (rounded down), and then has so many blocks; the decoder mirrors it.
+    """Convolutions where each level halves height and width (rounded down), followed by residual blocks.
 
-    `channels`: one entry a level, by default as in `Conv`. `blocks`: of each level, in the encoder and in the decoder.
+    `channels`: one entry per level, default as in `Conv`. `blocks`: residual blocks per level, in encoder and decoder.
     `hidden`: width of the dense layer between the convolutions and the latents, 0 for none.
     """
 
@@ -59,7 +59,7 @@ class Residual(Net):
         check_width("blocks", blocks, MAX_LAYERS // max(1, len(widths) - 1))
         size: Pair = shape[1:]
         down: list[nn.Module] = []
-        up: list[nn.Module] = []  # built from the picture inwards, run in reverse
+        up: list[nn.Module] = []  # Built from the picture to the latent, and used in reverse order.
         for inward, outward in pairwise(widths):
             half = halving(size)
             down.append(nn.Conv2d(inward, outward, half.kernel, half.stride, half.padding))

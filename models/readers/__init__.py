@@ -1,1 +1,1 @@
-"""Data sets on disk and on the web -> raw pictures and labels."""
+"""Reading raw pictures and labels from data sets on disk and on the web."""

@@ -1,6 +1,6 @@
-"""A folder of pictures -> uint8 tensors of one size: any nesting, PNG, JPEG and WebP.
+"""Read a folder of PNG, JPEG and WebP pictures, nested to any depth, into uint8 tensors of one size.
 
-Corrupt files are reported by name and skipped, up to a stated share. Knows nothing of models or training.
+Corrupt files are reported by name and skipped, up to a limit. Knows nothing of models or training.
 """
 
 import io
@@ -22,26 +22,26 @@ from models.readers.download import DataError
 from models.strip_metadata import strip_metadata
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-# a side above which the size has to be asked for: a net for whole photographs is hardly ever what is meant
+# Above this side length, the user must give a size: training on whole photographs is hardly ever intended.
 MAX_OWN_SIDE = 128
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I")
 
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """How a folder's pictures become one shape. `size` (H, W) and `channels` are the pictures' own when left out."""
+    """How to bring a folder's pictures to one shape. `size` (H, W) and `channels` default to those of the pictures."""
 
     size: tuple[int, int] | None = None
     channels: int | None = None
     fit: Fit = "crop"
     filter: Filter = "bilinear"
-    max_corrupt: float = 0.01  # share of files that may be unreadable
+    max_corrupt: float = 0.01  # largest share of unreadable files
 
 
 def read_folder(root: Path, options: FolderOptions) -> tuple[Tensor, Tensor | None]:
-    """uint8 (N, C, H, W) in the order of the sorted paths; labels (N,) by first-level folder where there are several.
+    """Return pixels, uint8 (N, C, H, W), by sorted path, and labels (N,) if there are several first-level folders.
 
-    Raises DataError: no such folder, no pictures, too many of them corrupt, or a size that has to be chosen.
+    Raises DataError if there is no such folder, no picture, too many corrupt files, or if the user must choose a size.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
@@ -49,10 +49,10 @@ def read_folder(root: Path, options: FolderOptions) -> tuple[Tensor, Tensor | No
         Path(directory, name) for directory, _, names in os.walk(root) for name in names if name.lower().endswith(SUFFIXES)
     )
     if not paths:
-        raise DataError(f"{root}: no {', '.join(SUFFIXES)} files in it")
+        raise DataError(f"{root}: contains no {', '.join(SUFFIXES)} files")
     spec = choose_preprocessing(paths, options)
     pixels, kept, corrupt = [], [], []
-    with ThreadPoolExecutor() as pool:  # Pillow decodes without the interpreter lock
+    with ThreadPoolExecutor() as pool:  # Pillow releases the interpreter lock while it decodes.
         found = tqdm(pool.map(lambda path: _read(path, spec), paths), "reading pictures", len(paths), disable=None)
         for path, picture in zip(paths, found, strict=True):
             if isinstance(picture, str):
@@ -64,14 +64,14 @@ def read_folder(root: Path, options: FolderOptions) -> tuple[Tensor, Tensor | No
         tqdm.write(f"skipped {line}")
     if len(corrupt) > options.max_corrupt * len(paths):
         raise DataError(
-            f"{len(corrupt)} of {len(paths)} pictures in {root} are corrupt, more than the share of "
-            f"{options.max_corrupt:g} that is allowed (--max-corrupt); the first one is {corrupt[0]}"
+            f"{len(corrupt)} of {len(paths)} pictures in {root} are corrupt, more than the allowed share of "
+            f"{options.max_corrupt:g} (--max-corrupt); the first one is {corrupt[0]}"
         )
     return torch.from_numpy(np.stack(pixels)), _labels(root, kept)
 
 
 def choose_preprocessing(paths: list[Path], options: FolderOptions) -> Preprocessing:
-    """The shape that was asked for, else the one that most pictures have. Raises DataError."""
+    """Choose the shape that was asked for, otherwise the most frequent one. Raises DataError."""
     sizes: Counter[tuple[int, int]] = Counter()
     grey = True
     for path in paths:
@@ -79,11 +79,11 @@ def choose_preprocessing(paths: list[Path], options: FolderOptions) -> Preproces
             with open_regular(path) as file, Image.open(file) as image:
                 sizes[upright_size(image)] += 1
                 grey = grey and image.mode in GREY_MODES
-        except Exception:  # noqa: S112  a hostile file may raise anything; reported when its pixels are read
+        except Exception:  # noqa: S112  A hostile file may raise anything. `_read` reports it.
             continue
     if options.size is None and sizes and max(sizes.most_common(1)[0][0]) > MAX_OWN_SIDE:
         height, width = sizes.most_common(1)[0][0]
-        raise DataError(f"the pictures are {width} wide and {height} high; say which size to train on: --size 64x64")
+        raise DataError(f"the pictures are {width} wide and {height} high; choose a size to train on, such as --size 64x64")
     if options.size is None and not sizes:
         raise DataError(f"{len(paths)} of {len(paths)} pictures are corrupt")
     height, width = options.size or sizes.most_common(1)[0][0]
@@ -91,7 +91,7 @@ def choose_preprocessing(paths: list[Path], options: FolderOptions) -> Preproces
 
 
 def _read(path: Path, spec: Preprocessing) -> Pixels | str:
-    """The picture's pixels, or why there are none."""
+    """Return the picture's pixels, or the reason why it cannot be read."""
     try:
         with open_regular(path) as file:
             data = strip_metadata(file.read())
@@ -99,7 +99,7 @@ def _read(path: Path, spec: Preprocessing) -> Pixels | str:
             return preprocess(image, spec)
     except OSError as error:
         return str(error.strerror or error)
-    except Exception as error:  # Pillow's decoders raise many types for bytes that are not a picture
+    except Exception as error:  # Pillow's decoders raise many types of exceptions.
         return f"{type(error).__name__}: {error}"
 
 

@@ -63,7 +63,7 @@ class TestRoundTrip:
         assert {oct(path.stat().st_mode & 0o777) for path in saved.iterdir()} == {"0o644"}
 
     def test_preprocessing_must_fit_the_model(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="preprocessing makes"):
+        with pytest.raises(ValueError, match="preprocessing gives the shape"):
             save(tmp_path, vae(), Preprocessing(1, 4, 4))
         assert not list(tmp_path.iterdir())
 

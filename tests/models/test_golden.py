@@ -38,8 +38,8 @@ def test_it_is_what_the_weights_make_of_the_pictures(directory: Path) -> None:
     assert golden.difference(mu, sigma, mean, 1) == ""
     assert golden.difference(mu + np.float32(0.5 * TOLERANCE), sigma, mean, 1) == ""
     assert golden.difference(mu + np.float32(9 * TOLERANCE), sigma, mean, 10) == ""
-    assert golden.difference(mu, sigma + np.float32(9 * TOLERANCE), mean, 1).startswith("sigma is up to ")
-    assert golden.difference(mu, sigma, np.full_like(mean, np.nan), 1).startswith("mean is up to ")
+    assert golden.difference(mu, sigma + np.float32(9 * TOLERANCE), mean, 1).startswith("sigma differs by up to ")
+    assert golden.difference(mu, sigma, np.full_like(mean, np.nan), 1).startswith("mean differs by up to ")
 
 
 def test_the_digest_stays(directory: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_digest_stays(directory: Path) -> None:
 def test_one_of_other_weights_is_stale(directory: Path) -> None:
     torch.manual_seed(1)
     models.save(directory, VAE(CONFIG))
-    with pytest.raises(StaleGolden, match=r"golden\.safetensors is of other weights"):
+    with pytest.raises(StaleGolden, match=r"golden\.safetensors was made with other weights"):
         read_golden(directory, read(directory).digest, CONFIG)
 
 

@@ -106,7 +106,7 @@ def test_a_standard_prior_is_not_written_down(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"prior": "flow"}, "unknown prior 'flow'; known: standard, vamp"),
-        ({"prior": 3}, "unknown prior 3"),
+        ({"prior": 3}, "the prior 3 must"),
         ({"prior_options": []}, "prior_options must be an object"),
         ({"prior_options": {"pseudo_inputs": 5}}, "prior 'standard'"),
         ({"prior": "vamp", "prior_options": {"pseudo_inputs": 0}}, "pseudo_inputs must be a positive integer"),

@@ -183,7 +183,7 @@ def test_unusable_latent_dims_are_refused(latent_dim: Any) -> None:
         ({"arch": "unet"}, "unknown architecture 'unet'"),
         ({"arch": "mlp", "arch_options": {"depth": 1}}, "depth"),
         ({"likelihood": "poisson"}, "unknown likelihood 'poisson'"),
-        ({"likelihood": ["bernoulli"]}, "unknown likelihood"),
+        ({"likelihood": ["bernoulli"]}, "the likelihood .* must all be strings"),
         ({"likelihood_options": {"sigma": 1.0}}, "sigma"),
     ],
 )

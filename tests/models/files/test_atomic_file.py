@@ -60,7 +60,7 @@ def test_all_or_none(
     with pytest.raises(WriteError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
         put(tmp_path, NEW)
     if isinstance(error, OSError):
-        assert re.fullmatch(r"cannot write .*/[ab]\.txt: broken; what was there before has been kept", str(caught.value))
+        assert re.fullmatch(r"cannot write .*/[ab]\.txt: broken; the old content was kept", str(caught.value))
     monkeypatch.undo()
     assert contents(tmp_path) == before
     put(tmp_path, NEW)
@@ -74,7 +74,9 @@ def no_links(source: Path, target: Path) -> None:
 def test_what_cannot_be_put_back_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, OLD)
     fail_at(monkeypatch, {2, 3}, OSError(errno.EIO, "broken"))
-    with pytest.raises(WriteError, match=r"cannot write .*b\.txt: broken; .*a\.txt could not be undone") as caught:
+    with pytest.raises(
+        WriteError, match=r"cannot write .*b\.txt: broken; .*a\.txt is new and could not be restored"
+    ) as caught:
         put(tmp_path, NEW)
     assert "kept" not in str(caught.value)
     found = contents(tmp_path)

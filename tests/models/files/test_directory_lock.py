@@ -70,7 +70,7 @@ class TestLock:
         pipe(tmp_path / LOCK)
         with (
             no_longer_than(60),
-            pytest.raises(DirectoryInUse, match="not a regular file"),
+            pytest.raises(DirectoryInUse, match="must be a regular file"),
             locked(tmp_path, "models.train"),
         ):
             pass

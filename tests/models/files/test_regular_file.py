@@ -74,7 +74,7 @@ class TestOpening:
         replace(tmp_path / "it", kind)
         if (tmp_path / "it").is_symlink():
             return  # the link is replaced, not what it leads to
-        with pytest.raises(OSError, match="not a regular file"):
+        with pytest.raises(OSError, match="exists and is not a regular file"):
             write_atomically(tmp_path / "it", b"content")
 
 

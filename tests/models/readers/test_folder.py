@@ -51,7 +51,7 @@ class TestFiles:
     def test_missing_or_empty(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="nowhere: no such folder"):
             read_folder(tmp_path / "nowhere", FolderOptions())
-        with pytest.raises(DataError, match=r"no \.png, .* files in it"):
+        with pytest.raises(DataError, match=r"contains no \.png, .* files"):
             read_folder(tmp_path, FolderOptions())
 
 
