@@ -1,1 +1,1 @@
-"""Training: python -m models.train."""
+"""Training a VAE: python -m models.train."""

@@ -1,7 +1,7 @@
-"""python -m models.train: learn a VAE from pictures and write a checkpoint that the service can serve.
+"""python -m models.train: train a VAE on pictures and write a checkpoint that the service can load.
 
-One readable loop over the pieces of `models.train.run`: batches are cut from bytes on the training device, noise comes from
-one generator.
+This module has the training loop; `models.train.run` has the model, optimiser and schedules. The pictures stay on the
+training device as bytes, and all noise comes from one generator.
 """
 
 import argparse
@@ -29,14 +29,14 @@ from models.train.resume import STATE, MetricsLog, Progress, ResumeError
 from models.train.run import Run, TrainingError
 from models.train.run_directory import SNAPSHOTS, explain, peak_memory_mb
 
-# steps in a row with a loss that is not finite, after which a run is beyond hope
+# Training stops after so many consecutive steps with a loss that is not finite.
 MAX_BAD_STEPS = 20
-# steps whose numbers are fetched from the device together
+# Losses of so many steps are fetched from the device at once.
 FETCHED = 50
 
 
 def train(args: argparse.Namespace) -> Checkpoint:
-    """Train until the epochs, the patience or the user end it. Raises TrainingError, DataError, ResumeError."""
+    """Train until the last epoch, or until --patience or the user ends it. Raises TrainingError, DataError, ResumeError."""
     if args.tensorboard and not event_log.is_installed():
         raise TrainingError("--tensorboard needs TensorBoard: pip install 'vae-service[tensorboard]'")
     with _stop_on_signals() as stop:
@@ -44,7 +44,7 @@ def train(args: argparse.Namespace) -> Checkpoint:
 
 
 class Logs:
-    """Where an epoch's numbers go: a file of JSON lines, the terminal, and TensorBoard when asked."""
+    """Writes the numbers of each epoch to a file of JSON lines, to the terminal, and to TensorBoard if asked."""
 
     def __init__(self, run: Run, step: int) -> None:
         self._lines = MetricsLog(run.directory / "metrics.jsonl", step)
@@ -54,12 +54,12 @@ class Logs:
         self._is_elbo = run.objective.criterion == "elbo" and not run.objective.remark()
 
     def write(self, entry: dict[str, Any]) -> None:
-        """One epoch. A warning goes to the terminal once, and so does the end of the warm-up; the file has them all."""
+        """Write one epoch. The terminal shows each warning and the end of the warm-up once; the file has everything."""
         self._lines.write(entry)
         if self._events:
             self._events.write(entry)
         terms = entry["validation"]
-        loss = "" if self._is_elbo else f"loss {entry['train']['loss']:.2f}, "  # else it is the negative ELBO
+        loss = "" if self._is_elbo else f"loss {entry['train']['loss']:.2f}, "  # Otherwise the loss is the negative ELBO.
         bound = f", bound {terms['bound']:.2f}" if "bound" in terms else ""
         tqdm.write(f"epoch {entry['epoch']}: {loss}train ELBO {entry['train']['elbo']:.2f}, "
                    f"validation ELBO {terms['elbo']:.2f}{bound} (KL {terms['kl']:.2f}, {terms['active_units']} active units), "
@@ -73,14 +73,16 @@ class Logs:
         self._warming = entry["beta"] < self._beta
 
     def close(self) -> None:
-        """Finish the files."""
+        """Close the files."""
         if self._events:
             self._events.close()
 
 
 class Totals:
-    """Running sums over an epoch's steps: loss, log likelihood, KL, number of steps. Added up one after the other, so that
-    they do not depend on when they are asked for; fetched many at a time, so that a step does not wait for them.
+    """Running sums over the steps of an epoch: loss, log likelihood, KL, number of steps.
+
+    They are added in the order of the steps, so that a resumed run gets the same sums, and fetched from the device for many
+    steps at once, so that a step does not wait for them.
     """
 
     def __init__(self, sums: Sequence[float]) -> None:
@@ -88,13 +90,13 @@ class Totals:
         self._waiting: list[Loss] = []
 
     def add(self, loss: Loss) -> None:
-        """One step."""
+        """Add one step."""
         self._waiting.append(loss)
         if len(self._waiting) == FETCHED:
             self.sums()
 
     def sums(self) -> list[float]:
-        """Of all steps so far."""
+        """Return the sums over all steps so far."""
         if self._waiting:
             values = torch.stack([loss.value for loss in self._waiting])
             terms = [torch.stack([loss.elbo[i] for loss in self._waiting]).mean(1) for i in range(2)]
@@ -105,17 +107,17 @@ class Totals:
 
 
 def _train(run: Run, stop: list[int]) -> Checkpoint:
-    """The loop; `stop` has an entry when the user wants it to end."""
+    """Run the training loop; it ends early when `stop` gets an entry."""
     args = run.args
-    if not args.resume and run.directory.exists():  # of a run that is overwritten
-        run.state.path.unlink(missing_ok=True)  # first: nobody shall go on with what is half removed
+    if not args.resume and run.directory.exists():  # Remove the old run that is overwritten.
+        run.state.path.unlink(missing_ok=True)  # First, so that a run that is only half removed is never resumed.
         shutil.rmtree(run.directory)
     make_directory(run.directory)
     for directory in (args.out, run.directory, run.directory / SNAPSHOTS):
         remove_leftovers(directory)
     progress = run.state.restore() if args.resume and run.state.path.exists() else Progress()
     if not run.state.path.exists():
-        run.state.save(progress, arguments.resumable(args))  # before anything else: whatever happens, --resume goes on
+        run.state.save(progress, arguments.resumable(args))  # First, so that --resume always works.
     unfinished = progress.step < run.steps and not progress.finished
     if unfinished:
         explain(run.directory, args.command, run.facts(), arguments.resumable(args), progress.step)
@@ -147,14 +149,14 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
                                     f"KL {loss.elbo.kl.mean():.2f} {rate:.0f} images/s")  # fmt: skip
             due = bool(stop) or time.monotonic() - saved > args.save_every
             ended = progress.step % run.steps_per_epoch == 0 or progress.step >= run.steps
-            if due and not ended:  # the end of an epoch saves by itself
+            if due and not ended:  # The end of an epoch saves anyway.
                 progress.epoch_sums = totals.sums()
                 run.state.save(progress, arguments.resumable(args))
                 saved = time.monotonic()
             if stop or ended:
                 break
         if progress.step % run.steps_per_epoch == 0 or progress.step >= run.steps:
-            sums = totals.sums()  # waits for a GPU to be done
+            sums = totals.sums()  # This waits for the GPU.
             images = (progress.step - first_step) * run.batch_size
             _end_epoch(run, progress, logs, sums, images / (time.monotonic() - started))
             run.state.save(progress, arguments.resumable(args))
@@ -171,7 +173,7 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
 
 
 def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate: float) -> None:
-    """Validate, log, keep the best weights, and decide whether it was the last epoch."""
+    """Validate, log, save the best weights, and decide whether this was the last epoch."""
     epoch = math.ceil(progress.step / run.steps_per_epoch)
     found = run.validate()
     score = {"elbo": found.elbo, "bound": found.bound, "last": float(epoch)}[run.objective.criterion]
@@ -206,7 +208,7 @@ def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate
 
 @contextmanager
 def _stop_on_signals() -> Iterator[list[int]]:
-    """A list that the first Ctrl-C or SIGTERM fills, so that a step is never cut in half; the second one ends at once."""
+    """Yield a list that gets an entry at the first Ctrl-C or SIGTERM, so that the step is completed; the second exits."""
     received: list[int] = []
 
     def on_signal(number: int, _frame: object) -> None:
@@ -223,14 +225,14 @@ def _stop_on_signals() -> Iterator[list[int]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 trained, 1 could not, 130 stopped by the user with everything saved."""
+    """Run the command. Exit status: 0 for success, 1 for an error, 130 if the user stopped it (everything is saved)."""
     try:
         args = arguments.parse(argv)
         with locked(args.out, "models.train", make=True):
             going_on = args.resume and (args.out / "run" / STATE).exists()
             if not going_on and not args.overwrite and (args.out / CONFIG).exists():
                 raise TrainingError(
-                    f"{args.out} holds a checkpoint already: add --resume or --overwrite, or choose another --out"
+                    f"{args.out} already has a checkpoint: add --resume or --overwrite, or choose another --out"
                 )
             checkpoint = train(args)
     except (TrainingError, DeviceError, DataError, ResumeError, CheckpointError, DirectoryInUse, OSError) as error:
@@ -238,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            f"stopped; everything is saved, go on with: python -m models.train --out {args.out} --resume",
+            f"stopped; everything is saved; continue with: python -m models.train --out {args.out} --resume",
             file=sys.stderr,
         )
         return 130

@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's parameters, and its use in their place.
+"""An exponential moving average of a model's parameters, which can replace them temporarily.
 
 Knows nothing of objectives, optimisers or files.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class Average:
     """theta' <- d theta' + (1 - d) theta after each step, with d = min(decay, (1 + step) / (10 + step)).
 
-    The smaller d of the first steps forgets the initial weights. Decay 0 keeps no average: `applied` then does nothing.
+    The first steps have a smaller d, so that the initial weights are forgotten. With decay 0, `applied` does nothing.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -24,13 +24,13 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the parameters as they are after a step; `step` counts from 0."""
+        """Update the average with the current parameters; `step` counts from 0."""
         if self.decay:
             torch._foreach_lerp_(self._average, self._live, 1 - min(self.decay, (1 + step) / (10 + step)))
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The module has the averaged parameters meanwhile."""
+        """Give the module the averaged parameters within a `with` block."""
         raw = [tensor.clone() for tensor in self._live]
         self._copy(self._average)
         try:
@@ -39,12 +39,12 @@ class Average:
             self._copy(raw)
 
     def state(self) -> dict[str, Tensor]:
-        """The average by the names of the parameters."""
+        """Return the average, by name of the parameter."""
         return dict(zip(self._names, self._average, strict=True))
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Take over what `state` gave. Raises KeyError, RuntimeError when it is of another model."""
+        """Restore the result of `state`. Raises KeyError or RuntimeError if it is from another model."""
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
 

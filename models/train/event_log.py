@@ -1,4 +1,4 @@
-"""The numbers of each epoch as TensorBoard shows them. Knows nothing of how they come about."""
+"""Write the numbers of each epoch for TensorBoard. Knows nothing of training."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class EventLog:
-    """Writes into a directory that `tensorboard --logdir` reads; a resumed run hides what lies behind its state."""
+    """Writes into a directory for `tensorboard --logdir`; a resumed run hides entries after its saved state."""
 
     def __init__(self, directory: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -15,7 +15,7 @@ class EventLog:
         self._writer = SummaryWriter(str(directory), purge_step=step + 1 if step else None)
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        """One entry of the run's log: each number in it is a curve over steps, `validation/elbo` a nested one."""
+        """Write one entry of the run's log. Each number becomes a curve; a nested one has a name like `validation/elbo`."""
         for name, value in entry.items():
             for inner, number in value.items() if isinstance(value, dict) else [("", value)]:
                 if isinstance(number, (int, float)) and name not in ("epoch", "step"):
@@ -23,10 +23,10 @@ class EventLog:
         self._writer.flush()
 
     def close(self) -> None:
-        """Finish the file."""
+        """Close the file."""
         self._writer.close()
 
 
 def is_installed() -> bool:
-    """Whether the extra `tensorboard` is there."""
+    """Return whether the extra `tensorboard` is installed."""
     return find_spec("tensorboard") is not None

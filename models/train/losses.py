@@ -1,8 +1,8 @@
-"""What training minimises, by name: the ELBO with a weight on its KL, free bits, beta-TC, IWAE, and two contrasts.
+"""The training objectives by name: beta-ELBO, free bits, beta-TC, IWAE, and two that have only one term of the ELBO.
 
-Every one of them reports the ELBO at beta = 1 beside its loss. Knows nothing of data sets, optimisers or files.
+Each one reports the ELBO at beta = 1 beside its loss. Knows nothing of data sets, optimisers or files.
 
-In all of them `eps` is (K, B, D), K samples a picture, and `warm` goes from 0 to 1 while the KL's weight is warmed up.
+Everywhere, `eps` is (K, B, D) for K samples per picture, and `warm` rises from 0 to 1 during the warm-up of the KL's weight.
 """
 
 import math
@@ -22,16 +22,16 @@ Criterion = Literal["elbo", "bound", "last"]
 
 
 class Loss(NamedTuple):
-    """What is minimised, and the terms of the ELBO at beta = 1, which nothing is minimised through."""
+    """The loss to minimise, and the terms of the ELBO at beta = 1, without gradients."""
 
     value: Tensor  # (), nats per picture
     elbo: Elbo  # (B,) each, detached
 
 
 class Objective(Protocol):
-    """What is minimised. `beta` weighs the KL.
+    """A training objective. `beta` is the weight of the KL.
 
-    `criterion` says which weights of a run are kept: those of the best ELBO or bound on the validation split, or the last.
+    `criterion` says which weights of a run are kept: those with the best validation ELBO or bound, or the last.
     """
 
     @property
@@ -41,14 +41,14 @@ class Objective(Protocol):
     def beta(self) -> float: ...
 
     def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
-        """The loss of a batch: x (B, C, H, W) in [0, 1]."""
+        """Return the loss of a batch: x (B, C, H, W) in [0, 1]."""
 
     def remark(self) -> str | None:
-        """How the loss differs from the negative ELBO once the warm-up is over, or None."""
+        """Say how the loss differs from the negative ELBO after the warm-up; return None if it does not."""
 
 
 class Draws(NamedTuple):
-    """K samples of the posterior of each picture, and what the decoder makes of them."""
+    """K samples of the posterior of each picture, and the log likelihoods of the decoded samples."""
 
     posterior: DiagonalGaussian  # (B, D)
     prior: Prior
@@ -56,15 +56,15 @@ class Draws(NamedTuple):
     log_likelihood: Tensor  # (K, B)
 
     def elbo(self) -> Elbo:
-        """The mean over the samples of each term."""
+        """Return the terms of the ELBO, averaged over the K samples."""
         kl = divergence(self.posterior, self.prior, self.z)
-        if len(self.z) == 1:  # what a small net takes for a step is mostly the number of operations
+        if len(self.z) == 1:  # Fewer operations make the steps of small nets faster.
             return Elbo(self.log_likelihood[0], kl[0])
         return Elbo(self.log_likelihood.mean(0), kl.mean(0))
 
 
 def draw(vae: VAE, x: Tensor, eps: Tensor) -> Draws:
-    """Encode once, decode all K samples as one batch."""
+    """Encode once, and decode all K samples as one batch."""
     posterior = vae.encode(x)
     z = posterior.sample(eps)
     repeated = x.expand(len(eps), *x.shape).flatten(0, 1)  # (K B, C, H, W)
@@ -73,7 +73,7 @@ def draw(vae: VAE, x: Tensor, eps: Tensor) -> Draws:
 
 
 def detached(terms: Elbo) -> Elbo:
-    """The terms without their graph."""
+    """Return the terms without gradients."""
     return Elbo(terms.log_likelihood.detach(), terms.kl.detach())
 
 
@@ -94,7 +94,7 @@ class BetaElbo:
 
 @dataclass(frozen=True)
 class FreeBits:
-    """-log_likelihood + beta sum_d max(nats, kl_d), kl_d the mean over the batch of dimension d's KL.
+    """-log_likelihood + beta sum_d max(nats, kl_d), where kl_d is the KL of dimension d, averaged over the batch.
 
     Kingma et al. 2016, arXiv:1606.04934, equation 15, with groups of one dimension. Needs a Gaussian prior.
     """
@@ -114,7 +114,7 @@ class FreeBits:
 
     def remark(self) -> str | None:
         beta = BetaElbo(self.beta).remark()
-        return f"{self.nats:g} nats of each dimension are free" + (f", and {beta}" if beta else "")
+        return f"a KL of {self.nats:g} nats per dimension is free" + (f", and {beta}" if beta else "")
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ class BetaTC:
     """-log_likelihood + index-code mutual information + beta total correlation + dimension-wise KL.
 
     Chen et al. 2018, arXiv:1802.04942, equation 4 with alpha = gamma = 1. log q(z) is estimated on the batch, by
-    minibatch-weighted sampling (its equation 5) or minibatch stratified sampling (its appendix C.2), unbiased for q(z).
-    The warm-up weighs all three parts of the KL. At beta = 1 both are the ELBO with a sampled KL.
+    minibatch-weighted sampling (its equation 5) or minibatch stratified sampling (its appendix C.2; unbiased for q(z)).
+    The warm-up scales all three parts of the KL. At beta = 1 the loss is the negative ELBO with a sampled KL.
     """
 
     dataset_size: int
@@ -142,7 +142,7 @@ class BetaTC:
         return Loss(-terms.log_likelihood.mean() + warm * kl, detached(terms))
 
     def parts(self, posterior: DiagonalGaussian, z: Tensor, log_prior: Tensor) -> Tensor:
-        """Mutual information, total correlation, dimension-wise KL of one sample a picture: (B, D), (B,) -> (3, B)."""
+        """Return mutual information, total correlation, dimension-wise KL, one sample per picture: (B, D), (B,) -> (3, B)."""
         pairs = posterior.log_prob_per_dim(z[:, None])  # (B, B, D): z of row i under the posterior of row j
         weights = self.log_weights(len(z)).to(pairs)  # (B, B)
         log_q = torch.logsumexp(weights + pairs.sum(2), 1)  # (B,)
@@ -150,25 +150,25 @@ class BetaTC:
         return torch.stack([posterior.log_prob(z) - log_q, log_q - log_product, log_product - log_prior])
 
     def log_weights(self, rows: int) -> Tensor:
-        """log of what the posterior of row j counts in the estimate of q(z_i), (B, B)."""
+        """Return the log weight of row j's posterior in the estimate of q(z_i), (B, B)."""
         n, others = self.dataset_size, rows - 1
         if not self.stratified:
             return torch.full((rows, rows), -math.log(rows * n))
         weights = torch.full((rows, rows), 1 / max(1, others))
         index = torch.arange(rows)
-        weights[index, (index - 1) % rows] = (n - others) / (n * max(1, others))  # one stands for all that are not here
+        weights[index, (index - 1) % rows] = (n - others) / (n * max(1, others))  # stands for all other pictures
         weights[index, index] = 1 / n
         return weights.log()
 
     def remark(self) -> str | None:
-        return None if self.beta == 1 else f"the total correlation counts {self.beta:g} times"
+        return None if self.beta == 1 else f"the weight of the total correlation is {self.beta:g}, not 1"
 
 
 @dataclass(frozen=True)
 class Iwae:
     """-(logsumexp_k log w_k - log K), w = p(x given z) (p(z) / q(z given x))^beta: Burda et al. 2016, arXiv:1509.00519, eq. 8.
 
-    Its gradient is the plain one through all samples. beta = 1 is the bound; others only serve a warm-up.
+    The gradient is the plain one through all samples. At beta = 1 it is the bound; other values only serve the warm-up.
     """
 
     beta: float = 1.0
@@ -186,7 +186,7 @@ class Iwae:
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """-log_likelihood at z = mu, and nothing else: a deterministic autoencoder, whose sigma never learns."""
+    """-log_likelihood at z = mu: a deterministic autoencoder, whose sigma is never trained."""
 
     beta: ClassVar[float] = 0.0
     criterion: ClassVar[Criterion] = "last"
@@ -203,7 +203,7 @@ class Autoencoder:
 
 @dataclass(frozen=True)
 class KLOnly:
-    """kl, and nothing else: every posterior becomes the prior, and the decoder never learns."""
+    """The KL alone: every posterior becomes the prior, and the decoder is never trained."""
 
     beta: ClassVar[float] = 1.0
     criterion: ClassVar[Criterion] = "last"
@@ -216,14 +216,14 @@ class KLOnly:
         return Loss(warm * kl, terms)
 
     def remark(self) -> str | None:
-        return "only the KL is minimised: the pictures have no say"
+        return "only the KL is minimised, so reconstructions are ignored"
 
 
 class Wishes(NamedTuple):
-    """What the objectives can be told."""
+    """The options of all objectives."""
 
     beta: float
-    free_bits: float  # nats for each dimension
+    free_bits: float  # nats per dimension
     stratified: bool
     dataset_size: int
 

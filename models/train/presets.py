@@ -1,6 +1,6 @@
-"""The VAEs that the classic papers and tutorials describe, as defaults of `python -m models.train`, each with its source.
+"""Presets of `python -m models.train`: VAEs from classic papers and tutorials, each with its source.
 
-A preset only sets defaults: flags that are given win. Knows nothing of how flags are parsed or used.
+A preset only sets defaults; flags on the command line override them. Knows nothing of how flags are parsed or used.
 """
 
 import textwrap
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Preset:
-    """`flags`: values of the train command's flags, by their names with underscores."""
+    """One preset. `flags` maps names of the train command's flags, with underscores, to values."""
 
     what: str
     source: str
@@ -19,7 +19,7 @@ class Preset:
     flags: Mapping[str, Any]
 
 
-# the loops of tutorials: a constant learning rate, no warm-up, greys as they are, all steps in single precision
+# Settings that the tutorials share: constant learning rate, no warm-up, single precision.
 _PLAIN = {"arch": "mlp", "schedule": "constant", "precision": "float32"}
 _KERAS_SIGMA = 0.5**0.5
 _ELU = {**_PLAIN, "hidden": [500, 500], "activation": "elu", "batch_size": 128, "steps": 20_000, "l2": 1e-5, "dropout": 0.1}
@@ -28,14 +28,14 @@ _BURDA = {
     "schedule": "staircase", "adam_eps": 1e-4, "binarize": "dynamic",
 }  # fmt: skip
 _BURDA_NOTE = (
-    "Dynamic binarisation, Adam with epsilon 1e-4, 3^i passes at 0.001 x 10^(-i/7) for i = 0..7: 3,280 epochs; --epochs N "
-    "shrinks all stages alike. The biases of the outputs start at 0, not at the data's log odds."
+    "Dynamic binarisation, Adam with epsilon 1e-4, 3^i epochs at 0.001 x 10^(-i/7) for i = 0..7, in all 3,280; --epochs N "
+    "shortens all stages in proportion. The output biases start at 0, not at the log odds of the data."
 )
 _TOMCZAK = {
     "arch": "gated", "hidden": [300, 300], "latent_dim": 40, "batch_size": 100, "lr": 5e-4, "schedule": "constant",
     "epochs": 2000, "warmup": 0.05, "patience": 50, "binarize": "dynamic",
 }  # fmt: skip
-_TOMCZAK_NOTE = "Warm-up over 100 of at most 2,000 epochs, and an end after 50 epochs without a better validation ELBO. "
+_TOMCZAK_NOTE = "Warm-up over 100 of at most 2,000 epochs; stops after 50 epochs without a better validation ELBO. "
 _TRIPTYCH = {**_ELU, "latent_dim": 2, "dropout": 0.0, "l2": 0.0, "steps": None, "epochs": 20, "binarize": "none"}
 _TRIPTYCH_SOURCE = "Irhum Shafkat: Intuitively Understanding Variational Autoencoders, 2018; Jeremy Jordan: VAEs, 2018"
 
@@ -45,15 +45,15 @@ PRESETS: Mapping[str, Preset] = {
         "the VAE notebook of many Keras courses: MNIST, Adam, 30 epochs, batches of 128, loss = mse * 784 + kl",
         "That code averages the KL over the batch and over the 2 dimensions, where the ELBO sums over dimensions. Its loss, "
         "squared error + KL/2, is exactly that of a Gaussian likelihood with sigma^2 = 1/2 and beta = 1/2 (the same optimum "
-        "as beta = 1 with sigma^2 = 1/4), which is what this preset trains and says.",
+        "as beta = 1 with sigma^2 = 1/4), and this preset trains exactly that.",
         {**_PLAIN, "hidden": [256], "latent_dim": 2, "activation": "relu", "likelihood": "gaussian", "sigma": _KERAS_SIGMA,
          "beta": 0.5, "batch_size": 128, "epochs": 30, "lr": 1e-3},
     ),
     "elu-50": Preset(
         "dense 784-500-500-50, ELU, dropout, L2",
         "Miriam Shiffman: Under the Hood of the Variational Autoencoder, Fast Forward Labs 2016",
-        "Batches of 128, keep probability 0.9 (--dropout 0.1), L2 1e-5 on the weights, 20,000 steps at 1e-3. The dropout is "
-        "that of hidden units, as the article describes it; its code masks weights instead.",
+        "Batches of 128, keep probability 0.9 (--dropout 0.1), L2 1e-5 on the weights, 20,000 steps at 1e-3. Dropout applies "
+        "to hidden units, as the article says; its code masks weights instead.",
         {**_ELU, "latent_dim": 50, "binarize": "none"},
     ),
     "elu-2": Preset(
@@ -118,13 +118,13 @@ PRESETS: Mapping[str, Preset] = {
     "beta-vae": Preset(
         "convolutions, D = 10, beta = 4",
         "Higgins et al. 2017, beta-VAE (ICLR); D = 10 as in Burgess et al. 2018, arXiv:1804.03599",
-        "The KL counts four times; what is reported is the ELBO at beta = 1 all the same.",
+        "The weight of the KL is 4. The ELBO is still reported at beta = 1.",
         {"arch": "conv", "latent_dim": 10, "beta": 4.0, "epochs": 50},
     ),
     "beta-tc": Preset(
         "convolutions, D = 10, the total correlation counted 6 times",
         "Chen et al. 2018, arXiv:1802.04942",
-        "Minibatch-weighted sampling; --stratified yes for the unbiased estimate.",
+        "Minibatch-weighted sampling; add --stratified yes for the unbiased estimate.",
         {"arch": "conv", "latent_dim": 10, "objective": "beta-tc", "beta": 6.0, "epochs": 50},
     ),
     "triptych-autoencoder": Preset(
@@ -149,8 +149,8 @@ PRESETS: Mapping[str, Preset] = {
         "convolutions (32, 64, 128, 256; 256), D = 32, 64 x 64 colours",
         "this project; pictures in the manner of the face VAEs of the tutorials, here sprites of Li & Mandt 2018",
         "A Gaussian likelihood with the optimal sigma (Rybkin et al. 2021, arXiv:2006.13202). With --data folder:PATH it "
-        "takes pictures of any kind, cropped to 64 x 64. On drawings without noise, such as the sprites, that sigma becomes "
-        "so small that posteriors leave the prior, and samples suffer: --sigma 0.5 keeps them together.",
+        "takes any pictures and crops them to 64 x 64. On drawings without noise, such as the sprites, sigma becomes so small "
+        "that the posteriors no longer match the prior and samples get worse; --sigma 0.5 prevents that.",
         {"data": "lpc-sprites", "size": [64, 64], "channels": 3, "arch": "conv", "latent_dim": 32, "hidden": [256],
          "conv_channels": [32, 64, 128, 256], "likelihood": "gaussian", "sigma": "optimal", "epochs": 100, "warmup": 0.05,
          "ema": 0.999},
@@ -159,7 +159,7 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def listing() -> str:
-    """All presets as text: name, net, flags, source and note."""
+    """Return all presets as text: name, net, source, note and flags."""
     blocks = []
     for name, preset in PRESETS.items():
         flags = " ".join(f"--{flag.replace('_', '-')} {_text(flag, value)}" for flag, value in preset.flags.items() if value)

@@ -1,6 +1,6 @@
-"""All that a training run needs to go on bit-identically: weights, average, optimiser, generators, position, arguments.
+"""Save and restore everything that a run needs to continue bit-identically: weights, optimiser, generators, arguments.
 
-One safetensors file, replaced atomically: a killed run leaves the last whole state. Knows nothing of objectives or data.
+The state is one safetensors file, replaced atomically, so that a killed run leaves the last one. Knows nothing of objectives.
 """
 
 import json
@@ -26,16 +26,16 @@ STATE = "state.safetensors"
 
 
 class ResumeError(Exception):
-    """A run that cannot be continued; the message says why."""
+    """The run cannot be continued; the message says why."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands. The order of an epoch's pictures follows from the seed and the epoch, so a step is enough."""
+    """How far a run is. The step suffices, because the seed and the epoch determine the order of the pictures."""
 
-    step: int = 0  # optimiser steps behind us, skipped ones included
-    skipped_steps: int = 0  # of these, without effect because the loss was not finite
-    best_score: float | None = None  # the objective's criterion on the validation split, since the warm-up ended
+    step: int = 0  # completed optimiser steps, including skipped ones
+    skipped_steps: int = 0  # steps without effect, because the loss was not finite
+    best_score: float | None = None  # best criterion on the validation split after the warm-up
     best_epoch: int = 0
     finished: bool = False
     epoch_sums: list[float] = field(default_factory=list)  # running sums of the epoch's loss terms
@@ -43,7 +43,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Data:
-    """What a run learns from: SHA-256 of the training and validation pictures, how many, and their shape (C, H, W)."""
+    """The pictures of a run: SHA-256 of training and validation pictures together, their number, and shape (C, H, W)."""
 
     digest: str
     pictures: int
@@ -55,7 +55,7 @@ class Data:
 
 
 class RunState:
-    """Saves and restores a run in its directory."""
+    """Saves and restores a training run in its directory."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class RunState:
         self.data = data
 
     def save(self, progress: Progress, arguments: Mapping[str, Any]) -> None:
-        """Replace the stored state. Raises OSError."""
+        """Save the state, replacing the old one. Raises OSError."""
         tensors = {f"model.{name}": tensor for name, tensor in self.vae.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
@@ -85,7 +85,7 @@ class RunState:
         write_atomically(self.path, safetensors.torch.save(contiguous, metadata))
 
     def restore(self) -> Progress:
-        """Continue where the stored state ends. Raises ResumeError when it does not fit this run."""
+        """Restore the saved state and return its progress. Raises ResumeError if it does not fit this run."""
         try:
             file = read_tensors(self.path, lambda _: None)
             tensors, progress = file.tensors, Progress(**json.loads(file.header.metadata["progress"]))
@@ -98,7 +98,7 @@ class RunState:
         for name, tensor in _below(tensors, "optimizer.").items():
             index, _, key = name.partition(".")
             parameter = parameters[int(index)]
-            if tensor.shape == parameter.shape:  # with the parameter's memory layout, which fused kernels rely on
+            if tensor.shape == parameter.shape:  # Fused kernels need the parameter's memory layout.
                 tensor = torch.empty_like(parameter).copy_(tensor)
             moments.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
@@ -118,26 +118,17 @@ class RunState:
 
 
 def recorded_arguments(directory: Path) -> dict[str, Any] | None:
-    """The arguments of the run in a directory, or None when there is none. Raises ResumeError."""
+    """Return the arguments of the run in a directory, or None if there is no run. Raises ResumeError."""
     arguments = _recorded(directory, "arguments")
     if arguments is not None and not isinstance(arguments, dict):
-        raise ResumeError(f"{directory / STATE}: not the state of a run: its arguments are no object")
+        raise ResumeError(f"{directory / STATE}: not the state of a run: its arguments are not an object")
     return arguments
 
 
-def recorded_progress(directory: Path) -> Progress | None:
-    """Where the run in a directory stands, or None when there is none. Raises ResumeError."""
-    progress = _recorded(directory, "progress")
-    try:
-        return None if progress is None else Progress(**progress)
-    except TypeError as error:
-        raise ResumeError(f"{directory / STATE}: not the state of a run: {error}") from None
-
-
 def recorded_data(out: Path) -> Data | None:
-    """What the run in a checkpoint's directory was started with, as far as it is known. Raises ResumeError.
+    """Return the data of the run in a checkpoint's directory, or None if there is no record. Raises ResumeError.
 
-    Runs of earlier versions recorded only a digest, in the checkpoint: of them there are 0 pictures.
+    Runs of earlier versions recorded only a digest, in the checkpoint; then the number of pictures is 0.
     """
     recorded = _recorded(out / "run", "data", default={})
     if recorded is None:
@@ -153,7 +144,7 @@ def recorded_data(out: Path) -> Data | None:
 
 
 def _recorded(directory: Path, name: str, default: Any = None) -> Any:
-    """What the state in a directory says of itself under that name; None when there is no state. Raises ResumeError."""
+    """Return one JSON value from the metadata of a run's state; None if there is no state. Raises ResumeError."""
     path = directory / STATE
     try:
         metadata = read_header(path).metadata
@@ -171,7 +162,7 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 class MetricsLog:
-    """Metrics as JSON lines; a resumed run cuts off what lies behind its state and is about to be written again."""
+    """Writes metrics as JSON lines. A resumed run removes the lines after its saved state, which it will write again."""
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
@@ -179,18 +170,18 @@ class MetricsLog:
         write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Append a line. Raises WriteError."""
+        """Append one line. Raises WriteError."""
         try:
             with self.path.open("a") as file:
                 file.write(json.dumps(plain(entry), allow_nan=False) + "\n")
                 file.flush()
-                os.fsync(file.fileno())  # the state that is saved next counts on it
+                os.fsync(file.fileno())  # The next saved state relies on this line.
         except OSError as error:
             raise WriteError(error.errno, f"cannot write {self.path}: {error.strerror}") from error
 
 
 def log_entries(path: Path) -> list[dict[str, Any]]:
-    """The entries of a log; none where there is none. A line that a kill or a full disk cut off does not count."""
+    """Return the entries of a log; [] if there is no log. A line that a kill or a full disk cut off is ignored."""
     try:
         lines = read_regular(path).splitlines()
     except FileNotFoundError:

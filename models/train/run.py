@@ -1,7 +1,7 @@
-"""The pieces of one training run: pictures, model, optimiser, schedules, and what is written of it.
+"""The parts of one training run: pictures, model, optimiser, schedules, and output files.
 
-The loop that puts them to work is `models.train`. Learning rate, beta, order of the pictures and names of files are functions
-of the step, so that a step number says where a run stands.
+The training loop is in `models.train.__main__`. Learning rate, beta, order of the pictures and file names are functions of
+the step, so that a run can be resumed from a step number.
 """
 
 import argparse
@@ -30,26 +30,26 @@ from models.vae import VAE, VAEConfig, to_unit_interval
 
 SAMPLES = 64
 VALIDATION_ROWS = 512
-# a dimension whose posterior mean varies less than this over pictures says nothing: Burda et al. 2016, section 5.2
+# A latent dimension is active if the variance of mu over pictures is above this: Burda et al. 2016, section 5.2.
 ACTIVE_VARIANCE = 0.01
 
 
 class TrainingError(Exception):
-    """A run that cannot start or go on; the message says why."""
+    """The run cannot start or continue; the message says why."""
 
 
 class Validation(NamedTuple):
-    """Means over the validation split, in nats at beta = 1, and the dimensions of the latents that say something."""
+    """Means over the validation split, in nats at beta = 1, and the number of active latent dimensions."""
 
     elbo: float
     log_likelihood: float
     kl: float
-    bound: float | None  # the importance-weighted one, where it is what is maximised
+    bound: float | None  # importance-weighted; only for the objective iwae
     active_units: int
 
 
 class Run:
-    """One training run: the pieces that the loop in `models.train` works with."""
+    """One training run, as the training loop uses it."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
@@ -82,8 +82,10 @@ class Run:
         check(args, self.batch_size)
 
     def lr(self, step: int) -> float:
-        """--lr, constant; as half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983); or in eight stages of 3^i
-        parts of the run at --lr x 10^(-i/7) (Burda et al. 2016, arXiv:1509.00519, section 5)."""
+        """Return the learning rate: constant, half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983), or a staircase.
+
+        The staircase has stages i = 0..7 of 3^i parts at --lr x 10^(-i/7) (Burda et al. 2016, arXiv:1509.00519, section 5).
+        """
         share = step / self.steps
         if self.args.schedule == "cosine":
             return float(self.args.lr * 0.5 * (1 + math.cos(math.pi * share)))
@@ -91,29 +93,29 @@ class Run:
         return float(self.args.lr * 10 ** (-stage / 7))
 
     def warm(self, step: int) -> float:
-        """A line from 0 to 1 over the warm-up (Bowman et al. 2016, arXiv:1511.06349)."""
+        """Return the factor of beta, which rises linearly to 1 during the warm-up (Bowman et al. 2016, arXiv:1511.06349)."""
         warmup = self.args.warmup * self.steps
         return min(1.0, (step + 1) / warmup if warmup else 1.0)
 
     def batches(self, epoch: int, first: int) -> Iterator[Tensor]:
-        """x in [0, 1] of the epoch's batches from number `first` on; its order follows from the seed and the epoch."""
+        """Yield the epoch's batches from number `first` on, x in [0, 1]. The seed and the epoch determine the order."""
         order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(self.args.seed + epoch + 1))
         for rows in order.to(self.device).split(self.batch_size)[first : self.steps_per_epoch]:
             yield self.prepare(self.pictures.x.index_select(0, rows), self.noise)
 
     def prepare(self, x: Tensor, noise: torch.Generator) -> Tensor:
-        """Bytes -> x in [0, 1]; greys are drawn as 0 or 1 with their probability when the run is binarised."""
+        """Convert bytes to x in [0, 1]. With --binarize dynamic, draw each pixel as 0 or 1 with its grey as probability."""
         x = to_unit_interval(x)
         return torch.bernoulli(x, generator=noise) if self.binarize else x
 
     def step(self, x: Tensor, step: int) -> Loss | None:
-        """One optimiser step; None when loss or gradient is not finite and nothing was changed."""
+        """Take one optimiser step. If loss or gradient is not finite, change nothing and return None."""
         lr = self.lr(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         size = (self.args.samples, len(x), self.vae.config.latent_dim)
         eps = torch.randn(size, generator=self.noise, device=self.device)
-        # as a tensor: a compiled function would be compiled anew for each number
+        # A tensor, because torch.compile would compile the loss again for each new number.
         warm = torch.tensor(self.warm(step), device=self.device) if self.args.compile else self.warm(step)
         with self.autocast:
             loss = self.loss(self.vae, x, eps, warm)
@@ -129,7 +131,7 @@ class Run:
 
     @torch.no_grad()
     def validate(self) -> Validation:
-        """The validation split with the same noise every time, by the weights that would be saved."""
+        """Measure the validation split with the weights that would be saved, and the same noise every time."""
         self.vae.eval()
         noise = torch.Generator(self.device).manual_seed(0)
         terms, bounds, means = [], [], []
@@ -149,20 +151,20 @@ class Run:
         return Validation(float(torch.cat([t.elbo for t in terms]).mean()), log_likelihood, kl, bound, active)
 
     def warnings(self, warm: float, active: int | None) -> list[str]:
-        """What a reader of the log has to know: a loss that is not the negative ELBO, and a posterior that collapses.
+        """Return warnings for the log: the loss is not the negative ELBO, or the posterior collapses.
 
-        `active`: how many dimensions of the latents are, if that could be measured. The words stay the same from epoch to
-        epoch: numbers that move have fields of their own.
+        `active` is the number of active latent dimensions, if it could be measured. The texts are the same in every epoch:
+        numbers that change have their own fields in the log.
         """
         found = [self.objective.remark()]
         if warm < 1 and self.objective.beta:
             found.append(f"warm-up: the weight of the KL rises until step {math.ceil(self.args.warmup * self.steps)}, "
                          f"the effective beta is below {self.objective.beta:g}")  # fmt: skip
         dim = self.vae.config.latent_dim
-        if active is None or warm < 1 or self.objective.criterion == "last":  # too early to tell, or nothing to tell
+        if active is None or warm < 1 or self.objective.criterion == "last":  # too early, or not meaningful
             pass
         elif not active:
-            found.append(f"posterior collapse: none of the {dim} latent dimensions says anything of a picture; try --warmup, "
+            found.append(f"posterior collapse: none of the {dim} latent dimensions carries information; try --warmup, "
                          "--objective free-bits or a smaller --lr")  # fmt: skip
         elif 2 * active < dim:
             found.append(f"fewer than half of the {dim} latent dimensions are active (variance of mu over the validation "
@@ -170,11 +172,11 @@ class Run:
         return [warning for warning in found if warning]
 
     def facts(self) -> dict[str, str]:
-        """What the README of the run's directory says of it."""
+        """Return facts about the run for the README in its directory."""
         weights = sum(parameter.numel() for parameter in self.vae.parameters())
         return {
             "data": f"{self.args.data}, {len(self.pictures)} pictures to train on and {len(self.validation)} for validation, "
-                    f"SHA-256 of all {self.data.digest}",
+                    f"SHA-256 of all: {self.data.digest}",
             "model": f"{self.vae.config.arch}, D = {self.vae.config.latent_dim}, {self.vae.config.likelihood} likelihood, "
                      f"{self.vae.config.prior} prior, {weights} weights",
             "objective": f"{self.args.objective}: {self.objective.remark() or 'the ELBO'}" ,
@@ -184,7 +186,7 @@ class Run:
 
     @torch.no_grad()
     def write_samples(self, epoch: int) -> None:
-        """The same draws from the prior at epochs 1, 2, 4, 8, ..."""
+        """Decode and write samples of the prior, the same latents at epochs 1, 2, 4, 8, ..."""
         self.vae.eval()
         eps = torch.randn(SAMPLES, self.vae.config.latent_dim, generator=torch.Generator().manual_seed(0)).to(self.device)
         with self.average.applied():
@@ -193,7 +195,7 @@ class Run:
         self.vae.train()
 
     def write_snapshot(self, step: int) -> None:
-        """The weights after so many steps, if this is one of the steps that are kept."""
+        """Write the weights if this is one of the steps whose weights are kept."""
         if step in self.snapshots:
             path = snapshot_path(self.directory, step)
             path.parent.mkdir(exist_ok=True)
@@ -201,7 +203,7 @@ class Run:
                 save_weights(path, self.vae, durable=False)
 
     def save_checkpoint(self) -> None:
-        """Weights as they are now, for `models.load` and the service."""
+        """Write the current weights as the checkpoint, for `models.load` and the service."""
         shape = self.vae.config.shape
         fit: Fit = self.args.fit or ("crop" if self.args.data.startswith("folder:") else "pad")
         data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
@@ -213,10 +215,10 @@ class Run:
 
 
 def clip(parameters: Sequence[Tensor], largest: float, loss: Tensor) -> bool:
-    """Scale all gradients down to a norm of `largest`, if it is more; False when loss or norm is not finite.
+    """Scale all gradients down to the norm `largest` if theirs is larger. Return False if loss or norm is not finite.
 
-    One look at the device's numbers, and a second pass over the gradients only when they are too large. On the CPU inner
-    products are several times as fast as torch's norms, and numbers need not be gathered.
+    This synchronises with the device once, and scales only if needed. On the CPU, inner products are several times as fast as
+    torch's norms.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if loss.device.type == "cpu":
@@ -233,17 +235,17 @@ def clip(parameters: Sequence[Tensor], largest: float, loss: Tensor) -> bool:
 
 
 def check(args: argparse.Namespace, batch_size: int) -> None:
-    """Raises TrainingError for flags that do not go together."""
+    """Raise TrainingError for flags that contradict each other."""
     if args.objective == "free-bits" and args.prior != "standard":
-        raise TrainingError("--objective free-bits needs the KL of each dimension, which only --prior standard has")
+        raise TrainingError("--objective free-bits needs the KL of each dimension, so it works with --prior standard only")
     if args.objective == "beta-tc" and batch_size < 2:
-        raise TrainingError("--objective beta-tc compares the pictures of a batch: it needs a --batch-size of 2 or more")
+        raise TrainingError("--objective beta-tc compares the pictures of a batch, so it needs a --batch-size of 2 or more")
     if args.objective == "iwae" and args.samples == 1:
-        raise TrainingError("--objective iwae with --samples 1 is the ELBO with a noisier KL: say how many --samples")
+        raise TrainingError("--objective iwae with --samples 1 is only the ELBO with a noisier KL: choose --samples 2 or more")
 
 
 def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
-    """Weights with the penalty l2/2 times their squares, whose gradient is l2 times the weight, and all others without."""
+    """Return two groups for Adam: weight matrices with L2 penalty (l2/2 times their squares), all others without."""
     if not l2:
         return [{"params": list(vae.parameters())}]
     weights = [parameter for parameter in vae.net.parameters() if parameter.dim() > 1]
@@ -253,7 +255,7 @@ def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
 
 
 def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
-    """The configuration that the flags ask for; fills in the defaults that depend on the data. Raises TrainingError."""
+    """Return the configuration for the flags, and fill in defaults that depend on the data. Raises TrainingError."""
     channels, height, width = x.shape[1:]
     args.likelihood = args.likelihood or ("bernoulli" if channels == 1 else "gaussian")
     args.binarize = args.binarize or ("dynamic" if args.likelihood == "bernoulli" and channels == 1 else "none")
@@ -261,14 +263,14 @@ def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
     if args.arch in ("mlp", "gated"):
         options: dict[str, Any] = {"hidden": args.hidden or {"mlp": [400], "gated": [300, 300]}[args.arch]}
     elif args.hidden and len(args.hidden) > 1:
-        raise TrainingError(f"{args.arch} takes one --hidden width")
+        raise TrainingError(f"--arch {args.arch} takes one --hidden width, not {len(args.hidden)}")
     else:
         hidden = args.hidden or {"conv": [192], "residual": [256]}[args.arch]
         options = {"hidden": hidden[0], "channels": args.conv_channels or default_channels((channels, height, width))}
     if args.arch == "mlp":
         options["dropout"] = args.dropout
     elif args.dropout:
-        raise TrainingError(f"{args.arch} takes no --dropout")
+        raise TrainingError(f"--arch {args.arch} takes no --dropout; only mlp does")
     if args.arch == "residual":
         options["blocks"] = args.blocks
     if args.arch != "gated":

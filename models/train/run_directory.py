@@ -1,6 +1,6 @@
-"""What lies in a run's directory beside state and log: its explanation, and weights at log-spaced steps.
+"""The README and the snapshots of weights in a run's directory.
 
-Knows nothing of objectives or of how training goes.
+Knows nothing of objectives or of the training loop.
 """
 
 import hashlib
@@ -27,50 +27,51 @@ MAX_SNAPSHOTS = 24
 PACKAGES = ("torch", "numpy", "pillow", "safetensors", "vae-service")
 
 FILES = """
-| file | what it is |
+| file | content |
 |---|---|
 | `../config.json`, `../model.safetensors` | the checkpoint: the best weights so far, for `models.load` and the service |
-| `metrics.jsonl` | a line of JSON for every epoch: nats per picture, the ELBO and its terms always at beta = 1 |
-| `samples-NNNN.png` | the same draws from the prior after epochs 1, 2, 4, 8, ... and the last |
-| `snapshots/STEP.safetensors` | weights after so many steps, log-spaced: `models.checkpoint.read_weights` |
-| `tensorboard/` | the log again, for TensorBoard (with `--tensorboard`) |
-| `state.safetensors` | all that `--resume` needs: raw and averaged weights, optimiser, generators, position, arguments |
+| `metrics.jsonl` | one line of JSON per epoch, in nats per picture; the ELBO and its terms are always at beta = 1 |
+| `samples-NNNN.png` | the same samples of the prior, decoded after epochs 1, 2, 4, 8, ... and the last |
+| `snapshots/STEP.safetensors` | weights at log-spaced steps; `models.checkpoint.read_weights` loads them |
+| `tensorboard/` | the same log for TensorBoard (with `--tensorboard`) |
+| `state.safetensors` | everything that `--resume` needs: weights, averages, optimiser, generators, position, arguments |
 
-In the log, `train` is the mean over the epoch's steps with the weights as they moved; `validation` is measured after it with
-the weights that are saved, the averaged ones with `--ema`. `loss` is what was minimised, `beta` the weight that the KL had in
-it, `bound` the importance-weighted one. `skipped_steps` counts steps without effect because their loss was not finite.
-`images_per_second` is of the steps alone; `peak_memory_mb` of the whole process, on a GPU of torch's tensors there.
+In the log, `train` is the mean over the steps of the epoch, while the weights changed. `validation` is measured after the
+epoch with the weights that are saved (averaged with `--ema`). `loss` is what was minimised, `beta` the weight of the KL in it,
+`bound` the importance-weighted bound. `skipped_steps` counts steps without effect, because their loss was not finite.
+`images_per_second` counts the time of training steps only. `peak_memory_mb` is the memory of the process, or of torch's
+tensors on a GPU.
 """
 
 
 def snapshot_steps(steps: int) -> frozenset[int]:
-    """0, and up to 23 more from 1 to `steps`, their logarithms evenly spaced."""
+    """Return 0 and up to 23 log-spaced steps from 1 to `steps`."""
     intervals = MAX_SNAPSHOTS - 2
     return frozenset({0, *(round(steps ** (i / intervals)) for i in range(intervals + 1))})
 
 
 def snapshot_path(directory: Path, step: int) -> Path:
-    """Where the weights after so many steps lie in a run's directory."""
+    """Return the path of the weights at this step."""
     return directory / SNAPSHOTS / f"{step:08d}.safetensors"
 
 
 def data_digest(x: Tensor) -> str:
-    """SHA-256, hexadecimal, over the shape and the bytes of pictures, uint8 (N, C, H, W)."""
+    """Return the SHA-256 (hexadecimal) of the shape and the bytes of pictures, uint8 (N, C, H, W)."""
     digest = hashlib.sha256(repr(tuple(x.shape)).encode())
     digest.update(np.ascontiguousarray(x.cpu().numpy()).data)
     return digest.hexdigest()
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory that was taken so far: by tensors on a GPU, otherwise by the process."""
+    """Return the peak memory in MB: of torch's tensors on a GPU, otherwise of the process."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    unit = 1 if sys.platform == "darwin" else 1024  # Unit of ru_maxrss in bytes.
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 
 
 def explain(directory: Path, command: str, facts: Mapping[str, str], arguments: Mapping[str, Any], step: int) -> None:
-    """Write README.md into a run's directory; a resumed run adds its command and versions to it. Raises OSError."""
+    """Write README.md into a run's directory; a resumed run appends its command and versions. Raises OSError."""
     path = directory / README
     versions = "; ".join([f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)])
     here = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"

@@ -1,4 +1,4 @@
-"""The pictures of a training run, and whether they are still those that the run was started with.
+"""Load the pictures of a training run, and check that a resumed run gets the same ones.
 
 Knows nothing of models or objectives.
 """
@@ -16,9 +16,9 @@ from models.train.run_directory import data_digest
 
 
 def load_pictures(args: argparse.Namespace, device: torch.device) -> tuple[Pictures, Pictures, Data]:
-    """Training and validation pictures on the device, and what both together are.
+    """Return training and validation pictures on the device, and a description of both together.
 
-    With --resume they must be what they were. Raises DataError, ResumeError.
+    With --resume they must be the same as before. Raises DataError, ResumeError.
     """
     options = FolderOptions(args.size and tuple(args.size), args.channels, args.fit or "crop", args.filter, args.max_corrupt)
     try:
@@ -27,8 +27,8 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> tuple[Pictu
         if not args.resume or not (args.out / "run" / STATE).exists():
             raise
         raise ResumeError(
-            f"{error}; the run in {args.out} goes on only with the data that it was started with: put them back (a relative "
-            "path starts where the command runs), or start anew with --overwrite or another --out"
+            f"{error}; the run in {args.out} continues only with its original data: restore the data (a relative "
+            "path is relative to the current directory), or start a new run with --overwrite or another --out"
         ) from None
     channels, height, width = pictures.x.shape[1:]
     data = Data(data_digest(pictures.x), len(pictures), (channels, height, width))
@@ -41,10 +41,10 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> tuple[Pictu
 
 
 def check_data(out: Path, name: str, found: Data) -> None:
-    """Compare with the data that the run in `out` was started with. Raises ResumeError when they are not the same."""
+    """Raise ResumeError if these are not the data that the run in `out` was started with."""
     was = recorded_data(out)
     if was is not None and was.digest != found.digest:
         raise ResumeError(
-            f"the data of the run in {out} have changed: it was started with {was}, {name} now has {found}; "
-            "put the old data back, or start anew with --overwrite or another --out"
+            f"the data of the run in {out} have changed: it was started with {was}, but {name} now has {found}; "
+            "restore the old data, or start a new run with --overwrite or another --out"
         )

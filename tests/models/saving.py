@@ -20,10 +20,11 @@ from torch import nn
 
 from models.checkpoint import CheckpointError, read, save
 from models.files.atomic_file import remove_leftovers
+from models.files.tensor_file import TensorFileError, read_header
 from models.mosaic import write_png
 from models.sidecar import read_companion, write_companion
 from models.train.__main__ import main
-from models.train.resume import MetricsLog, Progress, ResumeError, RunState, log_entries, recorded_progress
+from models.train.resume import STATE, MetricsLog, Progress, ResumeError, RunState, log_entries
 from models.vae import VAE, VAEConfig
 from tests.fault_injection import Faults
 
@@ -58,8 +59,8 @@ def steps_of(directory: Path) -> str:
 
 
 def step_of(directory: Path) -> str:
-    progress = recorded_progress(directory)
-    return "broken" if progress is None else ("old", "new")[progress.step - 1]
+    progress = json.loads(read_header(directory / STATE).metadata["progress"])
+    return ("old", "new")[progress["step"] - 1]
 
 
 def companion_of(directory: Path) -> str:
@@ -125,7 +126,7 @@ def saves(root: Path, error: int, first: int, stride: int) -> Iterator[dict[str,
                 break
             try:
                 holds = found(directory)
-            except (CheckpointError, ResumeError, OSError) as caught:
+            except (CheckpointError, ResumeError, TensorFileError, OSError) as caught:
                 holds = f"broken: {caught}"
             remove_leftovers(directory)
             left = sorted(set(visible(directory)) - set(visible(before)))

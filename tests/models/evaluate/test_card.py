@@ -66,8 +66,8 @@ def test_what_it_is_and_what_was_minimised() -> None:
         ({}, ""),
         ({"objective": "elbo", "beta": 1.0}, ""),
         ({"objective": "iwae", "samples": 5}, "Objective iwae. "),
-        ({"objective": "beta-tc", "beta": 6.0}, "Objective beta-tc: the total correlation counts 6 times. "),
-        ({"objective": "free-bits", "free_bits": 0.25}, "Objective free-bits: 0.25 nats of each dimension are free. "),
+        ({"objective": "beta-tc", "beta": 6.0}, "Objective beta-tc: the weight of the total correlation is 6, not 1. "),
+        ({"objective": "free-bits", "free_bits": 0.25}, "Objective free-bits: a KL of 0.25 nats per dimension is free. "),
         ({"objective": "autoencoder"}, "sigma never learnt"),
     ],
 )

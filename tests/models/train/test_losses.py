@@ -215,10 +215,10 @@ def test_the_elbo_that_is_reported_is_the_one_at_beta_one(name: str, x: Tensor) 
     [
         (BetaElbo(), None),
         (BetaElbo(4.0), "the effective beta is 4, not 1"),
-        (FreeBits(0.5), "0.5 nats of each dimension are free"),
+        (FreeBits(0.5), "a KL of 0.5 nats per dimension is free"),
         (FreeBits(0.5, 2.0), "and the effective beta is 2"),
         (BetaTC(N), None),
-        (BetaTC(N, 6.0), "counts 6 times"),
+        (BetaTC(N, 6.0), "the weight of the total correlation is 6"),
         (Iwae(), None),
         (Iwae(0.5), "the effective beta is 0.5"),
         (Autoencoder(), "the effective beta is 0"),

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from models.checkpoint import CONFIG, WEIGHTS, read, save
+from models.files.tensor_file import read_header
 from models.train import losses
 from models.train.__main__ import main
 from models.train.arguments import parse
@@ -27,7 +28,6 @@ from models.train.resume import (
     RunState,
     log_entries,
     recorded_arguments,
-    recorded_progress,
 )
 from models.vae import VAE, VAEConfig
 
@@ -82,8 +82,11 @@ def start(argv: list[str]) -> subprocess.Popen[str]:
 
 def saved_step(out: Path) -> int:
     """How far the state on disk is."""
-    progress = recorded_progress(out / "run")
-    return progress.step if progress else 0
+    try:
+        step: int = json.loads(read_header(out / "run" / STATE).metadata["progress"])["step"]
+    except FileNotFoundError:
+        return 0
+    return step
 
 
 def stop(argv: list[str], out: Path, number: signal.Signals, steps: int, epoch: int = STEPS) -> tuple[int, str]:

@@ -60,7 +60,7 @@ def test_data_that_have_changed(run: Path, refused: Callable[..., str], images: 
     said = refused(run)
     assert f"the data of the run in {run} have changed: it was started with 54 training pictures of 1 x 8 x 8" in said
     assert found in said
-    assert "put the old data back" in said
+    assert "restore the old data" in said
     np.savez(run.parent / "x.npz", images=X)
     assert main(["--out", str(run), "--resume"]) == 0
 
@@ -69,7 +69,7 @@ def test_data_that_are_gone(run: Path, refused: Callable[..., str]) -> None:
     (run.parent / "x.npz").unlink()
     said = refused(run)
     assert "x.npz: no such file" in said
-    assert "put them back" in said
+    assert "restore the data" in said
 
 
 def test_an_evaluation_on_data_that_have_changed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
