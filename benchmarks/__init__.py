@@ -1,1 +1,1 @@
-"""What is measured, and against what: `python -m benchmarks.service` and `python -m benchmarks.peers`. Never part of tests."""
+"""Benchmarks of the service and of training; benchmarks/README.md lists the commands. Never part of the tests."""

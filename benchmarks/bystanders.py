@@ -1,23 +1,23 @@
-"""How much of the machine others take during a measurement: what makes numbers incomparable. Knows nothing of the load."""
+"""Measure the CPU time that other processes take during a measurement, which disturbs it. Knows nothing of the load."""
 
 import os
 import time
 
 import psutil
 
-# a tenth of a core is the operating system
+# The operating system alone takes about a tenth of a core.
 DISTURBED_CORES = 0.2
 
 
 class Bystanders:
-    """Counts from its making on, without a server's process tree, this process and its ended children."""
+    """Measures other processes from its creation on: all but a server's process tree, this process and its ended children."""
 
     def __init__(self, server: int) -> None:
         self._server = server
         self._started, self._before = time.perf_counter(), self._cpu_of_others()
 
     def cores(self) -> float:
-        """Seconds of CPU time of all others, for each second since the start."""
+        """Return the CPU seconds of all others per second since the start."""
         return max(0.0, (self._cpu_of_others() - self._before) / (time.perf_counter() - self._started))
 
     def _cpu_of_others(self) -> float:
@@ -29,13 +29,13 @@ class Bystanders:
             for process in (root, *root.children(recursive=True)):
                 used = process.cpu_times()
                 ours += used.user + used.system + used.children_user + used.children_system
-        except psutil.NoSuchProcess:  # a child has just ended; its parent has its time
+        except psutil.NoSuchProcess:  # A child has just ended; its time is counted for its parent.
             pass
         return everybody.user + everybody.system - ours
 
 
 def remark(cores: list[float]) -> str:
-    """A line for below a table."""
+    """Return a line to print below a table."""
     busiest, middle = max(cores), sorted(cores)[len(cores) // 2]
     warning = " These numbers are disturbed: measure again on a quiet machine." if busiest > DISTURBED_CORES else ""
     return f"Other processes took {middle:.2f} of a core in the median measurement, at most {busiest:.2f}.{warning}"

@@ -1,4 +1,4 @@
-"""Who takes part in `python -m benchmarks.peers`: how each is started, how it is asked, and how its answer reads.
+"""The servers in `python -m benchmarks.peers`: how to start each, how to send a request, and how to read its response.
 
 Knows nothing of environments or measurements.
 """
@@ -27,16 +27,16 @@ def _first_row(answer: Any) -> list[float]:
 
 @dataclass(frozen=True)
 class Contender:
-    """One server. `ask` translates our request to encode one picture; `mu` finds its mean in the answer."""
+    """One server. `ask` translates our request to encode one picture; `mu` extracts the mean from the response."""
 
     name: str
     title: str
-    arguments: Callable[[int], list[str]]  # of Python, for a port
-    package: str = ""  # whose version is shown
+    arguments: Callable[[int], list[str]]  # command line after `python`, for a port
+    package: str = ""  # the package whose version the report shows
     variables: dict[str, str] = field(default_factory=dict)
     ask: Callable[[Request], Request] = _unchanged
     mu: Callable[[Any], list[float]] = _first_row
-    draws: bool = False  # answers /decode and /sample too
+    draws: bool = False  # has /decode and /sample too
 
 
 def _script(name: str) -> Callable[[int], list[str]]:
@@ -53,7 +53,7 @@ def _first_item(answer: Any) -> list[float]:
 
 
 def _ask_v2(request: Request, columns: tuple[int, ...] = ()) -> Request:
-    """The V2 inference protocol. `columns`: what follows the number of rows in the shape."""
+    """Translate a request to the V2 inference protocol. `columns` is the shape after the number of rows."""
     images = orjson.loads(request.body)["images"]
     inputs = [{"name": "images", "shape": [len(images), *columns], "datatype": "BYTES", "data": images}]
     return Request("POST", "/v2/models/vae/infer", JSON, orjson.dumps({"inputs": inputs}))
@@ -72,7 +72,7 @@ SERVICE = Contender(
     draws=True,
 )
 
-# each has its versions in peers/NAME.txt
+# peers/NAME.txt has the versions of each.
 PEERS = (
     Contender("plain", "plain FastAPI", _script("plain"), "fastapi", draws=True),
     Contender("litserve", "LitServe", _script("litserve_peer"), "litserve"),

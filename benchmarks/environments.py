@@ -1,6 +1,6 @@
-"""An environment of its own for each peer, `.bench/NAME`, with the exact versions of `peers/NAME.txt`.
+"""Create a virtual environment for each peer, `.bench/NAME`, with the exact versions in `peers/NAME.txt`.
 
-Made once, and again when that file changes. Knows nothing of what is run in it.
+It is created once, and again if that file changes. Knows nothing of what runs in it.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ INSTALL_SECONDS = 1800
 
 
 class InstallError(Exception):
-    """An environment that could not be made."""
+    """The environment could not be created."""
 
 
 def interpreter(name: str) -> Path:
-    """The Python of a peer's environment, which is made when missing. Raises InstallError.
+    """Return the Python of a peer's environment, which is created if it is missing. Raises InstallError.
 
-    Honours the variable TORCH_INDEX_URL like `make` does.
+    Uses the variable TORCH_INDEX_URL, as `make` does.
     """
     directory = ENVIRONMENTS / name
     python, stamp = directory / "bin" / "python", directory / "installed"
@@ -41,7 +41,7 @@ def interpreter(name: str) -> Path:
 
 
 def pinned(name: str, package: str) -> str:
-    """The version of a package in a peer's environment."""
+    """Return the version of a package in a peer's environment. Raises InstallError."""
     found = re.search(rf"^{re.escape(package)}==(\S+)$", _requirements(name).read_text(), re.MULTILINE)
     if found is None:
         raise InstallError(f"peers/{name}.txt does not name {package}")
@@ -57,6 +57,6 @@ def _run(command: list[str]) -> None:
         subprocess.run(command, capture_output=True, text=True, check=True, timeout=INSTALL_SECONDS)
     except subprocess.CalledProcessError as error:
         lines = [line for line in error.stderr.splitlines() if line.startswith("ERROR")] or error.stderr.splitlines()
-        raise InstallError(f"it does not install: {lines[-1] if lines else error}") from None
+        raise InstallError(f"the installation failed: {lines[-1] if lines else error}") from None
     except subprocess.TimeoutExpired:
-        raise InstallError(f"it does not install within {INSTALL_SECONDS} s") from None
+        raise InstallError(f"the installation took more than {INSTALL_SECONDS} s") from None

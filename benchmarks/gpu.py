@@ -1,8 +1,8 @@
-"""`python -m benchmarks.gpu`: how much of an NVIDIA GPU reaches the callers. Prints its tables last.
+"""`python -m benchmarks.gpu`: how much of an NVIDIA GPU's throughput reaches the callers. Prints tables at the end.
 
-For a small net (the shipped digits) and one of more than 1 GFLOP: batches on the device by themselves, replayed graphs against
-torch as it is; then the whole service, and with it a net that computes next to nothing, which shows what all the rest costs.
-Knows nothing of how requests are served.
+It uses a small net (the shipped digits) and one with more than 1 GFLOP. First it runs batches without the service, as replayed
+CUDA graphs and as eager torch. Then it measures the whole service, also with a net that computes almost nothing, which shows
+the cost of everything else. Knows nothing of how requests are served.
 """
 
 import argparse
@@ -33,13 +33,13 @@ from service.inference.served_model import encoder
 SMALL, LARGE, NOTHING = "mnist", "large", "nothing"
 LARGE_CHANNELS = [256, 384, 512]
 LATENT_DIM = {SMALL: 20, LARGE: 64, NOTHING: 20}
-AT_ONCE = 2  # batches, as the service runs them on a GPU
+AT_ONCE = 2  # concurrent batches, the same as in the service on a GPU
 MANY = 256
 Images = NDArray[np.uint8]
 
 
 def make_models(directory: Path) -> None:
-    """The three checkpoints; random weights compute as fast as learned ones."""
+    """Write the three checkpoints; random weights are as fast as trained ones."""
     shutil.copytree(ROOT / "models" / "weights" / SMALL, directory / SMALL)
     torch.manual_seed(0)
     large = models.VAEConfig((3, 64, 64), LATENT_DIM[LARGE], "conv", {"channels": LARGE_CHANNELS})
@@ -49,7 +49,7 @@ def make_models(directory: Path) -> None:
 
 
 def pictures(shape: tuple[int, int, int], number: int) -> Images:
-    """Noise of every grey, uint8 (n, H, W, C)."""
+    """Return random pixels, uint8 (n, H, W, C)."""
     channels, height, width = shape
     return np.random.default_rng(0).integers(0, 256, (number, height, width, channels), np.uint8)
 
@@ -58,7 +58,7 @@ def pictures(shape: tuple[int, int, int], number: int) -> Images:
 
 
 def flops(vae: models.VAE, device: torch.device) -> int:
-    """Of encoding one picture, 2 per multiply-add."""
+    """Return the FLOPs of encoding one picture, 2 per multiply-add."""
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         vae.encode(torch.zeros((1, *vae.config.shape), device=device))
@@ -67,7 +67,7 @@ def flops(vae: models.VAE, device: torch.device) -> int:
 
 
 def rate(program: Program, rows: Rows, seconds: float, threads: int) -> float:
-    """Pictures a second, copies included, from so many threads."""
+    """Return pictures per second, including copies to and from the device, with so many threads."""
     bucket = len(rows)
     program([rows], bucket)
     done = [0] * threads
@@ -89,7 +89,7 @@ def rate(program: Program, rows: Rows, seconds: float, threads: int) -> float:
 def device_rows(
     name: str, directory: Path, device: torch.device, max_batch: int, seconds: float, best: dict[str, float]
 ) -> Iterator[list[str]]:
-    """A line for each bucket of one net; `best` receives its largest rate."""
+    """Yield a line for each bucket of one net, and store its best rate in `best`."""
     vae = models.load(directory / name).to(device).requires_grad_(False)
     examples: Rows = np.ascontiguousarray(pictures(vae.config.shape, max_batch).transpose(0, 3, 1, 2))
     eager = TorchProgram(encoder(vae), device, examples)
@@ -115,7 +115,7 @@ def device_rows(
 
 
 def service_rows(server: Running, name: str, shape: tuple[int, int, int], seconds: int, limit: float) -> Iterator[list[str]]:
-    """A line for each kind of load on one net."""
+    """Yield a line for each kind of load on one net."""
     images = pictures(shape, MANY)
     pngs = [png(image) for image in images[:64]]
     singles = [encode_request([picture]) for picture in pngs]
@@ -143,27 +143,29 @@ def service_rows(server: Running, name: str, shape: tuple[int, int, int], second
         ]
 
 
-DEVICE_COLUMNS = ("net", "batch", "images/s, two at once", "one after the other", "torch as it is", "same bits as the largest")
+DEVICE_COLUMNS = ("net", "batch", "images/s, two at once", "one at a time", "eager torch", "same bits as the largest batch")
 SERVICE_COLUMNS = (
     "net",
-    "pictures a request",
+    "pictures per request",
     "callers",
     "images/s",
-    "of the device's best",
+    "share of the device's best",
     "p50 ms",
     "p99 ms",
-    "rows a batch",
+    "rows per batch",
     "errors",
 )
 
 
 def main() -> int:
-    """Measure and print. Exit status: 1 when the server fails or wrk is missing, 2 without a GPU."""
+    """Measure and print. Exit status: 1 if the server fails or wrk is missing, 2 without a GPU."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="How much of a GPU reaches the callers.")
-    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu for a try (%(default)s)")
-    parser.add_argument("--seconds", type=int, default=3, help="for each measurement of the service (%(default)s)")
-    parser.add_argument("--max-batch", type=int, default=MANY, help="rows of the largest batch (%(default)s)")
-    parser.add_argument("--precision", default="float32", help="of the service (%(default)s)")
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu to try it out (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=int, default=3, help="length of each measurement of the service (default: %(default)s)"
+    )
+    parser.add_argument("--max-batch", type=int, default=MANY, help="rows of the largest batch (default: %(default)s)")
+    parser.add_argument("--precision", default="float32", help="precision of the service (default: %(default)s)")
     options = parser.parse_args()
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
@@ -196,7 +198,7 @@ def main() -> int:
         print(f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}\n")
     print(report.table(DEVICE_COLUMNS, by_device), end="\n\n")
     print(report.table(SERVICE_COLUMNS, by_service))
-    print(f"\n{SMALL} against {NOTHING}, line by line: what the forward leaves of the rest's speed.")
+    print(f"\nCompare {SMALL} with {NOTHING} line by line: the difference is the cost of the forward pass.")
     return 0
 
 

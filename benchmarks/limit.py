@@ -1,7 +1,7 @@
-"""What this machine's CPU does at most without HTTP: the same requests read, computed and answered in one loop, one thread.
+"""The upper limit of one CPU thread without HTTP: the same requests are read, computed and answered in one loop.
 
-`python -m benchmarks.limit` prints JSON: pictures a second for each kind of traffic. The model sees full batches; reading and
-writing are the plain calls of orjson, Pillow and numpy. Knows nothing of the service but how it exports a model.
+`python -m benchmarks.limit` prints JSON: pictures per second for each kind of traffic. The model gets full batches; reading
+and writing use orjson, Pillow and numpy directly. Of the service it uses only the export of models.
 """
 
 import argparse
@@ -36,19 +36,19 @@ Rows = NDArray[Any]
 
 
 class Engine(Protocol):
-    """What computes batches."""
+    """Computes batches."""
 
     def encode(self, pixels: Rows) -> Floats:
-        """uint8 (B, C, H, W) -> (2, B, D): mu, then sigma."""
+        """Return the posteriors, uint8 (B, C, H, W) -> (2, B, D): mu, then sigma."""
         ...
 
     def decode(self, z: Floats) -> Floats:
-        """(B, D) -> (B, H, W, C) in [0, 1]."""
+        """Return the decoded pictures, (B, D) -> (B, H, W, C) in [0, 1]."""
         ...
 
 
 class TorchEngine:
-    """The model as `models.load` gives it, on one thread of the CPU."""
+    """The model from `models.load`, on one thread of the CPU."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
@@ -66,7 +66,7 @@ class TorchEngine:
 
 
 class OnnxEngine:
-    """The same by ONNX Runtime, as the service exports it; on one thread of the CPU."""
+    """The model as the service exports it for ONNX Runtime, on one thread of the CPU."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
@@ -100,7 +100,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {"torch": TorchEngine, "onnx": OnnxEn
 
 
 def limits(engine: str, seconds: float, kinds: Sequence[Traffic]) -> dict[str, float]:
-    """Pictures a second of each kind of traffic, measured for so many seconds each."""
+    """Return pictures per second for each kind of traffic, measured for so many seconds each."""
     computing = ENGINES[engine]()
     return {kind.name: _pictures_per_second(computing, kind, seconds) for kind in kinds}
 
@@ -117,7 +117,7 @@ def _pictures_per_second(engine: Engine, kind: Traffic, seconds: float) -> float
 
 
 def _answer(engine: Engine, requests: Sequence[Request]) -> list[bytes]:
-    """The bodies of the answers to requests that fill one batch, all of one kind."""
+    """Return the response bodies for requests of one kind that fill one batch."""
     blocks = [_read(request) for request in requests]
     rows = np.concatenate(blocks)
     ends = np.cumsum([len(block) for block in blocks])[:-1]
@@ -134,7 +134,7 @@ def _answer(engine: Engine, requests: Sequence[Request]) -> list[bytes]:
 
 
 def _read(request: Request) -> Rows:
-    """Pictures, uint8 (n, C, H, W), or latents, float32 (n, D), of one request."""
+    """Return the pictures, uint8 (n, C, H, W), or latents, float32 (n, D), of one request."""
     kind = request.headers["Content-Type"].split(";")[0]
     if kind == "application/x-npy":
         array: Rows = np.load(io.BytesIO(request.body), allow_pickle=False)
@@ -163,7 +163,7 @@ def _pixels(data: bytes) -> Rows:
 
 
 def _posterior_bytes(rows: Floats, form: str) -> bytes:
-    """(2, n, D) -> JSON or npy."""
+    """Convert (2, n, D) to JSON or npy."""
     if form == "npy":
         return npy(rows)
     mu, sigma = np.ascontiguousarray(rows)
@@ -171,7 +171,7 @@ def _posterior_bytes(rows: Floats, form: str) -> bytes:
 
 
 def _picture_bytes(pictures: NDArray[np.uint8], form: str, strip: bool) -> bytes:
-    """(n, H, W, C) -> JSON with a PNG of each, npy, or one PNG of all."""
+    """Convert (n, H, W, C) to JSON with one PNG per picture, to npy, or to one PNG of all."""
     if form == "npy":
         return npy(pictures)
     if form == "png":
@@ -182,13 +182,22 @@ def _picture_bytes(pictures: NDArray[np.uint8], form: str, strip: bool) -> bytes
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure and print the limits."""
     kinds = traffic()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.limit", description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--engine", choices=sorted(ENGINES), default="torch", help="what computes the batches")
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each kind of traffic (%(default)s)")
     parser.add_argument(
-        "--traffic", nargs="+", choices=list(kinds), default=list(kinds), metavar="NAME", help="all by default"
+        "--engine", choices=sorted(ENGINES), default="torch", help="what computes the batches (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="length of the measurement of each kind (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--traffic",
+        nargs="+",
+        choices=list(kinds),
+        default=list(kinds),
+        metavar="NAME",
+        help="kinds of traffic (default: all)",
     )
     arguments = parser.parse_args()
     chosen = [kinds[name] for name in arguments.traffic]

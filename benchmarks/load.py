@@ -1,7 +1,7 @@
-"""HTTP load by wrk: prepared requests in turn over N connections, each of which waits for its answer before it asks again.
+"""HTTP load with wrk: prepared requests in turn over N connections; each waits for its response before the next request.
 
-Knows nothing of the service or of what the requests mean. wrk corrects latencies for coordinated omission: an answer that
-takes more than twice the mean interval also counts for the requests that it held up.
+Knows nothing of the service or of the requests. wrk corrects latencies for coordinated omission: a response that takes more
+than twice the mean interval also counts for the requests that it delayed.
 """
 
 import json
@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SCRIPT = Path(__file__).with_name("load.lua")
-# an answer that takes longer counts as a socket error
+# A response that takes longer counts as a socket error.
 TIMEOUT_SECONDS = 10
 
 
 class LoadError(Exception):
-    """wrk is missing, or it did not run."""
+    """wrk is missing or failed."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +34,24 @@ class Request:
 
 @dataclass(frozen=True)
 class Result:
-    """What one run of wrk saw. `requests_per_second` counts answers with a 2xx status, the percentiles count all."""
+    """The result of one run of wrk. `requests_per_second` counts 2xx responses; the percentiles count all responses."""
 
     requests_per_second: float
     p50_ms: float
     p99_ms: float
-    queue_p99_ms: float  # of good answers, as their Server-Timing has it; 0 when it has not
+    queue_p99_ms: float  # of 2xx responses, from their Server-Timing; 0 if it is missing
     socket_errors: int
-    statuses: Mapping[str, int]  # answers that were not 2xx, by status
-    client_cpu: float  # seconds of CPU time of wrk, for each second of the run
+    statuses: Mapping[str, int]  # other responses, by status
+    client_cpu: float  # CPU seconds of wrk per second of the run
 
     @property
     def errors(self) -> int:
-        """Requests without a good answer."""
+        """The number of requests without a 2xx response."""
         return self.socket_errors + sum(self.statuses.values())
 
 
 def require_wrk() -> str:
-    """The path of wrk. Raises LoadError."""
+    """Return the path of wrk. Raises LoadError."""
     path = shutil.which("wrk")
     if path is None:
         raise LoadError("wrk, the load generator, is not installed; on Debian and Ubuntu: apt-get install wrk")
@@ -59,7 +59,7 @@ def require_wrk() -> str:
 
 
 def run(url: str, requests: Sequence[Request], connections: int, seconds: int) -> Result:
-    """Ask `url` for whole `seconds`; from one thread. Raises LoadError."""
+    """Send requests to `url` for so many seconds, from one thread. Raises LoadError."""
     wrk = require_wrk()
     with tempfile.TemporaryDirectory() as directory:
         for number, request in enumerate(requests, 1):
@@ -70,7 +70,7 @@ def run(url: str, requests: Sequence[Request], connections: int, seconds: int) -
         cpu = _children_cpu() - before
     line = next((line for line in done.stdout.splitlines() if line.startswith("{")), None)
     if done.returncode or line is None:
-        raise LoadError(f"wrk ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")
+        raise LoadError(f"wrk failed with status {done.returncode}: {(done.stderr or done.stdout).strip()}")
     seen = json.loads(line)
     good = seen["requests"] - sum(seen["statuses"].values())
     return Result(
@@ -92,6 +92,6 @@ def _write(directory: Path, number: int, request: Request) -> None:
 
 
 def _children_cpu() -> float:
-    """Seconds of CPU time of ended child processes."""
+    """Return the CPU seconds of ended child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

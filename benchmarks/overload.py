@@ -1,7 +1,7 @@
-"""`python -m benchmarks.overload`: what becomes of those who are served when others ask for too much, or leave.
+"""`python -m benchmarks.overload`: how the service treats callers while others send too much or disconnect.
 
-Three tables: a flood of ten times the connections that fill the queue; callers who are killed while they wait; single pictures
-beside requests of 2,000. Starts the server itself. Knows nothing of how the service works but `/info`.
+It prints three tables: a flood from ten times as many connections as fill the queue; callers who disconnect while they wait;
+and single pictures beside requests with 2,000. It starts the server. Of the service it knows only `/info`.
 """
 
 import argparse
@@ -42,18 +42,18 @@ TIMEOUT_SECONDS = 60
 
 
 def connection(server: Running) -> http.client.HTTPConnection:
-    """A new one."""
+    """Return a new connection to the server."""
     address = urlsplit(server.url)
     return http.client.HTTPConnection(address.hostname or "", address.port, timeout=TIMEOUT_SECONDS)
 
 
 def ask(caller: http.client.HTTPConnection, request: Request) -> None:
-    """Send a request; its answer is read by `getresponse`."""
+    """Send a request; `caller.getresponse` reads the response."""
     caller.request(request.method, request.path, request.body, dict(request.headers))
 
 
 def counts(server: Running) -> dict[str, int]:
-    """Of the lane that decodes."""
+    """Return the counters of the queue for decoding."""
     found: dict[str, int] = httpx.get(f"{server.url}/info", trust_env=False).json()["engine"][MODEL]["decode"]
     return found
 
@@ -62,7 +62,7 @@ def counts(server: Running) -> dict[str, int]:
 
 
 def flood(server: Running, seconds: int) -> Iterator[list[str]]:
-    """At the peak, far above it, and at once after it."""
+    """Measure at the peak load, far above it, and at the peak again right after that."""
     requests = [sample_request(seed, "?format=npy", ROWS) for seed in range(ROWS)]
     queue_rows: int = httpx.get(f"{server.url}/info", trust_env=False).json()["limits"]["max_queue_rows"]
     load.run(server.url, requests, PEAK_CONNECTIONS, 1)
@@ -87,7 +87,7 @@ def flood(server: Running, seconds: int) -> Iterator[list[str]]:
 
 
 def _seconds_of_one(server: Running) -> float:
-    """From now to the first good answer to a lone request."""
+    """Return the seconds from now to the first 200 response, sending one request at a time."""
     started = time.perf_counter()
     with httpx.Client(base_url=server.url, trust_env=False) as client:
         while send(client, sample_request(0, "", 1)).status_code != 200:
@@ -99,7 +99,7 @@ def _seconds_of_one(server: Running) -> float:
 
 
 def killed(server: Running) -> list[str]:
-    """Half of the callers leave while all wait; the others' answers must be what they are alone."""
+    """Disconnect half of the callers while all wait. The others must get the same bytes as when they are alone."""
     requests = [sample_request(seed, "?format=npy", ROWS) for seed in range(CALLERS)]
     with closing(connection(server)) as caller:
         alone = [_answer(caller, request) for request in requests]
@@ -135,7 +135,7 @@ def _answer(caller: http.client.HTTPConnection, request: Request) -> bytes:
 
 
 def beside(server: Running, seconds: int) -> Iterator[list[str]]:
-    """p99 of single pictures alone, and beside one caller after another with 2,000 of them."""
+    """Measure single pictures alone, and beside a caller with 2,000 pictures per request, in three formats."""
     with np.load(DIGITS) as archive:
         digits = archive["images"][..., None]
     many = digits[np.arange(MANY) % len(digits)]
@@ -164,7 +164,7 @@ def beside(server: Running, seconds: int) -> Iterator[list[str]]:
 
 
 def _batch_milliseconds(server: Running) -> float:
-    """Of a full batch, by the service's own clock: the median of some."""
+    """Return the median time of a full batch, according to the service's Server-Timing."""
     request = traffic()["encode 64, npy"].requests[0]
     with httpx.Client(base_url=server.url, trust_env=False) as client:
         answers = [send(client, request).raise_for_status() for _ in range(21)]
@@ -174,7 +174,7 @@ def _batch_milliseconds(server: Running) -> float:
 
 @contextmanager
 def _asking(server: Running, request: Request | None) -> Iterator[None]:
-    """For the time of the block somebody sends a request again and again."""
+    """Send a request again and again during the `with` block."""
     done = threading.Event()
 
     def go() -> None:
@@ -197,24 +197,26 @@ def _asking(server: Running, request: Request | None) -> Iterator[None]:
 
 FLOOD_COLUMNS = (
     "connections",
-    "good answers/s",
-    "of the peak",
-    "p99 in the queue, ms",
-    "bound, ms",
+    "good responses/s",
+    "share of peak",
+    "p99 in queue, ms",
+    "full queue, ms",
     "429/s",
     "other errors",
-    "first answer after, ms",
+    "then first response, ms",
     "RSS MB",
 )
-KILLED_COLUMNS = ("callers", "killed", "others with their own bytes", "rows asked for", "rows computed", "rows dropped")
+KILLED_COLUMNS = ("callers", "disconnected", "others with equal bytes", "rows requested", "rows computed", "rows dropped")
 BESIDE_COLUMNS = ("beside 2,000 pictures as", "requests/s", "p50 ms", "p99 ms", "p99 above alone, batches", "errors")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print. Exit status: 1 when the server fails or wrk is missing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description="The service when it is too much.")
-    parser.add_argument("--seconds", type=int, default=10, help="for each measurement (%(default)s)")
-    parser.add_argument("--server-args", nargs=argparse.REMAINDER, default=[], help="all that follows goes to the server")
+    """Measure and print. Exit status: 1 if the server fails or wrk is missing."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description="Measure the service under overload.")
+    parser.add_argument("--seconds", type=int, default=10, help="length of each measurement (default: %(default)s)")
+    parser.add_argument(
+        "--server-args", nargs=argparse.REMAINDER, default=[], help="pass all following arguments to the server"
+    )
     options = parser.parse_args(arguments)
     port = free_port()
     command = [sys.executable, "-m", "service", "--port", str(port), *options.server_args]

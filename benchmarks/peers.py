@@ -1,8 +1,8 @@
-"""`python -m benchmarks.peers`: this service beside others with the same weights, the same requests and the same client.
+"""`python -m benchmarks.peers`: compare this service with other servers, with equal weights, requests and client.
 
-One server runs at a time; a round visits all of them, and ratios are taken within a round. The peers compute with one thread
-of torch, this service runs with its defaults. A peer that does not install, start or give our answer is listed with the
-reason. Knows nothing of how the servers work.
+One server runs at a time; a round visits all of them, and ratios are taken within a round. The peers compute with one torch
+thread, this service runs with its defaults. A peer that cannot be installed, does not start or gives other answers is listed
+with the reason. Knows nothing of how the servers work.
 """
 
 import argparse
@@ -27,29 +27,29 @@ DRAWS = ("decode 1 to PNG", "sample 16 to JSON")
 TOLERANCE = 1e-4
 CHECKED = 8
 WARM_UP_SECONDS = 1
-COLUMNS = ("requests", "connections", "server", "requests/s", "spread", "of ours", "p50 ms", "p99 ms", "errors")
-COSTS = ("server", "version", "start to first answer, s", "RSS MB", "PSS MB")
+COLUMNS = ("requests", "connections", "server", "requests/s", "spread", "ratio to ours", "p50 ms", "p99 ms", "errors")
+COSTS = ("server", "version", "start to first response, s", "RSS MB", "PSS MB")
 
 Means = list[list[float]]
 
 
 class DifferentAnswerError(Exception):
-    """A peer that does not do the same work."""
+    """The peer's results differ from ours."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What was measured of one server in one round."""
+    """The measurements of one server in one round."""
 
     start_seconds: float
     memory: Memory
     results: dict[tuple[str, int], Result]  # by `Scenario.key`
-    others: list[float]  # cores that other processes took during each
+    others: list[float]  # cores used by other processes, per measurement
 
 
 @dataclass
 class Standing:
-    """A contender with all its visits, one a round, or the reason why it is out."""
+    """A server with one visit per round, or the reason why it failed."""
 
     contender: Contender
     python: Path
@@ -58,42 +58,42 @@ class Standing:
 
 
 def scenarios_of(contender: Contender) -> list[Scenario]:
-    """What a contender is asked; the requests are ours, see `translated`."""
+    """Return the scenarios for a server, with our own requests; see `translated`."""
     kinds = traffic()
     found = [Scenario((kinds[ENCODE],), connections) for connections in (1, 16, 64)]
     return found + [Scenario((kinds[name],), 16) for name in DRAWS if contender.draws]
 
 
 def translated(contender: Contender, scenario: Scenario) -> tuple[Request, ...]:
-    """The requests as the contender wants them."""
+    """Return the requests in the server's own format."""
     return tuple(map(contender.ask, scenario.requests)) if scenario.name == ENCODE else scenario.requests
 
 
 def means(contender: Contender, server: Running, requests: Sequence[Request]) -> Means:
-    """mu of the first pictures."""
+    """Return the server's mu for the first pictures."""
     with httpx.Client(base_url=server.url, trust_env=False) as client:
         return [contender.mu(send(client, request).raise_for_status().json()) for request in requests[:CHECKED]]
 
 
 def compare(found: Means, ours: Means) -> None:
-    """Raises DifferentAnswerError when a mean is farther from ours than rounding explains."""
+    """Raise DifferentAnswerError if the means differ from ours by more than rounding."""
     shapes = [len(row) for row in found] == [len(row) for row in ours]
     distance = max(abs(a - b) for x, y in zip(found, ours, strict=True) for a, b in zip(x, y, strict=False))
     if not shapes or not distance <= TOLERANCE:
-        raise DifferentAnswerError(f"its mu is not ours: they differ by {distance:g}")
+        raise DifferentAnswerError(f"its mu differs from ours by {distance:g}")
 
 
 def visit(standing: Standing, seconds: int, ours: Means | None) -> tuple[Visit, Means]:
-    """Start a server, check it, measure it, end it. Raises StartError, DifferentAnswerError, LoadError, HTTPError."""
+    """Start a server, check it, measure it, stop it. Raises StartError, DifferentAnswerError, LoadError, HTTPError."""
     contender, port = standing.contender, free_port()
     plan = [(scenario, translated(contender, scenario)) for scenario in scenarios_of(contender)]
     encode = plan[0][1]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        # some peers keep files in the home directory, or in that of temporary files
+        # Some peers keep files in the home directory or in the temporary directory.
         variables = {**contender.variables, "HOME": home, "TMPDIR": home, "RAY_TMPDIR": home}
         command = [str(standing.python), *contender.arguments(port)]
         with running(command, port, encode[0], variables):
-            pass  # its files are in the system's cache now, which they may not have been since the round before
+            pass  # The first start only fills the system's file cache, so that start-up times are comparable.
         with running(command, port, encode[0], variables) as server:
             found = means(contender, server, encode)
             compare(found, ours or found)
@@ -112,7 +112,7 @@ def visit(standing: Standing, seconds: int, ours: Means | None) -> tuple[Visit, 
 
 
 def measure_all(names: Sequence[str], rounds: int, seconds: int) -> list[Standing]:
-    """Everybody's standing, ours first. Raises what `visit` raises for our own service."""
+    """Measure all servers, ours first. Raises the exceptions of `visit` for our own service."""
     standings = [Standing(SERVICE, Path(sys.executable))]
     for contender in PEERS:
         if contender.name not in names:
@@ -141,11 +141,11 @@ def measure_all(names: Sequence[str], rounds: int, seconds: int) -> list[Standin
 
 
 def speed_rows(standings: Sequence[Standing]) -> Iterator[list[str]]:
-    """A line for each scenario and server; `of ours` is the median of the rounds' ratios."""
+    """Yield a line for each scenario and server; `ratio to ours` is the median of the rounds' ratios."""
     own = standings[0].visits
     for scenario in scenarios_of(SERVICE):
         for standing in standings:
-            # rounds in which it was not measured are at the end
+            # After a failure a server is not visited again, so missing rounds are at the end.
             results = [seen.results[scenario.key] for seen in standing.visits if scenario.key in seen.results]
             if not results:
                 continue
@@ -167,7 +167,7 @@ def speed_rows(standings: Sequence[Standing]) -> Iterator[list[str]]:
 
 
 def cost_rows(standings: Sequence[Standing]) -> Iterator[list[str]]:
-    """Start-up, and memory after the load, of each server."""
+    """Yield a line for each server: start-up time, and memory after the load."""
     for standing in standings:
         contender, visits = standing.contender, standing.visits
         if visits:
@@ -181,16 +181,16 @@ def cost_rows(standings: Sequence[Standing]) -> Iterator[list[str]]:
 
 
 def main() -> int:
-    """Measure and print. Exit status: 1 when our own service fails or wrk is missing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="This service beside others.")
-    parser.add_argument("--rounds", type=int, default=3, help="visits to each server (%(default)s)")
-    parser.add_argument("--seconds", type=int, default=3, help="for each measurement (%(default)s)")
+    """Measure and print. Exit status: 1 if our own service fails or wrk is missing."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="Compare this service with other servers.")
+    parser.add_argument("--rounds", type=int, default=3, help="visits to each server (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=3, help="length of each measurement (default: %(default)s)")
     known = [peer.name for peer in PEERS]
-    parser.add_argument("--peers", nargs="+", choices=known, default=known, help="all by default")
+    parser.add_argument("--peers", nargs="+", choices=known, default=known, help="servers to compare with (default: all)")
     arguments = parser.parse_args()
     print(report.heading("benchmarks.peers"), flush=True)
     try:
-        load.require_wrk()  # before environments are made
+        load.require_wrk()  # before environments are created
         standings = measure_all(arguments.peers, arguments.rounds, arguments.seconds)
     except (StartError, LoadError, httpx.HTTPError) as error:
         print(f"error: {error}", file=sys.stderr)

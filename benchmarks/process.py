@@ -1,4 +1,4 @@
-"""A server as a child process: started, asked until it answers, weighed, ended. Knows nothing of what it serves."""
+"""Start a server as a child process, wait until it responds, measure its memory, and stop it."""
 
 import os
 import signal
@@ -22,12 +22,12 @@ LAST_LINES = 12
 
 
 class StartError(Exception):
-    """A server that did not come to answer."""
+    """The server did not start."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Of a process and all its children, in MB; `pss` counts a page that several of them share once."""
+    """Memory of a process and all its children, in MB; `pss` counts a page that several of them share only once."""
 
     rss: float
     pss: float
@@ -35,26 +35,26 @@ class Memory:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers."""
+    """A running server."""
 
     url: str
     pid: int
-    start_seconds: float  # from its start as a process to its first good answer
+    start_seconds: float  # from the start of the process to the first 200 response
 
     def memory(self) -> Memory:
-        """What it takes now."""
+        """Return the current memory."""
         rss = pss = 0
         for process in _tree(self.pid):
             try:
                 used = process.memory_full_info()
-            except psutil.Error:  # it has just ended
+            except psutil.Error:  # The process has just ended.
                 continue
             rss, pss = rss + used.rss, pss + used.pss
         return Memory(rss / 1e6, pss / 1e6)
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -62,14 +62,14 @@ def free_port() -> int:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without settings of the service, one thread for each library, and the variables given."""
+    """Return this environment without VAE_* settings, with one thread per library and the given variables."""
     own = {name: value for name, value in os.environ.items() if not name.upper().startswith("VAE_")}
     return {**own, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **variables}
 
 
 @contextmanager
 def running(command: Sequence[str], port: int, first: Request, variables: Mapping[str, str]) -> Iterator[Running]:
-    """The server for the time of the block, once it answers `first` with 200. Raises StartError."""
+    """Run the server during the `with` block, which starts when `first` gets a 200. Raises StartError."""
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as log:
         started = time.perf_counter()
@@ -91,7 +91,7 @@ def running(command: Sequence[str], port: int, first: Request, variables: Mappin
 
 
 def send(client: httpx.Client, request: Request) -> httpx.Response:
-    """Ask once."""
+    """Send one request."""
     return client.request(request.method, request.path, headers=dict(request.headers), content=request.body)
 
 
@@ -111,7 +111,7 @@ def _tree(pid: int) -> list[psutil.Process]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the server; what is left of its children after a while is killed."""
+    """Send SIGTERM to the server, and kill remaining children after a while."""
     family = _tree(process.pid)
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.service`: how fast the service is, and how near to what the machine does without it (limit.py).
+"""`python -m benchmarks.service`: measure the speed of the service, absolute and relative to the limit of limit.py.
 
-Starts the server itself. Rounds are interleaved, scenario by scenario, so that what disturbs the machine for a while disturbs
-all of them; the table has the medians. The limit is one thread of the CPU: a service that works on two cores at once may
-pass 100 %, and on another device the share says little. Knows nothing of how the service works but `/info`.
+It starts the server. Each round runs all scenarios, so that a temporary disturbance of the machine affects all of them; the
+table has medians. The limit is that of one CPU thread: a service on two cores may exceed 100 %, and on other devices the share
+means little. Of the service it knows only `/info`.
 """
 
 import argparse
@@ -32,8 +32,8 @@ COLUMNS = (
     "images/s",
     "p50 ms",
     "p99 ms",
-    "of the limit",
-    "rows a batch",
+    "share of limit",
+    "rows per batch",
     "padding",
     "RSS MB",
     "errors",
@@ -42,7 +42,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Counts:
-    """What the engine has counted so far, over all lanes of all models."""
+    """Counters of the engine, summed over all queues of all models."""
 
     rows: int
     padded_rows: int
@@ -55,15 +55,15 @@ class Sample:
 
     result: Result
     images_per_second: float
-    share: float  # of the limit
+    share: float  # share of the limit
     mean_batch: float | None
     padding: float | None
     rss: float
-    others: float  # cores that other processes took
+    others: float  # cores used by other processes
 
 
 def counts(url: str) -> Counts:
-    """From `/info`, whose `engine` has an object for each model, with one for each of its lanes."""
+    """Sum the counters in `/info`, whose `engine` has an object per model, with one object per queue."""
     engine: dict[str, Any] = httpx.get(f"{url}/info", trust_env=False).raise_for_status().json()["engine"]
     lanes = [
         lane
@@ -76,7 +76,7 @@ def counts(url: str) -> Counts:
 
 
 def limits(names: Sequence[str]) -> dict[str, float]:
-    """Pictures a second of each kind of traffic, by a process of its own."""
+    """Run benchmarks.limit in a process of its own: pictures per second for each kind of traffic."""
     command = [sys.executable, "-m", "benchmarks.limit", "--seconds", str(LIMIT_SECONDS), "--traffic", *names]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     found: dict[str, float] = json.loads(done.stdout)
@@ -84,7 +84,7 @@ def limits(names: Sequence[str]) -> dict[str, float]:
 
 
 def measure(server: Running, scenario: Scenario, seconds: int, limit: float, one_engine: bool) -> Sample:
-    """One measurement; counts of the engine only where there is one. Raises LoadError."""
+    """Measure once. Counters of the engine are meaningful only with one worker. Raises LoadError."""
     before = counts(server.url)
     others = Bystanders(server.pid)
     result = load.run(server.url, scenario.requests, scenario.connections, seconds)
@@ -105,7 +105,7 @@ def measure(server: Running, scenario: Scenario, seconds: int, limit: float, one
 
 
 def row(scenario: Scenario, samples: Sequence[Sample]) -> list[str]:
-    """The medians of a scenario."""
+    """Return the table row with the medians of a scenario."""
     results = [sample.result for sample in samples]
     per_second = [result.requests_per_second for result in results]
     problems = [("socket", result.socket_errors) for result in results]
@@ -127,13 +127,13 @@ def row(scenario: Scenario, samples: Sequence[Sample]) -> list[str]:
 
 
 def measure_all(arguments: argparse.Namespace, chosen: Sequence[Scenario]) -> list[list[Sample]]:
-    """The samples of each scenario, one a round. Raises StartError, LoadError."""
+    """Return the samples of each scenario, one per round. Raises StartError, LoadError."""
     port = free_port()
     workers = [] if arguments.workers is None else ["--workers", str(arguments.workers)]
     command = [sys.executable, "-m", "service", "--port", str(port), *workers, *arguments.server_args]
     variables = {"VAE_MODELS": MODEL, "VAE_ACCESS_LOG": "false", "VAE_DEVICE": "cpu"}
     names = list(dict.fromkeys(kind.name for scenario in chosen for kind in scenario.traffic))
-    # of several workers, any one answers /info, with its own counts
+    # With several workers, /info has the counters of any one of them.
     one_engine = arguments.workers in (None, 1) and "--workers" not in " ".join(arguments.server_args)
     samples: list[list[Sample]] = [[] for _ in chosen]
     with running(command, port, READY, variables) as server:
@@ -151,13 +151,17 @@ def measure_all(arguments: argparse.Namespace, chosen: Sequence[Scenario]) -> li
 
 
 def main() -> int:
-    """Measure and print. Exit status: 1 when the server fails or wrk is missing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description="How fast the service is.")
-    parser.add_argument("--rounds", type=int, default=3, help="interleaved measurements of each scenario (%(default)s)")
-    parser.add_argument("--seconds", type=int, default=3, help="for each measurement (%(default)s)")
-    parser.add_argument("--only", default="", metavar="SUBSTRING", help="scenarios with this in their name")
-    parser.add_argument("--workers", type=int, help="--workers of the server")
-    parser.add_argument("--server-args", nargs=argparse.REMAINDER, default=[], help="all that follows goes to the server")
+    """Measure and print. Exit status: 1 if the server fails or wrk is missing."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description="Measure the speed of the service.")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="measurements of each scenario, interleaved (default: %(default)s)"
+    )
+    parser.add_argument("--seconds", type=int, default=3, help="length of each measurement (default: %(default)s)")
+    parser.add_argument("--only", default="", metavar="SUBSTRING", help="only scenarios with this text in their name")
+    parser.add_argument("--workers", type=int, help="number of workers of the server")
+    parser.add_argument(
+        "--server-args", nargs=argparse.REMAINDER, default=[], help="pass all following arguments to the server"
+    )
     arguments = parser.parse_args()
     chosen = [scenario for scenario in scenarios() if arguments.only in scenario.name]
     if not chosen:

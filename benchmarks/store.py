@@ -1,6 +1,6 @@
-"""python -m benchmarks.store: exact search over a million latents against a bare matrix-vector product and partition.
+"""python -m benchmarks.store: compare exact search over a million latents with numpy's product and partition alone.
 
-In one process, without HTTP: what the store adds to the arithmetic. Rounds are interleaved, medians are printed.
+It runs in one process without HTTP, and shows the overhead of the store. Rounds are interleaved, medians are printed.
 """
 
 import argparse
@@ -24,7 +24,7 @@ MAX_BYTES = 16 << 30
 
 
 async def fill(store: LatentStore, count: int, dim: int) -> None:
-    """Random Gaussians."""
+    """Fill the store with random Gaussians."""
     rng = np.random.default_rng(0)
     await store.create(Collection("bench", "none", DIGEST, dim))
     for start in range(0, count, BATCH):
@@ -36,7 +36,7 @@ async def fill(store: LatentStore, count: int, dim: int) -> None:
 
 
 def bare(matrix: np.ndarray, query: np.ndarray, k: int) -> np.ndarray:
-    """The arithmetic that cannot be saved, as numpy does it."""
+    """Compute the necessary arithmetic with numpy: one product, one partition."""
     return np.argpartition(matrix @ query, k)[:k]
 
 
@@ -48,7 +48,7 @@ async def timed(work: Callable[[], Awaitable[object]]) -> float:
 
 
 async def measure(path: Path, count: int, dim: int, k: int, rounds: int) -> None:
-    """Print the table."""
+    """Measure and print the table."""
     store = make_store(str(path), MAX_BYTES)
     await store.open()
     took = await timed(lambda: fill(store, count, dim))
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     if "OPENBLAS_NUM_THREADS" not in os.environ:
-        print("set OPENBLAS_NUM_THREADS=1 for what the service does; numpy alone is then measured with one thread, too")
+        print("set OPENBLAS_NUM_THREADS=1, as the service does; then numpy alone is measured with one thread too")
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "latents.db"
         asyncio.run(measure(path, options.items, options.dim, options.k, options.rounds))

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.train`: one epoch of our trainer beside three others of the same net, data and batch size.
+"""`python -m benchmarks.train`: compare an epoch of our trainer with three others, with equal net, data and batch size.
 
-The others are a minimal hand-written loop, the PyTorch example's way (DataLoader, ToTensor), and pythae in an environment of
-its own. One process runs at a time; a round visits all, and ratios are taken within a round. Counted are an
-epoch's steps, without validation, samples and checkpoints, which not everybody writes. Knows nothing of how the others work.
+The others are a minimal loop, the way of the PyTorch example (DataLoader, ToTensor), and pythae in its own environment. One
+process runs at a time; a round visits all, and ratios are taken within a round. Only the steps of an epoch are measured, not
+validation, samples and checkpoints, which not all of them have. Knows nothing of how the others work.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from models.readers.download import DataError
 from models.train.arguments import add_data_flags
 
 BATCH_SIZE, LATENT_DIM = 128, 20
-COLUMNS = ("net", "who", "images/s", "spread", "epoch time, of ours", "ours, of it")
-# the PyTorch example's net, and that of the shipped `mnist`: options of models.nets, and flags of models.train
+COLUMNS = ("net", "trainer", "images/s", "spread", "epoch time / ours", "our epoch time / its")
+# The net of the PyTorch example and that of the shipped `mnist`: options of models.nets, and flags of models.train.
 NETS = {
     "mlp": ({"hidden": [400]}, ["--hidden", "400"]),
     "conv": ({"hidden": 192, "channels": [32, 64]}, ["--hidden", "192", "--conv-channels", "32,64"]),
@@ -35,12 +35,12 @@ NETS = {
 
 @dataclass
 class Standing:
-    """Someone who trains, with the images a second of each round and net, or the reason why not."""
+    """A trainer, with its images per second for each net and round, or the reason why it failed."""
 
     title: str
-    script: str = ""  # in benchmarks/peers; ours has none
-    environment: str = ""  # its own, or ours
-    precision: str = "float32"  # of ours
+    script: str = ""  # in benchmarks/peers; empty for ours
+    environment: str = ""  # name of its environment; empty: ours
+    precision: str = "float32"  # of our trainer
     python: Path = Path(sys.executable)
     rates: dict[str, list[float]] = field(default_factory=dict)
     failure: str = ""
@@ -56,11 +56,11 @@ STANDINGS = (
 
 
 class RunError(Exception):
-    """A trainer that ended without a result."""
+    """The trainer failed."""
 
 
 def run(command: Sequence[str], threads: int) -> str:
-    """What a trainer prints. Raises RunError."""
+    """Run a trainer and return its output. Raises RunError."""
     variables = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables, cwd=ROOT)
     if done.returncode:
@@ -70,7 +70,7 @@ def run(command: Sequence[str], threads: int) -> str:
 
 
 def ours(precision: str, net: str, pictures: Path, threads: int) -> float:
-    """Images a second in the second epoch, as the run's own log has it."""
+    """Return the images per second of our second epoch, from the run's log."""
     with tempfile.TemporaryDirectory() as out:
         flags = ["--arch", net, *NETS[net][1], "--latent-dim", str(LATENT_DIM), "--batch-size", str(BATCH_SIZE)]
         flags += ["--binarize", "none", "--precision", precision, "--device", "cpu", "--epochs", "2", "--no-snapshots"]
@@ -80,7 +80,7 @@ def ours(precision: str, net: str, pictures: Path, threads: int) -> float:
 
 
 def theirs(standing: Standing, net: str, pictures: Path, threads: int) -> float:
-    """Images a second in the second epoch, as the script prints them in its last line."""
+    """Return the images per second of the second epoch, from the last line of the script's output."""
     task = {
         "arch": net,
         "options": NETS[net][0],
@@ -93,7 +93,7 @@ def theirs(standing: Standing, net: str, pictures: Path, threads: int) -> float:
 
 
 def measure(standings: Sequence[Standing], nets: Sequence[str], rounds: int, pictures: Path, threads: int) -> None:
-    """Fill in the rates, round by round. Raises RunError when it is ours that fails."""
+    """Measure the rates, round by round. Raises RunError if our own trainer fails."""
     for standing in standings:
         if standing.environment:
             report.progress(f"{standing.title}: environment")
@@ -122,13 +122,13 @@ def measure(standings: Sequence[Standing], nets: Sequence[str], rounds: int, pic
 
 
 def rows(standings: Sequence[Standing], nets: Sequence[str]) -> Iterator[list[str]]:
-    """A line for each net and trainer; ratios are medians of the rounds' ratios."""
+    """Yield a line for each net and trainer; ratios are medians of the rounds' ratios."""
     for net in nets:
         own = standings[0].rates[net]
         for standing in standings:
             rates = standing.rates.get(net, [])
             if rates:
-                times = [mine / rate for mine, rate in zip(own, rates, strict=False)]  # of an epoch, in units of ours
+                times = [mine / rate for mine, rate in zip(own, rates, strict=False)]  # epoch time / ours
                 yield [
                     net,
                     standing.title,
@@ -140,12 +140,12 @@ def rows(standings: Sequence[Standing], nets: Sequence[str]) -> Iterator[list[st
 
 
 def main() -> int:
-    """Measure and print. Exit status: 1 when our own trainer or the data fail."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description="An epoch of training beside others.")
-    parser.add_argument("--rounds", type=int, default=5, help="visits to each trainer (%(default)s)")
-    parser.add_argument("--pictures", type=int, default=20_000, help="of MNIST in an epoch (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
-    parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS), help="all by default")
+    """Measure and print. Exit status: 1 if our own trainer fails or the data cannot be loaded."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description="Compare our trainer with others.")
+    parser.add_argument("--rounds", type=int, default=5, help="visits to each trainer (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, default=20_000, help="MNIST pictures per epoch (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: %(default)s)")
+    parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS), help="nets to train (default: all)")
     add_data_flags(parser)
     arguments = parser.parse_args()
     try:

@@ -1,6 +1,6 @@
-"""The requests that are measured, as traffic of one kind each, and the scenarios made of it.
+"""The requests for the benchmarks: kinds of traffic, and scenarios made of them.
 
-Real digits and latents of the prior, other ones in each request. Knows nothing of how requests are sent or answered.
+They use real digits and latents of the prior, different ones in each request. Knows nothing of how requests are sent.
 """
 
 import base64
@@ -33,7 +33,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Traffic:
-    """Requests of one kind; `images` go in or come out with each."""
+    """Requests of one kind; `images` is the number of pictures that go in or out per request."""
 
     name: str
     images: int
@@ -42,19 +42,19 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Traffic, of one kind or of several in turn, over so many connections."""
+    """Traffic of one kind, or of several in turn, over so many connections."""
 
     traffic: tuple[Traffic, ...]
     connections: int
 
     @property
     def name(self) -> str:
-        """As it stands in the table."""
+        """The name in the table."""
         return self.traffic[0].name if len(self.traffic) == 1 else "mixed"
 
     @property
     def key(self) -> tuple[str, int]:
-        """What sets it apart from the others."""
+        """A unique key."""
         return self.name, self.connections
 
     @property
@@ -64,23 +64,23 @@ class Scenario:
 
     @property
     def images(self) -> float:
-        """Pictures a request, in the mean."""
+        """The mean number of pictures per request."""
         return sum(kind.images for kind in self.traffic) / len(self.traffic)
 
     def limit(self, limits: Mapping[str, float]) -> float:
-        """Pictures a second at most, of the limits of each kind of traffic: their times add up."""
+        """Return the limit in pictures per second, from those of the kinds of traffic: their times add up."""
         return sum(kind.images for kind in self.traffic) / sum(kind.images / limits[kind.name] for kind in self.traffic)
 
 
 def traffic() -> dict[str, Traffic]:
-    """All kinds by name."""
+    """Return all kinds of traffic by name."""
     with np.load(DIGITS) as archive:
         digits: Pixels = archive["images"][..., None]  # (256, H, W, 1)
     latents = np.random.default_rng(0).standard_normal((2 * DIFFERENT_REQUESTS, LATENT_DIM)).round(4)
     pngs = [png(digit) for digit in digits]
 
     def encode(number: int, bodies: Callable[[Sequence[int]], Request]) -> tuple[Request, ...]:
-        """Each request starts at another picture."""
+        """Return requests that each start at a different picture."""
         step = len(digits) // DIFFERENT_REQUESTS
         return tuple(bodies([(i * step + k) % len(digits) for k in range(number)]) for i in range(DIFFERENT_REQUESTS))
 
@@ -121,7 +121,7 @@ def traffic() -> dict[str, Traffic]:
 
 
 def scenarios() -> list[Scenario]:
-    """All that `python -m benchmarks.service` measures."""
+    """Return all scenarios of `python -m benchmarks.service`."""
     kinds = traffic()
     plan: list[tuple[tuple[str, ...], tuple[int, ...]]] = [
         (("encode 1, JSON", "encode 1, PNG", "encode 1, npy"), (1, 16, 64, 256)),
@@ -138,12 +138,12 @@ def scenarios() -> list[Scenario]:
 
 
 def encode_request(pngs: Sequence[bytes]) -> Request:
-    """Pictures as base64 in JSON."""
+    """Return a request with pictures as base64 in JSON."""
     return _json("/encode", {"images": [base64.b64encode(picture).decode("ascii") for picture in pngs]})
 
 
 def form_request(pngs: Sequence[bytes]) -> Request:
-    """Pictures as fields of a form."""
+    """Return a request with pictures as parts of a form."""
     parts = b"".join(
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="{i}.png"\r\n'
         f"Content-Type: image/png\r\n\r\n".encode()
@@ -156,17 +156,17 @@ def form_request(pngs: Sequence[bytes]) -> Request:
 
 
 def decode_request(z: Sequence[float], answer: str) -> Request:
-    """One latent to one picture."""
+    """Return a request that decodes one latent."""
     return _json(f"/decode?format={answer}", {"z": [z]})
 
 
 def sample_request(seed: int, query: str = "", number: int = SAMPLES) -> Request:
-    """Pictures drawn from the prior."""
+    """Return a request for samples of the prior."""
     return _json(f"/sample{query}", {"n": number, "seed": seed})
 
 
 def interpolate_request(start: Sequence[float], end: Sequence[float]) -> Request:
-    """A path between two latents as one strip."""
+    """Return a request for a path between two latents, as one strip of pictures."""
     body = {"start": {"z": start}, "end": {"z": end}, "steps": STEPS}
     return _json("/interpolate?format=png&layout=row", body)
 
@@ -179,14 +179,14 @@ def _json(path: str, body: dict[str, Any]) -> Request:
 
 
 def png(pixels: Pixels) -> bytes:
-    """uint8 (H, W, C) -> PNG, compressed little, as by a client in a hurry."""
+    """Encode uint8 (H, W, C) as PNG, with the fastest compression."""
     out = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 
 def npy(array: NDArray[Any]) -> bytes:
-    """An array as an npy file."""
+    """Return an array as the bytes of an npy file."""
     out = io.BytesIO()
     np.save(out, array, allow_pickle=False)
     return out.getvalue()

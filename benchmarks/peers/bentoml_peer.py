@@ -1,4 +1,4 @@
-"""BentoML with its adaptive batching, one worker. A batched method of BentoML answers with one item a picture."""
+"""BentoML with its adaptive batching, one worker. A batched method of BentoML returns one item per picture."""
 
 import bentoml
 import task
@@ -8,12 +8,12 @@ LATENCY_MILLISECONDS = 1000
 
 @bentoml.service(workers=1, logging={"access": {"enabled": False}}, metrics={"enabled": False})
 class VAE:
-    """Pictures in, posteriors out."""
+    """The BentoML service: pictures in, posteriors out."""
 
     def __init__(self) -> None:
         self.vae = task.load()
 
     @bentoml.api(route="/encode", batchable=True, max_batch_size=task.MAX_BATCH, max_latency_ms=LATENCY_MILLISECONDS)
     def encode(self, images: list[str]) -> list[dict[str, list[list[float]]]]:
-        """base64 of pictures -> posteriors."""
+        """Encode base64 pictures to posteriors."""
         return task.posteriors(self.vae, [task.pixels(image) for image in images])

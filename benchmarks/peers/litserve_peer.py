@@ -1,4 +1,4 @@
-"""LitServe with its dynamic batching, one worker; requests bring one picture each."""
+"""LitServe with its dynamic batching, one worker; one picture per request."""
 
 import sys
 from typing import Any
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class VAEAPI(litserve.LitAPI):
-    """Picture in, posterior out."""
+    """The LitServe API: picture in, posterior out."""
 
     def setup(self, device: str) -> None:
         self.vae = task.load()

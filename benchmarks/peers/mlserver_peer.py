@@ -1,4 +1,4 @@
-"""MLServer with its adaptive batching, in one process; V2 inference protocol, a picture as a BYTES element."""
+"""MLServer with its adaptive batching, in one process; V2 inference protocol, each picture is a BYTES element."""
 
 import asyncio
 import sys
@@ -11,7 +11,7 @@ from mlserver.types import InferenceRequest, InferenceResponse
 
 
 class VAE(MLModel):
-    """Pictures in, posteriors out."""
+    """The MLServer model: pictures in, posteriors out."""
 
     async def load(self) -> bool:
         self.vae = task.load()
@@ -25,8 +25,8 @@ class VAE(MLModel):
 
 
 async def main(port: int) -> None:
-    """Serve until a signal ends it."""
-    # gRPC cannot be turned off: it gets any free port
+    """Serve until a signal stops the process."""
+    # gRPC cannot be turned off, so it gets any free port.
     settings = Settings(host="127.0.0.1", http_port=port, grpc_port=0, metrics_endpoint=None, parallel_workers=0, debug=False)
     model = ModelSettings(
         name="vae",

@@ -1,4 +1,4 @@
-"""The peer that anybody would write in an hour: FastAPI, pydantic, one forward pass a request. No batching across requests."""
+"""A plain FastAPI server, as one writes it in an hour: pydantic, one forward pass per request, no shared batches."""
 
 import base64
 import io
@@ -22,13 +22,13 @@ class Images(BaseModel):
 
 
 class Latents(BaseModel):
-    """Latents, one a row."""
+    """Latents, one per row."""
 
     z: list[list[float]]
 
 
 class Draw(BaseModel):
-    """What to draw from the prior."""
+    """How many samples of the prior to draw, and the seed."""
 
     n: int
     seed: int
@@ -36,26 +36,26 @@ class Draw(BaseModel):
 
 @app.post("/encode")
 async def encode(body: Images) -> dict[str, list[list[float]]]:
-    """Pictures -> posteriors."""
+    """Encode pictures to posteriors."""
     mu, sigma = task.encode(vae, [task.pixels(image) for image in body.images])
     return {"mu": mu, "sigma": sigma}
 
 
 @app.post("/decode")
 async def decode(body: Latents) -> Response:
-    """One latent -> PNG."""
+    """Decode one latent to a PNG."""
     return Response(pngs(torch.tensor(body.z))[0], media_type="image/png")
 
 
 @app.post("/sample")
 async def sample(body: Draw) -> dict[str, list[str]]:
-    """Draws from the prior, as base64 PNG."""
+    """Return samples of the prior as base64 PNGs."""
     z = torch.randn(body.n, vae.config.latent_dim, generator=torch.Generator().manual_seed(body.seed))
     return {"images": [base64.b64encode(picture).decode() for picture in pngs(z)]}
 
 
 def pngs(z: torch.Tensor) -> list[bytes]:
-    """(B, D) -> a PNG of each mean."""
+    """Decode (B, D) to a PNG of each mean."""
     with torch.inference_mode():
         pictures = (vae.decode(z).mean * 255).round().to(torch.uint8)[:, 0].numpy()  # (B, H, W)
     files = []

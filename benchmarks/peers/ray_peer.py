@@ -1,4 +1,4 @@
-"""Ray Serve with its dynamic batching, one replica behind one proxy; requests bring one picture each."""
+"""Ray Serve with its dynamic batching, one replica behind one proxy; one picture per request."""
 
 import os
 import sys
@@ -13,24 +13,24 @@ from starlette.requests import Request
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=256)
 class VAE:
-    """Picture in, posterior out."""
+    """The deployment: picture in, posterior out."""
 
     def __init__(self) -> None:
         self.vae = task.load()
 
     @serve.batch(max_batch_size=task.MAX_BATCH, batch_wait_timeout_s=task.WAIT_SECONDS)
     async def encode(self, images: list[str]) -> list[dict[str, Any]]:
-        """base64 of pictures -> posteriors."""
+        """Encode base64 pictures to posteriors."""
         return list(task.posteriors(self.vae, [task.pixels(image) for image in images]))
 
     async def __call__(self, request: Request) -> dict[str, Any]:
-        """The body of one request -> its answer."""
+        """Answer one request."""
         answer: dict[str, Any] = await self.encode((await request.json())["images"][0])
         return answer
 
 
 if __name__ == "__main__":
-    # replicas are processes of their own that look for `task` too
+    # Replicas are separate processes that import `task` too.
     path = os.pathsep.join([os.environ["PYTHONPATH"], str(Path(__file__).parent)])
     ray.init(include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])}, logging_config={"enable_access_log": False})

@@ -1,4 +1,4 @@
-"""What every peer does alike: the shipped weights on one thread, a picture in, a posterior out. Knows nothing of servers."""
+"""The computation that all peers share: the shipped weights on one thread, picture in, posterior out."""
 
 import base64
 import io
@@ -12,30 +12,30 @@ from PIL import Image
 import models
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "models" / "weights" / "mnist"
-# of the peers that batch: as many rows as the service takes, and a wait that hardly shows
+# For peers that batch: the same batch size as the service, and a short wait to fill a batch.
 MAX_BATCH, WAIT_SECONDS = 64, 0.002
 
 Posteriors = list[dict[str, list[float]]]
 
 
 def load() -> models.VAE:
-    """The model that all serve."""
+    """Load the model that all peers serve."""
     torch.set_num_threads(1)
     return models.load(WEIGHTS)
 
 
 def pixels(image: str) -> NDArray[np.uint8]:
-    """base64 of a picture -> uint8 (1, H, W)."""
+    """Decode a base64 picture to uint8 (1, H, W)."""
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(image))).convert("L"))[None]
 
 
 def encode(vae: models.VAE, pictures: list[NDArray[np.uint8]]) -> tuple[list[list[float]], list[list[float]]]:
-    """(mu, sigma) of a batch of pictures."""
+    """Return (mu, sigma) of a batch of pictures."""
     with torch.inference_mode():
         posterior = vae.encode(torch.from_numpy(np.stack(pictures)))
     return posterior.mu.tolist(), posterior.sigma.tolist()
 
 
 def posteriors(vae: models.VAE, pictures: list[NDArray[np.uint8]]) -> Posteriors:
-    """The posterior of each picture of a batch, as the answer to a request with one picture."""
+    """Return the posterior of each picture of a batch, each as the response to a request with one picture."""
     return [{"mu": [mu], "sigma": [sigma]} for mu, sigma in zip(*encode(vae, pictures), strict=True)]

@@ -1,6 +1,6 @@
-"""As PyTorch's VAE example feeds and trains it: a data set of Pillow pictures, ToTensor, DataLoader, loss.item().
+"""Training as in PyTorch's VAE example: a data set of Pillow pictures, ToTensor, DataLoader, loss.item().
 
-The two steps of torchvision are written out, so that it need not be installed.
+The two steps of torchvision are reimplemented, so that it need not be installed.
 
 `python train_example.py TASK`, see benchmarks.train.
 """
@@ -23,7 +23,7 @@ with np.load(task["pictures"]) as arrays:
 
 
 class Pictures(Dataset):
-    """What torchvision.datasets.MNIST and ToTensor do for each picture."""
+    """Does the work of torchvision.datasets.MNIST and ToTensor for each picture."""
 
     def __len__(self):
         return len(images)

@@ -1,4 +1,4 @@
-"""The least that trains a VAE: pictures in memory, one loop, Adam. `python train_minimal.py TASK`, see benchmarks.train."""
+"""A minimal training loop: pictures in memory, Adam. `python train_minimal.py TASK`, see benchmarks.train."""
 
 import json
 import sys

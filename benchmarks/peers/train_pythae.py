@@ -24,7 +24,7 @@ net = build_net(task["arch"], tuple(images.shape[1:]), task["latent_dim"], task[
 
 
 class Encoder(BaseEncoder):
-    """Its half of the net."""
+    """The encoder of our net as a pythae module."""
 
     def __init__(self):
         super().__init__()
@@ -36,7 +36,7 @@ class Encoder(BaseEncoder):
 
 
 class Decoder(BaseDecoder):
-    """Its half of the net."""
+    """The decoder of our net as a pythae module."""
 
     def __init__(self):
         super().__init__()

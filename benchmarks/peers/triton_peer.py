@@ -1,7 +1,7 @@
-"""Triton with its dynamic batching and its Python backend; V2 inference protocol, a picture as a BYTES element.
+"""Triton with its dynamic batching and its Python backend; V2 inference protocol, each picture is a BYTES element.
 
-The server and the backend are those inside of the package nvidia-pytriton. Started as a script, this writes a model
-repository and becomes the server, whose backend imports the model from here.
+The server and the backend come from the package nvidia-pytriton. Run as a script, this module writes a model
+repository and replaces itself by the server, whose backend imports the model from here.
 """
 
 import os
@@ -29,13 +29,13 @@ dynamic_batching {{ max_queue_delay_microseconds: {round(1e6 * task.WAIT_SECONDS
 
 
 class TritonPythonModel:
-    """Pictures in, posteriors out: all requests of a batch at once."""
+    """The Triton model: pictures in, posteriors out, all requests of a batch at once."""
 
     def initialize(self, _arguments: dict[str, str]) -> None:
         self.vae = task.load()
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        import triton_python_backend_utils as triton  # there only in the backend's process
+        import triton_python_backend_utils as triton  # It exists only in the backend's process.
 
         images = [triton.get_input_tensor_by_name(request, "images").as_numpy()[:, 0] for request in requests]
         mu, sigma = task.encode(self.vae, [task.pixels(image) for image in np.concatenate(images)])
@@ -48,17 +48,17 @@ class TritonPythonModel:
 
 
 def main(port: str) -> None:
-    """Become a server of this model."""
+    """Replace this process by a server of this model."""
     site = Path(sysconfig.get_path("purelib"))
     triton = site / "pytriton" / "tritonserver"
     home = Path(tempfile.mkdtemp())
     version = home / "models" / "vae" / "1"
     version.mkdir(parents=True)
     (version.parent / "config.pbtxt").write_text(CONFIG)
-    # the backend's own process minds neither PYTHONPATH nor the virtual environment
+    # The backend's process uses neither PYTHONPATH nor the virtual environment.
     paths = [str(site), str(Path(__file__).resolve().parent), *os.environ["PYTHONPATH"].split(os.pathsep)]
     (version / "model.py").write_text(f"import sys\n\nsys.path[:0] = {paths}\nfrom triton_peer import TritonPythonModel\n")
-    # it is a binary for each version of Python, which finds its libraries from where it really lies
+    # The binary is built per Python version, and finds its libraries relative to its real path.
     backend = home / "backends" / "python"
     backend.mkdir(parents=True)
     stub = triton / "python_backend_stubs" / sysconfig.get_python_version()

@@ -1,1 +1,1 @@
-"""Numbers, pictures and reports of a trained model: python -m models.evaluate."""
+"""Measure a trained model, and write its card and report: python -m models.evaluate."""

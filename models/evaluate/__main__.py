@@ -1,7 +1,7 @@
-"""python -m models.evaluate PATH: the numbers of a model into metrics.json; pictures, card and golden answer beside it.
+"""python -m models.evaluate PATH: measure a model and write metrics.json, pictures, card and golden answer beside it.
 
-With --fit-prior a Gaussian mixture is fitted to the aggregate posterior first and stored beside the weights; with --report
-all is shown on one page. `models.evaluate.measure` says how the numbers are made.
+--fit-prior first fits a Gaussian mixture to the aggregate posterior and stores it beside the weights. --report writes one
+HTML page with everything. `models.evaluate.measure` computes the numbers.
 """
 
 import argparse
@@ -30,14 +30,14 @@ from models.train.run_directory import data_digest
 
 
 class EvaluationError(Exception):
-    """What was asked for cannot be done; the message says why."""
+    """The evaluation cannot be done; the message says why."""
 
 
 def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
-    """The data that the checkpoint names, which must be what it was trained on, or what --data says. Raises DataError."""
+    """Load the data that the checkpoint was trained on, after a check, or those of --data. Raises DataError."""
     spec, name = checkpoint.manifest.preprocessing, args.data or checkpoint.manifest.data.get("name")
     if not name:
-        raise DataError("the checkpoint does not name its data: say --data")
+        raise DataError("the checkpoint does not name its data: add --data")
     training = checkpoint.manifest.data.get("training", {})
     corrupt = (
         training.get("max_corrupt", FolderOptions.max_corrupt) if isinstance(training, dict) else FolderOptions.max_corrupt
@@ -46,13 +46,13 @@ def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
     splits = load_data(name, args.data_dir, options, args.mirror)
     if tuple(splits.test.x.shape[1:]) != checkpoint.vae.config.shape:
         raise DataError(
-            f"{name} has pictures of {tuple(splits.test.x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
+            f"{name} has pictures of shape {tuple(splits.test.x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
         )
     was = checkpoint.manifest.data.get("digest")
     if not args.data and isinstance(was, str) and was != (found := data_digest(splits.train.x)):
         raise DataError(
             f"{name} is not what the model was trained on: its training pictures have the SHA-256 {found[:12]}..., the "
-            f"checkpoint recorded {was[:12]}...; put the old data back, or say --data {name} to measure on what is there now"
+            f"checkpoint recorded {was[:12]}...; restore the old data, or add --data {name} to measure on the current data"
         )
     return splits
 
@@ -62,7 +62,7 @@ def _shorten(pictures: Pictures, limit: int | None) -> Pictures:
 
 
 def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """All numbers, freshly measured, with the aggregate prior that is there or that --fit-prior asks for."""
+    """Measure all numbers, with the aggregate prior if there is one or --fit-prior asks for it."""
     if args.fit_prior:
         covariance: aggregate.Covariance = args.prior_covariance
         mixture, fitted = fit_prior(checkpoint, splits.train, covariance, tuple(args.prior_components), args.seed, device)
@@ -75,7 +75,7 @@ def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, d
 
 
 def recorded(path: Path) -> dict[str, Any]:
-    """The numbers of an earlier evaluation. Raises EvaluationError."""
+    """Return the numbers of an earlier evaluation. Raises EvaluationError."""
     file = path / METRICS
     try:
         metrics = read_metrics(path)
@@ -86,12 +86,12 @@ def recorded(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise EvaluationError(f"{file}: not JSON: {error}; measure again, without --recorded") from None
     if not metrics:
-        raise EvaluationError(f"{file}: has no numbers in a JSON object; measure again, without --recorded")
+        raise EvaluationError(f"{file}: not a JSON object, or an empty one; measure again, without --recorded")
     return metrics
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 0, or 1 with the reason."""
+    """Run the command. Exit status: 0 for success, 1 for an error."""
     args = build_parser().parse_args(argv)
     try:
         with locked(args.path, "models.evaluate"):
@@ -104,10 +104,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure, and write everything; the numbers."""
+    """Measure, write all files, and return the numbers."""
     checkpoint = read(args.path)
     if args.recorded and args.fit_prior:
-        raise EvaluationError("--recorded measures nothing, --fit-prior has something to measure: choose one")
+        raise EvaluationError("--recorded measures nothing, but --fit-prior must measure: choose one of them")
     splits = load_splits(checkpoint, args)
     splits = Splits(splits.train, _shorten(splits.test, args.limit))
     if args.recorded:
@@ -130,7 +130,7 @@ def _write_report(
     args: argparse.Namespace, checkpoint: Checkpoint, splits: Splits, metrics: dict[str, Any], mixture: GaussianMixture | None
 ) -> Path:
     if "rate" not in metrics:
-        raise EvaluationError(f"{args.path / METRICS} is of an earlier version: measure again, without --recorded")
+        raise EvaluationError(f"{args.path / METRICS} was written by an earlier version: measure again, without --recorded")
     try:
         from models.evaluate import report
     except ModuleNotFoundError as error:
@@ -139,27 +139,28 @@ def _write_report(
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All flags of the evaluate command."""
+    """Return the parser of the evaluate command."""
     parser = argparse.ArgumentParser("python -m models.evaluate", description="Measure a checkpoint on its test split.")
     add = parser.add_argument
     add("path", type=Path, help="checkpoint directory")
-    add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: what it was trained on)")
+    add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: the training data)")
     arguments.add_data_flags(parser)
     number = arguments.at_least(1)
-    add("--samples", type=number, default=500, help="K of the importance-weighted bound (default: %(default)s)")
-    add("--limit", type=arguments.at_least(2), help="only the first N test pictures")
-    add("--seed", type=int, default=0, help="of binarisation, samples and mixture (default: %(default)s)")
+    add("--samples", type=number, default=500, help="samples K of the importance-weighted bound (default: %(default)s)")
+    add("--limit", type=arguments.at_least(2), metavar="N", help="measure the first N test pictures only")
+    add("--seed", type=int, default=0, help="seed of binarisation, samples and mixture (default: %(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
     add("--fit-prior", action="store_true", help="fit a Gaussian mixture to the aggregate posterior and store it")
-    add("--prior-covariance", choices=aggregate.COVARIANCES, default="full", help="of its components (default: %(default)s)")
+    add("--prior-covariance", choices=aggregate.COVARIANCES, default="full", help="of the mixture (default: %(default)s)")
     add(
         "--prior-components",
         type=lambda text: [number(word) for word in text.split(",")],
         default=aggregate.CANDIDATES,
-        help="numbers of components to try (default: %(default)s)",
+        metavar="K,K,...",
+        help="numbers of components to try (default: 1,2,5,...,200)",
     )
-    add("--report", nargs="?", const="", help="write one page with everything, into DIR (default: PATH/report)")
-    add("--recorded", action="store_true", help="take the numbers from metrics.json; only draw pictures, card and report")
+    add("--report", nargs="?", const="", metavar="DIR", help="write an HTML report into DIR (default: PATH/report)")
+    add("--recorded", action="store_true", help="reuse the numbers in metrics.json; only write pictures, card and report")
     return parser
 
 

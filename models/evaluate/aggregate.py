@@ -1,6 +1,6 @@
-"""Gaussian mixtures fitted to the aggregate posterior, q(z) = 1/N sum_n q(z given x_n), by expectation-maximisation.
+"""Fit Gaussian mixtures to the aggregate posterior, q(z) = 1/N sum_n q(z given x_n), by expectation-maximisation.
 
-The latents are draws from the posteriors, not their means: a mixture of means would miss the width of every posterior.
+They are fitted to samples of the posteriors, not to their means, which would ignore the width of every posterior.
 Knows nothing of files or of the service.
 """
 
@@ -19,10 +19,10 @@ from models.vae import VAE
 Covariance = Literal["full", "diagonal"]
 COVARIANCES: tuple[str, ...] = get_args(Covariance)
 CANDIDATES = (1, 2, 5, 10, 20, 50, 100, 200)
-# added to every variance: a twentieth of the prior's standard deviation, squared
+# Added to every variance, so that it cannot collapse: (1/20)^2, a twentieth of the prior's standard deviation.
 FLOOR = 0.0025
 MAX_SWEEPS = 100
-# nats per draw by which a sweep must raise the likelihood to be followed by another
+# EM stops when a sweep raises the likelihood by fewer nats per sample.
 TOLERANCE = 2e-3
 DRAWS = 2
 BLOCK_ROWS = 8192
@@ -30,7 +30,7 @@ BLOCK_ROWS = 8192
 
 @dataclass(frozen=True)
 class Fit:
-    """A mixture, and the mean log density, in nats, of held-out draws under it and under every other candidate."""
+    """The chosen mixture, and the mean log density in nats of held-out samples under every candidate."""
 
     mixture: GaussianMixture
     held_out: dict[int, float]  # number of components -> nats
@@ -38,9 +38,9 @@ class Fit:
 
 @torch.no_grad()
 def draw_posteriors(vae: VAE, x: Tensor, noise: torch.Generator, draws: int = DRAWS, binarize: bool = False) -> Tensor:
-    """z ~ q(z given x), `draws` of each picture: uint8 or float (N, C, H, W) -> (draws N, D), pictures in order, in turn.
+    """Sample z ~ q(z given x), `draws` times for all pictures: uint8 or float (N, C, H, W) -> (draws N, D).
 
-    `binarize`: greys are drawn as 0 or 1 first, once for all draws, as in training.
+    `binarize`: greys are first drawn as 0 or 1, once for all samples, as in training.
     """
     blocks: list[Tensor] = []
     for block in x.split(1024):
@@ -54,9 +54,9 @@ def draw_posteriors(vae: VAE, x: Tensor, noise: torch.Generator, draws: int = DR
 def choose_mixture(
     z: Tensor, held_out: Tensor, covariance: Covariance = "full", candidates: Sequence[int] = CANDIDATES, seed: int = 0
 ) -> Fit:
-    """The mixture, of those with so many components, under which held-out draws are most likely.
+    """Fit one mixture per candidate (number of components), and choose the one with the best held-out log density.
 
-    Candidates are tried in their order, until two in a row are worse than the best before them: z, held_out (N, D).
+    Candidates are tried in order, until two in a row are worse than the best so far. z, held_out: (N, D).
     """
     best: GaussianMixture | None = None
     scores: dict[int, float] = {}
@@ -69,7 +69,7 @@ def choose_mixture(
         if worse == 2:
             break
     if best is None:
-        raise ValueError(f"{len(z)} draws are too few to fit a mixture over {z.shape[1]} dimensions")
+        raise ValueError(f"{len(z)} samples are too few to fit a mixture over {z.shape[1]} dimensions")
     return Fit(best, scores)
 
 
@@ -80,10 +80,10 @@ def fit_mixture(
     seed: int = 0,
     on_sweep: Callable[[float], None] = lambda _: None,
 ) -> GaussianMixture:
-    """EM (Dempster, Laird & Rubin 1977) from k-means++ centres: (N, D) -> a mixture in float64.
+    """Run EM (Dempster, Laird & Rubin 1977) from k-means++ centres: (N, D) -> a mixture in float64.
 
-    `on_sweep` gets the mean log density before each sweep; but for the floor of the variances it never falls. All is
-    computed in float64, on draws moved to mean 0: variances are differences of squares, which cancel.
+    `on_sweep` gets the mean log density before each sweep; it never falls, except for the effect of FLOOR. Everything is
+    computed in float64 on centred samples, because variances are differences of squares and would lose digits.
     """
     full, dim, centre = covariance == "full", z.shape[1], z.double().mean(0)
     z = z.double() - centre
@@ -107,9 +107,9 @@ def fit_mixture(
 
 
 def _statistics(z: Tensor, full: bool) -> Tensor:
-    """What a Gaussian's log density is linear in: 1, z, and the products z_i z_j (i <= j) or the squares; (N, D) -> (F, N).
+    """Return a Gaussian's sufficient statistics: 1, z, and the products z_i z_j (i <= j) or squares; (N, D) -> (F, N).
 
-    Made anew for each sweep: those of all draws together would take gigabytes.
+    They are computed again in each sweep, because those of all samples together would take gigabytes.
     """
     z = z.T.contiguous()
     if not full:
@@ -119,7 +119,7 @@ def _statistics(z: Tensor, full: bool) -> Tensor:
 
 
 def _natural(mixture: GaussianMixture) -> Tensor:
-    """The coefficients of these statistics, (K, F): their product is log(weight_k N(z; k))."""
+    """Return the natural parameters, (K, F): their product with the statistics is log(weight_k N(z; k))."""
     mean, dim = mixture.means, mixture.latent_dim
     constant = mixture.weights.log() - 0.5 * dim * LOG_2PI
     if mixture.scale.dim() == 2:
@@ -135,7 +135,7 @@ def _natural(mixture: GaussianMixture) -> Tensor:
 
 
 def _maximize(sums: Tensor, dim: int, full: bool) -> GaussianMixture:
-    """The most likely mixture, with floored variances, given each component's sum of the statistics, (K, F)."""
+    """Return the most likely mixture, plus FLOOR, given the sums of each component's statistics, (K, F)."""
     mass = sums[:, :1].clamp(min=1e-8)  # (K, 1)
     means, products = sums[:, 1 : 1 + dim] / mass, sums[:, 1 + dim :] / mass
     weights = (mass / mass.sum()).squeeze(1)
@@ -149,7 +149,7 @@ def _maximize(sums: Tensor, dim: int, full: bool) -> GaussianMixture:
 
 
 def _start(z: Tensor, components: int, full: bool, noise: torch.Generator) -> GaussianMixture:
-    """k-means++ centres (Arthur & Vassilvitskii 2007), each with the covariance of its nearest draws and a little of all."""
+    """Start from k-means++ centres (Arthur & Vassilvitskii 2007), with covariances of the nearest samples and some of all."""
     centres = z[torch.randint(len(z), (1,), generator=noise).to(z.device)]  # (1, D)
     distance = (z - centres).square().sum(1)
     for _ in range(components - 1):

@@ -1,4 +1,4 @@
-"""The ELBO and the importance-weighted bound of many pictures, under the model's own prior and under a fitted mixture.
+"""Compute the ELBO and the importance-weighted bound of many pictures, with the model's prior and with a fitted mixture.
 
 Every latent is decoded once for both. Knows nothing of files, data sets or cards.
 """
@@ -22,10 +22,10 @@ MAX_ROWS = 2048
 def likelihood_bounds(
     vae: VAE, x: Tensor, samples: int, noise: torch.Generator, mixture: GaussianMixture | None = None
 ) -> dict[str, Tensor]:
-    """Per picture, float64: the one-sample `elbo`, its `log_likelihood` and `kl`, and the K-sample `iwae` with its `ess`.
+    """Return per picture, in float64: one-sample `elbo`, `log_likelihood` and `kl`, and the K-sample `iwae` with its `ess`.
 
-    `kl_per_dim`, (N, D), is to N(0, I) whatever the prior is. With a mixture also `mixture_iwae` and `mixture_ess`, the same
-    bound from the same draws with the mixture as p(z), and `mixture_kl`, the mean over these draws of log q - log p(z).
+    `kl_per_dim`, (N, D), is relative to N(0, I) for every prior. With a mixture, there are also `mixture_iwae` and
+    `mixture_ess`, from the same samples with the mixture as p(z), and `mixture_kl`, their mean of log q - log p(z).
     """
     found: dict[str, list[Tensor]] = {}
     if mixture is not None:
@@ -38,7 +38,7 @@ def likelihood_bounds(
 
 
 def block_bounds(vae: VAE, x: Tensor, eps: Tensor, mixture: GaussianMixture | None = None) -> dict[str, Tensor]:
-    """What `likelihood_bounds` gives, of one block: x (B, C, H, W), eps (K, B, D)."""
+    """Return the result of `likelihood_bounds` for one block: x (B, C, H, W), eps (K, B, D)."""
     k, b = eps.shape[:2]
     terms = evidence_lower_bound(vae, x, eps[0])
     posterior = vae.encode(x)
@@ -70,5 +70,5 @@ def block_bounds(vae: VAE, x: Tensor, eps: Tensor, mixture: GaussianMixture | No
 
 
 def effective_samples(log_weights: Tensor) -> Tensor:
-    """1 / sum of the squared normalised weights: (K, B) -> (B,), from 1 to K."""
+    """Return the effective sample size, 1 / sum of the squared normalised weights: (K, B) -> (B,), from 1 to K."""
     return 1 / torch.softmax(log_weights, 0).square().sum(0)

@@ -1,4 +1,4 @@
-"""A model's card: README.md in the checkpoint's directory, made from config.json and metrics.json, so that it cannot drift."""
+"""Write a model's card, README.md in the checkpoint's directory, from config.json and metrics.json."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ SOURCES = {
         "of the Liberated Pixel Cup (lpc.opengameart.org), CC BY-SA 3.0 and GPL 3.0."
     ),
 }
-# what a protocol explains -> how the card calls it
+# Maps a key of the protocol in metrics.json to its name in the card.
 EXPLAINED = {
     "knn_accuracy": "5-NN",
     "mutual_information": "Mutual information",
@@ -46,13 +46,13 @@ CAPTIONS = {
 
 
 def write_card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[Path]) -> None:
-    """Write README.md beside the weights."""
+    """Write README.md beside the weights. Raises OSError."""
     text = card(directory, manifest, metrics, [path.name for path in pictures])
     write_atomically(directory / "README.md", text.encode(), durable=False)
 
 
 def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[str]) -> str:
-    """The card as Markdown."""
+    """Return the card as Markdown."""
     model, protocol = manifest.model, metrics["protocol"]
     rows = [
         (
@@ -100,7 +100,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
 
 
 def description(manifest: Manifest) -> list[str]:
-    """What the model is, where a preset made it, and what was minimised unless that was the negative ELBO: paragraphs."""
+    """Return paragraphs about the model, its preset if it has one, and its objective unless that is the ELBO."""
     model, data = manifest.model, manifest.data
     channels, height, width = model.shape
     prior = f", {model.prior} prior{_options(model.prior_options)}" if model.prior != "standard" else ""
@@ -112,7 +112,7 @@ def description(manifest: Manifest) -> list[str]:
     if data.get("preset") in PRESETS:
         preset = PRESETS[data["preset"]]
         found.append(f"Preset {data['preset']}: {preset.what}. Source: {preset.source}.")
-    training = build_parser().parse_args(["--out", ""])  # defaults for what earlier versions did not record
+    training = build_parser().parse_args(["--out", ""])  # Gives defaults for flags that earlier versions did not record.
     vars(training).update(data.get("training", {}))
     objective = OBJECTIVES[training.objective](Wishes(training.beta, training.free_bits, training.stratified, 1))
     remark = objective.remark()
@@ -121,7 +121,7 @@ def description(manifest: Manifest) -> list[str]:
             f"Objective {training.objective}{': ' if remark else ''}{remark or ''}. The ELBO below is that at beta = 1."
         )
     if training.objective == "autoencoder":
-        found.append("Its posteriors' sigma never learnt: only what is told of mu and of reconstructions means something.")
+        found.append("The posteriors' sigma was never trained: only numbers about mu and reconstructions are meaningful.")
     return found
 
 
@@ -163,7 +163,7 @@ def _factor_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:
-    """The command that measures the model again, and fits its aggregate prior again where it has one."""
+    """Return the command that measures the model again, and fits its aggregate prior again if it has one."""
     protocol, prior = metrics["protocol"], metrics.get("aggregate_prior")
     diagonal = " --prior-covariance diagonal" if prior and prior["covariance"] == "diagonal" else ""
     fit = f" --fit-prior{diagonal}" if prior else ""
@@ -175,7 +175,7 @@ def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:
 
 
 def train_command(directory: Path, training: dict[str, Any]) -> str:
-    """The command that trains the model again: the data and every other recorded argument that is not the default."""
+    """Return the command that trains the model again: the data and all recorded arguments that are not defaults."""
     parser = build_parser()
     words = ["python -m models.train"]
     for key, value in training.items():

@@ -1,6 +1,6 @@
-"""What a VAE does with its latents: how much they say of a picture, which are in use, and how well the prior is covered.
+"""Measure how a VAE uses its latents: mutual information, active units, and coverage of the prior.
 
-All values are nats. Knows nothing of files, data sets or labels; `models.evaluate.factors` measures labelled factors.
+Information and KL are in nats. Knows nothing of files, data sets or labels; see `models.evaluate.factors` for factors.
 """
 
 from typing import NamedTuple
@@ -12,26 +12,26 @@ from models.distributions import LOG_2PI, DiagonalGaussian
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, arXiv:1509.00519, section 5.2
 COVERED_QUANTILE = 0.05
-# numbers in one block of distances between draws and posteriors
+# Most elements in one block of log densities, samples by posteriors.
 BLOCK_NUMBERS = 1 << 24
 
 
 class RateOfAggregate(NamedTuple):
-    """The two parts of the mean KL, nats; their sum is that KL."""
+    """The two parts of the mean KL, in nats; their sum is the mean KL."""
 
     mutual_information: float
     marginal_kl: float
 
 
 def active_units(mu: Tensor) -> Tensor:
-    """Which dimensions are in use: variance over pictures of mu above the threshold, (N, D) -> bool (D,)."""
+    """Return which dimensions have a variance of mu over pictures above the threshold: (N, D) -> bool (D,)."""
     return mu.var(0) > ACTIVE_VARIANCE
 
 
 def aggregate_log_prob(posterior: DiagonalGaussian, z: Tensor, leave_out: Tensor | None = None) -> Tensor:
-    """log 1/N sum_n q(z given x_n), the aggregate posterior of N pictures: (S, D) -> (S,), float64.
+    """Return log 1/N sum_n q(z given x_n), the aggregate posterior of N pictures: (S, D) -> (S,), float64.
 
-    `leave_out`: the index of a picture for every z whose own posterior does not count (the sum is then over N - 1).
+    `leave_out` has the index of one picture for every z; its posterior is left out (the sum is then over N - 1).
     """
     mu, logvar, z = posterior.mu.double(), posterior.logvar.double(), z.double()
     precision = torch.exp(-logvar)  # (N, D)
@@ -48,10 +48,10 @@ def aggregate_log_prob(posterior: DiagonalGaussian, z: Tensor, leave_out: Tensor
 
 
 def rate_of_aggregate(posterior: DiagonalGaussian, eps: Tensor) -> RateOfAggregate:
-    """I(x; z) and KL(aggregate posterior || N(0, I)) of N pictures (Hoffman & Johnson 2016, Elbo surgery, section 2).
+    """Return I(x; z) and KL(aggregate posterior || N(0, I)) of N pictures (Hoffman & Johnson 2016, Elbo surgery, section 2).
 
-    I is the mean over one draw z_n a picture, eps (N, D), of log q(z_n given x_n) - log q(z_n), with q(z) the exact mixture
-    of all N posteriors: x is one of these N, so I is at most log N. The other part is the mean KL, in closed form, less I.
+    I is the mean of log q(z_n given x_n) - log q(z_n) over one sample z_n per picture, eps (N, D). q(z) is the exact mixture
+    of all N posteriors, so I is at most log N. The other part is the mean KL in closed form minus I.
     """
     z = posterior.sample(eps)
     information = float((posterior.log_prob(z).double() - aggregate_log_prob(posterior, z)).mean())
@@ -60,10 +60,10 @@ def rate_of_aggregate(posterior: DiagonalGaussian, eps: Tensor) -> RateOfAggrega
 
 
 def prior_coverage(posterior: DiagonalGaussian, eps: Tensor, draws: Tensor) -> float:
-    """The share of the prior where pictures are: draws of the prior at which the aggregate posterior is dense.
+    """Return the share of samples of the prior at which the aggregate posterior has a high density.
 
-    Dense is what is above the 5 % quantile of log q(z) at draws of the aggregate posterior itself, each without its own
-    picture's posterior. A prior that equals the aggregate posterior is covered to 95 %. eps (N, D), draws (S, D).
+    High is above the 5 % quantile of log q(z) at samples of the aggregate posterior itself, each without the posterior of its
+    own picture. A prior that equals the aggregate posterior has a coverage of 95 %. eps (N, D), draws (S, D).
     """
     own = aggregate_log_prob(posterior, posterior.sample(eps), torch.arange(len(eps), device=eps.device))
     threshold = own.quantile(COVERED_QUANTILE)

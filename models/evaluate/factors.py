@@ -1,6 +1,6 @@
-"""How latents stand to the labelled factors of a data set: MIG, SAP and DCI. Knows nothing of networks or files.
+"""Disentanglement metrics for data sets with labelled factors: MIG, SAP and DCI. Knows nothing of networks or files.
 
-Each takes factors as name -> int64 (N,). All are 0 to 1, and higher where a factor has a dimension of its own.
+Each takes factors as name -> int64 (N,). All range from 0 to 1, and are higher if each factor has its own dimension.
 """
 
 import math
@@ -19,7 +19,7 @@ MAX_STEPS = 500
 
 
 class Disentanglement(NamedTuple):
-    """DCI: does a dimension tell of one factor, is a factor told by one dimension, and how often is the factor told right."""
+    """DCI: each dimension predicts one factor, each factor is predicted by one dimension, and accuracy of the prediction."""
 
     disentanglement: float
     completeness: float
@@ -27,7 +27,7 @@ class Disentanglement(NamedTuple):
 
 
 def mutual_information_gap(posterior: DiagonalGaussian, factors: Factors, eps: Tensor) -> float:
-    """MIG: mean over factors of (I_first - I_second) / H(factor), of the two most informative dimensions.
+    """Return MIG: the mean over factors of (I_first - I_second) / H(factor) for the two most informative dimensions.
 
     Chen et al. 2018, arXiv:1802.04942, equation 5 and appendix. See `information_of_dimensions`.
     """
@@ -37,9 +37,9 @@ def mutual_information_gap(posterior: DiagonalGaussian, factors: Factors, eps: T
 
 
 def information_of_dimensions(posterior: DiagonalGaussian, factors: Factors, eps: Tensor) -> tuple[Tensor, Tensor]:
-    """I(z_j; factor) in nats, (F, D), and H(factor), (F,), of pictures with these posteriors.
+    """Return I(z_j; factor) in nats, (F, D), and H(factor), (F,), for pictures with these posteriors.
 
-    z_j is one draw from each posterior, eps (N, D); q(z_j) and q(z_j given the factor's value) are the exact mixtures of the
+    z_j is one sample of each posterior, eps (N, D); q(z_j) and q(z_j given the factor's value) are the exact mixtures of the
     posteriors of all N pictures, and of those with that value.
     """
     mu, logvar = posterior.mu.double(), posterior.logvar.double()
@@ -58,11 +58,11 @@ def information_of_dimensions(posterior: DiagonalGaussian, factors: Factors, eps
 
 
 def attribute_gap(train: Tensor, train_factors: Factors, test: Tensor, test_factors: Factors) -> float:
-    """SAP: mean over factors of the difference between the two dimensions that predict it best, each alone.
+    """Return SAP: the mean over factors of the score difference between the two dimensions that predict it best, each alone.
 
-    Kumar et al. 2018, arXiv:1711.00848, section 3: the score of a dimension is the balanced accuracy on `test` of thresholds
-    put on `train`. Here the thresholds are the dimension's quantiles that make 20 bins, each of which tells the value
-    that is most frequent in it, with values weighted to be equally frequent. train and test are mu, (N, D).
+    Kumar et al. 2018, arXiv:1711.00848, section 3: the score of a dimension is the balanced accuracy on `test` with thresholds
+    from `train`. Here the thresholds are quantiles of the dimension that make 20 bins, and each bin predicts the value that is
+    most frequent in it, with values weighted to be equally frequent. train and test are mu, (N, D).
     """
     scores = [
         [_accuracy_of_bins(train[:, j], values, test[:, j], test_factors[name]) for j in range(train.shape[1])]
@@ -85,13 +85,13 @@ def _accuracy_of_bins(train: Tensor, values: Tensor, test: Tensor, expected: Ten
 
 
 def _balanced_accuracy(told: Tensor, expected: Tensor) -> float:
-    """Mean over the values of the share of their items that is told right."""
+    """Return the mean over the values of the share of their items that is predicted correctly."""
     right = (told == expected).double()
     return float(torch.stack([right[expected == value].mean() for value in expected.unique()]).mean())
 
 
 def disentanglement(train: Tensor, train_factors: Factors, test: Tensor, test_factors: Factors) -> Disentanglement:
-    """DCI (Eastwood & Williams 2018, ICLR, section 2) with linear probes: L1-penalised multinomial logistic regression.
+    """Return DCI (Eastwood & Williams 2018, ICLR, section 2) with L1-penalised multinomial logistic regression.
 
     The importance of a dimension for a factor is the mean over its values of |coefficient|, on mu scaled to variance 1.
     Disentanglement: 1 - entropy (base F) of a dimension's importances, weighted by its share of all importance;
@@ -109,7 +109,7 @@ def disentanglement(train: Tensor, train_factors: Factors, test: Tensor, test_fa
 
 
 def _order(importance: Tensor) -> tuple[float, float]:
-    """Disentanglement and completeness of importances (F, D)."""
+    """Return disentanglement and completeness for importances (F, D)."""
     factors, dims = importance.shape
     of_dim = importance / importance.sum(0).clamp(min=1e-12)  # each dimension's share for each factor
     of_factor = importance / importance.sum(1, keepdim=True).clamp(min=1e-12)
@@ -120,20 +120,20 @@ def _order(importance: Tensor) -> tuple[float, float]:
 
 
 def sparse_logistic(inputs: Tensor, values: Tensor, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
-    """Weights (D, V) and biases (V,) of least mean cross-entropy + penalty sum |weight|.
+    """Return weights (D, V) and biases (V,) that minimise the mean cross-entropy + penalty sum |weight|.
 
     Accelerated proximal gradient with restarts (Beck & Teboulle 2009, doi:10.1137/080716542); inputs float64 (N, D).
     """
     one_hot = torch.nn.functional.one_hot(values).to(inputs)  # (N, V)
     x = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1)
-    rate = 2 / float(torch.linalg.matrix_norm(x, 2).square() / len(x))  # the softmax's curvature is at most 1/2
+    rate = 2 / float(torch.linalg.matrix_norm(x, 2).square() / len(x))  # The curvature of softmax is at most 1/2.
     w = x.new_zeros(x.shape[1], one_hot.shape[1])
     ahead, momentum = w, 1.0
     for _ in range(MAX_STEPS):
         gradient = x.T @ (torch.softmax(x @ ahead, 1) - one_hot) / len(x)
         moved = ahead - rate * gradient
         shrunk = moved.sign() * (moved.abs() - rate * penalty).clamp(min=0)
-        after = torch.cat([shrunk[:-1], moved[-1:]])  # the bias is not penalised
+        after = torch.cat([shrunk[:-1], moved[-1:]])  # The bias is not penalised.
         if float(((ahead - after) * (after - w)).sum()) > 0:
             momentum = 1.0
         following = 0.5 * (1 + math.sqrt(1 + 4 * momentum**2))
@@ -146,7 +146,7 @@ def sparse_logistic(inputs: Tensor, values: Tensor, penalty: float = PENALTY) ->
 
 
 def _two_largest(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """(F, D) -> the largest and the second of each row; of a lone dimension the second is 0."""
+    """Return the largest and second largest of each row of (F, D); with D = 1 the second is 0."""
     padded = torch.cat([scores, torch.zeros_like(scores[:, :1])], 1) if scores.shape[1] == 1 else scores
     top = padded.topk(2, dim=1).values
     return top[:, 0], top[:, 1]

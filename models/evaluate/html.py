@@ -1,6 +1,6 @@
-"""HTML of a report: one page that needs nothing but itself. Knows nothing of models; gets numbers, pictures and words.
+"""Build the HTML of a report: one self-contained page of numbers, pictures and text. Knows nothing of models.
 
-Every number of metrics.json is a <data> element that names its key and holds the exact value beside the rounded one.
+Every number of metrics.json is a <data> element with its key and the exact value as attributes; the text is rounded.
 """
 
 import base64
@@ -40,13 +40,13 @@ figcaption { margin-top: .5rem; }
   figure { padding: .3rem; }
 }
 """
-# a browser loads nothing but what is in the page
+# The browser must not load anything from outside the page.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp"}
 
 
 def look_up(metrics: Mapping[str, Any], key: str) -> Any:
-    """The value at "a.b" of nested objects."""
+    """Return the value at a path such as "a.b" in nested objects."""
     value: Any = metrics
     for name in key.split("."):
         value = value[name]
@@ -54,30 +54,30 @@ def look_up(metrics: Mapping[str, Any], key: str) -> Any:
 
 
 def rounded(value: float, digits: int = 2, percent: bool = False) -> str:
-    """A number as people read it."""
+    """Format a number for readers."""
     if isinstance(value, int):
         return str(value)
     return f"{100 * value:.{digits}f} %" if percent else f"{value:.{digits}f}"
 
 
 def number(metrics: Mapping[str, Any], key: str, digits: int = 2, percent: bool = False) -> str:
-    """A value of the metrics as HTML, rounded to be read, exact in its attribute."""
+    """Return a value of the metrics as HTML: rounded text, with the exact value as an attribute."""
     value = look_up(metrics, key)
     return f'<data data-key="{key}" value="{value!r}">{rounded(value, digits, percent)}</data>'
 
 
 def row(name: str, value: str, meaning: str) -> str:
-    """A row of a table of numbers; `value` is HTML, the others are words."""
+    """Return one row of a table of numbers; `value` is HTML, the others are plain text."""
     return f"<tr><th>{html.escape(name)}</th><td>{value}</td><td>{html.escape(meaning)}</td></tr>"
 
 
 def table(rows: Iterable[str]) -> str:
-    """Rows as a table."""
+    """Return the rows as a table."""
     return f"<table><tbody>{''.join(rows)}</tbody></table>"
 
 
 def figure(path: Path, alt: str, caption: str, pixels: bool = False) -> str:
-    """A picture with its words, embedded. `pixels`: shown without smoothing."""
+    """Return an embedded picture with its caption. `pixels` shows it without smoothing."""
     content = base64.b64encode(path.read_bytes()).decode("ascii")
     kind = ' class="pixels"' if pixels else ""
     source = f"data:{MEDIA_TYPES[path.suffix]};base64,{content}"
@@ -87,7 +87,7 @@ def figure(path: Path, alt: str, caption: str, pixels: bool = False) -> str:
 
 
 def render(title: str, header: str, sections: Sequence[tuple[str, str]]) -> str:
-    """The page: `header` and the second of each section are HTML, titles are words."""
+    """Return the page. `header` and the bodies of the sections are HTML, titles are plain text."""
     named = [(f"part-{i}", html.escape(name), body) for i, (name, body) in enumerate(sections)]
     links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name, _ in named)
     bodies = "".join(f'<section id="{anchor}"><h2>{name}</h2>{body}</section>\n' for anchor, name, body in named)

@@ -1,4 +1,4 @@
-"""Every number of a card: bounds, latents in use, the fitted prior, nearest neighbours, labelled factors, with its protocol.
+"""Compute all numbers of a card, each with its protocol: bounds, latents, fitted prior, nearest neighbours, factors.
 
 Knows nothing of files or of the command line.
 """
@@ -29,9 +29,9 @@ def evaluate(
     device: torch.device,
     prior: FittedPrior | None = None,
 ) -> dict[str, Any]:
-    """Every number of the card. `samples` is the K of the importance-weighted bound; `seed` binarises and samples.
+    """Return all numbers. `samples` is the K of the importance-weighted bound; `seed` is for binarisation and samples.
 
-    `prior` is the aggregate prior to compare with the model's own.
+    `prior` is the aggregate prior to compare with the model's own prior.
     """
     vae, data = checkpoint.vae.to(device), checkpoint.manifest.data
     binarized = data.get("binarize") == "dynamic"
@@ -98,7 +98,7 @@ def evaluate(
 
 
 def pixels(vae: VAE) -> str:
-    """What pixels that were not binarised are, and whether their nats are those of a density."""
+    """Describe pixels that were not binarised, and say if their nats are not a likelihood."""
     words = f"{'greys' if vae.config.shape[0] == 1 else 'colours'} in [0, 1]"
     if vae.config.likelihood == "bernoulli":
         return words + ", whose nats under a Bernoulli likelihood are a cross-entropy: no likelihood to compare with others"
@@ -107,7 +107,7 @@ def pixels(vae: VAE) -> str:
 
 @torch.no_grad()
 def latent_numbers(vae: VAE, posterior: DiagonalGaussian, seed: int) -> dict[str, float]:
-    """Mutual information, KL of the aggregate posterior to N(0, I), and coverage of the model's prior, of these pictures."""
+    """Return mutual information, KL of the aggregate posterior to N(0, I), and coverage of the model's prior."""
     device = posterior.mu.device
     noise = torch.Generator(device).manual_seed(seed)
     eps = torch.randn(posterior.mu.shape, generator=noise, device=device)
@@ -121,7 +121,7 @@ def latent_numbers(vae: VAE, posterior: DiagonalGaussian, seed: int) -> dict[str
 
 
 def mixture_numbers(bounds: dict[str, Tensor], mixture: GaussianMixture) -> dict[str, Any]:
-    """The bound with the mixture as the prior, and what it gains on the model's own, picture by picture."""
+    """Return the bound with the mixture as the prior, and its gain over the model's own prior, paired by picture."""
     gain = bounds["mixture_iwae"] - bounds["iwae"]
     return {
         "components": len(mixture),
@@ -136,7 +136,7 @@ def mixture_numbers(bounds: dict[str, Tensor], mixture: GaussianMixture) -> dict
 
 
 def factor_numbers(references: Tensor, train: Pictures, greys: DiagonalGaussian, test: Pictures, seed: int) -> dict[str, Any]:
-    """MIG, SAP and DCI of the labelled factors. `references` are mu of the training pictures."""
+    """Return MIG, SAP and DCI of the labelled factors. `references` are the mu of the training pictures."""
     known = {name: values.to(greys.mu.device) for name, values in test.factors.items()}
     learnt = {name: values.to(greys.mu.device) for name, values in train.factors.items()}
     noise = torch.Generator(greys.mu.device).manual_seed(seed)
@@ -160,7 +160,7 @@ def fit_prior(
     seed: int,
     device: torch.device,
 ) -> tuple[GaussianMixture, dict[str, Any]]:
-    """(mixture, how it was fitted) to the training pictures' posteriors, without those held out for validation."""
+    """Fit a mixture to the posteriors of the training split without its validation part; return it and a record of the fit."""
     training = checkpoint.manifest.data.get("training", {})
     share, split_seed = training.get("validation", 0.05), training.get("seed", 0)
     fitting, held_out = hold_out(train, share, split_seed)
@@ -180,26 +180,26 @@ def fit_prior(
 
 @torch.no_grad()
 def posteriors(vae: VAE, x: Tensor, device: torch.device) -> DiagonalGaussian:
-    """Posteriors of pictures as they are: uint8 or float (N, C, H, W) -> (N, D)."""
+    """Return the posteriors of pictures that are not binarised: uint8 or float (N, C, H, W) -> (N, D)."""
     parts = [vae.encode(block.to(device)) for block in x.split(1024)]
     return DiagonalGaussian(torch.cat([p.mu for p in parts]), torch.cat([p.logvar for p in parts]))
 
 
 def nearest_labels(references: Tensor, labels: Tensor, queries: Tensor, neighbors: int = NEIGHBORS) -> Tensor:
-    """Majority label of the nearest references by L2; of equally frequent labels the one with the nearest member."""
+    """Return the majority label of the nearest references by L2; a tie goes to the label of the nearest one."""
     predictions = []
     for nearest in nearest_rows(references, queries, neighbors).split(500):
         found = labels[nearest]
-        votes = (found[:, :, None] == found[:, None, :]).sum(2)  # of each neighbour's label
+        votes = (found[:, :, None] == found[:, None, :]).sum(2)  # votes for each neighbour's label
         predictions.append(found.gather(1, votes.argmax(1, keepdim=True)).squeeze(1))
     return torch.cat(predictions)
 
 
 def nearest_rows(references: Tensor, queries: Tensor, neighbors: int) -> Tensor:
-    """Indices of the nearest references by L2, nearest first: (N, D), (M, D) -> (M, k)."""
+    """Return the indices of the nearest references by L2, nearest first: (N, D), (M, D) -> (M, k)."""
     far, found = references.double(), []
     for block in queries.split(500):
-        # differences, in float64: the faster way by matrix products loses what tells near neighbours apart
+        # Exact differences in float64, because the faster matrix products lose the digits that separate near neighbours.
         distances = torch.cdist(block.double(), far, compute_mode="donot_use_mm_for_euclid_dist")  # (b, N)
         found.append(distances.topk(min(neighbors, len(far)), largest=False).indices)
     return torch.cat(found)

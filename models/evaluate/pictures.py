@@ -1,7 +1,7 @@
-"""The pictures of a model's card: reconstructions, samples, interpolations, and for D = 2 the manifold and the scatter.
+"""Draw the pictures of a model's card: reconstructions, samples, interpolations, and for D = 2 manifold and scatter.
 
-Also traversals, neighbours and animations for `models.evaluate.report`. Drawn with Pillow alone, so that every installation
-can make them. Knows nothing of training.
+Also traversals, neighbours and animations for `models.evaluate.report`. Only Pillow is needed, which every installation
+has. Knows nothing of training.
 """
 
 import colorsys
@@ -49,7 +49,7 @@ def write_pictures(
 
 
 def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int = 8) -> Image.Image:
-    """Decoded draws from the model's prior, or from a mixture: eight rows of them."""
+    """Draw decoded samples of the model's prior, or of a mixture."""
     noise = torch.Generator().manual_seed(seed)
     eps = torch.randn(rows * COLUMNS, vae.config.latent_dim, generator=noise)
     if mixture is None:
@@ -60,16 +60,16 @@ def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int 
 
 
 def reconstructions(vae: VAE, x: Tensor) -> Image.Image:
-    """Rows of originals, each above the row of their reconstructions."""
+    """Draw rows of originals, each above the row of their reconstructions."""
     columns = min(COLUMNS, len(x))
-    blank = torch.zeros(-len(x) % columns, *x.shape[1:])  # fills the last row up
+    blank = torch.zeros(-len(x) % columns, *x.shape[1:])  # fills up the last row
     originals = torch.cat([x.float() / 255, blank]).split(columns)
     means = torch.cat([vae.decode(vae.encode(x).mu).mean, blank]).split(columns)
     return grid(torch.cat([row for pair in zip(originals, means, strict=True) for row in pair]), columns)
 
 
 def interpolations(vae: VAE, x: Tensor) -> Image.Image:
-    """Each row goes from one picture's mu to the next one's on a straight line."""
+    """Draw rows of pictures, decoded on a straight line from one picture's mu to the next one's."""
     mu = vae.encode(x).mu  # (N, D), pairs of ends
     t = torch.linspace(0, 1, COLUMNS)[:, None]
     rows = [(1 - t) * start + t * end for start, end in zip(mu[::2], mu[1::2], strict=False)]
@@ -77,27 +77,28 @@ def interpolations(vae: VAE, x: Tensor) -> Image.Image:
 
 
 def percentiles(count: int) -> Tensor:
-    """Values of N(0, 1) from its 1st to its 99th percentile, as far apart in probability: (count,)."""
+    """Return values of N(0, 1) from its 1st to its 99th percentile, evenly spaced in probability: (count,)."""
     values: Tensor = torch.special.ndtri(torch.linspace(0.01, 0.99, count))
     return values
 
 
 def plane(side: int = MANIFOLD_SIDE) -> Tensor:
-    """Latents of the manifold, row by row from the upper left: (side^2, 2)."""
+    """Return the latents of the manifold, row by row from the upper left: (side^2, 2)."""
     first, second = torch.meshgrid(percentiles(side), percentiles(side).flip(0), indexing="xy")
     return torch.stack([first.flatten(), second.flatten()], 1)
 
 
 def manifold(vae: VAE, side: int = MANIFOLD_SIDE) -> Image.Image:
-    """Decoded grid over percentiles of N(0, I) (Kingma & Welling 2014, arXiv:1312.6114, appendix A): first axis to
-    the right, second axis upwards, each from the 1st to the 99th percentile.
+    """Decode a grid over percentiles of N(0, I) (Kingma & Welling 2014, arXiv:1312.6114, appendix A).
+
+    The first axis goes to the right, the second upwards, each from the 1st to the 99th percentile.
     """
     return grid(vae.decode(plane(side)).mean, side)
 
 
 @torch.no_grad()
 def traversals(vae: VAE, mu: Tensor, dimensions: Sequence[int], steps: int = TRAVERSAL_STEPS) -> Tensor:
-    """Pictures of mu (D,) with one dimension after the other moved over percentiles of N(0, 1): (rows steps, C, H, W)."""
+    """Decode mu (D,), with one dimension per row moved over percentiles of N(0, 1): (rows steps, C, H, W)."""
     z = mu.repeat(len(dimensions), steps, 1)  # (rows, steps, D)
     for row, j in enumerate(dimensions):
         z[row, :, j] = percentiles(steps)
@@ -105,7 +106,7 @@ def traversals(vae: VAE, mu: Tensor, dimensions: Sequence[int], steps: int = TRA
 
 
 def neighbors(queries: Tensor, nearest: Tensor, gap: int = 8) -> Image.Image:
-    """Each query, (M, C, H, W) bytes, and right of a wider gap its nearest pictures, (M, k, C, H, W)."""
+    """Draw each query, (M, C, H, W) bytes, and after a wider gap its nearest pictures, (M, k, C, H, W)."""
     rows = torch.cat([queries[:, None], nearest], 1)  # (M, 1 + k, C, H, W)
     pixels = tile(rows.flatten(0, 1).permute(0, 2, 3, 1).numpy(), rows.shape[1])
     cut = queries.shape[-1]
@@ -115,9 +116,9 @@ def neighbors(queries: Tensor, nearest: Tensor, gap: int = 8) -> Image.Image:
 
 @torch.no_grad()
 def evolution(vae: VAE, snapshots: Sequence[Path]) -> list[tuple[str, Image.Image]]:
-    """(file's stem, what the decoder made of the same latents) of each stored state, the manifold if D = 2.
+    """Return (file stem, picture) for each snapshot: the same latents decoded, or the manifold if D = 2.
 
-    Raises CheckpointError for a file that is not a state of this VAE.
+    Raises CheckpointError for a file that does not fit this VAE.
     """
     vae, dim = copy.deepcopy(vae), vae.config.latent_dim
     z = plane() if dim == 2 else torch.randn(64, dim, generator=torch.Generator().manual_seed(0))
@@ -126,13 +127,13 @@ def evolution(vae: VAE, snapshots: Sequence[Path]) -> list[tuple[str, Image.Imag
         try:
             vae.load_state_dict(read_tensors(path, lambda _: None).tensors)
         except (TensorFileError, OSError, RuntimeError) as error:
-            raise CheckpointError(f"{path}: no state of this model: {str(error).splitlines()[0]}") from None
+            raise CheckpointError(f"{path}: does not fit this model: {str(error).splitlines()[0]}") from None
         frames.append((path.stem, grid(vae.decode(z).mean, MANIFOLD_SIDE if dim == 2 else 8)))
     return frames
 
 
 def animate(path: Path, frames: Sequence[tuple[str, Image.Image]], milliseconds: int = 350) -> None:
-    """An endless animated WebP; the words of each frame stand below it, and the last one stays longer."""
+    """Write an animated WebP that loops, with a text below each frame; the last frame stays longer."""
     width, height = frames[0][1].size
     drawn = []
     for words, frame in frames:
@@ -145,7 +146,7 @@ def animate(path: Path, frames: Sequence[tuple[str, Image.Image]], milliseconds:
 
 
 def scatter(vae: VAE, test: Pictures) -> Image.Image:
-    """mu of the test pictures by label, on squares of 1 by 1; twice as large, then halved."""
+    """Draw mu of the test pictures by label, on squares of 1 by 1; drawn at twice the size, then halved."""
     size = 2 * SCATTER_PIXELS
     canvas = Image.new("RGB", (size, size), "white")
     draw = ImageDraw.Draw(canvas)
@@ -173,12 +174,12 @@ def scatter(vae: VAE, test: Pictures) -> Image.Image:
     return canvas.resize((SCATTER_PIXELS, SCATTER_PIXELS), Image.Resampling.LANCZOS)
 
 
-# ten colours that are easy to tell apart (Tableau 10); more classes share the hues of the circle
+# Ten colours that are easy to tell apart (Tableau 10); with more classes, hues are spaced evenly.
 TEN_COLORS = ["#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#4a4a4a"]
 
 
 def color_of(index: int, count: int) -> str:
-    """The colour of a class among `count`, as #rrggbb."""
+    """Return the colour of one of `count` classes, as #rrggbb."""
     if count <= len(TEN_COLORS):
         return TEN_COLORS[index]
     red, green, blue = colorsys.hsv_to_rgb(index / count, 0.85, 0.9 if index % 2 == 0 else 0.55)

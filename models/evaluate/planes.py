@@ -1,6 +1,6 @@
-"""The latent planes of a few models side by side: where test pictures lie, and what each decoder makes of the prior.
+"""Draw the latent planes of several models side by side: the test pictures' latents, and the decoded prior.
 
-Knows nothing of files or of how models were trained, but for what their manifests say. Needs matplotlib, the extra `report`.
+Knows nothing of files, and of training only what the manifests say. Needs matplotlib (the extra `report`).
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ TITLES = {
 PANEL = 3.9  # inches
 SIDE = 14
 SHOWN = 5000
-REACH = 3.0  # the least that a panel shows on either side of 0
+REACH = 3.0  # A panel shows at least from -3 to 3.
 NINE_TENTHS = 2.146  # the radius of the circle that holds 90 % of N(0, I) in the plane: sqrt(-2 ln 0.1)
 NOTE = (
     "Above: test pictures as the decoder gets them: mu for an autoencoder, otherwise one draw of the posterior. Each panel\n"
@@ -36,18 +36,18 @@ NOTE = (
 
 
 class PlaneError(Exception):
-    """A model without a latent plane; the message names it."""
+    """The model has no latent plane; the message names the model."""
 
 
 @torch.no_grad()
 def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
-    """A column for each (name, model, test pictures): their latents by label, above the decoded plane over the prior.
+    """Draw a column for each (name, model, test pictures): latents by label, above the decoded plane over the prior.
 
-    A title is what the model was trained for, else its name. VAEs are on the CPU. Raises PlaneError unless D = 2.
+    The title is the model's objective if it is known, otherwise its name. VAEs are on the CPU. Raises PlaneError unless D = 2.
     """
     for name, checkpoint, _ in models:
         if checkpoint.vae.config.latent_dim != 2:
-            raise PlaneError(f"{name}: D = {checkpoint.vae.config.latent_dim}, but only D = 2 is a plane")
+            raise PlaneError(f"{name}: has D = {checkpoint.vae.config.latent_dim}, but only D = 2 can be drawn")
     size = (PANEL * len(models) + 0.6, 2 * PANEL + 0.7)
     figure = Figure(figsize=size, dpi=plots.DPI, layout="constrained", facecolor="white")
     upper, lower = figure.subplots(2, len(models), squeeze=False)
@@ -69,7 +69,7 @@ def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
 
 @torch.no_grad()
 def latents(checkpoint: Checkpoint, test: Pictures, seed: int = 0) -> Floats:
-    """What the decoder gets of these pictures in training: mu for an autoencoder, else a draw of the posterior. (N, 2)."""
+    """Return the decoder's input in training, (N, 2): mu for an autoencoder, otherwise a sample of the posterior."""
     posterior = checkpoint.vae.encode(test.x)
     eps = torch.randn(posterior.mu.shape, generator=torch.Generator().manual_seed(seed))
     z = posterior.mu if _objective(checkpoint) == "autoencoder" else posterior.sample(eps)
@@ -78,7 +78,7 @@ def latents(checkpoint: Checkpoint, test: Pictures, seed: int = 0) -> Floats:
 
 
 def _frame(axes: Axes, points: Floats) -> None:
-    """A square around nearly all of the points and around the prior, which is drawn as a circle."""
+    """Set the axes to a square around nearly all points and the prior, and draw the prior as a circle."""
     low = np.minimum(np.quantile(points, 0.01, 0), -REACH)  # (2,)
     high = np.maximum(np.quantile(points, 0.99, 0), REACH)
     center, half = (low + high) / 2, 1.05 * (high - low).max() / 2

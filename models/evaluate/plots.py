@@ -1,6 +1,6 @@
-"""The diagrams of a report by matplotlib: curves, scatter, posteriors, bars. Each returns a figure; nothing is written here.
+"""The matplotlib diagrams of a report: curves, scatter, posteriors, bars. Functions return figures and write no files.
 
-Knows nothing of files or of how numbers are measured. Figures are white, with dark text, on any page.
+Knows nothing of how numbers are measured. Figures are white with dark text, also on dark pages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,16 @@ from models.preprocess import Pixels
 
 Floats = NDArray[np.floating[Any]]
 
-WIDTH = 6.0  # inches; at 180 dots an inch enough for a desktop, and words are legible on a phone
+WIDTH = 6.0  # inches; at 180 dots per inch, text is legible on a phone too
 DPI = 180
 GREY, INK = "#8a8a8a", "#222222"
-# of Okabe & Ito, told apart by colour-blind readers too
+# Colours of Okabe & Ito, which colour-blind readers can tell apart too.
 BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, YELLOW)
 
 
 def new_figure(height: float, columns: int = 1, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A white figure of the report's width and its axes, row by row."""
+    """Return a white figure with the report's width, and its axes, row by row."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
     axes = figure.subplots(rows, columns, squeeze=False, **options).flatten().tolist()
     for one in axes:
@@ -36,7 +36,7 @@ def new_figure(height: float, columns: int = 1, rows: int = 1, **options: Any) -
 
 
 def curves(log: Sequence[Mapping[str, Any]]) -> Figure:
-    """ELBO, log likelihood and KL of training and validation by epoch, from the lines of a run's metrics.jsonl."""
+    """Plot ELBO, log likelihood and KL of training and validation by epoch, from a run's metrics.jsonl."""
     figure, axes = new_figure(2.7, 3)
     epochs = [entry["epoch"] for entry in log]
     for one, (key, title) in zip(axes, (("elbo", "ELBO"), ("log_likelihood", "log likelihood"), ("kl", "KL")), strict=True):
@@ -49,7 +49,7 @@ def curves(log: Sequence[Mapping[str, Any]]) -> Figure:
         one.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         one.yaxis.set_major_locator(MaxNLocator(6))
         one.ticklabel_format(useOffset=False)
-        # the first epochs are far below all others: what happens later would not be seen
+        # The first epochs are far below all others, and would hide the later ones.
         late = [e.get("validation", {}).get(key) for e in log[len(log) // 20 :]] if len(log) >= 20 else []
         shown = [value for value in late if value is not None]
         if shown:
@@ -62,13 +62,13 @@ def curves(log: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def kl_bars(kl_per_dim: Sequence[float], active_above: float = 0.01) -> Figure:
-    """Mean KL of each dimension, largest first; those under the threshold in grey."""
+    """Plot the mean KL of each dimension, largest first; those below the threshold are grey."""
     order = sorted(range(len(kl_per_dim)), key=lambda j: -kl_per_dim[j])
     figure, (axes,) = new_figure(2.6)
     heights = [kl_per_dim[j] for j in order]
     axes.bar(range(len(order)), heights, color=[BLUE if height >= active_above else GREY for height in heights], width=0.75)
-    axes.set_ylim(0, max(1.05 * max(heights), 0.1))  # also where no dimension is in use
-    empty = max(0, 8 - len(order)) / 2  # a few bars stand in the middle, no wider than others
+    axes.set_ylim(0, max(1.05 * max(heights), 0.1))  # works without active dimensions too
+    empty = max(0, 8 - len(order)) / 2  # keeps a few bars in the middle, with normal width
     axes.set_xlim(-0.6 - empty, len(order) - 0.4 + empty)
     step = max(1, -(-len(order) // 40))
     words = [str(order[i] + 1) for i in range(0, len(order), step)]
@@ -79,9 +79,9 @@ def kl_bars(kl_per_dim: Sequence[float], active_above: float = 0.01) -> Figure:
 
 
 def rate_distortion(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]] = (), prior: str = "N(0, I)") -> Figure:
-    """Where the model lies between rate (KL) and distortion (-log likelihood), with the way of its validation split there.
+    """Plot rate (KL) and distortion (-log likelihood) of the model, and of its validation split over the epochs.
 
-    Lines join what has the same ELBO (Alemi et al. 2018, arXiv:1711.00464).
+    On each line the ELBO is constant (Alemi et al. 2018, arXiv:1711.00464).
     """
     figure, (axes,) = new_figure(3.6)
     points = [(metrics["rate"], metrics["distortion"], f"model, {prior} as prior", BLUE, "o")]
@@ -92,7 +92,7 @@ def rate_distortion(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]]
         axes.plot(*zip(*way, strict=True), color=GREY, linewidth=0.9, alpha=0.7, label="validation, epoch by epoch", zorder=1)
     for x, y, label, color, marker in points:
         axes.plot(x, y, marker, color=color, markersize=8, label=label, zorder=3)
-    # the last nine tenths of the way, and the points, fill the picture
+    # The axes fit the points and the last nine tenths of the epochs.
     late = way[len(way) // 10 :]
     shown = np.array([(x, y) for x, y, *_ in points] + late, np.float64)  # (N, 2)
     low, high = shown.min(0), shown.max(0)
@@ -121,7 +121,7 @@ def _lines_of_equal_sum(axes: Axes) -> None:
 def scatter(
     points: Floats, labels: Sequence[int] | None, names: tuple[str, str], classes: Sequence[str] | None = None
 ) -> Figure:
-    """Points (N, 2) by label; `classes`: what labels are called."""
+    """Plot points (N, 2) by label; `classes` has the names of the labels."""
     figure, (axes,) = new_figure(5.6)
     draw_points(axes, points, labels, classes)
     if axes.get_legend_handles_labels()[0]:
@@ -133,10 +133,10 @@ def scatter(
 
 
 def draw_points(axes: Axes, points: Floats, labels: Sequence[int] | None, classes: Sequence[str] | None = None) -> None:
-    """Points (N, 2) by label, with a handle for a legend of each label where there are several."""
+    """Draw points (N, 2) by label, with legend entries if there are several labels."""
     found = sorted(set(labels)) if labels is not None else [0]
     of_point = np.asarray(labels if labels is not None else np.zeros(len(points)))
-    order = np.random.default_rng(0).permutation(len(points))  # no class hides another by being drawn last
+    order = np.random.default_rng(0).permutation(len(points))  # A random order, so that no class hides the others.
     colors = np.array([color_of(i, max(len(found), 2)) for i in range(len(found))])
     shades = colors[np.searchsorted(found, of_point)]
     axes.scatter(points[order, 0], points[order, 1], s=5 if len(points) > 2000 else 14, c=list(shades[order]), linewidths=0)
@@ -147,9 +147,9 @@ def draw_points(axes: Axes, points: Floats, labels: Sequence[int] | None, classe
 
 
 def posterior_densities(mu: Floats, sigma: Floats, pictures: Pixels, dimensions: Sequence[int]) -> Figure:
-    """Densities of a few posteriors, (N, D) each, against the prior's, a panel a dimension; the pictures are the legend.
+    """Plot densities of a few posteriors, (N, D), and the prior, one panel per dimension; the pictures are the legend.
 
-    Heights are on a square-root scale: a narrow posterior is ten times as high as the prior.
+    Heights have a square-root scale, because a narrow posterior is ten times as high as the prior.
     """
     columns = min(4, max(2, len(dimensions)))
     rows = -(-len(dimensions) // columns)
@@ -166,7 +166,7 @@ def posterior_densities(mu: Floats, sigma: Floats, pictures: Pixels, dimensions:
         one.fill_between(grid, _normal(grid, 0, 1), color="#dddddd", linewidth=0)
         highest = 0.4
         for m, s, color in zip(mu[:, j], sigma[:, j], SERIES, strict=False):
-            # a narrow peak falls between the points of a coarse grid
+            # Add points near mu, because a narrow peak would fall between the points of a coarse grid.
             near = np.sort(np.concatenate([grid, m + s * np.linspace(-4, 4, 81)]))
             one.plot(near, _normal(near, m, s), color=color, linewidth=1.4)
             highest = max(highest, 1 / (s * np.sqrt(2 * np.pi)))
@@ -186,7 +186,7 @@ def _normal(z: Floats, mu: float, sigma: float) -> Floats:
 
 
 def show(axes: Axes, picture: Pixels) -> None:
-    """A picture, uint8 (H, W, C), without ticks."""
+    """Show a picture, uint8 (H, W, C), without ticks."""
     grey = picture.shape[-1] == 1
     axes.imshow(picture[..., 0] if grey else picture, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
@@ -195,7 +195,7 @@ def show(axes: Axes, picture: Pixels) -> None:
 def labelled_tiles(
     mosaic: Pixels, tile: tuple[int, int], rows: Sequence[str], columns: Sequence[str], xlabel: str, ylabel: str = ""
 ) -> Figure:
-    """A mosaic, uint8 (H, W, C), of tiles (height, width) and their gaps, with labels for its rows and its columns."""
+    """Show a mosaic, uint8 (H, W, C), with labels for its rows and columns; `tile` is the size of a tile with its gap."""
     height, width = mosaic.shape[:2]
     figure, (axes,) = new_figure(max(1.2, 0.55 + (WIDTH - 0.9) * height / width))
     show(axes, mosaic)

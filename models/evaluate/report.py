@@ -1,6 +1,6 @@
-"""A model on one page: its numbers, curves and pictures, as HTML that needs nothing but itself, and the PNGs beside it.
+"""Write a report about a model: one self-contained HTML page with numbers, curves and pictures, and the PNGs beside it.
 
-Draws what `models.evaluate.measure` found and what a run left behind; measures nothing. Needs matplotlib, the extra `report`.
+It shows the numbers of `models.evaluate.measure` and the log of a run; it measures nothing. Needs the extra `report`.
 """
 
 import html
@@ -41,9 +41,9 @@ def write_report(
     metrics: Mapping[str, Any],
     mixture: GaussianMixture | None = None,
 ) -> Path:
-    """Write index.html and its pictures into `out`, and return the page's path. The VAE is on the CPU.
+    """Write index.html and its pictures into `out`, and return the path of the page. The VAE is on the CPU.
 
-    Curves come from `directory`/run/metrics.jsonl, the evolution from `directory`/run/snapshots, where these are.
+    Curves come from `directory`/run/metrics.jsonl, the evolution from `directory`/run/snapshots, if these exist.
     """
     out.mkdir(parents=True, exist_ok=True)
     drawing = _Drawing(out, checkpoint, splits, metrics, mixture)
@@ -65,12 +65,12 @@ def write_report(
 
 
 def read_log(directory: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; none where no run is. A last line that was cut off does not count."""
+    """Return the entries of a run's metrics.jsonl; [] if there is no run. A last line that was cut off is ignored."""
     return log_entries(directory / "run" / "metrics.jsonl")
 
 
 class _Drawing:
-    """The pictures of one report; each method gives HTML, or nothing where there is nothing to show."""
+    """Draws the pictures of one report. Each method returns HTML, or "" if there is nothing to show."""
 
     def __init__(
         self,
@@ -206,13 +206,13 @@ class _Drawing:
         return page.figure(path, "evolution during training", f"{what}, decoded at steps of the training.", pixels=True)
 
     def step(self) -> tuple[int, int]:
-        """From tile to tile."""
+        """Return the size of a tile with its gap, (height, width)."""
         _, height, width = self.vae.config.shape
         return height + GAP, width + GAP
 
 
 def _different(test: Pictures, count: int) -> list[int]:
-    """The first pictures of different labels, then the first others."""
+    """Return the indices of the first picture of each label, then of the other pictures."""
     seen: dict[int, int] = {}
     for i, label in enumerate(test.labels[:500].tolist() if test.labels is not None else []):
         seen.setdefault(label, i)
@@ -240,11 +240,11 @@ def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
         row(
             "KL(aggregate posterior, N(0, I))",
             number(metrics, "marginal_kl"),
-            "the mean KL to N(0, I) less the mutual information",
+            "the mean KL to N(0, I) minus the mutual information",
         ),
         row("coverage of the prior", number(metrics, "prior_coverage", 1, True), protocol["prior_coverage"]),
         row("active units", f"{number(metrics, 'active_units')} of {dim}", protocol["active_units"]),
-        row("effective sample size", number(metrics, "ess_mean", 1), "of the bound's samples, mean"),
+        row("effective sample size", number(metrics, "ess_mean", 1), "mean over pictures, of the samples of the bound"),
     ]
     if "knn_accuracy" in metrics:
         rows.append(row("5-NN accuracy", number(metrics, "knn_accuracy", 2, True), protocol["knn_accuracy"]))
@@ -254,7 +254,7 @@ def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
         gain = f"{number(metrics, own + 'gain')} ± {number(metrics, own + 'gain_standard_error')}"
         rows += [
             row("aggregate prior: negative log-likelihood", bound, protocol["aggregate_prior"]),
-            row("aggregate prior: gain", gain, f"nats on {prior}, picture by picture"),
+            row("aggregate prior: gain", gain, f"nats over {prior}, paired by picture"),
             row("aggregate prior: rate", number(metrics, own + "rate"), "mean of log q(z given x) - log p(z)"),
             row("aggregate prior: components", number(metrics, own + "components"), "chosen on held-out draws"),
         ]
@@ -262,8 +262,8 @@ def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
         rows += [
             row("MIG", number(metrics, "factors.mig", 3), protocol["factors"]),
             row("SAP", number(metrics, "factors.sap", 3), "factors: " + ", ".join(metrics["factors"]["names"])),
-            row("DCI disentanglement", number(metrics, "factors.dci_disentanglement", 3), "a dimension tells of one factor"),
-            row("DCI completeness", number(metrics, "factors.dci_completeness", 3), "a factor is told by one dimension"),
+            row("DCI disentanglement", number(metrics, "factors.dci_disentanglement", 3), "a dimension predicts one factor"),
+            row("DCI completeness", number(metrics, "factors.dci_completeness", 3), "a factor is predicted by one dimension"),
             row("DCI informativeness", number(metrics, "factors.dci_informativeness", 3), "balanced accuracy"),
         ]
     words = f"{protocol['unit'].capitalize()}; {protocol['split']}; pixels: {protocol['pixels']}."

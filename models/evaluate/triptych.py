@@ -1,6 +1,6 @@
-"""python -m models.evaluate.triptych PATH ...: models with D = 2 side by side in one picture.
+"""python -m models.evaluate.triptych PATH ...: draw models with D = 2 side by side.
 
-It shows what each term of the ELBO is for; `models.evaluate.planes` draws it. Knows nothing of training or of numbers.
+The picture shows the effect of each term of the ELBO; `models.evaluate.planes` draws it. Knows nothing of training.
 """
 
 import argparse
@@ -31,12 +31,12 @@ def write_triptych(args: argparse.Namespace) -> None:
         planes.draw(columns).savefig(drawn, format="png", dpi=args.dpi)
     except planes.PlaneError as error:
         raise EvaluationError(str(error)) from None
-    with Image.open(drawn) as image:  # a palette makes a third of the bytes of it
+    with Image.open(drawn) as image:  # A palette reduces the file to a third.
         write_png(args.out, image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 0, or 1 with the reason."""
+    """Run the command. Exit status: 0 for success, 1 for an error."""
     args = build_parser().parse_args(argv)
     try:
         write_triptych(args)
@@ -48,13 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All flags of the command."""
+    """Return the parser of the command."""
     parser = argparse.ArgumentParser("python -m models.evaluate.triptych", description="Draw models with D = 2 side by side.")
     add = parser.add_argument
     add("paths", type=Path, nargs="+", metavar="PATH", help="checkpoint directories, from left to right")
-    add("--out", type=Path, default=Path("triptych.png"), help="the PNG (default: %(default)s)")
+    add("--out", type=Path, default=Path("triptych.png"), help="PNG file to write (default: %(default)s)")
     add("--dpi", type=arguments.at_least(20), default=100, help="dots per inch (default: %(default)s)")
-    add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: what each was trained on)")
+    add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: the training data of each)")
     arguments.add_data_flags(parser)
     return parser
 

@@ -23,7 +23,7 @@ def test_odd_values_are_taken_as_the_service_takes_them(tmp_path: Path) -> None:
         (None, "no such file; measure first, without --recorded"),
         ("{", "not JSON: Expecting property name.*; measure again, without --recorded"),
         ("[" * 100_000, "not JSON: it is nested .*; measure again, without --recorded"),
-        ("[1]", "has no numbers in a JSON object; measure again, without --recorded"),
+        ("[1]", "not a JSON object, or an empty one; measure again, without --recorded"),
         ("{}" + " " * (1 << 20), "has more than the 1048576 bytes allowed"),
     ],
     ids=["nothing", "cut off", "deep", "a list", "long"],

@@ -68,7 +68,7 @@ def test_what_it_is_and_what_was_minimised() -> None:
         ({"objective": "iwae", "samples": 5}, "Objective iwae. "),
         ({"objective": "beta-tc", "beta": 6.0}, "Objective beta-tc: the weight of the total correlation is 6, not 1. "),
         ({"objective": "free-bits", "free_bits": 0.25}, "Objective free-bits: a KL of 0.25 nats per dimension is free. "),
-        ({"objective": "autoencoder"}, "sigma never learnt"),
+        ({"objective": "autoencoder"}, "sigma was never trained"),
     ],
 )
 def test_objectives_are_named_unless_it_is_the_elbo(training: dict[str, Any], words: str) -> None:

@@ -184,10 +184,10 @@ class TestEvolution:
 
     def test_a_file_of_another_model(self, tmp_path: Path) -> None:
         save(tmp_path, vae(3))
-        with pytest.raises(CheckpointError, match="no state of this model"):
+        with pytest.raises(CheckpointError, match="does not fit this model"):
             evolution(vae(2), [tmp_path / "model.safetensors"])
         (tmp_path / "broken.safetensors").write_bytes(b"{")
-        with pytest.raises(CheckpointError, match=r"broken.safetensors: no state of this model"):
+        with pytest.raises(CheckpointError, match=r"broken.safetensors: does not fit this model"):
             evolution(vae(2), [tmp_path / "broken.safetensors"])
 
     def test_is_animated_without_end(self, tmp_path: Path) -> None:

@@ -85,6 +85,6 @@ def test_a_model_without_a_plane(digits_npz: Path, tmp_path: Path, capsys: pytes
     deep, short = tmp_path / "deep", ["--arch", "mlp", "--hidden", "8", "--steps", "1", "--no-snapshots", "--device", "cpu"]
     assert train(["--data", f"npz:{digits_npz}", *short, "--latent-dim", "3", "--out", str(deep)]) == 0
     assert main([str(deep), "--out", str(tmp_path / "never.png")]) == 1
-    assert "deep: D = 3, but only D = 2 is a plane" in capsys.readouterr().err
+    assert "deep: has D = 3, but only D = 2 can be drawn" in capsys.readouterr().err
     assert main([str(tmp_path / "nothing"), "--out", str(tmp_path / "never.png")]) == 1
     assert not (tmp_path / "never.png").exists()
