@@ -44,7 +44,7 @@ DRAFT_PIXELS, DRAFT_MARGIN = 1 << 20, 4
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures are converted for the model; stored as `preprocessing` in config.json.
+    """The conversion of pictures for the model; stored as `preprocessing` in config.json.
 
     `fit` says what happens to another aspect ratio: "pad" keeps the whole picture and adds black bars, "crop" cuts out the
     middle, "stretch" distorts. A picture that already has the right size is never resampled.

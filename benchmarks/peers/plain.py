@@ -28,7 +28,7 @@ class Latents(BaseModel):
 
 
 class Draw(BaseModel):
-    """How many samples of the prior to draw, and the seed."""
+    """The number of samples of the prior to draw, and the seed."""
 
     n: int
     seed: int

@@ -29,7 +29,7 @@ GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I")
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """How to bring a folder's pictures to one shape. `size` (H, W) and `channels` default to those of the pictures."""
+    """Options that bring a folder's pictures to one shape. `size` (H, W) and `channels` default to those of the pictures."""
 
     size: tuple[int, int] | None = None
     channels: int | None = None

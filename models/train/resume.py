@@ -31,7 +31,7 @@ class ResumeError(Exception):
 
 @dataclass
 class Progress:
-    """How far a run is. The step suffices, because the seed and the epoch determine the order of the pictures."""
+    """The position of a run. The step suffices, because the seed and the epoch determine the order of the pictures."""
 
     step: int = 0  # completed optimiser steps, including skipped ones
     skipped_steps: int = 0  # steps without effect, because the loss was not finite
