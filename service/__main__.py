@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from service.http.access.keys import KeysError, read_keys
 from service.observe.logs import log_config
-from service.server.connections import Bounds, Watch
+from service.server.connections import ConnectionBounds, ConnectionWatch
 from service.server.metrics_directory import shared_directory
 from service.server.tuning import leave, open_standard_descriptors, uncollected
 from service.settings import (
@@ -111,8 +111,8 @@ def _be_quiet() -> None:
 
 def _options(settings: Settings, cut_off: Counter[str]) -> dict[str, Any]:
     """Keyword arguments for uvicorn.Config. `cut_off` counts connections that are cut off, by reason."""
-    names = (field.name for field in dataclasses.fields(Bounds))
-    bounds = Bounds(**{name: getattr(settings, name) for name in names})
+    names = (field.name for field in dataclasses.fields(ConnectionBounds))
+    bounds = ConnectionBounds(**{name: getattr(settings, name) for name in names})
     return {
         "host": settings.host,
         "port": settings.port,
@@ -122,7 +122,7 @@ def _options(settings: Settings, cut_off: Counter[str]) -> dict[str, Any]:
         "timeout_graceful_shutdown": max(1, round(settings.shutdown_seconds)),
         "server_header": False,
         "headers": [("x-content-type-options", "nosniff")],
-        "http": Watch(bounds, cut_off),
+        "http": ConnectionWatch(bounds, cut_off),
         "ws": "none",
     }
 

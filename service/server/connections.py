@@ -1,8 +1,8 @@
-"""HTTP/1.1 by uvicorn, with the bounds that an ASGI application cannot set: on heads, on trailers, on pipelines, on silence,
-on slow senders and readers, on connections. Knows nothing of the application.
+"""HTTP/1.1 connections of uvicorn, with limits that an ASGI application cannot set: on headers, trailers, pipelining, idle
+connections, slow senders and readers, and the number of connections. Knows nothing of the application.
 
-Nothing is timed while a request is served. One look around a second (`Watch`) sees who has not come further since an earlier
-look.
+No timer is set for a request. Instead, `ConnectionWatch` checks all connections about once a second, and finds those that
+have made no progress since an earlier check.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ SPARE_DESCRIPTORS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ConnectionBounds:
     """Limits of one connection, in seconds, bytes, and bytes a second."""
 
     header_seconds: float
@@ -49,13 +49,13 @@ class Bounds:
     max_connections: int
 
 
-class Watch:
+class ConnectionWatch:
     """All connections of a process, and the look around at them. Makes their protocols; may be pickled before it has any."""
 
-    def __init__(self, bounds: Bounds, cut_off: Counter[str]) -> None:
+    def __init__(self, bounds: ConnectionBounds, cut_off: Counter[str]) -> None:
         """`cut_off` counts the connections that are ended before their requests are answered, by reason."""
         self.bounds, self.cut_off = bounds, cut_off
-        self.connections: set[Connection] = set()
+        self.connections: set[HttpConnection] = set()
         self.head_bounds, self.turns = HeadBounds(bounds.max_header_bytes, bounds.max_headers), ParsingTurns()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -65,22 +65,22 @@ class Watch:
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> "Connection":
+    ) -> "HttpConnection":
         """A protocol, as uvicorn asks for one."""
-        return Connection(self, config, server_state, app_state, _loop)
+        return HttpConnection(self, config, server_state, app_state, _loop)
 
     @property
     def allowed(self) -> int:
         """Connections that may be open: no more than leave some descriptors."""
         return max(1, min(self.bounds.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS))
 
-    def add(self, connection: "Connection") -> None:
+    def add(self, connection: "HttpConnection") -> None:
         """From now on it is looked at."""
         self.connections.add(connection)
         if self._timer is None:
             self._rest(connection.loop)
 
-    def discard(self, connection: "Connection") -> None:
+    def discard(self, connection: "HttpConnection") -> None:
         """It is closed."""
         self.connections.discard(connection)
 
@@ -101,12 +101,12 @@ class Watch:
             self._rest(loop)
 
 
-class Connection(RequestParsing):
+class HttpConnection(RequestParsing):
     """One connection."""
 
     def __init__(
         self,
-        watch: Watch,
+        watch: ConnectionWatch,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],

@@ -11,13 +11,13 @@ import torch
 import models
 from models import VAE, VAEConfig
 from models.mixture import PRIOR
-from service.engine.device import Device, Limits
+from service.engine.device import Device, QueueLimits
 from service.inference.catalog import Catalog, CatalogError, UnknownModel, find
 
 
 @pytest.fixture
 async def catalog() -> AsyncIterator[Catalog]:
-    device = Device("cpu", threads=1, limits=Limits(max_batch=8, max_queue_rows=8, max_rows=8))
+    device = Device("cpu", threads=1, limits=QueueLimits(max_batch=8, max_queue_rows=8, max_rows=8))
     device.start()
     yield Catalog(device)
     await device.close()
