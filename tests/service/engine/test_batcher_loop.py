@@ -64,7 +64,7 @@ def lane(batcher: Batcher, kitchen: Kitchen) -> Lane:
 
 def test_batches_run_at_once_or_on_the_loop_not_both() -> None:
     for workers, short_seconds in ((0, 0.0), (2, 1.0)):
-        with pytest.raises(ValueError, match="several workers"):
+        with pytest.raises(ValueError, match="workers must be at least 1, and exactly 1 if short_seconds"):
             Batcher(workers=workers, short_seconds=short_seconds)
 
 
