@@ -84,8 +84,8 @@ async def test_a_process_whose_device_is_lost_is_neither_ready_nor_alive(weights
     ("more", "reason"),
     [
         ({"models": ("purple",)}, "cannot load the model purple: "),
-        ({"default_model": "purple"}, "the default model 'purple' is not among the loaded: colour, grey"),
-        ({"models_dir": Path("/nowhere")}, "/nowhere holds no checkpoint directories"),
+        ({"default_model": "purple"}, "the default model 'purple' is not loaded; loaded models: colour, grey"),
+        ({"models_dir": Path("/nowhere")}, "/nowhere has no checkpoint directories"),
     ],
 )
 async def test_a_start_that_fails_says_why(

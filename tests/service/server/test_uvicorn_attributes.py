@@ -145,4 +145,6 @@ async def test_their_values_mean_what_we_take_them_for(found: Any) -> None:
 def test_arguments_are_the_same(function: Callable[..., Any], arguments: str, module: str) -> None:
     """We pass them by position, or override the method."""
     found = list(inspect.signature(function).parameters)
-    assert found == arguments.split(), f"uvicorn {uvicorn.__version__}: {function} has other arguments, see service/server/{module}"
+    assert found == arguments.split(), (
+        f"uvicorn {uvicorn.__version__}: {function} has other arguments, see service/server/{module}"
+    )
