@@ -228,7 +228,7 @@ class RequestParsing(HttpToolsProtocol):
                 self._start_asgi_task(*self.pipeline.pop())
 
     def _begin(self, path: bytes, query: bytes) -> None:
-        """Have the application answer the request whose head is complete, once the one before it has been answered."""
+        """Start the application for the request whose head is complete, or queue it until the one before it is answered."""
         version = self.parser.get_http_version()
         text = path.decode("ascii")
         self.scope |= {

@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 SPAWN = get_context("spawn")  # forking a process that has threads is not safe
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 TICK_SECONDS = 1.0
-# If workers die younger than the first, each is replaced after a longer delay, up to the second.
+# If a worker dies within YOUNG_SECONDS of its start, and others did so before it, it is replaced after a delay, which doubles
+# with each of them up to MOST_SECONDS.
 YOUNG_SECONDS, MOST_SECONDS = 60.0, 30.0
 # Time that a worker gets beyond the time for draining and shutting down, before it is killed.
 GRACE_SECONDS = 0.7

@@ -1,4 +1,4 @@
-"""What is not a regular file where a user names files: API keys, checkpoints, pictures for the store. Nothing waits for it."""
+"""Special files in place of API keys, checkpoints and pictures for the store: nothing waits for them."""
 
 import hashlib
 import shutil

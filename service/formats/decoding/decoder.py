@@ -251,5 +251,5 @@ def _allow(size: int) -> None:
 
 
 def _limit_time(seconds: float) -> None:
-    """Have a timer kill this process a second after so many seconds, in case the service cannot; 0 stops the timer."""
+    """Start a timer that kills this process after so many seconds and one more, in case the service cannot; 0 stops it."""
     signal.setitimer(signal.ITIMER_REAL, seconds and seconds + 1)

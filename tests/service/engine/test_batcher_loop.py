@@ -211,7 +211,7 @@ async def test_under_mixed_traffic_nothing_overlaps_and_nothing_is_lost(batcher:
 
 
 def test_a_batcher_serves_one_event_loop_after_the_other(kitchen: Kitchen) -> None:
-    """Where the one before has ended while the worker had the turn, the worker may go on: there is no loop to hand it to."""
+    """If the first loop has ended while the worker had the turn, the worker may go on: there is no loop to take it."""
     batcher = Batcher(short_seconds=SHORT_ROWS)
     batcher.start()
     lane = make_lane(batcher, kitchen)

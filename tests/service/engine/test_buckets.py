@@ -30,7 +30,7 @@ def operation_of(function: Function, rows: Rows) -> BucketedProgram:
 
 
 def at_once(steps: Steps[T]) -> T:
-    """What a check finds, all its steps in one go."""
+    """Run all steps of a check at once and return its result."""
     while True:
         try:
             next(steps)

@@ -51,7 +51,7 @@ async def device(request: pytest.FixtureRequest) -> AsyncIterator[Device]:
 
 @pytest.fixture
 async def torch_device() -> AsyncIterator[Device]:
-    """For functions that are looked at while they run, which an exported one is not."""
+    """A device with the engine torch, for functions that record their calls, which an exported function cannot do."""
     device = new_device("torch")
     yield device
     await device.close()

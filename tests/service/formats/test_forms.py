@@ -84,7 +84,7 @@ def test_names_may_hold_any_letters() -> None:
 
 
 def test_an_empty_filename_is_still_a_file() -> None:
-    """What a browser sends for a file field that was left empty."""
+    """A browser sends this for a file field that was left empty."""
     (only,) = parse_form(form(part("image", b"").replace(b'"image"', b'"image"; filename=""')), TYPE, 1)
     assert only == Part("image", "", b"")
 

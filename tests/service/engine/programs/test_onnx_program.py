@@ -169,7 +169,7 @@ def no_export(x: Tensor) -> Tensor:
 
 
 def other_value(x: Tensor) -> Tensor:
-    """What is exported is not what is computed."""
+    """A function that gives other values when it is exported."""
     return x * 2 if torch.onnx.is_in_onnx_export() else x * 2.001
 
 

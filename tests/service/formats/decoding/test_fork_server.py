@@ -74,7 +74,7 @@ async def test_without_any_process_pictures_are_decoded() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="orphans elsewhere always go to process 1")
 async def test_orphans_are_waited_for_by_process_1() -> None:
-    """Which the service is in a container: decoders whose fork server was killed are its children then."""
+    """In a container the service is process 1, which inherits the decoders of a fork server that was killed."""
     prctl, subreaper = ctypes.CDLL(None).prctl, 36
     async with decoders(2) as pool:
         await pool.start()
