@@ -87,7 +87,7 @@ class Settings(BaseSettings):
         description="seconds for decoding one picture, without waiting time; a picture that takes longer gets 413",
     )
     max_bodies_bytes: int = Field(
-        256 << 20, ge=1024, description="memory in bytes for all request bodies of a worker together; more get 429"
+        256 << 20, ge=1024, description="memory in bytes for all bodies of requests and answers in a worker; more get 429"
     )
     max_connections: int = Field(2000, ge=1, description="open connections of a worker; more get 503")
     max_header_bytes: int = Field(
@@ -123,13 +123,16 @@ class Settings(BaseSettings):
         "key", description="whether /metrics needs a key (key) or not (open), if there are keys"
     )
     key_rate: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="rate limit of each key in requests per second; more get 429; 0: no limit"
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="rate limit of each caller in requests per second; more get 429; 0: no limit",
     )
     key_burst: int = Field(
-        0, ge=0, description="requests that a key may send at once after a pause; 0: as many as key_rate allows in a second"
+        0, ge=0, description="requests that a caller may send at once after a pause; 0: as many as key_rate allows in a second"
     )
     key_concurrency: int = Field(
-        0, ge=0, description="requests of each key that may run at the same time; more get 429; 0: no limit"
+        0, ge=0, description="requests of each caller that may run at the same time; more get 429; 0: no limit"
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

@@ -51,7 +51,7 @@ def parse_form(body: bytes, content_type: str, max_parts: int) -> list[Part]:
                         parts[-1].data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                         pieces = []
     except MultipartError as error:
-        # The parser keeps its error, whose traceback keeps the parser and the form until garbage is collected.
+        # The parser refers to its error, whose traceback refers to the parser: a cycle that would keep the form in memory.
         error.__traceback__ = None
         raise Undecodable(f"corrupt form: {error}") from None
     return parts
