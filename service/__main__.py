@@ -1,4 +1,7 @@
-"""python -m service: settings -> uvicorn. Exit status: 0 after SIGTERM, 1 when the service could not start."""
+"""Command `python -m service`: reads the settings and runs the service.
+
+The exit status is 0 after SIGTERM or Ctrl-C, 1 if the service could not start, and 2 if a setting is wrong.
+"""
 
 import dataclasses
 import logging
@@ -14,7 +17,7 @@ from pydantic import ValidationError
 
 from service.http.access.keys import KeysError, read_keys
 from service.observe.logs import log_config
-from service.server.connections import Bounds, Watch
+from service.server.connections import ConnectionBounds, ConnectionWatch
 from service.server.metrics_directory import shared_directory
 from service.server.tuning import leave, open_standard_descriptors, uncollected
 from service.settings import (
@@ -32,34 +35,35 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Serve until a signal ends it."""
+    """Run the service until a signal ends it. Return the exit status."""
     open_standard_descriptors()
     calm_blas()
     try:
         refuse_unknown()
         trace_exporter()
         settings = Settings(_cli_parse_args=True)
-        # a bad key ends the start here, with one line
+        # Check the API keys here, so that a bad one ends the start with one line.
         read_keys(settings.api_keys.get_secret_value(), settings.read_api_keys_file())
     except (SettingsError, KeysError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ValidationError as error:
         for problem in error.errors():
-            where = ".".join(map(str, problem["loc"])) or "settings"
-            print(f"error: {where}: {problem['msg']}, found {problem['input']!r}", file=sys.stderr)
+            where, reason = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+            # An error without a place is about several settings. Its input is all of them, including secret keys.
+            print(f"error: {where}: {reason}, found {problem['input']!r}" if where else f"error: {reason}", file=sys.stderr)
         return 2
     try:
         return _serve_alone(settings) if settings.workers == 1 else _serve_together(settings)
-    except SystemExit as ended:  # by our handler below, or by uvicorn when it cannot listen
+    except SystemExit as ended:  # raised by our handler below, or by uvicorn if it cannot listen
         return 1 if ended.code else 0
 
 
 def _serve_alone(settings: Settings) -> int:
-    for number in (signal.SIGTERM, signal.SIGINT):  # the server has its own when it runs
+    for number in (signal.SIGTERM, signal.SIGINT):  # until the server sets its own handlers
         signal.signal(number, lambda *_: sys.exit(0))
     with uncollected():
-        from service.app import create_app  # torch takes a second, which a bad setting need not wait for
+        from service.app import create_app  # imported late: torch takes a second, and errors in settings should come at once
 
     app = create_app(settings, on_failed_start=lambda: server.end(drain=False), start_decoders=True, traces=trace_exporter())
     server = _server(app, settings)
@@ -79,7 +83,7 @@ def _serve_together(settings: Settings) -> int:
 
 
 def worker() -> "Server":
-    """The server of one of several processes; it has the environment and the arguments of the first."""
+    """Make the server of one of several workers, which have the environment and the arguments of the first process."""
     with uncollected():
         from service.app import create_app
 
@@ -100,9 +104,9 @@ def _server(app: Any, settings: Settings) -> "Server":
 
 
 def _be_quiet() -> None:
-    """Odd metadata of somebody's picture is no news; its size is checked by ourselves, before any pixel is decoded.
+    """Ignore Pillow's warnings about odd metadata and large pictures, whose size we check ourselves before decoding.
 
-    Other warnings go the way of the log, where nobody waits for whoever reads it.
+    Other warnings go to the log, whose writer never blocks the event loop.
     """
     logging.captureWarnings(True)
     warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -110,19 +114,19 @@ def _be_quiet() -> None:
 
 
 def _options(settings: Settings, cut_off: Counter[str]) -> dict[str, Any]:
-    """Keyword arguments for uvicorn.Config. `cut_off` counts connections that are cut off, by reason."""
-    names = (field.name for field in dataclasses.fields(Bounds))
-    bounds = Bounds(**{name: getattr(settings, name) for name in names})
+    """Return keyword arguments for uvicorn.Config. `cut_off` counts connections that are closed early, by reason."""
+    names = (field.name for field in dataclasses.fields(ConnectionBounds))
+    bounds = ConnectionBounds(**{name: getattr(settings, name) for name in names})
     return {
         "host": settings.host,
         "port": settings.port,
         "log_config": log_config(settings.log_format, settings.log_level, settings.access_log),
         "log_level": settings.log_level,
-        "access_log": False,  # the observer's is the one
+        "access_log": False,  # the observer writes the access log
         "timeout_graceful_shutdown": max(1, round(settings.shutdown_seconds)),
         "server_header": False,
         "headers": [("x-content-type-options", "nosniff")],
-        "http": Watch(bounds, cut_off),
+        "http": ConnectionWatch(bounds, cut_off),
         "ws": "none",
     }
 

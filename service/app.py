@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 
-from service.engine.device import Device, Limits
+from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
 from service.formats.decoding.malloc import prepare, trim
 from service.http.access.guard import Access
@@ -96,7 +96,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        limits = Limits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
+        limits = QueueLimits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
         cores = os.cpu_count() or 1
         threads = settings.threads or max(1, (cores - 1) // settings.workers)
         loop_threads = settings.threads or max(1, cores // settings.workers)

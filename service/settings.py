@@ -15,21 +15,22 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from models.files.regular_file import read_regular
 
 PREFIX = "VAE_"
-# variables of `python -m models.train`, which may stand in the same environment
+# Variables of `python -m models.train`, which may be set in the same environment.
 FOREIGN = {"VAE_DATA_DIR"}
 
-# bytes of a file of keys: some ten thousand of them
+# Largest size of a file of API keys, in bytes: about ten thousand keys.
 MAX_KEYS_BYTES = 1 << 20
 SHIPPED_WEIGHTS = Path(__file__).parent.parent / "models" / "weights"
 
 
 class SettingsError(Exception):
-    """A setting that does not exist."""
+    """A setting does not exist, or has a value that cannot be used."""
 
 
 class Settings(BaseSettings):
-    """What can be set, its default, and what it does."""
+    """Serve Variational Autoencoders over HTTP. Each flag is also a variable: --max-batch is VAE_MAX_BATCH. Flags win."""
 
+    # The docstring above and the descriptions below are what `--help` prints.
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_ignore_empty=True,
@@ -40,89 +41,134 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    workers: int = Field(1, ge=1, le=64, description="processes that share the port, each with its own models and queue")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 listens on all addresses")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 chooses a free port")
+    workers: int = Field(
+        1, ge=1, le=64, description="number of processes that share the port, each with its own models and queue"
+    )
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto (a GPU where there is one), cpu, cuda or cuda:N"
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="cpu, cuda, cuda:N, or auto (a GPU if there is one)"
     )
     threads: int = Field(
-        0, ge=0, description="threads of the CPU device; 0: one less than the cores, all in short batches where that is faster"
+        0,
+        ge=0,
+        description="CPU threads that compute; 0 uses all cores but one, and all cores in short batches if that is faster",
     )
     engine: Literal["auto", "torch", "onnx"] = Field(
-        "auto", description="what computes: torch, onnx (ONNX Runtime, on the CPU), auto (onnx where it is installed)"
+        "auto", description="library that computes: torch, onnx (ONNX Runtime, CPU only), or auto (onnx if it is installed)"
     )
-    precision: Literal["float32", "tf32", "bf16"] = Field("float32", description="of the engine torch; tf32 needs a GPU")
-    models_dir: Path = Field(SHIPPED_WEIGHTS, description="directory of checkpoint directories")
+    precision: Literal["float32", "tf32", "bf16"] = Field(
+        "float32", description="number format of the engine torch; tf32 needs a GPU"
+    )
+    models_dir: Path = Field(SHIPPED_WEIGHTS, description="directory that contains a checkpoint directory for each model")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="names to load, separated by commas; all found when empty"
+        (), description="names of the models to load, separated by commas; empty loads all models of the directory"
     )
-    default_model: str = Field("mnist", description="model of requests that name none; if absent, the first one loaded")
-    max_batch: int = Field(64, ge=8, le=4096, multiple_of=8, description="rows of the largest batch, a multiple of 8")
-    max_queue_rows: int = Field(8192, ge=8, description="rows that may wait for one operation; more get 429")
-    max_rows: int = Field(4096, ge=1, description="items in one request; more are refused")
-    max_body_bytes: int = Field(64 << 20, ge=1024, description="bytes of a request's body; more get 413")
+    default_model: str = Field(
+        "mnist", description="model for requests that do not name one; if it is not loaded, the first loaded model"
+    )
+    max_batch: int = Field(64, ge=8, le=4096, multiple_of=8, description="largest number of rows in a batch, a multiple of 8")
+    max_queue_rows: int = Field(8192, ge=8, description="rows that may wait for one operation of a model; more get 429")
+    max_rows: int = Field(4096, ge=1, description="largest number of items in a request; more get 413 or 422")
+    max_body_bytes: int = Field(64 << 20, ge=1024, description="largest request body in bytes; larger ones get 413")
     max_pixels: int = Field(
-        50_000_000, ge=1, description="width x height of a picture; of all in a request four times as many"
+        50_000_000,
+        ge=1,
+        description="largest picture in pixels (width x height); all pictures of a request together: four times as many",
     )
     max_decoded_bytes: int = Field(
-        256 << 20, ge=1 << 20, description="memory for decoding pictures, all requests of a worker together"
+        256 << 20, ge=1 << 20, description="memory in bytes for decoding pictures, all requests of a worker together"
     )
     decode_seconds: float = Field(
         10.0,
         gt=0,
         le=600,
         allow_inf_nan=False,
-        description="how long decoders may work on a picture, waiting not counted; then 413",
+        description="seconds for decoding one picture, without waiting time; a picture that takes longer gets 413",
     )
-    max_bodies_bytes: int = Field(256 << 20, ge=1024, description="bytes of all bodies in flight in a worker; more get 429")
+    max_bodies_bytes: int = Field(
+        256 << 20, ge=1024, description="memory in bytes for all bodies of requests and answers in a worker; more get 429"
+    )
     max_connections: int = Field(2000, ge=1, description="open connections of a worker; more get 503")
-    max_header_bytes: int = Field(128 << 10, ge=1024, description="bytes of a request line and its headers; more get 431")
-    max_headers: int = Field(100, ge=10, description="headers of a request; more get 431")
+    max_header_bytes: int = Field(
+        128 << 10, ge=1024, description="largest request line and headers together, in bytes; larger ones get 431"
+    )
+    max_headers: int = Field(100, ge=10, description="largest number of headers in a request; more get 431")
     header_seconds: float = Field(
-        10.0, gt=0, allow_inf_nan=False, description="for a request line and its headers; later ones get 408"
+        10.0, gt=0, allow_inf_nan=False, description="seconds for receiving a request line and its headers; then 408"
     )
     keep_alive_seconds: float = Field(
-        75.0, ge=0, allow_inf_nan=False, description="a connection stays open without a request; longer than a proxy keeps it"
+        75.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds until an idle connection is closed; set it longer than the proxy in front keeps connections",
     )
     slow_seconds: float = Field(
-        20.0, gt=0, allow_inf_nan=False, description="how long a body or the reader of an answer may be slow; then cut off"
+        20.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds that a transfer may be slower than min_bytes_per_second; then the connection is closed",
     )
-    min_bytes_per_second: int = Field(500, ge=0, description="slower senders and readers are cut off; 0 for never")
-    api_keys_file: Path | None = Field(None, description="file of API keys, a line each: name scopes key; none: open to all")
+    min_bytes_per_second: int = Field(
+        500, ge=0, description="slowest accepted transfer rate in bytes per second; 0 disables the check"
+    )
+    api_keys_file: Path | None = Field(
+        None, description="file of API keys, one per line: NAME SCOPES KEY; without keys the service is open to all"
+    )
     api_keys: SecretStr = Field(
-        SecretStr(""), description="more of the same lines, separated by semicolons; as a flag others on the machine see it"
+        SecretStr(""),
+        description="more such lines, separated by semicolons; prefer the variable, since other users can see a flag",
     )
-    metrics_access: Literal["key", "open"] = Field("key", description="whether /metrics needs a key, where there are keys")
-    key_rate: float = Field(0.0, ge=0, allow_inf_nan=False, description="requests a second of one key; more get 429; 0: any")
-    key_burst: int = Field(0, ge=0, description="requests of one key at once, above its rate; 0: those of a second")
-    key_concurrency: int = Field(0, ge=0, description="requests of one key at a time; more get 429; 0: any")
+    metrics_access: Literal["key", "open"] = Field(
+        "key", description="whether /metrics needs a key (key) or not (open), if there are keys"
+    )
+    key_rate: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="rate limit of each caller in requests per second; more get 429; 0: no limit",
+    )
+    key_burst: int = Field(
+        0, ge=0, description="requests that a caller may send at once after a pause; 0: as many as key_rate allows in a second"
+    )
+    key_concurrency: int = Field(
+        0, ge=0, description="requests of each caller that may run at the same time; more get 429; 0: no limit"
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="sites whose pages may ask, like https://app.example, separated by commas; * for all"
+        (),
+        description="web sites whose pages may use the service (CORS), like https://app.example, separated by commas; * for "
+        "all",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="public host names of this service, separated by commas; * for all; addresses and private names always "
-        "are",
+        description="public host names of this service, separated by commas; * for all; IP addresses and private names are "
+        "always allowed",
     )
     store: str = Field(
-        "latents.db", min_length=1, description="latents are kept here: path of a sqlite file, or postgresql://..."
+        "latents.db", min_length=1, description="where latents are stored: path of a sqlite file, or postgresql://..."
     )
-    store_max_bytes: int = Field(4 << 30, ge=1 << 20, description="memory for vectors of a sqlite file; more get 507")
+    store_max_bytes: int = Field(
+        4 << 30, ge=1 << 20, description="memory in bytes for the vectors of a sqlite file; more get 507"
+    )
     drain_seconds: float = Field(
-        5.0, ge=0, allow_inf_nan=False, description="after SIGTERM: not ready, but serving for so long (Ctrl-C skips it)"
+        5.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds after SIGTERM during which the service is unready but still serves; Ctrl-C skips them",
     )
-    shutdown_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="then: how long requests may take to finish")
+    shutdown_seconds: float = Field(
+        10.0, ge=0, allow_inf_nan=False, description="seconds after draining for running requests to finish"
+    )
     heartbeat_seconds: float = Field(
-        30.0, ge=5, allow_inf_nan=False, description="a batch that takes longer is stuck: /health/live fails"
+        30.0, ge=5, allow_inf_nan=False, description="a batch that takes more seconds counts as stuck: /health/live fails"
     )
-    admin: bool = Field(False, description="offer /admin: loading, unloading and reloading of models")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    admin: bool = Field(False, description="offer /admin, which loads, unloads and reloads models")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
     log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="of the log: json, text, auto (text on a terminal, else json)"
+        "auto", description="format of the log: json, text, or auto (text on a terminal, otherwise json)"
     )
     access_log: bool = Field(True, description="log a line for every request")
-    metrics: bool = Field(True, description="count what /metrics shows")
+    metrics: bool = Field(True, description="collect metrics and offer /metrics")
 
     @field_validator("models", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
@@ -132,13 +178,18 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _bounds_agree(self) -> "Settings":
         if self.max_queue_rows < max(self.max_batch, self.max_rows):
-            raise ValueError("max_queue_rows must be at least max_batch and max_rows")
+            raise ValueError(
+                f"max_queue_rows ({self.max_queue_rows}) must be at least max_batch ({self.max_batch}) and max_rows "
+                f"({self.max_rows})"
+            )
         if self.max_bodies_bytes < self.max_body_bytes:
-            raise ValueError("max_bodies_bytes must be at least max_body_bytes")
+            raise ValueError(
+                f"max_bodies_bytes ({self.max_bodies_bytes}) must be at least max_body_bytes ({self.max_body_bytes})"
+            )
         return self
 
     def read_api_keys_file(self) -> tuple[str, str] | None:
-        """Return the name and the content of `api_keys_file`, None where there is none. Raises SettingsError."""
+        """Return the name and the content of `api_keys_file`, or None if it is not set. Raise SettingsError."""
         if self.api_keys_file is None:
             return None
         try:
@@ -149,44 +200,46 @@ class Settings(BaseSettings):
 
 
 def calm_blas(environment: MutableMapping[str, str] = os.environ) -> None:
-    """numpy's matrix products each on one thread, before numpy is imported: scans of the latent store share chunks among
-    threads of their own, which meet once a scan and not once a product. torch and ONNX Runtime have other threads.
+    """Make numpy compute each matrix product on one thread. Call this before numpy is imported.
+
+    Scans of the latent store divide their work among threads of their own, which wait for each other once per scan and not
+    once per product. torch and ONNX Runtime have other threads.
     """
     environment.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def trace_exporter(environment: Mapping[str, str] = os.environ) -> str:
-    """Where OpenTelemetry's own variables want traces to go: otlp, console, or an empty string for nowhere.
+    """Return where OpenTelemetry's variables send traces: otlp, console, or an empty string for nowhere.
 
-    Unlike the standard's, our default is nowhere: to otlp they go when an endpoint is set, or when they are told to. Raises
-    SettingsError for an exporter that there is not.
+    Unlike in the standard, the default is nowhere: otlp is used only if it is chosen or an endpoint is set. Raise
+    SettingsError for an unknown exporter.
     """
     found = {name.upper(): value.strip() for name, value in environment.items() if name.upper().startswith("OTEL_")}
     chosen = found.get("OTEL_TRACES_EXPORTER", "").lower()
     if found.get("OTEL_SDK_DISABLED", "").lower() == "true" or chosen == "none":
         return ""
     if chosen not in ("", "otlp", "console"):
-        raise SettingsError(f"OTEL_TRACES_EXPORTER may be otlp, console or none, not {chosen!r}")
+        raise SettingsError(f"OTEL_TRACES_EXPORTER must be otlp, console or none, not {chosen!r}")
     endpoints = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
     return chosen or ("otlp" if any(found.get(name) for name in endpoints) else "")
 
 
-# as prometheus-client names it
+# The name that prometheus-client uses.
 METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def share_metrics(directory: Path, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Tell the processes that will be started where they share their metrics."""
+    """Tell child processes that start later in which directory they share their metrics."""
     environment[METRICS_DIRECTORY] = str(directory)
 
 
 def metrics_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where this process, one of several, shares its metrics."""
+    """Return the directory in which this worker, one of several, shares its metrics."""
     return Path(environment[METRICS_DIRECTORY])
 
 
 def refuse_unknown(environment: Mapping[str, str] = os.environ) -> None:
-    """Raises SettingsError for a variable that starts with VAE_ but is no setting: mostly a slip of the pen."""
+    """Raise SettingsError for a variable that starts with VAE_ but is not a setting, which is mostly a typing error."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | FOREIGN
     for name in sorted(environment):
         if name.upper().startswith(PREFIX) and name.upper() not in known:

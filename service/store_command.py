@@ -97,7 +97,7 @@ async def _dump(settings: Settings, options: argparse.Namespace) -> None:
 
 
 async def _load(settings: Settings, options: argparse.Namespace) -> None:
-    from service.engine.device import Device, Limits
+    from service.engine.device import Device, QueueLimits
     from service.engine.errors import BatcherError, DeviceUnusable
     from service.formats.errors import BadInput
     from service.inference.catalog import Catalog, CatalogError  # torch takes a second, which a bad path need not wait for
@@ -105,7 +105,7 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
     from service.operations.ingest import LoadError, load, source_of
 
     async with _opened(settings) as store:
-        limits = Limits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
+        limits = QueueLimits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
         threads = settings.threads or os.cpu_count() or 1
         device = Device(settings.device, threads, limits, settings.engine, settings.precision)
         engine = Engine(

@@ -1,4 +1,4 @@
-"""What tests of several packages share: one PostgreSQL server for all of them."""
+"""Fixtures that tests of several packages share: one PostgreSQL server for all of them."""
 
 from collections.abc import Iterator
 

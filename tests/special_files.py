@@ -1,4 +1,4 @@
-"""What is not a regular file: pipes nobody writes to, sockets, devices without end. And an end for tests that would wait."""
+"""Makes special files: pipes without a writer, sockets, endless devices. Ends tests that would wait for them."""
 
 import os
 import signal

@@ -1,1 +1,1 @@
-"""Rows in batches on a device: queues, batches, buckets. Knows nothing of models or requests."""
+"""Computes rows in batches on a device: queues, batches, buckets. Knows nothing of models or requests."""

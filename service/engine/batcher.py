@@ -1,9 +1,9 @@
-"""Dynamic batching of any function of blocks of rows: whatever waits when the device is free forms the next batch.
+"""Dynamic batching of any function of blocks of rows: whatever waits when the device becomes free forms the next batch.
 
-There is no timer and no polling: an idle device runs a lone row at once, a busy one finds the next batch waiting. Lanes take
-turns. A batch runs on a worker thread, or, where it is known to be short, on the event loop itself: that spares two changes
-of thread, and the interpreter lock stays where it is. Every path resolves every future. Knows nothing of arrays, devices or
-HTTP; standard library only.
+There is no timer and no polling: an idle device runs a lone row at once, and a busy one finds the next batch waiting. Lanes
+(queues) take turns. A batch runs on a worker thread, or on the event loop itself if it is known to be short: that saves two
+context switches, and the interpreter lock does not change hands. Every path resolves every future. Knows nothing of arrays,
+devices or HTTP, and uses only the standard library.
 """
 
 import asyncio
@@ -21,41 +21,42 @@ from service.engine.lane import Lane
 
 Turn = Callable[[], DeviceLost | None]
 
-# Of the event loop: in the first the answers of a batch are sent and new requests are read, in the second those are submitted.
-# Without them an answer would lie there for another batch, and a request would miss one.
+# Let the event loop run two iterations between batches: one to send answers and read requests, one to submit the new requests.
+# Without them, answers would wait for another batch to finish, and new requests would miss the next batch.
 ROUNDS_BETWEEN_TURNS = 2
 
 
 class Batcher:
-    """The worker threads and the lanes. `start` it before use, `close` it after."""
+    """The worker threads and their lanes. Call `start` before use and `close` after it."""
 
     def __init__(self, name: str = "batcher", workers: int = 1, short_seconds: float = 0.0) -> None:
-        """`workers`: batches that may run at once, for a device that copies one while it computes another.
+        """Make the threads, without starting them.
 
-        `short_seconds`: batches that take at most so long run on the event loop; then there is one worker, for the others.
+        `workers`: number of batches that may run at once, for a device that copies one while it computes another.
+        `short_seconds`: batches that take at most this long run on the event loop; this allows only one worker.
         """
         if workers < 1 or (workers > 1 and short_seconds > 0):
-            raise ValueError("batches run at once on several workers, or one at a time on the event loop too, not both")
+            raise ValueError("workers must be at least 1, and exactly 1 if short_seconds is positive")
         self._gate = Gate()
         self._gate.tell = self._tell
         self._lanes: deque[Lane] = deque()
         self._calls: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
         self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for _ in range(workers)]
         self._short_seconds = short_seconds
-        self._loop: asyncio.AbstractEventLoop | None = None  # where short batches run
-        self._on_loop = short_seconds > 0  # whose turn it is: the loop's, or the worker's
-        self._scheduled = False  # the loop is about to take a turn
-        self._begun: dict[int, float] = {}  # when each worker's present turn began
-        self._told: float | None = None  # since when there may be work that nobody has looked at
+        self._loop: asyncio.AbstractEventLoop | None = None  # the event loop that runs short batches
+        self._on_loop = short_seconds > 0  # whether the event loop or the worker takes the next turn
+        self._scheduled = False  # whether the event loop is about to take a turn
+        self._begun: dict[int, float] = {}  # start time of the turn that each worker is running
+        self._told: float | None = None  # when rows arrived or left and nobody has looked at the queues since
 
     @property
     def lost(self) -> str:
-        """Why the device is gone, or an empty string."""
+        """The reason why the device is lost, or an empty string."""
         return self._gate.lost
 
     @property
     def seconds_without_beat(self) -> float:
-        """How long the oldest turn on a worker has taken so far, or work has waited without anybody looking; idle: 0."""
+        """Seconds that the oldest running turn has taken so far, or that new work has gone unnoticed; 0 when idle."""
         now = time.monotonic()
         since = list(self._begun.values()) + [told for told in [self._told] if told is not None]
         return max((now - beat for beat in since), default=0.0)
@@ -76,9 +77,11 @@ class Batcher:
         seconds: Callable[[int], float] = lambda rows: math.inf,
         padding: Callable[[int], int] = lambda rows: 0,
     ) -> Lane:
-        """A new lane. `run`: blocks of at most `max_batch` rows in all -> as many blocks; `join`: parts -> one block.
+        """Make a new lane.
 
-        `seconds`: about how long `run` takes for so many rows; `padding`: rows that it adds to so many.
+        `run` computes one batch: it takes a list of blocks, together at most `max_batch` rows, and returns as many blocks.
+        `join` concatenates the parts of a split block. `seconds` estimates how long `run` takes for a number of rows, and
+        `padding` says how many rows it adds to them.
         """
         lane = Lane(self._gate, self._seconds_to_drain, run, join, max_batch, max_queue_rows, max_rows, seconds, padding)
         with self._gate.wake:
@@ -91,7 +94,7 @@ class Batcher:
             self._lanes.remove(lane)
 
     async def call(self, function: Callable[[], Any]) -> Any:
-        """Run a function on a worker, in turn with the batches; its result, or what it raises."""
+        """Run a function on a worker between batches. Return its result or raise its exception."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         with self._gate.wake:
             self._gate.check_open()
@@ -100,7 +103,7 @@ class Batcher:
         return await future
 
     async def close(self, reason: str = "the service is shutting down") -> None:
-        """Admit nothing more, finish what was admitted, end the workers."""
+        """Admit nothing more, finish what was admitted, then end the workers."""
         with self._gate.wake:
             self._gate.closed_because = self._gate.closed_because or reason
             self._gate.wake.notify_all()
@@ -108,10 +111,10 @@ class Batcher:
             if thread.ident is not None:
                 await asyncio.to_thread(thread.join)
 
-    # What follows runs with the gate's lock held.
+    # The methods below run while the gate's lock is held.
 
     def _tell(self) -> None:
-        """Rows have come, or gone: whoever's turn it is must look."""
+        """Wake up the event loop or a worker, because rows have arrived or left."""
         if self._told is None:
             self._told = time.monotonic()
         if not self._on_loop or self._gate.closed_because:
@@ -121,11 +124,11 @@ class Batcher:
             self._loop.call_soon(self._turn_on_loop)
 
     def _seconds_to_drain(self) -> float:
-        """How long all that waits will take, from the measured time of each lane's batches."""
+        """Estimate how long all queued rows will take, from the measured time of each lane's batches."""
         return sum(-(-lane.queued_rows // lane.max_batch) * lane.seconds_per_batch for lane in self._lanes)
 
     def _next_is_short(self) -> bool | None:
-        """Whether the next turn belongs on the event loop; None when there is none."""
+        """Return whether the next turn belongs on the event loop, or None if nothing waits."""
         if self._calls:
             return False
         lane = next((lane for lane in self._lanes if lane.waiting_rows), None)
@@ -145,7 +148,7 @@ class Batcher:
         return None
 
     def _turn_of_worker(self, deliver: Delivery) -> Turn | None:
-        """None when nothing waits, or when the loop goes on."""
+        """Return the worker's next turn, or None if nothing waits or the event loop takes the next turn."""
         if self._on_loop:
             return None
         if self._short_seconds and self._loop is not None and not self._loop.is_closed() and self._next_is_short():
@@ -156,13 +159,13 @@ class Batcher:
         if turn is None:
             self._on_loop = self._short_seconds > 0
         elif any(lane.waiting_rows for lane in self._lanes):
-            self._gate.wake.notify()  # another worker, where there is one
+            self._gate.wake.notify()  # wake up another worker, if there is one
         return turn
 
-    # What follows runs without it: on the event loop ...
+    # The methods below run without the lock. The next two run on the event loop.
 
     def _turn_on_loop(self) -> None:
-        """One short batch, then whatever else the loop has to do, then the next; a long one is left to the worker."""
+        """Run one short batch, then schedule the next after the event loop's other work. Leave a long one to the worker."""
         deliver = Delivery()
         try:
             with self._gate.wake:
@@ -171,27 +174,27 @@ class Batcher:
                     self._gate.wake.notify()
                     return
                 turn = self._next_turn(deliver)
-                if turn is None:  # nothing waits, or only callers who are gone
+                if turn is None:  # nothing waits, or all callers are gone
                     self._scheduled = False
                     if self._gate.closed_because:
-                        self._gate.wake.notify()  # the worker waits for the end
+                        self._gate.wake.notify()  # the worker waits for the queues to become empty
             lost = turn() if turn is not None else None
             if lost is not None:
                 self._fail(lost, deliver)
             deliver.hand_over()
         except BaseException as error:  # a defect here must not leave callers hanging
-            self._fail(DeviceLost(f"a batch ended the event loop: {error!r}"), deliver)
+            self._fail(DeviceLost(f"a batch on the event loop raised {error!r}"), deliver)
             deliver.hand_over()
             raise
         if turn is not None:
             self._turn_after(ROUNDS_BETWEEN_TURNS)
 
     def _turn_after(self, rounds: int) -> None:
-        """The next turn, once the loop has gone round so many times."""
+        """Schedule the next turn after so many iterations of the event loop."""
         later = partial(self._turn_after, rounds - 1) if rounds else self._turn_on_loop
         asyncio.get_running_loop().call_soon(later)
 
-    # ... and on a worker.
+    # The next one runs on a worker thread.
 
     def _work(self) -> None:
         deliver, own = Delivery(), threading.get_ident()
@@ -215,7 +218,7 @@ class Batcher:
             raise
 
     def _fail(self, error: DeviceLost, deliver: Delivery) -> None:
-        """The device is gone: fail everything that waits, admit nothing more."""
+        """Fail everything that waits and admit nothing more, because the device is lost."""
         with self._gate.wake:
             self._gate.lost = self._gate.closed_because = str(error)
             for _, future in self._calls:
@@ -228,7 +231,7 @@ class Batcher:
 def _call(function: Callable[[], Any], future: "asyncio.Future[Any]", deliver: Delivery) -> None:
     try:
         deliver.add(future, function())
-    except StopIteration as error:  # no future takes this one
+    except StopIteration as error:  # a future refuses to hold a StopIteration
         deliver.add(future, None, RuntimeError(f"StopIteration: {error}"))
     except Exception as error:
         deliver.add(future, None, error)

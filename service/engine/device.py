@@ -1,6 +1,6 @@
-"""One device that runs batches in turn for all lanes: which programs compute there, with how many threads, how exactly.
+"""One device that runs the batches of all lanes in turn: chooses the engine, the threads and the precision.
 
-Knows nothing of models or requests: an operation is any function of a tensor of rows.
+Knows nothing of models or requests: it computes any function of a tensor of rows.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from service.engine.batcher import Batcher
-from service.engine.buckets import NotInvariant, Operation, Steps, smaller_buckets
+from service.engine.buckets import BucketedProgram, NotInvariant, Steps, smaller_buckets
 from service.engine.errors import DeviceUnusable
 from service.engine.lane import Lane
 from service.engine.programs.cuda_program import CudaProgram, Streams
@@ -29,17 +29,17 @@ log = logging.getLogger(__name__)
 EngineName = Literal["auto", "torch", "onnx"]
 Precision = Literal["float32", "tf32", "bf16"]
 
-# Batches that take less run on the event loop: short enough that other requests do not notice.
+# Batches that take at most this long run on the event loop: short enough that other requests do not notice.
 SHORT_SECONDS = 0.003
-# Batches on their way through a GPU: one computes while the other is copied.
+# Batches that are on a GPU at the same time: one is computed while the other is copied.
 GPU_BATCHES = 2
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Bounds of every lane, in rows."""
+class QueueLimits:
+    """Limits of every lane, in rows."""
 
     max_batch: int = 64
     max_queue_rows: int = 8192
@@ -47,21 +47,25 @@ class Limits:
 
 
 class Device:
-    """The accelerator, or the CPU, behind one batcher. `start` before use, `close` after."""
+    """A GPU or the CPU behind one batcher. Call `start` before use and `close` after it."""
 
     def __init__(
         self,
         name: str = "auto",
         threads: int = 1,
-        limits: Limits | None = None,
+        limits: QueueLimits | None = None,
         engine: EngineName = "auto",
         precision: Precision = "float32",
         loop_threads: int = 0,
     ) -> None:
-        """`threads`: of a batch beside the event loop; `loop_threads`: of a short one on it, where that is faster."""
+        """Choose device and engine, without starting anything.
+
+        `threads`: for a batch that runs beside the event loop. `loop_threads`: for a short batch on the event loop, if the
+        engine is ONNX Runtime and more threads make it faster.
+        """
         self.torch_device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
         self.threads, self._loop_threads = threads, loop_threads
-        self.limits = limits or Limits()
+        self.limits = limits or QueueLimits()
         self.engine, self.precision = engine, precision
         on_cpu = self.torch_device.type == "cpu"
         if engine == "auto":
@@ -73,7 +77,7 @@ class Device:
 
     @property
     def description(self) -> str:
-        """Where, by what, how exactly and with how many threads it computes."""
+        """The device, engine, precision and number of threads, as one line of text."""
         found = f"{self.torch_device} by {self.engine} in {self.precision}"
         if self.torch_device.type != "cpu":
             return found
@@ -83,32 +87,33 @@ class Device:
 
     @property
     def memory_bytes(self) -> int | None:
-        """What torch holds of the GPU's memory, None without one."""
+        """GPU memory that torch has reserved, or None without a GPU."""
         return int(torch.cuda.memory_reserved(self.torch_device)) if self._streams is not None else None
 
     @property
     def lost(self) -> str:
-        """Why the device is gone, or an empty string."""
+        """The reason why the device is lost, or an empty string."""
         return self._batcher.lost
 
     @property
     def seconds_without_beat(self) -> float:
-        """How long the oldest batch has taken so far; an idle device, and one that gets on with its work, is at about 0."""
+        """Seconds that the oldest running batch has taken so far; about 0 for a device that is idle or works normally."""
         return self._batcher.seconds_without_beat
 
     @cached_property
     def fingerprint(self) -> str:
-        """All that the last bits of an answer depend on, beside model and request: equal ones compute equal bits."""
+        """Everything beside model and request that the last bits of an answer depend on. Equal fingerprints, equal bits."""
         on_cpu = self.torch_device.type == "cpu"
         hardware = torch.backends.cpu.get_cpu_capability() if on_cpu else torch.cuda.get_device_name(self.torch_device)
         versions = f"torch {torch.__version__}, numpy {np.__version__}, onnxruntime {installed_version()}"
         return f"{self.description}, batches of {self.limits.max_batch}, {platform.machine()} {hardware}, {versions}"
 
     def start(self) -> None:
-        """Start the device's threads. Raises DeviceUnusable."""
+        """Start the device's threads. Raise DeviceUnusable."""
         if self.engine == "onnx" and (self.torch_device.type != "cpu" or self.precision != "float32"):
             raise DeviceUnusable(
-                f"the engine onnx computes in float32 on the CPU, not in {self.precision} on {self.torch_device}"
+                f"the engine onnx computes only in float32 on the CPU, not in {self.precision} on {self.torch_device}; "
+                "use the engine torch"
             )
         torch.set_num_threads(self.threads)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
@@ -116,33 +121,34 @@ class Device:
         try:
             torch.zeros(1, device=self.torch_device).cpu()
             self._streams = Streams(self.torch_device) if self.torch_device.type == "cuda" else None
-        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        except (RuntimeError, AssertionError) as error:  # torch built without CUDA raises an AssertionError
             raise DeviceUnusable(f"cannot use the device {self.torch_device}: {error}") from error
         self._batcher.start()
 
     async def lanes(self, function: Function, *examples: Rows, name: str = "rows") -> list[Lane]:
-        """Warmed-up lanes for one function, one for each type of rows: examples (max_batch, *row_shape). `name`: for the log.
+        """Make warmed-up lanes for one function: one lane for each array of examples (max_batch, *row_shape).
 
-        Where rows depend on their place in batches of max_batch, a lane gets smaller ones: answers come first. Raises
-        DeviceUnusable.
+        The arrays differ in the type of their rows; the last one is float32. If a row's answer depends on its place in
+        batches of max_batch, the lane gets smaller batches, since equal answers matter more than speed. `name` is for the
+        log. Raise DeviceUnusable.
         """
         function = self._with_precision(function)
         make_program = await self.aside(partial(self._compile, function, examples[-1]))
         floats = await self._checked(make_program, examples[-1])
-        operations = [await self._checked(make_program, rows, floats) for rows in examples[:-1]]
-        return [self._lane(f"{name}, {rows.dtype}", one) for rows, one in zip(examples, [*operations, floats], strict=True)]
+        programs = [await self._checked(make_program, rows, floats) for rows in examples[:-1]]
+        return [self._lane(f"{name}, {rows.dtype}", one) for rows, one in zip(examples, [*programs, floats], strict=True)]
 
     async def aside(self, work: Callable[[], T]) -> T:
-        """Do work that needs no turn of the device, one at a time, on a thread beside the batches."""
+        """Run work on a separate thread, beside the batches, one piece at a time."""
         return await asyncio.get_running_loop().run_in_executor(self._aside, work)
 
     def forget(self, lanes: Sequence[Lane]) -> None:
-        """Take no more turns for lanes that nobody submits to any more."""
+        """Remove lanes that nobody submits to any more."""
         for lane in lanes:
             self._batcher.remove(lane)
 
     async def _in_turns(self, steps: Steps[T]) -> T:
-        """Each step a turn, so that live batches come in between."""
+        """Run each step as a turn of its own, so that live batches come in between."""
         while True:
             ended, result = await self._batcher.call(partial(_step, steps))
             if ended:
@@ -150,45 +156,45 @@ class Device:
                 return found
 
     async def _checked(
-        self, make_program: Callable[[Rows], Program], examples: Rows, floats: Operation | None = None
-    ) -> Operation:
-        """An operation with its buckets. `floats`: the same function of float32 rows, checked before."""
+        self, make_program: Callable[[Rows], Program], examples: Rows, floats: BucketedProgram | None = None
+    ) -> BucketedProgram:
+        """Make a program with its buckets. `floats`: the program of the same function for float32 rows, already checked."""
         if floats is not None:
             rows = examples[: floats.reference]
-            program = make_program(rows)
-            if isinstance(program, OnnxProgram):  # one session computes both, and sees only floats
-                return Operation(program, rows, floats.bucket_seconds)
-        operation, reference = await self._operation(make_program, examples)
-        for bucket in smaller_buckets(operation.reference):
-            await self._in_turns(operation.try_bucket(bucket, reference))
-        return operation
+            same = make_program(rows)
+            if isinstance(same, OnnxProgram):  # one session computes both types of rows, and sees only floats
+                return BucketedProgram(same, rows, floats.bucket_seconds)
+        program, reference = await self._with_reference(make_program, examples)
+        for bucket in smaller_buckets(program.reference):
+            await self._in_turns(program.try_bucket(bucket, reference))
+        return program
 
-    def _lane(self, name: str, operation: Operation) -> Lane:
-        found = ", ".join(f"{bucket} rows {1e3 * seconds:.2g}" for bucket, seconds in operation.bucket_seconds.items())
-        log.info("%s, ms a batch: %s", name, found)
+    def _lane(self, name: str, program: BucketedProgram) -> Lane:
+        found = ", ".join(f"{bucket} rows {1e3 * seconds:.2g}" for bucket, seconds in program.bucket_seconds.items())
+        log.info("%s, milliseconds per batch: %s", name, found)
         return self._batcher.lane(
-            operation,
+            program,
             np.concatenate,
-            max_batch=operation.reference,
+            max_batch=program.reference,
             max_queue_rows=self.limits.max_queue_rows,
             max_rows=self.limits.max_rows,
-            seconds=operation.seconds,
-            padding=operation.padding,
+            seconds=program.seconds,
+            padding=program.padding,
         )
 
-    async def _operation(self, make_program: Callable[[Rows], Program], examples: Rows) -> tuple[Operation, Rows]:
-        """The operation with the largest reference that keeps its rows independent of their place, and its answers."""
+    async def _with_reference(self, make_program: Callable[[Rows], Program], examples: Rows) -> tuple[BucketedProgram, Rows]:
+        """Find the largest reference whose answers do not depend on a row's place. Return the program and the answers."""
         size = len(examples)
         while True:
-            operation = Operation(make_program(examples[:size]), examples[:size])
+            program = BucketedProgram(make_program(examples[:size]), examples[:size])
             try:
-                return operation, await self._in_turns(operation.check_reference())
-            except NotInvariant as error:  # cannot happen to a batch of one row
+                return program, await self._in_turns(program.check_reference())
+            except NotInvariant as error:  # cannot happen with a batch of one row
                 size = size // 2 if size > 8 else 1
                 log.warning("%s: batches of %d are used instead", error, size)
 
     def _compile(self, function: Function, floats: Rows) -> Callable[[Rows], Program]:
-        """What makes a program for rows like some examples. `floats`: examples of float32."""
+        """Return a function that makes a program for rows like given examples. `floats`: float32 examples."""
         if self._streams is not None:
             return partial(CudaProgram, function, self._streams)
         if self.engine == "onnx":
@@ -206,7 +212,7 @@ class Device:
             return function
 
         def in_bf16(rows: Tensor) -> Tensor:
-            # without its cache, which does not live long enough for a graph
+            # The cache of autocast does not live as long as a CUDA graph.
             with torch.autocast(self.torch_device.type, torch.bfloat16, cache_enabled=False):
                 return function(rows)
 

@@ -2,31 +2,31 @@
 
 BatcherError
   ├── TooLarge            more rows than one request may have
-  ├── Overloaded          the queue is full now; says when to come back
-  ├── Closed              shutting down
-  ├── DeadlineExceeded    the caller's time was up before its rows were reached
-  └── DeviceLost          raised by a batch function: nothing will work here any more
-DeviceUnusable            there is no such device, or it does not work
-DeviceStuck               a batch that does not come to its end
+  ├── Overloaded          the queue is full; says when to retry
+  ├── Closed              the engine is shutting down
+  ├── DeadlineExceeded    the deadline passed before a batch took the rows
+  └── DeviceLost          the device has failed for good; only a restart helps
+DeviceUnusable            the device does not exist or does not work
+DeviceStuck               a batch does not finish
 """
 
 import math
 
 
 class BatcherError(Exception):
-    """Rows that were not computed, for a reason that lies in the engine."""
+    """Rows were not computed, for a reason that lies in the engine."""
 
 
 class TooLarge(BatcherError):
-    """More rows than one request may have: never admitted, however often it comes back."""
+    """A request has more rows than allowed; retrying does not help."""
 
     def __init__(self, rows: int, max_rows: int) -> None:
-        super().__init__(f"the request has {rows} items, at most {max_rows} are allowed in one")
+        super().__init__(f"the request has {rows} items, at most {max_rows} are allowed in one request")
         self.rows, self.max_rows = rows, max_rows
 
 
 class Overloaded(BatcherError):
-    """The queue is full; it should be empty in `seconds`, and a caller should come back after `retry_after` whole ones."""
+    """The queue is full. It should be empty in `seconds`; a caller should retry after `retry_after` whole seconds."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the queue is full; it should be empty in {seconds:.3f} s")
@@ -34,23 +34,23 @@ class Overloaded(BatcherError):
 
 
 class Closed(BatcherError):
-    """Nothing is admitted any more."""
+    """The engine admits nothing more, because it is shutting down."""
 
 
 class DeadlineExceeded(BatcherError):
-    """The deadline of the rows passed before a batch reached them."""
+    """The deadline passed before a batch took the rows."""
 
 
 class DeviceLost(BatcherError):
-    """The device is gone: everything that waits fails, and nothing more is admitted."""
+    """The device has failed for good: everything that waits fails, and nothing more is admitted."""
 
 
 class DeviceUnusable(Exception):
-    """There is no such device, it does not work, or it cannot compute as it is asked to."""
+    """The device does not exist, does not work, or cannot compute as configured."""
 
 
 class DeviceStuck(Exception):
-    """A batch that does not come to its end."""
+    """A batch does not finish."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"a batch has been running for {seconds:.0f} s, or nobody takes the next one")
+        super().__init__(f"a batch has been running for {seconds:.0f} s, or the next one has not been started for so long")

@@ -1,6 +1,6 @@
-"""Who gets how many rows of the next batch: the requests that wait, in turn. Knows nothing of limits, threads or results.
+"""Divides the rows of the next batch fairly among the waiting requests. Knows nothing of limits, threads or results.
 
-A request may wait with several blocks; it has one turn all the same, so that a small request does not stand behind a huge one.
+A request that waits with several blocks gets one turn like any other, so that small requests do not wait behind a huge one.
 """
 
 import asyncio
@@ -8,19 +8,20 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-# Parts into which a batch is cut for requests that do not fit: each costs about as much as computing a row.
+# A batch is shared by at most this many requests that do not fit into it as a whole: each slice costs about as much as
+# computing one row.
 MOST_SHARES = 8
 
 
 class Block(Protocol):
-    """Rows: anything with a length and slices, such as an array."""
+    """A sequence of rows: anything with a length and slicing, such as an array."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, rows: slice, /) -> Any: ...
 
 
-class Request(Protocol):
-    """Whoever waits for rows."""
+class QueuedRequest(Protocol):
+    """A request whose blocks wait in the queue."""
 
     tickets: "deque[Ticket]"  # blocks with rows that no batch has taken yet
     queue_seconds: float
@@ -29,11 +30,11 @@ class Request(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One submitted block on its way through the batches."""
+    """One submitted block, and how much of it batches have taken and computed."""
 
     block: Block
     future: "asyncio.Future[list[Any]]"
-    request: Request
+    request: QueuedRequest
     deadline: float | None
     arrived: float
     taken: int = 0  # rows that batches have taken so far
@@ -41,28 +42,28 @@ class Ticket:
 
     @property
     def waiting(self) -> int:
-        """Rows that no batch has taken yet."""
+        """The number of rows that no batch has taken yet."""
         return len(self.block) - self.taken
 
     def is_pointless(self, now: float) -> bool:
-        """Whether its caller is gone, or its time is up."""
+        """Return whether the caller is gone or the deadline has passed."""
         return self.future.done() or (self.deadline is not None and self.deadline <= now)
 
 
 class FairQueue:
-    """Requests with tickets, in turn. Not safe for threads."""
+    """A queue of requests that take turns. It is not thread-safe."""
 
     def __init__(self) -> None:
-        self._requests: deque[Request] = deque()
+        self._requests: deque[QueuedRequest] = deque()
 
     def put(self, ticket: Ticket) -> None:
-        """Append a ticket to those of its request."""
+        """Append a ticket to the tickets of its request."""
         if not ticket.request.tickets:
             self._requests.append(ticket.request)
         ticket.request.tickets.append(ticket)
 
     def remove(self, ticket: Ticket) -> bool:
-        """Take a ticket out; False when it does not wait any more."""
+        """Remove a ticket. Return False if it does not wait any more."""
         tickets = ticket.request.tickets
         if ticket not in tickets:
             return False
@@ -72,7 +73,7 @@ class FairQueue:
         return True
 
     def clear(self) -> list[Ticket]:
-        """Take all tickets out."""
+        """Remove and return all tickets."""
         tickets = [ticket for request in self._requests for ticket in request.tickets]
         for request in self._requests:
             request.tickets.clear()
@@ -80,10 +81,10 @@ class FairQueue:
         return tickets
 
     def take(self, room: int, now: float) -> tuple[dict[Ticket, int], list[Ticket]]:
-        """Rows of each ticket for a batch with `room` rows, and the tickets that were pointless; all of them leave the queue.
+        """Take up to `room` rows for a batch. Return the rows of each ticket, and the tickets that have become pointless.
 
-        All requests get equal shares in turn, and those who have more what is left. Where many wait, some of them get a
-        share worth slicing and the others one of the next batch's.
+        All requests get equal shares; what is left goes to those that have more. If many requests wait, some of them get a
+        share that is worth slicing, and the others get theirs in the next batch.
         """
         shares: dict[Ticket, int] = {}
         pointless: list[Ticket] = []
@@ -100,8 +101,8 @@ class FairQueue:
         return shares, pointless
 
 
-def _take(request: Request, most: int, now: float, shares: dict[Ticket, int], pointless: list[Ticket]) -> int:
-    """Up to `most` rows of one request into the shares; how many."""
+def _take(request: QueuedRequest, most: int, now: float, shares: dict[Ticket, int], pointless: list[Ticket]) -> int:
+    """Move up to `most` rows of one request into the shares. Return how many."""
     room = most
     while room and request.tickets:
         ticket = request.tickets[0]

@@ -1,6 +1,6 @@
-"""What workers and their lanes share: the lock, whether anything is admitted, and results on their way out.
+"""State that a batcher shares with its lanes: the lock, whether anything is admitted, and the delivery of results.
 
-Knows nothing of arrays, devices or HTTP; standard library only.
+Knows nothing of arrays, devices or HTTP, and uses only the standard library.
 """
 
 import asyncio
@@ -12,16 +12,16 @@ from service.engine.errors import Closed, DeviceLost
 
 
 class Gate:
-    """What the lanes of one batcher share: their lock, whether anything is admitted, and whom to tell of work."""
+    """State that the lanes of one batcher share: their lock, whether anything is admitted, and how to announce work."""
 
     def __init__(self) -> None:
         self.wake = threading.Condition(threading.Lock())  # guards the gate and the lanes; notified when there is work
-        self.tell: Callable[[], None] = self.wake.notify  # called with the lock held, when rows have come or gone
-        self.closed_because = ""  # why nothing is admitted any more
-        self.lost = ""  # why the device is gone
+        self.tell: Callable[[], None] = self.wake.notify  # called with the lock held after rows have arrived or left
+        self.closed_because = ""  # the reason why nothing is admitted any more
+        self.lost = ""  # the reason why the device is lost
 
     def check_open(self) -> None:
-        """Raises DeviceLost or Closed when nothing is admitted any more."""
+        """Raise DeviceLost or Closed if nothing is admitted any more."""
         if self.lost:
             raise DeviceLost(self.lost)
         if self.closed_because:
@@ -29,7 +29,7 @@ class Gate:
 
 
 class Delivery:
-    """Results on their way to the callers' event loop: one wake-up a batch, not one a request."""
+    """Collects results for the callers' event loop, so that it wakes up once per batch and not once per request."""
 
     def __init__(self) -> None:
         self._outcomes: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
@@ -38,23 +38,23 @@ class Delivery:
         self._outcomes.append((future, value, error))
 
     def send(self) -> None:
-        """From a worker's thread."""
+        """Resolve the futures from a worker's thread."""
         outcomes, self._outcomes = self._outcomes, []
         if not outcomes:
             return
         loop = outcomes[0][0].get_loop()
-        if not loop.is_closed():  # a closed loop has nobody left who waits
+        if not loop.is_closed():  # nobody waits on a closed loop
             loop.call_soon_threadsafe(_resolve, outcomes)
 
     def hand_over(self) -> None:
-        """From the event loop itself."""
+        """Resolve the futures from the event loop itself."""
         outcomes, self._outcomes = self._outcomes, []
         _resolve(outcomes)
 
 
 def _resolve(outcomes: "Sequence[tuple[asyncio.Future[Any], Any, Exception | None]]") -> None:
     for future, value, error in outcomes:
-        if future.done():  # cancelled meanwhile
+        if future.done():  # its caller has cancelled it meanwhile
             continue
         if error is None:
             future.set_result(value)

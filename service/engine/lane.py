@@ -1,7 +1,7 @@
-"""One queue of rows for one batch function: admission, the batches, and what becomes of a failed one.
+"""A queue of rows for one batch function: admission, forming batches, and handling failed batches.
 
 Limits count rows, not requests; admission is all or nothing. Knows nothing of threads beyond their lock, of arrays, devices
-or HTTP; standard library only.
+or HTTP, and uses only the standard library.
 """
 
 import asyncio
@@ -19,32 +19,32 @@ from service.engine.gate import Delivery, Gate
 
 log = logging.getLogger(__name__)
 
-# weight of the newest batch in the running mean of the time that a batch takes
+# Weight of the newest batch in the running mean of batch durations.
 NEWEST = 0.2
 
 
 @dataclass
 class LaneStats:
-    """Counts since the lane was made, all in one place."""
+    """Counters of a lane since it was made."""
 
     rows: int = 0
-    padded_rows: int = 0  # computed beside them, to fill up batches
+    padded_rows: int = 0  # padding that was computed to fill up batches
     batches: int = 0
     dropped_rows: int = 0
     rejected_rows: int = 0
-    expired_rows: int = 0  # of the dropped, those whose deadline had passed
-    queue_full_rows: int = 0  # of the rejected, those that found the queue full
+    expired_rows: int = 0  # the dropped rows whose deadline had passed
+    queue_full_rows: int = 0  # the rejected rows that found the queue full
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """What is told of a batch that has run."""
+class BatchReport:
+    """Measurements and results of a batch that has run."""
 
     rows: int
     padded_rows: int
     seconds: float
-    waits: list[float]  # in seconds, of the blocks of which these are the first rows
-    results: list[Any]  # for each block its rows, or an exception
+    waits: list[float]  # seconds in the queue, of each block whose first rows are in this batch
+    results: list[Any]  # the rows of each block, or an exception
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class _Slice:
 
 
 class Lane:
-    """A queue of rows of one kind, for one batch function. Made by `Batcher.lane`."""
+    """A queue of rows for one batch function. Made by `Batcher.lane`."""
 
     def __init__(
         self,
@@ -75,20 +75,20 @@ class Lane:
         self.max_batch, self.max_queue_rows, self.max_rows = max_batch, max_queue_rows, max_rows
         self.stats = LaneStats()
         self.queued_rows = 0  # admitted and not yet taken by a batch, submitted or still to be submitted
-        self.waiting_rows = 0  # those of them that are submitted
+        self.waiting_rows = 0  # the part of the queued rows that is submitted
         self.seconds_per_batch = 0.0
-        self.watch: Callable[[Batch], None] | None = None  # told of every batch, where it has run
+        self.watch: Callable[[BatchReport], None] | None = None  # called after every batch, on the thread that ran it
         self._gate, self._seconds_to_drain, self._run, self._join = gate, seconds_to_drain, run, join
         self._seconds, self._padding = seconds, padding
         self._queue = FairQueue()
 
     async def submit(self, block: Block, deadline: float | None = None) -> Any:
-        """Rows in, the function's rows out, in the same order. Raises BatcherError, or what the function raises."""
+        """Compute rows and return the results in the same order. Raise BatcherError, or what the batch function raises."""
         with self.reserve(len(block)) as reservation:
             return await reservation.submit(block, deadline)
 
     def reserve(self, rows: int) -> "Reservation":
-        """Admit `rows` rows, all or nothing, before they are made. Raises TooLarge, Overloaded or Closed."""
+        """Admit so many rows, all or none, before they are decoded. Raise TooLarge, Overloaded, Closed or DeviceLost."""
         if rows <= 0:
             raise ValueError("a block has at least one row")
         with self._gate.wake:
@@ -103,20 +103,20 @@ class Lane:
             self.queued_rows += rows
         return Reservation(self, rows)
 
-    # What follows runs with the gate's lock held.
+    # The methods below run while the gate's lock is held.
 
     def put(self, ticket: Ticket) -> None:
-        """Append a ticket whose rows are admitted."""
+        """Append a ticket whose rows were admitted."""
         self._queue.put(ticket)
         self.waiting_rows += len(ticket.block)
         self._gate.tell()
 
     def is_short(self, limit: float) -> bool:
-        """Whether the next batch is known to take at most `limit` seconds."""
+        """Return whether the next batch is known to take at most `limit` seconds."""
         return self._seconds(min(self.waiting_rows, self.max_batch)) <= limit
 
     def drop(self, ticket: Ticket) -> None:
-        """Forget a ticket whose caller is gone; rows in the batch that runs now are past saving."""
+        """Forget a ticket whose caller is gone; its rows in the running batch are computed all the same."""
         if self._queue.remove(ticket):
             self._count_dropped(ticket)
             self._gate.tell()  # a closing worker waits for the last admitted row
@@ -127,7 +127,7 @@ class Lane:
         self.waiting_rows -= ticket.waiting
 
     def next_batch(self, deliver: "Delivery") -> Callable[[], DeviceLost | None] | None:
-        """The next batch as a function, or None when nothing waits."""
+        """Return a function that runs the next batch, or None if nothing waits."""
         now = time.monotonic()
         shares, pointless = self._queue.take(self.max_batch, now)
         for ticket in pointless:
@@ -154,13 +154,13 @@ class Lane:
             self._count_dropped(ticket)
             deliver.add(ticket.future, None, error)
 
-    # What follows runs where the batch runs, without the lock.
+    # The methods below run without the lock, on the thread that runs the batch.
 
     def _compute(self, slices: list[_Slice], waits: list[float], deliver: "Delivery") -> DeviceLost | None:
         started = time.monotonic()
         try:
             results = self._run_or_halve(slices)
-        except BaseException as error:  # not an Exception: the thread is about to end
+        except BaseException as error:  # it is not an Exception, so the thread is about to end
             for part in slices:
                 deliver.add(part.ticket.future, None, DeviceLost(f"the batching thread died: {error!r}"))
             raise
@@ -168,7 +168,7 @@ class Lane:
         rows = sum(len(part.rows) for part in slices)
         padded_rows = self._padding(rows)
         if self.watch is not None:
-            self._tell_of(Batch(rows, padded_rows, seconds, waits, results))
+            self._tell_of(BatchReport(rows, padded_rows, seconds, waits, results))
         with self._gate.wake:
             self.stats.batches += 1
             self.stats.rows += rows
@@ -179,7 +179,7 @@ class Lane:
                 ticket = part.ticket
                 ticket.request.compute_seconds += seconds
                 if isinstance(result, Exception):
-                    if self._queue.remove(ticket):  # the rest of a block that has failed is of no use
+                    if self._queue.remove(ticket):  # the other rows of a failed block are not needed any more
                         self._count_dropped(ticket)
                     deliver.add(ticket.future, None, result)
                     continue
@@ -188,16 +188,16 @@ class Lane:
                     deliver.add(ticket.future, ticket.parts)
             return next((result for result in results if isinstance(result, DeviceLost)), None)
 
-    def _tell_of(self, batch: Batch) -> None:
+    def _tell_of(self, batch: BatchReport) -> None:
         try:
             if self.watch is not None:
                 self.watch(batch)
-        except Exception:  # of who watches, which is no reason to fail a batch
-            log.exception("batches are not watched any more")
+        except Exception:  # a defect in the observer must not fail a batch
+            log.exception("the observer of batches raised an exception and is not called any more")
             self.watch = None
 
     def _run_or_halve(self, slices: list[_Slice]) -> list[Any]:
-        """A result or an exception for each slice."""
+        """Run a batch. Return a result or an exception for each slice."""
         result = self._attempt(slices)
         return self._halve(slices, result) if isinstance(result, Exception) else result
 
@@ -212,7 +212,7 @@ class Lane:
             return [lost] * len(slices)
         first, second = attempts
         if isinstance(first, Exception) and type(first) is type(second) and str(first) == str(second):
-            return [first] * len(slices)  # not one bad request: the same thing is wrong with all of them
+            return [first] * len(slices)  # the same error in both halves is not the fault of one bad request
         results: list[Any] = []
         for half, attempt in zip(halves, attempts, strict=True):
             results += self._halve(half, attempt) if isinstance(attempt, Exception) else attempt
@@ -223,7 +223,7 @@ class Lane:
             outputs = self._run([part.rows for part in slices])
             if [len(rows) for rows in outputs] != [len(part.rows) for part in slices]:
                 raise RuntimeError("a batch function must return as many rows as it was given, block by block")
-        except StopIteration as error:  # no future takes this one
+        except StopIteration as error:  # a future refuses to hold a StopIteration
             return RuntimeError(f"StopIteration: {error}")
         except Exception as error:
             return error
@@ -231,18 +231,18 @@ class Lane:
 
 
 class Reservation:
-    """Admitted rows of one request, submitted in one block or several; leaving it gives back what was not submitted."""
+    """Admitted rows of one request, to be submitted in one block or several. Leaving the block gives back the rest."""
 
     def __init__(self, lane: Lane, rows: int) -> None:
         self._lane, self._unsubmitted = lane, rows
         self.tickets: deque[Ticket] = deque()  # blocks with rows that no batch has taken yet
         self.queue_seconds = 0.0  # longest wait of a block for its first batch
-        self.compute_seconds = 0.0  # time of the batches that held rows of it
-        self.first_submitted = 0.0  # when, in the time of `time.monotonic`
+        self.compute_seconds = 0.0  # duration of all batches that held rows of this request
+        self.first_submitted = 0.0  # in the time of `time.monotonic`
         self.last_submitted = 0.0
 
     async def submit(self, block: Block, deadline: float | None = None) -> Any:
-        """The function's rows for these rows. `deadline`: in the time of `time.monotonic`. Raises like `Lane.submit`."""
+        """Compute these rows. `deadline` is in the time of `time.monotonic`. Raise the same errors as `Lane.submit`."""
         lane, gate = self._lane, self._lane._gate
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self.last_submitted = now = time.monotonic()
@@ -250,7 +250,7 @@ class Reservation:
         ticket = Ticket(block, future, self, deadline, now)
         with gate.wake:
             if not 0 < len(block) <= self._unsubmitted:
-                raise ValueError(f"{len(block)} rows submitted, {self._unsubmitted} are reserved")
+                raise ValueError(f"{len(block)} rows were submitted, but only {self._unsubmitted} are reserved")
             if gate.lost:
                 raise DeviceLost(gate.lost)
             self._unsubmitted -= len(block)
@@ -271,7 +271,7 @@ class Reservation:
             return
         with self._lane._gate.wake:
             self._lane.queued_rows -= self._unsubmitted
-            if kind is asyncio.CancelledError:  # the caller left before its rows were made
+            if kind is asyncio.CancelledError:  # the caller left before its rows were decoded
                 self._lane.stats.dropped_rows += self._unsubmitted
             self._unsubmitted = 0
             self._lane._gate.tell()  # a closing worker waits for the last admitted row

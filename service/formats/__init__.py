@@ -1,1 +1,1 @@
-"""Bytes to arrays and back: pictures, npy, JSON values, forms."""
+"""Converts bytes to arrays and back: pictures, npy, JSON values, forms."""

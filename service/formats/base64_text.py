@@ -1,6 +1,6 @@
-"""Base64 and data URLs -> bytes, a piece at a time when they are long, so that other threads run in between.
+"""Decodes base64 and data URLs to bytes, long ones piece by piece, so that other threads can run in between.
 
-Knows nothing of what the bytes are.
+Knows nothing of what the bytes mean.
 """
 
 import binascii
@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 from service.formats.errors import Undecodable, Unusable
 
-# of base64 so many characters are decoded at a time, which is done in a millisecond
+# Number of base64 characters that are decoded at a time; this takes about a millisecond.
 BASE64_PIECE = 1 << 20
 WHITE_SPACE = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
 DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.ASCII)
 
 
 def base64_bytes(text: object, item: int | None = None) -> bytes:
-    """Bytes of a base64 string or data URL; line breaks are allowed. Raises BadInput."""
+    """Decode a base64 string or data URL, which may contain line breaks. Raise BadInput."""
     if not isinstance(text, str):
         raise Unusable("must be a string with base64 or a data URL", item)
     if text.startswith("data:"):
@@ -28,7 +28,7 @@ def base64_bytes(text: object, item: int | None = None) -> bytes:
         try:
             return binascii.a2b_base64(text, strict_mode=True)
         except ValueError:
-            pass  # not ASCII, line breaks, or not base64 at all, as is found below
+            pass  # it has line breaks, is not ASCII, or is not base64 at all: the code below finds out
     try:
         return b"".join(_base64_pieces(text.encode("ascii")))
     except ValueError as error:
@@ -36,12 +36,12 @@ def base64_bytes(text: object, item: int | None = None) -> bytes:
 
 
 def _base64_pieces(text: bytes) -> Iterator[bytes]:
-    """Decode base64 piece by piece, between which other threads run; white space is ignored. Raises ValueError."""
+    """Decode base64 piece by piece, so that other threads can run in between; ignore white space. Raise ValueError."""
     end = text.find(b"=") if b"=" in text else len(text)
     padding = text[end:].translate(None, WHITE_SPACE)
     if padding.strip(b"="):
         raise ValueError("Excess data after padding")
-    kept = b""  # what does not make a whole group yet, and the group before it, to which the padding may belong
+    kept = b""  # an incomplete group of four, and the complete group before it, to which the padding may belong
     for start in range(0, end, BASE64_PIECE):
         kept += text[start : min(end, start + BASE64_PIECE)].translate(None, WHITE_SPACE)
         whole = len(kept) - len(kept) % 4 - 4

@@ -1,16 +1,16 @@
-"""What may be wrong with bytes that came in; each error names the item at fault.
+"""Errors about the bytes of a request; each names the item at fault.
 
-BadInput                  a body that cannot be used; `item` says which picture or latent
-  ├── Undecodable         not what it seems to be: truncated, corrupt, not JSON, not base64
-  ├── Unsupported         neither its bytes nor its type are known
+BadInput                  the body cannot be used; `item` says which picture or latent is at fault
+  ├── Undecodable         truncated, corrupt, not JSON, not base64
+  ├── Unsupported         the format is not known
   ├── TooBig              more pixels than allowed
-  ├── TooCostly           decoding it takes more memory, time or work than allowed
-  └── Unusable            decoded, but of the wrong shape, range or kind
+  ├── TooCostly           decoding takes more memory, time or work than allowed
+  └── Unusable            decoded, but with the wrong shape, range or type
 """
 
 
 class BadInput(Exception):
-    """A body that cannot be used."""
+    """The body of a request cannot be used."""
 
     def __init__(self, reason: str, item: int | None = None) -> None:
         super().__init__(reason)
@@ -21,25 +21,25 @@ class BadInput(Exception):
 
 
 class Undecodable(BadInput):
-    """Not what it seems to be."""
+    """The input is truncated or corrupt, so that it cannot be decoded."""
 
 
 class Unsupported(BadInput):
-    """Neither bytes nor type are known."""
+    """The format is not known, neither by its first bytes nor by its media type."""
 
 
 class TooBig(BadInput):
-    """More pixels than allowed."""
+    """The picture has more pixels than allowed."""
 
 
 class TooCostly(BadInput):
-    """Decoding it takes more memory, time or work than allowed."""
+    """Decoding takes more memory, time or work than allowed."""
 
 
 class Unusable(BadInput):
-    """Decoded, but not what the model takes."""
+    """The input was decoded, but does not fit the model."""
 
 
 def describe(error: Exception) -> str:
-    """What a decoder's exception says; its type where it says nothing."""
+    """Return the message of a decoder's exception, or its type if the message is empty."""
     return str(error) or type(error).__name__

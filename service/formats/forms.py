@@ -1,4 +1,4 @@
-"""multipart/form-data -> parts in memory, counted while parsing. Knows nothing of pictures or routes."""
+"""Parses multipart/form-data into parts in memory, and counts them while parsing. Knows nothing of pictures or routes."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from service.formats.errors import Undecodable
 
-# of a long form so much is parsed at a time; other threads run in between
+# A long form is parsed in pieces of this size, so that other threads can run in between.
 PIECE_BYTES = 1 << 20
 
 
 class TooManyParts(Exception):
-    """More parts than allowed."""
+    """A form has more parts than allowed."""
 
     def __init__(self, max_parts: int) -> None:
         super().__init__(f"the form has more than {max_parts} parts")
@@ -27,17 +27,17 @@ class Part:
 
 
 def parse_form(body: bytes, content_type: str, max_parts: int) -> list[Part]:
-    """The parts of a form in their order. Raises Undecodable, TooManyParts."""
+    """Return the parts of a form in their order. Raise Undecodable or TooManyParts."""
     boundary = parse_options_header(content_type)[1].get("boundary")
     if not boundary:
-        raise Undecodable("a form needs a boundary in its Content-Type")
+        raise Undecodable("the Content-Type of a form must have a boundary")
     parts: list[Part] = []
-    pieces: list[bytes] = []  # of the last part
+    pieces: list[bytes] = []  # data of the last part
     try:
-        # headers are bytes as latin-1, as ASGI has them; see _text
+        # Header bytes are read as latin-1, which loses none of them; `_text` decodes names as UTF-8.
         with PushMultipartParser(boundary.encode("latin-1"), header_charset="latin-1") as parser:
             for start in range(0, len(body), PIECE_BYTES):
-                if parser.closed:  # what follows the last part is not read
+                if parser.closed:  # data after the last part is ignored
                     break
                 for event in parser.parse(body[start : start + PIECE_BYTES] if len(body) > PIECE_BYTES else body):
                     if isinstance(event, MultipartSegment):
@@ -51,12 +51,12 @@ def parse_form(body: bytes, content_type: str, max_parts: int) -> list[Part]:
                         parts[-1].data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                         pieces = []
     except MultipartError as error:
-        # The parser keeps its error, whose traceback keeps the parser and the form until garbage is collected.
+        # The parser refers to its error, whose traceback refers to the parser: a cycle that would keep the form in memory.
         error.__traceback__ = None
         raise Undecodable(f"corrupt form: {error}") from None
     return parts
 
 
 def _text(name: str) -> str:
-    """UTF-8 that was read as latin-1; what is none gets replacement characters."""
+    """Decode UTF-8 that was read as latin-1, with replacement characters for invalid bytes."""
     return name if name.isascii() else name.encode("latin-1").decode("utf-8", "replace")

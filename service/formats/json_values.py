@@ -1,4 +1,4 @@
-"""JSON <-> Python values and arrays. Knows nothing of models or HTTP."""
+"""Converts JSON to Python values and back. Knows nothing of models or HTTP."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from service.formats.errors import Undecodable, Unusable
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """A JSON object. Raises BadInput."""
+    """Parse a JSON object. Raise BadInput."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         there = error.doc[max(0, error.pos - 1) : error.pos + 9]
-        hint = "; NaN and Infinity are no JSON" if "NaN" in there or "Infinity" in there else ""
+        hint = "; JSON has no NaN and no Infinity" if "NaN" in there or "Infinity" in there else ""
         raise Undecodable(f"not JSON: {error}{hint}") from None
     if not isinstance(value, dict):
         raise Unusable(f"the JSON body must be an object, not {type(value).__name__}")
@@ -22,7 +22,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def json_list(text: bytes, name: str) -> list[Any]:
-    """A JSON list. Raises BadInput."""
+    """Parse a JSON list. Raise BadInput, with `name` in the message."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -33,5 +33,5 @@ def json_list(text: bytes, name: str) -> list[Any]:
 
 
 def json_bytes(value: dict[str, Any] | NDArray[Any]) -> bytes:
-    """JSON; float32 arrays are written as numbers of the shortest form that reads back the same."""
+    """Write JSON. Numbers of float32 arrays get the shortest form that reads back as the same float32."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

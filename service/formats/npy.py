@@ -1,4 +1,4 @@
-"""npy files <-> arrays. What a header says is checked before it is believed. Knows nothing of models or HTTP."""
+"""Converts npy files to arrays and back, and checks headers before trusting them. Knows nothing of models or HTTP."""
 
 import io
 import math
@@ -15,33 +15,33 @@ MAX_NPY_HEADER = 10_000
 
 
 def npy_array(body: bytes) -> NDArray[Any]:
-    """One npy array of numbers, without a copy; what its header says is checked before it is believed. Raises BadInput."""
-    # six bytes of magic, two of version, the length of the header, and the header
+    """Read one npy array of numbers, without a copy, after checking its header. Raise BadInput."""
+    # The file starts with six bytes of magic, two of version, the length of the header, and the header.
     width = 2 if body[6:7] == b"\x01" else 4
     start = 8 + width + int.from_bytes(body[8 : 8 + width], "little")
     try:
         shape, fortran, dtype = _npy_header(body[: min(start, MAX_NPY_HEADER)])
     except KeyError:
-        raise Undecodable("npy of a version other than 1.0 and 2.0") from None
-    except Exception as error:  # the header is a Python literal: its parser raises many types
-        raise Undecodable(f"corrupt npy header: {describe(error)}") from None
+        raise Undecodable("the npy file has a version other than 1.0 and 2.0") from None
+    except Exception as error:  # the header is a Python literal, whose parser raises many types
+        raise Undecodable(f"the header of the npy file is corrupt: {describe(error)}") from None
     if any(type(size) is not int for size in shape):
-        raise Undecodable(f"npy of shape {shape}: sizes are whole numbers")
+        raise Undecodable(f"the npy file has the shape {shape}, but sizes must be whole numbers")
     if dtype.kind not in "fiu":
-        raise Unusable(f"npy of type {dtype}: numbers are needed")
+        raise Unusable(f"the npy file has the type {dtype}, but an array of numbers is needed")
     count = math.prod(shape)
     if any(size < 0 for size in shape) or count * dtype.itemsize != len(body) - start:
-        raise Undecodable(f"npy with {len(body) - start} bytes of data, its header says {dtype} {shape}")
+        raise Undecodable(f"the npy file has {len(body) - start} bytes of data, but its header says {dtype} {shape}")
     try:
         array = np.frombuffer(body, dtype, count, start).reshape(shape, order="F" if fortran else "C")
     except (ValueError, OverflowError) as error:  # more dimensions, or larger ones, than an array can have
-        raise Undecodable(f"npy of shape {shape}: {error}") from None
+        raise Undecodable(f"the npy file has the shape {shape}: {error}") from None
     return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
 
 
-@lru_cache  # a caller sends arrays of one shape again and again, and reading a literal takes longer than all the rest
+@lru_cache  # callers send arrays of one shape again and again, and parsing the header takes longer than everything else
 def _npy_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether in the order of Fortran, type."""
+    """Return the shape, whether the order is Fortran's, and the type."""
     file = io.BytesIO(header)
     version = np.lib.format.read_magic(file)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
@@ -50,7 +50,7 @@ def _npy_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def picture_rows(array: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
-    """npy pictures, (N, H, W) or (N, H, W, C), uint8 or float32 in [0, 1] -> (N, C, H, W). Raises Unusable."""
+    """Convert pictures (N, H, W) or (N, H, W, C), uint8 or float32 in [0, 1], to (N, C, H, W). Raise Unusable."""
     height, width, channels = shape
     pictures = array[..., None] if array.ndim == 3 and channels == 1 else array
     if pictures.dtype not in (np.uint8, np.float32) or pictures.ndim != 4 or pictures.shape[1:] != shape:
@@ -65,7 +65,7 @@ def picture_rows(array: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[An
 
 
 def npy(array: NDArray[Any]) -> bytes:
-    """An array as an npy file."""
+    """Write an array as an npy file."""
     return b"".join((_start_of_npy(array.shape, array.dtype.str), np.ascontiguousarray(array).data))
 
 

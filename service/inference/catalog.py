@@ -1,4 +1,4 @@
-"""The loaded models by name. Knows nothing of HTTP."""
+"""Keeps the loaded models by name; loads, replaces and removes them. Knows nothing of HTTP."""
 
 import asyncio
 import difflib
@@ -25,56 +25,56 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class CatalogError(Exception):
-    """Models that cannot be loaded; the message names the directory and the reason."""
+    """A model cannot be loaded; the message names it and the reason."""
 
 
 class UnknownModel(Exception):
-    """A name that no loaded model has."""
+    """No loaded model has this name."""
 
     def __init__(self, name: str, known: list[str]) -> None:
         name = name[:120]
         near = difflib.get_close_matches(name, known, n=1)
         super().__init__(
-            f"no model {name!r} is loaded; loaded are {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")
+            f"no model {name!r} is loaded; loaded models: {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")
         )
 
 
 class AlreadyLoaded(Exception):
-    """A model that is there already."""
+    """The model is already loaded."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"the model {name!r} is loaded; reload takes what its directory holds now")
+        super().__init__(f"the model {name!r} is already loaded; use reload to read its directory again")
 
 
 class StillNeeded(Exception):
-    """A model that cannot be unloaded, because requests that name none are for it."""
+    """The default model cannot be unloaded, because requests that do not name a model need it."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name!r} is the default model, for which requests are that name none: it stays loaded")
+        super().__init__(f"{name!r} is the default model and cannot be unloaded")
 
 
 class NoCheckpoint(Exception):
-    """A name under which the models' directory holds nothing."""
+    """The models' directory has no checkpoint of this name."""
 
     def __init__(self, name: str, directory: Path) -> None:
         there = ", ".join(_names(directory)) or "none"
-        super().__init__(f"{directory} holds no checkpoint {name[:120]!r}; there are: {there}")
+        super().__init__(f"{directory} has no checkpoint {name[:120]!r}; available: {there}")
 
 
 class SeveralWorkers(Exception):
-    """A change of the models of one process, where the others would keep theirs."""
+    """Models cannot be changed at run time if there are several workers, since the others would keep theirs."""
 
     def __init__(self, workers: int) -> None:
         super().__init__(
-            f"{workers} workers share this port, each with its own models, and one cannot change them for all: change the "
-            f"files, then send SIGHUP to the process that started them (kill -HUP {os.getppid()}); it replaces them one "
-            "after another, without a failed request"
+            f"{workers} workers share this port, each with its own models, and one of them cannot change the models of the "
+            f"others. Change the files, then send SIGHUP to the process that started the workers (kill -HUP {os.getppid()}); "
+            "it replaces them one after another, without a failed request"
         )
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of a model: its digest now and before, None where there is none, and how long that took."""
+    """The result of a change: the model's digest now and before, None if it is not loaded, and how long the change took."""
 
     name: str
     digest: str | None
@@ -90,51 +90,54 @@ class _Loaded:
 
 
 class Catalog:
-    """Models on one device. Filled by `load`, changed by `add`, `replace` and `remove`, one at a time.
+    """The models on one device. `load` fills it; `add`, `replace` and `remove` change it, one change at a time.
 
-    A request that has its runtime keeps it to the end, whatever becomes of the name meanwhile.
+    A request that has taken a runtime keeps it to the end, even if the model is replaced or removed meanwhile.
     """
 
     def __init__(self, device: Device) -> None:
         self.device = device
         self.directory = Path()
         self.runtimes: dict[str, Runtime] = {}
-        self.metrics: dict[str, dict[str, Any]] = {}  # of each model's card, as its metrics.json has them
+        self.metrics: dict[str, dict[str, Any]] = {}  # the numbers of each model's card, from its metrics.json
         self.priors: dict[str, Priors] = {}
         self.default = ""
-        self.tell_of: Callable[[Runtime], None] = lambda _: None  # called with every model that is served from now on
-        self.loads: Counter[tuple[str, str]] = Counter()  # by model and result: "ok", "failed"
+        self.tell_of: Callable[[Runtime], None] = lambda _: None  # called with every runtime that begins to serve
+        self.loads: Counter[tuple[str, str]] = Counter()  # by model and result ("ok" or "failed")
         self._changing = asyncio.Lock()
 
     async def load(self, directory: Path, names: tuple[str, ...], default: str, default_is_required: bool = False) -> None:
-        """Load and warm up checkpoints, all found when `names` is empty. Raises CatalogError."""
+        """Load and warm up the named checkpoints, or all of the directory if `names` is empty. Raise CatalogError."""
         self.directory = directory
         for name in names or find(directory):
             if not NAME.fullmatch(name):
-                raise CatalogError(f"{name!r} is no name for a model: letters, digits, '.', '_' and '-' make one")
+                raise CatalogError(
+                    f"{name!r} is not a valid name of a model: use up to 100 letters, digits, '.', '_' and '-', of which the "
+                    "first is a letter or digit"
+                )
             self._put(name, await self._bring(name))
         if default_is_required and default not in self.runtimes:
-            raise CatalogError(f"the default model {default!r} is not among the loaded: {', '.join(self.runtimes)}")
+            raise CatalogError(f"the default model {default!r} is not loaded; loaded models: {', '.join(self.runtimes)}")
         self.default = default if default in self.runtimes else next(iter(self.runtimes))
 
     async def add(self, name: str) -> Change:
-        """Load one more model from the directory. Raises AlreadyLoaded, NoCheckpoint, CatalogError, DeviceUnusable."""
+        """Load one more model. Raise AlreadyLoaded, NoCheckpoint, CatalogError or DeviceUnusable."""
         async with self._changing:
             if name in self.runtimes:
                 raise AlreadyLoaded(name)
             return await self._change(name)
 
     async def replace(self, name: str) -> Change:
-        """Take what the directory holds now in place of a loaded model; on an error that one stays.
+        """Load a model again from its directory; if that fails, the loaded one stays.
 
-        Raises UnknownModel, NoCheckpoint, CatalogError, DeviceUnusable.
+        Raise UnknownModel, NoCheckpoint, CatalogError or DeviceUnusable.
         """
         async with self._changing:
             self.get(name)
             return await self._change(name)
 
     async def remove(self, name: str) -> Change:
-        """Forget a model; requests that have it are finished. Raises UnknownModel, StillNeeded."""
+        """Unload a model; requests that use it are finished. Raise UnknownModel or StillNeeded."""
         async with self._changing:
             started, previous = time.monotonic(), self.get(name).digest
             if name == self.default:
@@ -153,14 +156,14 @@ class Catalog:
         return Change(name, new.runtime.digest, previous, time.monotonic() - started)
 
     def _put(self, name: str, new: _Loaded) -> None:
-        """All at once: nothing else runs in between."""
+        """Make a model available. There is no await in here, so that no request sees a half-made change."""
         self.runtimes[name], self.metrics[name], self.priors[name] = new.runtime, new.metrics, new.priors
         self.tell_of(new.runtime)
         manifest = new.runtime.manifest
         log.info("loaded %s (%s, D = %d)", name, new.runtime.digest[:12], manifest.model.latent_dim)
 
     async def _bring(self, name: str) -> _Loaded:
-        """A model, warm and checked, that nobody knows yet. Raises CatalogError, DeviceUnusable."""
+        """Load, warm up and check a model, without making it available. Raise CatalogError or DeviceUnusable."""
         directory = self.directory / name
         try:
             checkpoint = await asyncio.to_thread(read, directory)
@@ -180,7 +183,7 @@ class Catalog:
         return _Loaded(runtime, metrics, priors)
 
     def get(self, name: str | None) -> Runtime:
-        """The model of that name, the default one for None. Raises UnknownModel."""
+        """Return the runtime of a model, or of the default model for None. Raise UnknownModel."""
         try:
             return self.runtimes[self.default if name is None else name]
         except KeyError:
@@ -188,10 +191,10 @@ class Catalog:
 
 
 def find(directory: Path) -> tuple[str, ...]:
-    """Names of the checkpoint directories in a directory, sorted. Raises CatalogError when there is none."""
+    """Return the sorted names of the checkpoint directories in a directory. Raise CatalogError if there is none."""
     names = _names(directory)
     if not names:
-        raise CatalogError(f"{directory} holds no checkpoint directories (each with a {CONFIG})")
+        raise CatalogError(f"{directory} has no checkpoint directories (each must have a {CONFIG})")
     return names
 
 
@@ -208,7 +211,7 @@ def _golden(directory: Path, checkpoint: Checkpoint) -> Golden | None:
 
 
 def _metrics(checkpoint: Path) -> dict[str, Any]:
-    """The card's numbers; a model without a card serves as well."""
+    """Read the numbers of a model's card, or return none if there is no card. Raise CatalogError."""
     path = checkpoint / METRICS
     try:
         return read_metrics(checkpoint)

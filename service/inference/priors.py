@@ -1,4 +1,4 @@
-"""What latents of one model can be drawn from: N(0, I), its learnt prior, the mixture fitted to its aggregate posterior.
+"""The priors of one model: N(0, I), its learnt prior, and the mixture that was fitted to its aggregate posterior.
 
 Knows nothing of requests, seeds or pictures.
 """
@@ -23,7 +23,7 @@ STANDARD, VAMP, AGGREGATE = "standard", "vamp", "aggregate"
 
 
 class NoSuchPrior(Exception):
-    """Draws from a prior that a model does not have."""
+    """The model does not have this prior."""
 
 
 @dataclass(frozen=True)
@@ -31,28 +31,28 @@ class Priors:
     """The priors of a model. N(0, I) needs no mixture, and every model has it."""
 
     model: str
-    own: str  # the one that it was trained with
+    own: str  # the prior that the model was trained with
     mixtures: Mapping[str, Mixture]
-    missing: Mapping[str, str]  # why it has no such mixture
-    digests: Mapping[str, str]  # of each mixture's numbers
+    missing: Mapping[str, str]  # prior -> the reason why the model does not have it
+    digests: Mapping[str, str]  # prior -> SHA-256 of its mixture's numbers
 
     @property
     def names(self) -> list[str]:
-        """What can be drawn from, its own prior first."""
+        """The names of the model's priors, the one that it was trained with first."""
         return sorted((STANDARD, *self.mixtures), key=lambda name: (name != self.own, name == AGGREGATE))
 
     def mixture(self, prior: str) -> Mixture | None:
-        """The mixture of that name, None for N(0, I). Raises NoSuchPrior."""
+        """Return the mixture of a prior, or None for N(0, I). Raise NoSuchPrior."""
         if prior != STANDARD and prior not in self.mixtures:
-            reason = self.missing.get(prior, "unknown")
+            reason = self.missing.get(prior, "unknown prior")
             raise NoSuchPrior(f"the model {self.model!r} has no {prior} prior: {reason}; it has {', '.join(self.names)}")
         return self.mixtures.get(prior)
 
 
 def priors_of(model: str, directory: Path, checkpoint: Checkpoint) -> Priors:
-    """Those of a checkpoint and of what lies beside it. Raises CheckpointError for a file that is broken."""
+    """Return the priors of a checkpoint, and of the fitted mixture beside it. Raise CheckpointError for a corrupt file."""
     mixtures: dict[str, Mixture] = {}
-    missing = {VAMP: "it was trained with another (python -m models.train --prior vamp)"}
+    missing = {VAMP: "it was trained with another prior (python -m models.train --prior vamp)"}
     with torch.inference_mode():
         learnt = checkpoint.vae.prior(torch.zeros(1, checkpoint.manifest.model.latent_dim))
     if isinstance(learnt, PosteriorMixture):
@@ -63,7 +63,7 @@ def priors_of(model: str, directory: Path, checkpoint: Checkpoint) -> Priors:
         fitted = read_prior(directory, checkpoint.digest, checkpoint.manifest.model.latent_dim)
     except StalePrior as error:
         log.warning("%s", error)
-        fitted, missing[AGGREGATE] = None, "the one beside its weights was fitted to other weights"
+        fitted, missing[AGGREGATE] = None, "the file beside its weights was fitted to other weights"
     else:
         missing[AGGREGATE] = "none was fitted (python -m models.evaluate PATH --fit-prior)"
     if fitted is not None:

@@ -1,4 +1,4 @@
-"""How well reconstructions fit: -log p(x given z) of pictures, from the means that the decoder answers with.
+"""Computes the reconstruction error -log p(x given z) of pictures from the means that the decoder returns.
 
 Knows nothing of lanes or requests.
 """
@@ -17,14 +17,14 @@ Floats = NDArray[np.float32]
 # (means (N, H, W, C), x (N, C, H, W), both in [0, 1]) -> nats (N,)
 Score = Callable[[Floats, Floats], Floats]
 
-# A mean of float32 that is 0 or 1 has a logit of this size at least; what it has beyond is lost.
+# Means are clamped to [LEAST_MEAN, 1 - LEAST_MEAN]: one that was rounded to 0 or 1 in float32 has lost its exact logit.
 LEAST_MEAN = 2.0**-24
-# logits between which those of a continuous Bernoulli are interpolated: dense near 0, up to where means are 0 or 1
+# Grid for finding the logit of a continuous Bernoulli by its mean: dense near 0, and up to where means round to 0 or 1.
 CONTINUOUS_LOGITS = torch.sinh(torch.linspace(-16.5, 16.5, 4097, dtype=torch.float64))
 
 
 def score_for(likelihood: Likelihood) -> Score | None:
-    """What computes -log p(x given z) for likelihoods of the same kind; None for a kind that its mean does not determine."""
+    """Return a function that computes -log p(x given z) for likelihoods of this kind, or None if the mean is not enough."""
     if isinstance(likelihood, Gaussian):
         sigma = likelihood.sigma.detach().cpu()
         return lambda means, x: _score(Gaussian(_planes(means), sigma), x)
@@ -43,7 +43,7 @@ def score_for(likelihood: Likelihood) -> Score | None:
 
 
 def is_density(likelihood: Likelihood) -> bool:
-    """Whether its nats may be negative."""
+    """Return whether the likelihood is a density, so that its nats may be negative."""
     return not isinstance(likelihood, Bernoulli)
 
 

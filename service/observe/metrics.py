@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.lane import Batch, LaneStats
+from service.engine.lane import BatchReport, LaneStats
 from service.inference.catalog import Catalog
 from service.inference.served_model import Floats, Runtime
 from service.observe.drift import Drift
@@ -63,7 +63,7 @@ class _Batches:
     rows: Histogram = field(default_factory=lambda: Histogram(ROWS))
     bucket: Histogram = field(default_factory=lambda: Histogram(ROWS))
 
-    def count(self, batch: Batch) -> None:
+    def count(self, batch: BatchReport) -> None:
         """A batch that has run."""
         self.rows.observe(batch.rows)
         self.bucket.observe(batch.rows + batch.padded_rows)
@@ -192,8 +192,8 @@ def _timed(work: Callable[..., Awaitable[Any]], histogram: Histogram) -> Callabl
     return timed
 
 
-def _watch_encode(batches: _Batches, drift: Drift) -> Callable[[Batch], None]:
-    def count(batch: Batch) -> None:
+def _watch_encode(batches: _Batches, drift: Drift) -> Callable[[BatchReport], None]:
+    def count(batch: BatchReport) -> None:
         batches.count(batch)
         drift.encoded([rows for rows in batch.results if not isinstance(rows, Exception)], batch.rows)
 

@@ -1,1 +1,1 @@
-"""Sockets and processes: uvicorn with bounds, connection draining, and supervision of workers."""
+"""Sockets and processes: uvicorn with limits on connections, connection draining, and supervision of workers."""

@@ -1,8 +1,8 @@
-"""HTTP/1.1 by uvicorn, with the bounds that an ASGI application cannot set: on heads, on trailers, on pipelines, on silence,
-on slow senders and readers, on connections. Knows nothing of the application.
+"""HTTP/1.1 connections of uvicorn, with limits that an ASGI application cannot set: on headers, trailers, pipelining, idle
+connections, slow senders and readers, and the number of connections. Knows nothing of the application.
 
-Nothing is timed while a request is served. One look around a second (`Watch`) sees who has not come further since an earlier
-look.
+No timer is set for a request. Instead, `ConnectionWatch` checks all connections about once a second, and finds those that
+have made no progress since an earlier check.
 """
 
 import asyncio
@@ -26,19 +26,20 @@ from service.server.unsent_bytes import drop_unsent, is_reset, unsent
 
 log = logging.getLogger(__name__)
 
-# A client that has closed its side of the connection may wait for its answer, or be gone. After so long it is asked, then less
-# and less often: an interim response (RFC 9110, section 15.2) comes back as an error when nobody is there.
+# A client that has closed its side of the connection may still wait for its answer, or be gone. To find out, it is sent an
+# interim response (RFC 9110, section 15.2), first after 0.05 s, then less and less often: if nobody is there, the client's
+# system answers with a reset.
 HALF_CLOSED_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
-# a shorter time than this is not told from none
+# A keep-alive time below this is checked as often as this one, so that 0 does not mean a check in every iteration.
 SHORTEST_SECONDS = 0.4
-# descriptors that are left for files, the store and what else is open
+# File descriptors that are reserved for files, the store and everything else that is not a connection.
 SPARE_DESCRIPTORS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """Limits of one connection, in seconds, bytes, and bytes a second."""
+class ConnectionBounds:
+    """Limits of one connection, in seconds, bytes, and bytes per second, and the largest number of connections."""
 
     header_seconds: float
     keep_alive_seconds: float
@@ -49,13 +50,16 @@ class Bounds:
     max_connections: int
 
 
-class Watch:
-    """All connections of a process, and the look around at them. Makes their protocols; may be pickled before it has any."""
+class ConnectionWatch:
+    """Makes the connections of a process and checks them once a second for timeouts.
 
-    def __init__(self, bounds: Bounds, cut_off: Counter[str]) -> None:
-        """`cut_off` counts the connections that are ended before their requests are answered, by reason."""
+    uvicorn calls it as its protocol class. It can be pickled as long as it has no connections.
+    """
+
+    def __init__(self, bounds: ConnectionBounds, cut_off: Counter[str]) -> None:
+        """Start without connections. `cut_off` counts connections that are closed before an answer, by reason."""
         self.bounds, self.cut_off = bounds, cut_off
-        self.connections: set[Connection] = set()
+        self.connections: set[HttpConnection] = set()
         self.head_bounds, self.turns = HeadBounds(bounds.max_header_bytes, bounds.max_headers), ParsingTurns()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -65,23 +69,23 @@ class Watch:
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> "Connection":
-        """A protocol, as uvicorn asks for one."""
-        return Connection(self, config, server_state, app_state, _loop)
+    ) -> "HttpConnection":
+        """Make the protocol object of a new connection, with the arguments that uvicorn passes."""
+        return HttpConnection(self, config, server_state, app_state, _loop)
 
     @property
     def allowed(self) -> int:
-        """Connections that may be open: no more than leave some descriptors."""
+        """The number of connections that may be open, so that enough file descriptors are left."""
         return max(1, min(self.bounds.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS))
 
-    def add(self, connection: "Connection") -> None:
-        """From now on it is looked at."""
+    def add(self, connection: "HttpConnection") -> None:
+        """Check this connection from now on."""
         self.connections.add(connection)
         if self._timer is None:
             self._rest(connection.loop)
 
-    def discard(self, connection: "Connection") -> None:
-        """It is closed."""
+    def discard(self, connection: "HttpConnection") -> None:
+        """Forget a connection that was closed."""
         self.connections.discard(connection)
 
     def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -93,7 +97,7 @@ class Watch:
     def _look(self, loop: asyncio.AbstractEventLoop, latest: float) -> None:
         now = loop.time()
         for connection in tuple(self.connections):
-            if now > latest:  # it was we who stood still
+            if now > latest:  # the check comes late, so the service itself has stood still and nobody else is to blame
                 connection.forget()
             connection.look(now)
         self._timer = None
@@ -101,12 +105,12 @@ class Watch:
             self._rest(loop)
 
 
-class Connection(RequestParsing):
-    """One connection."""
+class HttpConnection(RequestParsing):
+    """One HTTP/1.1 connection with its timeouts."""
 
     def __init__(
         self,
-        watch: Watch,
+        watch: ConnectionWatch,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -114,10 +118,10 @@ class Connection(RequestParsing):
     ) -> None:
         super().__init__(watch.head_bounds, watch.turns, config, server_state, app_state, _loop)
         self._watch, self._bounds = watch, watch.bounds
-        # where it was at an earlier look, when, and what had come by then
+        # The request and its phase at an earlier check, the time of that check, and the bytes received by then.
         self._mark: tuple[object, int] | None = None
         self._since, self._then = 0.0, 0
-        self._left, self._left_since = 0, 0.0  # bytes of the answer not read at an earlier look
+        self._left, self._left_since = 0, 0.0  # unread bytes of the answer at an earlier check, and the time of that check
 
     # asyncio's callbacks
 
@@ -133,9 +137,9 @@ class Connection(RequestParsing):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """The client sends no more. It gets the answers to what it has asked, unless a body is not complete."""
+        """Answer the complete requests of a client that sends no more, then close. Close at once if a body is incomplete."""
         if self._phase == BODY or not (self._held or self._owes()):
-            self.transport.close()  # an answer may be on its way; the event loop would close without it
+            self.transport.close()  # unlike the event loop, this first sends what is left of an answer
             return None
         self._half_closed = True
         if not self._held:
@@ -144,7 +148,7 @@ class Connection(RequestParsing):
         return True
 
     def _ask_whether_gone(self, seconds: float) -> None:
-        """Of a client that has closed its side, after a wait of `seconds`."""
+        """Find out whether a client that has closed its side is still there, and again after `seconds`."""
         if self.transport.is_closing():
             return
         if is_reset(self.transport):
@@ -155,14 +159,14 @@ class Connection(RequestParsing):
             self.transport.write(INTERIM)
         self.loop.call_later(seconds, self._ask_whether_gone, min(2 * seconds, LONGEST_PAUSE_SECONDS))
 
-    # the look around
+    # The checks that `ConnectionWatch` makes once a second.
 
     def forget(self) -> None:
-        """Begin to wait anew."""
+        """Restart all timeouts."""
         self._mark, self._left = None, 0
 
     def look(self, now: float) -> None:
-        """Cut it off if it has not come further for too long. `now`: the loop's time."""
+        """Close the connection if it has made no progress for too long. `now`: the time of the event loop."""
         if self._reads_slowly(now):
             self._watch.cut_off["slow_reader"] += 1
             drop_unsent(self.transport)
@@ -177,7 +181,8 @@ class Connection(RequestParsing):
             or self._held
             or (phase == BODY and self.flow.read_paused)
         ):
-            self._mark, self._since, self._then = (self.scope, phase), now, self._received  # or it is we who make a pause
+            # It has moved on to another phase or request, or it is we who do not read from it.
+            self._mark, self._since, self._then = (self.scope, phase), now, self._received
             return
         waited, cycle = now - self._since, self.cycle
         if phase == BODY:
@@ -193,7 +198,7 @@ class Connection(RequestParsing):
                 self._watch.cut_off["slow_head"] += 1
                 self.end(TooSlow("head", self._bounds.header_seconds))
         elif waited >= (self._bounds.header_seconds if cycle is None else self._bounds.keep_alive_seconds):
-            self._watch.cut_off["silent"] += cycle is None  # whoever has had an answer may come back or not
+            self._watch.cut_off["silent"] += cycle is None  # it is normal that a client sends no further request
             self.transport.close()
 
     def _reads_slowly(self, now: float) -> bool:
@@ -201,7 +206,7 @@ class Connection(RequestParsing):
         if not pending:
             self._left = 0
             return False
-        # what the kernel has counts too: of a slow reader it takes nothing more for a long time
+        # Bytes in the kernel's buffer count too, since the kernel takes nothing from us for a long time if a reader is slow.
         left = pending + unsent(self.transport) + (self.cycle.expected_content_length if self.cycle is not None else 0)
         waited = now - self._left_since
         slow = (
@@ -213,15 +218,15 @@ class Connection(RequestParsing):
             self._left, self._left_since = left, now
         return slow
 
-    # how it ends
+    # The end of a connection.
 
     def end(self, fault: HttpError) -> None:
-        """Say why, if the request at fault is the only one and has no answer yet, and close."""
-        if not isinstance(fault, TooSlow):  # which is counted by what was slow
+        """Close the connection; first answer with an error if the request at fault is the only one and not yet answered."""
+        if not isinstance(fault, TooSlow):  # `look` has counted this one
             reason = {HeadTooLarge: "header_bytes", TrailersTooLarge: "trailer_bytes"}.get(type(fault), "malformed")
             self._watch.cut_off[reason] += 1
         self._forget_held()
-        cycle, phase = self.cycle, self._phase  # in a body, the cycle is the request at fault; else one before it
+        cycle, phase = self.cycle, self._phase  # in a body, the cycle belongs to the request at fault; else to one before it
         if phase != BODY and cycle is not None and not cycle.response_complete:
             cycle.keep_alive = False
             self.flow.pause_reading()
@@ -231,8 +236,8 @@ class Connection(RequestParsing):
             self._answer(fault)
 
     def _answer(self, fault: HttpError) -> None:
-        """A problem body, and the end of the connection."""
-        request_id = secrets.token_hex(16)  # its own was not read
+        """Send a problem body and close the connection."""
+        request_id = secrets.token_hex(16)  # the request's own id was not read
         status, headers, body = problem(fault, fault.status, fault.code, request_id)
         log.info("%s: %s, %s", self.client and self.client[0], fault, request_id)
         fields = [*self.server_state.default_headers, *((name.encode(), value.encode()) for name, value in headers.items())]

@@ -1,10 +1,10 @@
-"""Errors of a connection: what breaks a bound before there is a request, or in the middle of one."""
+"""Errors of a connection that exceeds a limit, before a request is complete or instead of one."""
 
 from service.http.problems import HttpError
 
 
 class HeadTooLarge(HttpError):
-    """A request line and headers of too many bytes, or too many headers."""
+    """The request line and headers have too many bytes, or there are too many headers."""
 
     status, code = 431, "headers_too_large"
 
@@ -16,7 +16,7 @@ class HeadTooLarge(HttpError):
 
 
 class TrailersTooLarge(HttpError):
-    """More trailer fields after a chunked body than are read to their end."""
+    """The trailer fields after a chunked body are too large."""
 
     status, code = 431, "trailers_too_large"
 
@@ -27,7 +27,7 @@ class TrailersTooLarge(HttpError):
 
 
 class TooSlow(HttpError):
-    """A request that does not come to its end."""
+    """The head or the body of a request arrives too slowly."""
 
     status, code = 408, "too_slow"
 
@@ -40,9 +40,9 @@ class TooSlow(HttpError):
 
 
 class TooManyConnections(HttpError):
-    """As many as are kept are open."""
+    """The largest allowed number of connections is open."""
 
     status, code = 503, "too_many_connections"
 
     def __init__(self, allowed: int) -> None:
-        super().__init__(f"all {allowed} connections that are allowed (VAE_MAX_CONNECTIONS) are open; come back in a moment")
+        super().__init__(f"all {allowed} connections that are allowed (VAE_MAX_CONNECTIONS) are open; try again in a moment")

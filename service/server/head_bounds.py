@@ -1,4 +1,4 @@
-"""Limits of a request line and its headers."""
+"""Limits on a request line and its headers, and their size. Knows nothing of connections."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from service.asgi import Headers
 
 @dataclass(frozen=True, slots=True)
 class HeadBounds:
-    """The most bytes and the most headers of a head."""
+    """Limits on a request line and its headers together."""
 
     max_bytes: int
     max_headers: int
 
 
 def head_bytes(target: bytes, headers: Headers) -> int:
-    """Return the bytes of a head, as far as it has been parsed."""
+    """Return the size of a head in bytes, as far as it has been parsed."""
     return len(target) + sum(len(name) + len(value) + len(": \r\n") for name, value in headers)

@@ -1,4 +1,4 @@
-"""A fresh private directory in which processes share their metrics, gone when they are. Knows nothing of what is in it."""
+"""A temporary private directory in which processes share their metrics. Knows nothing of its content."""
 
 import os
 import shutil
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PREFIX = "vae-metrics-"
-# in memory, and writable also where the root file system is not
+# In memory, and writable even if the root file system is read-only.
 PREFERRED = Path("/dev/shm")  # noqa: S108
 
 
 @contextmanager
 def shared_directory() -> Iterator[Path]:
-    """For the time of the block; whatever a killed service has left there is removed before."""
+    """Make the directory, remove it after the block, and first remove directories that killed services have left."""
     parent = PREFERRED if os.access(PREFERRED, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
     for left in parent.glob(f"{PREFIX}*-*"):
         if _is_left(left):
@@ -27,11 +27,11 @@ def shared_directory() -> Iterator[Path]:
 
 
 def _is_left(directory: Path) -> bool:
-    """Whether it is our user's, and the process that made it is gone."""
+    """Return whether the directory belongs to our user and the process that made it has ended."""
     try:
         os.kill(int(directory.name.removeprefix(PREFIX).partition("-")[0]), 0)
     except ProcessLookupError:
         return directory.stat().st_uid == os.getuid()
-    except (ValueError, OSError):  # not ours, or somebody else's
+    except (ValueError, OSError):  # the name has no process id, or the process belongs to another user
         return False
     return False

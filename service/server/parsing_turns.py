@@ -1,5 +1,6 @@
-"""Whose bytes are parsed next: connections that have sent much at once take turns, so that none of them keeps the event loop
-from the others. Knows nothing of HTTP but how a head ends.
+"""Lets connections that have sent many requests at once take turns in parsing, so that none of them blocks the event loop.
+
+Knows nothing of HTTP but how the head of a request ends.
 """
 
 import asyncio
@@ -9,30 +10,30 @@ from typing import Protocol
 END_OF_HEAD = b"\r\n\r\n"
 LINE_END = b"\r\n"
 EMPTY_LINES = re.compile(rb"[\r\n]*")
-# bytes that are parsed in one go
+# Bytes that are parsed at a time.
 PIECE = 1 << 13
-# in a body, lines shorter than this on average are chunks of a few bytes, each of which costs as much as a large one
+# If lines are shorter than this on average, a body has tiny chunks, each of which costs as much time as a large one.
 SHORT_LINE = 1 << 7
-# how long the connections of one round of the event loop may take
+# Time for parsing in one iteration of the event loop, all connections together.
 TURN_SECONDS = 0.002
 
 
 class Feeder(Protocol):
-    """A connection that keeps bytes which are not parsed yet."""
+    """A connection that holds bytes which are not parsed yet."""
 
     def parse_until(self, until: float) -> bool:
-        """Parse until that time of the event loop; whether there is more that may be parsed now."""
+        """Parse until that time of the event loop. Return whether there is more that can be parsed now."""
 
 
 class ParsingTurns:
-    """A queue of connections. Each parses one piece or more and goes to its end while it has something to parse."""
+    """A queue of connections. Each parses at least one piece, and goes to the end of the queue if it has more to parse."""
 
     def __init__(self) -> None:
-        self._queue: dict[Feeder, None] = {}  # in the order in which they came
+        self._queue: dict[Feeder, None] = {}  # used as an ordered set
         self._is_due = False
 
     def add(self, feeder: Feeder, loop: asyncio.AbstractEventLoop) -> None:
-        """Give it a turn soon. A connection that is in the queue already is not added again."""
+        """Give the connection a turn soon. One that is already in the queue is not added again."""
         self._queue.setdefault(feeder)
         self._run_soon(loop)
 
@@ -55,14 +56,14 @@ class ParsingTurns:
 
 
 def is_harmless(data: bytes) -> bool:
-    """Whether parsing all of it at once makes at most two requests, and few calls for each kilobyte."""
+    """Return whether the bytes can be parsed at once: they hold at most two requests, and need few calls per kilobyte."""
     return data.count(END_OF_HEAD) < 2 and (len(data) <= PIECE or data.count(LINE_END) <= len(data) // SHORT_LINE)
 
 
 def end_of_piece(data: bytes, start: int, of_body: int) -> int:
-    """Where the piece of `data` ends that begins at `start`: with a body, with a head, or after PIECE bytes.
+    """Return where the piece that begins at `start` ends: with the known part of a body, with a head, or after PIECE bytes.
 
-    `of_body`: how many bytes are known to be of a body, in which no head ends.
+    `of_body`: how many of the next bytes are known to belong to a body, in which no head can end.
     """
     if of_body:
         return min(len(data), start + of_body)
@@ -71,6 +72,6 @@ def end_of_piece(data: bytes, start: int, of_body: int) -> int:
 
 
 def after_empty_lines(data: bytes, start: int) -> int:
-    """Where the next request begins: empty lines before it mean nothing."""
+    """Return where the next request begins, after empty lines, which HTTP ignores there."""
     found = EMPTY_LINES.match(data, start)
     return found.end() if found is not None else start

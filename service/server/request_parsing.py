@@ -1,8 +1,8 @@
-"""Requests parsed within bounds, by uvicorn's protocol class: those of a pipeline one at a time, small things in turns.
+"""Parses requests with limits on their size, based on uvicorn's protocol class, and handles pipelining.
 
-Bytes are parsed as they come when they hold no more than one request, as nearly always. Others are held: the next request of
-a pipeline is parsed when the one before it has its answer, and long streams of small things in turns. Knows nothing of time,
-nor of what is answered to a request that breaks a bound.
+Bytes that hold at most one request, as nearly always, are parsed as they arrive. Others are held: the next pipelined request
+is parsed after the answer to the one before it, and long streams of tiny pieces take turns with other connections. Knows
+nothing of time, nor of the answer to a request that exceeds a limit.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from service.server.response_cycle import Cycle
 from service.server.trailers import MAX_TRAILER_BYTES, Trailers
 from service.server.upgrade import head_without_offer
 
-# where a connection is: before the first byte of a request, in its head, in its body
+# Phases of a connection: before the first byte of a request, in its head, in its body.
 BETWEEN, HEAD, BODY = range(3)
-# the most that arrives at once: uvloop's buffer
+# The most bytes that can arrive at once: the size of uvloop's buffer.
 SEGMENT = 1 << 18
-# When more than this has arrived at once, the event loop reads the same connection again and again, until reading is paused.
+# When more bytes than this arrive at once, the event loop goes on reading from the same connection until reading is paused.
 LARGE = 1 << 16
 
 
 class RequestParsing(HttpToolsProtocol):
-    """One connection's requests. `cycle` is the one that was parsed last; uvicorn runs it."""
+    """Parses the requests of one connection. uvicorn's attribute `cycle` belongs to the request that was parsed last."""
 
     def __init__(
         self,
@@ -47,14 +47,14 @@ class RequestParsing(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._head_bounds, self._turns = bounds, turns
-        self._received = self._segment = self._head = 0  # bytes: in all, in what is being parsed, before it of the same head
-        self._body = self._since_body = 0  # bytes: of the body so far, and of all that has come after its last piece
-        self._held, self._parsed = b"", 0  # what waits to be parsed, and how much of it is done with
+        self._received = self._segment = self._head = 0  # bytes: in total, of this segment, of this head in earlier segments
+        self._body = self._since_body = 0  # bytes: of the body so far, and received after the last piece of the body
+        self._held, self._parsed = b"", 0  # bytes that wait to be parsed, and how many of them have been parsed
         self._trailers = Trailers()
-        self._half_closed = False  # by the client, which waits for answers
+        self._half_closed = False  # the client has closed its side, but waits for answers
 
     def end(self, fault: HttpError) -> None:
-        """Close the connection because of a request that breaks a bound."""
+        """Close the connection because a request exceeds a limit or is malformed."""
         raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,7 +78,7 @@ class RequestParsing(HttpToolsProtocol):
             self._hold(data)
 
     def _parse_head_first(self, data: bytes) -> None:
-        """Parse what looks like several requests at once if it is one, as a form is, which has heads of parts."""
+        """Parse bytes that look like several requests, at once if they are one: the parts of a form have heads, too."""
         end = data.find(END_OF_HEAD, 0, PIECE)
         if end < 0:
             self._hold(data)
@@ -91,7 +91,7 @@ class RequestParsing(HttpToolsProtocol):
             self._parse(rest)
 
     def _parse(self, data: bytes) -> None:
-        """Have the parser read `data`, and see that what comes between requests and bodies stays within its bounds."""
+        """Parse `data`, and check the size of heads, of trailers, and of the overhead of chunks."""
         self._segment = size = len(data)
         before = self.scope
         try:
@@ -100,18 +100,19 @@ class RequestParsing(HttpToolsProtocol):
             self._decline_upgrade(data[stop.args[0] :])
             return
         except httptools.HttpParserError as error:
-            own = error.__context__  # what a callback has raised
+            own = error.__context__  # the exception that one of our callbacks has raised
             self.end(own if isinstance(own, (HeadTooLarge, Malformed, TrailersTooLarge)) else Malformed())
             return
         cycle = self.cycle
-        if cycle is not None and cycle.scope is self.scope:  # no head is open
+        if cycle is not None and cycle.scope is self.scope:  # the last head is complete
             self._head = 0
             self._since_body += size
             if self._since_body > SEGMENT + MAX_TRAILER_BYTES and cycle.more_body and not self.transport.is_closing():
                 self.end(TrailersTooLarge(MAX_TRAILER_BYTES))
             return
         self._head = size if self.scope is not before else self._head + size
-        bounds = self._head_bounds  # some of these bytes may be the end of the request before
+        bounds = self._head_bounds
+        # The sum may include the end of the request before, so the exact size is counted where that matters.
         too_large = self._head > bounds.max_bytes and (
             self._head > bounds.max_bytes + SEGMENT or head_bytes(self.url, self.headers) > bounds.max_bytes
         )
@@ -127,7 +128,7 @@ class RequestParsing(HttpToolsProtocol):
         self._turns.add(self, self.loop)
 
     def parse_until(self, until: float) -> bool:
-        """Parse what is held, piece by piece, until that time of the loop; whether there is more that may be parsed now."""
+        """Parse held bytes piece by piece until that time of the loop. Return whether there is more that can be parsed now."""
         while self._parsed < len(self._held):
             if not self._wants_more():
                 return False
@@ -147,26 +148,26 @@ class RequestParsing(HttpToolsProtocol):
         self._held, self._parsed = b"", 0
 
     def parse_held(self) -> bool:
-        """Go on with what is held, soon; whether nothing is to be read now."""
+        """Schedule the parsing of held bytes. Return whether reading must stay paused."""
         if self._held:
             self._turns.add(self, self.loop)
         return bool(self._held) or self._half_closed
 
     def _wants_more(self) -> bool:
-        """Whether the request that was parsed last is answered, or has a body that is not complete and may grow."""
+        """Return whether the last request has been answered, or its head or body is incomplete and there is room for more."""
         cycle = self.cycle
         if self.pipeline or self.transport.is_closing():
             return False
-        if cycle is None or cycle.scope is not self.scope:  # a head is open
+        if cycle is None or cycle.scope is not self.scope:  # a head is incomplete
             return True
         return cycle.response_complete or (cycle.more_body and len(cycle.body) <= HIGH_WATER_LIMIT)
 
     def _wanted_of_body(self) -> int:
-        """How many of the bytes that come next are surely of a body that is wanted; reading pauses while it is not taken."""
+        """Return how many of the next bytes certainly belong to a body that the application still wants."""
         return 0 if self.cycle is None or self.cycle.response_complete else self._body_left()
 
     def _body_left(self) -> int:
-        """How many of the bytes that come next are surely of a body."""
+        """Return how many of the next bytes certainly belong to a body, judging by its Content-Length."""
         cycle = self.cycle
         if cycle is None or cycle.scope is not self.scope or not cycle.more_body:
             return 0
@@ -174,7 +175,7 @@ class RequestParsing(HttpToolsProtocol):
         return max(0, (stated_length(stated.decode("latin-1")) or 0) - self._body)
 
     def _owes(self) -> bool:
-        """Whether a request has no complete answer yet."""
+        """Return whether a request has no complete answer yet."""
         return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)
 
     def _close_when_answered(self) -> None:
@@ -183,23 +184,23 @@ class RequestParsing(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    # the parser's callbacks; uvicorn's own ask about upgrades each time
+    # Callbacks of the parser. They replace uvicorn's, which check for upgrades each time.
 
     def on_headers_complete(self) -> None:
         bounds = self._head_bounds
         if len(self.headers) > bounds.max_headers or (
             self._head + self._segment > bounds.max_bytes and head_bytes(self.url, self.headers) > bounds.max_bytes
         ):
-            raise HeadTooLarge(bounds.max_bytes, bounds.max_headers)  # the parser stops, and _parse finds it
+            raise HeadTooLarge(bounds.max_bytes, bounds.max_headers)  # stops the parser; `_parse` handles the exception
         if self.parser.should_upgrade():
-            return  # and stops the parser
+            return  # the parser stops by itself; `_parse` declines the upgrade
         self._begin(*path_and_query(self.url, self.headers))
         self._body = self._since_body = self._trailers.size = 0
         self.headers = self._trailers  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         self._body += len(body)
-        self._since_body = -self._segment  # with the bytes that follow it in the same segment, at most 0
+        self._since_body = -self._segment  # `_parse` adds the whole segment, so that it does not count
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.body += body
@@ -209,9 +210,9 @@ class RequestParsing(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         cycle = self.cycle
-        if cycle is not None and cycle.scope is self.scope:  # else an upgrade is being declined
+        if cycle is not None and cycle.scope is self.scope:  # otherwise an upgrade is being declined
             cycle.more_body = False
-            if self._trailers.size and not self.parser.should_keep_alive():  # for it, `Connection: close` was no trailer
+            if self._trailers.size and not self.parser.should_keep_alive():  # it obeys `Connection: close` in a trailer
                 cycle.keep_alive = False
                 if cycle.response_complete:
                     self.transport.close()
@@ -219,7 +220,7 @@ class RequestParsing(HttpToolsProtocol):
                 cycle.message_event.set()
 
     def on_response_complete(self) -> None:
-        """Go on to the next request as uvicorn does, but set no timer each time: somebody looks at idle connections."""
+        """Go on to the next request as uvicorn does, but without its keep-alive timer: `ConnectionWatch` replaces that."""
         self.server_state.total_requests += 1
         if not self.transport.is_closing():
             self.flow.resume_reading()
@@ -227,7 +228,7 @@ class RequestParsing(HttpToolsProtocol):
                 self._start_asgi_task(*self.pipeline.pop())
 
     def _begin(self, path: bytes, query: bytes) -> None:
-        """Have the application answer the request whose head is complete, after the one before it."""
+        """Start the application for the request whose head is complete, or queue it until the one before it is answered."""
         version = self.parser.get_http_version()
         text = path.decode("ascii")
         self.scope |= {
@@ -244,7 +245,7 @@ class RequestParsing(HttpToolsProtocol):
             self.flow,
             self.logger,
             self.access_logger,
-            False,  # the application keeps a log of its own
+            False,  # no access log of uvicorn: the application writes its own
             self.server_state.default_headers,
             asyncio.Event(),
             self.expect_100_continue and version != "1.0",
@@ -259,14 +260,14 @@ class RequestParsing(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, self.app))
 
     def _decline_upgrade(self, rest: bytes) -> None:
-        """Go on in HTTP/1.1: the parser has stopped after the head, so another one gets it without the offer."""
+        """Go on in HTTP/1.1: the parser has stopped after the head, so a new parser gets the same head without the offer."""
         if self.parser.get_method() == b"CONNECT":
-            self.end(Malformed("CONNECT is for proxies, which this is not"))
+            self.end(Malformed("the method CONNECT is only for proxies, and this service is not a proxy"))
             return
         parser = self.parser
         head = head_without_offer(parser.get_method(), self.url, parser.get_http_version().encode(), self.headers)
         self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # the same setting as uvicorn's
         self._head = 0
         self._parse(head)
         if rest:
@@ -278,12 +279,11 @@ class RequestParsing(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is None or cycle.scope is not self.scope:
             return BETWEEN if self.scope is None else HEAD
-        # of a body whose request is answered already, uvicorn does not say when it ends
         return BODY if cycle.more_body else BETWEEN
 
 
 class _Flow(FlowControl):
-    """When reading may go on, what is held is parsed before anything more is read."""
+    """uvicorn's flow control, changed so that held bytes are parsed before reading resumes."""
 
     def __init__(self, transport: asyncio.Transport, connection: RequestParsing) -> None:
         super().__init__(transport)

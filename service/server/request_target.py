@@ -1,4 +1,4 @@
-"""The target of a request, taken apart: what stands between its method and its version. Knows nothing of connections."""
+"""Splits the target of a request, the part between method and version, into path and query. Knows nothing of connections."""
 
 from service.asgi import Headers
 from service.http.problems import Malformed
@@ -7,9 +7,9 @@ LONGEST_PATH = 1 << 15
 
 
 def path_and_query(target: bytes, headers: Headers) -> tuple[bytes, bytes]:
-    """The path and the query of a target, as they are written. Raises Malformed.
+    """Return the path and the query of a target, undecoded. Raise Malformed.
 
-    Of a URL (RFC 9112, section 3.2.2) the host takes the place of the one in the headers.
+    If the target is a full URL, its host replaces the one in the headers (RFC 9112, section 3.2.2).
     """
     if not target.startswith(b"/") and b"://" in target:
         target = _without_authority(target, headers)
@@ -23,6 +23,6 @@ def _without_authority(url: bytes, headers: Headers) -> bytes:
     authority, slash, rest = url.partition(b"://")[2].partition(b"/")
     authority, mark, query = authority.partition(b"?")
     hosts = [i for i, (name, _) in enumerate(headers) if name == b"host"]
-    if len(hosts) == 1:  # one that is missing, or is there twice, is refused as anywhere else
+    if len(hosts) == 1:  # a missing or repeated Host header is refused elsewhere
         headers[hosts[0]] = b"host", authority
     return slash + rest if slash else b"/" + mark + query

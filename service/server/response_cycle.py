@@ -1,7 +1,7 @@
-"""One request and its answer, on uvicorn's protocol: the head of an answer goes out together with the first of its body.
+"""Sends the head of an answer together with the first part of its body, based on uvicorn's request-response cycle.
 
-That is one call of the system for a small answer instead of two, and one time that the client wakes up. ASGI asks for it: a
-server does not send the head before there is something of the body. Knows nothing of what is sent.
+A small answer then takes one system call instead of two, and wakes up the client once. ASGI asks for this: a server must not
+send the head before the first part of the body. Knows nothing of what is sent.
 """
 
 import re
@@ -12,42 +12,42 @@ from uvicorn.server import ServerState
 
 from service.asgi import Message
 
-# a larger piece of a body is not worth the copy
+# A larger piece of a body is sent separately, because copying it behind the head costs more than a system call.
 JOINED_BYTES = 1 << 16
 NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# what may not stand in a value (RFC 9110, section 5.5)
+# Characters that a header's value must not contain (RFC 9110, section 5.5).
 FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 WITHOUT_BODY = (204, 304)
-# by name as it was given, the start of its line; programs have few
+# Cache: the start of a header's line, by the name as the application gave it.
 _starts: dict[bytes, bytes] = {}
 MOST_STARTS = 1000
 
 
 class Cycle(RequestResponseCycle):
-    """A request in progress. uvicorn's class runs the application and hands it the body; the answer is written here."""
+    """One request in progress. uvicorn's class runs the application and hands it the body; this class writes the answer."""
 
-    _head = b""  # waits for the first of the body
+    _head = b""  # the head, while it waits for the first part of the body
     server_state: ServerState
 
     async def send(self, message: Any) -> None:
-        """An event of the answer, as ASGI has it. Raises RuntimeError for one that does not follow from those before."""
+        """Send one ASGI event of the answer. Raise RuntimeError if the event is not allowed at this point."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected or self.transport.is_closing():
             return
         if not self.response_started:
             if message["type"] != "http.response.start":
-                raise RuntimeError(f"an answer begins with http.response.start, not with {message['type']}")
+                raise RuntimeError(f"an answer must begin with http.response.start, not with {message['type']}")
             self._head = self._made_head(message)
             self.response_started = True
             self.waiting_for_100_continue = False
         elif self.response_complete or message["type"] != "http.response.body":
-            raise RuntimeError(f"{message['type']} is out of place in an answer that is {self._state()}")
+            raise RuntimeError(f"{message['type']} is not allowed in an answer that is {self._state()}")
         else:
             self._write(message.get("body", b""), message.get("more_body", False))
 
     def _state(self) -> str:
-        return "complete" if self.response_complete else "begun"
+        return "complete" if self.response_complete else "in progress"
 
     def _made_head(self, message: Message) -> bytes:
         status: int = message["status"]
@@ -64,7 +64,7 @@ class Cycle(RequestResponseCycle):
             elif start == b"connection: ":
                 closes = closes or b"close" in [token.strip().lower() for token in value.split(b",")]
         if FORBIDDEN.search(b"".join(lines[2::3])):
-            raise RuntimeError("a header's value has characters that HTTP does not allow")
+            raise RuntimeError("the value of a header has characters that HTTP does not allow")
         self.keep_alive = self.keep_alive and not closes
         if not (self.keep_alive or closes):
             lines.append(b"connection: close\r\n")
@@ -86,7 +86,7 @@ class Cycle(RequestResponseCycle):
         else:
             self.expected_content_length -= size
             if self.expected_content_length < 0 or not (more or self.expected_content_length == 0):
-                raise RuntimeError("the body has another length than its Content-Length")
+                raise RuntimeError("the length of the body differs from its Content-Length")
         head, self._head = self._head, b""
         if len(body) <= JOINED_BYTES:
             self.transport.write(head + body if head else body)
@@ -104,7 +104,7 @@ class Cycle(RequestResponseCycle):
 
 def _start_of_line(name: bytes) -> bytes:
     if not NAME.fullmatch(name):
-        raise RuntimeError(f"{name!r} is no name of a header")
+        raise RuntimeError(f"{name!r} is not a valid name of a header")
     start = name.lower() + b": "
     if len(_starts) < MOST_STARTS:
         _starts[name] = start

@@ -1,9 +1,9 @@
-"""Several processes behind one port: started, replaced when they die or stand still, and one after another on SIGHUP.
+"""Supervises several worker processes behind one port: replaces those that die or hang, and all of them in turn on SIGHUP.
 
-Each loads the models for itself and accepts connections only when it is ready, so the first answer of /health/ready speaks
-for whoever can be reached. A worker that is replaced is told to retire when the new one is ready. SIGTERM has all of them
-drain, SIGINT stop; a second signal kills them. Knows nothing of the application but the function that makes its server; the
-supervising process never imports torch.
+Each worker loads its own models and accepts connections only when it is ready, so that every worker that can be reached is
+ready. When a new worker is ready, the one that it replaces is told to retire. On SIGTERM all workers drain, on SIGINT they
+stop; a second signal kills them. Knows nothing of the application but the function that makes its server; the supervising
+process never imports torch.
 """
 
 import logging
@@ -26,18 +26,19 @@ from service.server.tuning import leave
 
 log = logging.getLogger(__name__)
 
-SPAWN = get_context("spawn")  # a fork of a process with threads is none that one can rely on
+SPAWN = get_context("spawn")  # forking a process that has threads is not safe
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 TICK_SECONDS = 1.0
-# a worker that dies younger than this is replaced later each time, up to the most
+# If a worker dies within YOUNG_SECONDS of its start, and others did so before it, it is replaced after a delay, which doubles
+# with each of them up to MOST_SECONDS.
 YOUNG_SECONDS, MOST_SECONDS = 60.0, 30.0
-# beyond what a worker is allowed for its end
+# Time that a worker gets beyond the time for draining and shutting down, before it is killed.
 GRACE_SECONDS = 0.7
 
 
 @dataclass(eq=False)
 class _Worker:
-    """One process and what is known of it. `told` is what it was told to do, when it is on its way out."""
+    """One worker process and its state. `told` is the message that told it to end, or empty."""
 
     pipe: Connection
     process: SpawnProcess
@@ -52,14 +53,14 @@ class _Worker:
         return self.process.pid or 0
 
     def tell(self, message: bytes, seconds: float) -> None:
-        """Have it end; within `seconds`, or it is killed."""
+        """Tell the worker to end. It will be killed if that takes longer than `seconds`."""
         self.told, self.give_up = message, time.monotonic() + seconds
-        with suppress(OSError):  # it has just died
+        with suppress(OSError):  # the worker has just died
             self.pipe.send_bytes(message)
 
 
 class Supervisor:
-    """Keeps so many workers serving. `make_server` is "module:function", called in each of them."""
+    """Keeps a number of workers running. `make_server` is "module:function", which each of them calls."""
 
     def __init__(
         self,
@@ -70,9 +71,10 @@ class Supervisor:
         heartbeat_seconds: float,
         on_end: Callable[[int], object] = lambda pid: None,
     ) -> None:
-        """`end_seconds`: how long the end of one may take; `heartbeat_seconds`: without a sign of life it is replaced.
+        """Start nothing yet.
 
-        `on_end` is called with the process id of each that has ended.
+        `end_seconds`: how long a worker may take to end. `heartbeat_seconds`: a worker that sends no heartbeat for so long
+        is replaced. `on_end` is called with the process id of each worker that has ended.
         """
         self._make_server, self._wanted, self._sockets = make_server, workers, sockets
         self._end_seconds, self._heartbeat_seconds, self._on_end = end_seconds + GRACE_SECONDS, heartbeat_seconds, on_end
@@ -81,10 +83,10 @@ class Supervisor:
         self._signals: list[int] = []
         self._is_ending = self._was_ready = False
         self._status = 0
-        self._deaths, self._next_start = 0, 0.0  # of young workers in a row; when the next may be started
+        self._deaths, self._next_start = 0, 0.0  # consecutive deaths of young workers; when the next one may be started
 
     def run(self) -> int:
-        """Serve until a signal ends it. The exit status: 1 when no worker could start."""
+        """Run until a signal ends the service. Return the exit status: 1 if no worker could start, otherwise 0."""
         log.info("%d workers, supervised by process %d", self._wanted, os.getpid())
         reader, writer = socket.socketpair()
         writer.setblocking(False)
@@ -98,7 +100,7 @@ class Supervisor:
             with suppress(BlockingIOError):
                 reader.recv(4096, socket.MSG_DONTWAIT)
             now = time.monotonic()
-            if now - before > 2 * TICK_SECONDS:  # stopped, and the workers perhaps too: what was not heard means nothing
+            if now - before > 2 * TICK_SECONDS:  # this process was stopped, so missing heartbeats mean nothing
                 for worker in self._workers:
                     worker.heard += now - before
             before = now
@@ -123,14 +125,14 @@ class Supervisor:
     def _handle(self, number: int) -> None:
         if number == signal.SIGHUP:
             if not self._is_ending:
-                log.info("SIGHUP: the workers are replaced one after another")
+                log.info("SIGHUP: replacing the workers one after another")
                 self._to_replace = [worker for worker in self._workers if not worker.told]
             return
         if self._is_ending:
             for worker in self._workers:
                 worker.process.kill()
             os._exit(128 + number)
-        log.info("%s: the service ends", signal.Signals(number).name)
+        log.info("%s: shutting down", signal.Signals(number).name)
         self._end(STOP if number == signal.SIGINT else DRAIN)
 
     def _end(self, message: bytes) -> None:
@@ -141,7 +143,7 @@ class Supervisor:
         for worker in self._workers:
             if worker.is_ready:
                 worker.tell(message, self._end_seconds)
-            else:  # nobody has sent it anything
+            else:  # it has accepted no connection yet
                 worker.told = message
                 worker.process.kill()
 
@@ -154,17 +156,17 @@ class Supervisor:
                 if message in (READY, ALIVE):
                     worker.heard = time.monotonic()
                 elif message == SICK and not worker.told:
-                    log.error("worker %d has lost its device, or its device is stuck", worker.pid)
+                    log.error("the device of worker %d is lost or stuck; killing the worker", worker.pid)
                     worker.process.kill()
 
     def _check(self, worker: _Worker) -> None:
-        """Kill one that stands still, or does not come to its end."""
+        """Kill a worker that hangs, or does not end in time."""
         now = time.monotonic()
         if worker.told and now > worker.give_up:
-            log.error("worker %d does not end", worker.pid)
+            log.error("worker %d did not end in time; killing it", worker.pid)
             worker.process.kill()
         elif worker.is_ready and not worker.told and now - worker.heard > self._heartbeat_seconds:
-            log.error("worker %d has given no sign of life for %.0f s", worker.pid, now - worker.heard)
+            log.error("worker %d has sent no heartbeat for %.0f s; killing it", worker.pid, now - worker.heard)
             worker.process.kill()
 
     def _bury(self, worker: _Worker) -> None:
@@ -178,28 +180,28 @@ class Supervisor:
         if worker in self._to_replace:
             self._to_replace.remove(worker)
         if not self._was_ready:
-            log.error("worker %d could not start (status %s): the service ends", worker.pid, status)
+            log.error("worker %d could not start (exit status %s); shutting down", worker.pid, status)
             self._status = 1
             self._end(STOP)
             return
         if not worker.is_ready and self._to_replace:
-            log.error("the new worker %d could not start (status %s): the others stay as they are", worker.pid, status)
+            log.error("the new worker %d could not start (exit status %s); the old workers are kept", worker.pid, status)
             self._to_replace = []
             return
         self._deaths = self._deaths + 1 if time.monotonic() - worker.born < YOUNG_SECONDS else 0
         delay = min(MOST_SECONDS, 2.0 ** (self._deaths - 2)) if self._deaths > 1 else 0.0
         self._next_start = time.monotonic() + delay
-        log.error("worker %d died (status %s): another takes its place", worker.pid, status)
+        log.error("worker %d died (exit status %s); starting another one", worker.pid, status)
 
     def _replace(self) -> None:
-        """As many workers as are wanted, and one more while they are replaced: when it is ready, an old one retires."""
+        """Start missing workers. To replace workers, start one more than wanted; when it is ready, an old one retires."""
         serving = [worker for worker in self._workers if not worker.told]
         if self._to_replace and len(serving) > self._wanted and all(worker.is_ready for worker in serving):
             self._to_replace.pop(0).tell(RETIRE, self._end_seconds)
             return
         missing = self._wanted - len(serving)
         if missing <= 0 and self._to_replace and len(serving) == len(self._workers) == self._wanted:
-            missing = 1  # the last one that retired has ended: memory for one more is enough
+            missing = 1  # the last retired worker has ended, so that there is never more than one extra worker in memory
         if time.monotonic() >= self._next_start:
             for _ in range(missing):
                 self._start()
@@ -215,7 +217,7 @@ class Supervisor:
 
 @contextmanager
 def _interrupt_blocked() -> Iterator[None]:
-    """A process started in the block never sees SIGINT, which a terminal sends to all; its supervisor tells it what to do."""
+    """Block SIGINT in processes that are started in the block. A terminal sends it to all; the supervisor tells them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -224,7 +226,7 @@ def _interrupt_blocked() -> Iterator[None]:
 
 
 def _work(make_server: str, sockets: list[socket.socket], supervisor: Connection) -> None:
-    """What a worker does."""
+    """Run a worker process."""
     server: Server = import_from_string(make_server)()
     try:
         server.run_for(supervisor, sockets)

@@ -1,4 +1,4 @@
-"""The trailer fields of a chunked body, which nobody reads."""
+"""Drops the trailer fields of chunked bodies, and limits their size."""
 
 from service.server.faults import TrailersTooLarge
 
@@ -6,9 +6,9 @@ MAX_TRAILER_BYTES = 1 << 13
 
 
 class Trailers:
-    """Takes the place of a request's headers once they are complete: it counts the trailer fields and drops them.
+    """Replaces the list of a request's headers once they are complete, to count trailer fields and drop them.
 
-    RFC 9110, section 6.5.1: they are not merged into the headers, where some of them would mean something.
+    Trailer fields must not be merged into the headers, where some of them would have a meaning (RFC 9110, section 6.5.1).
     """
 
     __slots__ = ("size",)
@@ -17,7 +17,7 @@ class Trailers:
         self.size = 0
 
     def append(self, field: tuple[bytes, bytes]) -> None:
-        """Count a field. Raises TrailersTooLarge."""
+        """Count the bytes of a field. Raise TrailersTooLarge."""
         self.size += len(field[0]) + len(field[1]) + len(": \r\n")
         if self.size > MAX_TRAILER_BYTES:
             raise TrailersTooLarge(MAX_TRAILER_BYTES)

@@ -1,4 +1,4 @@
-"""The process itself, made fit to serve: descriptors, garbage collection, threads. Knows nothing of what is served."""
+"""Prepares the process for serving: file descriptors, garbage collection, threads. Knows nothing of what is served."""
 
 import gc
 import logging
@@ -8,24 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-# Of garbage collections. Python's own (700, 10, 10) is for small heaps: under many connections a sixth of the time went there.
+# Thresholds of garbage collection. With Python's (700, 10, 10) and many connections, collections took a sixth of the time.
 GC_THRESHOLD = 10_000, 20, 20
-# how long one thread may keep the interpreter from another, such as the event loop; Python's own is fifty times as long
+# How long a thread may keep the interpreter lock while another one, such as the event loop, waits. Python's default is 5 ms.
 SWITCH_SECONDS = 0.0001
 
 
 def open_standard_descriptors() -> None:
-    """Let those of the descriptors 0 to 2 lead to /dev/null that whoever started this process has closed.
+    """Open /dev/null for each of the descriptors 0 to 2 that is closed.
 
-    Else the next files and sockets would get these numbers, and with them what is meant for standard error. The processes
-    that this one starts have them too.
+    Otherwise the next files and sockets would get these numbers, and with them the text for standard error. Child processes
+    inherit the descriptors.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
             opened = os.open(os.devnull, os.O_RDWR)
-            os.dup2(opened, number)  # inheritable, also where it is the same number
+            os.dup2(opened, number)  # does nothing if the numbers are equal, hence the next line
             os.set_inheritable(number, True)
             if opened != number:
                 os.close(opened)
@@ -35,7 +35,7 @@ def open_standard_descriptors() -> None:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Imports without garbage collections, which would take an eighth of the start and find nothing: what they make stays."""
+    """Disable garbage collection during imports: it takes an eighth of the start and finds nothing, since modules stay."""
     gc.disable()
     try:
         yield
@@ -45,18 +45,18 @@ def uncollected() -> Iterator[None]:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process now: Python would wait for threads that are still at work, such as on a long animation."""
+    """End the process at once, without waiting for threads that are still working, for example on a long animation."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # closed, full, or not there
+        with suppress(OSError, ValueError, AttributeError):  # the stream is closed, its disk is full, or it is None
             stream.flush()
     os._exit(status)
 
 
 def settle() -> None:
-    """After start-up: collect garbage rarely and without what start-up made, and let threads give way to the event loop soon.
+    """Tune the process after start-up: collect garbage rarely, skip objects made so far, and switch threads often.
 
-    Torch leaves so many objects that each full collection would take 100 ms.
+    Torch makes so many objects that each full collection would take 100 ms.
     """
     gc.collect()
     gc.freeze()

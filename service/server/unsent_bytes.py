@@ -1,4 +1,4 @@
-"""What the kernel still holds of an answer on its way to a client. Knows nothing of HTTP."""
+"""Asks the kernel about the unsent bytes and errors of a connection. Knows nothing of HTTP."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ import termios
 
 
 def unsent(transport: asyncio.Transport) -> int:
-    """Bytes that the kernel holds and the client has not taken; 0 where it does not say."""
+    """Return how many bytes in the kernel's buffer the client has not acknowledged; 0 if the kernel does not tell."""
     try:
         descriptor = transport.get_extra_info("socket").fileno()
         (size,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))
@@ -19,13 +19,13 @@ def unsent(transport: asyncio.Transport) -> int:
 
 
 def drop_unsent(transport: asyncio.Transport) -> None:
-    """Have the kernel throw away what it holds when the socket is closed: it may be for a reader who never takes it."""
+    """Make the kernel drop unsent bytes when the socket is closed, since a stuck reader may never take them."""
     with contextlib.suppress(OSError, AttributeError):
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def is_reset(transport: asyncio.Transport) -> bool:
-    """Whether the client's system has refused what was sent to it last, because nobody reads there any more."""
+    """Return whether the client's system has answered with a reset, because nobody reads there any more."""
     try:
         return bool(transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
     except (OSError, AttributeError):

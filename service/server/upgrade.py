@@ -1,13 +1,13 @@
-"""The offer of another protocol, taken out of the head of a request. Knows nothing of connections."""
+"""Removes the offer of another protocol from the head of a request. Knows nothing of connections."""
 
 from service.asgi import Headers
 
-# These headers go when the offer is not taken (RFC 9110, section 7.8).
+# These headers are removed when the offer is declined (RFC 9110, section 7.8).
 UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
 
 
 def head_without_offer(method: bytes, target: bytes, version: bytes, headers: Headers) -> bytes:
-    """Return the head of the request as a client sends it that offers no other protocol."""
+    """Return the head of a request as it would be without the offer of another protocol."""
     lines = [b"%s %s HTTP/%s" % (method, target, version)]
     for name, value in headers:
         if name == b"connection":

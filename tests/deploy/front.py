@@ -25,7 +25,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Front:
-    """Where nginx listens, and where the marks of replicas that are not ready lie."""
+    """The addresses of nginx, and the directory with the marks of replicas that are not ready."""
 
     url: str
     marks: Path

@@ -22,7 +22,7 @@ EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]
 
 
 def first_cells(section: str) -> list[str]:
-    """What the first column of a section's table has in code, in order."""
+    """Return the words in code style of the first column of a section's table, in order."""
     (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
     return [name for cell in re.findall(r"^\| (`[^|]*)\|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)]
 

@@ -71,7 +71,7 @@ class Load:
 
 
 def is_ready(url: str) -> bool:
-    """What a replica says, however long it takes beside the load."""
+    """Ask a replica whether it is ready, and wait as long as it takes under load."""
     return httpx.get(f"{url}/health/ready", timeout=60).status_code == 200
 
 

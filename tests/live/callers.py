@@ -24,7 +24,7 @@ class Answered:
 
 @dataclass
 class Calls:
-    """What became of all requests: answers, and requests without one."""
+    """The outcome of all requests: answers, and requests without one."""
 
     answers: list[Answered] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a running service holds of the machine: memory, file descriptors, threads. Knows nothing of what it is asked."""
+"""Measures what a running service uses: memory, file descriptors, threads. Knows nothing of the requests."""
 
 import statistics
 import time
@@ -14,7 +14,7 @@ LOOKS, PAUSE_SECONDS = 5, 0.4
 
 @dataclass(frozen=True)
 class Footprint:
-    """Of the process, while nobody asks anything."""
+    """The footprint of the process while it is idle."""
 
     resident: float  # bytes
     descriptors: int

@@ -47,7 +47,7 @@ async def hang_up(url: str, requests: list[Request], chance: random.Random) -> N
 
 
 async def rubbish(url: str, requests: list[Request], chance: random.Random) -> None:
-    """What is not HTTP, or hardly; until it is answered or cut off."""
+    """Send bytes that are not HTTP, or hardly, until they are answered or the connection is closed."""
     async with connection(url) as (reader, writer):
         writer.write(chance.choice((*RUBBISH, chance.randbytes(200))))
         if chance.random() < 0.5:

@@ -89,7 +89,7 @@ def mixture(pngs: list[bytes], digits: Pixels) -> list[Request]:
 
 @dataclass
 class Tally:
-    """What became of requests: times as (when it was answered, seconds that it took), how many of each status."""
+    """The outcome of requests: (time of the answer, duration in seconds) of each, and the number of each status."""
 
     times: list[tuple[float, float]] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)

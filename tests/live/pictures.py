@@ -37,7 +37,7 @@ def npy(array: NDArray[Any]) -> bytes:
 
 
 def from_npy(content: bytes) -> NDArray[Any]:
-    """What numpy.load makes of it."""
+    """Read an npy file with numpy.load."""
     array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
     return array
 

@@ -1,4 +1,4 @@
-"""What every problem body has (RFC 9457, and the keys beside it)."""
+"""Checks problem bodies (RFC 9457, and our additional keys)."""
 
 from http import HTTPStatus
 from typing import Any

@@ -99,7 +99,7 @@ class Server:
             raise AssertionError(f"the service ended with {self.process.returncode}:\n{self.log}")
 
     def info(self) -> dict[str, Any]:
-        """What /info says."""
+        """Return the answer of /info."""
         return httpx.get(f"{self.url}/info", timeout=PATIENCE_SECONDS).raise_for_status().json()  # type: ignore[no-any-return]
 
     @contextmanager

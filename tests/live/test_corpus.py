@@ -43,7 +43,7 @@ def _no_bound_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def verdict(data: bytes, max_pixels: int) -> Verdict:
-    """What Pillow says of a file, with no other than the six decoders."""
+    """Return what Pillow says about a file, with only the six formats that the service reads."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
@@ -55,7 +55,7 @@ def verdict(data: bytes, max_pixels: int) -> Verdict:
 
 
 def fault(answer: httpx.Response, expected: Verdict, rows: int) -> str:
-    """What is wrong with an answer, or an empty string."""
+    """Return what is wrong with an answer, or an empty string."""
     if answer.status_code >= 500:
         return f"{answer.status_code}: {answer.text}"
     if (answer.status_code == 200) != (expected == "picture") or (answer.status_code == 413) != (expected == "too large"):

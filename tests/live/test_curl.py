@@ -12,7 +12,7 @@ from .server import Server
 
 
 def curl(server: Server, directory: Path, *arguments: str) -> bytes:
-    """What `curl ARGUMENTS` prints, where @URL stands for the service. Fails on a status of 400 and above."""
+    """Return what `curl ARGUMENTS` prints; @URL stands for the service. Fail on a status of 400 and above."""
     words = ["curl", "--silent", "--show-error", "--fail-with-body", *(word.replace("@URL", server.url) for word in arguments)]
     done = subprocess.run(words, cwd=directory, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, (done.stderr, done.stdout)

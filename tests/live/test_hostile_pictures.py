@@ -97,7 +97,7 @@ def test_other_formats_stay_closed(client: httpx.Client, digits: Pixels, kind: s
         client.post("/encode", files={"image": ("x.png", picture, "image/png")}),
         client.post("/encode", json={"images": ["data:image/png;base64," + text(picture)]}),
     ):
-        problem(answer, 415, "unsupported_media_type", "PNG, JPEG, WebP, GIF, BMP and TIFF")
+        problem(answer, 415, "unsupported_media_type", "PNG, JPEG, WebP, GIF, BMP, TIFF")
 
 
 @pytest.mark.parametrize("kind", [b"WAVE", b"AVI ", b"ACON"])

@@ -1,4 +1,4 @@
-"""What requests may cost: at most eight bytes of memory for each byte that they send, whatever that is, with or without a key.
+"""A request costs at most eight bytes of memory for each byte that it sends, whatever it is, with or without a key.
 
 Linux says how much a process has held at most, and can be told to begin anew.
 """
@@ -104,7 +104,7 @@ KINDS: dict[str, Callable[[], Streams]] = {
 
 
 class Memory:
-    """Of a process, from /proc."""
+    """The memory of a process, from /proc."""
 
     def __init__(self, pid: int) -> None:
         self._directory = Path(f"/proc/{pid}")
@@ -115,7 +115,7 @@ class Memory:
         return 1024 * int(found[1])
 
     def begin(self) -> int:
-        """What it holds now; from now on the peak is measured anew."""
+        """Return the memory in use, and start to measure the peak anew."""
         (self._directory / "clear_refs").write_text("5")
         return self._status("VmRSS")
 

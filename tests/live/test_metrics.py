@@ -84,6 +84,6 @@ def test_two_workers_add_up(models_dir: Path, pngs: list[bytes]) -> None:
 
 
 def _forgotten(server: Server, directory: Path, pid: int) -> bool:
-    """Whether gauges of a process are still there after a look at the metrics."""
+    """Return whether the gauges of a process are still there after reading the metrics."""
     scrape(server)
     return bool(list(directory.glob(f"gauge_live*_{pid}.db")))

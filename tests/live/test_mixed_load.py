@@ -20,7 +20,7 @@ GROWTH, SLOWER = 1.05, 1.3
 
 
 async def load(server: Server, requests: list[Request], seconds: float, seed: int) -> Tally:
-    """For so long; on return all connections are closed. The tally is of those who behave."""
+    """Send requests for so many seconds, then close all connections. Return the tally of the well-behaved callers."""
     chance, tally, end = random.Random(seed), Tally(), time.monotonic() + seconds
 
     async def call() -> None:
@@ -39,7 +39,7 @@ async def load(server: Server, requests: list[Request], seconds: float, seed: in
 
 
 def p99(tally: Tally) -> float:
-    """Of the last minute of a tally, seconds."""
+    """Return the 99th percentile of the last minute of a tally, in seconds."""
     last = max(when for when, _ in tally.times)
     return statistics.quantiles([taken for when, taken in tally.times if when > last - MINUTE], n=100)[98]
 

@@ -1,4 +1,4 @@
-"""What the service says of itself: /models, /info, /health, /docs and its assets, /openapi.json and the examples in it."""
+"""Pages about the service itself: /models, /info, /health, /docs and its assets, /openapi.json and its examples."""
 
 import hashlib
 import json

@@ -32,7 +32,7 @@ class Wire:
         return status, headers, b"" if of_head or status < 200 else self.file.read(int(headers["content-length"]))
 
     def at_end(self) -> bool:
-        """Whether the server has closed it."""
+        """Return whether the server has closed the connection."""
         return self.file.read(1) == b""
 
 

@@ -1,4 +1,4 @@
-"""What the README and docs/http.md show is what happens: their curl commands and Python run against a server."""
+"""The README and docs/http.md are true: their curl commands and Python run against a server."""
 
 import doctest
 import re

@@ -16,7 +16,7 @@ HEAD = b"POST /encode HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"
 
 
 async def p99(server: Server, body: bytes) -> float:
-    """Of a round of requests, one after the other on each of a few connections; seconds."""
+    """Return the 99th percentile, in seconds, of requests that are sent one after the other on each of a few connections."""
     url, taken = httpx.URL(server.url), []
     request = b"POST /encode HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
     end = time.perf_counter() + ROUND_SECONDS

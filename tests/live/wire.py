@@ -43,14 +43,14 @@ class Wire:
         return status, headers, json.loads(self.file.read(int(headers["content-length"])))
 
     def ends(self) -> bool:
-        """Whether nothing more comes."""
+        """Return whether the server has closed the connection and nothing more comes."""
         try:
             return self.file.read(1) == b""
         except ConnectionResetError:
             return True
 
     def is_reset(self) -> bool:
-        """Whether the server drops the connection, although nothing of what it has sent is read."""
+        """Return whether the server resets the connection although the client reads nothing."""
         watch = select.poll()
         watch.register(self.socket, 0)
         return bool(watch.poll(1000 * PATIENCE_SECONDS))

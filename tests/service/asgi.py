@@ -28,7 +28,7 @@ class Exchange:
 
 @dataclass
 class Sent:
-    """What an application has sent."""
+    """The answer that an application has sent."""
 
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Sent:
 
 
 def of_httpx(method: str, path: str, **options: Any) -> Exchange:
-    """What httpx would send, with its headers but for those that it adds by itself."""
+    """Return the request that httpx would send, without the headers that it adds by itself."""
     request = httpx.Request(method, f"http://test{path}", **options)
     headers = [(name.lower(), value) for name, value in request.headers.raw if name.lower() != b"host"]
     return Exchange(method, request.url.path, request.url.query, headers, [request.read()])

@@ -23,6 +23,6 @@ def start(lane: Lane, *blocks: list[int], deadline: float | None = None) -> "lis
 
 
 async def outcomes(tasks: "list[asyncio.Task[Any]]") -> list[Any]:
-    """What each caller got: rows or an exception."""
+    """Return the outcome of each caller: rows or an exception."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         return await asyncio.gather(*tasks, return_exceptions=True)

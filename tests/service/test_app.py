@@ -54,7 +54,11 @@ async def test_it_says_what_it_computes_with(weights: Path, caplog: pytest.LogCa
         async with app.router.lifespan_context(app):
             await asyncio.wait_for(app.state.started.wait(), 30)
     assert "ready: grey on cpu by torch in float32, 1 thread" in caplog.messages
-    assert [line for line in caplog.messages if line.startswith("grey decode, float32, ms a batch: ") and " 8 rows " in line]
+    assert [
+        line
+        for line in caplog.messages
+        if line.startswith("grey decode, float32, milliseconds per batch: ") and " 8 rows " in line
+    ]
 
 
 async def test_a_process_whose_device_is_lost_is_neither_ready_nor_alive(weights: Path) -> None:
@@ -80,8 +84,8 @@ async def test_a_process_whose_device_is_lost_is_neither_ready_nor_alive(weights
     ("more", "reason"),
     [
         ({"models": ("purple",)}, "cannot load the model purple: "),
-        ({"default_model": "purple"}, "the default model 'purple' is not among the loaded: colour, grey"),
-        ({"models_dir": Path("/nowhere")}, "/nowhere holds no checkpoint directories"),
+        ({"default_model": "purple"}, "the default model 'purple' is not loaded; loaded models: colour, grey"),
+        ({"models_dir": Path("/nowhere")}, "/nowhere has no checkpoint directories"),
     ],
 )
 async def test_a_start_that_fails_says_why(

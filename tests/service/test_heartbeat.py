@@ -1,4 +1,4 @@
-"""Whether the process is alive and ready: an idle engine is, one whose batch does not end is not, one that drains is alive."""
+"""Liveness and readiness: an idle engine is both, one with a stuck batch is neither, one that drains is alive."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is not a regular file where a user names files: API keys, checkpoints, pictures for the store. Nothing waits for it."""
+"""Special files in place of API keys, checkpoints and pictures for the store: nothing waits for them."""
 
 import hashlib
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from models.checkpoint import CONFIG, WEIGHTS
 from models.golden import GOLDEN
 from models.mixture import PRIOR
-from service.engine.device import Device, Limits
+from service.engine.device import Device, QueueLimits
 from service.formats import png
 from service.http.access.keys import KeysError, read_keys
 from service.inference.catalog import Catalog, CatalogError
@@ -63,7 +63,7 @@ class TestCatalog:
     @pytest.fixture
     async def catalog(self, weights: Path, tmp_path: Path) -> AsyncIterator[Catalog]:
         """`grey` is loaded, `colour` may be added."""
-        device = Device("cpu", threads=1, limits=Limits(max_batch=8, max_queue_rows=8, max_rows=8))
+        device = Device("cpu", threads=1, limits=QueueLimits(max_batch=8, max_queue_rows=8, max_rows=8))
         device.start()
         catalog = Catalog(device)
         await catalog.load(shutil.copytree(weights, tmp_path / "shelf"), ("grey",), "grey")

@@ -70,7 +70,7 @@ def test_what_cannot_be_loaded(setting: Path, kind: str, capsys: pytest.CaptureF
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """What all regular files hold, but for those that sqlite has while a store is open."""
+    """Return the content of all regular files, except those that sqlite has only while a store is open."""
     return {
         path.name: path.read_bytes()
         for path in directory.iterdir()

@@ -1,1 +1,1 @@
-"""What runs one batch: torch, ONNX Runtime, CUDA graphs."""
+"""Programs that compute one batch: with torch, ONNX Runtime or CUDA graphs."""

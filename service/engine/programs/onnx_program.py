@@ -1,6 +1,7 @@
-"""A function computed on the CPU by ONNX Runtime instead of torch: faster there, and most of all in small batches.
+"""A function that ONNX Runtime computes on the CPU: faster than torch there, most of all in small batches.
 
-The function is exported when it is loaded, and must answer like torch. Knows nothing of models, lanes or requests.
+The function is exported when it is loaded, and its answers are compared with torch's. Knows nothing of models, lanes or
+requests.
 """
 
 import io
@@ -21,34 +22,35 @@ from torch import Tensor, nn
 
 from service.engine.programs.torch_program import Function, Rows, stage
 
-# how far an answer may be from torch's, relative and absolute
+# Largest allowed difference from torch's answers, relative and absolute.
 TOLERANCE = 1e-5
-# by how many rows they are compared
+# Number of rows on which both are compared.
 COMPARED_ROWS = 16
-# batches that are shorter gain nothing from more threads; and threads must pay
+# Shorter batches gain nothing from more threads. For others, more threads are used only if they take less than this share of
+# the time.
 LEAST_SHARED_SECONDS, CLEARLY = 0.0005, 0.95
 TIMED_RUNS = 5
 
 
 class OnnxUnusable(Exception):
-    """ONNX Runtime is not installed, cannot compute the function, or computes something else."""
+    """ONNX Runtime is not installed, cannot compute the function, or gives other answers than torch."""
 
 
 def is_installed() -> bool:
-    """Whether the extra `onnx` is there."""
+    """Return whether the optional packages of the extra `onnx` are installed."""
     return find_spec("onnxruntime") is not None and find_spec("onnx") is not None
 
 
 def installed_version() -> str:
-    """Of ONNX Runtime; "none" without it."""
+    """Return the version of ONNX Runtime, or "none" if it is not installed."""
     return version("onnxruntime") if find_spec("onnxruntime") else "none"
 
 
 class OnnxProgram:
-    """A session of ONNX Runtime. One batch at a time; uint8 rows are divided by 255, as models do."""
+    """A session of ONNX Runtime. It computes one batch at a time; uint8 rows are divided by 255, as models do."""
 
     def __init__(self, session: Any, examples: Rows) -> None:
-        """`session`: from `start_session`; `examples`: (max_batch, *row_shape), rows like those that will come."""
+        """Wrap a session made by `start_session`. `examples`: typical rows (max_batch, *row_shape)."""
         self._session = session
         self._staged = np.zeros_like(examples)
         self._floats = self._staged if examples.dtype == np.float32 else np.zeros(examples.shape, np.float32)
@@ -63,26 +65,26 @@ class OnnxProgram:
 def start_session(
     function: Function, examples: Rows, threads: int, loop_threads: int = 0, short_seconds: float = math.inf
 ) -> Any:
-    """A session that computes a function of float32 rows, with so many threads. Raises OnnxUnusable.
+    """Make a session that computes a function of float32 rows, with `threads` threads. Raise OnnxUnusable.
 
-    Or with `loop_threads`, when a batch like the examples is then done within `short_seconds`, so that it will run on the
-    event loop, which needs no core meanwhile; when that is clearly faster (some operators are slower); and with the same bits.
+    It gets `loop_threads` threads instead if a batch like the examples then takes at most `short_seconds` (such a batch runs
+    on the event loop, which needs no core meanwhile), is clearly faster (some operators are not), and gives the same bits.
     """
     if not is_installed():
-        raise OnnxUnusable("ONNX Runtime is not installed: pip install 'vae-service[onnx]'")
+        raise OnnxUnusable("ONNX Runtime is not installed; install it with: pip install 'vae-service[onnx]'")
     try:
         model = _export(function, examples[:COMPARED_ROWS])
         session = _open(model, threads)
         answers = _run(session, examples[:COMPARED_ROWS])
-    except Exception as error:  # of a kind of their own for each defect
-        raise OnnxUnusable(f"ONNX Runtime cannot compute it: {error}") from error
+    except Exception as error:  # exporter and runtime raise many unrelated types
+        raise OnnxUnusable(f"ONNX Runtime cannot compute this model: {error}") from error
     with torch.inference_mode():
         wanted = function(torch.from_numpy(examples[:COMPARED_ROWS])).numpy()
     if not np.allclose(answers, wanted, TOLERANCE, TOLERANCE, equal_nan=True):
-        raise OnnxUnusable(f"ONNX Runtime is up to {np.abs(answers - wanted).max():.2g} away from torch")
+        raise OnnxUnusable(f"the answers of ONNX Runtime differ from torch's by up to {np.abs(answers - wanted).max():.2g}")
     if threads < loop_threads:
         [(alone, _)] = _race((session,), examples)
-        if LEAST_SHARED_SECONDS < alone < short_seconds * loop_threads / threads:  # or the others are not worth their start
+        if LEAST_SHARED_SECONDS < alone < short_seconds * loop_threads / threads:  # otherwise more threads cannot help
             shared = _open(model, loop_threads, spinning=True)
             (alone, answers), (together, same) = _race((session, shared), examples)
             is_faster = together < min(short_seconds, CLEARLY * alone)
@@ -92,9 +94,9 @@ def start_session(
 
 
 def _open(model: bytes, threads: int, spinning: bool = False) -> Any:
-    """A session. `spinning`: its threads wait for each other awake while a batch runs, since nobody wants their cores then."""
-    # from 1.29 on it writes an identifier into the home directory and reports processes and models to its maker, unless this
-    # stands there when it is first imported
+    """Open a session. `spinning`: its threads busy-wait for each other during a batch, when nobody else needs their cores."""
+    # From version 1.29 on, ONNX Runtime writes an identifier into the home directory and reports processes and models to its
+    # maker, unless this variable is set before the first import.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
@@ -103,11 +105,11 @@ def _open(model: bytes, threads: int, spinning: bool = False) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # and not after it
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # no busy-waiting between batches
     options.add_session_config_entry("session.use_env_allocators", "1")
     _share_memory()
     session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
-    session._model_bytes = None  # as large as the weights, and kept for a fallback to other hardware alone
+    session._model_bytes = None  # as large as the weights, and needed only to fall back to other hardware
     return session
 
 
@@ -117,7 +119,7 @@ def _run(session: Any, rows: Rows) -> Rows:
 
 
 def _race(sessions: Sequence[Any], rows: Rows) -> list[tuple[float, Rows]]:
-    """The fastest of a few runs of each, in turn, and its answers."""
+    """Time a few runs of each session, taking turns. Return the fastest time of each, with its answers."""
     runs = []
     for _ in range(TIMED_RUNS):
         for session in sessions:
@@ -129,29 +131,29 @@ def _race(sessions: Sequence[Any], rows: Rows) -> list[tuple[float, Rows]]:
 
 @cache
 def _share_memory() -> None:
-    """Have all sessions take their activations from one pool: one runs at a time, and each would keep a pool of its own."""
+    """Make all sessions allocate activations from one pool: only one runs at a time, yet each would keep its own pool."""
     from onnxruntime import OrtAllocatorType, OrtArenaCfg, OrtMemoryInfo, OrtMemType, create_and_register_allocator
 
     memory = OrtMemoryInfo("Cpu", OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, OrtMemType.DEFAULT)
-    create_and_register_allocator(memory, OrtArenaCfg({"arena_extend_strategy": 1}))  # by what is asked for, not doubled
+    create_and_register_allocator(memory, OrtArenaCfg({"arena_extend_strategy": 1}))  # grow by what is needed, not double
 
 
 class _Module(nn.Module):
-    """A function as the exporter takes it."""
+    """A function wrapped as a module, which the exporter needs."""
 
     def __init__(self, function: Function) -> None:
         super().__init__()
         self._function = function
 
     def forward(self, rows: Tensor) -> Tensor:
-        """The function's."""
+        """Call the function."""
         return self._function(rows)
 
 
 def _export(function: Function, examples: Rows) -> bytes:
     file = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the traced exporter is old; the new one needs ten times as long
+        warnings.simplefilter("ignore")  # the tracing exporter is deprecated, but the new one takes ten times as long
         torch.onnx.export(
             _Module(function),
             (torch.from_numpy(examples),),

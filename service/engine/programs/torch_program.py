@@ -1,4 +1,4 @@
-"""What a device computes: a pure function of rows, run in batches of given sizes. Here by torch as it is, on any device.
+"""The interface of a program, a pure function of rows that runs in batches of given sizes; and the one that uses plain torch.
 
 Knows nothing of models, lanes or requests.
 """
@@ -19,14 +19,14 @@ class Program(Protocol):
     """A function on a device, fed with blocks of rows from the host."""
 
     def __call__(self, blocks: Sequence[Rows], bucket: int) -> Rows:
-        """The answers of all rows of the blocks, one after the other, computed as a batch of `bucket` rows."""
+        """Compute the rows of all blocks as one batch of `bucket` rows. Return the answers without the padding."""
 
 
 class TorchProgram:
-    """A function as torch runs it, operation by operation. One batch at a time."""
+    """A function that torch runs operation by operation. It computes one batch at a time."""
 
     def __init__(self, function: Function, device: torch.device, examples: Rows) -> None:
-        """`examples`: (max_batch, *row_shape), rows like those that will come."""
+        """Allocate the largest batch. `examples`: typical rows (max_batch, *row_shape)."""
         self._function, self._device = function, device
         self._staged = np.zeros_like(examples)
 
@@ -34,13 +34,13 @@ class TorchProgram:
         rows = stage(blocks, self._staged[:bucket])
         with torch.inference_mode():
             output: Rows = self._function(torch.from_numpy(self._staged[:bucket]).to(self._device)).cpu().numpy()
-        if np.may_share_memory(output, self._staged):  # the next batch would overwrite it
+        if np.may_share_memory(output, self._staged):  # the next batch would overwrite the output
             output = output.copy()
         return output[:rows]
 
 
 def stage(blocks: Sequence[Rows], batch: Rows) -> int:
-    """Write rows, and then zeros, into a batch; how many are rows."""
+    """Copy the blocks into a batch and fill the rest with zeros. Return the number of copied rows."""
     end = 0
     for block in blocks:
         batch[end : end + len(block)] = block

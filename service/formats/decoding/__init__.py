@@ -1,1 +1,1 @@
-"""Decoding pictures in processes of their own, within bounds on time and memory."""
+"""Decodes pictures in separate processes, with limits on time and memory."""

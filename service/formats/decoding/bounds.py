@@ -1,4 +1,4 @@
-"""How much memory and time decoding pictures may take. Knows nothing of pictures or processes."""
+"""Limits on the memory and time that decoding may take. Knows nothing of pictures or processes."""
 
 import asyncio
 import math
@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Room:
-    """Bytes that decoders may take, all together. Who waits for it holds none of it, so that nobody waits in vain."""
+class MemoryBudget:
+    """Memory for all decoders together. A waiting picture holds none of it, so that there can be no deadlock."""
 
     def __init__(self, total: int) -> None:
         self.total = self.left = total
         self._turn, self._freed = asyncio.Lock(), asyncio.Event()
 
     @contextmanager
-    def share(self) -> Iterator["Share"]:
-        """A picture's part of it, none so far."""
-        share = Share(self)
+    def share(self) -> Iterator["MemoryShare"]:
+        """Make a share for one picture, empty at first, and give its memory back in the end."""
+        share = MemoryShare(self)
         try:
             yield share
         finally:
@@ -31,7 +31,7 @@ class Room:
             self.left -= size
 
     def take_now(self, size: int) -> bool:
-        """Whether there was so much, and nobody waiting for it."""
+        """Take so many bytes. Return False if there are not so many, or if others wait."""
         if self._turn.locked() or size > self.left:
             return False
         self.left -= size
@@ -42,40 +42,40 @@ class Room:
         self._freed.set()
 
 
-class Share:
-    """What a picture has taken of the room."""
+class MemoryShare:
+    """The memory that one picture has taken from the budget."""
 
-    def __init__(self, room: Room) -> None:
-        self._room, self.size = room, 0
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget, self.size = budget, 0
 
     async def wait_for(self, size: int) -> None:
-        """Give back what it has, then take so much as soon as it is there."""
+        """Give back everything, then wait until so many bytes are free and take them."""
         self.give_back()
-        await self._room.take(size)
+        await self._budget.take(size)
         self.size = size
 
     def grow(self, size: int) -> bool:
-        """Whether it has so much now."""
+        """Grow to so many bytes without waiting. Return whether that was possible."""
         if size > self.size:
-            if not self._room.take_now(size - self.size):
+            if not self._budget.take_now(size - self.size):
                 return False
             self.size = size
         return True
 
     def give_back(self) -> None:
-        self._room.give_back(self.size)
+        self._budget.give_back(self.size)
         self.size = 0
 
 
-class Budget:
-    """Seconds that decoders may still work on a picture, however often it is tried; waiting is not counted."""
+class TimeBudget:
+    """Seconds that decoders may still work on one picture, over all attempts; waiting is not counted."""
 
     def __init__(self, seconds: float) -> None:
         self.left = seconds
 
     @contextmanager
     def work(self, most: float = math.inf) -> Iterator[float]:
-        """For how long, at most so long."""
+        """Yield the seconds that are left, at most `most`, and subtract the time that the block takes."""
         start = time.monotonic()
         try:
             yield max(0.001, min(self.left, most))

@@ -1,10 +1,10 @@
-"""Which pictures are surely decoded within a millisecond or two, so that the event loop itself may do it: small ones of few
-parts, with nothing to inflate or to parse beside their pixels. Told from a glance at their headers, in microseconds.
+"""Finds pictures that are certainly decoded within a millisecond or two, so that the event loop itself may decode them.
 
-Knows nothing of models, limits or HTTP. Whatever it does not know counts as slow.
+Such files are small, have few parts, and have nothing to inflate or to parse beside their pixels. Their headers show it, in
+microseconds. Anything unknown counts as slow. Knows nothing of models, limits or HTTP.
 """
 
-# parts of a file, scans of a JPEG, and bytes beside the pixels
+# Limits on the parts of a file, the scans of a JPEG, the bytes beside the pixels, and the bytes of EXIF data.
 MAX_PARTS, MAX_SCANS, MAX_BESIDE = 32, 12, 8192
 MAX_EXIF = 4096
 
@@ -15,13 +15,13 @@ _JPEG_TABLES = {0xC4, 0xDB, 0xDD}
 
 
 def quick_pixels(data: bytes) -> int | None:
-    """Width times height of a picture that is decoded quickly if these are few; None for any other."""
+    """Return the number of pixels of a picture whose decoding takes time only for its pixels; None for any other file."""
     if data.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"):
         return _png(data)
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
     size = webp_size(data)
-    if size is not None and data[12:16] != b"VP8X":  # which has room for anything
+    if size is not None and data[12:16] != b"VP8X":  # the extended format may contain anything
         return size[0] * size[1]
     return None
 
@@ -66,7 +66,7 @@ def _jpeg(data: bytes) -> int | None:
 
 
 def webp_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a WebP file, as its header says; None for anything else."""
+    """Return the width and height in the header of a WebP file; None for any other file."""
     if not data.startswith(b"RIFF") or data[8:12] != b"WEBP":
         return None
     kind = data[12:16]

@@ -1,8 +1,8 @@
-"""One decoder: a process of its own that turns picture files into pixels, one after the other, and can be ended at any time.
+"""The program of a decoder: a separate process that decodes picture files, one after the other, and can be killed at any time.
 
-It reads requests from a socket and ends when that is closed. What it may allocate is what it has been granted: a picture that
-wants more fails, not the service. Decoders are forked by a process that does nothing else: it is there in a millisecond, and
-the service is not held up meanwhile. Knows nothing of HTTP, of batches, or of other decoders.
+It reads requests from a socket and ends when the socket is closed. It can allocate only the memory that it was granted, so
+that a picture that needs more fails and not the service. Decoders are forked by a process that does nothing else, the fork
+server: a fork takes a millisecond and does not hold up the service. Knows nothing of HTTP, of batches, or of other decoders.
 """
 
 import gc
@@ -25,39 +25,40 @@ from service.formats.decoding.cheap_pictures import webp_size
 from service.formats.decoding.malloc import prepare, trim
 from service.formats.errors import BadInput, TooCostly
 
-# lengths of the description (JSON) and of the file; bytes for opening it, bytes for decoding it; seconds that it may take
+# A request: length of the description (JSON), length of the file, memory for opening it, memory for decoding it, seconds.
 REQUEST = struct.Struct(">IQQQd")
-# Kind and length of an answer: NEED brings the bytes that decoding would take, PIXELS the pixels of the file (8 bytes) and
-# then the model's, FAILED an error as JSON, SPENT says that the memory which was granted was not enough.
+# An answer: its kind, and the length of its content. NEED has the number of bytes that decoding would take, PIXELS the number
+# of pixels of the file (8 bytes) and then the pixels for the model, FAILED an error as JSON. SPENT, without content, means
+# that the granted memory was not enough.
 ANSWER = struct.Struct(">cQ")
 NEED, PIXELS, FAILED, SPENT = b"N", b"P", b"F", b"S"
 NUMBER = struct.Struct(">Q")
-# To the process that forks: FORK comes with a socket and is answered with a process id, or a negative errno; WAIT with the
-# exit status of a decoder that ends, or NO_STATUS for one that is not its own. Before any command it says 0: it is ready.
+# Commands to the fork server. FORK comes with a socket; the reply is a process id, or a negative errno. WAIT waits for a
+# decoder that is ending; the reply is its exit status, or NO_STATUS if it is not a child. A first reply of 0 means "ready".
 COMMAND, REPLY = struct.Struct(">cQ"), struct.Struct(">q")
 FORK, WAIT = b"F", b"W"
 NO_STATUS = 1 << 32
-# beyond what is granted: strips, tables, the objects of Python
+# Memory that a decoder may take beyond what was granted: strips, tables, Python objects.
 SLACK_BYTES = 16 << 20
-# decoding gives way to serving
+# Decoders have a lower priority than the service.
 NICE = 5
-# after a file of more bytes, or one that was to ask for memory, memory is given back to the system
+# After a larger file, or one that was granted no memory at first, the decoder gives free memory back to the system.
 LARGE_FILE = 1 << 20
-# scans x pixels of a JPEG that a decoder reads at once; more is something for those who have time
+# A JPEG with more scans x pixels than this is not decoded at once, but treated as a large picture.
 QUICK_WORK = 12 << 20
-# how often each pixel of the largest picture may be gone through: a progressive JPEG has some ten scans
+# Scans of a JPEG with the largest allowed number of pixels; a smaller picture may have more. A progressive JPEG has about ten.
 MAX_SCANS = 12
-# tags of TIFF
+# TIFF tags.
 BITS_PER_SAMPLE, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH = 258, 278, 322, 323
 PLUGINS = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
 
 
 def main() -> None:
-    """Fork decoders until the other end of standard input is closed; then end those that are left."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the service, which ends its decoders itself
+    """Run the fork server: fork decoders until the other end of standard input is closed, then kill those that are left."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # signals are for the service, which ends its decoders itself
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.simplefilter("ignore")
-    Image.MAX_IMAGE_PIXELS = None  # the bound is our own
+    Image.MAX_IMAGE_PIXELS = None  # we check the size ourselves
     prepare()
     gc.freeze()
     children: set[int] = set()
@@ -66,15 +67,15 @@ def main() -> None:
             control.sendall(REPLY.pack(0))
             while _command(control, children):
                 pass
-    finally:  # the service may have been killed while they are busy
+    finally:  # the service may have been killed while its decoders were busy
         for pid in children:
-            os.kill(pid, signal.SIGKILL)  # nobody has waited for it, so the number is still its own
+            os.kill(pid, signal.SIGKILL)  # nobody has waited for the child, so its process id has not been reused
         for pid in children:
             os.waitpid(pid, 0)
 
 
 def _command(control: socket.socket, children: set[int]) -> bool:
-    """Whether there will be another one."""
+    """Execute one command. Return False if the socket was closed."""
     command, sockets, *_ = socket.recv_fds(control, COMMAND.size, 1)
     if len(command) < COMMAND.size:
         return False
@@ -88,7 +89,7 @@ def _command(control: socket.socket, children: set[int]) -> bool:
         return True
     try:
         reply = os.fork()
-    except OSError as error:  # such as too many processes: those that are there go on
+    except OSError as error:  # for example too many processes; existing decoders go on
         reply = -(error.errno or 1)
     if not reply:
         control.close()
@@ -104,10 +105,10 @@ def _command(control: socket.socket, children: set[int]) -> bool:
 
 
 def _serve(number: int) -> None:
-    """Be a decoder until the other end of the socket is closed."""
+    """Run as a decoder until the other end of the socket is closed."""
     os.nice(NICE)
     nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 2)  # C libraries have much to say about broken pictures
+    os.dup2(nowhere, 2)  # C libraries write many messages about broken pictures
     idle = allocated_bytes()
     with socket.socket(fileno=number) as connection, suppress(ConnectionError):
         while _serve_one(connection, idle):
@@ -116,7 +117,7 @@ def _serve(number: int) -> None:
 
 
 def _serve_one(connection: socket.socket, idle: int) -> bool:
-    """Whether there will be another one."""
+    """Answer one request. Return False if the decoder must end."""
     head = _receive(connection, REQUEST.size)
     if len(head) < REQUEST.size:
         return False
@@ -133,7 +134,7 @@ def _serve_one(connection: socket.socket, idle: int) -> bool:
             answer = FAILED, json.dumps([type(error).__name__, error.reason]).encode()
     except MemoryError:
         connection.sendall(ANSWER.pack(SPENT, 0))
-        return False  # what is left of its memory may be in pieces
+        return False  # its memory may be fragmented
     _limit_time(0)
     if answer[0]:
         connection.sendall(ANSWER.pack(answer[0], len(answer[1])) + answer[1])
@@ -145,7 +146,7 @@ def _serve_one(connection: socket.socket, idle: int) -> bool:
 def _decode(
     connection: socket.socket, size: int, what: dict[str, Any], idle: int, granted: int, seconds: float
 ) -> tuple[bytes, bytes]:
-    """Kind and content of the answer; no kind when the other end does not want it any more."""
+    """Return the kind and the content of the answer; the kind is empty if the other end does not want it any more."""
     spec, max_pixels, spent = Preprocessing(*what["spec"]), what["max_pixels"], what["spent"]
     data = _receive(connection, size)
     if len(data) < size:
@@ -156,16 +157,16 @@ def _decode(
         canvas = image.size
         work = canvas[0] * canvas[1] * (data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 1)
         cost = size + _cost(image, spec, work)
-        del data  # the picture may be of a shorter copy
-    else:  # its decoder makes two canvases as soon as it is opened
+        del data  # the opened picture may hold a shorter copy
+    else:  # opening a WebP file already allocates two canvases
         codecs.check_size(*canvas, max_pixels)
         cost = 4 * size + 18 * canvas[0] * canvas[1]
     pixels = canvas[0] * canvas[1]
     codecs.check_sum(spent + pixels, max_pixels, None)
     if work > MAX_SCANS * max_pixels:
         raise TooCostly(
-            f"the scans of the JPEG, one after the other, go through {work} pixels, at most {MAX_SCANS} times "
-            f"{max_pixels} are allowed (VAE_MAX_PIXELS): save it with fewer scans"
+            f"all scans of the JPEG together have {work} pixels, at most {MAX_SCANS} x {max_pixels} (VAE_MAX_PIXELS) are "
+            "allowed; save it with fewer scans"
         )
     if cost > granted or work > QUICK_WORK:
         _limit_time(0)
@@ -184,24 +185,24 @@ def _decode(
 
 
 def _cost(image: Image.Image, spec: Preprocessing, work: int) -> int:
-    """Bytes that decoding an opened picture takes beside its file, as measured for each format."""
+    """Estimate the bytes that decoding an opened picture takes beside its file, as measured for each format."""
     pixels, beside = image.width * image.height, 0
     if isinstance(image, JpegImagePlugin.JpegImageFile):
-        if work > pixels or "progressive" in image.info:  # all coefficients are kept until the last scan
+        if work > pixels or "progressive" in image.info:  # libjpeg keeps all coefficients until the last scan
             most = max(v * h for _, v, h, _ in image.layer) or 1
             beside = 2 * pixels * sum(v * h for _, v, h, _ in image.layer) // most
     elif isinstance(image, TiffImagePlugin.TiffImageFile) and image.info.get("compression") != "raw":
         beside = _strip_bytes(image)
     elif image.format == "BMP" and image.tile and image.tile[0][0] != "raw":  # type: ignore[attr-defined]
-        beside = 3 * pixels  # runs are put together by Python
+        beside = 3 * pixels  # Pillow decodes run-length encoding in Python
     draft(image, spec)
     width, height = image.size
-    tables = 56 * (width + height) + 16 * spec.height * spec.width  # of resampling, and what it makes
+    tables = 56 * (width + height) + 16 * spec.height * spec.width  # for resampling, and its result
     return width * height * _bytes_per_pixel(image) + beside + tables
 
 
 def _strip_bytes(image: TiffImagePlugin.TiffImageFile) -> int:
-    """Of a strip or tile that is decompressed, before it becomes pixels."""
+    """Return the size of a decompressed strip or tile of a TIFF file."""
     tags = image.tag_v2
     sizes = [
         int(tags.get(tag, most))
@@ -214,7 +215,7 @@ def _strip_bytes(image: TiffImagePlugin.TiffImageFile) -> int:
 
 
 def _bytes_per_pixel(image: Image.Image) -> int:
-    """Of Pillow's pictures in memory."""
+    """Return how many bytes per pixel Pillow needs in memory."""
     return 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
 
 
@@ -223,7 +224,7 @@ def _is_of_memory(error: BaseException) -> bool:
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:
-    """So many bytes; fewer when the other end was closed."""
+    """Read so many bytes, or fewer if the other end was closed."""
     first = connection.recv(size, socket.MSG_WAITALL) if size else b""
     if len(first) in (0, size):
         return first
@@ -235,7 +236,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 
 def allocated_bytes() -> int:
-    """Of this process; 0 where the system does not say."""
+    """Return the memory that this process has allocated, or 0 on systems that do not tell."""
     try:
         with open("/proc/self/status") as status:
             return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
@@ -244,11 +245,11 @@ def allocated_bytes() -> int:
 
 
 def _allow(size: int) -> None:
-    """Let this process have no more than so many bytes."""
-    if sys.platform == "linux":  # others do not count what is mapped: there it is computed, but not enforced
+    """Limit the memory of this process to so many bytes."""
+    if sys.platform == "linux":  # other systems do not count mapped memory: the limit is not enforced there
         resource.setrlimit(resource.RLIMIT_DATA, (size, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def _limit_time(seconds: float) -> None:
-    """End this process after a little more than so many seconds, should nobody be left to do it; 0: never."""
+    """Start a timer that kills this process after so many seconds and one more, in case the service cannot; 0 stops it."""
     signal.setitimer(signal.ITIMER_REAL, seconds and seconds + 1)

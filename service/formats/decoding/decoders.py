@@ -1,7 +1,7 @@
-"""Pictures -> the model's pixels in processes of their own, within bounds on memory and time whatever the pictures are.
+"""Decodes pictures in separate processes, with limits on memory and time that hold for any file.
 
-Nobody waits longer for a decoder than his own deadline, since a process can be ended and a thread cannot. Small pictures have
-a decoder more than large ones, so that they need not wait for those. Knows nothing of HTTP or of batches.
+A process can be killed, unlike a thread, so that no caller waits beyond its deadline. One decoder is reserved for small
+pictures, so that they do not wait for large ones. Knows nothing of HTTP or of batches.
 """
 
 import asyncio
@@ -13,40 +13,43 @@ import numpy as np
 
 from models.preprocess import Pixels, Preprocessing
 from service.formats import errors
-from service.formats.decoding.bounds import Budget, Room
+from service.formats.decoding.bounds import MemoryBudget, TimeBudget
 from service.formats.decoding.decoder import FAILED, NEED, NUMBER, SPENT
 from service.formats.decoding.pool import DecoderPool
 from service.formats.decoding.process import Died
 from service.formats.errors import BadInput, TooCostly, Undecodable
 
-# A file of no more bytes is tried as a small picture first: one whose decoding takes no more memory and time than this.
+# A file up to this size is first tried as a small picture, whose decoding takes at most this much memory and time.
 SMALL_FILE, SMALL_BYTES, SMALL_SECONDS = 1 << 20, 8 << 20, 1.0
-# how long a decoder may still work for a caller who is gone, before it is ended, which costs a new one's start
+# How long a decoder may go on working after its caller has left. Killing it at once would cost the start of another one.
 GRACE_SECONDS = 0.2
-# a process that has had so much is replaced, so that all of it is given back for certain
+# A process that was granted more than this is replaced, so that all of its memory goes back to the system.
 WORN_BYTES = 64 << 20
-# how much memory opening a file takes, in files: WebP's decoder copies it twice
+# Memory for opening a file, as a multiple of its size: the decoder of WebP copies the file twice.
 OPENING, OPENING_WEBP = 2, 4
 
 Decoded = tuple[Pixels, int]
 
 
 class Decoders:
-    """So many processes, and one more for small pictures; `ended` counts those that were lost, by reason."""
+    """A number of decoder processes, and one more for small pictures. `ended` counts lost processes by reason."""
 
     def __init__(self, processes: int, max_pixels: int, max_bytes: int, seconds: float) -> None:
-        """`max_bytes`: memory for decoding, of all pictures together; `seconds`: how long processes may work on one picture,
-        however often it is tried, while waiting for one of them or for memory is not counted."""
+        """Start no process yet.
+
+        `max_bytes`: memory for decoding all pictures together. `seconds`: how long decoders may work on one picture, all
+        attempts together; waiting for a decoder or for memory is not counted.
+        """
         self.max_pixels, self.max_bytes, self.seconds = max_pixels, max_bytes, seconds
         self._small_bytes = min(SMALL_BYTES, max_bytes // (2 * processes + 2))
-        self._room = Room(max_bytes - (processes + 1) * self._small_bytes)
+        self._memory = MemoryBudget(max_bytes - (processes + 1) * self._small_bytes)
         self._any, self._for_large = asyncio.Semaphore(processes + 1), asyncio.Semaphore(processes)
         self._pool = DecoderPool(processes + 1)
         self.ended = self._pool.ended
-        self._working: set[asyncio.Task[Any]] = set()  # for callers, who may leave
+        self._working: set[asyncio.Task[Any]] = set()  # tasks that go on for a moment if their caller leaves
 
     async def start(self) -> None:
-        """Have all processes there before they are needed, from now on; if that fails, pictures that need one try again."""
+        """Start all processes ahead of the first picture. If that fails, each picture that needs one tries again."""
         await self._pool.start()
 
     async def close(self) -> None:
@@ -57,12 +60,13 @@ class Decoders:
         await self._pool.close()
         while self._working:
             await asyncio.gather(*self._working, return_exceptions=True)
-        await self._pool.close()  # of those that these had
+        await self._pool.close()  # ends the processes that these tasks used
 
     async def decode(self, data: bytes, spec: Preprocessing, spent: int = 0, item: int | None = None) -> Decoded:
-        """uint8 (C, H, W) of a picture file, and its own pixels; `spent`: those of the request's others.
+        """Decode a picture file to uint8 (C, H, W). Return it and the number of pixels of the file.
 
-        Raises BadInput, DecoderUnavailable.
+        `spent`: number of pixels of the pictures of the same request that were decoded before. Raise BadInput or
+        DecoderUnavailable.
         """
         shape = [spec.channels, spec.height, spec.width, spec.fit, spec.filter]
         what = json.dumps({"spec": shape, "max_pixels": self.max_pixels, "spent": spent}).encode()
@@ -74,7 +78,7 @@ class Decoders:
             raise
 
     async def _watched(self, work: Coroutine[Any, Any, Decoded]) -> Decoded:
-        """Work that a caller may leave at any time; what a decoder has begun is then given a moment to end well."""
+        """Do work for a caller who may leave at any time; its decoder then has a moment to finish before it is killed."""
         task = asyncio.create_task(work)
         self._working.add(task)
         task.add_done_callback(self._done)
@@ -84,41 +88,41 @@ class Decoders:
             asyncio.get_running_loop().call_later(GRACE_SECONDS, task.cancel)
             raise
         finally:
-            del task  # its error refers to this frame: as a circle they would keep the file until garbage is collected
+            del task  # its exception refers to this frame: a reference cycle would keep the file until garbage collection
 
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._working.discard(task)
         if not task.cancelled():
-            task.exception()  # the caller's, who may have left
+            task.exception()  # marks the exception as retrieved, since the caller may have left
 
     async def _decoded(self, data: bytes, what: bytes) -> Decoded:
-        budget = Budget(self.seconds)
+        budget = TimeBudget(self.seconds)
         try:
             try:
                 return await self._tried(data, what, budget)
-            except Died:  # it may have been killed, which says nothing of the picture
+            except Died:  # the process may have been killed for a reason unrelated to the picture
                 pass
             return await self._tried(data, what, budget, fresh=True)
         except Died:
             raise Undecodable("the decoder crashed twice on this picture; it is probably corrupt") from None
         except TimeoutError:
             raise TooCostly(
-                f"decoding the picture took longer than {self.seconds:g} seconds (VAE_DECODE_SECONDS): send it smaller"
+                f"decoding the picture took longer than {self.seconds:g} seconds (VAE_DECODE_SECONDS); send a smaller one"
             ) from None
         except MemoryError:
             raise TooCostly(
                 "decoding the picture needs more memory than its header declares; the file is probably corrupt"
             ) from None
 
-    async def _tried(self, data: bytes, what: bytes, budget: Budget, fresh: bool = False) -> Decoded:
+    async def _tried(self, data: bytes, what: bytes, budget: TimeBudget, fresh: bool = False) -> Decoded:
         if len(data) <= min(SMALL_FILE, self._small_bytes // OPENING_WEBP):
             decoded = await self._small(data, what, budget, fresh)
             if decoded is not None:
                 return decoded
         return await self._large(data, what, budget, fresh)
 
-    async def _small(self, data: bytes, what: bytes, budget: Budget, fresh: bool) -> Decoded | None:
-        """None when it is not a small picture after all."""
+    async def _small(self, data: bytes, what: bytes, budget: TimeBudget, fresh: bool) -> Decoded | None:
+        """Decode a small picture. Return None if it is not small after all."""
         try:
             async with self._any, self._pool.child(len(data), fresh) as child:
                 with budget.work(SMALL_SECONDS) as seconds:
@@ -131,11 +135,11 @@ class Decoders:
                 raise
         return None
 
-    async def _large(self, data: bytes, what: bytes, budget: Budget, fresh: bool) -> Decoded:
+    async def _large(self, data: bytes, what: bytes, budget: TimeBudget, fresh: bool) -> Decoded:
         opening = len(data) * (OPENING_WEBP if data.startswith(b"RIFF") else OPENING)
         self._check(opening)
         async with self._for_large, self._any:
-            with self._room.share() as share:
+            with self._memory.share() as share:
                 async with self._pool.child(len(data), fresh) as child:
                     await share.wait_for(opening)
                     with budget.work() as seconds:
@@ -153,10 +157,10 @@ class Decoders:
                     return _result(kind, content)
 
     def _check(self, cost: int) -> None:
-        if cost > self._room.total:
+        if cost > self._memory.total:
             raise TooCostly(
-                f"decoding the picture needs {cost} bytes of memory; at most {self._room.total} are available to one picture "
-                f"(from VAE_MAX_DECODED_BYTES={self.max_bytes}). Send it smaller or in another format"
+                f"decoding the picture needs {cost} bytes of memory; at most {self._memory.total} are available to one "
+                f"picture (from VAE_MAX_DECODED_BYTES={self.max_bytes}). Send a smaller picture or another format"
             )
 
 
@@ -165,7 +169,7 @@ def _cost(content: bytes) -> int:
 
 
 def _result(kind: bytes, content: bytes) -> Decoded:
-    """Raises BadInput, MemoryError."""
+    """Unpack an answer of a decoder. Raise BadInput or MemoryError if it says so."""
     if kind == SPENT:
         raise MemoryError
     if kind == FAILED:

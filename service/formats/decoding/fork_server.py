@@ -1,4 +1,4 @@
-"""The process that decoders are forked from, as the service sees it: started, told to fork, replaced when it dies.
+"""Controls the fork server, the process from which decoders are forked: starts it, commands it, replaces it when it dies.
 
 Knows nothing of what is decoded.
 """
@@ -19,14 +19,14 @@ from service.formats.decoding.process import DecoderProcess, Died, receive
 
 log = logging.getLogger(__name__)
 
-# Far more than each takes on the busiest machine: the start of a program, the answer of one that runs, its end.
+# Time limits for starting the program, for its replies, and for its end: far more than each takes on the busiest machine.
 START_SECONDS, REPLY_SECONDS, END_SECONDS = 60.0, 10.0, 1.0
-# After a start that failed the next one is not tried at once: whoever waits would start programs one after the other.
+# Pause after a failed start. Without it, all waiting pictures would try to start the program one after the other.
 PAUSE_SECONDS = 1.0
 
 
 class DecoderUnavailable(Exception):
-    """No process that decodes pictures can be started."""
+    """No decoder process can be started."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"no process that decodes pictures can be started ({reason}); try again in a moment")
@@ -34,9 +34,9 @@ class DecoderUnavailable(Exception):
 
 
 class DecoderSource:
-    """Where decoders come from: a fork server, which is started when the first one is needed, and again when it has died.
+    """Makes decoders with a fork server, which it starts with the first decoder, and again if the fork server has died.
 
-    Starting a program from the service itself would hold up the service, all the longer the busier the machine is.
+    Starting each decoder as a program would hold up the service, and longer the busier the machine is.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class DecoderSource:
         self._failure, self._failed, self._closed = "", 0.0, False
 
     async def decoder(self) -> DecoderProcess:
-        """A new one; not to be cancelled. Raises DecoderUnavailable."""
+        """Make a new decoder. Do not cancel this. Raise DecoderUnavailable."""
         async with self._turn:
             if self._failure and time.monotonic() < self._failed + PAUSE_SECONDS:
                 raise DecoderUnavailable(self._failure)
@@ -61,17 +61,17 @@ class DecoderSource:
 
     async def _forked(self) -> DecoderProcess:
         if self._server is not None and not self._server.has_ended:
-            with suppress(Died):  # somebody has killed it
+            with suppress(Died):  # the fork server was killed; start another one
                 return await self._server.fork()
         if not self._closed:
             self._server = server = await ForkServer.start()
             if not self._closed:
                 await server.ready()
                 return await server.fork()
-        raise DecoderUnavailable("the service is ending")
+        raise DecoderUnavailable("the service is shutting down")
 
     async def close(self) -> None:
-        """End the fork server and all its decoders, also while one is being started."""
+        """End the fork server and all its decoders, even while one is being started."""
         self._closed = True
         if self._server is not None:
             await self._server.close()
@@ -81,7 +81,7 @@ class DecoderSource:
 
 
 class ForkServer:
-    """A process that decoders are forked from. Only it can wait for them, and it ends them when it ends in order."""
+    """The process from which decoders are forked. Only it can wait for them, and it kills them when it ends normally."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", control: socket.socket) -> None:
         self._process, self._control = process, control
@@ -90,7 +90,7 @@ class ForkServer:
 
     @classmethod
     async def start(cls) -> "ForkServer":
-        """Start the program, which is ready some time later. Raises OSError."""
+        """Start the program, which becomes ready some time later. Raise OSError."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         try:
@@ -101,13 +101,13 @@ class ForkServer:
             raise
 
     async def ready(self) -> None:
-        """Wait until it takes commands. Raises Died."""
+        """Wait until the program takes commands. Raise Died."""
         async with self._turn:
             await self._exchange(b"", seconds=START_SECONDS)
             self._watch()
 
     async def fork(self) -> DecoderProcess:
-        """A new decoder. Raises Died, DecoderUnavailable."""
+        """Fork a new decoder. Raise Died or DecoderUnavailable."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         try:
@@ -116,22 +116,22 @@ class ForkServer:
             if pid < 0:
                 raise DecoderUnavailable(os.strerror(-pid))
             handle = _handle(pid)
-            if pid == 0 or self._process.poll() is not None:  # the number may be another's by now
+            if pid == 0 or self._process.poll() is not None:  # the process id may belong to another process by now
                 if handle is not None:
                     os.close(handle)
                 self._kill()
-                raise Died("it has ended")
+                raise Died("the fork server has ended")
         except BaseException:
             ours.close()
             raise
         return DecoderProcess(self, pid, ours, handle)
 
     def can_signal(self) -> bool:
-        """Whether the process ids of its decoders are their own for certain: it has not died without waiting for them."""
+        """Return whether the process ids of decoders are still theirs, because their parent lives and can wait for them."""
         return not self.has_ended and self._process.poll() is None
 
     async def wait(self, pid: int, handle: int | None) -> int | None:
-        """The exit status of a decoder that ends; None when nobody knows."""
+        """Wait for a decoder that is ending. Return its exit status, or None if it cannot be found out."""
         with suppress(Died):
             status = await self._command(COMMAND.pack(WAIT, pid))
             return None if status == NO_STATUS else status
@@ -140,18 +140,18 @@ class ForkServer:
         return await asyncio.to_thread(self._wait_for_orphan, handle)
 
     def _wait_for_orphan(self, handle: int) -> int | None:
-        """Orphans are waited for by process 1, which this process is in a container."""
-        self._process.wait()  # until then they are none
+        """Wait for a decoder whose parent has died. Process 1 inherits it, which in a container is this process."""
+        self._process.wait()  # until its parent has ended, the decoder is not an orphan
         with suppress(OSError):
             if (found := os.waitid(os.P_PIDFD, handle, os.WEXITED)) is not None:
                 return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
         return None
 
     async def close(self) -> None:
-        """End it, and with it all its decoders."""
+        """End the fork server, and with it all its decoders."""
         self.has_ended = True
         with suppress(OSError):
-            self._control.shutdown(socket.SHUT_RDWR)  # which ends an exchange that is under way, too
+            self._control.shutdown(socket.SHUT_RDWR)  # this also aborts a command that waits for its reply
         try:
             await asyncio.to_thread(self._process.wait, END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -163,14 +163,14 @@ class ForkServer:
     async def _command(self, command: bytes, sockets: Sequence[int] = ()) -> int:
         async with self._turn:
             if self.has_ended:
-                raise Died("it has ended")
+                raise Died("the fork server has ended")
             self._unwatch()
             reply = await self._exchange(command, sockets)
             self._watch()
             return reply
 
     async def _exchange(self, command: bytes, sockets: Sequence[int] = (), seconds: float = 0.0) -> int:
-        """Its reply to a command. Without one it is ended: a later reply would be taken for that to the next command."""
+        """Send a command and return the reply. Without a reply, kill the fork server: a late one would confuse the next."""
         try:
             if command:
                 socket.send_fds(self._control, [command], sockets)
@@ -179,14 +179,14 @@ class ForkServer:
         except BaseException as error:
             self._kill()
             if isinstance(error, TimeoutError):
-                raise Died(f"it has not answered within {seconds or REPLY_SECONDS:g} seconds") from None
+                raise Died(f"the fork server has not answered within {seconds or REPLY_SECONDS:g} seconds") from None
             if isinstance(error, Died | OSError):
-                raise Died("it has ended at once" if seconds else "it has ended") from None
+                raise Died(f"the fork server has ended{' right after its start' if seconds else ''}") from None
             raise
         return int(reply)
 
     def _watch(self) -> None:
-        """Notice its end, so that no zombie is left; it says nothing unless it is asked."""
+        """Notice when the program ends, so that it leaves no zombie. It sends nothing by itself, so any event is its end."""
         if not self.has_ended:
             asyncio.get_running_loop().add_reader(self._control, self._kill)
 
@@ -203,7 +203,7 @@ class ForkServer:
 
 
 def _handle(pid: int) -> int | None:
-    """A descriptor that means this process and never another with the same number, where there is such a thing."""
+    """Return a pidfd, which can never refer to another process with the same id, or None if the system has none."""
     try:
         return os.pidfd_open(pid) if pid > 0 and hasattr(os, "pidfd_open") else None
     except OSError:
@@ -215,12 +215,12 @@ def _start_program(standard_input: socket.socket) -> "subprocess.Popen[bytes]":
         [sys.executable, "-c", _program()],
         stdin=standard_input.fileno(),
         stdout=subprocess.DEVNULL,
-        start_new_session=True,  # what a terminal sends to all is for the service alone
+        start_new_session=True,  # so that signals from a terminal go only to the service
     )
 
 
 def _program() -> str:
-    """What it runs: it imports what we would, from where we would."""
+    """Return the source of the program, which imports modules from the same places as this process."""
     places = [os.path.abspath(place) for place in sys.path]
-    lone = "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'"  # one thread can be forked, and takes less memory
+    lone = "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'"  # only a single thread survives a fork; it saves memory
     return f"import sys; sys.path[:] = {places!r}; {lone}; from service.formats.decoding.decoder import main; main()"

@@ -1,27 +1,27 @@
-"""The C library's allocator, made to give memory back to the system. Does nothing where the library is not glibc."""
+"""Makes the memory allocator of the C library give memory back to the system. Does nothing if the library is not glibc."""
 
 import ctypes
 import sys
 
-# Blocks of memory from this size on come from the system and go back to it, so that none of them leaves a hole. The C library
-# begins like that too, but gives it up for the size of each block that is freed: loading alone would leave 7 MB of holes.
+# Blocks of at least this size are mapped from the system and given back to it, so that they leave no holes. glibc starts like
+# that, too, but raises its threshold to the size of each freed block: loading modules alone would leave holes of 7 MB.
 SYSTEM_BLOCK_BYTES = 1 << 20
-M_MMAP_THRESHOLD = -3  # of malloc.h
+M_MMAP_THRESHOLD = -3  # a constant of malloc.h
 
 
 def prepare() -> None:
-    """Have large blocks come from the system and go back to it. Call it before anything is loaded."""
+    """Map large blocks from the system and give them back to it. Call this before anything is loaded."""
     if (libc := _glibc()) is not None:
         libc.mallopt(M_MMAP_THRESHOLD, SYSTEM_BLOCK_BYTES)
 
 
 def trim() -> None:
-    """Give memory back to the system that is not in use."""
+    """Give unused memory back to the system."""
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """The C library, where it is glibc."""
+    """Return the C library, or None if it is not glibc."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     return libc if hasattr(libc, "malloc_trim") else None

@@ -1,7 +1,4 @@
-"""The decoders of the service, each at work on one picture or at rest: started, replaced, counted when they end early.
-
-Knows nothing of pictures.
-"""
+"""A pool of decoder processes: starts and replaces them, and counts those that end early. Knows nothing of pictures."""
 
 import asyncio
 import logging
@@ -16,16 +13,16 @@ from service.formats.decoding.process import DecoderProcess, Died
 
 log = logging.getLogger(__name__)
 
-# One that has died at rest is replaced so much later: should all die at once, they are not forked without end.
+# An idle decoder that has died is replaced after this pause, so that decoders that die at once are not forked in a busy loop.
 PAUSE_SECONDS = 1.0
 
 T = TypeVar("T")
 
 
 class DecoderPool:
-    """So many processes at most; they are started when they are needed.
+    """A pool of a limited number of processes, which are started when they are needed.
 
-    `ended` counts those that were ended or have ended early, by reason: crash, memory, time, left (by the caller).
+    `ended` counts processes that were killed or have died, by reason: crash, memory, time, left (by the caller).
     """
 
     def __init__(self, processes: int) -> None:
@@ -33,23 +30,23 @@ class DecoderPool:
         self._source = DecoderSource()
         self._idle: list[DecoderProcess] = []
         self._busy: set[DecoderProcess] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()  # none of them is cancelled
+        self._tasks: set[asyncio.Task[Any]] = set()  # these are never cancelled
         self._processes, self._coming, self._ahead, self._closed = processes, 0, False, False
 
     async def start(self) -> None:
-        """Have all processes there before they are needed, from now on; if that fails, pictures that need one try again."""
+        """Start all processes now and keep their number. If that fails, each picture that needs one tries again."""
         self._ahead = True
         while self._are_missing() and not self._closed:
             try:
                 self._keep(await self._started())
-            except DecoderUnavailable:  # the log has it
+            except DecoderUnavailable:  # it was logged where it was raised
                 return
 
     def _are_missing(self) -> bool:
         return len(self._idle) + len(self._busy) + self._coming < self._processes
 
     def _keep(self, child: DecoderProcess) -> None:
-        """Have a decoder for the next picture, unless there are enough."""
+        """Keep a decoder for the next picture, or end it if there are enough."""
         if self._closed or len(self._idle) + len(self._busy) >= self._processes:
             self._beside(child.end())
         else:
@@ -57,13 +54,13 @@ class DecoderPool:
             child.watch(partial(self._has_died, child))
 
     def _has_died(self, child: DecoderProcess) -> None:
-        """It was killed while nobody needed it."""
+        """Remove a decoder that has died while it was idle."""
         child.unwatch()
         self._idle.remove(child)
         self._end(child, "crash", "at rest", PAUSE_SECONDS)
 
     def _rested(self) -> DecoderProcess | None:
-        """One that is there already, and alive."""
+        """Return an idle decoder that is alive, or None."""
         while self._idle:
             child = self._idle[-1]
             if not child.is_gone():
@@ -73,7 +70,7 @@ class DecoderPool:
         return None
 
     def kill(self) -> None:
-        """Have all end that are at work, and start no more."""
+        """Kill all busy decoders and start no more."""
         self._closed = True
         for child in self._busy:
             child.kill()
@@ -91,9 +88,9 @@ class DecoderPool:
 
     @asynccontextmanager
     async def child(self, size: int, fresh: bool = False) -> AsyncIterator[DecoderProcess]:
-        """A decoder for a picture of so many bytes, a new one if it is to be fresh: those that are there may be about to die.
+        """Lend a decoder for a picture of so many bytes. `fresh`: start a new one, since idle ones may be about to die.
 
-        It is ended when it is not at rest afterwards. Raises DecoderUnavailable.
+        The decoder is killed if it is not idle afterwards. Raise DecoderUnavailable.
         """
         child = self._rested()
         if child is not None and fresh:
@@ -133,15 +130,15 @@ class DecoderPool:
     def _done_beside(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, DecoderUnavailable):  # which the log has
-            log.error("a decoder was not started or ended as it should be", exc_info=error)
+        if error is not None and not isinstance(error, DecoderUnavailable):  # that one was logged where it was raised
+            log.error("starting or ending a decoder failed", exc_info=error)
 
     def _replace(self) -> None:
         if self._ahead and not self._closed:
             self._beside(self.start())
 
     def _end(self, child: DecoderProcess, reason: str, occasion: str, pause: float = 0.0) -> "asyncio.Task[None]":
-        """End a decoder early, and have another one after a pause; the task is done when its memory is free."""
+        """Kill a decoder and start another one after a pause. The returned task is done when its memory is free."""
         if not self._closed:
             self.ended[reason] += 1
         stopping = self._beside(child.stop())
@@ -163,7 +160,7 @@ class DecoderPool:
         starting = self._beside(self._forked())
         try:
             return await asyncio.shield(starting)
-        except asyncio.CancelledError:  # it is there in a moment, for the next one
+        except asyncio.CancelledError:  # it will be ready in a moment; keep it for the next picture
             starting.add_done_callback(self._keep_late)
             raise
 

@@ -1,4 +1,4 @@
-"""A decoder process as the service sees it: asked over a socket, watched, ended. Knows nothing of what is decoded."""
+"""Controls one decoder process: asks it over a socket, watches it, kills it. Knows nothing of what is decoded."""
 
 import asyncio
 import os
@@ -10,28 +10,28 @@ from typing import Protocol
 
 from service.formats.decoding.decoder import ANSWER, FAILED, NUMBER, PIXELS, REQUEST
 
-# what goes in one piece: fewer turns of two processes
+# Up to this size, a request is sent and an answer is received in one piece, which saves context switches.
 JOINED_BYTES = 1 << 16
-# far more than a process that is killed takes to end, unless the system is at fault
+# Far more time than a killed process takes to end, unless something is wrong with the system.
 STOP_SECONDS = 5.0
 
 
 class Died(Exception):
-    """The process is gone."""
+    """The process has ended."""
 
 
 class Parent(Protocol):
     """The process that a decoder was forked from."""
 
     def can_signal(self) -> bool:
-        """Whether the process ids of its decoders are their own for certain."""
+        """Return whether the process ids of its decoders certainly still belong to them."""
 
     async def wait(self, pid: int, handle: int | None) -> int | None:
-        """The exit status of a decoder that ends; None when nobody knows."""
+        """Wait for a decoder that is ending. Return its exit status, or None if it cannot be found out."""
 
 
 async def receive(connection: socket.socket, size: int, most: int = 0) -> bytes:
-    """So many bytes; of what is there already so many at most, if that is more. Raises Died."""
+    """Receive `size` bytes, and more, up to `most`, if they are there already. Raise Died."""
     parts, missing = [], size
     while missing > 0:
         try:
@@ -46,8 +46,9 @@ async def receive(connection: socket.socket, size: int, most: int = 0) -> bytes:
 
 
 class DecoderProcess:
-    """A decoder, and our end of its socket. It is at rest when nothing of an exchange is under way, and worn when it has had
-    much memory.
+    """A decoder process and our end of its socket.
+
+    `at_rest`: it has answered and waits for a request. `is_worn`: it has used much memory and should be replaced.
     """
 
     def __init__(self, parent: Parent, pid: int, connection: socket.socket, handle: int | None) -> None:
@@ -55,7 +56,10 @@ class DecoderProcess:
         self.at_rest, self.is_worn, self._ends = True, False, False
 
     async def ask(self, data: bytes, what: bytes, opening: int, granted: int, seconds: float) -> tuple[bytes, bytes]:
-        """Kind and content of its answer. Raises Died, TimeoutError."""
+        """Send a picture with its description. Return the kind and content of the answer. Raise Died or TimeoutError.
+
+        `opening` and `granted`: memory for opening and for decoding the file, in bytes.
+        """
         self.at_rest = False
         async with asyncio.timeout(seconds):
             head = REQUEST.pack(len(what), len(data), opening, granted, seconds) + what
@@ -65,13 +69,13 @@ class DecoderProcess:
             return await self._answer()
 
     async def go_on(self, granted: int, seconds: float) -> tuple[bytes, bytes]:
-        """The same after it has said what it needs, and was granted it."""
+        """Grant the memory that the decoder has asked for. Return and raise the same as `ask`."""
         async with asyncio.timeout(seconds):
             await self._send(NUMBER.pack(granted))
             return await self._answer()
 
     async def forget(self) -> None:
-        """It has said what it needs, and does not get it."""
+        """Refuse the memory that the decoder has asked for, so that it drops the picture."""
         await self._send(NUMBER.pack(0))
         self.at_rest = True
 
@@ -91,15 +95,15 @@ class DecoderProcess:
             raise Died from None
 
     def watch(self, gone: Callable[[], None]) -> None:
-        """Be told when it ends while it is at rest: it says nothing unless it is asked."""
+        """Call `gone` if the process ends while it is at rest. It sends nothing then, so any event is its end."""
         asyncio.get_running_loop().add_reader(self._socket, gone)
 
     def unwatch(self) -> None:
-        """Before it is asked, or ended."""
+        """Stop watching. Call this before the decoder is asked or ended."""
         asyncio.get_running_loop().remove_reader(self._socket)
 
     def is_gone(self) -> bool:
-        """Whether it has ended while it was at rest."""
+        """Return whether the process has ended while it was at rest."""
         try:
             return not self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -108,7 +112,7 @@ class DecoderProcess:
             return True
 
     def kill(self) -> bool:
-        """Have it end at once. False where that might hit another process: it ends when its socket is closed, or by timer."""
+        """Kill the process. Return False if its id may belong to another one: it then ends with its socket or its timer."""
         if self._ends:
             return False
         with suppress(ProcessLookupError):
@@ -121,14 +125,14 @@ class DecoderProcess:
         return True
 
     async def stop(self) -> None:
-        """Kill it and wait until its memory is free, whatever its parent does: its socket is closed after that."""
+        """Kill the process and wait until its memory is free: only after that does the kernel close its socket."""
         with suppress(Died, TimeoutError):
             async with asyncio.timeout(STOP_SECONDS if self.kill() else 0):
                 while True:
                     await receive(self._socket, 1, JOINED_BYTES)
 
     async def end(self) -> int | None:
-        """Its exit status, where it is known; it is killed if it has not ended by itself."""
+        """Kill the process if it has not ended, and return its exit status, or None if it is not known."""
         self.kill()
         self._ends = True
         self._socket.close()

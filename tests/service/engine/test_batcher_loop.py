@@ -64,7 +64,7 @@ def lane(batcher: Batcher, kitchen: Kitchen) -> Lane:
 
 def test_batches_run_at_once_or_on_the_loop_not_both() -> None:
     for workers, short_seconds in ((0, 0.0), (2, 1.0)):
-        with pytest.raises(ValueError, match="several workers"):
+        with pytest.raises(ValueError, match="workers must be at least 1, and exactly 1 if short_seconds"):
             Batcher(workers=workers, short_seconds=short_seconds)
 
 
@@ -211,7 +211,7 @@ async def test_under_mixed_traffic_nothing_overlaps_and_nothing_is_lost(batcher:
 
 
 def test_a_batcher_serves_one_event_loop_after_the_other(kitchen: Kitchen) -> None:
-    """Where the one before has ended while the worker had the turn, the worker may go on: there is no loop to hand it to."""
+    """If the first loop has ended while the worker had the turn, the worker may go on: there is no loop to take it."""
     batcher = Batcher(short_seconds=SHORT_ROWS)
     batcher.start()
     lane = make_lane(batcher, kitchen)

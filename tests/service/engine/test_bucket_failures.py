@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from service.engine.buckets import Operation
+from service.engine.buckets import BucketedProgram
 from service.engine.errors import DeviceLost
 from service.engine.programs.torch_program import TorchProgram
 from service.latents import noise as seeds
@@ -32,8 +32,8 @@ class Failing:
         return x * x
 
 
-def operation_of(function: Failing, rows: int) -> Operation:
-    return Operation(TorchProgram(function, CPU, examples(rows)), examples(rows))
+def operation_of(function: Failing, rows: int) -> BucketedProgram:
+    return BucketedProgram(TorchProgram(function, CPU, examples(rows)), examples(rows))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Operations: buckets and padding leave every answer bit-identical, and only buckets that do so are used."""
+"""Buckets: batch size and padding leave every answer bit-identical, and only buckets that do so are used."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import models
-from service.engine.buckets import NotInvariant, Operation, Steps, T, smaller_buckets
+from service.engine.buckets import BucketedProgram, NotInvariant, Steps, T, smaller_buckets
 from service.engine.programs.torch_program import TorchProgram
 from service.latents import noise as seeds
 
@@ -25,12 +25,12 @@ def examples(rows: int, width: int = 3) -> Rows:
     return seeds.standard_normal(1, rows, width)
 
 
-def operation_of(function: Function, rows: Rows) -> Operation:
-    return Operation(TorchProgram(function, CPU, rows), rows)
+def operation_of(function: Function, rows: Rows) -> BucketedProgram:
+    return BucketedProgram(TorchProgram(function, CPU, rows), rows)
 
 
 def at_once(steps: Steps[T]) -> T:
-    """What a check finds, all its steps in one go."""
+    """Run all steps of a check at once and return its result."""
     while True:
         try:
             next(steps)

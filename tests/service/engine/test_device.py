@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import models
-from service.engine.device import SHORT_SECONDS, Device, EngineName, Limits
+from service.engine.device import SHORT_SECONDS, Device, EngineName, QueueLimits
 from service.engine.errors import DeviceLost, DeviceUnusable
 from service.engine.lane import Lane
 from service.latents import noise as seeds
@@ -32,7 +32,7 @@ def decoder(weights: Path, name: str) -> tuple[Function, int]:
 
 
 def new_device(engine: EngineName, max_batch: int = 32) -> Device:
-    device = Device("cpu", threads=1, limits=Limits(max_batch, max_queue_rows=256, max_rows=128), engine=engine)
+    device = Device("cpu", threads=1, limits=QueueLimits(max_batch, max_queue_rows=256, max_rows=128), engine=engine)
     device.start()
     return device
 
@@ -51,7 +51,7 @@ async def device(request: pytest.FixtureRequest) -> AsyncIterator[Device]:
 
 @pytest.fixture
 async def torch_device() -> AsyncIterator[Device]:
-    """For functions that are looked at while they run, which an exported one is not."""
+    """A device with the engine torch, for functions that record their calls, which an exported function cannot do."""
     device = new_device("torch")
     yield device
     await device.close()

@@ -1,4 +1,4 @@
-"""What becomes of a batch that fails: the bad request alone fails, or all at once when nothing can be saved."""
+"""Failed batches: only the bad request fails, or all of them at once if none can be saved."""
 
 import asyncio
 from collections.abc import Callable

@@ -84,7 +84,7 @@ def test_names_may_hold_any_letters() -> None:
 
 
 def test_an_empty_filename_is_still_a_file() -> None:
-    """What a browser sends for a file field that was left empty."""
+    """A browser sends this for a file field that was left empty."""
     (only,) = parse_form(form(part("image", b"").replace(b'"image"', b'"image"; filename=""')), TYPE, 1)
     assert only == Part("image", "", b"")
 
@@ -103,7 +103,7 @@ def test_other_headers_of_a_part_do_not_matter() -> None:
     "content_type", ["multipart/form-data", "multipart/form-data; boundary=", "", "multipart/form-data; x=y"]
 )
 def test_a_form_needs_a_boundary(content_type: str) -> None:
-    with pytest.raises(Undecodable, match="needs a boundary"):
+    with pytest.raises(Undecodable, match="must have a boundary"):
         parse_form(form(part("z", b"1")), content_type, 1)
 
 

@@ -69,7 +69,7 @@ def test_a_latent_that_a_decoder_could_overflow_on_is_named(value: float) -> Non
     z = np.zeros((4, 3))
     z[1, 2] = value
     for given_as in (z, z.tolist()):
-        with pytest.raises(Unusable, match=r"item 1: latents must be finite and within \+-10000"):
+        with pytest.raises(Unusable, match=r"item 1: latents must be finite and between -10000 and 10000"):
             latent_rows(given_as, 3)
 
 

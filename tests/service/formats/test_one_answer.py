@@ -30,7 +30,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 def by_pillow(data: bytes, spec: Preprocessing) -> Pixels | None:
-    """What Pillow alone makes of a file; None when it refuses it, or it is larger than these tests allow."""
+    """Decode a file with Pillow alone. Return None if it refuses the file, or the picture is too large for these tests."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -49,7 +49,7 @@ def is_large(data: bytes) -> bool:
 
 
 def chunks_of(data: bytes) -> list[bytes]:
-    """Of a well-formed PNG, each with its length and CRC."""
+    """Return the chunks of a well-formed PNG, each with its length and CRC."""
     found, place = [], len(SIGNATURE)
     while place < len(data):
         end = place + 12 + int.from_bytes(data[place : place + 4])
@@ -59,7 +59,7 @@ def chunks_of(data: bytes) -> list[bytes]:
 
 
 def segments_of(data: bytes) -> list[bytes]:
-    """Of a well-formed JPEG before its first scan, and the rest."""
+    """Return the segments of a well-formed JPEG before its first scan, and the rest."""
     found, place = [], 2
     while data[place + 1] != 0xDA:
         end = place + 2 + int.from_bytes(data[place + 2 : place + 4])
@@ -104,7 +104,7 @@ def parts_moved(data: bytes, chance: random.Random) -> bytes:
 
 
 def stream_changed(data: bytes, chance: random.Random) -> bytes:
-    """Of a PNG: another Adler checksum, more or fewer lines, bytes behind the stream; the CRC is right."""
+    """Change the stream of a PNG: another Adler checksum, more or fewer lines, bytes after it; the CRC stays right."""
     if not data.startswith(SIGNATURE):
         return bytes_changed(data, chance)
     parts = chunks_of(data)
@@ -186,7 +186,7 @@ def same(found: Pixels | None, expected: Pixels | None) -> bool:
 
 
 async def compare(app: FastAPI, client: httpx.AsyncClient, directory: Path, each: int, seed: int) -> tuple[int, int]:
-    """How many files were read and refused; every way says the same of each."""
+    """Check that every way of decoding gives the same result. Return how many files were read and refused."""
     engine: Engine = app.state.engine
     read = refused = 0
     for name, spec in MODELS.items():

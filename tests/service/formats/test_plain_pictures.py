@@ -41,7 +41,7 @@ def corrupted(data: bytes, chance: random.Random) -> Iterator[bytes]:
 
 
 def corpus() -> list[bytes]:
-    """Of the size of both models, grey and coloured."""
+    """Pictures of the size of both models, grey and coloured."""
     chance, files = random.Random(0), list(OTHERS.values())
     for shape in ((1, 8, 8), (3, 12, 16), (3, 8, 8)):
         for data in good(pixels_of(*shape)):
@@ -50,7 +50,7 @@ def corpus() -> list[bytes]:
 
 
 async def outcomes(client: httpx.AsyncClient, files: list[bytes]) -> list[Outcome]:
-    """Of each file as a body, in a form between others, and as base64 in JSON, with both models."""
+    """Return the outcomes of each file as a body, in a form between others, and as base64 in JSON, with both models."""
     found: list[Outcome] = []
     beside = {"grey": plain(pixels_of(1, 8, 8)), "colour": plain(pixels_of(3, 12, 16))}
     for data in files:

@@ -112,7 +112,7 @@ def test_what_follows_the_pixels_inside_their_chunk_changes_nothing(trailing: by
 
 
 def agree(data: bytes) -> bool:
-    """Whether it was read; if so, Pillow reads it too and sees the same."""
+    """Return whether the file was read; check that Pillow then reads the same pixels."""
     found = read(data, GREY)
     if found is not None:
         np.testing.assert_array_equal(found, by_pillow(data, GREY))

@@ -48,7 +48,7 @@ async def echo(engine: Any, call: Call) -> Answer:
 
 
 async def length(engine: Any, call: Call) -> Answer:
-    """How long the body is."""
+    """Answer with the length of the body."""
     return Answer(str(len(call.body)).encode(), "text/plain", {})
 
 

@@ -65,7 +65,7 @@ async def test_options_that_are_no_preflight_need_a_key(weights: Path) -> None:
 
 
 async def test_a_failure_may_be_read_too(weights: Path) -> None:
-    """Of either door, with all that other answers have."""
+    """A failure of either door has the same headers as other answers."""
     app = create_app(Settings(models_dir=weights, cors_origins=("*",)))
     app.state.engine = "no engine"
     for path in ("/sample", "/models"):

@@ -11,13 +11,13 @@ import torch
 import models
 from models import VAE, VAEConfig
 from models.mixture import PRIOR
-from service.engine.device import Device, Limits
+from service.engine.device import Device, QueueLimits
 from service.inference.catalog import Catalog, CatalogError, UnknownModel, find
 
 
 @pytest.fixture
 async def catalog() -> AsyncIterator[Catalog]:
-    device = Device("cpu", threads=1, limits=Limits(max_batch=8, max_queue_rows=8, max_rows=8))
+    device = Device("cpu", threads=1, limits=QueueLimits(max_batch=8, max_queue_rows=8, max_rows=8))
     device.start()
     yield Catalog(device)
     await device.close()
@@ -47,15 +47,15 @@ async def test_those_that_are_named_are_loaded_in_that_order(catalog: Catalog, s
 
 
 async def test_a_default_that_somebody_insists_on_must_be_there(catalog: Catalog, shelf: Path) -> None:
-    with pytest.raises(CatalogError, match="default model 'mnist' is not among the loaded: colour, grey"):
+    with pytest.raises(CatalogError, match="default model 'mnist' is not loaded; loaded models: colour, grey"):
         await catalog.load(shelf, (), "mnist", default_is_required=True)
 
 
 async def test_an_unknown_name_is_answered_with_the_known_ones(catalog: Catalog, shelf: Path) -> None:
     await catalog.load(shelf, (), "grey")
-    with pytest.raises(UnknownModel, match=r"no model 'gray' is loaded; loaded are colour, grey; did you mean grey\?"):
+    with pytest.raises(UnknownModel, match=r"no model 'gray' is loaded; loaded models: colour, grey; did you mean grey\?"):
         catalog.get("gray")
-    with pytest.raises(UnknownModel, match=r"loaded are colour, grey$"):
+    with pytest.raises(UnknownModel, match=r"loaded models: colour, grey$"):
         catalog.get("resnet")
     with pytest.raises(UnknownModel):
         catalog.get("")
@@ -63,7 +63,7 @@ async def test_an_unknown_name_is_answered_with_the_known_ones(catalog: Catalog,
 
 @pytest.mark.parametrize("name", ["", "..", "../weights/grey", ".hidden", "a/b", "a\\b", "-x", "x" * 101, "ü"])
 async def test_what_is_no_name_never_reaches_the_file_system(catalog: Catalog, shelf: Path, name: str) -> None:
-    with pytest.raises(CatalogError, match="is no name for a model"):
+    with pytest.raises(CatalogError, match="is not a valid name of a model"):
         await catalog.load(shelf, (name,), "grey")
 
 
@@ -81,7 +81,7 @@ async def test_a_spoiled_model_is_named_with_its_file(catalog: Catalog, shelf: P
 
 def test_a_directory_without_checkpoints_is_refused(tmp_path: Path) -> None:
     for directory in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(CatalogError, match="holds no checkpoint directories"):
+        with pytest.raises(CatalogError, match="has no checkpoint directories"):
             find(directory)
 
 

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.engine.batcher import Batcher
-from service.engine.device import Device, Limits
+from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeadlineExceeded, Overloaded, TooLarge
 from service.formats import base64_text, png
 from service.formats.errors import BadInput, TooBig, Undecodable, Unusable
@@ -38,7 +38,7 @@ def pngs(count: int) -> list[bytes]:
 
 @pytest.fixture
 async def engine(weights: Path, tmp_path: Path) -> AsyncIterator[Engine]:
-    device = Device("cpu", threads=1, limits=Limits(max_batch=16, max_queue_rows=150, max_rows=120))
+    device = Device("cpu", threads=1, limits=QueueLimits(max_batch=16, max_queue_rows=150, max_rows=120))
     device.start()
     engine = Engine(Catalog(device), max_pixels=10_000, store=make_store(str(tmp_path / "latents.db"), 1 << 20))
     await engine.catalog.load(weights, ("grey",), "grey")

@@ -1,4 +1,4 @@
-"""What latents of a model can be drawn from."""
+"""The priors from which latents of a model can be drawn."""
 
 from pathlib import Path
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from models import checkpoint
-from service.engine.device import Device, Limits
+from service.engine.device import Device, QueueLimits
 from service.inference.served_model import Runtime, start_runtime
 from service.latents import noise as seeds
 
 
 @pytest.fixture
 async def device() -> AsyncIterator[Device]:
-    device = Device("cpu", threads=1, limits=Limits(max_batch=16, max_queue_rows=64, max_rows=32))
+    device = Device("cpu", threads=1, limits=QueueLimits(max_batch=16, max_queue_rows=64, max_rows=32))
     device.start()
     yield device
     await device.close()
@@ -69,7 +69,7 @@ async def test_the_counts_begin_when_it_serves(runtime: Runtime) -> None:
 
 async def test_two_runtimes_of_one_checkpoint_answer_bit_by_bit_alike(runtime: Runtime, weights: Path) -> None:
     """After a restart, and with another model beside it."""
-    device = Device("cpu", threads=1, limits=Limits(max_batch=16, max_queue_rows=64, max_rows=32))
+    device = Device("cpu", threads=1, limits=QueueLimits(max_batch=16, max_queue_rows=64, max_rows=32))
     device.start()
     again = await start_runtime(runtime.name, checkpoint.read(weights / runtime.name), device)
     x = pictures(runtime, 20)

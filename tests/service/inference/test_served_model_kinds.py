@@ -10,7 +10,7 @@ import torch
 
 import models
 from models import VAE, VAEConfig, checkpoint
-from service.engine.device import Device, Limits
+from service.engine.device import Device, QueueLimits
 from service.inference.served_model import start_runtime
 from service.latents import noise as seeds
 
@@ -23,7 +23,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 async def device() -> AsyncIterator[Device]:
-    device = Device("cpu", threads=1, limits=Limits(max_batch=16, max_queue_rows=64, max_rows=32))
+    device = Device("cpu", threads=1, limits=QueueLimits(max_batch=16, max_queue_rows=64, max_rows=32))
     device.start()
     yield device
     await device.close()

@@ -214,7 +214,7 @@ async def test_who_watches_batches_cannot_fail_them(
     lane.watch = broken
     for _ in range(2):
         assert (await client.post("/encode", content=PICTURE)).status_code == 200
-    assert caplog.messages.count("batches are not watched any more") == 1
+    assert caplog.messages.count("the observer of batches raised an exception and is not called any more") == 1
 
 
 async def test_decoders_that_pictures_have_cost_are_counted(app: FastAPI) -> None:

@@ -16,7 +16,7 @@ from service.server import metrics_directory as shared_directory
 
 
 def families(number: float) -> list[Family]:
-    """What a process has counted, that many of each."""
+    """Return the metric families of a process that has counted so many of each."""
     counted = Counted((1.0, 2.5), (int(number), 0, 2), 10 * number)
     below = Counted((-1.0, 1.0), (int(number), 1, 0), -number)
     return [

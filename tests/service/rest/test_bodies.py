@@ -192,7 +192,7 @@ def test_latents_come_as_json_or_npy() -> None:
         (of_json({"z": [1, 1, 1]}), Unusable, r"shape \(3,\), the model takes numbers of shape \(N, 3\)"),
         (of_json({"z": [[1, 1]]}), Unusable, r"\(1, 2\)"),
         (read(npy(np.ones((0, 3)))), Unusable, "holds no latents"),
-        (read(b"hello", "application/x-npy"), Undecodable, "corrupt npy"),
+        (read(b"hello", "application/x-npy"), Undecodable, "header of the npy file is corrupt"),
     ],
 )
 def test_a_body_without_latents_says_what_it_needs(body: Body, error: type[BadInput], message: str) -> None:

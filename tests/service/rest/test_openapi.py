@@ -16,7 +16,7 @@ from service.settings import Settings
 
 
 def schema_of(page: dict[str, Any], path: str, name: str, where: str) -> dict[str, Any]:
-    """Of a parameter, or of what stands in a body of that type."""
+    """Return the schema of a parameter, or of a body of that type."""
     operation = page["paths"][path]["get" if path == "/sample" and where == "query" else "post"]
     if where == "query":
         return next(one["schema"] for one in operation["parameters"] if (one["name"], one["in"]) == (name, "query"))

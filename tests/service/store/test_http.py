@@ -58,7 +58,7 @@ async def serving(weights: Path, address: str, **settings: Any) -> AsyncIterator
 
 @pytest.fixture
 async def client(weights: Path, address: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Of an application with an empty collection."""
+    """A client of an application with an empty collection."""
     async with serving(weights, address) as (_, client):
         (await client.put("/collections/some", json={"model": "grey"})).raise_for_status()
         yield client

@@ -1,4 +1,4 @@
-"""Which pictures the event loop decodes itself: small ones with little beside their pixels, and no others."""
+"""The event loop itself decodes only small pictures with little beside their pixels."""
 
 import io
 import random

@@ -48,11 +48,11 @@ async def test_pixels_are_those_of_pillow() -> None:
 @pytest.mark.parametrize(
     ("data", "kind", "reason"),
     [
-        (b"", Undecodable, "empty: a picture has at least a header"),
-        (b"nothing", Unsupported, "not a picture that is read here"),
+        (b"", Undecodable, "the picture is empty"),
+        (b"nothing", Unsupported, "not a picture in a supported format"),
         (b"\x89PNG\r\n\x1a\nnothing", Undecodable, "its header is corrupt"),
-        (SMALL[: len(SMALL) // 2], Undecodable, "corrupt or truncated JPEG"),
-        (noisy(1500, 1200, "JPEG")[:-60_000], Undecodable, "corrupt or truncated JPEG"),
+        (SMALL[: len(SMALL) // 2], Undecodable, "the JPEG file is corrupt or truncated"),
+        (noisy(1500, 1200, "JPEG")[:-60_000], Undecodable, "the JPEG file is corrupt or truncated"),
         (flat_png(10_000, 10_000, 1, 0, 1), TooBig, "10000 x 10000 pixels"),
         (saved("RGB", 9000, 6000, "WEBP", method=0), TooBig, "9000 x 6000 pixels"),
         (flat_png(50_000_000, 1, 8, 0, 1), TooCostly, "VAE_MAX_DECODED_BYTES"),

@@ -74,7 +74,7 @@ async def test_without_any_process_pictures_are_decoded() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="orphans elsewhere always go to process 1")
 async def test_orphans_are_waited_for_by_process_1() -> None:
-    """Which the service is in a container: decoders whose fork server was killed are its children then."""
+    """In a container the service is process 1, which inherits the decoders of a fork server that was killed."""
     prctl, subreaper = ctypes.CDLL(None).prctl, 36
     async with decoders(2) as pool:
         await pool.start()
@@ -97,8 +97,8 @@ async def test_orphans_are_waited_for_by_process_1() -> None:
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
-        ("sys.exit(3)", "it has ended at once"),
-        ("import time; time.sleep(1000)", "it has not answered within 0.5 seconds"),
+        ("sys.exit(3)", "the fork server has ended right after its start"),
+        ("import time; time.sleep(1000)", "the fork server has not answered within 0.5 seconds"),
         (f"import os\ndef fork(): raise OSError({errno.EAGAIN}, '')\nos.fork = fork\n"
          "from service.formats.decoding.decoder import main; main()",
          os.strerror(errno.EAGAIN)),
@@ -201,7 +201,7 @@ async def test_failures_beside_are_logged(monkeypatch: pytest.MonkeyPatch, caplo
             for process in at_work():
                 process.kill()
             await until(lambda: bool(caplog.records))
-        assert "not started or ended as it should" in caplog.text
+        assert "starting or ending a decoder failed" in caplog.text
         assert "ZeroDivisionError" in caplog.text
 
 

@@ -15,7 +15,7 @@ class Clock:
 
 
 def served(allowance: Allowance, asked: int) -> int:
-    """How many of so many requests, one after the other, are served."""
+    """Return how many of so many requests, one after the other, are served."""
     count = 0
     for _ in range(asked):
         try:

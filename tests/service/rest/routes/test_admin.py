@@ -98,13 +98,13 @@ async def test_what_cannot_be_done_is_told_with_its_reason(client: httpx.AsyncCl
     problem(await change(client, "first", "unload"), 409, "still_needed", "default model")
     problem(await change(client, "thrid", "unload"), 404, "unknown_model", "first, second")
     problem(await change(client, "thrid", "reload"), 404, "unknown_model", "first, second")
-    problem(await change(client, "thrid", "load"), 404, "no_checkpoint", "there are: first, second, spare")
+    problem(await change(client, "thrid", "load"), 404, "no_checkpoint", "available: first, second, spare")
     problem(await change(client, "..", "load"), 404, "not_found", "nothing at")
-    problem(await change(client, ".hidden", "load"), 404, "no_checkpoint", "there are")
+    problem(await change(client, ".hidden", "load"), 404, "no_checkpoint", "available")
     problem(await client.post("/admin/models/first/reload?force=1"), 422, "invalid_parameter", "force")
     problem(await client.post("/admin/models/first/reload", content=b"{}"), 415, "unsupported_media_type", "no body")
     shutil.rmtree(shelf / "second")
-    problem(await change(client, "second", "reload"), 404, "no_checkpoint", "there are: first, spare")
+    problem(await change(client, "second", "reload"), 404, "no_checkpoint", "available: first, spare")
     assert (await client.get("/sample?model=second")).status_code == 200
 
 
