@@ -171,16 +171,6 @@ class Found:
     seq: int
 
 
-@dataclass(slots=True)
-class Changes:
-    """What has changed since a sequence number: items as they are now, and ids that are gone, with their numbers."""
-
-    items: Items
-    deleted: dict[str, int]
-    seq: int  # as far as these changes reach
-    complete: bool  # false: it is so long ago that traces of deletions are gone; compare with a scan instead
-
-
 class LatentStore(ABC):
     """Collections of Gaussians. Every change is durable when its method returns. All raise StoreError."""
 
@@ -230,14 +220,6 @@ class LatentStore(ABC):
     @abstractmethod
     async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
         """Items in the order of their ids, from the first after `after`."""
-
-    @abstractmethod
-    async def count(self, name: str, filter: tuple[Condition, ...] = ()) -> int:
-        """How many items there are, or match."""
-
-    @abstractmethod
-    async def changes(self, name: str, since: int = 0, limit: int = 1000) -> Changes:
-        """What changed after sequence number `since`, each item once with its last change, in the order of the changes."""
 
 
 def no_vectors(count: int) -> Floats:

@@ -14,7 +14,7 @@ INDEXES = {"l2": "mu vector_l2_ops", "cosine": "mu vector_cosine_ops", "w2": "bo
 # what an HNSW index takes
 MAX_INDEXED = 2000
 
-# from each version to the next; a published one never changes
+# From each version to the next. A published migration never changes: nothing uses vae_traces, traces and forgotten any more.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE vae_collections (

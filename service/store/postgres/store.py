@@ -18,7 +18,6 @@ from psycopg.errors import LockNotAvailable, QueryCanceled
 from service.store.daemon_threads import Daemons
 from service.store.filters import Condition
 from service.store.interface import (
-    Changes,
     Collection,
     DiskFull,
     Found,
@@ -120,12 +119,6 @@ class PgvectorStore(LatentStore):
 
     async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
         return await self._run(partial(work.scan, name=name, after=after, limit=limit, filter=filter), name)
-
-    async def count(self, name: str, filter: tuple[Condition, ...] = ()) -> int:
-        return await self._run(partial(work.count, name=name, filter=filter), name)
-
-    async def changes(self, name: str, since: int = 0, limit: int = 1000) -> Changes:
-        return await self._run(partial(work.changes, name=name, since=since, limit=limit), name)
 
     async def _run(
         self,

@@ -8,7 +8,6 @@ import orjson
 
 from service.store.filters import Condition, check_keys
 from service.store.interface import (
-    Changes,
     Collection,
     Floats,
     Items,
@@ -20,7 +19,6 @@ from service.store.interface import (
 from service.store.postgres.filters import fields_of, pgvector_where
 from service.store.postgres.schema import Connection, make_index, make_table, table
 
-MAX_TRACES = 10_000
 # how long one statement may take that waits for nobody: a filter over millions of items; an index over all of a collection
 STATEMENT_SECONDS = 30.0
 INDEX_SECONDS = 3600.0
@@ -116,7 +114,6 @@ def upsert(connection: Connection, name: str, digest: str, items: Items) -> int:
                 for i in range(len(items))
             ],
         )
-    connection.execute("DELETE FROM vae_traces WHERE collection = %s AND id = ANY(%s)", (number, items.ids))
     connection.execute(
         "INSERT INTO vae_keys SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING", (number, sorted(items.keys))
     )
@@ -128,24 +125,11 @@ def upsert(connection: Connection, name: str, digest: str, items: Items) -> int:
 
 
 def delete(connection: Connection, name: str, id: str) -> int:
-    """Take an item out; its trace stays for the feed of changes. Raises UnknownCollection, UnknownItem."""
+    """Delete an item and return the sequence number of this change. Raises UnknownCollection, UnknownItem."""
     number, collection = find(connection, name, STATEMENT_SECONDS)
     if not connection.execute(f"DELETE FROM {table(number)} WHERE id = %s", (id,)).rowcount:  # noqa: S608
         raise UnknownItem(name, id)
-    connection.execute(
-        "INSERT INTO vae_traces VALUES (%s, %s, %s) ON CONFLICT (collection, id) DO UPDATE SET seq = excluded.seq",
-        (number, id, collection.seq + 1),
-    )
-    (traces,) = _one(
-        connection.execute(
-            "UPDATE vae_collections SET seq = seq + 1, count = count - 1, traces = traces + 1 WHERE number = %s "
-            "RETURNING traces",
-            (number,),
-        )
-    )
-    if traces > max(MAX_TRACES, collection.count):
-        connection.execute("DELETE FROM vae_traces WHERE collection = %s", (number,))
-        connection.execute("UPDATE vae_collections SET traces = 0, forgotten = seq WHERE number = %s", (number,))
+    connection.execute("UPDATE vae_collections SET seq = seq + 1, count = count - 1 WHERE number = %s", (number,))
     return collection.seq + 1
 
 
@@ -186,14 +170,6 @@ def scan(connection: Connection, name: str, after: str, limit: int, filter: tupl
     return as_items(rows.fetchall(), collection.dim)
 
 
-def count(connection: Connection, name: str, filter: tuple[Condition, ...]) -> int:
-    """How many match."""
-    number, collection = find(connection, name)
-    where, parameters = where_of(connection, number, collection, filter)
-    (found,) = _one(connection.execute(f"SELECT count(*) FROM {table(number)} WHERE true{where}", parameters))  # noqa: S608
-    return int(found)
-
-
 def where_of(
     connection: Connection, number: int, collection: Collection, filter: tuple[Condition, ...]
 ) -> tuple[str, list[Any]]:
@@ -204,17 +180,3 @@ def where_of(
         nearest = "SELECT key FROM vae_keys WHERE collection = %s ORDER BY abs(length(key) - %s), key LIMIT %s"
         check_keys(filter, known, lambda key, most: [one for (one,) in connection.execute(nearest, (number, len(key), most))])
     return pgvector_where(filter)
-
-
-def changes(connection: Connection, name: str, since: int, limit: int) -> Changes:
-    """What happened after a sequence number."""
-    number, collection = find(connection, name)
-    rows = connection.execute(
-        f"SELECT {ITEM} FROM {table(number)} WHERE seq > %s "  # noqa: S608
-        "UNION ALL SELECT id, seq, NULL, NULL, NULL FROM vae_traces WHERE collection = %s AND seq > %s ORDER BY 2 LIMIT %s",
-        (since, number, since, limit),
-    ).fetchall()
-    (forgotten,) = _one(connection.execute("SELECT forgotten FROM vae_collections WHERE number = %s", (number,)))
-    deleted = {row[0]: row[1] for row in rows if row[2] is None}
-    seq = rows[-1][1] if len(rows) == limit else collection.seq
-    return Changes(as_items([row for row in rows if row[2] is not None], collection.dim), deleted, seq, since >= forgotten)

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 
 from service.store.filters import Condition, check_keys
-from service.store.interface import Changes, Collection, Items, StoreUnusable, no_vectors
+from service.store.interface import Collection, Items, StoreUnusable, no_vectors
 from service.store.sqlite.filters import sqlite_where
 from service.store.sqlite.writes import COLUMNS, find, span
 from service.store.vectors.chunk import Floats, Mask, Numbers
@@ -70,12 +70,6 @@ def scan(connection: sqlite3.Connection, name: str, after: str, limit: int, filt
     return _items(rows, collection.dim)
 
 
-def count(connection: sqlite3.Connection, name: str, filter: tuple[Condition, ...]) -> int:
-    """How many match."""
-    number, collection = find(connection, name)
-    return len(matching(connection, number, collection, filter)) if filter else collection.count
-
-
 def matching(connection: sqlite3.Connection, number: int, collection: Collection, filter: tuple[Condition, ...]) -> Numbers:
     """Numbers of the items that match, ascending. Raises BadFilter."""
     where, parameters = _where(connection, number, collection, filter)
@@ -96,19 +90,6 @@ def _where(
         nearest = "SELECT key FROM keys WHERE collection = ? ORDER BY abs(length(key) - ?), key LIMIT ?"
         check_keys(filter, known, lambda key, most: [one for (one,) in connection.execute(nearest, (number, len(key), most))])
     return sqlite_where(filter)
-
-
-def changes(connection: sqlite3.Connection, name: str, since: int, limit: int) -> Changes:
-    """What happened after a sequence number."""
-    number, collection = find(connection, name)
-    rows = connection.execute(
-        "SELECT id, seq, metadata, mu, sigma FROM items WHERE collection = ? AND seq > ? ORDER BY seq LIMIT ?",
-        (number, since, limit),
-    ).fetchall()
-    deleted = {row[0]: row[1] for row in rows if row[3] is None}
-    seq = rows[-1][1] if len(rows) == limit else collection.seq
-    complete = since >= forgotten(connection, number)
-    return Changes(_items([row for row in rows if row[3] is not None], collection.dim), deleted, seq, complete)
 
 
 def forgotten(connection: sqlite3.Connection, number: int) -> int:

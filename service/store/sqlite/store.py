@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from service.store.filters import BadFilter, Condition
 from service.store.group_turns import Ended, Turns, Waiting
 from service.store.interface import (
-    Changes,
     Collection,
     Found,
     Items,
@@ -165,12 +164,6 @@ class SqliteStore(LatentStore):
 
     async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
         return await self._of(name, self._read(partial(reads.scan, name=name, after=after, limit=limit, filter=filter)))
-
-    async def count(self, name: str, filter: tuple[Condition, ...] = ()) -> int:
-        return await self._of(name, self._read(partial(reads.count, name=name, filter=filter)))
-
-    async def changes(self, name: str, since: int = 0, limit: int = 1000) -> Changes:
-        return await self._of(name, self._read(partial(reads.changes, name=name, since=since, limit=limit)))
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         def work() -> T:

@@ -35,7 +35,7 @@ async def test_it_comes_back_with_the_database(postgres: Postgres) -> None:
             await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a"]))
         postgres.start()
         assert await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a"])) > 0
-        assert await store.count("digits") == 1
+        assert (await store.collection("digits")).count == 1
     finally:
         await store.close()
 
@@ -70,7 +70,7 @@ async def test_what_was_acknowledged_survives_the_death_of_the_server(postgres: 
 
         await asyncio.gather(kill(), *(add(worker) for worker in range(4)))
         count = len(twin.rows)
-        assert await store.count("digits") == count
+        assert (await store.collection("digits")).count == count
         found = await store.search("digits", DIGEST, Search([Query(np.zeros(DIM, np.float32))], count, "l2", exact=True))
         same(found.neighbors[0], twin.nearest("l2", np.zeros(DIM), np.zeros(DIM), count))
         stored = await store.get("digits", list(twin.rows))
@@ -205,7 +205,7 @@ async def test_a_backup_as_the_operations_page_has_it(postgres: Postgres, databa
     store = PgvectorStore(database, 60)
     try:
         await store.open()
-        assert await store.count("digits") == 50
+        assert (await store.collection("digits")).count == 50
         found = await store.search("digits", DIGEST, Search([Query(np.zeros(DIM, np.float32))], 50, "l2", exact=False))
         same(found.neighbors[0], twin.nearest("l2", np.zeros(DIM), np.zeros(DIM), 50))
         assert await store.upsert("digits", DIGEST, items(rng, ["new"])) > seq
