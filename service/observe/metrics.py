@@ -5,9 +5,8 @@ batches where they run.
 """
 
 import logging
-import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,13 +18,13 @@ from service.inference.catalog import Catalog
 from service.inference.served_model import Floats, Runtime
 from service.observe.drift import Drift
 from service.observe.histogram import Counted, Histogram
-from service.store import LatentStore
 
 log = logging.getLogger(__name__)
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1.0, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048, 4096)
 
+STORE_OPERATIONS = ("upsert", "get", "delete", "search")
 # both take pictures and answer posteriors
 LANES = {"encode": "encode", "encode_float": "encode", "decode": "decode"}
 
@@ -83,7 +82,7 @@ class Metrics:
         self.ended_decoders: Counter[str] = Counter()  # the decoders' own, by reason
         self.cut_off: Counter[str] = Counter()  # connections that were ended before an answer, by reason
         self.refused: Counter[str] = Counter()  # requests that were not even looked at, by reason
-        self.store_seconds: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(SECONDS))  # by operation
+        self.store_seconds = {operation: Histogram(SECONDS) for operation in STORE_OPERATIONS}  # see TimedStore
         self._requests: defaultdict[str, _Requests] = defaultdict(_Requests)
         self._lanes: defaultdict[tuple[str, str], _Batches] = defaultdict(_Batches)
         self._drifts: dict[str, Drift] = {}
@@ -101,11 +100,6 @@ class Metrics:
             batches = self._lanes[runtime.name, LANES[name]]
             batches.stats.append(lane.stats)
             lane.watch = _watch_encode(batches, drift) if LANES[name] == "encode" else batches.count
-
-    def watch_store(self, store: LatentStore) -> None:
-        """From now on measure how long the work of this store takes."""
-        for operation in ("upsert", "get", "delete", "search"):
-            setattr(store, operation, _timed(getattr(store, operation), self.store_seconds[operation]))
 
     def reconstructed(self, runtime: Runtime, means: Floats, originals: list[NDArray[Any]]) -> None:
         """Weigh pictures, blocks (n, C, H, W), against what was made of them, (N, H, W, C)."""
@@ -179,17 +173,6 @@ class Metrics:
             Family("vae_encoded_kl_nats", "histogram", "KL(q || N(0, I)) of a picture.", ("model",), kl),
             Family("vae_reconstruction_nats", "histogram", "-log p(x | z) of a reconstructed picture.", ("model",), nats),
         ]
-
-
-def _timed(work: Callable[..., Awaitable[Any]], histogram: Histogram) -> Callable[..., Awaitable[Any]]:
-    async def timed(*arguments: Any, **options: Any) -> Any:
-        started = time.monotonic()
-        try:
-            return await work(*arguments, **options)
-        finally:
-            histogram.observe(time.monotonic() - started)
-
-    return timed
 
 
 def _watch_encode(batches: _Batches, drift: Drift) -> Callable[[BatchReport], None]:

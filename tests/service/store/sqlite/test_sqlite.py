@@ -197,8 +197,8 @@ async def test_traces_of_deletions_are_forgotten_in_the_end(
     for i in range(17):
         await store.delete("digits", f"{i}")
         del twin.rows[f"{i}"]
-    found = "SELECT forgotten, (SELECT count(*) FROM items WHERE mu IS NULL) FROM collections"
-    forgotten, traces = await store._read(lambda connection: connection.execute(found).fetchone())
+    look_up = "SELECT forgotten, (SELECT count(*) FROM items WHERE mu IS NULL) FROM collections"
+    forgotten, traces = await store._read(lambda connection: connection.execute(look_up).fetchone())
     assert forgotten > 20
     assert traces < 17
     for one in (behind, store):
