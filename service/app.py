@@ -30,6 +30,7 @@ from service.inference.catalog import Catalog, CatalogError
 from service.inference.pipeline import Engine
 from service.observe.metrics import Metrics
 from service.observe.seen import Sight
+from service.observe.shared_metrics import SharedMetrics
 from service.observe.timed_store import TimedStore
 from service.operations.collection_model import warn_of_strangers
 from service.rest import errors
@@ -222,8 +223,6 @@ def _publishing(app: FastAPI, directory: Path | None) -> "asyncio.Task[None] | N
     """The task that shares what this process counts, where there are others."""
     if directory is None:
         return None
-    from service.observe.prometheus import SharedMetrics  # prometheus-client takes 50 ms
-
     app.state.shared_metrics = SharedMetrics(directory)
     return asyncio.create_task(metrics.publish(app))
 

@@ -41,7 +41,7 @@ class Family:
     help: str
     labels: Labels
     samples: Mapping[Any, float | Counted]  # by the values of the labels, a tuple
-    of_workers: Literal["livesum", "livemax", "livemin"] = "livesum"  # a gauge's value of several
+    of_workers: Literal["sum", "max", "min"] = "sum"  # how the gauges of several workers become one number
 
 
 @dataclass
@@ -169,7 +169,7 @@ class Metrics:
             info = {(name, runtime.digest, *where): 1 for name, runtime in catalog.runtimes.items()}
         return [
             Family("vae_model_loads_total", "counter", "Loads and reloads.", ("model", "result"), loads),
-            Family("vae_model_info", "gauge", "What is loaded.", ("model", "digest", "device", "engine"), info, "livemax"),
+            Family("vae_model_info", "gauge", "What is loaded.", ("model", "digest", "device", "engine"), info, "max"),
             Family("vae_encoded_kl_nats", "histogram", "KL(q || N(0, I)) of a picture.", ("model",), kl),
             Family("vae_reconstruction_nats", "histogram", "-log p(x | z) of a reconstructed picture.", ("model",), nats),
         ]
@@ -193,7 +193,7 @@ def _of_now(catalog: Catalog | None, ready: bool) -> list[Family]:
         found = catalog.device.memory_bytes
         memory = {} if found is None else {(str(catalog.device.torch_device),): found}
     return [
-        Family("vae_ready", "gauge", "Whether /health/ready says so.", (), {(): int(ready)}, "livemin"),
+        Family("vae_ready", "gauge", "Whether /health/ready says so.", (), {(): int(ready)}, "min"),
         Family("vae_queued_rows", "gauge", "Rows that wait.", ("model", "lane"), queued),
         Family("vae_device_memory_bytes", "gauge", "What torch holds of a GPU's memory.", ("device",), memory),
     ]
