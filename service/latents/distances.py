@@ -134,7 +134,7 @@ def _itself(rank: Doubles) -> Doubles:
 
 
 @dataclass(frozen=True)
-class Metric:
+class DistanceMetric:
     """A distance, and whether both Gaussians need a sigma above 0 for it."""
 
     distance: Distance
@@ -143,12 +143,12 @@ class Metric:
     of_rank: Callable[[Doubles], Doubles] = _itself  # the distance that belongs to a rank, elementwise; keeps the order
 
 
-METRICS: Mapping[str, Metric] = {
-    "l2": Metric(l2, needs_sigma=False, rank=_squared_l2, of_rank=np.sqrt),
-    "cosine": Metric(cosine, needs_sigma=False, rank=_squared_tangent, of_rank=_one_less_cosine),
-    "w2": Metric(w2, needs_sigma=False, rank=_squared_w2, of_rank=np.sqrt),
-    "jeffreys": Metric(jeffreys, needs_sigma=True, rank=jeffreys),
-    "bhattacharyya": Metric(bhattacharyya, needs_sigma=True, rank=bhattacharyya),
-    "hellinger": Metric(hellinger, needs_sigma=True, rank=bhattacharyya, of_rank=_hellinger_of),
-    "fisher_rao": Metric(fisher_rao, needs_sigma=True, rank=fisher_rao),
+METRICS: Mapping[str, DistanceMetric] = {
+    "l2": DistanceMetric(l2, needs_sigma=False, rank=_squared_l2, of_rank=np.sqrt),
+    "cosine": DistanceMetric(cosine, needs_sigma=False, rank=_squared_tangent, of_rank=_one_less_cosine),
+    "w2": DistanceMetric(w2, needs_sigma=False, rank=_squared_w2, of_rank=np.sqrt),
+    "jeffreys": DistanceMetric(jeffreys, needs_sigma=True, rank=jeffreys),
+    "bhattacharyya": DistanceMetric(bhattacharyya, needs_sigma=True, rank=bhattacharyya),
+    "hellinger": DistanceMetric(hellinger, needs_sigma=True, rank=bhattacharyya, of_rank=_hellinger_of),
+    "fisher_rao": DistanceMetric(fisher_rao, needs_sigma=True, rank=fisher_rao),
 }

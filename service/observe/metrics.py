@@ -45,7 +45,7 @@ class Family:
 
 
 @dataclass
-class _Requests:
+class _OperationCounts:
     """Requests of one operation."""
 
     codes: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
@@ -53,7 +53,7 @@ class _Requests:
 
 
 @dataclass
-class _Batches:
+class _LaneCounts:
     """Of one lane of one model, through all its reloads."""
 
     stats: list[LaneStats] = field(default_factory=list)
@@ -83,8 +83,8 @@ class Metrics:
         self.cut_off: Counter[str] = Counter()  # connections that were ended before an answer, by reason
         self.refused: Counter[str] = Counter()  # requests that were not even looked at, by reason
         self.store_seconds = {operation: Histogram(SECONDS) for operation in STORE_OPERATIONS}  # see TimedStore
-        self._requests: defaultdict[str, _Requests] = defaultdict(_Requests)
-        self._lanes: defaultdict[tuple[str, str], _Batches] = defaultdict(_Batches)
+        self._requests: defaultdict[str, _OperationCounts] = defaultdict(_OperationCounts)
+        self._lanes: defaultdict[tuple[str, str], _LaneCounts] = defaultdict(_LaneCounts)
         self._drifts: dict[str, Drift] = {}
 
     def answered(self, label: str, status: int, seconds: float) -> None:
@@ -175,7 +175,7 @@ class Metrics:
         ]
 
 
-def _watch_encode(batches: _Batches, drift: Drift) -> Callable[[BatchReport], None]:
+def _watch_encode(batches: _LaneCounts, drift: Drift) -> Callable[[BatchReport], None]:
     def count(batch: BatchReport) -> None:
         batches.count(batch)
         drift.encoded([rows for rows in batch.results if not isinstance(rows, Exception)], batch.rows)

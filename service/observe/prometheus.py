@@ -16,8 +16,8 @@ from service.observe.histogram import Counted
 from service.observe.metrics import Family
 
 
-class Families(Collector):
-    """Families in the form in which prometheus-client collects metrics."""
+class _FamilyCollector(Collector):
+    """_FamilyCollector in the form in which prometheus-client collects metrics."""
 
     def __init__(self, families: Sequence[Family]) -> None:
         self._families = families
@@ -72,6 +72,6 @@ def render(families: Sequence[Family], accept: str) -> tuple[bytes, str]:
 
 
 def _encode(registry: CollectorRegistry, families: Sequence[Family], accept: str) -> tuple[bytes, str]:
-    registry.register(Families(families))
+    registry.register(_FamilyCollector(families))
     encode, media_type = choose_encoder(accept)
     return encode(registry), media_type

@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Daemons:
+class DaemonThreads:
     """At most so many threads, made when they are needed. Python would join those of a ThreadPoolExecutor at its exit."""
 
     def __init__(self, most: int, name: str) -> None:

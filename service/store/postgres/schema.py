@@ -6,7 +6,7 @@ import psycopg
 
 from service.store.interface import StoreUnusable
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+PgConnection = psycopg.Connection[tuple[Any, ...]]
 
 # any number that no other program uses for its locks on the same database
 LOCK = 0x56414531
@@ -45,7 +45,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-def migrate(connection: Connection) -> None:
+def migrate(connection: PgConnection) -> None:
     """Bring the schema to this version; several processes may try at once. Raises StoreUnusable."""
     if _version(connection) == len(MIGRATIONS):  # as nearly always: then nobody is waited for
         return
@@ -76,7 +76,7 @@ def migrate(connection: Connection) -> None:
             connection.execute("UPDATE vae_schema SET version = %s", (len(MIGRATIONS),))
 
 
-def _version(connection: Connection) -> int | None:
+def _version(connection: PgConnection) -> int | None:
     """The schema's version; None when it, or anything that belongs to it, is not there."""
     there = connection.execute(
         "SELECT to_regclass('vae_schema'), to_regclass('vae_collections'), to_regtype('vector')"
@@ -92,7 +92,7 @@ def table(number: int) -> str:
     return f"vae_items_{int(number)}"
 
 
-def make_table(connection: Connection, number: int, dim: int) -> None:
+def make_table(connection: PgConnection, number: int, dim: int) -> None:
     """For the items of a new collection."""
     connection.execute(
         f"""CREATE TABLE {table(number)} (
@@ -113,7 +113,7 @@ def indexed(metric: str) -> str:
     return metric if metric in INDEXES else "w2"
 
 
-def make_index(connection: Connection, number: int, dim: int, metric: str) -> None:
+def make_index(connection: PgConnection, number: int, dim: int, metric: str) -> None:
     """The approximate index that searches by the collection's metric use; that of another metric goes."""
     wanted = indexed(metric)
     for name in INDEXES:

@@ -11,7 +11,7 @@ import numpy as np
 
 from service.latents.distances import METRICS
 from service.store.interface import Collection, Floats, Found, Neighbors, Search
-from service.store.postgres.schema import INDEXES, Connection, indexed, table
+from service.store.postgres.schema import INDEXES, PgConnection, indexed, table
 from service.store.postgres.work import ITEM, as_items, find_of, get, received, vector, where_of
 from service.store.sqlite.search import gaussians, in_order
 from service.store.vectors.candidates import BLOCK, Best
@@ -22,7 +22,7 @@ OPERATORS = {"l2": "mu <-> %s::vector", "cosine": "mu <=> %s::vector", "w2": "bo
 STREAM = "vae_search"
 
 
-def search(connection: Connection, name: str, digest: str, wanted: Search) -> Found:
+def search(connection: PgConnection, name: str, digest: str, wanted: Search) -> Found:
     """Answers to all queries, of one state of the database."""
     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     number, collection = find_of(connection, name, digest)
@@ -52,7 +52,7 @@ class _Task:
     """One search in one transaction."""
 
     def __init__(
-        self, connection: Connection, number: int, collection: Collection, wanted: Search, where: str, parameters: list[Any]
+        self, connection: PgConnection, number: int, collection: Collection, wanted: Search, where: str, parameters: list[Any]
     ) -> None:
         self.connection, self.table, self.dim, self.wanted = connection, table(number), collection.dim, wanted
         self.where, self.parameters, self.count = where, parameters, collection.count

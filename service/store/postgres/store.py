@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
-from service.store.daemon_threads import Daemons
+from service.store.daemon_threads import DaemonThreads
 from service.store.filters import Condition
 from service.store.interface import (
     Collection,
@@ -29,10 +29,10 @@ from service.store.interface import (
     StoreUnusable,
 )
 from service.store.postgres import work
-from service.store.postgres.connections import Connections, is_answering
-from service.store.postgres.schema import Connection, migrate
+from service.store.postgres.cancel_scope import CancelScope, Stopped, bound
+from service.store.postgres.connection_pool import ConnectionPool, is_answering
+from service.store.postgres.schema import PgConnection, migrate
 from service.store.postgres.search import search
-from service.store.postgres.session import Session, Stopped, bound
 from service.store.postgres.slots import NoSlot, Slots
 
 log = logging.getLogger(__name__)
@@ -65,10 +65,10 @@ class PgvectorStore(LatentStore):
         self._address, self._patience = address, patience
         self._migrated = self._is_closed = False
         self._away = ""  # why the last one that asked could not reach the database
-        self._connections = Connections(address)
+        self._connections = ConnectionPool(address)
         self._reading = _Side(READERS, READERS_OF_ONE, patience, "store reader", writes=False)
         self._writing = _Side(WRITERS, WRITERS_OF_ONE, patience, "store writer", writes=True)
-        self._under_way: dict[asyncio.Future[Any], Session] = {}
+        self._under_way: dict[asyncio.Future[Any], CancelScope] = {}
         self._probe: asyncio.Task[bool] | None = None
 
     async def open(self) -> None:
@@ -83,8 +83,8 @@ class PgvectorStore(LatentStore):
             side.slots.close()
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=FINISH_SECONDS)
-        for session in self._under_way.values():
-            session.stop()
+        for scope in self._under_way.values():
+            scope.stop()
         if self._probe is not None:
             self._probe.cancel()
         self._connections.close()
@@ -122,7 +122,7 @@ class PgvectorStore(LatentStore):
 
     async def _run(
         self,
-        task: Callable[[Connection], T],
+        task: Callable[[PgConnection], T],
         name: str,
         side: "_Side | None" = None,
     ) -> T:
@@ -135,19 +135,19 @@ class PgvectorStore(LatentStore):
             give_up = await side.slots.take(name)
         except NoSlot:
             raise self._refusal(name, side) from None
-        session = Session()
+        scope = CancelScope()
         try:
-            future = side.threads.submit(partial(self._insist, task, session, give_up, side))
+            future = side.threads.submit(partial(self._insist, task, scope, give_up, side))
         except RuntimeError as error:
             side.slots.leave(name)
             raise StoreUnavailable("the store is closed") from error
         answer = asyncio.wrap_future(future)
-        self._under_way[answer] = session
+        self._under_way[answer] = scope
         answer.add_done_callback(partial(self._ended, name, side))
         try:
-            return await self._watched(answer, session, side)
+            return await self._watched(answer, scope, side)
         except asyncio.CancelledError:
-            session.stop()
+            scope.stop()
             raise
 
     def _refusal(self, name: str, side: "_Side") -> StoreUnavailable:
@@ -165,14 +165,14 @@ class PgvectorStore(LatentStore):
         was_stuck = isinstance(error, StoreBusy) and isinstance(error.__cause__, waited)
         side.slots.leave(name, not isinstance(error, StoreUnavailable | Stopped), was_stuck)
 
-    async def _watched(self, answer: "asyncio.Future[T]", session: Session, side: "_Side") -> T:
+    async def _watched(self, answer: "asyncio.Future[T]", scope: CancelScope, side: "_Side") -> T:
         """What comes of a task, unless its connection, or the whole server, is silent. Raises StoreUnavailable."""
         while not answer.done():
             await asyncio.wait([answer], timeout=self._patience + ANSWER_SECONDS)
             if answer.done():
                 break
-            if not session.has_answered or not await self._is_answering():
-                session.stop()
+            if not scope.has_answered or not await self._is_answering():
+                scope.stop()
                 raise StoreUnavailable(f"the database does not answer{side.in_doubt}")
         try:
             return answer.result()
@@ -185,13 +185,13 @@ class PgvectorStore(LatentStore):
             self._probe = asyncio.ensure_future(is_answering(self._address))
         return await asyncio.shield(self._probe)
 
-    def _insist(self, task: Callable[[Connection], T], session: Session, give_up: float, side: "_Side") -> T:
+    def _insist(self, task: Callable[[PgConnection], T], scope: CancelScope, give_up: float, side: "_Side") -> T:
         while True:
             if self._is_closed:
                 raise StoreUnavailable("the store is closed")
             try:
-                with self._connections.lent() as connection, session.using(connection):
-                    return self._transact(connection, task, session, give_up, side.writes)
+                with self._connections.lent() as connection, scope.using(connection):
+                    return self._transact(connection, task, scope, give_up, side.writes)
             except psycopg.errors.DiskFull as error:
                 raise DiskFull(f"the database has no room left{side.unchanged}: {_line(error)}") from error
             except FORBIDDEN as error:
@@ -203,34 +203,34 @@ class PgvectorStore(LatentStore):
                 if time.monotonic() > give_up:
                     raise StoreUnusable(f"a table is missing in the database: {_line(error)}; restore a backup") from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                if session.is_stopped:
+                if scope.is_stopped:
                     raise Stopped from error
-                self._explain(error, session, give_up, side)
-            if session.is_stopped:
+                self._explain(error, scope, give_up, side)
+            if scope.is_stopped:
                 raise Stopped
             time.sleep(PAUSE_SECONDS)
 
     def _transact(
         self,
-        connection: Connection,
-        task: Callable[[Connection], T],
-        session: Session,
+        connection: PgConnection,
+        task: Callable[[PgConnection], T],
+        scope: CancelScope,
         give_up: float,
         writes: bool,
     ) -> T:
         if not self._migrated:
             with connection.transaction():
                 bound(connection, give_up - time.monotonic(), work.INDEX_SECONDS)
-                session.has_answered = True
+                scope.has_answered = True
                 migrate(connection)
             self._migrated = True
         with connection.transaction():
             left = give_up - time.monotonic()
             bound(connection, left, left if writes else work.STATEMENT_SECONDS)  # writers have more once they have their lock
-            session.has_answered, self._away = True, ""
+            scope.has_answered, self._away = True, ""
             return task(connection)
 
-    def _explain(self, error: Exception, session: Session, give_up: float, side: "_Side") -> None:
+    def _explain(self, error: Exception, scope: CancelScope, give_up: float, side: "_Side") -> None:
         """Lost, not there, or in the way of another: raises StoreUnavailable unless there is time for one more try."""
         if isinstance(error, QueryCanceled):
             raise StoreBusy(f"the database took too long, or a lock is held in it{side.unchanged}") from error
@@ -240,7 +240,7 @@ class PgvectorStore(LatentStore):
             return
         if in_the_way:
             raise StoreBusy(f"another session of the database holds what is needed{side.unchanged}: {_line(error)}") from error
-        doubt = side.in_doubt if session.has_answered else ""
+        doubt = side.in_doubt if scope.has_answered else ""
         raise StoreUnavailable(f"the database is away: {self._away}{doubt}") from error
 
 
@@ -255,12 +255,12 @@ class _Side:
         self.unchanged = "; nothing was changed" if writes else ""
         self.in_doubt = "; what was to be changed may or may not have been changed" if writes else ""
         self.slots = Slots(most, most_of_one, patience)
-        self.threads = Daemons(most, name)
+        self.threads = DaemonThreads(most, name)
 
 
 def _line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _search(connection: Connection, name: str, digest: str, wanted: Search) -> Found:
+def _search(connection: PgConnection, name: str, digest: str, wanted: Search) -> Found:
     return search(connection, name, digest, wanted)

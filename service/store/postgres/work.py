@@ -17,7 +17,7 @@ from service.store.interface import (
     no_vectors,
 )
 from service.store.postgres.filters import fields_of, pgvector_where
-from service.store.postgres.schema import Connection, make_index, make_table, table
+from service.store.postgres.schema import PgConnection, make_index, make_table, table
 
 # how long one statement may take that waits for nobody: a filter over millions of items; an index over all of a collection
 STATEMENT_SECONDS = 30.0
@@ -26,7 +26,7 @@ COLUMNS = "name, model, digest, dim, metric, description, count, seq"
 ITEM = "id, seq, metadata, vector_send(both_), has_sigma"
 
 
-def find(connection: Connection, name: str, lock_for: float = 0) -> tuple[int, Collection]:
+def find(connection: PgConnection, name: str, lock_for: float = 0) -> tuple[int, Collection]:
     """(number, collection). Raises UnknownCollection.
 
     `lock_for`: nobody else changes it before the end of the transaction, in which each statement may take so many seconds from
@@ -43,7 +43,7 @@ def find(connection: Connection, name: str, lock_for: float = 0) -> tuple[int, C
     return row[0], Collection(*row[1:])
 
 
-def find_of(connection: Connection, name: str, digest: str, lock_for: float = 0) -> tuple[int, Collection]:
+def find_of(connection: PgConnection, name: str, digest: str, lock_for: float = 0) -> tuple[int, Collection]:
     """The same, of a model. Raises UnknownCollection, ModelMismatch."""
     number, collection = find(connection, name, lock_for)
     if collection.digest != digest:
@@ -51,13 +51,13 @@ def find_of(connection: Connection, name: str, digest: str, lock_for: float = 0)
     return number, collection
 
 
-def collections(connection: Connection) -> list[Collection]:
+def collections(connection: PgConnection) -> list[Collection]:
     """All, by name."""
     rows = connection.execute(f"SELECT {COLUMNS} FROM vae_collections ORDER BY name")  # noqa: S608
     return [Collection(*row) for row in rows]
 
 
-def create(connection: Connection, wanted: Collection) -> Collection:
+def create(connection: PgConnection, wanted: Collection) -> Collection:
     """Make a collection, or change what may change of it. Raises ModelMismatch."""
     made = connection.execute(
         "INSERT INTO vae_collections (name, model, digest, dim, metric, description) VALUES (%s, %s, %s, %s, %s, %s) "
@@ -78,7 +78,7 @@ def create(connection: Connection, wanted: Collection) -> Collection:
     return find(connection, wanted.name)[1]
 
 
-def drop(connection: Connection, name: str) -> Collection:
+def drop(connection: PgConnection, name: str) -> Collection:
     """Delete a collection. Raises UnknownCollection."""
     number, collection = find(connection, name, STATEMENT_SECONDS)
     connection.execute(f"DROP TABLE {table(number)}")
@@ -91,7 +91,7 @@ def vector(values: Floats) -> str:
     return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
-def upsert(connection: Connection, name: str, digest: str, items: Items) -> int:
+def upsert(connection: PgConnection, name: str, digest: str, items: Items) -> int:
     """Add or replace items. Raises UnknownCollection, ModelMismatch."""
     number, collection = find_of(connection, name, digest, STATEMENT_SECONDS)
     (there,) = _one(connection.execute(f"SELECT count(*) FROM {table(number)} WHERE id = ANY(%s)", (items.ids,)))  # noqa: S608
@@ -124,7 +124,7 @@ def upsert(connection: Connection, name: str, digest: str, items: Items) -> int:
     return collection.seq + len(items)
 
 
-def delete(connection: Connection, name: str, id: str) -> int:
+def delete(connection: PgConnection, name: str, id: str) -> int:
     """Delete an item and return the sequence number of this change. Raises UnknownCollection, UnknownItem."""
     number, collection = find(connection, name, STATEMENT_SECONDS)
     if not connection.execute(f"DELETE FROM {table(number)} WHERE id = %s", (id,)).rowcount:  # noqa: S608
@@ -151,7 +151,7 @@ def as_items(rows: Sequence[tuple[Any, ...]], dim: int, with_vectors: bool = Tru
     return Items(ids, np.ascontiguousarray(mu), np.ascontiguousarray(sigma), has_sigma, metadata, seqs=seqs)
 
 
-def get(connection: Connection, name: str, ids: Sequence[str]) -> Items:
+def get(connection: PgConnection, name: str, ids: Sequence[str]) -> Items:
     """Those that are there, in the order of the ids."""
     number, collection = find(connection, name)
     rows = connection.execute(f"SELECT {ITEM} FROM {table(number)} WHERE id = ANY(%s)", (list(ids),))  # noqa: S608
@@ -159,7 +159,7 @@ def get(connection: Connection, name: str, ids: Sequence[str]) -> Items:
     return as_items([found[id] for id in ids if id in found], collection.dim)
 
 
-def scan(connection: Connection, name: str, after: str, limit: int, filter: tuple[Condition, ...]) -> Items:
+def scan(connection: PgConnection, name: str, after: str, limit: int, filter: tuple[Condition, ...]) -> Items:
     """Items by id."""
     number, collection = find(connection, name)
     where, parameters = where_of(connection, number, collection, filter)
@@ -171,7 +171,7 @@ def scan(connection: Connection, name: str, after: str, limit: int, filter: tupl
 
 
 def where_of(
-    connection: Connection, number: int, collection: Collection, filter: tuple[Condition, ...]
+    connection: PgConnection, number: int, collection: Collection, filter: tuple[Condition, ...]
 ) -> tuple[str, list[Any]]:
     """(" AND ...", parameters). Raises BadFilter."""
     if filter and collection.count:

@@ -60,7 +60,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-class NotYet(Exception):
+class NoFileYet(Exception):
     """There is no file: it is made with the first collection."""
 
 
@@ -80,7 +80,7 @@ class SqliteFile:
         self._identity.check()
 
     def connection(self, make: bool = False) -> sqlite3.Connection:
-        """This thread's. Raises NotYet, unless it shall `make` the file, and StoreError."""
+        """This thread's. Raises NoFileYet, unless it shall `make` the file, and StoreError."""
         found: sqlite3.Connection | None = getattr(self._own, "connection", None)
         try:
             self.check()
@@ -91,7 +91,7 @@ class SqliteFile:
         if found is not None:
             return found
         if not make and not self.path.exists():
-            raise NotYet
+            raise NoFileYet
         with self.meaning(writes=make):
             connection = self._connect()
         with self._lock:
@@ -127,7 +127,7 @@ class SqliteFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """One state of the file for all that is read in the block. Raises NotYet, StoreError."""
+        """One state of the file for all that is read in the block. Raises NoFileYet, StoreError."""
         connection = self.connection()
         with self.meaning():
             connection.execute("BEGIN")

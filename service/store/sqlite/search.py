@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.latents.distances import METRICS, Doubles, Metric
+from service.latents.distances import METRICS, DistanceMetric, Doubles
 from service.store.interface import BadItem, Collection, Found, Items, Neighbors, Query, Search, StoreError, UnknownItem
 from service.store.sqlite.file import SqliteFile
 from service.store.sqlite.reads import (
@@ -56,7 +56,7 @@ class SqliteSearch:
         self._pool.shutdown()
 
     def load(self) -> None:
-        """Read all vectors. Raises NotYet, StoreError."""
+        """Read all vectors. Raises NoFileYet, StoreError."""
         with self._file.reading() as connection:
             self._forget_dropped(connection)
             for name, number, dim, seq in connection.execute("SELECT name, number, dim, seq FROM collections").fetchall():
@@ -179,7 +179,7 @@ def in_order(ids: Sequence[str], ranks: Doubles, count: int) -> list[int]:
 
 
 def _neighbors(
-    metric: Metric, one: Nearest, count: int, rows: dict[int, tuple[object, ...]], dim: int, with_vectors: bool
+    metric: DistanceMetric, one: Nearest, count: int, rows: dict[int, tuple[object, ...]], dim: int, with_vectors: bool
 ) -> Neighbors:
     found = [rows[number] for number in one.numbers.tolist()]
     order = in_order([str(row[0]) for row in found], one.ranks, count)

@@ -28,7 +28,7 @@ from service.store.interface import (
     UnknownCollection,
 )
 from service.store.sqlite import reads, writes
-from service.store.sqlite.file import NotYet, SqliteFile
+from service.store.sqlite.file import NoFileYet, SqliteFile
 from service.store.sqlite.search import SqliteSearch
 from service.thread_pool import thread_pool
 
@@ -55,7 +55,7 @@ class SqliteStore(LatentStore):
     async def open(self) -> None:
         try:
             needed = await self._read(writes.vector_bytes)
-        except NotYet:
+        except NoFileYet:
             directory = self._file.path.parent
             if not directory.is_dir():  # the first collection could not be made
                 raise StoreUnusable(f"{self._file.path} cannot be made: there is no directory {directory}") from None
@@ -102,7 +102,7 @@ class SqliteStore(LatentStore):
             try:
                 connection = self._file.connection(make=any(waiting.request[1] for waiting in turn))
                 break
-            except (NotYet, StoreError) as error:
+            except (NoFileYet, StoreError) as error:
                 turn[0].future.set_exception(error)  # the others may be luckier
                 turn.pop(0)
         if not turn:
@@ -153,7 +153,7 @@ class SqliteStore(LatentStore):
     async def collections(self) -> list[Collection]:
         try:
             return await self._read(reads.collections)
-        except NotYet:
+        except NoFileYet:
             return []
 
     async def collection(self, name: str) -> Collection:
@@ -178,7 +178,7 @@ class SqliteStore(LatentStore):
     async def _of(self, name: str, work: Awaitable[T]) -> T:
         try:
             return await work
-        except NotYet:
+        except NoFileYet:
             raise UnknownCollection(name) from None
 
     # --- searches
@@ -212,7 +212,7 @@ class SqliteStore(LatentStore):
     def _settle(self, futures: "Sequence[Future[Any]]", work: Callable[[], Sequence[Any]]) -> None:
         try:
             outcomes = work()
-        except (StoreError, NotYet, BadFilter) as error:
+        except (StoreError, NoFileYet, BadFilter) as error:
             outcomes = [error] * len(futures)
         for future, outcome in zip(futures, outcomes, strict=True):
             if isinstance(outcome, Exception):

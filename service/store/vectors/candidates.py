@@ -24,7 +24,7 @@ UNDERFLOW = 2.0**-120
 
 @dataclass(slots=True)
 class Nearest:
-    """Rows whose rank is at most that of the k-th nearest, ties included, in no order: (N,) each. See `Metric.rank`."""
+    """Rows as near as the k-th nearest or nearer, ties included, in no order: (N,) each. `ranks`: see `DistanceMetric`."""
 
     numbers: Numbers
     ranks: Doubles

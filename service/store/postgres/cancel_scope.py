@@ -14,8 +14,8 @@ import psycopg
 from psycopg import capabilities
 from psycopg.pq import PollingStatus
 
-from service.store.postgres.connections import CONNECT_SECONDS
-from service.store.postgres.schema import Connection
+from service.store.postgres.connection_pool import CONNECT_SECONDS
+from service.store.postgres.schema import PgConnection
 
 # how long a server has to end a statement that it was asked to cancel, before its connection is cut
 CANCEL_SECONDS = 0.25
@@ -28,18 +28,18 @@ class Stopped(Exception):
     """Somebody has stopped this work."""
 
 
-class Session:
+class CancelScope:
     """The work of one caller. Its thread calls `using`, any other thread may call `stop`."""
 
     def __init__(self) -> None:
         self.has_answered = False  # whether the server has said anything at all to this caller
         self.is_stopped = False
         self._lock = threading.Lock()
-        self._connection: Connection | None = None
+        self._connection: PgConnection | None = None
         self._idle = threading.Event()
 
     @contextmanager
-    def using(self, connection: Connection) -> Iterator[None]:
+    def using(self, connection: PgConnection) -> Iterator[None]:
         """Work with the connection in the block. Raises Stopped when it is too late for that.
 
         A connection on which `stop` was called is closed: a cancellation that comes late must not hit its next user.
@@ -80,7 +80,7 @@ class Session:
                     connected.shutdown(socket.SHUT_RDWR)
 
 
-def _canceller(connection: Connection) -> Callable[[], None]:
+def _canceller(connection: PgConnection) -> Callable[[], None]:
     """What cancels the running statement by way of a second connection. It needs the first one only now.
 
     libpq before 17 can only wait for that while it holds the interpreter: there the server's own timeouts must do.
@@ -105,7 +105,7 @@ def _canceller(connection: Connection) -> Callable[[], None]:
     return cancel
 
 
-def bound(connection: Connection, lock_seconds: float, statement_seconds: float) -> None:
+def bound(connection: PgConnection, lock_seconds: float, statement_seconds: float) -> None:
     """Bounds for the transaction that has just begun: on waiting for each lock, and on each statement.
 
     They end with the transaction, so that they also hold behind a connection pooler, and touch nobody else there.

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that are lent and come back: as many as are in use at once, and each made by who needs it.
+"""ConnectionPool to PostgreSQL that are lent and come back: as many as are in use at once, and each made by who needs it.
 
 Knows nothing of what is done with them, nor of how many may be in use.
 """
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from service.store.postgres.schema import Connection
+from service.store.postgres.schema import PgConnection
 
 CONNECT_SECONDS = 3
 # a network that swallows everything is noticed after so many milliseconds
@@ -21,17 +21,17 @@ NETWORK_MS = 10_000
 IDLE_SECONDS = 600.0
 
 
-class Connections:
+class ConnectionPool:
     """To one database. For any thread."""
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._lock = threading.Lock()
-        self._idle: deque[tuple[float, Connection]] = deque()  # since when; the one that was used last is at the right
+        self._idle: deque[tuple[float, PgConnection]] = deque()  # since when; the one that was used last is at the right
         self.is_closed = False
 
     @contextmanager
-    def lent(self) -> Iterator[Connection]:
+    def lent(self) -> Iterator[PgConnection]:
         """For the time of the block. Raises psycopg.OperationalError when none can be made."""
         with self._lock:
             connection = self._idle.pop()[1] if self._idle else None
@@ -44,8 +44,8 @@ class Connections:
         finally:
             self._take_back(connection)
 
-    def _take_back(self, connection: Connection) -> None:
-        now, old = time.monotonic(), list[Connection]()
+    def _take_back(self, connection: PgConnection) -> None:
+        now, old = time.monotonic(), list[PgConnection]()
         is_lost = connection.broken  # as when the database was started anew: then the others probably are, too
         is_usable = not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
         with self._lock:
