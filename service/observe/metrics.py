@@ -123,13 +123,9 @@ class Metrics:
         cut_off = {(reason,): n for reason, n in self.cut_off.items()}
         return [
             Family("vae_requests_total", "counter", "Requests. 499: the caller disconnected.", ("operation", "code"), codes),
-            Family(
-                "vae_request_seconds", "histogram", "From the request head to the end of its answer.", ("operation",), seconds
-            ),
+            Family("vae_request_seconds", "histogram", "From request head to end of answer.", ("operation",), seconds),
             Family("vae_requests_in_flight", "gauge", "Requests in flight.", (), {(): self.in_flight}),
-            Family(
-                "vae_refused_requests_total", "counter", "Requests refused with their bodies unread.", ("reason",), refused
-            ),
+            Family("vae_refused_requests_total", "counter", "Requests refused, bodies unread.", ("reason",), refused),
             Family("vae_cut_off_connections_total", "counter", "Connections closed without an answer.", ("reason",), cut_off),
             Family("vae_store_seconds", "histogram", "Time of an operation of the latent store.", ("operation",), stored),
             Family("vae_ended_decoders_total", "counter", "Decoder processes lost to a picture.", ("reason",), ended),
