@@ -26,7 +26,7 @@ def standard_normal(seed: int, items: int, dim: int, first: int = 0) -> NDArray[
 
 
 def normal_and_uniform(seed: int, items: int, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return the same eps, float32 (items, dim), and a uniform number in (0, 1) from each item's next word, float64 (items,)."""
+    """Return the same eps, and a uniform number from the next word of each item: float32 (items, dim), float64 (items,)."""
     if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"a seed is 0 to {MAX_SEED}, not {seed}")
     uniform = _uniform(_words(seed, items, dim + 1, 0))

@@ -100,7 +100,7 @@ def backup(path: Path, out: Path) -> None:
     for suffix in COMPANIONS:
         if os.path.lexists(f"{target}{suffix}"):
             raise StoreUnusable(
-                f"{out} is, or was, in use as a store: {target.name}{suffix} is beside it; choose another path"
+                f"{out} is, or was, in use as a store, since {target.name}{suffix} exists; choose another path"
             )
     with written([target], stat.S_IMODE(path.stat().st_mode)) as (part,):
         try:

@@ -1,8 +1,8 @@
-"""The latent store in PostgreSQL with the extension vector: any number of replicas, one database.
+"""The latent store in PostgreSQL with the extension vector: any number of replicas share one database.
 
-While the database is away, everything is tried again for a while and then said to be unavailable; when it is back, so is
-the store. Nobody waits for long for what others hold there, nor for a database that does not answer; whoever gives up, the
-caller or the store, has the database cancel the work and lets its connection go. Knows nothing of HTTP.
+While the database cannot be reached, requests retry for a few seconds and then fail with StoreUnavailable; the store works
+again when the database does. Waiting for locks, and for a database that does not answer, is bounded as well. If the caller or
+the store gives up, the work is cancelled in the database and the connection is closed. Knows nothing of HTTP.
 """
 
 import asyncio
@@ -37,18 +37,18 @@ from service.store.postgres.slots import NoSlot, Slots
 
 log = logging.getLogger(__name__)
 
-# connections for all that reads, and for all that writes; and how many of them one collection may have, since whoever waits
-# for its locks holds a connection. One whose locks nobody got lately has a single one: see Slots.
+# Connections for reading and for writing, and how many of them one collection may use, since waiting for its locks holds a
+# connection. A collection whose locks were not available lately may use one: see Slots.
 READERS, READERS_OF_ONE = 8, 6
 WRITERS, WRITERS_OF_ONE = 6, 2
-# what is asked of no collection's own table: which collections there are
+# The key of requests that concern no collection's own table.
 CATALOG = ""
-# how long a request waits for a database that is away, or for locks that others hold, and between two looks at it
+# How long a request waits for an unreachable database or for locks, and the pause between two tries.
 PATIENCE_SECONDS = 5.0
 PAUSE_SECONDS = 0.1
-# beyond the patience that the database itself is told of, for its answer
+# Time for the answer of the database, beyond the patience that is its own timeout.
 ANSWER_SECONDS = 0.5
-# at the end of the store: for what is under way, and then for what was stopped
+# How long `close` waits for requests in flight, and then for those that it has stopped.
 FINISH_SECONDS, STOP_SECONDS = 0.1, 0.3
 
 FORBIDDEN = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege)
@@ -59,12 +59,12 @@ T = TypeVar("T")
 
 
 class PgvectorStore(LatentStore):
-    """See the module."""
+    """A latent store in PostgreSQL."""
 
     def __init__(self, address: str, patience: float = PATIENCE_SECONDS) -> None:
         self._address, self._patience = address, patience
         self._migrated = self._is_closed = False
-        self._away = ""  # why the last one that asked could not reach the database
+        self._away = ""  # why the database could not be reached at the last try; empty if it could
         self._connections = ConnectionPool(address)
         self._reading = _Side(READERS, READERS_OF_ONE, patience, "store reader", writes=False)
         self._writing = _Side(WRITERS, WRITERS_OF_ONE, patience, "store writer", writes=True)
@@ -74,7 +74,7 @@ class PgvectorStore(LatentStore):
     async def open(self) -> None:
         try:
             await self._run(lambda connection: None, CATALOG)
-        except StoreUnavailable as error:  # it may come; until then every request says so
+        except StoreUnavailable as error:  # it may become available; until then every request fails with this error
             log.warning("%s", error)
 
     async def close(self) -> None:
@@ -126,9 +126,9 @@ class PgvectorStore(LatentStore):
         name: str,
         side: "_Side | None" = None,
     ) -> T:
-        """A task in a transaction, on a thread; once more when the connection was lost, which every task stands.
+        """Run a task in a transaction on a thread, and again if the connection was lost: every task may run twice.
 
-        `name`: the collection that it may have to wait for. When the caller is cancelled, so is the task.
+        `name`: the collection whose locks it may need. If the caller is cancelled, so is the task.
         """
         side = side or self._reading
         try:
@@ -154,19 +154,19 @@ class PgvectorStore(LatentStore):
         if self._is_closed:
             return StoreUnavailable("the store is closed")
         if self._away:
-            return StoreUnavailable(f"the database is away: {self._away}")
+            return StoreUnavailable(f"the database cannot be reached: {self._away}")
         what = f"the collection {name!r}" if name else "the list of collections"
-        return StoreBusy(f"{what} is held by another session of the database, or has too much to do{side.unchanged}")
+        return StoreBusy(f"{what} is locked by another session of the database, or has too many requests{side.unchanged}")
 
     def _ended(self, name: str, side: "_Side", answer: "asyncio.Future[Any]") -> None:
         del self._under_way[answer]
-        error = answer.exception()  # which nobody else may want to know any more
+        error = answer.exception()  # also marks the exception as retrieved, if the caller has left
         waited = (LockNotAvailable, QueryCanceled) if side.writes else LockNotAvailable
         was_stuck = isinstance(error, StoreBusy) and isinstance(error.__cause__, waited)
         side.slots.leave(name, not isinstance(error, StoreUnavailable | Stopped), was_stuck)
 
     async def _watched(self, answer: "asyncio.Future[T]", scope: CancelScope, side: "_Side") -> T:
-        """What comes of a task, unless its connection, or the whole server, is silent. Raises StoreUnavailable."""
+        """Return the result of a task. Raises StoreUnavailable if its connection, or the whole server, does not answer."""
         while not answer.done():
             await asyncio.wait([answer], timeout=self._patience + ANSWER_SECONDS)
             if answer.done():
@@ -180,7 +180,7 @@ class PgvectorStore(LatentStore):
             raise StoreUnavailable(f"the store is closed{side.in_doubt}") from None
 
     async def _is_answering(self) -> bool:
-        """Whether the server takes connections, or at least refuses them; many ask at once, and it is looked at once."""
+        """Return whether the server answers a new connection. Concurrent callers share one try."""
         if self._probe is None or self._probe.done():
             self._probe = asyncio.ensure_future(is_answering(self._address))
         return await asyncio.shield(self._probe)
@@ -193,12 +193,12 @@ class PgvectorStore(LatentStore):
                 with self._connections.lent() as connection, scope.using(connection):
                     return self._transact(connection, task, scope, give_up, side.writes)
             except psycopg.errors.DiskFull as error:
-                raise DiskFull(f"the database has no room left{side.unchanged}: {_line(error)}") from error
+                raise DiskFull(f"the database has no room left ({_line(error)}){side.unchanged}") from error
             except FORBIDDEN as error:
-                raise StoreUnusable(f"the database cannot be written to: {_line(error)}") from error
+                raise StoreUnusable(f"the database is not writable: {_line(error)}") from error
             except CORRUPT as error:
                 raise StoreUnusable(f"the database is corrupt ({_line(error)}); restore a backup") from error
-            except psycopg.errors.UndefinedTable as error:  # just dropped: next time it is not found
+            except psycopg.errors.UndefinedTable as error:  # just dropped: the next try does not find it
                 self._migrated = False
                 if time.monotonic() > give_up:
                     raise StoreUnusable(f"a table is missing in the database: {_line(error)}; restore a backup") from error
@@ -226,12 +226,12 @@ class PgvectorStore(LatentStore):
             self._migrated = True
         with connection.transaction():
             left = give_up - time.monotonic()
-            bound(connection, left, left if writes else work.STATEMENT_SECONDS)  # writers have more once they have their lock
+            bound(connection, left, left if writes else work.STATEMENT_SECONDS)  # writers get more when they have their lock
             scope.has_answered, self._away = True, ""
             return task(connection)
 
     def _explain(self, error: Exception, scope: CancelScope, give_up: float, side: "_Side") -> None:
-        """Lost, not there, or in the way of another: raises StoreUnavailable unless there is time for one more try."""
+        """Raise StoreUnavailable or StoreBusy for a lost connection or a conflict, unless there is time for another try."""
         if isinstance(error, QueryCanceled):
             raise StoreBusy(f"the database took too long, or a lock is held in it{side.unchanged}") from error
         in_the_way = isinstance(error, CROSSED)
@@ -239,21 +239,21 @@ class PgvectorStore(LatentStore):
         if time.monotonic() + PAUSE_SECONDS <= give_up:
             return
         if in_the_way:
-            raise StoreBusy(f"another session of the database holds what is needed{side.unchanged}: {_line(error)}") from error
+            raise StoreBusy(f"another session of the database holds a lock ({_line(error)}){side.unchanged}") from error
         doubt = side.in_doubt if scope.has_answered else ""
-        raise StoreUnavailable(f"the database is away: {self._away}{doubt}") from error
+        raise StoreUnavailable(f"the database cannot be reached: {self._away}{doubt}") from error
 
 
 class _Side:
-    """The threads of readers or writers, as many as there are slots, so that nobody waits for a thread.
+    """Slots and threads of the readers or of the writers. There is a thread for each slot, so no request waits for one.
 
-    `unchanged` and `in_doubt` end the error messages of a side that writes; nobody tells a reader about changes.
+    `unchanged` and `in_doubt` end the error messages for writers. They are empty for readers.
     """
 
     def __init__(self, most: int, most_of_one: int, patience: float, name: str, writes: bool) -> None:
         self.writes = writes
         self.unchanged = "; nothing was changed" if writes else ""
-        self.in_doubt = "; what was to be changed may or may not have been changed" if writes else ""
+        self.in_doubt = "; the change may or may not have been made" if writes else ""
         self.slots = Slots(most, most_of_one, patience)
         self.threads = DaemonThreads(most, name)
 

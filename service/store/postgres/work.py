@@ -1,4 +1,4 @@
-"""What is done in PostgreSQL: each a function of a connection inside a transaction. Knows nothing of pools or retries."""
+"""The operations in PostgreSQL: functions that take a connection inside a transaction. Knows nothing of pools or retries."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from service.store.interface import (
 from service.store.postgres.filters import fields_of, pgvector_where
 from service.store.postgres.schema import PgConnection, make_index, make_table, table
 
-# how long one statement may take that waits for nobody: a filter over millions of items; an index over all of a collection
+# Timeouts of a statement that waits for no lock: for a filter over millions of items, and for making an index.
 STATEMENT_SECONDS = 30.0
 INDEX_SECONDS = 3600.0
 COLUMNS = "name, model, digest, dim, metric, description, count, seq"
@@ -27,10 +27,10 @@ ITEM = "id, seq, metadata, vector_send(both_), has_sigma"
 
 
 def find(connection: PgConnection, name: str, lock_for: float = 0) -> tuple[int, Collection]:
-    """(number, collection). Raises UnknownCollection.
+    """Return (number, collection). Raises UnknownCollection.
 
-    `lock_for`: nobody else changes it before the end of the transaction, in which each statement may take so many seconds from
-    now on. Until then it is less: whoever is next in line for a row waits for several locks, each with its own time-out.
+    `lock_for`: lock the collection until the end of the transaction, and then allow each statement that many seconds. The
+    timeout is shorter before: who is next in line for a row waits for several locks, each with a timeout of its own.
     """
     row = connection.execute(
         f"SELECT number, {COLUMNS} FROM vae_collections WHERE name = %s{' FOR UPDATE' if lock_for else ''}",  # noqa: S608
@@ -44,7 +44,7 @@ def find(connection: PgConnection, name: str, lock_for: float = 0) -> tuple[int,
 
 
 def find_of(connection: PgConnection, name: str, digest: str, lock_for: float = 0) -> tuple[int, Collection]:
-    """The same, of a model. Raises UnknownCollection, ModelMismatch."""
+    """Return (number, collection) if its model has this digest. Raises UnknownCollection, ModelMismatch."""
     number, collection = find(connection, name, lock_for)
     if collection.digest != digest:
         raise ModelMismatch(collection, f"sha256:{digest}")
@@ -52,13 +52,13 @@ def find_of(connection: PgConnection, name: str, digest: str, lock_for: float = 
 
 
 def collections(connection: PgConnection) -> list[Collection]:
-    """All, by name."""
+    """Return all collections, sorted by name."""
     rows = connection.execute(f"SELECT {COLUMNS} FROM vae_collections ORDER BY name")  # noqa: S608
     return [Collection(*row) for row in rows]
 
 
 def create(connection: PgConnection, wanted: Collection) -> Collection:
-    """Make a collection, or change what may change of it. Raises ModelMismatch."""
+    """Make a collection, or update model name, metric and description of an existing one. Raises ModelMismatch."""
     made = connection.execute(
         "INSERT INTO vae_collections (name, model, digest, dim, metric, description) VALUES (%s, %s, %s, %s, %s, %s) "
         "ON CONFLICT (name) DO NOTHING RETURNING number",
@@ -79,7 +79,7 @@ def create(connection: PgConnection, wanted: Collection) -> Collection:
 
 
 def drop(connection: PgConnection, name: str) -> Collection:
-    """Delete a collection. Raises UnknownCollection."""
+    """Delete a collection and return what it was. Raises UnknownCollection."""
     number, collection = find(connection, name, STATEMENT_SECONDS)
     connection.execute(f"DROP TABLE {table(number)}")
     connection.execute("DELETE FROM vae_collections WHERE number = %s", (number,))
@@ -87,12 +87,12 @@ def drop(connection: PgConnection, name: str) -> Collection:
 
 
 def vector(values: Floats) -> str:
-    """A vector as PostgreSQL reads it; float32 in shortest form, so nothing is lost."""
+    """Return a vector as text for PostgreSQL: float32 in shortest form, which loses nothing."""
     return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def upsert(connection: PgConnection, name: str, digest: str, items: Items) -> int:
-    """Add or replace items. Raises UnknownCollection, ModelMismatch."""
+    """Add or replace items and return the new sequence number. Raises UnknownCollection, ModelMismatch."""
     number, collection = find_of(connection, name, digest, STATEMENT_SECONDS)
     (there,) = _one(connection.execute(f"SELECT count(*) FROM {table(number)} WHERE id = ANY(%s)", (items.ids,)))  # noqa: S608
     both = np.concatenate([items.mu, items.sigma], axis=1)
@@ -138,12 +138,12 @@ def _one(cursor: Any) -> Any:
 
 
 def received(payloads: Sequence[bytes], dim: int) -> Floats:
-    """Vectors as the database sends them: sizes in four bytes, then float32, big endian."""
+    """Return vectors from the binary form of pgvector: four bytes with sizes, then float32, big endian."""
     return np.frombuffer(b"".join(payload[4:] for payload in payloads), ">f4").reshape(len(payloads), dim).astype(np.float32)
 
 
 def as_items(rows: Sequence[tuple[Any, ...]], dim: int, with_vectors: bool = True) -> Items:
-    """Rows of ITEM as a block."""
+    """Make a block from rows of the columns ITEM."""
     both = received([row[3] for row in rows], 2 * dim) if with_vectors else no_vectors(len(rows))
     mu, sigma = (both[:, :dim], both[:, dim:]) if with_vectors else (both, both)
     has_sigma = np.array([row[4] for row in rows], np.bool_)
@@ -152,7 +152,7 @@ def as_items(rows: Sequence[tuple[Any, ...]], dim: int, with_vectors: bool = Tru
 
 
 def get(connection: PgConnection, name: str, ids: Sequence[str]) -> Items:
-    """Those that are there, in the order of the ids."""
+    """Return the items with these ids, in the order of the ids. Unknown ids are left out."""
     number, collection = find(connection, name)
     rows = connection.execute(f"SELECT {ITEM} FROM {table(number)} WHERE id = ANY(%s)", (list(ids),))  # noqa: S608
     found = {row[0]: row for row in rows}
@@ -160,7 +160,7 @@ def get(connection: PgConnection, name: str, ids: Sequence[str]) -> Items:
 
 
 def scan(connection: PgConnection, name: str, after: str, limit: int, filter: tuple[Condition, ...]) -> Items:
-    """Items by id."""
+    """Return up to `limit` matching items after the id `after`, sorted by id. Raises BadFilter."""
     number, collection = find(connection, name)
     where, parameters = where_of(connection, number, collection, filter)
     rows = connection.execute(
@@ -173,7 +173,7 @@ def scan(connection: PgConnection, name: str, after: str, limit: int, filter: tu
 def where_of(
     connection: PgConnection, number: int, collection: Collection, filter: tuple[Condition, ...]
 ) -> tuple[str, list[Any]]:
-    """(" AND ...", parameters). Raises BadFilter."""
+    """Return (" AND ...", parameters). Raises BadFilter."""
     if filter and collection.count:
         some = "SELECT key FROM vae_keys WHERE collection = %s AND key = ANY(%s)"
         known = {key for (key,) in connection.execute(some, (number, [condition.key for condition in filter]))}

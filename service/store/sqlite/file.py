@@ -145,11 +145,11 @@ class SqliteFile:
         """Return the StoreError for an error of sqlite."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and writes and self._no_room(error)):
-            return DiskFull(f"nothing was stored: the disk of {self.path} is full")
+            return DiskFull(f"nothing was stored: there is no room left on the disk of {self.path}")
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreBusy(f"{self.path}: another process has held the database lock for over {BUSY_SECONDS:g} s; try again")
         if code == sqlite3.SQLITE_READONLY:
-            return StoreUnusable(f"{self.path} or its directory cannot be written to")
+            return StoreUnusable(f"{self.path} or its directory is not writable")
         if code == sqlite3.SQLITE_CANTOPEN:
             return StoreUnusable(f"{self.path} cannot be opened; check that its directory exists and is writable")
         if code == sqlite3.SQLITE_NOTADB:
@@ -255,7 +255,5 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
-        raise StoreUnusable(
-            f"{path} has schema version {version}, made by a newer service; this one supports up to {len(MIGRATIONS)}"
-        )
+        raise StoreUnusable(f"{path} has schema version {version} of a newer service; this one knows up to {len(MIGRATIONS)}")
     return int(version)

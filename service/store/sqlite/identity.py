@@ -29,8 +29,8 @@ class FileIdentity:
         links = 1 if self._opened or not self.path.is_file() else self.path.stat().st_nlink
         if links > 1:
             raise StoreUnusable(
-                f"{self.path} has {links} names (hard links), and sqlite keeps a log for each name: a process that uses another "
-                f"name would damage the file; remove the other names, or copy the file"
+                f"{self.path} has {links} names (hard links), and sqlite keeps a log for each name: a process that "
+                f"uses another name would damage the file; remove the other names, or copy the file"
             )
 
     def remember(self) -> None:
