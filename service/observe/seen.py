@@ -1,4 +1,4 @@
-"""What is recorded of a request for metrics, the access log and traces. Knows nothing of operations."""
+"""The record of a request for metrics, the access log and traces. Knows nothing of operations."""
 
 import time
 from collections.abc import Awaitable
@@ -31,7 +31,7 @@ class Tracing(Protocol):
 
 @dataclass
 class Sight:
-    """Where the records of requests go: metrics, access log, traces."""
+    """Destinations of the records of requests: metrics, access log, traces."""
 
     metrics: Metrics | None = None
     access_log: bool = False

@@ -148,7 +148,7 @@ class Search:
     k: int
     metric: str
     filter: tuple[Condition, ...] = ()
-    candidates: int | None = None  # measure only the so many nearest by w2
+    candidates: int | None = None  # measure only this many nearest by w2
     exact: bool | None = None  # False allows an approximate index; None leaves it to the store
     dimensions: tuple[int, ...] | None = None  # dimensions to compare; None: all
     with_vectors: bool = False

@@ -76,7 +76,7 @@ class Slots:
         self._forget(key)
 
     def close(self) -> None:
-        """Refuse all who wait and all who come."""
+        """Refuse all who wait now or call `take` later."""
         self._is_closed = True
         for line in self._lines.values():
             while line.waiting:

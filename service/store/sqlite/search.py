@@ -42,7 +42,7 @@ class _Known:
 
 
 class SqliteSearch:
-    """All collections of a file, in memory."""
+    """The vectors of all collections of a file, in memory."""
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
