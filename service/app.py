@@ -30,6 +30,8 @@ from service.inference.catalog import Catalog, CatalogError
 from service.inference.pipeline import Engine
 from service.observe.metrics import Metrics
 from service.observe.seen import Sight
+from service.observe.shared_metrics import SharedMetrics
+from service.observe.timed_store import TimedStore
 from service.operations.collection_model import warn_of_strangers
 from service.rest import errors
 from service.rest.openapi import complete_page
@@ -104,6 +106,8 @@ def create_app(
         asyncio.get_running_loop().set_default_executor(beside)
         device = Device(settings.device, threads, limits, settings.engine, settings.precision, loop_threads)
         store = make_store(settings.store, settings.store_max_bytes)
+        if sight.metrics is not None:
+            store = TimedStore(store, sight.metrics.store_seconds)
         engine = Engine(
             Catalog(device),
             settings.max_pixels,
@@ -115,7 +119,6 @@ def create_app(
         publishing = None
         if sight.metrics is not None:
             engine.catalog.tell_of, engine.tell_of_reconstructions = sight.metrics.watch, sight.metrics.reconstructed
-            sight.metrics.watch_store(engine.store)
             sight.metrics.ended_decoders = engine.decoders.ended
             publishing = _publishing(app, shared_metrics)
         tracer = sight.tracing = _tracer(traces)
@@ -220,8 +223,6 @@ def _publishing(app: FastAPI, directory: Path | None) -> "asyncio.Task[None] | N
     """The task that shares what this process counts, where there are others."""
     if directory is None:
         return None
-    from service.observe.prometheus import SharedMetrics  # prometheus-client takes 50 ms
-
     app.state.shared_metrics = SharedMetrics(directory)
     return asyncio.create_task(metrics.publish(app))
 

@@ -224,8 +224,8 @@ def trace_exporter(environment: Mapping[str, str] = os.environ) -> str:
     return chosen or ("otlp" if any(found.get(name) for name in endpoints) else "")
 
 
-# The name that prometheus-client uses.
-METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+# An internal variable, hence without the prefix VAE_: it tells the workers where they share their metrics.
+METRICS_DIRECTORY = "_VAE_METRICS_DIRECTORY"
 
 
 def share_metrics(directory: Path, environment: MutableMapping[str, str] = os.environ) -> None:

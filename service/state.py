@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from service.http.access.guard import Access
 from service.http.access.refusal_pace import RefusalPace
@@ -12,9 +12,7 @@ from service.http.receive import DisconnectTimer
 from service.http.registry import Registry
 from service.inference.pipeline import Engine
 from service.observe.seen import Sight
-
-if TYPE_CHECKING:
-    from service.observe.prometheus import SharedMetrics
+from service.observe.shared_metrics import SharedMetrics
 
 
 @dataclass(slots=True)
@@ -44,4 +42,4 @@ class State:
     draining: bool = False
     started: asyncio.Event = field(default_factory=asyncio.Event)
     disconnects: DisconnectTimer = field(default_factory=DisconnectTimer)
-    shared_metrics: "SharedMetrics | None" = None
+    shared_metrics: SharedMetrics | None = None

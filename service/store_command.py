@@ -1,6 +1,6 @@
-"""python -m service.store: load pictures into a collection, dump one, back a sqlite file up. Exit status 1: it failed.
+"""The command `python -m service.store`: load pictures into a collection, dump a collection, back up a sqlite file.
 
-Settings are those of the service: the environment's, or `--store`.
+Its settings are the VAE_* variables of the service; `--store` overrides VAE_STORE. The exit status is 1 after an error.
 """
 
 import argparse
@@ -28,37 +28,39 @@ if TYPE_CHECKING:
 
 
 REPLACES = (
-    "What is at OUT is replaced only if it is empty or an earlier output of this command; any other file, a directory, a "
-    "device, a store that is in use and the store itself are refused. Links are followed."
+    "An existing OUT is replaced only if it is empty or an earlier output of this command. Any other file, a directory, a "
+    "device, a store in use and the store itself are refused. Links are followed."
 )
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m service.store", description="Latents to and from files.")
-    parser.add_argument("--store", help="path of a sqlite file, or postgresql://...; VAE_STORE when missing")
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m service.store", description="Load, dump and back up the latent store.")
+    parser.add_argument("--store", help="path of a sqlite file, or postgresql://... (default: VAE_STORE)")
     commands = parser.add_subparsers(dest="command", required=True)
-    loading = commands.add_parser("load", help="pictures into a collection; it is made when it is not there")
+    loading = commands.add_parser("load", help="encode pictures into a collection, which is created if needed")
     loading.add_argument("--collection", required=True)
-    loading.add_argument("--model", help="the service's default model when missing")
-    loading.add_argument("--metric", choices=list(METRICS), default="l2", help="of a new collection")
-    loading.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="pictures, folders, npz, IDX")
+    loading.add_argument("--model", help="model that encodes the pictures (default: VAE_DEFAULT_MODEL)")
+    loading.add_argument("--metric", choices=list(METRICS), default="l2", help="metric of a new collection")
+    loading.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture, folder, npz or IDX file")
     dumping = commands.add_parser(
-        "dump", help="a collection into OUT.npz and OUT.jsonl", description=f"Write a collection into two files. {REPLACES}"
+        "dump",
+        help="write a collection to OUT.npz and OUT.jsonl",
+        description=f"Write a collection to OUT.npz and OUT.jsonl. {REPLACES}",
     )
     dumping.add_argument("--collection", required=True)
     dumping.add_argument("out", type=Path, metavar="OUT")
     backing = commands.add_parser(
         "backup",
-        help="a sqlite file, which may be in use, into another",
-        description=f"Copy a sqlite file that may be in use. {REPLACES}",
+        help="copy the sqlite file, which may be in use, to OUT",
+        description=f"Copy the sqlite file, which may be in use, to OUT. {REPLACES}",
     )
     backing.add_argument("out", type=Path, metavar="OUT")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command."""
+    """Run the command and return its exit status."""
     open_standard_descriptors()
     options = parse(arguments)
     try:
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings(**({"store": options.store} if options.store else {}))
         if options.command == "backup":
             if settings.store.startswith(POSTGRES):
-                raise StoreUnusable("backup copies sqlite files; of a PostgreSQL database, pg_dump makes a backup")
+                raise StoreUnusable("backup copies sqlite files only; use pg_dump for a PostgreSQL database")
             backup(Path(settings.store), options.out)
         elif options.command == "dump":
             asyncio.run(_dump(settings, options))
@@ -100,7 +102,7 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
     from service.engine.device import Device, QueueLimits
     from service.engine.errors import BatcherError, DeviceUnusable
     from service.formats.errors import BadInput
-    from service.inference.catalog import Catalog, CatalogError  # torch takes a second, which a bad path need not wait for
+    from service.inference.catalog import Catalog, CatalogError  # importing torch takes a second
     from service.inference.pipeline import Engine
     from service.operations.ingest import LoadError, load, source_of
 
@@ -132,15 +134,16 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
 
 
 async def _collection(engine: "Engine", options: argparse.Namespace) -> Collection:
-    """The one that is there, or a new one. Raises StoreError."""
+    """Return the collection of that name, which is created if needed. Raises StoreError."""
     if not COLLECTION_NAME.fullmatch(options.collection):
         raise StoreError(
-            f"{options.collection[:120]!r} is no name for a collection: up to 100 letters, digits, '.', '_' and '-' make one"
+            f"{options.collection[:120]!r} is no name for a collection: a name has up to 100 letters, digits, '.', '_' and "
+            "'-', and begins with a letter or digit"
         )
     runtime = engine.catalog.get(None)
     wanted = Collection(options.collection, runtime.name, runtime.digest, runtime.manifest.model.latent_dim, options.metric)
     there = {collection.name: collection for collection in await engine.store.collections()}
-    if options.collection in there:  # its metric and description stay
+    if options.collection in there:  # keep its metric and description
         own = there[options.collection]
         wanted = replace(wanted, metric=own.metric, description=own.description)
     return await engine.store.create(wanted)

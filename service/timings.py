@@ -1,6 +1,6 @@
-"""How long the rows of a request waited and were computed, and, where it is traced, when.
+"""Times of a request in the engine: how long its rows waited and were computed, and, if it is traced, when.
 
-Knows nothing of requests or HTTP.
+Knows nothing of HTTP.
 """
 
 import time
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Passed(Protocol):
-    """Rows that have gone through a lane. Moments are in the time of `time.monotonic`."""
+    """Times of rows that have gone through a lane. Moments are those of `time.monotonic`."""
 
     first_submitted: float
     last_submitted: float
@@ -19,24 +19,24 @@ class Passed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """When a request's rows went through a lane: submitted, first taken by a batch, done."""
+    """Moments at which a request's rows went through a lane: submitted, first taken by a batch, done."""
 
     submitted: float
-    last_submitted: float  # of several blocks
+    last_submitted: float  # differs from `submitted` if there were several blocks
     taken: float
     done: float
 
 
 @dataclass(slots=True)
 class Timings:
-    """Seconds that the rows of a request waited, and that their batches took."""
+    """Seconds that the rows of a request waited, and seconds that their batches took."""
 
     queue: float = 0.0
     compute: float = 0.0
-    passes: list[Pass] | None = None  # kept where there is a list
+    passes: list[Pass] | None = None  # recorded only if there is a list
 
     def add(self, passed: Passed) -> None:
-        """Count a reservation whose rows are done now."""
+        """Add the times of rows that are done now."""
         self.queue += passed.queue_seconds
         self.compute += passed.compute_seconds
         if self.passes is not None:

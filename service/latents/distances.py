@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
-# (mu (D,), sigma (D,), of many: mu (N, D), sigma (N, D)) -> (N,); the unit is the metric's
+# (mu (D,), sigma (D,), other mu (N, D), other sigma (N, D)) -> distances (N,), in the unit of the metric
 Distance = Callable[[Doubles, Doubles, Doubles, Doubles], Doubles]
 
 
 def _sum(terms: Doubles) -> Doubles:
-    """Sum over the dimensions (N, D) -> (N,). Equal rows have equal sums, however many rows there are."""
-    # the order in which numpy adds depends on the layout, which indexing by dimensions changes
+    """Sum over the dimensions, (N, D) -> (N,). Equal rows have equal sums, however many rows there are."""
+    # The order in which numpy adds depends on the memory layout, which indexing by dimensions changes.
     total: Doubles = np.ascontiguousarray(terms).sum(axis=1)
     return total
 
@@ -35,9 +35,9 @@ def l2(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -
 
 
 def _squared_tangent(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
-    """tan^2 of half the angle between the means, in [0, inf]; it tells angles near 0 and near 180 degrees apart.
+    """Return tan^2 of half the angle between the means, in [0, inf]. It is precise near 0 and near 180 degrees.
 
-    1 - cos loses all digits there, so the sine is computed from what the other mean has beside the direction of mu. Let p
+    1 - cos loses all digits there, so the sine is computed from the part of the other mean that is orthogonal to mu. Let p
     be the largest dimension of mu. v = mu_p x - x_p mu has no dimension p, so it is never close to the direction of mu, and
     the products of float32 numbers are exact in float64: each v_i is right to the last digit, and v is 0 exactly when the
     means are parallel. Without its part along mu, v has the length |mu_p| |x| sin.
@@ -59,7 +59,7 @@ def _squared_tangent(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sig
 
 
 def _one_less_cosine(squared_tangent: Doubles) -> Doubles:
-    """1 - cos of an angle from tan^2 of its half, t: 2 / (1 + 1/t), in which every step keeps the order."""
+    """Return 1 - cos of an angle from t = tan^2 of its half: 2 / (1 + 1/t). Every step of this keeps the order."""
     with np.errstate(divide="ignore"):
         distance: Doubles = 2 / (1 + 1 / squared_tangent)
     return distance
@@ -91,7 +91,7 @@ def jeffreys(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doub
     """Jeffreys divergence KL(1 || 2) + KL(2 || 1), nats (Jeffreys 1946, An invariant form for the prior probability).
 
     1/2 sum [(s1^2 + d^2) / s2^2 + (s2^2 + d^2) / s1^2 - 2] with d = mu1 - mu2, summed here as
-    1/2 sum [((s1^2 - s2^2) / (s1 s2))^2 + d^2 (1 / s1^2 + 1 / s2^2)], which does not cancel for near ones. sigma > 0.
+    1/2 sum [((s1^2 - s2^2) / (s1 s2))^2 + d^2 (1 / s1^2 + 1 / s2^2)], which loses no digits for near Gaussians. sigma > 0.
     """
     own, other = np.square(sigma), np.square(others_sigma)
     spread = np.square((own - other) / (sigma * others_sigma))
@@ -122,7 +122,7 @@ def fisher_rao(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Do
     """Fisher-Rao distance, the length of the geodesic (Costa, Santos & Strapasson 2015, arXiv:1210.2354, section 3.1).
 
     sqrt(sum 2 arccosh^2(1 + t)) with t = ((mu1 - mu2)^2 / 2 + (s1 - s2)^2) / (2 s1 s2), and arccosh(1 + t) as
-    log1p(t + sqrt(t (t + 2))), which keeps its digits for near ones. sigma > 0.
+    log1p(t + sqrt(t (t + 2))), which loses no digits for near Gaussians. sigma > 0.
     """
     t = (np.square(others_mu - mu) / 2 + np.square(sigma - others_sigma)) / (2 * sigma * others_sigma)
     distance: Doubles = np.sqrt(2 * _sum(np.square(np.log1p(t + np.sqrt(t * (t + 2))))))
@@ -134,21 +134,21 @@ def _itself(rank: Doubles) -> Doubles:
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A distance, and whether both Gaussians need a sigma above 0 for it."""
+class DistanceMetric:
+    """A distance, the rank that orders by it, and whether it needs a sigma above 0 of both Gaussians."""
 
     distance: Distance
     needs_sigma: bool
-    rank: Distance  # orders as the distance does, and differs where that rounds to the same number
-    of_rank: Callable[[Doubles], Doubles] = _itself  # the distance that belongs to a rank, elementwise; keeps the order
+    rank: Distance  # orders as the distance does, also where distances round to the same number
+    of_rank: Callable[[Doubles], Doubles] = _itself  # rank -> distance, elementwise; keeps the order
 
 
-METRICS: Mapping[str, Metric] = {
-    "l2": Metric(l2, needs_sigma=False, rank=_squared_l2, of_rank=np.sqrt),
-    "cosine": Metric(cosine, needs_sigma=False, rank=_squared_tangent, of_rank=_one_less_cosine),
-    "w2": Metric(w2, needs_sigma=False, rank=_squared_w2, of_rank=np.sqrt),
-    "jeffreys": Metric(jeffreys, needs_sigma=True, rank=jeffreys),
-    "bhattacharyya": Metric(bhattacharyya, needs_sigma=True, rank=bhattacharyya),
-    "hellinger": Metric(hellinger, needs_sigma=True, rank=bhattacharyya, of_rank=_hellinger_of),
-    "fisher_rao": Metric(fisher_rao, needs_sigma=True, rank=fisher_rao),
+METRICS: Mapping[str, DistanceMetric] = {
+    "l2": DistanceMetric(l2, needs_sigma=False, rank=_squared_l2, of_rank=np.sqrt),
+    "cosine": DistanceMetric(cosine, needs_sigma=False, rank=_squared_tangent, of_rank=_one_less_cosine),
+    "w2": DistanceMetric(w2, needs_sigma=False, rank=_squared_w2, of_rank=np.sqrt),
+    "jeffreys": DistanceMetric(jeffreys, needs_sigma=True, rank=jeffreys),
+    "bhattacharyya": DistanceMetric(bhattacharyya, needs_sigma=True, rank=bhattacharyya),
+    "hellinger": DistanceMetric(hellinger, needs_sigma=True, rank=bhattacharyya, of_rank=_hellinger_of),
+    "fisher_rao": DistanceMetric(fisher_rao, needs_sigma=True, rank=fisher_rao),
 }

@@ -14,19 +14,19 @@ MAX_SEED = 2**53 - 1  # the largest whole number that every JSON reader keeps ex
 
 
 def draw_seed() -> int:
-    """A fresh seed for a request that brings none."""
+    """Return a random seed for a request without one."""
     return secrets.randbelow(MAX_SEED + 1)
 
 
 def standard_normal(seed: int, items: int, dim: int, first: int = 0) -> NDArray[np.float32]:
-    """eps of items `first` to `first + items - 1`: float32 (items, dim). Row i depends on seed and index alone."""
+    """Return eps of items `first` to `first + items - 1`, float32 (items, dim). A row depends on seed and index alone."""
     if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"a seed is 0 to {MAX_SEED}, not {seed}")
     return inverse_normal_cdf(_uniform(_words(seed, items, dim, first))).astype(np.float32)
 
 
 def normal_and_uniform(seed: int, items: int, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The same eps, and of each item's next word a number in (0, 1): float32 (items, dim), float64 (items,)."""
+    """Return the same eps, and a uniform number from the next word of each item: float32 (items, dim), float64 (items,)."""
     if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"a seed is 0 to {MAX_SEED}, not {seed}")
     uniform = _uniform(_words(seed, items, dim + 1, 0))
@@ -34,7 +34,7 @@ def normal_and_uniform(seed: int, items: int, dim: int) -> tuple[NDArray[np.floa
 
 
 def _words(seed: int, items: int, dim: int, first: int) -> NDArray[np.uint64]:
-    """64-bit words, (items, dim). One generator is set back for each item: a new one a row costs 20 times as much."""
+    """Return 64-bit words, (items, dim). One generator is reset for each item: a new one per row takes 20 times as long."""
     key = np.array([seed, 0], np.uint64)
     philox = np.random.Philox(key=key)
     state = philox.state
@@ -47,7 +47,7 @@ def _words(seed: int, items: int, dim: int, first: int) -> NDArray[np.uint64]:
 
 
 def _uniform(words: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """In (0, 1), never an end: (top 52 bits + 1/2) / 2^52, exact in float64, where with 53 bits the last one rounds to 1."""
+    """Return numbers in the open interval (0, 1): (top 52 bits + 1/2) / 2^52, exact in float64. With 53, one rounds to 1."""
     return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
@@ -74,7 +74,7 @@ _FAR = (
 
 
 def inverse_normal_cdf(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Phi^-1(p) for p in (0, 1), to about 16 digits (AS 241)."""
+    """Return Phi^-1(p) for p in (0, 1), to about 16 digits (AS 241)."""
     q = p - 0.5
     r = 0.180625 - q * q
     result = q * _ratio(_MIDDLE, r)

@@ -15,20 +15,20 @@ F = TypeVar("F", NDArray[np.float32], NDArray[np.float64])
 
 
 def kl_per_dim(mu: F, sigma: F, logvar: F) -> F:
-    """KL(q || N(0, I)) of diagonal Gaussians in nats, of each dimension: 1/2 (mu^2 + sigma^2 - 1 - logvar)."""
+    """Return KL(q || N(0, I)) of diagonal Gaussians in nats for each dimension: 1/2 (mu^2 + sigma^2 - 1 - logvar)."""
     nats: F = 0.5 * (mu * mu + sigma * sigma - 1 - logvar)
     return nats
 
 
 def linear(start: Vector, end: Vector, t: float) -> Vector:
-    """(1 - t) start + t end."""
+    """Return (1 - t) start + t end."""
     return (1 - t) * start + t * end
 
 
 def slerp(start: Vector, end: Vector, t: float) -> Vector:
-    """Along the great circle: sin((1-t) w)/sin(w) start + sin(t w)/sin(w) end (White 2016, arXiv:1609.04468).
+    """Go along the great circle: sin((1-t) w)/sin(w) start + sin(t w)/sin(w) end (White 2016, arXiv:1609.04468).
 
-    w is the angle between the ends. Where it is undefined, 0 or 180 degrees, the path is the straight line.
+    w is the angle between the ends. If it is undefined, 0 or 180 degrees, the path is the straight line.
     """
     lengths = float(np.linalg.norm(start) * np.linalg.norm(end))
     omega = np.arccos(np.clip(start @ end / lengths, -1, 1)) if lengths else 0.0
@@ -39,7 +39,7 @@ def slerp(start: Vector, end: Vector, t: float) -> Vector:
 
 
 def matched(start: Vector, end: Vector, t: float) -> Vector:
-    """The straight line, rescaled to the variance of the prior: / sqrt((1-t)^2 + t^2).
+    """Go along the straight line, rescaled to the variance of the prior: / sqrt((1-t)^2 + t^2).
 
     For independent ends drawn from N(0, I) each point has the prior's distribution, which on the plain line shrinks
     towards the middle (Agustsson et al. 2019, arXiv:1711.01970, section 3).
@@ -56,7 +56,7 @@ METHODS: Mapping[str, Callable[[Vector, Vector, float], Vector]] = {
 
 
 def path(start: NDArray[np.float32], end: NDArray[np.float32], steps: int, method: str) -> NDArray[np.float32]:
-    """`steps` latents from `start` to `end`, both included exactly: (D,), (D,) -> float32 (steps, D), steps >= 2."""
+    """Return `steps` >= 2 latents from `start` to `end`, both included exactly: (D,), (D,) -> float32 (steps, D)."""
     along, a, b = METHODS[method], start.astype(np.float64), end.astype(np.float64)
     inner = [along(a, b, t).astype(np.float32) for t in np.linspace(0, 1, steps)[1:-1]]
     return np.stack([start, *inner, end])
@@ -64,16 +64,16 @@ def path(start: NDArray[np.float32], end: NDArray[np.float32], steps: int, metho
 
 @dataclass(frozen=True)
 class Mixture:
-    """sum_k weights_k N(means_k, scale_k scale_k^T), of a model's aggregate posterior; float64."""
+    """sum_k weights_k N(means_k, scale_k scale_k^T), fitted to a model's aggregate posterior; float64."""
 
-    weights: NDArray[np.float64]  # (K,), of sum 1
+    weights: NDArray[np.float64]  # (K,), their sum is 1
     means: NDArray[np.float64]  # (K, D)
     scale: NDArray[np.float64]  # (K, D, D) lower triangular, or (K, D) standard deviations
 
     def draw(self, eps: NDArray[np.float32], uniform: NDArray[np.float64], temperature: float) -> NDArray[np.float32]:
-        """means_k + temperature scale_k eps, k by the inverse CDF of the weights: (N, D), (N,) -> float32 (N, D).
+        """Return means_k + temperature scale_k eps, k by the inverse CDF of the weights: (N, D), (N,) -> float32 (N, D).
 
-        Sums are taken term by term in float64, so that a row is the same on every machine, in any company.
+        Sums are taken term by term in float64, so that a row is the same on every machine, whatever other rows there are.
         """
         k = np.searchsorted(np.cumsum(self.weights)[:-1], uniform, side="right")
         noise = eps.astype(np.float64)

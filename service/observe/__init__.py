@@ -1,1 +1,1 @@
-"""What is told about the running service: metrics, traces, logs, drift."""
+"""Observability of the running service: metrics, traces, logs and drift."""

@@ -1,5 +1,5 @@
-"""What becomes of a model's pictures, in nats, so that a change in what callers send is seen: the KL of posteriors, and
--log p(x given z) of reconstructions.
+"""Histograms that show when callers begin to send other pictures: the KL of posteriors, and -log p(x given z) of
+reconstructions, in nats.
 
 Knows nothing of lanes or requests.
 """
@@ -15,38 +15,38 @@ from service.inference.reconstruction_error import Score
 from service.latents.paths import kl_per_dim
 from service.observe.histogram import Histogram
 
-# Digits of 28 x 28 have 20 to 30 nats of KL and 60 to 120 of reconstruction; colour pictures of 64 x 64 ten times as many, and
-# densities, which may be negative, some 10,000 below zero.
+# Digits of 28 x 28 have 20 to 30 nats of KL and 60 to 120 of reconstruction, colour pictures of 64 x 64 ten times as many.
+# Densities may be negative, down to about -10,000.
 KL_BOUNDS = (1.0, 2, 5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 80, 100, 150, 200, 300, 500, 1000)
 NATS_BOUNDS = (10.0, 20, 40, 50, 60, 70, 80, 90, 100, 120, 150, 200, 300, 500, 1000, 2000, 3000, 5000, 10000)
 DENSITY_BOUNDS = (
     *(-50000.0, -30000, -20000, -10000, -5000, -3000, -2000, -1500, -1000, -700, -500, -300, -100),
     *(0.0, 100, 300, 500, 1000, 2000, 5000, 10000),
 )
-# what waits for one pass over all of it
+# This many posteriors and pictures are collected and then weighed in one pass.
 WAITING_POSTERIORS, WAITING_PICTURES = 256, 16
 
 
 def kl(posteriors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """KL(q || N(0, I)) in nats of rows (N, 3, D), mu, sigma, logvar: (N,)."""
+    """Return KL(q || N(0, I)) in nats, (N,), for rows (N, 3, D) of mu, sigma and logvar."""
     nats: NDArray[np.float32] = kl_per_dim(posteriors[:, 0], posteriors[:, 1], posteriors[:, 2]).sum(1)
     return nats
 
 
 class Drift:
-    """Of one model, through all its reloads. Takes posteriors and pictures from any thread."""
+    """Histograms of one model, kept through all its reloads. Any thread may call the methods."""
 
     def __init__(self, is_density: bool) -> None:
         self._kl = Histogram(KL_BOUNDS)
         self._nats = Histogram(DENSITY_BOUNDS if is_density else NATS_BOUNDS)
         self._lock = threading.Lock()
         self._posteriors: list[NDArray[np.float32]] = []
-        self._rows = 0  # of them
+        self._rows = 0  # in self._posteriors
         self._pictures: list[tuple[Score, NDArray[np.float32], NDArray[Any]]] = []
 
     @property
     def kl(self) -> Histogram:
-        """Of all pictures that were encoded."""
+        """KL of all pictures that were encoded."""
         with self._lock:
             self._weigh_posteriors()
         return self._kl
@@ -59,7 +59,7 @@ class Drift:
         return self._nats
 
     def encoded(self, blocks: Sequence[NDArray[np.float32]], rows: int) -> None:
-        """Blocks (n, 3, D) that a batch has answered, of so many rows in all."""
+        """Add the blocks (n, 3, D) of a batch. `rows`: how many rows they have in all."""
         with self._lock:
             self._posteriors.extend(blocks)
             self._rows += rows
@@ -67,7 +67,7 @@ class Drift:
                 self._weigh_posteriors()
 
     def reconstructed(self, score: Score, means: NDArray[np.float32], x: NDArray[Any]) -> None:
-        """Means (N, H, W, C) of pictures (N, C, H, W)."""
+        """Add the reconstructions `means` (N, H, W, C) of the pictures `x` (N, C, H, W)."""
         with self._lock:
             self._pictures.append((score, means, x))
             if sum(len(means) for _, means, _ in self._pictures) >= WAITING_PICTURES:
@@ -87,5 +87,5 @@ class Drift:
 
 
 def _unit(x: NDArray[Any]) -> NDArray[np.float32]:
-    """Pixels in [0, 1]."""
+    """Return pixels in [0, 1]."""
     return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x

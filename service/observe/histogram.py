@@ -1,7 +1,4 @@
-"""Counts of values in buckets: cheap to feed, one value or many at a time, from any thread.
-
-Knows nothing of what is counted.
-"""
+"""Histograms: counts of values by bucket, which any thread may add to cheaply. Knows nothing of what is counted."""
 
 import threading
 from collections.abc import Iterable, Sequence
@@ -9,21 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# values that wait for one pass of numpy over all of them: a tenth of the time of sorting each in by itself
+# Values are collected and sorted into buckets together by numpy, in a tenth of the time that one by one would take.
 WAITING = 1024
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What a histogram holds: `counts[i]` values were at most `bounds[i]` and above the bound before, the last above all."""
+    """Content of a histogram: `counts[i]` values lie in (bounds[i - 1], bounds[i]]; the last count is above all bounds."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]  # one more than bounds
-    sum: float  # of the finite values
+    sum: float  # of all finite values
 
 
 class Histogram:
-    """Values by bucket. `bounds`: ascending, each belongs to the bucket below it, as Prometheus has it."""
+    """A histogram. `bounds` are ascending; a value equal to a bound belongs to the bucket below it, as in Prometheus."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = np.array(bounds, np.float64)
@@ -33,21 +30,21 @@ class Histogram:
         self._lock = threading.Lock()
 
     def observe(self, value: float) -> None:
-        """Count a value."""
+        """Add a value."""
         with self._lock:
             self._waiting.append(value)
             if len(self._waiting) >= WAITING:
                 self._sort_in()
 
     def observe_all(self, values: Iterable[float]) -> None:
-        """Count many."""
+        """Add many values."""
         with self._lock:
             self._waiting.extend(values)
             if len(self._waiting) >= WAITING:
                 self._sort_in()
 
     def read(self) -> Counted:
-        """All that was counted until now."""
+        """Return what was added until now."""
         with self._lock:
             self._sort_in()
             return Counted(tuple(self._bounds.tolist()), tuple(self._counts.tolist()), self._sum)
@@ -55,6 +52,6 @@ class Histogram:
     def _sort_in(self) -> None:
         values = np.array(self._waiting, np.float64)
         self._waiting.clear()
-        found = np.searchsorted(self._bounds, values)  # what is not a number comes last
+        found = np.searchsorted(self._bounds, values)  # NaN goes into the last bucket
         self._counts += np.bincount(found, minlength=len(self._counts))
-        self._sum += float(values[np.isfinite(values)].sum())  # one that is not would hide all others for ever
+        self._sum += float(values[np.isfinite(values)].sum())  # inf or NaN would spoil the sum for ever

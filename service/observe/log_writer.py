@@ -1,7 +1,7 @@
-"""Lines of the log, written by a thread of their own so that nobody waits for whoever reads them. Knows nothing of their form.
+"""A logging handler whose own thread writes the lines, so that a slow reader of the log slows nothing else down.
 
-A pipe that nobody empties, or a disk that stands still, would otherwise stop the event loop in the middle of a request. What
-does not fit into the queue is dropped and counted, and the count is logged when there is room again.
+Otherwise a full pipe or a stalled disk would block the event loop in the middle of a request. Lines that do not fit into the
+queue are dropped and counted, and the count is logged when there is room again. Knows nothing of the format of a line.
 """
 
 import logging
@@ -12,31 +12,31 @@ import time
 from collections import deque
 from typing import IO
 
-# characters that wait to be written; about five thousand requests
+# Longest queue, in characters: about five thousand requests.
 MOST_WAITING = 1 << 20
-# characters that are handed to the system at once
+# Characters that are written with one system call.
 MOST_AT_ONCE = 1 << 14
-# Between two looks at the queue: under load each wake-up of the thread would take more time than its lines.
+# Pause between two looks at the queue: under load, waking the thread for each line would take longer than writing it.
 PAUSE_SECONDS = 0.01
-# how long the end of the process waits for what is not written yet
+# How long `flush`, at the end of the process, waits for lines that are not written yet.
 PATIENCE_SECONDS = 0.5
 
 
 class LogWriter(logging.Handler):
-    """Hands formatted records to the thread, which starts with the first of them."""
+    """A handler that queues formatted records for its thread, which starts with the first record."""
 
     def __init__(self, stream: IO[str] | None, most_waiting: int = MOST_WAITING) -> None:
-        """`stream`: a file of the system; None where the process has none, then records go nowhere."""
+        """`stream`: a file with a descriptor. If it is None, records are discarded."""
         super().__init__()
         self._stream, self._most_waiting = stream, most_waiting
         self._lines: deque[str] = deque()
-        # each of these only grows, and one thread alone changes it: characters, and lines that did not fit
+        # Each number only grows, and only one thread changes it: characters queued and written, lines dropped and reported.
         self._queued = self._written = self._dropped = self._told = 0
         self._work, self._progress = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a record. Logging holds the handler's lock meanwhile."""
+        """Queue a record. The logging module holds the handler's lock during the call."""
         try:
             line = self.format(record) + "\n"
         except Exception:  # a mistake in a log call must not cost a request
@@ -53,7 +53,7 @@ class LogWriter(logging.Handler):
             self._thread.start()
 
     def flush(self) -> None:
-        """Wait until what is queued is written, but not for long: the process may be at its end."""
+        """Wait until the queue is written, for PATIENCE_SECONDS at most: the process may be about to end."""
         wanted, give_up = self._queued, time.monotonic() + PATIENCE_SECONDS
         while self._written < wanted and (left := give_up - time.monotonic()) > 0:
             self._progress.clear()
@@ -75,22 +75,22 @@ class LogWriter(logging.Handler):
             time.sleep(PAUSE_SECONDS)
 
     def _tell_of_dropped(self) -> str:
-        """A line that says how many did not fit, if any did not since the last such line."""
+        """Return a line with the number of lines dropped since the last such line, or an empty string."""
         count = self._dropped - self._told
         if not count:
             return ""
         self._told += count
-        notice = f"{count} lines of the log were dropped: standard error is not read fast enough"
+        notice = f"{count} log lines were dropped because standard error is not read fast enough"
         return self.format(logging.LogRecord(__name__, logging.WARNING, __file__, 0, notice, None, None)) + "\n"
 
     def _write(self, text: str) -> None:
-        """Write to the file itself: Python's own buffers could not be closed while the system keeps us waiting."""
+        """Write to the descriptor. Python's buffered file could not be closed while a write blocks."""
         data = memoryview(text.encode(errors="backslashreplace"))
         try:
             while data and self._stream is not None:
                 try:
                     data = data[os.write(self._stream.fileno(), data) :]
-                except BlockingIOError:  # somebody who shares the file has said that writing may not wait
+                except BlockingIOError:  # another process that shares the file made it non-blocking
                     select.select([], [self._stream], [])
         except (OSError, ValueError):
-            return  # the reader is gone, the disk is full, or the stream is closed: there is nobody to tell
+            return  # reader gone, disk full or stream closed: nothing can be reported

@@ -1,7 +1,7 @@
-"""How the log looks: an object of JSON a line, for machines, or words, for a terminal.
+"""Formats of the log: one JSON object per line for machines, or text for a terminal.
 
-Knows nothing of what is logged, nor of how it is written. Its own module, which needs nothing heavy: the process that
-supervises workers logs as well.
+Imports nothing heavy, since the process that supervises the workers uses it too. Knows nothing of what is logged, nor of
+how it is written.
 """
 
 import logging
@@ -16,15 +16,15 @@ from service.observe.printable import one_line
 
 LogFormat = Literal["auto", "json", "text"]
 
-# what the record of a request may have beside its message
+# Fields that the log record of a request may have beside its message.
 FIELDS = ("client", "method", "path", "status", "seconds", "model", "request_id", "trace_id", "span_id")
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON."""
+    """Formats a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """time, level, logger, message; fields of the request; exception."""
+        """Return a JSON object with time, level, logger, message, the fields of the request, and the exception."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
@@ -37,28 +37,28 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         try:
             return orjson.dumps(line).decode()
-        except TypeError:  # half of a surrogate pair from a file name, or a value that is not JSON
+        except TypeError:  # a lone surrogate from a file name, or a value that JSON has no type for
             return orjson.dumps({name: _writable(value) for name, value in line.items()}).decode()
 
 
 def _writable(value: Any) -> Any:
-    """A number as it is, anything else as text without halves of surrogate pairs."""
+    """Return a number as it is, and anything else as text without lone surrogates."""
     if isinstance(value, int | float):
         return value
     return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class TextFormatter(DefaultFormatter):
-    """A record as words, in one line but for a traceback."""
+    """Formats a record as one line of text, followed by the traceback if there is one."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """The line, in which nobody's words end it or steer the terminal."""
+        """Return the line with control characters escaped, so that a message can neither end it nor control the terminal."""
         record.message = one_line(record.message)
         return super().formatMessage(record)
 
 
 def log_config(form: LogFormat, level: str, access_log: bool) -> dict[str, Any]:
-    """For `logging.config.dictConfig`, all on stderr. `auto`: text where that is a terminal."""
+    """Return a configuration for `logging.config.dictConfig`. All goes to stderr; `auto` is text if that is a terminal."""
     if form == "auto":
         form = "text" if sys.stderr.isatty() else "json"
     formatter = {
@@ -73,12 +73,12 @@ def log_config(form: LogFormat, level: str, access_log: bool) -> dict[str, Any]:
         "handlers": {
             "default": {"class": "service.observe.log_writer.LogWriter", "formatter": "default", "stream": "ext://sys.stderr"}
         },
-        "root": {"handlers": ["default"], "level": "WARNING"},  # libraries, which have only problems to tell
+        "root": {"handlers": ["default"], "level": "WARNING"},  # libraries
         "loggers": {
             "service": own,
             "service.access": own if access_log else own | {"level": "CRITICAL"},
             "uvicorn": own,
             "uvicorn.error": {"level": level.upper()},
-            "uvicorn.access": {"handlers": [], "propagate": False},  # it would log queries, and there may be keys in them
+            "uvicorn.access": {"handlers": [], "propagate": False},  # its lines have the query, which may contain keys
         },
     }

@@ -1,13 +1,12 @@
-"""What is counted, beside what lanes count by themselves, and all of it as families of numbers by their labels.
+"""The metrics of one process: it counts requests and batches, reads the lanes' own counts, and returns all as families.
 
-The names are those of Prometheus, but nothing here knows its formats, nor HTTP. Requests are counted on the event loop,
-batches where they run.
+Requests are counted on the event loop, batches on the thread that runs them. Knows nothing of the formats of Prometheus,
+nor of HTTP.
 """
 
 import logging
-import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,14 +18,14 @@ from service.inference.catalog import Catalog
 from service.inference.served_model import Floats, Runtime
 from service.observe.drift import Drift
 from service.observe.histogram import Counted, Histogram
-from service.store import LatentStore
 
 log = logging.getLogger(__name__)
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1.0, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048, 4096)
 
-# both take pictures and answer posteriors
+STORE_OPERATIONS = ("upsert", "get", "delete", "search")
+# Both encode lanes take pictures and answer posteriors, so they share a label.
 LANES = {"encode": "encode", "encode_float": "encode", "decode": "decode"}
 
 Labels = tuple[str, ...]
@@ -35,27 +34,27 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 @dataclass(frozen=True)
 class Family:
-    """Numbers of one name, by the values of its labels. Counters have `_total` in their names."""
+    """A metric with a number, or a histogram, for each combination of label values. Names of counters end with `_total`."""
 
     name: str
     kind: Kind
     help: str
     labels: Labels
-    samples: Mapping[Any, float | Counted]  # by the values of the labels, a tuple
-    of_workers: Literal["livesum", "livemax", "livemin"] = "livesum"  # a gauge's value of several
+    samples: Mapping[Any, float | Counted]  # a tuple of label values -> number
+    of_workers: Literal["sum", "max", "min"] = "sum"  # how the gauges of several workers become one number
 
 
 @dataclass
-class _Requests:
-    """Requests of one operation."""
+class _OperationCounts:
+    """Requests to one operation."""
 
     codes: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
 
 
 @dataclass
-class _Batches:
-    """Of one lane of one model, through all its reloads."""
+class _LaneCounts:
+    """Batches of one lane of one model, kept through all its reloads."""
 
     stats: list[LaneStats] = field(default_factory=list)
     queue: Histogram = field(default_factory=lambda: Histogram(SECONDS))
@@ -64,60 +63,55 @@ class _Batches:
     bucket: Histogram = field(default_factory=lambda: Histogram(ROWS))
 
     def count(self, batch: BatchReport) -> None:
-        """A batch that has run."""
+        """Count a batch that has run."""
         self.rows.observe(batch.rows)
         self.bucket.observe(batch.rows + batch.padded_rows)
         self.compute.observe(batch.seconds)
         self.queue.observe_all(batch.waits)
 
     def sum(self, name: str) -> int:
-        """A count of `LaneStats`."""
+        """Return the sum of one field of `LaneStats`."""
         return sum(getattr(stats, name) for stats in self.stats)
 
 
 class Metrics:
-    """Of one process. `watch` it every model that starts, `answered` and `in_flight` every request."""
+    """The metrics of one process. Call `watch` for every model that starts, and `answered` for every request."""
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.ended_decoders: Counter[str] = Counter()  # the decoders' own, by reason
-        self.cut_off: Counter[str] = Counter()  # connections that were ended before an answer, by reason
-        self.refused: Counter[str] = Counter()  # requests that were not even looked at, by reason
-        self.store_seconds: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(SECONDS))  # by operation
-        self._requests: defaultdict[str, _Requests] = defaultdict(_Requests)
-        self._lanes: defaultdict[tuple[str, str], _Batches] = defaultdict(_Batches)
+        self.ended_decoders: Counter[str] = Counter()  # by reason; replaced by the counter of the decoder pool
+        self.cut_off: Counter[str] = Counter()  # connections closed before an answer, by reason
+        self.refused: Counter[str] = Counter()  # requests refused before their bodies were read, by reason
+        self.store_seconds = {operation: Histogram(SECONDS) for operation in STORE_OPERATIONS}  # see TimedStore
+        self._requests: defaultdict[str, _OperationCounts] = defaultdict(_OperationCounts)
+        self._lanes: defaultdict[tuple[str, str], _LaneCounts] = defaultdict(_LaneCounts)
         self._drifts: dict[str, Drift] = {}
 
     def answered(self, label: str, status: int, seconds: float) -> None:
-        """Count a request that is done with, under the label of its operation."""
+        """Count a finished request under the label of its operation."""
         requests = self._requests[label]
         requests.codes[status] += 1
         requests.seconds.observe(seconds)
 
     def watch(self, runtime: Runtime) -> None:
-        """From now on count the batches of a model."""
+        """Count the batches of a model from now on."""
         drift = self._drifts.setdefault(runtime.name, Drift(runtime.is_density))
         for name, lane in runtime.lanes.items():
             batches = self._lanes[runtime.name, LANES[name]]
             batches.stats.append(lane.stats)
             lane.watch = _watch_encode(batches, drift) if LANES[name] == "encode" else batches.count
 
-    def watch_store(self, store: LatentStore) -> None:
-        """From now on measure how long the work of this store takes."""
-        for operation in ("upsert", "get", "delete", "search"):
-            setattr(store, operation, _timed(getattr(store, operation), self.store_seconds[operation]))
-
     def reconstructed(self, runtime: Runtime, means: Floats, originals: list[NDArray[Any]]) -> None:
-        """Weigh pictures, blocks (n, C, H, W), against what was made of them, (N, H, W, C)."""
+        """Add the errors of reconstructions `means` (N, H, W, C) of pictures, blocks (n, C, H, W), to the drift."""
         if runtime.score is None or runtime.name not in self._drifts:
             return
         try:
             self._drifts[runtime.name].reconstructed(runtime.score, means, np.concatenate(originals))
-        except Exception:  # whatever it is, the answer is good
-            log.exception("a reconstruction was not weighed")
+        except Exception:  # the answer is good, whatever the metrics make of it
+            log.exception("the error of a reconstruction could not be measured for the metrics")
 
     def families(self, catalog: Catalog | None, ready: bool) -> list[Family]:
-        """All numbers as they are now. `catalog`: once it is loaded."""
+        """Return all metrics as they are now. `catalog` is None until the models are loaded."""
         return [*self._of_requests(), *self._of_lanes(), *self._of_models(catalog), *_of_now(catalog, ready)]
 
     def _of_requests(self) -> list[Family]:
@@ -128,13 +122,13 @@ class Metrics:
         refused = {(reason,): n for reason, n in self.refused.items()}
         cut_off = {(reason,): n for reason, n in self.cut_off.items()}
         return [
-            Family("vae_requests_total", "counter", "Requests; 499: the caller hung up.", ("operation", "code"), codes),
-            Family("vae_request_seconds", "histogram", "From its head to its whole answer.", ("operation",), seconds),
-            Family("vae_requests_in_flight", "gauge", "Requests that are not answered yet.", (), {(): self.in_flight}),
-            Family("vae_refused_requests_total", "counter", "Requests refused unread.", ("reason",), refused),
-            Family("vae_cut_off_connections_total", "counter", "Connections ended unanswered.", ("reason",), cut_off),
-            Family("vae_store_seconds", "histogram", "The latent store's work.", ("operation",), stored),
-            Family("vae_ended_decoders_total", "counter", "Decoders that a picture has cost.", ("reason",), ended),
+            Family("vae_requests_total", "counter", "Requests. 499: the caller disconnected.", ("operation", "code"), codes),
+            Family("vae_request_seconds", "histogram", "From request head to end of answer.", ("operation",), seconds),
+            Family("vae_requests_in_flight", "gauge", "Requests in flight.", (), {(): self.in_flight}),
+            Family("vae_refused_requests_total", "counter", "Requests refused, bodies unread.", ("reason",), refused),
+            Family("vae_cut_off_connections_total", "counter", "Connections closed without an answer.", ("reason",), cut_off),
+            Family("vae_store_seconds", "histogram", "Time of an operation of the latent store.", ("operation",), stored),
+            Family("vae_ended_decoders_total", "counter", "Decoder processes lost to a picture.", ("reason",), ended),
         ]
 
     def _of_lanes(self) -> list[Family]:
@@ -153,15 +147,15 @@ class Metrics:
             rejected[*key, "too_large"] = one.sum("rejected_rows") - one.sum("queue_full_rows")
             rejected[*key, "deadline"] = one.sum("expired_rows")
         return [
-            total("rows", "Rows computed that callers wanted.", "rows"),
-            total("padded_rows", "Rows computed for nothing, to fill up batches.", "padded_rows"),
-            total("batches", "Batches that have run.", "batches"),
-            Family("vae_dropped_rows_total", "counter", "Rows of callers who hung up.", labels, dropped),
-            Family("vae_rejected_rows_total", "counter", "Rows that were not computed.", (*labels, "reason"), rejected),
-            spread("batch_rows", "Rows that callers wanted, of a batch.", "rows"),
-            spread("bucket_rows", "Rows that ran, padding included, of a batch.", "bucket"),
-            spread("queue_seconds", "How long a request's rows waited for their first batch.", "queue"),
-            spread("compute_seconds", "How long a batch took.", "compute"),
+            total("rows", "Rows computed for callers.", "rows"),
+            total("padded_rows", "Padding rows computed to fill up batches.", "padded_rows"),
+            total("batches", "Batches run.", "batches"),
+            Family("vae_dropped_rows_total", "counter", "Rows whose callers had disconnected.", labels, dropped),
+            Family("vae_rejected_rows_total", "counter", "Rows refused or expired.", (*labels, "reason"), rejected),
+            spread("batch_rows", "Rows of a batch without padding.", "rows"),
+            spread("bucket_rows", "Rows of a batch with padding.", "bucket"),
+            spread("queue_seconds", "Time that the rows of a request waited for their first batch.", "queue"),
+            spread("compute_seconds", "Time that a batch took.", "compute"),
         ]
 
     def _of_models(self, catalog: Catalog | None) -> list[Family]:
@@ -174,25 +168,14 @@ class Metrics:
             where = str(catalog.device.torch_device), str(catalog.device.engine)
             info = {(name, runtime.digest, *where): 1 for name, runtime in catalog.runtimes.items()}
         return [
-            Family("vae_model_loads_total", "counter", "Loads and reloads.", ("model", "result"), loads),
-            Family("vae_model_info", "gauge", "What is loaded.", ("model", "digest", "device", "engine"), info, "livemax"),
+            Family("vae_model_loads_total", "counter", "Loads and reloads of models.", ("model", "result"), loads),
+            Family("vae_model_info", "gauge", "Models; always 1.", ("model", "digest", "device", "engine"), info, "max"),
             Family("vae_encoded_kl_nats", "histogram", "KL(q || N(0, I)) of a picture.", ("model",), kl),
-            Family("vae_reconstruction_nats", "histogram", "-log p(x | z) of a reconstructed picture.", ("model",), nats),
+            Family("vae_reconstruction_nats", "histogram", "-log p(x given z) of a reconstructed picture.", ("model",), nats),
         ]
 
 
-def _timed(work: Callable[..., Awaitable[Any]], histogram: Histogram) -> Callable[..., Awaitable[Any]]:
-    async def timed(*arguments: Any, **options: Any) -> Any:
-        started = time.monotonic()
-        try:
-            return await work(*arguments, **options)
-        finally:
-            histogram.observe(time.monotonic() - started)
-
-    return timed
-
-
-def _watch_encode(batches: _Batches, drift: Drift) -> Callable[[BatchReport], None]:
+def _watch_encode(batches: _LaneCounts, drift: Drift) -> Callable[[BatchReport], None]:
     def count(batch: BatchReport) -> None:
         batches.count(batch)
         drift.encoded([rows for rows in batch.results if not isinstance(rows, Exception)], batch.rows)
@@ -210,7 +193,7 @@ def _of_now(catalog: Catalog | None, ready: bool) -> list[Family]:
         found = catalog.device.memory_bytes
         memory = {} if found is None else {(str(catalog.device.torch_device),): found}
     return [
-        Family("vae_ready", "gauge", "Whether /health/ready says so.", (), {(): int(ready)}, "livemin"),
-        Family("vae_queued_rows", "gauge", "Rows that wait.", ("model", "lane"), queued),
-        Family("vae_device_memory_bytes", "gauge", "What torch holds of a GPU's memory.", ("device",), memory),
+        Family("vae_ready", "gauge", "1 if /health/ready answers 200, else 0.", (), {(): int(ready)}, "min"),
+        Family("vae_queued_rows", "gauge", "Rows waiting to be computed.", ("model", "lane"), queued),
+        Family("vae_device_memory_bytes", "gauge", "GPU memory that torch holds.", ("device",), memory),
     ]

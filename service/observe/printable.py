@@ -1,7 +1,4 @@
-"""Text out of files and requests, made fit for an error message, a log or a header.
-
-Knows nothing of where they come from or go.
-"""
+"""Text from files and requests, made safe for an error message, a log line or a header. Knows nothing of its origin."""
 
 from reprlib import Repr
 
@@ -11,19 +8,19 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = LONGEST
 
 
 def short(value: object) -> str:
-    """A caller's value as Python writes it, as far as an error message has room for; large ones are not looked through."""
+    """Return the `repr` of a caller's value, shortened for an error message. Only the beginning of a large value is read."""
     return repr(value[:LONGEST]) if isinstance(value, str) else _REPR.repr(value)
 
 
 def one_line(text: str) -> str:
-    """The text with control characters, ends of lines and halves of surrogate pairs as their escapes in Python."""
+    """Return the text with control characters, line ends and lone surrogates as Python escapes."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def header_value(text: str) -> str:
-    """The text as a header may have it: visible ASCII and spaces, and question marks for all else."""
+    """Return the text for a header: visible ASCII and spaces, with a question mark for every other character."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(one if one.isascii() and one.isprintable() else "?" for one in text)

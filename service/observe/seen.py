@@ -1,4 +1,4 @@
-"""One request as it is seen from outside: what is counted, logged and traced of it. Knows nothing of operations."""
+"""The record of a request for metrics, the access log and traces. Knows nothing of operations."""
 
 import time
 from collections.abc import Awaitable
@@ -12,26 +12,26 @@ from service.timings import Timings
 
 
 class Span(Protocol):
-    """A request as tracing sees it."""
+    """The trace span of a request."""
 
     @property
     def context(self) -> TraceContext:
-        """Where in which trace."""
+        """Return the ids of the trace and of this span."""
 
     def end(self, seen: "Seen", status: int, request_id: str, model: str) -> None:
-        """The request is done with."""
+        """End the span: the request is finished."""
 
 
 class Tracing(Protocol):
-    """What makes a span of a request."""
+    """Makes the spans of requests."""
 
     def begin(self, scope: Scope, parent: TraceContext | None, label: str) -> Span:
-        """A request has come, from a place in a trace where it said so."""
+        """Start the span of a request. `parent` is the caller's trace context, if it sent one; `label` names its operation."""
 
 
 @dataclass
 class Sight:
-    """What is done with what is seen."""
+    """Destinations of the records of requests: metrics, access log, traces."""
 
     metrics: Metrics | None = None
     access_log: bool = False
@@ -39,7 +39,7 @@ class Sight:
 
 
 class Seen:
-    """One request. `timings` are its way through the engine, `body_read` when that began, where it came so far."""
+    """The record of one request. If it got to the engine, `timings` has its times there and `body_read` when that began."""
 
     __slots__ = ("_send", "body_read", "headers", "span", "started", "status", "timings", "trace")
 
@@ -54,7 +54,7 @@ class Seen:
         self._send = send
 
     def send(self, message: Message) -> Awaitable[None]:
-        """Hand on what the application sends."""
+        """Pass on a message of the application, and keep its status and headers."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             if self.trace is not None:
@@ -63,9 +63,9 @@ class Seen:
         return self._send(message)
 
     def let_go(self) -> None:
-        """Of the server, whose request leads here again: a ring would be left to the garbage collector."""
+        """Drop the reference to the server. It refers back here, and only the garbage collector would free such a cycle."""
         self._send = _nobody
 
 
 async def _nobody(_: Message) -> None:
-    """Nothing is sent after the end."""
+    """Ignore what is sent after the end of the request."""

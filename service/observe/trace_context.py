@@ -1,4 +1,4 @@
-"""W3C trace context: which trace a request belongs to, read from `traceparent` and written there.
+"""W3C trace context: reads and writes the header `traceparent`, which says to which trace a request belongs.
 
 https://www.w3.org/TR/trace-context-2/. Knows nothing of spans or of who collects them.
 """
@@ -8,35 +8,35 @@ import secrets
 from dataclasses import dataclass
 
 HEADER = b"traceparent"
-# version, trace, parent, flags; what a later version may have behind them is not ours to read
+# Version, trace, parent, flags. A later version may append fields, which are ignored.
 FIELDS = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
-KNOWN_FLAGS = 0x03  # sampled, and that the trace id is random
+KNOWN_FLAGS = 0x03  # sampled, random trace id
 
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """A place in a trace: ids in lower-case hexadecimal, as they travel."""
+    """The ids of a trace and of one of its spans, in lower-case hexadecimal, as `traceparent` has them."""
 
     trace_id: str
     span_id: str
     flags: int = 0
 
     def header(self) -> bytes:
-        """The value of `traceparent`."""
+        """Return the value of `traceparent`."""
         return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}".encode()
 
     def child(self) -> "TraceContext":
-        """Another place in the same trace."""
+        """Return the context of a new span in the same trace."""
         return TraceContext(self.trace_id, secrets.token_hex(8), self.flags)
 
 
 def new_trace() -> TraceContext:
-    """A trace that begins here, not sampled, with a random id."""
+    """Return the context of a new trace with a random id, not sampled."""
     return TraceContext(secrets.token_hex(16), secrets.token_hex(8), 0x02)
 
 
 def parse(value: bytes) -> TraceContext | None:
-    """What a `traceparent` says; None when it is malformed, by section 3.2 of the standard."""
+    """Parse a `traceparent`. Return None if it is malformed by section 3.2 of the standard."""
     found = FIELDS.fullmatch(value.strip(b" \t"))
     if found is None:
         return None
@@ -47,5 +47,5 @@ def parse(value: bytes) -> TraceContext | None:
 
 
 def incoming(values: list[bytes]) -> TraceContext | None:
-    """The caller's place in a trace, from all its `traceparent` headers: there must be one, well-formed."""
+    """Return the caller's context if there is exactly one `traceparent` header and it is well-formed, else None."""
     return parse(values[0]) if len(values) == 1 else None

@@ -1,6 +1,7 @@
-"""Spans of OpenTelemetry: one a request, and below it where its time went.
+"""OpenTelemetry tracing: a span for each request, with child spans that show where its time went.
 
-An extra, imported only where traces are asked for; the standard OTEL_* variables are its settings. Knows nothing of models.
+Needs the extra `otel` and is imported only if traces are wanted. The standard OTEL_* variables configure it. Knows nothing of
+models.
 """
 
 import logging
@@ -24,10 +25,10 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 
 
 class Tracer:
-    """What makes spans. `close` it to have the last of them sent."""
+    """Makes the spans of requests. Call `close` to send the last of them."""
 
     def __init__(self, processors: Sequence[SpanProcessor]) -> None:
-        """The resource and the sampler are those that the environment describes."""
+        """Take resource and sampler from the OTEL_* variables of the environment."""
         resource = Resource.create()
         if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
             resource = resource.merge(Resource({SERVICE_NAME: "vae-service"}))
@@ -37,7 +38,7 @@ class Tracer:
         self._tracer = self._provider.get_tracer("service")
 
     def begin(self, scope: Scope, parent: TraceContext | None, label: str) -> "RequestSpan":
-        """The span of a request. `parent`: where its caller is in which trace."""
+        """Start the span of a request. `parent` is the caller's trace context, if it sent one; `label` names its operation."""
         method = scope["method"] if scope["method"] in METHODS else "HTTP"
         span = self._tracer.start_span(
             f"{method} {label}",
@@ -48,12 +49,12 @@ class Tracer:
         return RequestSpan(self._tracer, span)
 
     def close(self) -> None:
-        """Send what is not sent yet; takes as long as the exporter may."""
+        """Send the spans that were not sent yet. This takes as long as the exporter's timeout allows."""
         self._provider.shutdown()
 
 
 class RequestSpan:
-    """The span of one request, and those below it, which are made at its end from the moments that were noted."""
+    """The span of one request. Its child spans are made at its end, from the times that were recorded."""
 
     def __init__(self, tracer: trace.Tracer, span: trace.Span) -> None:
         self._tracer, self._span = tracer, span
@@ -61,13 +62,13 @@ class RequestSpan:
 
     @property
     def context(self) -> TraceContext:
-        """Where it is in which trace."""
+        """Return the ids of the trace and of this span."""
         context = self._span.get_span_context()
         ids = trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)
         return TraceContext(*ids, int(context.trace_flags))
 
     def end(self, seen: Seen, status: int, request_id: str, model: str) -> None:
-        """The request is done with."""
+        """End the span and make its children."""
         span, now = self._span, time.monotonic()
         if span.is_recording():
             self._children(seen, now)
@@ -104,7 +105,7 @@ def _remote(place: TraceContext) -> SpanContext:
 
 
 def start(exporter: str) -> Tracer:
-    """A tracer that sends its spans. `exporter`: otlp (over HTTP) or console."""
+    """Return a tracer that sends its spans. `exporter`: otlp (over HTTP) or console."""
     if exporter == "console":
         return Tracer([BatchSpanProcessor(ConsoleSpanExporter())])
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

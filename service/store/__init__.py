@@ -1,4 +1,4 @@
-"""Latents that outlive a request: one interface, and a backend behind each kind of address.
+"""The latent store: one interface with two backends, sqlite and PostgreSQL, chosen by the address.
 
 Knows nothing of HTTP or of models.
 """
@@ -12,9 +12,9 @@ POSTGRES = ("postgresql://", "postgres://")
 
 
 def make_store(address: str, max_bytes: int) -> LatentStore:
-    """The store behind an address, a path of a sqlite file or a PostgreSQL URL; not opened. Raises StoreUnusable.
+    """Return the store at an address, the path of a sqlite file or a PostgreSQL URL. It is not opened. Raises StoreUnusable.
 
-    `max_bytes`: bound on the memory for vectors, which the database of PostgreSQL has no need of.
+    `max_bytes` bounds the memory for vectors of a sqlite store. PostgreSQL keeps its vectors in the database.
     """
     if address.startswith(POSTGRES):
         from service.store.postgres.store import PgvectorStore  # an extra

@@ -1,4 +1,4 @@
-"""python -m service.store: the command of `service.store_command`."""
+"""Run `python -m service.store`; see `service.store_command`."""
 
 import sys
 

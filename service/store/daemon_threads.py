@@ -1,6 +1,6 @@
-"""Threads that the end of the process does not wait for, for work that somebody else's machine may hold up.
+"""Daemon threads, for work that another machine may hold up: the process can exit without waiting for them.
 
-Knows nothing of what they do.
+Knows nothing of what the threads do.
 """
 
 import threading
@@ -12,8 +12,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Daemons:
-    """At most so many threads, made when they are needed. Python would join those of a ThreadPoolExecutor at its exit."""
+class DaemonThreads:
+    """A pool of at most `most` threads, started on demand. Python would join the threads of a ThreadPoolExecutor at exit."""
 
     def __init__(self, most: int, name: str) -> None:
         self._most, self._name = most, name
@@ -23,18 +23,18 @@ class Daemons:
         self._is_ended = False
 
     def submit(self, task: Callable[[], T]) -> "Future[T]":
-        """Have a task done. Raises RuntimeError after `end`."""
+        """Run a task on one of the threads. Raises RuntimeError after `end`."""
         future: Future[T] = Future()
 
         def work() -> None:
             try:
                 future.set_result(task())
-            except BaseException as error:  # whatever it is, nobody may wait for ever
+            except BaseException as error:  # whatever was raised, the caller must not wait for ever
                 future.set_exception(error)
 
         with self._lock:
             if self._is_ended:
-                raise RuntimeError("these threads have ended")
+                raise RuntimeError("the threads have ended and take no more tasks")
             self._busy += 1
             if self._busy > self._made < self._most:
                 self._made += 1
@@ -43,7 +43,7 @@ class Daemons:
         return future
 
     def end(self) -> None:
-        """Take no more work, and let the threads go when they have done what there is; does not wait for them."""
+        """Take no more tasks. The threads finish what was submitted and end; this does not wait for them."""
         with self._lock:
             self._is_ended = True
             for _ in range(self._made):

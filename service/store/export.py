@@ -1,4 +1,4 @@
-"""A store's content as files: a collection as npz and JSON lines, a sqlite file as another. Knows nothing of models."""
+"""Export of a store: a collection into npz and JSON lines, or a copy of a sqlite file. Knows nothing of models."""
 
 import asyncio
 import os
@@ -30,10 +30,11 @@ async def dump(
     progress: Callable[[int], object] = lambda count: None,
     sources: Sequence[Path] = (),
 ) -> int:
-    """Write OUT.npz (mu, sigma (N, D), has_sigma (N,)) and OUT.jsonl (id, seq, metadata; line i is row i). How many.
+    """Write OUT.npz (mu, sigma (N, D), has_sigma (N,)) and OUT.jsonl (id, seq, metadata; line i is row i). Return N.
 
-    Page by page: what changes meanwhile may be in it or not. Both files are written, or neither is, unless a kill comes
-    between the two; they replace nothing but an earlier dump, and never one of the `sources`. Raises StoreError.
+    The collection is read page by page, so changes meanwhile may be in the dump or not. Both files are written or neither,
+    unless the process is killed between the two. They replace only an earlier dump, never one of the `sources`. Raises
+    StoreError.
     """
     arrays = check_output(Path(f"{out}.npz"), _is_arrays, "dump", sources)
     lines = check_output(Path(f"{out}.jsonl"), _is_lines, "dump", sources)
@@ -88,38 +89,40 @@ def _umask() -> int:
 
 
 def backup(path: Path, out: Path) -> None:
-    """Copy a sqlite file that may be in use, as it is at one moment.
+    """Copy a sqlite file as it is at one moment; it may be in use.
 
-    The copy has the permissions of the original. It replaces nothing but an earlier backup that nobody has open. Raises
-    StoreUnusable, DiskFull.
+    The copy has the permissions of the original. It replaces only an earlier backup that no process has open. Raises
+    StoreUnusable and DiskFull.
     """
     if not path.is_file():
-        raise StoreUnusable(f"there is no file {path}")
+        raise StoreUnusable(f"there is no file {path}; check --store or VAE_STORE")
     target = check_output(out, _is_backup, "backup of a latent store", store_files(path))
     for suffix in COMPANIONS:
         if os.path.lexists(f"{target}{suffix}"):
-            raise StoreUnusable(f"{out} is, or was, in use as a store: {target.name}{suffix} is beside it; name another file")
+            raise StoreUnusable(
+                f"{out} is, or was, in use as a store, since {target.name}{suffix} exists; choose another path"
+            )
     with written([target], stat.S_IMODE(path.stat().st_mode)) as (part,):
         try:
             _copy(path, part)
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
-                raise DiskFull(f"there is no room for a copy at {target.parent}") from error
+                raise DiskFull(f"the disk has no room for a copy in {target.parent}") from error
             raise StoreUnusable(f"{path} cannot be copied to {out}: {error}") from error
 
 
 def store_files(path: Path) -> list[Path]:
-    """The sqlite file and those that sqlite puts beside it."""
+    """Return the path of a sqlite file, and of the files that sqlite puts beside it."""
     real = os.path.realpath(path)
     return [path, *(Path(f"{real}{suffix}") for suffix in (*COMPANIONS, "-journal"))]
 
 
 def _copy(path: Path, part: Path) -> None:
-    address = f"{path.absolute().as_uri()}?mode=rw"  # it is not made when it has gone in this moment
+    address = f"{path.absolute().as_uri()}?mode=rw"  # mode=rw: if the file has just been deleted, no new one is made
     with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(part)) as target:
         (application,) = source.execute("PRAGMA application_id").fetchone()
         if application != APPLICATION_ID:
-            raise StoreUnusable(f"{path} is no latent store")
+            raise StoreUnusable(f"{path} is not a latent store")
         source.backup(target)
         (found,) = target.execute("PRAGMA quick_check").fetchone()
         if found != "ok":
@@ -127,7 +130,7 @@ def _copy(path: Path, part: Path) -> None:
 
 
 def _is_backup(path: Path) -> bool:
-    """By the first bytes of a sqlite file, which say whose it is."""
+    """Return whether the header of a sqlite file says that it is a latent store."""
     with path.open("rb") as file:
         head = file.read(72)
     return head.startswith(b"SQLite format 3\0") and head[68:72] == APPLICATION_ID.to_bytes(4, "big")

@@ -1,9 +1,8 @@
-"""The language of filters: {"label": 7, "year": {"gte": 2020}, "tag": {"in": ["a", "b"]}}; all that is said must hold.
+"""The language of filters: {"label": 7, "year": {"gte": 2020}, "tag": {"in": ["a", "b"]}}. All conditions must hold.
 
-A key is an outermost key of the metadata. A bare value means equality. Numbers compare with numbers and texts with texts,
-by code points; nothing else has an order, and an integer beyond 64 bits is the float next to it. An item without the key
-matches only `ne` and `"exists": false`. Parsed and checked here, before any engine sees it. Knows nothing
-of engines.
+A key is a top-level key of the metadata. A bare value means equality. Numbers compare with numbers and texts with texts, by
+code points; other values have no order. An integer beyond 64 bits is rounded to a float. An item without the key matches
+only `ne` and `"exists": false`. Filters are parsed and checked here. Knows nothing of databases.
 """
 
 import difflib
@@ -20,25 +19,25 @@ Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "exists"]
 OPERATORS: tuple[str, ...] = get_args(Operator)
 ORDERED = ("gt", "gte", "lt", "lte")
 MAX_KEYS, MAX_VALUES, MAX_KEY = 32, 250, 200
-# of all texts in a filter; engines keep what they were asked last
+# Bound on all texts of a filter together: databases cache recent statements with their parameters.
 MAX_CHARACTERS = 1 << 18
-# keys that are compared with one that is not known
+# Number of known keys that are compared with an unknown one to suggest a similar one.
 MAX_LIKELY = 1000
-# what JSON may write in several ways
+# Characters that JSON can write in several ways.
 NO_KEY = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff"\\]')
 
 
 class BadFilter(Exception):
-    """A filter that means nothing."""
+    """The filter is not valid."""
 
 
 class UnknownKey(BadFilter):
-    """A filter that says something of a key that no item of the collection has ever had."""
+    """The filter has a key that no item of the collection has ever had."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One of the things that must hold. `value`: a tuple for `in`, a bool for `exists`, else a scalar."""
+    """One condition of a filter. `value` is a tuple for `in`, a bool for `exists`, else a scalar."""
 
     key: str
     operator: Operator
@@ -46,7 +45,7 @@ class Condition:
 
 
 def parse_filter(value: object) -> tuple[Condition, ...]:
-    """Conditions of a JSON value. Raises BadFilter."""
+    """Return the conditions of a filter, given as a JSON value. Raises BadFilter."""
     if not isinstance(value, Mapping):
         raise BadFilter('a filter is an object like {"label": 7, "year": {"gte": 2020}}')
     if len(value) > MAX_KEYS:
@@ -70,9 +69,10 @@ def _characters(condition: Condition) -> int:
 def check_keys(
     conditions: tuple[Condition, ...], known: AbstractSet[str], likely: Callable[[str, int], Sequence[str]]
 ) -> None:
-    """Raises UnknownKey for a key that no item of the collection has ever had: mostly a slip of the pen.
+    """Raise UnknownKey for a key that no item of the collection has ever had: it is probably a typing mistake.
 
-    `known`: which of the conditions' keys there are. `likely`: so many other keys at most, those first that are as long.
+    `known`: those keys of the conditions that some item has. `likely(key, most)`: at most that many keys of the collection,
+    those of similar length first.
     """
     for condition in conditions:
         if condition.key not in known:
@@ -83,21 +83,22 @@ def check_keys(
 
 
 def usable_key(key: str) -> bool:
-    """Whether a key of the metadata may stand in a filter."""
+    """Return whether a key of the metadata can be used in a filter."""
     return 0 < len(key) <= MAX_KEY and not NO_KEY.search(key)
 
 
 def _key(key: object) -> str:
     if not isinstance(key, str) or not usable_key(key):
         raise BadFilter(
-            f"{str(key)[:80]!r} is no key for a filter: 1 to {MAX_KEY} characters, no control characters, quotes, backslashes"
+            f"{str(key)[:80]!r} is no key for a filter: a key has 1 to {MAX_KEY} characters, "
+            "and no control characters, quotes or backslashes"
         )
     return key
 
 
 def _conditions(key: str, tests: Mapping[str, Any]) -> list[Condition]:
     if not tests:
-        raise BadFilter(f"{key}: says nothing; one of {', '.join(OPERATORS)} is needed")
+        raise BadFilter(f"{key}: there is no operator; use one of {', '.join(OPERATORS)}")
     return [Condition(key, _operator(key, name), _value(key, name, value)) for name, value in tests.items()]
 
 
@@ -113,25 +114,25 @@ def _operator(key: str, name: str) -> Any:
 def _value(key: str, name: str, value: object) -> Any:
     if name == "in":
         if not isinstance(value, list) or len(value) > MAX_VALUES:
-            raise BadFilter(f"{key}: in needs a list of at most {MAX_VALUES} values")
+            raise BadFilter(f"{key}: 'in' needs a list of at most {MAX_VALUES} values")
         return tuple(_scalar(key, one) for one in value)
     if name == "exists":
         if not isinstance(value, bool):
-            raise BadFilter(f"{key}: exists is true or false")
+            raise BadFilter(f"{key}: 'exists' needs true or false")
         return value
     scalar = _scalar(key, value)
     if name in ORDERED and (isinstance(scalar, bool) or scalar is None):
-        raise BadFilter(f"{key}: {name} needs a number or a text")
+        raise BadFilter(f"{key}: '{name}' needs a number or a text")
     return scalar
 
 
 def _scalar(key: str, value: object) -> Scalar:
     if isinstance(value, str):
         if "\0" in value:
-            raise BadFilter(f"{key}: a text with the character 0")
+            raise BadFilter(f"{key}: a text must not contain the character U+0000")
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return value if -(1 << 63) <= value < 1 << 63 else float(value)
     if value is None or isinstance(value, bool) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise BadFilter(f"{key}: values are texts, numbers, true, false and null")
+    raise BadFilter(f"{key}: a value must be a text, a number, true, false or null")

@@ -1,6 +1,6 @@
-"""A thread that does in one turn whatever waits when it is free: one commit for many writers, one scan for many searches.
+"""A thread that handles all waiting requests together: one commit for many writers, one scan for many searches.
 
-Knows nothing of what it does.
+Knows nothing of what the requests are.
 """
 
 import threading
@@ -14,19 +14,22 @@ T = TypeVar("T")
 
 
 class Ended(Exception):
-    """The thread takes no more work."""
+    """The thread takes no more requests."""
 
 
 @dataclass(slots=True, eq=False)
 class Waiting(Generic[T]):
-    """A request and whoever waits for it."""
+    """A waiting request and the future of its result."""
 
     request: T
     future: "Future[Any]" = field(default_factory=Future)
 
 
 class Turns(Generic[T]):
-    """`work` gets all that waits, at most `most` of them, and settles each future; those it forgets get its error."""
+    """Whenever the thread is free it calls `work` with all waiting requests, at most `most`.
+
+    `work` settles their futures. Those that it leaves open get the error that it raised.
+    """
 
     def __init__(self, name: str, work: Callable[[Sequence[Waiting[T]]], None], most: int) -> None:
         self._work, self._most = work, most
@@ -37,7 +40,7 @@ class Turns(Generic[T]):
         self._started = False
 
     def submit(self, request: T) -> "Future[Any]":
-        """Have it done in the next turn. Raises Ended."""
+        """Queue a request for the next turn. Raises Ended."""
         waiting = Waiting(request)
         with self._changed:
             if self._ended:
@@ -51,12 +54,12 @@ class Turns(Generic[T]):
         return waiting.future
 
     def _forget(self, waiting: Waiting[T]) -> None:
-        """Whoever waited has left: what was asked need not be kept until the turn would have come."""
+        """Drop a cancelled request at once, so that its memory is not kept until its turn."""
         with self._changed, suppress(ValueError):
             self._waiting.remove(waiting)
 
     def end(self, seconds: float | None = None) -> bool:
-        """Do what waits, then end the thread; wait for it, `seconds` at most. Whether it has ended."""
+        """Handle what waits, then end the thread. Wait for that, `seconds` at most; return whether it has ended."""
         with self._changed:
             self._ended = True
             self._changed.notify()
@@ -76,7 +79,7 @@ class Turns(Generic[T]):
             error: BaseException = RuntimeError("a turn ended without a result for this request")
             try:
                 self._work(turn)
-            except BaseException as raised:  # whatever it is, nobody may wait for ever
+            except BaseException as raised:  # whatever was raised, no caller may wait for ever
                 error = raised
             for waiting in turn:
                 if not waiting.future.done():

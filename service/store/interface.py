@@ -1,16 +1,16 @@
-"""What a latent store is: collections of Gaussians that outlive a request, found again by id or by nearness.
+"""The interface of a latent store: durable collections of Gaussians, which are found by id or by nearest-neighbour search.
 
 Knows nothing of HTTP, of models, nor of how anything is stored.
 
     StoreError
-      ├── UnknownCollection, UnknownItem      nothing has that name or id
-      ├── ModelMismatch                       vectors of another model
-      ├── BadItem                             an item, or a query, that the collection does not take
+      ├── UnknownCollection, UnknownItem      no collection has that name, no item that id
+      ├── ModelMismatch                       the vectors are those of another model
+      ├── BadItem                             an item or a query that does not fit the collection
       ├── StoreFull                           the bound on the memory for vectors is reached
       ├── DiskFull                            the disk has no room
-      ├── StoreUnavailable                    not now: the database is away, or does not answer
-      │     └── StoreBusy                     not now: somebody else holds what is needed
-      └── StoreUnusable                       not at all: corrupt, foreign, newer, or not to be written
+      ├── StoreUnavailable                    temporary: the database cannot be reached or does not answer
+      │     └── StoreBusy                     temporary: another session or process holds a lock
+      └── StoreUnusable                       permanent: corrupt, not a store, of a newer version, or not writable
 """
 
 import difflib
@@ -32,11 +32,11 @@ COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class StoreError(Exception):
-    """Something that a store cannot do."""
+    """The store cannot do what was asked."""
 
 
 class UnknownCollection(StoreError):
-    """A name that no collection has."""
+    """No collection has that name."""
 
     def __init__(self, name: str, known: Iterable[str] = ()) -> None:
         near = difflib.get_close_matches(name[:80], list(known), n=1)
@@ -44,24 +44,24 @@ class UnknownCollection(StoreError):
 
 
 class UnknownItem(StoreError):
-    """An id that no item of the collection has."""
+    """No item of the collection has that id."""
 
     def __init__(self, collection: str, id: str) -> None:
         super().__init__(f"the collection {collection!r} has no item {id!r}")
 
 
 class ModelMismatch(StoreError):
-    """Vectors of one model, a collection of another."""
+    """The vectors are from one model, the collection is of another."""
 
     def __init__(self, collection: "Collection", given: str) -> None:
         super().__init__(
-            f"the vectors of {collection.name!r} are of {collection.label}, not of {given}: they cannot be compared; "
-            f"to go on with the other model, PUT a new collection with it and add the pictures again"
+            f"the collection {collection.name!r} has vectors of {collection.label}, which cannot be compared with those of "
+            f"{given}; to use the other model, PUT a new collection with it and add the pictures again"
         )
 
 
 class BadItem(StoreError):
-    """An item or a query that cannot be taken; `item` says which, counted from 0."""
+    """An item or a query does not fit the collection. `item` says which one, counted from 0."""
 
     def __init__(self, reason: str, item: int | None = None) -> None:
         super().__init__(reason if item is None else f"item {item}: {reason}")
@@ -73,27 +73,27 @@ class StoreFull(StoreError):
 
     def __init__(self, needed: int, max_bytes: int) -> None:
         super().__init__(
-            f"the vectors would take {needed} bytes of memory, {max_bytes} are allowed; delete some, or raise "
+            f"the vectors would take {needed} bytes of memory, {max_bytes} are allowed; delete items, or raise "
             "VAE_STORE_MAX_BYTES"
         )
 
 
 class DiskFull(StoreError):
-    """Nothing was stored, since the disk has no room for it."""
+    """The disk is full; nothing was stored."""
 
 
 class StoreUnavailable(StoreError):
-    """The database is away, or does not answer; later it may be there."""
+    """The database cannot be reached or does not answer. A later try may succeed."""
 
 
 class StoreBusy(StoreUnavailable):
-    """Another session or process holds a lock of the database that is needed; nothing was changed."""
+    """Another session or process holds a lock in the database; nothing was changed."""
 
     retry_after = 5
 
 
 class StoreUnusable(StoreError):
-    """What the address leads to is no store that can be used."""
+    """There is no usable store at the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +107,25 @@ class Collection:
     metric: str = "l2"
     description: str = ""
     count: int = 0
-    seq: int = 0  # of its last change
+    seq: int = 0  # sequence number of its last change
 
     @property
     def label(self) -> str:
-        """Name and digest of its model, as X-Model has them."""
+        """Name and digest of its model, in the form of the header X-Model."""
         return f"{self.model}@sha256:{self.digest}"
 
 
 @dataclass(slots=True)
 class Items:
-    """N items, a block: row i belongs to ids[i]. Without a sigma, has_sigma is false and the row of sigma 0."""
+    """A block of N items; row i belongs to ids[i]. An item without a sigma has has_sigma false and zeros in sigma."""
 
     ids: list[str]
     mu: Floats  # (N, D)
     sigma: Floats  # (N, D)
     has_sigma: Mask  # (N,)
     metadata: list[bytes]  # a JSON object each
-    keys: frozenset[str] = frozenset()  # of all metadata, outermost
-    seqs: list[int] = field(default_factory=list)  # of each one's last change, when it comes out of a store
+    keys: frozenset[str] = frozenset()  # top-level keys of all metadata
+    seqs: list[int] = field(default_factory=list)  # of the last change of each item, if read from a store
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -133,7 +133,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A Gaussian, (D,) each, or the id of an item that has one."""
+    """A query: a Gaussian, mu and sigma (D,), or the id of a stored item."""
 
     mu: Floats | None = None
     sigma: Floats | None = None
@@ -142,21 +142,21 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for: the k nearest to each query, by a metric of `service.latents.distances`."""
+    """A search for the k nearest to each query, by a metric of `service.latents.distances`."""
 
     queries: Sequence[Query]
     k: int
     metric: str
     filter: tuple[Condition, ...] = ()
-    candidates: int | None = None  # measure only that many nearest by w2
-    exact: bool | None = None  # an index that may miss some may answer when false; the store's own way when None
-    dimensions: tuple[int, ...] | None = None  # those that count, all when None
+    candidates: int | None = None  # measure only this many nearest by w2
+    exact: bool | None = None  # False allows an approximate index; None leaves it to the store
+    dimensions: tuple[int, ...] | None = None  # dimensions to compare; None: all
     with_vectors: bool = False
 
 
 @dataclass(slots=True)
 class Neighbors:
-    """The nearest to one query, nearest first, ties by id."""
+    """The neighbors of one query, nearest first, ties by id."""
 
     items: Items  # mu and sigma (N, 0) unless they were asked for
     distances: Doubles
@@ -164,82 +164,64 @@ class Neighbors:
 
 @dataclass(slots=True)
 class Found:
-    """An answer to a search. `seq`: the last change of the collection that all of it has seen."""
+    """The result of a search. It includes all changes of the collection up to the sequence number `seq`."""
 
     neighbors: list[Neighbors]
     exact: bool
     seq: int
 
 
-@dataclass(slots=True)
-class Changes:
-    """What has changed since a sequence number: items as they are now, and ids that are gone, with their numbers."""
-
-    items: Items
-    deleted: dict[str, int]
-    seq: int  # as far as these changes reach
-    complete: bool  # false: it is so long ago that traces of deletions are gone; compare with a scan instead
-
-
 class LatentStore(ABC):
-    """Collections of Gaussians. Every change is durable when its method returns. All raise StoreError."""
+    """Collections of Gaussians. Every change is durable when its method returns. All methods raise StoreError."""
 
     @abstractmethod
     async def open(self) -> None:
-        """Look at what is there and make it ready. Raises StoreUnusable."""
+        """Open what is there and prepare it. Raises StoreUnusable."""
 
-    def check(self) -> None:  # noqa: B027 - most stores learn of it only by asking
-        """Raise StoreUnusable if it can be seen at once that no request will succeed any more. Must not take time."""
+    def check(self) -> None:  # noqa: B027 - most stores can tell only by a request
+        """Raise StoreUnusable if it is known that no request can succeed any more. Takes microseconds."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go; what was begun is finished, or stopped where it waits for somebody else."""
+        """Close the store. Requests in flight are finished, or cancelled if they wait for a lock or a database."""
 
     @abstractmethod
     async def create(self, collection: Collection) -> Collection:
-        """Make a collection; if its name is there with the same digest, set its metric and description."""
+        """Make a collection. If it exists with the same digest, set its metric and description."""
 
     @abstractmethod
     async def collections(self) -> list[Collection]:
-        """All, by name."""
+        """Return all collections, sorted by name."""
 
     @abstractmethod
     async def collection(self, name: str) -> Collection:
-        """One of them."""
+        """Return one collection. Raises UnknownCollection."""
 
     @abstractmethod
     async def drop(self, name: str) -> Collection:
-        """Delete a collection with its items; what it was."""
+        """Delete a collection with its items, and return what it was. Raises UnknownCollection."""
 
     @abstractmethod
     async def upsert(self, name: str, digest: str, items: Items) -> int:
-        """Add items or replace those with the same ids, all or none; the collection's sequence number after it."""
+        """Add items, or replace those with the same ids, all or none. Return the new sequence number of the collection."""
 
     @abstractmethod
     async def get(self, name: str, ids: Sequence[str]) -> Items:
-        """Those of the ids that are there, in their order."""
+        """Return the items with these ids, in the order of the ids. Unknown ids are left out."""
 
     @abstractmethod
     async def delete(self, name: str, id: str) -> int:
-        """Take an item out; the collection's sequence number after it. Raises UnknownItem."""
+        """Delete an item. Return the new sequence number of the collection. Raises UnknownItem."""
 
     @abstractmethod
     async def search(self, name: str, digest: str, search: Search) -> Found:
-        """The nearest to each query."""
+        """Return the neighbors of each query."""
 
     @abstractmethod
     async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
-        """Items in the order of their ids, from the first after `after`."""
-
-    @abstractmethod
-    async def count(self, name: str, filter: tuple[Condition, ...] = ()) -> int:
-        """How many items there are, or match."""
-
-    @abstractmethod
-    async def changes(self, name: str, since: int = 0, limit: int = 1000) -> Changes:
-        """What changed after sequence number `since`, each item once with its last change, in the order of the changes."""
+        """Return items sorted by id, beginning with the first id greater than `after`."""
 
 
 def no_vectors(count: int) -> Floats:
-    """mu, or sigma, of items whose vectors were not asked for."""
+    """Return mu, or sigma, of items whose vectors were not asked for: (count, 0)."""
     return np.empty((count, 0), np.float32)

@@ -1,6 +1,6 @@
-"""Files that a command writes: each is there whole or not at all, and nothing is replaced that is not an earlier one.
+"""Output files of a command: they appear complete or not at all, and replace only an earlier output.
 
-Knows nothing of what is in them.
+Knows nothing of what is in the files.
 """
 
 import glob
@@ -15,34 +15,35 @@ from models.files.atomic_file import replace_together, sync_directory
 from models.files.directory_lock import DirectoryInUse, locked
 from service.store.interface import StoreUnusable
 
-# the end of the names of directories for files that are not whole yet, and what their locks say
+# Suffix of the temporary directories for unfinished files, and the purpose that their locks state.
 SUFFIX = ".vae-part"
 PURPOSE = "service.store"
 
 
 def check_output(out: Path, is_earlier: Callable[[Path], bool], kind: str, sources: Sequence[Path] = ()) -> Path:
-    """Where the file may be written, with links followed. Raises StoreUnusable.
+    """Return the path to write to, with links followed. Raises StoreUnusable.
 
-    A file that is there must be an `is_earlier` one, a `kind`, or empty, and none of the `sources` under any name.
+    An existing file must be empty or pass `is_earlier`, which tests for an earlier `kind`, such as a dump. It must not be one
+    of the `sources` under any name.
     """
     target = Path(os.path.realpath(out))
     if not target.parent.is_dir():
         raise StoreUnusable(f"{out} cannot be written: there is no directory {target.parent}")
     for source in sources:
         if target == Path(os.path.realpath(source)) or (target.exists() and source.exists() and target.samefile(source)):
-            raise StoreUnusable(f"{out} is {source} itself, which is in use as the store: name another file")
+            raise StoreUnusable(f"{out} is {source} itself, which is in use as the store; choose another path")
     if not target.exists():
         return target
     if not target.is_file():
-        raise StoreUnusable(f"{out} is no regular file but a directory, a device or the like: name another file")
+        raise StoreUnusable(f"{out} is not a regular file; choose another path")
     if target.stat().st_size and not is_earlier(target):
-        raise StoreUnusable(f"{out} exists and is not an earlier {kind}; delete it or choose another path")
+        raise StoreUnusable(f"{out} exists and is not an earlier {kind}; delete it, or choose another path")
     return target
 
 
 @contextmanager
 def written(targets: Sequence[Path], mode: int) -> Iterator[list[Path]]:
-    """Paths for new files, which take the targets' places together when the block ends well; else nothing of them is left."""
+    """Yield paths for new files. They replace the targets together if the block succeeds, and are deleted if it fails."""
     with ExitStack() as stack:
         parts = [stack.enter_context(_part(target)) for target in targets]
         yield parts
@@ -57,9 +58,9 @@ def written(targets: Sequence[Path], mode: int) -> Iterator[list[Path]]:
 
 @contextmanager
 def _part(target: Path) -> Iterator[Path]:
-    """A path in a directory of its own beside the target, since sqlite puts files beside the one that it writes.
+    """Yield a path in a temporary directory beside the target; a directory, since sqlite puts files beside its database.
 
-    The lock in it tells a directory that is in use from one that a killed process left, which is removed.
+    A lock tells directories in use from those that a killed process left behind, which are removed.
     """
     prefix = f".{target.name[:100]}."
     for left in target.parent.glob(f"{glob.escape(prefix)}*{SUFFIX}"):

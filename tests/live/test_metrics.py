@@ -11,6 +11,8 @@ import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.settings import METRICS_DIRECTORY
+
 from .server import Server, serving
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -47,7 +49,7 @@ def test_two_workers_add_up(models_dir: Path, pngs: list[bytes]) -> None:
     variables = {"VAE_LOG_FORMAT": "json", "VAE_MODELS": "tiny-rgb"}
     with serving("--workers", "2", "--models-dir", str(models_dir), variables=variables) as server:
         server.poll(lambda: len(workers(server)) == 2 and scrape(server).get(loads, 0) == 2)
-        directory = Path(workers(server)[0].environ()["PROMETHEUS_MULTIPROC_DIR"])
+        directory = Path(workers(server)[0].environ()[METRICS_DIRECTORY])
         assert directory.stat().st_mode & 0o777 == 0o700
         headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
         for png in pngs[:REQUESTS]:  # each over a connection of its own, so that either worker may get it
@@ -62,15 +64,15 @@ def test_two_workers_add_up(models_dir: Path, pngs: list[bytes]) -> None:
             key("vae_encoded_kl_nats_count", model="tiny-rgb"): REQUESTS,
             key("vae_encoded_kl_nats_bucket", model="tiny-rgb", le="+Inf"): REQUESTS,
         }
-        server.poll(lambda: wanted.items() <= scrape(server).items())  # a worker publishes now and then, family by family
+        server.poll(lambda: wanted.items() <= scrape(server).items())  # a worker publishes once a second
         found = scrape(server)
         assert found[key("vae_requests_in_flight")] >= 1
         assert found[key("vae_ready")] == 1
         killed = workers(server)[0].pid
-        assert list(directory.glob(f"gauge_live*_{killed}.db"))
+        assert _has_gauges(directory, killed)
         os.kill(killed, signal.SIGKILL)
         server.poll(lambda: killed not in [one.pid for one in workers(server)])
-        server.poll(lambda: not _forgotten(server, directory, killed))
+        server.poll(lambda: bool(scrape(server)) and not _has_gauges(directory, killed))
         server.poll(lambda: scrape(server).get(loads, 0) == 3)  # another has come in its place
         assert scrape(server)[codes] == REQUESTS  # what the dead have counted stays
     assert not directory.exists()
@@ -83,7 +85,7 @@ def test_two_workers_add_up(models_dir: Path, pngs: list[bytes]) -> None:
     assert "private" not in server.log
 
 
-def _forgotten(server: Server, directory: Path, pid: int) -> bool:
-    """Return whether the gauges of a process are still there after reading the metrics."""
-    scrape(server)
-    return bool(list(directory.glob(f"gauge_live*_{pid}.db")))
+def _has_gauges(directory: Path, pid: int) -> bool:
+    """Return whether the file of a worker has gauges."""
+    (path,) = directory.glob(f"{pid}-*.json")
+    return any(family["kind"] == "gauge" for family in json.loads(path.read_bytes()))

@@ -117,9 +117,9 @@ def full(setting: Path) -> Path:
         ("latents.db-wal", "latents.db-wal itself"),
         ("latents.db-shm", "latents.db-shm itself"),
         ("latents.db-journal", "latents.db-journal itself"),
-        ("folder", "no regular file"),
-        ("fifo", "no regular file"),
-        ("to_fifo", "no regular file"),
+        ("folder", "not a regular file"),
+        ("fifo", "not a regular file"),
+        ("to_fifo", "not a regular file"),
         ("letter.txt", "is not an earlier backup of a latent store; delete it"),
         ("songs.db", "is not an earlier backup of a latent store; delete it"),
         ("digits.npz", "is not an earlier backup of a latent store; delete it"),
@@ -137,7 +137,7 @@ def test_a_backup_replaces_nothing_but_a_backup(full: Path, out: str, reason: st
 
 def test_a_device_is_no_place_for_output() -> None:
     """Only asked, not tried: where that goes wrong, root would replace the device."""
-    with pytest.raises(StoreUnusable, match="no regular file"):
+    with pytest.raises(StoreUnusable, match="not a regular file"):
         check_output(Path("/dev/full"), lambda path: True, "backup")
 
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from service.http.registry import ANY_KEY
 from service.observe.metrics import Family
 from service.observe.seen import Sight
+from service.observe.shared_metrics import SharedMetrics
 from service.rest.parameters import BadParameter
 from service.rest.registration import PROBLEMS, Router
 from service.rest.routes import health
@@ -61,22 +62,28 @@ async def families_of(app: FastAPI) -> list[Family]:
 
 
 def _render(app: FastAPI, families: list[Family], accept: str) -> tuple[bytes, str]:
-    from service.observe.prometheus import of_this_process  # prometheus-client takes 50 ms, which a start need not wait for
+    from service.observe.prometheus import of_this_process, render  # importing prometheus-client takes 50 ms
 
-    shared = app.state.shared_metrics
+    shared: SharedMetrics | None = app.state.shared_metrics
     if shared is None:
         return of_this_process(families, accept)
-    shared.publish(families)
-    answer: tuple[bytes, str] = shared.of_all(accept)
-    return answer
+    _publish(shared, families)
+    return render(shared.of_all(), accept)
 
 
 async def publish(app: FastAPI) -> None:
     """Write the numbers for the other processes, again and again, until it is cancelled; and once more then."""
+    shared: SharedMetrics = app.state.shared_metrics
     try:
         while True:
-            app.state.shared_metrics.publish(await families_of(app))
+            _publish(shared, await families_of(app))
             await asyncio.sleep(PUBLISH_SECONDS)
     finally:
-        app.state.shared_metrics.publish(await families_of(app))
-        app.state.shared_metrics.leave()
+        _publish(shared, await families_of(app))
+        shared.leave()
+
+
+def _publish(shared: SharedMetrics, families: list[Family]) -> None:
+    from service.observe.prometheus import process_families
+
+    shared.publish([*families, *process_families()])

@@ -1,1 +1,1 @@
-"""The latent store in PostgreSQL with pgvector."""
+"""The latent store in PostgreSQL with the extension pgvector."""

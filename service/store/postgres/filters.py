@@ -1,4 +1,4 @@
-"""Conditions -> SQL of PostgreSQL, with all keys and values as parameters. Knows nothing of tables but the column `fields`."""
+"""Filters as SQL of PostgreSQL; keys and values are parameters. Knows nothing of tables but the column `fields`."""
 
 import json
 from typing import Any
@@ -7,21 +7,21 @@ import orjson
 
 from service.store.filters import Condition
 
-# from here on the shortest decimals of floats are other numbers than the floats themselves
+# From here on the shortest decimal form of a float may be a number other than the float.
 EXACT = 2.0**53
 LONG = range(-(1 << 63), 1 << 63)
 ORDERS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 def fields_of(metadata: bytes) -> str:
-    """Metadata as conditions look at it: large numbers as they are in memory, and not as JSON shortens them."""
+    """Return metadata for comparison: large floats with all their digits, not in the shortest form that JSON has."""
     values: dict[str, Any] = orjson.loads(metadata)
     large = {key: _number(value) for key, value in values.items() if _number(value) is not value}
     return json.dumps(values | large, ensure_ascii=False) if large else metadata.decode()
 
 
 def _number(value: Any) -> Any:
-    """Floats that are whole as integers; integers that no engine keeps as such as the floats that they become."""
+    """Return a large float as the equal integer, and an integer beyond 64 bits as the value of the nearest float."""
     if isinstance(value, float) and abs(value) >= EXACT:
         return int(value)
     if isinstance(value, int) and value not in LONG:
@@ -30,7 +30,7 @@ def _number(value: Any) -> Any:
 
 
 def pgvector_where(conditions: tuple[Condition, ...]) -> tuple[str, list[Any]]:
-    """(" AND ... AND ...", parameters)."""
+    """Return (" AND ... AND ...", parameters)."""
     parts, parameters = [""], list[Any]()
     for condition in conditions:
         sql, values = _test(condition)
@@ -53,7 +53,7 @@ def _test(condition: Condition) -> tuple[str, list[Any]]:
                 test, kind = f'(fields ->> %s) COLLATE "C" {ORDERS[order]} %s', "string"
             else:
                 test, kind = f"(fields ->> %s)::numeric {ORDERS[order]} %s::numeric", "number"
-            # CASE, since AND may look at its right side first
+            # CASE, since PostgreSQL may evaluate the right side of AND first.
             return f"(CASE WHEN jsonb_typeof(fields -> %s) = '{kind}' THEN {test} END)", [
                 key,
                 key,

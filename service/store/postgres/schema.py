@@ -1,4 +1,4 @@
-"""Tables of the PostgreSQL backend, with versions and migrations, and its indexes. Knows nothing of items."""
+"""Tables and indexes of the PostgreSQL backend, and the migrations of its schema. Knows nothing of items."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ import psycopg
 
 from service.store.interface import StoreUnusable
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+PgConnection = psycopg.Connection[tuple[Any, ...]]
 
-# any number that no other program uses for its locks on the same database
+# Key of an advisory lock: any number that no other program uses on the same database.
 LOCK = 0x56414531
 INDEXES = {"l2": "mu vector_l2_ops", "cosine": "mu vector_cosine_ops", "w2": "both_ vector_l2_ops"}
-# what an HNSW index takes
+# The most dimensions that an HNSW index supports.
 MAX_INDEXED = 2000
 
-# from each version to the next; a published one never changes
+# From each version to the next. A published migration never changes: nothing uses vae_traces, traces and forgotten any more.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE vae_collections (
@@ -45,9 +45,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the schema to this version; several processes may try at once. Raises StoreUnusable."""
-    if _version(connection) == len(MIGRATIONS):  # as nearly always: then nobody is waited for
+def migrate(connection: PgConnection) -> None:
+    """Bring the schema to this version. Several processes may try at once. Raises StoreUnusable."""
+    if _version(connection) == len(MIGRATIONS):  # as nearly always: then no lock is needed
         return
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
@@ -59,13 +59,13 @@ def migrate(connection: Connection) -> None:
             psycopg.errors.UndefinedFile,
             psycopg.errors.InsufficientPrivilege,
         ) as error:
-            raise StoreUnusable(f"the database has no extension vector, see github.com/pgvector/pgvector: {error}") from error
+            raise StoreUnusable(f"the database lacks the extension vector (github.com/pgvector/pgvector): {error}") from error
         connection.execute("CREATE TABLE IF NOT EXISTS vae_schema (version integer NOT NULL)")
         row = connection.execute("SELECT version FROM vae_schema").fetchone()
         version = row[0] if row else 0
         if version > len(MIGRATIONS):
             raise StoreUnusable(
-                f"the database has schema version {version}, of a newer service; this one knows {len(MIGRATIONS)}"
+                f"the database has schema version {version} of a newer service; this one knows up to {len(MIGRATIONS)}"
             )
         for statements in MIGRATIONS[version:]:
             for statement in statements:
@@ -76,8 +76,8 @@ def migrate(connection: Connection) -> None:
             connection.execute("UPDATE vae_schema SET version = %s", (len(MIGRATIONS),))
 
 
-def _version(connection: Connection) -> int | None:
-    """The schema's version; None when it, or anything that belongs to it, is not there."""
+def _version(connection: PgConnection) -> int | None:
+    """Return the version of the schema, or None if it or a part of it is missing."""
     there = connection.execute(
         "SELECT to_regclass('vae_schema'), to_regclass('vae_collections'), to_regtype('vector')"
     ).fetchone()
@@ -88,12 +88,12 @@ def _version(connection: Connection) -> int | None:
 
 
 def table(number: int) -> str:
-    """Where a collection's items are."""
+    """Return the name of the table with a collection's items."""
     return f"vae_items_{int(number)}"
 
 
-def make_table(connection: Connection, number: int, dim: int) -> None:
-    """For the items of a new collection."""
+def make_table(connection: PgConnection, number: int, dim: int) -> None:
+    """Make the table for the items of a new collection."""
     connection.execute(
         f"""CREATE TABLE {table(number)} (
               id text COLLATE "C" PRIMARY KEY,
@@ -109,12 +109,12 @@ def make_table(connection: Connection, number: int, dim: int) -> None:
 
 
 def indexed(metric: str) -> str:
-    """The metric of the approximate index of a collection with this metric: its own, or that of its candidates."""
+    """Return the metric of the approximate index for a collection's metric: the same, or w2, which finds candidates."""
     return metric if metric in INDEXES else "w2"
 
 
-def make_index(connection: Connection, number: int, dim: int, metric: str) -> None:
-    """The approximate index that searches by the collection's metric use; that of another metric goes."""
+def make_index(connection: PgConnection, number: int, dim: int, metric: str) -> None:
+    """Make the approximate index for the collection's metric, and drop that of another metric."""
     wanted = indexed(metric)
     for name in INDEXES:
         if name != wanted:

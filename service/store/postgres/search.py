@@ -1,4 +1,4 @@
-"""Searches in PostgreSQL: through the approximate index, or exact, by measuring every item that matches in float64.
+"""Searches in PostgreSQL: with the approximate index, or exact, by measuring every matching item in float64.
 
 Knows nothing of pools or retries.
 """
@@ -11,19 +11,19 @@ import numpy as np
 
 from service.latents.distances import METRICS
 from service.store.interface import Collection, Floats, Found, Neighbors, Search
-from service.store.postgres.schema import INDEXES, Connection, indexed, table
+from service.store.postgres.schema import INDEXES, PgConnection, indexed, table
 from service.store.postgres.work import ITEM, as_items, find_of, get, received, vector, where_of
 from service.store.sqlite.search import gaussians, in_order
 from service.store.vectors.candidates import BLOCK, Best
 
-# how much wider than k the index looks, and the least and most that it can
+# hnsw.ef_search, the candidates of the index: this factor times k, and its bounds.
 EF_FACTOR, EF_LEAST, EF_MOST = 4, 100, 1000
 OPERATORS = {"l2": "mu <-> %s::vector", "cosine": "mu <=> %s::vector", "w2": "both_ <-> %s::vector"}
 STREAM = "vae_search"
 
 
-def search(connection: Connection, name: str, digest: str, wanted: Search) -> Found:
-    """Answers to all queries, of one state of the database."""
+def search(connection: PgConnection, name: str, digest: str, wanted: Search) -> Found:
+    """Answer all queries from one state of the database."""
     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     number, collection = find_of(connection, name, digest)
     mu, sigma = gaussians(wanted, collection, lambda ids: get(connection, name, ids))
@@ -52,13 +52,13 @@ class _Task:
     """One search in one transaction."""
 
     def __init__(
-        self, connection: Connection, number: int, collection: Collection, wanted: Search, where: str, parameters: list[Any]
+        self, connection: PgConnection, number: int, collection: Collection, wanted: Search, where: str, parameters: list[Any]
     ) -> None:
         self.connection, self.table, self.dim, self.wanted = connection, table(number), collection.dim, wanted
         self.where, self.parameters, self.count = where, parameters, collection.count
 
     def nearest_of(self, mu: Floats, sigma: Floats, metric: str, scanning: bool = False) -> Neighbors:
-        """The nearest of those that the database thinks nearest by l2, cosine or w2, measured in float64.
+        """Let the database find the nearest by l2, cosine or w2, and measure those in float64.
 
         `scanning`: without the index.
         """
@@ -73,12 +73,12 @@ class _Task:
             f"ORDER BY {OPERATORS[metric]} LIMIT %s",
             (*self.parameters, vector(query), limit),
         ).fetchall()
-        if len(rows) < min(limit, self.count) and not scanning:  # an index ends before it has seen all that match
+        if len(rows) < min(limit, self.count) and not scanning:  # the index may stop before it has found all that match
             return self.nearest_of(mu, sigma, metric, scanning=True)
         return self._nearest(rows, mu, sigma)
 
     def exact(self, mu: Floats, sigma: Floats) -> list[Neighbors]:
-        """Every item that matches is measured."""
+        """Measure every matching item."""
         chosen = self._scan(self.wanted.metric, mu, sigma, self.wanted.k)
         rows = self._rows(itertools.chain.from_iterable(names for names, _ in chosen))
         return [
@@ -87,7 +87,7 @@ class _Task:
         ]
 
     def reranked(self, mu: Floats, sigma: Floats, candidates: int) -> list[Neighbors]:
-        """The nearest of the `candidates` nearest by w2, where an index would look at dimensions that do not count."""
+        """Return the nearest of the `candidates` nearest by w2 in some dimensions; the index knows only all dimensions."""
         chosen = self._scan("w2", mu, sigma, candidates)
         rows = self._rows(itertools.chain.from_iterable(names for names, _ in chosen))
         return [self._nearest([rows[id] for id in names], mu[i], sigma[i]) for i, (names, _) in enumerate(chosen)]
@@ -105,7 +105,7 @@ class _Task:
         return METRICS[metric].rank(mu.astype(np.float64)[dims], sigma.astype(np.float64)[dims], *others)
 
     def _scan(self, metric: str, mu: Floats, sigma: Floats, count: int) -> list[tuple[list[str], Any]]:
-        """(ids, distances) of the nearest to each query; every item that matches passes by once, for all queries."""
+        """Return (ids, distances) of the nearest to each query. Every matching item is read once, for all queries."""
         ids: list[str] = []
         best = [Best(count) for _ in mu]
         with self.connection.cursor(STREAM, binary=True) as cursor:

@@ -1,6 +1,6 @@
-"""Who may work in a database now: a few at once, and of one collection fewer, so that a stuck one leaves room for others.
+"""Limits concurrent work in a database: in all, and for each collection, so that a locked one leaves room for others.
 
-Whoever finds no room waits on the event loop, in the order of coming, and holds neither a thread nor a connection. Knows
+Callers wait on the event loop in the order of their arrival, and meanwhile hold neither a thread nor a connection. Knows
 nothing of databases.
 """
 
@@ -11,32 +11,33 @@ from dataclasses import dataclass, field
 
 
 class NoSlot(Exception):
-    """There was no room for as long as the caller's patience lasted, or the slots are closed."""
+    """No slot became free within the patience of the caller, or the slots are closed."""
 
 
 @dataclass(slots=True)
 class _Line:
-    """Those of one collection. `moved`: when the last one got what it wanted."""
+    """Holders and waiters of one key. `moved` is when work last succeeded."""
 
     taken: int = 0
     moved: float = 0.0
-    is_stuck: bool = False  # the last one waited in vain
+    is_stuck: bool = False  # the last holder waited for a lock in vain
     waiting: "deque[asyncio.Future[None]]" = field(default_factory=deque)
 
 
 class Slots:
-    """A number of places, at most `most_of_one` of them for one key. For one event loop."""
+    """`most` slots, at most `most_of_one` of them for one key. For one event loop."""
 
     def __init__(self, most: int, most_of_one: int, patience: float) -> None:
-        """`patience`: how many seconds anybody waits for a place without seeing that the line moves."""
+        """`patience`: seconds that a caller waits for a slot while no work with its key succeeds."""
         self._free, self._most_of_one, self._patience = most, most_of_one, patience
         self._lines: dict[str, _Line] = {}
         self._is_closed = False
 
     async def take(self, key: str) -> float:
-        """Wait for a place; when the caller's patience ends, in the time of `time.monotonic`. Give it back with `leave`.
+        """Wait for a slot. Return when the caller's patience ends, a time of `time.monotonic`. Raises NoSlot.
 
-        While one of a stuck key tries whether it is free again, the others are refused at once. Raises NoSlot.
+        Give the slot back with `leave`. While one caller tries whether a stuck key is free again, the others are refused at
+        once.
         """
         since = time.monotonic()
         line = self._lines.setdefault(key, _Line())
@@ -56,7 +57,7 @@ class Slots:
             turn.result()  # raises NoSlot when the slots were closed
         except BaseException:
             if turn.done() and turn.exception() is None:
-                self.leave(key)  # the place came while the caller was leaving
+                self.leave(key)  # the slot came while the caller was leaving
             elif turn in line.waiting:
                 line.waiting.remove(turn)
                 self._forget(key)
@@ -64,7 +65,7 @@ class Slots:
         return max(since, line.moved) + self._patience
 
     def leave(self, key: str, succeeded: bool = False, was_stuck: bool = False) -> None:
-        """Give a place back. `was_stuck`: all patience went into waiting for somebody else's lock."""
+        """Give a slot back. `was_stuck`: all patience was spent waiting for a lock of another session."""
         line = self._lines[key]
         line.taken -= 1
         self._free += 1
@@ -75,7 +76,7 @@ class Slots:
         self._forget(key)
 
     def close(self) -> None:
-        """Nobody gets a place any more, nor does anybody wait for one."""
+        """Refuse all who wait now or call `take` later."""
         self._is_closed = True
         for line in self._lines.values():
             while line.waiting:
@@ -89,11 +90,11 @@ class Slots:
         self._free -= 1
 
     def _hand_out(self) -> None:
-        """Give what is free to those who wait, one key after another."""
+        """Give free slots to those who wait, one key after another."""
         for key in list(self._lines):
             line = self._lines[key]
             if line.waiting and self._has_room(line):
-                self._lines[key] = self._lines.pop(key)  # next time it is the turn of the others first
+                self._lines[key] = self._lines.pop(key)  # the other keys come first next time
             while line.waiting and self._has_room(line):
                 self._enter(line)
                 line.waiting.popleft().set_result(None)

@@ -1,8 +1,8 @@
-"""The latent store in PostgreSQL with the extension vector: any number of replicas, one database.
+"""The latent store in PostgreSQL with the extension vector: any number of replicas share one database.
 
-While the database is away, everything is tried again for a while and then said to be unavailable; when it is back, so is
-the store. Nobody waits for long for what others hold there, nor for a database that does not answer; whoever gives up, the
-caller or the store, has the database cancel the work and lets its connection go. Knows nothing of HTTP.
+While the database cannot be reached, requests retry for a few seconds and then fail with StoreUnavailable; the store works
+again when the database does. Waiting for locks, and for a database that does not answer, is bounded as well. If the caller or
+the store gives up, the work is cancelled in the database and the connection is closed. Knows nothing of HTTP.
 """
 
 import asyncio
@@ -15,10 +15,9 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
-from service.store.daemon_threads import Daemons
+from service.store.daemon_threads import DaemonThreads
 from service.store.filters import Condition
 from service.store.interface import (
-    Changes,
     Collection,
     DiskFull,
     Found,
@@ -30,26 +29,26 @@ from service.store.interface import (
     StoreUnusable,
 )
 from service.store.postgres import work
-from service.store.postgres.connections import Connections, is_answering
-from service.store.postgres.schema import Connection, migrate
+from service.store.postgres.cancel_scope import CancelScope, Stopped, bound
+from service.store.postgres.connection_pool import ConnectionPool, is_answering
+from service.store.postgres.schema import PgConnection, migrate
 from service.store.postgres.search import search
-from service.store.postgres.session import Session, Stopped, bound
 from service.store.postgres.slots import NoSlot, Slots
 
 log = logging.getLogger(__name__)
 
-# connections for all that reads, and for all that writes; and how many of them one collection may have, since whoever waits
-# for its locks holds a connection. One whose locks nobody got lately has a single one: see Slots.
+# Connections for reading and for writing, and how many of them one collection may use, since waiting for its locks holds a
+# connection. A collection whose locks were not available lately may use one: see Slots.
 READERS, READERS_OF_ONE = 8, 6
 WRITERS, WRITERS_OF_ONE = 6, 2
-# what is asked of no collection's own table: which collections there are
+# The key of requests that concern no collection's own table.
 CATALOG = ""
-# how long a request waits for a database that is away, or for locks that others hold, and between two looks at it
+# How long a request waits for an unreachable database or for locks, and the pause between two tries.
 PATIENCE_SECONDS = 5.0
 PAUSE_SECONDS = 0.1
-# beyond the patience that the database itself is told of, for its answer
+# Time for the answer of the database, beyond the patience that is its own timeout.
 ANSWER_SECONDS = 0.5
-# at the end of the store: for what is under way, and then for what was stopped
+# How long `close` waits for requests in flight, and then for those that it has stopped.
 FINISH_SECONDS, STOP_SECONDS = 0.1, 0.3
 
 FORBIDDEN = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege)
@@ -60,22 +59,22 @@ T = TypeVar("T")
 
 
 class PgvectorStore(LatentStore):
-    """See the module."""
+    """A latent store in PostgreSQL."""
 
     def __init__(self, address: str, patience: float = PATIENCE_SECONDS) -> None:
         self._address, self._patience = address, patience
         self._migrated = self._is_closed = False
-        self._away = ""  # why the last one that asked could not reach the database
-        self._connections = Connections(address)
+        self._away = ""  # why the database could not be reached at the last try; empty if it could
+        self._connections = ConnectionPool(address)
         self._reading = _Side(READERS, READERS_OF_ONE, patience, "store reader", writes=False)
         self._writing = _Side(WRITERS, WRITERS_OF_ONE, patience, "store writer", writes=True)
-        self._under_way: dict[asyncio.Future[Any], Session] = {}
+        self._under_way: dict[asyncio.Future[Any], CancelScope] = {}
         self._probe: asyncio.Task[bool] | None = None
 
     async def open(self) -> None:
         try:
             await self._run(lambda connection: None, CATALOG)
-        except StoreUnavailable as error:  # it may come; until then every request says so
+        except StoreUnavailable as error:  # it may become available; until then every request fails with this error
             log.warning("%s", error)
 
     async def close(self) -> None:
@@ -84,8 +83,8 @@ class PgvectorStore(LatentStore):
             side.slots.close()
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=FINISH_SECONDS)
-        for session in self._under_way.values():
-            session.stop()
+        for scope in self._under_way.values():
+            scope.stop()
         if self._probe is not None:
             self._probe.cancel()
         self._connections.close()
@@ -121,65 +120,59 @@ class PgvectorStore(LatentStore):
     async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
         return await self._run(partial(work.scan, name=name, after=after, limit=limit, filter=filter), name)
 
-    async def count(self, name: str, filter: tuple[Condition, ...] = ()) -> int:
-        return await self._run(partial(work.count, name=name, filter=filter), name)
-
-    async def changes(self, name: str, since: int = 0, limit: int = 1000) -> Changes:
-        return await self._run(partial(work.changes, name=name, since=since, limit=limit), name)
-
     async def _run(
         self,
-        task: Callable[[Connection], T],
+        task: Callable[[PgConnection], T],
         name: str,
         side: "_Side | None" = None,
     ) -> T:
-        """A task in a transaction, on a thread; once more when the connection was lost, which every task stands.
+        """Run a task in a transaction on a thread, and again if the connection was lost: every task may run twice.
 
-        `name`: the collection that it may have to wait for. When the caller is cancelled, so is the task.
+        `name`: the collection whose locks it may need. If the caller is cancelled, so is the task.
         """
         side = side or self._reading
         try:
             give_up = await side.slots.take(name)
         except NoSlot:
             raise self._refusal(name, side) from None
-        session = Session()
+        scope = CancelScope()
         try:
-            future = side.threads.submit(partial(self._insist, task, session, give_up, side))
+            future = side.threads.submit(partial(self._insist, task, scope, give_up, side))
         except RuntimeError as error:
             side.slots.leave(name)
             raise StoreUnavailable("the store is closed") from error
         answer = asyncio.wrap_future(future)
-        self._under_way[answer] = session
+        self._under_way[answer] = scope
         answer.add_done_callback(partial(self._ended, name, side))
         try:
-            return await self._watched(answer, session, side)
+            return await self._watched(answer, scope, side)
         except asyncio.CancelledError:
-            session.stop()
+            scope.stop()
             raise
 
     def _refusal(self, name: str, side: "_Side") -> StoreUnavailable:
         if self._is_closed:
             return StoreUnavailable("the store is closed")
         if self._away:
-            return StoreUnavailable(f"the database is away: {self._away}")
+            return StoreUnavailable(f"the database cannot be reached: {self._away}")
         what = f"the collection {name!r}" if name else "the list of collections"
-        return StoreBusy(f"{what} is held by another session of the database, or has too much to do{side.unchanged}")
+        return StoreBusy(f"{what} is locked by another session of the database, or has too many requests{side.unchanged}")
 
     def _ended(self, name: str, side: "_Side", answer: "asyncio.Future[Any]") -> None:
         del self._under_way[answer]
-        error = answer.exception()  # which nobody else may want to know any more
+        error = answer.exception()  # also marks the exception as retrieved, if the caller has left
         waited = (LockNotAvailable, QueryCanceled) if side.writes else LockNotAvailable
         was_stuck = isinstance(error, StoreBusy) and isinstance(error.__cause__, waited)
         side.slots.leave(name, not isinstance(error, StoreUnavailable | Stopped), was_stuck)
 
-    async def _watched(self, answer: "asyncio.Future[T]", session: Session, side: "_Side") -> T:
-        """What comes of a task, unless its connection, or the whole server, is silent. Raises StoreUnavailable."""
+    async def _watched(self, answer: "asyncio.Future[T]", scope: CancelScope, side: "_Side") -> T:
+        """Return the result of a task. Raises StoreUnavailable if its connection, or the whole server, does not answer."""
         while not answer.done():
             await asyncio.wait([answer], timeout=self._patience + ANSWER_SECONDS)
             if answer.done():
                 break
-            if not session.has_answered or not await self._is_answering():
-                session.stop()
+            if not scope.has_answered or not await self._is_answering():
+                scope.stop()
                 raise StoreUnavailable(f"the database does not answer{side.in_doubt}")
         try:
             return answer.result()
@@ -187,58 +180,58 @@ class PgvectorStore(LatentStore):
             raise StoreUnavailable(f"the store is closed{side.in_doubt}") from None
 
     async def _is_answering(self) -> bool:
-        """Whether the server takes connections, or at least refuses them; many ask at once, and it is looked at once."""
+        """Return whether the server answers a new connection. Concurrent callers share one try."""
         if self._probe is None or self._probe.done():
             self._probe = asyncio.ensure_future(is_answering(self._address))
         return await asyncio.shield(self._probe)
 
-    def _insist(self, task: Callable[[Connection], T], session: Session, give_up: float, side: "_Side") -> T:
+    def _insist(self, task: Callable[[PgConnection], T], scope: CancelScope, give_up: float, side: "_Side") -> T:
         while True:
             if self._is_closed:
                 raise StoreUnavailable("the store is closed")
             try:
-                with self._connections.lent() as connection, session.using(connection):
-                    return self._transact(connection, task, session, give_up, side.writes)
+                with self._connections.lent() as connection, scope.using(connection):
+                    return self._transact(connection, task, scope, give_up, side.writes)
             except psycopg.errors.DiskFull as error:
-                raise DiskFull(f"the database has no room left{side.unchanged}: {_line(error)}") from error
+                raise DiskFull(f"the database has no room left ({_line(error)}){side.unchanged}") from error
             except FORBIDDEN as error:
-                raise StoreUnusable(f"the database cannot be written to: {_line(error)}") from error
+                raise StoreUnusable(f"the database is not writable: {_line(error)}") from error
             except CORRUPT as error:
                 raise StoreUnusable(f"the database is corrupt ({_line(error)}); restore a backup") from error
-            except psycopg.errors.UndefinedTable as error:  # just dropped: next time it is not found
+            except psycopg.errors.UndefinedTable as error:  # just dropped: the next try does not find it
                 self._migrated = False
                 if time.monotonic() > give_up:
                     raise StoreUnusable(f"a table is missing in the database: {_line(error)}; restore a backup") from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                if session.is_stopped:
+                if scope.is_stopped:
                     raise Stopped from error
-                self._explain(error, session, give_up, side)
-            if session.is_stopped:
+                self._explain(error, scope, give_up, side)
+            if scope.is_stopped:
                 raise Stopped
             time.sleep(PAUSE_SECONDS)
 
     def _transact(
         self,
-        connection: Connection,
-        task: Callable[[Connection], T],
-        session: Session,
+        connection: PgConnection,
+        task: Callable[[PgConnection], T],
+        scope: CancelScope,
         give_up: float,
         writes: bool,
     ) -> T:
         if not self._migrated:
             with connection.transaction():
                 bound(connection, give_up - time.monotonic(), work.INDEX_SECONDS)
-                session.has_answered = True
+                scope.has_answered = True
                 migrate(connection)
             self._migrated = True
         with connection.transaction():
             left = give_up - time.monotonic()
-            bound(connection, left, left if writes else work.STATEMENT_SECONDS)  # writers have more once they have their lock
-            session.has_answered, self._away = True, ""
+            bound(connection, left, left if writes else work.STATEMENT_SECONDS)  # writers get more when they have their lock
+            scope.has_answered, self._away = True, ""
             return task(connection)
 
-    def _explain(self, error: Exception, session: Session, give_up: float, side: "_Side") -> None:
-        """Lost, not there, or in the way of another: raises StoreUnavailable unless there is time for one more try."""
+    def _explain(self, error: Exception, scope: CancelScope, give_up: float, side: "_Side") -> None:
+        """Raise StoreUnavailable or StoreBusy for a lost connection or a conflict, unless there is time for another try."""
         if isinstance(error, QueryCanceled):
             raise StoreBusy(f"the database took too long, or a lock is held in it{side.unchanged}") from error
         in_the_way = isinstance(error, CROSSED)
@@ -246,28 +239,28 @@ class PgvectorStore(LatentStore):
         if time.monotonic() + PAUSE_SECONDS <= give_up:
             return
         if in_the_way:
-            raise StoreBusy(f"another session of the database holds what is needed{side.unchanged}: {_line(error)}") from error
-        doubt = side.in_doubt if session.has_answered else ""
-        raise StoreUnavailable(f"the database is away: {self._away}{doubt}") from error
+            raise StoreBusy(f"another session of the database holds a lock ({_line(error)}){side.unchanged}") from error
+        doubt = side.in_doubt if scope.has_answered else ""
+        raise StoreUnavailable(f"the database cannot be reached: {self._away}{doubt}") from error
 
 
 class _Side:
-    """The threads of readers or writers, as many as there are slots, so that nobody waits for a thread.
+    """Slots and threads of the readers or of the writers. There is a thread for each slot, so no request waits for one.
 
-    `unchanged` and `in_doubt` end the error messages of a side that writes; nobody tells a reader about changes.
+    `unchanged` and `in_doubt` end the error messages for writers. They are empty for readers.
     """
 
     def __init__(self, most: int, most_of_one: int, patience: float, name: str, writes: bool) -> None:
         self.writes = writes
         self.unchanged = "; nothing was changed" if writes else ""
-        self.in_doubt = "; what was to be changed may or may not have been changed" if writes else ""
+        self.in_doubt = "; the change may or may not have been made" if writes else ""
         self.slots = Slots(most, most_of_one, patience)
-        self.threads = Daemons(most, name)
+        self.threads = DaemonThreads(most, name)
 
 
 def _line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _search(connection: Connection, name: str, digest: str, wanted: Search) -> Found:
+def _search(connection: PgConnection, name: str, digest: str, wanted: Search) -> Found:
     return search(connection, name, digest, wanted)

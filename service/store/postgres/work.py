@@ -1,4 +1,4 @@
-"""What is done in PostgreSQL: each a function of a connection inside a transaction. Knows nothing of pools or retries."""
+"""The operations in PostgreSQL: functions that take a connection inside a transaction. Knows nothing of pools or retries."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,6 @@ import orjson
 
 from service.store.filters import Condition, check_keys
 from service.store.interface import (
-    Changes,
     Collection,
     Floats,
     Items,
@@ -18,21 +17,20 @@ from service.store.interface import (
     no_vectors,
 )
 from service.store.postgres.filters import fields_of, pgvector_where
-from service.store.postgres.schema import Connection, make_index, make_table, table
+from service.store.postgres.schema import PgConnection, make_index, make_table, table
 
-MAX_TRACES = 10_000
-# how long one statement may take that waits for nobody: a filter over millions of items; an index over all of a collection
+# Timeouts of a statement that waits for no lock: for a filter over millions of items, and for making an index.
 STATEMENT_SECONDS = 30.0
 INDEX_SECONDS = 3600.0
 COLUMNS = "name, model, digest, dim, metric, description, count, seq"
 ITEM = "id, seq, metadata, vector_send(both_), has_sigma"
 
 
-def find(connection: Connection, name: str, lock_for: float = 0) -> tuple[int, Collection]:
-    """(number, collection). Raises UnknownCollection.
+def find(connection: PgConnection, name: str, lock_for: float = 0) -> tuple[int, Collection]:
+    """Return (number, collection). Raises UnknownCollection.
 
-    `lock_for`: nobody else changes it before the end of the transaction, in which each statement may take so many seconds from
-    now on. Until then it is less: whoever is next in line for a row waits for several locks, each with its own time-out.
+    `lock_for`: lock the collection until the end of the transaction, and then allow each statement that many seconds. The
+    timeout is shorter before: who is next in line for a row waits for several locks, each with a timeout of its own.
     """
     row = connection.execute(
         f"SELECT number, {COLUMNS} FROM vae_collections WHERE name = %s{' FOR UPDATE' if lock_for else ''}",  # noqa: S608
@@ -45,22 +43,22 @@ def find(connection: Connection, name: str, lock_for: float = 0) -> tuple[int, C
     return row[0], Collection(*row[1:])
 
 
-def find_of(connection: Connection, name: str, digest: str, lock_for: float = 0) -> tuple[int, Collection]:
-    """The same, of a model. Raises UnknownCollection, ModelMismatch."""
+def find_of(connection: PgConnection, name: str, digest: str, lock_for: float = 0) -> tuple[int, Collection]:
+    """Return (number, collection) if its model has this digest. Raises UnknownCollection, ModelMismatch."""
     number, collection = find(connection, name, lock_for)
     if collection.digest != digest:
         raise ModelMismatch(collection, f"sha256:{digest}")
     return number, collection
 
 
-def collections(connection: Connection) -> list[Collection]:
-    """All, by name."""
+def collections(connection: PgConnection) -> list[Collection]:
+    """Return all collections, sorted by name."""
     rows = connection.execute(f"SELECT {COLUMNS} FROM vae_collections ORDER BY name")  # noqa: S608
     return [Collection(*row) for row in rows]
 
 
-def create(connection: Connection, wanted: Collection) -> Collection:
-    """Make a collection, or change what may change of it. Raises ModelMismatch."""
+def create(connection: PgConnection, wanted: Collection) -> Collection:
+    """Make a collection, or update model name, metric and description of an existing one. Raises ModelMismatch."""
     made = connection.execute(
         "INSERT INTO vae_collections (name, model, digest, dim, metric, description) VALUES (%s, %s, %s, %s, %s, %s) "
         "ON CONFLICT (name) DO NOTHING RETURNING number",
@@ -80,8 +78,8 @@ def create(connection: Connection, wanted: Collection) -> Collection:
     return find(connection, wanted.name)[1]
 
 
-def drop(connection: Connection, name: str) -> Collection:
-    """Delete a collection. Raises UnknownCollection."""
+def drop(connection: PgConnection, name: str) -> Collection:
+    """Delete a collection and return what it was. Raises UnknownCollection."""
     number, collection = find(connection, name, STATEMENT_SECONDS)
     connection.execute(f"DROP TABLE {table(number)}")
     connection.execute("DELETE FROM vae_collections WHERE number = %s", (number,))
@@ -89,12 +87,12 @@ def drop(connection: Connection, name: str) -> Collection:
 
 
 def vector(values: Floats) -> str:
-    """A vector as PostgreSQL reads it; float32 in shortest form, so nothing is lost."""
+    """Return a vector as text for PostgreSQL: float32 in shortest form, which loses nothing."""
     return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
-def upsert(connection: Connection, name: str, digest: str, items: Items) -> int:
-    """Add or replace items. Raises UnknownCollection, ModelMismatch."""
+def upsert(connection: PgConnection, name: str, digest: str, items: Items) -> int:
+    """Add or replace items and return the new sequence number. Raises UnknownCollection, ModelMismatch."""
     number, collection = find_of(connection, name, digest, STATEMENT_SECONDS)
     (there,) = _one(connection.execute(f"SELECT count(*) FROM {table(number)} WHERE id = ANY(%s)", (items.ids,)))  # noqa: S608
     both = np.concatenate([items.mu, items.sigma], axis=1)
@@ -116,7 +114,6 @@ def upsert(connection: Connection, name: str, digest: str, items: Items) -> int:
                 for i in range(len(items))
             ],
         )
-    connection.execute("DELETE FROM vae_traces WHERE collection = %s AND id = ANY(%s)", (number, items.ids))
     connection.execute(
         "INSERT INTO vae_keys SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING", (number, sorted(items.keys))
     )
@@ -127,25 +124,12 @@ def upsert(connection: Connection, name: str, digest: str, items: Items) -> int:
     return collection.seq + len(items)
 
 
-def delete(connection: Connection, name: str, id: str) -> int:
-    """Take an item out; its trace stays for the feed of changes. Raises UnknownCollection, UnknownItem."""
+def delete(connection: PgConnection, name: str, id: str) -> int:
+    """Delete an item and return the sequence number of this change. Raises UnknownCollection, UnknownItem."""
     number, collection = find(connection, name, STATEMENT_SECONDS)
     if not connection.execute(f"DELETE FROM {table(number)} WHERE id = %s", (id,)).rowcount:  # noqa: S608
         raise UnknownItem(name, id)
-    connection.execute(
-        "INSERT INTO vae_traces VALUES (%s, %s, %s) ON CONFLICT (collection, id) DO UPDATE SET seq = excluded.seq",
-        (number, id, collection.seq + 1),
-    )
-    (traces,) = _one(
-        connection.execute(
-            "UPDATE vae_collections SET seq = seq + 1, count = count - 1, traces = traces + 1 WHERE number = %s "
-            "RETURNING traces",
-            (number,),
-        )
-    )
-    if traces > max(MAX_TRACES, collection.count):
-        connection.execute("DELETE FROM vae_traces WHERE collection = %s", (number,))
-        connection.execute("UPDATE vae_collections SET traces = 0, forgotten = seq WHERE number = %s", (number,))
+    connection.execute("UPDATE vae_collections SET seq = seq + 1, count = count - 1 WHERE number = %s", (number,))
     return collection.seq + 1
 
 
@@ -154,12 +138,12 @@ def _one(cursor: Any) -> Any:
 
 
 def received(payloads: Sequence[bytes], dim: int) -> Floats:
-    """Vectors as the database sends them: sizes in four bytes, then float32, big endian."""
+    """Return vectors from the binary form of pgvector: four bytes with sizes, then float32, big endian."""
     return np.frombuffer(b"".join(payload[4:] for payload in payloads), ">f4").reshape(len(payloads), dim).astype(np.float32)
 
 
 def as_items(rows: Sequence[tuple[Any, ...]], dim: int, with_vectors: bool = True) -> Items:
-    """Rows of ITEM as a block."""
+    """Make a block from rows of the columns ITEM."""
     both = received([row[3] for row in rows], 2 * dim) if with_vectors else no_vectors(len(rows))
     mu, sigma = (both[:, :dim], both[:, dim:]) if with_vectors else (both, both)
     has_sigma = np.array([row[4] for row in rows], np.bool_)
@@ -167,16 +151,16 @@ def as_items(rows: Sequence[tuple[Any, ...]], dim: int, with_vectors: bool = Tru
     return Items(ids, np.ascontiguousarray(mu), np.ascontiguousarray(sigma), has_sigma, metadata, seqs=seqs)
 
 
-def get(connection: Connection, name: str, ids: Sequence[str]) -> Items:
-    """Those that are there, in the order of the ids."""
+def get(connection: PgConnection, name: str, ids: Sequence[str]) -> Items:
+    """Return the items with these ids, in the order of the ids. Unknown ids are left out."""
     number, collection = find(connection, name)
     rows = connection.execute(f"SELECT {ITEM} FROM {table(number)} WHERE id = ANY(%s)", (list(ids),))  # noqa: S608
     found = {row[0]: row for row in rows}
     return as_items([found[id] for id in ids if id in found], collection.dim)
 
 
-def scan(connection: Connection, name: str, after: str, limit: int, filter: tuple[Condition, ...]) -> Items:
-    """Items by id."""
+def scan(connection: PgConnection, name: str, after: str, limit: int, filter: tuple[Condition, ...]) -> Items:
+    """Return up to `limit` matching items after the id `after`, sorted by id. Raises BadFilter."""
     number, collection = find(connection, name)
     where, parameters = where_of(connection, number, collection, filter)
     rows = connection.execute(
@@ -186,35 +170,13 @@ def scan(connection: Connection, name: str, after: str, limit: int, filter: tupl
     return as_items(rows.fetchall(), collection.dim)
 
 
-def count(connection: Connection, name: str, filter: tuple[Condition, ...]) -> int:
-    """How many match."""
-    number, collection = find(connection, name)
-    where, parameters = where_of(connection, number, collection, filter)
-    (found,) = _one(connection.execute(f"SELECT count(*) FROM {table(number)} WHERE true{where}", parameters))  # noqa: S608
-    return int(found)
-
-
 def where_of(
-    connection: Connection, number: int, collection: Collection, filter: tuple[Condition, ...]
+    connection: PgConnection, number: int, collection: Collection, filter: tuple[Condition, ...]
 ) -> tuple[str, list[Any]]:
-    """(" AND ...", parameters). Raises BadFilter."""
+    """Return (" AND ...", parameters). Raises BadFilter."""
     if filter and collection.count:
         some = "SELECT key FROM vae_keys WHERE collection = %s AND key = ANY(%s)"
         known = {key for (key,) in connection.execute(some, (number, [condition.key for condition in filter]))}
         nearest = "SELECT key FROM vae_keys WHERE collection = %s ORDER BY abs(length(key) - %s), key LIMIT %s"
         check_keys(filter, known, lambda key, most: [one for (one,) in connection.execute(nearest, (number, len(key), most))])
     return pgvector_where(filter)
-
-
-def changes(connection: Connection, name: str, since: int, limit: int) -> Changes:
-    """What happened after a sequence number."""
-    number, collection = find(connection, name)
-    rows = connection.execute(
-        f"SELECT {ITEM} FROM {table(number)} WHERE seq > %s "  # noqa: S608
-        "UNION ALL SELECT id, seq, NULL, NULL, NULL FROM vae_traces WHERE collection = %s AND seq > %s ORDER BY 2 LIMIT %s",
-        (since, number, since, limit),
-    ).fetchall()
-    (forgotten,) = _one(connection.execute("SELECT forgotten FROM vae_collections WHERE number = %s", (number,)))
-    deleted = {row[0]: row[1] for row in rows if row[2] is None}
-    seq = rows[-1][1] if len(rows) == limit else collection.seq
-    return Changes(as_items([row for row in rows if row[2] is not None], collection.dim), deleted, seq, since >= forgotten)

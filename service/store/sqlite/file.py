@@ -1,7 +1,4 @@
-"""The sqlite file: its connections, its schema with versions and migrations, and what its errors mean.
-
-Knows nothing of searches.
-"""
+"""The sqlite file: connections, schema, migrations, and the translation of sqlite's errors. Knows nothing of searches."""
 
 import errno
 import os
@@ -18,15 +15,15 @@ from service.store.interface import DiskFull, StoreBusy, StoreError, StoreUnavai
 from service.store.sqlite.identity import FileIdentity
 
 APPLICATION_ID = 0x56414531
-# an item's number is its collection's times this, and a count: a collection's items lie together, in the order they came
+# An item's number is that of its collection times this, plus a count: so the items of a collection lie together on the disk.
 ITEMS_PER_COLLECTION = 1 << 40
 BUSY_SECONDS = 5.0
-# of each connection; each keeps the values that it was last asked with
+# Cached statements of a connection; each keeps its last parameters in memory.
 STATEMENTS = 32
 CACHE_KIB = 64 << 10
 NO_ROOM_BYTES = 1 << 20
 
-# from each version to the next; a published one never changes
+# From each version to the next. A published migration never changes.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE collections (
@@ -43,7 +40,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              traces INTEGER NOT NULL DEFAULT 0,
              forgotten INTEGER NOT NULL DEFAULT 0
            )""",
-        # without a mu: the trace of an item that was deleted, for the feed of changes; vectors are float32, little endian
+        # A row without a mu is the trace of a deleted item, for indexes in memory. Vectors are float32, little endian.
         """CREATE TABLE items (
              number INTEGER PRIMARY KEY,
              collection INTEGER NOT NULL,
@@ -60,12 +57,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-class NotYet(Exception):
-    """There is no file: it is made with the first collection."""
+class NoFileYet(Exception):
+    """There is no file yet; the first collection makes it."""
 
 
 class SqliteFile:
-    """Connections to one file, one a thread."""
+    """Connections to one file, one for each thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,11 +73,11 @@ class SqliteFile:
         self._emptied = False
 
     def check(self) -> None:
-        """Raise StoreUnusable if the file that is open was deleted or replaced. From any thread, in microseconds."""
+        """Raise StoreUnusable if the open file was deleted or replaced. Any thread may call this; it takes microseconds."""
         self._identity.check()
 
     def connection(self, make: bool = False) -> sqlite3.Connection:
-        """This thread's. Raises NotYet, unless it shall `make` the file, and StoreError."""
+        """Return the connection of this thread. Raises StoreError, and NoFileYet unless `make` says to make the file."""
         found: sqlite3.Connection | None = getattr(self._own, "connection", None)
         try:
             self.check()
@@ -91,7 +88,7 @@ class SqliteFile:
         if found is not None:
             return found
         if not make and not self.path.exists():
-            raise NotYet
+            raise NoFileYet
         with self.meaning(writes=make):
             connection = self._connect()
         with self._lock:
@@ -105,16 +102,16 @@ class SqliteFile:
         return connection
 
     def _empty_log(self, connection: sqlite3.Connection) -> None:
-        """Once the file was replaced, its log must not be: whoever opens the other file would put it into that one."""
+        """Empty the write-ahead log if the file was replaced: whoever opened the other file would apply the log to it."""
         with self._lock:
             if self._emptied or not self._identity.was_replaced():
                 return
             self._emptied = True
-        with suppress(sqlite3.Error):  # it goes into the file that has no name any more
+        with suppress(sqlite3.Error):  # this applies the log to the old file, which has no name any more
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Close them all; no thread may use one any more. The last to close a file puts its log into it."""
+        """Close all connections; no thread may use one any more. sqlite applies the log when the last one closes."""
         if self._all:
             self._empty_log(self._all[0])
         with self._lock:
@@ -127,7 +124,7 @@ class SqliteFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """One state of the file for all that is read in the block. Raises NotYet, StoreError."""
+        """Read one state of the file during the block. Raises NoFileYet, StoreError."""
         connection = self.connection()
         with self.meaning():
             connection.execute("BEGIN")
@@ -138,43 +135,41 @@ class SqliteFile:
 
     @contextmanager
     def meaning(self, writes: bool = False) -> Iterator[None]:
-        """Errors of sqlite in the block as StoreError."""
+        """Raise sqlite's errors in the block as StoreError."""
         try:
             yield
         except sqlite3.Error as error:
             raise self.explain(error, writes) from error
 
     def explain(self, error: sqlite3.Error, writes: bool = False) -> StoreError:
-        """What an error of sqlite means for the store."""
+        """Return the StoreError for an error of sqlite."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and writes and self._no_room(error)):
-            return DiskFull(f"nothing was stored: there is no room for it at {self.path}")
+            return DiskFull(f"nothing was stored: there is no room left on the disk of {self.path}")
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return StoreBusy(f"{self.path}: another process has held the database lock for over {BUSY_SECONDS:g} s; retry")
+            return StoreBusy(f"{self.path}: another process has held the database lock for over {BUSY_SECONDS:g} s; try again")
         if code == sqlite3.SQLITE_READONLY:
-            return StoreUnusable(f"{self.path} or its directory cannot be written to")
+            return StoreUnusable(f"{self.path} or its directory is not writable")
         if code == sqlite3.SQLITE_CANTOPEN:
-            return StoreUnusable(f"{self.path} cannot be opened: is its directory there, and may it be written to?")
+            return StoreUnusable(f"{self.path} cannot be opened; check that its directory exists and is writable")
         if code == sqlite3.SQLITE_NOTADB:
-            return StoreUnusable(
-                f"{self.path} is no latent store: it is not a sqlite file, or corrupt from its first bytes on"
-            )
+            return StoreUnusable(f"{self.path} is not a latent store: it is not a sqlite file, or its header is corrupt")
         if code == sqlite3.SQLITE_CORRUPT:
             return StoreUnusable(f"{self.path} is corrupt ({error}); restore a backup")
         return StoreUnavailable(f"{self.path}: {error}")
 
     def overwrite_refused(self, connection: sqlite3.Connection, error: sqlite3.Error) -> None:
-        """After a commit that failed: what is refused must not appear later.
+        """After a failed commit, overwrite the change in the log, so that a refused change does not appear later.
 
-        If it was the fsync that failed, the whole change is in the log already, and a process that opens the file after this
-        one was killed would take it for done. The next change is written over it; this one changes nothing.
+        If the fsync failed, the whole change is in the log already. If this process were killed now, the next one to open the
+        file would apply it. The commit made here changes nothing, and is written over it.
         """
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL):
-            with suppress(sqlite3.Error):  # as long as nothing can be written, there is no more to be done
+            with suppress(sqlite3.Error):  # nothing can be written at all: no more can be done
                 connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     def _no_room(self, error: sqlite3.Error) -> bool:
-        """Whether it was for want of room: sqlite says the same of quotas and limits as of broken disks."""
+        """Return whether the disk or a quota is full: sqlite reports these like a broken disk."""
         if shutil.disk_usage(self.path.parent).free < NO_ROOM_BYTES:
             return True
         if error.sqlite_errorcode != sqlite3.SQLITE_IOERR_WRITE:
@@ -190,7 +185,7 @@ class SqliteFile:
 
     def _connect(self) -> sqlite3.Connection:
         if self.path.is_file() and not os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-            raise StoreUnusable(f"{self.path} cannot be written to")
+            raise StoreUnusable(f"{self.path} is not writable")
         self._identity.check_names()
         connection = sqlite3.connect(
             self.path,
@@ -212,7 +207,7 @@ class SqliteFile:
 
 
 def _set_wal(connection: sqlite3.Connection, path: Path) -> None:
-    """The write-ahead log. Two processes that do this to a new file at once are not kept apart by sqlite's own waiting."""
+    """Switch to WAL mode. sqlite does not wait for another process that does the same to a new file, so this retries."""
     give_up = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -230,21 +225,21 @@ def _set_wal(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _check_origin(connection: sqlite3.Connection, path: Path) -> None:
-    # one statement, hence one state of the file: another process may be making it at this moment
+    # One statement reads one state of the file, which another process may be making at this moment.
     application, tables = connection.execute(
         "SELECT application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id"
     ).fetchone()
     if application != APPLICATION_ID and (application or tables):
-        raise StoreUnusable(f"{path} is a sqlite file of another program")
+        raise StoreUnusable(f"{path} is a sqlite file of another program, not a latent store")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the schema to this version; several processes may try at once. Waits for nobody when there is nothing to do."""
+    """Bring the schema to this version. Several processes may try at once; takes no lock if nothing is to be done."""
     if _version(connection, path) == len(MIGRATIONS):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = _version(connection, path)  # somebody may have been faster
+        version = _version(connection, path)  # another process may have been faster
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement)
@@ -260,5 +255,5 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
-        raise StoreUnusable(f"{path} has schema version {version}, of a newer service; this one knows {len(MIGRATIONS)}")
+        raise StoreUnusable(f"{path} has schema version {version} of a newer service; this one knows up to {len(MIGRATIONS)}")
     return int(version)

@@ -1,4 +1,4 @@
-"""Conditions -> SQL of sqlite, with all keys and values as parameters. Knows nothing of tables but the column `metadata`."""
+"""Filters as SQL of sqlite; keys and values are parameters. Knows nothing of tables but the column `metadata`."""
 
 import orjson
 
@@ -11,7 +11,7 @@ VALUE = "json_extract(metadata, ?)"
 
 
 def sqlite_where(conditions: tuple[Condition, ...]) -> tuple[str, list[Scalar]]:
-    """(" AND ... AND ...", parameters)."""
+    """Return (" AND ... AND ...", parameters)."""
     parts, parameters = [""], list[Scalar]()
     for condition in conditions:
         sql, values = _test(condition)
@@ -36,7 +36,7 @@ def _test(condition: Condition) -> tuple[str, list[Scalar]]:
 
 
 def _one_of(path: str, values: tuple[Scalar, ...]) -> tuple[str, list[Scalar]]:
-    """Equality with types: 1, true and "1" are three values."""
+    """Test for equality of value and type: 1, true and "1" are three values."""
     tests, parameters = ["0"], list[Scalar]()
     texts = [value for value in values if isinstance(value, str)]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
@@ -52,5 +52,5 @@ def _one_of(path: str, values: tuple[Scalar, ...]) -> tuple[str, list[Scalar]]:
 
 
 def _json(value: object) -> str:
-    """Numbers come to sqlite as those of the metadata do: its own reading of decimals is off by a bit now and then."""
+    """Encode numbers as the metadata has them: both are then parsed by sqlite, whose last bit may be wrong."""
     return orjson.dumps(value).decode()

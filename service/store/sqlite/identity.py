@@ -1,7 +1,7 @@
-"""Whether the files of a sqlite store are still the ones that were opened, not gone and not replaced by others.
+"""Detects that files of a sqlite store were deleted or replaced while they were open.
 
-Whoever has a file open can go on reading and writing after its name is gone, and sqlite does: everything seems to succeed,
-and nothing of it is there after a restart. Knows nothing of what is in the files.
+A process can go on reading and writing an open file after its name is gone, and sqlite does: everything seems to succeed, and
+is lost after a restart. Knows nothing of what is in the files.
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from service.store.interface import StoreUnusable
 
-# beside the file itself: its write-ahead log and what processes share about it
+# sqlite's files beside the database: the write-ahead log, and the memory that processes share.
 LOG = "-wal"
 COMPANIONS = (LOG, "-shm")
 Identity = tuple[int, int]
@@ -18,52 +18,52 @@ Identity = tuple[int, int]
 
 @dataclass(slots=True)
 class FileIdentity:
-    """The device and inode of the file and of its companions. Any thread may ask."""
+    """Device and inode of the file and of its companions. Any thread may call `check`."""
 
     path: Path
     _opened: dict[str, Identity] = field(default_factory=dict)
     _log: str = ""  # the name of the write-ahead log at the time when the file was opened
 
     def check_names(self) -> None:
-        """Raise StoreUnusable if the file has names other than its own, before it is opened for the first time."""
+        """Raise StoreUnusable if the file has several names (hard links). Call it before the file is opened first."""
         links = 1 if self._opened or not self.path.is_file() else self.path.stat().st_nlink
         if links > 1:
             raise StoreUnusable(
-                f"{self.path} has {links} names (hard links), and a process that opened it by another one would damage it: "
-                f"each keeps a log of its own; remove the other names, or copy the file"
+                f"{self.path} has {links} names (hard links), and sqlite keeps a log for each name: a process that "
+                f"uses another name would damage the file; remove the other names, or copy the file"
             )
 
     def remember(self) -> None:
-        """Take the files that are there now for those that were opened, unless others were before. Raises StoreUnusable."""
+        """Remember the files that are there now, or check them if some are remembered already. Raises StoreUnusable."""
         if self._opened:
             self.check()
             return
-        # sqlite follows links to the file, and puts the companions beside what it finds
+        # sqlite follows links to the file, and puts the companions beside the real file.
         real = os.path.realpath(self.path)
         self._log = real + LOG
         found = {name: _identity(name) for name in (str(self.path), *(real + suffix for suffix in COMPANIONS))}
         self._opened = {name: identity for name, identity in found.items() if identity is not None}
 
     def was_replaced(self) -> bool:
-        """Whether the file itself is another one, and the log beside it still the one that was opened."""
+        """Return whether the file was replaced while its log is still the one that was opened."""
         file, log = self._opened.get(str(self.path)), self._opened.get(self._log)
         if file is None or log is None:
             return False
         return _identity(str(self.path)) not in (None, file) and _identity(self._log) == log
 
     def forget(self) -> None:
-        """Nothing is open any more."""
+        """Forget the files: they have been closed."""
         self._opened = {}
 
     def check(self) -> None:
-        """Raise StoreUnusable if a file that was opened is gone or another one. It takes a few microseconds."""
+        """Raise StoreUnusable if an open file was deleted or replaced. This takes a few microseconds."""
         for name, identity in self._opened.items():
             found = _identity(name)
             if found != identity:
                 what = "was deleted" if found is None else "was replaced by another file"
                 raise StoreUnusable(
-                    f"{name} {what} while it was in use: nothing more is stored or found; put that file back (a copy is "
-                    f"another one), or restart the service to go on with what is there"
+                    f"{name} {what} while it was in use: nothing more is stored or found; move the original file back "
+                    f"(a copy does not do), or restart the service to use what is there now"
                 )
 
 

@@ -1,4 +1,4 @@
-"""What is read from the sqlite file: each a function of a connection inside a transaction. Knows nothing of threads."""
+"""Reads of the sqlite file: functions that take a connection inside a transaction. Knows nothing of threads."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,27 +9,27 @@ import numpy as np
 import orjson
 
 from service.store.filters import Condition, check_keys
-from service.store.interface import Changes, Collection, Items, StoreUnusable, no_vectors
+from service.store.interface import Collection, Items, StoreUnusable, no_vectors
 from service.store.sqlite.filters import sqlite_where
 from service.store.sqlite.writes import COLUMNS, find, span
 from service.store.vectors.chunk import Floats, Mask, Numbers
 
-# rows that are loaded at a time
+# Rows that are loaded at a time.
 LOADED = 1 << 15
 Rows = Iterable[tuple[Any, ...]]
 
 
 def collections(connection: sqlite3.Connection) -> list[Collection]:
-    """All, by name."""
+    """Return all collections, sorted by name."""
     rows = connection.execute(f"SELECT {COLUMNS} FROM collections ORDER BY name")  # noqa: S608
     return [Collection(*row) for row in rows]
 
 
 def _stacked(blobs: Sequence[bytes], dim: int) -> Floats:
-    """Stored vectors -> (N, D). Raises StoreUnusable."""
+    """Return stored vectors as an array (N, D). Raises StoreUnusable."""
     joined = b"".join(blobs)
     if len(joined) != 4 * dim * len(blobs):
-        raise StoreUnusable(f"a stored vector has not {dim} dimensions: the file is corrupt; restore a backup")
+        raise StoreUnusable(f"a stored vector does not have {dim} dimensions: the file is corrupt; restore a backup")
     return np.frombuffer(joined, "<f4").reshape(len(blobs), dim).astype(np.float32, copy=False)
 
 
@@ -41,13 +41,13 @@ def _sigmas(blobs: Sequence[bytes | None], dim: int) -> tuple[Floats, Mask]:
 
 
 def _items(rows: Rows, dim: int) -> Items:
-    """Of rows (id, seq, metadata, mu, sigma)."""
+    """Make a block from rows (id, seq, metadata, mu, sigma)."""
     ids, seqs, metadata, mu, sigma = map(list, zip(*rows, strict=True)) if (rows := list(rows)) else ([], [], [], [], [])
     return Items(ids, _stacked(mu, dim), *_sigmas(sigma, dim), [text.encode() for text in metadata], seqs=seqs)
 
 
 def get(connection: sqlite3.Connection, name: str, ids: Sequence[str]) -> Items:
-    """Those that are there, in the order of the ids."""
+    """Return the items with these ids, in the order of the ids. Unknown ids are left out."""
     number, collection = find(connection, name)
     rows = connection.execute(
         "SELECT id, seq, metadata, mu, sigma FROM items "
@@ -59,7 +59,7 @@ def get(connection: sqlite3.Connection, name: str, ids: Sequence[str]) -> Items:
 
 
 def scan(connection: sqlite3.Connection, name: str, after: str, limit: int, filter: tuple[Condition, ...]) -> Items:
-    """Items by id."""
+    """Return up to `limit` matching items after the id `after`, sorted by id. Raises BadFilter."""
     number, collection = find(connection, name)
     where, parameters = _where(connection, number, collection, filter)
     rows = connection.execute(
@@ -70,14 +70,8 @@ def scan(connection: sqlite3.Connection, name: str, after: str, limit: int, filt
     return _items(rows, collection.dim)
 
 
-def count(connection: sqlite3.Connection, name: str, filter: tuple[Condition, ...]) -> int:
-    """How many match."""
-    number, collection = find(connection, name)
-    return len(matching(connection, number, collection, filter)) if filter else collection.count
-
-
 def matching(connection: sqlite3.Connection, number: int, collection: Collection, filter: tuple[Condition, ...]) -> Numbers:
-    """Numbers of the items that match, ascending. Raises BadFilter."""
+    """Return the numbers of the items that match, ascending. Raises BadFilter."""
     where, parameters = _where(connection, number, collection, filter)
     rows = connection.execute(
         f"SELECT number FROM items WHERE number >= ? AND number < ? AND mu IS NOT NULL{where} ORDER BY number",  # noqa: S608
@@ -98,28 +92,15 @@ def _where(
     return sqlite_where(filter)
 
 
-def changes(connection: sqlite3.Connection, name: str, since: int, limit: int) -> Changes:
-    """What happened after a sequence number."""
-    number, collection = find(connection, name)
-    rows = connection.execute(
-        "SELECT id, seq, metadata, mu, sigma FROM items WHERE collection = ? AND seq > ? ORDER BY seq LIMIT ?",
-        (number, since, limit),
-    ).fetchall()
-    deleted = {row[0]: row[1] for row in rows if row[3] is None}
-    seq = rows[-1][1] if len(rows) == limit else collection.seq
-    complete = since >= forgotten(connection, number)
-    return Changes(_items([row for row in rows if row[3] is not None], collection.dim), deleted, seq, complete)
-
-
 def forgotten(connection: sqlite3.Connection, number: int) -> int:
-    """The sequence number up to which deletions have left no trace."""
+    """Return the sequence number up to which the traces of deletions were removed."""
     (seq,) = connection.execute("SELECT forgotten FROM collections WHERE number = ?", (number,)).fetchone()
     return int(seq)
 
 
 @dataclass(slots=True)
 class Vectors:
-    """Gaussians by number, and numbers of those that are gone; ascending both."""
+    """Gaussians with their numbers, and the numbers of deleted items; both ascending."""
 
     numbers: Numbers
     mu: Floats
@@ -129,7 +110,7 @@ class Vectors:
 
 
 def all_vectors(connection: sqlite3.Connection, number: int, dim: int) -> Iterator[Vectors]:
-    """Everything in a collection, in the order of the numbers, some at a time."""
+    """Yield all Gaussians of a collection in the order of their numbers, LOADED at a time."""
     cursor = connection.execute(
         "SELECT number, mu, sigma FROM items WHERE number >= ? AND number < ? AND mu IS NOT NULL ORDER BY number", span(number)
     )
@@ -138,7 +119,7 @@ def all_vectors(connection: sqlite3.Connection, number: int, dim: int) -> Iterat
 
 
 def changed_vectors(connection: sqlite3.Connection, number: int, dim: int, since: int) -> Vectors:
-    """What changed after a sequence number, as it is now."""
+    """Return what changed after a sequence number, in its present state."""
     rows = connection.execute(
         "SELECT number, mu, sigma FROM items WHERE collection = ? AND seq > ?", (number, since)
     ).fetchall()
@@ -155,7 +136,7 @@ def _vectors(rows: Sequence[tuple[Any, ...]], dim: int) -> Vectors:
 
 
 def by_number(connection: sqlite3.Connection, numbers: Sequence[int], with_vectors: bool) -> dict[int, tuple[Any, ...]]:
-    """Rows (id, seq, metadata, mu, sigma) by number, without their vectors unless they are asked for."""
+    """Return rows (id, seq, metadata, mu, sigma) by number; mu and sigma are None unless asked for."""
     both = "mu, sigma" if with_vectors else "NULL, NULL"
     rows = connection.execute(
         f"SELECT number, id, seq, metadata, {both} FROM items WHERE number IN (SELECT value FROM json_each(?))",  # noqa: S608
@@ -165,7 +146,7 @@ def by_number(connection: sqlite3.Connection, numbers: Sequence[int], with_vecto
 
 
 def as_items(rows: Sequence[tuple[Any, ...]], dim: int, with_vectors: bool) -> Items:
-    """Rows of `by_number` as a block."""
+    """Make a block from rows of `by_number`."""
     if with_vectors:
         return _items(rows, dim)
     ids, seqs, metadata = [row[0] for row in rows], [row[1] for row in rows], [row[2].encode() for row in rows]

@@ -1,6 +1,6 @@
-"""Searches in the sqlite file: the vectors of each collection in memory, brought up to the file's state before each search.
+"""Searches of the sqlite store: the vectors of each collection are in memory, and updated from the file before each search.
 
-For one thread, which has others help it with long scans. Knows nothing of threads or requests.
+One thread uses this; it has a pool for long scans. Knows nothing of requests.
 """
 
 import os
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.latents.distances import METRICS, Doubles, Metric
+from service.latents.distances import METRICS, DistanceMetric, Doubles
 from service.store.interface import BadItem, Collection, Found, Items, Neighbors, Query, Search, StoreError, UnknownItem
 from service.store.sqlite.file import SqliteFile
 from service.store.sqlite.reads import (
@@ -28,13 +28,13 @@ from service.store.vectors.chunk import Floats, Mask
 from service.store.vectors.index import Index
 from service.thread_pool import thread_pool
 
-# pairs of a query and a row that a second or so is enough for: by bounds, and measured in float64
+# Pairs of a query and a row that take about a second: with bounds in float32, and measured in float64.
 MOST_BOUNDED, MOST_MEASURED = 1 << 27, 1 << 22
 
 
 @dataclass(slots=True)
 class _Known:
-    """What is in memory of a collection, and up to which change."""
+    """The vectors of a collection in memory, up to date with the sequence number `seq`."""
 
     number: int
     index: Index
@@ -42,7 +42,7 @@ class _Known:
 
 
 class SqliteSearch:
-    """All collections of a file in memory."""
+    """The vectors of all collections of a file, in memory."""
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
@@ -52,24 +52,24 @@ class SqliteSearch:
         self._version = -1
 
     def close(self) -> None:
-        """End the threads that scan."""
+        """End the threads of the pool."""
         self._pool.shutdown()
 
     def load(self) -> None:
-        """Read all vectors. Raises NotYet, StoreError."""
+        """Read all vectors. Raises NoFileYet, StoreError."""
         with self._file.reading() as connection:
             self._forget_dropped(connection)
             for name, number, dim, seq in connection.execute("SELECT name, number, dim, seq FROM collections").fetchall():
                 self._refresh(connection, name, number, dim, seq)
 
     def queries_a_turn(self, name: str, search: Search) -> int:
-        """How many queries may be answered at once without keeping others waiting for long; from any thread."""
+        """Return how many queries can be answered at once without delaying other callers. Any thread may call this."""
         known = self._known.get(name)
         bounded = search.metric in BOUNDED and search.dimensions is None
         return max(1, (MOST_BOUNDED if bounded else MOST_MEASURED) // max(1, len(known.index) if known else 0))
 
     def search(self, name: str, digest: str, searches: Sequence[Search]) -> list[Found | StoreError]:
-        """Answers to searches of one collection that agree in all but queries and k; a bad one is answered by its error."""
+        """Answer searches of one collection that differ only in queries and k. A bad search gets its error as the result."""
         with self._file.reading() as connection:
             self._forget_dropped(connection)
             number, collection = find_of(connection, name, digest)
@@ -95,7 +95,7 @@ class SqliteSearch:
         good: Sequence[tuple[Search, tuple[Floats, Floats]]],
         masks: Sequence[Mask] | None,
     ) -> list[Found]:
-        like = good[0][0]  # the others agree
+        like = good[0][0]  # the others have the same options
         mu, sigma = (np.concatenate([both[i] for _, both in good]) for i in (0, 1))
         counts = [search.k for search, both in good for _ in range(len(both[0]))]
         dimensions = None if like.dimensions is None else np.array(like.dimensions, np.intp)
@@ -117,7 +117,7 @@ class SqliteSearch:
         return answers
 
     def _refresh(self, connection: sqlite3.Connection, name: str, number: int, dim: int, seq: int) -> Index:
-        """The collection's vectors as they are in this transaction."""
+        """Return the index of a collection, updated to the state of this transaction."""
         known = self._known.get(name)
         if known is None or known.number != number or known.seq < forgotten(connection, number):
             known = self._known[name] = _Known(number, Index(dim, self._pool, self._parts), -1)
@@ -131,13 +131,13 @@ class SqliteSearch:
                 known.index.put(vectors.numbers, vectors.mu, vectors.sigma, vectors.has_sigma)
                 known.index.remove(vectors.gone)
         except BaseException:
-            self._known.pop(name)  # half of it is of no use
+            self._known.pop(name)  # a half-updated index is of no use
             raise
         known.seq = seq
         return known.index
 
     def _forget_dropped(self, connection: sqlite3.Connection) -> None:
-        """Give the memory of collections back that are no longer there."""
+        """Free the memory of collections that were dropped."""
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         if version != self._version:
             there = {number for (number,) in connection.execute("SELECT number FROM collections")}
@@ -146,7 +146,7 @@ class SqliteSearch:
 
 
 def gaussians(search: Search, collection: Collection, get: Callable[[Sequence[str]], Items]) -> tuple[Floats, Floats]:
-    """mu and sigma of a search's queries, (Q, D) each; `get` knows items by their ids. Raises UnknownItem, BadItem."""
+    """Return mu and sigma of a search's queries, (Q, D) each. `get` finds items by id. Raises UnknownItem, BadItem."""
     ids = [query.id for query in search.queries if query.id is not None]
     items = get(list(dict.fromkeys(ids))) if ids else None
     row = {id: i for i, id in enumerate(items.ids)} if items else {}
@@ -161,25 +161,25 @@ def gaussians(search: Search, collection: Collection, get: Callable[[Sequence[st
         else:
             _fill(mu, sigma, i, query, collection)
         if METRICS[search.metric].needs_sigma and not has_sigma:
-            raise BadItem(f"the metric {search.metric} needs a sigma; without one there are l2, cosine and w2", i)
+            raise BadItem(f"the metric {search.metric} needs a sigma; use l2, cosine or w2 for a vector without one", i)
     return mu, sigma
 
 
 def _fill(mu: Floats, sigma: Floats, i: int, query: Query, collection: Collection) -> None:
     for rows, own in ((mu, query.mu), (sigma, query.sigma)):
         if own is not None and own.shape != (collection.dim,):
-            raise BadItem(f"a vector has shape {own.shape}, those of {collection.name!r} have ({collection.dim},)", i)
+            raise BadItem(f"a vector has shape {own.shape}; the collection {collection.name!r} needs ({collection.dim},)", i)
         if own is not None:
             rows[i] = own
 
 
 def in_order(ids: Sequence[str], ranks: Doubles, count: int) -> list[int]:
-    """Places of the `count` nearest, ties by id."""
+    """Return the indices of the `count` nearest, ties sorted by id."""
     return sorted(range(len(ids)), key=lambda i: (ranks[i], ids[i]))[:count]
 
 
 def _neighbors(
-    metric: Metric, one: Nearest, count: int, rows: dict[int, tuple[object, ...]], dim: int, with_vectors: bool
+    metric: DistanceMetric, one: Nearest, count: int, rows: dict[int, tuple[object, ...]], dim: int, with_vectors: bool
 ) -> Neighbors:
     found = [rows[number] for number in one.numbers.tolist()]
     order = in_order([str(row[0]) for row in found], one.ranks, count)

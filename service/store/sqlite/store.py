@@ -1,7 +1,7 @@
 """The latent store in one sqlite file: one thread writes, one searches, a few read.
 
-A change is answered after its commit; changes that wait at the same time share one. Any number of processes may use the
-file: each search first looks at what has changed. Knows nothing of HTTP.
+A change is acknowledged after its commit; changes that wait at the same time share a commit. Any number of processes may use
+the file: each search first loads what has changed. Knows nothing of HTTP.
 """
 
 import asyncio
@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from service.store.filters import BadFilter, Condition
 from service.store.group_turns import Ended, Turns, Waiting
 from service.store.interface import (
-    Changes,
     Collection,
     Found,
     Items,
@@ -29,14 +28,14 @@ from service.store.interface import (
     UnknownCollection,
 )
 from service.store.sqlite import reads, writes
-from service.store.sqlite.file import NotYet, SqliteFile
+from service.store.sqlite.file import NoFileYet, SqliteFile
 from service.store.sqlite.search import SqliteSearch
 from service.thread_pool import thread_pool
 
 READERS = 2
-# requests that share a commit, and that share a scan
+# Most requests that share a commit, and most that share a scan.
 MOST_WRITES, MOST_SEARCHES = 256, 64
-# at the end of the store, for what is under way
+# How long `close` waits for requests in flight.
 END_SECONDS = 0.2
 
 T = TypeVar("T")
@@ -44,7 +43,7 @@ Write = Callable[[sqlite3.Connection], Any]
 
 
 class SqliteStore(LatentStore):
-    """See the module. The file is made with the first collection."""
+    """A latent store in a sqlite file, which is made with the first collection."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._file, self._max_bytes = SqliteFile(path), max_bytes
@@ -56,10 +55,10 @@ class SqliteStore(LatentStore):
     async def open(self) -> None:
         try:
             needed = await self._read(writes.vector_bytes)
-        except NotYet:
+        except NoFileYet:
             directory = self._file.path.parent
-            if not directory.is_dir():  # the first collection could not be made
-                raise StoreUnusable(f"{self._file.path} cannot be made: there is no directory {directory}") from None
+            if not directory.is_dir():  # no collection could ever be made
+                raise StoreUnusable(f"{self._file.path} cannot be created: there is no directory {directory}") from None
             return
         if needed > self._max_bytes:
             raise StoreUnusable(
@@ -71,7 +70,7 @@ class SqliteStore(LatentStore):
         loop = asyncio.get_running_loop()
         ended = [await loop.run_in_executor(None, turns.end, END_SECONDS) for turns in (self._writes, self._searches)]
         await loop.run_in_executor(None, self._readers.shutdown)
-        if all(ended):  # else a thread that waits for another program's lock, say, still uses them
+        if all(ended):  # else a thread still uses them, perhaps waiting for a lock of another program
             self._search.close()
             self._file.close()
 
@@ -97,14 +96,14 @@ class SqliteStore(LatentStore):
         return await _outcome(self._writes.submit, (write, make))  # type: ignore[no-any-return]
 
     def _write_turn(self, turn: Sequence[Waiting[tuple[Write, bool]]]) -> None:
-        """All in one transaction; if it fails as a whole, each in its own."""
+        """Make all changes in one transaction. If it fails as a whole, make each in a transaction of its own."""
         turn = list(turn)
         while turn:
             try:
                 connection = self._file.connection(make=any(waiting.request[1] for waiting in turn))
                 break
-            except (NotYet, StoreError) as error:
-                turn[0].future.set_exception(error)  # the others may be luckier
+            except (NoFileYet, StoreError) as error:
+                turn[0].future.set_exception(error)  # the others may not need to make the file
                 turn.pop(0)
         if not turn:
             return
@@ -122,7 +121,7 @@ class SqliteStore(LatentStore):
                 return
             is_locked = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
             for waiting in turn:
-                if is_locked and not waiting.future.done():  # each alone would wait as long, one after another
+                if is_locked and not waiting.future.done():  # each would wait as long again
                     waiting.future.set_exception(self._file.explain(error, writes=True))
                 elif not waiting.future.done():
                     self._write_turn([waiting])
@@ -140,7 +139,7 @@ class SqliteStore(LatentStore):
                 connection.execute("ROLLBACK TO one")
                 outcomes.append((waiting.future, None, error))
             connection.execute("RELEASE one")
-        self._file.check()  # what goes into a file without a name is lost
+        self._file.check()  # a change to a deleted file would be lost
         connection.execute("COMMIT")
         self._file.check()
         for future, value, failure in outcomes:
@@ -154,7 +153,7 @@ class SqliteStore(LatentStore):
     async def collections(self) -> list[Collection]:
         try:
             return await self._read(reads.collections)
-        except NotYet:
+        except NoFileYet:
             return []
 
     async def collection(self, name: str) -> Collection:
@@ -165,12 +164,6 @@ class SqliteStore(LatentStore):
 
     async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
         return await self._of(name, self._read(partial(reads.scan, name=name, after=after, limit=limit, filter=filter)))
-
-    async def count(self, name: str, filter: tuple[Condition, ...] = ()) -> int:
-        return await self._of(name, self._read(partial(reads.count, name=name, filter=filter)))
-
-    async def changes(self, name: str, since: int = 0, limit: int = 1000) -> Changes:
-        return await self._of(name, self._read(partial(reads.changes, name=name, since=since, limit=limit)))
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         def work() -> T:
@@ -185,13 +178,13 @@ class SqliteStore(LatentStore):
     async def _of(self, name: str, work: Awaitable[T]) -> T:
         try:
             return await work
-        except NotYet:
+        except NoFileYet:
             raise UnknownCollection(name) from None
 
     # --- searches
 
     async def search(self, name: str, digest: str, search: Search) -> Found:
-        """Many queries take several turns, so that others are not kept waiting for all of them: see `Found.seq`."""
+        """Search. Many queries take several turns, so that other callers need not wait for all of them; see `Found.seq`."""
         queries, size = search.queries, self._search.queries_a_turn(name, search)
         parts = [replace(search, queries=queries[i : i + size]) for i in range(0, len(queries), size)] or [search]
         found: list[Found] = [await self._of(name, _outcome(self._searches.submit, (name, digest, one))) for one in parts]
@@ -199,7 +192,7 @@ class SqliteStore(LatentStore):
         return Found(neighbors, found[0].exact, min(part.seq for part in found))
 
     def _search_turn(self, turn: Sequence[Waiting[tuple[str, str, Search] | None]]) -> None:
-        """Searches that agree in all but queries and k share a scan."""
+        """Let searches that differ only in queries and k share a scan."""
         alike: dict[Any, list[tuple[Search, Future[Any]]]] = {}
         for waiting in turn:
             if waiting.request is None:
@@ -219,7 +212,7 @@ class SqliteStore(LatentStore):
     def _settle(self, futures: "Sequence[Future[Any]]", work: Callable[[], Sequence[Any]]) -> None:
         try:
             outcomes = work()
-        except (StoreError, NotYet, BadFilter) as error:
+        except (StoreError, NoFileYet, BadFilter) as error:
             outcomes = [error] * len(futures)
         for future, outcome in zip(futures, outcomes, strict=True):
             if isinstance(outcome, Exception):
@@ -237,5 +230,5 @@ async def _outcome(submit: "Callable[[Any], Future[Any]]", request: Any) -> Any:
 
 def _rollback(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
-        with suppress(sqlite3.Error):  # some have rolled back by themselves
+        with suppress(sqlite3.Error):  # some errors roll back by themselves
             connection.execute("ROLLBACK")

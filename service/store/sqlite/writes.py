@@ -1,4 +1,4 @@
-"""What changes the sqlite file: each a function of a connection inside a transaction. Knows nothing of threads."""
+"""Changes of the sqlite file: functions that take a connection inside a transaction. Knows nothing of threads."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -9,13 +9,13 @@ from service.store.interface import Collection, Items, ModelMismatch, StoreFull,
 from service.store.sqlite.file import ITEMS_PER_COLLECTION
 from service.store.vectors.chunk import row_bytes
 
-# traces of deleted items that are kept, unless there are more items
+# Traces of deleted items that a collection keeps; more if it has more items.
 MAX_TRACES = 10_000
 COLUMNS = "name, model, digest, dim, metric, description, count, seq"
 
 
 def find(connection: sqlite3.Connection, name: str) -> tuple[int, Collection]:
-    """(number, collection). Raises UnknownCollection."""
+    """Return (number, collection). Raises UnknownCollection."""
     row = connection.execute(f"SELECT number, {COLUMNS} FROM collections WHERE name = ?", (name,)).fetchone()  # noqa: S608
     if row is None:
         raise UnknownCollection(name, (other for (other,) in connection.execute("SELECT name FROM collections")))
@@ -23,7 +23,7 @@ def find(connection: sqlite3.Connection, name: str) -> tuple[int, Collection]:
 
 
 def find_of(connection: sqlite3.Connection, name: str, digest: str) -> tuple[int, Collection]:
-    """The same, of a model. Raises UnknownCollection, ModelMismatch."""
+    """Return (number, collection) if its model has this digest. Raises UnknownCollection, ModelMismatch."""
     number, collection = find(connection, name)
     if collection.digest != digest:
         raise ModelMismatch(collection, f"sha256:{digest}")
@@ -31,7 +31,7 @@ def find_of(connection: sqlite3.Connection, name: str, digest: str) -> tuple[int
 
 
 def create(connection: sqlite3.Connection, wanted: Collection) -> Collection:
-    """Make a collection, or change what may change of it. Raises ModelMismatch."""
+    """Make a collection, or update model name, metric and description of an existing one. Raises ModelMismatch."""
     row = connection.execute("SELECT 1 FROM collections WHERE name = ?", (wanted.name,)).fetchone()
     if row is None:
         connection.execute(
@@ -50,7 +50,7 @@ def create(connection: sqlite3.Connection, wanted: Collection) -> Collection:
 
 
 def drop(connection: sqlite3.Connection, name: str) -> Collection:
-    """Delete a collection. Raises UnknownCollection."""
+    """Delete a collection and return what it was. Raises UnknownCollection."""
     number, collection = find(connection, name)
     connection.execute("DELETE FROM collections WHERE number = ?", (number,))
     connection.execute("DELETE FROM keys WHERE collection = ?", (number,))
@@ -59,12 +59,12 @@ def drop(connection: sqlite3.Connection, name: str) -> Collection:
 
 
 def span(collection: int) -> tuple[int, int]:
-    """The numbers of its items: from, and to but without."""
+    """Return the range of the numbers of a collection's items: from (included), to (excluded)."""
     return collection * ITEMS_PER_COLLECTION, (collection + 1) * ITEMS_PER_COLLECTION
 
 
 def upsert(connection: sqlite3.Connection, name: str, digest: str, items: Items, max_bytes: int) -> int:
-    """Add or replace items. Raises UnknownCollection, ModelMismatch, StoreFull."""
+    """Add or replace items and return the new sequence number. Raises UnknownCollection, ModelMismatch, StoreFull."""
     number, collection = find_of(connection, name, digest)
     (there,) = connection.execute(
         "SELECT count(*) FROM items WHERE collection = ? AND mu IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
@@ -101,7 +101,7 @@ def upsert(connection: sqlite3.Connection, name: str, digest: str, items: Items,
 
 
 def delete(connection: sqlite3.Connection, name: str, id: str) -> int:
-    """Take an item out; its trace stays for the feed of changes. Raises UnknownCollection, UnknownItem."""
+    """Delete an item but keep its trace, by which indexes in memory learn of it. Raises UnknownCollection, UnknownItem."""
     number, collection = find(connection, name)
     changed = connection.execute(
         "UPDATE items SET seq = ?, mu = NULL, sigma = NULL, metadata = NULL "
@@ -121,7 +121,7 @@ def delete(connection: sqlite3.Connection, name: str, id: str) -> int:
 
 
 def vector_bytes(connection: sqlite3.Connection) -> int:
-    """Memory that the vectors of all collections take."""
+    """Return the memory that the vectors of all collections take."""
     counts: Iterable[tuple[int, int]] = connection.execute("SELECT count, dim FROM collections")
     return sum(count * row_bytes(dim) for count, dim in counts)
 

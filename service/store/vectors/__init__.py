@@ -1,1 +1,1 @@
-"""Vectors in memory, searched exactly: an index of chunks."""
+"""Exact search among vectors in memory: an index of chunks."""

@@ -1,7 +1,7 @@
-"""The candidates of one query: which rows may be among its nearest, and which are.
+"""The candidates of one query: the rows that may be among its nearest.
 
-Float32 scores bound each distance from below and above; the ranks of what the bounds leave are computed in float64, so that
-answers are those of a full scan in float64. Knows nothing of how scores are ordered to be fast.
+Float32 scores bound each distance from below and above. The ranks of the candidates that remain are computed in float64, so
+the result is that of a full scan in float64. Knows nothing of the order in which a scan visits the rows.
 """
 
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ import numpy as np
 from service.latents.distances import METRICS, Doubles
 from service.store.vectors.chunk import Chunk, Floats, Numbers, slack
 
-# rows that are measured at a time
+# Rows that are measured in float64 at a time.
 BLOCK = 1 << 12
-# metrics that the scores are about
+# Metrics that have bounds in float32.
 BOUNDED = ("l2", "w2", "cosine")
-# squares of lengths up to this one leave room in float32 for all that is computed of them
+# Squared lengths up to this one cannot overflow float32 in the computation of scores.
 LONGEST = 2.0**100
-# bound on what float32 loses of one product by rounding small numbers to 0
+# Bound on the error of one float32 product that underflows to 0.
 UNDERFLOW = 2.0**-120
 
 
 @dataclass(slots=True)
 class Nearest:
-    """Rows whose rank is at most that of the k-th nearest, ties included, in no order: (N,) each. See `Metric.rank`."""
+    """Rows as near as the k-th nearest or nearer, ties included, in no order: (N,) each. `ranks`: see `DistanceMetric`."""
 
     numbers: Numbers
     ranks: Doubles
 
 
 class Best:
-    """The nearest of what it is told, ties included."""
+    """Keeps the `count` nearest of the rows that it is given, ties included."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -55,7 +55,7 @@ class Best:
 
 
 def merged(count: int, parts: Sequence[Nearest]) -> Nearest:
-    """The nearest of those that scans of several parts have found."""
+    """Return the nearest of those that scans of several parts have found."""
     best = Best(count)
     for part in parts:
         best.add(part.numbers, part.ranks)
@@ -63,7 +63,7 @@ def merged(count: int, parts: Sequence[Nearest]) -> Nearest:
 
 
 def scores_of(metric: str, mu: Floats, sigma: Floats, chunk: Chunk, rows: slice) -> Floats:
-    """What orders the rows of a chunk for each query, (Q, rows): |x|^2 / 2 - q . x less slack, or minus the cosine.
+    """Return scores that order the rows of a chunk for each query, (Q, rows): |x|^2 / 2 - q . x less slack, or -cosine.
 
     For the cosine, queries have length 1 or 0.
     """
@@ -81,14 +81,14 @@ def scores_of(metric: str, mu: Floats, sigma: Floats, chunk: Chunk, rows: slice)
 
 
 def unit_vectors(mu: Floats) -> Floats:
-    """Means (N, D) with length 1; those of length 0 as they are."""
+    """Scale means (N, D) to length 1. Those of length 0 stay as they are."""
     doubles = mu.astype(np.float64)
     lengths = np.sqrt(np.square(doubles).sum(axis=1, keepdims=True))
     return (doubles / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
 class Bounded:
-    """One query's candidates: rows whose lower bound is not above the k-th smallest upper bound.
+    """The candidates of one query: rows whose lower bound is not above the k-th smallest upper bound.
 
     With x a row, q the query, h = |x|^2 / 2, and c the slack: h - q . x in float32 is wrong by at most c |q| |x| and a little
     for h, hence by at most c (|q|^2 / 2 + h), and by what float32 loses of products that are too small for it. The chunk's
@@ -103,7 +103,7 @@ class Bounded:
         square = float(np.square(mu, dtype=np.float64).sum())
         if metric == "cosine":
             self.mu = unit_vectors(mu[None])[0]
-            self.margin = 4 * self.slack  # of unit vectors, that of the query rounded
+            self.margin = 4 * self.slack  # both vectors have length 1, and the query is rounded
         else:
             square += float(np.square(sigma, dtype=np.float64).sum()) if metric == "w2" else 0.0
             self.margin = self.slack * square + dim * UNDERFLOW
@@ -114,7 +114,7 @@ class Bounded:
         self.limit = np.inf
 
     def add(self, place: int, chunk: Chunk, first: int, scores: Floats) -> float:
-        """Take what a chunk has from row `first` on; the limit above which a score is no candidate."""
+        """Add the scores of a chunk's rows from `first` on. Return the limit above which a score is no candidate."""
         if not np.isfinite(self.limit) and len(scores) > self.count:
             best = np.argpartition(scores, self.count - 1)[: self.count]
             self.limit = float(self._uppers(chunk, first + best, scores[best]).max())
@@ -131,7 +131,7 @@ class Bounded:
         return self.limit
 
     def _uppers(self, chunk: Chunk, rows: Numbers, scores: Floats) -> Doubles:
-        """Upper bounds, shifted like the scores."""
+        """Return upper bounds, shifted like the scores."""
         uppers = scores.astype(np.float64) + self.margin
         if self.metric != "cosine":
             halves = chunk.half_both if self.metric == "w2" else chunk.half_mu
@@ -139,7 +139,7 @@ class Bounded:
         return uppers
 
     def measure(self, chunks: Sequence[Chunk]) -> Nearest:
-        """The candidates in float64."""
+        """Measure the candidates in float64 and return the nearest."""
         best, rank = Best(self.count), METRICS[self.metric].rank
         mu, sigma = self.original.astype(np.float64), self.sigma.astype(np.float64)
         for start in range(0, len(self.rows), BLOCK):

@@ -1,4 +1,4 @@
-"""A chunk of rows in memory: Gaussians by number, with the norms that bounds on distances need.
+"""A chunk of rows in memory: Gaussians with their numbers, and the norms that bounds on distances need.
 
 Knows nothing of searches.
 """
@@ -14,42 +14,42 @@ Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-# rows of a chunk: megabytes, so that the system gives it huge pages, without which a scan takes three times as long
+# Rows of a full chunk: megabytes, so that it gets huge pages, without which a scan takes three times as long.
 CHUNK = 1 << 17
 SMALLEST = 256
 HUGE_BYTES = 1 << 21
 UNIT_ROUNDOFF = 2.0**-24
-# products with the numbers of a shorter mean may be too small for float32, and 1 / |mu| too large
+# Of a shorter mean, products may underflow float32, and 1 / |mu| may overflow it.
 SHORT = 2.0**-80
-# bytes that a row takes beside its mu and sigma
+# Bytes that a row takes beside its mu and sigma.
 OVERHEAD_BYTES = 4 * 3 + 8 + 3
 COLUMNS = ("mu", "sigma", "half_mu", "half_both", "inverse", "numbers", "alive", "has_sigma", "short")
 
 
 def row_bytes(dim: int) -> int:
-    """Memory that one Gaussian of `dim` dimensions takes."""
+    """Return the bytes of memory that one Gaussian of `dim` dimensions takes."""
     return 2 * 4 * dim + OVERHEAD_BYTES
 
 
 def slack(dim: int) -> float:
-    """Bound on the rounding error of a float32 inner product, relative to the lengths: Higham 2002, section 3.1."""
+    """Return a bound on the rounding error of a float32 inner product, relative to the lengths (Higham 2002, section 3.1)."""
     return (dim + 8) * UNIT_ROUNDOFF
 
 
 def _zeros(rows: int, dim: int) -> Floats:
-    """Memory for vectors, in huge pages where the system has them: a scan is limited by how it is reached."""
+    """Allocate memory for vectors, in huge pages if the system has them: the speed of a scan is that of the memory."""
     size = 4 * rows * dim
     if size < HUGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros((rows, dim), np.float32)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # a kernel without them
+    with suppress(OSError):  # the kernel has no huge pages
         memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, np.float32).reshape(rows, dim)
 
 
 @dataclass(slots=True)
 class Chunk:
-    """Up to CHUNK rows. Those that are gone have an infinite norm, so that no bound finds them."""
+    """Up to CHUNK rows. Removed rows have an infinite norm, so they are never candidates."""
 
     dim: int
     room: int
@@ -74,7 +74,7 @@ class Chunk:
         self.alive, self.has_sigma, self.short = (np.zeros(self.room, np.bool_) for _ in range(3))
 
     def grow(self) -> None:
-        """Twice the room."""
+        """Double the room, to at most CHUNK rows."""
         self.room = min(2 * self.room, CHUNK)
         for name in COLUMNS:
             old = getattr(self, name)
@@ -90,7 +90,7 @@ class Chunk:
         lengths = np.sqrt(squares)
         self.short[rows] = short = (lengths > 0) & (lengths < SHORT)
         self.any_short |= bool(short.any())
-        with np.errstate(over="ignore"):  # where a square is too long for float32, `longest` keeps the bounds out of use
+        with np.errstate(over="ignore"):  # if a square overflows float32, `longest` disables the bounds
             self.half_mu[rows] = squares / 2 * (1 - slack(self.dim))
             self.half_both[rows] = both / 2 * (1 - slack(2 * self.dim))
             self.inverse[rows] = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths >= SHORT)
@@ -103,15 +103,15 @@ class Chunk:
         self.half_mu[rows] = self.half_both[rows] = np.inf
 
     def append(self, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
-        """Add rows at the end, where there is room for them; their numbers are ascending and above all others."""
+        """Add rows at the end, which must have room. Their numbers are ascending and greater than those in the chunk."""
         added = np.arange(self.size, self.size + len(numbers))
         self.numbers[added] = numbers
-        self.gone += len(numbers)  # until they are put
+        self.gone += len(numbers)  # `put` subtracts them again
         self.put(added, mu, sigma, has_sigma)
         self.size += len(numbers)
 
     def joined(self, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> "list[Chunk]":
-        """Chunks with the rows that are left and these, whose numbers are none of theirs, in the order of the numbers."""
+        """Return new chunks with the remaining rows of this one and the given rows, sorted by number. Numbers are distinct."""
         left = np.flatnonzero(self.alive[: self.size])
         numbers = np.concatenate([self.numbers[left], numbers])
         order = np.argsort(numbers)

@@ -1,7 +1,7 @@
 """The Gaussians of one collection in memory, and the exact search among them.
 
-Rows have numbers, which may come in any order: an index that is told of the same rows in another order, or only of those that
-are left, gives the same answers. Knows nothing of files, ids or filters.
+Rows have numbers and may be added in any order: an index that got the same rows in another order, or only those that were not
+removed, gives the same answers. Knows nothing of files, ids or filters.
 """
 
 from bisect import bisect_right
@@ -16,21 +16,21 @@ from service.latents.distances import METRICS, Doubles
 from service.store.vectors.candidates import BLOCK, BOUNDED, LONGEST, Best, Bounded, Nearest, merged, scores_of
 from service.store.vectors.chunk import CHUNK, SMALLEST, Chunk, Floats, Mask, Numbers
 
-# rows below which a search does without the bounds
+# Up to this many rows, a search does without the bounds.
 FEW = 1 << 10
-# of each part of a scan
+# The least number of chunks in each part of a scan.
 LEAST_CHUNKS = 2
-# rows whose scores stay in the cache
+# Rows whose scores fit into the cache of the processor.
 SLICE = 1 << 15
-# queries that share a scan
+# Queries that share a scan.
 TOGETHER = 64
 
 
 class Index:
-    """Gaussians of `dim` dimensions by number. For one thread at a time."""
+    """Gaussians of `dim` dimensions with their numbers. For one thread at a time."""
 
     def __init__(self, dim: int, pool: Executor | None = None, parts: int = 1) -> None:
-        """`pool`: does a long scan in so many `parts` at once."""
+        """`pool` runs a long scan in `parts` parts at once."""
         self.dim, self._pool, self._parts = dim, pool, parts
         self._chunks: list[Chunk] = []
         self._firsts: list[int] = []  # the first number of each chunk
@@ -38,13 +38,13 @@ class Index:
         self._count = 0
 
     def __len__(self) -> int:
-        """Rows after the last change; any thread may ask."""
+        """Return the number of rows after the last change. Any thread may call this."""
         return self._count
 
     # --- changes
 
     def put(self, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
-        """Add rows, or replace those whose numbers are known. Numbers (N,) are ascending, mu and sigma (N, D)."""
+        """Add rows, or replace those with the same numbers. Numbers (N,) are ascending; mu and sigma are (N, D)."""
         new = int(np.searchsorted(numbers, self._last, side="right"))
         unknown = np.ones(new, np.bool_)
         for chunk, rows, of in self._locate(numbers[:new]):
@@ -63,14 +63,14 @@ class Index:
         self._recount()
 
     def _insert(self, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
-        """Add rows among those that are there, by building their chunks anew."""
+        """Insert rows between existing ones, by building those chunks anew."""
         places = np.maximum(np.searchsorted(np.array(self._firsts), numbers, side="right") - 1, 0)
-        for place in np.unique(places)[::-1].tolist():  # from the last one on: one chunk may become two
+        for place in np.unique(places)[::-1].tolist():  # backwards, since one chunk may become two
             of = places == place
             self._rebuild(place, numbers[of], mu[of], sigma[of], has_sigma[of])
 
     def _rebuild(self, place: int, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
-        """Replace a chunk by those, or the one, or none, with the rows that are left in it and these."""
+        """Replace a chunk by new ones, perhaps none, with its remaining rows and these."""
         chunks = self._chunks[place].joined(numbers, mu, sigma, has_sigma)
         self._chunks[place : place + 1] = chunks
         self._firsts[place : place + 1] = [int(chunk.numbers[0]) for chunk in chunks]
@@ -78,12 +78,12 @@ class Index:
             self._last = -1
 
     def remove(self, numbers: Numbers) -> None:
-        """Take rows out; numbers (N,) are ascending, unknown ones are none."""
+        """Remove rows. Numbers (N,) are ascending; unknown ones are ignored."""
         for chunk, rows, _ in self._locate(numbers):
             chunk.remove(rows)
         nothing = np.empty((0, self.dim), np.float32)
         for place in range(len(self._chunks) - 1, -1, -1):
-            if 2 * self._chunks[place].gone > self._chunks[place].size:  # else holes would take memory for ever
+            if 2 * self._chunks[place].gone > self._chunks[place].size:  # otherwise removed rows would take memory for ever
                 self._rebuild(place, np.empty(0, np.int64), nothing, nothing, np.empty(0, np.bool_))
         self._recount()
 
@@ -99,7 +99,7 @@ class Index:
         return self._chunks[-1]
 
     def _locate(self, numbers: Numbers) -> Iterator[tuple[Chunk, Numbers, Numbers]]:
-        """(chunk, rows in it, places among the numbers) of the numbers that are known."""
+        """Yield (chunk, rows in it, places in `numbers`) for the numbers that are known."""
         start = 0
         while start < len(numbers):
             place = bisect_right(self._firsts, int(numbers[start])) - 1
@@ -118,7 +118,7 @@ class Index:
     # --- searches
 
     def mask(self, numbers: Numbers) -> list[Mask]:
-        """Which rows have one of the numbers (N,), ascending: a mask a chunk."""
+        """Return a mask for each chunk of the rows that have one of the numbers (N,), which are ascending."""
         masks = [np.zeros(chunk.size, np.bool_) for chunk in self._chunks]
         of = {id(chunk): mask for chunk, mask in zip(self._chunks, masks, strict=True)}
         for chunk, rows, _ in self._locate(numbers):
@@ -134,10 +134,10 @@ class Index:
         masks: Sequence[Mask] | None = None,
         dimensions: NDArray[np.intp] | None = None,
     ) -> list[Nearest]:
-        """The `counts[i]` nearest to each query, (Q, D) each, by a metric of `service.latents.distances`; see Nearest.
+        """Return the `counts[i]` nearest to query i of (Q, D), by a metric of `service.latents.distances`; see Nearest.
 
-        `masks`: rows that may be found at all. `dimensions`: those that count. Metrics that need a sigma find only rows that
-        have one.
+        `masks`: rows that may be found. `dimensions`: dimensions to compare. Metrics that need a sigma find only rows with
+        one.
         """
         selected = self._selected(metric, masks)
         few = sum(int(mask.sum()) for mask in selected) <= FEW
@@ -158,7 +158,7 @@ class Index:
         ]
 
     def _scan(self, counts: Sequence[int], scan: Callable[[range], list[Nearest]]) -> list[Nearest]:
-        """What a scan of all chunks finds; a long one is done in parts at once, each by one thread."""
+        """Scan all chunks. A long scan is done in parts at once, each by one thread."""
         chunks = len(self._chunks)
         parts = min(self._parts, chunks // LEAST_CHUNKS)
         if self._pool is None or parts < 2:
@@ -167,7 +167,7 @@ class Index:
         return [merged(count, [part[i] for part in found]) for i, count in enumerate(counts)]
 
     def _too_long(self, mu: Floats, sigma: Floats) -> bool:
-        """Whether lengths are such that float32 might overflow, which no latent of a useful model has."""
+        """Return whether float32 might overflow. No latent of a useful model is that long."""
         squares = np.square(mu, dtype=np.float64).sum(axis=1) + np.square(sigma, dtype=np.float64).sum(axis=1)
         return max([*squares.tolist(), *(chunk.longest for chunk in self._chunks)], default=0.0) > LONGEST
 
@@ -185,8 +185,8 @@ class Index:
         masks: Sequence[Mask] | None = None,
         dimensions: NDArray[np.intp] | None = None,
     ) -> list[Nearest]:
-        """As `nearest`, among no more than the `candidates` nearest to each query by w2."""
-        masks = self._selected(metric, masks)  # a row that the metric cannot measure is no candidate
+        """Search like `nearest`, but only among the `candidates` nearest to each query by w2."""
+        masks = self._selected(metric, masks)  # rows that the metric cannot measure are no candidates
         found = []
         for i, near in enumerate(self.nearest("w2", mu, sigma, [candidates] * len(mu), masks, dimensions)):
             chosen = np.sort(near.numbers[np.lexsort((near.numbers, near.ranks))[:candidates]])
@@ -204,7 +204,7 @@ class Index:
         dimensions: NDArray[np.intp] | None,
         places: range,
     ) -> Nearest:
-        """The scan in float64."""
+        """Scan in float64."""
         best, own = Best(count), (mu.astype(np.float64), sigma.astype(np.float64))
         if dimensions is not None:
             own = own[0][dimensions], own[1][dimensions]
@@ -250,7 +250,7 @@ class Index:
         rows: slice,
         selected: Mask | None,
     ) -> None:
-        """Have each query take its candidates among some rows of a chunk."""
+        """Add some rows of a chunk to the candidates of each query."""
         chunk, hidden = self._chunks[place], None
         if selected is not None:
             hidden = ~selected[rows]

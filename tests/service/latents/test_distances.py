@@ -8,7 +8,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 
-from service.latents.distances import METRICS, Doubles, Metric
+from service.latents.distances import METRICS, DistanceMetric, Doubles
 
 RNG = np.random.default_rng(0)
 MU, SIGMA = RNG.standard_normal(4), RNG.uniform(0.2, 2, 4)
@@ -75,7 +75,7 @@ def test_they_are_symmetric_and_zero_for_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "metric"), METRICS.items())
-def test_each_has_its_formula_and_source(name: str, metric: Metric) -> None:
+def test_each_has_its_formula_and_source(name: str, metric: DistanceMetric) -> None:
     assert metric.distance.__name__ == name
     assert "mu" in (metric.distance.__doc__ or "") or "bhattacharyya" in (metric.distance.__doc__ or "")
 

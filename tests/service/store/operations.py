@@ -25,8 +25,6 @@ WEIGHTS = {
     "search": 30,
     "get": 4,
     "list": 4,
-    "count": 4,
-    "changes": 3,
     "create": 4,
     "drop": 1,
     "collections": 1,
@@ -59,10 +57,6 @@ def _operation(kind: str, chance: random.Random, workers: int) -> Operation:
             one |= {"ids": chance.sample(IDS, 5)}
         case "list":
             one |= {"limit": chance.choice((1, 3, 100)), "filter": _filter(chance)}
-        case "count":
-            one |= {"filter": _filter(chance)}
-        case "changes":
-            one |= {"back": chance.randrange(60), "limit": chance.choice((1, 5, 1000))}
         case "create":
             one |= {"model": int(chance.random() < 0.1), "metric": chance.choice(ALL_METRICS)}
         case "search":

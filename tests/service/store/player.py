@@ -187,28 +187,6 @@ class Player:
         group = self._groups[one["name"]]
         return "UnknownKey" if group.rows and one.get("filter", {}).keys() - group.keys else None
 
-    async def _count(self, worker: Worker, one: Operation) -> None:
-        call = worker.call("count", name=one["name"], filter=parse_filter(one["filter"]))
-        if error := self._error(one) or self._filter_error(one):
-            await refused(error, call)
-        else:
-            assert await call == len(self._groups[one["name"]].matching(one["filter"]))
-
-    async def _changes(self, worker: Worker, one: Operation) -> None:
-        if error := self._error(one):
-            await refused(error, worker.call("changes", name=one["name"]))
-            return
-        group = self._groups[one["name"]]
-        since = max(0, group.seq - one["back"])
-        found = await worker.call("changes", name=one["name"], since=since, limit=one["limit"])
-        rows = {id: row for id, row in group.rows.items() if since < row.seq <= found.seq}
-        same(found.items, dict(sorted(rows.items(), key=lambda pair: pair[1].seq)))
-        gone = {id: seq for id, seq in group.deleted.items() if since < seq <= found.seq}
-        if found.complete:
-            assert found.deleted == gone
-        assert found.deleted.items() <= gone.items()
-        assert found.seq == group.seq or len(rows) + len(found.deleted) == one["limit"]
-
     async def _search(self, worker: Worker, one: Operation) -> None:
         digest, dim = self._model(one["name"])
         mu, sigma, _ = gaussians(one["seed"], len(one["queries"]), dim, always=True)

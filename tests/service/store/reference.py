@@ -39,7 +39,6 @@ class Group:
     metric: str
     rows: dict[str, Row] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
-    deleted: dict[str, int] = field(default_factory=dict)
     seq: int = 0
 
     def upsert(self, ids: list[str], rows: list[tuple[Any, Any, dict[str, Any]]]) -> None:
@@ -47,12 +46,10 @@ class Group:
             self.seq += 1
             self.rows[id] = Row(mu, sigma, metadata, self.seq)
             self.keys |= metadata.keys()
-            self.deleted.pop(id, None)
 
     def delete(self, id: str) -> None:
         del self.rows[id]
         self.seq += 1
-        self.deleted[id] = self.seq
 
     def matching(self, filter: dict[str, Any]) -> dict[str, Row]:
         return {id: row for id, row in self.rows.items() if all(holds(row.metadata, *test) for test in filter.items())}

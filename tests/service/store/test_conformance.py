@@ -55,8 +55,6 @@ def calls(store: LatentStore) -> list[Callable[[], Any]]:
         lambda: store.delete("digits", "a"),
         lambda: store.search("digits", DIGEST, Search([Query(np.zeros(DIM, np.float32))], 1, "l2")),
         lambda: store.scan("digits"),
-        lambda: store.count("digits"),
-        lambda: store.changes("digits"),
     ]
 
 
@@ -79,7 +77,7 @@ async def test_items_come_back_as_they_went_in(store: LatentStore) -> None:
     assert found.has_sigma[::-1].tolist() == block.has_sigma.tolist()
     assert [orjson.loads(text) for text in found.metadata[::-1]] == metadata
     assert found.seqs == list(range(len(AWKWARD), 0, -1))
-    assert await store.count("digits") == (await store.collection("digits")).count == len(AWKWARD)
+    assert (await store.collection("digits")).count == len(AWKWARD)
     listed, after = [], ""
     while (page := await store.scan("digits", after, 4)).ids:
         listed += page.ids
@@ -122,24 +120,7 @@ async def test_deleted_is_gone_until_it_comes_back(store: LatentStore) -> None:
         await store.search("digits", DIGEST, Search([Query(id="b")], 1, "l2"))
     assert await store.upsert("digits", DIGEST, block) == 7
     assert (await store.search("digits", DIGEST, look)).neighbors[0].items.ids == ["b"]
-    assert await store.count("digits") == 3
-
-
-async def test_changes_since(store: LatentStore) -> None:
-    await store.create(DIGITS)
-    rng = np.random.default_rng(0)
-    await store.upsert("digits", DIGEST, items(rng, ["a", "b", "c"]))
-    await store.delete("digits", "a")
-    await store.upsert("digits", DIGEST, items(rng, ["d", "b"]))
-    everything = await store.changes("digits")
-    assert (everything.items.ids, everything.items.seqs) == (["c", "d", "b"], [3, 5, 6])
-    assert (everything.deleted, everything.seq, everything.complete) == ({"a": 4}, 6, True)
-    later = await store.changes("digits", 3, limit=2)
-    assert (later.items.ids, later.deleted, later.seq) == (["d"], {"a": 4}, 5)
-    last = await store.changes("digits", 5)
-    assert (last.items.ids, last.deleted, last.seq) == (["b"], {}, 6)
-    none = await store.changes("digits", 6)
-    assert (none.items.ids, none.seq) == ([], 6)
+    assert (await store.collection("digits")).count == 3
 
 
 async def test_what_one_store_acknowledges_the_other_finds(opener: Opener) -> None:
@@ -184,6 +165,3 @@ async def test_concurrent_changes_and_searches(opener: Opener) -> None:
     assert (await stores[0].scan("digits", limit=1000)).ids == expected
     collection = await stores[1].collection("digits")
     assert (collection.count, collection.seq) == (len(expected), 8 * 8 * 6)
-    seen = await stores[0].changes("digits", limit=10_000)
-    assert len(seen.items) == len(expected)
-    assert len(seen.deleted) == 64

@@ -107,7 +107,7 @@ async def test_writers_of_a_locked_collection_are_refused(database: str, store: 
         assert {type(outcome) for outcome in outcomes} == {StoreBusy}
         assert all("nothing was changed" in str(outcome) for outcome in outcomes)
     assert await add(store, "digits", "b") == 2
-    assert await store.count("digits") == 2
+    assert (await store.collection("digits")).count == 2
 
 
 async def test_readers_of_a_locked_table_leave_room_for_others(database: str, patient: PgvectorStore) -> None:
@@ -148,7 +148,7 @@ async def test_who_leaves_gives_the_connection_back(database: str, store: Pgvect
             assert time.monotonic() < give_up
             await asyncio.sleep(0.02)
     assert await add(store, "digits", "c") == 2
-    assert await store.count("digits") == 2
+    assert (await store.collection("digits")).count == 2
 
 
 async def test_a_lock_that_is_released_in_time_is_waited_for(database: str, patient: PgvectorStore) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from service.store.daemon_threads import Daemons
+from service.store.daemon_threads import DaemonThreads
 from service.store.postgres.slots import NoSlot, Slots
 
 PATIENCE = 0.05
@@ -119,7 +119,7 @@ async def test_the_end_turns_all_away() -> None:
 
 
 async def test_threads_that_nobody_waits_for() -> None:
-    daemons = Daemons(2, "test")
+    daemons = DaemonThreads(2, "test")
     futures = [daemons.submit(partial(abs, -number)) for number in range(20)]
     assert await asyncio.gather(*map(asyncio.wrap_future, futures)) == [*range(20)]
     with pytest.raises(ZeroDivisionError):

@@ -93,6 +93,6 @@ async def test_what_cannot_be_written_to_is_named(read_only: Path, request: pyte
     os.chmod(read_only, 0o444 if what == "file" else 0o666)
     os.chmod(read_only.parent, 0o777 if what == "file" else 0o555)
     store = SqliteStore(read_only, 1 << 20)
-    with as_anybody(), pytest.raises(StoreUnusable, match="cannot be written to"):
+    with as_anybody(), pytest.raises(StoreUnusable, match="is not writable"):
         await store.open()
     await store.close()

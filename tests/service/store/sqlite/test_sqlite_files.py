@@ -50,7 +50,6 @@ async def refuses_everything(store: SqliteStore, reason: str) -> None:
         lambda: store.drop("digits"),
         lambda: store.search("digits", DIGEST, LOOK),
         lambda: store.get("digits", ["a"]),
-        lambda: store.count("digits"),
         lambda: store.collections(),
     ):
         with pytest.raises(StoreUnusable, match=reason):

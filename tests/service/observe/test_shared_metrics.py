@@ -1,8 +1,11 @@
-"""Numbers of several processes in one directory: sums of all, gauges of those that live; and the directory itself."""
+"""Metrics of several processes in one directory: totals of all, gauges of those that live; and the directory itself."""
 
+import errno
+import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.observe.histogram import Counted
 from service.observe.metrics import Family
-from service.observe.prometheus import SharedMetrics
+from service.observe.prometheus import process_families, render
+from service.observe.shared_metrics import SharedMetrics, combine
 from service.server import metrics_directory as shared_directory
 
 
@@ -22,8 +26,8 @@ def families(number: float) -> list[Family]:
     return [
         Family("vae_rows_total", "counter", "Rows.", ("model", "lane"), {("a", "encode"): number, ('"b"\n', "encode"): 1}),
         Family("vae_queued_rows", "gauge", "Rows.", ("model",), {("a",): number}),
-        Family("vae_ready", "gauge", "Ready.", (), {(): number > 5}, "livemin"),
-        Family("vae_model_info", "gauge", "Info.", ("model",), {("a",): 1}, "livemax"),
+        Family("vae_ready", "gauge", "Ready.", (), {(): number > 5}, "min"),
+        Family("vae_model_info", "gauge", "Info.", ("model",), {("a",): 1}, "max"),
         Family("vae_seconds", "histogram", "Seconds.", ("model",), {("a",): counted}),
         Family("vae_nats", "histogram", "Nats.", (), {(): below}),
     ]
@@ -31,7 +35,7 @@ def families(number: float) -> list[Family]:
 
 def read(shared: SharedMetrics) -> dict[tuple[str, tuple[str, ...]], float]:
     """Every sample by its name and the values of its labels."""
-    body, _ = shared.of_all("")
+    body, _ = render(shared.of_all(), "")
     return {
         (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(body.decode())
@@ -47,11 +51,12 @@ def gone() -> int:
 
 
 def test_processes_add_up_and_the_dead_leave_their_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    living, other = SharedMetrics(tmp_path), SharedMetrics(tmp_path)
+    living = SharedMetrics(tmp_path)
+    monkeypatch.setattr(os, "getpid", os.getppid)  # another process, which lives as well
+    other = SharedMetrics(tmp_path)
     living.publish(families(3))
-    living.publish(families(10))
-    monkeypatch.setattr(os, "getpid", lambda: os.getppid())  # the other one, which lives as well
-    other.publish(families(4))
+    living.publish([*families(10), *process_families()])
+    other.publish([*families(4), *process_families()])
     expected = {
         ("vae_rows_total", ("encode", "a")): 14,
         ("vae_rows_total", ("encode", '"b"\n')): 2,
@@ -75,22 +80,78 @@ def test_processes_add_up_and_the_dead_leave_their_counts(tmp_path: Path, monkey
     assert 0.4 * memory < found["process_resident_memory_bytes", ()] < 0.6 * memory
     assert found["vae_rows_total", ("encode", "a")] == 14
     assert (found["vae_queued_rows", ("a",)], found["vae_ready", ()]) == (10, 1)
-    living.close()
 
 
 def test_gauges_of_a_process_that_was_killed_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = gone()
     with monkeypatch.context() as patch:
-        pid = gone()
         patch.setattr(os, "getpid", lambda: pid)
-        killed = SharedMetrics(tmp_path)
-        killed.publish(families(4))
-        killed.close()
+        SharedMetrics(tmp_path).publish(families(4))
     shared = SharedMetrics(tmp_path)
     shared.publish(families(10))
-    found = read(shared)
-    shared.close()
+    for _ in range(2):
+        found = read(shared)
+        assert (found["vae_rows_total", ("encode", "a")], found["vae_queued_rows", ("a",)]) == (14, 10)
+        (left,) = tmp_path.glob(f"{pid}-*.json")
+        assert {one["kind"] for one in json.loads(left.read_bytes())} == {"counter", "histogram"}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_another_process_with_the_same_id_adds_to_what_the_first_has_counted(tmp_path: Path) -> None:
+    first = SharedMetrics(tmp_path)
+    first.publish(families(4))
+    first.leave()
+    second = SharedMetrics(tmp_path)
+    second.publish(families(10))
+    found = read(second)
     assert (found["vae_rows_total", ("encode", "a")], found["vae_queued_rows", ("a",)]) == (14, 10)
-    assert not list(tmp_path.glob(f"gauge_live*_{pid}.db"))
+
+
+def test_histograms_with_other_bounds_add_up() -> None:
+    def nats(*bounds: float) -> list[Family]:
+        counted = Counted(bounds, tuple(range(1, len(bounds) + 2)), 1.5)
+        return [Family("vae_nats", "histogram", "Nats.", (), {(): counted})]
+
+    (family,) = combine([nats(1.0, 2.0), nats(1.0, 2.0), nats(0.5, 2.0, 3.0)])
+    assert family.samples == {(): Counted((0.5, 1.0, 2.0, 3.0), (1, 2, 6, 3, 10), 4.5)}
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    writer, reader, is_done = SharedMetrics(tmp_path), SharedMetrics(tmp_path), threading.Event()
+    reader.publish(families(0))
+    writer.publish(families(1))
+
+    def write() -> None:
+        for number in range(2, 100):
+            writer.publish(families(number))
+        is_done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    last = 0.0
+    while not is_done.is_set():
+        found = read(reader)
+        rows = found["vae_rows_total", ("encode", "a")]
+        assert rows == found["vae_queued_rows", ("a",)] >= last
+        last = rows
+    thread.join()
+
+
+def test_a_full_disk_is_logged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    shared = SharedMetrics(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        for _ in range(3):
+            shared.publish(families(1))
+        shared.leave()
+    (message,) = caplog.messages
+    assert "could not be shared" in message
+    assert "No space left" in message
+    shared.publish(families(2))
+    assert read(shared)["vae_rows_total", ("encode", "a")] == 2
 
 
 def test_the_directory_is_fresh_private_and_gone_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +160,7 @@ def test_the_directory_is_fresh_private_and_gone_after_it(tmp_path: Path, monkey
     alive = tmp_path / f"{shared_directory.PREFIX}{os.getpid()}-abc"
     for directory in (left, strange, alive):
         directory.mkdir()
-        (directory / "counter_1.db").write_bytes(b"x")
+        (directory / "1-a.json").write_bytes(b"x")
     with shared_directory.shared_directory() as one, shared_directory.shared_directory() as other:
         assert one != other
         assert list(one.iterdir()) == []

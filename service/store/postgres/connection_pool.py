@@ -1,6 +1,6 @@
-"""Connections to PostgreSQL that are lent and come back: as many as are in use at once, and each made by who needs it.
+"""A connection pool for PostgreSQL. It has no upper bound: if no connection is idle, the caller opens another one.
 
-Knows nothing of what is done with them, nor of how many may be in use.
+Knows nothing of what is done with the connections, nor of how many may be in use.
 """
 
 import threading
@@ -12,27 +12,27 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from service.store.postgres.schema import Connection
+from service.store.postgres.schema import PgConnection
 
 CONNECT_SECONDS = 3
-# a network that swallows everything is noticed after so many milliseconds
+# Milliseconds after which a network that delivers nothing is noticed.
 NETWORK_MS = 10_000
-# a connection that nobody has needed for so long is closed
+# An idle connection is closed after this time.
 IDLE_SECONDS = 600.0
 
 
-class Connections:
-    """To one database. For any thread."""
+class ConnectionPool:
+    """The connections to one database. Any thread may call the methods."""
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._lock = threading.Lock()
-        self._idle: deque[tuple[float, Connection]] = deque()  # since when; the one that was used last is at the right
+        self._idle: deque[tuple[float, PgConnection]] = deque()  # (idle since, connection); the last used one is at the right
         self.is_closed = False
 
     @contextmanager
-    def lent(self) -> Iterator[Connection]:
-        """For the time of the block. Raises psycopg.OperationalError when none can be made."""
+    def lent(self) -> Iterator[PgConnection]:
+        """Lend a connection for the block. Raises psycopg.OperationalError if none can be opened."""
         with self._lock:
             connection = self._idle.pop()[1] if self._idle else None
         if connection is None:
@@ -44,9 +44,9 @@ class Connections:
         finally:
             self._take_back(connection)
 
-    def _take_back(self, connection: Connection) -> None:
-        now, old = time.monotonic(), list[Connection]()
-        is_lost = connection.broken  # as when the database was started anew: then the others probably are, too
+    def _take_back(self, connection: PgConnection) -> None:
+        now, old = time.monotonic(), list[PgConnection]()
+        is_lost = connection.broken  # perhaps the database was restarted: then the idle ones are lost, too
         is_usable = not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
         with self._lock:
             if is_usable and not self.is_closed:
@@ -59,7 +59,7 @@ class Connections:
             one.close()
 
     def close(self) -> None:
-        """Close those that nobody uses now, and the others when they come back."""
+        """Close the idle connections now, and the others when they come back."""
         with self._lock:
             self.is_closed = True
             old = [connection for _, connection in self._idle]
@@ -69,7 +69,7 @@ class Connections:
 
 
 async def is_answering(address: str) -> bool:
-    """Whether the server says anything to a new connection, be it that it refuses it."""
+    """Return whether the server answers a new connection in any way, even by refusing it."""
     try:
         connection = await psycopg.AsyncConnection.connect(address, connect_timeout=CONNECT_SECONDS)
     except psycopg.errors.ConnectionTimeout:

@@ -1,6 +1,6 @@
-"""A piece of work on a connection to PostgreSQL: bounded by the server's own timeouts, and it can be stopped from outside.
+"""Work on a connection to PostgreSQL that has timeouts of the server and can be stopped by another thread.
 
-Whatever the server does, or if it does nothing, the thread that works here comes back. Knows nothing of pools or items.
+The thread that does the work always returns, even if the server never answers. Knows nothing of pools or items.
 """
 
 import os
@@ -14,35 +14,35 @@ import psycopg
 from psycopg import capabilities
 from psycopg.pq import PollingStatus
 
-from service.store.postgres.connections import CONNECT_SECONDS
-from service.store.postgres.schema import Connection
+from service.store.postgres.connection_pool import CONNECT_SECONDS
+from service.store.postgres.schema import PgConnection
 
-# how long a server has to end a statement that it was asked to cancel, before its connection is cut
+# The time that the server has to cancel a statement, before its connection is cut.
 CANCEL_SECONDS = 0.25
-# a transaction in which we say nothing any more, as when this process was stopped, gives its locks back after so long
+# The server ends a transaction, and frees its locks, if this process sends nothing for this time, as when it is suspended.
 SILENT_SECONDS = 60.0
 EVENTS = {PollingStatus.READING: select.POLLIN, PollingStatus.WRITING: select.POLLOUT}
 
 
 class Stopped(Exception):
-    """Somebody has stopped this work."""
+    """The work was stopped by `CancelScope.stop`."""
 
 
-class Session:
-    """The work of one caller. Its thread calls `using`, any other thread may call `stop`."""
+class CancelScope:
+    """The work of one caller. The thread that does it calls `using`; any other thread may call `stop`."""
 
     def __init__(self) -> None:
-        self.has_answered = False  # whether the server has said anything at all to this caller
+        self.has_answered = False  # whether the server has sent anything to this caller
         self.is_stopped = False
         self._lock = threading.Lock()
-        self._connection: Connection | None = None
+        self._connection: PgConnection | None = None
         self._idle = threading.Event()
 
     @contextmanager
-    def using(self, connection: Connection) -> Iterator[None]:
-        """Work with the connection in the block. Raises Stopped when it is too late for that.
+    def using(self, connection: PgConnection) -> Iterator[None]:
+        """Use the connection in the block. Raises Stopped if `stop` was called before.
 
-        A connection on which `stop` was called is closed: a cancellation that comes late must not hit its next user.
+        If `stop` is called meanwhile, the connection is closed: a late cancellation must not hit its next user.
         """
         with self._lock:
             if self.is_stopped:
@@ -59,7 +59,7 @@ class Session:
                     connection.close()
 
     def stop(self) -> None:
-        """Have the server cancel what it does, and cut the connection if it does not; waits for neither."""
+        """Ask the server to cancel the statement, and cut the connection if it does not. This waits for neither."""
         with self._lock:
             if self.is_stopped:
                 return
@@ -67,11 +67,11 @@ class Session:
             if self._connection is None:
                 return
             cancel = _canceller(self._connection)
-        for work in (cancel, self._cut):  # a server that stands still would hold the first one up
+        for work in (cancel, self._cut):  # two threads, since the first one may block if the server hangs
             threading.Thread(target=work, name="store stop", daemon=True).start()
 
     def _cut(self) -> None:
-        """Shut the socket down under a thread that still waits for it: it gets an error at once."""
+        """Shut the socket down, so that a thread that still waits for it gets an error at once."""
         if self._idle.wait(CANCEL_SECONDS):
             return
         with self._lock, suppress(OSError, psycopg.Error):
@@ -80,16 +80,17 @@ class Session:
                     connected.shutdown(socket.SHUT_RDWR)
 
 
-def _canceller(connection: Connection) -> Callable[[], None]:
-    """What cancels the running statement by way of a second connection. It needs the first one only now.
+def _canceller(connection: PgConnection) -> Callable[[], None]:
+    """Return a function that cancels the running statement over a second connection. It uses the first one only here.
 
-    libpq before 17 can only wait for that while it holds the interpreter: there the server's own timeouts must do.
+    libpq before 17 holds the GIL while it waits for a cancellation. With it, the function does nothing, and the timeouts of
+    the server must do.
     """
     if not capabilities.has_cancel_safe():
         return lambda: None
     try:
         second = connection.pgconn.cancel_conn()
-    except psycopg.Error:  # it is lost already
+    except psycopg.Error:  # the connection is lost already
         return lambda: None
 
     def cancel() -> None:
@@ -105,10 +106,10 @@ def _canceller(connection: Connection) -> Callable[[], None]:
     return cancel
 
 
-def bound(connection: Connection, lock_seconds: float, statement_seconds: float) -> None:
-    """Bounds for the transaction that has just begun: on waiting for each lock, and on each statement.
+def bound(connection: PgConnection, lock_seconds: float, statement_seconds: float) -> None:
+    """Set the timeouts of the transaction that has just begun: for each lock, and for each statement.
 
-    They end with the transaction, so that they also hold behind a connection pooler, and touch nobody else there.
+    They end with the transaction, so they work behind a connection pooler and do not affect its other clients.
     """
     timeouts = {
         "lock_timeout": lock_seconds,
@@ -116,4 +117,4 @@ def bound(connection: Connection, lock_seconds: float, statement_seconds: float)
         "idle_in_transaction_session_timeout": SILENT_SECONDS,
     }
     statements = "; ".join(f"SET LOCAL {name} = {max(1, round(1e3 * seconds))}" for name, seconds in timeouts.items())
-    connection.execute(statements.encode(), prepare=False)  # one round trip, and several statements cannot be prepared
+    connection.execute(statements.encode(), prepare=False)  # one round trip; several statements cannot be prepared

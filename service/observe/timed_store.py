@@ -1,0 +1,66 @@
+"""A latent store whose operations are timed. Knows nothing of how anything is stored."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from service.observe.histogram import Histogram
+from service.store import LatentStore
+from service.store.filters import Condition
+from service.store.interface import Collection, Found, Items, Search
+
+
+class TimedStore(LatentStore):
+    """A store that passes every call on to another one, and measures how long upsert, get, delete and search take."""
+
+    def __init__(self, store: LatentStore, seconds: Mapping[str, Histogram]) -> None:
+        """`seconds`: a histogram for each of the four operations, which also counts those that fail."""
+        self._store, self._seconds = store, seconds
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    def check(self) -> None:
+        self._store.check()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def create(self, collection: Collection) -> Collection:
+        return await self._store.create(collection)
+
+    async def collections(self) -> list[Collection]:
+        return await self._store.collections()
+
+    async def collection(self, name: str) -> Collection:
+        return await self._store.collection(name)
+
+    async def drop(self, name: str) -> Collection:
+        return await self._store.drop(name)
+
+    async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
+        return await self._store.scan(name, after, limit, filter)
+
+    async def upsert(self, name: str, digest: str, items: Items) -> int:
+        with self._timed("upsert"):
+            return await self._store.upsert(name, digest, items)
+
+    async def get(self, name: str, ids: Sequence[str]) -> Items:
+        with self._timed("get"):
+            return await self._store.get(name, ids)
+
+    async def delete(self, name: str, id: str) -> int:
+        with self._timed("delete"):
+            return await self._store.delete(name, id)
+
+    async def search(self, name: str, digest: str, search: Search) -> Found:
+        with self._timed("search"):
+            return await self._store.search(name, digest, search)
+
+    @contextmanager
+    def _timed(self, operation: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[operation].observe(time.monotonic() - started)
