@@ -1,4 +1,4 @@
-"""create_app(settings): the application with its lifespan, routes and error handlers."""
+"""Assemble the application from the settings: lifespan, routes, error handlers and middleware."""
 
 import asyncio
 import logging
@@ -62,18 +62,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DESCRIPTION = """Posteriors, reconstructions, samples and interpolations of Variational Autoencoders, and a store of latents.
-Pictures travel as they are (`curl --data-binary @seven.png`), as forms, as base64 in JSON, or as npy arrays.
-Each operation takes a deadline in milliseconds, `?timeout_ms=` or the header `X-Timeout-Ms`, counted from when its body is
-there: 504 when the answer is not ready in time.
+Send pictures as the request body (`curl --data-binary @seven.png`), as form uploads, as base64 in JSON, or as npy arrays.
+Every operation accepts a deadline in milliseconds, as `?timeout_ms=` or in the header `X-Timeout-Ms`, counted from the
+moment when the request body has arrived. If the answer is not ready in time, the status is 504.
 """
 
 
-# for what is neither a batch nor a picture: files of models, the text of /metrics
-BESIDE_THREADS = 2
+# Threads for short blocking work other than batches and decoding, such as reading model files and rendering /metrics.
+BACKGROUND_THREADS = 2
 
 FAMILIES = (encode, generate, interpolate, reconstruct, collections, items, search, models, health, metrics)
 ROUTERS: list[Router] = [family.router for family in FAMILIES]
-# FastAPI makes these itself.
+# FastAPI adds these routes itself.
 PAGES = [
     *(Registration(path, ("GET",), ANY_KEY, "docs") for path in ("/docs", "/docs/oauth2-redirect", "/openapi.json")),
     *(Registration(path, ("GET",), ANY_KEY, OTHER) for path in ("/", "/static-offline-docs/{path:path}")),
@@ -88,12 +88,13 @@ def create_app(
     traces: str = "",
     shared_metrics: Path | None = None,
 ) -> FastAPI:
-    """The application. It loads its models when it starts; when that fails it says why and calls `on_failed_start`.
+    """Return the application. It loads its models at start-up; if that fails, it logs why and calls `on_failed_start`.
 
-    `load_first`: not even /health answers before the models are loaded, and when that fails the start does.
-    `start_decoders`: have them before the first picture that needs one. `traces`: the exporter of spans, if any.
-    `shared_metrics`: the directory where this process, one of several, shares what it counts.
-    `app.state` is a State. No middleware can be added any more. Raises KeysError, SettingsError.
+    `load_first`: accept no request, not even to /health, before the models are loaded; if they cannot be, the start fails.
+    `start_decoders`: start the decoder processes at once, not with the first picture that needs one.
+    `traces`: the name of the span exporter, or "" for no tracing.
+    `shared_metrics`: the directory through which several worker processes share their metrics.
+    `app.state` is a State. Middleware cannot be added afterwards. Raises KeysError, SettingsError.
     """
 
     @asynccontextmanager
@@ -102,8 +103,8 @@ def create_app(
         cores = os.cpu_count() or 1
         threads = settings.threads or max(1, (cores - 1) // settings.workers)
         loop_threads = settings.threads or max(1, cores // settings.workers)
-        beside = thread_pool(BESIDE_THREADS, "beside")
-        asyncio.get_running_loop().set_default_executor(beside)
+        background = thread_pool(BACKGROUND_THREADS, "background")
+        asyncio.get_running_loop().set_default_executor(background)
         device = Device(settings.device, threads, limits, settings.engine, settings.precision, loop_threads)
         store = make_store(settings.store, settings.store_max_bytes)
         if sight.metrics is not None:
@@ -131,7 +132,7 @@ def create_app(
                 await device.close()
                 await engine.close()
                 await engine.store.close()
-                beside.shutdown(wait=False)
+                background.shutdown(wait=False)
                 raise RuntimeError(app.state.failure)
         yield
         for task in filter(None, (loading, starting)):
@@ -147,7 +148,7 @@ def create_app(
         if tracer is not None:
             sight.tracing = None
             await asyncio.to_thread(tracer.close)
-        beside.shutdown(wait=False, cancel_futures=True)
+        background.shutdown(wait=False, cancel_futures=True)
 
     sight = Sight(Metrics() if settings.metrics else None, settings.access_log)
     app = FastAPIOffline(
@@ -156,7 +157,7 @@ def create_app(
         description=DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
-        redirect_slashes=False,  # it would lead to whatever host the caller names; errors.handle leads to the path alone
+        redirect_slashes=False,  # its redirects repeat the Host header; errors.handle redirects to a relative path instead
     )
     refused = Counter[str]() if sight.metrics is None else sight.metrics.refused
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
@@ -195,14 +196,14 @@ def create_app(
 
 
 async def _start_decoders(app: FastAPI, engine: Engine) -> None:
-    """Once the models are loaded, which is not to take longer for it."""
+    """Start the decoder processes after the models are loaded, so that loading is not slowed down."""
     await app.state.started.wait()
     if not app.state.failure:
         await engine.decoders.start()
 
 
 def is_alive(app: FastAPI) -> bool:
-    """What /health/live would say."""
+    """Return whether /health/live would answer 200."""
     try:
         health.check_device(app.state)
     except (DeviceLost, DeviceStuck):
@@ -211,7 +212,7 @@ def is_alive(app: FastAPI) -> bool:
 
 
 def _access(settings: Settings, registry: Registry, refused: Counter[str], pace: RefusalPace) -> Access | None:
-    """Return access control, None where there are no keys. Raises KeysError, SettingsError."""
+    """Return the access control, or None if there are no keys. Raises KeysError, SettingsError."""
     keyring = read_keys(settings.api_keys.get_secret_value(), settings.read_api_keys_file())
     if not keyring.keys:
         return None
@@ -220,7 +221,7 @@ def _access(settings: Settings, registry: Registry, refused: Counter[str], pace:
 
 
 def _publishing(app: FastAPI, directory: Path | None) -> "asyncio.Task[None] | None":
-    """The task that shares what this process counts, where there are others."""
+    """Start the task that writes this process's metrics for the other workers. Return None if there is only one."""
     if directory is None:
         return None
     app.state.shared_metrics = SharedMetrics(directory)
@@ -228,11 +229,11 @@ def _publishing(app: FastAPI, directory: Path | None) -> "asyncio.Task[None] | N
 
 
 def _tracer(exporter: str) -> "Tracer | None":
-    """What makes spans, where they are asked for and can be made."""
+    """Return the tracer, or None if tracing is off or its packages are not installed."""
     if not exporter:
         return None
     if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
-        log.warning("traces are asked for, but the extra is not installed: pip install '.[otel]'")
+        log.warning("tracing is on, but its packages are not installed: pip install '.[otel]'")
         return None
     from service.observe.tracing import start
 
@@ -240,7 +241,7 @@ def _tracer(exporter: str) -> "Tracer | None":
 
 
 async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_start: Callable[[], None]) -> None:
-    """Bring all models onto the device; only then does the engine take requests."""
+    """Load all models onto the device. Requests are accepted only after that."""
     prepare()
     try:
         await engine.store.open()
@@ -248,14 +249,14 @@ async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_star
         explicit = "default_model" in settings.model_fields_set
         await engine.catalog.load(settings.models_dir, settings.models, settings.default_model, explicit)
         await warn_of_strangers(engine)
-    except Exception as error:  # whatever it is, a service that cannot load must end, not wait
+    except Exception as error:  # Whatever the error is, a service that cannot load must exit, not wait.
         app.state.failure = str(error) or repr(error)
         expected = isinstance(error, (CatalogError, DeviceUnusable, StoreUnusable))
         log.error("cannot start: %s", app.state.failure, exc_info=None if expected else error)
         on_failed_start()
     else:
         settle()
-        trim()  # loading frees some 10 MB
+        trim()  # Loading leaves about 10 MB of freed memory behind.
         app.state.engine = engine
         log.info("ready: %s on %s", ", ".join(engine.catalog.runtimes), engine.catalog.device.description)
     finally:

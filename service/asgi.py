@@ -1,4 +1,4 @@
-"""The types of ASGI, as the modules that speak it without a framework use them. Knows nothing of who does."""
+"""ASGI types for the modules that are written without a framework. Imports nothing of ours."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

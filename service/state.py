@@ -1,4 +1,4 @@
-"""What an application keeps while it runs: one dataclass, the same object for all who ask."""
+"""The state of a running application, in one typed dataclass."""
 
 import asyncio
 from collections import Counter
@@ -17,12 +17,13 @@ from service.observe.shared_metrics import SharedMetrics
 
 @dataclass(slots=True)
 class State:
-    """The state of one application; `app.state` is an instance.
+    """The state of one application. `app.state` is an instance.
 
-    `engine` is None before the models are loaded and after the end. `started` is set when loading has ended, well or not;
-    `failure` then has the reason or is empty. `draining` is set by the server: not ready any more, though it serves.
-    `refused` counts requests that were turned away: key, scope, rate, concurrency, memory, draining; `cut_off` connections
-    that were ended before their requests were answered. `access` is None where there are no keys.
+    `engine` is None until the models are loaded, and again after shutdown. `started` is set when loading has succeeded or
+    failed; `failure` is the reason if it failed, else empty. The server sets `draining` at shutdown: /health/ready then
+    answers 503, while requests are still served. `refused` counts refused requests by reason: key, scope, rate, concurrency,
+    memory, draining. `cut_off` counts connections that the server closed before their requests were answered. `access` is
+    None if there are no API keys.
     """
 
     sight: Sight
@@ -35,7 +36,7 @@ class State:
     cut_off: Counter[str]
     access: Access | None
     registry: Registry
-    routes: list[Any]  # Starlette's
+    routes: list[Any]  # Starlette routes
     refusal_pace: RefusalPace
     engine: Engine | None = None
     failure: str = ""

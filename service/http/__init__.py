@@ -1,1 +1,1 @@
-"""Pure ASGI that would fit any service: endpoint, request ids, CORS, access control, observer."""
+"""ASGI components that any service could use: endpoints, request ids, CORS, access control, the observer."""

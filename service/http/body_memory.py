@@ -1,7 +1,7 @@
-"""Bounds on what callers make the service hold, and what is said to those who pass them. Knows nothing of HTTP's messages.
+"""A limit on the memory of all request and response bodies together. Knows nothing about how they are read or sent.
 
-Bodies of requests and of answers count while they are in memory. One that does not fit is refused, it does not wait: two
-that waited for each other's end would wait for ever, and while one waits its sender holds on to what has come.
+A body counts while it is in memory. One that does not fit is refused at once. If it waited instead, two half-received bodies
+could wait for each other forever.
 """
 
 from collections import Counter
@@ -10,48 +10,48 @@ from service.http.problems import HttpError
 
 
 class MemoryFull(HttpError):
-    """No room for this body beside those in flight."""
+    """The bodies in flight leave no room for this one."""
 
     status, code = 429, "memory"
     retry_after = 1
 
     def __init__(self) -> None:
         super().__init__(
-            "the bodies of the requests in flight leave no room for this one (VAE_MAX_BODIES_BYTES); come back in a moment"
+            "the bodies of the requests in flight leave no room for this one (VAE_MAX_BODIES_BYTES); try again in a moment"
         )
 
 
-# more bytes than any bound allows
+# More bytes than any limit allows.
 HUGE = 1 << 62
 
 
 def stated_length(value: str) -> int | None:
-    """The bytes that a Content-Length header states, HUGE for more than that; None where it is missing or no number."""
+    """Return the value of a Content-Length header, at most HUGE, or None if it is missing or not a number."""
     if not (value.isascii() and value.isdigit()):
         return None
     digits = value.lstrip("0")
     return int(digits or "0") if len(digits) < 19 else HUGE
 
 
-# a body that is no larger does not count: the server holds as much of every connection before anybody asks for it
+# Bodies up to this size do not count: the server buffers as much of every connection anyway.
 COUNTED_FROM = 1 << 16
 
 
 class BodyMemory:
-    """Bytes of all bodies in flight. `refused` counts those who found no room."""
+    """Counts the bytes of all bodies in flight. `refused` counts the requests that found no room."""
 
     def __init__(self, max_bytes: int, refused: Counter[str]) -> None:
         self.max_bytes, self.used, self._refused = max_bytes, 0, refused
 
     def check(self, more: int) -> None:
-        """Raises MemoryFull when so many more bytes have no room; whatever is alone has."""
+        """Raise MemoryFull if so many more bytes have no room. A body that is alone always has room."""
         if self.used and self.used + more > self.max_bytes:
             self._refused["memory"] += 1
             raise MemoryFull
 
 
 class BodyShare:
-    """What one request holds of it."""
+    """The part of the body memory that one request holds."""
 
     __slots__ = ("_memory", "size")
 
@@ -59,19 +59,19 @@ class BodyShare:
         self._memory, self.size = memory, 0
 
     def check(self, size: int) -> None:
-        """Raises MemoryFull when a body of this size, in all, has no room now."""
+        """Raise MemoryFull if a body of this total size has no room now."""
         if size > COUNTED_FROM:
             self._memory.check(size - self.size)
 
     def hold(self, size: int) -> None:
-        """Hold so many bytes, in all. Raises MemoryFull."""
+        """Set the number of bytes that this request holds. Raises MemoryFull."""
         if size > COUNTED_FROM:
             self._memory.check(size - self.size)
             self._memory.used += size - self.size
             self.size = size
 
     def release(self) -> None:
-        """Hold nothing."""
+        """Give back all bytes."""
         if self.size:
             self._memory.used -= self.size
             self.size = 0

@@ -1,4 +1,4 @@
-"""A request and its answer as plain values, whatever door it came by. Knows nothing of frameworks, models or devices."""
+"""A request and its answer as plain values, for every protocol. Knows nothing about frameworks, models or devices."""
 
 import re
 import time
@@ -13,25 +13,25 @@ MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
 
 @dataclass(slots=True)
 class Call:
-    """One request: header names are in lower case, the query is as it came."""
+    """One request. Header names are in lower case; the query string is not decoded."""
 
     headers: Mapping[str, str]
     query: str
     body: bytes
     started: float = field(default_factory=time.monotonic)
-    path: Mapping[str, str] = field(default_factory=dict)  # what stands for the names in the route's path
+    path: Mapping[str, str] = field(default_factory=dict)  # values of the parameters in the route's path
     method: str = "POST"
     timings: Timings = field(default_factory=Timings)
-    limit: Callable[[float | None], object] = lambda deadline: None  # told of the deadline once it is known, if there is one
+    limit: Callable[[float | None], object] = lambda deadline: None  # called with the deadline, or None, once it is known
 
     @property
     def content_type(self) -> str:
-        """The media type that the client claims, in lower case and without parameters."""
+        """The media type of the Content-Type header, in lower case and without parameters; empty if there is none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def stated_deadline(call: Call) -> float | None:
-    """The deadline that a call states in its query or a header, which is known before its body is parsed."""
+    """Return the deadline from the query or the header, which are known before the body is parsed; None if they state none."""
     stated = call.headers.get("x-timeout-ms", "")
     if "timeout_ms" in call.query:
         stated = dict(parse_qsl(call.query)).get("timeout_ms", stated)

@@ -1,6 +1,6 @@
-"""Cross-origin requests of browsers: which pages of other sites may read the answers. Knows nothing of keys or routes.
+"""CORS: decides which pages of other sites may read the answers. Knows nothing about keys or routes.
 
-A page sends its key itself, as a header; nothing that the browser keeps (cookies, passwords) is ever allowed.
+A page must send its API key itself, in a header. Credentials that the browser stores (cookies, passwords) are never allowed.
 """
 
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ from service.http.request_id import request_id_of
 
 METHODS = b"GET, HEAD, POST, PUT, DELETE"
 EXPOSED = b"ETag, Retry-After, Server-Timing, X-Model, X-Prior, X-Request-Id, X-Seed"
-# how long a browser may go by a preflight's answer, in seconds
+# How long a browser may cache the answer to a preflight, in seconds.
 MAX_AGE = b"600"
 ANY = "*"
 
 
 class Cors:
-    """Answers preflights, which carry no key, and tells browsers who may read what."""
+    """Answers preflight requests, which carry no key, and adds the CORS headers to all other answers."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
-        """`origins` as browsers state them, like https://app.example, or * for all."""
+        """`origins`: allowed origins such as https://app.example, or * for all."""
         self._app = app
         self._any, self._origins = ANY in origins, frozenset(origin.encode("latin-1") for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection's event, as ASGI has it."""
+        """Handle one ASGI connection."""
         headers = dict(scope["headers"]) if scope["type"] == "http" else {}
         origin = headers.get(b"origin")
         if origin is None or not (self._any or origin in self._origins):
@@ -45,7 +45,7 @@ class Cors:
         await self._app(scope, receive, _with(send, [*allowed, (b"access-control-expose-headers", EXPOSED)]))
 
     def _with_vary(self, send: Send) -> Send:
-        """Caches must not give a page what was said to another origin, or to none."""
+        """Add `Vary: Origin`, so that caches do not give a page the answer to another origin."""
         return _with(send, [(b"vary", b"Origin")])
 
 

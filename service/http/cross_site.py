@@ -1,7 +1,7 @@
-"""Requests that a page of another site makes a browser send: they change nothing here. Knows nothing of keys or routes.
+"""Protection against cross-site request forgery: pages of other sites may change nothing. Knows nothing about keys.
 
-A browser sends such a request from wherever its user is, into networks that its author cannot reach, and with the password
-that it keeps for this address. It says which site the page is of: in Sec-Fetch-Site, and in Origin where there is no TLS.
+A malicious page can make a browser send requests into the user's private network, with the password that the browser stores
+for this address. The browser says where the page is from: in Sec-Fetch-Site, or without TLS in Origin.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -12,29 +12,29 @@ from service.http.cors import ANY
 from service.http.problems import HttpError, refuse
 
 UNSAFE = frozenset(("POST", "PUT", "PATCH", "DELETE"))
-# where something changes; what is sent elsewhere has an answer, which other sites may not read, and nothing more
+# Only requests to these paths change anything. All others merely compute an answer, which other sites cannot read.
 GUARDED = ("/admin/", "/collections/")
-OWN_SITE = (b"same-origin", b"none")  # a site may have other ports and names, which are other people's pages
+OWN_SITE = (b"same-origin", b"none")  # Not same-site: other ports and subdomains may belong to other people.
 
 
 class OtherSite(HttpError):
-    """A page of a site that is not allowed to has asked for a change."""
+    """A page of a site that is not allowed has tried to change something."""
 
     status, code = 403, "other_site"
 
     def __init__(self) -> None:
-        super().__init__("a page of another site may change nothing here, unless VAE_CORS_ORIGINS names its site")
+        super().__init__("pages of other sites may not change anything here, unless VAE_CORS_ORIGINS lists their origin")
 
 
 class CrossSite:
-    """Refuses them, unless the settings allow the site."""
+    """Refuses cross-site requests that would change something, unless their origin is allowed."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
-        """`origins` as browsers state them, like https://app.example, or * for all."""
+        """`origins`: allowed origins such as https://app.example, or * for all."""
         self._app, self._origins = app, frozenset(origins)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Handle one event of a connection."""
+        """Handle one ASGI connection."""
         if (
             scope["type"] == "http"
             and scope["method"] in UNSAFE
@@ -51,7 +51,7 @@ class CrossSite:
             return False
         if site is not None:
             return site not in OWN_SITE
-        if origin is None:  # no browser
+        if origin is None:  # Not sent by a browser.
             return False
         try:
             return urlsplit(origin.decode("latin-1")).netloc.encode("latin-1").lower() != headers.get(b"host", b"").lower()

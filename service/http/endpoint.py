@@ -1,7 +1,7 @@
-"""An operation as a pure ASGI application: reads the body within its bound, calls (engine, call) -> answer, sends what it
-returns or the problem body of what it raises, and notices when the caller leaves.
+"""Turn an operation (engine, call) -> answer into an ASGI application.
 
-Knows nothing of what an operation does, nor of FastAPI.
+It reads the request body up to the size limit, calls the operation, and sends the answer, or a problem body if the operation
+raises. It cancels the operation if the client disconnects. It knows nothing about FastAPI or what an operation does.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ Operation = Callable[[Any, Call], Awaitable[Answer]]
 
 NOT_MODIFIED = 304
 CHUNKED = "chunked"
-# Of a long answer the server holds so much beside us; the rest follows as the client reads.
+# A longer answer is sent in pieces of this size, so that the server buffers no more than one at a time.
 SENT_AT_ONCE = 1 << 18
 
 
 class Serving(Protocol):
-    """What an endpoint needs of the application's state. `engine` is given to operations; None while models are loaded."""
+    """The part of the application state that endpoints use. `engine` is passed to operations; it is None during loading."""
 
     engine: Any
     sight: Sight
@@ -43,11 +43,11 @@ class Starting(HttpError):
     status, code = 503, "starting"
 
     def __init__(self) -> None:
-        super().__init__("the models are being loaded; come back in a moment")
+        super().__init__("the models are still loading; try again in a moment")
 
 
 class ShuttingDown(HttpError):
-    """The service ends before the request is done with."""
+    """The service shuts down before the request has been answered."""
 
     status, code = 503, "draining"
 
@@ -56,7 +56,7 @@ class ShuttingDown(HttpError):
 
 
 class TooLate(HttpError):
-    """The operation has not noticed its deadline."""
+    """The deadline has passed, and the operation has not noticed it itself."""
 
     status, code = 504, "deadline_exceeded"
 
@@ -70,7 +70,7 @@ class Endpoint:
     def __init__(
         self, operation: Operation, describe: Callable[[Exception, str, str], Problem], paced: tuple[type[Exception], ...] = ()
     ) -> None:
-        """`describe`: (error, request id, trace id) -> its answer. `paced`: errors that are answered slowly."""
+        """`describe`: (error, request id, trace id) -> problem body. `paced`: errors that RefusalPace delays."""
         self.operation, self._describe, self._paced = operation, describe, paced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,12 +89,12 @@ class Endpoint:
                 headers = headers | {"content-type": answer.media_type}
         except ClientGone:
             share.release()
-            return  # Nobody reads an answer.
+            return  # Nobody would read the answer.
         except asyncio.CancelledError:
             share.release()
             if watch.gone:
                 return
-            # Without a deadline it is the server, which has waited for as long as it may.
+            # If no deadline has passed, the server is shutting down and waits no longer.
             status, headers, body = self._describe(TooLate() if watch.late else ShuttingDown(), request_id, "")
         except Exception as error:
             share.release()
@@ -105,7 +105,7 @@ class Endpoint:
             watch.stop()
         raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         raw += [(b"x-request-id", request_id.encode("latin-1"))] if "x-request-id" not in headers else []
-        if status != NOT_MODIFIED:  # It would have to state the length of a body that it does not bring.
+        if status != NOT_MODIFIED:  # For a 304 it would be the length of the body that is left out.
             raw.append((b"content-length", str(len(body)).encode()))
         try:
             await send({"type": "http.response.start", "status": status, "headers": raw})
@@ -115,7 +115,7 @@ class Endpoint:
                 sent += SENT_AT_ONCE
             await send({"type": "http.response.body", "body": body[sent:]})
         except asyncio.CancelledError:
-            return  # The connection ends in the middle of the answer.
+            return  # The connection was closed in the middle of the answer.
         finally:
             share.release()
 
@@ -124,7 +124,7 @@ class Endpoint:
             raise Starting
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if headers.get("transfer-encoding", CHUNKED).lower() != CHUNKED:
-            raise Malformed("of the transfer encodings only chunked is understood")
+            raise Malformed("chunked is the only transfer encoding that is supported")
         body = await read_body(headers.get("content-length", ""), receive, state.max_body_bytes, share)
         watch.start()
         try:
@@ -137,6 +137,6 @@ class Endpoint:
                 call.timings.passes = []
             return await self.operation(state.engine, call)
         except self._paced:
-            watch.stop_listening()  # It is not worth noticing who leaves now.
+            watch.stop_listening()  # A refusal costs little, even if the client has gone.
             await state.refusal_pace.turn()
             raise

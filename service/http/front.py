@@ -1,14 +1,14 @@
-"""The front of the service: every request passes it once, in one order, whichever way it takes afterwards.
+"""The middleware that every request passes once, in this order:
 
-    Observer      counts, logs and traces
-    HostCheck     one Host, by a name that is allowed
-    Cors          which pages of other sites may read the answers; answers their preflights
-    Guard         keys, scopes and rate limits
-    CrossSite     pages of other sites change nothing
-    Shortcut      leads to an endpoint without the router, or to
+    Observer      counts, logs and traces the request
+    HostCheck     requires exactly one Host header with an allowed name
+    Cors          answers preflight requests and adds CORS headers
+    Guard         checks the API key, its scopes and rate limits
+    CrossSite     refuses changes by pages of other sites
+    Shortcut      calls an endpoint directly, or else goes on to
     RequestId     and the router
 
-Knows nothing of what is asked for.
+It knows nothing about the endpoints.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def in_front_of(
     allowed_hosts: Sequence[str] = (),
     cors_origins: Sequence[str] = (),
 ) -> ASGIApp:
-    """Return the whole application. `application` is what endpoints find in the scope. Without `access` nobody needs a key."""
+    """Wrap a router in the middleware. Endpoints get `application` as `scope["app"]`. `access` is None without keys."""
     stack: ASGIApp = CrossSite(Shortcut(RequestId(router), application, registry.endpoints), cors_origins)
     if access is not None:
         stack = Guard(stack, access)

@@ -1,16 +1,16 @@
-"""HEAD wherever GET is: the same answer without its body. Pure ASGI; knows nothing of what is asked for."""
+"""HEAD for every path that has GET: the same answer without its body. Knows nothing about the endpoints."""
 
 from service.asgi import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadMethod:
-    """Has a HEAD answered as the GET that it stands for, and keeps the body back."""
+    """Passes HEAD on as GET, and drops the body of the answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection's event, as ASGI has it."""
+        """Handle one ASGI connection."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return

@@ -1,7 +1,7 @@
-"""Every request seen from its head to its last byte: counted, logged, placed into its trace. Pure ASGI, outside of all else.
+"""The outermost middleware: counts, logs and traces every request, from its headers to the last byte of the answer.
 
-What refuses a request, by what door it comes and what answers it makes no difference here. Neither the query nor anything of
-a body is logged: there are keys in the one and pictures in the other. Knows nothing of operations.
+It treats all requests alike, whatever answers or refuses them. It logs neither the query, which may hold secrets, nor bodies,
+which hold private pictures. It knows nothing about operations.
 """
 
 import logging
@@ -17,20 +17,20 @@ from service.observe.trace_context import HEADER, TraceContext, incoming, new_tr
 
 log = logging.getLogger("service.access")
 
-GONE = 499  # a caller who did not wait for the answer; nginx's number, as HTTP has none
+GONE = 499  # The client closed the connection before the answer. HTTP has no status for this; 499 is nginx's.
 LONGEST_PATH = 200
-# IPv4, or IPv6 perhaps with a zone, or nothing where there is none
+# An IPv4 address, an IPv6 address with an optional zone, or nothing.
 ADDRESS = re.compile(r"[0-9A-Fa-f:.]{0,45}(%[0-9A-Za-z_.-]{1,16})?")
 
 
 class Observer:
-    """The outermost application: it sees every request."""
+    """Wraps the whole application and observes every request."""
 
     def __init__(self, app: ASGIApp, sight: Sight, registry: Registry) -> None:
         self._app, self._sight, self._registry = app, sight, registry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection's event."""
+        """Handle one ASGI connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -51,7 +51,7 @@ class Observer:
         try:
             await self._app(scope, receive, seen.send)
         except BaseException:
-            seen.status = seen.status or 500  # what the server answers then
+            seen.status = seen.status or 500  # The server answers 500 if the application raises.
             raise
         finally:
             seen.let_go()
@@ -67,20 +67,20 @@ class Observer:
 
 
 def seen_of(scope: Scope) -> Seen | None:
-    """The request of a scope, when it came by an observer."""
+    """Return what the observer has recorded of a request, or None if there is no observer."""
     found: Seen | None = scope.get("state", {}).get("seen")
     return found
 
 
 def count_refusal(scope: Scope, sight: Sight, reason: str) -> None:
-    """Count a request that is refused before anything is done for it."""
+    """Count a request that is refused before any work is done for it."""
     if sight.metrics is not None and "refused" not in scope["state"]:
         scope["state"]["refused"] = reason
         sight.metrics.refused[reason] += 1
 
 
 def _place(seen: Seen, scope: Scope) -> TraceContext | None:
-    """Where the caller is in which trace; the request gets a place below, or a new trace where the caller's is malformed."""
+    """Return the caller's trace context. The request becomes its child, or starts a new trace if the header is malformed."""
     parent = incoming([value for name, value in scope["headers"] if name == HEADER])
     seen.trace = parent.child() if parent is not None else new_trace()
     return parent
@@ -92,7 +92,7 @@ def _model(seen: Seen) -> str:
 
 
 def _address(scope: Scope) -> str:
-    """The caller's address; a proxy on this machine says whose it is, and may say anything."""
+    """Return the caller's address. It may come from a proxy's header, so it is checked."""
     address = str((scope.get("client") or ("",))[0])
     return address if ADDRESS.fullmatch(address) else "unknown"
 
@@ -102,7 +102,7 @@ def _log(scope: Scope, seen: Seen, status: int, seconds: float) -> None:
     fields = {
         "client": _address(scope),
         "method": scope["method"],
-        "path": quote(path[:LONGEST_PATH], safe="/%:@!$&'()*+,;=~"),  # a line stays one
+        "path": quote(path[:LONGEST_PATH], safe="/%:@!$&'()*+,;=~"),  # Quoting keeps the log entry on one line.
         "status": status,
         "seconds": round(seconds, 6),
         "request_id": request_id_of(scope),

@@ -1,6 +1,6 @@
-"""Problem bodies (RFC 9457), and the base of the errors that HTTP itself raises: each carries its status and its code.
+"""Problem bodies (RFC 9457), and the base class of errors that belong to HTTP, which carry their own status and code.
 
-Knows nothing of models, stores or of what is served.
+Knows nothing about models, stores or operations.
 """
 
 from http import HTTPStatus
@@ -13,21 +13,21 @@ from service.http.request_id import request_id_of
 from service.observe.printable import one_line
 
 LONGEST_DETAIL = 4000
-# Basic comes first: Chromium reads one challenge of a line, and asks its user for the password.
+# Basic comes first because Chromium reads only the first challenge of a header. It then asks its user for the password.
 CHALLENGE = 'Basic realm="vae-service", charset="UTF-8", Bearer realm="vae-service"'
 
 Problem = tuple[int, dict[str, str], bytes]  # status, headers, body
 
 
 class HttpError(Exception):
-    """A request that HTTP refuses, whatever it asks for."""
+    """Base class of errors that do not depend on the operation. Subclasses set the status and a stable code."""
 
     status: ClassVar[int]
     code: ClassVar[str]
 
 
 class Malformed(HttpError):
-    """Bytes that are not HTTP, or a request that HTTP does not allow."""
+    """The request is not valid HTTP."""
 
     status, code = 400, "malformed_request"
 
@@ -36,8 +36,8 @@ class Malformed(HttpError):
 
 
 def problem(error: Exception, status: int, code: str, request_id: str, **extra: Any) -> Problem:
-    """Return the answer to a request that failed. `extra` members stand in the body beside the standard ones."""
-    detail = one_line(str(error)[:LONGEST_DETAIL])  # Parts of it may come from the caller or from a file.
+    """Return the answer to a request that failed. `extra` members are added to the body."""
+    detail = one_line(str(error)[:LONGEST_DETAIL])  # It may repeat text of the caller or of a file.
     headers = {"content-type": "application/problem+json", "x-request-id": request_id}
     if status in (429, 503):
         headers["retry-after"] = str(getattr(error, "retry_after", 1))
@@ -57,7 +57,7 @@ def problem(error: Exception, status: int, code: str, request_id: str, **extra: 
 
 
 async def refuse(scope: Scope, send: Send, error: HttpError) -> None:
-    """Answer a request that goes no further."""
+    """Answer a request with an error instead of passing it on."""
     status, headers, body = problem(error, error.status, error.code, request_id_of(scope))
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     raw.append((b"content-length", str(len(body)).encode()))

@@ -1,6 +1,7 @@
-"""The receiving side of a request: its body within the bounds, and a client that leaves or whose deadline passes.
+"""The receiving side of a request: reads its body within the limits, and cancels the operation if the client disconnects or
+the deadline passes.
 
-Knows nothing of what is done with a body.
+Knows nothing about what is done with a body.
 """
 
 import asyncio
@@ -11,61 +12,63 @@ from service.asgi import Receive
 from service.http.body_memory import COUNTED_FROM, BodyShare, stated_length
 from service.http.problems import HttpError
 
-# about a batch: only after so long is it worth noticing that a client leaves
+# About the time of one batch. For shorter requests it is not worth watching for a disconnect.
 PATIENCE_SECONDS = 0.05
-# operations look at their deadlines themselves, and say more; whatever takes them too long in between ends so much later
+# Operations check their deadlines themselves, with better error messages. An operation that misses its deadline is cancelled
+# this much later.
 BEHIND_SECONDS = 0.04
-# chunks below this are put together as they come: objects of a few bytes each would take many times their bytes
+# Chunks up to SMALL_CHUNK bytes are joined as they arrive, since many small bytes objects take far more memory than their
+# content.
 SMALL_CHUNK, JOINED_CHUNK = 1 << 12, 1 << 16
 
 
 class ClientGone(Exception):
-    """The client hung up before its body was complete."""
+    """The client disconnected before its body was complete."""
 
 
 class BodyTooLarge(HttpError):
-    """More bytes than allowed; noticed while reading, or before, from Content-Length."""
+    """The body is larger than allowed, by its Content-Length or by the bytes that have arrived."""
 
     status, code = 413, "body_too_large"
 
     def __init__(self, max_bytes: int) -> None:
-        super().__init__(f"the body has more than {max_bytes} bytes (VAE_MAX_BODY_BYTES)")
+        super().__init__(f"the body is larger than the {max_bytes} bytes that are allowed (VAE_MAX_BODY_BYTES)")
 
 
 class DisconnectTimer:
-    """Tells requests that take longer than a moment to look after their clients: one timer for all, not one for each."""
+    """Starts to watch for disconnects on requests that take longer than PATIENCE_SECONDS. All requests share one timer."""
 
     def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None
-        # since the last look, and since the one before it
+        # requests added since the last tick, and between the last two ticks
         self._young: dict[ClientWatch, None] = {}
         self._old: dict[ClientWatch, None] = {}
 
     def add(self, watch: "ClientWatch") -> None:
-        """Tell it in a moment."""
+        """Start this watch soon, unless it is discarded before."""
         self._young[watch] = None
         if self._timer is None:
-            self._rest()
+            self._schedule()
 
     def discard(self, watch: "ClientWatch") -> None:
-        """Its request is done with."""
+        """Forget this watch, because its request is finished."""
         self._young.pop(watch, None)
         self._old.pop(watch, None)
 
-    def _rest(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS / 2, self._look)
+    def _schedule(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS / 2, self._tick)
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         long, self._old, self._young = self._old, self._young, {}
         for watch in long:
             watch.listen()
         self._timer = None
         if self._old:
-            self._rest()
+            self._schedule()
 
 
 class ClientWatch:
-    """Cancels the operation when the client hangs up before the answer is ready, or when its deadline has passed."""
+    """Cancels the operation if the client disconnects before the answer is ready, or if the deadline passes."""
 
     def __init__(self, receive: Receive, timer: DisconnectTimer) -> None:
         self._receive, self._timer = receive, timer
@@ -75,7 +78,7 @@ class ClientWatch:
         self.gone = self.late = False
 
     def limit(self, deadline: float | None) -> None:
-        """Give up at a deadline, in the time of `time.monotonic`, should the operation not have done so itself."""
+        """Cancel the operation after a deadline on the clock of time.monotonic, unless it ends before."""
         if deadline is not None:
             if self._deadline is not None:
                 self._deadline.cancel()
@@ -113,7 +116,10 @@ class ClientWatch:
 
 
 async def read_body(stated: str, receive: Receive, max_bytes: int, share: BodyShare) -> bytes:
-    """The whole body. `stated`: its Content-Length. Raises BodyTooLarge and MemoryFull as soon as it is known, ClientGone."""
+    """Return the whole body. `stated`: its Content-Length.
+
+    Raises BodyTooLarge and MemoryFull as early as possible, and ClientGone.
+    """
     length = stated_length(stated)
     if length is not None:
         if length > max_bytes:

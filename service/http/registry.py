@@ -1,6 +1,6 @@
-"""What is registered under which path: who may ask for it, its label in the metrics, and the endpoint that answers.
+"""The registry of endpoints: path, methods, scope, label in the metrics, and the ASGI application that answers.
 
-Every part that has to know about paths (access control, metrics, the shortcut, the OpenAPI page) asks here.
+Access control, metrics, the shortcut and the OpenAPI page all look up paths here.
 """
 
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from service.asgi import ASGIApp
 
-# Scopes beside those that keys have: no key is needed; any key is enough; no key opens it.
+# Scopes besides those of keys: no key is needed; any key is enough; no key is enough.
 OPEN, ANY_KEY, CLOSED = "", "any key", "closed"
 OTHER = "other"
 PARAMETER = re.compile(r"\{[^}:]*\}")
@@ -21,8 +21,8 @@ REST = re.compile(r"\{[^}:]*:path\}")
 class Registration:
     """One path, which may have parameters: /collections/{name}/items/{id:path}.
 
-    `scope`: what a key needs, or one of the above. `label`: the value of `operation` in the metrics. `endpoint` answers
-    `methods` without the router, where it can.
+    `scope`: the scope that a key needs, or one of the above. `label`: the value of `operation` in the metrics. `endpoint`: an
+    application that answers `methods` without the router, if there is one.
     """
 
     path: str
@@ -33,16 +33,16 @@ class Registration:
 
 
 class Registry:
-    """All registrations, found by the path of a request."""
+    """Finds registrations by the path of a request."""
 
     def __init__(self, registrations: Iterable[Registration]) -> None:
-        """Raises ValueError if one path has two scopes or two labels."""
+        """Index the registrations. Raises ValueError if one path has two scopes or two labels."""
         self._exact: dict[str, Registration] = {}
         self._patterns: defaultdict[str, list[tuple[re.Pattern[str], Registration]]] = defaultdict(list)
-        # By the first word of the path.
+        # Both by the first word of the path.
         self._scopes: defaultdict[str, set[str]] = defaultdict(set)
         self._labels: defaultdict[str, set[str]] = defaultdict(set)
-        self.endpoints: dict[tuple[str, str], ASGIApp] = {}  # by method and path, of those without parameters
+        self.endpoints: dict[tuple[str, str], ASGIApp] = {}  # by method and path; only paths without parameters
         seen: dict[str, tuple[str, str]] = {}
         for one in registrations:
             if seen.setdefault(one.path, (one.scope, one.label)) != (one.scope, one.label):
@@ -57,7 +57,7 @@ class Registry:
                 self.endpoints |= {(method, one.path): one.endpoint for method in one.methods}
 
     def find(self, path: str) -> Registration | None:
-        """Return what is registered under a path, None if nothing is."""
+        """Return the registration of a path, or None if it is not registered."""
         found = self._exact.get(path)
         if found is None:
             for pattern, one in self._patterns.get(_first_word(path), ()):
@@ -68,7 +68,7 @@ class Registry:
     def scope_of(self, path: str) -> str:
         """Return the scope that a path needs.
 
-        A path that is not registered needs what its first word needs, so that nobody can find out without a key what there is.
+        A path that is not registered needs the scope of its first word, so that nobody can probe for paths without a key.
         """
         found = self.find(path)
         if found is not None:
@@ -77,7 +77,7 @@ class Registry:
         return scopes.pop() if len(scopes) == 1 else ANY_KEY if not scopes else CLOSED
 
     def label_of(self, path: str) -> str:
-        """Return the label of a path in the metrics, one of few. One that is not registered has that of its first word."""
+        """Return the label of a path in the metrics. A path that is not registered has the label of its first word."""
         found = self.find(path)
         if found is not None:
             return found.label

@@ -1,4 +1,4 @@
-"""Every answer carries X-Request-Id: the client's own when it is a plain word, else a new one. Pure ASGI."""
+"""X-Request-Id on every answer: the client's own if it is a plain word, else a new one."""
 
 import random
 import re
@@ -6,13 +6,13 @@ import secrets
 
 from service.asgi import ASGIApp, Message, Receive, Scope, Send
 
-# An id has to be its own, not secret: asking the system for each would take a twentieth of a small request's time.
+# Ids must be unique, not secret. Asking the system for random bytes each time would take 5 % of a small request's time.
 _NUMBERS = random.Random(secrets.randbits(256))  # noqa: S311
 PLAIN = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 def request_id_of(scope: Scope) -> str:
-    """The id of a request; the first to ask settles it, in the scope's state."""
+    """Return the id of a request. The first call chooses it and stores it in the scope's state."""
     state: dict[str, str] = scope.setdefault("state", {})
     if "request_id" not in state:
         own = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
@@ -21,13 +21,13 @@ def request_id_of(scope: Scope) -> str:
 
 
 class RequestId:
-    """Puts the header onto the answer when it is not there."""
+    """Adds the header to answers that lack it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection's event, as ASGI has it."""
+        """Handle one ASGI connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

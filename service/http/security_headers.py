@@ -1,6 +1,6 @@
-"""What a browser is told of a page: which scripts are its own, and that nobody may frame it. Knows nothing of the pages.
+"""Security headers of HTML pages: a content security policy, and no framing. Knows nothing about the pages.
 
-The scripts in a page are allowed by their digests, so that whatever else finds its way into it does not run.
+The policy allows the inline scripts of a page by their digests, so that injected scripts do not run.
 """
 
 import base64
@@ -17,13 +17,13 @@ POLICY = (
 
 
 class SecurityHeaders:
-    """Adds them to every answer that is text/html. Such a page is sent as a whole."""
+    """Adds security headers to text/html answers. These are buffered and sent as a whole."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection's event, as ASGI has it."""
+        """Handle one ASGI connection."""
         start: Message = {}
         chunks: list[bytes] = []
 
@@ -46,7 +46,7 @@ class SecurityHeaders:
 
 
 def headers_of(page: bytes) -> list[tuple[bytes, bytes]]:
-    """The headers of a page."""
+    """Return the security headers for a page."""
     digests = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in SCRIPT.findall(page)]
     policy = POLICY + "".join(f" 'sha256-{digest}'" for digest in digests)
     return [

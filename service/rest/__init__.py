@@ -1,1 +1,1 @@
-"""The REST API: bodies, parameters, content negotiation, answers, schemas and routes."""
+"""The REST API: bodies, parameters, content negotiation, answers, schemas, the OpenAPI page and routes."""

@@ -1,6 +1,6 @@
-"""What a body brings: pictures, latents, ends of a path, and the parameters beside them, in any form that clients send.
+"""Parse request bodies of any kind: pictures, latents, the two ends of a path, and the parameters beside them.
 
-Counts before anything is decoded. Knows nothing of models, devices or routes.
+Items are counted before anything is decoded. Knows nothing about models, devices or routes.
 """
 
 import re
@@ -24,36 +24,40 @@ from service.rest.parameters import BadParameter
 from service.rest.schemas import Parameters
 
 Kind = Literal["empty", "json", "form", "npy", "picture"]
+# How error messages name a kind.
+A_KIND: Mapping[Kind, str] = {"empty": "nothing", "json": "JSON", "form": "a form", "npy": "npy", "picture": "a picture"}
+# Lists that JSON may have besides those of its items.
 OTHER_LISTS = 20
-# In memory a number of JSON takes some 40 bytes, a text 70, a name with its value 250, however short they are written, and
-# while a million of them are parsed nothing else runs for some 50 ms. So many are more than latents of most models need.
-MOST_VALUES, MOST_TEXTS, MOST_NAMES = 1 << 20, 1 << 19, 1 << 18
-# One character beyond ASCII makes its text four times as long in memory, and parsing it three times as slow.
+# However short they are written, parsed JSON takes about 40 bytes per number, 70 per string and 250 per key with its value.
+# Parsing a million of them blocks the event loop for about 50 ms. These limits are higher than most models' latents need.
+MOST_VALUES, MOST_STRINGS, MOST_KEYS = 1 << 20, 1 << 19, 1 << 18
+# One character beyond ASCII makes a string take four times the memory, and three times as long to parse.
 LONGEST_UNICODE = 1 << 24
-# Such an escape; those of ASCII characters, like \\u002B for + in base64, make no text longer.
+# An escape of such a character. Escapes of ASCII characters, like \\u002B for + in base64, do no harm.
 BEYOND_ASCII = re.compile(rb"\\u(?:[^0]|0[^0]|00[^0-7])")
-# The parser skips spaces slowly, and nothing else runs meanwhile; no indentation needs so many.
+# The parser skips spaces slowly and blocks the event loop meanwhile. No indentation needs so many.
 SPACES, MOST_SPACES = (b" ", b"\n", b"\r", b"\t"), 1 << 24
-# for so many bytes of JSON one text or name is allowed, beside so many that need not be as long
-BYTES_PER_TEXT, OTHER_TEXTS, OTHER_NAMES = 32, 1 << 17, 1 << 16
-# of a parameter in a form; filters are the longest
+# One string or key is allowed per BYTES_PER_STRING bytes of JSON, and besides these a fixed number.
+BYTES_PER_STRING, OTHER_STRINGS, OTHER_KEYS = 32, 1 << 17, 1 << 16
+# The longest parameter of a form, in bytes. Filters are the longest.
 LONGEST_FIELD = 1 << 20
+# Up to SMALL_JSON bytes, only the items are counted. Longer bodies are searched in pieces of COUNTED_AT_ONCE bytes.
 SMALL_JSON, COUNTED_AT_ONCE = 1 << 16, 1 << 20
 ESCAPE = len(rb"\u0000")
-WHAT_IS_TAKEN = "a picture, a form, JSON or npy"
+ACCEPTED = "a picture, a form, JSON or npy"
 
 
 class TooManyValues(Exception):
-    """JSON with more values than requests need, or with too many texts or names for its size."""
+    """The JSON has more values than any request needs, or too many strings or keys for its size."""
 
     def __init__(self, values: int, max_values: int, what: str = "values") -> None:
         instead = "send them as an npy array, or in several requests" if what == "values" else "send them in several requests"
-        super().__init__(f"the JSON has about {values} {what}, at most {max_values} are allowed in one of its size; {instead}")
+        super().__init__(f"the JSON has about {values} {what}, at most {max_values} are allowed for its size; {instead}")
 
 
 @dataclass(slots=True)
 class Body:
-    """A body taken apart: its kind, JSON values or form parts, and what is left for the parameters."""
+    """A parsed body: its kind, and its JSON values or form parts. `raw` has the bytes of all kinds."""
 
     kind: Kind
     raw: bytes
@@ -62,7 +66,7 @@ class Body:
     parts: list[Part] = field(default_factory=list)
 
     def parameters(self, kind: type[Parameters]) -> tuple[dict[str, Any], dict[str, str]]:
-        """(JSON values, form fields) beside the operation's payload. Raises BadParameter for a file that is not expected."""
+        """Return the parameters in the body, as (JSON values, form fields). Raises BadParameter for an unexpected file."""
         values = {name: value for name, value in self.values.items() if name not in kind.payload}
         fields: dict[str, str] = {}
         for part in self.parts:
@@ -70,32 +74,33 @@ class Body:
                 continue
             if part.filename is not None:
                 raise BadParameter(
-                    f"unknown file field {part.name!r}; files go into {' and '.join(map(repr, kind.files)) or 'none'}"
+                    f"unknown file field {part.name!r}; the fields for files are: {', '.join(map(repr, kind.files)) or 'none'}"
                 )
             if part.name in fields:
-                raise BadParameter(f"{part.name}: given twice")
+                raise BadParameter(f"{part.name} is given twice")
             if len(part.data) > LONGEST_FIELD:
-                raise BadParameter(f"{part.name}: has {len(part.data)} bytes, at most {LONGEST_FIELD} are allowed")
+                raise BadParameter(f"{part.name} has {len(part.data)} bytes, at most {LONGEST_FIELD} are allowed")
             fields[part.name] = part.data.decode("utf-8", "replace")
         return values, fields
 
 
 def read_body(call: Call, max_items: int, lists_per_item: int = 1) -> Body:
-    """Take a body apart; its first bytes decide what it is, then its type. Raises BadInput, TooManyParts, TooManyValues,
-    TooLarge.
+    """Parse a body. Its first bytes decide its kind, then its Content-Type.
+
+    Raises BadInput, TooManyParts, TooManyValues, TooLarge.
     """
     kind = _kind(call)
     if kind == "json":
         _check_json(call.body, max_items, lists_per_item)
         return Body(kind, call.body, max_items, values=json_object(call.body))
     if kind == "form":
-        # a form of max_items pictures may have its parameters beside them
+        # Besides max_items pictures, a form may have 20 parameters.
         return Body(kind, call.body, max_items, parts=parse_form(call.body, call.headers["content-type"], max_items + 20))
     return Body(kind, call.body, max_items)
 
 
 def _check_json(body: bytes, max_items: int, lists_per_item: int) -> None:
-    """A flood of values is not even parsed. Raises TooLarge, TooManyValues."""
+    """Check the number of values before parsing, by counting characters. Raises TooLarge, TooManyValues."""
     if len(body) <= SMALL_JSON:
         lists = body.count(b"[")
     else:
@@ -103,31 +108,31 @@ def _check_json(body: bytes, max_items: int, lists_per_item: int) -> None:
         if len(body) > LONGEST_UNICODE and (not body.isascii() or _has(body, BEYOND_ASCII)):
             raise TooManyValues(len(body), LONGEST_UNICODE, "bytes with characters beyond ASCII")
         if len(body) > MOST_SPACES and (spaces := sum(_count(body, one) for one in SPACES)) > MOST_SPACES:
-            raise TooManyValues(spaces, MOST_SPACES, "spaces and ends of lines")
+            raise TooManyValues(spaces, MOST_SPACES, "spaces and line ends")
         _check_values(body)
-    if lists > lists_per_item * max_items + OTHER_LISTS:  # each item is so many lists or objects at most
+    if lists > lists_per_item * max_items + OTHER_LISTS:  # Each item has at most lists_per_item lists or objects.
         raise TooLarge(lists // lists_per_item, max_items)
 
 
 def _check_values(text: bytes) -> None:
-    """Raises TooManyValues for JSON that would take far more memory than it has bytes."""
-    long = len(text) // BYTES_PER_TEXT
+    """Raise TooManyValues for JSON that would take far more memory than it has bytes."""
+    long = len(text) // BYTES_PER_STRING
     for found, what, most in (
         (_count(text, b","), "values", MOST_VALUES),
-        (_count(text, b'"') // 2, "strings", min(MOST_TEXTS, long + OTHER_TEXTS)),
-        (_count(text, b":"), "keys", min(MOST_NAMES, long + OTHER_NAMES)),
+        (_count(text, b'"') // 2, "strings", min(MOST_STRINGS, long + OTHER_STRINGS)),
+        (_count(text, b":"), "keys", min(MOST_KEYS, long + OTHER_KEYS)),
     ):
         if found > most:
             raise TooManyValues(found, most, what)
 
 
 def _has(body: bytes, pattern: re.Pattern[bytes]) -> bool:
-    """Return whether an escape of the pattern is in a body, piece by piece: other threads run in between."""
+    """Return whether the pattern of an escape is in a body. Searches in pieces, so that other threads can run in between."""
     return any(pattern.search(body, i, i + COUNTED_AT_ONCE + ESCAPE) for i in range(0, len(body), COUNTED_AT_ONCE))
 
 
 def _count(body: bytes, byte: bytes) -> int:
-    """As body.count does, in a twentieth of its time when there is much."""
+    """Count a byte, as body.count does, but 20 times as fast if there are many."""
     array = np.frombuffer(body, np.uint8)
     steps = range(0, len(array), COUNTED_AT_ONCE)
     return sum(int(np.count_nonzero(array[i : i + COUNTED_AT_ONCE] == ord(byte))) for i in steps)
@@ -150,16 +155,16 @@ def _kind(call: Call) -> Kind:
     if claimed.startswith("image/"):
         return "picture"
     raise Unsupported(
-        f"the body is not {WHAT_IS_TAKEN}: its type is {claimed or 'not stated'} and its first bytes are {body[:8]!r}"
+        f"the body is not {ACCEPTED}: its Content-Type is {claimed or 'not stated'} and its first bytes are {body[:8]!r}"
     )
 
 
 def pictures_of(body: Body, shape: tuple[int, int, int]) -> Pictures:
-    """The pictures of a body, counted but not decoded; `shape` (H, W, C) is what npy arrays must have. Raises BadInput."""
+    """Return the pictures of a body, counted but not decoded. npy arrays must be (N, *shape). Raises BadInput, TooLarge."""
     encoded: list[EncodedPicture] = []
     match body.kind:
         case "empty":
-            raise Undecodable(f"the body is empty: send {WHAT_IS_TAKEN}")
+            raise Undecodable(f"the body is empty: send {ACCEPTED}")
         case "picture":
             encoded = [body.raw]
         case "npy":
@@ -168,19 +173,19 @@ def pictures_of(body: Body, shape: tuple[int, int, int]) -> Pictures:
                 raise TooLarge(len(array), body.max_items)
             rows = picture_rows(array, shape)
             if not len(rows):
-                raise Unusable("the array holds no pictures")
+                raise Unusable("the array is empty; at least one picture is needed")
             return Pictures(rows=rows)
         case "form":
             encoded = [part.data for part in body.parts if part.name == "image"]
             if not encoded:
-                raise Unusable("the form has no field 'image'")
+                raise Unusable("the form has no field 'image', which holds the pictures")
         case "json":
             encoded = _list(body, "images", "base64 pictures")
     return Pictures(encoded)
 
 
 def latents_of(body: Body, dim: int) -> NDArray[np.float32]:
-    """The latents of a body, float32 (N, D). Raises BadInput."""
+    """Return the latents of a body, float32 (N, D). Raises BadInput, TooLarge."""
     match body.kind:
         case "empty":
             raise Undecodable('the body is empty: send {"z": [[...]]} or an npy array')
@@ -191,30 +196,30 @@ def latents_of(body: Body, dim: int) -> NDArray[np.float32]:
             z = latent_rows(array, dim)
         case "json":
             rows = _list(body, "z", "latents")
-            if len(rows) > body.max_items:  # before they are looked at
+            if len(rows) > body.max_items:  # Count them before they are parsed.
                 raise TooLarge(len(rows), body.max_items)
             z = latent_rows(rows, dim)
         case _:
-            raise Unsupported(f"latents come as JSON or npy, not as a {body.kind}")
+            raise Unsupported(f"latents must be sent as JSON or npy, not as {A_KIND[body.kind]}")
     if not len(z):
-        raise Unusable("the array holds no latents")
+        raise Unusable("the array is empty; at least one latent is needed")
     return z
 
 
 def ends_of(body: Body, dim: int) -> tuple[Pictures | NDArray[np.float32], Pictures | NDArray[np.float32]]:
-    """Start and end of a path: each one picture, or one latent (1, D). Raises BadInput."""
+    """Return the start and the end of a path, each one picture or one latent (1, D). Raises BadInput."""
     if body.kind == "json":
         return _json_end(body.values, "start", dim), _json_end(body.values, "end", dim)
     if body.kind == "form":
         return _form_end(body.parts, "start", dim), _form_end(body.parts, "end", dim)
     if body.kind == "empty":
         raise Undecodable("the body is empty: send JSON or a form with start and end")
-    raise Unsupported(f"a path comes as JSON or as a form with start and end, not as a {body.kind}")
+    raise Unsupported(f"send the start and end of a path as JSON or as a form, not as {A_KIND[body.kind]}")
 
 
 def _list(body: Body, key: str, what: str) -> list[Any]:
     if key not in body.values:
-        raise Unusable(f"the JSON body has no {key!r}: a list of {what}")
+        raise Unusable(f"the JSON body has no {key!r}, which must be a list of {what}")
     value = body.values[key]
     if not isinstance(value, list) or not value:
         raise Unusable(f"{key!r} must be a list of one or more {what}")
@@ -228,14 +233,14 @@ def _json_end(values: Mapping[str, Any], name: str, dim: int) -> Pictures | NDAr
     if "z" in end:
         return latent_rows([end["z"]], dim)
     if not isinstance(end["image"], str):
-        raise Unusable(f"the image of {name!r} must be a string with base64 or a data URL")
+        raise Unusable(f"the image of {name!r} must be a string: base64 or a data URL")
     return Pictures([end["image"]])
 
 
 def _form_end(parts: list[Part], name: str, dim: int) -> Pictures | NDArray[np.float32]:
     found = [part for part in parts if part.name == name]
     if len(found) != 1:
-        raise Unusable(f"the form needs one field {name!r}, it has {len(found)}")
+        raise Unusable(f"the form must have exactly one field {name!r}, but it has {len(found)}")
     if found[0].filename is not None:
         return Pictures([found[0].data])
     _check_json(found[0].data, 0, 1)

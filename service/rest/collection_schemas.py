@@ -1,6 +1,6 @@
-"""Parameters of the operations on collections, and the shapes of their bodies and answers for the OpenAPI page.
+"""Parameters of the operations on collections, and schemas of their bodies and answers for the OpenAPI page.
 
-Knows nothing of how they are served.
+Knows nothing about how they are served.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,7 +13,7 @@ from service.store.filters import MAX_KEY, MAX_KEYS, MAX_VALUES, ORDERED, Condit
 
 MetricName = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
 MAX_NEIGHBORS = 10_000
-# of text in an address, where a character may take twelve bytes: well within a head's bound
+# A description may be in the query, where a character can take 12 bytes. This stays well below the limit of headers.
 MAX_DESCRIPTION = 1000
 NAME_SCHEMA = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"}
 ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
@@ -22,12 +22,12 @@ NO_NUL = r"^[^\x00]*$"
 
 
 def _conditions(value: object) -> tuple[Condition, ...]:
-    """In a query a filter is JSON text. Raises BadFilter here already: one that does not count must be right too."""
+    """Parse a filter, which in a query is JSON text. Raises BadFilter even for a filter that another one overrides."""
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError as error:
-            raise ValueError(f"a filter must be JSON: {error}") from None
+            raise ValueError(f"the filter is not valid JSON: {error}") from None
     return () if value is None else parse_filter(value)
 
 
@@ -52,58 +52,61 @@ FILTER_SCHEMA = {
     "additionalProperties": {"anyOf": [*SCALAR["anyOf"], TESTS]},
 }
 Filter = Annotated[tuple[Condition, ...], PlainValidator(_conditions), WithJsonSchema(FILTER_SCHEMA)]
-FILTER = 'JSON: all that is said of the metadata must hold, {"label": 7, "year": {"gte": 2020}, "tag": {"in": ["a", "b"]}}'
+FILTER = 'JSON conditions on the metadata; all must hold: {"label": 7, "year": {"gte": 2020}, "tag": {"in": ["a", "b"]}}'
 
 
 class CollectionParameters(Parameters):
-    """PUT /collections/{name}"""
+    """Parameters of PUT /collections/{name}."""
 
-    metric: MetricName = Field("l2", description="of searches that name none")
-    description: str = Field("", max_length=MAX_DESCRIPTION, pattern=NO_NUL, description="whatever helps people")
+    metric: MetricName = Field("l2", description="default metric of searches")
+    description: str = Field("", max_length=MAX_DESCRIPTION, pattern=NO_NUL, description="free text")
 
 
 class ItemsParameters(Parameters):
-    """POST /collections/{name}/items"""
+    """Parameters of POST /collections/{name}/items."""
 
     payload: ClassVar[tuple[str, ...]] = ("items",)
     files: ClassVar[tuple[str, ...]] = ("image",)
 
 
 class ListParameters(Parameters):
-    """GET /collections/{name}/items"""
+    """Parameters of GET /collections/{name}/items."""
 
-    cursor: Annotated[str, WithJsonSchema(CURSOR_SCHEMA)] = Field("", description="of the page before")
-    limit: int = Field(100, ge=1, le=1000, description="items on a page")
+    cursor: Annotated[str, WithJsonSchema(CURSOR_SCHEMA)] = Field("", description="cursor of the previous page")
+    limit: int = Field(100, ge=1, le=1000, description="items per page")
     filter: Filter = Field(default_factory=tuple, description=FILTER)
     include: Annotated[
         frozenset[Literal["mu", "sigma", "metadata"]],
         BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "metadata")),
-        Field(description="more fields, separated by commas: mu, sigma; metadata is always there"),
+        Field(description="additional fields, separated by commas: mu, sigma. The metadata is always included."),
     ] = frozenset()
 
 
 class SearchParameters(Parameters):
-    """POST /collections/{name}/search"""
+    """Parameters of POST /collections/{name}/search."""
 
     payload: ClassVar[tuple[str, ...]] = ("image", "mu", "sigma", "id", "queries")
     files: ClassVar[tuple[str, ...]] = ("image",)
 
-    k: int = Field(10, ge=1, le=MAX_NEIGHBORS, description="how many neighbours")
-    metric: MetricName | None = Field(None, description="the collection's when missing")
+    k: int = Field(10, ge=1, le=MAX_NEIGHBORS, description="number of neighbours")
+    metric: MetricName | None = Field(None, description="default: the metric of the collection")
     filter: Filter = Field(default_factory=tuple, description=FILTER)
     include: Annotated[
         frozenset[Literal["mu", "sigma", "image", "metadata"]],
         BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "image", "metadata")),
         Field(
-            description="more fields, separated by commas: mu, sigma, image (the decoded latent, base64 PNG); metadata is "
-            "always there"
+            description="additional fields, separated by commas: mu, sigma, image (the decoded latent, as base64 PNG). "
+            "The metadata is always included."
         ),
     ] = frozenset()
-    active_only: bool = Field(False, description="leave out dimensions whose KL on the model's card is about zero")
+    active_only: bool = Field(False, description="ignore dimensions whose KL is about zero on the model's card")
     candidates: int | None = Field(
-        None, ge=1, le=MAX_NEIGHBORS, description="measure only that many nearest by w2; the answer is then not exact"
+        None,
+        ge=1,
+        le=MAX_NEIGHBORS,
+        description="compute the metric only for so many items, the nearest by w2; then not exact",
     )
-    exact: bool | None = Field(None, description="true: without an approximate index, which only PostgreSQL has")
+    exact: bool | None = Field(None, description="true: do not use the approximate index, which only PostgreSQL has")
 
 
 # --- bodies and answers, for the OpenAPI page
@@ -114,18 +117,18 @@ class CollectionInfo(BaseModel):
 
     name: str
     model: str
-    digest: str = Field(description="of the model whose vectors it holds")
+    digest: str = Field(description="digest of the model whose vectors it holds")
     latent_dim: int
     metric: MetricName
     description: str
     count: int
-    seq: int = Field(description="number of the last change")
+    seq: int = Field(description="sequence number of the last change")
 
 
 class NewItem(BaseModel):
     """A picture as base64 or data URL, or the parameters of a posterior."""
 
-    id: str | None = Field(None, description="1 to 512 characters; drawn when missing")
+    id: str | None = Field(None, description="1 to 512 characters; random if missing")
     image: str | None = None
     mu: list[float] | None = None
     sigma: list[float] | None = None
@@ -133,13 +136,13 @@ class NewItem(BaseModel):
 
 
 class NewItems(BaseModel):
-    """Items to add, or to replace where an id is there."""
+    """Items to add. An item whose id exists is replaced."""
 
     items: list[NewItem] = Field(min_length=1)
 
 
 class Added(BaseModel):
-    """What was added; it is durable."""
+    """The items that were added. They are stored durably."""
 
     collection: str
     ids: list[str]
@@ -147,41 +150,41 @@ class Added(BaseModel):
 
 
 class StoredItem(BaseModel):
-    """An item."""
+    """An item of a collection."""
 
     id: str
     metadata: dict[str, Any]
-    seq: int = Field(description="number of its last change")
+    seq: int = Field(description="sequence number of its last change")
     mu: list[float] | None = None
-    sigma: list[float] | None = Field(None, description="null when it has none")
+    sigma: list[float] | None = Field(None, description="null if the item has none")
 
 
 class ItemPage(BaseModel):
-    """Items in the order of their ids."""
+    """One page of items, in the order of their ids."""
 
     items: list[StoredItem]
-    cursor: str | None = Field(description="for the next page; null at the end")
+    cursor: str | None = Field(description="cursor of the next page; null on the last page")
 
 
 class Deleted(BaseModel):
-    """What is gone."""
+    """The item that was deleted."""
 
     id: str
     seq: int
 
 
 class QueryBody(BaseModel):
-    """A picture, the parameters of a posterior, or the id of an item; options stand beside it."""
+    """A picture, the parameters of a posterior, or the id of an item. Search parameters may be added."""
 
     image: str | None = None
     mu: list[float] | None = None
     sigma: list[float] | None = None
     id: str | None = None
-    queries: list[dict[str, Any]] | None = Field(None, description="several of the above")
+    queries: list[dict[str, Any]] | None = Field(None, description="several queries, each like the above")
 
 
 class NeighborInfo(BaseModel):
-    """One that was found."""
+    """One neighbour."""
 
     id: str
     distance: float
@@ -192,10 +195,10 @@ class NeighborInfo(BaseModel):
 
 
 class NeighborsAnswer(BaseModel):
-    """The nearest, nearest first; `results` instead of `neighbors` for several queries."""
+    """The neighbours, nearest first. For several queries, `results` instead of `neighbors`."""
 
     neighbors: list[NeighborInfo] | None = None
     results: list[dict[str, list[NeighborInfo]]] | None = None
     metric: MetricName
     exact: bool
-    seq: int = Field(description="the collection's last change that was seen")
+    seq: int = Field(description="sequence number of the last change that the search has seen")

@@ -1,4 +1,4 @@
-"""The errors of the domain -> HTTP answers: one table, one handler. Errors of HTTP itself carry their own status."""
+"""Turn exceptions into HTTP answers: one table, one handler. Errors that belong to HTTP carry their own status."""
 
 import logging
 from urllib.parse import quote
@@ -79,11 +79,11 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
 }
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 INTERNAL = (500, "internal_error")
-INTERNAL_DETAIL = "the service failed to answer this request; its log has the reason under this request_id"
+INTERNAL_DETAIL = "the service failed to answer this request; its log has the reason under the same request_id"
 
 
 def describe(error: Exception, request_id: str, trace_id: str = "") -> Problem:
-    """Return status, headers and problem body of an exception. One that is in no table is our fault, and logged."""
+    """Return status, headers and problem body of an exception. One that is not in the table is logged and becomes a 500."""
     if isinstance(error, HttpError):
         return problem(error, error.status, error.code, request_id)
     if isinstance(error, HTTPException):
@@ -100,15 +100,14 @@ def describe(error: Exception, request_id: str, trace_id: str = "") -> Problem:
 
 
 async def handle(request: Request, error: Exception) -> Response:
-    """The one handler of the application."""
+    """Handle every exception of the application."""
     if isinstance(error, HTTPException) and error.status_code == 404:
         if location := _without_slash(request):
             return Response(None, 307, {"location": location})
-        error = HTTPException(404, f"there is nothing at {request.url.path}; /docs lists what there is")
+        error = HTTPException(404, f"there is no endpoint at {request.url.path}; /docs lists all endpoints")
     elif isinstance(error, HTTPException) and error.status_code == 405:
         allowed = _allowed(request, (error.headers or {}).get("Allow", ""))
-        are = f"{' and '.join(allowed)} {'are' if allowed[1:] else 'is'}"
-        detail = f"{request.method} is not allowed at {request.url.path}; {are}"
+        detail = f"{request.method} is not allowed at {request.url.path}; allowed: {', '.join(allowed)}"
         error = HTTPException(405, detail, {"Allow": ", ".join(allowed)})
     state = request.scope.get("state", {})
     status, headers, body = describe(error, state.get("request_id", ""), state.get("trace_id", ""))
@@ -116,7 +115,7 @@ async def handle(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request, stated: str) -> list[str]:
-    """What all routes of a path take together; the framework names the methods of one of them."""
+    """Return the methods of all routes of a path. The framework states only those of one route."""
     methods = {method.strip() for method in stated.split(",") if method.strip()}
     for route in request.app.state.routes:
         if route.matches(request.scope)[0] != Match.NONE:
@@ -125,7 +124,7 @@ def _allowed(request: Request, stated: str) -> list[str]:
 
 
 def _without_slash(request: Request) -> str:
-    """Where a path with a slash too many at its end leads, relative to it and whatever the host; empty where to nothing."""
+    """Return a relative redirect for a path with a superfluous slash at its end; empty if no route matches without it."""
     path: str = request.scope["path"]
     short = path.removesuffix("/")
     scope = {**request.scope, "path": short}
@@ -136,13 +135,13 @@ def _without_slash(request: Request) -> str:
 
 
 class Failures:
-    """Answers whatever no handler of the application has taken, inside of all that adds headers to answers."""
+    """Answers exceptions that no handler has caught. It is inside the middleware that adds headers to answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection's event, as ASGI has it."""
+        """Handle one ASGI connection."""
         begun = False
 
         async def sent(message: Message) -> None:
@@ -159,7 +158,7 @@ class Failures:
 
 
 def install(app: Starlette) -> None:
-    """Answer every exception of the table, 404, 405 and whatever else by `handle`. Middleware added later is outside."""
+    """Have `handle` answer all exceptions, 404 and 405 included. Middleware that is added later wraps this."""
     for kind in (*STATUSES, HttpError, HTTPException):
         app.add_exception_handler(kind, handle)
     app.add_middleware(Failures)

@@ -1,6 +1,6 @@
-"""Entity tags of answers that depend on nothing but their request and the service: whether a caller's copy is still good.
+"""ETags of answers that depend only on the request and the loaded model, and the check of If-None-Match.
 
-RFC 9110, sections 8.8.3 and 13.1.2; the tags are strong: equal ones mean equal bytes. Knows nothing of models or devices.
+See RFC 9110, sections 8.8.3 and 13.1.2. The ETags are strong: equal ETags mean equal bytes. Knows nothing about devices.
 """
 
 import hashlib
@@ -13,25 +13,26 @@ from service.rest.negotiation import Format
 from service.rest.schemas import Parameters
 
 TAG = re.compile(r'"([^"]*)"')
-# patience does not show in an answer; what stands for the others, defaults filled in, is among the versions, or is the format
-NOT_ASKED = {"timeout_ms", "model", "prior", "format"}
+# Parameters that are left out of the ETag. The deadline does not change the answer. The others enter with their defaults
+# resolved: model and prior among the versions, the format on its own.
+NOT_HASHED = {"timeout_ms", "model", "prior", "format"}
 
 
 def cache_headers(parameters: Parameters, form: Format, seed: int | None, *versions: str) -> Mapping[str, str]:
-    """Headers of the answer to a GET: a tag where the caller has named the seed, else a word that no copy is to be kept.
+    """Return the caching headers of the answer to a GET: an ETag if the caller has stated the seed, else `no-store`.
 
-    `versions`: all that the answer depends on beside the parameters and its format. A copy is asked about every time
-    (no-cache), since the model may have been replaced.
+    `versions`: everything that the answer depends on besides the parameters and the format. `no-cache` makes clients
+    revalidate a copy each time, since the model may have been replaced.
     """
     if seed is None:
         return {"cache-control": "no-store"}
-    asked = {name: sorted(v) if isinstance(v, frozenset) else v for name, v in parameters if name not in NOT_ASKED}
+    asked = {name: sorted(v) if isinstance(v, frozenset) else v for name, v in parameters if name not in NOT_HASHED}
     text = json.dumps([type(parameters).__name__, asked, form, versions], sort_keys=True)
     return {"etag": f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"', "cache-control": "no-cache"}
 
 
 def not_modified(call: Call, headers: Mapping[str, str]) -> Answer | None:
-    """The answer 304, when the caller has a copy with the tag that is in the headers."""
+    """Return a 304 if the caller's copy has the ETag that is in the headers, else None."""
     wanted, tag = call.headers.get("if-none-match", ""), headers.get("etag", "")
     if not tag or not wanted or (wanted.strip() != "*" and tag.strip('"') not in TAG.findall(wanted)):
         return None

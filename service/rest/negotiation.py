@@ -1,4 +1,4 @@
-"""Content negotiation: the format of an answer, from `format=` or the Accept header."""
+"""Content negotiation: choose the format of an answer by `format=` or the Accept header."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -13,14 +13,14 @@ MEDIA_TYPES: Mapping[Format, str] = {
     "gif": "image/gif",
 }
 
-# what programs do not ask for, and browsers do, in the address line and for <img>
-LOOKING = ("text/html", "image/*", "image/avif", "image/apng")
+# Browsers accept these, for the address bar and for <img>, but programs do not ask for them.
+BROWSER_TYPES = ("text/html", "image/*", "image/avif", "image/apng")
 
 
 def answer_format(chosen: Format | None, accept: str, offered: tuple[Format, ...]) -> Format:
-    """The answer's format: what `format=` says, else the best of `Accept`, else JSON.
+    """Return the format of an answer: `format=` if stated, else the best match of `Accept`, else JSON.
 
-    A browser asks for text/html, image/* or any of many image types, and means a picture to look at: PNG where there is one.
+    A browser accepts text/html, image/* and many image types. It gets PNG if that is offered.
     """
     if chosen is not None:
         return chosen
@@ -35,8 +35,8 @@ def answer_format(chosen: Format | None, accept: str, offered: tuple[Format, ...
         except ValueError:
             qualities[name] = 0.0
     wanted = {form: qualities.get(MEDIA_TYPES[form], 0.0) for form in offered}
-    best = max(offered, key=lambda form: wanted[form])  # the first of equals
-    looking = max(qualities.get(name, 0.0) for name in LOOKING)
-    if "png" in offered and looking > 0 and looking >= wanted[best]:
+    best = max(offered, key=lambda form: wanted[form])  # If several are equal, the first wins.
+    browser = max(qualities.get(name, 0.0) for name in BROWSER_TYPES)
+    if "png" in offered and browser > 0 and browser >= wanted[best]:
         return "png"
     return best if wanted[best] > 0 else "json"

@@ -1,4 +1,4 @@
-"""What the OpenAPI page says of bounds, models and keys: what only a running service knows."""
+"""Complete the OpenAPI page with what only a running service knows: limits, models and API keys."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -15,15 +15,15 @@ from service.rest.registration import PROBLEMS
 SCHEMES: Mapping[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "X-API-Key: KEY"},
-    "basic": {"type": "http", "scheme": "basic", "description": "the key as password, whatever the user"},
+    "basic": {"type": "http", "scheme": "basic", "description": "the key as password, with any user name"},
 }
-# parameters that say how many items an answer has
+# The parameters that set the number of items in an answer.
 COUNTS = ("n", "steps")
 
 
 def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, Any]) -> None:
-    """State how many items one request may ask for, how far latents may lie from 0, and what becomes of long heads, slow
-    bodies and unknown hosts, whatever is asked for. `problem`: what stands there of a problem body.
+    """Add the largest number of items in a request, the range of latents, and the statuses that any path may answer: 431
+    for long headers, 408 for slow bodies, 421 for unknown hosts. `problem`: the OpenAPI response of a problem body.
     """
     for path, operations in page["paths"].items():
         for operation in operations.values():
@@ -38,7 +38,7 @@ def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, A
 
 
 def describe_models(page: dict[str, Any], catalog: Catalog) -> None:
-    """State what the loaded models take: latents of their sizes, and their priors."""
+    """Add the latent sizes and the priors of the loaded models."""
     dims = sorted({loaded.manifest.model.latent_dim for loaded in catalog.runtimes.values()})
     sizes = [{"minItems": dim, "maxItems": dim} for dim in dims]
     priors = {name: None for loaded in catalog.priors.values() for name in loaded.names}
@@ -51,12 +51,12 @@ def describe_models(page: dict[str, Any], catalog: Catalog) -> None:
 
 
 def _row(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a latent without what an earlier call has said of its size."""
+    """Return the schema of a latent without the size that an earlier call has added."""
     return {name: value for name, value in schema.items() if name not in ("minItems", "maxItems", "anyOf")}
 
 
 def _schemas(page: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(name, schema) of the parameters of a path's operations, in the query and in bodies."""
+    """Yield (name, schema) of each parameter of a path, both in the query and in bodies."""
     for operation in page["paths"][path].values():
         for parameter in operation.get("parameters", ()):
             if parameter["in"] == "query" and "schema" in parameter:
@@ -66,7 +66,7 @@ def _schemas(page: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, A
 
 
 def describe_access(page: dict[str, Any], access: Access, problem: Mapping[str, Any]) -> None:
-    """Add it to the page. `problem`: what stands there of a problem body."""
+    """Add the ways to send a key, and the scope that each path needs. `problem`: the OpenAPI response of a problem body."""
     page.setdefault("components", {})["securitySchemes"] = dict(SCHEMES)
     for path, methods in page["paths"].items():
         scope = access.scope_of(path)
@@ -81,14 +81,14 @@ def describe_access(page: dict[str, Any], access: Access, problem: Mapping[str, 
 
 
 def complete_page(app: FastAPI, max_rows: int) -> None:
-    """Have the OpenAPI page say what the routes do not know."""
+    """Make the application complete its OpenAPI page when it is requested."""
     openapi = app.openapi
 
     def complete() -> dict[str, Any]:
         made = app.openapi_schema is not None
         page = openapi()
         if not made:
-            page = app.openapi_schema = copy.deepcopy(page)  # parts of it are the routes' own, which others may share
+            page = app.openapi_schema = copy.deepcopy(page)  # The page shares parts with the routes.
             describe_bounds(page, max_rows, PROBLEMS)
             if app.state.access is not None:
                 describe_access(page, app.state.access, PROBLEMS)

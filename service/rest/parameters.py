@@ -1,7 +1,6 @@
-"""A request and its answer as plain values: what each operation of the service takes and gives, whatever door it came by.
+"""Read and check the parameters of an operation, from the query and from the JSON or form body.
 
-Parameters come from the query, and from the JSON or form body; where both have one, the query wins. Knows nothing of FastAPI,
-models or devices.
+If both have the same parameter, the query wins. Knows nothing about FastAPI, models or devices.
 """
 
 import difflib
@@ -18,32 +17,32 @@ from service.rest.schemas import NoParameters
 
 P = TypeVar("P", bound=NoParameters)
 
-# the longest query whose parsed parameters are cached
+# The longest query whose parsed parameters are cached, in characters.
 SHORT_QUERY = 200
 MAX_PARAMETERS = 1000
-# of an unknown parameter's name, in the answer and in the search for a similar one
+# Longer names of unknown parameters are cut in error messages and in the search for similar names.
 LONGEST_NAME = 80
-# of a parameter in JSON; filters are the longest
+# The longest string parameter in JSON. Filters are the longest.
 LONGEST_VALUE = 1 << 20
 COUNT = TypeAdapter(int)
 MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class BadParameter(Exception):
-    """A parameter that does not exist or has no usable value."""
+    """A parameter does not exist, or its value is not allowed."""
 
 
 class AskedTooMuch(BadParameter):
-    """A parameter that asks for more items than one answer may have."""
+    """A parameter asks for more items than one answer may have."""
 
     def __init__(self, name: str, asked: int, most: int) -> None:
-        super().__init__(f"{name}: the request asks for {asked} items, at most {most} are allowed in one")
+        super().__init__(f"{name}: the request asks for {asked} items, at most {most} are allowed in one request")
 
 
 def check_count(name: str, asked: int, given: tuple[Mapping[str, Any], Mapping[str, str]], most: int) -> None:
-    """How many items a parameter asks for, and how many that of the body does, which may not be the one that counts.
+    """Check the number of items that a parameter asks for, in the query and in the body, even if the query overrides the body.
 
-    `given`: what stands in the body. Raises AskedTooMuch.
+    `asked`: the value that counts. `given`: the parameters in the body. Raises AskedTooMuch.
     """
     for count in (asked, *(_count(where[name]) for where in given if where.get(name) is not None)):
         if count > most:
@@ -51,22 +50,22 @@ def check_count(name: str, asked: int, given: tuple[Mapping[str, Any], Mapping[s
 
 
 def _count(value: Any) -> int:
-    """A whole number as the parameters take it, where 3.0 is one as well."""
+    """Parse a whole number as the parameters do: 3.0 is one as well."""
     return COUNT.validate_strings(value) if isinstance(value, str) else int(value)
 
 
 def read_parameters(
     kind: type[P], query: str, values: Mapping[str, Any] | None = None, fields: Mapping[str, str] | None = None
 ) -> P:
-    """An operation's parameters from the query, the values of a JSON body, or the fields of a form. Raises BadParameter."""
+    """Read an operation's parameters from the query, JSON values and form fields. Raises BadParameter."""
     if values or fields or len(query) > SHORT_QUERY:
         return _read(kind, query, values or {}, fields or {})
-    return cast(P, _of_short_query(kind, query))
+    return cast(P, _read_short_query(kind, query))
 
 
 @lru_cache(maxsize=1000)
-def _of_short_query(kind: type[NoParameters], query: str) -> NoParameters:
-    """Parameters do not change, and a caller asks for the same ones again and again."""
+def _read_short_query(kind: type[NoParameters], query: str) -> NoParameters:
+    """Cache the results: they are immutable, and callers send the same query again and again."""
     return _read(kind, query, {}, {})
 
 
@@ -77,19 +76,19 @@ def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[
     except ValueError:
         raise BadParameter(f"the query has more than {MAX_PARAMETERS} parameters") from None
     for name, value in pairs:
-        if name in strings and name != "include":  # a list may be spread over several
-            raise BadParameter(f"{name}: given twice")
+        if name in strings and name != "include":  # include=a&include=b is the same as include=a,b.
+            raise BadParameter(f"{name} is given twice")
         strings[name] = f"{strings[name]},{value}" if name in strings else value
     for names, beside in ((strings, ()), (fields, kind.files), (values, kind.payload)):
-        for name in names:  # there may be a million of them, of which one is enough to name
+        for name in names:  # There may be a million unknown names; report the first.
             if name not in kind.model_fields:
                 raise BadParameter(_unknown(name, sorted({*kind.model_fields, *beside})))
     for name, value in values.items():
         if isinstance(value, str) and len(value) > LONGEST_VALUE:
-            raise BadParameter(f"{name}: has {len(value)} characters, at most {LONGEST_VALUE} are allowed")
+            raise BadParameter(f"{name} has {len(value)} characters, at most {LONGEST_VALUE} are allowed")
     try:
         if fields and not strings.keys().isdisjoint(fields):
-            kind.model_validate_strings(dict(fields))  # what does not count must be right too
+            kind.model_validate_strings(dict(fields))  # Values that the query overrides must be valid too.
         from_strings = kind.model_validate_strings(dict(fields) | strings)
         if not values:
             return from_strings
@@ -101,14 +100,14 @@ def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[
 
 
 def _whole(value: Any) -> Any:
-    """In JSON 3.0 is as good a whole number as 3."""
+    """Turn 3.0 into 3, since JSON does not tell them apart."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _unknown(name: str, known: list[str]) -> str:
     name = name[:LONGEST_NAME]
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    hint = f"did you mean {near[0]}?" if near else f"the parameters are {', '.join(known)}"
     return f"unknown parameter {name!r}; {hint}"
 
 

@@ -1,6 +1,6 @@
-"""How operations get into the FastAPI application: their routes, and what the OpenAPI page says of them.
+"""Register operations: their routes, scopes and metric labels, and their entries in the OpenAPI page.
 
-Knows nothing of what an operation does.
+Knows nothing about what an operation does.
 """
 
 import re
@@ -22,29 +22,29 @@ from service.rest.schemas import NoParameters, PicturesAnswer, Problem
 
 
 class Router(APIRouter):
-    """The endpoints of one family. Each is registered once; who has to know about paths reads `registrations`."""
+    """A router that also records each endpoint in `registrations`, for access control, metrics and the shortcut."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.registrations: list[Registration] = []
 
     def page(self, path: str, scope: str, label: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Register a function that FastAPI calls: `get` with a scope and a label."""
+        """Register a GET endpoint that is an ordinary FastAPI function: `get` with a scope and a label."""
         self.registrations.append(Registration(self.prefix + path, ("GET",), scope, label))
         return self.get(path, **options)
 
 
 def engine_of(request: Request) -> Engine:
-    """The engine, once the models are loaded. Raises Starting."""
+    """Return the engine. Raises Starting until the models are loaded."""
     engine: Engine | None = request.app.state.engine
     if engine is None:
         raise Starting
     return engine
 
 
-# --- what the OpenAPI page says of an operation
+# --- entries of the OpenAPI page
 
-# a "1" of 28 x 28, so that the examples work when pressed
+# A handwritten "1" of 28 x 28 pixels, so that the examples of the page work.
 PICTURE_EXAMPLE = (
     "data:image/png;base64,"
     "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcAQAAAABaduI5AAAAJElEQVR42mNgwAmYGxiYGBgYIAQDAzsDEheDwC/Lx4BiFA4AAEkB"
@@ -57,9 +57,9 @@ FORM_OF_PICTURES = {
     "required": ["image"],
     "properties": {"image": {"type": "array", "items": BINARY["schema"]}},
 }
-# of a form's other fields. Types are given once, for the query: in a form all is text, and beside files tools cannot check
-# against a schema what they make up
-AS_IN_QUERY = {"description": "as in the query"}
+# For the other fields of a form. Their types are given only for the query, since in a form everything is text, and test tools
+# cannot check made-up fields beside files against a schema.
+AS_IN_QUERY = {"description": "the same as in the query"}
 PICTURE_BODIES = {
     "multipart/form-data": {"schema": FORM_OF_PICTURES},
     "image/png": BINARY,
@@ -76,15 +76,15 @@ PICTURE_ANSWERS = {
     "image/png": BINARY,
 }
 PROBLEMS: dict[str, Any] = {
-    "description": "a problem body says why",
+    "description": "the error, as a problem body",
     "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
 }
-NO_WORD = re.compile(r"\W+")
+NOT_WORD = re.compile(r"\W+")
 ERRORS = (400, 404, 413, 415, 422, 429, 500, 503, 504)
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a model with what it refers to in its place: the page has no other place for it."""
+    """Return the JSON schema of a model with all references resolved, since the page has no place for definitions."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
 
@@ -100,8 +100,8 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
     return found
 
 
-# The page speaks of deadlines in words alone. Whoever asks for what it lists gets an answer, which nobody promises to one who
-# gives us a millisecond.
+# The page describes deadlines only in words. Every request that it allows must be accepted, and one with a deadline of a
+# millisecond would fail.
 UNLISTED = ("timeout_ms",)
 
 
@@ -113,9 +113,9 @@ def describe_operation(
     path: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     errors: Sequence[int] = ERRORS,
 ) -> dict[str, Any]:
-    """Keyword arguments of `add_api_route` that document an operation whose body and query are read by itself.
+    """Return keyword arguments for `add_api_route` that document an operation which parses its own body and query.
 
-    `path`: schema and example of each name in the route's path.
+    `path`: schema and example of each parameter in the route's path. `errors`: statuses of its error answers.
     """
     listed = {name: schema for name, schema in parameters.model_json_schema()["properties"].items() if name not in UNLISTED}
     extra: dict[str, Any] = {"parameters": [_query(name, dict(schema)) for name, schema in listed.items()]}
@@ -127,7 +127,7 @@ def describe_operation(
     for kind in beside.keys() & body.keys():
         payload = body[kind]["schema"]
         own = {name: schema for name, schema in payload.get("properties", {}).items() if name not in UNLISTED}
-        properties = {**beside[kind], **own}  # parameters may stand beside what is worked on
+        properties = {**beside[kind], **own}  # Parameters may be sent beside the payload.
         body = body | {kind: {**body[kind], "schema": {**payload, "properties": properties, "additionalProperties": False}}}
     if body:
         extra["requestBody"] = {"content": body, "required": body_required}
@@ -162,22 +162,22 @@ def add(
     label: str,
     tagged: bool = False,
 ) -> None:
-    """Register an operation under a path: one route that answers, and for the OpenAPI page an entry for each method.
+    """Register an operation: one route that answers, and one entry of the OpenAPI page for each method.
 
-    `scope`: what a key needs. `label`: its name in the metrics. `tagged`: the answers to GET may have ETags.
+    `scope`: the scope that a key needs. `label`: its name in the metrics. `tagged`: answers to GET may have ETags.
     """
     endpoint = Endpoint(operation, describe, (Overloaded,))
     router.registrations.append(Registration(path, tuple(methods), scope, label, endpoint))
     router.add_route(path, endpoint, methods, include_in_schema=False)  # type: ignore[arg-type]
 
-    def documented() -> None:  # The route before it answers.
+    def documented() -> None:  # Only documentation: the route above answers.
         raise NotImplementedError
 
     for method in methods:
         details = dict(description)
         if tagged and method == "GET":
-            details["responses"] = details["responses"] | {304: {"description": "the copy that If-None-Match names is good"}}
-        if method in ("GET", "DELETE"):  # They have no body.
+            details["responses"] = details["responses"] | {304: {"description": "the client's copy is still valid"}}
+        if method in ("GET", "DELETE"):  # These methods have no request body.
             details["openapi_extra"] = {k: v for k, v in details["openapi_extra"].items() if k != "requestBody"}
         router.add_api_route(
             path,
@@ -185,6 +185,6 @@ def add(
             methods=[method],
             summary=summary,
             description=operation.__doc__ or "",
-            operation_id=f"{NO_WORD.sub('_', path).strip('_')}_{method.lower()}",
+            operation_id=f"{NOT_WORD.sub('_', path).strip('_')}_{method.lower()}",
             **details,
         )

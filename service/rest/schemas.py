@@ -1,6 +1,6 @@
-"""Parameters of the operations, and the shapes of bodies and answers for the OpenAPI page.
+"""Parameters of the operations, and schemas of bodies and answers for the OpenAPI page.
 
-Knows nothing of how they are served.
+Knows nothing about how they are served.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,7 +11,7 @@ from service.latents.noise import MAX_SEED
 
 
 def split(value: object) -> object:
-    """ "kl,z" and ["kl", "z"] are the same."""
+    """Return a set of words, both for the string "kl,z" and for the list ["kl", "z"]."""
     return frozenset(v.strip(" ") for v in value.split(",") if v.strip(" ")) if isinstance(value, str) else _as_set(value)
 
 
@@ -20,12 +20,14 @@ def _as_set(value: object) -> object:
 
 
 def words(*known: str) -> Any:
-    """What the page says of a parameter that is some of the known words: a string with commas, or in JSON a list too."""
+    """Return the type of a parameter that is a set of known words: a string with commas, or in JSON also a list."""
     word = f" *({'|'.join(known)})? *"
     return Annotated[str, Field(pattern=f"^{word}(,{word})*$")] | list[Literal[known]]  # type: ignore[valid-type]
 
 
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED, description="noise; the same seed gives the same answer, drawn when missing")]
+Seed = Annotated[
+    int, Field(ge=0, le=MAX_SEED, description="seed of the noise: the same seed gives the same answer; default: random")
+]
 PosteriorFormat = Literal["json", "npy"]
 PictureFormat = Literal["json", "npy", "png"]
 FramesFormat = Literal["json", "npy", "png", "webp", "gif"]
@@ -33,92 +35,101 @@ Layout = Literal["grid", "row", "column"]
 
 
 class NoParameters(BaseModel):
-    """What an operation without parameters understands."""
+    """The parameters of an operation that has none. Base class of all parameters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    payload: ClassVar[tuple[str, ...]] = ()  # keys of a JSON body that are no parameters
-    files: ClassVar[tuple[str, ...]] = ()  # fields of a form that are none
+    payload: ClassVar[tuple[str, ...]] = ()  # keys of a JSON body that are not parameters
+    files: ClassVar[tuple[str, ...]] = ()  # fields of a form that are not parameters
 
 
 class Parameters(NoParameters):
-    """What every operation on a model understands."""
+    """The parameters of every operation on a model."""
 
-    model: str | None = Field(None, description="name of the model; see /models")
+    model: str | None = Field(None, description="name of the model, see /models; default: the default model")
     timeout_ms: int | None = Field(
-        None, gt=0, le=3_600_000, description="give up (504) when the rows still wait after this time; also X-Timeout-Ms"
+        None, gt=0, le=3_600_000, description="deadline in milliseconds, after which the status is 504; also as X-Timeout-Ms"
     )
 
 
 class EncodeParameters(Parameters):
-    """/encode"""
+    """Parameters of /encode."""
 
     payload: ClassVar[tuple[str, ...]] = ("images",)
     files: ClassVar[tuple[str, ...]] = ("image",)
 
-    format: PosteriorFormat | None = Field(None, description="of the answer; wins over Accept")
+    format: PosteriorFormat | None = Field(None, description="format of the answer; overrides Accept")
     include: Annotated[
         frozenset[Literal["logvar", "kl", "kl_per_dim", "z"]],
         BeforeValidator(split, json_schema_input_type=words("logvar", "kl", "kl_per_dim", "z")),
-        Field(description="more fields, separated by commas: logvar, kl, kl_per_dim, z (a seeded draw from the posterior)"),
+        Field(description="additional fields, separated by commas: logvar, kl, kl_per_dim, z (a seeded posterior sample)"),
     ] = frozenset()
     seed: Seed | None = None
 
 
 class DecodeParameters(Parameters):
-    """/decode"""
+    """Parameters of /decode."""
 
     payload: ClassVar[tuple[str, ...]] = ("z",)
 
-    format: PictureFormat | None = Field(None, description="of the answer; wins over Accept")
-    dtype: Literal["uint8", "float32"] = Field("uint8", description="of npy answers; float32 is the likelihood's mean")
-    layout: Layout = Field("grid", description="of several pictures in one PNG")
+    format: PictureFormat | None = Field(None, description="format of the answer; overrides Accept")
+    dtype: Literal["uint8", "float32"] = Field(
+        "uint8", description="type of npy answers; float32: mean of the likelihood in [0, 1]"
+    )
+    layout: Layout = Field("grid", description="layout of several pictures in one PNG")
 
 
 class SampleParameters(DecodeParameters):
-    """/sample"""
+    """Parameters of /sample."""
 
     payload: ClassVar[tuple[str, ...]] = ()
 
-    n: int = Field(1, ge=1, description="how many")
+    n: int = Field(1, ge=1, description="number of samples")
     seed: Seed | None = None
-    temperature: float = Field(1.0, ge=0, le=100, description="width of the draws; 0 gives the prior's mean, or a component's")
+    temperature: float = Field(
+        1.0, ge=0, le=100, description="scale of the noise; 0 gives the mean of the prior, or of a component"
+    )
     prior: Literal["standard", "vamp", "aggregate"] | None = Field(
         None,
-        description="N(0, I), a learnt VampPrior, the mixture fitted to the aggregate posterior; the model's own by default",
+        description="standard: N(0, I); vamp: a learnt VampPrior; aggregate: the mixture fitted to the aggregate posterior; "
+        "default: the prior of the model",
     )
     include: Annotated[
         frozenset[Literal["z"]],
         BeforeValidator(split, json_schema_input_type=words("z")),
-        Field(description="z: the latents too"),
+        Field(description="z: add the latents"),
     ] = frozenset()
 
 
 class ReconstructParameters(DecodeParameters):
-    """/reconstruct"""
+    """Parameters of /reconstruct."""
 
     payload: ClassVar[tuple[str, ...]] = ("images",)
     files: ClassVar[tuple[str, ...]] = ("image",)
 
-    mode: Literal["mean", "sample"] = Field("mean", description="decode mu, or a seeded draw from the posterior")
+    mode: Literal["mean", "sample"] = Field("mean", description="mean: decode mu; sample: decode a seeded posterior sample")
     seed: Seed | None = None
-    compare: bool = Field(False, description="PNG: originals in the row above (column before) their reconstructions")
+    compare: bool = Field(False, description="PNG with the originals above the reconstructions; layout=column: to their left")
 
 
 class InterpolateParameters(Parameters):
-    """/interpolate"""
+    """Parameters of /interpolate."""
 
     payload: ClassVar[tuple[str, ...]] = ("start", "end")
     files: ClassVar[tuple[str, ...]] = ("start", "end")
 
-    format: FramesFormat | None = Field(None, description="of the answer; wins over Accept")
-    dtype: Literal["uint8", "float32"] = Field("uint8", description="of npy answers; float32 is the likelihood's mean")
-    layout: Layout = Field("row", description="of the frames in one PNG")
-    steps: int = Field(8, ge=2, description="frames, both ends included")
-    method: Literal["linear", "slerp", "matched"] = Field("linear", description="the path from start to end")
+    format: FramesFormat | None = Field(None, description="format of the answer; overrides Accept")
+    dtype: Literal["uint8", "float32"] = Field(
+        "uint8", description="type of npy answers; float32: mean of the likelihood in [0, 1]"
+    )
+    layout: Layout = Field("row", description="layout of the frames in one PNG")
+    steps: int = Field(8, ge=2, description="number of frames, both ends included")
+    method: Literal["linear", "slerp", "matched"] = Field(
+        "linear", description="kind of path; matched: a line with the variance of the prior"
+    )
     include: Annotated[
         frozenset[Literal["z"]],
         BeforeValidator(split, json_schema_input_type=words("z")),
-        Field(description="z: the latents too"),
+        Field(description="z: add the latents"),
     ] = frozenset()
 
 
@@ -126,15 +137,15 @@ class InterpolateParameters(Parameters):
 
 
 class Images(BaseModel):
-    """Pictures as base64 or data URLs, of any size and of any type that is read."""
+    """Pictures as base64 or data URLs, of any size, in any supported format."""
 
     images: list[str] = Field(min_length=1)
 
 
 class Latents(BaseModel):
-    """Latents, one a row."""
+    """Latents, one per row."""
 
-    z: list[list[float]] = Field(min_length=1, description="of each row as many numbers as the model's latent_dim")
+    z: list[list[float]] = Field(min_length=1, description="rows of latent_dim numbers each")
 
 
 class End(BaseModel):
@@ -145,7 +156,7 @@ class End(BaseModel):
 
 
 class Posterior(BaseModel):
-    """q(z given x) of each picture; row i belongs to picture i."""
+    """The posterior q(z given x) of each picture. Row i belongs to picture i."""
 
     model: str
     mu: list[list[float]]
@@ -171,7 +182,7 @@ class PicturesAnswer(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457: what is wrong, and what would be right."""
+    """An error (RFC 9457): what was found, and what would be right."""
 
     type: str
     title: str
@@ -180,16 +191,16 @@ class Problem(BaseModel):
     code: str
     error: str
     request_id: str
-    item: int | None = Field(None, description="which picture or latent is at fault, counted from 0")
+    item: int | None = Field(None, description="index of the picture or latent at fault, counted from 0")
 
 
 class ModelChange(BaseModel):
-    """What became of a model."""
+    """The result of loading or unloading a model."""
 
     model: str
-    digest: str | None = Field(description="of what is loaded now; null when nothing is")
-    previous: str | None = Field(description="of what was loaded before")
-    seconds: float = Field(description="how long it took")
+    digest: str | None = Field(description="digest of the model now loaded; null if it was unloaded")
+    previous: str | None = Field(description="digest of the model loaded before; null if there was none")
+    seconds: float = Field(description="duration in seconds")
 
 
 class ModelInfo(BaseModel):
@@ -200,7 +211,7 @@ class ModelInfo(BaseModel):
     digest: str
     latent_dim: int
     shape: list[int] = Field(description="height, width, channels")
-    priors: list[str] = Field(description="what /sample can draw from, the model's own first")
+    priors: list[str] = Field(description="priors of /sample, the default first")
     config: dict[str, Any]
     preprocessing: dict[str, Any]
     data: dict[str, Any]

@@ -1,1 +1,1 @@
-"""Who may ask for what: keys, scopes and rate limits."""
+"""Access control: API keys, scopes and rate limits."""

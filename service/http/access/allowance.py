@@ -1,4 +1,4 @@
-"""What one caller may ask for: so many requests a second, after a burst, and so many at a time. Knows nothing of keys."""
+"""The rate limit and the concurrency limit of one caller. Knows nothing about keys."""
 
 import math
 import time
@@ -8,39 +8,42 @@ from service.http.problems import HttpError
 
 
 class RateExceeded(HttpError):
-    """Too many requests a second; `retry_after` is the whole seconds until the next is allowed."""
+    """The caller sends too many requests. `retry_after`: seconds until the next one is allowed, rounded up."""
 
     status, code = 429, "rate_exceeded"
 
     def __init__(self, name: str, rate: float, seconds: float) -> None:
-        super().__init__(f"{name!r} may ask {rate:g} times a second")
+        super().__init__(f"{name!r} exceeds the rate limit of {rate:g} requests per second")
         self.retry_after = max(1, math.ceil(seconds))
 
 
 class ConcurrencyExceeded(HttpError):
-    """Too many requests at a time."""
+    """The caller has too many requests in flight."""
 
     status, code = 429, "concurrency_exceeded"
 
     def __init__(self, name: str, concurrency: int) -> None:
-        super().__init__(f"{name!r} may have {concurrency} requests in flight, and has")
+        super().__init__(f"{name!r} already has {concurrency} requests in flight, which is the limit")
         self.retry_after = 1
 
 
 class Allowance:
-    """A token bucket and a count, of one caller; 0 is no limit. `enter` and `leave` enclose each request."""
+    """A token bucket and a count of requests in flight, for one caller. `enter` and `leave` enclose each request."""
 
     def __init__(
         self, name: str, rate: float, burst: int, concurrency: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`rate`: requests a second; `burst`: tokens that the bucket holds, 0 for those of one second."""
+        """`rate`: requests per second. `burst`: size of the bucket; 0: as many as `rate` allows in one second.
+
+        `concurrency`: requests in flight. A `rate` or `concurrency` of 0 means no limit.
+        """
         self.name, self.rate, self.concurrency = name, rate, concurrency
         self.size = float(burst) or max(1.0, rate)
         self.in_flight = 0
         self._clock, self._tokens, self._counted = clock, self.size, clock()
 
     def enter(self) -> None:
-        """Begin a request. Raises RateExceeded, ConcurrencyExceeded; what is refused takes no token."""
+        """Begin a request. Raises RateExceeded, ConcurrencyExceeded. A refused request takes no token."""
         if self.concurrency and self.in_flight >= self.concurrency:
             raise ConcurrencyExceeded(self.name, self.concurrency)
         if self.rate:
@@ -53,5 +56,5 @@ class Allowance:
         self.in_flight += 1
 
     def leave(self) -> None:
-        """End a request that began."""
+        """End a request that `enter` has let in."""
         self.in_flight -= 1

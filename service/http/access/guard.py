@@ -1,7 +1,7 @@
-"""Access control: keys, scopes, and each caller's rate limit, in front of an ASGI application.
+"""Access control in front of an ASGI application: API keys, scopes and rate limits.
 
-What is not registered is closed: without a key it is refused as anything else, and with one it is not found. Knows nothing of
-what lies behind it.
+Paths that are not registered are closed: without a key they get 401 like all others, and with a key they get 404. This module
+knows nothing about the application behind it.
 """
 
 import binascii
@@ -26,7 +26,7 @@ REASONS: Mapping[type[HttpError], str] = {
 
 
 class Access:
-    """Keys, rate limits, and the counts of refusals."""
+    """API keys, rate limits, and counts of refused requests."""
 
     def __init__(
         self,
@@ -38,19 +38,19 @@ class Access:
         refused: Counter[str],
         pace: RefusalPace,
     ) -> None:
-        """`limits` of callers whose keys have none of their own. `refused` counts by REASONS."""
+        """`limits` apply to callers whose keys state no limits. `refused` counts refusals by the words of REASONS."""
         self.keyring, self.refused, self.pace, self._registry = keyring, refused, pace, registry
         self._open_metrics = open_metrics
         shares = {name: own.divided(workers) for name, own in keyring.limits(limits).items()}
         self.allowances = {name: Allowance(name, share.rate, share.burst, share.concurrency) for name, share in shares.items()}
 
     def scope_of(self, path: str) -> str:
-        """Return the scope that a path needs: OPEN for none, ANY_KEY for any key, CLOSED if no key opens it."""
+        """Return the scope that a path needs: OPEN if no key is needed, ANY_KEY if any key is enough, CLOSED if no key is."""
         return OPEN if self._open_metrics and path == METRICS else self._registry.scope_of(path)
 
     def enter(self, path: str, scope: str, headers: Headers) -> Allowance:
-        """Begin a request; its end is the allowance's `leave`. Raises those of REASONS."""
-        key = self.keyring.find(presented(headers))
+        """Begin a request; call `leave` of the returned allowance when it ends. Raises the errors of REASONS."""
+        key = self.keyring.find(presented_keys(headers))
         if scope == CLOSED:
             raise NothingHere(path)
         if scope != ANY_KEY and scope not in key.scopes:
@@ -61,17 +61,17 @@ class Access:
 
 
 class Guard:
-    """Lets through what the access allows, and answers the rest."""
+    """Passes on the requests that Access allows, and answers all others with an error."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection's event, as ASGI has it."""
+        """Handle one ASGI connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":  # nothing here speaks another protocol
+        if scope["type"] != "http":  # There are no WebSocket endpoints.
             await send({"type": "websocket.close", "code": 1008})
             return
         access = self._access
@@ -84,7 +84,7 @@ class Guard:
             allowance = access.enter(path, needed, scope["headers"])
         except tuple(REASONS) as error:
             access.refused[REASONS[type(error)]] += 1
-            await access.pace.turn()  # A flood of refusals leaves time for those who are let in.
+            await access.pace.turn()  # A flood of refusals must leave time for callers with valid keys.
             await refuse(scope, send, error)
             return
         try:
@@ -93,18 +93,18 @@ class Guard:
             allowance.leave()
 
 
-def presented(headers: Headers) -> Iterator[bytes]:
-    """What is said to be a key in the headers of a request: of each way the first, so that nobody tries many at once."""
-    ways = set()
+def presented_keys(headers: Headers) -> Iterator[bytes]:
+    """Yield the keys in the headers of a request: only the first of each header, so that nobody can try many at once."""
+    seen = set()
     for name, value in headers:
-        if name in (b"authorization", b"x-api-key") and name not in ways:
-            ways.add(name)
+        if name in (b"authorization", b"x-api-key") and name not in seen:
+            seen.add(name)
             yield value.strip() if name == b"x-api-key" else _credentials(value)
 
 
 def _credentials(value: bytes) -> bytes:
-    """The token of Bearer, or the password of Basic; empty for anything else."""
-    words = value.split(maxsplit=1)  # the grammar has a space between them; some clients send tabs
+    """Return the token of Bearer, or the password of Basic; empty for any other scheme."""
+    words = value.split(maxsplit=1)  # The grammar requires a space between them, but some clients send tabs.
     if len(words) < 2:
         return b""
     kind, token = words[0], words[1].rstrip()

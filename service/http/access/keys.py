@@ -1,12 +1,12 @@
-"""API keys: read from text, kept as digests, found again in constant time. Knows nothing of HTTP.
+"""API keys: parsed from text, kept as digests, compared in constant time. Knows nothing about requests.
 
-A line is a name, the scopes, the key, and perhaps limits of its own; what follows a # is a remark:
+A line has a name, scopes, a key, and optionally rate limits; a # starts a comment:
 
     app       infer,store   hJ5...                      rate=50 burst=100 concurrency=8
     operator  infer,admin   sha256:5e884898da28047151...
-    scraper   -             9cX...                      # reads /metrics and the documentation, no more
+    scraper   -             9cX...                      # may read /metrics and the documentation, nothing else
 
-Two lines of one name are two keys of one caller, who has one allowance: that is how a key is replaced by another.
+Two lines with the same name are two keys of one caller, who has one rate limit. This allows keys to be rotated.
 """
 
 import hashlib
@@ -23,80 +23,80 @@ log = logging.getLogger(__name__)
 SCOPES = ("infer", "store", "admin")
 NAME = re.compile(r"[A-Za-z0-9._@-]{1,100}")
 DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
-# what can be guessed over a network is shorter
+# Characters. Shorter keys could be guessed over a network.
 SHORT_KEY = 16
 LINE = "name scopes key [rate=R] [burst=B] [concurrency=C]"
 
 
 class KeysError(Exception):
-    """Keys that cannot be read; says where, never what a key is."""
+    """The keys cannot be parsed. The message gives the line, but never a key."""
 
 
 class Unauthorized(HttpError):
-    """No key, or none that is known."""
+    """The request has no API key, or an invalid one."""
 
     status, code = 401, "unauthorized"
 
     def __init__(self, presented: bool) -> None:
         super().__init__(
-            "the key is not known here"
+            "the API key is not valid"
             if presented
-            else "a key is needed: Authorization: Bearer KEY, X-API-Key: KEY, or the key as password of HTTP Basic"
+            else "an API key is needed: send Authorization: Bearer KEY, X-API-Key: KEY, or the key as HTTP Basic password"
         )
 
 
 class MissingScope(HttpError):
-    """A key that does not open this."""
+    """The key lacks the scope that the path needs."""
 
     status, code = 403, "missing_scope"
 
     def __init__(self, name: str, scope: str) -> None:
-        super().__init__(f"the key of {name!r} has not the scope {scope!r}, which this needs")
+        super().__init__(f"the key of {name!r} lacks the scope {scope!r}")
 
 
 class NothingHere(HttpError):
-    """A path that no key opens."""
+    """The path does not exist, whatever the key."""
 
     status, code = 404, "not_found"
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"there is nothing at {path}; /docs lists what there is")
+        super().__init__(f"there is no endpoint at {path}; /docs lists all endpoints")
 
 
 @dataclass(frozen=True, slots=True)
 class CallerLimits:
-    """Of one caller; 0 is no limit. Of several lines with one name the last that says a limit has the word."""
+    """Rate limits of one caller. If several lines with one name state the same limit, the last one wins."""
 
-    rate: float = 0.0  # requests a second
-    burst: int = 0  # requests at once; 0: those of one second
-    concurrency: int = 0  # requests at a time
+    rate: float = 0.0  # requests per second; 0: no limit
+    burst: int = 0  # requests that may come at once; 0: as many as the rate allows in one second
+    concurrency: int = 0  # requests in flight; 0: no limit
 
     def divided(self, workers: int) -> "CallerLimits":
-        """A worker's share: together they give at most the whole, but each at least one request at a time."""
+        """Return the limits of one of several workers: together at most the whole, but at least one request each."""
         share = (value and max(1, value // workers) for value in (self.burst, self.concurrency))
         return CallerLimits(self.rate / workers, *share)
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Who it is, and what it opens. The key itself is not kept."""
+    """The owner of a key and its scopes. Only the digest of the key is kept."""
 
     name: str
     scopes: frozenset[str]
     digest: bytes = field(repr=False)
-    limits: dict[str, float] = field(default_factory=dict, hash=False)  # what its line says of them
+    limits: dict[str, float] = field(default_factory=dict, hash=False)  # only those that its line states
 
 
 class Keyring:
-    """All keys."""
+    """All API keys."""
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self.keys = tuple(keys)
 
     def find(self, candidates: Iterable[bytes]) -> Key:
-        """The key that is presented; each of several must be one. Takes as long whichever it is, or if none is.
+        """Return the key that the first candidate matches. All candidates must be valid keys.
 
-        Raises Unauthorized.
+        The time taken does not depend on which key matches, or whether one does. Raises Unauthorized.
         """
         holders = list[Key | None]()
         for candidate in candidates:
@@ -111,31 +111,31 @@ class Keyring:
         return known[0]
 
     def limits(self, default: CallerLimits) -> dict[str, CallerLimits]:
-        """Those of each caller, by name."""
-        said: dict[str, dict[str, float]] = {}
+        """Return the limits of each caller, by name."""
+        stated: dict[str, dict[str, float]] = {}
         for key in self.keys:
-            said.setdefault(key.name, {}).update(key.limits)
+            stated.setdefault(key.name, {}).update(key.limits)
         return {
             name: CallerLimits(
                 own.get("rate", default.rate),
                 int(own.get("burst", default.burst)),
                 int(own.get("concurrency", default.concurrency)),
             )
-            for name, own in said.items()
+            for name, own in stated.items()
         }
 
 
 def read_keys(text: str, file: tuple[str, str] | None = None) -> Keyring:
-    """The keys of a text, whose lines may also end with a semicolon, and those of a file: (its name, its content).
+    """Return the keys of a text, in which a semicolon may also end a line, and of a file.
 
-    Raises KeysError.
+    `file`: its name and its content. Raises KeysError.
     """
     keys = []
     if file is not None:
         name, content = file
         keys += _parse(content.splitlines(), name)
-        if not keys:  # somebody wanted keys: serving without any is not what was meant
-            raise KeysError(f"{name} has no API keys")
+        if not keys:  # Whoever names a file wants keys, so do not serve without any.
+            raise KeysError(f"{name} contains no API keys; a line with one is {LINE}")
     keys += _parse(re.split(r"[;\n]", text), "VAE_API_KEYS")
     first: dict[bytes, Key] = {}
     for key in keys:
@@ -156,19 +156,19 @@ def _parse(lines: Sequence[str], source: str) -> list[Key]:
 
 def _key(words: list[str], where: str) -> Key:
     if len(words) < 3:
-        raise KeysError(f"{where}: {len(words)} words, a line is {LINE}")
+        raise KeysError(f"{where}: {len(words)} words, but a line is {LINE}")
     name, scopes, key, *options = words
     if not NAME.fullmatch(name):
-        raise KeysError(f"{where}: the name may have up to 100 letters, digits and . _ @ -")
+        raise KeysError(f"{where}: the name must be 1 to 100 letters, digits, or characters of . _ @ -")
     opened = frozenset(scopes.split(",")) if scopes != "-" else frozenset()
     if not opened <= set(SCOPES):
-        # the words may stand in another order: what is no scope may be the key
-        raise KeysError(f"{where}: scopes of {name!r} are {', '.join(SCOPES)}, separated by commas, or - for none")
+        # The words may be in the wrong order, so an unknown scope may be the key: do not repeat it.
+        raise KeysError(f"{where}: the scopes of {name!r} must be among {', '.join(SCOPES)}, with commas between, or -")
     hashed = DIGEST.fullmatch(key)
     if key.startswith("sha256:") and not hashed:
-        raise KeysError(f"{where}: sha256: of {name!r} is followed by 64 hexadecimal digits")
+        raise KeysError(f"{where}: in the key of {name!r}, sha256: must be followed by 64 hexadecimal digits")
     if not hashed and len(key) < SHORT_KEY:
-        log.warning("%s: the API key of %r is short; openssl rand -hex 32 makes a good one", where, name)
+        log.warning("%s: the API key of %r is too short to be safe; make one with: openssl rand -hex 32", where, name)
     digest = bytes.fromhex(hashed[1]) if hashed else hashlib.sha256(key.encode()).digest()
     return Key(name, opened, digest, dict(_option(option, f"{where}: {name!r}") for option in options))
 
@@ -176,8 +176,8 @@ def _key(words: list[str], where: str) -> Key:
 def _option(word: str, where: str) -> tuple[str, float]:
     name, _, value = word.partition("=")
     if name not in ("rate", "burst", "concurrency"):
-        raise KeysError(f"{where} has more words than {LINE}")
+        raise KeysError(f"{where}: only rate=R, burst=B and concurrency=C may follow the key")
     whole = name != "rate"
     if not re.fullmatch(r"\d{1,9}" if whole else r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
-        raise KeysError(f"{where}: {name} must be {'a whole number' if whole else 'a number'}, 0 for no limit")
+        raise KeysError(f"{where}: {name} must be {'a whole number' if whole else 'a number such as 20 or 0.5'}")
     return name, float(value)

@@ -1,27 +1,27 @@
-"""How fast a full queue says no. Knows nothing of queues or requests.
+"""Limits how many refusals are sent per second. Knows nothing about queues or requests.
 
-A refusal costs about as much as the answer to a small request. Clients that come back the moment they are refused would
-leave no time for those who were admitted; a flood of them is therefore answered at a pace that does.
+A refusal costs about as much time as the answer to a small request. Clients that retry the moment they are refused would
+leave no time for admitted requests, so a flood of refusals is slowed down.
 """
 
 import asyncio
 import time
 
-# of all refusals together; at about 200 us each, from the connection's wake-up to its last byte, they take a tenth of a core
+# All refusals together. At about 200 us each, from waking up to the last byte, they take a tenth of a core.
 REFUSALS_PER_SECOND = 500.0
-# how long a refusal may be kept back; above so many a second times this, they are answered as they come
+# The longest delay of one refusal. A flood too large for it is not slowed down any further.
 LONGEST_SECONDS = 2.0
 
 
 class RefusalPace:
-    """The pace of refusals: at once as long as they are few."""
+    """Delays refusals, but only if there are many."""
 
     def __init__(self, per_second: float = REFUSALS_PER_SECOND) -> None:
         self._interval = 1 / per_second
-        self._next = 0.0  # when the next one is due, in the time of `time.monotonic`
+        self._next = 0.0  # when the next one may be sent, on the clock of time.monotonic
 
     async def turn(self) -> None:
-        """Wait for the turn of one refusal."""
+        """Wait until one more refusal may be sent."""
         now = time.monotonic()
         wait = min(max(0.0, self._next - now), LONGEST_SECONDS)
         self._next = max(now, min(self._next, now + LONGEST_SECONDS)) + self._interval

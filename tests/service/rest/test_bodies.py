@@ -122,15 +122,15 @@ def test_parameters_of_a_form_are_its_other_fields() -> None:
 
 
 def test_a_field_of_a_form_given_twice_is_refused() -> None:
-    with pytest.raises(BadParameter, match="seed: given twice"):
+    with pytest.raises(BadParameter, match="seed is given twice"):
         form([("image", ("a.png", PNG))], {"seed": ["7", "7"]}).parameters(EncodeParameters)
 
 
 @pytest.mark.parametrize("field", ["images", "file", "seed", ""])
 def test_a_file_in_another_field_is_refused_with_the_right_one(field: str) -> None:
-    with pytest.raises(BadParameter, match=f"unknown file field '{field}'; files go into 'image'"):
+    with pytest.raises(BadParameter, match=f"unknown file field '{field}'; the fields for files are: 'image'"):
         form([(field, ("a.png", PNG))]).parameters(EncodeParameters)
-    with pytest.raises(BadParameter, match="files go into 'start' and 'end'"):
+    with pytest.raises(BadParameter, match="the fields for files are: 'start', 'end'"):
         form([(field, ("a.png", PNG))]).parameters(InterpolateParameters)
 
 
@@ -162,7 +162,7 @@ def test_pictures_are_counted_before_they_are_decoded() -> None:
         (of_json({"images": None}), Unusable, "'images' must be a list"),
         (of_json({"images": {"0": "AAAA"}}), Unusable, "'images' must be a list"),
         (form([("picture", (None, PNG))]), Unusable, "the form has no field 'image'"),
-        (read(npy(np.zeros((0, 8, 8), np.uint8))), Unusable, "holds no pictures"),
+        (read(npy(np.zeros((0, 8, 8), np.uint8))), Unusable, "at least one picture is needed"),
         (read(npy(np.zeros((2, 9, 8), np.uint8))), Unusable, r"\(2, 9, 8"),
         (read(NPY[:-1]), Undecodable, "127 bytes of data"),
     ],
@@ -184,14 +184,14 @@ def test_latents_come_as_json_or_npy() -> None:
     ("body", "error", "message"),
     [
         (read(b""), Undecodable, "the body is empty"),
-        (read(PNG), Unsupported, "latents come as JSON or npy, not as a picture"),
+        (read(PNG), Unsupported, "latents must be sent as JSON or npy, not as a picture"),
         (form([("z", (None, b"[[1, 1, 1]]"))]), Unsupported, "not as a form"),
         (of_json({"Z": [[1, 1, 1]]}), Unusable, "has no 'z'"),
         (of_json({"z": []}), Unusable, "one or more latents"),
         (of_json({"z": 1}), Unusable, "must be a list"),
         (of_json({"z": [1, 1, 1]}), Unusable, r"shape \(3,\), the model takes numbers of shape \(N, 3\)"),
         (of_json({"z": [[1, 1]]}), Unusable, r"\(1, 2\)"),
-        (read(npy(np.ones((0, 3)))), Unusable, "holds no latents"),
+        (read(npy(np.ones((0, 3)))), Unusable, "at least one latent is needed"),
         (read(b"hello", "application/x-npy"), Undecodable, "header of the npy file is corrupt"),
     ],
 )
@@ -257,13 +257,13 @@ def test_an_end_that_is_neither_says_what_it_needs(bad: object, message: str) ->
     ("body", "error", "message"),
     [
         (of_json({"start": GOOD}), Unusable, "'end' must be"),
-        (form([("start", (None, b"[1, 2, 3]"))]), Unusable, "needs one field 'end', it has 0"),
-        (form([("start", (None, b"[1, 2, 3]"))] * 2), Unusable, "needs one field 'start', it has 2"),
+        (form([("start", (None, b"[1, 2, 3]"))]), Unusable, "exactly one field 'end', but it has 0"),
+        (form([("start", (None, b"[1, 2, 3]"))] * 2), Unusable, "exactly one field 'start', but it has 2"),
         (form([("start", (None, b"[1, 2"))]), Undecodable, "start is neither a file nor a JSON list of numbers"),
         (form([("start", (None, b"7"))]), Unusable, "start must be a file or a JSON list"),
         (read(b""), Undecodable, "send JSON or a form with start and end"),
         (read(PNG), Unsupported, "not as a picture"),
-        (read(LATENTS), Unsupported, "not as a npy"),
+        (read(LATENTS), Unsupported, "not as npy"),
     ],
 )
 def test_a_body_without_both_ends_says_what_it_needs(body: Body, error: type[BadInput], message: str) -> None:

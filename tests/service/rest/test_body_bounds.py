@@ -106,7 +106,7 @@ def test_json_beyond_ascii_is_shorter() -> None:
 
 @pytest.mark.parametrize("space", [b" ", b"\n", b"\t\r"])
 def test_json_of_spaces_is_not_parsed(space: bytes) -> None:
-    with pytest.raises(TooManyValues, match="spaces and ends of lines"):
+    with pytest.raises(TooManyValues, match="spaces and line ends"):
         read_body(Call({}, "", b'{"seed":' + space * (MOST_SPACES // len(space) + 1) + b"1}"), 32)
 
 

@@ -264,7 +264,7 @@ async def test_a_closed_device(client: httpx.AsyncClient, app: FastAPI) -> None:
 
 
 async def test_nothing_there(client: httpx.AsyncClient) -> None:
-    check(await client.get("/nothing"), 404, "not_found", "nothing at /nothing; /docs lists what there is")
+    check(await client.get("/nothing"), 404, "not_found", "no endpoint at /nothing; /docs lists all endpoints")
     check(await client.get("/models/gray"), 404, "unknown_model", "did you mean grey?")
 
 
@@ -279,7 +279,7 @@ async def test_nothing_there(client: httpx.AsyncClient) -> None:
 )
 async def test_a_method_that_is_not_allowed(client: httpx.AsyncClient, method: str, path: str, allowed: set[str]) -> None:
     answer = await client.request(method, path)
-    problem = check(answer, 405, "method_not_allowed", f"{method} is not allowed at {path}; ")
+    problem = check(answer, 405, "method_not_allowed", f"{method} is not allowed at {path}; allowed: ")
     assert set(answer.headers["allow"].split(", ")) == allowed
     assert all(name in problem["detail"] for name in allowed)
 

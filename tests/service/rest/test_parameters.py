@@ -130,7 +130,7 @@ def test_several_fields_are_a_list_or_a_string_in_json(include: object) -> None:
         (
             DecodeParameters,
             "quux=1",
-            "unknown parameter 'quux'; known are dtype, format, layout, model, timeout_ms",
+            "unknown parameter 'quux'; the parameters are dtype, format, layout, model, timeout_ms",
         ),
     ],
 )
@@ -154,7 +154,7 @@ def test_an_unknown_parameter_is_refused_with_a_suggestion(kind: type[Parameters
         (SampleParameters, "n=", "n: input should be a valid integer, unable to parse string as an integer, not ''"),
         (SampleParameters, "seed=-1", "seed: input should be greater than or equal to 0, not '-1'"),
         (SampleParameters, f"seed={MAX_SEED + 1}", f"seed: input should be less than or equal to {MAX_SEED}, not '{2**53}'"),
-        (SampleParameters, "seed=1&seed=1", "seed: given twice"),
+        (SampleParameters, "seed=1&seed=1", "seed is given twice"),
         (SampleParameters, "temperature=nan", "temperature: input should be a finite number, not 'nan'"),
         (SampleParameters, "temperature=-1", "temperature: input should be greater than or equal to 0, not '-1'"),
         (SampleParameters, "timeout_ms=0", "timeout_ms: input should be greater than 0, not '0'"),

@@ -40,16 +40,16 @@ def test_no_keys() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("app infer", "VAE_API_KEYS, line 1: 2 words, a line is name scopes key"),
+        ("app infer", "VAE_API_KEYS, line 1: 2 words, but a line is name scopes key"),
         (SECRET, "line 1: 1 words"),
-        (f"a infer {SECRET}; {SECRET} app infer", "line 2: scopes of"),
-        (f"app {SECRET} infer", "scopes of 'app' are infer, store, admin"),
+        (f"a infer {SECRET}; {SECRET} app infer", "line 2: the scopes of"),
+        (f"app {SECRET} infer", "the scopes of 'app' must be among infer, store, admin"),
         (f"app infer,stor {SECRET}", "scopes of 'app'"),
         (f"app , {SECRET}", "scopes of 'app'"),
-        (f"a/b infer {SECRET}", "the name may have"),
+        (f"a/b infer {SECRET}", "the name must be"),
         (f"app infer sha256:{DIGEST[1:]}", "followed by 64 hexadecimal digits"),
         (f"app infer sha256:{SECRET}", "followed by 64 hexadecimal digits"),
-        (f"app infer x {SECRET}", "more words than name scopes key"),
+        (f"app infer x {SECRET}", "only rate=R, burst=B and concurrency=C may follow the key"),
         (f"app infer {SECRET} rate=-1", "rate must be a number"),
         (f"app infer {SECRET} rate=nan", "rate must be a number"),
         (f"app infer {SECRET} burst=1.5", "burst must be a whole number"),
@@ -86,11 +86,11 @@ def test_the_key_that_is_presented_is_found() -> None:
     assert ring.find([f"{SECRET}2".encode(), f"{SECRET}1".encode()]).name == "b"
     assert ring.find([f"{SECRET}1".encode()]).name == "a"
     for candidates, words in (
-        ([], "a key is needed"),
-        ([b""], "not known"),
-        ([b"wrong", f"{SECRET}2".encode()], "not known"),
-        ([f"{SECRET}2".encode(), b""], "not known"),
-        ([SECRET.encode(), DIGEST.encode()], "not known"),
+        ([], "an API key is needed"),
+        ([b""], "not valid"),
+        ([b"wrong", f"{SECRET}2".encode()], "not valid"),
+        ([f"{SECRET}2".encode(), b""], "not valid"),
+        ([SECRET.encode(), DIGEST.encode()], "not valid"),
     ):
         with pytest.raises(Unauthorized, match=words):
             ring.find(candidates)

@@ -99,7 +99,7 @@ async def test_what_cannot_be_done_is_told_with_its_reason(client: httpx.AsyncCl
     problem(await change(client, "thrid", "unload"), 404, "unknown_model", "first, second")
     problem(await change(client, "thrid", "reload"), 404, "unknown_model", "first, second")
     problem(await change(client, "thrid", "load"), 404, "no_checkpoint", "available: first, second, spare")
-    problem(await change(client, "..", "load"), 404, "not_found", "nothing at")
+    problem(await change(client, "..", "load"), 404, "not_found", "no endpoint at")
     problem(await change(client, ".hidden", "load"), 404, "no_checkpoint", "available")
     problem(await client.post("/admin/models/first/reload?force=1"), 422, "invalid_parameter", "force")
     problem(await client.post("/admin/models/first/reload", content=b"{}"), 415, "unsupported_media_type", "no body")
@@ -112,7 +112,7 @@ async def test_it_is_off_unless_it_is_asked_for(weights: Path, tmp_path: Path) -
     app = create_app(Settings(models_dir=weights, store=str(tmp_path / "latents.db")))
     assert not [path for path in app.openapi()["paths"] if "admin" in path]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        problem(await change(client, "grey", "reload"), 404, "not_found", "nothing at")
+        problem(await change(client, "grey", "reload"), 404, "not_found", "no endpoint at")
 
 
 async def test_requests_in_flight_finish_on_the_old_model(
