@@ -185,7 +185,7 @@ async def test_a_model_that_does_not_give_its_golden_answer_is_not_served(
     save(tmp_path / "other", 8)
     other, this = read(tmp_path / "other"), read(shelf / "first")
     write_golden(shelf / "first", type(this)(other.vae, this.manifest, this.digest), pictures)
-    problem(await change(client, "first", "reload"), 422, "unusable_model", "golden answer: mu is up to")
+    problem(await change(client, "first", "reload"), 422, "unusable_model", "golden answer: mu differs by up to")
     assert catalog_of(app).get("first") is good
     assert catalog_of(app).loads["first", "failed"] == 1
     del before, good
