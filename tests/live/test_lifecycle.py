@@ -60,7 +60,7 @@ def test_starting_means_not_ready(tiny_dir: Path) -> None:
                 client.post("/interpolate", content=body),
                 client.post("/reconstruct", content=body),
             ):
-                problem(answer, 503, "starting", "loaded")
+                problem(answer, 503, "starting", "loading")
             for path in ("/docs", "/openapi.json"):
                 assert client.get(path).status_code == 200
             silent.close()
