@@ -96,7 +96,7 @@ def test_arrays_and_pages(digits_of: httpx.Client, digits: Pixels) -> None:
 BAD: list[tuple[str, Any, int, str, str]] = [
     (ITEMS, {"items": [{"id": "a", "mu": vector(0)}, {"id": "a", "mu": vector(1)}]}, 422, "unusable_input", "item 0"),
     (ITEMS, {"items": [{"mu": vector(0)}, {"mu": [0.0] * 19}]}, 422, "unusable_input", "19 numbers"),
-    (ITEMS, {"items": [{"mu": [*vector(0)[1:], "1"]}]}, 422, "unusable_input", "texts"),
+    (ITEMS, {"items": [{"mu": [*vector(0)[1:], "1"]}]}, 422, "unusable_input", "strings"),
     (ITEMS, {"items": [{"mu": [*vector(0)[1:], 1e30]}]}, 422, "unusable_input", "finite"),
     (ITEMS, {"items": [{"mu": vector(0), "sigma": vector(0)}]}, 422, "unusable_input", "above 0"),
     (ITEMS, {"items": [{"sigma": vector(1)}]}, 422, "unusable_input", "image or mu"),
