@@ -258,6 +258,6 @@ async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_star
         settle()
         trim()  # Loading leaves about 10 MB of freed memory behind.
         app.state.engine = engine
-        log.info("ready: %s on %s", ", ".join(engine.catalog.runtimes), engine.catalog.device.description)
+        log.info("ready: %s on %s", ", ".join(engine.catalog.models), engine.catalog.device.description)
     finally:
         app.state.started.set()

@@ -140,8 +140,8 @@ async def _collection(engine: "Engine", options: argparse.Namespace) -> Collecti
             f"{options.collection[:120]!r} is no name for a collection: a name has up to 100 letters, digits, '.', '_' and "
             "'-', and begins with a letter or digit"
         )
-    runtime = engine.catalog.get(None)
-    wanted = Collection(options.collection, runtime.name, runtime.digest, runtime.manifest.model.latent_dim, options.metric)
+    model = engine.catalog.get(None)
+    wanted = Collection(options.collection, model.name, model.digest, model.manifest.model.latent_dim, options.metric)
     there = {collection.name: collection for collection in await engine.store.collections()}
     if options.collection in there:  # keep its metric and description
         own = there[options.collection]

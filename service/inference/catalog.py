@@ -17,7 +17,7 @@ from models.golden import Golden, StaleGolden, read_golden
 from models.metrics_file import METRICS, read_metrics
 from service.engine.device import Device
 from service.inference.priors import Priors, priors_of
-from service.inference.served_model import Runtime, WrongAnswer, check_golden, start_runtime
+from service.inference.served_model import ServedModel, WrongAnswer, check_golden, start_model
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Change:
 
 @dataclass(frozen=True)
 class _Loaded:
-    runtime: Runtime
+    model: ServedModel
     metrics: dict[str, Any]
     priors: Priors
 
@@ -92,17 +92,17 @@ class _Loaded:
 class Catalog:
     """The models on one device. `load` fills it; `add`, `replace` and `remove` change it, one change at a time.
 
-    A request that has taken a runtime keeps it to the end, even if the model is replaced or removed meanwhile.
+    A request that has taken a model keeps it to the end, even if the model is replaced or removed meanwhile.
     """
 
     def __init__(self, device: Device) -> None:
         self.device = device
         self.directory = Path()
-        self.runtimes: dict[str, Runtime] = {}
+        self.models: dict[str, ServedModel] = {}
         self.metrics: dict[str, dict[str, Any]] = {}  # the numbers of each model's card, from its metrics.json
         self.priors: dict[str, Priors] = {}
         self.default = ""
-        self.tell_of: Callable[[Runtime], None] = lambda _: None  # called with every runtime that begins to serve
+        self.tell_of: Callable[[ServedModel], None] = lambda _: None  # called with every model that begins to serve
         self.loads: Counter[tuple[str, str]] = Counter()  # by model and result ("ok" or "failed")
         self._changing = asyncio.Lock()
 
@@ -116,14 +116,14 @@ class Catalog:
                     "first is a letter or digit"
                 )
             self._put(name, await self._bring(name))
-        if default_is_required and default not in self.runtimes:
-            raise CatalogError(f"the default model {default!r} is not loaded; loaded models: {', '.join(self.runtimes)}")
-        self.default = default if default in self.runtimes else next(iter(self.runtimes))
+        if default_is_required and default not in self.models:
+            raise CatalogError(f"the default model {default!r} is not loaded; loaded models: {', '.join(self.models)}")
+        self.default = default if default in self.models else next(iter(self.models))
 
     async def add(self, name: str) -> Change:
         """Load one more model. Raise AlreadyLoaded, NoCheckpoint, CatalogError or DeviceUnusable."""
         async with self._changing:
-            if name in self.runtimes:
+            if name in self.models:
                 raise AlreadyLoaded(name)
             return await self._change(name)
 
@@ -142,25 +142,25 @@ class Catalog:
             started, previous = time.monotonic(), self.get(name).digest
             if name == self.default:
                 raise StillNeeded(name)
-            del self.runtimes[name], self.metrics[name], self.priors[name]
+            del self.models[name], self.metrics[name], self.priors[name]
             log.info("unloaded %s (%s)", name, previous[:12])
             return Change(name, None, previous, time.monotonic() - started)
 
     async def _change(self, name: str) -> Change:
-        started, old = time.monotonic(), self.runtimes.get(name)
+        started, old = time.monotonic(), self.models.get(name)
         if not NAME.fullmatch(name) or not await asyncio.to_thread((self.directory / name).is_dir):
             raise NoCheckpoint(name, self.directory)
         new = await self._bring(name)
         self._put(name, new)
         previous = None if old is None else old.digest
-        return Change(name, new.runtime.digest, previous, time.monotonic() - started)
+        return Change(name, new.model.digest, previous, time.monotonic() - started)
 
     def _put(self, name: str, new: _Loaded) -> None:
         """Make a model available. There is no await in here, so that no request sees a half-made change."""
-        self.runtimes[name], self.metrics[name], self.priors[name] = new.runtime, new.metrics, new.priors
-        self.tell_of(new.runtime)
-        manifest = new.runtime.manifest
-        log.info("loaded %s (%s, D = %d)", name, new.runtime.digest[:12], manifest.model.latent_dim)
+        self.models[name], self.metrics[name], self.priors[name] = new.model, new.metrics, new.priors
+        self.tell_of(new.model)
+        manifest = new.model.manifest
+        log.info("loaded %s (%s, D = %d)", name, new.model.digest[:12], manifest.model.latent_dim)
 
     async def _bring(self, name: str) -> _Loaded:
         """Load, warm up and check a model, without making it available. Raise CatalogError or DeviceUnusable."""
@@ -170,9 +170,9 @@ class Catalog:
             priors = await asyncio.to_thread(priors_of, name, directory, checkpoint)
             golden = await asyncio.to_thread(_golden, directory, checkpoint)
             metrics = await asyncio.to_thread(_metrics, directory)
-            runtime = await start_runtime(name, checkpoint, self.device)
+            model = await start_model(name, checkpoint, self.device)
             if golden is not None:
-                await check_golden(runtime, golden, self.device.precision)
+                await check_golden(model, golden, self.device.precision)
         except (CheckpointError, RuntimeError, WrongAnswer) as error:
             self.loads[name, "failed"] += 1
             raise CatalogError(f"cannot load the model {name}: {error}") from error
@@ -180,14 +180,14 @@ class Catalog:
             self.loads[name, "failed"] += 1
             raise
         self.loads[name, "ok"] += 1
-        return _Loaded(runtime, metrics, priors)
+        return _Loaded(model, metrics, priors)
 
-    def get(self, name: str | None) -> Runtime:
-        """Return the runtime of a model, or of the default model for None. Raise UnknownModel."""
+    def get(self, name: str | None) -> ServedModel:
+        """Return the model of a model, or of the default model for None. Raise UnknownModel."""
         try:
-            return self.runtimes[self.default if name is None else name]
+            return self.models[self.default if name is None else name]
         except KeyError:
-            raise UnknownModel(str(name), list(self.runtimes)) from None
+            raise UnknownModel(str(name), list(self.models)) from None
 
 
 def find(directory: Path) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from service.formats.decoding.decoders import Decoders
 from service.formats.pictures import EncodedPicture, Pictures
 from service.http.access.refusal_pace import RefusalPace
 from service.inference.catalog import Catalog
-from service.inference.served_model import Floats, Runtime
+from service.inference.served_model import Floats, ServedModel
 from service.operations.admission import Admission
 from service.store import LatentStore
 from service.thread_pool import thread_pool
@@ -47,7 +47,7 @@ T = TypeVar("T")
 class Request:
     """One request on its way through the engine."""
 
-    runtime: Runtime
+    model: ServedModel
     deadline: float | None = None
     timings: Timings = field(default_factory=Timings)
 
@@ -74,8 +74,8 @@ class Engine:
         self.refusals = RefusalPace()
         # what waits for the store, each kind with a bound as the lanes have one
         self.reads, self.searches, self.writes = (Admission(catalog.device.limits.max_queue_rows) for _ in range(3))
-        # (runtime, means (N, H, W, C), blocks of pictures (n, C, H, W)): told of what was reconstructed
-        self.tell_of_reconstructions: Callable[[Runtime, Floats, list[NDArray[Any]]], None] = lambda *_: None
+        # (model, means (N, H, W, C), blocks of pictures (n, C, H, W)): told of what was reconstructed
+        self.tell_of_reconstructions: Callable[[ServedModel, Floats, list[NDArray[Any]]], None] = lambda *_: None
         self.decoders = Decoders(decoders, max_pixels, max_decoded_bytes, decode_seconds)
         self._pool = thread_pool(THREADS, "offload")
 
@@ -115,14 +115,14 @@ class Engine:
 
         `originals` receives the pictures as the model saw them, blocks of (n, C, H, W).
         """
-        runtime = request.runtime
+        model = request.model
         if pictures.rows is not None:
             if originals is not None:
                 originals.append(pictures.rows)
             floats = pictures.rows.dtype == np.float32
-            return await self.through(runtime.encode_float if floats else runtime.encode, pictures.rows, request)
+            return await self.through(model.encode_float if floats else model.encode, pictures.rows, request)
         waiting, spent = [], 0
-        with runtime.encode.reserve(len(pictures)) as reservation:
+        with model.encode.reserve(len(pictures)) as reservation:
             try:
                 for first in range(0, len(pictures), SLICE):
                     block, spent = await self._decode(pictures.encoded[first : first + SLICE], first, request, spent)
@@ -147,7 +147,7 @@ class Engine:
 
         `spent` counts the pixels of the request before this slice, and with it after.
         """
-        spec = request.runtime.manifest.preprocessing
+        spec = request.model.manifest.preprocessing
         if sum(len(one) for one in encoded if isinstance(one, (bytes, str))) <= INLINE_PICTURE_BYTES:
             if first:
                 await asyncio.sleep(0)  # between two slices it is the turn of others

@@ -36,7 +36,7 @@ class WrongAnswer(Exception):
 
 
 @dataclass(frozen=True)
-class Runtime:
+class ServedModel:
     """One model, ready to serve. Rows of the lanes: see `encode` and `decode`."""
 
     name: str
@@ -65,10 +65,10 @@ class Runtime:
         return {"encode": self.encode, "encode_float": self.encode_float, "decode": self.decode}
 
 
-async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Runtime:
+async def start_model(name: str, checkpoint: Checkpoint, device: Device) -> ServedModel:
     """Move a model to the device, warm it up and check it there, beside whatever is served. Raises RuntimeError.
 
-    Its lanes end when nobody has the runtime any more: neither the catalog nor a request.
+    Its lanes end when nobody has the model any more: neither the catalog nor a request.
     """
     vae, latents, floats, likelihood = await device.aside(lambda: _with_examples(checkpoint, device))
     name_of = f"{name} encode", f"{name} decode"
@@ -79,15 +79,15 @@ async def start_runtime(name: str, checkpoint: Checkpoint, device: Device) -> Ru
         device.forget([encode, encode_float])
         raise
     score, density = score_for(likelihood), is_density(likelihood)
-    runtime = Runtime(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode, score, density)
+    model = ServedModel(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode, score, density)
     loop = asyncio.get_running_loop()
 
     def forget() -> None:  # on any thread, whatever lock it holds: the loop does it
         with suppress(RuntimeError):  # of a loop that is closed
             loop.call_soon_threadsafe(device.forget, [encode, encode_float, decode])
 
-    weakref.finalize(runtime, forget).atexit = False
-    return runtime
+    weakref.finalize(model, forget).atexit = False
+    return model
 
 
 def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Floats, Floats, Likelihood]:
@@ -104,10 +104,10 @@ def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Floats,
     return vae, latents, floats, likelihood
 
 
-async def check_golden(runtime: Runtime, golden: Golden, precision: Precision) -> None:
+async def check_golden(model: ServedModel, golden: Golden, precision: Precision) -> None:
     """Have a model answer what its golden answer has. Raises WrongAnswer."""
-    rows = [await runtime.encode.submit(golden.x[i : i + 1]) for i in range(len(golden.x))]  # max_rows may be 1
-    means = [await runtime.decode.submit(golden.mu[i : i + 1]) for i in range(len(golden.mu))]
+    rows = [await model.encode.submit(golden.x[i : i + 1]) for i in range(len(golden.x))]  # max_rows may be 1
+    means = [await model.decode.submit(golden.mu[i : i + 1]) for i in range(len(golden.mu))]
     posterior, mean = np.concatenate(rows), np.concatenate(means).transpose(0, 3, 1, 2)  # (N, 3, D), (N, C, H, W)
     found = golden.difference(posterior[:, 0], posterior[:, 1], mean, SLACK[precision])
     if found:

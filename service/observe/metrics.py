@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.engine.lane import BatchReport, LaneStats
 from service.inference.catalog import Catalog
-from service.inference.served_model import Floats, Runtime
+from service.inference.served_model import Floats, ServedModel
 from service.observe.drift import Drift
 from service.observe.histogram import Counted, Histogram
 
@@ -93,20 +93,20 @@ class Metrics:
         requests.codes[status] += 1
         requests.seconds.observe(seconds)
 
-    def watch(self, runtime: Runtime) -> None:
+    def watch(self, model: ServedModel) -> None:
         """Count the batches of a model from now on."""
-        drift = self._drifts.setdefault(runtime.name, Drift(runtime.is_density))
-        for name, lane in runtime.lanes.items():
-            batches = self._lanes[runtime.name, LANES[name]]
+        drift = self._drifts.setdefault(model.name, Drift(model.is_density))
+        for name, lane in model.lanes.items():
+            batches = self._lanes[model.name, LANES[name]]
             batches.stats.append(lane.stats)
             lane.watch = _watch_encode(batches, drift) if LANES[name] == "encode" else batches.count
 
-    def reconstructed(self, runtime: Runtime, means: Floats, originals: list[NDArray[Any]]) -> None:
+    def reconstructed(self, model: ServedModel, means: Floats, originals: list[NDArray[Any]]) -> None:
         """Add the errors of reconstructions `means` (N, H, W, C) of pictures, blocks (n, C, H, W), to the drift."""
-        if runtime.score is None or runtime.name not in self._drifts:
+        if model.score is None or model.name not in self._drifts:
             return
         try:
-            self._drifts[runtime.name].reconstructed(runtime.score, means, np.concatenate(originals))
+            self._drifts[model.name].reconstructed(model.score, means, np.concatenate(originals))
         except Exception:  # the answer is good, whatever the metrics make of it
             log.exception("the error of a reconstruction could not be measured for the metrics")
 
@@ -166,7 +166,7 @@ class Metrics:
         if catalog is not None:
             loads = {key: count for key, count in catalog.loads.items()}  # noqa: C416  a wider type of key
             where = str(catalog.device.torch_device), str(catalog.device.engine)
-            info = {(name, runtime.digest, *where): 1 for name, runtime in catalog.runtimes.items()}
+            info = {(name, model.digest, *where): 1 for name, model in catalog.models.items()}
         return [
             Family("vae_model_loads_total", "counter", "Loads and reloads of models.", ("model", "result"), loads),
             Family("vae_model_info", "gauge", "Models; always 1.", ("model", "digest", "device", "engine"), info, "max"),
@@ -187,8 +187,8 @@ def _of_now(catalog: Catalog | None, ready: bool) -> list[Family]:
     queued: defaultdict[Labels, float] = defaultdict(float)
     memory: dict[Labels, float] = {}
     if catalog is not None:
-        for name, runtime in catalog.runtimes.items():
-            for lane_name, lane in runtime.lanes.items():
+        for name, model in catalog.models.items():
+            for lane_name, lane in model.lanes.items():
                 queued[name, LANES[lane_name]] += lane.queued_rows
         found = catalog.device.memory_bytes
         memory = {} if found is None else {(str(catalog.device.torch_device),): found}

@@ -3,7 +3,7 @@
 import logging
 
 from service.inference.pipeline import Engine
-from service.inference.served_model import Runtime
+from service.inference.served_model import ServedModel
 from service.store.interface import Collection, ModelMismatch, StoreError
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def digest_of(engine: Engine, collection: Collection, stated: str | None) -> str
     """
     name, _, digest = (stated or collection.model).partition(DIGEST)
     if not digest:
-        if not stated and name not in engine.catalog.runtimes:
+        if not stated and name not in engine.catalog.models:
             raise ModelNotLoaded(collection)
         digest = engine.catalog.get(name).digest
     if digest != collection.digest:
@@ -43,20 +43,20 @@ def digest_of(engine: Engine, collection: Collection, stated: str | None) -> str
     return digest
 
 
-def runtime_of(engine: Engine, collection: Collection) -> Runtime:
+def model_of(engine: Engine, collection: Collection) -> ServedModel:
     """The collection's model. Raises ModelNotLoaded."""
-    for runtime in engine.catalog.runtimes.values():
-        if runtime.digest == collection.digest:
-            return runtime
+    for model in engine.catalog.models.values():
+        if model.digest == collection.digest:
+            return model
     raise ModelNotLoaded(collection)
 
 
 def active_dimensions(engine: Engine, collection: Collection) -> tuple[int, ...] | None:
     """Dimensions whose KL on the model's card is not about zero; None when all are. Raises ModelNotLoaded, NoKlPerDim."""
-    runtime = runtime_of(engine, collection)
-    kl = engine.catalog.metrics[runtime.name].get("kl_per_dim")
+    model = model_of(engine, collection)
+    kl = engine.catalog.metrics[model.name].get("kl_per_dim")
     if not isinstance(kl, list) or len(kl) != collection.dim or not all(isinstance(nats, int | float) for nats in kl):
-        raise NoKlPerDim(f"active_only: the card of {runtime.name} has no kl_per_dim; python -m models.evaluate measures it")
+        raise NoKlPerDim(f"active_only: the card of {model.name} has no kl_per_dim; python -m models.evaluate measures it")
     active = tuple(i for i, nats in enumerate(kl) if nats >= ACTIVE_KL)
     return None if len(active) == collection.dim else active
 
@@ -68,7 +68,7 @@ async def warn_of_strangers(engine: Engine) -> None:
     except StoreError as error:
         log.warning("the latent store: %s", error)
         return
-    loaded = {runtime.digest for runtime in engine.catalog.runtimes.values()}
+    loaded = {model.digest for model in engine.catalog.models.values()}
     for collection in collections:
         if collection.digest not in loaded:
             log.warning("%s", ModelNotLoaded(collection))

@@ -158,7 +158,7 @@ async def _store(engine: Engine, collection: Collection, items: Items) -> int:
 
 async def _encode(engine: Engine, batch: Batch, request: Request) -> Items:
     if batch.rows is not None:
-        pictures = Pictures(rows=picture_rows(batch.rows, request.runtime.shape))
+        pictures = Pictures(rows=picture_rows(batch.rows, request.model.shape))
     else:
         pictures = Pictures(await asyncio.to_thread(lambda: [_picture(file) for file in batch.files]))
     rows = await engine.encode(pictures, request)

@@ -33,12 +33,12 @@ def timing_of(request: Request) -> str:
 
 def answer(body: bytes, form: Format, request: Request, headers: dict[str, str] | None = None) -> Answer:
     """An answer with the headers of the model and the timings."""
-    runtime = request.runtime
+    model = request.model
     return Answer(
         body,
         MEDIA_TYPES[form],
         {
-            "x-model": runtime.label,
+            "x-model": model.label,
             "server-timing": timing_of(request),
             "vary": "accept",
             **(headers or {}),
@@ -75,9 +75,9 @@ def pictures_answer(
     pictures = codecs.to_uint8(pixels)
     if form == "json":
         body = {
-            "model": request.runtime.name,
+            "model": request.model.name,
             "images": [base64.b64encode(png.write(picture)).decode("ascii") for picture in pictures],
-            "shape": list(request.runtime.shape),
+            "shape": list(request.model.shape),
             **(fields or {}),
         }
         return answer(json_bytes(body), form, request, headers)

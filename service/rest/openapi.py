@@ -39,7 +39,7 @@ def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, A
 
 def describe_models(page: dict[str, Any], catalog: Catalog) -> None:
     """Add the latent sizes and the priors of the loaded models."""
-    dims = sorted({loaded.manifest.model.latent_dim for loaded in catalog.runtimes.values()})
+    dims = sorted({loaded.manifest.model.latent_dim for loaded in catalog.models.values()})
     sizes = [{"minItems": dim, "maxItems": dim} for dim in dims]
     priors = {name: None for loaded in catalog.priors.values() for name in loaded.names}
     for path in ("/decode", "/sample"):

@@ -66,12 +66,12 @@ async def put(engine: Engine, call: Call) -> Answer:
     if not COLLECTION_NAME.fullmatch(name):  # else than when one is looked for
         raise Unusable(f"{name[:120]!r} is no name for a collection: up to 100 letters, digits, '.', '_' and '-' make one")
     request = open_request(engine, call, parameters)
-    runtime = request.runtime
+    model = request.model
     wanted = Collection(
         name,
-        runtime.name,
-        runtime.digest,
-        runtime.manifest.model.latent_dim,
+        model.name,
+        model.digest,
+        model.manifest.model.latent_dim,
         parameters.metric,
         parameters.description,
     )

@@ -40,11 +40,11 @@ async def encode(engine: Engine, call: Call) -> Answer:
     parameters = read_parameters(EncodeParameters, call.query, *body.parameters(EncodeParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy"))
     request = open_request(engine, call, parameters)
-    rows = await engine.encode(pictures_of(body, request.runtime.shape), request)
+    rows = await engine.encode(pictures_of(body, request.model.shape), request)
     if form == "npy":
         return answer(npy(rows[:, :2].transpose(1, 0, 2)), form, request)
     mu, sigma, logvar = (np.ascontiguousarray(rows[:, i]) for i in range(3))  # (N, D) each
-    fields: dict[str, Any] = {"model": request.runtime.name, "mu": mu, "sigma": sigma}
+    fields: dict[str, Any] = {"model": request.model.name, "mu": mu, "sigma": sigma}
     if "logvar" in parameters.include:
         fields["logvar"] = logvar
     if not parameters.include.isdisjoint(("kl", "kl_per_dim")):

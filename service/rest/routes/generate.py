@@ -28,9 +28,9 @@ async def decode(engine: Engine, call: Call) -> Answer:
     parameters = read_parameters(DecodeParameters, call.query, *body.parameters(DecodeParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
     request = open_request(engine, call, parameters)
-    dim = request.runtime.manifest.model.latent_dim
+    dim = request.model.manifest.model.latent_dim
     z = await engine.offload(len(call.body), partial(latents_of, body, dim))
-    pixels = await engine.through(request.runtime.decode, z, request)
+    pixels = await engine.through(request.model.decode, z, request)
     render = partial(pictures_answer, pixels, form, request, parameters)
     return await engine.offload(pixels.nbytes, render)
 
@@ -51,19 +51,19 @@ async def sample(engine: Engine, call: Call) -> Answer:
     request = open_request(engine, call, parameters)
     check_count("n", parameters.n, given, engine.max_items)  # before the noise is drawn
     seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
-    runtime = request.runtime
-    priors = engine.catalog.priors[runtime.name]
+    model = request.model
+    priors = engine.catalog.priors[model.name]
     prior = parameters.prior or priors.own
     mixture = priors.mixture(prior)
     cached: Mapping[str, str] = {}
     if call.method == "GET":
-        versions = engine.version, runtime.label, prior, priors.digests.get(prior, "")
+        versions = engine.version, model.label, prior, priors.digests.get(prior, "")
         cached = cache_headers(parameters, form, parameters.seed, *versions)
-        unchanged = not_modified(call, {"x-model": runtime.label, **cached})
+        unchanged = not_modified(call, {"x-model": model.label, **cached})
         if unchanged is not None:
             return unchanged
-    dim = runtime.manifest.model.latent_dim
-    with request.runtime.decode.reserve(parameters.n) as reservation:
+    dim = model.manifest.model.latent_dim
+    with request.model.decode.reserve(parameters.n) as reservation:
         z = await engine.offload(8 * parameters.n * dim, partial(_draw, seed, dim, parameters, mixture))
         pixels = await reservation.submit(z, request.deadline)
     request.timings.add(reservation)

@@ -32,11 +32,11 @@ async def interpolate(engine: Engine, call: Call) -> Answer:
     form = answer_format(parameters.format, call.headers.get("accept", ""), FORMATS)
     request = open_request(engine, call, parameters)
     check_count("steps", parameters.steps, given, engine.max_items)
-    dim = request.runtime.manifest.model.latent_dim
+    dim = request.model.manifest.model.latent_dim
     ends = await engine.offload(len(call.body), partial(ends_of, body, dim))
     start, end = await _means(engine, ends, request)
     z = latents.path(start, end, parameters.steps, parameters.method)
-    pixels = await engine.through(request.runtime.decode, z, request)
+    pixels = await engine.through(request.model.decode, z, request)
     fields: dict[str, Any] = {"method": parameters.method}
     if "z" in parameters.include:
         fields["z"] = z

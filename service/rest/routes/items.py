@@ -9,7 +9,7 @@ from service.formats.errors import BadInput, Unusable
 from service.formats.pictures import Pictures
 from service.http.call import Answer, Call
 from service.inference.pipeline import Engine, Request
-from service.operations.collection_model import digest_of, runtime_of
+from service.operations.collection_model import digest_of, model_of
 from service.rest.bodies import Body, read_body
 from service.rest.collection_schemas import (
     ID_SCHEMA,
@@ -60,7 +60,7 @@ async def encode_entries(engine: Engine, entries: Entries, collection: Collectio
     pictures = entries.pictures
     if not pictures:
         return
-    request.runtime = runtime_of(engine, collection)
+    request.model = model_of(engine, collection)
     encoded = [image for image in entries.images if image is not None]
     try:
         entries.encoded(await engine.encode(Pictures(encoded), request))

@@ -20,14 +20,14 @@ ERRORS: dict[int | str, dict[str, Any]] = {422: PROBLEMS, 500: PROBLEMS, 503: PR
 
 def describe_model(catalog: Catalog, name: str) -> ModelInfo:
     """All that is known of a model. Raises UnknownModel."""
-    runtime = catalog.get(name)
-    manifest = runtime.manifest
+    model = catalog.get(name)
+    manifest = model.manifest
     return ModelInfo(
-        name=runtime.name,
-        default=runtime.name == catalog.default,
-        digest=runtime.digest,
+        name=model.name,
+        default=model.name == catalog.default,
+        digest=model.digest,
         latent_dim=manifest.model.latent_dim,
-        shape=list(runtime.shape),
+        shape=list(model.shape),
         priors=catalog.priors[name].names,
         config=dataclasses.asdict(manifest.model),
         preprocessing=dataclasses.asdict(manifest.preprocessing),
@@ -47,7 +47,7 @@ def catalog_of(request: Request) -> Catalog:
 async def models(request: Request) -> dict[str, list[ModelInfo]]:
     """In the order of their names."""
     catalog = catalog_of(request)
-    return {"models": [describe_model(catalog, name) for name in catalog.runtimes]}
+    return {"models": [describe_model(catalog, name) for name in catalog.models]}
 
 
 @router.page(
@@ -77,7 +77,7 @@ async def info(request: Request) -> dict[str, Any]:
         "precision": device.precision,
         "threads": device.threads,
         "default_model": catalog.default,
-        "models": list(catalog.runtimes),
+        "models": list(catalog.models),
         "limits": {
             **dataclasses.asdict(device.limits),
             "max_body_bytes": request.app.state.max_body_bytes,
@@ -86,8 +86,8 @@ async def info(request: Request) -> dict[str, Any]:
         "engine": {
             name: {
                 operation: {"queued_rows": lane.queued_rows, **dataclasses.asdict(lane.stats)}
-                for operation, lane in runtime.lanes.items()
+                for operation, lane in model.lanes.items()
             }
-            for name, runtime in catalog.runtimes.items()
+            for name, model in catalog.models.items()
         },
     }

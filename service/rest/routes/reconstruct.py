@@ -30,15 +30,15 @@ async def reconstruct(engine: Engine, call: Call) -> Answer:
         raise BadParameter(f"compare puts originals into the PNG answer, not into {form}; ask for format=png")
     request = open_request(engine, call, parameters)
     originals: list[NDArray[Any]] = []
-    rows = await engine.encode(pictures_of(body, request.runtime.shape), request, originals)
+    rows = await engine.encode(pictures_of(body, request.model.shape), request, originals)
     z, fields, headers = np.ascontiguousarray(rows[:, 0]), dict[str, Any](), dict[str, str]()
     if parameters.mode == "sample":
         fields["seed"], z = draw_from_posterior(z, rows[:, 1], parameters.seed)
         headers["x-seed"] = str(fields["seed"])
-    pixels = await engine.through(request.runtime.decode, z, request)
+    pixels = await engine.through(request.model.decode, z, request)
 
     def render() -> Answer:
-        engine.tell_of_reconstructions(request.runtime, pixels, originals)
+        engine.tell_of_reconstructions(request.model, pixels, originals)
         if parameters.compare:
             compared = _compare_png(originals, codecs.to_uint8(pixels), parameters.layout)
             return answer(compared, "png", request, headers)

@@ -13,7 +13,7 @@ from service.formats import pictures as codecs
 from service.formats import png
 from service.http.call import Answer, Call
 from service.inference.pipeline import Engine, Request
-from service.operations.collection_model import active_dimensions, runtime_of
+from service.operations.collection_model import active_dimensions, model_of
 from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.rest.item_bodies import Entries, queries_of
 from service.rest.parameters import BadParameter, read_parameters
@@ -91,8 +91,8 @@ async def _decode(engine: Engine, collection: Collection, found: Found, request:
     z = np.concatenate([neighbors.items.mu for neighbors in found.neighbors])
     if not len(z):
         return []
-    request.runtime = runtime_of(engine, collection)
-    pixels = await engine.through(request.runtime.decode, np.ascontiguousarray(z), request)
+    request.model = model_of(engine, collection)
+    pixels = await engine.through(request.model.decode, np.ascontiguousarray(z), request)
 
     def encoded() -> list[str]:
         return [base64.b64encode(png.write(picture)).decode("ascii") for picture in codecs.to_uint8(pixels)]

@@ -34,16 +34,16 @@ def shelf(weights: Path, tmp_path: Path) -> Path:
 
 async def test_all_that_are_found_are_loaded_in_the_order_of_their_names(catalog: Catalog, shelf: Path) -> None:
     await catalog.load(shelf, (), "mnist")
-    assert list(catalog.runtimes) == ["colour", "grey"]
+    assert list(catalog.models) == ["colour", "grey"]
     assert catalog.default == "colour"  # the wanted one is absent, and nobody insists on it
-    assert catalog.get(None) is catalog.runtimes["colour"]
-    assert catalog.get("grey") is catalog.runtimes["grey"]
+    assert catalog.get(None) is catalog.models["colour"]
+    assert catalog.get("grey") is catalog.models["grey"]
 
 
 async def test_those_that_are_named_are_loaded_in_that_order(catalog: Catalog, shelf: Path) -> None:
     (shelf / "colour" / models.checkpoint.WEIGHTS).write_bytes(b"spoiled, but nobody asked for it")
     await catalog.load(shelf, ("grey",), "grey", default_is_required=True)
-    assert (list(catalog.runtimes), catalog.default) == (["grey"], "grey")
+    assert (list(catalog.models), catalog.default) == (["grey"], "grey")
 
 
 async def test_a_default_that_somebody_insists_on_must_be_there(catalog: Catalog, shelf: Path) -> None:
@@ -122,4 +122,4 @@ async def test_a_model_that_overflows_is_served_all_the_same(catalog: Catalog, t
             parameter.fill_(3e38)
     models.save(tmp_path / "huge", vae)
     await catalog.load(tmp_path, (), "huge")
-    assert list(catalog.runtimes) == ["huge"]
+    assert list(catalog.models) == ["huge"]

@@ -53,7 +53,7 @@ def request_(engine: Engine) -> Request:
 
 
 def nothing_waits(request: Request) -> bool:
-    return request.runtime.encode.queued_rows == 0
+    return request.model.encode.queued_rows == 0
 
 
 @pytest.mark.parametrize("count", [1, 2, SLICE, SLICE + 1, COUNT])
@@ -89,7 +89,7 @@ async def test_float_rows_have_their_own_lane(engine: Engine, request_: Request)
     answer = await engine.encode(Pictures(rows=floats), request_, originals)
     np.testing.assert_array_equal(answer, await engine.encode(Pictures(rows=rows(3)), request_))
     assert originals[0] is floats
-    assert request_.runtime.encode_float.stats.rows == 3
+    assert request_.model.encode_float.stats.rows == 3
 
 
 @pytest.mark.parametrize("place", [0, SLICE - 1, SLICE, COUNT - 1])
@@ -112,7 +112,7 @@ async def test_of_a_request_that_has_failed_nothing_more_is_computed(
         with pytest.raises(Undecodable, match=f"item {COUNT}: "):  # while the slices before it wait
             await engine.encode(Pictures([*pngs(COUNT), b"\x89PNG"]), request_)
         assert nothing_waits(request_)
-    assert request_.runtime.encode.stats.rows == 0
+    assert request_.model.encode.stats.rows == 0
 
 
 @pytest.mark.parametrize("bad", [7, None, True, 1.5, ["AAAA"], {}])
@@ -133,18 +133,18 @@ async def test_too_many_pixels_are_refused_in_any_slice(engine: Engine, request_
 async def test_rows_are_admitted_before_a_picture_is_decoded(engine: Engine, request_: Request) -> None:
     with pytest.raises(TooLarge):
         await engine.encode(Pictures(["!"] * (engine.max_items + 1)), request_)
-    with request_.runtime.encode.reserve(engine.max_items), pytest.raises(Overloaded):
+    with request_.model.encode.reserve(engine.max_items), pytest.raises(Overloaded):
         await engine.encode(Pictures(["!"] * engine.max_items), request_)
     assert nothing_waits(request_)
 
 
 async def test_a_deadline_holds_for_every_slice(engine: Engine, request_: Request) -> None:
-    late = Request(request_.runtime, deadline=time.monotonic() - 1)
+    late = Request(request_.model, deadline=time.monotonic() - 1)
     for count in (1, COUNT):
         with pytest.raises(DeadlineExceeded):
             await engine.encode(Pictures(pngs(count)), late)
     assert nothing_waits(request_)
-    assert request_.runtime.encode.stats.rows == 0
+    assert request_.model.encode.stats.rows == 0
 
 
 async def test_a_caller_that_leaves_while_pictures_are_decoded_leaves_nothing_behind(
@@ -152,7 +152,7 @@ async def test_a_caller_that_leaves_while_pictures_are_decoded_leaves_nothing_be
 ) -> None:
     task = asyncio.ensure_future(engine.encode(Pictures(pngs(COUNT)), request_))
     await asyncio.sleep(0)
-    assert request_.runtime.encode.queued_rows == COUNT
+    assert request_.model.encode.queued_rows == COUNT
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

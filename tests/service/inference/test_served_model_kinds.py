@@ -11,7 +11,7 @@ import torch
 import models
 from models import VAE, VAEConfig, checkpoint
 from service.engine.device import Device, QueueLimits
-from service.inference.served_model import start_runtime
+from service.inference.served_model import start_model
 from service.latents import noise as seeds
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -33,12 +33,12 @@ async def device() -> AsyncIterator[Device]:
 async def test_encode_and_decode(kind: str, device: Device, tmp_path: Path) -> None:
     torch.manual_seed(0)
     models.save(tmp_path / kind, VAE(VAEConfig((1, 8, 8), 3, **KINDS[kind])))
-    runtime = await start_runtime(kind, checkpoint.read(tmp_path / kind), device)
+    model = await start_model(kind, checkpoint.read(tmp_path / kind), device)
     vae = checkpoint.load(tmp_path / kind)
     x = np.random.default_rng(0).integers(0, 256, (5, 1, 8, 8), np.uint8)
     posterior, z = vae.encode(torch.from_numpy(x)), seeds.standard_normal(3, 5, 3)
-    rows = (await runtime.encode.submit(x)).swapaxes(0, 1)
+    rows = (await model.encode.submit(x)).swapaxes(0, 1)
     np.testing.assert_allclose(rows[0], posterior.mu.numpy(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(rows[1], posterior.sigma.numpy(), rtol=1e-4, atol=1e-6)
     mean = vae.decode(torch.from_numpy(z)).mean
-    np.testing.assert_allclose((await runtime.decode.submit(z))[..., 0], mean[:, 0].numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose((await model.decode.submit(z))[..., 0], mean[:, 0].numpy(), rtol=1e-4, atol=1e-5)
