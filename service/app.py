@@ -27,12 +27,14 @@ from service.http.head_method import HeadMethod
 from service.http.registry import ANY_KEY, OTHER, Registration, Registry
 from service.http.security_headers import SecurityHeaders
 from service.inference.catalog import Catalog, CatalogError
-from service.inference.pipeline import Engine
+from service.inference.pipeline import Pipeline
 from service.observe.metrics import Metrics
 from service.observe.seen import Sight
 from service.observe.shared_metrics import SharedMetrics
 from service.observe.timed_store import TimedStore
 from service.operations.collection_model import warn_of_strangers
+from service.operations.service import Service
+from service.operations.store_access import StoreAccess
 from service.rest import errors
 from service.rest.openapi import complete_page
 from service.rest.registration import Router
@@ -109,29 +111,27 @@ def create_app(
         store = make_store(settings.store, settings.store_max_bytes)
         if sight.metrics is not None:
             store = TimedStore(store, sight.metrics.store_seconds)
-        engine = Engine(
+        pipeline = Pipeline(
             Catalog(device),
             settings.max_pixels,
-            store,
-            workers=settings.workers,
             max_decoded_bytes=settings.max_decoded_bytes,
             decode_seconds=settings.decode_seconds,
         )
+        service = Service(pipeline, StoreAccess(store, limits.max_queue_rows), settings.workers)
         publishing = None
         if sight.metrics is not None:
-            engine.catalog.tell_of, engine.tell_of_reconstructions = sight.metrics.watch, sight.metrics.reconstructed
-            sight.metrics.ended_decoders = engine.decoders.ended
+            pipeline.catalog.tell_of, pipeline.tell_of_reconstructions = sight.metrics.watch, sight.metrics.reconstructed
+            sight.metrics.ended_decoders = pipeline.decoders.ended
             publishing = _publishing(app, shared_metrics)
         tracer = sight.tracing = _tracer(traces)
         app.state.started = asyncio.Event()
-        loading = asyncio.create_task(_load(app, settings, engine, on_failed_start))
-        starting = asyncio.create_task(_start_decoders(app, engine)) if start_decoders else None
+        loading = asyncio.create_task(_load(app, settings, service, on_failed_start))
+        starting = asyncio.create_task(_start_decoders(app, pipeline)) if start_decoders else None
         if load_first:
             await app.state.started.wait()
             if app.state.failure:
                 await device.close()
-                await engine.close()
-                await engine.store.close()
+                await service.close()
                 background.shutdown(wait=False)
                 raise RuntimeError(app.state.failure)
         yield
@@ -139,9 +139,8 @@ def create_app(
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await device.close()
-        await engine.close()
-        await engine.store.close()
-        app.state.engine = None
+        await service.close()
+        app.state.service = None
         if publishing is not None:
             publishing.cancel()
             await asyncio.gather(publishing, return_exceptions=True)
@@ -195,11 +194,11 @@ def create_app(
     return app
 
 
-async def _start_decoders(app: FastAPI, engine: Engine) -> None:
+async def _start_decoders(app: FastAPI, pipeline: Pipeline) -> None:
     """Start the decoder processes after the models are loaded, so that loading is not slowed down."""
     await app.state.started.wait()
     if not app.state.failure:
-        await engine.decoders.start()
+        await pipeline.decoders.start()
 
 
 def is_alive(app: FastAPI) -> bool:
@@ -240,15 +239,16 @@ def _tracer(exporter: str) -> "Tracer | None":
     return start(exporter)
 
 
-async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_start: Callable[[], None]) -> None:
+async def _load(app: FastAPI, settings: Settings, service: Service, on_failed_start: Callable[[], None]) -> None:
     """Load all models onto the device. Requests are accepted only after that."""
     prepare()
+    catalog, store = service.pipeline.catalog, service.store.store
     try:
-        await engine.store.open()
-        engine.catalog.device.start()
+        await store.open()
+        catalog.device.start()
         explicit = "default_model" in settings.model_fields_set
-        await engine.catalog.load(settings.models_dir, settings.models, settings.default_model, explicit)
-        await warn_of_strangers(engine)
+        await catalog.load(settings.models_dir, settings.models, settings.default_model, explicit)
+        await warn_of_strangers(catalog, store)
     except Exception as error:  # Whatever the error is, a service that cannot load must exit, not wait.
         app.state.failure = str(error) or repr(error)
         expected = isinstance(error, (CatalogError, DeviceUnusable, StoreUnusable))
@@ -257,7 +257,7 @@ async def _load(app: FastAPI, settings: Settings, engine: Engine, on_failed_star
     else:
         settle()
         trim()  # Loading leaves about 10 MB of freed memory behind.
-        app.state.engine = engine
-        log.info("ready: %s on %s", ", ".join(engine.catalog.models), engine.catalog.device.description)
+        app.state.service = service
+        log.info("ready: %s on %s", ", ".join(catalog.models), catalog.device.description)
     finally:
         app.state.started.set()

@@ -10,16 +10,16 @@ from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import BodyMemory
 from service.http.receive import DisconnectTimer
 from service.http.registry import Registry
-from service.inference.pipeline import Engine
 from service.observe.seen import Sight
 from service.observe.shared_metrics import SharedMetrics
+from service.operations.service import Service
 
 
 @dataclass(slots=True)
 class State:
     """The state of one application. `app.state` is an instance.
 
-    `engine` is None until the models are loaded, and again after shutdown. `started` is set when loading has succeeded or
+    `service` is None until the models are loaded, and again after shutdown. `started` is set when loading has succeeded or
     failed; `failure` is the reason if it failed, else empty. The server sets `draining` at shutdown: /health/ready then
     answers 503, while requests are still served. `refused` counts refused requests by reason: key, scope, rate, concurrency,
     memory, draining. `cut_off` counts connections that the server closed before their requests were answered. `access` is
@@ -38,7 +38,7 @@ class State:
     registry: Registry
     routes: list[Any]  # Starlette routes
     refusal_pace: RefusalPace
-    engine: Engine | None = None
+    service: Service | None = None
     failure: str = ""
     draining: bool = False
     started: asyncio.Event = field(default_factory=asyncio.Event)

@@ -24,7 +24,7 @@ from service.store.export import backup, dump, store_files
 from service.store.interface import COLLECTION_NAME, Collection, StoreError, StoreUnusable
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Engine
+    from service.inference.catalog import Catalog
 
 
 REPLACES = (
@@ -103,17 +103,16 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
     from service.engine.errors import BatcherError, DeviceUnusable
     from service.formats.errors import BadInput
     from service.inference.catalog import Catalog, CatalogError  # importing torch takes a second
-    from service.inference.pipeline import Engine
+    from service.inference.pipeline import Pipeline
     from service.operations.ingest import LoadError, load, source_of
 
     async with _opened(settings) as store:
         limits = QueueLimits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
         threads = settings.threads or os.cpu_count() or 1
         device = Device(settings.device, threads, limits, settings.engine, settings.precision)
-        engine = Engine(
+        pipeline = Pipeline(
             Catalog(device),
             settings.max_pixels,
-            store,
             max_decoded_bytes=settings.max_decoded_bytes,
             decode_seconds=settings.decode_seconds,
         )
@@ -121,29 +120,29 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
             sources = [source_of(path) for path in options.paths]
             device.start()
             name = options.model or settings.default_model
-            await engine.catalog.load(settings.models_dir, (name,), name)
-            collection = await _collection(engine, options)
+            await pipeline.catalog.load(settings.models_dir, (name,), name)
+            collection = await _collection(pipeline.catalog, store, options)
             with tqdm(total=sum(source.count for source in sources), unit="item") as bar:
                 for source in sources:
-                    await load(engine, collection, source, bar.update)
+                    await load(pipeline, store, collection, source, bar.update)
         except (LoadError, CatalogError, DeviceUnusable, BadInput, BatcherError) as error:
             raise StoreError(str(error)) from error
         finally:
             await device.close()
-            await engine.close()
+            await pipeline.close()
 
 
-async def _collection(engine: "Engine", options: argparse.Namespace) -> Collection:
+async def _collection(catalog: "Catalog", store: LatentStore, options: argparse.Namespace) -> Collection:
     """Return the collection of that name, which is created if needed. Raises StoreError."""
     if not COLLECTION_NAME.fullmatch(options.collection):
         raise StoreError(
             f"{options.collection[:120]!r} is no name for a collection: a name has up to 100 letters, digits, '.', '_' and "
             "'-', and begins with a letter or digit"
         )
-    model = engine.catalog.get(None)
-    wanted = Collection(options.collection, model.name, model.digest, model.manifest.model.latent_dim, options.metric)
-    there = {collection.name: collection for collection in await engine.store.collections()}
+    model = catalog.get(None)
+    wanted = Collection(options.collection, model.name, model.digest, model.latent_dim, options.metric)
+    there = {collection.name: collection for collection in await store.collections()}
     if options.collection in there:  # keep its metric and description
         own = there[options.collection]
         wanted = replace(wanted, metric=own.metric, description=own.description)
-    return await engine.store.create(wanted)
+    return await store.create(wanted)

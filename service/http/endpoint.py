@@ -1,4 +1,4 @@
-"""Turn an operation (engine, call) -> answer into an ASGI application.
+"""Turn an operation (service, call) -> answer into an ASGI application.
 
 It reads the request body up to the size limit, calls the operation, and sends the answer, or a problem body if the operation
 raises. It cancels the operation if the client disconnects. It knows nothing about FastAPI or what an operation does.
@@ -27,9 +27,9 @@ SENT_AT_ONCE = 1 << 18
 
 
 class Serving(Protocol):
-    """The part of the application state that endpoints use. `engine` is passed to operations; it is None during loading."""
+    """The part of the application state that endpoints use. `service` is passed to operations; it is None during loading."""
 
-    engine: Any
+    service: Any
     sight: Sight
     bodies: BodyMemory
     max_body_bytes: int
@@ -120,7 +120,7 @@ class Endpoint:
             share.release()
 
     async def _answer(self, state: Serving, scope: Scope, receive: Receive, watch: ClientWatch, share: BodyShare) -> Answer:
-        if state.engine is None:
+        if state.service is None:
             raise Starting
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if headers.get("transfer-encoding", CHUNKED).lower() != CHUNKED:
@@ -135,7 +135,7 @@ class Endpoint:
             if state.sight.tracing is not None and (seen := seen_of(scope)) is not None:
                 seen.timings, seen.body_read = call.timings, call.started
                 call.timings.passes = []
-            return await self.operation(state.engine, call)
+            return await self.operation(state.service, call)
         except self._paced:
             watch.stop_listening()  # A refusal costs little, even if the client has gone.
             await state.refusal_pace.turn()

@@ -183,7 +183,7 @@ class Catalog:
         return _Loaded(model, metrics, priors)
 
     def get(self, name: str | None) -> ServedModel:
-        """Return the model of a model, or of the default model for None. Raise UnknownModel."""
+        """Return the model of that name, or the default one for None. Raise UnknownModel."""
         try:
             return self.models[self.default if name is None else name]
         except KeyError:

@@ -41,6 +41,11 @@ class Priors:
         """The names of the model's priors, the one that it was trained with first."""
         return sorted((STANDARD, *self.mixtures), key=lambda name: (name != self.own, name == AGGREGATE))
 
+    def choose(self, prior: str | None) -> tuple[str, Mixture | None]:
+        """Return a prior's name and mixture; None asks for the model's own. Raises NoSuchPrior."""
+        prior = prior or self.own
+        return prior, self.mixture(prior)
+
     def mixture(self, prior: str) -> Mixture | None:
         """Return the mixture of a prior, or None for N(0, I). Raise NoSuchPrior."""
         if prior != STANDARD and prior not in self.mixtures:

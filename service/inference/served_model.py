@@ -53,6 +53,11 @@ class ServedModel:
         """Name and digest, as every answer carries them."""
         return f"{self.name}@sha256:{self.digest}"
 
+    @property
+    def latent_dim(self) -> int:
+        """D, the size of a latent."""
+        return self.manifest.model.latent_dim
+
     @cached_property
     def shape(self) -> tuple[int, int, int]:
         """(H, W, C), as pictures travel."""

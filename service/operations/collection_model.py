@@ -2,9 +2,9 @@
 
 import logging
 
-from service.inference.pipeline import Engine
+from service.inference.catalog import Catalog
 from service.inference.served_model import ServedModel
-from service.store.interface import Collection, ModelMismatch, StoreError
+from service.store.interface import Collection, LatentStore, ModelMismatch, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -28,47 +28,47 @@ class NoKlPerDim(Exception):
     """A model whose card does not say which of its dimensions are in use."""
 
 
-def digest_of(engine: Engine, collection: Collection, stated: str | None) -> str:
+def digest_of(catalog: Catalog, collection: Collection, stated: str | None) -> str:
     """The digest of the model whose vectors a request has: NAME or NAME@sha256:DIGEST, else the collection's by its name.
 
     It must be the collection's. Raises ModelMismatch, ModelNotLoaded, UnknownModel.
     """
     name, _, digest = (stated or collection.model).partition(DIGEST)
     if not digest:
-        if not stated and name not in engine.catalog.models:
+        if not stated and name not in catalog.models:
             raise ModelNotLoaded(collection)
-        digest = engine.catalog.get(name).digest
+        digest = catalog.get(name).digest
     if digest != collection.digest:
         raise ModelMismatch(collection, f"{name}{DIGEST}{digest}")
     return digest
 
 
-def model_of(engine: Engine, collection: Collection) -> ServedModel:
+def model_of(catalog: Catalog, collection: Collection) -> ServedModel:
     """The collection's model. Raises ModelNotLoaded."""
-    for model in engine.catalog.models.values():
+    for model in catalog.models.values():
         if model.digest == collection.digest:
             return model
     raise ModelNotLoaded(collection)
 
 
-def active_dimensions(engine: Engine, collection: Collection) -> tuple[int, ...] | None:
+def active_dimensions(catalog: Catalog, collection: Collection) -> tuple[int, ...] | None:
     """Dimensions whose KL on the model's card is not about zero; None when all are. Raises ModelNotLoaded, NoKlPerDim."""
-    model = model_of(engine, collection)
-    kl = engine.catalog.metrics[model.name].get("kl_per_dim")
+    model = model_of(catalog, collection)
+    kl = catalog.metrics[model.name].get("kl_per_dim")
     if not isinstance(kl, list) or len(kl) != collection.dim or not all(isinstance(nats, int | float) for nats in kl):
         raise NoKlPerDim(f"active_only: the card of {model.name} has no kl_per_dim; python -m models.evaluate measures it")
     active = tuple(i for i, nats in enumerate(kl) if nats >= ACTIVE_KL)
     return None if len(active) == collection.dim else active
 
 
-async def warn_of_strangers(engine: Engine) -> None:
+async def warn_of_strangers(catalog: Catalog, store: LatentStore) -> None:
     """Log the collections whose model is not loaded."""
     try:
-        collections = await engine.store.collections()
+        collections = await store.collections()
     except StoreError as error:
         log.warning("the latent store: %s", error)
         return
-    loaded = {model.digest for model in engine.catalog.models.values()}
+    loaded = {model.digest for model in catalog.models.values()}
     for collection in collections:
         if collection.digest not in loaded:
             log.warning("%s", ModelNotLoaded(collection))

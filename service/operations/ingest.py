@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from models.files.regular_file import open_regular, read_regular
 from service.formats.npy import picture_rows
 from service.formats.pictures import Pictures
-from service.inference.pipeline import Engine, Request
-from service.store.interface import Collection, Items
+from service.inference.pipeline import Inference, Pipeline
+from service.store.interface import Collection, Items, LatentStore
 
 BATCH = 1024
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -125,25 +125,27 @@ def _picture(path: Path) -> bytes:
         raise LoadError(f"{path}: {error.strerror}") from None
 
 
-async def load(engine: Engine, collection: Collection, source: Source, progress: Callable[[int], object]) -> int:
+async def load(
+    pipeline: Pipeline, store: LatentStore, collection: Collection, source: Source, progress: Callable[[int], object]
+) -> int:
     """Encode and add what is not there yet; one batch is stored while the next is encoded. How many were added.
 
     Raises BadInput, BatcherError, StoreError.
     """
-    request = Request(engine.catalog.get(collection.model))
+    inference = Inference(pipeline.catalog.get(collection.model))
     storing: asyncio.Task[int] | None = None
     added = 0
     try:
         for batch in source.batches:
-            known = set((await engine.store.get(collection.name, batch.ids)).ids)
+            known = set((await store.get(collection.name, batch.ids)).ids)
             progress(len(known))
             new = batch.without(known)
             if not new.ids:
                 continue
-            items = await _encode(engine, new, request)
+            items = await _encode(pipeline, new, inference)
             if storing is not None:
                 progress(await storing)
-            storing = asyncio.create_task(_store(engine, collection, items))
+            storing = asyncio.create_task(_store(store, collection, items))
             added += len(items)
     finally:
         if storing is not None:
@@ -151,17 +153,17 @@ async def load(engine: Engine, collection: Collection, source: Source, progress:
     return added
 
 
-async def _store(engine: Engine, collection: Collection, items: Items) -> int:
-    await engine.store.upsert(collection.name, collection.digest, items)
+async def _store(store: LatentStore, collection: Collection, items: Items) -> int:
+    await store.upsert(collection.name, collection.digest, items)
     return len(items)
 
 
-async def _encode(engine: Engine, batch: Batch, request: Request) -> Items:
+async def _encode(pipeline: Pipeline, batch: Batch, inference: Inference) -> Items:
     if batch.rows is not None:
-        pictures = Pictures(rows=picture_rows(batch.rows, request.model.shape))
+        pictures = Pictures(rows=picture_rows(batch.rows, inference.model.shape))
     else:
         pictures = Pictures(await asyncio.to_thread(lambda: [_picture(file) for file in batch.files]))
-    rows = await engine.encode(pictures, request)
+    rows = await pipeline.encode(pictures, inference)
     metadata = [b"{}"] * len(rows) if batch.labels is None else [orjson.dumps({"label": label}) for label in batch.labels]
     keys = frozenset(() if batch.labels is None else ("label",))
     mu, sigma = (np.ascontiguousarray(rows[:, i]) for i in (0, 1))

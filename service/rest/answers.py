@@ -15,10 +15,12 @@ from service.formats import png
 from service.formats.json_values import json_bytes
 from service.formats.npy import npy
 from service.http.call import Answer
-from service.inference.pipeline import Request
+from service.inference.pipeline import Inference
 from service.inference.served_model import Floats
+from service.observe.printable import header_value
 from service.rest.negotiation import MEDIA_TYPES, Format
 from service.rest.schemas import DecodeParameters, InterpolateParameters
+from service.store.interface import Collection
 
 # between the tiles of one picture
 GAP_PIXELS = 2
@@ -26,24 +28,32 @@ GAP_PIXELS = 2
 NUMBERS_A_TURN = 10_000
 
 
-def timing_of(request: Request) -> str:
-    """The header Server-Timing of a request: how long its rows waited, and how long they took."""
-    return f"queue;dur={request.timings.queue * 1e3:.3f}, compute;dur={request.timings.compute * 1e3:.3f}"
+def timing_of(inference: Inference) -> str:
+    """The header Server-Timing: how long the rows of a request waited, and how long they took."""
+    return f"queue;dur={inference.timings.queue * 1e3:.3f}, compute;dur={inference.timings.compute * 1e3:.3f}"
 
 
-def answer(body: bytes, form: Format, request: Request, headers: dict[str, str] | None = None) -> Answer:
+def answer(body: bytes, form: Format, inference: Inference, headers: dict[str, str] | None = None) -> Answer:
     """An answer with the headers of the model and the timings."""
-    model = request.model
+    model = inference.model
     return Answer(
         body,
         MEDIA_TYPES[form],
         {
             "x-model": model.label,
-            "server-timing": timing_of(request),
+            "server-timing": timing_of(inference),
             "vary": "accept",
             **(headers or {}),
         },
     )
+
+
+def json_answer(fields: dict[str, Any], collection: Collection | None = None, inference: Inference | None = None) -> Answer:
+    """JSON, with the collection's model, and what encoding and decoding took."""
+    headers = {} if collection is None else {"x-model": header_value(collection.label)}
+    if inference is not None:
+        headers["server-timing"] = timing_of(inference)
+    return Answer(json_bytes(fields), "application/json", headers)
 
 
 async def posteriors_json(fields: dict[str, Any]) -> bytes:
@@ -64,28 +74,28 @@ async def posteriors_json(fields: dict[str, Any]) -> bytes:
 def pictures_answer(
     pixels: Floats,
     form: Format,
-    request: Request,
+    inference: Inference,
     parameters: DecodeParameters | InterpolateParameters,
     fields: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
     """Pictures, float32 (N, H, W, C) in [0, 1], in any format. `fields` stand in the JSON beside them."""
     if form == "npy" and parameters.dtype == "float32":
-        return answer(npy(pixels), form, request, headers)
+        return answer(npy(pixels), form, inference, headers)
     pictures = codecs.to_uint8(pixels)
     if form == "json":
         body = {
-            "model": request.model.name,
+            "model": inference.model.name,
             "images": [base64.b64encode(png.write(picture)).decode("ascii") for picture in pictures],
-            "shape": list(request.model.shape),
+            "shape": list(inference.model.shape),
             **(fields or {}),
         }
-        return answer(json_bytes(body), form, request, headers)
+        return answer(json_bytes(body), form, inference, headers)
     if form == "npy":
-        return answer(npy(pictures), form, request, headers)
+        return answer(npy(pictures), form, inference, headers)
     if form == "png":
-        return answer(png.write(arrange(pictures, parameters.layout)), form, request, headers)
-    return answer(codecs.animation(list(pictures), form), form, request, headers)
+        return answer(png.write(arrange(pictures, parameters.layout)), form, inference, headers)
+    return answer(codecs.animation(list(pictures), form), form, inference, headers)
 
 
 def arrange(pictures: Pixels, layout: str) -> Pixels:

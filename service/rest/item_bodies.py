@@ -4,9 +4,7 @@ Counts and checks before anything is decoded. Knows nothing of models, stores or
 """
 
 import re
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,16 +17,14 @@ from service.formats.latent_rows import latent_rows
 from service.formats.npy import npy_array
 from service.formats.pictures import EncodedPicture
 from service.observe.printable import short
+from service.operations.items import Entries
 from service.rest.bodies import Body
 from service.store.filters import usable_key
-from service.store.interface import Items
 
 MAX_ID = 512
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 MAX_METADATA_BYTES = 1 << 16
 MAX_DEPTH = 32
-# bytes of metadata that weigh as much as a row
-METADATA_PER_ROW = 4096
 # mu, sigma, and lists in the metadata
 LISTS_PER_ITEM = 16
 ITEM_KEYS = ("id", "image", "mu", "sigma", "metadata")
@@ -40,45 +36,6 @@ class MetadataTooLarge(Exception):
 
     def __init__(self, size: int, item: int) -> None:
         super().__init__(f"item {item}: its metadata takes {size} bytes, at most {MAX_METADATA_BYTES} are allowed")
-
-
-@dataclass(slots=True)
-class Entries:
-    """N items or queries: of each a picture, or mu and perhaps sigma, or neither (a query by its id)."""
-
-    ids: list[str | None]
-    images: list[EncodedPicture | None]
-    mu: NDArray[np.float32]  # (N, D), 0 where there is none
-    sigma: NDArray[np.float32]  # the same
-    has_sigma: NDArray[np.bool_]  # (N,)
-    metadata: list[bytes]
-    keys: set[str] = field(default_factory=set)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def weight(self) -> int:
-        """As so many rows it counts among what waits to be stored: one each, and more for long metadata."""
-        return len(self) + sum(map(len, self.metadata)) // METADATA_PER_ROW
-
-    @property
-    def pictures(self) -> list[int]:
-        """Which ones are pictures."""
-        return [i for i, image in enumerate(self.images) if image is not None]
-
-    def encoded(self, rows: NDArray[np.float32]) -> None:
-        """Fill in the posteriors of the pictures, (n, 3, D). Raises Unusable."""
-        where = self.pictures
-        bad = ~np.isfinite(rows[:, :2]).all(axis=(1, 2))
-        if bad.any():  # no distance to it could be told
-            raise Unusable("the model's mean or sigma for this picture is not finite", where[int(bad.argmax())])
-        self.mu[where], self.sigma[where], self.has_sigma[where] = rows[:, 0], rows[:, 1], True
-
-    def items(self) -> Items:
-        """As a store takes them; ids are drawn where there are none."""
-        ids = [uuid.uuid4().hex if id is None else id for id in self.ids]
-        return Items(ids, self.mu, self.sigma, self.has_sigma, self.metadata, frozenset(self.keys))
 
 
 def check_id(id: object, item: int | None = None) -> str:

@@ -39,7 +39,7 @@ def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, A
 
 def describe_models(page: dict[str, Any], catalog: Catalog) -> None:
     """Add the latent sizes and the priors of the loaded models."""
-    dims = sorted({loaded.manifest.model.latent_dim for loaded in catalog.models.values()})
+    dims = sorted({loaded.latent_dim for loaded in catalog.models.values()})
     sizes = [{"minItems": dim, "maxItems": dim} for dim in dims]
     priors = {name: None for loaded in catalog.priors.values() for name in loaded.names}
     for path in ("/decode", "/sample"):
@@ -92,8 +92,8 @@ def complete_page(app: FastAPI, max_rows: int) -> None:
             describe_bounds(page, max_rows, PROBLEMS)
             if app.state.access is not None:
                 describe_access(page, app.state.access, PROBLEMS)
-        if app.state.engine is not None:
-            describe_models(page, app.state.engine.catalog)
+        if app.state.service is not None:
+            describe_models(page, app.state.service.pipeline.catalog)
         return page
 
     app.openapi = complete  # type: ignore[method-assign]

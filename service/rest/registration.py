@@ -16,7 +16,7 @@ from starlette.responses import Response
 from service.engine.errors import Overloaded
 from service.http.endpoint import Endpoint, Operation, Starting
 from service.http.registry import Registration
-from service.inference.pipeline import Engine
+from service.operations.service import Service
 from service.rest.errors import describe
 from service.rest.schemas import NoParameters, PicturesAnswer, Problem
 
@@ -34,12 +34,12 @@ class Router(APIRouter):
         return self.get(path, **options)
 
 
-def engine_of(request: Request) -> Engine:
-    """Return the engine. Raises Starting until the models are loaded."""
-    engine: Engine | None = request.app.state.engine
-    if engine is None:
+def service_of(request: Request) -> Service:
+    """Return the service. Raises Starting until the models are loaded."""
+    service: Service | None = request.app.state.service
+    if service is None:
         raise Starting
-    return engine
+    return service
 
 
 # --- entries of the OpenAPI page

@@ -39,7 +39,7 @@ SO_ATTACH_FILTER = 26
 class Server(uvicorn.Server):
     """A server that drains its connections before it ends.
 
-    `state` is the application's state: its `engine` is None until the models are loaded; the server sets `draining`.
+    `state` is the application's state: its `service` is None until the models are loaded; the server sets `draining`.
     """
 
     def __init__(self, config: uvicorn.Config, state: Any, drain_seconds: float, is_alive: Callable[[], bool]) -> None:
@@ -61,7 +61,7 @@ class Server(uvicorn.Server):
     def end(self, drain: bool) -> None:
         """Become unready, then stop: after `drain_seconds` if `drain` is true, otherwise at once."""
         self._is_ending = self._state.draining = True
-        seconds = self._drain_seconds if drain and self._state.engine is not None else 0.0
+        seconds = self._drain_seconds if drain and self._state.service is not None else 0.0
         self._stop_at = min(self._stop_at, time.monotonic() + seconds)
         self._is_patient = drain
         self._say_close()

@@ -41,7 +41,7 @@ async def test_it_starts_serves_and_ends_without_a_thread_left(weights: Path) ->
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             assert (await client.get("/health/ready")).json() == {"status": "ready"}
             assert (await client.get("/sample?n=3&seed=1")).status_code == 200
-    assert (app.state.engine, app.state.failure, failed) == (None, "", [])
+    assert (app.state.service, app.state.failure, failed) == (None, "", [])
     left = [thread for thread in set(threading.enumerate()) - before if not thread.name.startswith("asyncio_")]
     for thread in left:  # nobody waits for those that are at rest, but they are told; the loop's own end with the loop
         thread.join(30)
@@ -71,7 +71,7 @@ async def test_a_process_whose_device_is_lost_is_neither_ready_nor_alive(weights
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             assert (await client.get("/health/live")).status_code == 200
             with pytest.raises(DeviceLost):
-                await app.state.engine.catalog.device._batcher.lane(
+                await app.state.service.pipeline.catalog.device._batcher.lane(
                     lose, np.concatenate, max_batch=8, max_queue_rows=8, max_rows=8
                 ).submit(np.zeros(1))
             for path in ("/health/live", "/health/ready"):
@@ -112,7 +112,7 @@ async def test_leaving_while_it_loads_is_harmless(weights: Path) -> None:
     async with app.router.lifespan_context(app):
         await asyncio.sleep(0)  # it has begun
     assert app.state.started.is_set()
-    assert app.state.engine is None
+    assert app.state.service is None
 
 
 async def test_no_answer_leads_to_the_host_that_the_caller_names(client: httpx.AsyncClient) -> None:

@@ -62,7 +62,7 @@ async def test_stuck_is_neither_alive_nor_ready(client: httpx.AsyncClient, app: 
         assert (await client.get(path)).status_code == 200
     assert is_alive(app)
     app.state.heartbeat_seconds = 0.0
-    async with busy(app.state.engine.catalog.device._batcher):
+    async with busy(app.state.service.pipeline.catalog.device._batcher):
         for path in ("/health/live", "/health/ready"):
             answer = await client.get(path)
             assert (answer.status_code, answer.json()["code"]) == (503, "device_stuck")

@@ -1,8 +1,10 @@
-"""A pool has its threads from the start, and no more later."""
+"""A pool has its threads from the start, and no more later; long work is done on one of them."""
 
 import threading
 
-from service.thread_pool import thread_pool
+import pytest
+
+from service.thread_pool import INLINE_BYTES, Offload, thread_pool
 
 
 def test_all_threads_are_there_before_there_is_work() -> None:
@@ -12,3 +14,13 @@ def test_all_threads_are_there_before_there_is_work() -> None:
         assert sum(pool.map(abs, range(-50, 0))) == 1275
         assert threading.active_count() == before + 3
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(("size", "inline"), [(INLINE_BYTES, True), (INLINE_BYTES + 1, False)])
+async def test_long_work_leaves_the_event_loop(size: int, inline: bool) -> None:
+    offload = Offload()
+    thread = await offload(size, threading.current_thread)
+    assert (thread is threading.current_thread()) == inline
+    with pytest.raises(ZeroDivisionError):
+        await offload(size, lambda: 1 // 0)
+    offload.close()

@@ -76,7 +76,7 @@ def start_session(
         model = _export(function, examples[:COMPARED_ROWS])
         session = _open(model, threads)
         answers = _run(session, examples[:COMPARED_ROWS])
-    except Exception as error:  # exporter and model raise many unrelated types
+    except Exception as error:  # exporter and runtime raise many unrelated types
         raise OnnxUnusable(f"ONNX Runtime cannot compute this model: {error}") from error
     with torch.inference_mode():
         wanted = function(torch.from_numpy(examples[:COMPARED_ROWS])).numpy()

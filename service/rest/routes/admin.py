@@ -5,55 +5,55 @@ from collections.abc import Awaitable
 from service.formats.json_values import json_bytes
 from service.http.call import Answer, Call
 from service.inference.catalog import Catalog, Change, SeveralWorkers
-from service.inference.pipeline import Engine
 from service.operations.collection_model import warn_of_strangers
+from service.operations.service import Service
 from service.rest.parameters import read_parameters
 from service.rest.registration import Router, add, describe_operation, schema_of
-from service.rest.routes.collections import without_body
+from service.rest.requests import without_body
 from service.rest.schemas import ModelChange, NoParameters
 
 router = Router(tags=["admin"])
 
 
-def catalog_of(engine: Engine, call: Call) -> tuple[Catalog, str]:
+def catalog_of(service: Service, call: Call) -> tuple[Catalog, str]:
     """The catalog to be changed and the name of a model. Raises BadParameter, Unsupported, SeveralWorkers."""
     without_body(call)
     read_parameters(NoParameters, call.query)
-    if engine.workers > 1:
-        raise SeveralWorkers(engine.workers)
-    return engine.catalog, call.path["name"]
+    if service.workers > 1:
+        raise SeveralWorkers(service.workers)
+    return service.pipeline.catalog, call.path["name"]
 
 
-async def after(engine: Engine, changing: Awaitable[Change]) -> Answer:
+async def after(service: Service, changing: Awaitable[Change]) -> Answer:
     """The answer to a change, once it is made; the log then says which collections have no model any more."""
     change = await changing
-    await warn_of_strangers(engine)
+    await warn_of_strangers(service.pipeline.catalog, service.store.store)
     fields = ModelChange(
         model=change.name, digest=change.digest, previous=change.previous, seconds=round(change.seconds, 3)
     ).model_dump()
     return Answer(json_bytes(fields), "application/json", {"cache-control": "no-store"})
 
 
-async def load(engine: Engine, call: Call) -> Answer:
+async def load(service: Service, call: Call) -> Answer:
     """Bring one more model onto the device, beside live traffic: until it is warm and checked, nobody sees it."""
-    catalog, name = catalog_of(engine, call)
-    return await after(engine, catalog.add(name))
+    catalog, name = catalog_of(service, call)
+    return await after(service, catalog.add(name))
 
 
-async def reload(engine: Engine, call: Call) -> Answer:
+async def reload(service: Service, call: Call) -> Answer:
     """Take what the model's directory holds now. Whoever asks after this has answered gets the new model.
 
     It is warmed up beside the old one, must give its golden answer where the checkpoint has one, and takes the old one's
     place at once; requests in flight finish on the old one. When anything fails, or the caller hangs up, the old one stays.
     """
-    catalog, name = catalog_of(engine, call)
-    return await after(engine, catalog.replace(name))
+    catalog, name = catalog_of(service, call)
+    return await after(service, catalog.replace(name))
 
 
-async def unload(engine: Engine, call: Call) -> Answer:
+async def unload(service: Service, call: Call) -> Answer:
     """Forget a model, but never the default one; requests in flight finish."""
-    catalog, name = catalog_of(engine, call)
-    return await after(engine, catalog.remove(name))
+    catalog, name = catalog_of(service, call)
+    return await after(service, catalog.remove(name))
 
 
 ANSWER = {"application/json": {"schema": schema_of(ModelChange)}}

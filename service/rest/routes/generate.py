@@ -6,82 +6,66 @@ from typing import Any
 
 from service.formats.errors import Unsupported
 from service.http.call import Answer, Call
-from service.inference.pipeline import Engine
-from service.inference.served_model import Floats
-from service.latents import noise as seeds
-from service.latents.paths import Mixture
+from service.operations import generate as operations
+from service.operations.service import Service
 from service.rest.answers import pictures_answer
-from service.rest.bodies import latents_of, read_body
+from service.rest.bodies import latents_of
 from service.rest.etags import cache_headers, not_modified
 from service.rest.negotiation import answer_format
 from service.rest.parameters import check_count, read_parameters
 from service.rest.registration import BINARY, PICTURE_ANSWERS, Router, add, describe_operation
-from service.rest.routes.encode import open_request
+from service.rest.requests import body_of, open_request
 from service.rest.schemas import DecodeParameters, Latents, SampleParameters
 
 router = Router(tags=["inference"])
 
 
-async def decode(engine: Engine, call: Call) -> Answer:
+async def decode(service: Service, call: Call) -> Answer:
     """Mean pictures of latents, in the order of the request."""
-    body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items))
+    body = await body_of(service, call)
     parameters = read_parameters(DecodeParameters, call.query, *body.parameters(DecodeParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
-    request = open_request(engine, call, parameters)
-    dim = request.model.manifest.model.latent_dim
-    z = await engine.offload(len(call.body), partial(latents_of, body, dim))
-    pixels = await engine.through(request.model.decode, z, request)
-    render = partial(pictures_answer, pixels, form, request, parameters)
-    return await engine.offload(pixels.nbytes, render)
+    inference = open_request(service, call, parameters)
+    z = await service.pipeline.offload(len(call.body), partial(latents_of, body, inference.model.latent_dim))
+    pixels = await operations.decode(service.pipeline, inference, z)
+    render = partial(pictures_answer, pixels, form, inference, parameters)
+    return await service.pipeline.offload(pixels.nbytes, render)
 
 
-async def sample(engine: Engine, call: Call) -> Answer:
+async def sample(service: Service, call: Call) -> Answer:
     """Pictures of latents drawn from the prior: z = temperature * eps(seed, item), standard normal.
 
     `prior=aggregate` draws from the Gaussian mixture that was fitted to the aggregate posterior of the training pictures:
     z = mean_k + temperature * L_k eps, with the component k chosen by one more number of the same (seed, item). So does
     `prior=vamp`, which a model that was trained with a VampPrior takes by itself, with the posteriors of its pseudo-inputs.
     """
-    body = await engine.offload(len(call.body), partial(read_body, call, engine.max_items))
+    body = await body_of(service, call)
     if body.kind not in ("empty", "json"):
         raise Unsupported(f"parameters come in the query or as JSON, not as a {body.kind}")
     given = body.parameters(SampleParameters)
     parameters = read_parameters(SampleParameters, call.query, *given)
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
-    request = open_request(engine, call, parameters)
-    check_count("n", parameters.n, given, engine.max_items)  # before the noise is drawn
-    seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
-    model = request.model
-    priors = engine.catalog.priors[model.name]
-    prior = parameters.prior or priors.own
-    mixture = priors.mixture(prior)
+    inference = open_request(service, call, parameters)
+    check_count("n", parameters.n, given, service.pipeline.max_items)  # before the noise is drawn
+    model = inference.model
+    priors = service.pipeline.catalog.priors[model.name]
+    prior, _ = priors.choose(parameters.prior)
     cached: Mapping[str, str] = {}
     if call.method == "GET":
-        versions = engine.version, model.label, prior, priors.digests.get(prior, "")
+        versions = service.pipeline.version, model.label, prior, priors.digests.get(prior, "")
         cached = cache_headers(parameters, form, parameters.seed, *versions)
         unchanged = not_modified(call, {"x-model": model.label, **cached})
         if unchanged is not None:
             return unchanged
-    dim = model.manifest.model.latent_dim
-    with request.model.decode.reserve(parameters.n) as reservation:
-        z = await engine.offload(8 * parameters.n * dim, partial(_draw, seed, dim, parameters, mixture))
-        pixels = await reservation.submit(z, request.deadline)
-    request.timings.add(reservation)
-    fields: dict[str, Any] = {"seed": seed, "prior": prior}
+    samples = await operations.sample(
+        service.pipeline, inference, parameters.n, parameters.seed, parameters.temperature, prior
+    )
+    fields: dict[str, Any] = {"seed": samples.seed, "prior": prior}
     if "z" in parameters.include:
-        fields["z"] = z
-    headers = {"x-seed": str(seed), "x-prior": prior, **cached}
-    render = partial(pictures_answer, pixels, form, request, parameters, fields, headers)
-    return await engine.offload(pixels.nbytes, render)
-
-
-def _draw(seed: int, dim: int, parameters: SampleParameters, mixture: Mixture | None) -> Floats:
-    """Latents of a request, (n, D): from N(0, temperature^2 I), or from the mixture."""
-    if mixture is not None:
-        eps, uniform = seeds.normal_and_uniform(seed, parameters.n, dim)
-        return mixture.draw(eps, uniform, parameters.temperature)
-    eps = seeds.standard_normal(seed, parameters.n, dim)
-    return eps * eps.dtype.type(parameters.temperature)
+        fields["z"] = samples.z
+    headers = {"x-seed": str(samples.seed), "x-prior": prior, **cached}
+    render = partial(pictures_answer, samples.pixels, form, inference, parameters, fields, headers)
+    return await service.pipeline.offload(samples.pixels.nbytes, render)
 
 
 LATENTS_EXAMPLE = {"z": [[0.5, -1.2] + [0.0] * 18]}

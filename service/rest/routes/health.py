@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from service.engine.errors import Closed, DeviceLost, DeviceStuck
 from service.http.registry import OPEN
-from service.rest.registration import PROBLEMS, Router, engine_of
+from service.rest.registration import PROBLEMS, Router, service_of
 
 router = Router(prefix="/health", tags=["health"])
 
@@ -22,9 +22,9 @@ async def live(request: Request) -> dict[str, str]:
 async def ready(request: Request) -> dict[str, str]:
     """200 once every model is warm; 503 before, when the device is lost or stuck, when the store's file was deleted or
     replaced, and from SIGTERM on."""
-    engine = engine_of(request)
+    service = service_of(request)
     check_device(request.app.state)
-    engine.store.check()
+    service.store.store.check()
     if request.app.state.draining:
         raise Closed("the service is about to end: it still answers, but new requests belong elsewhere")
     return {"status": "ready"}
@@ -32,9 +32,9 @@ async def ready(request: Request) -> dict[str, str]:
 
 def check_device(state: Any) -> None:
     """Of the application's state; fine before the models are loaded. Raises DeviceLost, DeviceStuck."""
-    if state.engine is None:
+    if state.service is None:
         return
-    device = state.engine.catalog.device
+    device = state.service.pipeline.catalog.device
     if device.lost:
         raise DeviceLost(device.lost)
     if device.seconds_without_beat > state.heartbeat_seconds:

@@ -5,12 +5,11 @@ from typing import Any
 
 import orjson
 
-from service.formats.errors import BadInput, Unusable
-from service.formats.pictures import Pictures
+from service.formats.errors import Unusable
 from service.http.call import Answer, Call
-from service.inference.pipeline import Engine, Request
-from service.operations.collection_model import digest_of, model_of
-from service.rest.bodies import Body, read_body
+from service.operations.items import add_items, page_of_items
+from service.operations.service import Service
+from service.rest.answers import json_answer
 from service.rest.collection_schemas import (
     ID_SCHEMA,
     Added,
@@ -21,7 +20,7 @@ from service.rest.collection_schemas import (
     NewItems,
     StoredItem,
 )
-from service.rest.item_bodies import LISTS_PER_ITEM, Entries, check_id, items_of
+from service.rest.item_bodies import LISTS_PER_ITEM, check_id, items_of
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import (
     BINARY,
@@ -34,40 +33,12 @@ from service.rest.registration import (
     describe_operation,
     schema_of,
 )
-from service.rest.routes.collections import PATH, STORE_ERRORS, json_answer, name_of, without_body
-from service.rest.routes.encode import open_request
+from service.rest.requests import body_of, name_of, open_collection, open_request, without_body
+from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.rest.schemas import Parameters
-from service.store.interface import Collection, Items, UnknownItem
+from service.store.interface import Items
 
 router = Router(tags=["latent store"])
-
-
-async def read_entries(engine: Engine, call: Call) -> Body:
-    """A body with items or queries. Raises what `read_body` does."""
-    return await engine.offload(len(call.body), partial(read_body, call, engine.max_items, LISTS_PER_ITEM))
-
-
-async def open_collection(engine: Engine, call: Call, parameters: Parameters) -> tuple[Collection, str, Request]:
-    """(collection, digest of the vectors that come, request). Raises StoreError, ModelMismatch, ModelNotLoaded."""
-    timing = open_request(engine, call, parameters.model_copy(update={"model": None}))
-    with engine.reads.admit(1):
-        collection = await engine.in_time(engine.store.collection(name_of(call)), timing.deadline)
-    return collection, digest_of(engine, collection, parameters.model), timing
-
-
-async def encode_entries(engine: Engine, entries: Entries, collection: Collection, request: Request) -> None:
-    """Fill in the posteriors of what is a picture. Raises ModelNotLoaded, BadInput, BatcherError."""
-    pictures = entries.pictures
-    if not pictures:
-        return
-    request.model = model_of(engine, collection)
-    encoded = [image for image in entries.images if image is not None]
-    try:
-        entries.encoded(await engine.encode(Pictures(encoded), request))
-    except BadInput as error:
-        if error.item is not None:
-            error.item = pictures[error.item]  # of the pictures -> of the items
-        raise
 
 
 def describe_item(items: Items, i: int, include: frozenset[str]) -> dict[str, Any]:
@@ -80,35 +51,28 @@ def describe_item(items: Items, i: int, include: frozenset[str]) -> dict[str, An
     return fields
 
 
-async def post(engine: Engine, call: Call) -> Answer:
+async def post(service: Service, call: Call) -> Answer:
     """Add items, or replace those whose ids are there: all of them or none, and durable when the answer comes.
 
     JSON, a form of pictures whose file names become ids, one picture, or npy: mu (N, D), or mu and sigma (2, N, D).
     """
-    body = await read_entries(engine, call)
+    body = await body_of(service, call, LISTS_PER_ITEM)
     parameters = read_parameters(ItemsParameters, call.query, *body.parameters(ItemsParameters))
-    collection, digest, request = await open_collection(engine, call, parameters)
-    entries = await engine.offload(len(call.body), partial(items_of, body, collection.dim))
-    with engine.writes.admit(entries.weight):
-        await encode_entries(engine, entries, collection, request)
-        items = entries.items()
-        seq = await engine.in_time(engine.store.upsert(collection.name, digest, items), request.deadline, changes=True)
-    return json_answer({"collection": collection.name, "ids": items.ids, "seq": seq}, collection, request)
+    collection, digest, inference = await open_collection(service, call, parameters)
+    entries = await service.pipeline.offload(len(call.body), partial(items_of, body, collection.dim))
+    stored = await add_items(service.pipeline, service.store, inference, collection, digest, entries)
+    return json_answer({"collection": collection.name, "ids": stored.ids, "seq": stored.seq}, collection, inference)
 
 
-async def list_page(engine: Engine, call: Call) -> Answer:
+async def list_page(service: Service, call: Call) -> Answer:
     """Items in the order of their ids, a page at a time."""
     without_body(call)
     parameters = read_parameters(ListParameters, call.query)
-    request = open_request(engine, call, parameters)
+    inference = open_request(service, call, parameters)
     conditions, after = parameters.filter, _cursor(parameters.cursor)
-    name = name_of(call)
-    with engine.reads.admit(1):
-        items = await engine.in_time(engine.store.scan(name, after, parameters.limit + 1, conditions), request.deadline)
-    shown = min(len(items), parameters.limit)
-    more = items.ids[shown - 1] if len(items) > shown else None
-    page = [describe_item(items, i, parameters.include) for i in range(shown)]
-    return json_answer({"items": page, "cursor": more})
+    page = await page_of_items(service.store, name_of(call), after, parameters.limit, conditions, inference.deadline)
+    shown = [describe_item(page.items, i, parameters.include) for i in range(page.count)]
+    return json_answer({"items": shown, "cursor": page.cursor})
 
 
 def _cursor(text: str) -> str:
@@ -118,25 +82,21 @@ def _cursor(text: str) -> str:
         raise BadParameter("cursor: not one that this service has given") from None
 
 
-async def get(engine: Engine, call: Call) -> Answer:
+async def get(service: Service, call: Call) -> Answer:
     """One item with its mu, sigma and metadata."""
     without_body(call)
-    request = open_request(engine, call, read_parameters(Parameters, call.query))
+    inference = open_request(service, call, read_parameters(Parameters, call.query))
     name, id = name_of(call), check_id(call.path["id"])
-    with engine.reads.admit(1):
-        items = await engine.in_time(engine.store.get(name, [id]), request.deadline)
-    if not items.ids:
-        raise UnknownItem(name, id)
-    return json_answer(describe_item(items, 0, frozenset(("mu", "sigma"))))
+    item = await service.store.item(name, id, inference.deadline)
+    return json_answer(describe_item(item, 0, frozenset(("mu", "sigma"))))
 
 
-async def delete(engine: Engine, call: Call) -> Answer:
+async def delete(service: Service, call: Call) -> Answer:
     """Delete one item."""
     without_body(call)
-    request = open_request(engine, call, read_parameters(Parameters, call.query))
+    inference = open_request(service, call, read_parameters(Parameters, call.query))
     name, id = name_of(call), check_id(call.path["id"])
-    with engine.writes.admit(1):
-        seq = await engine.in_time(engine.store.delete(name, id), request.deadline, changes=True)
+    seq = await service.store.delete(name, id, inference.deadline)
     return json_answer({"id": id, "seq": seq})
 
 

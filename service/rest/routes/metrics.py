@@ -56,9 +56,9 @@ async def families_of(app: FastAPI) -> list[Family]:
         ready = True
     except Exception:  # whatever it is that /health/ready would say
         ready = False
-    engine = app.state.engine
+    service = app.state.service
     assert sight.metrics is not None  # noqa: S101
-    return sight.metrics.families(None if engine is None else engine.catalog, ready)
+    return sight.metrics.families(None if service is None else service.pipeline.catalog, ready)
 
 
 def _render(app: FastAPI, families: list[Family], accept: str) -> tuple[bytes, str]:

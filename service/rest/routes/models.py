@@ -10,7 +10,7 @@ from starlette.requests import Request
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
 from service.rest.parameters import BadParameter
-from service.rest.registration import PROBLEMS, Router, engine_of
+from service.rest.registration import PROBLEMS, Router, service_of
 from service.rest.schemas import ModelInfo
 
 router = Router(tags=["models"])
@@ -40,7 +40,7 @@ def catalog_of(request: Request) -> Catalog:
     """The catalog, for a request that takes no parameters. Raises Starting, BadParameter."""
     if request.query_params:
         raise BadParameter(f"{request.url.path} takes no parameters, not {', '.join(request.query_params)}")
-    return engine_of(request).catalog
+    return service_of(request).pipeline.catalog
 
 
 @router.page("/models", ANY_KEY, "models", summary="All loaded models", responses=ERRORS)
@@ -81,7 +81,7 @@ async def info(request: Request) -> dict[str, Any]:
         "limits": {
             **dataclasses.asdict(device.limits),
             "max_body_bytes": request.app.state.max_body_bytes,
-            "max_pixels": engine_of(request).max_pixels,
+            "max_pixels": service_of(request).pipeline.max_pixels,
         },
         "engine": {
             name: {

@@ -20,7 +20,7 @@ from models.readers.folder import _read as read_for_training
 from service.formats import png
 from service.formats.errors import BadInput
 from service.formats.pictures import Pictures
-from service.inference.pipeline import Engine, Request
+from service.inference.pipeline import Inference, Pipeline
 from tests.service.png_files import EXIF, FILTERS, SIGNATURE, chunk, header, lines, pixels_of, plain
 
 Pixels = NDArray[np.uint8]
@@ -165,15 +165,15 @@ def mutated(spec: Preprocessing, each: int, seed: int) -> Iterator[bytes]:
 # --- ways
 
 
-async def alone(engine: Engine, request: Request, data: bytes) -> Pixels | None:
-    return (await together(engine, request, [data]))[0]
+async def alone(pipeline: Pipeline, inference: Inference, data: bytes) -> Pixels | None:
+    return (await together(pipeline, inference, [data]))[0]
 
 
-async def together(engine: Engine, request: Request, files: list[bytes]) -> list[Pixels | None]:
+async def together(pipeline: Pipeline, inference: Inference, files: list[bytes]) -> list[Pixels | None]:
     """As a form has them, and `service.store load`."""
     originals: list[Pixels] = []
     try:
-        await engine.encode(Pictures(files), request, originals)
+        await pipeline.encode(Pictures(files), inference, originals)
     except BadInput:
         return [None] * len(files)
     return list(np.concatenate(originals))
@@ -187,10 +187,10 @@ def same(found: Pixels | None, expected: Pixels | None) -> bool:
 
 async def compare(app: FastAPI, client: httpx.AsyncClient, directory: Path, each: int, seed: int) -> tuple[int, int]:
     """Check that every way of decoding gives the same result. Return how many files were read and refused."""
-    engine: Engine = app.state.engine
+    pipeline: Pipeline = app.state.service.pipeline
     read = refused = 0
     for name, spec in MODELS.items():
-        request = Request(engine.catalog.get(name))
+        inference = Inference(pipeline.catalog.get(name))
         neighbour = io.BytesIO()
         Image.new("L", (90, 90)).save(neighbour, "GIF")  # which decoders decode, and its neighbours with it
         for number, data in enumerate(mutated(spec, each, seed)):
@@ -201,8 +201,8 @@ async def compare(app: FastAPI, client: httpx.AsyncClient, directory: Path, each
             trained = read_for_training(path, spec)
             if expected is not None or isinstance(trained, str) or not is_large(data):  # the trainer has no such bound
                 assert same(None if isinstance(trained, str) else trained, expected), f"trainer, {case}"
-            assert same(await alone(engine, request, data), expected), f"alone, {case}"
-            assert same((await together(engine, request, [neighbour.getvalue(), data]))[1], expected), f"beside, {case}"
+            assert same(await alone(pipeline, inference, data), expected), f"alone, {case}"
+            assert same((await together(pipeline, inference, [neighbour.getvalue(), data]))[1], expected), f"beside, {case}"
             read, refused = read + (expected is not None), refused + (expected is None)
             if number % 4 == 0:
                 await compare_over_http(client, name, data, expected, case)

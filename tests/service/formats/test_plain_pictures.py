@@ -94,7 +94,7 @@ async def test_answers_are_the_same_without_the_short_way(client: httpx.AsyncCli
 
 async def test_the_bound_on_pixels_holds_on_the_short_way(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model's own pictures may be more than is allowed: then it is so on both ways."""
-    monkeypatch.setattr(client._transport.app.state.engine, "max_pixels", 63)  # type: ignore[attr-defined]
+    monkeypatch.setattr(client._transport.app.state.service.pipeline, "max_pixels", 63)  # type: ignore[attr-defined]
     answer = await client.post("/encode", content=plain(pixels_of(1, 8, 8)))
     assert (answer.status_code, answer.json()["code"]) == (413, "too_many_pixels")
 

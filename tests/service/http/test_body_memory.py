@@ -29,7 +29,7 @@ class Service:
         self._endpoint = Endpoint(operation, describe)
         self._app = SimpleNamespace(
             state=SimpleNamespace(
-                engine=SimpleNamespace(),
+                service=SimpleNamespace(),
                 max_body_bytes=LARGEST,
                 bodies=self.bodies,
                 sight=Sight(),
@@ -42,12 +42,12 @@ class Service:
         await self._endpoint(scope, receive, take)
 
 
-async def echo(engine: Any, call: Call) -> Answer:
+async def echo(service: Any, call: Call) -> Answer:
     """The body, as it came."""
     return Answer(call.body, "application/octet-stream", {})
 
 
-async def length(engine: Any, call: Call) -> Answer:
+async def length(service: Any, call: Call) -> Answer:
     """Answer with the length of the body."""
     return Answer(str(len(call.body)).encode(), "text/plain", {})
 
@@ -91,9 +91,9 @@ class Held:
     def __init__(self) -> None:
         self.entered, self.release = asyncio.Event(), asyncio.Event()
 
-    async def __call__(self, engine: Any, call: Call) -> Answer:
+    async def __call__(self, service: Any, call: Call) -> Answer:
         if call.query != "wait":
-            return await length(engine, call)
+            return await length(service, call)
         self.entered.set()
         await self.release.wait()
         return Answer(b"done", "text/plain", {})
@@ -167,7 +167,7 @@ async def test_memory_is_given_back_whoever_leaves(leaves: Any) -> None:
 
 
 async def test_memory_is_given_back_when_an_operation_fails() -> None:
-    async def fails(engine: Any, call: Call) -> Answer:
+    async def fails(service: Any, call: Call) -> Answer:
         raise ValueError("a defect")
 
     service = Service(fails)
@@ -176,7 +176,7 @@ async def test_memory_is_given_back_when_an_operation_fails() -> None:
 
 
 async def test_long_answers_count_while_they_are_read_and_come_piece_by_piece() -> None:
-    async def long(engine: Any, call: Call) -> Answer:
+    async def long(service: Any, call: Call) -> Answer:
         return Answer(bytes(int(call.query)), "application/octet-stream", {})
 
     service, messages, begun, slow = Service(long), [], asyncio.Event(), asyncio.Event()

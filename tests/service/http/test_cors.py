@@ -67,7 +67,7 @@ async def test_options_that_are_no_preflight_need_a_key(weights: Path) -> None:
 async def test_a_failure_may_be_read_too(weights: Path) -> None:
     """A failure of either door has the same headers as other answers."""
     app = create_app(Settings(models_dir=weights, cors_origins=("*",)))
-    app.state.engine = "no engine"
+    app.state.service = "no service"
     for path in ("/sample", "/models"):
         for door in (app,):
             sent = await send(door, Exchange("GET", path, headers=[(b"origin", SITE), (b"x-request-id", b"abc")]))

@@ -9,24 +9,24 @@ from fastapi import FastAPI
 
 from service.http.call import Answer, Call
 from service.http.endpoint import Endpoint
-from service.inference.pipeline import Engine
+from service.operations.service import Service
 from service.rest.errors import describe
 from service.rest.parameters import read_parameters
-from service.rest.routes.encode import open_request
+from service.rest.requests import open_request
 from service.rest.schemas import Parameters
 from tests.service.asgi import Exchange, Sent, of_httpx, send
 
 LONG = 60.0  # nobody waits for the end of that
 
 
-async def slow(engine: Engine, call: Call) -> Answer:
+async def slow(service: Service, call: Call) -> Answer:
     """An operation that learns of its deadline and then takes its time."""
-    open_request(engine, call, read_parameters(Parameters, call.query, json.loads(call.body or b"{}")))
+    open_request(service, call, read_parameters(Parameters, call.query, json.loads(call.body or b"{}")))
     await asyncio.sleep(LONG)
     raise AssertionError
 
 
-async def deaf(engine: Engine, call: Call) -> Answer:
+async def deaf(service: Service, call: Call) -> Answer:
     """An operation that never looks at its deadline."""
     await asyncio.sleep(LONG)
     raise AssertionError
@@ -63,7 +63,7 @@ async def test_the_deadline_ends_the_wait(app: FastAPI, operation, exchange: Exc
 
 
 async def test_an_answer_in_time_is_not_touched_by_the_deadline(app: FastAPI) -> None:
-    async def quick(engine: Engine, call: Call) -> Answer:
+    async def quick(service: Service, call: Call) -> Answer:
         return Answer(b"x", "text/plain", {})
 
     for _ in range(20):

@@ -202,7 +202,7 @@ async def test_ids_are_made_up_anew(doors: tuple[ASGIApp, FastAPI]) -> None:
 @contextmanager
 def full_queues(app: FastAPI) -> Iterator[None]:
     with ExitStack() as stack:
-        for lane in app.state.engine.catalog.get("grey").lanes.values():
+        for lane in app.state.service.pipeline.catalog.get("grey").lanes.values():
             stack.enter_context(lane.reserve(32))
             stack.enter_context(lane.reserve(32))
         yield
@@ -230,14 +230,14 @@ class TestStates:
         assert code(await both((by_router(app), app), exchange)) == (503, "starting")
 
     async def test_while_it_shuts_down(self, doors: tuple[ASGIApp, FastAPI], exchange: Exchange) -> None:
-        await doors[1].state.engine.catalog.device.close()
+        await doors[1].state.service.pipeline.catalog.device.close()
         assert code(await both(doors, exchange)) == (503, "draining")
 
     async def test_a_lost_device(self, doors: tuple[ASGIApp, FastAPI], exchange: Exchange) -> None:
         def lose(blocks: list[Any]) -> list[Any]:
             raise DeviceLost("gone")
 
-        batcher = doors[1].state.engine.catalog.device._batcher
+        batcher = doors[1].state.service.pipeline.catalog.device._batcher
         with pytest.raises(DeviceLost):
             await batcher.lane(lose, np.concatenate, max_batch=8, max_queue_rows=8, max_rows=8).submit(np.zeros(1))
         assert code(await both(doors, exchange)) == (503, "device_lost")
@@ -253,24 +253,24 @@ class TestStates:
     async def test_our_own_fault(
         self, doors: tuple[ASGIApp, FastAPI], exchange: Exchange, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(doors[1].state, "engine", "no engine")
+        monkeypatch.setattr(doors[1].state, "service", "no service")
         assert code(await both(doors, exchange)) == (500, "internal_error")
 
     async def test_a_client_that_leaves(self, doors: tuple[ASGIApp, FastAPI], exchange: Exchange, busy: Busy) -> None:
         """In the middle of its body, or while it waits: nothing is sent, and nothing of it is left."""
-        engine = doors[1].state.engine
+        catalog = doors[1].state.service.pipeline.catalog
         middle = replace(exchange, pieces=[b"\x89PN"], leaves="in the body")
         for door in doors:
             assert plain(await send(door, middle)) == (0, [], b"")
-            async with busy(engine.catalog.device._batcher):
+            async with busy(catalog.device._batcher):
                 assert plain(await send(door, replace(exchange, leaves="waiting"))) == (0, [], b"")
-        assert {lane.queued_rows for lane in engine.catalog.get("grey").lanes.values()} == {0}
+        assert {lane.queued_rows for lane in catalog.get("grey").lanes.values()} == {0}
 
     async def test_a_request_that_is_cancelled(self, doors: tuple[ASGIApp, FastAPI], exchange: Exchange, busy: Busy) -> None:
         """As the server does when it may drain no longer."""
         found = []
         for door in doors:
-            async with busy(doors[1].state.engine.catalog.device._batcher):
+            async with busy(doors[1].state.service.pipeline.catalog.device._batcher):
                 task = asyncio.ensure_future(send(door, exchange))
                 for _ in range(20):
                     await asyncio.sleep(0)

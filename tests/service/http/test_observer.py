@@ -91,7 +91,7 @@ async def test_an_access_line_has_what_finds_the_request_and_no_more(door: ASGIA
 async def test_an_error_of_ours_is_logged_with_the_ids(
     app: FastAPI, door: ASGIApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app.state, "engine", "no engine")
+    monkeypatch.setattr(app.state, "service", "no service")
     await send(door, of_httpx("GET", "/sample", headers={"traceparent": PARENT, "x-request-id": "abc"}))
     (record,) = [record for record in caplog.records if record.name == "service.rest.errors"]
     assert (record.__dict__["request_id"], record.__dict__["trace_id"]) == ("abc", TRACE)

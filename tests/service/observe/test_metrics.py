@@ -59,7 +59,7 @@ async def test_both_doors_count_every_request_once_and_the_same(doors: tuple[ASG
             key = doors[1].state.registry.label_of(exchange.path), str(answer.status)
             expected[key] = expected.get(key, 0) + 1
         await send(door, leaving)
-        async with busy(doors[1].state.engine.catalog.device._batcher):
+        async with busy(doors[1].state.service.pipeline.catalog.device._batcher):
             await send(door, waiting)
         expected["encode", "499"] = 2
         families = {family.name: family for family in metrics.families(None, ready=False)}
@@ -72,24 +72,24 @@ async def test_both_doors_count_every_request_once_and_the_same(doors: tuple[ASG
 
 
 async def test_an_unforeseen_error_is_a_500(doors: tuple[ASGIApp, FastAPI]) -> None:
-    engine = doors[1].state.engine
+    service = doors[1].state.service
     for path in ("/sample", "/models"):
         for door in doors:
             metrics = doors[1].state.sight.metrics = Metrics()
-            doors[1].state.engine = "no engine"
+            doors[1].state.service = "no service"
             try:
                 await send(door, of_httpx("GET", path))
             except AttributeError:  # of the framework's own routes it comes through when it is answered
                 assert path == "/models"
             finally:
-                doors[1].state.engine = engine
+                doors[1].state.service = service
             operation = doors[1].state.registry.label_of(path)
             counted = metrics.families(None, ready=False)[0].samples
             assert counted == {(operation, "500"): 1}, (path, counted)
 
 
 async def test_draining_is_a_reason(doors: tuple[ASGIApp, FastAPI]) -> None:
-    await doors[1].state.engine.catalog.device.close()
+    await doors[1].state.service.pipeline.catalog.device.close()
     for door in doors:
         assert (await send(door, of_httpx("GET", "/sample"))).status == 503
     assert doors[1].state.sight.metrics.refused == {"draining": 2}
@@ -135,19 +135,18 @@ async def test_batches_and_pictures_are_counted_by_model(client: httpx.AsyncClie
     assert value(found, "vae_requests_in_flight") == 1  # the one that asks
     assert value(found, "vae_ready") == 1
     assert value(found, "vae_model_loads_total", model="grey", result="ok") == 1
-    digest = app.state.engine.catalog.get("grey").digest
-    assert value(
-        found, "vae_model_info", model="grey", digest=digest, device="cpu", engine=app.state.engine.catalog.device.engine
-    )
+    catalog = app.state.service.pipeline.catalog
+    digest = catalog.get("grey").digest
+    assert value(found, "vae_model_info", model="grey", digest=digest, device="cpu", engine=catalog.device.engine)
     assert value(found, "process_resident_memory_bytes") > 1e6
     assert not [name for name, _ in found if name.startswith("vae_device_memory")]
 
 
 async def test_rows_that_are_not_computed_have_a_reason(client: httpx.AsyncClient, app: FastAPI, busy: Busy) -> None:
-    lane = app.state.engine.catalog.get("grey").decode
+    lane = app.state.service.pipeline.catalog.get("grey").decode
     with lane.reserve(lane.max_rows), lane.reserve(lane.max_rows):
         assert (await client.get("/sample?n=2")).status_code == 429
-    async with busy(app.state.engine.catalog.device._batcher):
+    async with busy(app.state.service.pipeline.catalog.device._batcher):
         late = asyncio.ensure_future(client.get("/sample?n=3&timeout_ms=1"))
         while not lane.waiting_rows:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -210,7 +209,7 @@ async def test_who_watches_batches_cannot_fail_them(
     def broken(_: object) -> None:
         raise ValueError("broken")
 
-    lane = app.state.engine.catalog.get("grey").encode
+    lane = app.state.service.pipeline.catalog.get("grey").encode
     lane.watch = broken
     for _ in range(2):
         assert (await client.post("/encode", content=PICTURE)).status_code == 200
@@ -218,5 +217,5 @@ async def test_who_watches_batches_cannot_fail_them(
 
 
 async def test_decoders_that_pictures_have_cost_are_counted(app: FastAPI) -> None:
-    app.state.engine.decoders.ended["time"] += 2
+    app.state.service.pipeline.decoders.ended["time"] += 2
     assert value(await scrape(app), "vae_ended_decoders_total", reason="time") == 2

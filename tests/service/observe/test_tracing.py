@@ -101,7 +101,7 @@ async def test_what_fails_or_is_no_operation_has_a_span_too(
         assert (server.name, (server.attributes or {})["http.response.status_code"]) == (name, status)
         assert (children, server.status.status_code) == ([], StatusCode.UNSET)
     exporter.clear()
-    monkeypatch.setattr(app.state, "engine", "no engine")
+    monkeypatch.setattr(app.state, "service", "no service")
     await send(door, of_httpx("GET", "/sample"))
     server, _ = family(exporter)
     assert server.status.status_code is StatusCode.ERROR

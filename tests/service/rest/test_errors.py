@@ -235,7 +235,7 @@ async def test_a_body_is_refused_by_its_stated_length_or_when_it_gets_too_long(c
 
 
 async def test_a_full_queue(client: httpx.AsyncClient, app: FastAPI) -> None:
-    with app.state.engine.catalog.get("grey").decode.reserve(32), app.state.engine.catalog.get("grey").decode.reserve(31):
+    with (lane := app.state.service.pipeline.catalog.get("grey").decode).reserve(32), lane.reserve(31):
         answer = await client.post("/sample?n=2")
         check(answer, 429, "queue_full")
         assert int(answer.headers["retry-after"]) >= 1
@@ -246,7 +246,7 @@ async def test_a_full_queue(client: httpx.AsyncClient, app: FastAPI) -> None:
 @pytest.mark.parametrize(("headers", "query"), [({}, "timeout_ms=1"), ({"x-timeout-ms": "1"}, "")])
 async def test_a_deadline_that_has_passed(app: FastAPI, headers: dict[str, str], query: str) -> None:
     with pytest.raises(DeadlineExceeded):
-        await sample(app.state.engine, Call(headers, query, b"", started=time.monotonic() - 1))
+        await sample(app.state.service, Call(headers, query, b"", started=time.monotonic() - 1))
 
 
 @pytest.mark.parametrize("stated", ["0", "-1", "1.5", "soon", "²", "", "9" * 400])
@@ -256,7 +256,7 @@ async def test_a_timeout_that_is_no_number_of_milliseconds(client: httpx.AsyncCl
 
 
 async def test_a_closed_device(client: httpx.AsyncClient, app: FastAPI) -> None:
-    device = app.state.engine.catalog.device
+    device = app.state.service.pipeline.catalog.device
     await device.close()
     answer = await client.post("/encode", content=PNG)
     check(answer, 503, "draining")
@@ -293,7 +293,7 @@ async def test_a_defect_is_our_fault_and_says_nothing(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(app.state, "engine", "no engine")
+    monkeypatch.setattr(app.state, "service", "no service")
     answer = await client.request(method, path, headers={"x-request-id": "find-me"})
     problem = check(answer, 500, "internal_error", "its log has the reason")
     assert "object" not in problem["detail"]

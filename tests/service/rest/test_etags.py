@@ -22,7 +22,7 @@ def weights(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def decode_of(app: FastAPI, name: str = "grey") -> Lane:
-    lane: Lane = app.state.engine.catalog.get(name).decode
+    lane: Lane = app.state.service.pipeline.catalog.get(name).decode
     return lane
 
 
@@ -82,7 +82,7 @@ async def test_another_mixture_is_another_tag(client: httpx.AsyncClient, app: Fa
     before = (await client.get(path)).headers["etag"]
     mixture = GaussianMixture(torch.tensor([1.0]), torch.zeros(1, 3), torch.eye(3)[None])
     write_prior(weights / "grey", mixture, read(weights / "grey").digest, {})
-    await app.state.engine.catalog.replace("grey")
+    await app.state.service.pipeline.catalog.replace("grey")
     answer = await client.get(path, headers={"if-none-match": before})
     assert (answer.status_code, answer.headers["etag"] == before) == (200, False)
 

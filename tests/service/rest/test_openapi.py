@@ -40,7 +40,7 @@ async def test_what_the_models_take(client: httpx.AsyncClient, app: FastAPI) -> 
     assert row["anyOf"] == [{"minItems": dim, "maxItems": dim} for dim in (3, 4)]
     priors = {prior for model in models["models"] for prior in model["priors"]}
     assert set(schema_of(page, "/sample", "prior", "query")["enum"]) == priors
-    await app.state.engine.catalog.remove("colour")
+    await app.state.service.pipeline.catalog.remove("colour")
     row = schema_of((await client.get("/openapi.json")).json(), "/decode", "z", "application/json")["items"]
     assert (row["minItems"], row["maxItems"], "anyOf" in row) == (3, 3, False)
 

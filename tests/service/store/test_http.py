@@ -251,7 +251,7 @@ async def test_searches_while_everything_is_taken_away(client: httpx.AsyncClient
 
 
 async def test_neighbours_have_a_bound(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.rest.routes.search.MOST_NEIGHBORS", 12)
+    monkeypatch.setattr("service.operations.search.MOST_NEIGHBORS", 12)
     await add(client, *(item(id=f"{i}") for i in range(4)))
     body = {"queries": [item()] * 3, "k": 10_000}
     results = (await client.post(SEARCH, json=body)).raise_for_status().json()["results"]

@@ -258,7 +258,7 @@ async def test_a_caller_with_too_many_requests_in_flight(weights: Path, tmp_path
 
 
 async def test_an_allowance_is_given_back_whatever_happens(app: FastAPI, door: Application) -> None:
-    app.state.engine = "no engine"
+    app.state.service = "no service"
     sent = await send(door, Exchange("GET", "/sample", headers=with_key(KEYS["infer"])))
     assert sent.status == 500
     await send(door, Exchange("POST", "/encode", headers=with_key(KEYS["infer"]), leaves="in the body"))

@@ -62,7 +62,7 @@ async def app(shelf: Path, tmp_path: Path) -> AsyncIterator[FastAPI]:
 
 
 def catalog_of(app: FastAPI) -> Catalog:
-    catalog: Catalog = app.state.engine.catalog
+    catalog: Catalog = app.state.service.pipeline.catalog
     return catalog
 
 

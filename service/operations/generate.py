@@ -1,0 +1,56 @@
+"""Latents, given or drawn from a prior -> pictures. Knows nothing of HTTP."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from service.inference.pipeline import Inference, Pipeline
+from service.inference.served_model import Floats
+from service.latents import noise as seeds
+from service.latents.paths import Mixture
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """N draws from a prior, and what draws them again."""
+
+    z: Floats  # (N, D)
+    pixels: Floats  # (N, H, W, C), the means of the likelihood
+    seed: int
+    prior: str
+
+
+async def decode(pipeline: Pipeline, inference: Inference, z: Floats) -> Floats:
+    """Return the mean pictures of latents (N, D), float32 (N, H, W, C) in [0, 1]. Raises BatcherError."""
+    return await pipeline.through(inference.model.decode, z, inference)
+
+
+async def sample(
+    pipeline: Pipeline,
+    inference: Inference,
+    n: int,
+    seed: int | None = None,
+    temperature: float = 1.0,
+    prior: str | None = None,
+) -> Samples:
+    """Return n draws from a prior: the model's own for None, or one that `Priors` names.
+
+    z = temperature * eps(seed, item) for N(0, I), z = mean_k + temperature * L_k eps for a mixture; the seed is drawn when
+    there is none. Rows are admitted before any noise is drawn. Raises NoSuchPrior, BatcherError.
+    """
+    model = inference.model
+    prior, mixture = pipeline.catalog.priors[model.name].choose(prior)
+    seed = seeds.draw_seed() if seed is None else seed
+    with model.decode.reserve(n) as reservation:
+        z = await pipeline.offload(8 * n * model.latent_dim, partial(_draw, seed, n, model.latent_dim, temperature, mixture))
+        pixels = await reservation.submit(z, inference.deadline)
+    inference.timings.add(reservation)
+    return Samples(z, pixels, seed, prior)
+
+
+def _draw(seed: int, n: int, dim: int, temperature: float, mixture: Mixture | None) -> Floats:
+    """Draw latents (n, D) from N(0, temperature^2 I), or from the mixture."""
+    if mixture is not None:
+        eps, uniform = seeds.normal_and_uniform(seed, n, dim)
+        return mixture.draw(eps, uniform, temperature)
+    eps = seeds.standard_normal(seed, n, dim)
+    return eps * eps.dtype.type(temperature)

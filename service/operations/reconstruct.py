@@ -1,0 +1,44 @@
+"""Pictures -> what the model makes of them. Knows nothing of HTTP."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.formats.pictures import Pictures
+from service.inference.pipeline import Inference, Pipeline
+from service.inference.served_model import Floats
+from service.operations.encode import draw_from_posterior
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstructions:
+    """N pictures as the model saw them, and as it sees them. `seed` is None where nothing was drawn."""
+
+    originals: list[NDArray[Any]]  # blocks of (n, C, H, W), uint8 or float32 in [0, 1]
+    pixels: Floats  # (N, H, W, C)
+    seed: int | None
+
+
+async def reconstruct(
+    pipeline: Pipeline,
+    inference: Inference,
+    pictures: Pictures,
+    mode: Literal["mean", "sample"] = "mean",
+    seed: int | None = None,
+) -> Reconstructions:
+    """Return the means of the likelihood at z = mu, or at a seeded draw from the posterior (mode sample).
+
+    Raises BadInput, BatcherError.
+    """
+    originals: list[NDArray[Any]] = []
+    rows = await pipeline.encode(pictures, inference, originals)
+    z, drawn = np.ascontiguousarray(rows[:, 0]), None
+    if mode == "sample":
+        drawn, z = draw_from_posterior(z, rows[:, 1], seed)
+    pixels = await pipeline.through(inference.model.decode, z, inference)
+    tell = partial(pipeline.tell_of_reconstructions, inference.model, pixels, originals)
+    await pipeline.offload(pixels.nbytes, tell)
+    return Reconstructions(originals, pixels, drawn)

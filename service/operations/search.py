@@ -1,0 +1,112 @@
+"""What is nearest in a collection to pictures, posteriors or items. Knows nothing of HTTP."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.engine.errors import TooLarge
+from service.inference.pipeline import Inference, Pipeline
+from service.inference.served_model import Floats
+from service.operations.collection_model import active_dimensions, model_of
+from service.operations.items import Entries, encode_entries
+from service.operations.store_access import StoreAccess
+from service.store.filters import Condition
+from service.store.interface import Collection, Found, Query, Search
+
+# The bound for all queries of a request together: each neighbour takes about a kilobyte of memory until it is sent.
+MOST_NEIGHBORS = 1 << 19
+
+
+class TooManyNeighbors(TooLarge):
+    """More neighbours than one answer may have."""
+
+    def __init__(self, asked: int, most: int) -> None:
+        super().__init__(asked, most)
+        self.args = (f"k neighbours of each query are {asked} together, at most {most} are allowed in one answer",)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which neighbours are looked for: see `service.store.interface.Search`. `metric`: the collection's when None."""
+
+    k: int = 10
+    metric: str | None = None
+    filter: tuple[Condition, ...] = ()
+    candidates: int | None = None
+    exact: bool | None = None
+    active_only: bool = False  # leave out dimensions whose KL on the model's card is about zero
+    with_vectors: bool = False
+    with_pictures: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """Neighbours of each query, by a metric; where they were asked for, pictures of all neighbours in their order."""
+
+    found: Found
+    metric: str
+    pixels: Floats | None  # (n, H, W, C), the means of the likelihood at their mu
+
+
+@asynccontextmanager
+async def search(
+    pipeline: Pipeline,
+    store: StoreAccess,
+    inference: Inference,
+    collection: Collection,
+    digest: str,
+    queries: Entries,
+    wanted: Wanted,
+) -> AsyncIterator[Nearest]:
+    """Find the nearest items to each query, nearest first, ties by id; distances are computed in float64.
+
+    The search counts as under way until the block ends: write the answer in it, so that the bound on searches also bounds
+    the memory of long answers. `digest`: of the model whose vectors the queries are; it must be the collection's. Raises
+    TooManyNeighbors, StoreError, Overloaded, ModelNotLoaded, NoKlPerDim, BadInput, BatcherError.
+    """
+    _check_size(pipeline, collection, wanted, len(queries))
+    with store.searches.admit(len(queries)):
+        await encode_entries(pipeline, inference, collection, queries)
+        asked = Search(
+            _queries(queries),
+            wanted.k,
+            wanted.metric or collection.metric,
+            wanted.filter,
+            wanted.candidates,
+            wanted.exact,
+            active_dimensions(pipeline.catalog, collection) if wanted.active_only else None,
+            with_vectors=wanted.with_vectors or wanted.with_pictures,
+        )
+        found = await store.search(collection.name, digest, asked, inference.deadline)
+        pixels = await _decode(pipeline, inference, collection, found) if wanted.with_pictures else None
+        yield Nearest(found, asked.metric, pixels)
+
+
+def _check_size(pipeline: Pipeline, collection: Collection, wanted: Wanted, queries: int) -> None:
+    """Refuse a search that would find too much, before anything is done. Raises TooManyNeighbors."""
+    asked, most = queries * min(wanted.k, collection.count), MOST_NEIGHBORS
+    if wanted.with_pictures:
+        asked, most = queries * wanted.k, pipeline.max_items
+    if asked > most:
+        raise TooManyNeighbors(asked, most)
+
+
+def _queries(entries: Entries) -> list[Query]:
+    """Return the queries as a store takes them; one without sigma is a point, which not every metric takes."""
+    return [
+        Query(id=id)
+        if id is not None and entries.images[i] is None
+        else Query(entries.mu[i], entries.sigma[i] if entries.has_sigma[i] else None)
+        for i, id in enumerate(entries.ids)
+    ]
+
+
+async def _decode(pipeline: Pipeline, inference: Inference, collection: Collection, found: Found) -> Floats:
+    """Return pictures of all neighbours, (n, H, W, C), in order. Raises ModelNotLoaded, BatcherError."""
+    z = np.concatenate([neighbors.items.mu for neighbors in found.neighbors])
+    if not len(z):  # then no model is needed
+        return np.empty((0, 0, 0, 0), np.float32)
+    inference.model = model_of(pipeline.catalog, collection)
+    return await pipeline.through(inference.model.decode, np.ascontiguousarray(z), inference)

@@ -1,0 +1,74 @@
+"""The latent store as operations use it: with bounds on what is under way to it at once, and with deadlines.
+
+Knows nothing of HTTP, pictures or models.
+"""
+
+from service.inference.deadline import in_time
+from service.operations.admission import Admission
+from service.store import LatentStore
+from service.store.filters import Condition
+from service.store.interface import Collection, Found, Items, Search, UnknownItem
+
+LATE = "the deadline passed before the store had answered"
+DOUBT = f"{LATE}; what was to be changed may or may not have been changed"
+
+
+class StoreAccess:
+    """A latent store behind admission. All methods raise StoreError, Overloaded and DeadlineExceeded.
+
+    `search` and `upsert` are the exception: pictures are encoded for them, so their callers ask `searches` or `writes` for
+    admission before that.
+    """
+
+    def __init__(self, store: LatentStore, max_rows: int) -> None:
+        """`max_rows`: how many rows of each kind, reads, searches and writes, may be under way."""
+        self.store = store  # for work of our own, which is never refused
+        self.reads, self.searches, self.writes = Admission(max_rows), Admission(max_rows), Admission(max_rows)
+
+    async def collections(self, deadline: float | None = None) -> list[Collection]:
+        """Return all collections, by name."""
+        with self.reads.admit(1):
+            return await in_time(self.store.collections(), deadline, LATE)
+
+    async def collection(self, name: str, deadline: float | None = None) -> Collection:
+        """Return one collection. Raises UnknownCollection."""
+        with self.reads.admit(1):
+            return await in_time(self.store.collection(name), deadline, LATE)
+
+    async def create(self, collection: Collection, deadline: float | None = None) -> Collection:
+        """Make a collection, or change the metric and the description of one. Raises ModelMismatch."""
+        with self.writes.admit(1):
+            return await in_time(self.store.create(collection), deadline, DOUBT)
+
+    async def drop(self, name: str, deadline: float | None = None) -> Collection:
+        """Delete a collection with its items, and return what it was. Raises UnknownCollection."""
+        with self.writes.admit(1):
+            return await in_time(self.store.drop(name), deadline, DOUBT)
+
+    async def item(self, name: str, id: str, deadline: float | None = None) -> Items:
+        """Return one item, a block of one row. Raises UnknownCollection, UnknownItem."""
+        with self.reads.admit(1):
+            found = await in_time(self.store.get(name, [id]), deadline, LATE)
+        if not found.ids:
+            raise UnknownItem(name, id)
+        return found
+
+    async def scan(
+        self, name: str, after: str, limit: int, filter: tuple[Condition, ...] = (), deadline: float | None = None
+    ) -> Items:
+        """Return up to `limit` items in the order of their ids, from the first after `after`. Raises UnknownCollection."""
+        with self.reads.admit(1):
+            return await in_time(self.store.scan(name, after, limit, filter), deadline, LATE)
+
+    async def delete(self, name: str, id: str, deadline: float | None = None) -> int:
+        """Delete an item, and return the sequence number of the change. Raises UnknownCollection, UnknownItem."""
+        with self.writes.admit(1):
+            return await in_time(self.store.delete(name, id), deadline, DOUBT)
+
+    async def search(self, name: str, digest: str, search: Search, deadline: float | None = None) -> Found:
+        """Return the nearest to each query, for a caller that `searches` has admitted. Raises ModelMismatch, UnknownItem."""
+        return await in_time(self.store.search(name, digest, search), deadline, LATE)
+
+    async def upsert(self, name: str, digest: str, items: Items, deadline: float | None = None) -> int:
+        """Add or replace items, for a caller that `writes` has admitted; return the sequence number of the change."""
+        return await in_time(self.store.upsert(name, digest, items), deadline, DOUBT)

@@ -1,0 +1,60 @@
+"""What routes read of a request before they call an operation: its body, its model and deadline, its collection.
+
+Knows nothing of what an operation does.
+"""
+
+from collections.abc import Awaitable
+from functools import partial
+
+from service.formats.errors import Unsupported
+from service.http.call import MILLISECONDS, Call
+from service.inference.pipeline import Inference
+from service.operations.collection_model import digest_of
+from service.operations.service import Service
+from service.rest.bodies import Body, read_body
+from service.rest.parameters import BadParameter
+from service.rest.schemas import Parameters
+from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
+
+
+def body_of(service: Service, call: Call, lists_per_item: int = 1) -> Awaitable[Body]:
+    """Return the body taken apart; a thread does that to a long one. Raises what `read_body` does."""
+    pipeline = service.pipeline
+    return pipeline.offload(len(call.body), partial(read_body, call, pipeline.max_items, lists_per_item))
+
+
+def without_body(call: Call) -> None:
+    """Raise Unsupported when there is a body."""
+    if call.body:
+        raise Unsupported("this takes no body; parameters come in the query")
+
+
+def open_request(service: Service, call: Call, parameters: Parameters) -> Inference:
+    """Return the model and the deadline that a call asks for. Raises UnknownModel, BadParameter."""
+    milliseconds = parameters.timeout_ms
+    header = call.headers.get("x-timeout-ms")
+    if milliseconds is None and header is not None:
+        if not MILLISECONDS.fullmatch(header):
+            raise BadParameter(f"X-Timeout-Ms must be a positive whole number, not {header[:80]!r}")
+        milliseconds = int(header)
+    deadline = None if milliseconds is None else call.started + milliseconds / 1000
+    call.limit(deadline)
+    return Inference(service.pipeline.catalog.get(parameters.model), deadline, call.timings)
+
+
+async def open_collection(service: Service, call: Call, parameters: Parameters) -> tuple[Collection, str, Inference]:
+    """Return (collection, digest of the vectors that come, model and deadline).
+
+    Raises StoreError, ModelMismatch, ModelNotLoaded.
+    """
+    inference = open_request(service, call, parameters.model_copy(update={"model": None}))
+    collection = await service.store.collection(name_of(call), inference.deadline)
+    return collection, digest_of(service.pipeline.catalog, collection, parameters.model), inference
+
+
+def name_of(call: Call) -> str:
+    """Return the collection's name in the path. Raises UnknownCollection for one that no collection can have."""
+    name = call.path["name"]
+    if not COLLECTION_NAME.fullmatch(name):
+        raise UnknownCollection(name[:120])
+    return name
