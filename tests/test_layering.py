@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,11 @@ MAY_IMPORT = {
     "latents": (),
     "engine": (),
     "formats": ("models",),
-    "store": ("service.latents", "service.engine.errors"),
+    "store": ("service.latents", "service.engine.errors", "models.files"),
     "inference": ("service.engine", "service.formats", "service.latents", "models"),
     "operations": (
         *("service.inference", "service.store", "service.engine.errors", "service.formats", "service.latents"),
-        "models.readers",
+        *("models.readers", "models.files"),
     ),
     "observe": ("service.inference", "service.store", "service.engine", "service.latents"),
     "http": ("service.observe",),
@@ -123,6 +124,35 @@ def test_models_know_nothing_of_the_service(name: str) -> None:
 @of_each(SERVICE)
 def test_the_service_knows_nothing_of_training(name: str) -> None:
     assert not under(imported(name), *TRAINING)
+
+
+@of_each(MAY_IMPORT)
+def test_a_package_imports_only_what_is_below_it(package: str) -> None:
+    allowed = (f"service.{package}", *GROUND, *MAY_IMPORT[package])
+    for name in under(set(SERVICE), f"service.{package}"):
+        if name != "service.store.__main__":  # `python -m service.store` is another name of the command
+            found = {module for module in modules_of(name) if module.split(".")[0] in ("service", "models")}
+            assert found == under(found, *allowed), name
+
+
+def test_only_what_puts_the_packages_together_lies_beside_them() -> None:
+    assert {name for name in SERVICE if name.count(".") == 1 and MODULES[name].name != "__init__.py"} == {*ABOVE, *GROUND}
+    assert {name.split(".")[1] for name in SERVICE if name.count(".") > 1} == MAY_IMPORT.keys()
+    assert all(len(MODULES[name].read_text().splitlines()) < LONGEST_GROUND for name in GROUND)
+
+
+def test_no_cycle_between_packages() -> None:
+    below = {
+        package: {
+            module.split(".")[1]
+            for name in under(set(SERVICE), f"service.{package}") - {"service.store.__main__"}
+            for module in modules_of(name)
+            if module.startswith("service.") and module.split(".")[1] in MAY_IMPORT
+        }
+        - {package}
+        for package in MAY_IMPORT
+    }
+    TopologicalSorter(below).prepare()  # raises CycleError
 
 
 @of_each(SERVICE)
