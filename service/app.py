@@ -32,7 +32,7 @@ from service.observe.metrics import Metrics
 from service.observe.seen import Sight
 from service.observe.shared_metrics import SharedMetrics
 from service.observe.timed_store import TimedStore
-from service.operations.collection_model import warn_of_strangers
+from service.operations.collection_model import warn_of_missing_models
 from service.operations.service import Service
 from service.operations.store_access import StoreAccess
 from service.rest import errors
@@ -248,7 +248,7 @@ async def _load(app: FastAPI, settings: Settings, service: Service, on_failed_st
         catalog.device.start()
         explicit = "default_model" in settings.model_fields_set
         await catalog.load(settings.models_dir, settings.models, settings.default_model, explicit)
-        await warn_of_strangers(catalog, store)
+        await warn_of_missing_models(catalog, store)
     except Exception as error:  # Whatever the error is, a service that cannot load must exit, not wait.
         app.state.failure = str(error) or repr(error)
         expected = isinstance(error, (CatalogError, DeviceUnusable, StoreUnusable))

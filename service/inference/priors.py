@@ -15,7 +15,7 @@ import torch
 from models.checkpoint import Checkpoint
 from models.mixture import StalePrior, read_prior
 from models.priors import PosteriorMixture
-from service.latents.paths import Mixture
+from service.latents.mixture import Mixture
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from service.latents import noise as seeds
 Floats = NDArray[np.float32]
 
 DRAWN_EXAMPLES = 8
-# by which a golden answer's tolerance, of float32, grows
+# The tolerance of a golden answer is that of float32; other precisions multiply it.
 SLACK: Mapping[Precision, float] = {"float32": 1, "tf32": 10, "bf16": 100}
 
 
@@ -87,8 +87,8 @@ async def start_model(name: str, checkpoint: Checkpoint, device: Device) -> Serv
     model = ServedModel(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode, score, density)
     loop = asyncio.get_running_loop()
 
-    def forget() -> None:  # on any thread, whatever lock it holds: the loop does it
-        with suppress(RuntimeError):  # of a loop that is closed
+    def forget() -> None:  # It may run on any thread and under any lock, so the loop does the work.
+        with suppress(RuntimeError):  # The loop may be closed.
             loop.call_soon_threadsafe(device.forget, [encode, encode_float, decode])
 
     weakref.finalize(model, forget).atexit = False
@@ -96,11 +96,11 @@ async def start_model(name: str, checkpoint: Checkpoint, device: Device) -> Serv
 
 
 def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Floats, Floats, Likelihood]:
-    """The model on the device; rows for its warm-up: latents (max_batch, D), pictures (max_batch, C, H, W); a p(x given z)."""
+    """Return the model on the device, warm-up rows (latents (max_batch, D), pictures (max_batch, C, H, W)), and a p(x given z)."""
     vae = checkpoint.vae.to(device.torch_device).requires_grad_(False)
     rows, dim, shape = device.limits.max_batch, vae.config.latent_dim, vae.config.shape
     latents = seeds.standard_normal(0, rows, dim)
-    # some of the examples are what the model itself draws, the others are noise of every grey
+    # Some examples are drawn by the model itself; the others are uniform noise.
     floats = np.random.Generator(np.random.Philox(0)).random((rows, *shape), np.float32)
     with torch.inference_mode():
         likelihood = vae.decode(torch.from_numpy(latents[:DRAWN_EXAMPLES]).to(device.torch_device))
@@ -110,8 +110,8 @@ def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Floats,
 
 
 async def check_golden(model: ServedModel, golden: Golden, precision: Precision) -> None:
-    """Have a model answer what its golden answer has. Raises WrongAnswer."""
-    rows = [await model.encode.submit(golden.x[i : i + 1]) for i in range(len(golden.x))]  # max_rows may be 1
+    """Compare a model's answers with its golden answer. Raises WrongAnswer."""
+    rows = [await model.encode.submit(golden.x[i : i + 1]) for i in range(len(golden.x))]  # One at a time: max_rows may be 1.
     means = [await model.decode.submit(golden.mu[i : i + 1]) for i in range(len(golden.mu))]
     posterior, mean = np.concatenate(rows), np.concatenate(means).transpose(0, 3, 1, 2)  # (N, 3, D), (N, C, H, W)
     found = golden.difference(posterior[:, 0], posterior[:, 1], mean, SLACK[precision])
@@ -120,7 +120,7 @@ async def check_golden(model: ServedModel, golden: Golden, precision: Precision)
 
 
 def encoder(vae: VAE) -> Callable[[Tensor], Tensor]:
-    """What the lanes that encode compute: (B, C, H, W) -> (B, 3, D): mu, sigma, logvar."""
+    """Return the function of the encoding lanes: (B, C, H, W) -> (B, 3, D): mu, sigma, logvar."""
 
     def encode(x: Tensor) -> Tensor:
         posterior = vae.encode(x)
@@ -130,7 +130,7 @@ def encoder(vae: VAE) -> Callable[[Tensor], Tensor]:
 
 
 def decoder(vae: VAE) -> Callable[[Tensor], Tensor]:
-    """What the lane that decodes computes: (B, D) -> (B, H, W, C), the mean of the likelihood."""
+    """Return the function of the decoding lane: (B, D) -> (B, H, W, C), the mean of the likelihood."""
 
     def decode(z: Tensor) -> Tensor:
         return vae.decode(z).mean.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)

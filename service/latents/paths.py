@@ -1,23 +1,11 @@
-"""Mathematics in latent space: paths between two latents, draws from a mixture, the KL of posteriors. Pure functions.
-
-Knows nothing of models or requests.
-"""
+"""Paths between two latents. Pure functions; know nothing of models or requests."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
-F = TypeVar("F", NDArray[np.float32], NDArray[np.float64])
-
-
-def kl_per_dim(mu: F, sigma: F, logvar: F) -> F:
-    """Return KL(q || N(0, I)) of diagonal Gaussians in nats for each dimension: 1/2 (mu^2 + sigma^2 - 1 - logvar)."""
-    nats: F = 0.5 * (mu * mu + sigma * sigma - 1 - logvar)
-    return nats
 
 
 def linear(start: Vector, end: Vector, t: float) -> Vector:
@@ -60,28 +48,3 @@ def path(start: NDArray[np.float32], end: NDArray[np.float32], steps: int, metho
     along, a, b = METHODS[method], start.astype(np.float64), end.astype(np.float64)
     inner = [along(a, b, t).astype(np.float32) for t in np.linspace(0, 1, steps)[1:-1]]
     return np.stack([start, *inner, end])
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """sum_k weights_k N(means_k, scale_k scale_k^T), fitted to a model's aggregate posterior; float64."""
-
-    weights: NDArray[np.float64]  # (K,), their sum is 1
-    means: NDArray[np.float64]  # (K, D)
-    scale: NDArray[np.float64]  # (K, D, D) lower triangular, or (K, D) standard deviations
-
-    def draw(self, eps: NDArray[np.float32], uniform: NDArray[np.float64], temperature: float) -> NDArray[np.float32]:
-        """Return means_k + temperature scale_k eps, k by the inverse CDF of the weights: (N, D), (N,) -> float32 (N, D).
-
-        Sums are taken term by term in float64, so that a row is the same on every machine, whatever other rows there are.
-        """
-        k = np.searchsorted(np.cumsum(self.weights)[:-1], uniform, side="right")
-        noise = eps.astype(np.float64)
-        if self.scale.ndim == 2:
-            moved = self.scale[k] * noise
-        else:
-            moved = np.zeros_like(noise)
-            for j in range(noise.shape[1]):
-                moved += self.scale[k, :, j] * noise[:, j, None]
-        z: NDArray[np.float32] = (self.means[k] + temperature * moved).astype(np.float32)
-        return z

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.reconstruction_error import Score
-from service.latents.paths import kl_per_dim
+from service.latents.kl import kl_per_dim
 from service.observe.histogram import Histogram
 
 # Digits of 28 x 28 have 20 to 30 nats of KL and 60 to 120 of reconstruction, colour pictures of 64 x 64 ten times as many.

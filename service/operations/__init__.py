@@ -1,1 +1,1 @@
-"""What the service can do, without HTTP: plain values in, arrays out."""
+"""Operations of the service without HTTP: plain values in, arrays out."""

@@ -1,6 +1,6 @@
-"""How much may be under way to the store at once, and when to come back when it is more.
+"""Admission control for the store: a bound on the rows in flight, and an estimate of when to try again.
 
-Knows nothing of stores: rows come, take their time, and go.
+Knows nothing of stores.
 """
 
 import time
@@ -11,17 +11,17 @@ from service.engine.errors import Overloaded
 
 
 class Admission:
-    """A bound on the rows of all requests of one kind that are under way. For one thread."""
+    """A bound on the rows of all requests of one kind that are in flight. Not safe for several threads."""
 
     def __init__(self, max_rows: int) -> None:
         self.max_rows = max_rows
         self.rows = 0
-        self._since = 0.0  # when the last ones were done, or the first ones came
-        self._done, self._seconds = 0, 0.0  # rows that went lately, and how long that took
+        self._since = 0.0  # when the last rows were finished, or the first ones came
+        self._done, self._seconds = 0, 0.0  # rows that were finished lately, and the seconds that took
 
     @contextmanager
     def admit(self, rows: int) -> Iterator[None]:
-        """Count rows as long as the block runs; one request is always let in, whatever its size. Raises Overloaded."""
+        """Count rows while the block runs. A request that is alone is admitted whatever its size. Raises Overloaded."""
         now = time.monotonic()
         if self.rows and self.rows + rows > self.max_rows:
             raise Overloaded(self.rows * self._seconds / self._done if self._done else now - self._since)
@@ -35,7 +35,7 @@ class Admission:
             self._count(rows)
 
     def _count(self, rows: int) -> None:
-        """Rows are done; what was long ago counts less and less."""
+        """Count rows that are finished; older ones count less and less."""
         now = time.monotonic()
         self._done, self._seconds = self._done + rows, self._seconds + now - self._since
         self._since = now

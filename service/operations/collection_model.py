@@ -1,4 +1,4 @@
-"""Which model a collection's vectors belong to, and whether it is the one that is loaded. Knows nothing of HTTP."""
+"""Matches collections with the models that encoded them. Knows nothing of HTTP."""
 
 import logging
 
@@ -8,9 +8,9 @@ from service.store.interface import Collection, LatentStore, ModelMismatch, Stor
 
 log = logging.getLogger(__name__)
 
-# between a model's name and its digest, as X-Model has them
+# Stands between a model's name and its digest, as in X-Model.
 DIGEST = "@sha256:"
-# nats; a dimension with less is the prior whatever the picture is
+# In nats. A dimension with less is the prior, whatever the picture is.
 ACTIVE_KL = 0.01
 
 
@@ -29,7 +29,7 @@ class NoKlPerDim(Exception):
 
 
 def digest_of(catalog: Catalog, collection: Collection, stated: str | None) -> str:
-    """The digest of the model whose vectors a request has: NAME or NAME@sha256:DIGEST, else the collection's by its name.
+    """Return the digest of the model whose vectors a request has: stated as NAME or NAME@sha256:DIGEST, else the collection's.
 
     It must be the collection's. Raises ModelMismatch, ModelNotLoaded, UnknownModel.
     """
@@ -44,7 +44,7 @@ def digest_of(catalog: Catalog, collection: Collection, stated: str | None) -> s
 
 
 def model_of(catalog: Catalog, collection: Collection) -> ServedModel:
-    """The collection's model. Raises ModelNotLoaded."""
+    """Return the collection's model. Raises ModelNotLoaded."""
     for model in catalog.models.values():
         if model.digest == collection.digest:
             return model
@@ -52,7 +52,7 @@ def model_of(catalog: Catalog, collection: Collection) -> ServedModel:
 
 
 def active_dimensions(catalog: Catalog, collection: Collection) -> tuple[int, ...] | None:
-    """Dimensions whose KL on the model's card is not about zero; None when all are. Raises ModelNotLoaded, NoKlPerDim."""
+    """Return the dimensions whose KL on the model's card is not about zero; None for all. Raises ModelNotLoaded, NoKlPerDim."""
     model = model_of(catalog, collection)
     kl = catalog.metrics[model.name].get("kl_per_dim")
     if not isinstance(kl, list) or len(kl) != collection.dim or not all(isinstance(nats, int | float) for nats in kl):
@@ -61,7 +61,7 @@ def active_dimensions(catalog: Catalog, collection: Collection) -> tuple[int, ..
     return None if len(active) == collection.dim else active
 
 
-async def warn_of_strangers(catalog: Catalog, store: LatentStore) -> None:
+async def warn_of_missing_models(catalog: Catalog, store: LatentStore) -> None:
     """Log the collections whose model is not loaded."""
     try:
         collections = await store.collections()

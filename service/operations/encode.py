@@ -9,7 +9,7 @@ from service.formats.pictures import Pictures
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.latents import noise as seeds
-from service.latents.paths import kl_per_dim
+from service.latents.kl import kl_per_dim
 
 
 @dataclass(slots=True)  # A frozen one takes three times as long to make, once a request.

@@ -6,7 +6,7 @@ from functools import partial
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.latents import noise as seeds
-from service.latents.paths import Mixture
+from service.latents.mixture import Mixture
 
 
 @dataclass(frozen=True, slots=True)

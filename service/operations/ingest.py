@@ -1,6 +1,6 @@
-"""Many pictures into a collection, from files, at the encoder's speed. Knows nothing of HTTP.
+"""Loads many pictures from files into a collection, at the encoder's speed. Knows nothing of HTTP.
 
-What is there already is not encoded again, so that an interrupted load goes on where it stopped.
+Items that are already there are not encoded again, so that an interrupted load continues where it stopped.
 """
 
 import asyncio
@@ -32,18 +32,18 @@ class LoadError(Exception):
 
 
 @dataclass(slots=True)
-class Batch:
-    """Pictures on their way: files to be read, or rows (N, H, W) or (N, H, W, C); with an id and metadata each."""
+class PictureBatch:
+    """Pictures to be added: files to be read, or rows (N, H, W) or (N, H, W, C); each with an id and perhaps a label."""
 
     ids: list[str]
     files: list[Path] = field(default_factory=list)
     rows: NDArray[np.uint8] | None = None
     labels: list[int] | None = None
 
-    def without(self, known: set[str]) -> "Batch":
-        """Only those that are not known yet."""
+    def without(self, known: set[str]) -> "PictureBatch":
+        """Return only those that are not known yet."""
         new = [i for i, id in enumerate(self.ids) if id not in known]
-        return Batch(
+        return PictureBatch(
             [self.ids[i] for i in new],
             [self.files[i] for i in new] if self.files else [],
             None if self.rows is None else self.rows[new],
@@ -53,14 +53,14 @@ class Batch:
 
 @dataclass(slots=True)
 class Source:
-    """What a path holds."""
+    """The pictures at a path."""
 
     count: int
-    batches: Iterator[Batch]
+    batches: Iterator[PictureBatch]
 
 
 def source_of(path: Path) -> Source:
-    """A picture, a folder of them, npz (images or x, and labels) or IDX as MNIST's. Raises LoadError."""
+    """Open a picture, a folder of them, npz (images or x, and labels) or IDX as MNIST has. Raises LoadError."""
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
         ids = [file.relative_to(path).as_posix() for file in files]
@@ -75,18 +75,18 @@ def source_of(path: Path) -> Source:
     if not files:
         raise LoadError(f"{path} holds no pictures")
     starts = range(0, len(files), BATCH)
-    return Source(len(files), (Batch(ids[i : i + BATCH], files[i : i + BATCH]) for i in starts))
+    return Source(len(files), (PictureBatch(ids[i : i + BATCH], files[i : i + BATCH]) for i in starts))
 
 
 def _rows(stem: str, rows: NDArray[Any], labels: NDArray[Any] | None) -> Source:
     if rows.dtype != np.uint8 or rows.ndim not in (3, 4):
         raise LoadError(f"{stem}: pictures are uint8 (N, H, W) or (N, H, W, C), these are {rows.dtype} {rows.shape}")
 
-    def batches() -> Iterator[Batch]:
+    def batches() -> Iterator[PictureBatch]:
         for start in range(0, len(rows), BATCH):
             part = rows[start : start + BATCH]
             ids = [f"{stem}/{i:06d}" for i in range(start, start + len(part))]
-            yield Batch(ids, rows=part, labels=None if labels is None else labels[start : start + BATCH].tolist())
+            yield PictureBatch(ids, rows=part, labels=None if labels is None else labels[start : start + BATCH].tolist())
 
     return Source(len(rows), batches())
 
@@ -109,7 +109,7 @@ def _idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
 
 
 def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """The format is described at yann.lecun.com/exdb/mnist: magic, sizes in big endian, then bytes."""
+    """Read IDX (yann.lecun.com/exdb/mnist): a magic number, sizes in big endian, then bytes."""
     try:
         data = gzip.decompress(read_regular(path)) if path.suffix == ".gz" else read_regular(path)
         shape = np.frombuffer(data, ">u4", dimensions, 4)
@@ -128,7 +128,7 @@ def _picture(path: Path) -> bytes:
 async def load(
     pipeline: Pipeline, store: LatentStore, collection: Collection, source: Source, progress: Callable[[int], object]
 ) -> int:
-    """Encode and add what is not there yet; one batch is stored while the next is encoded. How many were added.
+    """Encode and add what is not there yet; one batch is stored while the next is encoded. Return how many were added.
 
     Raises BadInput, BatcherError, StoreError.
     """
@@ -158,7 +158,7 @@ async def _store(store: LatentStore, collection: Collection, items: Items) -> in
     return len(items)
 
 
-async def _encode(pipeline: Pipeline, batch: Batch, inference: Inference) -> Items:
+async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference) -> Items:
     if batch.rows is not None:
         pictures = Pictures(rows=picture_rows(batch.rows, inference.model.shape))
     else:

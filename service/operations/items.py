@@ -35,7 +35,7 @@ class Entries:
 
     @property
     def weight(self) -> int:
-        """How many rows these count as while they wait to be stored: one each, and more for long metadata."""
+        """The rows that these count as while they wait to be stored: one each, and more for long metadata."""
         return len(self) + sum(map(len, self.metadata)) // METADATA_PER_ROW
 
     @property
@@ -59,7 +59,7 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What was stored: the ids, drawn ones too, and the sequence number of the change."""
+    """The result of adding items: their ids, drawn ones too, and the sequence number of the change."""
 
     ids: list[str]
     seq: int

@@ -1,4 +1,4 @@
-"""What is nearest in a collection to pictures, posteriors or items. Knows nothing of HTTP."""
+"""Search for the nearest items of a collection to pictures, posteriors or items. Knows nothing of HTTP."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,8 +28,8 @@ class TooManyNeighbors(TooLarge):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which neighbours are looked for: see `service.store.interface.Search`. `metric`: the collection's when None."""
+class SearchOptions:
+    """Options of a search: see `service.store.interface.Search`. `metric` is the collection's when None."""
 
     k: int = 10
     metric: str | None = None
@@ -42,7 +42,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
+class SearchResult:
     """Neighbours of each query, by a metric; where they were asked for, pictures of all neighbours in their order."""
 
     found: Found
@@ -58,8 +58,8 @@ async def search(
     collection: Collection,
     digest: str,
     queries: Entries,
-    wanted: Wanted,
-) -> AsyncIterator[Nearest]:
+    wanted: SearchOptions,
+) -> AsyncIterator[SearchResult]:
     """Find the nearest items to each query, nearest first, ties by id; distances are computed in float64.
 
     The search counts as under way until the block ends: write the answer in it, so that the bound on searches also bounds
@@ -81,10 +81,10 @@ async def search(
         )
         found = await store.search(collection.name, digest, asked, inference.deadline)
         pixels = await _decode(pipeline, inference, collection, found) if wanted.with_pictures else None
-        yield Nearest(found, asked.metric, pixels)
+        yield SearchResult(found, asked.metric, pixels)
 
 
-def _check_size(pipeline: Pipeline, collection: Collection, wanted: Wanted, queries: int) -> None:
+def _check_size(pipeline: Pipeline, collection: Collection, wanted: SearchOptions, queries: int) -> None:
     """Refuse a search that would find too much, before anything is done. Raises TooManyNeighbors."""
     asked, most = queries * min(wanted.k, collection.count), MOST_NEIGHBORS
     if wanted.with_pictures:

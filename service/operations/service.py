@@ -1,4 +1,4 @@
-"""What operations work with once the models are loaded, in one place. Knows nothing of HTTP."""
+"""Holds what operations work with once the models are loaded. Knows nothing of HTTP."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The latent store as operations use it: with bounds on what is under way to it at once, and with deadlines.
+"""The latent store with admission control and deadlines, as operations use it.
 
 Knows nothing of HTTP, pictures or models.
 """
@@ -10,7 +10,7 @@ from service.store.filters import Condition
 from service.store.interface import Collection, Found, Items, Search, UnknownItem
 
 LATE = "the deadline passed before the store had answered"
-DOUBT = f"{LATE}; what was to be changed may or may not have been changed"
+DOUBT = f"{LATE}; the change may or may not have been made"
 
 
 class StoreAccess:

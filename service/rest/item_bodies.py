@@ -1,4 +1,4 @@
-"""What a body brings to a collection: items to add, queries to search with; pictures, vectors, or ids of items.
+"""Bodies for collections -> items to add, or queries to search with: pictures, vectors, or ids of items.
 
 Counts and checks before anything is decoded. Knows nothing of models, stores or routes.
 """

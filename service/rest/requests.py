@@ -1,4 +1,4 @@
-"""What routes read of a request before they call an operation: its body, its model and deadline, its collection.
+"""Reads what all routes need of a request before they call an operation: its body, model, deadline and collection.
 
 Knows nothing of what an operation does.
 """

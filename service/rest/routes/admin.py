@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from service.formats.json_values import json_bytes
 from service.http.call import Answer, Call
 from service.inference.catalog import Catalog, Change, SeveralWorkers
-from service.operations.collection_model import warn_of_strangers
+from service.operations.collection_model import warn_of_missing_models
 from service.operations.service import Service
 from service.rest.parameters import read_parameters
 from service.rest.registration import Router, add, describe_operation, schema_of
@@ -27,7 +27,7 @@ def catalog_of(service: Service, call: Call) -> tuple[Catalog, str]:
 async def after(service: Service, changing: Awaitable[Change]) -> Answer:
     """The answer to a change, once it is made; the log then says which collections have no model any more."""
     change = await changing
-    await warn_of_strangers(service.pipeline.catalog, service.store.store)
+    await warn_of_missing_models(service.pipeline.catalog, service.store.store)
     fields = ModelChange(
         model=change.name, digest=change.digest, previous=change.previous, seconds=round(change.seconds, 3)
     ).model_dump()

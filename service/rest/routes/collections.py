@@ -17,7 +17,7 @@ router = Router(tags=["latent store"])
 
 
 def describe_collection(collection: Collection) -> dict[str, Any]:
-    """What a caller sees of a collection."""
+    """Return a collection as callers see it."""
     return {
         "name": collection.name,
         "model": collection.model,

@@ -31,7 +31,7 @@ async def ready(request: Request) -> dict[str, str]:
 
 
 def check_device(state: Any) -> None:
-    """Of the application's state; fine before the models are loaded. Raises DeviceLost, DeviceStuck."""
+    """Raise DeviceLost or DeviceStuck if no batch can run any more. Before the models are loaded nothing is raised."""
     if state.service is None:
         return
     device = state.service.pipeline.catalog.device

@@ -42,7 +42,7 @@ router = Router(tags=["latent store"])
 
 
 def describe_item(items: Items, i: int, include: frozenset[str]) -> dict[str, Any]:
-    """What a caller sees of an item."""
+    """Return an item as callers see it."""
     fields: dict[str, Any] = {"id": items.ids[i], "metadata": orjson.Fragment(items.metadata[i]), "seq": items.seqs[i]}
     if "mu" in include:
         fields["mu"] = items.mu[i]

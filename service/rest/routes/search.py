@@ -13,7 +13,7 @@ from service.http.call import Answer, Call
 from service.inference.pipeline import Inference
 from service.inference.served_model import Floats
 from service.operations import search as operations
-from service.operations.search import Nearest
+from service.operations.search import SearchResult
 from service.operations.service import Service
 from service.rest.answers import json_answer
 from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
@@ -41,7 +41,7 @@ async def search(service: Service, call: Call) -> Answer:
     collection, digest, inference = await open_collection(service, call, parameters)
     queries, alone = await service.pipeline.offload(len(call.body), partial(queries_of, body, collection.dim))
     include = parameters.include
-    wanted = operations.Wanted(
+    wanted = operations.SearchOptions(
         parameters.k,
         parameters.metric,
         parameters.filter,
@@ -67,7 +67,7 @@ async def _encoded(service: Service, pixels: Floats) -> list[str]:
 
 
 def _answer(
-    nearest: Nearest,
+    nearest: SearchResult,
     alone: bool,
     include: frozenset[str],
     pictures: list[str] | None,
@@ -103,7 +103,7 @@ add(
     "/collections/{name}/search",
     ["POST"],
     search,
-    "Nearest neighbours",
+    "SearchResult neighbours",
     describe_operation(
         SearchParameters,
         {"application/json": {"schema": schema_of(NeighborsAnswer)}},

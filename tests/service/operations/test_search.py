@@ -11,7 +11,7 @@ from service.operations import search as operations
 from service.operations.collection_model import NoKlPerDim
 from service.operations.generate import decode
 from service.operations.items import Entries, add_items
-from service.operations.search import Nearest, TooManyNeighbors, Wanted
+from service.operations.search import SearchOptions, SearchResult, TooManyNeighbors
 from service.operations.service import Service
 from service.store.interface import Collection, UnknownItem
 
@@ -29,7 +29,9 @@ async def filled(service: Service, inference: Inference, collection: Collection)
     return await service.store.collection(collection.name)
 
 
-async def search(service: Service, inference: Inference, filled: Collection, queries: Entries, wanted: Wanted) -> Nearest:
+async def search(
+    service: Service, inference: Inference, filled: Collection, queries: Entries, wanted: SearchOptions
+) -> SearchResult:
     asked = service.pipeline, service.store, inference, filled, filled.digest, queries, wanted
     async with operations.search(*asked) as nearest:
         assert service.store.searches.rows == len(queries)  # until the answer is written
@@ -39,7 +41,7 @@ async def search(service: Service, inference: Inference, filled: Collection, que
 
 async def test_the_nearest_come_first(service: Service, inference: Inference, filled: Collection) -> None:
     queries = points([None, "07"], np.array([[3.2] * 3, [0] * 3], np.float32))
-    nearest = await search(service, inference, filled, queries, Wanted(k=3))
+    nearest = await search(service, inference, filled, queries, SearchOptions(k=3))
     assert [one.items.ids for one in nearest.found.neighbors] == [["03", "04", "02"], ["07", "06", "08"]]
     np.testing.assert_allclose(nearest.found.neighbors[1].distances, np.sqrt([0, 3, 3]))
     assert (nearest.metric, nearest.found.exact, nearest.pixels) == ("l2", True, None)
@@ -54,14 +56,14 @@ async def test_a_picture_is_encoded_first(
         some.images[0] = png.write(x[0].transpose(1, 2, 0))
         if id is not None:
             await add_items(service.pipeline, service.store, inference, filled, filled.digest, some)
-    nearest = await search(service, inference, filled, some, Wanted(k=1, metric="w2"))
+    nearest = await search(service, inference, filled, some, SearchOptions(k=1, metric="w2"))
     assert nearest.found.neighbors[0].items.ids == ["picture"]
     assert nearest.metric == "w2"
 
 
 async def test_neighbours_may_be_seen(service: Service, inference: Inference, filled: Collection) -> None:
     queries = points(["03", "15"], np.zeros((2, 3), np.float32))
-    nearest = await search(service, inference, filled, queries, Wanted(k=2, with_vectors=True, with_pictures=True))
+    nearest = await search(service, inference, filled, queries, SearchOptions(k=2, with_vectors=True, with_pictures=True))
     z = np.concatenate([one.items.mu for one in nearest.found.neighbors])
     assert z.shape == (4, 3)
     assert nearest.pixels is not None
@@ -70,7 +72,7 @@ async def test_neighbours_may_be_seen(service: Service, inference: Inference, fi
 
 async def test_of_nothing_there_are_no_pictures(service: Service, inference: Inference, collection: Collection) -> None:
     queries = points([None], np.zeros((1, 3), np.float32))
-    nearest = await search(service, inference, collection, queries, Wanted(with_pictures=True))
+    nearest = await search(service, inference, collection, queries, SearchOptions(with_pictures=True))
     assert nearest.pixels is not None
     assert (len(nearest.pixels), len(nearest.found.neighbors[0].items)) == (0, 0)
 
@@ -80,13 +82,13 @@ async def test_errors_are_those_of_the_domain(
 ) -> None:
     query = points([None], np.zeros((1, 3), np.float32))
     with pytest.raises(NoKlPerDim):
-        await search(service, inference, filled, query, Wanted(active_only=True))
+        await search(service, inference, filled, query, SearchOptions(active_only=True))
     with pytest.raises(UnknownItem):
-        await search(service, inference, filled, points(["nobody"], query.mu), Wanted())
+        await search(service, inference, filled, points(["nobody"], query.mu), SearchOptions())
     with service.store.searches.admit(64), pytest.raises(Overloaded):
-        await search(service, inference, filled, query, Wanted())
+        await search(service, inference, filled, query, SearchOptions())
     with pytest.raises(TooManyNeighbors, match="33 together, at most 32"):
-        await search(service, inference, filled, query, Wanted(k=33, with_pictures=True))
+        await search(service, inference, filled, query, SearchOptions(k=33, with_pictures=True))
     monkeypatch.setattr(operations, "MOST_NEIGHBORS", 12)
     with pytest.raises(TooManyNeighbors, match="13 together, at most 12"):
-        await search(service, inference, filled, query, Wanted(k=13))
+        await search(service, inference, filled, query, SearchOptions(k=13))
