@@ -96,7 +96,7 @@ async def start_model(name: str, checkpoint: Checkpoint, device: Device) -> Serv
 
 
 def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Floats, Floats, Likelihood]:
-    """Return the model on the device, warm-up rows (latents (max_batch, D), pictures (max_batch, C, H, W)), and a p(x given z)."""
+    """Return the model on the device, warm-up rows (latents (B, D) and pictures (B, C, H, W)), and a p(x given z)."""
     vae = checkpoint.vae.to(device.torch_device).requires_grad_(False)
     rows, dim, shape = device.limits.max_batch, vae.config.latent_dim, vae.config.shape
     latents = seeds.standard_normal(0, rows, dim)

@@ -52,7 +52,7 @@ def model_of(catalog: Catalog, collection: Collection) -> ServedModel:
 
 
 def active_dimensions(catalog: Catalog, collection: Collection) -> tuple[int, ...] | None:
-    """Return the dimensions whose KL on the model's card is not about zero; None for all. Raises ModelNotLoaded, NoKlPerDim."""
+    """Return the dimensions whose KL on the model's card is not about zero; None for all. Raises NoKlPerDim."""
     model = model_of(catalog, collection)
     kl = catalog.metrics[model.name].get("kl_per_dim")
     if not isinstance(kl, list) or len(kl) != collection.dim or not all(isinstance(nats, int | float) for nats in kl):
