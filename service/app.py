@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse
 
 from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
-from service.formats.decoding.malloc import prepare, trim
+from service.formats.decoder_processes.malloc import prepare, trim
 from service.http.access.guard import Access
 from service.http.access.keys import CallerLimits, read_keys
 from service.http.access.refusal_pace import RefusalPace
@@ -29,7 +29,7 @@ from service.http.security_headers import SecurityHeaders
 from service.inference.catalog import Catalog, CatalogError
 from service.inference.pipeline import Pipeline
 from service.observe.metrics import Metrics
-from service.observe.seen import Sight
+from service.observe.request_record import RecordSinks
 from service.observe.shared_metrics import SharedMetrics
 from service.observe.timed_store import TimedStore
 from service.operations.collection_model import warn_of_missing_models
@@ -109,8 +109,8 @@ def create_app(
         asyncio.get_running_loop().set_default_executor(background)
         device = Device(settings.device, threads, limits, settings.engine, settings.precision, loop_threads)
         store = make_store(settings.store, settings.store_max_bytes)
-        if sight.metrics is not None:
-            store = TimedStore(store, sight.metrics.store_seconds)
+        if sinks.metrics is not None:
+            store = TimedStore(store, sinks.metrics.store_seconds)
         pipeline = Pipeline(
             Catalog(device),
             settings.max_pixels,
@@ -119,11 +119,11 @@ def create_app(
         )
         service = Service(pipeline, StoreAccess(store, limits.max_queue_rows), settings.workers)
         publishing = None
-        if sight.metrics is not None:
-            pipeline.catalog.tell_of, pipeline.tell_of_reconstructions = sight.metrics.watch, sight.metrics.reconstructed
-            sight.metrics.ended_decoders = pipeline.decoders.ended
+        if sinks.metrics is not None:
+            pipeline.catalog.tell_of, pipeline.tell_of_reconstructions = sinks.metrics.watch, sinks.metrics.reconstructed
+            sinks.metrics.ended_decoders = pipeline.decoders.ended
             publishing = _publishing(app, shared_metrics)
-        tracer = sight.tracing = _tracer(traces)
+        tracer = sinks.tracing = _tracer(traces)
         app.state.started = asyncio.Event()
         loading = asyncio.create_task(_load(app, settings, service, on_failed_start))
         starting = asyncio.create_task(_start_decoders(app, pipeline)) if start_decoders else None
@@ -145,11 +145,11 @@ def create_app(
             publishing.cancel()
             await asyncio.gather(publishing, return_exceptions=True)
         if tracer is not None:
-            sight.tracing = None
+            sinks.tracing = None
             await asyncio.to_thread(tracer.close)
         background.shutdown(wait=False, cancel_futures=True)
 
-    sight = Sight(Metrics() if settings.metrics else None, settings.access_log)
+    sinks = RecordSinks(Metrics() if settings.metrics else None, settings.access_log)
     app = FastAPIOffline(
         title="VAE service",
         version=version("vae-service"),
@@ -158,19 +158,19 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # its redirects repeat the Host header; errors.handle redirects to a relative path instead
     )
-    refused = Counter[str]() if sight.metrics is None else sight.metrics.refused
+    refused = Counter[str]() if sinks.metrics is None else sinks.metrics.refused
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
     registry = Registry([*PAGES, *(one for router in routers for one in router.registrations)])
     pace = RefusalPace()
     state = State(
-        sight,
+        sinks,
         BodyMemory(settings.max_bodies_bytes, refused),
         settings.max_body_bytes,
         settings.heartbeat_seconds,
         settings.cors_origins,
         settings.allowed_hosts,
         refused,
-        Counter() if sight.metrics is None else sight.metrics.cut_off,
+        Counter() if sinks.metrics is None else sinks.metrics.cut_off,
         _access(settings, registry, refused, pace),
         registry,
         [route for router in routers for route in router.routes],
@@ -189,7 +189,7 @@ def create_app(
     app.add_middleware(HeadMethod)
     complete_page(app, settings.max_rows)
     app.middleware_stack = in_front_of(
-        app.build_middleware_stack(), app, registry, sight, state.access, settings.allowed_hosts, settings.cors_origins
+        app.build_middleware_stack(), app, registry, sinks, state.access, settings.allowed_hosts, settings.cors_origins
     )
     return app
 

@@ -10,7 +10,7 @@ from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import BodyMemory
 from service.http.receive import DisconnectTimer
 from service.http.registry import Registry
-from service.observe.seen import Sight
+from service.observe.request_record import RecordSinks
 from service.observe.shared_metrics import SharedMetrics
 from service.operations.service import Service
 
@@ -26,7 +26,7 @@ class State:
     None if there are no API keys.
     """
 
-    sight: Sight
+    sinks: RecordSinks
     bodies: BodyMemory
     max_body_bytes: int
     heartbeat_seconds: float

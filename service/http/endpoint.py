@@ -12,11 +12,11 @@ from service.asgi import Receive, Scope, Send
 from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import COUNTED_FROM, BodyMemory, BodyShare
 from service.http.call import Answer, Call, stated_deadline
-from service.http.observer import count_refusal, seen_of
+from service.http.observer import count_refusal, record_of
 from service.http.problems import HttpError, Malformed, Problem
 from service.http.receive import ClientGone, ClientWatch, DisconnectTimer, read_body
 from service.http.request_id import request_id_of
-from service.observe.seen import Sight
+from service.observe.request_record import RecordSinks
 
 Operation = Callable[[Any, Call], Awaitable[Answer]]
 
@@ -30,7 +30,7 @@ class Serving(Protocol):
     """The part of the application state that endpoints use. `service` is passed to operations; it is None during loading."""
 
     service: Any
-    sight: Sight
+    sinks: RecordSinks
     bodies: BodyMemory
     max_body_bytes: int
     disconnects: DisconnectTimer
@@ -100,7 +100,7 @@ class Endpoint:
             share.release()
             status, headers, body = self._describe(error, request_id, scope["state"].get("trace_id", ""))
             if status == ShuttingDown.status and b'"code":"draining"' in body:
-                count_refusal(scope, state.sight, "draining")
+                count_refusal(scope, state.sinks, "draining")
         finally:
             watch.stop()
         raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
@@ -132,8 +132,8 @@ class Endpoint:
             call = Call(headers, query, body, path=scope.get("path_params") or {}, method=scope["method"], limit=watch.limit)
             if "x-timeout-ms" in headers or "timeout_ms" in query:
                 watch.limit(stated_deadline(call))
-            if state.sight.tracing is not None and (seen := seen_of(scope)) is not None:
-                seen.timings, seen.body_read = call.timings, call.started
+            if state.sinks.tracing is not None and (record := record_of(scope)) is not None:
+                record.timings, record.body_read = call.timings, call.started
                 call.timings.passes = []
             return await self.operation(state.service, call)
         except self._paced:

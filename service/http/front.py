@@ -22,14 +22,14 @@ from service.http.observer import Observer
 from service.http.registry import Registry
 from service.http.request_id import RequestId
 from service.http.shortcut import Shortcut
-from service.observe.seen import Sight
+from service.observe.request_record import RecordSinks
 
 
 def in_front_of(
     router: ASGIApp,
     application: object,
     registry: Registry,
-    sight: Sight,
+    sinks: RecordSinks,
     access: Access | None = None,
     allowed_hosts: Sequence[str] = (),
     cors_origins: Sequence[str] = (),
@@ -40,4 +40,4 @@ def in_front_of(
         stack = Guard(stack, access)
     if cors_origins:
         stack = Cors(stack, cors_origins)
-    return Observer(HostCheck(stack, allowed_hosts, has_keys=access is not None), sight, registry)
+    return Observer(HostCheck(stack, allowed_hosts, has_keys=access is not None), sinks, registry)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from service.asgi import ASGIApp, Receive, Scope, Send
 from service.http.registry import Registry
 from service.http.request_id import request_id_of
-from service.observe.seen import Seen, Sight
+from service.observe.request_record import RecordSinks, RequestRecord
 from service.observe.trace_context import HEADER, TraceContext, incoming, new_trace
 
 log = logging.getLogger("service.access")
@@ -26,68 +26,68 @@ ADDRESS = re.compile(r"[0-9A-Fa-f:.]{0,45}(%[0-9A-Za-z_.-]{1,16})?")
 class Observer:
     """Wraps the whole application and observes every request."""
 
-    def __init__(self, app: ASGIApp, sight: Sight, registry: Registry) -> None:
-        self._app, self._sight, self._registry = app, sight, registry
+    def __init__(self, app: ASGIApp, sinks: RecordSinks, registry: Registry) -> None:
+        self._app, self._sight, self._registry = app, sinks, registry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sight, metrics = self._sight, self._sight.metrics
+        sinks, metrics = self._sight, self._sight.metrics
         state = scope.setdefault("state", {})
-        seen = state["seen"] = Seen(send)
+        record = state["record"] = RequestRecord(send)
         for name, _ in scope["headers"]:
             if name == HEADER:
-                _place(seen, scope)
+                _place(record, scope)
                 break
-        if sight.tracing is not None:
-            seen.span = sight.tracing.begin(scope, _place(seen, scope), self._registry.label_of(scope["path"]))
-            seen.trace = seen.span.context
-        if seen.trace is not None:
-            state["trace_id"] = seen.trace.trace_id
+        if sinks.tracing is not None:
+            record.span = sinks.tracing.begin(scope, _place(record, scope), self._registry.label_of(scope["path"]))
+            record.trace = record.span.context
+        if record.trace is not None:
+            state["trace_id"] = record.trace.trace_id
         if metrics is not None:
             metrics.in_flight += 1
         try:
-            await self._app(scope, receive, seen.send)
+            await self._app(scope, receive, record.send)
         except BaseException:
-            seen.status = seen.status or 500  # The server answers 500 if the application raises.
+            record.status = record.status or 500  # The server answers 500 if the application raises.
             raise
         finally:
-            seen.let_go()
-            status = seen.status or GONE
-            seconds = time.monotonic() - seen.started
+            record.let_go()
+            status = record.status or GONE
+            seconds = time.monotonic() - record.started
             if metrics is not None:
                 metrics.in_flight -= 1
                 metrics.answered(self._registry.label_of(scope["path"]), status, seconds)
-            if seen.span is not None:
-                seen.span.end(seen, status, request_id_of(scope), _model(seen))
-            if sight.access_log and log.isEnabledFor(logging.INFO):
-                _log(scope, seen, status, seconds)
+            if record.span is not None:
+                record.span.end(record, status, request_id_of(scope), _model(record))
+            if sinks.access_log and log.isEnabledFor(logging.INFO):
+                _log(scope, record, status, seconds)
 
 
-def seen_of(scope: Scope) -> Seen | None:
+def record_of(scope: Scope) -> RequestRecord | None:
     """Return what the observer has recorded of a request, or None if there is no observer."""
-    found: Seen | None = scope.get("state", {}).get("seen")
+    found: RequestRecord | None = scope.get("state", {}).get("record")
     return found
 
 
-def count_refusal(scope: Scope, sight: Sight, reason: str) -> None:
+def count_refusal(scope: Scope, sinks: RecordSinks, reason: str) -> None:
     """Count a request that is refused before any work is done for it."""
-    if sight.metrics is not None and "refused" not in scope["state"]:
+    if sinks.metrics is not None and "refused" not in scope["state"]:
         scope["state"]["refused"] = reason
-        sight.metrics.refused[reason] += 1
+        sinks.metrics.refused[reason] += 1
 
 
-def _place(seen: Seen, scope: Scope) -> TraceContext | None:
+def _place(record: RequestRecord, scope: Scope) -> TraceContext | None:
     """Return the caller's trace context. The request becomes its child, or starts a new trace if the header is malformed."""
     parent = incoming([value for name, value in scope["headers"] if name == HEADER])
-    seen.trace = parent.child() if parent is not None else new_trace()
+    record.trace = parent.child() if parent is not None else new_trace()
     return parent
 
 
-def _model(seen: Seen) -> str:
-    label = next((value for name, value in seen.headers if name == b"x-model"), b"")
+def _model(record: RequestRecord) -> str:
+    label = next((value for name, value in record.headers if name == b"x-model"), b"")
     return str(label.partition(b"@")[0].decode("latin-1"))
 
 
@@ -97,7 +97,7 @@ def _address(scope: Scope) -> str:
     return address if ADDRESS.fullmatch(address) else "unknown"
 
 
-def _log(scope: Scope, seen: Seen, status: int, seconds: float) -> None:
+def _log(scope: Scope, record: RequestRecord, status: int, seconds: float) -> None:
     path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
     fields = {
         "client": _address(scope),
@@ -107,11 +107,11 @@ def _log(scope: Scope, seen: Seen, status: int, seconds: float) -> None:
         "seconds": round(seconds, 6),
         "request_id": request_id_of(scope),
     }
-    model = _model(seen)
+    model = _model(record)
     if model:
         fields["model"] = model
-    if seen.trace is not None:
-        fields["trace_id"], fields["span_id"] = seen.trace.trace_id, seen.trace.span_id
+    if record.trace is not None:
+        fields["trace_id"], fields["span_id"] = record.trace.trace_id, record.trace.span_id
     log.info(
         '%s - "%s %s" %d in %.1f ms%s, %s',
         fields["client"],

@@ -17,8 +17,8 @@ from models.preprocess import Pixels, Preprocessing
 from service.engine.lane import Lane
 from service.formats import base64_text, png
 from service.formats import pictures as codecs
-from service.formats.decoding.cheap_pictures import quick_pixels
-from service.formats.decoding.decoders import Decoders
+from service.formats.decoder_processes.dispatch import Decoders
+from service.formats.inline_decoding import quick_pixels
 from service.formats.pictures import EncodedPicture, Pictures
 from service.inference.catalog import Catalog
 from service.inference.deadline import in_time

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from service.asgi import Scope
-from service.observe.seen import Seen
+from service.observe.request_record import RequestRecord
 from service.observe.trace_context import TraceContext
 
 log = logging.getLogger(__name__)
@@ -67,11 +67,11 @@ class RequestSpan:
         ids = trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)
         return TraceContext(*ids, int(context.trace_flags))
 
-    def end(self, seen: Seen, status: int, request_id: str, model: str) -> None:
+    def end(self, record: RequestRecord, status: int, request_id: str, model: str) -> None:
         """End the span and make its children."""
         span, now = self._span, time.monotonic()
         if span.is_recording():
-            self._children(seen, now)
+            self._children(record, now)
             span.set_attribute("http.response.status_code", status)
             span.set_attribute("vae.request_id", request_id)
             if model:
@@ -81,12 +81,12 @@ class RequestSpan:
                 span.set_status(Status(StatusCode.ERROR))
         span.end(self._nanoseconds(now))
 
-    def _children(self, seen: Seen, now: float) -> None:
-        passes = (seen.timings and seen.timings.passes) or []
+    def _children(self, record: RequestRecord, now: float) -> None:
+        passes = (record.timings and record.timings.passes) or []
         if not passes:
             return
         context = trace.set_span_in_context(self._span)
-        self._child(context, "decode", seen.body_read, passes[0].last_submitted)
+        self._child(context, "decode", record.body_read, passes[0].last_submitted)
         for one in passes:
             self._child(context, "queue", one.submitted, one.taken)
             self._child(context, "compute", one.taken, one.done)

@@ -6,7 +6,7 @@ from service.engine.errors import TooLarge
 from service.formats.pictures import Pictures
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
-from service.latents import paths
+from service.latents import interpolation as paths
 
 # one picture, or one latent (1, D)
 End = Pictures | Floats
@@ -23,7 +23,7 @@ class Frames:
 async def interpolate(
     pipeline: Pipeline, inference: Inference, start: End, end: End, steps: int, method: str = "linear"
 ) -> Frames:
-    """Return the frames of a path by one of `service.latents.paths.METHODS`; a picture's end is its posterior's mu.
+    """Return the frames of a path by one of `service.latents.interpolation.METHODS`; a picture's end is its posterior's mu.
 
     Raises BadInput, BatcherError.
     """

@@ -11,7 +11,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.engine.errors import Closed, DeadlineExceeded, DeviceLost, DeviceStuck, DeviceUnusable, Overloaded, TooLarge
-from service.formats.decoding.fork_server import DecoderUnavailable
+from service.formats.decoder_processes.fork_server import DecoderUnavailable
 from service.formats.errors import BadInput, TooBig, TooCostly, Undecodable, Unsupported, Unusable
 from service.formats.forms import TooManyParts
 from service.http.problems import HttpError, Problem, problem

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from service.http.problems import HttpError, problem
-from service.server.faults import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
+from service.server.errors import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
 from service.server.head_bounds import HeadBounds
 from service.server.parsing_turns import ParsingTurns
 from service.server.request_parsing import BODY, HEAD, RequestParsing

@@ -17,13 +17,13 @@ from uvicorn.server import ServerState
 
 from service.http.body_memory import stated_length
 from service.http.problems import HttpError, Malformed
-from service.server.faults import HeadTooLarge, TrailersTooLarge
+from service.server.errors import HeadTooLarge, TrailersTooLarge
 from service.server.head_bounds import HeadBounds, head_bytes
 from service.server.parsing_turns import END_OF_HEAD, PIECE, ParsingTurns, after_empty_lines, end_of_piece, is_harmless
+from service.server.protocol_upgrade import head_without_offer
 from service.server.request_target import path_and_query
 from service.server.response_cycle import Cycle
 from service.server.trailers import MAX_TRAILER_BYTES, Trailers
-from service.server.upgrade import head_without_offer
 
 # Phases of a connection: before the first byte of a request, in its head, in its body.
 BETWEEN, HEAD, BODY = range(3)

@@ -1,6 +1,6 @@
 """Drops the trailer fields of chunked bodies, and limits their size."""
 
-from service.server.faults import TrailersTooLarge
+from service.server.errors import TrailersTooLarge
 
 MAX_TRAILER_BYTES = 1 << 13
 

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, suppress
 import psutil
 
 from models.preprocess import Preprocessing
-from service.formats.decoding.decoders import Decoders
-from service.formats.decoding.process import DecoderProcess
+from service.formats.decoder_processes.dispatch import Decoders
+from service.formats.decoder_processes.process import DecoderProcess
 from tests.live.costly_pictures import noisy
 
 SPEC = Preprocessing(3, 28, 20)
@@ -47,7 +47,7 @@ def fork_servers() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):  # or a zombie
-            if "service.formats.decoding.decoder" in " ".join(process.cmdline()):
+            if "service.formats.decoder_processes.child" in " ".join(process.cmdline()):
                 found.append(process)
     return found
 

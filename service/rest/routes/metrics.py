@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from service.http.registry import ANY_KEY
 from service.observe.metrics import Family
-from service.observe.seen import Sight
+from service.observe.request_record import RecordSinks
 from service.observe.shared_metrics import SharedMetrics
 from service.rest.parameters import BadParameter
 from service.rest.registration import PROBLEMS, Router
@@ -40,7 +40,7 @@ async def metrics(request: Request) -> Response:
     """In Prometheus' text format, or as OpenMetrics where `Accept` asks for it. Of several workers, the sums."""
     if request.query_params:
         raise BadParameter(f"/metrics takes no parameters, not {', '.join(request.query_params)}")
-    if request.app.state.sight.metrics is None:
+    if request.app.state.sinks.metrics is None:
         raise HTTPException(404)
     families = await families_of(request.app)
     render = partial(_render, request.app, families, request.headers.get("accept", ""))
@@ -50,15 +50,15 @@ async def metrics(request: Request) -> Response:
 
 async def families_of(app: FastAPI) -> list[Family]:
     """All numbers of this process. Raises AttributeError when nothing is counted."""
-    sight: Sight = app.state.sight
+    sinks: RecordSinks = app.state.sinks
     try:
         await health.ready(Request({"type": "http", "app": app}))
         ready = True
     except Exception:  # whatever it is that /health/ready would say
         ready = False
     service = app.state.service
-    assert sight.metrics is not None  # noqa: S101
-    return sight.metrics.families(None if service is None else service.pipeline.catalog, ready)
+    assert sinks.metrics is not None  # noqa: S101
+    return sinks.metrics.families(None if service is None else service.pipeline.catalog, ready)
 
 
 def _render(app: FastAPI, families: list[Family], accept: str) -> tuple[bytes, str]:

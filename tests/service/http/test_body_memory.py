@@ -13,7 +13,7 @@ from service.http.body_memory import COUNTED_FROM, BodyMemory, BodyShare, Memory
 from service.http.call import Answer, Call
 from service.http.endpoint import SENT_AT_ONCE, Endpoint, Operation
 from service.http.receive import DisconnectTimer
-from service.observe.seen import Sight
+from service.observe.request_record import RecordSinks
 from service.rest.errors import describe
 from tests.service.asgi import Application, Exchange, Sent, send
 
@@ -32,7 +32,7 @@ class Service:
                 service=SimpleNamespace(),
                 max_body_bytes=LARGEST,
                 bodies=self.bodies,
-                sight=Sight(),
+                sinks=RecordSinks(),
                 disconnects=DisconnectTimer(),
             )
         )

@@ -125,7 +125,7 @@ def by_router(app: FastAPI) -> ASGIApp:
     state: State = app.state  # type: ignore[assignment]
     registry = copy.copy(state.registry)
     registry.endpoints = {}
-    return in_front_of(app.build_middleware_stack(), app, registry, state.sight, state.access)
+    return in_front_of(app.build_middleware_stack(), app, registry, state.sinks, state.access)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from service.asgi import ASGIApp
 from service.http.observer import Observer
 from service.http.registry import Registry
 from service.observe.metrics import Metrics
-from service.observe.seen import Sight
+from service.observe.request_record import RecordSinks
 from tests.service.asgi import Exchange, Sent, of_httpx, send
 from tests.service.http.test_front import PICTURE
 
@@ -98,7 +98,7 @@ async def test_an_error_of_ours_is_logged_with_the_ids(
 
 
 async def test_without_an_access_log_there_are_no_lines(app: FastAPI, door: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
-    app.state.sight.access_log = False
+    app.state.sinks.access_log = False
     with caplog.at_level(logging.INFO, "service.access"):
         await send(door, of_httpx("GET", "/sample"))
     assert not [record for record in caplog.records if record.name == "service.access"]
@@ -121,7 +121,7 @@ async def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    observer, kept = Observer(answer, Sight(Metrics(), access_log=True), Registry([])), []
+    observer, kept = Observer(answer, RecordSinks(Metrics(), access_log=True), Registry([])), []
     gc.collect()
     gc.disable()
     try:

@@ -52,7 +52,7 @@ async def test_both_doors_count_every_request_once_and_the_same(doors: tuple[ASG
     waiting = Exchange("POST", "/encode", pieces=[PICTURE], leaves="waiting")
     counted = []
     for door in doors:
-        metrics = doors[1].state.sight.metrics = Metrics()
+        metrics = doors[1].state.sinks.metrics = Metrics()
         expected: dict[tuple[str, str], float] = {}
         for exchange in [*GOOD, *(exchange for _, _, exchange in BAD)]:
             answer = await send(door, exchange)
@@ -75,7 +75,7 @@ async def test_an_unforeseen_error_is_a_500(doors: tuple[ASGIApp, FastAPI]) -> N
     service = doors[1].state.service
     for path in ("/sample", "/models"):
         for door in doors:
-            metrics = doors[1].state.sight.metrics = Metrics()
+            metrics = doors[1].state.sinks.metrics = Metrics()
             doors[1].state.service = "no service"
             try:
                 await send(door, of_httpx("GET", path))
@@ -92,7 +92,7 @@ async def test_draining_is_a_reason(doors: tuple[ASGIApp, FastAPI]) -> None:
     await doors[1].state.service.pipeline.catalog.device.close()
     for door in doors:
         assert (await send(door, of_httpx("GET", "/sample"))).status == 503
-    assert doors[1].state.sight.metrics.refused == {"draining": 2}
+    assert doors[1].state.sinks.metrics.refused == {"draining": 2}
 
 
 @pytest.mark.parametrize(

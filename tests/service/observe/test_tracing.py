@@ -21,7 +21,7 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 @pytest.fixture
 def exporter(app: FastAPI) -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
-    tracer = app.state.sight.tracing = Tracer([SimpleSpanProcessor(exporter)])
+    tracer = app.state.sinks.tracing = Tracer([SimpleSpanProcessor(exporter)])
     yield exporter
     tracer.close()
 

@@ -11,7 +11,7 @@ from service.formats import png
 from service.formats.errors import Undecodable
 from service.formats.pictures import Pictures
 from service.inference.pipeline import Inference, Pipeline
-from service.latents import paths
+from service.latents import interpolation as paths
 from service.operations.encode import encode
 from service.operations.generate import decode
 from service.operations.interpolate import interpolate

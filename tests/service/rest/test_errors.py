@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from service.engine.errors import Closed, DeadlineExceeded, DeviceLost, DeviceStuck, DeviceUnusable, Overloaded, TooLarge
 from service.formats import png
-from service.formats.decoding.fork_server import DecoderUnavailable
+from service.formats.decoder_processes.fork_server import DecoderUnavailable
 from service.formats.errors import TooBig, TooCostly, Undecodable, Unsupported, Unusable
 from service.formats.forms import TooManyParts
 from service.http import body_memory
@@ -35,7 +35,7 @@ from service.rest.errors import STATUSES, describe
 from service.rest.item_bodies import MetadataTooLarge
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.rest.routes.generate import sample
-from service.server.faults import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
+from service.server.errors import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
 from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
     BadItem,

@@ -48,7 +48,7 @@ async def test_a_new_endpoint(weights: Path, tmp_path: Path) -> None:
                 sent = await send(app, Exchange("POST", path, headers=[(b"x-api-key", key)], pieces=[b"four"]))
                 assert sent.status == status
             assert sent.body == b"4"
-        counted = {family.name: family for family in app.state.sight.metrics.families(None, ready=True)}["vae_requests_total"]
+        counted = {family.name: family for family in app.state.sinks.metrics.families(None, ready=True)}["vae_requests_total"]
         assert counted.samples == {("score", str(status)): 2 for status in statuses.values()}
     assert ("POST", "/score") in app.state.registry.endpoints
     operation = app.openapi()["paths"]["/score"]["post"]

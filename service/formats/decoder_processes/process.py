@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from service.formats.decoding.decoder import ANSWER, FAILED, NUMBER, PIXELS, REQUEST
+from service.formats.decoder_processes.child import ANSWER, FAILED, NUMBER, PIXELS, REQUEST
 
 # Up to this size, a request is sent and an answer is received in one piece, which saves context switches.
 JOINED_BYTES = 1 << 16

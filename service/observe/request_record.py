@@ -18,7 +18,7 @@ class Span(Protocol):
     def context(self) -> TraceContext:
         """Return the ids of the trace and of this span."""
 
-    def end(self, seen: "Seen", status: int, request_id: str, model: str) -> None:
+    def end(self, record: "RequestRecord", status: int, request_id: str, model: str) -> None:
         """End the span: the request is finished."""
 
 
@@ -30,7 +30,7 @@ class Tracing(Protocol):
 
 
 @dataclass
-class Sight:
+class RecordSinks:
     """Destinations of the records of requests: metrics, access log, traces."""
 
     metrics: Metrics | None = None
@@ -38,7 +38,7 @@ class Sight:
     tracing: Tracing | None = None
 
 
-class Seen:
+class RequestRecord:
     """The record of one request. If it got to the engine, `timings` has its times there and `body_read` when that began."""
 
     __slots__ = ("_send", "body_read", "headers", "span", "started", "status", "timings", "trace")

@@ -21,9 +21,9 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImage
 
 from models.preprocess import Preprocessing, draft
 from service.formats import pictures as codecs
-from service.formats.decoding.cheap_pictures import webp_size
-from service.formats.decoding.malloc import prepare, trim
+from service.formats.decoder_processes.malloc import prepare, trim
 from service.formats.errors import BadInput, TooCostly
+from service.formats.inline_decoding import webp_size
 
 # A request: length of the description (JSON), length of the file, memory for opening it, memory for decoding it, seconds.
 REQUEST = struct.Struct(">IQQQd")

@@ -12,9 +12,9 @@ import httpx
 import psutil
 import pytest
 
-from service.formats.decoding import fork_server
-from service.formats.decoding.fork_server import DecoderUnavailable, ForkServer
-from service.formats.decoding.process import Died
+from service.formats.decoder_processes import fork_server
+from service.formats.decoder_processes.fork_server import DecoderUnavailable, ForkServer
+from service.formats.decoder_processes.process import Died
 from tests.live.costly_pictures import deep, saved
 from tests.service.decoder_processes import (
     SMALL,
@@ -33,7 +33,7 @@ LARGE = deep(1200, 900)
 def program(lines: str) -> str:
     """A fork server that runs so many lines of Python before it begins."""
     path = [os.path.abspath(place) for place in sys.path]
-    return f"# service.formats.decoding.decoder\nimport sys; sys.path[:] = {path!r}\n{lines}"
+    return f"# service.formats.decoder_processes.child\nimport sys; sys.path[:] = {path!r}\n{lines}"
 
 
 @pytest.mark.parametrize("handles", [True, False], ids=["pidfd", "no pidfd"])
@@ -100,7 +100,7 @@ async def test_orphans_are_waited_for_by_process_1() -> None:
         ("sys.exit(3)", "the fork server has ended right after its start"),
         ("import time; time.sleep(1000)", "the fork server has not answered within 0.5 seconds"),
         (f"import os\ndef fork(): raise OSError({errno.EAGAIN}, '')\nos.fork = fork\n"
-         "from service.formats.decoding.decoder import main; main()",
+         "from service.formats.decoder_processes.child import main; main()",
          os.strerror(errno.EAGAIN)),
         ("", "No such file"),
     ],

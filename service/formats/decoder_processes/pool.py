@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from service.formats.decoding.fork_server import DecoderSource, DecoderUnavailable
-from service.formats.decoding.process import DecoderProcess, Died
+from service.formats.decoder_processes.fork_server import DecoderSource, DecoderUnavailable
+from service.formats.decoder_processes.process import DecoderProcess, Died
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from service.formats.decoding.cheap_pictures import quick_pixels, webp_size
+from service.formats.inline_decoding import quick_pixels, webp_size
 from tests.live.costly_pictures import flat_png, noisy, saved, scans, ztxt
 from tests.models.test_strip_metadata import chunk, exif, segment
 from tests.service.png_files import EXIF, OTHERS

@@ -13,10 +13,10 @@ import numpy as np
 
 from models.preprocess import Pixels, Preprocessing
 from service.formats import errors
-from service.formats.decoding.bounds import MemoryBudget, TimeBudget
-from service.formats.decoding.decoder import FAILED, NEED, NUMBER, SPENT
-from service.formats.decoding.pool import DecoderPool
-from service.formats.decoding.process import Died
+from service.formats.decoder_processes.budgets import MemoryBudget, TimeBudget
+from service.formats.decoder_processes.child import FAILED, NEED, NUMBER, SPENT
+from service.formats.decoder_processes.pool import DecoderPool
+from service.formats.decoder_processes.process import Died
 from service.formats.errors import BadInput, TooCostly, Undecodable
 
 # A file up to this size is first tried as a small picture, whose decoding takes at most this much memory and time.

@@ -10,8 +10,8 @@ import numpy as np
 import psutil
 import pytest
 
-from service.formats.decoding.decoders import Decoders
-from service.formats.decoding.process import DecoderProcess
+from service.formats.decoder_processes.dispatch import Decoders
+from service.formats.decoder_processes.process import DecoderProcess
 from service.formats.errors import TooCostly, Undecodable
 from tests.live.costly_pictures import deep, noisy
 from tests.service.decoder_processes import (

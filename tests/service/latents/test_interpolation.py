@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from service.latents import noise as seeds
+from service.latents.interpolation import METHODS, path
 from service.latents.mixture import Mixture
-from service.latents.paths import METHODS, path
 
 Floats = NDArray[np.float32]
 

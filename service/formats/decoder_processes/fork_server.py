@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from service.formats.decoding.decoder import COMMAND, FORK, NO_STATUS, REPLY, WAIT
-from service.formats.decoding.process import DecoderProcess, Died, receive
+from service.formats.decoder_processes.child import COMMAND, FORK, NO_STATUS, REPLY, WAIT
+from service.formats.decoder_processes.process import DecoderProcess, Died, receive
 
 log = logging.getLogger(__name__)
 
@@ -223,4 +223,4 @@ def _program() -> str:
     """Return the source of the program, which imports modules from the same places as this process."""
     places = [os.path.abspath(place) for place in sys.path]
     lone = "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'"  # only a single thread survives a fork; it saves memory
-    return f"import sys; sys.path[:] = {places!r}; {lone}; from service.formats.decoding.decoder import main; main()"
+    return f"import sys; sys.path[:] = {places!r}; {lone}; from service.formats.decoder_processes.child import main; main()"
