@@ -102,7 +102,7 @@ async def test_what_waits_for_the_store_is_bounded_and_has_deadlines(
         await store.collections()
     with pytest.raises(DeadlineExceeded, match=r"before the store had answered$"):
         await store.collection("some", late)
-    with pytest.raises(DeadlineExceeded, match="may or may not have been changed"):
+    with pytest.raises(DeadlineExceeded, match="may or may not have been made"):
         await store.create(collection, late)
     assert (store.reads.rows, store.writes.rows) == (0, 0)
 
