@@ -67,8 +67,12 @@ class Settings(BaseSettings):
     default_model: str = Field(
         "mnist", description="model for requests that do not name one; if it is not loaded, the first loaded model"
     )
-    max_batch: int = Field(64, ge=8, le=4096, multiple_of=8, description="largest number of rows in a batch, a multiple of 8")
-    max_queue_rows: int = Field(8192, ge=8, description="rows that may wait for one operation of a model; more get 429")
+    max_batch: int = Field(
+        64, ge=8, le=4096, multiple_of=8, description="largest number of pictures or latents in a batch, a multiple of 8"
+    )
+    max_queue_rows: int = Field(
+        8192, ge=8, description="pictures or latents that may wait for one operation of a model; more get 429"
+    )
     max_rows: int = Field(4096, ge=1, description="largest number of items in a request; more get 413 or 422")
     max_body_bytes: int = Field(64 << 20, ge=1024, description="largest request body in bytes; larger ones get 413")
     max_pixels: int = Field(
@@ -87,7 +91,9 @@ class Settings(BaseSettings):
         description="seconds for decoding one picture, without waiting time; a picture that takes longer gets 413",
     )
     max_bodies_bytes: int = Field(
-        256 << 20, ge=1024, description="memory in bytes for all bodies of requests and answers in a worker; more get 429"
+        256 << 20,
+        ge=1024,
+        description="memory in bytes for all bodies of requests and answers in a worker; requests beyond it get 429",
     )
     max_connections: int = Field(2000, ge=1, description="open connections of a worker; more get 503")
     max_header_bytes: int = Field(
@@ -148,7 +154,7 @@ class Settings(BaseSettings):
         "latents.db", min_length=1, description="where latents are stored: path of a sqlite file, or postgresql://..."
     )
     store_max_bytes: int = Field(
-        4 << 30, ge=1 << 20, description="memory in bytes for the vectors of a sqlite file; more get 507"
+        4 << 30, ge=1 << 20, description="memory in bytes for the vectors of a sqlite file; items beyond it get 507"
     )
     drain_seconds: float = Field(
         5.0,
@@ -244,4 +250,6 @@ def refuse_unknown(environment: Mapping[str, str] = os.environ) -> None:
     for name in sorted(environment):
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1)
-            raise SettingsError(f"unknown setting {name}" + (f"; did you mean {near[0]}?" if near else ""))
+            raise SettingsError(
+                f"unknown setting {name}" + (f"; did you mean {near[0]}?" if near else "; python -m service --help lists all")
+            )

@@ -38,24 +38,36 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m service.store", description="Load, dump and back up the latent store.")
     parser.add_argument("--store", help="path of a sqlite file, or postgresql://... (default: VAE_STORE)")
     commands = parser.add_subparsers(dest="command", required=True)
-    loading = commands.add_parser("load", help="encode pictures into a collection, which is created if needed")
-    loading.add_argument("--collection", required=True)
+    loading = commands.add_parser(
+        "load",
+        help="encode pictures into a collection, which is created if needed",
+        description="Encode pictures and add them to a collection, which is created if needed.",
+    )
+    loading.add_argument("--collection", required=True, help="name of the collection")
     loading.add_argument("--model", help="model that encodes the pictures (default: VAE_DEFAULT_MODEL)")
-    loading.add_argument("--metric", choices=list(METRICS), default="l2", help="metric of a new collection")
-    loading.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture, folder, npz or IDX file")
+    loading.add_argument(
+        "--metric", choices=list(METRICS), default="l2", help="distance by which a new collection is searched (default: l2)"
+    )
+    loading.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="picture, folder of pictures, npz file, or IDX file (the format of MNIST)",
+    )
     dumping = commands.add_parser(
         "dump",
         help="write a collection to OUT.npz and OUT.jsonl",
         description=f"Write a collection to OUT.npz and OUT.jsonl. {REPLACES}",
     )
-    dumping.add_argument("--collection", required=True)
-    dumping.add_argument("out", type=Path, metavar="OUT")
+    dumping.add_argument("--collection", required=True, help="name of the collection")
+    dumping.add_argument("out", type=Path, metavar="OUT", help="path without .npz and .jsonl, which are added")
     backing = commands.add_parser(
         "backup",
         help="copy the sqlite file, which may be in use, to OUT",
         description=f"Copy the sqlite file, which may be in use, to OUT. {REPLACES}",
     )
-    backing.add_argument("out", type=Path, metavar="OUT")
+    backing.add_argument("out", type=Path, metavar="OUT", help="path of the copy")
     return parser.parse_args(arguments)
 
 
@@ -136,8 +148,8 @@ async def _collection(catalog: "Catalog", store: LatentStore, options: argparse.
     """Return the collection of that name, which is created if needed. Raises StoreError."""
     if not COLLECTION_NAME.fullmatch(options.collection):
         raise StoreError(
-            f"{options.collection[:120]!r} is no name for a collection: a name has up to 100 letters, digits, '.', '_' and "
-            "'-', and begins with a letter or digit"
+            f"{options.collection[:120]!r} is not a valid name for a collection: use up to 100 letters, digits, '.', '_' and "
+            "'-', of which the first is a letter or digit"
         )
     model = catalog.get(None)
     wanted = Collection(options.collection, model.name, model.digest, model.latent_dim, options.metric)

@@ -178,7 +178,7 @@ def _load_npz(path: Path, names: Sequence[str] = ()) -> Splits:
         return _split(pictures)
     train = torch.from_numpy(is_train.astype(bool))
     if train.all() or not train.any():
-        raise DataError(f"{path}: is_train puts all pictures into one split")
+        raise DataError(f"{path}: is_train puts all pictures into one split; it must be true for some and false for others")
     return Splits(pictures[train], pictures[~train])
 
 

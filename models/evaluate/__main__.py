@@ -150,8 +150,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--limit", type=arguments.at_least(2), metavar="N", help="measure the first N test pictures only")
     add("--seed", type=int, default=0, help="seed of binarisation, samples and mixture (default: %(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
-    add("--fit-prior", action="store_true", help="fit a Gaussian mixture to the aggregate posterior and store it")
-    add("--prior-covariance", choices=aggregate.COVARIANCES, default="full", help="of the mixture (default: %(default)s)")
+    add("--fit-prior", action="store_true", help="fit a Gaussian mixture to the aggregate posterior and save it")
+    add(
+        "--prior-covariance",
+        choices=aggregate.COVARIANCES,
+        default="full",
+        help="covariances of the mixture (default: %(default)s)",
+    )
     add(
         "--prior-components",
         type=lambda text: [number(word) for word in text.split(",")],

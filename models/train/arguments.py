@@ -76,24 +76,36 @@ def build_parser() -> argparse.ArgumentParser:
     add_data_flags(parser)
     add("--size", type=_size, help="height x width for a folder, e.g. 64x64 (default: the size of most pictures)")
     add("--channels", type=int, choices=(1, 3), help="colours of a folder: 1 for grey, 3 for RGB (default: 1 if all are grey)")
-    add("--fit", choices=get_args(Fit), help="how to convert another aspect ratio (default: crop for folders, otherwise pad)")
+    add(
+        "--fit",
+        choices=get_args(Fit),
+        help="how to change the aspect ratio of pictures (default: crop for folders, otherwise pad)",
+    )
     add("--filter", choices=get_args(Filter), default="bilinear", help="resampling filter")
     add("--max-corrupt", type=_share, default=0.01, help="largest share of a folder's files that may be unreadable")
     add("--validation", type=_share, default=0.05, help="share of the training pictures held out for validation")
 
-    add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture")
+    add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture of encoder and decoder")
     add("--latent-dim", type=_positive(int), default=20, help="number of latent dimensions")
     add("--hidden", type=_widths, help="widths of the hidden layers: 500,500 (mlp, gated) or one number (conv, residual)")
     add("--conv-channels", type=_widths, help="channels of each convolutional level, e.g. 32,64 (conv, residual)")
     add("--blocks", type=_positive(int, zero=True), default=1, help="residual blocks per level (residual)")
-    add("--activation", choices=sorted(ACTIVATIONS), help="activation (default: silu for conv and residual, relu for mlp)")
-    add("--dropout", type=_share, default=0.0, help="probability to drop a hidden unit (mlp)")
-    add("--likelihood", choices=sorted(LIKELIHOODS), help="p(x given z) (default: bernoulli for grey, gaussian for RGB)")
+    add(
+        "--activation",
+        choices=sorted(ACTIVATIONS),
+        help="activation function (default: silu for conv and residual, relu for mlp)",
+    )
+    add("--dropout", type=_share, default=0.0, help="probability that a hidden unit is dropped (mlp)")
+    add(
+        "--likelihood",
+        choices=sorted(LIKELIHOODS),
+        help="distribution of pixels, p(x given z) (default: bernoulli for grey, gaussian for RGB)",
+    )
     add("--sigma", type=_sigma, default="optimal", help="sigma of a gaussian likelihood: a number, learned, or optimal")
     add(
         "--binarize",
         choices=("dynamic", "none"),
-        help="dynamic: sample greys as 0 or 1 at each step (default for bernoulli on greys)",
+        help="dynamic: sample greys as 0 or 1 at each step (default for bernoulli on greys); none: keep them",
     )
 
     add("--objective", choices=list(OBJECTIVES), default="elbo", help="what training optimises")
@@ -104,20 +116,30 @@ def build_parser() -> argparse.ArgumentParser:
     add("--samples", type=at_least(1), default=1, help="posterior samples per picture and step; the K of iwae")
     add(
         "--free-bits", type=_positive(float, zero=True), default=0.1,
-        help="KL below so many nats per dimension is not penalised (free-bits)",
+        help="KL below this many nats per dimension is not penalised (free-bits)",
     )  # fmt: skip
     add(
         "--stratified", type=_yes_no, default=False, metavar="yes|no",
         help="use stratified instead of weighted minibatch sampling (beta-tc; default: no)",
     )  # fmt: skip
-    add("--prior", choices=sorted(PRIORS), default="standard", help="p(z): standard is N(0, I), vamp a VampPrior")
+    add(
+        "--prior",
+        choices=sorted(PRIORS),
+        default="standard",
+        help="prior of the latents, p(z): standard is N(0, I), vamp a VampPrior",
+    )
     add("--pseudo-inputs", type=at_least(1), default=500, help="number of pseudo-inputs of the VampPrior")
 
     add("--epochs", type=_positive(int), default=50, help="length of the run in epochs")
     add("--steps", type=_positive(int), help="length of the run in steps, instead of --epochs")
     add("--batch-size", type=_positive(int), default=128, help="pictures per step")
     add("--lr", type=_positive(float), default=1e-3, help="peak learning rate of Adam")
-    add("--schedule", choices=SCHEDULES, default="cosine", help="cosine to 0, constant, or the staircase of Burda et al. 2016")
+    add(
+        "--schedule",
+        choices=SCHEDULES,
+        default="cosine",
+        help="learning rate: cosine to 0, constant, or the staircase of Burda et al. 2016",
+    )
     add("--adam-eps", type=_positive(float), default=1e-8, help="epsilon of Adam")
     add(
         "--l2",
@@ -125,13 +147,13 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.0,
         help="add l2/2 times the squared weights (no biases) to the loss",
     )
-    add("--clip", type=_positive(float), default=100.0, help="scale gradients down to this norm")
+    add("--clip", type=_positive(float), default=100.0, help="scale larger gradients down to this norm")
     add("--ema", type=_share, default=0.0, help="decay of averaged weights, which are then validated and saved; 0: off")
     add(
         "--patience",
         type=_positive(int, zero=True),
         default=0,
-        help="epochs without a better validation ELBO before it stops; 0: never",
+        help="stop after so many epochs without a better validation ELBO; 0: never",
     )
     add("--precision", choices=("auto", "float32", "bf16"), default="auto", help="auto is bf16 on a GPU, float32 on the CPU")
     add("--seed", type=_seed, default=0, help="seed of the initial weights, the order of pictures and the noise")

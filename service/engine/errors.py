@@ -29,7 +29,7 @@ class Overloaded(BatcherError):
     """The queue is full. It should be empty in `seconds`; a caller should retry after `retry_after` whole seconds."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"the queue is full; it should be empty in {seconds:.3f} s")
+        super().__init__(f"the queue is full; it should be empty in {seconds:.3f} s, so try again then")
         self.seconds, self.retry_after = seconds, max(1, math.ceil(seconds))
 
 

@@ -18,7 +18,7 @@ DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.ASCII)
 def base64_bytes(text: object, item: int | None = None) -> bytes:
     """Decode a base64 string or data URL, which may contain line breaks. Raise BadInput."""
     if not isinstance(text, str):
-        raise Unusable("must be a string with base64 or a data URL", item)
+        raise Unusable(f"a picture must be a string: base64 or a data URL, not {type(text).__name__}", item)
     if text.startswith("data:"):
         header = DATA_URL.match(text)
         if header is None:
@@ -32,7 +32,7 @@ def base64_bytes(text: object, item: int | None = None) -> bytes:
     try:
         return b"".join(_base64_pieces(text.encode("ascii")))
     except ValueError as error:
-        raise Undecodable(f"not base64: {error}", item) from None
+        raise Undecodable(f"the picture is not valid base64: {error}", item) from None
 
 
 def _base64_pieces(text: bytes) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         there = error.doc[max(0, error.pos - 1) : error.pos + 9]
         hint = "; JSON has no NaN and no Infinity" if "NaN" in there or "Infinity" in there else ""
-        raise Undecodable(f"not JSON: {error}{hint}") from None
+        raise Undecodable(f"the body is not JSON: {error}{hint}") from None
     if not isinstance(value, dict):
         raise Unusable(f"the JSON body must be an object, not {type(value).__name__}")
     return value

@@ -22,7 +22,7 @@ def npy_array(body: bytes) -> NDArray[Any]:
     try:
         shape, fortran, dtype = _npy_header(body[: min(start, MAX_NPY_HEADER)])
     except KeyError:
-        raise Undecodable("the npy file has a version other than 1.0 and 2.0") from None
+        raise Undecodable("the npy file has an unsupported format version; supported are 1.0 and 2.0") from None
     except Exception as error:  # the header is a Python literal, whose parser raises many types
         raise Undecodable(f"the header of the npy file is corrupt: {describe(error)}") from None
     if any(type(size) is not int for size in shape):

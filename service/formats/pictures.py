@@ -64,7 +64,7 @@ def picture_pixels(image: Image.Image, spec: Preprocessing, item: int | None = N
 def check_size(width: int, height: int, max_pixels: int, item: int | None = None) -> None:
     """Raise TooBig if a picture has more pixels than allowed."""
     if width * height > max_pixels:
-        raise TooBig(f"the picture has {width} x {height} pixels, at most {max_pixels} are allowed", item)
+        raise TooBig(f"the picture has {width} x {height} pixels, at most {max_pixels} are allowed (VAE_MAX_PIXELS)", item)
 
 
 def check_sum(pixels: int, max_pixels: int, item: int | None) -> None:

@@ -116,7 +116,7 @@ async def check_golden(model: ServedModel, golden: Golden, precision: Precision)
     posterior, mean = np.concatenate(rows), np.concatenate(means).transpose(0, 3, 1, 2)  # (N, 3, D), (N, C, H, W)
     found = golden.difference(posterior[:, 0], posterior[:, 1], mean, SLACK[precision])
     if found:
-        raise WrongAnswer(f"it does not give its golden answer: {found}")
+        raise WrongAnswer(f"its answers differ from those recorded beside its weights (golden.safetensors): {found}")
 
 
 def encoder(vae: VAE) -> Callable[[Tensor], Tensor]:

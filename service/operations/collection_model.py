@@ -19,13 +19,13 @@ class ModelNotLoaded(Exception):
 
     def __init__(self, collection: Collection) -> None:
         super().__init__(
-            f"the collection {collection.name!r} is of {collection.label}, which is not loaded; load that model, "
+            f"the collection {collection.name!r} has vectors of {collection.label}, which is not loaded; load that model, "
             "or PUT a new collection with a loaded one and add the pictures again"
         )
 
 
 class NoKlPerDim(Exception):
-    """A model whose card does not say which of its dimensions are in use."""
+    """A model whose metrics.json does not say which of its dimensions are in use."""
 
 
 def digest_of(catalog: Catalog, collection: Collection, stated: str | None) -> str:
@@ -52,11 +52,11 @@ def model_of(catalog: Catalog, collection: Collection) -> ServedModel:
 
 
 def active_dimensions(catalog: Catalog, collection: Collection) -> tuple[int, ...] | None:
-    """Return the dimensions whose KL on the model's card is not about zero; None for all. Raises NoKlPerDim."""
+    """Return the dimensions whose KL in the model's metrics.json is not about zero; None for all. Raises NoKlPerDim."""
     model = model_of(catalog, collection)
     kl = catalog.metrics[model.name].get("kl_per_dim")
     if not isinstance(kl, list) or len(kl) != collection.dim or not all(isinstance(nats, int | float) for nats in kl):
-        raise NoKlPerDim(f"active_only: the card of {model.name} has no kl_per_dim; python -m models.evaluate measures it")
+        raise NoKlPerDim(f"active_only: metrics.json of {model.name} has no kl_per_dim; python -m models.evaluate measures it")
     active = tuple(i for i, nats in enumerate(kl) if nats >= ACTIVE_KL)
     return None if len(active) == collection.dim else active
 

@@ -71,16 +71,16 @@ def source_of(path: Path) -> Source:
     elif IMAGES in path.name:
         return _rows(path.name.partition("-" + IMAGES)[0], *_idx(path))
     else:
-        raise LoadError(f"{path}: neither pictures, nor a folder, nor npz, nor IDX")
+        raise LoadError(f"{path}: neither a picture, a folder, an npz file nor an IDX file")
     if not files:
-        raise LoadError(f"{path} holds no pictures")
+        raise LoadError(f"{path} contains no pictures")
     starts = range(0, len(files), BATCH)
     return Source(len(files), (PictureBatch(ids[i : i + BATCH], files[i : i + BATCH]) for i in starts))
 
 
 def _rows(stem: str, rows: NDArray[Any], labels: NDArray[Any] | None) -> Source:
     if rows.dtype != np.uint8 or rows.ndim not in (3, 4):
-        raise LoadError(f"{stem}: pictures are uint8 (N, H, W) or (N, H, W, C), these are {rows.dtype} {rows.shape}")
+        raise LoadError(f"{stem}: pictures must be uint8 (N, H, W) or (N, H, W, C), but these are {rows.dtype} {rows.shape}")
 
     def batches() -> Iterator[PictureBatch]:
         for start in range(0, len(rows), BATCH):

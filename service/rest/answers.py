@@ -22,19 +22,19 @@ from service.rest.negotiation import MEDIA_TYPES, Format
 from service.rest.schemas import DecodeParameters, InterpolateParameters
 from service.store.interface import Collection
 
-# between the tiles of one picture
+# The gap between the tiles of one picture.
 GAP_PIXELS = 2
-# numbers that are written as JSON before it is the turn of others: a third of a millisecond
+# So many numbers are written as JSON before other requests get a turn; this takes a third of a millisecond.
 NUMBERS_A_TURN = 10_000
 
 
 def timing_of(inference: Inference) -> str:
-    """The header Server-Timing: how long the rows of a request waited, and how long they took."""
+    """Return the header Server-Timing: how long the rows of a request waited, and how long they took."""
     return f"queue;dur={inference.timings.queue * 1e3:.3f}, compute;dur={inference.timings.compute * 1e3:.3f}"
 
 
 def answer(body: bytes, form: Format, inference: Inference, headers: dict[str, str] | None = None) -> Answer:
-    """An answer with the headers of the model and the timings."""
+    """Return an answer with the headers of the model and the timings."""
     model = inference.model
     return Answer(
         body,
@@ -49,7 +49,7 @@ def answer(body: bytes, form: Format, inference: Inference, headers: dict[str, s
 
 
 def json_answer(fields: dict[str, Any], collection: Collection | None = None, inference: Inference | None = None) -> Answer:
-    """JSON, with the collection's model, and what encoding and decoding took."""
+    """Return a JSON answer; headers name the collection's model, and the time that encoding and decoding took."""
     headers = {} if collection is None else {"x-model": header_value(collection.label)}
     if inference is not None:
         headers["server-timing"] = timing_of(inference)
@@ -57,7 +57,7 @@ def json_answer(fields: dict[str, Any], collection: Collection | None = None, in
 
 
 async def posteriors_json(fields: dict[str, Any]) -> bytes:
-    """JSON of arrays (N, ...), among other fields; of long ones in turns with other requests."""
+    """Write fields, among them arrays (N, ...), as JSON. Between parts of long arrays other requests get a turn."""
     written: dict[str, Any] = {}
     for name, field in fields.items():
         if isinstance(field, np.ndarray) and field.size > NUMBERS_A_TURN:
@@ -79,7 +79,7 @@ def pictures_answer(
     fields: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    """Pictures, float32 (N, H, W, C) in [0, 1], in any format. `fields` stand in the JSON beside them."""
+    """Return pictures, float32 (N, H, W, C) in [0, 1], in any format. JSON also gets `fields`."""
     if form == "npy" and parameters.dtype == "float32":
         return answer(npy(pixels), form, inference, headers)
     pictures = codecs.to_uint8(pixels)
@@ -99,14 +99,14 @@ def pictures_answer(
 
 
 def arrange(pictures: Pixels, layout: str) -> Pixels:
-    """Pictures (N, H, W, C) as one: a grid as square as it gets, a row, or a column."""
+    """Join pictures (N, H, W, C) to one: a grid that is nearly square, a row, or a column."""
     count = len(pictures)
     columns = {"grid": math.ceil(math.sqrt(count)), "row": count, "column": 1}[layout]
     return tile(pictures, columns, GAP_PIXELS) if count > 1 else pictures[0]
 
 
 def beside(originals: Pixels, reconstructions: Pixels, layout: str) -> Pixels:
-    """Originals above their reconstructions (layout grid and row), or before them (column): one picture."""
+    """Join originals and reconstructions to one picture: above each other (grid, row), or side by side (column)."""
     count = len(originals)
     if layout == "column":
         return tile(np.stack([originals, reconstructions], 1).reshape(-1, *originals.shape[1:]), 2, GAP_PIXELS)

@@ -195,7 +195,7 @@ def latents_of(body: Body, dim: int) -> NDArray[np.float32]:
                 raise TooLarge(len(array), body.max_items)
             z = latent_rows(array, dim)
         case "json":
-            rows = _list(body, "z", "latents")
+            rows = _list(body, "z", "latents, each a list of numbers")
             if len(rows) > body.max_items:  # Count them before they are parsed.
                 raise TooLarge(len(rows), body.max_items)
             z = latent_rows(rows, dim)

@@ -27,7 +27,7 @@ def _conditions(value: object) -> tuple[Condition, ...]:
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError as error:
-            raise ValueError(f"the filter is not valid JSON: {error}") from None
+            raise ValueError(f"must be JSON ({error})") from None
     return () if value is None else parse_filter(value)
 
 

@@ -18,14 +18,14 @@ from service.formats.npy import npy_array
 from service.formats.pictures import EncodedPicture
 from service.observe.printable import short
 from service.operations.items import Entries
-from service.rest.bodies import Body
+from service.rest.bodies import A_KIND, Body
 from service.store.filters import usable_key
 
 MAX_ID = 512
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 MAX_METADATA_BYTES = 1 << 16
 MAX_DEPTH = 32
-# mu, sigma, and lists in the metadata
+# Each item may have so many JSON lists: mu, sigma, and lists in its metadata.
 LISTS_PER_ITEM = 16
 ITEM_KEYS = ("id", "image", "mu", "sigma", "metadata")
 QUERY_KEYS = ("image", "mu", "sigma", "id")
@@ -39,14 +39,14 @@ class MetadataTooLarge(Exception):
 
 
 def check_id(id: object, item: int | None = None) -> str:
-    """An id of an item. Raises Unusable."""
+    """Return the id if it is a valid one of an item. Raises Unusable."""
     if not isinstance(id, str) or not 0 < len(id) <= MAX_ID or CONTROL.search(id):
-        raise Unusable(f"an id is a text of 1 to {MAX_ID} characters without control characters, not {short(id)}", item)
+        raise Unusable(f"an id must be a string of 1 to {MAX_ID} characters without control characters, not {short(id)}", item)
     return id
 
 
 def items_of(body: Body, dim: int) -> Entries:
-    """Items to add. Raises BadInput, TooLarge, MetadataTooLarge."""
+    """Return the items to add. Raises BadInput, TooLarge, MetadataTooLarge."""
     match body.kind:
         case "json":
             entries = _json_entries(_list(body.values, "items", body.max_items), dim, ITEM_KEYS)
@@ -57,15 +57,15 @@ def items_of(body: Body, dim: int) -> Entries:
     seen: dict[str, int] = {}
     for i, id in enumerate(entries.ids):
         if id is not None and seen.setdefault(id, i) != i:
-            raise Unusable(f"the id {id!r} is also that of item {seen[id]}; each may stand once in a request", i)
+            raise Unusable(f"the id {id!r} is also the id of item {seen[id]}; an id may occur only once in a request", i)
     return entries
 
 
 def queries_of(body: Body, dim: int) -> tuple[Entries, bool]:
-    """(queries, whether the answer is to one). Raises BadInput, TooLarge."""
+    """Return (queries, whether there is one query and not a list). Raises BadInput, TooLarge."""
     if body.kind == "json" and "queries" in body.values:
         if beside := sorted(body.values.keys() & set(QUERY_KEYS)):
-            raise Unusable(f"{', '.join(beside)} and queries: it is the one or the others")
+            raise Unusable(f"queries cannot be combined with {', '.join(beside)}: send either one query, or a list in queries")
         return _json_entries(_list(body.values, "queries", body.max_items), dim, QUERY_KEYS), False
     if body.kind == "json":
         entry = {key: value for key, value in body.values.items() if key in QUERY_KEYS}
@@ -77,7 +77,9 @@ def queries_of(body: Body, dim: int) -> tuple[Entries, bool]:
 def _list(values: dict[str, Any], key: str, max_items: int) -> list[Any]:
     rows = values.get(key)
     if not isinstance(rows, list) or not rows:
-        raise Unusable(f'the JSON body needs {key!r}, a list of objects like {{"image": "<base64>"}} or {{"mu": [...]}}')
+        raise Unusable(
+            f'the JSON body needs {key!r}, a list of one or more objects like {{"image": "<base64>"}} or {{"mu": [...]}}'
+        )
     if len(rows) > max_items:
         raise TooLarge(len(rows), max_items)
     return rows
@@ -95,26 +97,26 @@ def _picture_entries(body: Body, dim: int) -> Entries:
         case "form":
             parts = [part for part in body.parts if part.name == "image"]
             if not parts:
-                raise Unusable("the form has no field 'image'")
+                raise Unusable("the form has no field 'image', which holds the pictures")
             if len(parts) > body.max_items:
                 raise TooLarge(len(parts), body.max_items)
             ids = [check_id(part.filename, i) if part.filename else None for i, part in enumerate(parts)]
             return _blank(ids, [part.data for part in parts], dim)
     if body.kind == "empty":
         raise Undecodable("the body is empty: send JSON, a picture, a form or npy")
-    raise Unsupported(f"neither JSON, a picture, a form nor npy but {body.kind}")
+    raise Unsupported(f"send JSON, a picture, a form or npy, not {A_KIND[body.kind]}")
 
 
 def _npy_entries(raw: bytes, dim: int, max_items: int) -> Entries:
-    """mu (N, D), or mu and sigma (2, N, D) as /encode answers."""
+    """Return the items of an npy array: mu (N, D), or mu and sigma (2, N, D) as /encode answers."""
     array = npy_array(raw)
     if array.ndim not in (2, 3) or (array.ndim == 3 and len(array) != 2):
-        raise Unusable(f"the array has shape {array.shape}; (N, {dim}), mu, or (2, N, {dim}), mu and sigma, is needed")
+        raise Unusable(f"the array has shape {array.shape}; it must be (N, {dim}) for mu, or (2, N, {dim}) for mu and sigma")
     parts = [array] if array.ndim == 2 else list(array)
     if len(parts[0]) > max_items:
         raise TooLarge(len(parts[0]), max_items)
     if not len(parts[0]):
-        raise Unusable("the array holds no latents")
+        raise Unusable("the array is empty; at least one latent is needed")
     entries = _blank([None] * len(parts[0]), [None] * len(parts[0]), dim)
     entries.mu = latent_rows(parts[0], dim, "mu")
     if len(parts) == 2:
@@ -155,23 +157,23 @@ def _check_entry(row: object, keys: tuple[str, ...], item: int | None) -> None:
         raise Unusable(f"unknown key {unknown[0][:80]!r}; known are {', '.join(keys)}", item)
     sources = [key for key in ("image", "mu", *(("id",) if keys is QUERY_KEYS else ())) if row.get(key) is not None]
     if len(sources) != 1:
-        wanted = "image, mu or id" if keys is QUERY_KEYS else "image or mu"
-        raise Unusable(f"needs one of {wanted}, has {' and '.join(sources) or 'none'}", item)
+        wanted = "a query needs exactly one of image, mu and id" if keys is QUERY_KEYS else "needs exactly one of image and mu"
+        raise Unusable(f"{wanted}, but has {' and '.join(sources) or 'none'}", item)
     if "sigma" in row and sources != ["mu"]:
-        raise Unusable(f"sigma stands beside mu only, not beside {sources[0]}", item)
+        raise Unusable(f"sigma can be given only with mu, not with {sources[0]}", item)
     if sources == ["image"] and not isinstance(row["image"], str):
-        raise Unusable("the image must be a string with base64 or a data URL", item)
+        raise Unusable("the image must be a string: base64 or a data URL", item)
 
 
 def _vector(value: object, dim: int, name: str, item: int | None) -> list[Any]:
     if not isinstance(value, list) or len(value) != dim:
-        found = f"{len(value)} numbers" if isinstance(value, list) else type(value).__name__
+        found = f"a list of {len(value)}" if isinstance(value, list) else type(value).__name__
         raise Unusable(f"{name} must be a list of {dim} numbers, not {found}", item)
     return value
 
 
 def _renumbered(values: Any, dim: int, name: str, where: Sequence[int | None]) -> NDArray[np.float32]:
-    """Rows of numbers; what is wrong with one is said of the item that it belongs to."""
+    """Return rows of numbers. An error names the item that the wrong row belongs to."""
     try:
         return latent_rows(values, dim, name)
     except Unusable as error:
@@ -182,13 +184,13 @@ def _sigmas(values: Any, dim: int, where: Sequence[int]) -> NDArray[np.float32]:
     sigma = _renumbered(values, dim, "sigma", where)
     bad = ~(sigma > 0).all(axis=1)
     if bad.any():
-        raise Unusable("each sigma must be above 0; leave it out where there is none", where[int(bad.argmax())])
+        raise Unusable("each sigma must be above 0; leave sigma out of an item that has none", where[int(bad.argmax())])
     return sigma
 
 
 def _metadata(value: object, item: int) -> bytes:
     if not isinstance(value, dict):
-        raise Unusable("the metadata must be an object", item)
+        raise Unusable(f"the metadata must be a JSON object, not {type(value).__name__}", item)
     try:
         text = orjson.dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
@@ -202,9 +204,9 @@ def _metadata(value: object, item: int) -> bytes:
 
 def _check_nested(value: object, item: int, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise Unusable(f"the metadata is nested deeper than {MAX_DEPTH} levels", item)
+        raise Unusable(f"the metadata is nested deeper than the {MAX_DEPTH} levels that are allowed", item)
     if isinstance(value, str) and "\0" in value:
-        raise Unusable("the metadata has a text with the character 0", item)
+        raise Unusable("the metadata must not contain the character U+0000", item)
     if isinstance(value, dict):
         for key, one in value.items():
             _check_nested(key, item, depth)

@@ -115,4 +115,5 @@ def _explain(error: ValidationError, kind: type[NoParameters]) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     found = first["input"]
-    return f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}, not {short(found)}"
+    message = first["msg"].removeprefix("Value error, ").partition(", unable to ")[0]  # The rest is about pydantic.
+    return f"{name}: {message[:1].lower()}{message[1:]}, not {short(found)}"

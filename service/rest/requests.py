@@ -26,7 +26,7 @@ def body_of(service: Service, call: Call, lists_per_item: int = 1) -> Awaitable[
 def without_body(call: Call) -> None:
     """Raise Unsupported when there is a body."""
     if call.body:
-        raise Unsupported("this takes no body; parameters come in the query")
+        raise Unsupported("this request takes no body; send its parameters in the query")
 
 
 def open_request(service: Service, call: Call, parameters: Parameters) -> Inference:
@@ -43,7 +43,7 @@ def open_request(service: Service, call: Call, parameters: Parameters) -> Infere
 
 
 async def open_collection(service: Service, call: Call, parameters: Parameters) -> tuple[Collection, str, Inference]:
-    """Return (collection, digest of the vectors that come, model and deadline).
+    """Return (collection, digest of the model of the request's vectors, model and deadline).
 
     Raises StoreError, ModelMismatch, ModelNotLoaded.
     """

@@ -47,7 +47,7 @@ class Condition:
 def parse_filter(value: object) -> tuple[Condition, ...]:
     """Return the conditions of a filter, given as a JSON value. Raises BadFilter."""
     if not isinstance(value, Mapping):
-        raise BadFilter('a filter is an object like {"label": 7, "year": {"gte": 2020}}')
+        raise BadFilter('a filter must be a JSON object like {"label": 7, "year": {"gte": 2020}}')
     if len(value) > MAX_KEYS:
         raise BadFilter(f"the filter has {len(value)} keys, at most {MAX_KEYS} are allowed")
     conditions = tuple(
@@ -90,7 +90,7 @@ def usable_key(key: str) -> bool:
 def _key(key: object) -> str:
     if not isinstance(key, str) or not usable_key(key):
         raise BadFilter(
-            f"{str(key)[:80]!r} is no key for a filter: a key has 1 to {MAX_KEY} characters, "
+            f"{str(key)[:80]!r} is not a valid key of a filter: a key has 1 to {MAX_KEY} characters, "
             "and no control characters, quotes or backslashes"
         )
     return key
@@ -98,7 +98,7 @@ def _key(key: object) -> str:
 
 def _conditions(key: str, tests: Mapping[str, Any]) -> list[Condition]:
     if not tests:
-        raise BadFilter(f"{key}: there is no operator; use one of {', '.join(OPERATORS)}")
+        raise BadFilter(f"{key}: the object has no operator; use one of {', '.join(OPERATORS)}")
     return [Condition(key, _operator(key, name), _value(key, name, value)) for name, value in tests.items()]
 
 

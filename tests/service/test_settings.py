@@ -169,7 +169,7 @@ def test_settings_do_not_change() -> None:
         ("VAE_PROT", "unknown setting VAE_PROT; did you mean VAE_PORT?"),
         ("VAE_MODEL_DIR", "unknown setting VAE_MODEL_DIR; did you mean VAE_MODELS_DIR?"),
         ("vae_max_bach", "unknown setting vae_max_bach; did you mean VAE_MAX_BATCH?"),
-        ("VAE_QQQQQQQQQQQQ", "unknown setting VAE_QQQQQQQQQQQQ"),
+        ("VAE_QQQQQQQQQQQQ", "unknown setting VAE_QQQQQQQQQQQQ; python -m service --help lists all"),
     ],
 )
 def test_an_unknown_variable_is_refused_with_a_suggestion(

@@ -229,4 +229,4 @@ def test_what_a_killed_command_left_is_removed_and_what_a_running_one_has_is_not
 
 def test_a_name_that_no_request_can_have_is_refused(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["load", "--collection", "../x", "--model", "grey", str(full / "digits.npz")]) == 1
-    assert "no name for a collection" in capsys.readouterr().err
+    assert "not a valid name for a collection" in capsys.readouterr().err

@@ -51,7 +51,7 @@ class MissingScope(HttpError):
     status, code = 403, "missing_scope"
 
     def __init__(self, name: str, scope: str) -> None:
-        super().__init__(f"the key of {name!r} lacks the scope {scope!r}")
+        super().__init__(f"the key of {name!r} lacks the scope {scope!r}, which this path needs")
 
 
 class NothingHere(HttpError):
@@ -135,13 +135,13 @@ def read_keys(text: str, file: tuple[str, str] | None = None) -> Keyring:
         name, content = file
         keys += _parse(content.splitlines(), name)
         if not keys:  # Whoever names a file wants keys, so do not serve without any.
-            raise KeysError(f"{name} contains no API keys; a line with one is {LINE}")
+            raise KeysError(f"{name} contains no API keys; each line must be {LINE}")
     keys += _parse(re.split(r"[;\n]", text), "VAE_API_KEYS")
     first: dict[bytes, Key] = {}
     for key in keys:
         same = first.setdefault(key.digest, key)
         if same is not key:
-            raise KeysError(f"the API keys of {same.name!r} and {key.name!r} are the same")
+            raise KeysError(f"the API keys of {same.name!r} and {key.name!r} are the same; give each line a key of its own")
     return Keyring(keys)
 
 
@@ -156,7 +156,7 @@ def _parse(lines: Sequence[str], source: str) -> list[Key]:
 
 def _key(words: list[str], where: str) -> Key:
     if len(words) < 3:
-        raise KeysError(f"{where}: {len(words)} words, but a line is {LINE}")
+        raise KeysError(f"{where}: a line must be {LINE}, but this one has fewer than 3 words")
     name, scopes, key, *options = words
     if not NAME.fullmatch(name):
         raise KeysError(f"{where}: the name must be 1 to 100 letters, digits, or characters of . _ @ -")

@@ -16,7 +16,7 @@ router = Router(tags=["admin"])
 
 
 def catalog_of(service: Service, call: Call) -> tuple[Catalog, str]:
-    """The catalog to be changed and the name of a model. Raises BadParameter, Unsupported, SeveralWorkers."""
+    """Return the catalog to be changed and the name of a model. Raises BadParameter, Unsupported, SeveralWorkers."""
     without_body(call)
     read_parameters(NoParameters, call.query)
     if service.workers > 1:
@@ -25,7 +25,7 @@ def catalog_of(service: Service, call: Call) -> tuple[Catalog, str]:
 
 
 async def after(service: Service, changing: Awaitable[Change]) -> Answer:
-    """The answer to a change, once it is made; the log then says which collections have no model any more."""
+    """Return the answer to a change, once it is made; the log then says which collections have no model any more."""
     change = await changing
     await warn_of_missing_models(service.pipeline.catalog, service.store.store)
     fields = ModelChange(

@@ -6,6 +6,7 @@ from service.formats.errors import Unsupported, Unusable
 from service.http.call import Answer, Call
 from service.operations.service import Service
 from service.rest.answers import json_answer
+from service.rest.bodies import A_KIND
 from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionParameters
 from service.rest.parameters import read_parameters
 from service.rest.registration import ERRORS, Router, add, describe_operation, schema_of
@@ -34,11 +35,14 @@ async def put(service: Service, call: Call) -> Answer:
     """Make a collection, or change the metric and the description of one; its model stays what it was."""
     body = await body_of(service, call)
     if body.kind not in ("empty", "json"):
-        raise Unsupported(f"parameters come in the query or as JSON, not as a {body.kind}")
+        raise Unsupported(f"send the parameters in the query or as JSON, not as {A_KIND[body.kind]}")
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))
     name = call.path["name"]
-    if not COLLECTION_NAME.fullmatch(name):  # else than when one is looked for
-        raise Unusable(f"{name[:120]!r} is no name for a collection: up to 100 letters, digits, '.', '_' and '-' make one")
+    if not COLLECTION_NAME.fullmatch(name):  # When an existing one is looked up, such a name is merely unknown.
+        raise Unusable(
+            f"{name[:120]!r} is not a valid name for a collection: use up to 100 letters, digits, '.', '_' and '-', of "
+            "which the first is a letter or digit"
+        )
     inference = open_request(service, call, parameters)
     model = inference.model
     wanted = Collection(
@@ -54,7 +58,7 @@ async def put(service: Service, call: Call) -> Answer:
 
 
 async def list_all(service: Service, call: Call) -> Answer:
-    """All collections, in the order of their names."""
+    """List all collections, in the order of their names."""
     without_body(call)
     inference = open_request(service, call, read_parameters(Parameters, call.query))
     found = await service.store.collections(inference.deadline)
@@ -62,7 +66,7 @@ async def list_all(service: Service, call: Call) -> Answer:
 
 
 async def get(service: Service, call: Call) -> Answer:
-    """One collection: its model, its metric, and how many items it has."""
+    """Show one collection: its model, its metric, and how many items it has."""
     without_body(call)
     inference = open_request(service, call, read_parameters(Parameters, call.query))
     found = await service.store.collection(name_of(call), inference.deadline)

@@ -9,7 +9,7 @@ from service.http.call import Answer, Call
 from service.operations import generate as operations
 from service.operations.service import Service
 from service.rest.answers import pictures_answer
-from service.rest.bodies import latents_of
+from service.rest.bodies import A_KIND, latents_of
 from service.rest.etags import cache_headers, not_modified
 from service.rest.negotiation import answer_format
 from service.rest.parameters import check_count, read_parameters
@@ -21,7 +21,7 @@ router = Router(tags=["inference"])
 
 
 async def decode(service: Service, call: Call) -> Answer:
-    """Mean pictures of latents, in the order of the request."""
+    """Return the mean pictures of latents, in the order of the request."""
     body = await body_of(service, call)
     parameters = read_parameters(DecodeParameters, call.query, *body.parameters(DecodeParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
@@ -33,7 +33,7 @@ async def decode(service: Service, call: Call) -> Answer:
 
 
 async def sample(service: Service, call: Call) -> Answer:
-    """Pictures of latents drawn from the prior: z = temperature * eps(seed, item), standard normal.
+    """Draw latents from the prior and return their pictures: z = temperature * eps(seed, item), standard normal.
 
     `prior=aggregate` draws from the Gaussian mixture that was fitted to the aggregate posterior of the training pictures:
     z = mean_k + temperature * L_k eps, with the component k chosen by one more number of the same (seed, item). So does
@@ -41,7 +41,7 @@ async def sample(service: Service, call: Call) -> Answer:
     """
     body = await body_of(service, call)
     if body.kind not in ("empty", "json"):
-        raise Unsupported(f"parameters come in the query or as JSON, not as a {body.kind}")
+        raise Unsupported(f"send the parameters in the query or as JSON, not as {A_KIND[body.kind]}")
     given = body.parameters(SampleParameters)
     parameters = read_parameters(SampleParameters, call.query, *given)
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))

@@ -26,7 +26,7 @@ async def ready(request: Request) -> dict[str, str]:
     check_device(request.app.state)
     service.store.store.check()
     if request.app.state.draining:
-        raise Closed("the service is about to end: it still answers, but new requests belong elsewhere")
+        raise Closed("the service is shutting down: it still answers, but send new requests elsewhere")
     return {"status": "ready"}
 
 

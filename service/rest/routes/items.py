@@ -65,7 +65,7 @@ async def post(service: Service, call: Call) -> Answer:
 
 
 async def list_page(service: Service, call: Call) -> Answer:
-    """Items in the order of their ids, a page at a time."""
+    """List items in the order of their ids, a page at a time."""
     without_body(call)
     parameters = read_parameters(ListParameters, call.query)
     inference = open_request(service, call, parameters)
@@ -79,11 +79,11 @@ def _cursor(text: str) -> str:
     try:
         return check_id(text) if text else ""
     except Unusable:
-        raise BadParameter("cursor: not one that this service has given") from None
+        raise BadParameter("cursor: send the cursor of the previous answer unchanged, or none for the first page") from None
 
 
 async def get(service: Service, call: Call) -> Answer:
-    """One item with its mu, sigma and metadata."""
+    """Show one item with its mu, sigma and metadata."""
     without_body(call)
     inference = open_request(service, call, read_parameters(Parameters, call.query))
     name, id = name_of(call), check_id(call.path["id"])

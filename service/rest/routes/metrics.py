@@ -37,9 +37,9 @@ CONTENT = {
     responses={200: {"content": CONTENT}, 404: PROBLEMS, 422: PROBLEMS},
 )
 async def metrics(request: Request) -> Response:
-    """In Prometheus' text format, or as OpenMetrics where `Accept` asks for it. Of several workers, the sums."""
+    """Metrics in Prometheus' text format, or as OpenMetrics if `Accept` asks for it; the sums of all workers."""
     if request.query_params:
-        raise BadParameter(f"/metrics takes no parameters, not {', '.join(request.query_params)}")
+        raise BadParameter(f"/metrics takes no parameters, but the query has {', '.join(request.query_params)}")
     if request.app.state.sinks.metrics is None:
         raise HTTPException(404)
     families = await families_of(request.app)
@@ -49,7 +49,7 @@ async def metrics(request: Request) -> Response:
 
 
 async def families_of(app: FastAPI) -> list[Family]:
-    """All numbers of this process. Raises AttributeError when nothing is counted."""
+    """Return all metrics of this process. Raises AttributeError if metrics are off."""
     sinks: RecordSinks = app.state.sinks
     try:
         await health.ready(Request({"type": "http", "app": app}))

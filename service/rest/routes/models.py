@@ -19,7 +19,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {422: PROBLEMS, 500: PROBLEMS, 503: PR
 
 
 def describe_model(catalog: Catalog, name: str) -> ModelInfo:
-    """All that is known of a model. Raises UnknownModel."""
+    """Return all that is known of a model. Raises UnknownModel."""
     model = catalog.get(name)
     manifest = model.manifest
     return ModelInfo(
@@ -37,15 +37,15 @@ def describe_model(catalog: Catalog, name: str) -> ModelInfo:
 
 
 def catalog_of(request: Request) -> Catalog:
-    """The catalog, for a request that takes no parameters. Raises Starting, BadParameter."""
+    """Return the catalog, for a request that takes no parameters. Raises Starting, BadParameter."""
     if request.query_params:
-        raise BadParameter(f"{request.url.path} takes no parameters, not {', '.join(request.query_params)}")
+        raise BadParameter(f"{request.url.path} takes no parameters, but the query has {', '.join(request.query_params)}")
     return service_of(request).pipeline.catalog
 
 
 @router.page("/models", ANY_KEY, "models", summary="All loaded models", responses=ERRORS)
 async def models(request: Request) -> dict[str, list[ModelInfo]]:
-    """In the order of their names."""
+    """List the loaded models in the order of their names."""
     catalog = catalog_of(request)
     return {"models": [describe_model(catalog, name) for name in catalog.models]}
 
@@ -59,7 +59,7 @@ async def models(request: Request) -> dict[str, list[ModelInfo]]:
     openapi_extra={"parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]},
 )
 async def model(request: Request) -> ModelInfo:
-    """Configuration, preprocessing, digest, and the numbers of its card."""
+    """Show one model: configuration, preprocessing, digest, and the measured numbers of its model card."""
     return describe_model(catalog_of(request), request.path_params["name"])
 
 

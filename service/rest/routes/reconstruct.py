@@ -27,7 +27,7 @@ async def reconstruct(service: Service, call: Call) -> Answer:
     parameters = read_parameters(ReconstructParameters, call.query, *body.parameters(ReconstructParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
     if parameters.compare and form != "png":
-        raise BadParameter(f"compare puts originals into the PNG answer, not into {form}; ask for format=png")
+        raise BadParameter(f"compare adds the originals to a PNG answer, but the answer is {form}; ask for format=png")
     inference = open_request(service, call, parameters)
     pictures = pictures_of(body, inference.model.shape)
     made = await operations.reconstruct(service.pipeline, inference, pictures, parameters.mode, parameters.seed)

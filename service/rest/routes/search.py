@@ -30,14 +30,14 @@ VECTORS = frozenset(("mu", "sigma"))
 
 
 async def search(service: Service, call: Call) -> Answer:
-    """The k nearest items, nearest first, ties by id; distances are computed in float64.
+    """Find the k nearest items, nearest first, ties by id; distances are computed in float64.
 
-    One query, as JSON, as a picture, or as a form; or `queries`, whose answers stand in `results` in their order.
+    Send one query, as JSON, as a picture, or as a form; or several in `queries`, answered in `results` in their order.
     """
     body = await body_of(service, call, LISTS_PER_ITEM)
     parameters = read_parameters(SearchParameters, call.query, *body.parameters(SearchParameters))
     if parameters.candidates is not None and (parameters.candidates < parameters.k or parameters.exact):
-        raise BadParameter("candidates: must be at least k, and is not exact")
+        raise BadParameter("candidates: must be at least k, and cannot be combined with exact=true")
     collection, digest, inference = await open_collection(service, call, parameters)
     queries, alone = await service.pipeline.offload(len(call.body), partial(queries_of, body, collection.dim))
     include = parameters.include
@@ -58,7 +58,7 @@ async def search(service: Service, call: Call) -> Answer:
 
 
 async def _encoded(service: Service, pixels: Floats) -> list[str]:
-    """Pictures, (n, H, W, C), as base64 PNG."""
+    """Return pictures, (n, H, W, C), as base64 PNG."""
 
     def encoded() -> list[str]:
         return [base64.b64encode(png.write(picture)).decode("ascii") for picture in codecs.to_uint8(pixels)]

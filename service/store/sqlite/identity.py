@@ -62,8 +62,8 @@ class FileIdentity:
             if found != identity:
                 what = "was deleted" if found is None else "was replaced by another file"
                 raise StoreUnusable(
-                    f"{name} {what} while it was in use: nothing more is stored or found; move the original file back "
-                    f"(a copy does not do), or restart the service to use what is there now"
+                    f"{name} {what} while it was in use: the store refuses all requests; move the original file back "
+                    f"(a copy is not enough), or restart the service to use what is there now"
                 )
 
 

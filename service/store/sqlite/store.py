@@ -62,7 +62,8 @@ class SqliteStore(LatentStore):
             return
         if needed > self._max_bytes:
             raise StoreUnusable(
-                f"the vectors of {self._file.path} take {needed} bytes of memory, VAE_STORE_MAX_BYTES allows {self._max_bytes}"
+                f"the vectors of {self._file.path} take {needed} bytes of memory, VAE_STORE_MAX_BYTES allows "
+                f"{self._max_bytes}; raise it"
             )
         await _outcome(self._searches.submit, None)
 

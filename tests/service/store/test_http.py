@@ -267,7 +267,7 @@ async def test_a_model_that_is_not_there_is_named(weights: Path, address: str, c
         (await client.post(ITEMS, json={"items": [{"mu": [0] * 4}]})).raise_for_status()
         digest = (await client.get("/collections/some")).json()["digest"]
     async with serving(weights, address, models=("grey",)) as (_, client):
-        assert f"is of colour@sha256:{digest}, which is not loaded" in caplog.text
+        assert f"has vectors of colour@sha256:{digest}, which is not loaded" in caplog.text
         answer = await client.post(SEARCH, json={"mu": [0] * 4})
         check(answer, 409, "model_not_loaded", "add the pictures again")
         stated = {"mu": [0] * 4, "model": f"colour@sha256:{digest}", "k": 1}

@@ -40,8 +40,8 @@ def test_no_keys() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("app infer", "VAE_API_KEYS, line 1: 2 words, but a line is name scopes key"),
-        (SECRET, "line 1: 1 words"),
+        ("app infer", "VAE_API_KEYS, line 1: a line must be name scopes key"),
+        (SECRET, "but this one has fewer than 3 words"),
         (f"a infer {SECRET}; {SECRET} app infer", "line 2: the scopes of"),
         (f"app {SECRET} infer", "the scopes of 'app' must be among infer, store, admin"),
         (f"app infer,stor {SECRET}", "scopes of 'app'"),

@@ -185,7 +185,7 @@ async def test_a_model_that_does_not_give_its_golden_answer_is_not_served(
     save(tmp_path / "other", 8)
     other, this = read(tmp_path / "other"), read(shelf / "first")
     write_golden(shelf / "first", type(this)(other.vae, this.manifest, this.digest), pictures)
-    problem(await change(client, "first", "reload"), 422, "unusable_model", "golden answer: mu differs by up to")
+    problem(await change(client, "first", "reload"), 422, "unusable_model", "(golden.safetensors): mu differs by up to")
     assert catalog_of(app).get("first") is good
     assert catalog_of(app).loads["first", "failed"] == 1
     del before, good
@@ -211,7 +211,7 @@ async def test_the_log_says_which_collections_have_no_model_any_more(
     save(shelf / "first", 7)
     with caplog.at_level(logging.WARNING):
         (await change(client, "first", "reload")).raise_for_status()
-    assert [record for record in caplog.records if "'digits' is of first@sha256:" in record.getMessage()]
+    assert [record for record in caplog.records if "'digits' has vectors of first@sha256:" in record.getMessage()]
 
 
 async def test_a_caller_who_hangs_up_leaves_the_old_model(app: FastAPI, shelf: Path, busy: Busy) -> None:
