@@ -96,10 +96,12 @@ def worker() -> "Server":
 
 def _server(app: Any, settings: Settings) -> "Server":
     from service.app import is_alive
+    from service.server.forwarded_headers import ForwardedHeaders
     from service.server.server import Server
 
     _be_quiet()
-    config = uvicorn.Config(app, **_options(settings, app.state.cut_off))
+    config = uvicorn.Config(app.middleware_stack, **_options(settings, app.state.cut_off))
+    config.app = ForwardedHeaders(app.middleware_stack, config.forwarded_allow_ips)
     return Server(config, app.state, settings.drain_seconds, lambda: is_alive(app))
 
 
@@ -122,6 +124,8 @@ def _options(settings: Settings, cut_off: Counter[str]) -> dict[str, Any]:
         "port": settings.port,
         "log_config": log_config(settings.log_format, settings.log_level, settings.access_log),
         "log_level": settings.log_level,
+        "interface": "asgi3",
+        "proxy_headers": False,  # ForwardedHeaders reads them
         "access_log": False,  # the observer writes the access log
         "timeout_graceful_shutdown": max(1, round(settings.shutdown_seconds)),
         "server_header": False,

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -160,7 +161,8 @@ def create_app(
     )
     refused = Counter[str]() if sinks.metrics is None else sinks.metrics.refused
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
-    registry = Registry([*PAGES, *(one for router in routers for one in router.registrations)])
+    closed = [] if settings.admin else [replace(one, endpoint=None) for one in admin.router.registrations]
+    registry = Registry([*PAGES, *closed, *(one for router in routers for one in router.registrations)])
     pace = RefusalPace()
     state = State(
         sinks,

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from service.asgi import Receive, Scope, Send
+from service.asgi import Headers, Receive, Scope, Send
 from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import COUNTED_FROM, BodyMemory, BodyShare
 from service.http.call import Answer, Call, stated_deadline
@@ -21,7 +21,7 @@ from service.observe.request_record import RecordSinks
 Operation = Callable[[Any, Call], Awaitable[Answer]]
 
 NOT_MODIFIED = 304
-CHUNKED = "chunked"
+CHUNKED = b"chunked"
 # A longer answer is sent in pieces of this size, so that the server buffers no more than one at a time.
 SENT_AT_ONCE = 1 << 18
 
@@ -123,7 +123,7 @@ class Endpoint:
         if state.service is None:
             raise Starting
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if headers.get("transfer-encoding", CHUNKED).lower() != CHUNKED:
+        if "transfer-encoding" in headers and codings(scope["headers"]) != [CHUNKED]:
             raise Malformed("chunked is the only transfer encoding that is supported")
         body = await read_body(headers.get("content-length", ""), receive, state.max_body_bytes, share)
         watch.start()
@@ -140,3 +140,9 @@ class Endpoint:
             watch.stop_listening()  # A refusal costs little, even if the client has gone.
             await state.refusal_pace.turn()
             raise
+
+
+def codings(headers: Headers) -> list[bytes]:
+    """Return the transfer codings of a request, in lower case."""
+    values = b",".join(value for name, value in headers if name == b"transfer-encoding")
+    return [coding.strip().lower() for coding in values.split(b",")]

@@ -92,5 +92,5 @@ def _first_word(path: str) -> str:
 def _pattern(path: str) -> re.Pattern[str]:
     parts = re.split(r"(\{[^}]*\})", path)
     return re.compile(
-        "".join(".+" if REST.fullmatch(p) else "[^/]+" if PARAMETER.fullmatch(p) else re.escape(p) for p in parts)
+        "".join(".*" if REST.fullmatch(p) else "[^/]+" if PARAMETER.fullmatch(p) else re.escape(p) for p in parts)
     )

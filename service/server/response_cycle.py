@@ -33,7 +33,10 @@ class Cycle(RequestResponseCycle):
         """Send one ASGI event of the answer. Raise RuntimeError if the event is not allowed at this point."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
-        if self.disconnected or self.transport.is_closing():
+        if self.disconnected:
+            return
+        if self.transport.is_closing():
+            self.disconnected = True  # so that uvicorn does not take the answer for missing
             return
         if not self.response_started:
             if message["type"] != "http.response.start":

@@ -103,7 +103,7 @@ add(
     "/collections/{name}/search",
     ["POST"],
     search,
-    "SearchResult neighbours",
+    "Nearest neighbours",
     describe_operation(
         SearchParameters,
         {"application/json": {"schema": schema_of(NeighborsAnswer)}},

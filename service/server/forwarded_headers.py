@@ -1,0 +1,32 @@
+"""X-Forwarded-For and X-Forwarded-Proto of trusted proxies, by uvicorn's middleware, for requests that have them.
+
+Other requests pass without a coroutine of their own. Knows nothing of the application.
+"""
+
+from collections.abc import Awaitable
+from typing import Any
+
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from service.asgi import ASGIApp, Receive, Scope, Send
+
+FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto"))
+
+
+class ForwardedHeaders:
+    """Replaces the client's address and the scheme by those that a trusted proxy states."""
+
+    def __init__(self, app: ASGIApp, trusted: list[str] | str) -> None:
+        """`trusted`: addresses or networks of proxies, separated by commas."""
+        untyped: Any = app  # uvicorn has types of its own for the same things.
+        self._app, self._proxied = app, ProxyHeadersMiddleware(untyped, trusted)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Handle one event of a connection."""
+        if scope["type"] == "http":
+            for name, _ in scope["headers"]:
+                if name in FORWARDED:
+                    proxied: Any = self._proxied
+                    found: Awaitable[None] = proxied(scope, receive, send)
+                    return found
+        return self._app(scope, receive, send)
