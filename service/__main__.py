@@ -87,10 +87,14 @@ def worker() -> "Server":
     with uncollected():
         from service.app import create_app
 
-    settings = Settings(_cli_parse_args=True)
-    app = create_app(
-        settings, load_first=True, start_decoders=True, traces=trace_exporter(), shared_metrics=metrics_directory()
-    )
+    try:
+        settings = Settings(_cli_parse_args=True)
+        app = create_app(
+            settings, load_first=True, start_decoders=True, traces=trace_exporter(), shared_metrics=metrics_directory()
+        )
+    except (SettingsError, KeysError) as error:  # The file of keys may have changed since the first process read it.
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
     return _server(app, settings)
 
 
