@@ -115,7 +115,7 @@ async def test_of_a_request_that_has_failed_nothing_more_is_computed(
 
 @pytest.mark.parametrize("bad", [7, None, True, 1.5, ["AAAA"], {}])
 async def test_a_lone_picture_that_is_no_text_is_named_too(pipeline: Pipeline, inference: Inference, bad: Any) -> None:
-    with pytest.raises(Unusable, match="item 0: must be a string"):
+    with pytest.raises(Unusable, match="item 0: a picture must be a string"):
         await pipeline.encode(Pictures([bad]), inference)
     assert nothing_waits(inference)
 
