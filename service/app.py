@@ -169,8 +169,6 @@ def create_app(
         BodyMemory(settings.max_bodies_bytes, refused),
         settings.max_body_bytes,
         settings.heartbeat_seconds,
-        settings.cors_origins,
-        settings.allowed_hosts,
         refused,
         Counter() if sinks.metrics is None else sinks.metrics.cut_off,
         _access(settings, registry, refused, pace),

@@ -30,8 +30,6 @@ class State:
     bodies: BodyMemory
     max_body_bytes: int
     heartbeat_seconds: float
-    cors_origins: tuple[str, ...]
-    allowed_hosts: tuple[str, ...]
     refused: Counter[str]
     cut_off: Counter[str]
     access: Access | None

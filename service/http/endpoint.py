@@ -95,11 +95,11 @@ class Endpoint:
             if watch.gone:
                 return
             # If no deadline has passed, the server is shutting down and waits no longer.
-            status, headers, body = self._describe(TooLate() if watch.late else ShuttingDown(), request_id, "")
+            status, _, headers, body = self._describe(TooLate() if watch.late else ShuttingDown(), request_id, "")
         except Exception as error:
             share.release()
-            status, headers, body = self._describe(error, request_id, scope["state"].get("trace_id", ""))
-            if status == ShuttingDown.status and b'"code":"draining"' in body:
+            status, code, headers, body = self._describe(error, request_id, scope["state"].get("trace_id", ""))
+            if code == ShuttingDown.code:
                 count_refusal(scope, state.sinks, "draining")
         finally:
             watch.stop()

@@ -4,7 +4,7 @@ Knows nothing about models, stores or operations.
 """
 
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
@@ -16,7 +16,14 @@ LONGEST_DETAIL = 4000
 # Basic comes first because Chromium reads only the first challenge of a header. It then asks its user for the password.
 CHALLENGE = 'Basic realm="vae-service", charset="UTF-8", Bearer realm="vae-service"'
 
-Problem = tuple[int, dict[str, str], bytes]  # status, headers, body
+
+class Problem(NamedTuple):
+    """The answer to a request that failed."""
+
+    status: int
+    code: str
+    headers: dict[str, str]
+    body: bytes
 
 
 class HttpError(Exception):
@@ -53,12 +60,12 @@ def problem(error: Exception, status: int, code: str, request_id: str, **extra: 
         "request_id": request_id,
         **extra,
     }
-    return status, headers, orjson.dumps(body)
+    return Problem(status, code, headers, orjson.dumps(body))
 
 
 async def refuse(scope: Scope, send: Send, error: HttpError) -> None:
     """Answer a request with an error instead of passing it on."""
-    status, headers, body = problem(error, error.status, error.code, request_id_of(scope))
+    status, _, headers, body = problem(error, error.status, error.code, request_id_of(scope))
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})

@@ -243,5 +243,5 @@ def _form_end(parts: list[Part], name: str, dim: int) -> Pictures | NDArray[np.f
         raise Unusable(f"the form must have exactly one field {name!r}, but it has {len(found)}")
     if found[0].filename is not None:
         return Pictures([found[0].data])
-    _check_json(found[0].data, 0, 1)
+    _check_json(found[0].data, 1, 1)
     return latent_rows([json_list(found[0].data, name)], dim)

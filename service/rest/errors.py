@@ -88,8 +88,9 @@ def describe(error: Exception, request_id: str, trace_id: str = "") -> Problem:
         return problem(error, error.status, error.code, request_id)
     if isinstance(error, HTTPException):
         code = HTTP_CODES.get(error.status_code, "http_error")
-        status, headers, body = problem(Exception(error.detail), error.status_code, code, request_id)
-        return status, headers | {name.lower(): value for name, value in (error.headers or {}).items()}, body
+        found = problem(Exception(error.detail), error.status_code, code, request_id)
+        found.headers.update({name.lower(): value for name, value in (error.headers or {}).items()})
+        return found
     status, code = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), INTERNAL)
     if status == INTERNAL[0]:
         ids = {"request_id": request_id} | ({"trace_id": trace_id} if trace_id else {})
@@ -110,7 +111,7 @@ async def handle(request: Request, error: Exception) -> Response:
         detail = f"{request.method} is not allowed at {request.url.path}; allowed: {', '.join(allowed)}"
         error = HTTPException(405, detail, {"Allow": ", ".join(allowed)})
     state = request.scope.get("state", {})
-    status, headers, body = describe(error, state.get("request_id", ""), state.get("trace_id", ""))
+    status, _, headers, body = describe(error, state.get("request_id", ""), state.get("trace_id", ""))
     return Response(body, status, headers)
 
 

@@ -138,6 +138,7 @@ class HttpConnection(RequestParsing):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer the complete requests of a client that sends no more, then close. Close at once if a body is incomplete."""
+        self._drop_incomplete()
         if self._phase == BODY or not (self._held or self._owes()):
             self.transport.close()  # unlike the event loop, this first sends what is left of an answer
             return None
@@ -226,19 +227,26 @@ class HttpConnection(RequestParsing):
             reason = {HeadTooLarge: "header_bytes", TrailersTooLarge: "trailer_bytes"}.get(type(fault), "malformed")
             self._watch.cut_off[reason] += 1
         self._forget_held()
+        self._drop_incomplete()
         cycle, phase = self.cycle, self._phase  # in a body, the cycle belongs to the request at fault; else to one before it
         if phase != BODY and cycle is not None and not cycle.response_complete:
             cycle.keep_alive = False
             self.flow.pause_reading()
-        elif phase == BODY and (cycle.response_started or self.pipeline):
+        elif phase == BODY and cycle.response_started:
             self.transport.close()
         else:
             self._answer(fault)
 
+    def _drop_incomplete(self) -> None:
+        """Forget a request with an incomplete body that waits behind another one, which still gets its answer."""
+        if self.pipeline and self._phase == BODY and self._answering is not None:
+            self.pipeline.popleft()
+            self.cycle = self._answering
+
     def _answer(self, fault: HttpError) -> None:
         """Send a problem body and close the connection."""
         request_id = secrets.token_hex(16)  # the request's own id was not read
-        status, headers, body = problem(fault, fault.status, fault.code, request_id)
+        status, _, headers, body = problem(fault, fault.status, fault.code, request_id)
         log.info("%s: %s, %s", self.client and self.client[0], fault, request_id)
         fields = [*self.server_state.default_headers, *((name.encode(), value.encode()) for name, value in headers.items())]
         fields += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service.http.body_memory import stated_length
@@ -51,6 +51,7 @@ class RequestParsing(HttpToolsProtocol):
         self._body = self._since_body = 0  # bytes: of the body so far, and received after the last piece of the body
         self._held, self._parsed = b"", 0  # bytes that wait to be parsed, and how many of them have been parsed
         self._trailers = Trailers()
+        self._answering: RequestResponseCycle | None = None  # the request that runs; another one may wait behind it
         self._half_closed = False  # the client has closed its side, but waits for answers
 
     def end(self, fault: HttpError) -> None:
@@ -63,6 +64,9 @@ class RequestParsing(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_held()
+        if self.pipeline and self._answering is not None:  # uvicorn tells only the request that was parsed last.
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -225,7 +229,8 @@ class RequestParsing(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.flow.resume_reading()
             if self.pipeline:
-                self._start_asgi_task(*self.pipeline.pop())
+                self._answering, app = self.pipeline.pop()
+                self._start_asgi_task(self._answering, app)
 
     def _begin(self, path: bytes, query: bytes) -> None:
         """Start the application for the request whose head is complete, or queue it until the one before it is answered."""
@@ -254,6 +259,7 @@ class RequestParsing(HttpToolsProtocol):
         )
         self.cycle.server_state = self.server_state
         if before is None or before.response_complete:
+            self._answering = self.cycle
             self._start_asgi_task(self.cycle, self.app)
         else:
             self.flow.pause_reading()

@@ -223,6 +223,30 @@ def test_a_request_that_is_no_http_takes_no_answer_from_the_one_before(
         cut_off(wire, 400, "malformed_request")
 
 
+MANY = b'{"n": 2000, "seed": 1}'
+LENGTH = b"POST /sample HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: %d\r\n" % len(MANY) + LOGIN + b"\r\n"
+CHUNK = b"POST /sample HTTP/1.1\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n" + LOGIN + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [(LENGTH, MANY), (CHUNK, b"%x\r\n%b\r\n0\r\n\r\n" % (len(MANY), MANY))],
+    ids=["length", "chunked"],
+)
+@pytest.mark.parametrize(
+    "second", [CHUNKS + b"zz\r\n", CHUNKS + b"5\r\nab", b"rubbish\r\n\r\n"], ids=["bad chunk", "half a body", "head"]
+)
+def test_nor_if_it_comes_together_with_the_end_of_its_body(server: Server, head: bytes, body: bytes, second: bytes) -> None:
+    """The head has been parsed when the rest comes: the server asks for the body."""
+    with Wire(server) as wire:
+        wire.send(head)
+        assert wire.file.readline().split()[1] == b"100"
+        assert wire.file.readline() == b"\r\n"
+        wire.send(body + second)
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert wire.answer()[0] == 200
+
+
 def test_half_a_request_takes_no_answer_from_the_one_before(server: Server) -> None:
     with Wire(server) as wire:
         wire.send(SLOW, CHUNKS + b"5\r\nab")

@@ -34,8 +34,9 @@ class Wire:
             self.socket.sendall(piece)
 
     def answer(self) -> tuple[int, dict[str, str], Any]:
-        """Status, headers, JSON body of the next answer."""
-        status = int(self.file.readline().split()[1])
+        """Status, headers, JSON body of the next answer; interim ones are left out."""
+        while (status := int(self.file.readline().split()[1])) == 100:
+            assert self.file.readline() == b"\r\n"
         headers: dict[str, str] = {}
         while line := self.file.readline().strip().decode("latin-1"):
             name, _, value = line.partition(":")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from service.asgi import ASGIApp
 from service.http.observer import Observer
 from service.http.registry import Registry
 from service.observe.metrics import Metrics
@@ -20,11 +19,6 @@ from tests.service.http.test_front import PICTURE
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
 FOUND = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-
-
-@pytest.fixture
-def door(app: FastAPI) -> ASGIApp:
-    return app
 
 
 def traceparent(sent: Sent) -> tuple[str, str, str] | None:
@@ -39,28 +33,28 @@ def traceparent(sent: Sent) -> tuple[str, str, str] | None:
 
 
 @pytest.mark.parametrize("path", ["/encode", "/models", "/nothing"])
-async def test_a_trace_goes_on(door: ASGIApp, path: str) -> None:
-    sent = await send(door, of_httpx("POST", path, content=PICTURE, headers={"traceparent": PARENT}))
+async def test_a_trace_goes_on(app: FastAPI, path: str) -> None:
+    sent = await send(app, of_httpx("POST", path, content=PICTURE, headers={"traceparent": PARENT}))
     trace, span, flags = traceparent(sent) or ("", "", "")
     assert (trace, flags) == (TRACE, "01")
     assert span != SPAN
 
 
 @pytest.mark.parametrize("malformed", ["", "x", PARENT.upper(), PARENT + "-x", f"00-{'0' * 32}-{SPAN}-01"])
-async def test_a_malformed_one_is_replaced(door: ASGIApp, malformed: str) -> None:
-    sent = await send(door, Exchange("GET", "/sample", headers=[(b"traceparent", malformed.encode())]))
+async def test_a_malformed_one_is_replaced(app: FastAPI, malformed: str) -> None:
+    sent = await send(app, Exchange("GET", "/sample", headers=[(b"traceparent", malformed.encode())]))
     trace, _, _ = traceparent(sent) or ("", "", "")
     assert trace
     assert trace != TRACE
 
 
-async def test_two_are_replaced_and_none_stays_none(door: ASGIApp) -> None:
+async def test_two_are_replaced_and_none_stays_none(app: FastAPI) -> None:
     both = Exchange("GET", "/sample", headers=[(b"traceparent", PARENT.encode())] * 2)
-    assert (traceparent(await send(door, both)) or ("",))[0] not in ("", TRACE)
-    assert traceparent(await send(door, of_httpx("GET", "/sample"))) is None
+    assert (traceparent(await send(app, both)) or ("",))[0] not in ("", TRACE)
+    assert traceparent(await send(app, of_httpx("GET", "/sample"))) is None
 
 
-async def test_an_access_line_has_what_finds_the_request_and_no_more(door: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_access_line_has_what_finds_the_request_and_no_more(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     exchange = of_httpx(
         "POST",
         "/encode?model=grey&secret=s3cret",
@@ -68,10 +62,10 @@ async def test_an_access_line_has_what_finds_the_request_and_no_more(door: ASGIA
         headers={"traceparent": PARENT, "x-request-id": "abc"},
     )
     with caplog.at_level(logging.INFO, "service.access"):
-        await send(door, exchange)
-        await send(door, of_httpx("POST", "/encode?model=grey", content=PICTURE))
-        await send(door, Exchange("POST", "/encode", pieces=[b"\x89PN"], leaves="in the body"))
-        await send(door, Exchange("GET", "/a b\n\x1b[31mforged 200\r\n" + "x" * 1000))
+        await send(app, exchange)
+        await send(app, of_httpx("POST", "/encode?model=grey", content=PICTURE))
+        await send(app, Exchange("POST", "/encode", pieces=[b"\x89PN"], leaves="in the body"))
+        await send(app, Exchange("GET", "/a b\n\x1b[31mforged 200\r\n" + "x" * 1000))
     refused, good, gone, forged = [record for record in caplog.records if record.name == "service.access"]
     fields = {name: refused.__dict__[name] for name in ("client", "method", "path", "status", "request_id", "trace_id")}
     assert fields == {
@@ -89,18 +83,18 @@ async def test_an_access_line_has_what_finds_the_request_and_no_more(door: ASGIA
 
 
 async def test_an_error_of_ours_is_logged_with_the_ids(
-    app: FastAPI, door: ASGIApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app.state, "service", "no service")
-    await send(door, of_httpx("GET", "/sample", headers={"traceparent": PARENT, "x-request-id": "abc"}))
+    await send(app, of_httpx("GET", "/sample", headers={"traceparent": PARENT, "x-request-id": "abc"}))
     (record,) = [record for record in caplog.records if record.name == "service.rest.errors"]
     assert (record.__dict__["request_id"], record.__dict__["trace_id"]) == ("abc", TRACE)
 
 
-async def test_without_an_access_log_there_are_no_lines(app: FastAPI, door: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
+async def test_without_an_access_log_there_are_no_lines(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     app.state.sinks.access_log = False
     with caplog.at_level(logging.INFO, "service.access"):
-        await send(door, of_httpx("GET", "/sample"))
+        await send(app, of_httpx("GET", "/sample"))
     assert not [record for record in caplog.records if record.name == "service.access"]
 
 

@@ -1,4 +1,4 @@
-"""/metrics: requests counted once by whichever door they come, batches and pictures by model, in the formats of Prometheus."""
+"""/metrics: requests counted once whichever way they take, batches and pictures by model, in the formats of Prometheus."""
 
 import asyncio
 from collections.abc import Callable

@@ -10,7 +10,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
-from service.asgi import ASGIApp
 from service.observe.tracing import Tracer
 from tests.service.asgi import Exchange, of_httpx, send
 from tests.service.http.test_front import FORM, PICTURE
@@ -26,11 +25,6 @@ def exporter(app: FastAPI) -> Iterator[InMemorySpanExporter]:
     tracer.close()
 
 
-@pytest.fixture
-def door(app: FastAPI) -> ASGIApp:
-    return app
-
-
 def family(exporter: InMemorySpanExporter) -> tuple[ReadableSpan, list[ReadableSpan]]:
     """The one span of a server, and those below it in the order of their starts."""
     spans = exporter.get_finished_spans()
@@ -41,8 +35,8 @@ def family(exporter: InMemorySpanExporter) -> tuple[ReadableSpan, list[ReadableS
     return server, sorted(children, key=lambda span: (span.start_time or 0, span.end_time or 0))
 
 
-async def test_where_the_time_of_an_encode_went(door: ASGIApp, exporter: InMemorySpanExporter) -> None:
-    sent = await send(door, of_httpx("POST", "/encode?model=grey", content=PICTURE, headers={"x-request-id": "abc"}))
+async def test_where_the_time_of_an_encode_went(app: FastAPI, exporter: InMemorySpanExporter) -> None:
+    sent = await send(app, of_httpx("POST", "/encode?model=grey", content=PICTURE, headers={"x-request-id": "abc"}))
     server, children = family(exporter)
     assert server.name == "POST encode"
     assert server.parent is None
@@ -59,18 +53,18 @@ async def test_where_the_time_of_an_encode_went(door: ASGIApp, exporter: InMemor
     assert own[1:3] == [format_trace_id(server.context.trace_id), format_span_id(server.context.span_id)]
 
 
-async def test_a_reconstruction_goes_through_two_lanes(door: ASGIApp, exporter: InMemorySpanExporter) -> None:
-    await send(door, of_httpx("POST", "/reconstruct", files=FORM))
+async def test_a_reconstruction_goes_through_two_lanes(app: FastAPI, exporter: InMemorySpanExporter) -> None:
+    await send(app, of_httpx("POST", "/reconstruct", files=FORM))
     _, children = family(exporter)
     assert sorted(span.name for span in children) == ["compute", "compute", "decode", "encode", "queue", "queue"]
 
 
 @pytest.mark.parametrize("flags", ["00", "01"])
 async def test_the_callers_trace_goes_on_where_it_is_sampled(
-    door: ASGIApp, exporter: InMemorySpanExporter, flags: str, caplog: pytest.LogCaptureFixture
+    app: FastAPI, exporter: InMemorySpanExporter, flags: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "service.access"):
-        sent = await send(door, of_httpx("GET", "/sample", headers={"traceparent": f"00-{TRACE}-{SPAN}-{flags}"}))
+        sent = await send(app, of_httpx("GET", "/sample", headers={"traceparent": f"00-{TRACE}-{SPAN}-{flags}"}))
     _, trace, span, own_flags = dict(sent.headers)[b"traceparent"].decode().split("-")
     assert (trace, own_flags) == (TRACE, flags)
     assert span != SPAN
@@ -87,7 +81,7 @@ async def test_the_callers_trace_goes_on_where_it_is_sampled(
 
 
 async def test_what_fails_or_is_no_operation_has_a_span_too(
-    app: FastAPI, door: ASGIApp, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for exchange, name, status in [
         (of_httpx("POST", "/encode", content=b"hello"), "POST encode", 415),
@@ -96,12 +90,12 @@ async def test_what_fails_or_is_no_operation_has_a_span_too(
         (Exchange("POST", "/encode", pieces=[b"\x89PN"], leaves="in the body"), "POST encode", 499),
     ]:
         exporter.clear()
-        await send(door, exchange)
+        await send(app, exchange)
         server, children = family(exporter)
         assert (server.name, (server.attributes or {})["http.response.status_code"]) == (name, status)
         assert (children, server.status.status_code) == ([], StatusCode.UNSET)
     exporter.clear()
     monkeypatch.setattr(app.state, "service", "no service")
-    await send(door, of_httpx("GET", "/sample"))
+    await send(app, of_httpx("GET", "/sample"))
     server, _ = family(exporter)
     assert server.status.status_code is StatusCode.ERROR

@@ -127,7 +127,7 @@ def every(kind: type[HttpError]) -> set[type[HttpError]]:
 
 @pytest.mark.parametrize(("error", "status", "code"), ERRORS)
 def test_every_error_has_one_body(error: Exception, status: int, code: str) -> None:
-    answered, headers, body = describe(error, "id-7")
+    answered, _, headers, body = describe(error, "id-7")
     problem = orjson.loads(body)
     assert answered == problem["status"] == status
     assert problem == {
@@ -146,18 +146,18 @@ def test_every_error_has_one_body(error: Exception, status: int, code: str) -> N
 
 @pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.2, "2"), (59.5, "60")])
 def test_a_full_queue_says_when_to_come_back_in_whole_seconds(seconds: float, header: str) -> None:
-    assert describe(Overloaded(seconds), "")[1]["retry-after"] == header
+    assert describe(Overloaded(seconds), "").headers["retry-after"] == header
 
 
 @pytest.mark.parametrize("item", [0, 7])
 def test_the_item_at_fault_is_named(item: int) -> None:
-    problem = orjson.loads(describe(Undecodable("truncated", item), "")[2])
+    problem = orjson.loads(describe(Undecodable("truncated", item), "").body)
     assert (problem["item"], problem["detail"]) == (item, f"item {item}: truncated")
 
 
 def test_the_reason_of_our_own_faults_is_logged_not_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
-        status, headers, body = describe(KeyError("the secret place"), "id-7")
+        status, _, headers, body = describe(KeyError("the secret place"), "id-7")
     assert (status, orjson.loads(body)["code"], "retry-after" in headers) == (500, "internal_error", False)
     assert b"secret" not in body
     (record,) = caplog.records
@@ -174,7 +174,7 @@ def test_errors_of_callers_are_not_logged(caplog: pytest.LogCaptureFixture) -> N
 
 @pytest.mark.parametrize(("status", "code"), [(404, "not_found"), (405, "method_not_allowed"), (418, "http_error")])
 def test_errors_of_the_framework_have_the_same_body(status: int, code: str) -> None:
-    answered, headers, body = describe(HTTPException(status, "what", {"Allow": "GET"}), "id-7")
+    answered, _, headers, body = describe(HTTPException(status, "what", {"Allow": "GET"}), "id-7")
     problem = orjson.loads(body)
     assert problem.keys() == MEMBERS
     assert (answered, problem["code"], problem["detail"], headers["allow"]) == (status, code, "what", "GET")

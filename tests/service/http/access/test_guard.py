@@ -16,7 +16,7 @@ from service.app import create_app
 from service.http.access.guard import Access
 from service.http.registry import ANY_KEY, CLOSED, OPEN
 from service.settings import Settings
-from tests.service.asgi import Application, Exchange, of_httpx, send
+from tests.service.asgi import Exchange, of_httpx, send
 
 KEYS = {
     "infer": "key-that-may-infer",
@@ -36,11 +36,6 @@ def settings(weights: Path, tmp_path: Path, **more: Any) -> Settings:
 def app(weights: Path, tmp_path: Path) -> FastAPI:
     """The application with keys. It is not started: what gets past the guard finds it starting."""
     return create_app(settings(weights, tmp_path))
-
-
-@pytest.fixture
-def door(app: FastAPI) -> Application:
-    return app
 
 
 def paths(routes: Any) -> Iterator[tuple[str, set[str]]]:
@@ -82,12 +77,12 @@ def test_every_route_is_registered_with_a_scope(app: FastAPI) -> None:
     assert {path: access.scope_of(path) for path in expected} == expected
 
 
-async def test_only_health_answers_without_a_key(app: FastAPI, door: Application) -> None:
+async def test_only_health_answers_without_a_key(app: FastAPI) -> None:
     unknown = {("GET", "/nothing"), ("PURGE", "/encode"), ("GET", "/.env"), ("GET", "/health/x"), ("GET", "//health/live")}
     everything = requests(app) | unknown | {(method, path) for method in METHODS for path in ("/encode", "/collections/x")}
     for method, path in everything:
         for headers in ([], with_key("wrong"), with_key(""), [(b"authorization", b"Bearer ")], [(b"authorization", b"x")]):
-            sent = await send(door, Exchange(method, path, headers=headers))
+            sent = await send(app, Exchange(method, path, headers=headers))
             if path in ("/health/live", "/health/ready"):
                 assert sent.status in (200, 503), path
                 continue
@@ -99,10 +94,10 @@ async def test_only_health_answers_without_a_key(app: FastAPI, door: Application
 
 
 @pytest.mark.parametrize("holder", KEYS)
-async def test_each_key_opens_its_routes_and_no_other(app: FastAPI, door: Application, holder: str) -> None:
+async def test_each_key_opens_its_routes_and_no_other(app: FastAPI, holder: str) -> None:
     for method, path in requests(app) - {("GET", "/health/live"), ("GET", "/health/ready")}:
         needed = app.state.access.scope_of(path)
-        sent = await send(door, Exchange(method, path, headers=with_key(KEYS[holder])))
+        sent = await send(app, Exchange(method, path, headers=with_key(KEYS[holder])))
         if needed in (ANY_KEY, holder):
             assert sent.status not in (401, 403), (method, path)
         else:
@@ -112,18 +107,18 @@ async def test_each_key_opens_its_routes_and_no_other(app: FastAPI, door: Applic
                 assert f"scope '{needed}'" in orjson.loads(sent.body)["detail"]
 
 
-async def test_with_a_key_what_is_not_there_is_not_found(app: FastAPI, door: Application) -> None:
+async def test_with_a_key_what_is_not_there_is_not_found(app: FastAPI) -> None:
     for path in ("/nothing", "/encod", "//encode", "/%2e%2e", "/admins"):
-        sent = await send(door, Exchange("GET", path, headers=with_key(KEYS["admin"])))
+        sent = await send(app, Exchange("GET", path, headers=with_key(KEYS["admin"])))
         assert (sent.status, code(sent.body)) == (404, "not_found")
         assert path in orjson.loads(sent.body)["detail"]
 
 
-async def test_a_route_that_nobody_has_thought_of_is_closed(app: FastAPI, door: Application) -> None:
+async def test_a_route_that_nobody_has_thought_of_is_closed(app: FastAPI) -> None:
     app.add_api_route("/forgotten", lambda: "secret")
     assert app.state.access.scope_of("/forgotten") == CLOSED
     for key in KEYS.values():
-        sent = await send(door, Exchange("GET", "/forgotten", headers=with_key(key)))
+        sent = await send(app, Exchange("GET", "/forgotten", headers=with_key(key)))
         assert sent.status == 404
 
 
@@ -155,34 +150,34 @@ async def test_a_route_that_nobody_has_thought_of_is_closed(app: FastAPI, door: 
         ({"cookie": "x-api-key={key}"}, False),
     ],
 )
-async def test_ways_to_present_a_key(door: Application, headers: dict[str, str], opens: bool) -> None:
+async def test_ways_to_present_a_key(app: FastAPI, headers: dict[str, str], opens: bool) -> None:
     key = KEYS["infer"]
     words = {"key": key, "basic": base64.b64encode(f"anybody:{key}".encode()).decode()}
     raw = [(name.encode(), value.format(**words).encode("latin-1")) for name, value in headers.items()]
-    sent = await send(door, Exchange("GET", "/sample", headers=raw))
+    sent = await send(app, Exchange("GET", "/sample", headers=raw))
     assert sent.status == (503 if opens else 401)  # it is starting
 
 
-async def test_a_key_in_the_address_works_and_one_in_the_query_does_not(door: Application) -> None:
+async def test_a_key_in_the_address_works_and_one_in_the_query_does_not(app: FastAPI) -> None:
     url = httpx.Request("GET", f"http://user:{KEYS['infer']}@test/sample").url
     basic = base64.b64encode(f"{url.username}:{url.password}".encode())
-    assert (await send(door, Exchange("GET", "/sample", headers=[(b"authorization", b"Basic " + basic)]))).status == 503
+    assert (await send(app, Exchange("GET", "/sample", headers=[(b"authorization", b"Basic " + basic)]))).status == 503
     query = f"api_key={KEYS['infer']}".encode()
-    assert (await send(door, Exchange("GET", "/sample", query))).status == 401
+    assert (await send(app, Exchange("GET", "/sample", query))).status == 401
 
 
-async def test_of_each_way_only_the_first_counts(door: Application) -> None:
+async def test_of_each_way_only_the_first_counts(app: FastAPI) -> None:
     headers = [*with_key("wrong"), *with_key(KEYS["infer"])]
-    assert (await send(door, Exchange("GET", "/sample", headers=headers))).status == 401
+    assert (await send(app, Exchange("GET", "/sample", headers=headers))).status == 401
 
 
-async def test_no_answer_repeats_a_key(app: FastAPI, door: Application, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_answer_repeats_a_key(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("DEBUG"):
         for holder, key in KEYS.items():
             for path in ("/encode", "/collections/x", "/admin/x", "/models/x?y"):
-                sent = await send(door, of_httpx("POST", path, headers={"x-api-key": key}, content=b"x"))
+                sent = await send(app, of_httpx("POST", path, headers={"x-api-key": key}, content=b"x"))
                 assert key.encode() not in sent.body + b"".join(map(b"".join, sent.headers)), (holder, path)
-        sent = await send(door, of_httpx("GET", "/sample", headers={"authorization": "Bearer almost-a-key"}))
+        sent = await send(app, of_httpx("GET", "/sample", headers={"authorization": "Bearer almost-a-key"}))
         assert b"almost" not in sent.body
     assert not [line for line in caplog.messages if any(key in line for key in (*KEYS.values(), "almost"))]
     assert not any(key in repr(vars(app.state.access)) for key in KEYS.values())
@@ -203,7 +198,7 @@ async def test_without_keys_there_is_no_guard(weights: Path, tmp_path: Path) -> 
     assert "securitySchemes" not in app.openapi().get("components", {})
 
 
-async def test_other_protocols_are_refused(door: Application) -> None:
+async def test_other_protocols_are_refused(app: FastAPI) -> None:
     said: list[Any] = []
 
     async def take(message: Any) -> None:
@@ -212,7 +207,7 @@ async def test_other_protocols_are_refused(door: Application) -> None:
     async def nothing() -> Any:
         raise AssertionError
 
-    await door({"type": "websocket", "path": "/encode", "headers": with_key(KEYS["infer"])}, nothing, take)
+    await app({"type": "websocket", "path": "/encode", "headers": with_key(KEYS["infer"])}, nothing, take)
     assert [message["type"] for message in said] == ["websocket.close"]
 
 
@@ -257,9 +252,9 @@ async def test_a_caller_with_too_many_requests_in_flight(weights: Path, tmp_path
     assert app.state.refused == {"concurrency": 2}
 
 
-async def test_an_allowance_is_given_back_whatever_happens(app: FastAPI, door: Application) -> None:
+async def test_an_allowance_is_given_back_whatever_happens(app: FastAPI) -> None:
     app.state.service = "no service"
-    sent = await send(door, Exchange("GET", "/sample", headers=with_key(KEYS["infer"])))
+    sent = await send(app, Exchange("GET", "/sample", headers=with_key(KEYS["infer"])))
     assert sent.status == 500
-    await send(door, Exchange("POST", "/encode", headers=with_key(KEYS["infer"]), leaves="in the body"))
+    await send(app, Exchange("POST", "/encode", headers=with_key(KEYS["infer"]), leaves="in the body"))
     assert {allowance.in_flight for allowance in app.state.access.allowances.values()} == {0}
