@@ -231,7 +231,7 @@ def _json_end(values: Mapping[str, Any], name: str, dim: int) -> Pictures | NDAr
     if not isinstance(end, dict) or len(end) != 1 or not end.keys() <= {"image", "z"}:
         raise Unusable(f'{name!r} must be {{"image": "<base64>"}} or {{"z": [...]}}')
     if "z" in end:
-        return latent_rows([end["z"]], dim)
+        return latent_rows([end["z"]], dim, f"z of {name}")
     if not isinstance(end["image"], str):
         raise Unusable(f"the image of {name!r} must be a string: base64 or a data URL")
     return Pictures([end["image"]])
@@ -244,4 +244,4 @@ def _form_end(parts: list[Part], name: str, dim: int) -> Pictures | NDArray[np.f
     if found[0].filename is not None:
         return Pictures([found[0].data])
     _check_json(found[0].data, 1, 1)
-    return latent_rows([json_list(found[0].data, name)], dim)
+    return latent_rows([json_list(found[0].data, name)], dim, name)

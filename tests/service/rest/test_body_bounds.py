@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from service.engine.errors import TooLarge
+from service.formats.errors import Unusable
 from service.formats.forms import Part
 from service.formats.npy import npy
 from service.http.call import Call
@@ -127,4 +128,16 @@ def test_in_long_bodies_escapes_are_those_of_ascii(escape: bytes, is_taken: bool
 def test_fields_of_a_form_have_the_bounds_of_json(value: bytes) -> None:
     body = Body("form", b"", 32, parts=[Part("start", None, value), Part("end", None, b"[0]")])
     with pytest.raises((TooLarge, TooManyValues)):
+        ends_of(body, 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Body("json", b"", 32, values={"start": {"z": [0, 1]}, "end": {"z": [0]}}),
+        Body("form", b"", 32, parts=[Part("start", None, b"[0, 1]"), Part("end", None, b"[0]")]),
+    ],
+)
+def test_a_bad_end_of_a_path_is_named(body: Body) -> None:
+    with pytest.raises(Unusable, match="start is an array"):
         ends_of(body, 1)
