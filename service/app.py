@@ -73,6 +73,9 @@ moment when the request body has arrived. If the answer is not ready in time, th
 
 # Threads for short blocking work other than batches and decoding, such as reading model files and rendering /metrics.
 BACKGROUND_THREADS = 2
+# While models load, smaller blocks of memory are reused: the exporter copies the weights for every node of a network, and new
+# pages from the system would cost it a tenth of the start.
+LOADING_BLOCK_BYTES = 8 << 20
 
 FAMILIES = (encode, generate, interpolate, reconstruct, collections, items, search, models, health, metrics)
 ROUTERS: list[Router] = [family.router for family in FAMILIES]
@@ -241,7 +244,7 @@ def _tracer(exporter: str) -> "Tracer | None":
 
 async def _load(app: FastAPI, settings: Settings, service: Service, on_failed_start: Callable[[], None]) -> None:
     """Load all models onto the device. Requests are accepted only after that."""
-    prepare()
+    prepare(LOADING_BLOCK_BYTES)
     catalog, store = service.pipeline.catalog, service.store.store
     try:
         await store.open()
@@ -256,6 +259,7 @@ async def _load(app: FastAPI, settings: Settings, service: Service, on_failed_st
         on_failed_start()
     else:
         settle()
+        prepare()
         trim()  # Loading leaves about 10 MB of freed memory behind.
         app.state.service = service
         log.info("ready: %s on %s", ", ".join(catalog.models), catalog.device.description)

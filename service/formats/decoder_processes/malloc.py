@@ -9,10 +9,10 @@ SYSTEM_BLOCK_BYTES = 1 << 20
 M_MMAP_THRESHOLD = -3  # a constant of malloc.h
 
 
-def prepare() -> None:
-    """Map large blocks from the system and give them back to it. Call this before anything is loaded."""
+def prepare(system_block_bytes: int = SYSTEM_BLOCK_BYTES) -> None:
+    """Map blocks of at least this size from the system and give them back to it. Call this before anything is loaded."""
     if (libc := _glibc()) is not None:
-        libc.mallopt(M_MMAP_THRESHOLD, SYSTEM_BLOCK_BYTES)
+        libc.mallopt(M_MMAP_THRESHOLD, system_block_bytes)
 
 
 def trim() -> None:
