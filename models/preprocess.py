@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile
 
 from models.depth import Depth, Note, Range, depth_of
-from models.ink import Invert, blank_note, in_ink
+from models.ink import CONTRADICTS, Invert, blank_note, contradicts, in_ink
 from models.transparency import Background, Blend, Ink, blended, choose_blend, is_transparent
 
 Pixels = NDArray[np.uint8]
@@ -142,6 +142,8 @@ def preprocess(image: Image.Image, spec: Preprocessing, notes: list[Note] | None
         after = f" after blending the transparent picture with {blend}" if blend in ("black", "white") else ""
         blank = blank_note(pixels, after)
         notes.extend([blank] if blank else [])
+        if pixels.shape != spec.shape and contradicts(pixels, spec.ink):
+            notes.append((CONTRADICTS, ""))
     return np.ascontiguousarray(_padded(pixels, spec))
 
 

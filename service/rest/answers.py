@@ -36,16 +36,23 @@ def timing_of(inference: Inference) -> str:
 def answer(body: bytes, form: Format, inference: Inference, headers: dict[str, str] | None = None) -> Answer:
     """Return an answer with the headers of the model and the timings."""
     model = inference.model
-    return Answer(
-        body,
-        MEDIA_TYPES[form],
-        {
-            "x-model": model.label,
-            "server-timing": timing_of(inference),
-            "vary": "accept",
-            **(headers or {}),
-        },
-    )
+    made = {
+        "x-model": model.label,
+        "server-timing": timing_of(inference),
+        "vary": "accept",
+        **(headers or {}),
+    }
+    if inference.warnings and form != "json":  # JSON has the warnings themselves.
+        made["x-warnings"] = str(len(inference.warnings))
+    return Answer(body, MEDIA_TYPES[form], made)
+
+
+def warnings_of(inference: Inference) -> dict[str, Any]:
+    """Return the field of JSON answers with the warnings about the pictures of a request; none if there is no warning."""
+    if not inference.warnings:
+        return {}
+    found = sorted(inference.warnings.found, key=lambda warning: warning.item)
+    return {"warnings": [warning._asdict() for warning in found]}
 
 
 def json_answer(fields: dict[str, Any], collection: Collection | None = None, inference: Inference | None = None) -> Answer:
@@ -53,6 +60,7 @@ def json_answer(fields: dict[str, Any], collection: Collection | None = None, in
     headers = {} if collection is None else {"x-model": header_value(collection.label)}
     if inference is not None:
         headers["server-timing"] = timing_of(inference)
+        fields = {**fields, **warnings_of(inference)}
     return Answer(json_bytes(fields), "application/json", headers)
 
 
@@ -89,6 +97,7 @@ def pictures_answer(
             "images": [base64.b64encode(png.write(picture)).decode("ascii") for picture in pictures],
             "shape": list(inference.model.shape),
             **(fields or {}),
+            **warnings_of(inference),
         }
         return answer(json_bytes(body), form, inference, headers)
     if form == "npy":

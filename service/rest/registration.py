@@ -18,7 +18,7 @@ from service.http.endpoint import Endpoint, Operation, Starting
 from service.http.registry import Registration
 from service.operations.service import Service
 from service.rest.errors import describe
-from service.rest.schemas import NoParameters, PicturesAnswer, Problem
+from service.rest.schemas import NoParameters, PictureParameters, PicturesAnswer, Problem
 
 
 class Router(APIRouter):
@@ -70,14 +70,13 @@ PICTURE_BODIES = {
     "image/tiff": BINARY,
     "application/x-npy": BINARY,
 }
-PICTURE_ANSWERS = {
-    "application/json": {"schema": PicturesAnswer.model_json_schema()},
-    "application/x-npy": BINARY,
-    "image/png": BINARY,
-}
 PROBLEMS: dict[str, Any] = {
     "description": "the error, as a problem body",
     "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+}
+WARNINGS_HEADER = {
+    "description": "number of warnings about the pictures, if there are any; JSON answers have the warnings themselves",
+    "schema": {"type": "integer", "minimum": 1},
 }
 NOT_WORD = re.compile(r"\W+")
 ERRORS = (400, 404, 413, 415, 422, 429, 500, 503, 504)
@@ -99,6 +98,12 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
     found: dict[str, Any] = resolved(schema)
     return found
 
+
+PICTURE_ANSWERS = {
+    "application/json": {"schema": schema_of(PicturesAnswer)},
+    "application/x-npy": BINARY,
+    "image/png": BINARY,
+}
 
 # The page describes deadlines only in words. Every request that it allows must be accepted, and one with a deadline of a
 # millisecond would fail.
@@ -131,9 +136,12 @@ def describe_operation(
         body = body | {kind: {**body[kind], "schema": {**payload, "properties": properties, "additionalProperties": False}}}
     if body:
         extra["requestBody"] = {"content": body, "required": body_required}
+    answered: dict[str, Any] = {"content": answer, "description": "the answer"}
+    if issubclass(parameters, PictureParameters) and answer.keys() != {"application/json"}:
+        answered["headers"] = {"X-Warnings": WARNINGS_HEADER}
     return {
         "openapi_extra": extra,
-        "responses": {200: {"content": answer, "description": "the answer"}, **dict.fromkeys(errors, PROBLEMS)},
+        "responses": {200: answered, **dict.fromkeys(errors, PROBLEMS)},
         "response_class": Response,
     }
 

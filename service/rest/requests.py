@@ -13,7 +13,7 @@ from service.operations.collection_model import digest_of
 from service.operations.service import Service
 from service.rest.bodies import Body, read_body
 from service.rest.parameters import BadParameter
-from service.rest.schemas import Parameters
+from service.rest.schemas import Parameters, PictureParameters
 from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
 
 
@@ -39,7 +39,10 @@ def open_request(service: Service, call: Call, parameters: Parameters) -> Infere
         milliseconds = int(header)
     deadline = None if milliseconds is None else call.started + milliseconds / 1000
     call.limit(deadline)
-    return Inference(service.pipeline.catalog.get(parameters.model), deadline, call.timings)
+    model = service.pipeline.catalog.get(parameters.model)
+    if isinstance(parameters, PictureParameters):
+        return Inference(model, deadline, call.timings, parameters.background, parameters.invert)
+    return Inference(model, deadline, call.timings)
 
 
 async def open_collection(service: Service, call: Call, parameters: Parameters) -> tuple[Collection, str, Inference]:

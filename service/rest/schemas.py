@@ -7,6 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from models.ink import Invert
+from models.transparency import Background
 from service.latents.noise import MAX_SEED
 
 
@@ -51,7 +53,22 @@ class Parameters(NoParameters):
     )
 
 
-class EncodeParameters(Parameters):
+class PictureParameters(Parameters):
+    """The parameters of every operation that takes pictures."""
+
+    background: Background | None = Field(
+        None,
+        description="what transparent pictures are put on: black, white, or auto, which draws the transparency of a drawing "
+        "of a single colour as the model's pictures are drawn; default: as the model was trained, mostly auto",
+    )
+    invert: Invert | None = Field(
+        None,
+        description="yes: swap dark and light after everything else; auto: only for pictures whose border is light and should "
+        "be dark, or the reverse; default: as the model was trained, mostly no",
+    )
+
+
+class EncodeParameters(PictureParameters):
     """Parameters of /encode."""
 
     payload: ClassVar[tuple[str, ...]] = ("images",)
@@ -100,7 +117,7 @@ class SampleParameters(DecodeParameters):
     ] = frozenset()
 
 
-class ReconstructParameters(DecodeParameters):
+class ReconstructParameters(DecodeParameters, PictureParameters):
     """Parameters of /reconstruct."""
 
     payload: ClassVar[tuple[str, ...]] = ("images",)
@@ -111,7 +128,7 @@ class ReconstructParameters(DecodeParameters):
     compare: bool = Field(False, description="PNG with the originals above the reconstructions; layout=column: to their left")
 
 
-class InterpolateParameters(Parameters):
+class InterpolateParameters(PictureParameters):
     """Parameters of /interpolate."""
 
     payload: ClassVar[tuple[str, ...]] = ("start", "end")
@@ -155,6 +172,21 @@ class End(BaseModel):
     z: list[float] | None = None
 
 
+class WarningInfo(BaseModel):
+    """What is probably wrong with a picture that was encoded all the same."""
+
+    model_config = ConfigDict(title="Warning")
+
+    item: int = Field(description="index of the picture, counted from 0")
+    code: str = Field(description="blank, clipped, low_range or unusual")
+    detail: str = Field(description="what was found, and what to try")
+
+
+WarningList = Annotated[
+    list[WarningInfo] | None, Field(description="what is probably wrong with the pictures; left out if nothing is")
+]
+
+
 class Posterior(BaseModel):
     """The posterior q(z given x) of each picture. Row i belongs to picture i."""
 
@@ -166,6 +198,7 @@ class Posterior(BaseModel):
     kl_per_dim: list[list[float]] | None = None
     z: list[list[float]] | None = None
     seed: int | None = None
+    warnings: WarningList = None
 
 
 class PicturesAnswer(BaseModel):
@@ -179,6 +212,7 @@ class PicturesAnswer(BaseModel):
     z: list[list[float]] | None = None
     seed: int | None = None
     prior: str | None = None
+    warnings: WarningList = None
 
 
 class Problem(BaseModel):
