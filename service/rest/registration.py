@@ -62,12 +62,7 @@ FORM_OF_PICTURES = {
 AS_IN_QUERY = {"description": "the same as in the query"}
 PICTURE_BODIES = {
     "multipart/form-data": {"schema": FORM_OF_PICTURES},
-    "image/png": BINARY,
-    "image/jpeg": BINARY,
-    "image/webp": BINARY,
-    "image/gif": BINARY,
-    "image/bmp": BINARY,
-    "image/tiff": BINARY,
+    **{f"image/{kind}": BINARY for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff")},
     "application/x-npy": BINARY,
 }
 PICTURE_ANSWERS = {
@@ -100,6 +95,11 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
     return found
 
 
+def json_content(model: type[BaseModel], example: object = None) -> dict[str, Any]:
+    """Return the OpenAPI content of a body or an answer in JSON."""
+    return {"application/json": {"schema": schema_of(model)} | ({} if example is None else {"example": example})}
+
+
 # The page describes deadlines only in words. Every request that it allows must be accepted, and one with a deadline of a
 # millisecond would fail.
 UNLISTED = ("timeout_ms",)
@@ -120,10 +120,7 @@ def describe_operation(
     listed = {name: schema for name, schema in parameters.model_json_schema()["properties"].items() if name not in UNLISTED}
     extra: dict[str, Any] = {"parameters": [_query(name, dict(schema)) for name, schema in listed.items()]}
     extra["parameters"] += [{"name": name, "in": "path", "required": True, **described} for name, described in path.items()]
-    beside = {
-        "application/json": listed,
-        "multipart/form-data": dict.fromkeys(listed, AS_IN_QUERY),
-    }
+    beside = {"application/json": listed, "multipart/form-data": dict.fromkeys(listed, AS_IN_QUERY)}
     for kind in beside.keys() & body.keys():
         payload = body[kind]["schema"]
         own = {name: schema for name, schema in payload.get("properties", {}).items() if name not in UNLISTED}

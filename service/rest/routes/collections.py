@@ -1,5 +1,6 @@
 """/collections: named sets of items that one model has encoded."""
 
+from functools import partial
 from typing import Any
 
 from service.formats.errors import Unsupported, Unusable
@@ -9,7 +10,7 @@ from service.rest.answers import json_answer
 from service.rest.bodies import A_KIND
 from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionParameters
 from service.rest.parameters import read_parameters
-from service.rest.registration import ERRORS, Router, add, describe_operation, schema_of
+from service.rest.registration import ERRORS, Router, add, describe_operation, json_content, schema_of
 from service.rest.requests import body_of, name_of, open_request, without_body
 from service.rest.schemas import Parameters
 from service.store.interface import COLLECTION_NAME, Collection
@@ -83,7 +84,8 @@ async def delete(service: Service, call: Call) -> Answer:
 
 PATH = {"name": {"schema": NAME_SCHEMA, "example": "digits"}}
 STORE_ERRORS = (*ERRORS, 403, 409, 507)
-INFO = {"application/json": {"schema": schema_of(CollectionInfo)}}
+INFO = json_content(CollectionInfo)
+EXAMPLE = {"model": "mnist", "metric": "l2", "description": "handwritten digits"}
 ALL = {
     "application/json": {
         "schema": {
@@ -94,18 +96,9 @@ ALL = {
     }
 }
 
-add(
-    router,
-    "/collections",
-    ["GET"],
-    list_all,
-    "All collections",
-    describe_operation(Parameters, ALL, {}),
-    scope="store",
-    label="collections",
-)
-add(
-    router,
+register = partial(add, router, scope="store", label="collections")
+register("/collections", ["GET"], list_all, "All collections", describe_operation(Parameters, ALL, {}))
+register(
     "/collections/{name}",
     ["PUT"],
     put,
@@ -113,36 +106,17 @@ add(
     describe_operation(
         CollectionParameters,
         INFO,
-        {
-            "application/json": {
-                "schema": schema_of(CollectionParameters),
-                "example": {"model": "mnist", "metric": "l2", "description": "handwritten digits"},
-            }
-        },
+        json_content(CollectionParameters, EXAMPLE),
         body_required=False,
         path=PATH,
         errors=STORE_ERRORS,
     ),
-    scope="store",
-    label="collections",
 )
-add(
-    router,
-    "/collections/{name}",
-    ["GET"],
-    get,
-    "One collection",
-    describe_operation(Parameters, INFO, {}, path=PATH),
-    scope="store",
-    label="collections",
-)
-add(
-    router,
+register("/collections/{name}", ["GET"], get, "One collection", describe_operation(Parameters, INFO, {}, path=PATH))
+register(
     "/collections/{name}",
     ["DELETE"],
     delete,
     "Delete a collection",
     describe_operation(Parameters, INFO, {}, path=PATH, errors=STORE_ERRORS),
-    scope="store",
-    label="collections",
 )

@@ -13,7 +13,7 @@ from service.rest.answers import answer, posteriors_json
 from service.rest.bodies import pictures_of
 from service.rest.negotiation import answer_format
 from service.rest.parameters import read_parameters
-from service.rest.registration import BINARY, PICTURE_BODIES, PICTURE_EXAMPLE, Router, add, describe_operation
+from service.rest.registration import BINARY, PICTURE_BODIES, PICTURE_EXAMPLE, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
 from service.rest.schemas import EncodeParameters, Images, Posterior
 
@@ -55,14 +55,8 @@ add(
     "Posteriors of pictures",
     describe_operation(
         EncodeParameters,
-        {"application/json": {"schema": Posterior.model_json_schema()}, "application/x-npy": BINARY},
-        {
-            "application/json": {
-                "schema": Images.model_json_schema(),
-                "example": {"images": [PICTURE_EXAMPLE]},
-            },
-            **PICTURE_BODIES,
-        },
+        {**json_content(Posterior), "application/x-npy": BINARY},
+        {**json_content(Images, {"images": [PICTURE_EXAMPLE]}), **PICTURE_BODIES},
     ),
     scope="infer",
     label="encode",

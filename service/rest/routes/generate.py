@@ -13,7 +13,7 @@ from service.rest.bodies import A_KIND, latents_of
 from service.rest.etags import cache_headers, not_modified
 from service.rest.negotiation import answer_format
 from service.rest.parameters import check_count, read_parameters
-from service.rest.registration import BINARY, PICTURE_ANSWERS, Router, add, describe_operation
+from service.rest.registration import BINARY, PICTURE_ANSWERS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
 from service.rest.schemas import DecodeParameters, Latents, SampleParameters
 
@@ -79,10 +79,7 @@ add(
     describe_operation(
         DecodeParameters,
         PICTURE_ANSWERS,
-        {
-            "application/json": {"schema": Latents.model_json_schema(), "example": LATENTS_EXAMPLE},
-            "application/x-npy": BINARY,
-        },
+        {**json_content(Latents, LATENTS_EXAMPLE), "application/x-npy": BINARY},
     ),
     scope="infer",
     label="decode",
@@ -96,7 +93,7 @@ add(
     describe_operation(
         SampleParameters,
         PICTURE_ANSWERS,
-        {"application/json": {"schema": SampleParameters.model_json_schema(), "example": {"n": 4, "seed": 7}}},
+        json_content(SampleParameters, {"n": 4, "seed": 7}),
         body_required=False,
     ),
     tagged=True,

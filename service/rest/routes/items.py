@@ -26,12 +26,11 @@ from service.rest.registration import (
     BINARY,
     ERRORS,
     FORM_OF_PICTURES,
-    PICTURE_BODIES,
     PICTURE_EXAMPLE,
     Router,
     add,
     describe_operation,
-    schema_of,
+    json_content,
 )
 from service.rest.requests import body_of, name_of, open_collection, open_request, without_body
 from service.rest.routes.collections import PATH, STORE_ERRORS
@@ -107,60 +106,44 @@ ITEMS_EXAMPLE = {
     ]
 }
 ITEM_PATH = {**PATH, "id": {"schema": ID_SCHEMA, "example": "ones/first"}}
-ITEM = {"application/json": {"schema": schema_of(StoredItem)}}
 
-add(
-    router,
+register = partial(add, router, scope="store", label="items")
+register(
     "/collections/{name}/items",
     ["POST"],
     post,
     "Add items",
     describe_operation(
         ItemsParameters,
-        {"application/json": {"schema": schema_of(Added)}},
+        json_content(Added),
         {
-            "application/json": {"schema": schema_of(NewItems), "example": ITEMS_EXAMPLE},
+            **json_content(NewItems, ITEMS_EXAMPLE),
             "multipart/form-data": {"schema": FORM_OF_PICTURES},
             "application/x-npy": BINARY,
-            "image/png": PICTURE_BODIES["image/png"],
+            "image/png": BINARY,
         },
         path=PATH,
         errors=STORE_ERRORS,
     ),
-    scope="store",
-    label="items",
 )
-add(
-    router,
+register(
     "/collections/{name}/items",
     ["GET"],
     list_page,
     "Items of a collection",
-    describe_operation(
-        ListParameters, {"application/json": {"schema": schema_of(ItemPage)}}, {}, path=PATH, errors=(*ERRORS, 409)
-    ),
-    scope="store",
-    label="items",
+    describe_operation(ListParameters, json_content(ItemPage), {}, path=PATH, errors=(*ERRORS, 409)),
 )
-add(
-    router,
+register(
     "/collections/{name}/items/{id:path}",
     ["GET"],
     get,
     "One item",
-    describe_operation(Parameters, ITEM, {}, path=ITEM_PATH),
-    scope="store",
-    label="items",
+    describe_operation(Parameters, json_content(StoredItem), {}, path=ITEM_PATH),
 )
-add(
-    router,
+register(
     "/collections/{name}/items/{id:path}",
     ["DELETE"],
     delete,
     "Delete an item",
-    describe_operation(
-        Parameters, {"application/json": {"schema": schema_of(Deleted)}}, {}, path=ITEM_PATH, errors=STORE_ERRORS
-    ),
-    scope="store",
-    label="items",
+    describe_operation(Parameters, json_content(Deleted), {}, path=ITEM_PATH, errors=STORE_ERRORS),
 )

@@ -14,7 +14,15 @@ from service.rest.answers import answer, beside, pictures_answer
 from service.rest.bodies import pictures_of
 from service.rest.negotiation import answer_format
 from service.rest.parameters import BadParameter, read_parameters
-from service.rest.registration import PICTURE_ANSWERS, PICTURE_BODIES, PICTURE_EXAMPLE, Router, add, describe_operation
+from service.rest.registration import (
+    PICTURE_ANSWERS,
+    PICTURE_BODIES,
+    PICTURE_EXAMPLE,
+    Router,
+    add,
+    describe_operation,
+    json_content,
+)
 from service.rest.requests import body_of, open_request
 from service.rest.schemas import Images, ReconstructParameters
 
@@ -58,10 +66,7 @@ add(
     describe_operation(
         ReconstructParameters,
         PICTURE_ANSWERS,
-        {
-            "application/json": {"schema": Images.model_json_schema(), "example": {"images": [PICTURE_EXAMPLE]}},
-            **PICTURE_BODIES,
-        },
+        {**json_content(Images, {"images": [PICTURE_EXAMPLE]}), **PICTURE_BODIES},
     ),
     scope="infer",
     label="reconstruct",

@@ -19,7 +19,7 @@ from service.rest.answers import json_answer
 from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.rest.item_bodies import LISTS_PER_ITEM, queries_of
 from service.rest.parameters import BadParameter, read_parameters
-from service.rest.registration import FORM_OF_PICTURES, PICTURE_BODIES, Router, add, describe_operation, schema_of
+from service.rest.registration import BINARY, FORM_OF_PICTURES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_collection
 from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.store.interface import Collection, Neighbors
@@ -106,14 +106,11 @@ add(
     "Nearest neighbours",
     describe_operation(
         SearchParameters,
-        {"application/json": {"schema": schema_of(NeighborsAnswer)}},
+        json_content(NeighborsAnswer),
         {
-            "application/json": {
-                "schema": schema_of(QueryBody),
-                "example": {"mu": [0.5] * 20, "sigma": [0.2] * 20, "k": 3, "metric": "w2"},
-            },
+            **json_content(QueryBody, {"mu": [0.5] * 20, "sigma": [0.2] * 20, "k": 3, "metric": "w2"}),
             "multipart/form-data": {"schema": FORM_OF_PICTURES},
-            "image/png": PICTURE_BODIES["image/png"],
+            "image/png": BINARY,
         },
         path=PATH,
         errors=STORE_ERRORS,
