@@ -13,9 +13,9 @@ from service.rest.answers import answer, posteriors_json
 from service.rest.bodies import pictures_of
 from service.rest.negotiation import answer_format
 from service.rest.parameters import read_parameters
-from service.rest.registration import BINARY, PICTURE_BODIES, PICTURE_EXAMPLE, Router, add, describe_operation, json_content
+from service.rest.registration import BINARY, PICTURE_BODIES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
-from service.rest.schemas import EncodeParameters, Images, Posterior
+from service.rest.schemas import EncodeParameters, Posterior
 
 router = Router(tags=["inference"])
 
@@ -56,7 +56,7 @@ add(
     describe_operation(
         EncodeParameters,
         {**json_content(Posterior), "application/x-npy": BINARY},
-        {**json_content(Images, {"images": [PICTURE_EXAMPLE]}), **PICTURE_BODIES},
+        PICTURE_BODIES,
     ),
     scope="infer",
     label="encode",
