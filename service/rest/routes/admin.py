@@ -7,9 +7,8 @@ from service.http.call import Answer, Call
 from service.inference.catalog import Catalog, Change, SeveralWorkers
 from service.operations.collection_model import warn_of_missing_models
 from service.operations.service import Service
-from service.rest.parameters import read_parameters
 from service.rest.registration import Router, add, describe_operation, json_content
-from service.rest.requests import without_body
+from service.rest.requests import query_parameters
 from service.rest.schemas import ModelChange, NoParameters
 
 router = Router(tags=["admin"])
@@ -17,8 +16,7 @@ router = Router(tags=["admin"])
 
 def catalog_of(service: Service, call: Call) -> tuple[Catalog, str]:
     """Return the catalog to be changed and the name of a model. Raises BadParameter, Unsupported, SeveralWorkers."""
-    without_body(call)
-    read_parameters(NoParameters, call.query)
+    query_parameters(NoParameters, call)
     if service.workers > 1:
         raise SeveralWorkers(service.workers)
     return service.pipeline.catalog, call.path["name"]

@@ -32,7 +32,7 @@ from service.rest.registration import (
     describe_operation,
     json_content,
 )
-from service.rest.requests import body_of, name_of, open_collection, open_request, without_body
+from service.rest.requests import body_of, name_of, open_collection, open_request, query_parameters
 from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.rest.schemas import Parameters
 from service.store.interface import Items
@@ -65,8 +65,7 @@ async def post(service: Service, call: Call) -> Answer:
 
 async def list_page(service: Service, call: Call) -> Answer:
     """List items in the order of their ids, a page at a time."""
-    without_body(call)
-    parameters = read_parameters(ListParameters, call.query)
+    parameters = query_parameters(ListParameters, call)
     inference = open_request(service, call, parameters)
     conditions, after = parameters.filter, _cursor(parameters.cursor)
     page = await page_of_items(service.store, name_of(call), after, parameters.limit, conditions, inference.deadline)
@@ -83,8 +82,7 @@ def _cursor(text: str) -> str:
 
 async def get(service: Service, call: Call) -> Answer:
     """Show one item with its mu, sigma and metadata."""
-    without_body(call)
-    inference = open_request(service, call, read_parameters(Parameters, call.query))
+    inference = open_request(service, call, query_parameters(Parameters, call))
     name, id = name_of(call), check_id(call.path["id"])
     item = await service.store.item(name, id, inference.deadline)
     return json_answer(describe_item(item, 0, frozenset(("mu", "sigma"))))
@@ -92,8 +90,7 @@ async def get(service: Service, call: Call) -> Answer:
 
 async def delete(service: Service, call: Call) -> Answer:
     """Delete one item."""
-    without_body(call)
-    inference = open_request(service, call, read_parameters(Parameters, call.query))
+    inference = open_request(service, call, query_parameters(Parameters, call))
     name, id = name_of(call), check_id(call.path["id"])
     seq = await service.store.delete(name, id, inference.deadline)
     return json_answer({"id": id, "seq": seq})

@@ -1,21 +1,17 @@
 """/collections/{name}/search: what is nearest to a picture, a posterior or an item."""
 
-import base64
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import orjson
 
-from service.formats import pictures as codecs
-from service.formats import png
 from service.http.call import Answer, Call
 from service.inference.pipeline import Inference
-from service.inference.served_model import Floats
 from service.operations import search as operations
 from service.operations.search import SearchResult
 from service.operations.service import Service
-from service.rest.answers import json_answer
+from service.rest.answers import base64_pictures, json_answer
 from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.rest.item_bodies import LISTS_PER_ITEM, queries_of
 from service.rest.parameters import BadParameter, read_parameters
@@ -52,18 +48,11 @@ async def search(service: Service, call: Call) -> Answer:
         with_pictures="image" in include,
     )
     async with operations.search(service.pipeline, service.store, inference, collection, digest, queries, wanted) as nearest:
-        pictures = None if nearest.pixels is None else await _encoded(service, nearest.pixels)
+        pictures = None
+        if nearest.pixels is not None:
+            pictures = await service.pipeline.offload(nearest.pixels.nbytes, partial(base64_pictures, nearest.pixels))
         render = partial(_answer, nearest, alone, include, pictures, collection, inference)
         return await service.pipeline.offload(len(queries) * parameters.k * 200, render)
-
-
-async def _encoded(service: Service, pixels: Floats) -> list[str]:
-    """Return pictures, (n, H, W, C), as base64 PNG."""
-
-    def encoded() -> list[str]:
-        return [base64.b64encode(png.write(picture)).decode("ascii") for picture in codecs.to_uint8(pixels)]
-
-    return await service.pipeline.offload(pixels.nbytes, encoded)
 
 
 def _answer(
