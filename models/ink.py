@@ -45,4 +45,4 @@ def blank_note(pixels: NDArray[Any], after: str = "") -> Note | None:
     if not (pixels == first).all():
         return None
     color = ", ".join(f"{value:g}" for value in first.ravel())
-    return "blank", f"all pixels are equal ({color}){after}: there is nothing to see"
+    return "blank", f"all pixels are equal ({color}){after}"

@@ -139,7 +139,9 @@ def preprocess(image: Image.Image, spec: Preprocessing, notes: list[Note] | None
     pixels = pixels[None] if spec.channels == 1 else pixels.transpose(2, 0, 1)  # (C, h, w)
     pixels = in_ink(pixels, spec.ink, spec.invert)
     if notes is not None:
-        after = f" after blending the transparent picture with {blend}" if blend in ("black", "white") else ""
+        after = ""
+        if blend in ("black", "white"):
+            after = f" after blending the transparent picture with {blend}; try another background"
         blank = blank_note(pixels, after)
         notes.extend([blank] if blank else [])
         if pixels.shape != spec.shape and contradicts(pixels, spec.ink):

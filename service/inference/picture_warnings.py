@@ -30,10 +30,12 @@ class Warnings:
 
     def __init__(self) -> None:
         self.found: list[PictureWarning] = []
-        self._contradicting: set[int] = set()
+        self._contradicting: list[int] = []  # pictures that contradict the model's ink, which their padding hides
 
-    def __bool__(self) -> bool:
-        return bool(self.found)
+    def clear(self) -> None:
+        """Forget everything, before other pictures are encoded."""
+        if self.found or self._contradicting:
+            self.found, self._contradicting = [], []
 
     def __len__(self) -> int:
         return len(self.found)
@@ -44,7 +46,7 @@ class Warnings:
             if code != CONTRADICTS:
                 self.found.append(PictureWarning(item, code, detail))
             else:
-                self._contradicting.add(item)
+                self._contradicting.append(item)
 
     def add_blank(self, pixels: NDArray[Any], item: int) -> None:
         """Look at a picture (C, H, W) that was not decoded by Pillow."""

@@ -107,7 +107,8 @@ class Pipeline:
 
         `originals` receives the pictures as the model saw them, blocks of (n, C, H, W). `inference.warnings` are replaced.
         """
-        model, inference.warnings = inference.model, Warnings()
+        model = inference.model
+        inference.warnings.clear()
         if pictures.rows is not None:
             rows = _inked(pictures.rows, inference.preprocessing)
             if originals is not None:

@@ -34,6 +34,14 @@ PosteriorFormat = Literal["json", "npy"]
 PictureFormat = Literal["json", "npy", "png"]
 FramesFormat = Literal["json", "npy", "png", "webp", "gif"]
 Layout = Literal["grid", "row", "column"]
+NpyType = Annotated[
+    Literal["uint8", "float32"], Field(description="type of npy answers; float32: mean of the likelihood in [0, 1]")
+]
+IncludeLatents = Annotated[
+    frozenset[Literal["z"]],
+    BeforeValidator(split, json_schema_input_type=words("z")),
+    Field(description="z: add the latents"),
+]
 
 
 class NoParameters(BaseModel):
@@ -89,9 +97,7 @@ class DecodeParameters(Parameters):
     payload: ClassVar[tuple[str, ...]] = ("z",)
 
     format: PictureFormat | None = Field(None, description="format of the answer; overrides Accept")
-    dtype: Literal["uint8", "float32"] = Field(
-        "uint8", description="type of npy answers; float32: mean of the likelihood in [0, 1]"
-    )
+    dtype: NpyType = "uint8"
     layout: Layout = Field("grid", description="layout of several pictures in one PNG")
 
 
@@ -110,11 +116,7 @@ class SampleParameters(DecodeParameters):
         description="standard: N(0, I); vamp: a learnt VampPrior; aggregate: the mixture fitted to the aggregate posterior; "
         "default: the prior of the model",
     )
-    include: Annotated[
-        frozenset[Literal["z"]],
-        BeforeValidator(split, json_schema_input_type=words("z")),
-        Field(description="z: add the latents"),
-    ] = frozenset()
+    include: IncludeLatents = frozenset()
 
 
 class ReconstructParameters(DecodeParameters, PictureParameters):
@@ -135,19 +137,13 @@ class InterpolateParameters(PictureParameters):
     files: ClassVar[tuple[str, ...]] = ("start", "end")
 
     format: FramesFormat | None = Field(None, description="format of the answer; overrides Accept")
-    dtype: Literal["uint8", "float32"] = Field(
-        "uint8", description="type of npy answers; float32: mean of the likelihood in [0, 1]"
-    )
+    dtype: NpyType = "uint8"
     layout: Layout = Field("row", description="layout of the frames in one PNG")
     steps: int = Field(8, ge=2, description="number of frames, both ends included")
     method: Literal["linear", "slerp", "matched"] = Field(
         "linear", description="kind of path; matched: a line with the variance of the prior"
     )
-    include: Annotated[
-        frozenset[Literal["z"]],
-        BeforeValidator(split, json_schema_input_type=words("z")),
-        Field(description="z: add the latents"),
-    ] = frozenset()
+    include: IncludeLatents = frozenset()
 
 
 # --- bodies and answers, for the OpenAPI page

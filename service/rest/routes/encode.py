@@ -13,9 +13,9 @@ from service.rest.answers import answer, posteriors_json, warnings_of
 from service.rest.bodies import pictures_of
 from service.rest.negotiation import answer_format
 from service.rest.parameters import read_parameters
-from service.rest.registration import BINARY, PICTURE_BODIES, PICTURE_EXAMPLE, Router, add, describe_operation, schema_of
+from service.rest.registration import BINARY, PICTURE_BODIES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
-from service.rest.schemas import EncodeParameters, Images, Posterior
+from service.rest.schemas import EncodeParameters, Posterior
 
 router = Router(tags=["inference"])
 
@@ -57,14 +57,8 @@ add(
     "Posteriors of pictures",
     describe_operation(
         EncodeParameters,
-        {"application/json": {"schema": schema_of(Posterior)}, "application/x-npy": BINARY},
-        {
-            "application/json": {
-                "schema": Images.model_json_schema(),
-                "example": {"images": [PICTURE_EXAMPLE]},
-            },
-            **PICTURE_BODIES,
-        },
+        {**json_content(Posterior), "application/x-npy": BINARY},
+        PICTURE_BODIES,
     ),
     scope="infer",
     label="encode",
