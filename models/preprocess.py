@@ -19,8 +19,10 @@ from PIL import Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile
 
 from models.depth import Depth, Note, Range, depth_of
-from models.ink import CONTRADICTS, Invert, blank_note, contradicts, in_ink
-from models.transparency import Background, Blend, Ink, blended, choose_blend, is_transparent
+from models.ink import CONTRADICTS, blank_note, contradicts, in_ink
+from models.ink import Invert as Invert
+from models.transparency import Background as Background
+from models.transparency import Blend, Ink, blended, choose_blend, is_transparent
 
 Pixels = NDArray[np.uint8]
 Fit = Literal["pad", "crop", "stretch"]

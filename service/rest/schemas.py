@@ -7,8 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from models.ink import Invert
-from models.transparency import Background
+from models.preprocess import Background, Invert
 from service.latents.noise import MAX_SEED
 
 

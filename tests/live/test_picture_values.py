@@ -109,12 +109,8 @@ def test_warnings_do_not_depend_on_company(client: httpx.Client) -> None:
 
 def test_other_answers_have_the_count(client: httpx.Client) -> None:
     files = [("image", ON_WHITE), ("image", ON_BLACK), ("image", ON_WHITE)]
-    for path in (
-        "/encode?format=npy",
-        "/reconstruct?format=png",
-        "/reconstruct?format=npy",
-        "/reconstruct?format=png&compare=1",
-    ):
+    reconstructions = [f"/reconstruct?format={form}" for form in ("npy", "png", "png&compare=1")]
+    for path in ("/encode?format=npy", *reconstructions):
         assert client.post(path, files=files).raise_for_status().headers["x-warnings"] == "2", path
         assert "x-warnings" not in client.post(f"{path}&invert=auto", files=files).raise_for_status().headers
     answer = client.post("/reconstruct", files=files)

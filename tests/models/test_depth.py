@@ -11,6 +11,8 @@ from PIL import Image
 from models.depth import Note, extremes
 from models.preprocess import STRIP_PIXELS, Pixels, Preprocessing, preprocess
 
+THE_RANGE = "the range of the model's pictures"
+
 
 def converted(values: NDArray[Any], range: tuple[float, float] | None = None) -> tuple[Pixels, list[Note]]:
     notes: list[Note] = []
@@ -28,10 +30,8 @@ def test_a_range_becomes_0_to_255(dtype: str) -> None:
 def test_values_outside_are_clipped_and_counted() -> None:
     pixels, notes = converted(np.array([[0, 100, 300, 5000]], np.uint16), (100, 300))
     assert pixels.tolist() == [[0, 0, 255, 255]]
-    assert notes == [
-        ("clipped", "values reach from 0 to 5000: 2 of 4 pixels (50.00 %) are clipped to 100 to 300, the range of the model's "
-         "pictures")
-    ]  # fmt: skip
+    detail = f"values reach from 0 to 5000: 2 of 4 pixels (50.00 %) are clipped to 100 to 300, {THE_RANGE}"
+    assert notes == [("clipped", detail)]
 
 
 def test_pictures_with_8_bits_are_not_touched() -> None:
@@ -73,10 +73,8 @@ def test_large_pictures_are_looked_at_whole() -> None:
     values = np.zeros((300, 300), np.uint16)
     assert values.size > STRIP_PIXELS
     values[0, 0], values[299, 299] = 7, 9000
-    assert converted(values, (0, 100))[1] == [
-        ("clipped", "values reach from 0 to 9000: 1 of 90000 pixels (0.00 %) are clipped to 0 to 100, the range of the model's "
-         "pictures")
-    ]  # fmt: skip
+    found = f"values reach from 0 to 9000: 1 of 90000 pixels (0.00 %) are clipped to 0 to 100, {THE_RANGE}"
+    assert converted(values, (0, 100))[1] == [("clipped", found)]
 
 
 def test_extremes_of_nothing() -> None:

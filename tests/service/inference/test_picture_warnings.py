@@ -8,7 +8,6 @@ from models.ink import CONTRADICTS
 from models.kl_range import KlRange
 from models.preprocess import Preprocessing
 from service.inference.picture_warnings import KlCheck, PictureWarning, Warnings
-from service.latents.kl import kl_per_dim
 
 SPEC = Preprocessing(1, 4, 4)
 DARK, LIGHT = np.zeros((1, 4, 4), np.uint8), np.full((1, 4, 4), 255, np.uint8)
@@ -17,7 +16,7 @@ RANGE = KlRange(14.0, 41.0)
 
 def posteriors(nats: list[float], dim: int = 20) -> NDArray[np.float32]:
     """Rows (n, 3, dim) whose KL is so many nats: sigma is 1/2 and mu makes up the rest."""
-    rest = kl_per_dim(np.zeros(1), np.full(1, 0.5), np.full(1, 2 * np.log(0.5)))[0]
+    rest = 0.5 * (0.25 - 1 - 2 * np.log(0.5))
     rows = np.empty((len(nats), 3, dim), np.float32)
     for row, kl in zip(rows, nats, strict=True):
         row[0], row[1], row[2] = np.sqrt(2 * (kl / dim - rest)), 0.5, 2 * np.log(0.5)
