@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import FrameType
 
 from uvicorn.importer import import_from_string
 
@@ -86,7 +85,7 @@ class Supervisor:
         writer.setblocking(False)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         for number in SIGNALS:
-            signal.signal(number, self._take_signal)
+            signal.signal(number, lambda received, _: self._signals.append(received))
         self._step()
         before = time.monotonic()
         while self._workers or not self._is_ending:
@@ -100,9 +99,6 @@ class Supervisor:
             before = now
             self._step()
         return self._status
-
-    def _take_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signals.append(number)
 
     def _step(self) -> None:
         while self._signals:
