@@ -14,7 +14,7 @@ from service.store.interface import Collection, Floats, Found, Neighbors, Search
 from service.store.postgres.schema import INDEXES, PgConnection, indexed, table
 from service.store.postgres.work import ITEM, as_items, find_of, get, received, vector, where_of
 from service.store.sqlite.search import gaussians, in_order
-from service.store.vectors.candidates import BLOCK, Best
+from service.store.vectors.candidates import BLOCK, Nearest
 
 # hnsw.ef_search, the candidates of the index: this factor times k, and its bounds.
 EF_FACTOR, EF_LEAST, EF_MOST = 4, 100, 1000
@@ -107,7 +107,7 @@ class _Task:
     def _scan(self, metric: str, mu: Floats, sigma: Floats, count: int) -> list[tuple[list[str], Any]]:
         """Return (ids, distances) of the nearest to each query. Every matching item is read once, for all queries."""
         ids: list[str] = []
-        best = [Best(count) for _ in mu]
+        nearest = [Nearest(count) for _ in mu]
         with self.connection.cursor(STREAM, binary=True) as cursor:
             cursor.itersize = BLOCK
             cursor.execute(
@@ -117,14 +117,13 @@ class _Task:
             while rows := cursor.fetchmany(BLOCK):
                 both, numbers = received([row[1] for row in rows], 2 * self.dim), np.arange(len(ids), len(ids) + len(rows))
                 ids += [row[0] for row in rows]
-                for i, one in enumerate(best):
+                for i, one in enumerate(nearest):
                     one.add(numbers, self._ranks(metric, mu[i], sigma[i], both))
         chosen = []
-        for one in best:
-            found = one.all()
-            names = [ids[number] for number in found.numbers.tolist()]
-            order = in_order(names, found.ranks, count)
-            chosen.append(([names[i] for i in order], METRICS[metric].of_rank(found.ranks[order])))
+        for one in nearest:
+            names = [ids[number] for number in one.numbers.tolist()]
+            order = in_order(names, one.ranks, count)
+            chosen.append(([names[i] for i in order], METRICS[metric].of_rank(one.ranks[order])))
         return chosen
 
     def _rows(self, names: Iterable[str]) -> dict[str, tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 One thread uses this; it has a pool for long scans. Knows nothing of requests.
 """
 
+import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -10,20 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.latents.distances import METRICS, DistanceMetric, Doubles
+from service.latents.distances import METRICS, Doubles
 from service.store.interface import BadItem, Collection, Found, Items, Neighbors, Query, Search, StoreError, UnknownItem
 from service.store.sqlite.file import SqliteFile
-from service.store.sqlite.reads import (
-    all_vectors,
-    as_items,
-    by_number,
-    changed_vectors,
-    forgotten,
-    get,
-    matching,
-)
+from service.store.sqlite.reads import all_vectors, as_items, by_number, changed_vectors, forgotten, get, matching
 from service.store.sqlite.writes import find_of
-from service.store.vectors.candidates import BOUNDED, Nearest
+from service.store.vectors.candidates import BOUNDED, Nearest, Queries
 from service.store.vectors.chunk import Floats, Mask
 from service.store.vectors.index import Index
 from service.thread_pool import thread_pool
@@ -99,20 +92,14 @@ class SqliteSearch:
         mu, sigma = (np.concatenate([both[i] for _, both in good]) for i in (0, 1))
         counts = [search.k for search, both in good for _ in range(len(both[0]))]
         dimensions = None if like.dimensions is None else np.array(like.dimensions, np.intp)
-        if like.candidates is None:
-            nearest = index.nearest(like.metric, mu, sigma, counts, masks, dimensions)
-        else:
-            nearest = index.rerank(like.metric, mu, sigma, counts, like.candidates, masks, dimensions)
+        queries = Queries(like.metric, mu, sigma, counts, dimensions)
+        nearest = index.nearest(queries, masks) if like.candidates is None else index.rerank(queries, like.candidates, masks)
         numbers = sorted({int(number) for one in nearest for number in one.numbers})
         with_vectors = any(search.with_vectors for search, _ in good)
         rows = by_number(connection, numbers, with_vectors)
-        neighbors = iter(zip(nearest, counts, strict=True))
-        answers = []
+        left, answers = iter(nearest), []
         for search, both in good:
-            own = []
-            for _ in range(len(both[0])):
-                one, count = next(neighbors)
-                own.append(_neighbors(METRICS[search.metric], one, count, rows, collection.dim, search.with_vectors))
+            own = [_neighbors(search, one, rows, collection.dim) for one in itertools.islice(left, len(both[0]))]
             answers.append(Found(own, like.candidates is None, collection.seq))
         return answers
 
@@ -178,9 +165,8 @@ def in_order(ids: Sequence[str], ranks: Doubles, count: int) -> list[int]:
     return sorted(range(len(ids)), key=lambda i: (ranks[i], ids[i]))[:count]
 
 
-def _neighbors(
-    metric: DistanceMetric, one: Nearest, count: int, rows: dict[int, tuple[object, ...]], dim: int, with_vectors: bool
-) -> Neighbors:
-    found = [rows[number] for number in one.numbers.tolist()]
-    order = in_order([str(row[0]) for row in found], one.ranks, count)
-    return Neighbors(as_items([found[i] for i in order], dim, with_vectors), metric.of_rank(one.ranks[order]))
+def _neighbors(search: Search, nearest: Nearest, rows: dict[int, tuple[object, ...]], dim: int) -> Neighbors:
+    found = [rows[number] for number in nearest.numbers.tolist()]
+    order = in_order([str(row[0]) for row in found], nearest.ranks, search.k)
+    distances = METRICS[search.metric].of_rank(nearest.ranks[order])
+    return Neighbors(as_items([found[i] for i in order], dim, search.with_vectors), distances)
