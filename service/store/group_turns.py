@@ -24,6 +24,13 @@ class Waiting(Generic[T]):
     request: T
     future: "Future[Any]" = field(default_factory=Future)
 
+    def settle(self, outcome: Any) -> None:
+        """Give the request its result, or raise it there if it is an exception."""
+        if isinstance(outcome, Exception):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
+
 
 class Turns(Generic[T]):
     """Whenever the thread is free it calls `work` with all waiting requests, at most `most`.
