@@ -12,7 +12,7 @@ import numpy as np
 from service.latents.distances import METRICS
 from service.store.interface import Collection, Floats, Found, Neighbors, Search
 from service.store.postgres.schema import INDEXES, PgConnection, indexed, table
-from service.store.postgres.work import ITEM, as_items, find_of, get, received, vector, where_of
+from service.store.postgres.work import ITEM, as_items, find, get, received, vector, where_of
 from service.store.sqlite.search import gaussians, in_order
 from service.store.vectors.candidates import BLOCK, Nearest
 
@@ -25,7 +25,7 @@ STREAM = "vae_search"
 def search(connection: PgConnection, name: str, digest: str, wanted: Search) -> Found:
     """Answer all queries from one state of the database."""
     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    number, collection = find_of(connection, name, digest)
+    number, collection = find(connection, name, digest)
     mu, sigma = gaussians(wanted, collection, lambda ids: get(connection, name, ids))
     where, parameters = where_of(connection, number, collection, wanted.filter)
     by_index = (

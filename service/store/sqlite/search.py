@@ -15,7 +15,7 @@ from service.latents.distances import METRICS, Doubles
 from service.store.interface import BadItem, Collection, Found, Items, Neighbors, Query, Search, StoreError, UnknownItem
 from service.store.sqlite.file import SqliteFile
 from service.store.sqlite.reads import all_vectors, as_items, by_number, changed_vectors, forgotten, get, matching
-from service.store.sqlite.writes import find_of
+from service.store.sqlite.writes import find
 from service.store.vectors.candidates import BOUNDED, Nearest, Queries
 from service.store.vectors.chunk import Floats, Mask
 from service.store.vectors.index import Index
@@ -65,7 +65,7 @@ class SqliteSearch:
         """Answer searches of one collection that differ only in queries and k. A bad search gets its error as the result."""
         with self._file.reading() as connection:
             self._forget_dropped(connection)
-            number, collection = find_of(connection, name, digest)
+            number, collection = find(connection, name, digest)
             index = self._refresh(connection, name, number, collection.dim, collection.seq)
             gathered: list[tuple[Floats, Floats] | StoreError] = []
             for search in searches:

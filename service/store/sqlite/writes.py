@@ -14,20 +14,12 @@ MAX_TRACES = 10_000
 COLUMNS = "name, model, digest, dim, metric, description, count, seq"
 
 
-def find(connection: sqlite3.Connection, name: str) -> tuple[int, Collection]:
-    """Return (number, collection). Raises UnknownCollection."""
+def find(connection: sqlite3.Connection, name: str, digest: str | None = None) -> tuple[int, Collection]:
+    """Return (number, collection). Raises UnknownCollection, and ModelMismatch if its model has another digest than this."""
     row = connection.execute(f"SELECT number, {COLUMNS} FROM collections WHERE name = ?", (name,)).fetchone()  # noqa: S608
     if row is None:
         raise UnknownCollection(name, (other for (other,) in connection.execute("SELECT name FROM collections")))
-    return row[0], Collection(*row[1:])
-
-
-def find_of(connection: sqlite3.Connection, name: str, digest: str) -> tuple[int, Collection]:
-    """Return (number, collection) if its model has this digest. Raises UnknownCollection, ModelMismatch."""
-    number, collection = find(connection, name)
-    if collection.digest != digest:
-        raise ModelMismatch(collection, f"sha256:{digest}")
-    return number, collection
+    return row[0], Collection(*row[1:]).of_model(digest)
 
 
 def create(connection: sqlite3.Connection, wanted: Collection) -> Collection:
@@ -65,7 +57,7 @@ def span(collection: int) -> tuple[int, int]:
 
 def upsert(connection: sqlite3.Connection, name: str, digest: str, items: Items, max_bytes: int) -> int:
     """Add or replace items and return the new sequence number. Raises UnknownCollection, ModelMismatch, StoreFull."""
-    number, collection = find_of(connection, name, digest)
+    number, collection = find(connection, name, digest)
     (there,) = connection.execute(
         "SELECT count(*) FROM items WHERE collection = ? AND mu IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
         (number, orjson.dumps(items.ids).decode()),
