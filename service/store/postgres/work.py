@@ -78,7 +78,7 @@ def vector(values: Floats) -> str:
 def upsert(connection: PgConnection, name: str, digest: str, items: Items) -> int:
     """Add or replace items and return the new sequence number. Raises UnknownCollection, ModelMismatch."""
     number, collection = find(connection, name, digest, STATEMENT_SECONDS)
-    (there,) = _one(connection.execute(f"SELECT count(*) FROM {table(number)} WHERE id = ANY(%s)", (items.ids,)))  # noqa: S608
+    [(there,)] = connection.execute(f"SELECT count(*) FROM {table(number)} WHERE id = ANY(%s)", (items.ids,))  # noqa: S608
     both = np.concatenate([items.mu, items.sigma], axis=1)
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -115,10 +115,6 @@ def delete(connection: PgConnection, name: str, id: str) -> int:
         raise UnknownItem(name, id)
     connection.execute("UPDATE vae_collections SET seq = seq + 1, count = count - 1 WHERE number = %s", (number,))
     return collection.seq + 1
-
-
-def _one(cursor: Any) -> Any:
-    return cursor.fetchone()
 
 
 def received(payloads: Sequence[bytes], dim: int) -> Floats:

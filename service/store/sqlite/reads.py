@@ -86,9 +86,9 @@ def _where(
     connection: sqlite3.Connection, number: int, collection: Collection, filter: tuple[Condition, ...]
 ) -> tuple[str, list[Any]]:
     if filter and collection.count:
-        keys = sorted({condition.key for condition in filter})
-        some = f"SELECT key FROM keys WHERE collection = ? AND key IN ({', '.join('?' * len(keys))})"  # noqa: S608
-        known = {key for (key,) in connection.execute(some, (number, *keys))}
+        some = "SELECT key FROM keys WHERE collection = ? AND key IN (SELECT value FROM json_each(?))"
+        keys = orjson.dumps([condition.key for condition in filter]).decode()
+        known = {key for (key,) in connection.execute(some, (number, keys))}
         nearest = "SELECT key FROM keys WHERE collection = ? ORDER BY abs(length(key) - ?), key LIMIT ?"
         check_keys(filter, known, lambda key, most: [one for (one,) in connection.execute(nearest, (number, len(key), most))])
     return sqlite_where(filter)

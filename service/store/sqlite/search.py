@@ -111,9 +111,8 @@ class SqliteSearch:
         if known.seq == seq:
             return known.index
         try:
-            changed = all_vectors(connection, number, dim) if known.seq < 0 else [
-                changed_vectors(connection, number, dim, known.seq)
-            ]  # fmt: skip
+            is_new = known.seq < 0
+            changed = all_vectors(connection, number, dim) if is_new else [changed_vectors(connection, number, dim, known.seq)]
             for vectors in changed:
                 known.index.put(vectors.numbers, vectors.mu, vectors.sigma, vectors.has_sigma)
                 known.index.remove(vectors.gone)
@@ -134,30 +133,24 @@ class SqliteSearch:
 
 def gaussians(search: Search, collection: Collection, get: Callable[[Sequence[str]], Items]) -> tuple[Floats, Floats]:
     """Return mu and sigma of a search's queries, (Q, D) each. `get` finds items by id. Raises UnknownItem, BadItem."""
-    ids = [query.id for query in search.queries if query.id is not None]
-    items = get(list(dict.fromkeys(ids))) if ids else None
-    row = {id: i for i, id in enumerate(items.ids)} if items else {}
+    stored: dict[str | None, Query] = {}
+    if ids := list(dict.fromkeys(query.id for query in search.queries if query.id is not None)):
+        items = get(ids)
+        stored = {id: Query(items.mu[i], items.sigma[i] if items.has_sigma[i] else None) for i, id in enumerate(items.ids)}
     mu, sigma = (np.zeros((len(search.queries), collection.dim), np.float32) for _ in range(2))
     for i, query in enumerate(search.queries):
-        has_sigma = query.sigma is not None
-        if query.id is not None and items is not None:
-            if query.id not in row:
-                raise UnknownItem(collection.name, query.id)
-            mu[i], sigma[i] = items.mu[row[query.id]], items.sigma[row[query.id]]
-            has_sigma = bool(items.has_sigma[row[query.id]])
-        else:
-            _fill(mu, sigma, i, query, collection)
-        if METRICS[search.metric].needs_sigma and not has_sigma:
+        if query.id is not None and query.id not in stored:
+            raise UnknownItem(collection.name, query.id)
+        own = stored.get(query.id, query)
+        for rows, row in ((mu, own.mu), (sigma, own.sigma)):
+            if row is not None and row.shape != (collection.dim,):
+                raise BadItem(
+                    f"a vector has shape {row.shape}; the collection {collection.name!r} needs ({collection.dim},)", i
+                )
+            rows[i] = 0 if row is None else row
+        if METRICS[search.metric].needs_sigma and own.sigma is None:
             raise BadItem(f"the metric {search.metric} needs a sigma; use l2, cosine or w2 for a vector without one", i)
     return mu, sigma
-
-
-def _fill(mu: Floats, sigma: Floats, i: int, query: Query, collection: Collection) -> None:
-    for rows, own in ((mu, query.mu), (sigma, query.sigma)):
-        if own is not None and own.shape != (collection.dim,):
-            raise BadItem(f"a vector has shape {own.shape}; the collection {collection.name!r} needs ({collection.dim},)", i)
-        if own is not None:
-            rows[i] = own
 
 
 def in_order(ids: Sequence[str], ranks: Doubles, count: int) -> list[int]:

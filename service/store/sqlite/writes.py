@@ -63,7 +63,9 @@ def upsert(connection: sqlite3.Connection, name: str, digest: str, items: Items,
         (number, orjson.dumps(items.ids).decode()),
     ).fetchone()
     if len(items) > there:
-        _check_room(connection, (len(items) - there) * row_bytes(collection.dim), max_bytes)
+        needed = vector_bytes(connection) + (len(items) - there) * row_bytes(collection.dim)
+        if needed > max_bytes:
+            raise StoreFull(needed, max_bytes)
     (first,) = connection.execute(
         "UPDATE collections SET next = next + ?1, seq = seq + ?1, count = count + ?1 - ?2 WHERE number = ?3 "
         "RETURNING next - ?1",
@@ -116,9 +118,3 @@ def vector_bytes(connection: sqlite3.Connection) -> int:
     """Return the memory that the vectors of all collections take."""
     counts: Iterable[tuple[int, int]] = connection.execute("SELECT count, dim FROM collections")
     return sum(count * row_bytes(dim) for count, dim in counts)
-
-
-def _check_room(connection: sqlite3.Connection, more: int, max_bytes: int) -> None:
-    needed = vector_bytes(connection) + more
-    if needed > max_bytes:
-        raise StoreFull(needed, max_bytes)
