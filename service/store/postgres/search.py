@@ -3,15 +3,14 @@
 Knows nothing of pools or retries.
 """
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from service.latents.distances import METRICS
 from service.store.interface import Collection, Floats, Found, Neighbors, Search
-from service.store.postgres.schema import INDEXES, PgConnection, indexed, table
+from service.store.postgres.schema import PgConnection, indexed, table
 from service.store.postgres.work import ITEM, as_items, find, get, received, vector, where_of
 from service.store.sqlite.search import gaussians, in_order
 from service.store.vectors.candidates import BLOCK, Nearest
@@ -28,13 +27,8 @@ def search(connection: PgConnection, name: str, digest: str, wanted: Search) -> 
     number, collection = find(connection, name, digest)
     mu, sigma = gaussians(wanted, collection, lambda ids: get(connection, name, ids))
     where, parameters = where_of(connection, number, collection, wanted.filter)
-    by_index = (
-        not wanted.exact
-        and wanted.candidates is None
-        and wanted.dimensions is None
-        and wanted.metric in INDEXES
-        and indexed(collection.metric) == wanted.metric
-    )
+    unrestricted = wanted.candidates is None and wanted.dimensions is None
+    by_index = unrestricted and not wanted.exact and wanted.metric == indexed(collection.metric)
     if METRICS[wanted.metric].needs_sigma:
         where += " AND has_sigma"
     task = _Task(connection, number, collection, wanted, where, parameters)
@@ -80,7 +74,7 @@ class _Task:
     def exact(self, mu: Floats, sigma: Floats) -> list[Neighbors]:
         """Measure every matching item."""
         chosen = self._scan(self.wanted.metric, mu, sigma, self.wanted.k)
-        rows = self._rows(itertools.chain.from_iterable(names for names, _ in chosen))
+        rows = self._rows(chosen)
         return [
             Neighbors(as_items([rows[id] for id in names], self.dim, self.wanted.with_vectors), distances)
             for names, distances in chosen
@@ -89,7 +83,7 @@ class _Task:
     def reranked(self, mu: Floats, sigma: Floats, candidates: int) -> list[Neighbors]:
         """Return the nearest of the `candidates` nearest by w2 in some dimensions; the index knows only all dimensions."""
         chosen = self._scan("w2", mu, sigma, candidates)
-        rows = self._rows(itertools.chain.from_iterable(names for names, _ in chosen))
+        rows = self._rows(chosen)
         return [self._nearest([rows[id] for id in names], mu[i], sigma[i]) for i, (names, _) in enumerate(chosen)]
 
     def _nearest(self, rows: Sequence[tuple[Any, ...]], mu: Floats, sigma: Floats) -> Neighbors:
@@ -110,10 +104,8 @@ class _Task:
         nearest = [Nearest(count) for _ in mu]
         with self.connection.cursor(STREAM, binary=True) as cursor:
             cursor.itersize = BLOCK
-            cursor.execute(
-                f"SELECT id, vector_send(both_) FROM {self.table} WHERE true{self.where}",  # noqa: S608
-                self.parameters,
-            )
+            statement = f"SELECT id, vector_send(both_) FROM {self.table} WHERE true{self.where}"  # noqa: S608
+            cursor.execute(statement, self.parameters)
             while rows := cursor.fetchmany(BLOCK):
                 both, numbers = received([row[1] for row in rows], 2 * self.dim), np.arange(len(ids), len(ids) + len(rows))
                 ids += [row[0] for row in rows]
@@ -126,9 +118,8 @@ class _Task:
             chosen.append(([names[i] for i in order], METRICS[metric].of_rank(one.ranks[order])))
         return chosen
 
-    def _rows(self, names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-        rows = self.connection.execute(
-            f"SELECT {ITEM} FROM {self.table} WHERE id = ANY(%s)",  # noqa: S608
-            (sorted(set(names)),),
-        )
+    def _rows(self, chosen: Sequence[tuple[list[str], Any]]) -> dict[str, tuple[Any, ...]]:
+        """Return the rows of what `_scan` has chosen, by id."""
+        ids = sorted({id for names, _ in chosen for id in names})
+        rows = self.connection.execute(f"SELECT {ITEM} FROM {self.table} WHERE id = ANY(%s)", (ids,))  # noqa: S608
         return {row[0]: row for row in rows}

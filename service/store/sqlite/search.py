@@ -17,12 +17,13 @@ from service.store.sqlite.file import SqliteFile
 from service.store.sqlite.reads import all_vectors, as_items, by_number, changed_vectors, forgotten, get, matching
 from service.store.sqlite.writes import find
 from service.store.vectors.candidates import BOUNDED, Nearest, Queries
-from service.store.vectors.chunk import Floats, Mask
+from service.store.vectors.chunk import Floats
 from service.store.vectors.index import Index
 from service.thread_pool import thread_pool
 
 # Pairs of a query and a row that take about a second: with bounds in float32, and measured in float64.
 MOST_BOUNDED, MOST_MEASURED = 1 << 27, 1 << 22
+_Gathered = tuple[Search, Floats, Floats]  # a search, and mu and sigma of its queries, (Q, D) each
 
 
 @dataclass(slots=True)
@@ -67,40 +68,33 @@ class SqliteSearch:
             self._forget_dropped(connection)
             number, collection = find(connection, name, digest)
             index = self._refresh(connection, name, number, collection.dim, collection.seq)
-            gathered: list[tuple[Floats, Floats] | StoreError] = []
+            gathered: list[_Gathered | StoreError] = []
             for search in searches:
                 try:
-                    gathered.append(gaussians(search, collection, lambda ids: get(connection, name, ids)))
+                    gathered.append((search, *gaussians(search, collection, lambda ids: get(connection, name, ids))))
                 except StoreError as error:
                     gathered.append(error)
-            good = [(search, both) for search, both in zip(searches, gathered, strict=True) if isinstance(both, tuple)]
-            masks = None
-            if good and good[0][0].filter:
-                masks = index.mask(matching(connection, number, collection, good[0][0].filter))
-            found = iter(self._find(connection, index, collection, good, masks) if good else ())
-            return [next(found) if isinstance(both, tuple) else both for both in gathered]
+            good = [one for one in gathered if isinstance(one, tuple)]
+            found = iter(self._find(connection, number, collection, index, good) if good else ())
+            return [next(found) if isinstance(one, tuple) else one for one in gathered]
 
     def _find(
-        self,
-        connection: sqlite3.Connection,
-        index: Index,
-        collection: Collection,
-        good: Sequence[tuple[Search, tuple[Floats, Floats]]],
-        masks: Sequence[Mask] | None,
+        self, connection: sqlite3.Connection, number: int, collection: Collection, index: Index, good: Sequence[_Gathered]
     ) -> list[Found]:
         like = good[0][0]  # the others have the same options
-        mu, sigma = (np.concatenate([both[i] for _, both in good]) for i in (0, 1))
-        counts = [search.k for search, both in good for _ in range(len(both[0]))]
+        masks = index.mask(matching(connection, number, collection, like.filter)) if like.filter else None
+        mu, sigma = (np.concatenate([one[i] for one in good]) for i in (1, 2))
+        counts = [search.k for search, own, _ in good for _ in own]
         dimensions = None if like.dimensions is None else np.array(like.dimensions, np.intp)
         queries = Queries(like.metric, mu, sigma, counts, dimensions)
         nearest = index.nearest(queries, masks) if like.candidates is None else index.rerank(queries, like.candidates, masks)
         numbers = sorted({int(number) for one in nearest for number in one.numbers})
-        with_vectors = any(search.with_vectors for search, _ in good)
+        with_vectors = any(search.with_vectors for search, _, _ in good)
         rows = by_number(connection, numbers, with_vectors)
         left, answers = iter(nearest), []
-        for search, both in good:
-            own = [_neighbors(search, one, rows, collection.dim) for one in itertools.islice(left, len(both[0]))]
-            answers.append(Found(own, like.candidates is None, collection.seq))
+        for search, own, _ in good:
+            neighbors = [_neighbors(search, one, rows, collection.dim) for one in itertools.islice(left, len(own))]
+            answers.append(Found(neighbors, like.candidates is None, collection.seq))
         return answers
 
     def _refresh(self, connection: sqlite3.Connection, name: str, number: int, dim: int, seq: int) -> Index:
