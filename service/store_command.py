@@ -113,6 +113,7 @@ async def _dump(settings: Settings, options: argparse.Namespace) -> None:
 async def _load(settings: Settings, options: argparse.Namespace) -> None:
     from service.engine.device import Device, QueueLimits
     from service.engine.errors import BatcherError, DeviceUnusable
+    from service.formats.decoder_processes.dispatch import Decoders
     from service.formats.errors import BadInput
     from service.inference.catalog import Catalog, CatalogError  # importing torch takes a second
     from service.inference.pipeline import Pipeline
@@ -122,12 +123,8 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
         limits = QueueLimits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
         threads = settings.threads or os.cpu_count() or 1
         device = Device(settings.device, threads, limits, settings.engine, settings.precision)
-        pipeline = Pipeline(
-            Catalog(device),
-            settings.max_pixels,
-            max_decoded_bytes=settings.max_decoded_bytes,
-            decode_seconds=settings.decode_seconds,
-        )
+        decoders = Decoders(settings.max_pixels, settings.max_decoded_bytes, settings.decode_seconds)
+        pipeline = Pipeline(Catalog(device), decoders)
         try:
             sources = [source_of(path) for path in options.paths]
             device.start()

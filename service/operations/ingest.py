@@ -8,7 +8,7 @@ import gzip
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +36,15 @@ class PictureBatch:
     """Pictures to be added: files to be read, or rows (N, H, W) or (N, H, W, C); each with an id and perhaps a label."""
 
     ids: list[str]
-    files: list[Path] = field(default_factory=list)
-    rows: NDArray[np.uint8] | None = None
+    pictures: list[Path] | NDArray[np.uint8]
     labels: list[int] | None = None
 
     def without(self, known: set[str]) -> "PictureBatch":
         """Return only those that are not known yet."""
         new = [i for i, id in enumerate(self.ids) if id not in known]
-        return PictureBatch(
-            [self.ids[i] for i in new],
-            [self.files[i] for i in new] if self.files else [],
-            None if self.rows is None else self.rows[new],
-            None if self.labels is None else [self.labels[i] for i in new],
-        )
+        pictures = [self.pictures[i] for i in new] if isinstance(self.pictures, list) else self.pictures[new]
+        labels = None if self.labels is None else [self.labels[i] for i in new]
+        return PictureBatch([self.ids[i] for i in new], pictures, labels)
 
 
 @dataclass(slots=True)
@@ -86,7 +82,7 @@ def _rows(stem: str, rows: NDArray[Any], labels: NDArray[Any] | None) -> Source:
         for start in range(0, len(rows), BATCH):
             part = rows[start : start + BATCH]
             ids = [f"{stem}/{i:06d}" for i in range(start, start + len(part))]
-            yield PictureBatch(ids, rows=part, labels=None if labels is None else labels[start : start + BATCH].tolist())
+            yield PictureBatch(ids, part, None if labels is None else labels[start : start + BATCH].tolist())
 
     return Source(len(rows), batches())
 
@@ -159,10 +155,10 @@ async def _store(store: LatentStore, collection: Collection, items: Items) -> in
 
 
 async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference) -> Items:
-    if batch.rows is not None:
-        pictures = Pictures(rows=picture_rows(batch.rows, inference.model.shape))
+    if isinstance(batch.pictures, list):
+        pictures = Pictures(await asyncio.to_thread(list, map(_picture, batch.pictures)))
     else:
-        pictures = Pictures(await asyncio.to_thread(lambda: [_picture(file) for file in batch.files]))
+        pictures = Pictures(rows=picture_rows(batch.pictures, inference.model.shape))
     rows = await pipeline.encode(pictures, inference)
     metadata = [b"{}"] * len(rows) if batch.labels is None else [orjson.dumps({"label": label}) for label in batch.labels]
     keys = frozenset(() if batch.labels is None else ("label",))
