@@ -15,8 +15,10 @@ Range = tuple[float, float]
 # Code and explanation of one thing that a caller should know about a picture.
 Note = tuple[str, str]
 
-# Values that become 0 and 255 where no range is stored. Floats reach 1, or 255 if one of them is above 1.
+# Values that become 0 and 255 where no range is stored. Floats reach 1, or 255 if one of them is above MOST_OF_UNIT:
+# resampling and augmentation overshoot 1 by a little.
 INTEGERS: Range = (0.0, 65535.0)
+MOST_OF_UNIT = 2.0
 # A picture whose largest value is at most this share of such a scale probably has another scale.
 SLIVER = 1 / 4
 
@@ -50,7 +52,7 @@ def depth_of(
     """Return how to reduce a picture, which `parts` gives piece by piece; None for a picture that has 8 bits.
 
     `stored` is the range of the model's pictures. Without it, integers range from 0 to 65535, and floats from 0 to 1, or from
-    0 to 255 if one is above 1. `notes` receives `clipped` for values outside, and `low_range` for values that fill only a
+    0 to 255 if one is above 2. `notes` receives `clipped` for values outside, and `low_range` for values that fill only a
     small part of the scale.
     """
     if not is_deep(mode):
@@ -59,7 +61,7 @@ def depth_of(
     if notes is None and (stored is not None or not is_float):
         return Depth(*(stored or INTEGERS))
     least, most = extremes(np.asarray(part) for part in parts())
-    low, high = stored or (INTEGERS if not is_float else (0.0, 1.0 if most <= 1 else 255.0))
+    low, high = stored or (INTEGERS if not is_float else (0.0, 1.0 if most <= MOST_OF_UNIT else 255.0))
     if notes is not None and (least < low or most > high):
         notes.append(("clipped", _clipped((least, most), (low, high), stored is not None, parts())))
     if notes is not None and stored is None and 0 < most <= SLIVER * high:

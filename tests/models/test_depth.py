@@ -56,7 +56,7 @@ def test_nan_is_black_and_infinity_is_clipped() -> None:
     ("values", "detail"),
     [
         (np.array([[9, 4095]], np.uint16), "values reach only 4095 of 65535; train with --range or scale the picture"),
-        (np.array([[0, 1.02]], np.float32), "values reach only 1.02 of 255; train with --range or scale the picture"),
+        (np.array([[0, 2.5]], np.float32), "values reach only 2.5 of 255; train with --range or scale the picture"),
         (np.array([[0, 0.125]], np.float32), "values reach only 0.125 of 1; train with --range or scale the picture"),
     ],
 )
@@ -67,6 +67,13 @@ def test_values_that_fill_a_sliver_without_a_range(values: NDArray[Any], detail:
 @pytest.mark.parametrize("values", [np.array([[0, 40000]], np.uint16), np.array([[0, 0.5]], "f"), np.array([[0, 99]], "f")])
 def test_usual_values_have_no_notes(values: NDArray[Any]) -> None:
     assert converted(values)[1] == []
+
+
+def test_floats_slightly_above_one_are_clipped_not_taken_for_bytes() -> None:
+    values = np.array([[0, 0.5, 1.02]], np.float32)
+    pixels, notes = converted(values)
+    assert pixels.tolist() == [[0, 128, 255]]
+    assert [code for code, _ in notes] == ["clipped"]
 
 
 def test_large_pictures_are_looked_at_whole() -> None:
