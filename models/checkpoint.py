@@ -113,7 +113,7 @@ def _model_json(config: VAEConfig) -> str:
 
 
 def _stored(manifest: Manifest) -> dict[str, Any]:
-    return {**dataclasses.asdict(manifest), "model": manifest.model.stored()}
+    return {**dataclasses.asdict(manifest), "model": manifest.model.stored(), "preprocessing": manifest.preprocessing.stored()}
 
 
 def _read_bytes(path: Path) -> bytes:

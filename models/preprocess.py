@@ -5,9 +5,11 @@ converting all of it at once would need at least one full copy per step. Knows n
 caller opens the picture.
 """
 
+import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from reprlib import repr as short_repr
 from typing import Any, Literal, get_args
 
@@ -16,13 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile
 
+from models.depth import Depth, Note, Range, depth_of
+from models.ink import Invert, blank_note, in_ink
+from models.transparency import Background, Blend, Ink, blended, choose_blend, is_transparent
+
 Pixels = NDArray[np.uint8]
 Fit = Literal["pad", "crop", "stretch"]
 Filter = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
 
 ORIENTATION = 0x0112  # the EXIF tag
-# First letters of the modes with more than 8 bits per grey.
-_DEEP = ("I", "F")
 # Maps an EXIF orientation to the transposition that makes the stored picture upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -46,8 +50,13 @@ DRAFT_PIXELS, DRAFT_MARGIN = 1 << 20, 4
 class Preprocessing:
     """The conversion of pictures for the model; stored as `preprocessing` in config.json.
 
-    `fit` says what happens to another aspect ratio: "pad" keeps the whole picture and adds black bars, "crop" cuts out the
+    `fit` says what happens to another aspect ratio: "pad" keeps the whole picture and adds bars, "crop" cuts out the
     middle, "stretch" distorts. A picture that already has the right size is never resampled.
+
+    `range` has the values that become 0 and 255 in pictures with more than 8 bits (None: see `depth_of`). `ink` says how the
+    training pictures look: light on dark, or dark on light; the bars of "pad" are its background. `background` says what
+    becomes of transparency (see `choose_blend`). `invert` applies after everything else; "auto" inverts pictures whose border
+    contradicts `ink`.
     """
 
     channels: int
@@ -55,9 +64,19 @@ class Preprocessing:
     width: int
     fit: Fit = "pad"
     filter: Filter = "bilinear"
+    range: Range | None = None
+    background: Background = "auto"
+    ink: Ink = "light"
+    invert: Invert = "no"
 
     def __post_init__(self) -> None:
         """Raise ValueError if a value is not allowed."""
+        for name, known in (("background", Background), ("ink", Ink), ("invert", Invert)):
+            if getattr(self, name) not in get_args(known):
+                allowed = ", ".join(get_args(known))
+                raise ValueError(f"{name} must be one of {allowed}, not {short_repr(getattr(self, name))}")
+        if self.range is not None:
+            object.__setattr__(self, "range", checked_range(self.range))
         if self.fit not in get_args(Fit) or self.filter not in get_args(Filter):
             raise ValueError(f"unknown fit {short_repr(self.fit)} or filter {short_repr(self.filter)}")
         sizes = (self.channels, self.height, self.width)
@@ -69,31 +88,72 @@ class Preprocessing:
         """The shape of a converted picture, (C, H, W)."""
         return self.channels, self.height, self.width
 
+    def stored(self) -> dict[str, Any]:
+        """Return what config.json holds: values that older software does not know are left out where they change nothing."""
+        values = dataclasses.asdict(self)
+        for field in dataclasses.fields(self):
+            if field.name in ("range", "background", "ink", "invert") and values[field.name] == field.default:
+                del values[field.name]
+        return values
 
-def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
+
+def checked_range(values: Any) -> Range:
+    """Return a range as two floats. Raises ValueError if it is not two finite numbers, of which the first is smaller."""
+    if isinstance(values, (list, tuple)) and len(values) == 2 and all(type(n) in (int, float) for n in values):
+        low, high = (float(n) for n in values)
+        if low < high and math.isfinite(high - low) and math.isfinite(255 / (high - low)):
+            return low, high
+    raise ValueError(f"range must be two numbers, of which the first is smaller, not {short_repr(values)}")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is decided once for a whole picture and then done to each part of it."""
+
+    mode: str  # "L" or "RGB"
+    depth: Depth | None
+    blend: Blend | None
+
+
+def preprocess(image: Image.Image, spec: Preprocessing, notes: list[Note] | None = None) -> Pixels:
     """Convert one picture to the model's size and colours: any Pillow mode -> uint8 (C, H, W).
 
-    EXIF orientation is applied, transparency is blended with black, deep greys are reduced to 8 bits, and CMYK, Lab and
-    palettes become RGB. A large JPEG is decoded at a fraction of its size (see `draft`). Raises whatever Pillow raises for a
-    picture that it cannot decode.
+    EXIF orientation is applied, transparency is blended with a background, deep greys are reduced to 8 bits, and CMYK, Lab
+    and palettes become RGB. A large JPEG is decoded at a fraction of its size (see `draft`). `notes` receives what cannot be
+    right: `blank`, `clipped`, `low_range`. Raises whatever Pillow raises for a picture that it cannot decode.
     """
     draft(image, spec)
     image.load()
     orientation = _orientation(image)
     size = (image.height, image.width) if orientation in _SIDEWAYS else image.size
     inner, box = _placed(size, spec)
-    mode = "L" if spec.channels == 1 else "RGB"
+    parts = partial(_parts, image)
+    depth = depth_of(image.mode, parts, spec.range, notes)
+    blend = choose_blend(parts(), spec.background, spec.ink, spec.channels) if is_transparent(image) else None
+    plan = _Plan("L" if spec.channels == 1 else "RGB", depth, blend)
     if image.width * image.height <= STRIP_PIXELS:
-        plain = _plain(_turned(image, orientation), mode, _brightest(image))
-        fitted = plain.resize(inner, _resampling(spec), box)
+        fitted = _plain(_turned(image, orientation), plan).resize(inner, _resampling(spec), box)
     else:
-        fitted = _fit_in_strips(image, orientation, size, inner, box, mode, spec)
-    if inner != (spec.width, spec.height):
-        padded = Image.new(mode, (spec.width, spec.height))
-        padded.paste(fitted, ((spec.width - inner[0]) // 2, (spec.height - inner[1]) // 2))
-        fitted = padded
-    pixels = np.asarray(fitted)  # (H, W) or (H, W, 3)
-    return np.ascontiguousarray(pixels[None] if spec.channels == 1 else pixels.transpose(2, 0, 1))
+        fitted = _fit_in_strips(image, orientation, size, inner, box, plan, spec)
+    pixels = np.asarray(fitted)  # (h, w) or (h, w, 3)
+    pixels = pixels[None] if spec.channels == 1 else pixels.transpose(2, 0, 1)  # (C, h, w)
+    pixels = in_ink(pixels, spec.ink, spec.invert)
+    if notes is not None:
+        after = f" after blending the transparent picture with {blend}" if blend in ("black", "white") else ""
+        blank = blank_note(pixels, after)
+        notes.extend([blank] if blank else [])
+    return np.ascontiguousarray(_padded(pixels, spec))
+
+
+def _padded(pixels: Pixels, spec: Preprocessing) -> Pixels:
+    """Put a picture (C, h, w) into the middle of one of the model's size, on the background of the ink."""
+    if pixels.shape == spec.shape:
+        return pixels
+    height, width = pixels.shape[1:]
+    top, left = (spec.height - height) // 2, (spec.width - width) // 2
+    padded = np.full(spec.shape, 0 if spec.ink == "light" else 255, np.uint8)
+    padded[:, top : top + height, left : left + width] = pixels
+    return padded
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
@@ -160,7 +220,7 @@ def _fit_in_strips(
     size: tuple[int, int],
     inner: tuple[int, int],
     box: tuple[float, float, float, float],
-    mode: str,
+    plan: _Plan,
     spec: Preprocessing,
 ) -> Image.Image:
     """Resample a large picture in strips, with the same result as Pillow's `resize` of the whole picture.
@@ -168,7 +228,7 @@ def _fit_in_strips(
     Pillow resamples horizontally, rounds to bytes, then resamples vertically, or in the other order if the height shrinks
     much more than the width. The first of the two passes can be done for one strip at a time.
     """
-    (width, height), brightest = size, _brightest(image)
+    (width, height), mode = size, plan.mode
     lines = not height - inner[1] > max(0, 2 * (width - inner[0]))  # The same rule as Pillow's.
     halfway = Image.new(mode, (inner[0], height) if lines else (width, inner[1]))
     along, across = (width, height) if lines else (height, width)
@@ -177,7 +237,7 @@ def _fit_in_strips(
         for first, last in _spans(along, STRIP_PIXELS):
             part = (first, start, last, end) if lines else (start, first, end, last)
             stored = image.crop(_stored_box(part, image.size, orientation))
-            strip.paste(_plain(_turned(stored, orientation), mode, brightest), (first, 0) if lines else (0, first))
+            strip.paste(_plain(_turned(stored, orientation), plan), (first, 0) if lines else (0, first))
         if lines:
             strip = strip.resize((inner[0], end - start), _resampling(spec), (box[0], 0.0, box[2], float(end - start)))
         else:
@@ -203,60 +263,30 @@ def _stored_box(box: tuple[int, int, int, int], size: tuple[int, int], orientati
     return left, top, right, bottom
 
 
-def _plain(image: Image.Image, mode: str, brightest: float) -> Image.Image:
-    """Convert a picture, or a part of one, to "L" or "RGB" with 8 bits and without transparency."""
-    return _to_mode(_on_black(image), mode, brightest)
+def _parts(image: Image.Image) -> Iterator[Image.Image]:
+    """Return a picture in parts of at most STRIP_PIXELS pixels, so that looking at all of it takes little memory."""
+    width, height = image.size
+    if width * height <= STRIP_PIXELS:
+        yield image
+        return
+    for top, bottom in _spans(height, max(1, STRIP_PIXELS // width)):
+        for left, right in _spans(width, STRIP_PIXELS):
+            yield image.crop((left, top, right, bottom))
 
 
-def _on_black(image: Image.Image) -> Image.Image:
-    """Blend transparent pixels with black; return an opaque picture."""
-    if image.mode in ("La", "RGBa"):  # Premultiplied alpha: the colours are blended with black already.
-        return Image.merge("RGB", image.split()[:3]) if image.mode == "RGBa" else image.getchannel(0)
-    if not image.has_transparency_data or image.mode.startswith(_DEEP):
-        return image
-    rgba = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
-
-
-def _to_mode(image: Image.Image, mode: str, brightest: float) -> Image.Image:
-    """Convert to "L" or "RGB"; grey values stay exactly the same."""
-    if image.mode.startswith(_DEEP):
-        image = _reduce_depth(image, brightest)
-    elif image.mode == "LAB":
+def _plain(image: Image.Image, plan: _Plan) -> Image.Image:
+    """Convert a picture, or a part of one, to "L" or "RGB" with 8 bits and without transparency; other greys stay exact."""
+    if plan.blend is not None:
+        image = blended(image, plan.blend)
+    elif plan.depth is not None:
+        image = plan.depth.reduce(image)
+    if image.mode == "LAB":
         image = ImageCms.applyTransform(image, _lab_to_rgb()) or image  # None only for in-place use
     elif image.mode not in ("1", "L", "RGB"):  # Palettes, CMYK, YCbCr, HSV, RGBX and so on.
         image = image.convert("RGB")
-    return image if image.mode == mode else image.convert(mode)
+    return image if image.mode == plan.mode else image.convert(plan.mode)
 
 
 @cache  # Building the transform takes milliseconds.
 def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
-
-
-def _reduce_depth(image: Image.Image, brightest: float) -> Image.Image:
-    """Reduce deep greys to 8 bits. Integers are clipped to 16 bits and divided by 257.
-
-    Floats range from 0 to 1, or from 0 to 255 if the `brightest` pixel of the whole picture is above 1. NaN becomes black.
-    """
-    values = np.asarray(image).astype(np.float64)
-    is_float = image.mode.startswith("F")
-    scaled = _finite(values) * (255 if brightest <= 1 else 1) if is_float else values / 257
-    return Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8))
-
-
-def _finite(values: NDArray[Any]) -> NDArray[Any]:
-    finite: NDArray[Any] = np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
-    return finite
-
-
-def _brightest(image: Image.Image) -> float:
-    """Return the largest value of a picture of floats; 0 for other modes, which do not need it."""
-    if not image.mode.startswith("F"):
-        return 0.0
-    width, height = image.size
-    return max(
-        float(_finite(np.asarray(image.crop((left, top, right, bottom)))).max(initial=0))
-        for top, bottom in _spans(height, max(1, STRIP_PIXELS // width))
-        for left, right in _spans(width, STRIP_PIXELS)
-    )

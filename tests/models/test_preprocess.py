@@ -23,18 +23,18 @@ def reopened(image: Image.Image, kind: str = "PNG", **options: Any) -> Image.Ima
     return Image.open(io.BytesIO(stream.getvalue()))
 
 
-def grey(image: Image.Image, size: tuple[int, int] | None = None, fit: Fit = "pad") -> Pixels:
+def grey(image: Image.Image, size: tuple[int, int] | None = None, fit: Fit = "pad", **options: Any) -> Pixels:
     """(H, W), of the picture's own size unless `size` (W, H) is given."""
     width, height = size or image.size
-    pixels = preprocess(image, Preprocessing(1, height, width, fit))
+    pixels = preprocess(image, Preprocessing(1, height, width, fit, **options))
     assert pixels.shape == (1, height, width)
     return pixels.reshape(height, width)
 
 
-def rgb(image: Image.Image, size: tuple[int, int] | None = None, fit: Fit = "pad") -> Pixels:
+def rgb(image: Image.Image, size: tuple[int, int] | None = None, fit: Fit = "pad", **options: Any) -> Pixels:
     """(H, W, 3)."""
     width, height = size or image.size
-    pixels = preprocess(image, Preprocessing(3, height, width, fit))
+    pixels = preprocess(image, Preprocessing(3, height, width, fit, **options))
     assert pixels.shape == (3, height, width)
     return pixels.transpose(1, 2, 0)
 
@@ -162,7 +162,8 @@ class TestTransparency:
     def test_grey_with_alpha(self, mode: str) -> None:
         image = Image.new("LA", (3, 1))
         image.putdata([(200, 255), (200, 51), (200, 0)])
-        np.testing.assert_allclose(grey(image.convert("RGBA").convert(mode))[0].astype(int), [200, 40, 0], atol=1)
+        found = grey(image.convert("RGBA").convert(mode), background="black")
+        np.testing.assert_allclose(found[0].astype(int), [200, 40, 0], atol=1)
 
     def test_opaque_grey_with_alpha_is_exact(self) -> None:
         np.testing.assert_array_equal(grey(Image.fromarray(GREYS).convert("LA")), GREYS)
@@ -188,7 +189,8 @@ class TestTransparency:
     def test_one_transparent_color(self, mode: str, colors: list[Any], transparent: Any, expected: list[Any]) -> None:
         image = Image.new(mode, (2, 1))
         image.putdata(colors)
-        np.testing.assert_array_equal(rgb(reopened(image, transparency=transparent))[0], expected)
+        found = rgb(reopened(image, transparency=transparent), background="black")
+        np.testing.assert_array_equal(found[0], expected)
 
 
 UPRIGHT = np.array([[10, 20, 30], [40, 50, 60]], np.uint8)
