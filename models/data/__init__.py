@@ -150,15 +150,19 @@ def advice(path: Path) -> str:
 def split(found: Found) -> Splits:
     """Divide what was read into its splits, in place. Without a test split, one tenth of the training pictures is one."""
     names = found.splits or [TRAIN] * len(found.x)
-    rows: dict[str, list[int]] = {part: [i for i, name in enumerate(names) if name == part] for part in (TRAIN, TEST, VALIDATION)}
+    rows: dict[str, list[int]] = {
+        part: [i for i, name in enumerate(names) if name == part] for part in (TRAIN, TEST, VALIDATION)
+    }
     lines = list(found.summary)
     where = lines[0].partition(": ")[0] if lines else "the data set"
     if not rows[TRAIN]:
-        raise DataError(f"{where}: has only a {names[0]} split, so there is nothing to train on; give its folder to use it anyway")
+        raise DataError(
+            f"{where}: has only a {names[0]} split, so there is nothing to train on; give its folder to use it anyway"
+        )
     held_out = not rows[TEST]
     if held_out:
         if len(rows[TRAIN]) < 10:
-            raise DataError(f"only {len(rows[TRAIN])} pictures: at least 10 are needed for training and test splits")
+            raise DataError(f"{where}: only {len(rows[TRAIN])} pictures: at least 10 are needed for training and test splits")
         order = torch.randperm(len(rows[TRAIN]), generator=torch.Generator().manual_seed(0)).tolist()
         test = len(order) // 10
         rows[TEST], rows[TRAIN] = [rows[TRAIN][i] for i in order[:test]], [rows[TRAIN][i] for i in order[test:]]

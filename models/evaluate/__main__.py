@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,8 @@ def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
     corrupt = (
         training.get("max_corrupt", FolderOptions.max_corrupt) if isinstance(training, dict) else FolderOptions.max_corrupt
     )
-    options = FolderOptions((spec.height, spec.width), spec.channels, spec.fit, spec.filter, corrupt)
-    splits = load_data(name, args.data_dir, options, args.mirror)
+    splits = load_data(name, args.data_dir, FolderOptions(max_corrupt=corrupt, model=spec), args.mirror)
+    print(*splits.summary, sep="\n", end="\n" if splits.summary else "", file=sys.stderr)
     if tuple(splits.test.x.shape[1:]) != checkpoint.vae.config.shape:
         raise DataError(
             f"{name} has pictures of shape {tuple(splits.test.x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
@@ -109,7 +110,7 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
     if args.recorded and args.fit_prior:
         raise EvaluationError("--recorded measures nothing, but --fit-prior must measure: choose one of them")
     splits = load_splits(checkpoint, args)
-    splits = Splits(splits.train, _shorten(splits.test, args.limit))
+    splits = replace(splits, test=_shorten(splits.test, args.limit))
     if args.recorded:
         metrics = recorded(args.path)
     else:

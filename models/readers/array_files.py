@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,7 +151,11 @@ def _idx(path: Path, name: str) -> Stored:
         file = open_regular(path)
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        return gzip.GzipFile(fileobj=file) if packed else file
+        if not packed:
+            return file
+        unpacked = gzip.GzipFile(fileobj=file)
+        unpacked.myfileobj = file  # type: ignore[assignment]  # So that it is closed with the other.
+        return cast(IO[bytes], unpacked)
 
     with open() as file:
         magic = _read(file, 4)
@@ -174,7 +178,9 @@ def _read(file: IO[bytes], count: int) -> bytes:
 
 def _fill(file: IO[bytes], flat: NDArray[Any]) -> None:
     """Fill a contiguous array from a file. Raises EOFError."""
-    view = memoryview(flat.view(np.uint8) if flat.dtype.itemsize else flat).cast("B")
+    if not flat.nbytes:
+        return
+    view = memoryview(flat.view(np.uint8).data)
     filled = 0
     while filled < len(view):
         data = file.read(min(BLOCK, len(view) - filled))

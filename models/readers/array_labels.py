@@ -34,7 +34,11 @@ def read_labels(name: str, array: Stored, count: int) -> Labels | None:
             raise DataError(wrong)
         if not (np.isin(values, (0, 1)).all() and (values.sum(1) == 1).all()):
             return None
-        return Labels(values.argmax(1).astype(np.int64), None, f"{array}: one-hot rows are taken as the labels 0 to {values.shape[1] - 1}")
+        return Labels(
+            values.argmax(1).astype(np.int64),
+            None,
+            f"{array}: one-hot rows are taken as the labels 0 to {values.shape[1] - 1}",
+        )
     column = values[:, 0]
     if column.dtype.kind in "US":
         return Labels(None, [text_of(value) for value in column])

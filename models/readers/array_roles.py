@@ -51,12 +51,8 @@ def choose_roles(name: str, arrays: Mapping[str, Stored]) -> Roles:
         for key, (split, kind) in words.items():
             if kind == word and arrays[key] is not images.get(split):
                 labels.setdefault(split, arrays[key])
-    if None in images and len(images) > 1:
-        # "images" beside "x_train": one of them is enough only if it has a split.
-        if TRAIN not in images:
-            images = {None: images[None]}
-        else:
-            del images[None]
+    if None in images and len(images) > 1:  # Pictures with splits are preferred, if there are any to train on.
+        images = {split: array for split, array in images.items() if (split is None) != (TRAIN in images)}
     if not images:
         candidates = [array for array in arrays.values() if len(array.shape) in (3, 4) and _may_be_pictures(array)]
         if len(candidates) != 1:
@@ -66,7 +62,7 @@ def choose_roles(name: str, arrays: Mapping[str, Stored]) -> Roles:
                 found = f"an array '{named[0].name}' of Python objects, which are not read; stack the pictures into one array"
             raise DataError(f"{name}: {found}; it has {listing(arrays)}; {RIGHT}")
         images = {None: candidates[0]}
-    if len(images) > 1 and TRAIN not in images or None not in images and TRAIN not in images:
+    if TRAIN not in images and set(images) != {None}:
         raise DataError(f"{name}: has no training pictures; it has {listing(arrays)}; {RIGHT}")
     parts = [Part(split, images[split], labels.get(split)) for split in sorted(images, key=lambda s: (s != TRAIN, str(s)))]
     used = {array.name for part in parts for array in (part.images, part.labels) if array is not None}

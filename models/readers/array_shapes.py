@@ -56,8 +56,10 @@ def shape_of(name: str, array: Stored, labels: int | None, wanted: tuple[int, in
         raise DataError(f"{found} has no pixels")
     if len(shape) == 2:
         side = math.isqrt(shape[1])
-        if side * side != shape[1] or shape[0] == shape[1] or side < 2:
-            raise DataError(f"{found}: neither pictures nor rows of square grey pictures; reshape it to (N, H, W) or (N, H, W, C)")
+        if side * side != shape[1] or shape[0] == shape[1] or side < 8:
+            raise DataError(
+                f"{found}: neither pictures nor rows of square grey pictures; reshape it to (N, H, W) or (N, H, W, C)"
+            )
         return Shape("ND", shape[0], side, side, 1)
     if len(shape) == 3:
         return _grey(found, shape, labels, wanted)
@@ -65,8 +67,7 @@ def shape_of(name: str, array: Stored, labels: int | None, wanted: tuple[int, in
     if last and first and shape[1] != shape[2] and shape[2] == shape[3]:
         last = False
     elif last and first and shape[1] != shape[2] and wanted != shape[1:3]:
-        raise DataError(f"{found}: may be (N, H, W, C) or (N, C, H, W); transpose it so that the channels are the last axis, and "
-                        "pad pictures that are so small")  # fmt: skip
+        raise DataError(f"{found}: may be (N, H, W, C) or (N, C, H, W); pad the pictures so that only one axis has 1, 3 or 4")
     if last:
         return Shape("NHWC", shape[0], shape[1], shape[2], shape[3])
     if first:
@@ -85,8 +86,10 @@ def _grey(found: str, shape: tuple[int, ...], labels: int | None, wanted: tuple[
         return as_first if labels == shape[0] else as_last
     if wanted is not None and (wanted == shape[1:]) != (wanted == shape[:2]):
         return as_first if wanted == shape[1:] else as_last
-    if shape[2] in (3, 4) and shape[0] > 4 < shape[1]:
-        raise DataError(f"{found}: looks like one picture in colour, or pictures {shape[2]} wide; make it (N, H, W, C), such as x[None]")
+    if shape[2] in (3, 4) and min(shape[:2]) >= 8:
+        raise DataError(
+            f"{found}: looks like one picture in colour, or pictures {shape[2]} wide; make it (N, H, W, C), such as x[None]"
+        )
     if shape[0] == shape[1] != shape[2]:
         raise DataError(
             f"{found}: may be {shape[2]} pictures of {shape[0]} x {shape[1]} (H, W, N), or {shape[0]} of {shape[1]} x "

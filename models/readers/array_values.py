@@ -14,7 +14,7 @@ from models.readers.values import choose_range, part_of
 # So many values of each block are kept for percentiles.
 KEPT = 1 << 14
 BYTES: Range = (0.0, 255.0)
-# An array of numbers up to 255 has the scale of bytes if its largest value is above this; smaller values are a scale of their own.
+# Numbers up to 255 have the scale of bytes if the largest is above this; otherwise they have a scale of their own.
 HALF = 128
 
 
@@ -27,11 +27,12 @@ class Scale(NamedTuple):
 
     def to_bytes(self, values: NDArray[Any]) -> Pixels:
         """Convert values; those outside of the range are clipped, NaN becomes 0."""
-        if values.dtype == np.uint8 and self.range == BYTES:
-            return values
+        if self.range == BYTES and values.dtype == np.uint8:
+            return np.asarray(values, np.uint8)
         low, high = self.range
         scaled = (np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low) - low) * (255 / (high - low))
-        return np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        pixels: Pixels = np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        return pixels
 
 
 def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None) -> Scale:

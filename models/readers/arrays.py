@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.depth import Range
+from models.ink import has_light_border, in_ink
 from models.preprocess import Pixels, Preprocessing, preprocess
 from models.readers.array_files import Stored, open_arrays, reading
 from models.readers.array_labels import Labels, label_line, read_labels, read_splits
@@ -26,6 +27,7 @@ from models.readers.found import Found, class_numbers
 from models.readers.layout import TEST, TRAIN, class_line
 from models.readers.memory import check_memory
 from models.readers.path_names import shown
+from models.readers.values import LOOKED_AT, choose_ink
 
 
 @dataclass
@@ -59,9 +61,13 @@ class ArrayPictures:
             for first, block in self._blocks():
                 pixels = scale.to_bytes(block)
                 if own == spec.shape:
-                    yield first, pixels.transpose(0, 3, 1, 2)
+                    rows = pixels.transpose(0, 3, 1, 2)
+                    yield (
+                        first,
+                        rows if spec.invert == "no" else np.stack([in_ink(one, spec.ink, spec.invert) for one in rows]),
+                    )
                 else:
-                    images = (Image.fromarray(one[..., 0] if own[0] == 1 else one) for one in pixels)
+                    images = (Image.fromarray(np.ascontiguousarray(one[..., 0] if own[0] == 1 else one)) for one in pixels)
                     yield first, np.stack([preprocess(image, spec) for image in images])
 
     def _blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -87,7 +93,8 @@ def open_pictures(path: Path, wanted: tuple[int, int] | None = None) -> Iterator
         roles = choose_roles(name, arrays)
         parts = []
         for part in roles.parts:
-            count = part.labels.shape[0] if part.labels is not None and part.labels.shape else None
+            beside = [part.labels] if part.labels is not None else roles.others.values() if part.split is None else []
+            count = next((array.shape[0] for array in beside if array is not None and array.shape), None)
             parts.append((part, shape_of(name, part.images, count, wanted)))
         first = parts[0][1]
         for part, shape in parts[1:]:
@@ -116,7 +123,8 @@ def _add_labels(name: str, found: ArrayPictures) -> None:
         if len({labels.names is None for labels in each}) > 1:
             raise DataError(f"{name}: the labels of one split are text, those of another are numbers")
         found.remarks += [labels.remark for labels in each if labels.remark]
-        found.labels = [one for labels in each for one in (labels.names if labels.numbers is None else labels.numbers.tolist()) or []]
+        names = [name for labels in each for name in labels.names or []]
+        found.labels = names or [number for labels in each if labels.numbers is not None for number in labels.numbers.tolist()]
 
 
 def _add_splits(name: str, found: ArrayPictures) -> None:
@@ -151,13 +159,19 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -
         shape = found.shape
         size = (None if options.model else options.size) or (shape.height, shape.width)
         channels = (None if options.model else options.channels) or (1 if shape.channels == 1 else 3)
-        check_memory(len(found) * channels * size[0] * size[1], f"{len(found):,} pictures of {size[0]} x {size[1]} x {channels}")
+        check_memory(
+            len(found) * channels * size[0] * size[1], f"{len(found):,} pictures of {size[0]} x {size[1]} x {channels}"
+        )
         base = options.model or Preprocessing(channels, *size, options.fit or "pad", options.filter)
-        scale = found.scale(base.range if options.model else None)
-        spec = replace(base, channels=channels, height=size[0], width=size[1], range=base.range if options.model else scale.stored)
+        scale = found.scale(base.range if options.model else options.values.range)
+        spec = replace(base, channels=channels, height=size[0], width=size[1])
+        if not options.model:
+            spec = replace(spec, range=scale.stored, background=options.values.background)
         x = np.empty((len(found), *spec.shape), np.uint8)
-        for first, pixels in found.pixels(scale, spec):
+        # All are inverted together, once their ink is known.
+        for first, pixels in found.pixels(scale, replace(spec, invert="no")):
             x[first : first + len(pixels)] = pixels
+        spec, about_ink = _in_ink(x, spec, options)
         factors, left_out = {}, []
         for name, array in found.others.items():
             if array.shape == (len(x),) and array.dtype.kind in "iu" and (not names or name in names):
@@ -166,12 +180,24 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -
             else:
                 left_out.append(str(array))
         numbers, classes = _numbered(found.labels)
-    summary = [f"{shown(path)}: {len(x):,} pictures", *array_lines(found, scale, spec)]
+    summary = [f"{shown(path)}: {len(x):,} pictures", *array_lines(found, scale, spec), *about_ink]
     if factors:
         summary.append(f"factors: {', '.join(shown(name) for name in factors)}")
     if left_out:
         summary.append(f"left out: the arrays {', '.join(left_out)}")
     return Found(x, numbers, classes, found.splits, factors, spec, summary)
+
+
+def _in_ink(x: Pixels, spec: Preprocessing, options: FolderOptions) -> tuple[Preprocessing, list[str]]:
+    """Find out whether the pictures are light on dark, and invert those that `invert` wants, in place."""
+    lines: list[str] = []
+    if options.model is None:
+        looked_at = x[:: max(1, -(-len(x) // LOOKED_AT))]
+        spec, lines = choose_ink(replace(spec, invert=options.values.invert), [has_light_border(one) for one in looked_at])
+    if spec.invert != "no":
+        for i in range(len(x)):
+            x[i] = in_ink(x[i], spec.ink, spec.invert)
+    return spec, lines
 
 
 def array_lines(found: ArrayPictures, scale: Scale, spec: Preprocessing) -> list[str]:

@@ -4,7 +4,7 @@ Corrupt files are named and skipped, up to a limit. Knows nothing of models or t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from models.readers.path_names import shown
 from models.readers.rows import keep_rows
 from models.readers.scan import scan
 from models.readers.survey import choose_shape, header_lines, in_threads, read_picture, survey
+from models.readers.values import ValueOptions, measure
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class FolderOptions:
     fit: Fit | None = None  # None: crop for folders, pad for arrays
     filter: Filter = "bilinear"
     max_corrupt: float = 0.01  # largest share of unreadable files; one file is always allowed
+    values: ValueOptions = field(default_factory=ValueOptions)
     model: Preprocessing | None = None
 
 
@@ -53,9 +55,11 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
         raise DataError(
             f"{len(files)} of {len(files)} pictures in {shown(root)} are corrupt; the first one is {shown(files[0])}: {reason}"
         )
-    spec = options.model or Preprocessing(
-        *choose_shape(known, options.size, options.channels), options.fit or "crop", options.filter
-    )
+    spec, about_values = options.model, list[str]()
+    if spec is None:
+        shape = choose_shape(known, options.size, options.channels)
+        readable = [file for file, header in zip(files, headers, strict=True) if header is not None]
+        spec, about_values = measure(readable, Preprocessing(*shape, options.fit or "crop", options.filter), options.values)
     check_memory(len(files) * spec.channels * spec.height * spec.width, f"{plural(len(files), 'picture')} of {_shape(spec)}")
     x = np.empty((len(files), *spec.shape), np.uint8)
 
@@ -78,7 +82,11 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     summary = [
         f"{shown(root)}: {plural(len(x), 'picture')}",
         *header_lines(known, spec),
-        f"values: {x.min()} to {x.max()} of 255",
+        *(
+            about_values
+            if any(line.startswith("values") for line in about_values)
+            else [f"values: {x.min()} to {x.max()} of 255", *about_values]
+        ),
         *([class_line(labels)] if labels else []),
         *layout.remarks,
         *there.left_out.lines(),

@@ -1,4 +1,4 @@
-"""What a reader returns: pixels, labels and splits, with the preparation of the pictures, and lines that say what was found."""
+"""What a reader returns: pixels, labels and splits, preparation, and lines that say what was found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -37,8 +37,11 @@ def split_of(name: str) -> str | None:
     return SPLITS.get(name.lower())
 
 
-def arrange(root: Path, paths: Sequence[Path], left_out: LeftOut) -> Layout:
-    """Return splits and classes of files, from their paths relative to `root`. Raises DataError if they are ambiguous."""
+def arrange(root: Path, paths: Sequence[Path], left_out: LeftOut | None = None) -> Layout:
+    """Return splits and classes of files, from their paths relative to `root`. Raises DataError if they are ambiguous.
+
+    `left_out` counts the files that belong to no split, if the caller leaves them out.
+    """
     folders = [path.parts[:-1] for path in paths]
     # A folder that holds nothing but one other folder, as archives have it, says nothing, unless it names a split.
     depth = 0
@@ -59,7 +62,7 @@ def arrange(root: Path, paths: Sequence[Path], left_out: LeftOut) -> Layout:
                 "move them into a folder train/, or give the folder that you mean"
             )
         for path, is_loose in zip(paths, loose, strict=True):
-            if is_loose:
+            if is_loose and left_out is not None:
                 left_out.add(LOOSE, shown(path))
         layout = Layout([below.get(first) for first in firsts], list(seconds), [not one for one in loose])
     elif known and (len(known) > 1 or not has_train):  # Only "train" is a usual name of a class.

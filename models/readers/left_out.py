@@ -29,6 +29,7 @@ class LeftOut:
 
     counts: Counter[str] = field(default_factory=Counter)
     names: dict[str, list[str]] = field(default_factory=dict)
+    more: Counter[str] = field(default_factory=Counter)  # files and folders that are not among the names
     suffixes: Counter[str] = field(default_factory=Counter)  # of files of other kinds
 
     def add(self, reason: str, name: str, count: int = 1) -> None:
@@ -37,12 +38,14 @@ class LeftOut:
         names = self.names.setdefault(reason, [])
         if len(names) < EXAMPLES:
             names.append(name)
+        else:
+            self.more[reason] += 1
 
     def lines(self) -> list[str]:
         """Return one line, or none if nothing was left out."""
-        parts = [f"{count:,} {reason} ({listed(self.names[reason], len(self.names[reason]))})"
+        parts = [f"{reason}: {count:,} ({listed(self.names[reason])}{', ...' if self.more[reason] else ''})"
                  for reason, count in self.counts.items()]  # fmt: skip
         if self.suffixes:
             by_suffix = counted(dict(self.suffixes.most_common()), most=5)
-            parts.append(f"{plural(self.suffixes.total(), 'file')} of other kinds ({by_suffix})")
+            parts.append(f"files of other kinds: {self.suffixes.total():,} ({by_suffix})")
         return ["left out: " + "; ".join(parts)] if parts else []

@@ -1,4 +1,4 @@
-"""Find the picture files of a folder, nested to any depth. Hidden and system files, loops of links and other files are counted.
+"""Find the picture files of a folder, nested to any depth. Hidden and other files, and loops of links, are counted.
 
 Knows nothing of what is in the files.
 """

@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 from models.readers.download import DataError
-from models.readers.folder import MAX_OWN_SIDE, FolderOptions, read_folder
+from models.readers.folder import FolderOptions
+from models.readers.folder import read_folder as read
+from models.readers.survey import MAX_OWN_SIDE
 
 
 def write(path: Path, level: int = 0, size: tuple[int, int] = (6, 4), mode: str = "L") -> Path:
@@ -21,6 +23,12 @@ def write(path: Path, level: int = 0, size: tuple[int, int] = (6, 4), mode: str 
 def write_many(root: Path, count: int, size: tuple[int, int] = (6, 4)) -> None:
     for i in range(count):
         write(root / f"{i:03}.png", i, size)
+
+
+def read_folder(root: Path, options: FolderOptions) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Pixels and labels."""
+    found = read(root, options)
+    return torch.from_numpy(found.x), None if found.labels is None else torch.from_numpy(found.labels)
 
 
 def levels(x: torch.Tensor) -> list[int]:
@@ -51,7 +59,7 @@ class TestFiles:
     def test_missing_or_empty(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="nowhere: no such folder"):
             read_folder(tmp_path / "nowhere", FolderOptions())
-        with pytest.raises(DataError, match=r"contains no \.png, .* files"):
+        with pytest.raises(DataError, match=r"contains no pictures \(PNG, .*\); it is empty"):
             read_folder(tmp_path, FolderOptions())
 
 
@@ -154,7 +162,7 @@ class TestShape:
         assert read_folder(tmp_path, FolderOptions(channels=channels))[0].shape[1] == channels
 
     def test_fit_is_as_asked(self, tmp_path: Path) -> None:
-        write(tmp_path / "wide.png", 200, size=(8, 4))
+        write(tmp_path / "wide.png", 100, size=(8, 4))
         padded, cropped = (read_folder(tmp_path, FolderOptions(size=(8, 8), fit=fit))[0][0, 0] for fit in ("pad", "crop"))
         assert padded[0].sum() == 0
-        assert cropped.eq(200).all()
+        assert cropped.eq(100).all()
