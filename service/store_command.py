@@ -140,7 +140,7 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
     from service.inference.catalog import Catalog, CatalogError  # importing torch takes a second
     from service.inference.pipeline import Pipeline
     from service.operations.ingest import Counts, load
-    from service.operations.load_sources import LoadError, check_ids, source_of
+    from service.operations.load_sources import LoadError, sources_of
 
     async with _opened(settings) as store:
         limits = QueueLimits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
@@ -157,8 +157,7 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
             name = options.model or settings.default_model
             await pipeline.catalog.load(settings.models_dir, (name,), name)
             spec = pipeline.catalog.get(None).manifest.preprocessing
-            sources = [source_of(path, spec, options.prefix) for path in options.paths]
-            check_ids(sources)
+            sources = sources_of(options.paths, spec, options.prefix)
             print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
             collection = await _collection(pipeline.catalog, store, options)
             counts, total = Counts(), sum(source.count for source in sources)

@@ -3,9 +3,10 @@
 Knows nothing of models or objectives. `models.readers` reads folders and arrays, and downloads files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,8 +133,21 @@ def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mi
         return split(read_arrays(data_dir / SPRITES / SPRITES_FILE, options, SPRITES_FACTORS))
     known = f"known: {', '.join(IDX_FILES)}, {SPRITES}, folder:PATH, npz:PATH"
     path = expanded(rest if kind in ("folder", "npz") else name)
-    hint = f"; it is a {'folder' if path.is_dir() else 'file'}: {advice(path)}" if name and path.exists() else ""
+    hint = ""
+    if name and path.exists():
+        hint = f"; it is a {'folder' if path.is_dir() else 'file'}: {advice(path)}"
+    elif "/" in name:
+        hint = f"; there is no file or folder {shown(path)} either"
     raise DataError(f"unknown data set {shown(name)!r}; {known}{hint}")
+
+
+def class_names(recorded: Mapping[str, Any]) -> Sequence[str] | None:
+    """Return the names of the labels of a checkpoint's data, which its config.json records; None if they have no names."""
+    classes = recorded.get("classes")
+    if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
+        return classes
+    name = recorded.get("name")
+    return CLASSES.get(name) if isinstance(name, str) else None
 
 
 def advice(path: Path) -> str:
@@ -174,7 +188,12 @@ def split(found: Found) -> Splits:
     whole = Pictures(x, labels, {name: torch.from_numpy(values)[index] for name, values in found.factors.items()})
     first, second = len(rows[TRAIN]), len(rows[TRAIN]) + len(rows[TEST])
     counts = [f"{part} {len(own):,}" for part, own in rows.items() if own]
-    lines.insert(1, "splits: " + ", ".join(counts) + (" (a tenth is held out)" if held_out else " (as the data set has them)"))
+    lines.insert(
+        1,
+        "splits: "
+        + ", ".join(counts)
+        + (" (a tenth of the training pictures is held out as test)" if held_out else " (as the data set has them)"),
+    )
     validation = whole[second:] if rows[VALIDATION] else None
     return Splits(whole[:first], whole[first:second], validation, found.preprocessing, lines, found.classes)
 

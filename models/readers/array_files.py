@@ -25,7 +25,7 @@ from models.readers.path_names import shown
 
 NPY_MAGIC = b"\x93NUMPY"
 # Bytes of a block.
-BLOCK = 1 << 22
+BLOCK = 1 << 20
 # What the libraries raise for broken files.
 BROKEN = (OSError, ValueError, KeyError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, lzma.LZMAError)
 # Types of IDX files (yann.lecun.com/exdb/mnist), all in big endian.
@@ -59,7 +59,7 @@ class Stored:
         return flat.reshape(self.shape, order="F" if self.fortran else "C")
 
     def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (first row, rows) for all rows in turn, a few megabytes at a time. Raises the exceptions of `reading`."""
+        """Yield (first row, rows) for all rows in turn, about a megabyte at a time. Raises the exceptions of `reading`."""
         size = math.prod(self.shape[1:]) * self.dtype.itemsize
         step = max(1, BLOCK // max(1, size))
         if self.fortran or self.dtype.hasobject:

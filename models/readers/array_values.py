@@ -55,10 +55,12 @@ def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None) -> Scale:
     if not parts:
         return Scale(BYTES, None, [*warnings, "warning: no value is a number"])
     found = f"values: {range_text(least, most)}"
+    if most == least and is_bytes:
+        warnings.append(f"warning: all values are {least:.6g}")
     if is_bytes and (most > 1 or most == least):
-        return Scale(BYTES, None, [f"{found} of 255"])
+        return Scale(BYTES, None, [f"{found} of 255", *warnings])
     if wanted is None and least >= 0 and most <= 1 and most > least:
-        return Scale((0.0, 1.0), (0.0, 1.0), [f"{found}; 0 to 1 become 0 to 255", *warnings])
+        return Scale((0.0, 1.0), (0.0, 1.0) if kind == "f" else None, [f"{found}; 0 to 1 become 0 to 255", *warnings])
     if wanted is None and kind == "f" and -1 <= least < 0 < most <= 1:
         return Scale((-1.0, 1.0), (-1.0, 1.0), [f"{found}; -1 to 1 become 0 to 255", *warnings])
     if wanted is None and least >= 0 and HALF < most <= BYTES[1]:

@@ -71,7 +71,7 @@ class ArrayPictures:
                     yield first, np.stack([preprocess(image, spec) for image in images])
 
     def _blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (first picture, (n, H, W, C)), a few megabytes at a time."""
+        """Yield (first picture, (n, H, W, C)), about a megabyte at a time."""
         start = 0
         for part, shape in self.parts:
             if shape.is_last:

@@ -3,6 +3,7 @@
 Corrupt files are named and skipped, up to a limit. Knows nothing of models or training.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,7 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     x = keep_rows(x, good)
     index = [i for i, kept in enumerate(layout.kept) if kept]
     index = [i for i, is_good in zip(index, good, strict=True) if is_good]
-    labels = [label for i in index if (label := layout.labels[i]) is not None]
+    labels = [shown(label) for i in index if (label := layout.labels[i]) is not None]
     splits = [layout.splits[i] for i in index]
     summary = [
         f"{shown(root)}: {plural(len(x), 'picture')}",
@@ -87,6 +88,7 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
             if any(line.startswith("values") for line in about_values)
             else [f"values: {x.min()} to {x.max()} of 255", *about_values]
         ),
+        *(["warning: all pixels of all pictures are equal"] if x.min() == x.max() else []),
         *([class_line(labels)] if labels else []),
         *layout.remarks,
         *there.left_out.lines(),
@@ -101,7 +103,7 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
 def check_corrupt(root: Path, corrupt: Sequence[str], count: int, share: float) -> None:
     """Name all corrupt files; raise DataError if they are more than the allowed share, or all. One is always allowed."""
     for line in corrupt:
-        tqdm.write(f"skipped {line}")
+        tqdm.write(f"skipped {line}", file=sys.stderr)
     if len(corrupt) > max(1, share * count) or len(corrupt) == count:
         raise DataError(
             f"{len(corrupt)} of {count} pictures in {shown(root)} are corrupt, more than the allowed share of "

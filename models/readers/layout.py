@@ -58,7 +58,7 @@ def arrange(root: Path, paths: Sequence[Path], left_out: LeftOut | None = None) 
         loose = [not first for first in firsts]
         if any(loose) and not has_train:
             raise DataError(
-                f"{shown(root)}: {sum(loose)} pictures lie beside the folder {shown(sorted(known)[0])}/, which names a split; "
+                f"{shown(root)}: pictures ({sum(loose)}) lie beside the folder {shown(sorted(known)[0])}/, a split; "
                 "move them into a folder train/, or give the folder that you mean"
             )
         for path, is_loose in zip(paths, loose, strict=True):

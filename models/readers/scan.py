@@ -52,7 +52,8 @@ def scan(root: Path) -> Scan:
     found.files.sort()
     if not found.files:
         there = "; ".join(found.left_out.lines()) or "it is empty"
-        advice = f"; to read the array, give npz:{shown(found.arrays[0])}" if found.arrays else ""
+        file = shown(found.arrays[0]) if found.arrays else ""
+        advice = f"; to read its arrays, give the file {file} (--data npz:{file})" if file else ""
         raise DataError(f"{shown(root)}: contains no pictures ({FORMAT_NAMES}); {there}{advice}")
     return found
 

@@ -178,6 +178,7 @@ class Run:
         return {
             "data": f"{self.args.data}, {len(self.pictures)} pictures to train on and {len(self.validation)} for validation, "
                     f"SHA-256 of all: {self.data.digest}",
+            **({"pictures": "; ".join(self.loaded.summary)} if self.loaded.summary else {}),
             "model": f"{self.vae.config.arch}, D = {self.vae.config.latent_dim}, {self.vae.config.likelihood} likelihood, "
                      f"{self.vae.config.prior} prior, {weights} weights",
             "objective": f"{self.args.objective}: {self.objective.remark() or 'the ELBO'}" ,

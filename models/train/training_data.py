@@ -54,6 +54,10 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
         tqdm.write(line)
     pictures = splits.train
     channels, height, width = pictures.x.shape[1:]
+    if args.size and (height, width) != tuple(args.size):
+        raise DataError(
+            f"{args.data} has pictures of {height} x {width}; --size changes those of folder:PATH and npz:PATH only"
+        )
     data = Data(data_digest(pictures.x), len(pictures), (channels, height, width))
     if args.resume:
         check_data(args.out, args.data, data)

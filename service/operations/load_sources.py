@@ -60,6 +60,11 @@ class Source:
     ids: list[str]
     summary: list[str]
     batches: Callable[[int], Iterator[PictureBatch]]
+    places: list[Path] | None = None  # the path of each picture, if they do not lie below `path`
+
+    def place(self, i: int) -> Path:
+        """Return the path that the user gave for a picture."""
+        return self.path if self.places is None else self.places[i]
 
     @property
     def count(self) -> int:
@@ -67,46 +72,58 @@ class Source:
         return len(self.ids)
 
 
+def sources_of(paths: Sequence[Path], spec: Preprocessing, prefix: bool = False) -> list[Source]:
+    """Look at all paths; single pictures together are one source. Raises LoadError, also if two pictures have the same id."""
+    paths = [expanded(path) for path in paths]
+    if missing := [path for path in paths if not path.exists() and not path.is_symlink()]:
+        raise LoadError(f"{shown(missing[0])}: no such file or folder; nothing was stored")
+    pictures = [path for path in paths if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+    sources = [source_of(path, spec, prefix) for path in paths if path not in pictures]
+    if pictures:
+        names = [Path(_folder_name(path), path.name) if prefix else Path(path.name) for path in pictures]
+        headers = [header for header in survey(pictures) if header is not None]
+        summary = [plural(len(pictures), "single picture"), *(header_lines(headers, spec) if headers else [])]
+        sources.append(_files(pictures[0], pictures, names, [{}] * len(pictures), summary))
+        sources[-1].places = pictures
+    check_ids(sources)
+    return sources
+
+
 def source_of(path: Path, spec: Preprocessing, prefix: bool = False) -> Source:
-    """Look at a picture, a folder of them, or a file of arrays (npz, npy, IDX). Raises LoadError.
+    """Look at a folder of pictures, or a file of arrays (npz, npy, IDX). Raises LoadError.
 
     `spec` is the model's preparation of pictures. With `prefix`, ids begin with the name of the folder.
     """
-    path = expanded(path)
     try:
-        if path.is_dir():
-            found = _folder(path, spec)
-        elif path.suffix.lower() in SUFFIXES:
-            found = _files(path, [path], [Path(path.name)], [{}], [f"{shown(path)}: 1 picture"])
-        else:
-            found = _arrays(path, spec)
+        found = _folder(path, spec) if path.is_dir() else _arrays(path, spec)
     except DataError as error:
         raise LoadError(str(error)) from None
-    if prefix:
-        folder = path if path.is_dir() else path.absolute().parent
-        first = shown(folder.resolve().name)
-        ids = [f"{first}/{id}" for id in found.ids]
-        return _named(found, ids)
-    return found
+    return _named(found, [f"{shown(_folder_name(path))}/{id}" for id in found.ids]) if prefix else found
+
+
+def _folder_name(path: Path) -> str:
+    """Return the name of a folder, or of the folder that a file lies in."""
+    return (path if path.is_dir() else path.absolute().parent).resolve().name
 
 
 def check_ids(sources: Sequence[Source]) -> None:
     """Raise LoadError if two pictures have the same id, because only one of them would be stored."""
-    seen: dict[str, Source] = {}
-    same: list[tuple[str, Source, Source]] = []
+    seen: dict[str, Path] = {}
+    same: list[tuple[str, Path, Path]] = []
     for source in sources:
-        for id in source.ids:
+        for i, id in enumerate(source.ids):
+            place = source.place(i)
             if id in seen:
-                same.append((id, seen[id], source))
-            seen.setdefault(id, source)
+                same.append((id, seen[id], place))
+            seen.setdefault(id, place)
     if not same:
         return
     id, one, other = same[0]
-    if one.path.resolve() == other.path.resolve():
-        raise LoadError(f"{shown(one.path)} is given twice, or two of its files have the id {id!r}; nothing was stored")
+    if one.resolve() == other.resolve():
+        raise LoadError(f"{shown(one)} is given twice, or two of its files have the id {id!r}; nothing was stored")
     raise LoadError(
-        f"{plural(len(same), 'picture')} of {shown(other.path)} would have the same ids as others, such as {id!r}, which is "
-        f"also in {shown(one.path)}; nothing was stored; add --prefix, which puts the name of the folder before each id, or "
+        f"{plural(len(same), 'picture')} of {shown(other)} would have the same ids as others, such as {id!r}, which is "
+        f"also in {shown(one)}; nothing was stored; add --prefix, which puts the name of the folder before each id, or "
         "load the paths into different collections"
     )
 

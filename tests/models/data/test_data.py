@@ -151,8 +151,8 @@ class TestNpz:
         ("arrays", "message"),
         [
             (
-                {"pictures": IMAGES[0], "b": IMAGES[0]},
-                r"no array of pictures; it has pictures uint8 \(5, 4\), b uint8 \(5, 4\)",
+                {"a": IMAGES[0], "b": IMAGES[0]},
+                r"no array of pictures; it has a uint8 \(5, 4\), b uint8 \(5, 4\); give",
             ),
             ({"a": IMAGES, "b": IMAGES}, "several arrays that may be pictures"),
             ({"x_test": IMAGES, "y_test": LABELS}, "has no training pictures"),

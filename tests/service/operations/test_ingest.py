@@ -33,3 +33,55 @@ async def test_pictures_of_a_folder_are_encoded_once(
     items = await service.store.scan(collection.name, "", 10)
     assert items.ids == ["0.png", "1.png", "2.png", "3.png"]
     np.testing.assert_array_equal(items.mu, (await encode(service.pipeline, inference, Pictures(rows=x[:4]))).mu)
+
+
+async def test_files_that_cannot_be_read_do_not_stop_the_others(
+    service: Service, inference: Inference, collection: Collection, x: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    good = png.write(x[0].transpose(1, 2, 0))
+    contents = {"0.png": good, "1.png": good[:-20], "2.png": b"", "3.png": good, "4.png": b"no picture", "5.png": good}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "6.png").mkdir()
+    (tmp_path / "6.png" / "7.png").symlink_to("/dev/zero")
+    store, spec = service.store.store, inference.model.manifest.preprocessing
+    progress: list[int] = []
+    counts = await load(service.pipeline, store, collection, source_of(tmp_path, spec), progress.append)
+    assert (counts.added, len(counts.skipped), sum(progress)) == (3, 4, 7)
+    reasons = ["corrupt or truncated", "the file is empty", "not a picture in a supported format", "is a device"]
+    for name, reason, line in zip(["1.png", "2.png", "4.png", "6.png/7.png"], reasons, counts.skipped, strict=True):
+        assert line.startswith(f"{tmp_path / name}: ")
+        assert reason in line
+    assert (await service.store.scan(collection.name, "", 10)).ids == ["0.png", "3.png", "5.png"]
+
+
+async def test_pictures_are_at_fault_only_if_they_fail_alone(
+    service: Service, inference: Inference, collection: Collection, x: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """The bound on the pixels of a request holds for a block, which is then divided."""
+    pixels = np.zeros((90, 100, 1), np.uint8)  # The application allows 10,000 in a picture, and 4 times as many in a request.
+    for i in range(10):
+        (tmp_path / f"{i}.png").write_bytes(png.write(pixels))
+    store, spec = service.store.store, inference.model.manifest.preprocessing
+    counts = await load(service.pipeline, store, collection, source_of(tmp_path, spec), lambda _: None)
+    assert (counts.added, counts.skipped) == (10, [])
+
+
+async def test_replacing_stores_what_has_changed_and_keeps_what_others_added(
+    service: Service, inference: Inference, collection: Collection, x: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    store, spec = service.store.store, inference.model.manifest.preprocessing
+    for i, name in enumerate(["cat/0.png", "cat/1.png", "dog/2.png"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png.write(x[i].transpose(1, 2, 0)))
+    await load(service.pipeline, store, collection, source_of(tmp_path, spec), lambda _: None)
+    before = await store.get(collection.name, ["cat/1.png"])
+    before.metadata, before.keys = [b'{"label":"cat","note":"mine"}'], frozenset({"label", "note"})
+    await store.upsert(collection.name, collection.digest, before)
+    (tmp_path / "cat/1.png").write_bytes(png.write(x[4].transpose(1, 2, 0)))
+    (tmp_path / "dog/3.png").write_bytes(png.write(x[3].transpose(1, 2, 0)))
+    counts = await load(service.pipeline, store, collection, source_of(tmp_path, spec), lambda _: None, replace=True)
+    assert (counts.added, counts.replaced, counts.unchanged, counts.there) == (1, 1, 2, 0)
+    items = await store.get(collection.name, ["cat/1.png"])
+    assert items.metadata == [b'{"label":"cat","note":"mine"}']
+    np.testing.assert_array_equal(items.mu, (await encode(service.pipeline, inference, Pictures(rows=x[4:]))).mu)
