@@ -32,7 +32,7 @@ class Loaded(NamedTuple):
 
 
 def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
-    """Return the pictures of a run, and print what was found.
+    """Return the pictures of a run, and print what was found if the run is new.
 
     The data set's own validation split is used where it has one; otherwise a share of the training pictures is held out.
     With --resume they must be the same as before. Raises DataError, ResumeError.
@@ -41,17 +41,19 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
         args.size and tuple(args.size), args.channels, args.fit, args.filter, args.max_corrupt,
         ValueOptions(args.range and tuple(args.range), args.background, args.invert),
     )  # fmt: skip
+    resuming = args.resume and (args.out / "run" / STATE).exists()
     try:
         splits = load_data(args.data, args.data_dir, options, args.mirror)
     except DataError as error:
-        if not args.resume or not (args.out / "run" / STATE).exists():
+        if not resuming:
             raise
         raise ResumeError(
             f"{error}; the run in {args.out} continues only with its original data: restore the data (a relative "
             "path is relative to the current directory), or start a new run with --overwrite or another --out"
         ) from None
-    for line in splits.summary:
-        tqdm.write(line)
+    if not resuming:  # A run that continues has the same data as before.
+        for line in splits.summary:
+            tqdm.write(line)
     pictures = splits.train
     channels, height, width = pictures.x.shape[1:]
     if args.size and (height, width) != tuple(args.size):
