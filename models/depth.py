@@ -71,7 +71,7 @@ def extremes(arrays: Iterable[NDArray[Any]]) -> Range:
     """Return the smallest and the largest number; (0, 0) if there is none. NaN does not count, infinity does."""
     least, most = np.inf, -np.inf
     for values in arrays:
-        if values.size and not np.isnan(values).all():
+        if values.size and (values.dtype.kind != "f" or not np.isnan(values).all()):
             least, most = min(least, float(np.nanmin(values))), max(most, float(np.nanmax(values)))
     return (least, most) if least <= most else (0.0, 0.0)
 

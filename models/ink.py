@@ -10,12 +10,16 @@ from models.transparency import Ink
 
 Invert = Literal["no", "yes", "auto"]
 
+# The code of a note that is not for callers: the picture contradicts the ink, which its padding hides.
+CONTRADICTS = "contradicts"
+
 
 def has_light_border(pixels: NDArray[Any]) -> bool:
     """Return whether the median of the outermost pixels is in the lighter half. Takes (C, H, W), bytes or floats in [0, 1]."""
     top, bottom, left, right = pixels[:, 0], pixels[:, -1], pixels[:, 1:-1, 0], pixels[:, 1:-1, -1]
     border = np.concatenate([top, bottom, left, right], axis=1).mean(0)  # (number of border pixels,)
-    return bool(np.median(border) > (127.5 if pixels.dtype == np.uint8 else 0.5))
+    light = np.count_nonzero(border > (127.5 if pixels.dtype == np.uint8 else 0.5))
+    return bool(2 * light > border.size)
 
 
 def contradicts(pixels: NDArray[Any], ink: Ink) -> bool:
@@ -41,4 +45,4 @@ def blank_note(pixels: NDArray[Any], after: str = "") -> Note | None:
     if not (pixels == first).all():
         return None
     color = ", ".join(f"{value:g}" for value in first.ravel())
-    return "blank", f"all pixels are equal ({color}){after}: there is nothing to see"
+    return "blank", f"all pixels are equal ({color}){after}"

@@ -19,8 +19,10 @@ from PIL import Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile
 
 from models.depth import Depth, Note, Range, depth_of
-from models.ink import Invert, blank_note, in_ink
-from models.transparency import Background, Blend, Ink, blended, choose_blend, is_transparent
+from models.ink import CONTRADICTS, blank_note, contradicts, in_ink
+from models.ink import Invert as Invert
+from models.transparency import Background as Background
+from models.transparency import Blend, Ink, blended, choose_blend, is_transparent
 
 Pixels = NDArray[np.uint8]
 Fit = Literal["pad", "crop", "stretch"]
@@ -139,9 +141,13 @@ def preprocess(image: Image.Image, spec: Preprocessing, notes: list[Note] | None
     pixels = pixels[None] if spec.channels == 1 else pixels.transpose(2, 0, 1)  # (C, h, w)
     pixels = in_ink(pixels, spec.ink, spec.invert)
     if notes is not None:
-        after = f" after blending the transparent picture with {blend}" if blend in ("black", "white") else ""
+        after = ""
+        if blend in ("black", "white"):
+            after = f" after blending the transparent picture with {blend}; try another background"
         blank = blank_note(pixels, after)
         notes.extend([blank] if blank else [])
+        if pixels.shape != spec.shape and contradicts(pixels, spec.ink):
+            notes.append((CONTRADICTS, ""))
     return np.ascontiguousarray(_padded(pixels, spec))
 
 

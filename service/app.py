@@ -122,36 +122,35 @@ def create_app(
             decode_seconds=settings.decode_seconds,
         )
         service = Service(pipeline, StoreAccess(store, limits.max_queue_rows), settings.workers)
-        publishing = None
+        publishing: asyncio.Task[None] | None = None
         if sinks.metrics is not None:
             pipeline.catalog.tell_of, pipeline.tell_of_reconstructions = sinks.metrics.watch, sinks.metrics.reconstructed
             sinks.metrics.ended_decoders = pipeline.decoders.ended
-            publishing = _publishing(app, shared_metrics)
+            if shared_metrics is not None:
+                app.state.shared_metrics = SharedMetrics(shared_metrics)
+                publishing = asyncio.create_task(metrics.publish(app))
         tracer = sinks.tracing = _tracer(traces)
         app.state.started = asyncio.Event()
-        loading = asyncio.create_task(_load(app, settings, service, on_failed_start))
-        starting = asyncio.create_task(_start_decoders(app, pipeline)) if start_decoders else None
-        if load_first:
-            await app.state.started.wait()
-            if app.state.failure:
-                await device.close()
-                await service.close()
-                background.shutdown(wait=False)
-                raise RuntimeError(app.state.failure)
-        yield
-        for task in filter(None, (loading, starting)):
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        await device.close()
-        await service.close()
-        app.state.service = None
-        if publishing is not None:
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
-        if tracer is not None:
-            sinks.tracing = None
-            await asyncio.to_thread(tracer.close)
-        background.shutdown(wait=False, cancel_futures=True)
+        loading = asyncio.create_task(_load(app, settings, service, on_failed_start, start_decoders))
+        try:
+            if load_first:
+                await app.state.started.wait()
+                if app.state.failure:
+                    raise RuntimeError(app.state.failure)
+            yield
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            await device.close()
+            await service.close()
+            app.state.service = None
+            if publishing is not None:
+                publishing.cancel()
+                await asyncio.gather(publishing, return_exceptions=True)
+            if tracer is not None:
+                sinks.tracing = None
+                await asyncio.to_thread(tracer.close)
+            background.shutdown(wait=False, cancel_futures=True)
 
     sinks = RecordSinks(Metrics() if settings.metrics else None, settings.access_log)
     app = FastAPIOffline(
@@ -197,13 +196,6 @@ def create_app(
     return app
 
 
-async def _start_decoders(app: FastAPI, pipeline: Pipeline) -> None:
-    """Start the decoder processes after the models are loaded, so that loading is not slowed down."""
-    await app.state.started.wait()
-    if not app.state.failure:
-        await pipeline.decoders.start()
-
-
 def is_alive(app: FastAPI) -> bool:
     """Return whether /health/live would answer 200."""
     try:
@@ -222,14 +214,6 @@ def _access(settings: Settings, registry: Registry, refused: Counter[str], pace:
     return Access(keyring, limits, settings.workers, settings.metrics_access == "open", registry, refused, pace)
 
 
-def _publishing(app: FastAPI, directory: Path | None) -> "asyncio.Task[None] | None":
-    """Start the task that writes this process's metrics for the other workers. Return None if there is only one."""
-    if directory is None:
-        return None
-    app.state.shared_metrics = SharedMetrics(directory)
-    return asyncio.create_task(metrics.publish(app))
-
-
 def _tracer(exporter: str) -> "Tracer | None":
     """Return the tracer, or None if tracing is off or its packages are not installed."""
     if not exporter:
@@ -242,7 +226,9 @@ def _tracer(exporter: str) -> "Tracer | None":
     return start(exporter)
 
 
-async def _load(app: FastAPI, settings: Settings, service: Service, on_failed_start: Callable[[], None]) -> None:
+async def _load(
+    app: FastAPI, settings: Settings, service: Service, on_failed_start: Callable[[], None], start_decoders: bool
+) -> None:
     """Load all models onto the device. Requests are accepted only after that."""
     prepare(LOADING_BLOCK_BYTES)
     catalog, store = service.pipeline.catalog, service.store.store
@@ -265,3 +251,5 @@ async def _load(app: FastAPI, settings: Settings, service: Service, on_failed_st
         log.info("ready: %s on %s", ", ".join(catalog.models), catalog.device.description)
     finally:
         app.state.started.set()
+    if start_decoders and not app.state.failure:  # only now, so that loading is not slowed down
+        await service.pipeline.decoders.start()

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
         cli_avoid_json=True,
         cli_hide_none_type=True,
         frozen=True,
+        allow_inf_nan=False,
     )
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 listens on all addresses")
@@ -87,7 +88,6 @@ class Settings(BaseSettings):
         10.0,
         gt=0,
         le=600,
-        allow_inf_nan=False,
         description="seconds for decoding one picture, without waiting time; a picture that takes longer gets 413",
     )
     max_bodies_bytes: int = Field(
@@ -100,19 +100,15 @@ class Settings(BaseSettings):
         128 << 10, ge=1024, description="largest request line and headers together, in bytes; larger ones get 431"
     )
     max_headers: int = Field(100, ge=10, description="largest number of headers in a request; more get 431")
-    header_seconds: float = Field(
-        10.0, gt=0, allow_inf_nan=False, description="seconds for receiving a request line and its headers; then 408"
-    )
+    header_seconds: float = Field(10.0, gt=0, description="seconds for receiving a request line and its headers; then 408")
     keep_alive_seconds: float = Field(
         75.0,
         ge=0,
-        allow_inf_nan=False,
         description="seconds until an idle connection is closed; set it longer than the proxy in front keeps connections",
     )
     slow_seconds: float = Field(
         20.0,
         gt=0,
-        allow_inf_nan=False,
         description="seconds that a transfer may be slower than min_bytes_per_second; then the connection is closed",
     )
     min_bytes_per_second: int = Field(
@@ -129,10 +125,7 @@ class Settings(BaseSettings):
         "key", description="whether /metrics needs a key (key) or not (open), if there are keys"
     )
     key_rate: float = Field(
-        0.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="rate limit of each caller in requests per second; more get 429; 0: no limit",
+        0.0, ge=0, description="rate limit of each caller in requests per second; more get 429; 0: no limit"
     )
     key_burst: int = Field(
         0, ge=0, description="requests that a caller may send at once after a pause; 0: as many as key_rate allows in a second"
@@ -159,14 +152,11 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(
         5.0,
         ge=0,
-        allow_inf_nan=False,
         description="seconds after SIGTERM during which the service is unready but still serves; Ctrl-C skips them",
     )
-    shutdown_seconds: float = Field(
-        10.0, ge=0, allow_inf_nan=False, description="seconds after draining for running requests to finish"
-    )
+    shutdown_seconds: float = Field(10.0, ge=0, description="seconds after draining for running requests to finish")
     heartbeat_seconds: float = Field(
-        30.0, ge=5, allow_inf_nan=False, description="a batch that takes more seconds counts as stuck: /health/live fails"
+        30.0, ge=5, description="a batch that takes more seconds counts as stuck: /health/live fails"
     )
     admin: bool = Field(False, description="offer /admin, which loads, unloads and reloads models")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")

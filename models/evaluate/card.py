@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models import kl_range
 from models.checkpoint import Manifest
 from models.files.atomic_file import write_atomically
 from models.train.arguments import PLACES, build_parser
@@ -30,6 +31,7 @@ SOURCES = {
 # Maps a key of the protocol in metrics.json to its name in the card.
 EXPLAINED = {
     "knn_accuracy": "5-NN",
+    kl_range.KEY: "KL of 99.8 %",
     "mutual_information": "Mutual information",
     "prior_coverage": "Coverage",
     "aggregate_prior": "Aggregate prior",
@@ -65,6 +67,9 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         ("effective sample size of the bound, mean", f"{metrics['ess_mean']:.1f} of {protocol['iwae_samples']}"),
         ("active units", f"{metrics['active_units']} of {model.latent_dim}"),
     ]
+    if kl_range.KEY in metrics:
+        nats = metrics[kl_range.KEY]
+        rows.append(("KL(posterior, N(0, I)) of 99.8 % of the pictures", f"{nats['low']:.2f} to {nats['high']:.2f}"))
     if "knn_accuracy" in metrics:
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
     rows += [*_latent_rows(metrics), *_prior_rows(metrics), *_factor_rows(metrics)]

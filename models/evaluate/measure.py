@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, hold_out
-from models.distributions import DiagonalGaussian
+from models.distributions import DiagonalGaussian, StandardGaussian
 from models.evaluate import aggregate, diagnostics, factors
 from models.evaluate.bounds import likelihood_bounds
 from models.mixture import FittedPrior, GaussianMixture
@@ -55,6 +56,7 @@ def evaluate(
         "ess_mean": float(bounds["ess"].mean()),
         "active_units": int(diagnostics.active_units(greys.mu).sum()),
         "kl_per_dim": [round(value, 4) for value in bounds["kl_per_dim"].mean(0).tolist()],
+        kl_range.KEY: kl_range.measured(standard_kl(greys).cpu().numpy()),
         **latent_numbers(vae, posteriors(vae, x, device), seed),
         "protocol": {
             "unit": "nats per picture, sums over pixels and dimensions, mean over pictures",
@@ -62,6 +64,7 @@ def evaluate(
             "split": f"test, {len(x)} pictures",
             "iwae_samples": samples,
             "seed": seed,
+            kl_range.KEY: kl_range.PROTOCOL,
             "active_units": f"variance over the test split of mu above {diagnostics.ACTIVE_VARIANCE} ({raw})",
             "mutual_information": (
                 "Hoffman & Johnson 2016: mean of log q(z given x) - log q(z), one draw a picture, q(z) the mixture of the "
@@ -183,6 +186,12 @@ def posteriors(vae: VAE, x: Tensor, device: torch.device) -> DiagonalGaussian:
     """Return the posteriors of pictures that are not binarised: uint8 or float (N, C, H, W) -> (N, D)."""
     parts = [vae.encode(block.to(device)) for block in x.split(1024)]
     return DiagonalGaussian(torch.cat([p.mu for p in parts]), torch.cat([p.logvar for p in parts]))
+
+
+def standard_kl(posterior: DiagonalGaussian) -> Tensor:
+    """Return KL(q, N(0, I)) of each picture in nats, float64 (N,), as the service reports it, whatever prior the model has."""
+    zeros = torch.zeros_like(posterior.mu, dtype=torch.float64)
+    return DiagonalGaussian(posterior.mu.double(), posterior.logvar.double()).kl(StandardGaussian(zeros, zeros))
 
 
 def nearest_labels(references: Tensor, labels: Tensor, queries: Tensor, neighbors: int = NEIGHBORS) -> Tensor:

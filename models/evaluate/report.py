@@ -12,6 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, class_names
 from models.evaluate import html as page
@@ -246,6 +247,12 @@ def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
         row("active units", f"{number(metrics, 'active_units')} of {dim}", protocol["active_units"]),
         row("effective sample size", number(metrics, "ess_mean", 1), "mean over pictures, of the samples of the bound"),
     ]
+    if kl_range.KEY in metrics:
+        rows += [
+            row("KL to N(0, I): 0.1 % quantile", number(metrics, f"{kl_range.KEY}.low"), protocol[kl_range.KEY]),
+            row("KL to N(0, I): 99.9 % quantile", number(metrics, f"{kl_range.KEY}.high"), "the same"),
+            row("KL to N(0, I): maximum", number(metrics, f"{kl_range.KEY}.maximum"), "the same"),
+        ]
     if "knn_accuracy" in metrics:
         rows.append(row("5-NN accuracy", number(metrics, "knn_accuracy", 2, True), protocol["knn_accuracy"]))
     if "aggregate_prior" in metrics:

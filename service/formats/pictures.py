@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from models.depth import Note
 from models.mosaic import to_image
 from models.preprocess import Pixels, Preprocessing, preprocess
 from models.readers.formats import PICTURE_FORMATS
@@ -47,13 +48,15 @@ def open_picture(data: bytes, max_pixels: int, item: int | None = None) -> Image
     return image
 
 
-def picture_pixels(image: Image.Image, spec: Preprocessing, item: int | None = None) -> Pixels:
+def picture_pixels(
+    image: Image.Image, spec: Preprocessing, item: int | None = None, notes: list[Note] | None = None
+) -> Pixels:
     """Decode an opened picture to uint8 (C, H, W) as the model takes it; only the first frame of an animation.
 
-    Raise BadInput.
+    `notes` receives what cannot be right; see `preprocess`. Raise BadInput.
     """
     try:
-        return preprocess(image, spec)
+        return preprocess(image, spec, notes)
     except MemoryError:
         raise
     except Exception as error:  # hostile pixel data can make a decoder raise anything, too

@@ -12,13 +12,8 @@ from service.http.problems import HttpError
 class MemoryFull(HttpError):
     """The bodies in flight leave no room for this one."""
 
-    status, code = 429, "memory"
-    retry_after = 1
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the bodies of the requests in flight leave no room for this one (VAE_MAX_BODIES_BYTES); try again in a moment"
-        )
+    status, code, retry_after = 429, "memory", 1
+    detail = "the bodies of the requests in flight leave no room for this one (VAE_MAX_BODIES_BYTES); try again in a moment"
 
 
 # More bytes than any limit allows.

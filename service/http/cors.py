@@ -9,9 +9,10 @@ from service.asgi import ASGIApp, Message, Receive, Scope, Send
 from service.http.request_id import request_id_of
 
 METHODS = b"GET, HEAD, POST, PUT, DELETE"
-EXPOSED = b"ETag, Retry-After, Server-Timing, X-Model, X-Prior, X-Request-Id, X-Seed"
+EXPOSED = b"ETag, Retry-After, Server-Timing, X-Model, X-Prior, X-Request-Id, X-Seed, X-Warnings"
 # How long a browser may cache the answer to a preflight, in seconds.
 MAX_AGE = b"600"
+VARY = (b"vary", b"Origin")
 ANY = "*"
 
 
@@ -28,11 +29,12 @@ class Cors:
         headers = dict(scope["headers"]) if scope["type"] == "http" else {}
         origin = headers.get(b"origin")
         if origin is None or not (self._any or origin in self._origins):
-            await self._app(scope, receive, self._with_vary(send) if headers and not self._any else send)
+            # `Vary: Origin` keeps caches from giving a page the answer to another origin.
+            await self._app(scope, receive, _with(send, [VARY]) if headers and not self._any else send)
             return
         allowed = [(b"access-control-allow-origin", b"*" if self._any else origin)]
         if not self._any:
-            allowed.append((b"vary", b"Origin"))
+            allowed.append(VARY)
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             allowed += [(b"access-control-allow-methods", METHODS), (b"access-control-max-age", MAX_AGE)]
             wanted = headers.get(b"access-control-request-headers")
@@ -43,10 +45,6 @@ class Cors:
             await send({"type": "http.response.body", "body": b""})
             return
         await self._app(scope, receive, _with(send, [*allowed, (b"access-control-expose-headers", EXPOSED)]))
-
-    def _with_vary(self, send: Send) -> Send:
-        """Add `Vary: Origin`, so that caches do not give a page the answer to another origin."""
-        return _with(send, [(b"vary", b"Origin")])
 
 
 def _with(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:

@@ -21,9 +21,7 @@ class OtherSite(HttpError):
     """A page of a site that is not allowed has tried to change something."""
 
     status, code = 403, "other_site"
-
-    def __init__(self) -> None:
-        super().__init__("pages of other sites may not change anything here, unless VAE_CORS_ORIGINS lists their origin")
+    detail = "pages of other sites may not change anything here, unless VAE_CORS_ORIGINS lists their origin"
 
 
 class CrossSite:

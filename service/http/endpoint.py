@@ -40,28 +40,19 @@ class Serving(Protocol):
 class Starting(HttpError):
     """The models are not loaded yet."""
 
-    status, code = 503, "starting"
-
-    def __init__(self) -> None:
-        super().__init__("the models are still loading; try again in a moment")
+    status, code, detail = 503, "starting", "the models are still loading; try again in a moment"
 
 
 class ShuttingDown(HttpError):
     """The service shuts down before the request has been answered."""
 
-    status, code = 503, "draining"
-
-    def __init__(self) -> None:
-        super().__init__("the service is shutting down")
+    status, code, detail = 503, "draining", "the service is shutting down"
 
 
 class TooLate(HttpError):
     """The deadline has passed, and the operation has not noticed it itself."""
 
-    status, code = 504, "deadline_exceeded"
-
-    def __init__(self) -> None:
-        super().__init__("the deadline passed before the answer was ready")
+    status, code, detail = 504, "deadline_exceeded", "the deadline passed before the answer was ready"
 
 
 class Endpoint:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Awaitable, Sequence
 
 from service.asgi import ASGIApp, Receive, Scope, Send
+from service.http.cors import ANY
 from service.http.problems import HttpError, Malformed, refuse
 
-ANY = "*"
 VERSIONS = ("1.1", "1.0")
 # Names with these endings belong to no public site (RFC 6761, RFC 6762, and ICANN's resolution of 2024 on .internal)
 PRIVATE = (".localhost", ".local", ".internal")

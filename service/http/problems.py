@@ -27,19 +27,20 @@ class Problem(NamedTuple):
 
 
 class HttpError(Exception):
-    """Base class of errors that do not depend on the operation. Subclasses set the status and a stable code."""
+    """Base class of errors that do not depend on the operation. Subclasses set the status, a stable code and the detail."""
 
     status: ClassVar[int]
     code: ClassVar[str]
+    detail: ClassVar[str]
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail or self.detail)
 
 
 class Malformed(HttpError):
     """The request is not valid HTTP."""
 
-    status, code = 400, "malformed_request"
-
-    def __init__(self, reason: str = "this is not a well-formed HTTP/1.1 request") -> None:
-        super().__init__(reason)
+    status, code, detail = 400, "malformed_request", "this is not a well-formed HTTP/1.1 request"
 
 
 def problem(error: Exception, status: int, code: str, request_id: str, **extra: Any) -> Problem:

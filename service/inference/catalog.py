@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models import kl_range
 from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
 from models.golden import Golden, StaleGolden, read_golden
 from models.metrics_file import METRICS, read_metrics
@@ -170,7 +171,7 @@ class Catalog:
             priors = await asyncio.to_thread(priors_of, name, directory, checkpoint)
             golden = await asyncio.to_thread(_golden, directory, checkpoint)
             metrics = await asyncio.to_thread(_metrics, directory)
-            model = await start_model(name, checkpoint, self.device)
+            model = await start_model(name, checkpoint, self.device, kl_range.recorded(metrics))
             if golden is not None:
                 await check_golden(model, golden, self.device.precision)
         except (CheckpointError, RuntimeError, WrongAnswer) as error:

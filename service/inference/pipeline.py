@@ -5,16 +5,19 @@ while their rows are admitted already. Knows nothing of stores, operations or HT
 import asyncio
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.depth import Note
+from models.ink import Invert, in_ink
 from models.preprocess import Pixels, Preprocessing
-from service.engine.lane import Lane
+from models.transparency import Background
+from service.engine.lane import Lane, Reservation
 from service.formats import base64_text, png
 from service.formats import pictures as codecs
 from service.formats.decoder_processes.dispatch import Decoders
@@ -22,6 +25,7 @@ from service.formats.inline_decoding import quick_pixels
 from service.formats.pictures import EncodedPicture, Pictures
 from service.inference.catalog import Catalog
 from service.inference.deadline import in_time
+from service.inference.picture_warnings import Warnings
 from service.inference.served_model import Floats, ServedModel
 from service.thread_pool import Offload
 from service.timings import Timings
@@ -36,11 +40,30 @@ LATE = "the deadline passed before the pictures were decoded"
 
 @dataclass(slots=True)
 class Inference:
-    """One piece of work: the model that does it, its deadline in the time of `time.monotonic`, and how long its rows took."""
+    """One piece of work: the model that does it, its deadline in the time of `time.monotonic`, and how long its rows took.
+
+    `background` and `invert` override the preprocessing of the model. `warnings` are about the pictures encoded last.
+    """
 
     model: ServedModel
     deadline: float | None = None
     timings: Timings = field(default_factory=Timings)
+    background: Background | None = None
+    invert: Invert | None = None
+    warnings: Warnings = field(default_factory=Warnings)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The preprocessing of the model, or that which the caller wants instead."""
+        spec = self.model.manifest.preprocessing
+        if self.background is None and self.invert is None:
+            return spec
+        return _overridden(spec, self.background, self.invert)
+
+
+@lru_cache(maxsize=1000)
+def _overridden(spec: Preprocessing, background: Background | None, invert: Invert | None) -> Preprocessing:
+    return replace(spec, background=background or spec.background, invert=invert or spec.invert)
 
 
 class Pipeline:
@@ -82,14 +105,20 @@ class Pipeline:
     async def encode(self, pictures: Pictures, inference: Inference, originals: list[NDArray[Any]] | None = None) -> Floats:
         """Return the posteriors of pictures, float32 (N, 3, D): mu, sigma, logvar. Raises BadInput, BatcherError.
 
-        `originals` receives the pictures as the model saw them, blocks of (n, C, H, W).
+        `originals` receives the pictures as the model saw them, blocks of (n, C, H, W). `inference.warnings` are replaced.
         """
         model = inference.model
+        inference.warnings.clear()
         if pictures.rows is not None:
+            rows = _inked(pictures.rows, inference.preprocessing)
             if originals is not None:
-                originals.append(pictures.rows)
-            floats = pictures.rows.dtype == np.float32
-            return await self.through(model.encode_float if floats else model.encode, pictures.rows, inference)
+                originals.append(rows)
+            for item, pixels in enumerate(rows):
+                inference.warnings.add_blank(pixels, item)
+            floats = rows.dtype == np.float32
+            posteriors = await self.through(model.encode_float if floats else model.encode, rows, inference)
+            _look(inference, rows, posteriors, 0)
+            return posteriors
         waiting, spent = [], 0
         with model.encode.reserve(len(pictures)) as reservation:
             try:
@@ -100,8 +129,9 @@ class Pipeline:
                     if len(block) == len(pictures):
                         answer: Floats = await reservation.submit(block, inference.deadline)
                         inference.timings.add(reservation)
+                        _look(inference, block, answer, 0)
                         return answer
-                    waiting.append(asyncio.ensure_future(reservation.submit(block, inference.deadline)))
+                    waiting.append(asyncio.ensure_future(_submitted(reservation, block, inference, first)))
                 parts = await asyncio.gather(*waiting)
             except BaseException:  # one bad picture, or the caller left: the rest is not needed
                 for task in waiting:
@@ -118,27 +148,31 @@ class Pipeline:
 
         `spent` counts the pixels of the request before this slice, and with it after.
         """
-        spec = inference.model.manifest.preprocessing
+        spec, warnings = inference.preprocessing, inference.warnings
         if sum(len(one) for one in encoded if isinstance(one, (bytes, str))) <= INLINE_PICTURE_BYTES:
             if first:
                 await asyncio.sleep(0)  # between two slices it is the turn of others
             files = [_bytes(one, item) for item, one in enumerate(encoded, first)]
             block = self._plain(files, spec)
             if block is not None:
+                for item, pixels in enumerate(block, first):
+                    warnings.add_blank(pixels, item)
                 return block, spent + len(block) * spec.height * spec.width
             if _are_quick(files):
-                return _decode_all(files, first, spec, self.max_pixels, spent)
+                return _decode_all(files, first, spec, self.max_pixels, spent, warnings)
             encoded = files
-        return await in_time(self._decode_beside(encoded, first, spec, spent), inference.deadline, LATE)
+        return await in_time(self._decode_beside(encoded, first, spec, spent, warnings), inference.deadline, LATE)
 
     async def _decode_beside(
-        self, encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing, spent: int
+        self, encoded: Sequence[EncodedPicture], first: int, spec: Preprocessing, spent: int, warnings: Warnings
     ) -> tuple[Pixels, int]:
         block = []
         for item, one in enumerate(encoded, first):
             size = len(one) if isinstance(one, str) else 0
             data = await self.offload(size, partial(_bytes, one, item))
-            pixels, own = await self.decoders.decode(data, spec, spent, item)
+            notes: list[Note] = []
+            pixels, own = await self.decoders.decode(data, spec, spent, item, notes)
+            warnings.add_notes(item, notes)
             block.append(pixels)
             spent += own
         return np.stack(block), spent
@@ -153,7 +187,26 @@ class Pipeline:
             if pixels is None:
                 return None
             block.append(pixels)
-        return np.stack(block) if len(block) > 1 else block[0][None]
+        return _inked(np.stack(block) if len(block) > 1 else block[0][None], spec)
+
+
+async def _submitted(reservation: Reservation, block: Pixels, inference: Inference, first: int) -> Floats:
+    """Encode some of the pictures of a request; `first` is the index of the first of them."""
+    rows: Floats = await reservation.submit(block, inference.deadline)
+    _look(inference, block, rows, first)
+    return rows
+
+
+def _look(inference: Inference, block: NDArray[Any], rows: Floats, first: int) -> None:
+    """Warn of unusual posteriors, rows (n, 3, D) of the pictures of a block (n, C, H, W)."""
+    check = inference.model.kl_check
+    if check is not None:
+        check.look(rows, block, first, inference.preprocessing, inference.warnings)
+
+
+def _inked(block: NDArray[Any], spec: Preprocessing) -> NDArray[Any]:
+    """Invert those pictures of a block (n, C, H, W) that the preprocessing inverts."""
+    return block if spec.invert == "no" else np.stack([in_ink(pixels, spec.ink, spec.invert) for pixels in block])
 
 
 def _are_quick(files: Sequence[bytes]) -> bool:
@@ -170,11 +223,15 @@ def _bytes(encoded: EncodedPicture, item: int) -> bytes:
     return encoded if isinstance(encoded, bytes) else base64_text.base64_bytes(encoded, item)
 
 
-def _decode_all(files: Sequence[bytes], first: int, spec: Preprocessing, max_pixels: int, spent: int) -> tuple[Pixels, int]:
+def _decode_all(
+    files: Sequence[bytes], first: int, spec: Preprocessing, max_pixels: int, spent: int, warnings: Warnings
+) -> tuple[Pixels, int]:
     block = []
     for item, file in enumerate(files, first):
         image = codecs.open_picture(file, max_pixels, item)
         spent += image.width * image.height
         codecs.check_sum(spent, max_pixels, item)
-        block.append(codecs.picture_pixels(image, spec, item))
+        notes: list[Note] = []
+        block.append(codecs.picture_pixels(image, spec, item, notes))
+        warnings.add_notes(item, notes)
     return np.stack(block), spent

@@ -18,9 +18,11 @@ from torch import Tensor
 from models.checkpoint import Checkpoint, Manifest
 from models.distributions import Likelihood
 from models.golden import Golden
+from models.kl_range import KlRange
 from models.vae import VAE
 from service.engine.device import Device, Precision
 from service.engine.lane import Lane
+from service.inference.picture_warnings import KlCheck
 from service.inference.reconstruction_error import Score, is_density, score_for
 from service.latents import noise as seeds
 
@@ -47,6 +49,7 @@ class ServedModel:
     decode: Lane  # float32 (D,) -> float32 (H, W, C): the mean of the likelihood
     score: Score | None = None  # -log p(x given z) of pictures, from what `decode` answers
     is_density: bool = False  # then those nats may be negative
+    kl_check: KlCheck | None = None  # None for a model whose card does not have the KL of its test pictures
 
     @cached_property
     def label(self) -> str:
@@ -70,7 +73,7 @@ class ServedModel:
         return {"encode": self.encode, "encode_float": self.encode_float, "decode": self.decode}
 
 
-async def start_model(name: str, checkpoint: Checkpoint, device: Device) -> ServedModel:
+async def start_model(name: str, checkpoint: Checkpoint, device: Device, kl_range: KlRange | None = None) -> ServedModel:
     """Move a model to the device, warm it up and check it there, beside whatever is served. Raises RuntimeError.
 
     Its lanes end when nobody has the model any more: neither the catalog nor a request.
@@ -84,7 +87,8 @@ async def start_model(name: str, checkpoint: Checkpoint, device: Device) -> Serv
         device.forget([encode, encode_float])
         raise
     score, density = score_for(likelihood), is_density(likelihood)
-    model = ServedModel(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode, score, density)
+    check = None if kl_range is None else KlCheck(kl_range, checkpoint.manifest.model.latent_dim)
+    model = ServedModel(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode, score, density, check)
     loop = asyncio.get_running_loop()
 
     def forget() -> None:  # It may run on any thread and under any lock, so the loop does the work.

@@ -90,6 +90,8 @@ async def encode_entries(pipeline: Pipeline, inference: Inference, collection: C
         if error.item is not None:
             error.item = pictures[error.item]  # It was the index among the pictures.
         raise
+    if inference.warnings:
+        inference.warnings.renumbered(pictures)
 
 
 async def add_items(

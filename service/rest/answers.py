@@ -35,17 +35,18 @@ def timing_of(inference: Inference) -> str:
 
 def answer(body: bytes, form: Format, inference: Inference, headers: dict[str, str] | None = None) -> Answer:
     """Return an answer with the headers of the model and the timings."""
-    model = inference.model
-    return Answer(
-        body,
-        MEDIA_TYPES[form],
-        {
-            "x-model": model.label,
-            "server-timing": timing_of(inference),
-            "vary": "accept",
-            **(headers or {}),
-        },
-    )
+    own = {"x-model": inference.model.label, "server-timing": timing_of(inference), "vary": "accept", **(headers or {})}
+    if inference.warnings and form != "json":  # JSON has the warnings themselves.
+        own["x-warnings"] = str(len(inference.warnings))
+    return Answer(body, MEDIA_TYPES[form], own)
+
+
+def warnings_of(inference: Inference) -> dict[str, Any]:
+    """Return the field of JSON answers with the warnings about the pictures of a request; none if there is no warning."""
+    if not inference.warnings:
+        return {}
+    found = sorted(inference.warnings.found, key=lambda warning: warning.item)
+    return {"warnings": [warning._asdict() for warning in found]}
 
 
 def json_answer(fields: dict[str, Any], collection: Collection | None = None, inference: Inference | None = None) -> Answer:
@@ -53,6 +54,7 @@ def json_answer(fields: dict[str, Any], collection: Collection | None = None, in
     headers = {} if collection is None else {"x-model": header_value(collection.label)}
     if inference is not None:
         headers["server-timing"] = timing_of(inference)
+        fields = {**fields, **warnings_of(inference)}
     return Answer(json_bytes(fields), "application/json", headers)
 
 
@@ -80,22 +82,23 @@ def pictures_answer(
     headers: dict[str, str] | None = None,
 ) -> Answer:
     """Return pictures, float32 (N, H, W, C) in [0, 1], in any format. JSON also gets `fields`."""
-    if form == "npy" and parameters.dtype == "float32":
-        return answer(npy(pixels), form, inference, headers)
-    pictures = codecs.to_uint8(pixels)
+    model = inference.model
     if form == "json":
-        body = {
-            "model": inference.model.name,
-            "images": [base64.b64encode(png.write(picture)).decode("ascii") for picture in pictures],
-            "shape": list(inference.model.shape),
-            **(fields or {}),
-        }
-        return answer(json_bytes(body), form, inference, headers)
-    if form == "npy":
-        return answer(npy(pictures), form, inference, headers)
-    if form == "png":
-        return answer(png.write(arrange(pictures, parameters.layout)), form, inference, headers)
-    return answer(codecs.animation(list(pictures), form), form, inference, headers)
+        images = base64_pictures(pixels)
+        made = {"model": model.name, "images": images, "shape": list(model.shape), **(fields or {}), **warnings_of(inference)}
+        body = json_bytes(made)
+    elif form == "npy":
+        body = npy(pixels if parameters.dtype == "float32" else codecs.to_uint8(pixels))
+    elif form == "png":
+        body = png.write(arrange(codecs.to_uint8(pixels), parameters.layout))
+    else:
+        body = codecs.animation(list(codecs.to_uint8(pixels)), form)
+    return answer(body, form, inference, headers)
+
+
+def base64_pictures(pixels: Floats) -> list[str]:
+    """Return pictures, float32 (N, H, W, C) in [0, 1], as base64 PNG."""
+    return [base64.b64encode(png.write(picture)).decode("ascii") for picture in codecs.to_uint8(pixels)]
 
 
 def arrange(pictures: Pixels, layout: str) -> Pixels:

@@ -4,7 +4,7 @@ Items are counted before anything is decoded. Knows nothing about models, device
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -64,6 +64,18 @@ class Body:
     max_items: int
     values: dict[str, Any] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
+
+    def check_count(self, items: Sized) -> None:
+        """Raise TooLarge for more items than a request may have."""
+        if len(items) > self.max_items:
+            raise TooLarge(len(items), self.max_items)
+
+    def form_pictures(self) -> list[Part]:
+        """Return the pictures of a form. Raises Unusable if there are none."""
+        found = [part for part in self.parts if part.name == "image"]
+        if not found:
+            raise Unusable("the form has no field 'image', which holds the pictures")
+        return found
 
     def parameters(self, kind: type[Parameters]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the parameters in the body, as (JSON values, form fields). Raises BadParameter for an unexpected file."""
@@ -169,16 +181,14 @@ def pictures_of(body: Body, shape: tuple[int, int, int]) -> Pictures:
             encoded = [body.raw]
         case "npy":
             array = npy_array(body.raw)
-            if array.ndim > 2 and len(array) > body.max_items:
-                raise TooLarge(len(array), body.max_items)
+            if array.ndim > 2:
+                body.check_count(array)
             rows = picture_rows(array, shape)
             if not len(rows):
                 raise Unusable("the array is empty; at least one picture is needed")
             return Pictures(rows=rows)
         case "form":
-            encoded = [part.data for part in body.parts if part.name == "image"]
-            if not encoded:
-                raise Unusable("the form has no field 'image', which holds the pictures")
+            encoded = [part.data for part in body.form_pictures()]
         case "json":
             encoded = _list(body, "images", "base64 pictures")
     return Pictures(encoded)
@@ -191,13 +201,12 @@ def latents_of(body: Body, dim: int) -> NDArray[np.float32]:
             raise Undecodable('the body is empty: send {"z": [[...]]} or an npy array')
         case "npy":
             array = npy_array(body.raw)
-            if array.ndim == 2 and len(array) > body.max_items:
-                raise TooLarge(len(array), body.max_items)
+            if array.ndim == 2:
+                body.check_count(array)
             z = latent_rows(array, dim)
         case "json":
             rows = _list(body, "z", "latents, each a list of numbers")
-            if len(rows) > body.max_items:  # Count them before they are parsed.
-                raise TooLarge(len(rows), body.max_items)
+            body.check_count(rows)  # before they are parsed
             z = latent_rows(rows, dim)
         case _:
             raise Unsupported(f"latents must be sent as JSON or npy, not as {A_KIND[body.kind]}")

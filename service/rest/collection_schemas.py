@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import orjson
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-from service.rest.schemas import Parameters, split, words
+from service.rest.schemas import Parameters, PictureParameters, WarningList, split, words
 from service.store.filters import MAX_KEY, MAX_KEYS, MAX_VALUES, ORDERED, Condition, parse_filter
 
 MetricName = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
@@ -62,7 +62,7 @@ class CollectionParameters(Parameters):
     description: str = Field("", max_length=MAX_DESCRIPTION, pattern=NO_NUL, description="free text")
 
 
-class ItemsParameters(Parameters):
+class ItemsParameters(PictureParameters):
     """Parameters of POST /collections/{name}/items."""
 
     payload: ClassVar[tuple[str, ...]] = ("items",)
@@ -82,7 +82,7 @@ class ListParameters(Parameters):
     ] = frozenset()
 
 
-class SearchParameters(Parameters):
+class SearchParameters(PictureParameters):
     """Parameters of POST /collections/{name}/search."""
 
     payload: ClassVar[tuple[str, ...]] = ("image", "mu", "sigma", "id", "queries")
@@ -147,6 +147,7 @@ class Added(BaseModel):
     collection: str
     ids: list[str]
     seq: int
+    warnings: WarningList = None
 
 
 class StoredItem(BaseModel):
@@ -202,3 +203,4 @@ class NeighborsAnswer(BaseModel):
     metric: MetricName
     exact: bool
     seq: int = Field(description="sequence number of the last change that the search has seen")
+    warnings: WarningList = None

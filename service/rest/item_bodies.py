@@ -11,7 +11,6 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.engine.errors import TooLarge
 from service.formats.errors import Undecodable, Unsupported, Unusable
 from service.formats.latent_rows import latent_rows
 from service.formats.npy import npy_array
@@ -49,9 +48,9 @@ def items_of(body: Body, dim: int) -> Entries:
     """Return the items to add. Raises BadInput, TooLarge, MetadataTooLarge."""
     match body.kind:
         case "json":
-            entries = _json_entries(_list(body.values, "items", body.max_items), dim, ITEM_KEYS)
+            entries = _json_entries(_list(body, "items"), dim, ITEM_KEYS)
         case "npy":
-            entries = _npy_entries(body.raw, dim, body.max_items)
+            entries = _npy_entries(body, dim)
         case _:
             entries = _picture_entries(body, dim)
     seen: dict[str, int] = {}
@@ -66,22 +65,21 @@ def queries_of(body: Body, dim: int) -> tuple[Entries, bool]:
     if body.kind == "json" and "queries" in body.values:
         if beside := sorted(body.values.keys() & set(QUERY_KEYS)):
             raise Unusable(f"queries cannot be combined with {', '.join(beside)}: send either one query, or a list in queries")
-        return _json_entries(_list(body.values, "queries", body.max_items), dim, QUERY_KEYS), False
+        return _json_entries(_list(body, "queries"), dim, QUERY_KEYS), False
     if body.kind == "json":
         entry = {key: value for key, value in body.values.items() if key in QUERY_KEYS}
         return _json_entries([entry], dim, QUERY_KEYS, named=False), True
-    entries = _npy_entries(body.raw, dim, body.max_items) if body.kind == "npy" else _picture_entries(body, dim)
+    entries = _npy_entries(body, dim) if body.kind == "npy" else _picture_entries(body, dim)
     return entries, len(entries) == 1
 
 
-def _list(values: dict[str, Any], key: str, max_items: int) -> list[Any]:
-    rows = values.get(key)
+def _list(body: Body, key: str) -> list[Any]:
+    rows = body.values.get(key)
     if not isinstance(rows, list) or not rows:
         raise Unusable(
             f'the JSON body needs {key!r}, a list of one or more objects like {{"image": "<base64>"}} or {{"mu": [...]}}'
         )
-    if len(rows) > max_items:
-        raise TooLarge(len(rows), max_items)
+    body.check_count(rows)
     return rows
 
 
@@ -95,11 +93,8 @@ def _picture_entries(body: Body, dim: int) -> Entries:
         case "picture":
             return _blank([None], [body.raw], dim)
         case "form":
-            parts = [part for part in body.parts if part.name == "image"]
-            if not parts:
-                raise Unusable("the form has no field 'image', which holds the pictures")
-            if len(parts) > body.max_items:
-                raise TooLarge(len(parts), body.max_items)
+            parts = body.form_pictures()
+            body.check_count(parts)
             ids = [check_id(part.filename, i) if part.filename else None for i, part in enumerate(parts)]
             return _blank(ids, [part.data for part in parts], dim)
     if body.kind == "empty":
@@ -107,14 +102,13 @@ def _picture_entries(body: Body, dim: int) -> Entries:
     raise Unsupported(f"send JSON, a picture, a form or npy, not {A_KIND[body.kind]}")
 
 
-def _npy_entries(raw: bytes, dim: int, max_items: int) -> Entries:
+def _npy_entries(body: Body, dim: int) -> Entries:
     """Return the items of an npy array: mu (N, D), or mu and sigma (2, N, D) as /encode answers."""
-    array = npy_array(raw)
+    array = npy_array(body.raw)
     if array.ndim not in (2, 3) or (array.ndim == 3 and len(array) != 2):
         raise Unusable(f"the array has shape {array.shape}; it must be (N, {dim}) for mu, or (2, N, {dim}) for mu and sigma")
     parts = [array] if array.ndim == 2 else list(array)
-    if len(parts[0]) > max_items:
-        raise TooLarge(len(parts[0]), max_items)
+    body.check_count(parts[0])
     if not len(parts[0]):
         raise Unusable("the array is empty; at least one latent is needed")
     entries = _blank([None] * len(parts[0]), [None] * len(parts[0]), dim)

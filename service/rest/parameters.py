@@ -4,7 +4,6 @@ If both have the same parameter, the query wins. Knows nothing about FastAPI, mo
 """
 
 import difflib
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -25,7 +24,6 @@ LONGEST_NAME = 80
 # The longest string parameter in JSON. Filters are the longest.
 LONGEST_VALUE = 1 << 20
 COUNT = TypeAdapter(int)
-MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class BadParameter(Exception):

@@ -18,7 +18,7 @@ from service.http.endpoint import Endpoint, Operation, Starting
 from service.http.registry import Registration
 from service.operations.service import Service
 from service.rest.errors import describe
-from service.rest.schemas import NoParameters, PicturesAnswer, Problem
+from service.rest.schemas import Images, NoParameters, PictureParameters, PicturesAnswer, Problem
 
 
 class Router(APIRouter):
@@ -44,6 +44,29 @@ def service_of(request: Request) -> Service:
 
 # --- entries of the OpenAPI page
 
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a model with all references resolved, since the page has no place for definitions."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolved(one) for one in node]
+        if not isinstance(node, dict):
+            return node
+        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+        return resolved(definitions[name]) if name in definitions else {key: resolved(one) for key, one in node.items()}
+
+    found: dict[str, Any] = resolved(schema)
+    return found
+
+
+def json_content(model: type[BaseModel], example: object = None) -> dict[str, Any]:
+    """Return the OpenAPI content of a body or an answer in JSON."""
+    return {"application/json": {"schema": schema_of(model)} | ({} if example is None else {"example": example})}
+
+
 # A handwritten "1" of 28 x 28 pixels, so that the examples of the page work.
 PICTURE_EXAMPLE = (
     "data:image/png;base64,"
@@ -61,17 +84,13 @@ FORM_OF_PICTURES = {
 # cannot check made-up fields beside files against a schema.
 AS_IN_QUERY = {"description": "the same as in the query"}
 PICTURE_BODIES = {
+    **json_content(Images, {"images": [PICTURE_EXAMPLE]}),
     "multipart/form-data": {"schema": FORM_OF_PICTURES},
-    "image/png": BINARY,
-    "image/jpeg": BINARY,
-    "image/webp": BINARY,
-    "image/gif": BINARY,
-    "image/bmp": BINARY,
-    "image/tiff": BINARY,
+    **{f"image/{kind}": BINARY for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff")},
     "application/x-npy": BINARY,
 }
 PICTURE_ANSWERS = {
-    "application/json": {"schema": PicturesAnswer.model_json_schema()},
+    **json_content(PicturesAnswer),
     "application/x-npy": BINARY,
     "image/png": BINARY,
 }
@@ -79,25 +98,12 @@ PROBLEMS: dict[str, Any] = {
     "description": "the error, as a problem body",
     "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
 }
+WARNINGS_HEADER = {
+    "description": "number of warnings about the pictures, if there are any; JSON answers have the warnings themselves",
+    "schema": {"type": "integer", "minimum": 1},
+}
 NOT_WORD = re.compile(r"\W+")
 ERRORS = (400, 404, 413, 415, 422, 429, 500, 503, 504)
-
-
-def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a model with all references resolved, since the page has no place for definitions."""
-    schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-
-    def resolved(node: Any) -> Any:
-        if isinstance(node, list):
-            return [resolved(one) for one in node]
-        if not isinstance(node, dict):
-            return node
-        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
-        return resolved(definitions[name]) if name in definitions else {key: resolved(one) for key, one in node.items()}
-
-    found: dict[str, Any] = resolved(schema)
-    return found
 
 
 # The page describes deadlines only in words. Every request that it allows must be accepted, and one with a deadline of a
@@ -120,10 +126,7 @@ def describe_operation(
     listed = {name: schema for name, schema in parameters.model_json_schema()["properties"].items() if name not in UNLISTED}
     extra: dict[str, Any] = {"parameters": [_query(name, dict(schema)) for name, schema in listed.items()]}
     extra["parameters"] += [{"name": name, "in": "path", "required": True, **described} for name, described in path.items()]
-    beside = {
-        "application/json": listed,
-        "multipart/form-data": dict.fromkeys(listed, AS_IN_QUERY),
-    }
+    beside = {"application/json": listed, "multipart/form-data": dict.fromkeys(listed, AS_IN_QUERY)}
     for kind in beside.keys() & body.keys():
         payload = body[kind]["schema"]
         own = {name: schema for name, schema in payload.get("properties", {}).items() if name not in UNLISTED}
@@ -131,9 +134,12 @@ def describe_operation(
         body = body | {kind: {**body[kind], "schema": {**payload, "properties": properties, "additionalProperties": False}}}
     if body:
         extra["requestBody"] = {"content": body, "required": body_required}
+    answered: dict[str, Any] = {"content": answer, "description": "the answer"}
+    if issubclass(parameters, PictureParameters) and answer.keys() != {"application/json"}:
+        answered["headers"] = {"X-Warnings": WARNINGS_HEADER}
     return {
         "openapi_extra": extra,
-        "responses": {200: {"content": answer, "description": "the answer"}, **dict.fromkeys(errors, PROBLEMS)},
+        "responses": {200: answered, **dict.fromkeys(errors, PROBLEMS)},
         "response_class": Response,
     }
 

@@ -11,9 +11,9 @@ from service.http.call import MILLISECONDS, Call
 from service.inference.pipeline import Inference
 from service.operations.collection_model import digest_of
 from service.operations.service import Service
-from service.rest.bodies import Body, read_body
-from service.rest.parameters import BadParameter
-from service.rest.schemas import Parameters
+from service.rest.bodies import A_KIND, Body, read_body
+from service.rest.parameters import BadParameter, P, read_parameters
+from service.rest.schemas import Parameters, PictureParameters
 from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
 
 
@@ -23,10 +23,18 @@ def body_of(service: Service, call: Call, lists_per_item: int = 1) -> Awaitable[
     return pipeline.offload(len(call.body), partial(read_body, call, pipeline.max_items, lists_per_item))
 
 
-def without_body(call: Call) -> None:
-    """Raise Unsupported when there is a body."""
+def only_parameters(body: Body) -> Body:
+    """Return a body of an operation that takes nothing but parameters. Raises Unsupported unless it is JSON or empty."""
+    if body.kind not in ("empty", "json"):
+        raise Unsupported(f"send the parameters in the query or as JSON, not as {A_KIND[body.kind]}")
+    return body
+
+
+def query_parameters(kind: type[P], call: Call) -> P:
+    """Return the parameters of a request that takes no body. Raises Unsupported if it has one, BadParameter."""
     if call.body:
         raise Unsupported("this request takes no body; send its parameters in the query")
+    return read_parameters(kind, call.query)
 
 
 def open_request(service: Service, call: Call, parameters: Parameters) -> Inference:
@@ -39,7 +47,10 @@ def open_request(service: Service, call: Call, parameters: Parameters) -> Infere
         milliseconds = int(header)
     deadline = None if milliseconds is None else call.started + milliseconds / 1000
     call.limit(deadline)
-    return Inference(service.pipeline.catalog.get(parameters.model), deadline, call.timings)
+    model = service.pipeline.catalog.get(parameters.model)
+    if isinstance(parameters, PictureParameters):
+        return Inference(model, deadline, call.timings, parameters.background, parameters.invert)
+    return Inference(model, deadline, call.timings)
 
 
 async def open_collection(service: Service, call: Call, parameters: Parameters) -> tuple[Collection, str, Inference]:

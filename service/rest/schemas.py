@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from models.preprocess import Background, Invert
 from service.latents.noise import MAX_SEED
 
 
@@ -32,6 +33,14 @@ PosteriorFormat = Literal["json", "npy"]
 PictureFormat = Literal["json", "npy", "png"]
 FramesFormat = Literal["json", "npy", "png", "webp", "gif"]
 Layout = Literal["grid", "row", "column"]
+NpyType = Annotated[
+    Literal["uint8", "float32"], Field(description="type of npy answers; float32: mean of the likelihood in [0, 1]")
+]
+IncludeLatents = Annotated[
+    frozenset[Literal["z"]],
+    BeforeValidator(split, json_schema_input_type=words("z")),
+    Field(description="z: add the latents"),
+]
 
 
 class NoParameters(BaseModel):
@@ -51,7 +60,22 @@ class Parameters(NoParameters):
     )
 
 
-class EncodeParameters(Parameters):
+class PictureParameters(Parameters):
+    """The parameters of every operation that takes pictures."""
+
+    background: Background | None = Field(
+        None,
+        description="what transparent pictures are put on: black, white, or auto, which draws the transparency of a drawing "
+        "of a single colour as the model's pictures are drawn; default: as the model was trained, mostly auto",
+    )
+    invert: Invert | None = Field(
+        None,
+        description="yes: swap dark and light after everything else; auto: only for pictures whose border is light and should "
+        "be dark, or the reverse; default: as the model was trained, mostly no",
+    )
+
+
+class EncodeParameters(PictureParameters):
     """Parameters of /encode."""
 
     payload: ClassVar[tuple[str, ...]] = ("images",)
@@ -72,9 +96,7 @@ class DecodeParameters(Parameters):
     payload: ClassVar[tuple[str, ...]] = ("z",)
 
     format: PictureFormat | None = Field(None, description="format of the answer; overrides Accept")
-    dtype: Literal["uint8", "float32"] = Field(
-        "uint8", description="type of npy answers; float32: mean of the likelihood in [0, 1]"
-    )
+    dtype: NpyType = "uint8"
     layout: Layout = Field("grid", description="layout of several pictures in one PNG")
 
 
@@ -93,14 +115,10 @@ class SampleParameters(DecodeParameters):
         description="standard: N(0, I); vamp: a learnt VampPrior; aggregate: the mixture fitted to the aggregate posterior; "
         "default: the prior of the model",
     )
-    include: Annotated[
-        frozenset[Literal["z"]],
-        BeforeValidator(split, json_schema_input_type=words("z")),
-        Field(description="z: add the latents"),
-    ] = frozenset()
+    include: IncludeLatents = frozenset()
 
 
-class ReconstructParameters(DecodeParameters):
+class ReconstructParameters(DecodeParameters, PictureParameters):
     """Parameters of /reconstruct."""
 
     payload: ClassVar[tuple[str, ...]] = ("images",)
@@ -111,26 +129,20 @@ class ReconstructParameters(DecodeParameters):
     compare: bool = Field(False, description="PNG with the originals above the reconstructions; layout=column: to their left")
 
 
-class InterpolateParameters(Parameters):
+class InterpolateParameters(PictureParameters):
     """Parameters of /interpolate."""
 
     payload: ClassVar[tuple[str, ...]] = ("start", "end")
     files: ClassVar[tuple[str, ...]] = ("start", "end")
 
     format: FramesFormat | None = Field(None, description="format of the answer; overrides Accept")
-    dtype: Literal["uint8", "float32"] = Field(
-        "uint8", description="type of npy answers; float32: mean of the likelihood in [0, 1]"
-    )
+    dtype: NpyType = "uint8"
     layout: Layout = Field("row", description="layout of the frames in one PNG")
     steps: int = Field(8, ge=2, description="number of frames, both ends included")
     method: Literal["linear", "slerp", "matched"] = Field(
         "linear", description="kind of path; matched: a line with the variance of the prior"
     )
-    include: Annotated[
-        frozenset[Literal["z"]],
-        BeforeValidator(split, json_schema_input_type=words("z")),
-        Field(description="z: add the latents"),
-    ] = frozenset()
+    include: IncludeLatents = frozenset()
 
 
 # --- bodies and answers, for the OpenAPI page
@@ -155,6 +167,21 @@ class End(BaseModel):
     z: list[float] | None = None
 
 
+class WarningInfo(BaseModel):
+    """What is probably wrong with a picture that was encoded all the same."""
+
+    model_config = ConfigDict(title="Warning")
+
+    item: int = Field(description="index of the picture, counted from 0")
+    code: str = Field(description="blank, clipped, low_range or unusual")
+    detail: str = Field(description="what was found, and what to try")
+
+
+WarningList = Annotated[
+    list[WarningInfo] | None, Field(description="what is probably wrong with the pictures; left out if nothing is")
+]
+
+
 class Posterior(BaseModel):
     """The posterior q(z given x) of each picture. Row i belongs to picture i."""
 
@@ -166,6 +193,7 @@ class Posterior(BaseModel):
     kl_per_dim: list[list[float]] | None = None
     z: list[list[float]] | None = None
     seed: int | None = None
+    warnings: WarningList = None
 
 
 class PicturesAnswer(BaseModel):
@@ -179,6 +207,7 @@ class PicturesAnswer(BaseModel):
     z: list[list[float]] | None = None
     seed: int | None = None
     prior: str | None = None
+    warnings: WarningList = None
 
 
 class Problem(BaseModel):

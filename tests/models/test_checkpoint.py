@@ -1,6 +1,7 @@
 """Checkpoints: what is saved comes back, and a broken save changes nothing."""
 
 import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -42,6 +43,16 @@ class TestRoundTrip:
 
     def test_pads_unless_told_otherwise(self, saved: Path) -> None:
         assert read(saved).manifest.preprocessing == Preprocessing(1, 4, 3)
+
+    def test_values_are_stored_only_where_they_change_something(self, tmp_path: Path, saved: Path) -> None:
+        stored = json.loads((saved / CONFIG).read_text())["preprocessing"]
+        assert stored == {"channels": 1, "height": 4, "width": 3, "fit": "pad", "filter": "bilinear"}
+        spec = Preprocessing(1, 4, 3, range=(0, 4095), background="white", ink="dark", invert="auto")
+        save(tmp_path / "values", vae(), spec)
+        stored = json.loads((tmp_path / "values" / CONFIG).read_text())["preprocessing"]
+        assert stored["range"] == [0, 4095]
+        assert (stored["background"], stored["ink"], stored["invert"]) == ("white", "dark", "auto")
+        assert read(tmp_path / "values").manifest.preprocessing == spec
 
     def test_digest_is_sha256_over_both_files(self, saved: Path) -> None:
         content = (saved / CONFIG).read_bytes() + (saved / WEIGHTS).read_bytes()

@@ -19,6 +19,7 @@ from typing import Any
 
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
+from models.depth import Note
 from models.preprocess import Preprocessing, draft
 from service.formats import pictures as codecs
 from service.formats.decoder_processes.malloc import prepare, trim
@@ -27,9 +28,9 @@ from service.formats.inline_decoding import webp_size
 
 # A request: length of the description (JSON), length of the file, memory for opening it, memory for decoding it, seconds.
 REQUEST = struct.Struct(">IQQQd")
-# An answer: its kind, and the length of its content. NEED has the number of bytes that decoding would take, PIXELS the number
-# of pixels of the file (8 bytes) and then the pixels for the model, FAILED an error as JSON. SPENT, without content, means
-# that the granted memory was not enough.
+# An answer: its kind, and the length of its content. NEED has the number of bytes that decoding would take. PIXELS has the
+# number of pixels of the file (8 bytes), the pixels for the model, and notes about them as JSON, if there are any. FAILED has
+# an error as JSON. SPENT, without content, means that the granted memory was not enough.
 ANSWER = struct.Struct(">cQ")
 NEED, PIXELS, FAILED, SPENT = b"N", b"P", b"F", b"S"
 NUMBER = struct.Struct(">Q")
@@ -147,7 +148,7 @@ def _decode(
     connection: socket.socket, size: int, what: dict[str, Any], idle: int, granted: int, seconds: float
 ) -> tuple[bytes, bytes]:
     """Return the kind and the content of the answer; the kind is empty if the other end does not want it any more."""
-    spec, max_pixels, spent = Preprocessing(*what["spec"]), what["max_pixels"], what["spent"]
+    spec, max_pixels, spent = Preprocessing(**what["spec"]), what["max_pixels"], what["spent"]
     data = _receive(connection, size)
     if len(data) < size:
         raise ConnectionError
@@ -181,7 +182,9 @@ def _decode(
     _allow(idle + granted + SLACK_BYTES)
     if image is None:
         image = codecs.open_picture(data, max_pixels)
-    return PIXELS, NUMBER.pack(pixels) + codecs.picture_pixels(image, spec).tobytes()
+    notes: list[Note] = []
+    decoded = codecs.picture_pixels(image, spec, notes=notes).tobytes()
+    return PIXELS, NUMBER.pack(pixels) + decoded + (json.dumps(notes).encode() if notes else b"")
 
 
 def _cost(image: Image.Image, spec: Preprocessing, work: int) -> int:

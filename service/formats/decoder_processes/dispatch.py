@@ -6,11 +6,13 @@ pictures, so that they do not wait for large ones. Knows nothing of HTTP or of b
 
 import asyncio
 import json
+import math
 from collections.abc import Coroutine
 from typing import Any
 
 import numpy as np
 
+from models.depth import Note
 from models.preprocess import Pixels, Preprocessing
 from service.formats import errors
 from service.formats.decoder_processes.budgets import MemoryBudget, TimeBudget
@@ -62,17 +64,26 @@ class Decoders:
             await asyncio.gather(*self._working, return_exceptions=True)
         await self._pool.close()  # ends the processes that these tasks used
 
-    async def decode(self, data: bytes, spec: Preprocessing, spent: int = 0, item: int | None = None) -> Decoded:
+    async def decode(
+        self,
+        data: bytes,
+        spec: Preprocessing,
+        spent: int = 0,
+        item: int | None = None,
+        notes: list[Note] | None = None,
+    ) -> Decoded:
         """Decode a picture file to uint8 (C, H, W). Return it and the number of pixels of the file.
 
-        `spent`: number of pixels of the pictures of the same request that were decoded before. Raise BadInput or
-        DecoderUnavailable.
+        `spent`: number of pixels of the pictures of the same request that were decoded before. `notes` receives what cannot
+        be right; see `preprocess`. Raise BadInput or DecoderUnavailable.
         """
-        shape = [spec.channels, spec.height, spec.width, spec.fit, spec.filter]
-        what = json.dumps({"spec": shape, "max_pixels": self.max_pixels, "spent": spent}).encode()
+        what = json.dumps({"spec": spec.stored(), "max_pixels": self.max_pixels, "spent": spent}).encode()
         try:
             content, pixels = await self._watched(self._decoded(data, what))
-            return content.reshape(spec.shape), pixels
+            size = math.prod(spec.shape)
+            if notes is not None and len(content) > size:
+                notes.extend((code, detail) for code, detail in json.loads(content[size:].tobytes()))
+            return content[:size].reshape(spec.shape), pixels
         except BadInput as error:
             error.item = item
             raise

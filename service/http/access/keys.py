@@ -14,7 +14,8 @@ import hmac
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from service.http.problems import HttpError
 
@@ -84,7 +85,7 @@ class Key:
     name: str
     scopes: frozenset[str]
     digest: bytes = field(repr=False)
-    limits: dict[str, float] = field(default_factory=dict, hash=False)  # only those that its line states
+    limits: dict[str, Any] = field(default_factory=dict, hash=False)  # only those that its line states
 
 
 class Keyring:
@@ -112,17 +113,10 @@ class Keyring:
 
     def limits(self, default: CallerLimits) -> dict[str, CallerLimits]:
         """Return the limits of each caller, by name."""
-        stated: dict[str, dict[str, float]] = {}
+        found: dict[str, CallerLimits] = {}
         for key in self.keys:
-            stated.setdefault(key.name, {}).update(key.limits)
-        return {
-            name: CallerLimits(
-                own.get("rate", default.rate),
-                int(own.get("burst", default.burst)),
-                int(own.get("concurrency", default.concurrency)),
-            )
-            for name, own in stated.items()
-        }
+            found[key.name] = replace(found.get(key.name, default), **key.limits)
+        return found
 
 
 def read_keys(text: str, file: tuple[str, str] | None = None) -> Keyring:
@@ -173,11 +167,11 @@ def _key(words: list[str], where: str) -> Key:
     return Key(name, opened, digest, dict(_option(option, f"{where}: {name!r}") for option in options))
 
 
-def _option(word: str, where: str) -> tuple[str, float]:
+def _option(word: str, where: str) -> tuple[str, int | float]:
     name, _, value = word.partition("=")
     if name not in ("rate", "burst", "concurrency"):
         raise KeysError(f"{where}: only rate=R, burst=B and concurrency=C may follow the key")
     whole = name != "rate"
     if not re.fullmatch(r"\d{1,9}" if whole else r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
         raise KeysError(f"{where}: {name} must be {'a whole number' if whole else 'a number such as 20 or 0.5'}")
-    return name, float(value)
+    return name, int(value) if whole else float(value)

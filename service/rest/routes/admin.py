@@ -7,9 +7,8 @@ from service.http.call import Answer, Call
 from service.inference.catalog import Catalog, Change, SeveralWorkers
 from service.operations.collection_model import warn_of_missing_models
 from service.operations.service import Service
-from service.rest.parameters import read_parameters
-from service.rest.registration import Router, add, describe_operation, schema_of
-from service.rest.requests import without_body
+from service.rest.registration import Router, add, describe_operation, json_content
+from service.rest.requests import query_parameters
 from service.rest.schemas import ModelChange, NoParameters
 
 router = Router(tags=["admin"])
@@ -17,8 +16,7 @@ router = Router(tags=["admin"])
 
 def catalog_of(service: Service, call: Call) -> tuple[Catalog, str]:
     """Return the catalog to be changed and the name of a model. Raises BadParameter, Unsupported, SeveralWorkers."""
-    without_body(call)
-    read_parameters(NoParameters, call.query)
+    query_parameters(NoParameters, call)
     if service.workers > 1:
         raise SeveralWorkers(service.workers)
     return service.pipeline.catalog, call.path["name"]
@@ -56,8 +54,6 @@ async def unload(service: Service, call: Call) -> Answer:
     return await after(service, catalog.remove(name))
 
 
-ANSWER = {"application/json": {"schema": schema_of(ModelChange)}}
-
 ERRORS = (403, 404, 409, 415, 422, 500, 503)
 PATH = {"name": {"schema": {"type": "string"}, "example": "fashion-mnist"}}
 
@@ -66,14 +62,6 @@ for operation, summary in (
     (reload, "Replace a model by what its directory holds now"),
     (unload, "Unload a model"),
 ):
-    details = describe_operation(NoParameters, ANSWER, {}, path=PATH, errors=ERRORS)
-    add(
-        router,
-        f"/admin/models/{{name}}/{operation.__name__}",
-        ["POST"],
-        operation,
-        summary,
-        details,
-        scope="admin",
-        label="admin",
-    )
+    path = f"/admin/models/{{name}}/{operation.__name__}"
+    details = describe_operation(NoParameters, json_content(ModelChange), {}, path=PATH, errors=ERRORS)
+    add(router, path, ["POST"], operation, summary, details, scope="admin", label="admin")

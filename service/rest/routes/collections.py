@@ -1,16 +1,16 @@
 """/collections: named sets of items that one model has encoded."""
 
+from functools import partial
 from typing import Any
 
-from service.formats.errors import Unsupported, Unusable
+from service.formats.errors import Unusable
 from service.http.call import Answer, Call
 from service.operations.service import Service
 from service.rest.answers import json_answer
-from service.rest.bodies import A_KIND
 from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionParameters
 from service.rest.parameters import read_parameters
-from service.rest.registration import ERRORS, Router, add, describe_operation, schema_of
-from service.rest.requests import body_of, name_of, open_request, without_body
+from service.rest.registration import ERRORS, Router, add, describe_operation, json_content, schema_of
+from service.rest.requests import body_of, name_of, only_parameters, open_request, query_parameters
 from service.rest.schemas import Parameters
 from service.store.interface import COLLECTION_NAME, Collection
 
@@ -33,9 +33,7 @@ def describe_collection(collection: Collection) -> dict[str, Any]:
 
 async def put(service: Service, call: Call) -> Answer:
     """Make a collection, or change the metric and the description of one; its model stays what it was."""
-    body = await body_of(service, call)
-    if body.kind not in ("empty", "json"):
-        raise Unsupported(f"send the parameters in the query or as JSON, not as {A_KIND[body.kind]}")
+    body = only_parameters(await body_of(service, call))
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))
     name = call.path["name"]
     if not COLLECTION_NAME.fullmatch(name):  # When an existing one is looked up, such a name is merely unknown.
@@ -45,45 +43,36 @@ async def put(service: Service, call: Call) -> Answer:
         )
     inference = open_request(service, call, parameters)
     model = inference.model
-    wanted = Collection(
-        name,
-        model.name,
-        model.digest,
-        model.latent_dim,
-        parameters.metric,
-        parameters.description,
-    )
+    wanted = Collection(name, model.name, model.digest, model.latent_dim, parameters.metric, parameters.description)
     made = await service.store.create(wanted, inference.deadline)
     return json_answer(describe_collection(made), made)
 
 
 async def list_all(service: Service, call: Call) -> Answer:
     """List all collections, in the order of their names."""
-    without_body(call)
-    inference = open_request(service, call, read_parameters(Parameters, call.query))
+    inference = open_request(service, call, query_parameters(Parameters, call))
     found = await service.store.collections(inference.deadline)
     return json_answer({"collections": [describe_collection(collection) for collection in found]})
 
 
 async def get(service: Service, call: Call) -> Answer:
     """Show one collection: its model, its metric, and how many items it has."""
-    without_body(call)
-    inference = open_request(service, call, read_parameters(Parameters, call.query))
+    inference = open_request(service, call, query_parameters(Parameters, call))
     found = await service.store.collection(name_of(call), inference.deadline)
     return json_answer(describe_collection(found), found)
 
 
 async def delete(service: Service, call: Call) -> Answer:
     """Delete a collection with all its items; the answer is what it was."""
-    without_body(call)
-    inference = open_request(service, call, read_parameters(Parameters, call.query))
+    inference = open_request(service, call, query_parameters(Parameters, call))
     gone = await service.store.drop(name_of(call), inference.deadline)
     return json_answer(describe_collection(gone), gone)
 
 
 PATH = {"name": {"schema": NAME_SCHEMA, "example": "digits"}}
 STORE_ERRORS = (*ERRORS, 403, 409, 507)
-INFO = {"application/json": {"schema": schema_of(CollectionInfo)}}
+INFO = json_content(CollectionInfo)
+EXAMPLE = {"model": "mnist", "metric": "l2", "description": "handwritten digits"}
 ALL = {
     "application/json": {
         "schema": {
@@ -94,18 +83,9 @@ ALL = {
     }
 }
 
-add(
-    router,
-    "/collections",
-    ["GET"],
-    list_all,
-    "All collections",
-    describe_operation(Parameters, ALL, {}),
-    scope="store",
-    label="collections",
-)
-add(
-    router,
+register = partial(add, router, scope="store", label="collections")
+register("/collections", ["GET"], list_all, "All collections", describe_operation(Parameters, ALL, {}))
+register(
     "/collections/{name}",
     ["PUT"],
     put,
@@ -113,36 +93,17 @@ add(
     describe_operation(
         CollectionParameters,
         INFO,
-        {
-            "application/json": {
-                "schema": schema_of(CollectionParameters),
-                "example": {"model": "mnist", "metric": "l2", "description": "handwritten digits"},
-            }
-        },
+        json_content(CollectionParameters, EXAMPLE),
         body_required=False,
         path=PATH,
         errors=STORE_ERRORS,
     ),
-    scope="store",
-    label="collections",
 )
-add(
-    router,
-    "/collections/{name}",
-    ["GET"],
-    get,
-    "One collection",
-    describe_operation(Parameters, INFO, {}, path=PATH),
-    scope="store",
-    label="collections",
-)
-add(
-    router,
+register("/collections/{name}", ["GET"], get, "One collection", describe_operation(Parameters, INFO, {}, path=PATH))
+register(
     "/collections/{name}",
     ["DELETE"],
     delete,
     "Delete a collection",
     describe_operation(Parameters, INFO, {}, path=PATH, errors=STORE_ERRORS),
-    scope="store",
-    label="collections",
 )

@@ -9,13 +9,13 @@ from service.http.call import Answer, Call
 from service.operations import encode as operations
 from service.operations.encode import draw_from_posterior
 from service.operations.service import Service
-from service.rest.answers import answer, posteriors_json
+from service.rest.answers import answer, posteriors_json, warnings_of
 from service.rest.bodies import pictures_of
 from service.rest.negotiation import answer_format
 from service.rest.parameters import read_parameters
-from service.rest.registration import BINARY, PICTURE_BODIES, PICTURE_EXAMPLE, Router, add, describe_operation
+from service.rest.registration import BINARY, PICTURE_BODIES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
-from service.rest.schemas import EncodeParameters, Images, Posterior
+from service.rest.schemas import EncodeParameters, Posterior
 
 router = Router(tags=["inference"])
 
@@ -44,6 +44,8 @@ async def encode(service: Service, call: Call) -> Answer:
     if "z" in parameters.include:
         fields["seed"], fields["z"] = draw_from_posterior(mu, sigma, parameters.seed)
         headers["x-seed"] = str(fields["seed"])
+    if inference.warnings:
+        fields |= warnings_of(inference)
     return answer(await posteriors_json(fields), form, inference, headers)
 
 
@@ -55,14 +57,8 @@ add(
     "Posteriors of pictures",
     describe_operation(
         EncodeParameters,
-        {"application/json": {"schema": Posterior.model_json_schema()}, "application/x-npy": BINARY},
-        {
-            "application/json": {
-                "schema": Images.model_json_schema(),
-                "example": {"images": [PICTURE_EXAMPLE]},
-            },
-            **PICTURE_BODIES,
-        },
+        {**json_content(Posterior), "application/x-npy": BINARY},
+        PICTURE_BODIES,
     ),
     scope="infer",
     label="encode",

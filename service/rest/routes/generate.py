@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from service.formats.errors import Unsupported
 from service.http.call import Answer, Call
 from service.operations import generate as operations
 from service.operations.service import Service
 from service.rest.answers import pictures_answer
-from service.rest.bodies import A_KIND, latents_of
+from service.rest.bodies import latents_of
 from service.rest.etags import cache_headers, not_modified
 from service.rest.negotiation import answer_format
 from service.rest.parameters import check_count, read_parameters
-from service.rest.registration import BINARY, PICTURE_ANSWERS, Router, add, describe_operation
-from service.rest.requests import body_of, open_request
+from service.rest.registration import BINARY, PICTURE_ANSWERS, Router, add, describe_operation, json_content
+from service.rest.requests import body_of, only_parameters, open_request
 from service.rest.schemas import DecodeParameters, Latents, SampleParameters
 
 router = Router(tags=["inference"])
@@ -39,9 +38,7 @@ async def sample(service: Service, call: Call) -> Answer:
     z = mean_k + temperature * L_k eps, with the component k chosen by one more number of the same (seed, item). So does
     `prior=vamp`, which a model that was trained with a VampPrior takes by itself, with the posteriors of its pseudo-inputs.
     """
-    body = await body_of(service, call)
-    if body.kind not in ("empty", "json"):
-        raise Unsupported(f"send the parameters in the query or as JSON, not as {A_KIND[body.kind]}")
+    body = only_parameters(await body_of(service, call))
     given = body.parameters(SampleParameters)
     parameters = read_parameters(SampleParameters, call.query, *given)
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
@@ -79,10 +76,7 @@ add(
     describe_operation(
         DecodeParameters,
         PICTURE_ANSWERS,
-        {
-            "application/json": {"schema": Latents.model_json_schema(), "example": LATENTS_EXAMPLE},
-            "application/x-npy": BINARY,
-        },
+        {**json_content(Latents, LATENTS_EXAMPLE), "application/x-npy": BINARY},
     ),
     scope="infer",
     label="decode",
@@ -96,7 +90,7 @@ add(
     describe_operation(
         SampleParameters,
         PICTURE_ANSWERS,
-        {"application/json": {"schema": SampleParameters.model_json_schema(), "example": {"n": 4, "seed": 7}}},
+        json_content(SampleParameters, {"n": 4, "seed": 7}),
         body_required=False,
     ),
     tagged=True,

@@ -10,7 +10,7 @@ from service.rest.answers import pictures_answer
 from service.rest.bodies import ends_of
 from service.rest.negotiation import Format, answer_format
 from service.rest.parameters import check_count, read_parameters
-from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, Router, add, describe_operation
+from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, Router, add, describe_operation, schema_of
 from service.rest.requests import body_of, open_request
 from service.rest.schemas import End, InterpolateParameters
 
@@ -37,11 +37,13 @@ async def interpolate(service: Service, call: Call) -> Answer:
     return await service.pipeline.offload(frames.pixels.nbytes, render)
 
 
-ENDS = {
-    "type": "object",
-    "required": ["start", "end"],
-    "properties": {"start": End.model_json_schema(), "end": End.model_json_schema()},
-}
+EXAMPLE = {"start": {"image": PICTURE_EXAMPLE}, "end": {"z": [1.0] * 20}, "steps": 8, "method": "linear"}
+
+
+def both_ends(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a body that has the start and the end of a path."""
+    return {"type": "object", "required": ["start", "end"], "properties": {"start": schema, "end": schema}}
+
 
 add(
     router,
@@ -53,17 +55,8 @@ add(
         InterpolateParameters,
         {**PICTURE_ANSWERS, "image/webp": BINARY, "image/gif": BINARY},
         {
-            "application/json": {
-                "schema": ENDS,
-                "example": {"start": {"image": PICTURE_EXAMPLE}, "end": {"z": [1.0] * 20}, "steps": 8, "method": "linear"},
-            },
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["start", "end"],
-                    "properties": {"start": BINARY["schema"], "end": BINARY["schema"]},
-                }
-            },
+            "application/json": {"schema": both_ends(schema_of(End)), "example": EXAMPLE},
+            "multipart/form-data": {"schema": both_ends(BINARY["schema"])},
         },
     ),
     scope="infer",

@@ -26,14 +26,13 @@ from service.rest.registration import (
     BINARY,
     ERRORS,
     FORM_OF_PICTURES,
-    PICTURE_BODIES,
     PICTURE_EXAMPLE,
     Router,
     add,
     describe_operation,
-    schema_of,
+    json_content,
 )
-from service.rest.requests import body_of, name_of, open_collection, open_request, without_body
+from service.rest.requests import body_of, name_of, open_collection, open_request, query_parameters
 from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.rest.schemas import Parameters
 from service.store.interface import Items
@@ -66,8 +65,7 @@ async def post(service: Service, call: Call) -> Answer:
 
 async def list_page(service: Service, call: Call) -> Answer:
     """List items in the order of their ids, a page at a time."""
-    without_body(call)
-    parameters = read_parameters(ListParameters, call.query)
+    parameters = query_parameters(ListParameters, call)
     inference = open_request(service, call, parameters)
     conditions, after = parameters.filter, _cursor(parameters.cursor)
     page = await page_of_items(service.store, name_of(call), after, parameters.limit, conditions, inference.deadline)
@@ -84,8 +82,7 @@ def _cursor(text: str) -> str:
 
 async def get(service: Service, call: Call) -> Answer:
     """Show one item with its mu, sigma and metadata."""
-    without_body(call)
-    inference = open_request(service, call, read_parameters(Parameters, call.query))
+    inference = open_request(service, call, query_parameters(Parameters, call))
     name, id = name_of(call), check_id(call.path["id"])
     item = await service.store.item(name, id, inference.deadline)
     return json_answer(describe_item(item, 0, frozenset(("mu", "sigma"))))
@@ -93,8 +90,7 @@ async def get(service: Service, call: Call) -> Answer:
 
 async def delete(service: Service, call: Call) -> Answer:
     """Delete one item."""
-    without_body(call)
-    inference = open_request(service, call, read_parameters(Parameters, call.query))
+    inference = open_request(service, call, query_parameters(Parameters, call))
     name, id = name_of(call), check_id(call.path["id"])
     seq = await service.store.delete(name, id, inference.deadline)
     return json_answer({"id": id, "seq": seq})
@@ -107,60 +103,44 @@ ITEMS_EXAMPLE = {
     ]
 }
 ITEM_PATH = {**PATH, "id": {"schema": ID_SCHEMA, "example": "ones/first"}}
-ITEM = {"application/json": {"schema": schema_of(StoredItem)}}
 
-add(
-    router,
+register = partial(add, router, scope="store", label="items")
+register(
     "/collections/{name}/items",
     ["POST"],
     post,
     "Add items",
     describe_operation(
         ItemsParameters,
-        {"application/json": {"schema": schema_of(Added)}},
+        json_content(Added),
         {
-            "application/json": {"schema": schema_of(NewItems), "example": ITEMS_EXAMPLE},
+            **json_content(NewItems, ITEMS_EXAMPLE),
             "multipart/form-data": {"schema": FORM_OF_PICTURES},
             "application/x-npy": BINARY,
-            "image/png": PICTURE_BODIES["image/png"],
+            "image/png": BINARY,
         },
         path=PATH,
         errors=STORE_ERRORS,
     ),
-    scope="store",
-    label="items",
 )
-add(
-    router,
+register(
     "/collections/{name}/items",
     ["GET"],
     list_page,
     "Items of a collection",
-    describe_operation(
-        ListParameters, {"application/json": {"schema": schema_of(ItemPage)}}, {}, path=PATH, errors=(*ERRORS, 409)
-    ),
-    scope="store",
-    label="items",
+    describe_operation(ListParameters, json_content(ItemPage), {}, path=PATH, errors=(*ERRORS, 409)),
 )
-add(
-    router,
+register(
     "/collections/{name}/items/{id:path}",
     ["GET"],
     get,
     "One item",
-    describe_operation(Parameters, ITEM, {}, path=ITEM_PATH),
-    scope="store",
-    label="items",
+    describe_operation(Parameters, json_content(StoredItem), {}, path=ITEM_PATH),
 )
-add(
-    router,
+register(
     "/collections/{name}/items/{id:path}",
     ["DELETE"],
     delete,
     "Delete an item",
-    describe_operation(
-        Parameters, {"application/json": {"schema": schema_of(Deleted)}}, {}, path=ITEM_PATH, errors=STORE_ERRORS
-    ),
-    scope="store",
-    label="items",
+    describe_operation(Parameters, json_content(Deleted), {}, path=ITEM_PATH, errors=STORE_ERRORS),
 )

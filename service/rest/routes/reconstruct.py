@@ -14,9 +14,9 @@ from service.rest.answers import answer, beside, pictures_answer
 from service.rest.bodies import pictures_of
 from service.rest.negotiation import answer_format
 from service.rest.parameters import BadParameter, read_parameters
-from service.rest.registration import PICTURE_ANSWERS, PICTURE_BODIES, PICTURE_EXAMPLE, Router, add, describe_operation
+from service.rest.registration import PICTURE_ANSWERS, PICTURE_BODIES, Router, add, describe_operation
 from service.rest.requests import body_of, open_request
-from service.rest.schemas import Images, ReconstructParameters
+from service.rest.schemas import ReconstructParameters
 
 router = Router(tags=["inference"])
 
@@ -55,14 +55,7 @@ add(
     ["POST"],
     reconstruct,
     "Pictures as the model sees them",
-    describe_operation(
-        ReconstructParameters,
-        PICTURE_ANSWERS,
-        {
-            "application/json": {"schema": Images.model_json_schema(), "example": {"images": [PICTURE_EXAMPLE]}},
-            **PICTURE_BODIES,
-        },
-    ),
+    describe_operation(ReconstructParameters, PICTURE_ANSWERS, PICTURE_BODIES),
     scope="infer",
     label="reconstruct",
 )

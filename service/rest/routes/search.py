@@ -1,25 +1,21 @@
 """/collections/{name}/search: what is nearest to a picture, a posterior or an item."""
 
-import base64
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import orjson
 
-from service.formats import pictures as codecs
-from service.formats import png
 from service.http.call import Answer, Call
 from service.inference.pipeline import Inference
-from service.inference.served_model import Floats
 from service.operations import search as operations
 from service.operations.search import SearchResult
 from service.operations.service import Service
-from service.rest.answers import json_answer
+from service.rest.answers import base64_pictures, json_answer
 from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.rest.item_bodies import LISTS_PER_ITEM, queries_of
 from service.rest.parameters import BadParameter, read_parameters
-from service.rest.registration import FORM_OF_PICTURES, PICTURE_BODIES, Router, add, describe_operation, schema_of
+from service.rest.registration import BINARY, FORM_OF_PICTURES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_collection
 from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.store.interface import Collection, Neighbors
@@ -52,18 +48,11 @@ async def search(service: Service, call: Call) -> Answer:
         with_pictures="image" in include,
     )
     async with operations.search(service.pipeline, service.store, inference, collection, digest, queries, wanted) as nearest:
-        pictures = None if nearest.pixels is None else await _encoded(service, nearest.pixels)
+        pictures = None
+        if nearest.pixels is not None:
+            pictures = await service.pipeline.offload(nearest.pixels.nbytes, partial(base64_pictures, nearest.pixels))
         render = partial(_answer, nearest, alone, include, pictures, collection, inference)
         return await service.pipeline.offload(len(queries) * parameters.k * 200, render)
-
-
-async def _encoded(service: Service, pixels: Floats) -> list[str]:
-    """Return pictures, (n, H, W, C), as base64 PNG."""
-
-    def encoded() -> list[str]:
-        return [base64.b64encode(png.write(picture)).decode("ascii") for picture in codecs.to_uint8(pixels)]
-
-    return await service.pipeline.offload(pixels.nbytes, encoded)
 
 
 def _answer(
@@ -106,14 +95,11 @@ add(
     "Nearest neighbours",
     describe_operation(
         SearchParameters,
-        {"application/json": {"schema": schema_of(NeighborsAnswer)}},
+        json_content(NeighborsAnswer),
         {
-            "application/json": {
-                "schema": schema_of(QueryBody),
-                "example": {"mu": [0.5] * 20, "sigma": [0.2] * 20, "k": 3, "metric": "w2"},
-            },
+            **json_content(QueryBody, {"mu": [0.5] * 20, "sigma": [0.2] * 20, "k": 3, "metric": "w2"}),
             "multipart/form-data": {"schema": FORM_OF_PICTURES},
-            "image/png": PICTURE_BODIES["image/png"],
+            "image/png": BINARY,
         },
         path=PATH,
         errors=STORE_ERRORS,

@@ -6,11 +6,13 @@ import struct
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import psutil
 import pytest
 
+from models.depth import Note
 from service.formats import pictures as codecs
 from service.formats.errors import BadInput, TooBig, TooCostly, Undecodable, Unsupported
 from tests.live.costly_pictures import deep, flat_png, noisy, saved, scans, ztxt
@@ -33,6 +35,19 @@ PICTURES = {
     "tiff, lzw": noisy(600, 400, "TIFF", compression="tiff_lzw"),
     "tiff in one strip": saved("RGB", 2000, 2000, "TIFF", compression="tiff_adobe_deflate", strip_size=1 << 30),
 }
+
+
+async def test_notes_and_values_are_those_without_decoders() -> None:
+    async with decoders() as pool:
+        for spec in (SPEC, replace(SPEC, range=(0.0, 9000.0)), replace(SPEC, background="white", ink="dark", invert="yes")):
+            for name in ("deep", "rgba", "jpeg"):
+                found: list[Note] = []
+                expected: list[Note] = []
+                pixels, _ = await pool.decode(PICTURES[name], spec, notes=found)
+                image = codecs.open_picture(PICTURES[name], MAX_PIXELS)
+                np.testing.assert_array_equal(pixels, codecs.picture_pixels(image, spec, notes=expected), name)
+                assert found == expected
+                assert found or name == "jpeg"
 
 
 async def test_pixels_are_those_of_pillow() -> None:

@@ -1,0 +1,105 @@
+"""Warnings about pictures that were encoded although they cannot be right: blank, clipped, on another scale, unusual.
+
+Every encoded picture comes through here, so finding nothing takes about a microsecond. Knows nothing of HTTP.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.depth import Note
+from models.ink import CONTRADICTS, blank_note, contradicts
+from models.kl_range import KlRange
+from models.preprocess import Preprocessing
+
+
+class PictureWarning(NamedTuple):
+    """What a caller should know about one picture of a request. `code` is a stable word."""
+
+    item: int
+    code: str
+    detail: str
+
+
+class Warnings:
+    """The warnings about the pictures of one request, in the order in which they are found."""
+
+    __slots__ = ("_contradicting", "found")
+
+    def __init__(self) -> None:
+        self.found: list[PictureWarning] = []
+        self._contradicting: list[int] = []  # pictures that contradict the model's ink, which their padding hides
+
+    def clear(self) -> None:
+        """Forget everything, before other pictures are encoded."""
+        if self.found or self._contradicting:
+            self.found, self._contradicting = [], []
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def add_notes(self, item: int, notes: Sequence[Note]) -> None:
+        """Add what decoding a picture has found."""
+        for code, detail in notes:
+            if code != CONTRADICTS:
+                self.found.append(PictureWarning(item, code, detail))
+            else:
+                self._contradicting.append(item)
+
+    def add_blank(self, pixels: NDArray[Any], item: int) -> None:
+        """Look at a picture (C, H, W) that was not decoded by Pillow."""
+        data = pixels[0].tobytes()
+        if data == data[: pixels.itemsize] * pixels[0].size and (note := blank_note(pixels)):
+            self.add_notes(item, [note])
+
+    def contradicts(self, item: int, pixels: NDArray[Any], spec: Preprocessing) -> bool:
+        """Return whether a picture looks inverted: dark on light where the model's are light on dark, or the reverse."""
+        return item in self._contradicting or contradicts(pixels, spec.ink)
+
+    def renumbered(self, items: Sequence[int]) -> None:
+        """Give each warning the item that its picture belongs to: `items[i]` for picture i."""
+        self.found = [warning._replace(item=items[warning.item]) for warning in self.found]
+
+
+class KlCheck:
+    """Finds posteriors whose KL is far outside of that of the model's test pictures."""
+
+    def __init__(self, kl_range: KlRange, dim: int) -> None:
+        self._range, self._dim = kl_range, dim
+        self._low, self._high = kl_range.limits
+        # Float32 sums in this narrower range are surely in the limits. Everything else is computed in float64.
+        margin = 0.01 * (self._high - self._low)
+        # KL = (sum(mu^2 + sigma^2) - sum(logvar) - D) / 2; these are limits of the two sums.
+        self._sure = 2 * (self._low + margin) + dim, 2 * (self._high - margin) + dim
+        self._ones = np.ones(dim, np.float32)
+
+    def look(self, rows: NDArray[np.float32], block: NDArray[Any], first: int, spec: Preprocessing, to: Warnings) -> None:
+        """Warn of unusual posteriors, rows (n, 3, D) of mu, sigma, logvar; `first` is the index of the first of them."""
+        low, high = self._sure
+        if len(rows) == 1:
+            flat, both = rows.ravel(), 2 * self._dim
+            squares = flat[:both]
+            if low <= float(squares.dot(squares)) - float(flat[both:].dot(self._ones)) <= high:
+                return
+            self._warn(rows[0], block[0], first, spec, to)
+            return
+        sums = np.einsum("npd,npd->n", rows[:, :2], rows[:, :2]) - rows[:, 2] @ self._ones
+        for i in np.flatnonzero(~((sums >= low) & (sums <= high))).tolist():
+            self._warn(rows[i], block[i], first + i, spec, to)
+
+    def _warn(self, row: NDArray[np.float32], pixels: NDArray[Any], item: int, spec: Preprocessing, to: Warnings) -> None:
+        mu, sigma, logvar = row.astype(np.float64)
+        nats = float(0.5 * (mu * mu + sigma * sigma - 1 - logvar).sum())
+        if self._low <= nats <= self._high:
+            return
+        hint = ""
+        if to.contradicts(item, pixels, spec):
+            hint = f": looks inverted, try invert={'no' if spec.invert == 'yes' else 'yes'}"
+        usual = f"pictures of the test split have {_nats(self._range.low)} to {_nats(self._range.high)}"
+        to.found.append(PictureWarning(item, "unusual", f"KL is {_nats(nats)} nats, {usual}{hint}"))
+
+
+def _nats(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"

@@ -1,0 +1,101 @@
+"""Warnings about encoded pictures: the same for a picture alone and among others, and none where nothing is wrong."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.ink import CONTRADICTS
+from models.kl_range import KlRange
+from models.preprocess import Preprocessing
+from service.inference.picture_warnings import KlCheck, PictureWarning, Warnings
+
+SPEC = Preprocessing(1, 4, 4)
+DARK, LIGHT = np.zeros((1, 4, 4), np.uint8), np.full((1, 4, 4), 255, np.uint8)
+RANGE = KlRange(14.0, 41.0)
+
+
+def posteriors(nats: list[float], dim: int = 20) -> NDArray[np.float32]:
+    """Rows (n, 3, dim) whose KL is so many nats: sigma is 1/2 and mu makes up the rest."""
+    rest = 0.5 * (0.25 - 1 - 2 * np.log(0.5))
+    rows = np.empty((len(nats), 3, dim), np.float32)
+    for row, kl in zip(rows, nats, strict=True):
+        row[0], row[1], row[2] = np.sqrt(2 * (kl / dim - rest)), 0.5, 2 * np.log(0.5)
+    return rows
+
+
+def looked_at(
+    rows: NDArray[np.float32], pictures: list[NDArray[np.uint8]], spec: Preprocessing = SPEC
+) -> list[PictureWarning]:
+    warnings = Warnings()
+    KlCheck(RANGE, rows.shape[2]).look(rows, np.stack(pictures), 0, spec, warnings)
+    return warnings.found
+
+
+def test_only_what_is_far_outside_is_unusual() -> None:
+    usual = [20.0, 14.0, 41.0, 60.0, 67.9]
+    assert RANGE.limits == (-13.0, 68.0)
+    assert looked_at(posteriors(usual), [DARK] * 5) == []
+    assert looked_at(posteriors([138.0]), [DARK]) == [
+        (0, "unusual", "KL is 138 nats, pictures of the test split have 14 to 41"),
+    ]
+
+
+def test_an_inverted_picture_is_told_what_to_try() -> None:
+    assert looked_at(posteriors([138.0]), [LIGHT])[0].detail.endswith(": looks inverted, try invert=yes")
+    inverted = Preprocessing(1, 4, 4, invert="yes")
+    assert looked_at(posteriors([138.0]), [LIGHT], inverted)[0].detail.endswith(": looks inverted, try invert=no")
+    dark_ink = Preprocessing(1, 4, 4, ink="dark")
+    assert looked_at(posteriors([138.0]), [DARK], dark_ink)[0].detail.endswith(": looks inverted, try invert=yes")
+
+
+@pytest.mark.parametrize("dim", [1, 2, 20, 100])
+def test_alone_and_among_others(dim: int) -> None:
+    nats = np.concatenate([np.linspace(60, 76, 400), [1e5, 1e9]])
+    rows = posteriors(nats.tolist(), dim)
+    together = looked_at(rows, [DARK] * len(rows))
+    alone = [one._replace(item=i) for i, row in enumerate(rows) for one in looked_at(row[None], [DARK])]
+    assert together == alone
+    assert 150 < len(together) < 250
+    assert together[-2].detail.startswith("KL is 100,000 nats")
+
+
+def test_what_is_not_a_number_is_unusual() -> None:
+    rows = posteriors([20.0, 20.0])
+    rows[1, 0, 3] = np.nan
+    assert [one.item for one in looked_at(rows, [DARK, DARK])] == [1]
+    assert looked_at(rows[1:], [DARK])[0].detail.startswith("KL is nan nats")
+
+
+def test_blank_pictures() -> None:
+    warnings = Warnings()
+    one_pixel = DARK.copy()
+    one_pixel[0, 3, 3] = 1
+    colors = np.stack([DARK[0], LIGHT[0], DARK[0]])
+    uneven = colors.copy()
+    uneven[2, 1, 1] = 9
+    for item, pixels in enumerate([DARK, one_pixel, LIGHT, colors, uneven, DARK.astype(np.float32)]):
+        warnings.add_blank(pixels, item)
+    assert warnings.found == [
+        (0, "blank", "all pixels are equal (0)"),
+        (2, "blank", "all pixels are equal (255)"),
+        (3, "blank", "all pixels are equal (0, 255, 0)"),
+        (5, "blank", "all pixels are equal (0)"),
+    ]
+
+
+def test_what_padding_hides_is_told_only_with_an_unusual_kl() -> None:
+    warnings = Warnings()
+    warnings.add_notes(0, [(CONTRADICTS, ""), ("clipped", "much")])
+    assert warnings.found == [(0, "clipped", "much")]
+    KlCheck(RANGE, 20).look(posteriors([138.0, 138.0]), np.stack([DARK, DARK]), 0, SPEC, warnings)
+    assert [one.detail.endswith("try invert=yes") for one in warnings.found] == [False, True, False]
+
+
+def test_items_are_renumbered_and_forgotten() -> None:
+    warnings = Warnings()
+    assert not warnings
+    warnings.add_notes(1, [("blank", "")])
+    warnings.renumbered([4, 7])
+    assert (warnings.found, len(warnings)) == ([(7, "blank", "")], 1)
+    warnings.clear()
+    assert not warnings
