@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from service.http.access.keys import KeysError, read_keys
 from service.observe.logs import log_config
-from service.server.connections import ConnectionBounds, ConnectionWatch
+from service.server.connection_bounds import ConnectionBounds
+from service.server.connections import ConnectionWatch
 from service.server.metrics_directory import shared_directory
 from service.server.tuning import leave, open_standard_descriptors, uncollected
 from service.settings import (

@@ -18,6 +18,7 @@ from starlette.responses import RedirectResponse
 
 from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
+from service.formats.decoder_processes.dispatch import Decoders
 from service.formats.decoder_processes.malloc import prepare, trim
 from service.http.access.guard import Access
 from service.http.access.keys import CallerLimits, read_keys
@@ -115,12 +116,8 @@ def create_app(
         store = make_store(settings.store, settings.store_max_bytes)
         if sinks.metrics is not None:
             store = TimedStore(store, sinks.metrics.store_seconds)
-        pipeline = Pipeline(
-            Catalog(device),
-            settings.max_pixels,
-            max_decoded_bytes=settings.max_decoded_bytes,
-            decode_seconds=settings.decode_seconds,
-        )
+        decoders = Decoders(settings.max_pixels, settings.max_decoded_bytes, settings.decode_seconds)
+        pipeline = Pipeline(Catalog(device), decoders)
         service = Service(pipeline, StoreAccess(store, limits.max_queue_rows), settings.workers)
         publishing: asyncio.Task[None] | None = None
         if sinks.metrics is not None:

@@ -136,6 +136,7 @@ async def _dump(settings: Settings, options: argparse.Namespace) -> None:
 async def _load(settings: Settings, options: argparse.Namespace) -> None:
     from service.engine.device import Device, QueueLimits
     from service.engine.errors import BatcherError, DeviceUnusable
+    from service.formats.decoder_processes.dispatch import Decoders
     from service.formats.errors import BadInput
     from service.inference.catalog import Catalog, CatalogError  # importing torch takes a second
     from service.inference.pipeline import Pipeline
@@ -146,12 +147,8 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
         limits = QueueLimits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
         threads = settings.threads or os.cpu_count() or 1
         device = Device(settings.device, threads, limits, settings.engine, settings.precision)
-        pipeline = Pipeline(
-            Catalog(device),
-            settings.max_pixels,
-            max_decoded_bytes=settings.max_decoded_bytes,
-            decode_seconds=settings.decode_seconds,
-        )
+        decoders = Decoders(settings.max_pixels, settings.max_decoded_bytes, settings.decode_seconds)
+        pipeline = Pipeline(Catalog(device), decoders)
         try:
             device.start()
             name = options.model or settings.default_model
@@ -176,6 +173,8 @@ def _report(counts: "Counts", total: int, options: argparse.Namespace) -> None:
     """Print what became of the pictures. Raises StoreError if more were corrupt than allowed, or all."""
     for line in counts.skipped:
         print(f"skipped {line}")
+    for code, (count, first) in counts.warnings.items():
+        print(f"warning: {count:,} pictures are {code.replace('_', ' ')}; the first one is {first}")
     done = [f"added {counts.added:,}", f"replaced {counts.replaced:,}"]
     if options.replace:
         done.append(f"unchanged {counts.unchanged:,}")

@@ -7,7 +7,6 @@ devices or HTTP, and uses only the standard library.
 """
 
 import asyncio
-import math
 import threading
 import time
 from collections import deque
@@ -17,7 +16,7 @@ from typing import Any
 
 from service.engine.errors import DeviceLost
 from service.engine.gate import Delivery, Gate
-from service.engine.lane import Lane
+from service.engine.lane import Lane, LaneConfig
 
 Turn = Callable[[], DeviceLost | None]
 
@@ -66,24 +65,9 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def lane(
-        self,
-        run: Callable[[list[Any]], list[Any]],
-        join: Callable[[list[Any]], Any],
-        *,
-        max_batch: int,
-        max_queue_rows: int,
-        max_rows: int,
-        seconds: Callable[[int], float] = lambda rows: math.inf,
-        padding: Callable[[int], int] = lambda rows: 0,
-    ) -> Lane:
-        """Make a new lane.
-
-        `run` computes one batch: it takes a list of blocks, together at most `max_batch` rows, and returns as many blocks.
-        `join` concatenates the parts of a split block. `seconds` estimates how long `run` takes for a number of rows, and
-        `padding` says how many rows it adds to them.
-        """
-        lane = Lane(self._gate, self._seconds_to_drain, run, join, max_batch, max_queue_rows, max_rows, seconds, padding)
+    def lane(self, config: LaneConfig) -> Lane:
+        """Make a new lane."""
+        lane = Lane(self._gate, self._seconds_to_drain, config)
         with self._gate.wake:
             self._lanes.append(lane)
         return lane

@@ -98,7 +98,8 @@ class BucketedProgram:
     def try_bucket(self, bucket: int, reference: Rows) -> Steps[None]:
         """Use a smaller bucket if its rows equal the reference's and it is faster than the next one."""
         times: list[float] = []
-        for start in _windows(self.reference, bucket):
+        # The slices are spread over all examples.
+        for start in np.linspace(0, self.reference - bucket, CHECKED_WINDOWS, dtype=int):
             yield
             answers = self._run(self._examples[start : start + bucket], times)
             if not np.array_equal(answers, reference[start : start + bucket], equal_nan=True):
@@ -113,11 +114,6 @@ class BucketedProgram:
         answers = self._program([rows], len(rows))
         times.append(time.perf_counter() - started)
         return answers
-
-
-def _windows(reference: int, bucket: int) -> list[int]:
-    """Return the first rows of the slices on which a bucket is checked, spread over all examples."""
-    return [int(start) for start in np.linspace(0, reference - bucket, CHECKED_WINDOWS)]
 
 
 def smaller_buckets(reference: int) -> list[int]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from service.engine.batcher import Batcher
 from service.engine.buckets import BucketedProgram, NotInvariant, Steps, smaller_buckets
 from service.engine.errors import DeviceUnusable
-from service.engine.lane import Lane
+from service.engine.lane import Lane, LaneConfig
 from service.engine.programs.cuda_program import CudaProgram, Streams
 from service.engine.programs.onnx_program import OnnxProgram, OnnxUnusable, installed_version, is_installed, start_session
 from service.engine.programs.torch_program import Function, Program, Rows, TorchProgram
@@ -172,14 +172,9 @@ class Device:
     def _lane(self, name: str, program: BucketedProgram) -> Lane:
         found = ", ".join(f"{bucket} rows {1e3 * seconds:.2g}" for bucket, seconds in program.bucket_seconds.items())
         log.info("%s, milliseconds per batch: %s", name, found)
+        size, limits = program.reference, self.limits
         return self._batcher.lane(
-            program,
-            np.concatenate,
-            max_batch=program.reference,
-            max_queue_rows=self.limits.max_queue_rows,
-            max_rows=self.limits.max_rows,
-            seconds=program.seconds,
-            padding=program.padding,
+            LaneConfig(program, np.concatenate, size, limits.max_queue_rows, limits.max_rows, program.seconds, program.padding)
         )
 
     async def _with_reference(self, make_program: Callable[[Rows], Program], examples: Rows) -> tuple[BucketedProgram, Rows]:

@@ -6,6 +6,7 @@ or HTTP, and uses only the standard library.
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +22,19 @@ log = logging.getLogger(__name__)
 
 # Weight of the newest batch in the running mean of batch durations.
 NEWEST = 0.2
+
+
+@dataclass(frozen=True)
+class LaneConfig:
+    """A batch function, and the limits of its queue in rows."""
+
+    run: Callable[[list[Any]], list[Any]]  # takes blocks, together at most `max_batch` rows; returns as many blocks
+    join: Callable[[list[Any]], Any]  # concatenates the parts of a split block
+    max_batch: int
+    max_queue_rows: int
+    max_rows: int
+    seconds: Callable[[int], float] = lambda rows: math.inf  # estimates how long `run` takes for a number of rows
+    padding: Callable[[int], int] = lambda rows: 0  # returns how many rows `run` adds to a number of rows
 
 
 @dataclass
@@ -58,28 +72,17 @@ class _Slice:
 class Lane:
     """A queue of rows for one batch function. Made by `Batcher.lane`."""
 
-    def __init__(
-        self,
-        gate: Gate,
-        seconds_to_drain: Callable[[], float],
-        run: Callable[[list[Any]], list[Any]],
-        join: Callable[[list[Any]], Any],
-        max_batch: int,
-        max_queue_rows: int,
-        max_rows: int,
-        seconds: Callable[[int], float],
-        padding: Callable[[int], int],
-    ) -> None:
-        if not 0 < max_batch <= max_queue_rows or not 0 < max_rows <= max_queue_rows:
+    def __init__(self, gate: Gate, seconds_to_drain: Callable[[], float], config: LaneConfig) -> None:
+        self.max_batch, self.max_queue_rows, self.max_rows = config.max_batch, config.max_queue_rows, config.max_rows
+        if not 0 < self.max_batch <= self.max_queue_rows or not 0 < self.max_rows <= self.max_queue_rows:
             raise ValueError("max_batch and max_rows must be positive and at most max_queue_rows")
-        self.max_batch, self.max_queue_rows, self.max_rows = max_batch, max_queue_rows, max_rows
         self.stats = LaneStats()
         self.queued_rows = 0  # admitted and not yet taken by a batch, submitted or still to be submitted
         self.waiting_rows = 0  # the part of the queued rows that is submitted
         self.seconds_per_batch = 0.0
         self.watch: Callable[[BatchReport], None] | None = None  # called after every batch, on the thread that ran it
-        self._gate, self._seconds_to_drain, self._run, self._join = gate, seconds_to_drain, run, join
-        self._seconds, self._padding = seconds, padding
+        self._gate, self._seconds_to_drain = gate, seconds_to_drain
+        self._run, self._join, self._seconds, self._padding = config.run, config.join, config.seconds, config.padding
         self._queue = FairQueue()
 
     async def submit(self, block: Block, deadline: float | None = None) -> Any:

@@ -165,7 +165,7 @@ class Catalog:
 
     async def _bring(self, name: str) -> _Loaded:
         """Load, warm up and check a model, without making it available. Raise CatalogError or DeviceUnusable."""
-        directory = self.directory / name
+        directory, result = self.directory / name, "failed"
         try:
             checkpoint = await asyncio.to_thread(read, directory)
             priors = await asyncio.to_thread(priors_of, name, directory, checkpoint)
@@ -174,14 +174,12 @@ class Catalog:
             model = await start_model(name, checkpoint, self.device, kl_range.recorded(metrics))
             if golden is not None:
                 await check_golden(model, golden, self.device.precision)
+            result = "ok"
+            return _Loaded(model, metrics, priors)
         except (CheckpointError, RuntimeError, WrongAnswer) as error:
-            self.loads[name, "failed"] += 1
             raise CatalogError(f"cannot load the model {name}: {error}") from error
-        except BaseException:
-            self.loads[name, "failed"] += 1
-            raise
-        self.loads[name, "ok"] += 1
-        return _Loaded(model, metrics, priors)
+        finally:
+            self.loads[name, result] += 1
 
     def get(self, name: str | None) -> ServedModel:
         """Return the model of that name, or the default one for None. Raise UnknownModel."""

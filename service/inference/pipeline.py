@@ -69,20 +69,12 @@ def _overridden(spec: Preprocessing, background: Background | None, invert: Inve
 class Pipeline:
     """The loaded models, and the processes and threads that decode pictures and long texts for them."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        max_pixels: int,
-        decoders: int = 2,
-        max_decoded_bytes: int = 256 << 20,
-        decode_seconds: float = 10.0,
-    ) -> None:
-        """`decoders`: large pictures that are decoded at a time, with bounds on memory for all and on time for each."""
-        self.catalog, self.max_pixels = catalog, max_pixels
+    def __init__(self, catalog: Catalog, decoders: Decoders) -> None:
+        """Take over models and decoder processes. `close` ends the latter, but not the device."""
+        self.catalog, self.decoders, self.max_pixels = catalog, decoders, decoders.max_pixels
         self.max_items = catalog.device.limits.max_rows
         # Called with (model, means (N, H, W, C), blocks of originals (n, C, H, W)) after each reconstruction.
         self.tell_of_reconstructions: Callable[[ServedModel, Floats, list[NDArray[Any]]], None] = lambda *_: None
-        self.decoders = Decoders(decoders, max_pixels, max_decoded_bytes, decode_seconds)
         self.offload = Offload()
 
     @cached_property

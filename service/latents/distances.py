@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
-# (mu (D,), sigma (D,), other mu (N, D), other sigma (N, D)) -> distances (N,), in the unit of the metric
-Distance = Callable[[Doubles, Doubles, Doubles, Doubles], Doubles]
+# (mu (D,), sigma (D,), other mu (N, D), other sigma (N, D)) -> ranks (N,)
+Rank = Callable[[Doubles, Doubles, Doubles, Doubles], Doubles]
 
 
 def _sum(terms: Doubles) -> Doubles:
@@ -24,18 +24,15 @@ def _sum(terms: Doubles) -> Doubles:
     return total
 
 
-def _squared_l2(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
+def squared_l2(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
+    """Squared Euclidean distance of the means: sum (mu1 - mu2)^2. Its root is in units of the latent space."""
     return _sum(np.square(others_mu - mu))
 
 
-def l2(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
-    """Euclidean distance of the means, not its square: sqrt(sum (mu1 - mu2)^2). In units of the latent space."""
-    distance: Doubles = np.sqrt(_squared_l2(mu, sigma, others_mu, others_sigma))
-    return distance
-
-
-def _squared_tangent(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
+def squared_tangent(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
     """Return tan^2 of half the angle between the means, in [0, inf]. It is precise near 0 and near 180 degrees.
+
+    A mean of length 0 has no direction; its angle to everything is 90 degrees.
 
     1 - cos loses all digits there, so the sine is computed from the part of the other mean that is orthogonal to mu. Let p
     be the largest dimension of mu. v = mu_p x - x_p mu has no dimension p, so it is never close to the direction of mu, and
@@ -58,33 +55,20 @@ def _squared_tangent(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sig
     return np.where(unit, tangent2, 1.0)
 
 
-def _one_less_cosine(squared_tangent: Doubles) -> Doubles:
-    """Return 1 - cos of an angle from t = tan^2 of its half: 2 / (1 + 1/t). Every step of this keeps the order."""
+def one_less_cosine(tangent2: Doubles) -> Doubles:
+    """Return 1 - cos of an angle, in [0, 2], from t = tan^2 of its half: 2 / (1 + 1/t). Every step keeps the order."""
     with np.errstate(divide="ignore"):
-        distance: Doubles = 2 / (1 + 1 / squared_tangent)
+        distance: Doubles = 2 / (1 + 1 / tangent2)
     return distance
 
 
-def cosine(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
-    """1 - cos of the angle between the means: 1 - mu1 . mu2 / (|mu1| |mu2|), in [0, 2].
-
-    A mean of length 0 has no direction; it is at distance 1 from everything.
-    """
-    return _one_less_cosine(_squared_tangent(mu, sigma, others_mu, others_sigma))
-
-
-def _squared_w2(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
-    return _sum(np.square(others_mu - mu)) + _sum(np.square(others_sigma - sigma))
-
-
-def w2(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
-    """2-Wasserstein distance: sqrt(|mu1 - mu2|^2 + |sigma1 - sigma2|^2), which is L2 on [mu, sigma].
+def squared_w2(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
+    """Squared 2-Wasserstein distance: |mu1 - mu2|^2 + |sigma1 - sigma2|^2, which is squared L2 on [mu, sigma].
 
     Dowson & Landau 1982 (The Frechet distance between multivariate normal distributions), for commuting covariances.
-    In units of the latent space; sigma = 0 is a point.
+    Its root is in units of the latent space; sigma = 0 is a point.
     """
-    distance: Doubles = np.sqrt(_squared_w2(mu, sigma, others_mu, others_sigma))
-    return distance
+    return _sum(np.square(others_mu - mu)) + _sum(np.square(others_sigma - sigma))
 
 
 def jeffreys(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
@@ -108,14 +92,10 @@ def bhattacharyya(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma:
     return _sum(apart + unlike)
 
 
-def _hellinger_of(bhattacharyya: Doubles) -> Doubles:
-    distance: Doubles = np.sqrt(-np.expm1(-bhattacharyya))
-    return distance
-
-
-def hellinger(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
-    """Hellinger distance sqrt(1 - exp(-bhattacharyya)), in [0, 1] (Hellinger 1909; Kailath 1967). sigma > 0."""
-    return _hellinger_of(bhattacharyya(mu, sigma, others_mu, others_sigma))
+def hellinger_of(distances: Doubles) -> Doubles:
+    """Hellinger distance sqrt(1 - exp(-b)), in [0, 1], from Bhattacharyya distances b (Hellinger 1909; Kailath 1967)."""
+    hellinger: Doubles = np.sqrt(-np.expm1(-distances))
+    return hellinger
 
 
 def fisher_rao(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
@@ -129,26 +109,21 @@ def fisher_rao(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Do
     return distance
 
 
-def _itself(rank: Doubles) -> Doubles:
-    return rank
-
-
 @dataclass(frozen=True)
 class DistanceMetric:
-    """A distance, the rank that orders by it, and whether it needs a sigma above 0 of both Gaussians."""
+    """A distance, as the rank that orders by it and the distance of a rank."""
 
-    distance: Distance
-    needs_sigma: bool
-    rank: Distance  # orders as the distance does, also where distances round to the same number
-    of_rank: Callable[[Doubles], Doubles] = _itself  # rank -> distance, elementwise; keeps the order
+    rank: Rank  # orders as the distance does, also where distances round to the same number
+    needs_sigma: bool  # both Gaussians must have a sigma above 0
+    of_rank: Callable[[Doubles], Doubles] = np.positive  # rank -> distance, elementwise, keeps the order; here: the same
 
 
 METRICS: Mapping[str, DistanceMetric] = {
-    "l2": DistanceMetric(l2, needs_sigma=False, rank=_squared_l2, of_rank=np.sqrt),
-    "cosine": DistanceMetric(cosine, needs_sigma=False, rank=_squared_tangent, of_rank=_one_less_cosine),
-    "w2": DistanceMetric(w2, needs_sigma=False, rank=_squared_w2, of_rank=np.sqrt),
-    "jeffreys": DistanceMetric(jeffreys, needs_sigma=True, rank=jeffreys),
-    "bhattacharyya": DistanceMetric(bhattacharyya, needs_sigma=True, rank=bhattacharyya),
-    "hellinger": DistanceMetric(hellinger, needs_sigma=True, rank=bhattacharyya, of_rank=_hellinger_of),
-    "fisher_rao": DistanceMetric(fisher_rao, needs_sigma=True, rank=fisher_rao),
+    "l2": DistanceMetric(squared_l2, needs_sigma=False, of_rank=np.sqrt),
+    "cosine": DistanceMetric(squared_tangent, needs_sigma=False, of_rank=one_less_cosine),
+    "w2": DistanceMetric(squared_w2, needs_sigma=False, of_rank=np.sqrt),
+    "jeffreys": DistanceMetric(jeffreys, needs_sigma=True),
+    "bhattacharyya": DistanceMetric(bhattacharyya, needs_sigma=True),
+    "hellinger": DistanceMetric(bhattacharyya, needs_sigma=True, of_rank=hellinger_of),
+    "fisher_rao": DistanceMetric(fisher_rao, needs_sigma=True),
 }

@@ -20,23 +20,20 @@ def draw_seed() -> int:
 
 def standard_normal(seed: int, items: int, dim: int, first: int = 0) -> NDArray[np.float32]:
     """Return eps of items `first` to `first + items - 1`, float32 (items, dim). A row depends on seed and index alone."""
-    if not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"a seed is 0 to {MAX_SEED}, not {seed}")
     return inverse_normal_cdf(_uniform(_words(seed, items, dim, first))).astype(np.float32)
 
 
 def normal_and_uniform(seed: int, items: int, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return the same eps, and a uniform number from the next word of each item: float32 (items, dim), float64 (items,)."""
-    if not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"a seed is 0 to {MAX_SEED}, not {seed}")
     uniform = _uniform(_words(seed, items, dim + 1, 0))
     return inverse_normal_cdf(uniform[:, :dim]).astype(np.float32), uniform[:, dim]
 
 
 def _words(seed: int, items: int, dim: int, first: int) -> NDArray[np.uint64]:
     """Return 64-bit words, (items, dim). One generator is reset for each item: a new one per row takes 20 times as long."""
-    key = np.array([seed, 0], np.uint64)
-    philox = np.random.Philox(key=key)
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"a seed is 0 to {MAX_SEED}, not {seed}")
+    philox = np.random.Philox(key=np.array([seed, 0], np.uint64))
     state = philox.state
     words = np.empty((items, dim), np.uint64)
     for i in range(items):

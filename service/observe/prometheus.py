@@ -3,8 +3,10 @@
 Import it only where it is needed: importing prometheus-client takes 50 ms. Knows nothing of what is counted.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from math import inf
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,9 +17,11 @@ from prometheus_client.utils import floatToGoString
 from service.observe.histogram import Counted
 from service.observe.metrics import Family
 
+KINDS: Mapping[str, Any] = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
+
 
 class _FamilyCollector(Collector):
-    """_FamilyCollector in the form in which prometheus-client collects metrics."""
+    """Our families in the form in which prometheus-client collects metrics."""
 
     def __init__(self, families: Sequence[Family]) -> None:
         self._families = families
@@ -25,36 +29,27 @@ class _FamilyCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Yield one metric for each family."""
         for family in self._families:
-            kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-            if family.kind == "histogram":
-                yield _histogram(family)
-                continue
-            metric = kind(family.name, family.help, labels=family.labels)
+            metric = KINDS[family.kind](family.name, family.help, labels=family.labels)
             for labels, value in family.samples.items():
-                assert not isinstance(value, Counted)  # noqa: S101
-                metric.add_metric(labels, value)
+                if isinstance(value, Counted):
+                    metric.add_metric(labels, _buckets(value), value.sum)
+                else:
+                    metric.add_metric(labels, value)
             yield metric
 
 
-def _histogram(family: Family) -> Metric:
-    metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, counted in family.samples.items():
-        assert isinstance(counted, Counted)  # noqa: S101
-        buckets, total = [], 0
-        for bound, count in zip((*counted.bounds, float("inf")), counted.counts, strict=True):
-            total += count
-            buckets.append((floatToGoString(bound), float(total)))
-        metric.add_metric(labels, buckets, counted.sum)
-    return metric
+def _buckets(counted: Counted) -> list[tuple[str, float]]:
+    """Return (upper bound, number of values up to it) of each bucket."""
+    bounds = map(floatToGoString, (*counted.bounds, inf))
+    return list(zip(bounds, map(float, accumulate(counted.counts)), strict=True))
 
 
 def of_this_process(families: Sequence[Family], accept: str) -> tuple[bytes, str]:
     """Return (body, media type) of the families and of the metrics of the process and the interpreter."""
     registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    GCCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    return _encode(registry, families, accept)
+    for collector in (ProcessCollector, GCCollector, PlatformCollector):
+        collector(registry=registry)
+    return render(families, accept, registry)
 
 
 def process_families() -> Iterable[Family]:
@@ -66,12 +61,9 @@ def process_families() -> Iterable[Family]:
         yield Family(sample.name, kind, metric.documentation, (), {(): sample.value}, of_workers)
 
 
-def render(families: Sequence[Family], accept: str) -> tuple[bytes, str]:
-    """Return (body, media type) of the families alone. The format is chosen by `accept`, the header of the request."""
-    return _encode(CollectorRegistry(), families, accept)
-
-
-def _encode(registry: CollectorRegistry, families: Sequence[Family], accept: str) -> tuple[bytes, str]:
+def render(families: Sequence[Family], accept: str, registry: CollectorRegistry | None = None) -> tuple[bytes, str]:
+    """Return (body, media type) of the families, after what is in the registry. `accept`: the header of the request."""
+    registry = registry or CollectorRegistry()
     registry.register(_FamilyCollector(families))
     encode, media_type = choose_encoder(accept)
     return encode(registry), media_type

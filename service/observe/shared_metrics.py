@@ -101,17 +101,13 @@ def _drop_gauges(path: Path) -> list[Family]:
 
 
 def _write(path: Path, families: Sequence[Family]) -> None:
-    fields = [{**vars(one), "samples": [(labels, _plain(value)) for labels, value in one.samples.items()]} for one in families]
+    fields = [{**vars(one), "samples": list(one.samples.items())} for one in families]
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # several processes may rewrite the file of a dead one
     try:
-        part.write_text(json.dumps(fields))
+        part.write_text(json.dumps(fields, default=vars))  # `vars` writes a histogram as an object
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _plain(value: float | Counted) -> Any:
-    return vars(value) if isinstance(value, Counted) else value
 
 
 def _load(path: Path) -> list[Family]:

@@ -35,11 +35,19 @@ class Counts:
     unchanged: int = 0  # encoded again, with the same result
     there: int = 0  # not encoded again
     skipped: list[str] = field(default_factory=list)  # files that cannot be read, each with the reason
+    # Code of a warning -> the pictures that have it, and the first of them with the details.
+    warnings: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     @property
     def read(self) -> int:
         """Return how many pictures could be read, or did not have to be."""
         return self.added + self.replaced + self.unchanged + self.there
+
+    def warn(self, inference: Inference, ids: Sequence[str]) -> None:
+        """Count the warnings about the pictures that were encoded last, which have these ids."""
+        for warning in inference.warnings.found:
+            count, first = self.warnings.get(warning.code, (0, f"{ids[warning.item]}: {warning.detail}"))
+            self.warnings[warning.code] = count + 1, first
 
 
 async def load(
@@ -71,7 +79,7 @@ async def load(
             if not batch.ids:
                 continue
             skipped = len(counts.skipped)
-            items = await _encode(pipeline, batch, inference, counts.skipped)
+            items = await _encode(pipeline, batch, inference, counts)
             progress(len(counts.skipped) - skipped)
             items = _changed(items, known, old, counts, progress)
             if storing is not None:
@@ -125,14 +133,16 @@ def _changed(items: Items, known: Items, old: dict[str, int], counts: Counts, pr
     )  # fmt: skip
 
 
-async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference, skipped: list[str]) -> Items:
-    """Encode a batch; files that cannot be read are left out and added to `skipped`."""
-    if batch.rows is not None:
-        rows = await pipeline.encode(Pictures(rows=batch.rows), inference)
+async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference, counts: Counts) -> Items:
+    """Encode a batch; files that cannot be read are left out and counted."""
+    files = batch.pictures
+    if not isinstance(files, list):
+        rows = await pipeline.encode(Pictures(rows=files), inference)
+        counts.warn(inference, batch.ids)
     else:
-        contents = await asyncio.to_thread(lambda: [_content(file) for file in batch.files])
-        rows, reasons = await _encode_files(pipeline, contents, inference)
-        skipped += [f"{shown(batch.files[i])}: {reason}" for i, reason in sorted(reasons.items())]
+        contents = await asyncio.to_thread(list, map(_content, files))
+        rows, reasons = await _encode_files(pipeline, contents, batch.ids, inference, counts)
+        counts.skipped += [f"{shown(files[i])}: {reason}" for i, reason in sorted(reasons.items())]
         good = [i for i in range(len(batch.ids)) if i not in reasons]
         batch, rows = batch.only(good), rows[good]
     metadata = [orjson.dumps(own) for own in batch.metadata]
@@ -150,7 +160,7 @@ def _content(path: Path) -> bytes | str:
 
 
 async def _encode_files(
-    pipeline: Pipeline, contents: Sequence[bytes | str], inference: Inference
+    pipeline: Pipeline, contents: Sequence[bytes | str], ids: Sequence[str], inference: Inference, counts: Counts
 ) -> tuple[NDArray[np.float32], dict[int, str]]:
     """Return the posteriors (N, 3, D) of the files that are pictures, and for each other file the reason.
 
@@ -164,6 +174,7 @@ async def _encode_files(
         block = blocks.pop()
         try:
             rows[[i for i, _ in block]] = await pipeline.encode(Pictures([content for _, content in block]), inference)
+            counts.warn(inference, [ids[i] for i, _ in block])
         except BadInput as error:
             fault = error.item if error.item is not None and len(block) > 1 else len(block) // 2
             if fault == 0:

@@ -5,7 +5,7 @@ Ids are relative to the path, so that the same folder has the same ids wherever 
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +39,13 @@ class PictureBatch:
 
     ids: list[str]
     metadata: list[dict[str, Any]]
-    files: list[Path] = field(default_factory=list)
-    rows: NDArray[np.uint8] | None = None
+    pictures: list[Path] | NDArray[np.uint8]
 
     def only(self, indices: Sequence[int]) -> "PictureBatch":
         """Return the pictures with these indices."""
-        return PictureBatch(
-            [self.ids[i] for i in indices],
-            [self.metadata[i] for i in indices],
-            [self.files[i] for i in indices] if self.files else [],
-            None if self.rows is None else self.rows[list(indices)],
-        )
+        own = self.pictures
+        pictures = [own[i] for i in indices] if isinstance(own, list) else own[list(indices)]
+        return PictureBatch([self.ids[i] for i in indices], [self.metadata[i] for i in indices], pictures)
 
 
 @dataclass(slots=True)
@@ -186,14 +182,15 @@ def _arrays(path: Path, spec: Preprocessing) -> Source:
         with open_pictures(path, wanted) as found:
             if len(found) != count:
                 raise DataError(f"{shown(path)} has changed while it was read")
-            for first, block in found.pixels(scale, spec):
+            # The pipeline inverts what the model wants inverted.
+            for first, block in found.pixels(scale, replace(spec, invert="no")):
                 for start in range(0, len(block), size):
                     rows = np.ascontiguousarray(block[start : start + size])
                     where = range(first + start, first + start + len(rows))
                     own = [{"label": labels[i]} if labels else {} for i in where]
                     if splits:
                         own = [{**values, "split": splits[i]} for values, i in zip(own, where, strict=True)]
-                    yield PictureBatch([ids[i] for i in where], own, rows=rows)
+                    yield PictureBatch([ids[i] for i in where], own, rows)
 
     return Source(path, ids, summary, batches)
 

@@ -10,16 +10,13 @@ import logging
 import resource
 import secrets
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-from uvicorn.server import ServerState
 
 from service.http.problems import HttpError, problem
+from service.server.connection_bounds import ConnectionBounds
 from service.server.errors import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
-from service.server.head_bounds import HeadBounds
 from service.server.parsing_turns import ParsingTurns
 from service.server.request_parsing import BODY, HEAD, RequestParsing
 from service.server.unsent_bytes import drop_unsent, is_reset, unsent
@@ -37,19 +34,6 @@ SHORTEST_SECONDS = 0.4
 SPARE_DESCRIPTORS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionBounds:
-    """Limits of one connection, in seconds, bytes, and bytes per second, and the largest number of connections."""
-
-    header_seconds: float
-    keep_alive_seconds: float
-    slow_seconds: float
-    min_bytes_per_second: int
-    max_header_bytes: int
-    max_headers: int
-    max_connections: int
-
-
 class ConnectionWatch:
     """Makes the connections of a process and checks them once a second for timeouts.
 
@@ -60,18 +44,12 @@ class ConnectionWatch:
         """Start without connections. `cut_off` counts connections that are closed before an answer, by reason."""
         self.bounds, self.cut_off = bounds, cut_off
         self.connections: set[HttpConnection] = set()
-        self.head_bounds, self.turns = HeadBounds(bounds.max_header_bytes, bounds.max_headers), ParsingTurns()
+        self.turns = ParsingTurns()
         self._timer: asyncio.TimerHandle | None = None
 
-    def __call__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> "HttpConnection":
+    def __call__(self, **arguments: Any) -> "HttpConnection":
         """Make the protocol object of a new connection, with the arguments that uvicorn passes."""
-        return HttpConnection(self, config, server_state, app_state, _loop)
+        return HttpConnection(self, **arguments)
 
     @property
     def allowed(self) -> int:
@@ -83,10 +61,6 @@ class ConnectionWatch:
         self.connections.add(connection)
         if self._timer is None:
             self._rest(connection.loop)
-
-    def discard(self, connection: "HttpConnection") -> None:
-        """Forget a connection that was closed."""
-        self.connections.discard(connection)
 
     def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
         bounds = self.bounds
@@ -108,16 +82,9 @@ class ConnectionWatch:
 class HttpConnection(RequestParsing):
     """One HTTP/1.1 connection with its timeouts."""
 
-    def __init__(
-        self,
-        watch: ConnectionWatch,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(watch.head_bounds, watch.turns, config, server_state, app_state, _loop)
-        self._watch, self._bounds = watch, watch.bounds
+    def __init__(self, watch: ConnectionWatch, **arguments: Any) -> None:
+        super().__init__(watch.bounds, watch.turns, **arguments)
+        self._watch = watch
         # The request and its phase at an earlier check, the time of that check, and the bytes received by then.
         self._mark: tuple[object, int] | None = None
         self._since, self._then = 0.0, 0
@@ -133,7 +100,7 @@ class HttpConnection(RequestParsing):
             self._answer(TooManyConnections(self._watch.allowed))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._watch.discard(self)
+        self._watch.connections.discard(self)
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]

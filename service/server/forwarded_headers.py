@@ -4,7 +4,7 @@ Other requests pass without a coroutine of their own. Knows nothing of the appli
 """
 
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -18,15 +18,13 @@ class ForwardedHeaders:
 
     def __init__(self, app: ASGIApp, trusted: list[str] | str) -> None:
         """`trusted`: addresses or networks of proxies, separated by commas."""
-        untyped: Any = app  # uvicorn has types of its own for the same things.
-        self._app, self._proxied = app, ProxyHeadersMiddleware(untyped, trusted)
+        untyped: Any = app  # uvicorn has types of its own for the same things
+        self._app, self._proxied = app, cast(ASGIApp, ProxyHeadersMiddleware(untyped, trusted))
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Handle one event of a connection."""
         if scope["type"] == "http":
             for name, _ in scope["headers"]:
                 if name in FORWARDED:
-                    proxied: Any = self._proxied
-                    found: Awaitable[None] = proxied(scope, receive, send)
-                    return found
+                    return self._proxied(scope, receive, send)
         return self._app(scope, receive, send)

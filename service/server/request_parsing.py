@@ -10,15 +10,14 @@ from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
 
+from service.asgi import Headers
 from service.http.body_memory import stated_length
 from service.http.problems import HttpError, Malformed
+from service.server.connection_bounds import ConnectionBounds
 from service.server.errors import HeadTooLarge, TrailersTooLarge
-from service.server.head_bounds import HeadBounds, head_bytes
 from service.server.parsing_turns import END_OF_HEAD, PIECE, ParsingTurns, after_empty_lines, end_of_piece, is_harmless
 from service.server.protocol_upgrade import head_without_offer
 from service.server.request_target import path_and_query
@@ -36,17 +35,10 @@ LARGE = 1 << 16
 class RequestParsing(HttpToolsProtocol):
     """Parses the requests of one connection. uvicorn's attribute `cycle` belongs to the request that was parsed last."""
 
-    def __init__(
-        self,
-        bounds: HeadBounds,
-        turns: ParsingTurns,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._head_bounds, self._turns = bounds, turns
+    def __init__(self, bounds: ConnectionBounds, turns: ParsingTurns, **arguments: Any) -> None:
+        """Wait for the first bytes. `arguments` are those of uvicorn's class."""
+        super().__init__(**arguments)
+        self._bounds, self._turns = bounds, turns
         self._received = self._segment = self._head = 0  # bytes: in total, of this segment, of this head in earlier segments
         self._body = self._since_body = 0  # bytes: of the body so far, and received after the last piece of the body
         self._held, self._parsed = b"", 0  # bytes that wait to be parsed, and how many of them have been parsed
@@ -115,14 +107,14 @@ class RequestParsing(HttpToolsProtocol):
                 self.end(TrailersTooLarge(MAX_TRAILER_BYTES))
             return
         self._head = size if self.scope is not before else self._head + size
-        bounds = self._head_bounds
+        max_bytes, max_headers = self._bounds.max_header_bytes, self._bounds.max_headers
         # The sum may include the end of the request before, so the exact size is counted where that matters.
-        too_large = self._head > bounds.max_bytes and (
-            self._head > bounds.max_bytes + SEGMENT or head_bytes(self.url, self.headers) > bounds.max_bytes
+        too_large = self._head > max_bytes and (
+            self._head > max_bytes + SEGMENT or _head_bytes(self.url, self.headers) > max_bytes
         )
-        too_many = self.scope is not None and len(self.headers) > bounds.max_headers
+        too_many = self.scope is not None and len(self.headers) > max_headers
         if (too_large or too_many) and not self.transport.is_closing():
-            self.end(HeadTooLarge(bounds.max_bytes, bounds.max_headers))
+            self.end(HeadTooLarge(max_bytes, max_headers))
 
     def _hold(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -191,11 +183,11 @@ class RequestParsing(HttpToolsProtocol):
     # Callbacks of the parser. They replace uvicorn's, which check for upgrades each time.
 
     def on_headers_complete(self) -> None:
-        bounds = self._head_bounds
-        if len(self.headers) > bounds.max_headers or (
-            self._head + self._segment > bounds.max_bytes and head_bytes(self.url, self.headers) > bounds.max_bytes
+        max_bytes, max_headers = self._bounds.max_header_bytes, self._bounds.max_headers
+        if len(self.headers) > max_headers or (
+            self._head + self._segment > max_bytes and _head_bytes(self.url, self.headers) > max_bytes
         ):
-            raise HeadTooLarge(bounds.max_bytes, bounds.max_headers)  # stops the parser; `_parse` handles the exception
+            raise HeadTooLarge(max_bytes, max_headers)  # stops the parser; `_parse` handles the exception
         if self.parser.should_upgrade():
             return  # the parser stops by itself; `_parse` declines the upgrade
         self._begin(*path_and_query(self.url, self.headers))
@@ -286,6 +278,11 @@ class RequestParsing(HttpToolsProtocol):
         if cycle is None or cycle.scope is not self.scope:
             return BETWEEN if self.scope is None else HEAD
         return BODY if cycle.more_body else BETWEEN
+
+
+def _head_bytes(target: bytes, headers: Headers) -> int:
+    """Return the size of a head in bytes, as far as it has been parsed."""
+    return len(target) + sum(len(name) + len(value) + len(": \r\n") for name, value in headers)
 
 
 class _Flow(FlowControl):

@@ -45,12 +45,10 @@ class Cycle(RequestResponseCycle):
             self.response_started = True
             self.waiting_for_100_continue = False
         elif self.response_complete or message["type"] != "http.response.body":
-            raise RuntimeError(f"{message['type']} is not allowed in an answer that is {self._state()}")
+            state = "complete" if self.response_complete else "in progress"
+            raise RuntimeError(f"{message['type']} is not allowed in an answer that is {state}")
         else:
             self._write(message.get("body", b""), message.get("more_body", False))
-
-    def _state(self) -> str:
-        return "complete" if self.response_complete else "in progress"
 
     def _made_head(self, message: Message) -> bytes:
         status: int = message["status"]

@@ -11,13 +11,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import FrameType
 
 from uvicorn.importer import import_from_string
 
@@ -63,21 +62,15 @@ class Supervisor:
     """Keeps a number of workers running. `make_server` is "module:function", which each of them calls."""
 
     def __init__(
-        self,
-        make_server: str,
-        workers: int,
-        sockets: list[socket.socket],
-        end_seconds: float,
-        heartbeat_seconds: float,
-        on_end: Callable[[int], object] = lambda pid: None,
+        self, make_server: str, workers: int, sockets: list[socket.socket], end_seconds: float, heartbeat_seconds: float
     ) -> None:
         """Start nothing yet.
 
         `end_seconds`: how long a worker may take to end. `heartbeat_seconds`: a worker that sends no heartbeat for so long
-        is replaced. `on_end` is called with the process id of each worker that has ended.
+        is replaced.
         """
         self._make_server, self._wanted, self._sockets = make_server, workers, sockets
-        self._end_seconds, self._heartbeat_seconds, self._on_end = end_seconds + GRACE_SECONDS, heartbeat_seconds, on_end
+        self._end_seconds, self._heartbeat_seconds = end_seconds + GRACE_SECONDS, heartbeat_seconds
         self._workers: list[_Worker] = []
         self._to_replace: list[_Worker] = []
         self._signals: list[int] = []
@@ -92,7 +85,7 @@ class Supervisor:
         writer.setblocking(False)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         for number in SIGNALS:
-            signal.signal(number, self._take_signal)
+            signal.signal(number, lambda received, _: self._signals.append(received))
         self._step()
         before = time.monotonic()
         while self._workers or not self._is_ending:
@@ -106,9 +99,6 @@ class Supervisor:
             before = now
             self._step()
         return self._status
-
-    def _take_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signals.append(number)
 
     def _step(self) -> None:
         while self._signals:
@@ -173,7 +163,6 @@ class Supervisor:
         worker.process.join()
         worker.pipe.close()
         self._workers.remove(worker)
-        self._on_end(worker.pid)
         if worker.told:
             return
         status = worker.process.exitcode

@@ -2,7 +2,7 @@
 
 A key is a top-level key of the metadata. A bare value means equality. Numbers compare with numbers and texts with texts, by
 code points; other values have no order. An integer beyond 64 bits is rounded to a float. An item without the key matches
-only `ne` and `"exists": false`. Filters are parsed and checked here. Knows nothing of databases.
+only `ne` and `"exists": false`. Filters are parsed and checked here. Knows nothing of the functions and types of a database.
 """
 
 import difflib
@@ -17,7 +17,8 @@ Scalar = str | int | float | bool | None
 Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "exists"]
 
 OPERATORS: tuple[str, ...] = get_args(Operator)
-ORDERED = ("gt", "gte", "lt", "lte")
+# Operators that need an order, and how SQL writes them.
+ORDERED = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 MAX_KEYS, MAX_VALUES, MAX_KEY = 32, 250, 200
 # Bound on all texts of a filter together: databases cache recent statements with their parameters.
 MAX_CHARACTERS = 1 << 18
@@ -80,6 +81,19 @@ def check_keys(
             near = difflib.get_close_matches(condition.key, others, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(others)[:20]) or 'none'}"
             raise UnknownKey(f"no item of the collection has {condition.key!r} in its metadata{hint}")
+
+
+def where(conditions: tuple[Condition, ...], test: Callable[[Condition], tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+    """Return (" AND ... AND ...", parameters) in SQL. `test` translates one condition, without the negation of `ne`.
+
+    Where a test is NULL, as for an item without the key, it counts as false.
+    """
+    parts, parameters = [""], list[Any]()
+    for condition in conditions:
+        sql, values = test(condition)
+        parts.append(f"{'NOT ' if condition.operator == 'ne' else ''}coalesce({sql}, false)")
+        parameters += values
+    return " AND ".join(parts), parameters
 
 
 def usable_key(key: str) -> bool:

@@ -24,6 +24,13 @@ class Waiting(Generic[T]):
     request: T
     future: "Future[Any]" = field(default_factory=Future)
 
+    def settle(self, outcome: Any) -> None:
+        """Give the request its result, or raise it there if it is an exception."""
+        if isinstance(outcome, Exception):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
+
 
 class Turns(Generic[T]):
     """Whenever the thread is free it calls `work` with all waiting requests, at most `most`.
@@ -37,7 +44,6 @@ class Turns(Generic[T]):
         self._waiting: list[Waiting[T]] = []
         self._ended = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._started = False
 
     def submit(self, request: T) -> "Future[Any]":
         """Queue a request for the next turn. Raises Ended."""
@@ -45,8 +51,7 @@ class Turns(Generic[T]):
         with self._changed:
             if self._ended:
                 raise Ended
-            if not self._started:
-                self._started = True
+            if self._thread.ident is None:  # it has not been started
                 self._thread.start()
             self._waiting.append(waiting)
             self._changed.notify()
@@ -63,7 +68,7 @@ class Turns(Generic[T]):
         with self._changed:
             self._ended = True
             self._changed.notify()
-        if self._started:
+        if self._thread.ident is not None:
             self._thread.join(seconds)
         return not self._thread.is_alive()
 

@@ -114,6 +114,12 @@ class Collection:
         """Name and digest of its model, in the form of the header X-Model."""
         return f"{self.model}@sha256:{self.digest}"
 
+    def of_model(self, digest: str | None) -> "Collection":
+        """Return this collection if its model has the digest, or any for None. Raises ModelMismatch."""
+        if digest not in (None, self.digest):
+            raise ModelMismatch(self, f"sha256:{digest}")
+        return self
+
 
 @dataclass(slots=True)
 class Items:
@@ -220,8 +226,3 @@ class LatentStore(ABC):
     @abstractmethod
     async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
         """Return items sorted by id, beginning with the first id greater than `after`."""
-
-
-def no_vectors(count: int) -> Floats:
-    """Return mu, or sigma, of items whose vectors were not asked for: (count, 0)."""
-    return np.empty((count, 0), np.float32)

@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 30.0
 
 @asynccontextmanager
 async def decoders(processes: int = 1, max_bytes: int = 256 << 20, seconds: float = 60.0) -> AsyncIterator[Decoders]:
-    made = Decoders(processes, MAX_PIXELS, max_bytes, seconds)
+    made = Decoders(MAX_PIXELS, max_bytes, seconds, processes)
     try:
         yield made
     finally:

@@ -13,6 +13,7 @@ import torch
 
 from service.app import create_app
 from service.engine.errors import DeviceLost
+from service.engine.lane import LaneConfig
 from service.settings import Settings
 
 
@@ -72,7 +73,7 @@ async def test_a_process_whose_device_is_lost_is_neither_ready_nor_alive(weights
             assert (await client.get("/health/live")).status_code == 200
             with pytest.raises(DeviceLost):
                 await app.state.service.pipeline.catalog.device._batcher.lane(
-                    lose, np.concatenate, max_batch=8, max_queue_rows=8, max_rows=8
+                    LaneConfig(lose, np.concatenate, max_batch=8, max_queue_rows=8, max_rows=8)
                 ).submit(np.zeros(1))
             for path in ("/health/live", "/health/ready"):
                 answer = await client.get(path)

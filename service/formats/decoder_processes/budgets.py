@@ -14,15 +14,6 @@ class MemoryBudget:
         self.total = self.left = total
         self._turn, self._freed = asyncio.Lock(), asyncio.Event()
 
-    @contextmanager
-    def share(self) -> Iterator["MemoryShare"]:
-        """Make a share for one picture, empty at first, and give its memory back in the end."""
-        share = MemoryShare(self)
-        try:
-            yield share
-        finally:
-            share.give_back()
-
     async def take(self, size: int) -> None:
         async with self._turn:
             while size > self.left:
@@ -43,10 +34,16 @@ class MemoryBudget:
 
 
 class MemoryShare:
-    """The memory that one picture has taken from the budget."""
+    """The memory that one picture has taken from the budget, none at first. Leaving the block gives it back."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget, self.size = budget, 0
+
+    def __enter__(self) -> "MemoryShare":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
 
     async def wait_for(self, size: int) -> None:
         """Give back everything, then wait until so many bytes are free and take them."""

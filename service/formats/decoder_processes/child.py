@@ -119,10 +119,7 @@ def _serve(number: int) -> None:
 
 def _serve_one(connection: socket.socket, idle: int) -> bool:
     """Answer one request. Return False if the decoder must end."""
-    head = _receive(connection, REQUEST.size)
-    if len(head) < REQUEST.size:
-        return False
-    length, size, opening, granted, seconds = REQUEST.unpack(head)
+    length, size, opening, granted, seconds = REQUEST.unpack(_receive(connection, REQUEST.size))
     what = json.loads(_receive(connection, length))
     _allow(idle + opening + SLACK_BYTES)
     _limit_time(seconds)
@@ -150,8 +147,6 @@ def _decode(
     """Return the kind and the content of the answer; the kind is empty if the other end does not want it any more."""
     spec, max_pixels, spent = Preprocessing(**what["spec"]), what["max_pixels"], what["spent"]
     data = _receive(connection, size)
-    if len(data) < size:
-        raise ConnectionError
     canvas, work, image = webp_size(data), 0, None
     if canvas is None:
         image = codecs.open_picture(data, max_pixels)
@@ -172,10 +167,7 @@ def _decode(
     if cost > granted or work > QUICK_WORK:
         _limit_time(0)
         connection.sendall(ANSWER.pack(NEED, NUMBER.size) + NUMBER.pack(cost))
-        told = _receive(connection, NUMBER.size)
-        if len(told) < NUMBER.size:
-            raise ConnectionError
-        (granted,) = NUMBER.unpack(told)
+        (granted,) = NUMBER.unpack(_receive(connection, NUMBER.size))
         if not granted:
             return b"", b""
         _limit_time(seconds)
@@ -227,15 +219,15 @@ def _is_of_memory(error: BaseException) -> bool:
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:
-    """Read so many bytes, or fewer if the other end was closed."""
-    first = connection.recv(size, socket.MSG_WAITALL) if size else b""
-    if len(first) in (0, size):
-        return first
-    parts, missing = [first], size - len(first)
-    while missing and (part := connection.recv(missing)):
+    """Read so many bytes. Raise ConnectionError if the other end is closed before."""
+    parts, missing = [], size
+    while missing:
+        part = connection.recv(missing, socket.MSG_WAITALL)
+        if not part:
+            raise ConnectionError
         parts.append(part)
         missing -= len(part)
-    return b"".join(parts)
+    return b"".join(parts)  # a lone part is not copied
 
 
 def allocated_bytes() -> int:

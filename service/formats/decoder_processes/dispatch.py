@@ -15,7 +15,7 @@ import numpy as np
 from models.depth import Note
 from models.preprocess import Pixels, Preprocessing
 from service.formats import errors
-from service.formats.decoder_processes.budgets import MemoryBudget, TimeBudget
+from service.formats.decoder_processes.budgets import MemoryBudget, MemoryShare, TimeBudget
 from service.formats.decoder_processes.child import FAILED, NEED, NUMBER, SPENT
 from service.formats.decoder_processes.pool import DecoderPool
 from service.formats.decoder_processes.process import Died
@@ -36,11 +36,12 @@ Decoded = tuple[Pixels, int]
 class Decoders:
     """A number of decoder processes, and one more for small pictures. `ended` counts lost processes by reason."""
 
-    def __init__(self, processes: int, max_pixels: int, max_bytes: int, seconds: float) -> None:
+    def __init__(self, max_pixels: int, max_bytes: int = 256 << 20, seconds: float = 10.0, processes: int = 2) -> None:
         """Start no process yet.
 
         `max_bytes`: memory for decoding all pictures together. `seconds`: how long decoders may work on one picture, all
-        attempts together; waiting for a decoder or for memory is not counted.
+        attempts together; waiting for a decoder or for memory is not counted. `processes`: large pictures that are decoded
+        at a time.
         """
         self.max_pixels, self.max_bytes, self.seconds = max_pixels, max_bytes, seconds
         self._small_bytes = min(SMALL_BYTES, max_bytes // (2 * processes + 2))
@@ -150,7 +151,7 @@ class Decoders:
         opening = len(data) * (OPENING_WEBP if data.startswith(b"RIFF") else OPENING)
         self._check(opening)
         async with self._for_large, self._any:
-            with self._memory.share() as share:
+            with MemoryShare(self._memory) as share:
                 async with self._pool.child(len(data), fresh) as child:
                     await share.wait_for(opening)
                     with budget.work() as seconds:

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 # An idle decoder that has died is replaced after this pause, so that decoders that die at once are not forked in a busy loop.
 PAUSE_SECONDS = 1.0
+# Why a decoder is killed, by the error of the caller that had borrowed it; any other reason is "left".
+REASONS = {TimeoutError: "time", Died: "crash", MemoryError: "memory"}
 
 T = TypeVar("T")
 
@@ -102,14 +104,8 @@ class DecoderPool:
         reason = "left"
         try:
             yield child
-        except TimeoutError:
-            reason = "time"
-            raise
-        except Died:
-            reason = "crash"
-            raise
-        except MemoryError:
-            reason = "memory"
+        except Exception as error:
+            reason = REASONS.get(type(error), "left")
             raise
         finally:
             self._busy.discard(child)

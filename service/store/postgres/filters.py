@@ -5,12 +5,11 @@ from typing import Any
 
 import orjson
 
-from service.store.filters import Condition
+from service.store.filters import ORDERED, Condition, where
 
 # From here on the shortest decimal form of a float may be a number other than the float.
 EXACT = 2.0**53
 LONG = range(-(1 << 63), 1 << 63)
-ORDERS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 def fields_of(metadata: bytes) -> str:
@@ -31,12 +30,7 @@ def _number(value: Any) -> Any:
 
 def pgvector_where(conditions: tuple[Condition, ...]) -> tuple[str, list[Any]]:
     """Return (" AND ... AND ...", parameters)."""
-    parts, parameters = [""], list[Any]()
-    for condition in conditions:
-        sql, values = _test(condition)
-        parts.append(f"coalesce({sql}, false)" if condition.operator != "ne" else f"NOT coalesce({sql}, false)")
-        parameters += values
-    return " AND ".join(parts), parameters
+    return where(conditions, _test)
 
 
 def _test(condition: Condition) -> tuple[str, list[Any]]:
@@ -50,15 +44,11 @@ def _test(condition: Condition) -> tuple[str, list[Any]]:
             return "(fields -> %s = ANY(%s::jsonb[]))", [key, [_json(one) for one in value]]
         case order:
             if isinstance(value, str):
-                test, kind = f'(fields ->> %s) COLLATE "C" {ORDERS[order]} %s', "string"
+                test, kind, other = f'(fields ->> %s) COLLATE "C" {ORDERED[order]} %s', "string", value
             else:
-                test, kind = f"(fields ->> %s)::numeric {ORDERS[order]} %s::numeric", "number"
+                test, kind, other = f"(fields ->> %s)::numeric {ORDERED[order]} %s::numeric", "number", _json(value)
             # CASE, since PostgreSQL may evaluate the right side of AND first.
-            return f"(CASE WHEN jsonb_typeof(fields -> %s) = '{kind}' THEN {test} END)", [
-                key,
-                key,
-                value if isinstance(value, str) else _json(value),
-            ]
+            return f"(CASE WHEN jsonb_typeof(fields -> %s) = '{kind}' THEN {test} END)", [key, key, other]
 
 
 def _json(value: object) -> str:

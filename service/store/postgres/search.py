@@ -3,18 +3,17 @@
 Knows nothing of pools or retries.
 """
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from service.latents.distances import METRICS
 from service.store.interface import Collection, Floats, Found, Neighbors, Search
-from service.store.postgres.schema import INDEXES, PgConnection, indexed, table
-from service.store.postgres.work import ITEM, as_items, find_of, get, received, vector, where_of
+from service.store.postgres.schema import PgConnection, indexed, table
+from service.store.postgres.work import ITEM, as_items, find, get, received, vector, where_of
 from service.store.sqlite.search import gaussians, in_order
-from service.store.vectors.candidates import BLOCK, Best
+from service.store.vectors.candidates import BLOCK, Nearest
 
 # hnsw.ef_search, the candidates of the index: this factor times k, and its bounds.
 EF_FACTOR, EF_LEAST, EF_MOST = 4, 100, 1000
@@ -25,16 +24,11 @@ STREAM = "vae_search"
 def search(connection: PgConnection, name: str, digest: str, wanted: Search) -> Found:
     """Answer all queries from one state of the database."""
     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    number, collection = find_of(connection, name, digest)
+    number, collection = find(connection, name, digest)
     mu, sigma = gaussians(wanted, collection, lambda ids: get(connection, name, ids))
     where, parameters = where_of(connection, number, collection, wanted.filter)
-    by_index = (
-        not wanted.exact
-        and wanted.candidates is None
-        and wanted.dimensions is None
-        and wanted.metric in INDEXES
-        and indexed(collection.metric) == wanted.metric
-    )
+    unrestricted = wanted.candidates is None and wanted.dimensions is None
+    by_index = unrestricted and not wanted.exact and wanted.metric == indexed(collection.metric)
     if METRICS[wanted.metric].needs_sigma:
         where += " AND has_sigma"
     task = _Task(connection, number, collection, wanted, where, parameters)
@@ -80,7 +74,7 @@ class _Task:
     def exact(self, mu: Floats, sigma: Floats) -> list[Neighbors]:
         """Measure every matching item."""
         chosen = self._scan(self.wanted.metric, mu, sigma, self.wanted.k)
-        rows = self._rows(itertools.chain.from_iterable(names for names, _ in chosen))
+        rows = self._rows(chosen)
         return [
             Neighbors(as_items([rows[id] for id in names], self.dim, self.wanted.with_vectors), distances)
             for names, distances in chosen
@@ -89,7 +83,7 @@ class _Task:
     def reranked(self, mu: Floats, sigma: Floats, candidates: int) -> list[Neighbors]:
         """Return the nearest of the `candidates` nearest by w2 in some dimensions; the index knows only all dimensions."""
         chosen = self._scan("w2", mu, sigma, candidates)
-        rows = self._rows(itertools.chain.from_iterable(names for names, _ in chosen))
+        rows = self._rows(chosen)
         return [self._nearest([rows[id] for id in names], mu[i], sigma[i]) for i, (names, _) in enumerate(chosen)]
 
     def _nearest(self, rows: Sequence[tuple[Any, ...]], mu: Floats, sigma: Floats) -> Neighbors:
@@ -107,29 +101,25 @@ class _Task:
     def _scan(self, metric: str, mu: Floats, sigma: Floats, count: int) -> list[tuple[list[str], Any]]:
         """Return (ids, distances) of the nearest to each query. Every matching item is read once, for all queries."""
         ids: list[str] = []
-        best = [Best(count) for _ in mu]
+        nearest = [Nearest(count) for _ in mu]
         with self.connection.cursor(STREAM, binary=True) as cursor:
             cursor.itersize = BLOCK
-            cursor.execute(
-                f"SELECT id, vector_send(both_) FROM {self.table} WHERE true{self.where}",  # noqa: S608
-                self.parameters,
-            )
+            statement = f"SELECT id, vector_send(both_) FROM {self.table} WHERE true{self.where}"  # noqa: S608
+            cursor.execute(statement, self.parameters)
             while rows := cursor.fetchmany(BLOCK):
                 both, numbers = received([row[1] for row in rows], 2 * self.dim), np.arange(len(ids), len(ids) + len(rows))
                 ids += [row[0] for row in rows]
-                for i, one in enumerate(best):
+                for i, one in enumerate(nearest):
                     one.add(numbers, self._ranks(metric, mu[i], sigma[i], both))
         chosen = []
-        for one in best:
-            found = one.all()
-            names = [ids[number] for number in found.numbers.tolist()]
-            order = in_order(names, found.ranks, count)
-            chosen.append(([names[i] for i in order], METRICS[metric].of_rank(found.ranks[order])))
+        for one in nearest:
+            names = [ids[number] for number in one.numbers.tolist()]
+            order = in_order(names, one.ranks, count)
+            chosen.append(([names[i] for i in order], METRICS[metric].of_rank(one.ranks[order])))
         return chosen
 
-    def _rows(self, names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-        rows = self.connection.execute(
-            f"SELECT {ITEM} FROM {self.table} WHERE id = ANY(%s)",  # noqa: S608
-            (sorted(set(names)),),
-        )
+    def _rows(self, chosen: Sequence[tuple[list[str], Any]]) -> dict[str, tuple[Any, ...]]:
+        """Return the rows of what `_scan` has chosen, by id."""
+        ids = sorted({id for names, _ in chosen for id in names})
+        rows = self.connection.execute(f"SELECT {ITEM} FROM {self.table} WHERE id = ANY(%s)", (ids,))  # noqa: S608
         return {row[0]: row for row in rows}

@@ -28,11 +28,11 @@ from service.store.interface import (
     StoreUnavailable,
     StoreUnusable,
 )
+from service.store.postgres import search as searches
 from service.store.postgres import work
 from service.store.postgres.cancel_scope import CancelScope, Stopped, bound
 from service.store.postgres.connection_pool import ConnectionPool, is_answering
 from service.store.postgres.schema import PgConnection, migrate
-from service.store.postgres.search import search
 from service.store.postgres.slots import NoSlot, Slots
 
 log = logging.getLogger(__name__)
@@ -115,17 +115,12 @@ class PgvectorStore(LatentStore):
         return await self._run(partial(work.delete, name=name, id=id), name, self._writing)
 
     async def search(self, name: str, digest: str, search: Search) -> Found:
-        return await self._run(partial(_search, name=name, digest=digest, wanted=search), name)
+        return await self._run(partial(searches.search, name=name, digest=digest, wanted=search), name)
 
     async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
         return await self._run(partial(work.scan, name=name, after=after, limit=limit, filter=filter), name)
 
-    async def _run(
-        self,
-        task: Callable[[PgConnection], T],
-        name: str,
-        side: "_Side | None" = None,
-    ) -> T:
+    async def _run(self, task: Callable[[PgConnection], T], name: str, side: "_Side | None" = None) -> T:
         """Run a task in a transaction on a thread, and again if the connection was lost: every task may run twice.
 
         `name`: the collection whose locks it may need. If the caller is cancelled, so is the task.
@@ -211,12 +206,7 @@ class PgvectorStore(LatentStore):
             time.sleep(PAUSE_SECONDS)
 
     def _transact(
-        self,
-        connection: PgConnection,
-        task: Callable[[PgConnection], T],
-        scope: CancelScope,
-        give_up: float,
-        writes: bool,
+        self, connection: PgConnection, task: Callable[[PgConnection], T], scope: CancelScope, give_up: float, writes: bool
     ) -> T:
         if not self._migrated:
             with connection.transaction():
@@ -260,7 +250,3 @@ class _Side:
 
 def _line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _search(connection: PgConnection, name: str, digest: str, wanted: Search) -> Found:
-    return search(connection, name, digest, wanted)

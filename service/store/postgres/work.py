@@ -7,15 +7,7 @@ import numpy as np
 import orjson
 
 from service.store.filters import Condition, check_keys
-from service.store.interface import (
-    Collection,
-    Floats,
-    Items,
-    ModelMismatch,
-    UnknownCollection,
-    UnknownItem,
-    no_vectors,
-)
+from service.store.interface import Collection, Floats, Items, ModelMismatch, UnknownCollection, UnknownItem
 from service.store.postgres.filters import fields_of, pgvector_where
 from service.store.postgres.schema import PgConnection, make_index, make_table, table
 
@@ -26,8 +18,8 @@ COLUMNS = "name, model, digest, dim, metric, description, count, seq"
 ITEM = "id, seq, metadata, vector_send(both_), has_sigma"
 
 
-def find(connection: PgConnection, name: str, lock_for: float = 0) -> tuple[int, Collection]:
-    """Return (number, collection). Raises UnknownCollection.
+def find(connection: PgConnection, name: str, digest: str | None = None, lock_for: float = 0) -> tuple[int, Collection]:
+    """Return (number, collection). Raises UnknownCollection, and ModelMismatch if its model has another digest than this.
 
     `lock_for`: lock the collection until the end of the transaction, and then allow each statement that many seconds. The
     timeout is shorter before: who is next in line for a row waits for several locks, each with a timeout of its own.
@@ -40,15 +32,7 @@ def find(connection: PgConnection, name: str, lock_for: float = 0) -> tuple[int,
         raise UnknownCollection(name, [other for (other,) in connection.execute("SELECT name FROM vae_collections")])
     if lock_for:
         connection.execute(f"SET LOCAL statement_timeout = {round(1000 * lock_for)}".encode())
-    return row[0], Collection(*row[1:])
-
-
-def find_of(connection: PgConnection, name: str, digest: str, lock_for: float = 0) -> tuple[int, Collection]:
-    """Return (number, collection) if its model has this digest. Raises UnknownCollection, ModelMismatch."""
-    number, collection = find(connection, name, lock_for)
-    if collection.digest != digest:
-        raise ModelMismatch(collection, f"sha256:{digest}")
-    return number, collection
+    return row[0], Collection(*row[1:]).of_model(digest)
 
 
 def collections(connection: PgConnection) -> list[Collection]:
@@ -64,7 +48,7 @@ def create(connection: PgConnection, wanted: Collection) -> Collection:
         "ON CONFLICT (name) DO NOTHING RETURNING number",
         (wanted.name, wanted.model, wanted.digest, wanted.dim, wanted.metric, wanted.description),
     ).fetchone()
-    number, found = find(connection, wanted.name, INDEX_SECONDS)
+    number, found = find(connection, wanted.name, lock_for=INDEX_SECONDS)
     if (found.digest, found.dim) != (wanted.digest, wanted.dim):
         raise ModelMismatch(found, wanted.label)
     if made:
@@ -80,7 +64,7 @@ def create(connection: PgConnection, wanted: Collection) -> Collection:
 
 def drop(connection: PgConnection, name: str) -> Collection:
     """Delete a collection and return what it was. Raises UnknownCollection."""
-    number, collection = find(connection, name, STATEMENT_SECONDS)
+    number, collection = find(connection, name, lock_for=STATEMENT_SECONDS)
     connection.execute(f"DROP TABLE {table(number)}")
     connection.execute("DELETE FROM vae_collections WHERE number = %s", (number,))
     return collection
@@ -93,8 +77,8 @@ def vector(values: Floats) -> str:
 
 def upsert(connection: PgConnection, name: str, digest: str, items: Items) -> int:
     """Add or replace items and return the new sequence number. Raises UnknownCollection, ModelMismatch."""
-    number, collection = find_of(connection, name, digest, STATEMENT_SECONDS)
-    (there,) = _one(connection.execute(f"SELECT count(*) FROM {table(number)} WHERE id = ANY(%s)", (items.ids,)))  # noqa: S608
+    number, collection = find(connection, name, digest, STATEMENT_SECONDS)
+    [(there,)] = connection.execute(f"SELECT count(*) FROM {table(number)} WHERE id = ANY(%s)", (items.ids,))  # noqa: S608
     both = np.concatenate([items.mu, items.sigma], axis=1)
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -126,15 +110,11 @@ def upsert(connection: PgConnection, name: str, digest: str, items: Items) -> in
 
 def delete(connection: PgConnection, name: str, id: str) -> int:
     """Delete an item and return the sequence number of this change. Raises UnknownCollection, UnknownItem."""
-    number, collection = find(connection, name, STATEMENT_SECONDS)
+    number, collection = find(connection, name, lock_for=STATEMENT_SECONDS)
     if not connection.execute(f"DELETE FROM {table(number)} WHERE id = %s", (id,)).rowcount:  # noqa: S608
         raise UnknownItem(name, id)
     connection.execute("UPDATE vae_collections SET seq = seq + 1, count = count - 1 WHERE number = %s", (number,))
     return collection.seq + 1
-
-
-def _one(cursor: Any) -> Any:
-    return cursor.fetchone()
 
 
 def received(payloads: Sequence[bytes], dim: int) -> Floats:
@@ -144,11 +124,11 @@ def received(payloads: Sequence[bytes], dim: int) -> Floats:
 
 def as_items(rows: Sequence[tuple[Any, ...]], dim: int, with_vectors: bool = True) -> Items:
     """Make a block from rows of the columns ITEM."""
-    both = received([row[3] for row in rows], 2 * dim) if with_vectors else no_vectors(len(rows))
-    mu, sigma = (both[:, :dim], both[:, dim:]) if with_vectors else (both, both)
+    both = received([row[3] for row in rows], 2 * dim) if with_vectors else np.empty((len(rows), 0), np.float32)
+    mu, sigma = np.ascontiguousarray(both[:, :dim]), np.ascontiguousarray(both[:, dim:])
     has_sigma = np.array([row[4] for row in rows], np.bool_)
     ids, seqs, metadata = [row[0] for row in rows], [row[1] for row in rows], [row[2].encode() for row in rows]
-    return Items(ids, np.ascontiguousarray(mu), np.ascontiguousarray(sigma), has_sigma, metadata, seqs=seqs)
+    return Items(ids, mu, sigma, has_sigma, metadata, seqs=seqs)
 
 
 def get(connection: PgConnection, name: str, ids: Sequence[str]) -> Items:

@@ -188,11 +188,7 @@ class SqliteFile:
             raise StoreUnusable(f"{self.path} is not writable")
         self._identity.check_names()
         connection = sqlite3.connect(
-            self.path,
-            timeout=BUSY_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=STATEMENTS,
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
         )
         try:
             _check_origin(connection, self.path)

@@ -2,9 +2,8 @@
 
 import orjson
 
-from service.store.filters import Condition, Scalar
+from service.store.filters import ORDERED, Condition, Scalar, where
 
-ORDERS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 NUMBER = "json_type(metadata, ?) IN ('integer', 'real')"
 TEXT = "json_type(metadata, ?) = 'text'"
 VALUE = "json_extract(metadata, ?)"
@@ -12,12 +11,7 @@ VALUE = "json_extract(metadata, ?)"
 
 def sqlite_where(conditions: tuple[Condition, ...]) -> tuple[str, list[Scalar]]:
     """Return (" AND ... AND ...", parameters)."""
-    parts, parameters = [""], list[Scalar]()
-    for condition in conditions:
-        sql, values = _test(condition)
-        parts.append(f"coalesce({sql}, 0)" if condition.operator != "ne" else f"NOT coalesce({sql}, 0)")
-        parameters += values
-    return " AND ".join(parts), parameters
+    return where(conditions, _test)
 
 
 def _test(condition: Condition) -> tuple[str, list[Scalar]]:
@@ -31,8 +25,8 @@ def _test(condition: Condition) -> tuple[str, list[Scalar]]:
             return _one_of(path, value)
         case order:
             if isinstance(value, str):
-                return f"({TEXT} AND {VALUE} {ORDERS[order]} ?)", [path, path, value]
-            return f"({NUMBER} AND {VALUE} {ORDERS[order]} json_extract(?, '$'))", [path, path, _json(value)]
+                return f"({TEXT} AND {VALUE} {ORDERED[order]} ?)", [path, path, value]
+            return f"({NUMBER} AND {VALUE} {ORDERED[order]} json_extract(?, '$'))", [path, path, _json(value)]
 
 
 def _one_of(path: str, values: tuple[Scalar, ...]) -> tuple[str, list[Scalar]]:

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 
 from service.store.filters import Condition, check_keys
-from service.store.interface import Collection, Items, StoreUnusable, no_vectors
+from service.store.interface import Collection, Items, StoreUnusable
 from service.store.sqlite.filters import sqlite_where
 from service.store.sqlite.writes import COLUMNS, find, span
 from service.store.vectors.chunk import Floats, Mask, Numbers
@@ -40,8 +40,10 @@ def _sigmas(blobs: Sequence[bytes | None], dim: int) -> tuple[Floats, Mask]:
     )
 
 
-def _items(rows: Rows, dim: int) -> Items:
+def as_items(rows: Rows, dim: int, with_vectors: bool = True) -> Items:
     """Make a block from rows (id, seq, metadata, mu, sigma)."""
+    if not with_vectors:
+        rows, dim = [(*row[:3], b"", None) for row in rows], 0
     ids, seqs, metadata, mu, sigma = map(list, zip(*rows, strict=True)) if (rows := list(rows)) else ([], [], [], [], [])
     return Items(ids, _stacked(mu, dim), *_sigmas(sigma, dim), [text.encode() for text in metadata], seqs=seqs)
 
@@ -55,7 +57,7 @@ def get(connection: sqlite3.Connection, name: str, ids: Sequence[str]) -> Items:
         (number, orjson.dumps(list(ids)).decode()),
     )
     found = {row[0]: row for row in rows}
-    return _items([found[id] for id in ids if id in found], collection.dim)
+    return as_items([found[id] for id in ids if id in found], collection.dim)
 
 
 def scan(connection: sqlite3.Connection, name: str, after: str, limit: int, filter: tuple[Condition, ...]) -> Items:
@@ -67,7 +69,7 @@ def scan(connection: sqlite3.Connection, name: str, after: str, limit: int, filt
         f"WHERE collection = ? AND id > ? AND mu IS NOT NULL{where} ORDER BY id LIMIT ?",
         (number, after, *parameters, limit),
     )
-    return _items(rows, collection.dim)
+    return as_items(rows, collection.dim)
 
 
 def matching(connection: sqlite3.Connection, number: int, collection: Collection, filter: tuple[Condition, ...]) -> Numbers:
@@ -84,9 +86,9 @@ def _where(
     connection: sqlite3.Connection, number: int, collection: Collection, filter: tuple[Condition, ...]
 ) -> tuple[str, list[Any]]:
     if filter and collection.count:
-        keys = sorted({condition.key for condition in filter})
-        some = f"SELECT key FROM keys WHERE collection = ? AND key IN ({', '.join('?' * len(keys))})"  # noqa: S608
-        known = {key for (key,) in connection.execute(some, (number, *keys))}
+        some = "SELECT key FROM keys WHERE collection = ? AND key IN (SELECT value FROM json_each(?))"
+        keys = orjson.dumps([condition.key for condition in filter]).decode()
+        known = {key for (key,) in connection.execute(some, (number, keys))}
         nearest = "SELECT key FROM keys WHERE collection = ? ORDER BY abs(length(key) - ?), key LIMIT ?"
         check_keys(filter, known, lambda key, most: [one for (one,) in connection.execute(nearest, (number, len(key), most))])
     return sqlite_where(filter)
@@ -143,11 +145,3 @@ def by_number(connection: sqlite3.Connection, numbers: Sequence[int], with_vecto
         (orjson.dumps(list(numbers)).decode(),),
     )
     return {row[0]: row[1:] for row in rows}
-
-
-def as_items(rows: Sequence[tuple[Any, ...]], dim: int, with_vectors: bool) -> Items:
-    """Make a block from rows of `by_number`."""
-    if with_vectors:
-        return _items(rows, dim)
-    ids, seqs, metadata = [row[0] for row in rows], [row[1] for row in rows], [row[2].encode() for row in rows]
-    return Items(ids, no_vectors(len(ids)), no_vectors(len(ids)), np.zeros(len(ids), np.bool_), metadata, seqs=seqs)

@@ -3,6 +3,7 @@
 One thread uses this; it has a pool for long scans. Knows nothing of requests.
 """
 
+import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -10,26 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.latents.distances import METRICS, DistanceMetric, Doubles
+from service.latents.distances import METRICS, Doubles
 from service.store.interface import BadItem, Collection, Found, Items, Neighbors, Query, Search, StoreError, UnknownItem
 from service.store.sqlite.file import SqliteFile
-from service.store.sqlite.reads import (
-    all_vectors,
-    as_items,
-    by_number,
-    changed_vectors,
-    forgotten,
-    get,
-    matching,
-)
-from service.store.sqlite.writes import find_of
-from service.store.vectors.candidates import BOUNDED, Nearest
-from service.store.vectors.chunk import Floats, Mask
+from service.store.sqlite.reads import all_vectors, as_items, by_number, changed_vectors, forgotten, get, matching
+from service.store.sqlite.writes import find
+from service.store.vectors.candidates import BOUNDED, Nearest, Queries
+from service.store.vectors.chunk import Floats
 from service.store.vectors.index import Index
 from service.thread_pool import thread_pool
 
 # Pairs of a query and a row that take about a second: with bounds in float32, and measured in float64.
 MOST_BOUNDED, MOST_MEASURED = 1 << 27, 1 << 22
+_Gathered = tuple[Search, Floats, Floats]  # a search, and mu and sigma of its queries, (Q, D) each
 
 
 @dataclass(slots=True)
@@ -72,48 +66,35 @@ class SqliteSearch:
         """Answer searches of one collection that differ only in queries and k. A bad search gets its error as the result."""
         with self._file.reading() as connection:
             self._forget_dropped(connection)
-            number, collection = find_of(connection, name, digest)
+            number, collection = find(connection, name, digest)
             index = self._refresh(connection, name, number, collection.dim, collection.seq)
-            gathered: list[tuple[Floats, Floats] | StoreError] = []
+            gathered: list[_Gathered | StoreError] = []
             for search in searches:
                 try:
-                    gathered.append(gaussians(search, collection, lambda ids: get(connection, name, ids)))
+                    gathered.append((search, *gaussians(search, collection, lambda ids: get(connection, name, ids))))
                 except StoreError as error:
                     gathered.append(error)
-            good = [(search, both) for search, both in zip(searches, gathered, strict=True) if isinstance(both, tuple)]
-            masks = None
-            if good and good[0][0].filter:
-                masks = index.mask(matching(connection, number, collection, good[0][0].filter))
-            found = iter(self._find(connection, index, collection, good, masks) if good else ())
-            return [next(found) if isinstance(both, tuple) else both for both in gathered]
+            good = [one for one in gathered if isinstance(one, tuple)]
+            found = iter(self._find(connection, number, collection, index, good) if good else ())
+            return [next(found) if isinstance(one, tuple) else one for one in gathered]
 
     def _find(
-        self,
-        connection: sqlite3.Connection,
-        index: Index,
-        collection: Collection,
-        good: Sequence[tuple[Search, tuple[Floats, Floats]]],
-        masks: Sequence[Mask] | None,
+        self, connection: sqlite3.Connection, number: int, collection: Collection, index: Index, good: Sequence[_Gathered]
     ) -> list[Found]:
         like = good[0][0]  # the others have the same options
-        mu, sigma = (np.concatenate([both[i] for _, both in good]) for i in (0, 1))
-        counts = [search.k for search, both in good for _ in range(len(both[0]))]
+        masks = index.mask(matching(connection, number, collection, like.filter)) if like.filter else None
+        mu, sigma = (np.concatenate([one[i] for one in good]) for i in (1, 2))
+        counts = [search.k for search, own, _ in good for _ in own]
         dimensions = None if like.dimensions is None else np.array(like.dimensions, np.intp)
-        if like.candidates is None:
-            nearest = index.nearest(like.metric, mu, sigma, counts, masks, dimensions)
-        else:
-            nearest = index.rerank(like.metric, mu, sigma, counts, like.candidates, masks, dimensions)
+        queries = Queries(like.metric, mu, sigma, counts, dimensions)
+        nearest = index.nearest(queries, masks) if like.candidates is None else index.rerank(queries, like.candidates, masks)
         numbers = sorted({int(number) for one in nearest for number in one.numbers})
-        with_vectors = any(search.with_vectors for search, _ in good)
+        with_vectors = any(search.with_vectors for search, _, _ in good)
         rows = by_number(connection, numbers, with_vectors)
-        neighbors = iter(zip(nearest, counts, strict=True))
-        answers = []
-        for search, both in good:
-            own = []
-            for _ in range(len(both[0])):
-                one, count = next(neighbors)
-                own.append(_neighbors(METRICS[search.metric], one, count, rows, collection.dim, search.with_vectors))
-            answers.append(Found(own, like.candidates is None, collection.seq))
+        left, answers = iter(nearest), []
+        for search, own, _ in good:
+            neighbors = [_neighbors(search, one, rows, collection.dim) for one in itertools.islice(left, len(own))]
+            answers.append(Found(neighbors, like.candidates is None, collection.seq))
         return answers
 
     def _refresh(self, connection: sqlite3.Connection, name: str, number: int, dim: int, seq: int) -> Index:
@@ -124,9 +105,8 @@ class SqliteSearch:
         if known.seq == seq:
             return known.index
         try:
-            changed = all_vectors(connection, number, dim) if known.seq < 0 else [
-                changed_vectors(connection, number, dim, known.seq)
-            ]  # fmt: skip
+            is_new = known.seq < 0
+            changed = all_vectors(connection, number, dim) if is_new else [changed_vectors(connection, number, dim, known.seq)]
             for vectors in changed:
                 known.index.put(vectors.numbers, vectors.mu, vectors.sigma, vectors.has_sigma)
                 known.index.remove(vectors.gone)
@@ -147,30 +127,24 @@ class SqliteSearch:
 
 def gaussians(search: Search, collection: Collection, get: Callable[[Sequence[str]], Items]) -> tuple[Floats, Floats]:
     """Return mu and sigma of a search's queries, (Q, D) each. `get` finds items by id. Raises UnknownItem, BadItem."""
-    ids = [query.id for query in search.queries if query.id is not None]
-    items = get(list(dict.fromkeys(ids))) if ids else None
-    row = {id: i for i, id in enumerate(items.ids)} if items else {}
+    stored: dict[str | None, Query] = {}
+    if ids := list(dict.fromkeys(query.id for query in search.queries if query.id is not None)):
+        items = get(ids)
+        stored = {id: Query(items.mu[i], items.sigma[i] if items.has_sigma[i] else None) for i, id in enumerate(items.ids)}
     mu, sigma = (np.zeros((len(search.queries), collection.dim), np.float32) for _ in range(2))
     for i, query in enumerate(search.queries):
-        has_sigma = query.sigma is not None
-        if query.id is not None and items is not None:
-            if query.id not in row:
-                raise UnknownItem(collection.name, query.id)
-            mu[i], sigma[i] = items.mu[row[query.id]], items.sigma[row[query.id]]
-            has_sigma = bool(items.has_sigma[row[query.id]])
-        else:
-            _fill(mu, sigma, i, query, collection)
-        if METRICS[search.metric].needs_sigma and not has_sigma:
+        if query.id is not None and query.id not in stored:
+            raise UnknownItem(collection.name, query.id)
+        own = stored.get(query.id, query)
+        for rows, row in ((mu, own.mu), (sigma, own.sigma)):
+            if row is not None and row.shape != (collection.dim,):
+                raise BadItem(
+                    f"a vector has shape {row.shape}; the collection {collection.name!r} needs ({collection.dim},)", i
+                )
+            rows[i] = 0 if row is None else row
+        if METRICS[search.metric].needs_sigma and own.sigma is None:
             raise BadItem(f"the metric {search.metric} needs a sigma; use l2, cosine or w2 for a vector without one", i)
     return mu, sigma
-
-
-def _fill(mu: Floats, sigma: Floats, i: int, query: Query, collection: Collection) -> None:
-    for rows, own in ((mu, query.mu), (sigma, query.sigma)):
-        if own is not None and own.shape != (collection.dim,):
-            raise BadItem(f"a vector has shape {own.shape}; the collection {collection.name!r} needs ({collection.dim},)", i)
-        if own is not None:
-            rows[i] = own
 
 
 def in_order(ids: Sequence[str], ranks: Doubles, count: int) -> list[int]:
@@ -178,9 +152,8 @@ def in_order(ids: Sequence[str], ranks: Doubles, count: int) -> list[int]:
     return sorted(range(len(ids)), key=lambda i: (ranks[i], ids[i]))[:count]
 
 
-def _neighbors(
-    metric: DistanceMetric, one: Nearest, count: int, rows: dict[int, tuple[object, ...]], dim: int, with_vectors: bool
-) -> Neighbors:
-    found = [rows[number] for number in one.numbers.tolist()]
-    order = in_order([str(row[0]) for row in found], one.ranks, count)
-    return Neighbors(as_items([found[i] for i in order], dim, with_vectors), metric.of_rank(one.ranks[order]))
+def _neighbors(search: Search, nearest: Nearest, rows: dict[int, tuple[object, ...]], dim: int) -> Neighbors:
+    found = [rows[number] for number in nearest.numbers.tolist()]
+    order = in_order([str(row[0]) for row in found], nearest.ranks, search.k)
+    distances = METRICS[search.metric].of_rank(nearest.ranks[order])
+    return Neighbors(as_items([found[i] for i in order], dim, search.with_vectors), distances)

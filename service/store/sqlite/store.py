@@ -22,6 +22,7 @@ from service.store.interface import (
     Items,
     LatentStore,
     Search,
+    StoreBusy,
     StoreError,
     StoreUnavailable,
     StoreUnusable,
@@ -104,8 +105,7 @@ class SqliteStore(LatentStore):
                 connection = self._file.connection(make=any(waiting.request[1] for waiting in turn))
                 break
             except (NoFileYet, StoreError) as error:
-                turn[0].future.set_exception(error)  # the others may not need to make the file
-                turn.pop(0)
+                turn.pop(0).settle(error)  # the others may not need to make the file
         if not turn:
             return
         try:
@@ -113,41 +113,35 @@ class SqliteStore(LatentStore):
         except StoreUnusable as error:
             _rollback(connection)
             for waiting in turn:
-                waiting.future.set_exception(error)
+                waiting.settle(error)
         except sqlite3.Error as error:
             _rollback(connection)
             self._file.overwrite_refused(connection, error)
-            if len(turn) == 1:
-                turn[0].future.set_exception(self._file.explain(error, writes=True))
-                return
-            is_locked = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            is_locked = isinstance(self._file.explain(error), StoreBusy)  # then each would wait as long again
             for waiting in turn:
-                if is_locked and not waiting.future.done():  # each would wait as long again
-                    waiting.future.set_exception(self._file.explain(error, writes=True))
-                elif not waiting.future.done():
+                if is_locked or len(turn) == 1:
+                    waiting.settle(self._file.explain(error, writes=True))
+                else:
                     self._write_turn([waiting])
 
     def _commit(self, connection: sqlite3.Connection, turn: Sequence[Waiting[tuple[Write, bool]]]) -> None:
-        outcomes: list[tuple[Future[Any], Any, Exception | None]] = []
+        outcomes: list[Any] = []
         connection.execute("BEGIN IMMEDIATE")
         for waiting in turn:
             connection.execute("SAVEPOINT one")
             try:
-                outcomes.append((waiting.future, waiting.request[0](connection), None))
+                outcomes.append(waiting.request[0](connection))
             except sqlite3.Error:
                 raise
             except Exception as error:
                 connection.execute("ROLLBACK TO one")
-                outcomes.append((waiting.future, None, error))
+                outcomes.append(error)
             connection.execute("RELEASE one")
         self._file.check()  # a change to a deleted file would be lost
         connection.execute("COMMIT")
         self._file.check()
-        for future, value, failure in outcomes:
-            if failure is None:
-                future.set_result(value)
-            else:
-                future.set_exception(failure)
+        for waiting, outcome in zip(turn, outcomes, strict=True):
+            waiting.settle(outcome)
 
     # --- reads
 
@@ -194,32 +188,31 @@ class SqliteStore(LatentStore):
 
     def _search_turn(self, turn: Sequence[Waiting[tuple[str, str, Search] | None]]) -> None:
         """Let searches that differ only in queries and k share a scan."""
-        alike: dict[Any, list[tuple[Search, Future[Any]]]] = {}
+        alike: dict[Any, tuple[list[Waiting[Any]], list[Search]]] = {}
         for waiting in turn:
             if waiting.request is None:
-                self._settle([waiting.future], self._load)
+                _settle([waiting], self._load)
             else:
                 name, digest, search = waiting.request
                 key = (name, digest, replace(search, queries=(), k=0, with_vectors=False))
-                alike.setdefault(key, []).append((search, waiting.future))
-        for (name, digest, _), some in alike.items():
-            searches = [search for search, _ in some]
-            self._settle([future for _, future in some], partial(self._search.search, name, digest, searches))
+                own, searches = alike.setdefault(key, ([], []))
+                own.append(waiting)
+                searches.append(search)
+        for (name, digest, _), (own, searches) in alike.items():
+            _settle(own, partial(self._search.search, name, digest, searches))
 
     def _load(self) -> Sequence[None]:
         self._search.load()
         return [None]
 
-    def _settle(self, futures: "Sequence[Future[Any]]", work: Callable[[], Sequence[Any]]) -> None:
-        try:
-            outcomes = work()
-        except (StoreError, NoFileYet, BadFilter) as error:
-            outcomes = [error] * len(futures)
-        for future, outcome in zip(futures, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
+
+def _settle(turn: Sequence[Waiting[Any]], work: Callable[[], Sequence[Any]]) -> None:
+    try:
+        outcomes = work()
+    except (StoreError, NoFileYet, BadFilter) as error:
+        outcomes = [error] * len(turn)
+    for waiting, outcome in zip(turn, outcomes, strict=True):
+        waiting.settle(outcome)
 
 
 async def _outcome(submit: "Callable[[Any], Future[Any]]", request: Any) -> Any:

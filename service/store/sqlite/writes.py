@@ -14,20 +14,12 @@ MAX_TRACES = 10_000
 COLUMNS = "name, model, digest, dim, metric, description, count, seq"
 
 
-def find(connection: sqlite3.Connection, name: str) -> tuple[int, Collection]:
-    """Return (number, collection). Raises UnknownCollection."""
+def find(connection: sqlite3.Connection, name: str, digest: str | None = None) -> tuple[int, Collection]:
+    """Return (number, collection). Raises UnknownCollection, and ModelMismatch if its model has another digest than this."""
     row = connection.execute(f"SELECT number, {COLUMNS} FROM collections WHERE name = ?", (name,)).fetchone()  # noqa: S608
     if row is None:
         raise UnknownCollection(name, (other for (other,) in connection.execute("SELECT name FROM collections")))
-    return row[0], Collection(*row[1:])
-
-
-def find_of(connection: sqlite3.Connection, name: str, digest: str) -> tuple[int, Collection]:
-    """Return (number, collection) if its model has this digest. Raises UnknownCollection, ModelMismatch."""
-    number, collection = find(connection, name)
-    if collection.digest != digest:
-        raise ModelMismatch(collection, f"sha256:{digest}")
-    return number, collection
+    return row[0], Collection(*row[1:]).of_model(digest)
 
 
 def create(connection: sqlite3.Connection, wanted: Collection) -> Collection:
@@ -65,13 +57,15 @@ def span(collection: int) -> tuple[int, int]:
 
 def upsert(connection: sqlite3.Connection, name: str, digest: str, items: Items, max_bytes: int) -> int:
     """Add or replace items and return the new sequence number. Raises UnknownCollection, ModelMismatch, StoreFull."""
-    number, collection = find_of(connection, name, digest)
+    number, collection = find(connection, name, digest)
     (there,) = connection.execute(
         "SELECT count(*) FROM items WHERE collection = ? AND mu IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
         (number, orjson.dumps(items.ids).decode()),
     ).fetchone()
     if len(items) > there:
-        _check_room(connection, (len(items) - there) * row_bytes(collection.dim), max_bytes)
+        needed = vector_bytes(connection) + (len(items) - there) * row_bytes(collection.dim)
+        if needed > max_bytes:
+            raise StoreFull(needed, max_bytes)
     (first,) = connection.execute(
         "UPDATE collections SET next = next + ?1, seq = seq + ?1, count = count + ?1 - ?2 WHERE number = ?3 "
         "RETURNING next - ?1",
@@ -124,9 +118,3 @@ def vector_bytes(connection: sqlite3.Connection) -> int:
     """Return the memory that the vectors of all collections take."""
     counts: Iterable[tuple[int, int]] = connection.execute("SELECT count, dim FROM collections")
     return sum(count * row_bytes(dim) for count, dim in counts)
-
-
-def _check_room(connection: sqlite3.Connection, more: int, max_bytes: int) -> None:
-    needed = vector_bytes(connection) + more
-    if needed > max_bytes:
-        raise StoreFull(needed, max_bytes)

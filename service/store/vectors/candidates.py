@@ -5,9 +5,10 @@ the result is that of a full scan in float64. Knows nothing of the order in whic
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.latents.distances import METRICS, Doubles
 from service.store.vectors.chunk import Chunk, Floats, Numbers, slack
@@ -22,21 +23,27 @@ LONGEST = 2.0**100
 UNDERFLOW = 2.0**-120
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Gaussians (Q, D) to each of which the nearest are searched by one metric: `counts[i]` of them for query i."""
+
+    metric: str
+    mu: Floats
+    sigma: Floats
+    counts: Sequence[int]
+    dimensions: NDArray[np.intp] | None = None  # dimensions to compare; None: all
+
+    def __getitem__(self, part: slice) -> "Queries":
+        return replace(self, mu=self.mu[part], sigma=self.sigma[part], counts=self.counts[part])
+
+
 class Nearest:
-    """Rows as near as the k-th nearest or nearer, ties included, in no order: (N,) each. `ranks`: see `DistanceMetric`."""
-
-    numbers: Numbers
-    ranks: Doubles
-
-
-class Best:
-    """Keeps the `count` nearest of the rows that it is given, ties included."""
+    """The `count` nearest of the rows that were added, ties included, in no order. `ranks`: see `DistanceMetric`."""
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.numbers = np.empty(0, np.int64)
-        self.ranks = np.empty(0, np.float64)
+        self.numbers: Numbers = np.empty(0, np.int64)  # (N,)
+        self.ranks: Doubles = np.empty(0, np.float64)  # (N,)
 
     def add(self, numbers: Numbers, ranks: Doubles) -> None:
         if len(self.ranks) >= self.count:
@@ -50,16 +57,13 @@ class Best:
             numbers, ranks = numbers[kept], ranks[kept]
         self.numbers, self.ranks = numbers, ranks
 
-    def all(self) -> Nearest:
-        return Nearest(self.numbers, self.ranks)
 
-
-def merged(count: int, parts: Sequence[Nearest]) -> Nearest:
-    """Return the nearest of those that scans of several parts have found."""
-    best = Best(count)
+def merged(parts: Sequence[Nearest]) -> Nearest:
+    """Return the nearest of those that scans of several parts have found for one query."""
+    nearest = Nearest(parts[0].count)
     for part in parts:
-        best.add(part.numbers, part.ranks)
-    return best.all()
+        nearest.add(part.numbers, part.ranks)
+    return nearest
 
 
 def scores_of(metric: str, mu: Floats, sigma: Floats, chunk: Chunk, rows: slice) -> Floats:
@@ -140,12 +144,12 @@ class Bounded:
 
     def measure(self, chunks: Sequence[Chunk]) -> Nearest:
         """Measure the candidates in float64 and return the nearest."""
-        best, rank = Best(self.count), METRICS[self.metric].rank
+        nearest, rank = Nearest(self.count), METRICS[self.metric].rank
         mu, sigma = self.original.astype(np.float64), self.sigma.astype(np.float64)
         for start in range(0, len(self.rows), BLOCK):
             places, rows = self.places[start : start + BLOCK], self.rows[start : start + BLOCK]
             for place in np.unique(places):
                 chunk, of = chunks[place], rows[places == place]
                 others = chunk.mu[of].astype(np.float64), chunk.sigma[of].astype(np.float64)
-                best.add(chunk.numbers[of], rank(mu, sigma, *others))
-        return best.all()
+                nearest.add(chunk.numbers[of], rank(mu, sigma, *others))
+        return nearest

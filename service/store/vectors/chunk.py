@@ -5,7 +5,6 @@ Knows nothing of searches.
 
 import mmap
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,31 +46,22 @@ def _zeros(rows: int, dim: int) -> Floats:
     return np.frombuffer(memory, np.float32).reshape(rows, dim)
 
 
-@dataclass(slots=True)
 class Chunk:
     """Up to CHUNK rows. Removed rows have an infinite norm, so they are never candidates."""
 
-    dim: int
-    room: int
-    size: int = 0
-    gone: int = 0
-    any_short: bool = False  # some row has, or had, a short mean
-    longest: float = 0.0  # no row has, or had, a larger |mu|^2 + |sigma|^2
-    mu: Floats = field(init=False)
-    sigma: Floats = field(init=False)
-    half_mu: Floats = field(init=False)  # |mu|^2 / 2, less its slack
-    half_both: Floats = field(init=False)  # (|mu|^2 + |sigma|^2) / 2, less its slack
-    inverse: Floats = field(init=False)  # 1 / |mu|, 0 for a mean that is short or has length 0
-    numbers: Numbers = field(init=False)
-    alive: Mask = field(init=False)
-    has_sigma: Mask = field(init=False)
-    short: Mask = field(init=False)  # |mu| is not 0, but below SHORT
-
-    def __post_init__(self) -> None:
-        self.mu, self.sigma = (_zeros(self.room, self.dim) for _ in range(2))
-        self.half_mu, self.half_both, self.inverse = (np.empty(self.room, np.float32) for _ in range(3))
-        self.numbers = np.empty(self.room, np.int64)
-        self.alive, self.has_sigma, self.short = (np.zeros(self.room, np.bool_) for _ in range(3))
+    def __init__(self, dim: int, room: int) -> None:
+        self.dim, self.room = dim, room
+        self.size = self.gone = 0
+        self.any_short = False  # some row has, or had, a short mean
+        self.longest = 0.0  # no row has, or had, a larger |mu|^2 + |sigma|^2
+        self.mu, self.sigma = _zeros(room, dim), _zeros(room, dim)
+        self.half_mu: Floats = np.empty(room, np.float32)  # |mu|^2 / 2, less its slack
+        self.half_both: Floats = np.empty(room, np.float32)  # (|mu|^2 + |sigma|^2) / 2, less its slack
+        self.inverse: Floats = np.empty(room, np.float32)  # 1 / |mu|, 0 for a mean that is short or has length 0
+        self.numbers: Numbers = np.empty(room, np.int64)
+        self.alive: Mask = np.zeros(room, np.bool_)
+        self.has_sigma: Mask = np.zeros(room, np.bool_)
+        self.short: Mask = np.zeros(room, np.bool_)  # |mu| is not 0, but below SHORT
 
     def grow(self) -> None:
         """Double the room, to at most CHUNK rows."""

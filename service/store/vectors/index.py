@@ -7,13 +7,13 @@ removed, gives the same answers. Knows nothing of files, ids or filters.
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from service.latents.distances import METRICS, Doubles
-from service.store.vectors.candidates import BLOCK, BOUNDED, LONGEST, Best, Bounded, Nearest, merged, scores_of
+from service.latents.distances import METRICS
+from service.store.vectors.candidates import BLOCK, BOUNDED, LONGEST, Bounded, Nearest, Queries, merged, scores_of
 from service.store.vectors.chunk import CHUNK, SMALLEST, Chunk, Floats, Mask, Numbers
 
 # Up to this many rows, a search does without the bounds.
@@ -125,89 +125,53 @@ class Index:
             of[id(chunk)][rows] = True
         return masks
 
-    def nearest(
-        self,
-        metric: str,
-        mu: Floats,
-        sigma: Floats,
-        counts: Sequence[int],
-        masks: Sequence[Mask] | None = None,
-        dimensions: NDArray[np.intp] | None = None,
-    ) -> list[Nearest]:
-        """Return the `counts[i]` nearest to query i of (Q, D), by a metric of `service.latents.distances`; see Nearest.
+    def nearest(self, queries: Queries, masks: Sequence[Mask] | None = None) -> list[Nearest]:
+        """Return the nearest to each query, by a metric of `service.latents.distances`.
 
-        `masks`: rows that may be found. `dimensions`: dimensions to compare. Metrics that need a sigma find only rows with
-        one.
+        `masks`: rows that may be found. Metrics that need a sigma find only rows with one.
         """
-        selected = self._selected(metric, masks)
+        selected = self._selected(queries.metric, masks)
         few = sum(int(mask.sum()) for mask in selected) <= FEW
-        if few or dimensions is not None or metric not in BOUNDED or self._too_long(mu, sigma):
-            queries = range(len(mu))
-            return self._scan(
-                counts,
-                lambda places: [
-                    self._measure(metric, mu[i], sigma[i], counts[i], selected, dimensions, places) for i in queries
-                ],
-            )
+        if few or queries.dimensions is not None or queries.metric not in BOUNDED or self._too_long(queries):
+            return self._scan(lambda places: [self._measure(queries, i, selected, places) for i in range(len(queries.counts))])
         shown = selected if masks is not None else None
-        parts = [slice(start, start + TOGETHER) for start in range(0, len(mu), TOGETHER)]
-        return [
-            one
-            for p in parts
-            for one in self._scan(counts[p], partial(self._bound_and_measure, metric, mu[p], sigma[p], counts[p], shown))
-        ]
+        parts = [queries[start : start + TOGETHER] for start in range(0, len(queries.counts), TOGETHER)]
+        return [one for part in parts for one in self._scan(partial(self._bound_and_measure, part, shown))]
 
-    def _scan(self, counts: Sequence[int], scan: Callable[[range], list[Nearest]]) -> list[Nearest]:
+    def _scan(self, scan: Callable[[range], list[Nearest]]) -> list[Nearest]:
         """Scan all chunks. A long scan is done in parts at once, each by one thread."""
         chunks = len(self._chunks)
         parts = min(self._parts, chunks // LEAST_CHUNKS)
         if self._pool is None or parts < 2:
             return scan(range(chunks))
-        found = list(self._pool.map(scan, [range(i * chunks // parts, (i + 1) * chunks // parts) for i in range(parts)]))
-        return [merged(count, [part[i] for part in found]) for i, count in enumerate(counts)]
+        found = self._pool.map(scan, [range(i * chunks // parts, (i + 1) * chunks // parts) for i in range(parts)])
+        return [merged(own) for own in zip(*found, strict=True)]
 
-    def _too_long(self, mu: Floats, sigma: Floats) -> bool:
+    def _too_long(self, queries: Queries) -> bool:
         """Return whether float32 might overflow. No latent of a useful model is that long."""
-        squares = np.square(mu, dtype=np.float64).sum(axis=1) + np.square(sigma, dtype=np.float64).sum(axis=1)
+        squares = np.square(queries.mu, dtype=np.float64).sum(axis=1) + np.square(queries.sigma, dtype=np.float64).sum(axis=1)
         return max([*squares.tolist(), *(chunk.longest for chunk in self._chunks)], default=0.0) > LONGEST
 
     def _selected(self, metric: str, masks: Sequence[Mask] | None) -> list[Mask]:
         whole = [(c.has_sigma if METRICS[metric].needs_sigma else c.alive)[: c.size] for c in self._chunks]
         return whole if masks is None else [a & b for a, b in zip(whole, masks, strict=True)]
 
-    def rerank(
-        self,
-        metric: str,
-        mu: Floats,
-        sigma: Floats,
-        counts: Sequence[int],
-        candidates: int,
-        masks: Sequence[Mask] | None = None,
-        dimensions: NDArray[np.intp] | None = None,
-    ) -> list[Nearest]:
+    def rerank(self, queries: Queries, candidates: int, masks: Sequence[Mask] | None = None) -> list[Nearest]:
         """Search like `nearest`, but only among the `candidates` nearest to each query by w2."""
-        masks = self._selected(metric, masks)  # rows that the metric cannot measure are no candidates
+        masks = self._selected(queries.metric, masks)  # rows that the metric cannot measure are no candidates
+        by_w2 = replace(queries, metric="w2", counts=[candidates] * len(queries.counts))
         found = []
-        for i, near in enumerate(self.nearest("w2", mu, sigma, [candidates] * len(mu), masks, dimensions)):
+        for i, near in enumerate(self.nearest(by_w2, masks)):
             chosen = np.sort(near.numbers[np.lexsort((near.numbers, near.ranks))[:candidates]])
-            places = range(len(self._chunks))
-            found.append(self._measure(metric, mu[i], sigma[i], counts[i], self.mask(chosen), dimensions, places))
+            found.append(self._measure(queries, i, self.mask(chosen), range(len(self._chunks))))
         return found
 
-    def _measure(
-        self,
-        metric: str,
-        mu: Floats,
-        sigma: Floats,
-        count: int,
-        selected: Sequence[Mask],
-        dimensions: NDArray[np.intp] | None,
-        places: range,
-    ) -> Nearest:
-        """Scan in float64."""
-        best, own = Best(count), (mu.astype(np.float64), sigma.astype(np.float64))
+    def _measure(self, queries: Queries, i: int, selected: Sequence[Mask], places: range) -> Nearest:
+        """Scan in float64 for query i."""
+        nearest, rank, dimensions = Nearest(queries.counts[i]), METRICS[queries.metric].rank, queries.dimensions
+        mu, sigma = queries.mu[i].astype(np.float64), queries.sigma[i].astype(np.float64)
         if dimensions is not None:
-            own = own[0][dimensions], own[1][dimensions]
+            mu, sigma = mu[dimensions], sigma[dimensions]
         for place in places:
             chunk, chosen = self._chunks[place], np.flatnonzero(selected[place])
             for start in range(0, len(chosen), BLOCK):
@@ -215,51 +179,26 @@ class Index:
                 others = chunk.mu[rows].astype(np.float64), chunk.sigma[rows].astype(np.float64)
                 if dimensions is not None:
                     others = others[0][:, dimensions], others[1][:, dimensions]
-                best.add(chunk.numbers[rows], METRICS[metric].rank(*own, *others))
-        return best.all()
+                nearest.add(chunk.numbers[rows], rank(mu, sigma, *others))
+        return nearest
 
-    def _bound_and_measure(
-        self,
-        metric: str,
-        mu: Floats,
-        sigma: Floats,
-        counts: Sequence[int],
-        selected: Sequence[Mask] | None,
-        places: range,
-    ) -> list[Nearest]:
-        queries = [Bounded(metric, mu[i], sigma[i], counts[i]) for i in range(len(mu))]
-        stacked = np.stack([query.mu for query in queries])
-        limits = np.full(len(queries), np.inf)
+    def _bound_and_measure(self, queries: Queries, selected: Sequence[Mask] | None, places: range) -> list[Nearest]:
+        """Scan in float32 for candidates, and measure those in float64."""
+        bounded = [Bounded(queries.metric, queries.mu[i], queries.sigma[i], count) for i, count in enumerate(queries.counts)]
+        mu, limits = np.stack([one.mu for one in bounded]), np.full(len(bounded), np.inf)
         for place in places:
-            chunk = self._chunks[place]
+            chunk, hidden = self._chunks[place], None
+            if selected is not None:
+                hidden = ~selected[place]
+            elif queries.metric == "cosine" and chunk.gone:
+                hidden = ~chunk.alive[: chunk.size]
             for start in range(0, chunk.size, SLICE):
                 rows = slice(start, min(start + SLICE, chunk.size))
-                self._bound(
-                    metric, stacked, sigma, queries, limits, place, rows, None if selected is None else selected[place]
-                )
-        return [query.measure(self._chunks) for query in queries]
-
-    def _bound(
-        self,
-        metric: str,
-        mu: Floats,
-        sigma: Floats,
-        queries: Sequence[Bounded],
-        limits: Doubles,
-        place: int,
-        rows: slice,
-        selected: Mask | None,
-    ) -> None:
-        """Add some rows of a chunk to the candidates of each query."""
-        chunk, hidden = self._chunks[place], None
-        if selected is not None:
-            hidden = ~selected[rows]
-            if hidden.all():
-                return
-        elif metric == "cosine" and chunk.gone:
-            hidden = ~chunk.alive[rows]
-        scores = scores_of(metric, mu, sigma, chunk, rows)  # (Q, rows)
-        if hidden is not None:
-            np.copyto(scores, np.inf, where=hidden)
-        for i in np.flatnonzero(scores.min(axis=1) <= limits).tolist():
-            limits[i] = queries[i].add(place, chunk, rows.start, scores[i])
+                if hidden is not None and hidden[rows].all():
+                    continue
+                scores = scores_of(queries.metric, mu, queries.sigma, chunk, rows)  # (Q, rows)
+                if hidden is not None:
+                    np.copyto(scores, np.inf, where=hidden[rows])
+                for i in np.flatnonzero(scores.min(axis=1) <= limits).tolist():
+                    limits[i] = bounded[i].add(place, chunk, start, scores[i])
+        return [one.measure(self._chunks) for one in bounded]

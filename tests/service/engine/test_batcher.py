@@ -10,7 +10,7 @@ import pytest
 
 from service.engine.batcher import Batcher
 from service.engine.errors import BatcherError, Closed, DeviceLost
-from service.engine.lane import Lane
+from service.engine.lane import Lane, LaneConfig
 from tests.service.blocks import Blocks, join, outcomes, start
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
@@ -21,7 +21,7 @@ def echo(blocks: Blocks) -> Blocks:
 
 
 def make_lane(batcher: Batcher, run: Callable[[Blocks], Blocks] = echo, max_batch: int = 8) -> Lane:
-    return batcher.lane(run, join, max_batch=max_batch, max_queue_rows=1000, max_rows=500)
+    return batcher.lane(LaneConfig(run, join, max_batch=max_batch, max_queue_rows=1000, max_rows=500))
 
 
 def test_making_a_batcher_starts_no_thread() -> None:

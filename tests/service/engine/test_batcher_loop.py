@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.engine.batcher import Batcher
-from service.engine.lane import Lane
+from service.engine.lane import Lane, LaneConfig
 from tests.service.blocks import Blocks, join, outcomes, start
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
@@ -41,7 +41,7 @@ class Kitchen:
 def make_lane(
     batcher: Batcher, run: Callable[[Blocks], Blocks], seconds: Callable[[int], float] = float, max_batch: int = 8
 ) -> Lane:
-    return batcher.lane(run, join, max_batch=max_batch, max_queue_rows=1000, max_rows=500, seconds=seconds)
+    return batcher.lane(LaneConfig(run, join, max_batch=max_batch, max_queue_rows=1000, max_rows=500, seconds=seconds))
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def test_a_batch_known_to_be_short_runs_on_the_loop(lane: Lane, kitchen: K
 
 
 async def test_of_a_lane_that_knows_no_times_all_batches_are_long(batcher: Batcher, kitchen: Kitchen) -> None:
-    lane = batcher.lane(kitchen, join, max_batch=8, max_queue_rows=100, max_rows=50)
+    lane = batcher.lane(LaneConfig(kitchen, join, max_batch=8, max_queue_rows=100, max_rows=50))
     await lane.submit([1])
     assert kitchen.on_loop == [False]
 

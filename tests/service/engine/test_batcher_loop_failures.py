@@ -10,7 +10,7 @@ import pytest
 
 from service.engine.batcher import Batcher
 from service.engine.errors import Closed, DeadlineExceeded, DeviceLost
-from service.engine.lane import Lane
+from service.engine.lane import Lane, LaneConfig
 from tests.service.blocks import Blocks, join, outcomes, start
 
 Run = Callable[[Blocks], Any]
@@ -24,7 +24,9 @@ def echo(blocks: Blocks) -> Blocks:
 
 def make_lane(batcher: Batcher, run: Run = echo, short: bool = True, max_batch: int = 8) -> Lane:
     seconds = 0.0 if short else 100.0
-    return batcher.lane(run, join, max_batch=max_batch, max_queue_rows=1000, max_rows=500, seconds=lambda rows: seconds)
+    return batcher.lane(
+        LaneConfig(run, join, max_batch=max_batch, max_queue_rows=1000, max_rows=500, seconds=lambda rows: seconds)
+    )
 
 
 def worker_lives() -> bool:

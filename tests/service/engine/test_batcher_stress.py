@@ -15,7 +15,7 @@ import pytest
 
 from service.engine.batcher import Batcher
 from service.engine.errors import BatcherError, Closed, DeadlineExceeded, DeviceLost, Overloaded, TooLarge
-from service.engine.lane import Lane
+from service.engine.lane import Lane, LaneConfig
 from tests.service.blocks import Blocks, join
 
 REQUESTS = 150
@@ -95,7 +95,9 @@ async def test_every_future_is_resolved_and_every_row_is_counted(seed: int, endi
     batcher.start()
     run = batch_function(chance, chance.randrange(40) if ending == "lost" else None)
     lanes = [
-        batcher.lane(run, join, max_batch=8, max_queue_rows=max_queue_rows, max_rows=60, seconds=seconds, padding=padding)
+        batcher.lane(
+            LaneConfig(run, join, max_batch=8, max_queue_rows=max_queue_rows, max_rows=60, seconds=seconds, padding=padding)
+        )
         for max_queue_rows in (60, 200)
     ]
     admitted: list[list[int]] = [[], []]

@@ -8,7 +8,7 @@ import pytest
 
 from service.engine.batcher import Batcher
 from service.engine.errors import DeviceLost
-from service.engine.lane import Lane
+from service.engine.lane import Lane, LaneConfig
 from tests.service.blocks import Blocks, join, outcomes, start
 
 NAME = "one of two workers"
@@ -58,7 +58,7 @@ async def kitchen() -> Kitchen:
 
 @pytest.fixture
 def lane(batcher: Batcher, kitchen: Kitchen) -> Lane:
-    return batcher.lane(kitchen, join, max_batch=8, max_queue_rows=1000, max_rows=500)
+    return batcher.lane(LaneConfig(kitchen, join, max_batch=8, max_queue_rows=1000, max_rows=500))
 
 
 async def test_two_batches_run_at_once_and_a_third_waits(lane: Lane, kitchen: Kitchen) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from service.engine.batcher import Batcher
 from service.engine.errors import DeadlineExceeded
-from service.engine.lane import Lane
+from service.engine.lane import Lane, LaneConfig
 from tests.service.blocks import Blocks, join, outcomes, start
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
@@ -51,7 +51,7 @@ def kitchen() -> Kitchen:
 
 @pytest.fixture
 def lane(batcher: Batcher, kitchen: Kitchen) -> Lane:
-    return batcher.lane(kitchen, join, max_batch=8, max_queue_rows=200, max_rows=100)
+    return batcher.lane(LaneConfig(kitchen, join, max_batch=8, max_queue_rows=200, max_rows=100))
 
 
 # --- batches
@@ -81,7 +81,7 @@ async def test_rows_of_all_requests_take_turns(
 
 
 async def test_many_large_requests_take_turns_in_shares_worth_slicing(batcher: Batcher, kitchen: Kitchen, busy: Busy) -> None:
-    lane = batcher.lane(kitchen, join, max_batch=32, max_queue_rows=1000, max_rows=100)
+    lane = batcher.lane(LaneConfig(kitchen, join, max_batch=32, max_queue_rows=1000, max_rows=100))
     blocks = [list(range(100 * i, 100 * i + 8)) for i in range(20)]
     async with busy(batcher):
         tasks = start(lane, *blocks, [9000])
@@ -179,7 +179,7 @@ class Leaving(list[int]):
 
 async def test_rows_are_counted_once_when_a_caller_leaves_while_a_batch_is_formed(kitchen: Kitchen) -> None:
     batcher = Batcher()  # closed only when the counts are right: it waits for rows that are queued
-    lane = batcher.lane(kitchen, join, max_batch=8, max_queue_rows=200, max_rows=100)
+    lane = batcher.lane(LaneConfig(kitchen, join, max_batch=8, max_queue_rows=200, max_rows=100))
     block = Leaving(range(7))
     block.task, other = start(lane, block, [7])
     await asyncio.sleep(0)

@@ -10,7 +10,7 @@ import pytest
 
 from service.engine.batcher import Batcher
 from service.engine.errors import Closed, Overloaded, TooLarge
-from service.engine.lane import Lane
+from service.engine.lane import Lane, LaneConfig
 from tests.service.blocks import Blocks, join, outcomes, start
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
@@ -22,17 +22,17 @@ def tenfold(blocks: Blocks) -> Blocks:
 
 @pytest.fixture
 def lane(batcher: Batcher) -> Lane:
-    return batcher.lane(tenfold, join, max_batch=8, max_queue_rows=200, max_rows=100)
+    return batcher.lane(LaneConfig(tenfold, join, max_batch=8, max_queue_rows=200, max_rows=100))
 
 
 @pytest.mark.parametrize(("max_batch", "max_queue_rows", "max_rows"), [(0, 8, 8), (16, 8, 8), (8, 8, 0), (8, 8, 9)])
 def test_bounds_must_agree(max_batch: int, max_queue_rows: int, max_rows: int) -> None:
     with pytest.raises(ValueError, match="at most max_queue_rows"):
-        Batcher().lane(list, join, max_batch=max_batch, max_queue_rows=max_queue_rows, max_rows=max_rows)
+        Batcher().lane(LaneConfig(list, join, max_batch=max_batch, max_queue_rows=max_queue_rows, max_rows=max_rows))
 
 
 async def test_the_least_bounds_are_one(batcher: Batcher) -> None:
-    lane = batcher.lane(lambda blocks: blocks, join, max_batch=1, max_queue_rows=1, max_rows=1)
+    lane = batcher.lane(LaneConfig(lambda blocks: blocks, join, max_batch=1, max_queue_rows=1, max_rows=1))
     assert await lane.submit([7]) == [7]
 
 
@@ -66,7 +66,7 @@ async def test_admission_is_all_or_nothing_and_says_when_to_come_back(batcher: B
 
 
 async def test_a_full_queue_counts_what_waits_in_all_lanes(batcher: Batcher, lane: Lane, busy: Busy) -> None:
-    other = batcher.lane(tenfold, join, max_batch=4, max_queue_rows=4, max_rows=4)
+    other = batcher.lane(LaneConfig(tenfold, join, max_batch=4, max_queue_rows=4, max_rows=4))
     await asyncio.gather(lane.submit([1]), other.submit([1]))
     async with busy(batcher):
         tasks = start(lane, [0] * 9) + start(other, [0])
@@ -137,7 +137,7 @@ async def test_waiting_and_computing_are_timed(batcher: Batcher, busy: Busy, mon
         now[0] += next(durations)
         return blocks
 
-    lane = batcher.lane(run, join, max_batch=8, max_queue_rows=20, max_rows=20)
+    lane = batcher.lane(LaneConfig(run, join, max_batch=8, max_queue_rows=20, max_rows=20))
     with lane.reserve(20) as reservation:
         async with busy(batcher):
             task = asyncio.ensure_future(reservation.submit(list(range(20))))

@@ -9,7 +9,7 @@ import pytest
 
 from service.engine.batcher import Batcher
 from service.engine.errors import DeviceLost
-from service.engine.lane import Lane
+from service.engine.lane import Lane, LaneConfig
 from tests.service.blocks import Blocks, join
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
@@ -42,7 +42,7 @@ def poisoned(*rows: int) -> Run:
 
 
 def make_lane(batcher: Batcher, run: Run) -> Lane:
-    return batcher.lane(run, join, max_batch=8, max_queue_rows=200, max_rows=100)
+    return batcher.lane(LaneConfig(run, join, max_batch=8, max_queue_rows=200, max_rows=100))
 
 
 async def submit_together(batcher: Batcher, busy: Busy, lane: Lane, *blocks: list[int]) -> list[Any]:
@@ -153,7 +153,7 @@ async def test_what_joins_the_parts_may_fail_too(batcher: Batcher) -> None:
     def fail(parts: Blocks) -> None:
         raise MemoryError("no room for the answer")
 
-    lane = batcher.lane(poisoned(), fail, max_batch=8, max_queue_rows=200, max_rows=100)
+    lane = batcher.lane(LaneConfig(poisoned(), fail, max_batch=8, max_queue_rows=200, max_rows=100))
     with pytest.raises(MemoryError):
         await lane.submit(list(range(10)))
     assert (await lane.submit([1]), lane.queued_rows) == ([2], 0)

@@ -21,6 +21,7 @@ from service.app import create_app
 from service.asgi import ASGIApp
 from service.engine.batcher import Batcher
 from service.engine.errors import DeviceLost
+from service.engine.lane import LaneConfig
 from service.formats import png
 from service.formats.npy import npy
 from service.http.front import in_front_of
@@ -239,7 +240,7 @@ class TestStates:
 
         batcher = doors[1].state.service.pipeline.catalog.device._batcher
         with pytest.raises(DeviceLost):
-            await batcher.lane(lose, np.concatenate, max_batch=8, max_queue_rows=8, max_rows=8).submit(np.zeros(1))
+            await batcher.lane(LaneConfig(lose, np.concatenate, max_batch=8, max_queue_rows=8, max_rows=8)).submit(np.zeros(1))
         assert code(await both(doors, exchange)) == (503, "device_lost")
 
     async def test_past_its_deadline(

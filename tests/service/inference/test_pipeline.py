@@ -16,6 +16,7 @@ from service.engine.batcher import Batcher
 from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeadlineExceeded, Overloaded, TooLarge
 from service.formats import base64_text, png
+from service.formats.decoder_processes.dispatch import Decoders
 from service.formats.errors import BadInput, TooBig, Undecodable, Unusable
 from service.formats.pictures import Pictures
 from service.inference.catalog import Catalog
@@ -38,7 +39,7 @@ def pngs(count: int) -> list[bytes]:
 async def pipeline(weights: Path) -> AsyncIterator[Pipeline]:
     device = Device("cpu", threads=1, limits=QueueLimits(max_batch=16, max_queue_rows=150, max_rows=120))
     device.start()
-    pipeline = Pipeline(Catalog(device), max_pixels=10_000)
+    pipeline = Pipeline(Catalog(device), Decoders(max_pixels=10_000))
     await pipeline.catalog.load(weights, ("grey",), "grey")
     yield pipeline
     await device.close()

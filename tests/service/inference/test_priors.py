@@ -18,8 +18,8 @@ def load(directory: Path) -> Priors:
 
 def test_a_mixture_beside_the_weights_is_the_aggregate_prior(weights: Path) -> None:
     priors = load(weights / "grey")
-    assert (priors.own, priors.names, priors.mixture("standard")) == ("standard", ["standard", "aggregate"], None)
-    mixture = priors.mixture("aggregate")
+    assert (priors.own, priors.names, priors.choose("standard")[1]) == ("standard", ["standard", "aggregate"], None)
+    mixture = priors.choose("aggregate")[1]
     assert mixture is not None
     np.testing.assert_array_equal(mixture.means, [[1, 2, 3], [-4, -5, -6]])
     np.testing.assert_array_equal(mixture.weights, [0.25, 0.75])
@@ -30,14 +30,14 @@ def test_a_mixture_beside_the_weights_is_the_aggregate_prior(weights: Path) -> N
 )
 def test_a_model_says_which_prior_it_does_not_have(weights: Path, prior: str, reason: str) -> None:
     with pytest.raises(NoSuchPrior, match=f"'colour' has no {prior} prior: .*{reason}"):
-        load(weights / "colour").mixture(prior)
+        load(weights / "colour").choose(prior)[1]
 
 
 def test_a_mixture_of_other_weights_is_not_used(tmp_path: Path, weights: Path, caplog: pytest.LogCaptureFixture) -> None:
     models.save(tmp_path / "grey", VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]})))
     (tmp_path / "grey" / "prior.safetensors").write_bytes((weights / "grey" / "prior.safetensors").read_bytes())
     with pytest.raises(NoSuchPrior, match="was fitted to other weights"):
-        load(tmp_path / "grey").mixture("aggregate")
+        load(tmp_path / "grey").choose("aggregate")[1]
     assert "fit it again" in caplog.text
 
 
@@ -46,7 +46,7 @@ def test_a_vamp_prior_is_the_mixture_of_the_posteriors_of_its_pseudo_inputs(tmp_
     models.save(tmp_path / "vamp", vae)
     priors = load(tmp_path / "vamp")
     assert (priors.own, priors.names) == ("vamp", ["vamp", "standard"])
-    mixture = priors.mixture("vamp")
+    mixture = priors.choose("vamp")[1]
     assert mixture is not None
     with torch.no_grad():
         posterior = vae.encode(torch.sigmoid(torch.as_tensor(vae.prior_layer.logits)))

@@ -36,13 +36,15 @@ def test_arrays_with_their_splits_and_labels(tmp_path: Path) -> None:
     batches = all_of(source_of(path, SPEC))
     assert [batches[0].ids[0], batches[-1].ids[-1]] == ["digits/train/000000", "digits/test/000009"]
     assert batches[-1].metadata[-1] == {"label": 29, "split": "test"}
-    np.testing.assert_array_equal(np.concatenate([batch.rows[:, 0] for batch in batches if batch.rows is not None]), X)
+    np.testing.assert_array_equal(
+        np.concatenate([batch.pictures[:, 0] for batch in batches if isinstance(batch.pictures, np.ndarray)]), X
+    )
 
 
 def test_arrays_of_another_size_are_brought_to_the_models(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=noise(5, 12, 10, 3))
     source = source_of(tmp_path / "x.npz", SPEC)
-    assert [batch.rows.shape for batch in all_of(source) if batch.rows is not None] == [(5, 1, 8, 8)]
+    assert [batch.pictures.shape for batch in all_of(source) if isinstance(batch.pictures, np.ndarray)] == [(5, 1, 8, 8)]
     assert "all are resized to 8 x 8" in source.summary[1]
 
 

@@ -127,7 +127,6 @@ async def test_their_values_mean_what_we_take_them_for(found: Any) -> None:
 @pytest.mark.parametrize(
     ("function", "arguments", "module"),
     [
-        (HttpToolsProtocol, "config server_state app_state _loop", "request_parsing.py"),
         (HttpToolsProtocol._start_asgi_task, "self cycle app", "request_parsing.py"),
         (
             RequestResponseCycle,

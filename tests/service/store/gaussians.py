@@ -58,7 +58,8 @@ class Twin:
         dims = list(range(len(mu)) if dimensions is None else dimensions)
         others = [np.stack([row[i] for row in rows]).astype(np.float64)[:, dims] for i in (0, 1)]
         own = [np.asarray(v, np.float64)[dims] for v in (mu, sigma)]
-        return sorted(zip(able, METRICS[metric].distance(*own, *others).tolist(), strict=True), key=lambda p: (p[1], p[0]))[:k]
+        distances = METRICS[metric].of_rank(METRICS[metric].rank(*own, *others))
+        return sorted(zip(able, distances.tolist(), strict=True), key=lambda p: (p[1], p[0]))[:k]
 
 
 def same(found: Neighbors, expected: list[tuple[str, float]]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from service.latents.distances import METRICS
 from service.store.vectors import chunk
-from service.store.vectors.candidates import Nearest
+from service.store.vectors.candidates import Nearest, Queries
 from service.store.vectors.chunk import Floats
 from service.store.vectors.index import Index
 
@@ -103,7 +103,7 @@ def test_every_metric_is_exact(metric: str, seed: int) -> None:
     for allowed in (None, set(list(twin.rows)[::2]), set(list(twin.rows)[:40]), set()):
         masks = None if allowed is None else index.mask(np.array(sorted(allowed), np.int64))
         for dimensions in (None, np.array([0, 3])):
-            found = index.nearest(metric, queries, sigma, counts, masks, dimensions)
+            found = index.nearest(Queries(metric, queries, sigma, counts, dimensions), masks)
             for i, one in enumerate(found):
                 same(one, twin.nearest(metric, queries[i], sigma[i], counts[i], allowed, dimensions))
 
@@ -123,7 +123,7 @@ def test_the_bounds_hold_where_float32_does_not_tell_rows_apart(
     index, twin = filled(rng, 6, dim, scale, shift)
     query = (rng.standard_normal((2, dim)) * scale + shift).astype(np.float32)
     sigma = np.full((2, dim), 0.5, np.float32)
-    for one, i in zip(index.nearest(metric, query, sigma, [3, 20]), (0, 1), strict=True):
+    for one, i in zip(index.nearest(Queries(metric, query, sigma, [3, 20])), (0, 1), strict=True):
         same(one, twin.nearest(metric, query[i], sigma[i], (3, 20)[i]))
 
 
@@ -150,7 +150,7 @@ def test_rows_of_all_magnitudes_lie_side_by_side(metric: str, dim: int, seed: in
     twin.rows = {n: (mu[n], sigma[n], True) for n in range(count)}
     queries, own = np.concatenate([some(6, 0), mu[:3]]), np.concatenate([some(6, 1e-45), sigma[:3]])
     with np.errstate(all="raise", under="ignore", divide="warn"):
-        found = index.nearest(metric, queries, own, [10] * len(queries))
+        found = index.nearest(Queries(metric, queries, own, [10] * len(queries)))
     for i, one in enumerate(found):
         assert not np.isnan(one.ranks).any()
         assert np.isfinite(METRICS[metric].of_rank(one.ranks)).all()
@@ -174,7 +174,8 @@ def test_the_order_of_changes_and_those_not_seen_make_no_difference() -> None:
         index.put(again, mu[again] + 1, sigma[again], known[again])
         assert len(index) == 450 + 45
     for metric in METRICS:
-        found = [as_dict(index.nearest(metric, mu[:1], sigma[:1], [600])[0]) for index in (all_of_them, late, reverse)]
+        query = Queries(metric, mu[:1], sigma[:1], [600])
+        found = [as_dict(index.nearest(query)[0]) for index in (all_of_them, late, reverse)]
         assert found[0] == found[1] == found[2]
         assert len(found[0]) == 495
 
@@ -197,15 +198,16 @@ def test_one_query_finds_the_same_among_many() -> None:
     index, _ = filled(rng, 12, 5)
     mu, sigma = rng.standard_normal((40, 5)).astype(np.float32), np.full((40, 5), 0.3, np.float32)
     for metric in METRICS:
-        together = index.nearest(metric, mu, sigma, [9] * 40)
+        queries = Queries(metric, mu, sigma, [9] * 40)
+        together = index.nearest(queries)
         for i in range(0, 40, 7):
-            assert as_dict(index.nearest(metric, mu[i : i + 1], sigma[i : i + 1], [9])[0]) == as_dict(together[i])
+            assert as_dict(index.nearest(queries[i : i + 1])[0]) == as_dict(together[i])
 
 
 def test_an_empty_index_finds_nothing() -> None:
     zeros = np.zeros((1, 3), np.float32)
     for metric in METRICS:
-        assert as_dict(Index(3).nearest(metric, zeros, zeros + 1, [5])[0]) == {}
+        assert as_dict(Index(3).nearest(Queries(metric, zeros, zeros + 1, [5]))[0]) == {}
     assert chunk.row_bytes(3) > 24
 
 
@@ -213,12 +215,13 @@ def test_an_empty_index_finds_nothing() -> None:
 def test_reranking_measures_the_nearest_by_w2(metric: str) -> None:
     index, twin = filled(np.random.default_rng(1), 8, 4)
     query, sigma = np.ones((2, 4), np.float32), np.full((2, 4), 0.4, np.float32)
-    whole = index.nearest(metric, query, sigma, [9, 2])
-    for one, two in zip(index.rerank(metric, query, sigma, [9, 2], 10**6), whole, strict=True):
+    queries = Queries(metric, query, sigma, [9, 2])
+    whole = index.nearest(queries)
+    for one, two in zip(index.rerank(queries, 10**6), whole, strict=True):
         assert as_dict(one) == as_dict(two)
     able = {n for n, row in twin.rows.items() if row[2] or not METRICS[metric].needs_sigma}
     near = twin.nearest("w2", query[0], sigma[0], 30, able)
-    assert as_dict(index.rerank(metric, query, sigma, [9, 2], 30)[0]).keys() <= near.keys()
+    assert as_dict(index.rerank(queries, 30)[0]).keys() <= near.keys()
 
 
 def test_its_length_is_that_before_a_change_until_the_change_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
