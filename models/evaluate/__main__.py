@@ -25,6 +25,7 @@ from models.metrics_file import METRICS, read_metrics
 from models.mixture import GaussianMixture, read_prior, write_prior
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
+from models.readers.path_names import storable
 from models.train import arguments
 from models.train.devices import DeviceError, choose_device
 from models.train.run_directory import data_digest
@@ -144,7 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m models.evaluate", description="Measure a checkpoint on its test split.")
     add = parser.add_argument
     add("path", type=Path, help="checkpoint directory")
-    add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: the training data)")
+    add("--data", type=storable, help="data set, as in training (default: the training data)")
     arguments.add_data_flags(parser)
     number = arguments.at_least(1)
     add("--samples", type=number, default=500, help="samples K of the importance-weighted bound (default: %(default)s)")

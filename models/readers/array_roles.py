@@ -76,9 +76,9 @@ def listing(arrays: Mapping[str, Stored]) -> str:
 
 def _words(key: str) -> tuple[str | None, str]:
     """Return the split that a name mentions, and the rest: "x_train" -> (train, x), "val_images" -> (validation, images)."""
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.rpartition("/")[2])  # trainImages
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key)  # trainImages
     text = re.sub(r"^([xXyY])(?=(train|test|val|valid)$)", r"\1_", text).lower()  # Xtrain
-    words = [word for word in re.split(r"[\s_.\-]+", text) if word]
+    words = [word for word in re.split(r"[\s_.\-/]+", text) if word]
     splits = [word for word in words if split_of(word)]
     if len(splits) != 1:
         return None, " ".join(words)

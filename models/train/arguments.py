@@ -14,6 +14,7 @@ from models.nets import ARCHITECTURES
 from models.nets.layers import ACTIVATIONS
 from models.preprocess import Filter, Fit, checked_range
 from models.priors import PRIORS
+from models.readers.path_names import storable
 from models.train.losses import OBJECTIVES
 from models.train.presets import PRESETS, listing
 from models.train.resume import ResumeError, recorded_arguments
@@ -30,7 +31,9 @@ SCHEDULES = ("cosine", "constant", "staircase")
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments. With --resume, take those that the run recorded; raise ResumeError if others contradict them."""
     parser = build_parser()
-    parser.set_defaults(command=shlex.join(["python", "-m", "models.train", *(sys.argv[1:] if argv is None else argv)]))
+    parser.set_defaults(
+        command=storable(shlex.join(["python", "-m", "models.train", *(sys.argv[1:] if argv is None else argv)]))
+    )
     first = parser.parse_args(argv)
     previous = recorded_arguments(first.out / "run") if first.resume else None
     if previous is None:
@@ -74,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(flag, help=help, **options)
 
     add("--preset", action=_Preset, help="start from a published VAE; other flags override it. `list` prints all presets")
-    add("--data", default="mnist", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH")
+    add("--data", type=storable, default="mnist", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH")
     add_data_flags(parser)
     add("--size", type=_size, help="height x width, e.g. 64x64, or 64 for a square (default: the size of most pictures)")
     add("--channels", type=int, choices=(1, 3), help="colours: 1 for grey, 3 for RGB (default: 1 if all pictures are grey)")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from models.readers.download import DataError
-from models.readers.path_names import expanded, shown
+from models.readers.path_names import expanded, shown, storable
 from models.readers.scan import Scan, scan
 from tests.models.readers.pictures import write, write_all
 
@@ -106,3 +106,13 @@ def test_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "~").mkdir()
     assert expanded("~") == Path("~")
+
+
+def test_a_name_that_is_not_utf8_survives_in_json(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    Path(path).mkdir()
+    stored = storable(path)
+    assert stored.encode().decode() == stored == f"{tmp_path}/caf\\xe9"
+    assert expanded(stored) == Path(path)
+    Path(stored).mkdir()  # A folder that is really called so comes first.
+    assert expanded(stored) == Path(stored)
