@@ -25,6 +25,7 @@ from service.store.interface import COLLECTION_NAME, Collection, StoreError, Sto
 
 if TYPE_CHECKING:
     from service.inference.catalog import Catalog
+    from service.operations.ingest import Counts
 
 
 REPLACES = (
@@ -49,11 +50,26 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--metric", choices=list(METRICS), default="l2", help="distance by which a new collection is searched (default: l2)"
     )
     loading.add_argument(
+        "--prefix",
+        action="store_true",
+        help="begin each id with the name of the picture's folder, for paths that have the same ids",
+    )
+    loading.add_argument(
+        "--replace", action="store_true", help="encode again what is already there, and store it if it has changed"
+    )
+    loading.add_argument(
+        "--max-corrupt",
+        type=_share,
+        default=0.01,
+        metavar="SHARE",
+        help="share of unreadable files above which the exit status is 1; one file is always allowed (default: 0.01)",
+    )
+    loading.add_argument(
         "paths",
         nargs="+",
         type=Path,
         metavar="PATH",
-        help="picture, folder of pictures, npz file, or IDX file (the format of MNIST)",
+        help="picture, folder of pictures, npz or npy file, or IDX file (the format of MNIST)",
     )
     dumping = commands.add_parser(
         "dump",
@@ -69,6 +85,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     backing.add_argument("out", type=Path, metavar="OUT", help="path of the copy")
     return parser.parse_args(arguments)
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and below 1, not {text}")
+    return share
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +140,8 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
     from service.formats.errors import BadInput
     from service.inference.catalog import Catalog, CatalogError  # importing torch takes a second
     from service.inference.pipeline import Pipeline
-    from service.operations.ingest import LoadError, load, source_of
+    from service.operations.ingest import Counts, load
+    from service.operations.load_sources import LoadError, sources_of
 
     async with _opened(settings) as store:
         limits = QueueLimits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
@@ -126,19 +150,44 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
         decoders = Decoders(settings.max_pixels, settings.max_decoded_bytes, settings.decode_seconds)
         pipeline = Pipeline(Catalog(device), decoders)
         try:
-            sources = [source_of(path) for path in options.paths]
             device.start()
             name = options.model or settings.default_model
             await pipeline.catalog.load(settings.models_dir, (name,), name)
+            spec = pipeline.catalog.get(None).manifest.preprocessing
+            sources = sources_of(options.paths, spec, options.prefix)
+            print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
             collection = await _collection(pipeline.catalog, store, options)
-            with tqdm(total=sum(source.count for source in sources), unit="item") as bar:
+            counts, total = Counts(), sum(source.count for source in sources)
+            with tqdm(total=total, unit="item") as bar:
                 for source in sources:
-                    await load(pipeline, store, collection, source, bar.update)
+                    await load(pipeline, store, collection, source, bar.update, options.replace, counts)
+            _report(counts, total, options)
         except (LoadError, CatalogError, DeviceUnusable, BadInput, BatcherError) as error:
             raise StoreError(str(error)) from error
         finally:
             await device.close()
             await pipeline.close()
+
+
+def _report(counts: "Counts", total: int, options: argparse.Namespace) -> None:
+    """Print what became of the pictures. Raises StoreError if more were corrupt than allowed, or all."""
+    for line in counts.skipped:
+        print(f"skipped {line}")
+    for code, (count, first) in counts.warnings.items():
+        print(f"warning: {count:,} pictures are {code.replace('_', ' ')}; the first one is {first}")
+    done = [f"added {counts.added:,}", f"replaced {counts.replaced:,}"]
+    if options.replace:
+        done.append(f"unchanged {counts.unchanged:,}")
+    there = f"already there {counts.there:,}"
+    if counts.there:
+        there += " (not encoded again; --replace does it, --prefix tells pictures of other folders apart)"
+    print(", ".join([*done, *([] if options.replace else [there]), f"skipped {len(counts.skipped):,}"]), flush=True)
+    if len(counts.skipped) > max(1, options.max_corrupt * total) or not counts.read:
+        raise StoreError(
+            f"{len(counts.skipped)} of {total} pictures could not be read, more than the allowed share of "
+            f"{options.max_corrupt:g} (--max-corrupt); the other {counts.read} are in the collection; the first one is "
+            f"{counts.skipped[0]}"
+        )
 
 
 async def _collection(catalog: "Catalog", store: LatentStore, options: argparse.Namespace) -> Collection:

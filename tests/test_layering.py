@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "inference": ("service.engine", "service.formats", "service.latents", "models"),
     "operations": (
         *("service.inference", "service.store", "service.engine.errors", "service.formats", "service.latents"),
-        *("models.readers", "models.files"),
+        *("models.readers", "models.files", "models.preprocess"),
     ),
     "observe": ("service.inference", "service.store", "service.engine", "service.latents"),
     "http": ("service.observe",),

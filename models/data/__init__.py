@@ -1,26 +1,27 @@
 """Load data sets by name into memory as uint8 pictures: mnist, fashion-mnist, lpc-sprites, folder:PATH, npz:PATH.
 
-Knows nothing of models or objectives. `models.readers.download` downloads files, and `models.readers.folder` reads
-folders of pictures.
+Knows nothing of models or objectives. `models.readers` reads folders and arrays, and downloads files.
 """
 
-import gzip
-import math
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from models.files.regular_file import NotRegular, open_regular, read_regular
+from models.preprocess import Preprocessing
+from models.readers.arrays import read_arrays
 from models.readers.download import DataError, ensure_file
 from models.readers.folder import FolderOptions, read_folder
+from models.readers.formats import SUFFIXES
+from models.readers.found import Found
+from models.readers.idx import read_idx
+from models.readers.layout import TEST, TRAIN, VALIDATION
+from models.readers.path_names import expanded, shown
+from models.readers.rows import permute_rows
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,18 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Splits:
-    """Training and test pictures of one data set."""
+    """Training and test pictures of one data set, and its validation pictures if it has such a split of its own.
+
+    `preprocessing` is how the pictures were prepared (None: they were bytes of one size), `summary` has lines about what was
+    found, inferred and left out, and `classes` the names of the labels 0, 1, ... if they have names.
+    """
 
     train: Pictures
     test: Pictures
+    validation: Pictures | None = None
+    preprocessing: Preprocessing | None = None
+    summary: list[str] = field(default_factory=list)
+    classes: list[str] | None = None
 
 
 # SHA-256 of each file, and addresses of the data sets' authors (for MNIST, of PyTorch).
@@ -82,7 +91,7 @@ IDX_FILES = {
 CLASSES = {
     "fashion-mnist": ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"),
 }
-# Composed from the sheets of the Liberated Pixel Cup: every combination of the factors once. `_load_npz` has the format.
+# Composed from the sheets of the Liberated Pixel Cup: every combination of the factors once.
 SPRITES = "lpc-sprites"
 SPRITES_FILE = "lpc_sprites_64x64.npz"
 SPRITES_FACTORS = ("body", "bottomwear", "topwear", "hair", "action", "direction")
@@ -93,13 +102,19 @@ def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mi
 
     `mnist` and `fashion-mnist` are read from `data_dir`/<name>/, and downloaded if missing (from `mirror`, if given).
     `lpc-sprites` is `data_dir`/lpc-sprites/lpc_sprites_64x64.npz, which cannot be downloaded.
-    `folder:PATH` and `npz:PATH` are shuffled in a fixed order, and one tenth becomes the test split.
+    `folder:PATH` and `npz:PATH` (npz, npy or IDX) have the splits that their folders or arrays name. Without a test split,
+    one tenth of the training pictures becomes it, always the same ones.
     """
-    kind, _, path = name.partition(":")
-    if kind == "folder" and path:
-        return _split(Pictures(*read_folder(Path(path), folder or FolderOptions())))
-    if kind == "npz" and path:
-        return _load_npz(Path(path))
+    kind, _, rest = name.partition(":")
+    options = folder or FolderOptions()
+    if kind == "folder" and rest:
+        if (path := expanded(rest)).is_file():
+            raise DataError(f"{shown(path)} is a file, not a folder; {advice(path)}")
+        return split(read_folder(path, options))
+    if kind == "npz" and rest:
+        if (path := expanded(rest)).is_dir():
+            raise DataError(f"{shown(path)} is a folder, not a file of arrays; {advice(path)}")
+        return split(read_arrays(path, options))
     if name in IDX_FILES:
         mirrors, checksums = IDX_FILES[name]
         files = {
@@ -115,77 +130,84 @@ def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mi
         )
         return Splits(train, test)
     if name == SPRITES:
-        return _load_npz(data_dir / SPRITES / SPRITES_FILE, SPRITES_FACTORS)
-    raise DataError(f"unknown data set {name!r}; known: {', '.join(IDX_FILES)}, {SPRITES}, folder:PATH, npz:PATH")
+        return split(read_arrays(data_dir / SPRITES / SPRITES_FILE, options, SPRITES_FACTORS))
+    known = f"known: {', '.join(IDX_FILES)}, {SPRITES}, folder:PATH, npz:PATH"
+    path = expanded(rest if kind in ("folder", "npz") else name)
+    hint = ""
+    if name and path.exists():
+        hint = f"; it is a {'folder' if path.is_dir() else 'file'}: {advice(path)}"
+    elif "/" in name:
+        hint = f"; there is no file or folder {shown(path)} either"
+    raise DataError(f"unknown data set {shown(name)!r}; {known}{hint}")
 
 
-def hold_out(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures]:
-    """Return (training, validation). The seed chooses the validation share, at least one picture, as it does in training."""
+def class_names(recorded: Mapping[str, Any]) -> Sequence[str] | None:
+    """Return the names of the labels of a checkpoint's data, which its config.json records; None if they have no names."""
+    classes = recorded.get("classes")
+    if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
+        return classes
+    name = recorded.get("name")
+    return CLASSES.get(name) if isinstance(name, str) else None
+
+
+def advice(path: Path) -> str:
+    """Return what to give to --data for a path of the user."""
+    if path.is_dir():
+        return f"use --data folder:{shown(path)}"
+    if path.suffix.lower() in SUFFIXES:
+        return f"use --data folder:{shown(path.parent)} for the folder of this picture"
+    if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar") and "idx" not in path.name:
+        return "unpack it, and use --data folder:PATH with the folder"
+    return f"use --data npz:{shown(path)} if it is a file of arrays (npz, npy or IDX)"
+
+
+def split(found: Found) -> Splits:
+    """Divide what was read into its splits, in place. Without a test split, one tenth of the training pictures is one."""
+    names = found.splits or [TRAIN] * len(found.x)
+    rows: dict[str, list[int]] = {
+        part: [i for i, name in enumerate(names) if name == part] for part in (TRAIN, TEST, VALIDATION)
+    }
+    lines = list(found.summary)
+    where = lines[0].partition(": ")[0] if lines else "the data set"
+    if not rows[TRAIN]:
+        raise DataError(
+            f"{where}: has only a {names[0]} split, so there is nothing to train on; give its folder to use it anyway"
+        )
+    held_out = not rows[TEST]
+    if held_out:
+        if len(rows[TRAIN]) < 10:
+            raise DataError(f"{where}: only {len(rows[TRAIN])} pictures: at least 10 are needed for training and test splits")
+        order = torch.randperm(len(rows[TRAIN]), generator=torch.Generator().manual_seed(0)).tolist()
+        test = len(order) // 10
+        rows[TEST], rows[TRAIN] = [rows[TRAIN][i] for i in order[:test]], [rows[TRAIN][i] for i in order[test:]]
+    order = rows[TRAIN] + rows[TEST] + rows[VALIDATION]
+    permute_rows(found.x, order)
+    index = torch.tensor(order)
+    x = torch.from_numpy(found.x)
+    labels = None if found.labels is None else torch.from_numpy(found.labels)[index]
+    whole = Pictures(x, labels, {name: torch.from_numpy(values)[index] for name, values in found.factors.items()})
+    first, second = len(rows[TRAIN]), len(rows[TRAIN]) + len(rows[TEST])
+    counts = [f"{part} {len(own):,}" for part, own in rows.items() if own]
+    lines.insert(
+        1,
+        "splits: "
+        + ", ".join(counts)
+        + (" (a tenth of the training pictures is held out as test)" if held_out else " (as the data set has them)"),
+    )
+    validation = whole[second:] if rows[VALIDATION] else None
+    return Splits(whole[:first], whole[first:second], validation, found.preprocessing, lines, found.classes)
+
+
+def hold_out(pictures: Pictures, share: float, seed: int, in_place: bool = False) -> tuple[Pictures, Pictures]:
+    """Return (training, validation). The seed chooses the validation share, at least one picture, as it does in training.
+
+    `in_place` sorts the pictures themselves, which the caller then no longer has, instead of copying them.
+    """
     held_out = max(1, round(len(pictures) * share))
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
-    return pictures[order[held_out:]], pictures[order[:held_out]]
-
-
-def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read a gzipped IDX file of bytes (LeCun's format: zeros, type 8, number of dimensions, sizes). Raises DataError."""
-    try:
-        content = gzip.decompress(read_regular(path))
-    except NotRegular as error:
-        raise DataError(f"{path} {error.strerror}") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a complete gzip file ({error}); delete it to download it again") from None
-    header = 4 + 4 * dimensions
-    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header:
-        raise DataError(f"{path}: not an IDX file of bytes with {dimensions} dimensions")
-    sizes = struct.unpack(f">{dimensions}I", content[4:header])
-    if len(content) - header != math.prod(sizes) or not math.prod(sizes):
-        raise DataError(f"{path}: has {len(content) - header} bytes of data, but its header says {sizes}")
-    return np.frombuffer(bytearray(content), np.uint8, offset=header).reshape(sizes)
-
-
-def _load_npz(path: Path, names: Sequence[str] = ()) -> Splits:
-    """Read `images`, uint8 (N, H, W) or (N, H, W, C), and optionally `labels` (N,) and `is_train` (N,). Raises DataError.
-
-    Every other array of integers (N,) is a factor; if `names` is given, only those with these names.
-    """
-    try:
-        with open_regular(path) as file, zipfile.ZipFile(file), np.load(file, allow_pickle=False) as archive:
-            images, labels, is_train = archive["images"], archive.get("labels"), archive.get("is_train")
-            others = [name for name in archive.files if name not in ("images", "labels", "is_train")]
-            arrays = {name: archive[name] for name in names or others}
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except NotRegular as error:
-        raise DataError(f"{path} {error.strerror}") from None
-    except MemoryError as error:
-        raise DataError(f"{path}: an array is too large for this machine's memory: {error}") from None
-    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not an npz file with an array 'images': {error}") from None
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
-        raise DataError(
-            f"{path}: images is {images.dtype} {images.shape}, should be uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3)"
-        )
-    count = images.shape[:1]
-    if labels is not None and (labels.shape != count or not np.issubdtype(labels.dtype, np.integer)):
-        raise DataError(f"{path}: labels is {labels.dtype} {labels.shape}, should be integers ({len(images)},)")
-    found = {name: v for name, v in arrays.items() if v.shape == count and np.issubdtype(v.dtype, np.integer)}
-    x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    y = None if labels is None else torch.from_numpy(labels.astype(np.int64))
-    pictures = Pictures(x, y, {name: torch.from_numpy(found[name].astype(np.int64)) for name in found})
-    if is_train is None or is_train.shape != count:  # Some data sets have one entry per group of pictures.
-        return _split(pictures)
-    train = torch.from_numpy(is_train.astype(bool))
-    if train.all() or not train.any():
-        raise DataError(f"{path}: is_train puts all pictures into one split; it must be true for some and false for others")
-    return Splits(pictures[train], pictures[~train])
-
-
-def _split(pictures: Pictures) -> Splits:
-    """Split off one tenth as the test split, always the same pictures."""
-    if len(pictures) < 10:
-        raise DataError(f"only {len(pictures)} pictures: at least 10 are needed for training and test splits")
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))
-    test = len(pictures) // 10
-    return Splits(pictures[order[test:]], pictures[order[:test]])
+    if not in_place:
+        return pictures[order[held_out:]], pictures[order[:held_out]]
+    permute_rows(pictures.x.numpy(), order.tolist())
+    labels = None if pictures.labels is None else pictures.labels[order]
+    whole = Pictures(pictures.x, labels, {name: values[order] for name, values in pictures.factors.items()})
+    return whole[held_out:], whole[:held_out]

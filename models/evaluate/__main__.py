@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from models.metrics_file import METRICS, read_metrics
 from models.mixture import GaussianMixture, read_prior, write_prior
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
+from models.readers.path_names import storable
 from models.train import arguments
 from models.train.devices import DeviceError, choose_device
 from models.train.run_directory import data_digest
@@ -42,8 +44,8 @@ def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
     corrupt = (
         training.get("max_corrupt", FolderOptions.max_corrupt) if isinstance(training, dict) else FolderOptions.max_corrupt
     )
-    options = FolderOptions((spec.height, spec.width), spec.channels, spec.fit, spec.filter, corrupt)
-    splits = load_data(name, args.data_dir, options, args.mirror)
+    splits = load_data(name, args.data_dir, FolderOptions(max_corrupt=corrupt, model=spec), args.mirror)
+    print(*splits.summary, sep="\n", end="\n" if splits.summary else "", file=sys.stderr)
     if tuple(splits.test.x.shape[1:]) != checkpoint.vae.config.shape:
         raise DataError(
             f"{name} has pictures of shape {tuple(splits.test.x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
@@ -109,7 +111,7 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
     if args.recorded and args.fit_prior:
         raise EvaluationError("--recorded measures nothing, but --fit-prior must measure: choose one of them")
     splits = load_splits(checkpoint, args)
-    splits = Splits(splits.train, _shorten(splits.test, args.limit))
+    splits = replace(splits, test=_shorten(splits.test, args.limit))
     if args.recorded:
         metrics = recorded(args.path)
     else:
@@ -143,7 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m models.evaluate", description="Measure a checkpoint on its test split.")
     add = parser.add_argument
     add("path", type=Path, help="checkpoint directory")
-    add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: the training data)")
+    add("--data", type=storable, help="data set, as in training (default: the training data)")
     arguments.add_data_flags(parser)
     number = arguments.at_least(1)
     add("--samples", type=number, default=500, help="samples K of the importance-weighted bound (default: %(default)s)")

@@ -13,7 +13,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from models.checkpoint import Checkpoint
-from models.data import CLASSES, Pictures
+from models.data import Pictures, class_names
 from models.evaluate import pictures, plots
 from models.evaluate.plots import Floats
 from models.mosaic import tile, to_bytes
@@ -54,7 +54,7 @@ def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
     for above, below, (name, checkpoint, test) in zip(upper, lower, models, strict=True):
         shown, objective = test[:SHOWN], _objective(checkpoint)
         points = latents(checkpoint, shown)
-        classes = CLASSES.get(checkpoint.manifest.data.get("name", ""))
+        classes = class_names(checkpoint.manifest.data)
         plots.draw_points(above, points, None if shown.labels is None else shown.labels.tolist(), classes)
         _frame(above, points)
         above.set_title(TITLES.get(objective, name), fontsize=12, color=plots.INK)

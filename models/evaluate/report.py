@@ -14,7 +14,7 @@ from PIL import Image
 
 from models import kl_range
 from models.checkpoint import Checkpoint
-from models.data import CLASSES, Pictures, Splits
+from models.data import Pictures, Splits, class_names
 from models.evaluate import html as page
 from models.evaluate import pictures, plots
 from models.evaluate.card import SOURCES, description, evaluate_command, train_command
@@ -83,7 +83,7 @@ class _Drawing:
     ) -> None:
         self.out, self.vae, self.splits, self.metrics, self.mixture = out, checkpoint.vae, splits, metrics, mixture
         self.prior = NAMES[self.vae.config.prior]
-        self.classes = CLASSES.get(checkpoint.manifest.data.get("name", ""))
+        self.classes = class_names(checkpoint.manifest.data)
         self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"))
         kl = metrics["kl_per_dim"]
         self.by_kl = sorted(range(len(kl)), key=lambda j: -kl[j])

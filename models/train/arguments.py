@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 from models.distributions import LIKELIHOODS
+from models.ink import Invert
 from models.nets import ARCHITECTURES
 from models.nets.layers import ACTIVATIONS
-from models.preprocess import Filter, Fit
+from models.preprocess import Filter, Fit, checked_range
 from models.priors import PRIORS
+from models.readers.path_names import storable
 from models.train.losses import OBJECTIVES
 from models.train.presets import PRESETS, listing
 from models.train.resume import ResumeError, recorded_arguments
+from models.transparency import Background
 
 # Flags that do not change the result of a run. They may differ when it is resumed.
 PLACES = {
@@ -28,7 +31,9 @@ SCHEDULES = ("cosine", "constant", "staircase")
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments. With --resume, take those that the run recorded; raise ResumeError if others contradict them."""
     parser = build_parser()
-    parser.set_defaults(command=shlex.join(["python", "-m", "models.train", *(sys.argv[1:] if argv is None else argv)]))
+    parser.set_defaults(
+        command=storable(shlex.join(["python", "-m", "models.train", *(sys.argv[1:] if argv is None else argv)]))
+    )
     first = parser.parse_args(argv)
     previous = recorded_arguments(first.out / "run") if first.resume else None
     if previous is None:
@@ -72,17 +77,25 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(flag, help=help, **options)
 
     add("--preset", action=_Preset, help="start from a published VAE; other flags override it. `list` prints all presets")
-    add("--data", default="mnist", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH")
+    add("--data", type=storable, default="mnist", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH")
     add_data_flags(parser)
-    add("--size", type=_size, help="height x width for a folder, e.g. 64x64 (default: the size of most pictures)")
-    add("--channels", type=int, choices=(1, 3), help="colours of a folder: 1 for grey, 3 for RGB (default: 1 if all are grey)")
+    add("--size", type=_size, help="height x width, e.g. 64x64, or 64 for a square (default: the size of most pictures)")
+    add("--channels", type=int, choices=(1, 3), help="colours: 1 for grey, 3 for RGB (default: 1 if all pictures are grey)")
     add(
         "--fit",
         choices=get_args(Fit),
         help="how to change the aspect ratio of pictures (default: crop for folders, otherwise pad)",
     )
     add("--filter", choices=get_args(Filter), default="bilinear", help="resampling filter")
-    add("--max-corrupt", type=_share, default=0.01, help="largest share of a folder's files that may be unreadable")
+    add("--range", type=_range, metavar="LO,HI", help="values that become black and white (default: those of the whole set)")
+    add("--background", choices=get_args(Background), default="auto", help="what transparent parts are put on")
+    add("--invert", choices=get_args(Invert), default="no", help="invert all pictures, or those that contradict the others")
+    add(
+        "--max-corrupt",
+        type=_share,
+        default=0.01,
+        help="largest share of a folder's files that may be unreadable (one always may)",
+    )
     add("--validation", type=_share, default=0.05, help="share of the training pictures held out for validation")
 
     add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture of encoder and decoder")
@@ -239,10 +252,18 @@ def _widths(text: str) -> list[int]:
 
 
 def _size(text: str) -> list[int]:
-    height, width = (int(side) for side in text.split("x"))
+    sides = [int(side) for side in text.lower().split("x")]
+    height, width = sides * 2 if len(sides) == 1 else sides
     if height < 1 or width < 1:
-        raise argparse.ArgumentTypeError(f"must be height x width, such as 64x48, not {text}")
+        raise argparse.ArgumentTypeError(f"must be height x width, such as 64x48, or one number, not {text}")
     return [height, width]
+
+
+def _range(text: str) -> list[float]:
+    try:
+        return list(checked_range([float(word) for word in text.split(",")]))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _sigma(text: str) -> float | str:

@@ -17,7 +17,7 @@ from models.checkpoint import save, save_weights
 from models.mosaic import grid, write_png
 from models.nets.conv import default_channels
 from models.objective import evidence_lower_bound, importance_weighted_bound
-from models.preprocess import Fit, Preprocessing
+from models.preprocess import Preprocessing
 from models.priors import VampPrior
 from models.train import arguments
 from models.train.averaging import Average
@@ -56,7 +56,8 @@ class Run:
         self.directory = args.out / "run"
         self.device = choose_device(args.device)
         torch.manual_seed(args.seed)
-        self.pictures, self.validation, self.data = load_pictures(args, self.device)
+        self.loaded = load_pictures(args, self.device)
+        self.pictures, self.validation, self.data = self.loaded[:3]
         self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
         self.binarize = args.binarize == "dynamic"
         self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
@@ -177,6 +178,7 @@ class Run:
         return {
             "data": f"{self.args.data}, {len(self.pictures)} pictures to train on and {len(self.validation)} for validation, "
                     f"SHA-256 of all: {self.data.digest}",
+            **({"pictures": "; ".join(self.loaded.summary)} if self.loaded.summary else {}),
             "model": f"{self.vae.config.arch}, D = {self.vae.config.latent_dim}, {self.vae.config.likelihood} likelihood, "
                      f"{self.vae.config.prior} prior, {weights} weights",
             "objective": f"{self.args.objective}: {self.objective.remark() or 'the ELBO'}" ,
@@ -205,13 +207,17 @@ class Run:
     def save_checkpoint(self) -> None:
         """Write the current weights as the checkpoint, for `models.load` and the service."""
         shape = self.vae.config.shape
-        fit: Fit = self.args.fit or ("crop" if self.args.data.startswith("folder:") else "pad")
+        spec = self.loaded.preprocessing or Preprocessing(*shape, fit=self.args.fit or "pad", filter=self.args.filter)
         data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
+        if self.loaded.summary:
+            data["summary"] = self.loaded.summary
+        if self.loaded.classes:
+            data["classes"] = self.loaded.classes
         if self.args.preset:
             data["preset"] = self.args.preset
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
-            save(self.args.out, self.vae, Preprocessing(*shape, fit=fit, filter=self.args.filter), data)
+            save(self.args.out, self.vae, spec, data)
 
 
 def clip(parameters: Sequence[Tensor], largest: float, loss: Tensor) -> bool:

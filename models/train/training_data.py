@@ -5,39 +5,72 @@ Knows nothing of models or objectives.
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from tqdm import tqdm
 
 from models.data import Pictures, hold_out, load_data
+from models.preprocess import Preprocessing
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
+from models.readers.values import ValueOptions
 from models.train.resume import STATE, Data, ResumeError, recorded_data
 from models.train.run_directory import data_digest
 
 
-def load_pictures(args: argparse.Namespace, device: torch.device) -> tuple[Pictures, Pictures, Data]:
-    """Return training and validation pictures on the device, and a description of both together.
+class Loaded(NamedTuple):
+    """The pictures of a run: for training and validation, on its device, and a description of both together."""
 
+    training: Pictures
+    validation: Pictures
+    data: Data
+    test_count: int
+    preprocessing: Preprocessing | None  # None: the pictures were bytes of one size
+    summary: list[str]
+    classes: list[str] | None
+
+
+def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
+    """Return the pictures of a run, and print what was found if the run is new.
+
+    The data set's own validation split is used where it has one; otherwise a share of the training pictures is held out.
     With --resume they must be the same as before. Raises DataError, ResumeError.
     """
-    options = FolderOptions(args.size and tuple(args.size), args.channels, args.fit or "crop", args.filter, args.max_corrupt)
+    options = FolderOptions(
+        args.size and tuple(args.size), args.channels, args.fit, args.filter, args.max_corrupt,
+        ValueOptions(args.range and tuple(args.range), args.background, args.invert),
+    )  # fmt: skip
+    resuming = args.resume and (args.out / "run" / STATE).exists()
     try:
-        pictures = load_data(args.data, args.data_dir, options, args.mirror).train
+        splits = load_data(args.data, args.data_dir, options, args.mirror)
     except DataError as error:
-        if not args.resume or not (args.out / "run" / STATE).exists():
+        if not resuming:
             raise
         raise ResumeError(
             f"{error}; the run in {args.out} continues only with its original data: restore the data (a relative "
             "path is relative to the current directory), or start a new run with --overwrite or another --out"
         ) from None
+    if not resuming:  # A run that continues has the same data as before.
+        for line in splits.summary:
+            tqdm.write(line)
+    pictures = splits.train
     channels, height, width = pictures.x.shape[1:]
+    if args.size and (height, width) != tuple(args.size):
+        raise DataError(
+            f"{args.data} has pictures of {height} x {width}; --size changes those of folder:PATH and npz:PATH only"
+        )
     data = Data(data_digest(pictures.x), len(pictures), (channels, height, width))
     if args.resume:
         check_data(args.out, args.data, data)
-    training, validation = hold_out(pictures, args.validation, args.seed)
+    if splits.validation is None:
+        training, validation = hold_out(pictures, args.validation, args.seed, in_place=True)
+    else:
+        training, validation = pictures, splits.validation
     if not len(training):
         raise DataError(f"--validation {args.validation} of {len(pictures)} pictures leaves none to train on")
-    return training.to(device), validation.to(device), data
+    test_count, spec = len(splits.test), splits.preprocessing
+    return Loaded(training.to(device), validation.to(device), data, test_count, spec, splits.summary, splits.classes)
 
 
 def check_data(out: Path, name: str, found: Data) -> None:

@@ -15,11 +15,10 @@ from PIL import Image, UnidentifiedImageError
 from models.depth import Note
 from models.mosaic import to_image
 from models.preprocess import Pixels, Preprocessing, preprocess
+from models.readers.formats import PICTURE_FORMATS
 from models.strip_metadata import strip_metadata
 from service.formats.errors import TooBig, Undecodable, Unsupported, describe
 
-# The only formats that are read. Pillow knows many more, whose decoders should not see bytes from the network.
-PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"MM\0+", b"II+\0")
 # All pictures of a request together may have this many times the pixels of the largest allowed picture.
 REQUEST_PICTURES = 4

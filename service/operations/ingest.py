@@ -1,14 +1,12 @@
 """Loads many pictures from files into a collection, at the encoder's speed. Knows nothing of HTTP.
 
-Items that are already there are not encoded again, so that an interrupted load continues where it stopped.
+Items that are already there are not encoded again, so that an interrupted load continues where it stopped. A file that cannot
+be read is skipped and named, and does not stop the others.
 """
 
 import asyncio
-import gzip
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,137 +14,92 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from models.files.regular_file import open_regular, read_regular
-from service.formats.npy import picture_rows
+from models.files.regular_file import read_regular
+from models.readers.download import DataError
+from models.readers.path_names import shown
+from service.formats.errors import BadInput
 from service.formats.pictures import Pictures
 from service.inference.pipeline import Inference, Pipeline
+from service.operations.load_sources import LoadError, PictureBatch, Source
 from service.store.interface import Collection, Items, LatentStore
 
 BATCH = 1024
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
-
-
-class LoadError(Exception):
-    """A path that holds no pictures."""
 
 
 @dataclass(slots=True)
-class PictureBatch:
-    """Pictures to be added: files to be read, or rows (N, H, W) or (N, H, W, C); each with an id and perhaps a label."""
+class Counts:
+    """What became of the pictures of a load."""
 
-    ids: list[str]
-    pictures: list[Path] | NDArray[np.uint8]
-    labels: list[int] | None = None
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0  # encoded again, with the same result
+    there: int = 0  # not encoded again
+    skipped: list[str] = field(default_factory=list)  # files that cannot be read, each with the reason
+    # Code of a warning -> the pictures that have it, and the first of them with the details.
+    warnings: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def without(self, known: set[str]) -> "PictureBatch":
-        """Return only those that are not known yet."""
-        new = [i for i, id in enumerate(self.ids) if id not in known]
-        pictures = [self.pictures[i] for i in new] if isinstance(self.pictures, list) else self.pictures[new]
-        labels = None if self.labels is None else [self.labels[i] for i in new]
-        return PictureBatch([self.ids[i] for i in new], pictures, labels)
+    @property
+    def read(self) -> int:
+        """Return how many pictures could be read, or did not have to be."""
+        return self.added + self.replaced + self.unchanged + self.there
 
-
-@dataclass(slots=True)
-class Source:
-    """The pictures at a path."""
-
-    count: int
-    batches: Iterator[PictureBatch]
-
-
-def source_of(path: Path) -> Source:
-    """Open a picture, a folder of them, npz (images or x, and labels) or IDX as MNIST has. Raises LoadError."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-        ids = [file.relative_to(path).as_posix() for file in files]
-    elif path.suffix.lower() in SUFFIXES:
-        files, ids = [path], [path.name]
-    elif path.suffix == ".npz":
-        return _rows(path.stem, *_npz(path))
-    elif IMAGES in path.name:
-        return _rows(path.name.partition("-" + IMAGES)[0], *_idx(path))
-    else:
-        raise LoadError(f"{path}: neither a picture, a folder, an npz file nor an IDX file")
-    if not files:
-        raise LoadError(f"{path} contains no pictures")
-    starts = range(0, len(files), BATCH)
-    return Source(len(files), (PictureBatch(ids[i : i + BATCH], files[i : i + BATCH]) for i in starts))
-
-
-def _rows(stem: str, rows: NDArray[Any], labels: NDArray[Any] | None) -> Source:
-    if rows.dtype != np.uint8 or rows.ndim not in (3, 4):
-        raise LoadError(f"{stem}: pictures must be uint8 (N, H, W) or (N, H, W, C), but these are {rows.dtype} {rows.shape}")
-
-    def batches() -> Iterator[PictureBatch]:
-        for start in range(0, len(rows), BATCH):
-            part = rows[start : start + BATCH]
-            ids = [f"{stem}/{i:06d}" for i in range(start, start + len(part))]
-            yield PictureBatch(ids, part, None if labels is None else labels[start : start + BATCH].tolist())
-
-    return Source(len(rows), batches())
-
-
-def _npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    try:
-        with open_regular(path) as file, zipfile.ZipFile(file), np.load(file, allow_pickle=False) as arrays:
-            name = next((name for name in ("images", "x") if name in arrays), None)
-            if name is None:
-                raise LoadError(f"{path} has no array 'images' or 'x'; it has {', '.join(arrays)}")
-            return arrays[name], arrays.get("labels")
-    except (OSError, ValueError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
-        raise LoadError(f"{path}: {error}") from None
-
-
-def _idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    labels = path.with_name(path.name.replace(IMAGES, LABELS))
-    rows = _idx_array(path, 3)
-    return rows, _idx_array(labels, 1) if labels.exists() else None
-
-
-def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read IDX (yann.lecun.com/exdb/mnist): a magic number, sizes in big endian, then bytes."""
-    try:
-        data = gzip.decompress(read_regular(path)) if path.suffix == ".gz" else read_regular(path)
-        shape = np.frombuffer(data, ">u4", dimensions, 4)
-        return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape.tolist())
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise LoadError(f"{path}: {error}") from None
-
-
-def _picture(path: Path) -> bytes:
-    try:
-        return read_regular(path)
-    except OSError as error:
-        raise LoadError(f"{path}: {error.strerror}") from None
+    def warn(self, inference: Inference, ids: Sequence[str]) -> None:
+        """Count the warnings about the pictures that were encoded last, which have these ids."""
+        for warning in inference.warnings.found:
+            count, first = self.warnings.get(warning.code, (0, f"{ids[warning.item]}: {warning.detail}"))
+            self.warnings[warning.code] = count + 1, first
 
 
 async def load(
-    pipeline: Pipeline, store: LatentStore, collection: Collection, source: Source, progress: Callable[[int], object]
-) -> int:
-    """Encode and add what is not there yet; one batch is stored while the next is encoded. Return how many were added.
+    pipeline: Pipeline,
+    store: LatentStore,
+    collection: Collection,
+    source: Source,
+    progress: Callable[[int], object],
+    replace: bool = False,
+    counts: Counts | None = None,
+) -> Counts:
+    """Encode and add what is not there yet; one batch is stored while the next is encoded. Return `counts`, with these added.
 
-    Raises BadInput, BatcherError, StoreError.
+    `replace` also encodes pictures that are there already, and stores those whose posterior or label has changed.
+    Raises LoadError, BatcherError, StoreError.
     """
     inference = Inference(pipeline.catalog.get(collection.model))
+    counts = Counts() if counts is None else counts
     storing: asyncio.Task[int] | None = None
-    added = 0
+    batches = source.batches(min(BATCH, pipeline.max_items))
     try:
-        for batch in source.batches:
-            known = set((await store.get(collection.name, batch.ids)).ids)
-            progress(len(known))
-            new = batch.without(known)
-            if not new.ids:
+        while (batch := await asyncio.to_thread(_next, batches)) is not None:
+            known = await store.get(collection.name, batch.ids)
+            old = {id: i for i, id in enumerate(known.ids)}
+            if not replace and old:
+                counts.there += len(old)
+                progress(len(old))
+                batch = batch.only([i for i, id in enumerate(batch.ids) if id not in old])
+            if not batch.ids:
                 continue
-            items = await _encode(pipeline, new, inference)
+            skipped = len(counts.skipped)
+            items = await _encode(pipeline, batch, inference, counts)
+            progress(len(counts.skipped) - skipped)
+            items = _changed(items, known, old, counts, progress)
             if storing is not None:
                 progress(await storing)
-            storing = asyncio.create_task(_store(store, collection, items))
-            added += len(items)
+                storing = None
+            if len(items):
+                storing = asyncio.create_task(_store(store, collection, items))
     finally:
         if storing is not None:
             progress(await storing)
-    return added
+    return counts
+
+
+def _next(batches: Any) -> PictureBatch | None:
+    """Return the next batch, or None at the end. Raises LoadError."""
+    try:
+        batch: PictureBatch | None = next(batches, None)
+        return batch
+    except DataError as error:
+        raise LoadError(str(error)) from None
 
 
 async def _store(store: LatentStore, collection: Collection, items: Items) -> int:
@@ -154,13 +107,77 @@ async def _store(store: LatentStore, collection: Collection, items: Items) -> in
     return len(items)
 
 
-async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference) -> Items:
-    if isinstance(batch.pictures, list):
-        pictures = Pictures(await asyncio.to_thread(list, map(_picture, batch.pictures)))
+def _changed(items: Items, known: Items, old: dict[str, int], counts: Counts, progress: Callable[[int], object]) -> Items:
+    """Return the items that are new or differ from the stored ones; metadata that others added is kept."""
+    kept, keys = [], set(items.keys)
+    for i, id in enumerate(items.ids):
+        if id not in old:
+            counts.added += 1
+            kept.append(i)
+            continue
+        j = old[id]
+        before = orjson.loads(known.metadata[j])
+        after = {**before, **orjson.loads(items.metadata[i])}
+        same = np.array_equal(items.mu[i], known.mu[j]) and np.array_equal(items.sigma[i], known.sigma[j])
+        if same and known.has_sigma[j] and before == after:
+            counts.unchanged += 1
+            continue
+        counts.replaced += 1
+        items.metadata[i] = orjson.dumps(after)
+        keys |= after.keys()
+        kept.append(i)
+    progress(len(items) - len(kept))
+    return Items(
+        [items.ids[i] for i in kept], items.mu[kept], items.sigma[kept], items.has_sigma[kept],
+        [items.metadata[i] for i in kept], frozenset(keys),
+    )  # fmt: skip
+
+
+async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference, counts: Counts) -> Items:
+    """Encode a batch; files that cannot be read are left out and counted."""
+    files = batch.pictures
+    if not isinstance(files, list):
+        rows = await pipeline.encode(Pictures(rows=files), inference)
+        counts.warn(inference, batch.ids)
     else:
-        pictures = Pictures(rows=picture_rows(batch.pictures, inference.model.shape))
-    rows = await pipeline.encode(pictures, inference)
-    metadata = [b"{}"] * len(rows) if batch.labels is None else [orjson.dumps({"label": label}) for label in batch.labels]
-    keys = frozenset(() if batch.labels is None else ("label",))
+        contents = await asyncio.to_thread(list, map(_content, files))
+        rows, reasons = await _encode_files(pipeline, contents, batch.ids, inference, counts)
+        counts.skipped += [f"{shown(files[i])}: {reason}" for i, reason in sorted(reasons.items())]
+        good = [i for i in range(len(batch.ids)) if i not in reasons]
+        batch, rows = batch.only(good), rows[good]
+    metadata = [orjson.dumps(own) for own in batch.metadata]
+    keys = frozenset(key for own in batch.metadata for key in own)
     mu, sigma = (np.ascontiguousarray(rows[:, i]) for i in (0, 1))
     return Items(batch.ids, mu, sigma, np.ones(len(rows), np.bool_), metadata, keys)
+
+
+def _content(path: Path) -> bytes | str:
+    """Return the bytes of a file, or the reason why it cannot be read."""
+    try:
+        return read_regular(path) or "the file is empty"
+    except OSError as error:
+        return str(error.strerror)
+
+
+async def _encode_files(
+    pipeline: Pipeline, contents: Sequence[bytes | str], ids: Sequence[str], inference: Inference, counts: Counts
+) -> tuple[NDArray[np.float32], dict[int, str]]:
+    """Return the posteriors (N, 3, D) of the files that are pictures, and for each other file the reason.
+
+    A picture is at fault only if it fails as the first of its block, because bounds also apply to the sum of a block.
+    """
+    rows = np.zeros((len(contents), 3, inference.model.latent_dim), np.float32)
+    reasons = {i: content for i, content in enumerate(contents) if isinstance(content, str)}
+    files = [(i, content) for i, content in enumerate(contents) if isinstance(content, bytes)]
+    blocks = [files] if files else []
+    while blocks:
+        block = blocks.pop()
+        try:
+            rows[[i for i, _ in block]] = await pipeline.encode(Pictures([content for _, content in block]), inference)
+            counts.warn(inference, [ids[i] for i, _ in block])
+        except BadInput as error:
+            fault = error.item if error.item is not None and len(block) > 1 else len(block) // 2
+            if fault == 0:
+                reasons[block[0][0]] = error.reason
+            blocks += [part for part in (block[max(1, fault) :], block[:fault]) if part]
+    return rows, reasons

@@ -8,19 +8,21 @@ import torch
 from PIL import Image
 
 from models.readers.download import DataError
-from models.readers.folder import MAX_OWN_SIDE, FolderOptions, read_folder
-
-
-def write(path: Path, level: int = 0, size: tuple[int, int] = (6, 4), mode: str = "L") -> Path:
-    """A picture of one grey, size (W, H)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", size, level).convert(mode).save(path)
-    return path
+from models.readers.folder import FolderOptions
+from models.readers.folder import read_folder as read
+from models.readers.survey import MAX_OWN_SIDE
+from tests.models.readers.pictures import write
 
 
 def write_many(root: Path, count: int, size: tuple[int, int] = (6, 4)) -> None:
     for i in range(count):
         write(root / f"{i:03}.png", i, size)
+
+
+def read_folder(root: Path, options: FolderOptions) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Pixels and labels."""
+    found = read(root, options)
+    return torch.from_numpy(found.x), None if found.labels is None else torch.from_numpy(found.labels)
 
 
 def levels(x: torch.Tensor) -> list[int]:
@@ -44,14 +46,21 @@ class TestFiles:
         assert len(read_folder(tmp_path, FolderOptions())[0]) == 3
 
     def test_every_kind(self, tmp_path: Path) -> None:
-        for i, name in enumerate(["a.jpg", "b.JPEG", "c.png", "d.webp"]):
-            write(tmp_path / name, 50 * i)
-        assert levels(read_folder(tmp_path, FolderOptions())[0]) == [0, 50, 100, 150]
+        for i, name in enumerate(["a.jpg", "b.JPEG", "c.png", "d.webp", "e.bmp", "f.tif", "g.TIFF", "h.gif"]):
+            write(tmp_path / name, 30 * i)
+        assert levels(read_folder(tmp_path, FolderOptions())[0]) == [0, 30, 60, 90, 120, 150, 180, 210]
+
+    def test_animations_give_their_first_frame(self, tmp_path: Path) -> None:
+        first, *others = (Image.new("RGB", (6, 4), (60 * i, 0, 0)) for i in range(3))
+        first.save(tmp_path / "a.gif", save_all=True, append_images=others)
+        found = read(tmp_path, FolderOptions())
+        assert found.x.max() == 0
+        assert "1 file with several frames: only the first frame is used" in found.summary
 
     def test_missing_or_empty(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="nowhere: no such folder"):
             read_folder(tmp_path / "nowhere", FolderOptions())
-        with pytest.raises(DataError, match=r"contains no \.png, .* files"):
+        with pytest.raises(DataError, match=r"contains no pictures \(PNG, .*\); it is empty"):
             read_folder(tmp_path, FolderOptions())
 
 
@@ -69,12 +78,19 @@ class TestCorrupt:
     def test_skipped_up_to_the_share_and_told_by_name(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         x, _ = read_folder(folder, FolderOptions(max_corrupt=0.1))
         assert levels(x) == [i for i in range(20) if i not in (3, 7)]
-        told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped")]
+        told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped")]
         assert [str(folder / name) in line for name, line in zip(["003.png", "007.png"], told, strict=True)] == [True, True]
 
     def test_refused_above_the_share(self, folder: Path) -> None:
         with pytest.raises(DataError, match=r"2 of 20 pictures .*share of 0\.09 .*--max-corrupt.*003\.png"):
             read_folder(folder, FolderOptions(max_corrupt=0.09))
+
+    def test_one_file_is_always_allowed(self, tmp_path: Path) -> None:
+        write_many(tmp_path, 5)
+        (tmp_path / "001.png").write_bytes(b"")
+        found = read(tmp_path, FolderOptions(max_corrupt=0))
+        assert len(found.x) == 4
+        assert found.summary[-1] == f"skipped: 1 file that cannot be read ({tmp_path / '001.png'}: the file is empty)"
 
     @pytest.mark.parametrize("size", [None, (8, 8)])
     def test_all_of_them(self, tmp_path: Path, size: tuple[int, int] | None) -> None:
@@ -154,7 +170,7 @@ class TestShape:
         assert read_folder(tmp_path, FolderOptions(channels=channels))[0].shape[1] == channels
 
     def test_fit_is_as_asked(self, tmp_path: Path) -> None:
-        write(tmp_path / "wide.png", 200, size=(8, 4))
+        write(tmp_path / "wide.png", 100, size=(8, 4))
         padded, cropped = (read_folder(tmp_path, FolderOptions(size=(8, 8), fit=fit))[0][0, 0] for fit in ("pad", "crop"))
         assert padded[0].sum() == 0
-        assert cropped.eq(200).all()
+        assert cropped.eq(100).all()

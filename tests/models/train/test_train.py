@@ -247,7 +247,7 @@ class TestKinds:
     "more",
     [
         "--lr 0", "--lr nan", "--lr inf", "--epochs 0", "--epochs 1.5", "--batch-size -1", "--latent-dim 0", "--beta -1",
-        "--validation 1", "--warmup -0.1", "--size 64", "--size 0x5", "--size -3x4", "--hidden x", "--arch unet",
+        "--validation 1", "--warmup -0.1", "--size 6x4x3", "--size 0x5", "--size -3x4", "--hidden x", "--arch unet",
         "--likelihood poisson", "--binarize static", "--sigma best", "--fit zoom", "--save-every 0", "--unknown 1",
         "--seed 99999999999999999999",
     ],

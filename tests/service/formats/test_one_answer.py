@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.preprocess import Preprocessing, preprocess
-from models.readers.folder import _read as read_for_training
+from models.readers.survey import read_picture as read_for_training
 from service.formats import png
 from service.formats.errors import BadInput
 from service.formats.pictures import Pictures

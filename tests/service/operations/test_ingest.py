@@ -9,7 +9,8 @@ from service.formats import png
 from service.formats.pictures import Pictures
 from service.inference.pipeline import Inference
 from service.operations.encode import encode
-from service.operations.ingest import load, source_of
+from service.operations.ingest import load
+from service.operations.load_sources import source_of
 from service.operations.service import Service
 from service.store.interface import Collection
 
@@ -22,11 +23,65 @@ async def test_pictures_of_a_folder_are_encoded_once(
     for i in range(3):
         (folder / f"{i}.png").write_bytes(png.write(x[i].transpose(1, 2, 0)))
     progress: list[int] = []
-    store = service.store.store
-    assert await load(service.pipeline, store, collection, source_of(folder), progress.append) == 3
+    store, spec = service.store.store, inference.model.manifest.preprocessing
+    counts = await load(service.pipeline, store, collection, source_of(folder, spec), progress.append)
+    assert (counts.added, counts.there, counts.skipped) == (3, 0, [])
     (folder / "3.png").write_bytes(png.write(x[3].transpose(1, 2, 0)))
-    assert await load(service.pipeline, store, collection, source_of(folder), progress.append) == 1
-    assert progress == [0, 3, 3, 1]
+    counts = await load(service.pipeline, store, collection, source_of(folder, spec), progress.append)
+    assert (counts.added, counts.there, counts.skipped) == (1, 3, [])
+    assert sum(progress) == 7
     items = await service.store.scan(collection.name, "", 10)
     assert items.ids == ["0.png", "1.png", "2.png", "3.png"]
     np.testing.assert_array_equal(items.mu, (await encode(service.pipeline, inference, Pictures(rows=x[:4]))).mu)
+
+
+async def test_files_that_cannot_be_read_do_not_stop_the_others(
+    service: Service, inference: Inference, collection: Collection, x: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    good = png.write(x[0].transpose(1, 2, 0))
+    contents = {"0.png": good, "1.png": good[:60], "2.png": b"", "3.png": good, "4.png": b"no picture", "5.png": good}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "6.png").mkdir()
+    (tmp_path / "6.png" / "7.png").symlink_to("/dev/zero")
+    store, spec = service.store.store, inference.model.manifest.preprocessing
+    progress: list[int] = []
+    counts = await load(service.pipeline, store, collection, source_of(tmp_path, spec), progress.append)
+    assert (counts.added, len(counts.skipped), sum(progress)) == (3, 4, 7)
+    reasons = ["corrupt or truncated", "the file is empty", "not a picture in a supported format", "is a device"]
+    for name, reason, line in zip(["1.png", "2.png", "4.png", "6.png/7.png"], reasons, counts.skipped, strict=True):
+        assert line.startswith(f"{tmp_path / name}: ")
+        assert reason in line
+    assert (await service.store.scan(collection.name, "", 10)).ids == ["0.png", "3.png", "5.png"]
+
+
+async def test_pictures_are_at_fault_only_if_they_fail_alone(
+    service: Service, inference: Inference, collection: Collection, x: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """The bound on the pixels of a request holds for a block, which is then divided."""
+    pixels = np.zeros((90, 100, 1), np.uint8)  # The application allows 10,000 in a picture, and 4 times as many in a request.
+    for i in range(10):
+        (tmp_path / f"{i}.png").write_bytes(png.write(pixels))
+    store, spec = service.store.store, inference.model.manifest.preprocessing
+    counts = await load(service.pipeline, store, collection, source_of(tmp_path, spec), lambda _: None)
+    assert (counts.added, counts.skipped) == (10, [])
+
+
+async def test_replacing_stores_what_has_changed_and_keeps_what_others_added(
+    service: Service, inference: Inference, collection: Collection, x: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    store, spec = service.store.store, inference.model.manifest.preprocessing
+    for i, name in enumerate(["cat/0.png", "cat/1.png", "dog/2.png"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png.write(x[i].transpose(1, 2, 0)))
+    await load(service.pipeline, store, collection, source_of(tmp_path, spec), lambda _: None)
+    before = await store.get(collection.name, ["cat/1.png"])
+    before.metadata, before.keys = [b'{"label":"cat","note":"mine"}'], frozenset({"label", "note"})
+    await store.upsert(collection.name, collection.digest, before)
+    (tmp_path / "cat/1.png").write_bytes(png.write(x[4].transpose(1, 2, 0)))
+    (tmp_path / "dog/3.png").write_bytes(png.write(x[3].transpose(1, 2, 0)))
+    counts = await load(service.pipeline, store, collection, source_of(tmp_path, spec), lambda _: None, replace=True)
+    assert (counts.added, counts.replaced, counts.unchanged, counts.there) == (1, 1, 2, 0)
+    items = await store.get(collection.name, ["cat/1.png"])
+    assert items.metadata == [b'{"label":"cat","note":"mine"}']
+    np.testing.assert_array_equal(items.mu, (await encode(service.pipeline, inference, Pictures(rows=x[4:]))).mu)

@@ -1,0 +1,69 @@
+"""Choose the values of arrays that become 0 and 255, once for all pictures, and convert blocks. Knows nothing of files."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.depth import Range
+from models.preprocess import Pixels
+from models.readers.found import range_text
+from models.readers.values import choose_range, part_of
+
+# So many values of each block are kept for percentiles.
+KEPT = 1 << 14
+BYTES: Range = (0.0, 255.0)
+# Numbers up to 255 have the scale of bytes if the largest is above this; otherwise they have a scale of their own.
+HALF = 128
+
+
+class Scale(NamedTuple):
+    """The values that become 0 and 255, what of it a checkpoint stores (None: bytes stay bytes), and lines that say so."""
+
+    range: Range
+    stored: Range | None
+    lines: list[str]
+
+    def to_bytes(self, values: NDArray[Any]) -> Pixels:
+        """Convert values; those outside of the range are clipped, NaN becomes 0."""
+        if self.range == BYTES and values.dtype == np.uint8:
+            return np.asarray(values, np.uint8)
+        low, high = self.range
+        scaled = (np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low) - low) * (255 / (high - low))
+        pixels: Pixels = np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        return pixels
+
+
+def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None) -> Scale:
+    """Look at all values. `wanted` is the range that the user or the model gives.
+
+    Bytes stay as they are. Floats from 0 to 1 or -1 to 1, zeros and ones, and numbers from 0 to 255 have the scale that is
+    meant by them; any other numbers reach from the smallest to the largest, as `choose_range` says.
+    """
+    parts, strange, least, most = [], 0, np.inf, -np.inf
+    kind = "u"
+    is_bytes = True
+    for block in blocks:
+        kind, is_bytes = block.dtype.kind, block.dtype == np.uint8
+        strange += block.size - int(np.isfinite(block).sum()) if kind == "f" else 0
+        part = part_of(block.astype(np.uint8) if kind == "b" else block, KEPT)
+        if part is not None:
+            parts.append(part)
+            least, most = min(least, part.range[0]), max(most, part.range[1])
+    warnings = [f"warning: {strange:,} values are not finite numbers; they become black or white"] if strange else []
+    if not parts:
+        return Scale(BYTES, None, [*warnings, "warning: no value is a number"])
+    found = f"values: {range_text(least, most)}"
+    if most == least and is_bytes:
+        warnings.append(f"warning: all values are {least:.6g}")
+    if is_bytes and (most > 1 or most == least):
+        return Scale(BYTES, None, [f"{found} of 255", *warnings])
+    if wanted is None and least >= 0 and most <= 1 and most > least:
+        return Scale((0.0, 1.0), (0.0, 1.0) if kind == "f" else None, [f"{found}; 0 to 1 become 0 to 255", *warnings])
+    if wanted is None and kind == "f" and -1 <= least < 0 < most <= 1:
+        return Scale((-1.0, 1.0), (-1.0, 1.0), [f"{found}; -1 to 1 become 0 to 255", *warnings])
+    if wanted is None and least >= 0 and HALF < most <= BYTES[1]:
+        return Scale(BYTES, BYTES if kind == "f" else None, [f"{found}; taken as 0 to 255", *warnings])
+    chosen, line = choose_range(parts, wanted, "the arrays")
+    return Scale(chosen or BYTES, chosen, [line, *warnings])

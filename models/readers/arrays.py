@@ -1,0 +1,222 @@
+"""Read pictures from npz, npy and IDX files, for training and loading: layouts, types and names of many data sets.
+
+What is inferred is said; what is not clear is refused with the arrays that were found. Knows nothing of models or training.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.depth import Range
+from models.ink import has_light_border, in_ink
+from models.preprocess import Pixels, Preprocessing, preprocess
+from models.readers.array_files import Stored, open_arrays, reading
+from models.readers.array_labels import Labels, label_line, read_labels, read_splits
+from models.readers.array_roles import IS_TRAIN, SPLIT, Part, choose_roles
+from models.readers.array_shapes import Shape, shape_of
+from models.readers.array_values import Scale, choose_scale
+from models.readers.download import DataError
+from models.readers.folder import FolderOptions
+from models.readers.found import Found, class_numbers
+from models.readers.layout import TEST, TRAIN, class_line
+from models.readers.memory import check_memory
+from models.readers.path_names import shown
+from models.readers.values import LOOKED_AT, choose_ink
+
+
+@dataclass
+class ArrayPictures:
+    """The pictures of an open file, which are not read yet. `labels` are numbers or names, `splits` those of each picture."""
+
+    path: Path
+    parts: list[tuple[Part, Shape]]
+    labels: list[int] | list[str] | None = None
+    splits: list[str] | None = None
+    others: dict[str, Stored] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def shape(self) -> Shape:
+        """Return the shape of each picture."""
+        return self.parts[0][1]
+
+    def __len__(self) -> int:
+        return sum(shape.count for _, shape in self.parts)
+
+    def scale(self, wanted: Range | None) -> Scale:
+        """Look at all values and choose their scale."""
+        with reading(self.path):
+            return choose_scale((block for _, block in self._blocks()), wanted)
+
+    def pixels(self, scale: Scale, spec: Preprocessing) -> Iterator[tuple[int, Pixels]]:
+        """Yield (first picture, uint8 (n, C, H, W)) for all pictures, of the shape that `spec` wants."""
+        own = (self.shape.channels, self.shape.height, self.shape.width)
+        with reading(self.path):
+            for first, block in self._blocks():
+                pixels = scale.to_bytes(block)
+                if own == spec.shape:
+                    rows = pixels.transpose(0, 3, 1, 2)
+                    yield (
+                        first,
+                        rows if spec.invert == "no" else np.stack([in_ink(one, spec.ink, spec.invert) for one in rows]),
+                    )
+                else:
+                    images = (Image.fromarray(np.ascontiguousarray(one[..., 0] if own[0] == 1 else one)) for one in pixels)
+                    yield first, np.stack([preprocess(image, spec) for image in images])
+
+    def _blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (first picture, (n, H, W, C)), about a megabyte at a time."""
+        start = 0
+        for part, shape in self.parts:
+            if shape.is_last:
+                whole = shape.to_nhwc(part.images.read())
+                yield from ((start + i, whole[i : i + 256]) for i in range(0, len(whole), 256))
+            else:
+                yield from ((start + first, shape.to_nhwc(rows)) for first, rows in part.images.blocks())
+            start += shape.count
+
+
+@contextmanager
+def open_pictures(path: Path, wanted: tuple[int, int] | None = None) -> Iterator[ArrayPictures]:
+    """Open a file and find its pictures, labels and splits. `wanted` is the height and width that a model takes.
+
+    Raises DataError.
+    """
+    with open_arrays(path) as arrays:
+        name = shown(path)
+        roles = choose_roles(name, arrays)
+        parts = []
+        for part in roles.parts:
+            beside = [part.labels] if part.labels is not None else roles.others.values() if part.split is None else []
+            count = next((array.shape[0] for array in beside if array is not None and array.shape), None)
+            parts.append((part, shape_of(name, part.images, count, wanted)))
+        first = parts[0][1]
+        for part, shape in parts[1:]:
+            if str(shape) != str(first):
+                raise DataError(f"{name}: {parts[0][0].images} and {part.images} have pictures of different shapes")
+        found = ArrayPictures(path, parts, others=roles.others)
+        with reading(path):
+            _add_labels(name, found)
+            _add_splits(name, found)
+        yield found
+
+
+def _add_labels(name: str, found: ArrayPictures) -> None:
+    each: list[Labels] = []
+    for part, shape in found.parts:
+        if part.labels is None:
+            continue
+        labels = read_labels(name, part.labels, shape.count)
+        if labels is None:
+            found.remarks.append(f"left out: {part.labels}, because each picture has several labels")
+            return
+        each.append(labels)
+    if 0 < len(each) < len(found.parts):
+        found.remarks.append("no labels are used, because not every split has them")
+    elif each:
+        if len({labels.names is None for labels in each}) > 1:
+            raise DataError(f"{name}: the labels of one split are text, those of another are numbers")
+        found.remarks += [labels.remark for labels in each if labels.remark]
+        names = [name for labels in each for name in labels.names or []]
+        found.labels = names or [number for labels in each if labels.numbers is not None for number in labels.numbers.tolist()]
+
+
+def _add_splits(name: str, found: ArrayPictures) -> None:
+    """Take the splits from the names of the arrays, from `is_train`, or from text in `split`."""
+    count = len(found)
+    if found.parts[0][0].split is not None:
+        found.splits = [str(part.split) for part, shape in found.parts for _ in range(shape.count)]
+        return
+    is_train, split = found.others.get(IS_TRAIN), found.others.get(SPLIT)
+    if is_train is not None and is_train.shape == (count,) and is_train.dtype.kind in "bui":
+        del found.others[IS_TRAIN]  # Some data sets have one entry per group of pictures, which stays among the others.
+        values = is_train.read().astype(bool)
+        if values.all() or not values.any():
+            raise DataError(
+                f"{name}: {IS_TRAIN} puts all pictures into one split; it must be true for some and false for others"
+            )
+        found.splits = [TRAIN if one else TEST for one in values.tolist()]
+    elif split is not None and (words := read_splits(split, count)) is not None:
+        del found.others[SPLIT]
+        found.splits = words
+
+
+def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -> Found:
+    """Read all pictures of a file. Other whole numbers (N,) are factors; if `names` is given, only those with these names.
+
+    Raises DataError.
+    """
+    with open_pictures(path) as found:
+        missing = [name for name in names if name not in found.others]
+        if missing:
+            raise DataError(f"{shown(path)}: has no array {', '.join(missing)}")
+        shape = found.shape
+        size = (None if options.model else options.size) or (shape.height, shape.width)
+        channels = (None if options.model else options.channels) or (1 if shape.channels == 1 else 3)
+        check_memory(
+            len(found) * channels * size[0] * size[1], f"{len(found):,} pictures of {size[0]} x {size[1]} x {channels}"
+        )
+        base = options.model or Preprocessing(channels, *size, options.fit or "pad", options.filter)
+        scale = found.scale(base.range if options.model else options.values.range)
+        spec = replace(base, channels=channels, height=size[0], width=size[1])
+        if not options.model:
+            spec = replace(spec, range=scale.stored, background=options.values.background)
+        x = np.empty((len(found), *spec.shape), np.uint8)
+        # All are inverted together, once their ink is known.
+        for first, pixels in found.pixels(scale, replace(spec, invert="no")):
+            x[first : first + len(pixels)] = pixels
+        spec, about_ink = _in_ink(x, spec, options)
+        factors, left_out = {}, []
+        for name, array in found.others.items():
+            if array.shape == (len(x),) and array.dtype.kind in "iu" and (not names or name in names):
+                with reading(path):
+                    factors[name] = array.read().astype(np.int64)
+            else:
+                left_out.append(str(array))
+        numbers, classes = _numbered(found.labels)
+    summary = [f"{shown(path)}: {len(x):,} pictures", *array_lines(found, scale, spec), *about_ink]
+    if factors:
+        summary.append(f"factors: {', '.join(shown(name) for name in factors)}")
+    if left_out:
+        summary.append(f"left out: the arrays {', '.join(left_out)}")
+    return Found(x, numbers, classes, found.splits, factors, spec, summary)
+
+
+def _in_ink(x: Pixels, spec: Preprocessing, options: FolderOptions) -> tuple[Preprocessing, list[str]]:
+    """Find out whether the pictures are light on dark, and invert those that `invert` wants, in place."""
+    lines: list[str] = []
+    if options.model is None:
+        looked_at = x[:: max(1, -(-len(x) // LOOKED_AT))]
+        spec, lines = choose_ink(replace(spec, invert=options.values.invert), [has_light_border(one) for one in looked_at])
+    if spec.invert != "no":
+        for i in range(len(x)):
+            x[i] = in_ink(x[i], spec.ink, spec.invert)
+    return spec, lines
+
+
+def array_lines(found: ArrayPictures, scale: Scale, spec: Preprocessing) -> list[str]:
+    """Return lines about what was inferred: layout, size, values and labels."""
+    shape = found.shape
+    line = f"arrays: {', '.join(str(part.images) for part, _ in found.parts)}, read as {shape} (height x width x channels)"
+    if (shape.height, shape.width) != (spec.height, spec.width):
+        line += f"; all are resized to {spec.height} x {spec.width}"
+    if shape.channels == 4:
+        line += "; transparent parts are put on a plain background"
+    lines = [line, *scale.lines]
+    if found.labels:
+        names = [label for label in found.labels if isinstance(label, str)]
+        lines.append(class_line(names) if names else label_line(np.array(found.labels)))
+    return [*lines, *found.remarks]
+
+
+def _numbered(labels: list[int] | list[str] | None) -> tuple[NDArray[np.int64] | None, list[str] | None]:
+    if labels is None:
+        return None, None
+    names = [label for label in labels if isinstance(label, str)]
+    return class_numbers(names) if names else (np.array(labels, np.int64), None)

@@ -1,0 +1,35 @@
+"""What a reader returns: pixels, labels and splits, preparation, and lines that say what was found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.preprocess import Preprocessing
+
+
+@dataclass
+class Found:
+    """N pictures in the order of the source. `summary` says what was found, what was inferred and what was left out."""
+
+    x: NDArray[np.uint8]  # (N, C, H, W)
+    labels: NDArray[np.int64] | None  # (N,)
+    classes: list[str] | None  # names of the labels 0, 1, ...; None if they have no names
+    splits: Sequence[str | None] | None  # "train", "test" or "validation" of each; None: the source has no splits
+    factors: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)  # name -> (N,)
+    preprocessing: Preprocessing | None = None
+    summary: list[str] = field(default_factory=list)
+
+
+def class_numbers(names: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the index of each name among the sorted distinct names, and these."""
+    classes = sorted(set(names))
+    numbers = {name: i for i, name in enumerate(classes)}
+    return np.array([numbers[name] for name in names], np.int64), classes
+
+
+def range_text(low: Any, high: Any) -> str:
+    """Return two values as text, such as "0 to 4095" or "-1 to 0.998"."""
+    return f"{float(low):.6g} to {float(high):.6g}"

@@ -1,0 +1,161 @@
+"""Find the picture files of a folder, nested to any depth. Hidden and other files, and loops of links, are counted.
+
+Knows nothing of what is in the files.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from models.readers.download import DataError
+from models.readers.formats import FORMAT_NAMES, SUFFIXES
+from models.readers.left_out import LeftOut
+from models.readers.path_names import shown
+
+# Folders and files that desktops, archives and network drives add. Names that begin with a dot are hidden anyway.
+SYSTEM = {
+    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin"),
+    *("system volume information", "lost+found"),
+}
+HIDDEN = "hidden or system files"
+ARRAYS = (".npz", ".npy")
+
+Identity = tuple[int, int]  # device and inode
+
+
+@dataclass
+class Scan:
+    """The picture files below a folder, sorted by path, and what was left out. `arrays` are npz and npy files among that."""
+
+    root: Path
+    files: list[Path] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    arrays: list[Path] = field(default_factory=list)
+
+    @property
+    def relative(self) -> list[Path]:
+        """Return the paths relative to the folder."""
+        return [file.relative_to(self.root) for file in self.files]
+
+
+def scan(root: Path) -> Scan:
+    """Return the pictures below a folder. Links are followed; each folder is read once. Raises DataError if there are none."""
+    try:
+        real = os.stat(root)
+    except OSError as error:
+        raise DataError(f"{shown(root)}: no such folder ({error.strerror})") from None
+    if not root.is_dir():
+        raise DataError(f"{shown(root)}: not a folder")
+    walk = _Walk(root, (real.st_dev, real.st_ino))
+    walk.all()
+    found = walk.found
+    found.files.sort()
+    if not found.files:
+        there = "; ".join(found.left_out.lines()) or "it is empty"
+        file = shown(found.arrays[0]) if found.arrays else ""
+        advice = f"; to read its arrays, give the file {file} (--data npz:{file})" if file else ""
+        raise DataError(f"{shown(root)}: contains no pictures ({FORMAT_NAMES}); {there}{advice}")
+    return found
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is one that no person put there as data."""
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
+class _Walk:
+    """Reads real folders first and links afterwards, so that what can be reached in two ways keeps its own name."""
+
+    def __init__(self, root: Path, identity: Identity) -> None:
+        self.found = Scan(root)
+        self.seen: set[Identity] = {identity}
+        self.folder_links: list[Path] = []
+        self.file_links: list[Path] = []
+        above = (os.stat(folder) for folder in Path(os.path.realpath(root)).parents)
+        self.above = {(one.st_dev, one.st_ino) for one in above}
+
+    def all(self) -> None:
+        """Read the folder with all below it."""
+        self.below(self.found.root)
+        while self.folder_links:
+            link = self.folder_links.pop(0)
+            target = os.stat(link)
+            identity = (target.st_dev, target.st_ino)
+            if identity in self.seen or identity in self.above:
+                self.leave_out("links to folders that are read already", link)
+                continue
+            self.seen.add(identity)
+            self.below(link)
+        for link in sorted(self.file_links):
+            target = os.stat(link)
+            identity = (target.st_dev, target.st_ino)
+            if identity in self.seen:
+                self.leave_out("links to files that are read already", link)
+                continue
+            self.seen.add(identity)
+            self.found.files.append(link)
+
+    def below(self, start: Path) -> None:
+        """Read a folder and the real folders in it; put links aside."""
+        waiting = [start]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                device = os.stat(folder).st_dev
+                with os.scandir(folder) as entries:
+                    listing = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                self.leave_out(f"folders that cannot be read ({error.strerror})", folder)
+                continue
+            for entry in listing:
+                path = folder / entry.name
+                if is_hidden(entry.name):
+                    self.hide(path, entry)
+                elif entry.is_symlink():
+                    self.link(path)
+                elif entry.is_dir():
+                    self.seen.add((device, entry.inode()) if not os.path.ismount(path) else _identity(path))
+                    waiting.append(path)
+                elif self.is_picture(path):
+                    self.seen.add((device, entry.inode()))
+                    self.found.files.append(path)
+
+    def link(self, path: Path) -> None:
+        """Put a link aside; leave it out if it leads nowhere."""
+        try:
+            os.stat(path)
+        except OSError as error:  # The target is missing, or the link leads to itself.
+            self.leave_out(f"broken links ({error.strerror})", path)
+            return
+        if path.is_dir():
+            self.folder_links.append(path)
+        elif self.is_picture(path):
+            self.file_links.append(path)
+
+    def is_picture(self, path: Path) -> bool:
+        """Return whether a file's name is that of a picture; count it if not."""
+        suffix = path.suffix.lower()
+        if suffix in SUFFIXES:
+            return True
+        if suffix in ARRAYS:
+            self.found.arrays.append(path)
+        self.found.left_out.suffixes[shown(suffix) or "without a suffix"] += 1
+        return False
+
+    def hide(self, path: Path, entry: "os.DirEntry[str]") -> None:
+        """Count a hidden file, or the files in a hidden folder."""
+        if entry.is_dir(follow_symlinks=False):
+            files = sum(len(names) for _, _, names in os.walk(path))
+            if files:
+                self.leave_out(HIDDEN, path, files, "/")
+        else:
+            self.leave_out(HIDDEN, path)
+
+    def leave_out(self, reason: str, path: Path, count: int = 1, end: str = "") -> None:
+        """Count what is not read."""
+        self.found.left_out.add(reason, shown(path.relative_to(self.found.root)) + end, count)
+
+
+def _identity(path: Path) -> Identity:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino

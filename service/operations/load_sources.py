@@ -1,0 +1,221 @@
+"""The pictures at a path, as batches with ids and metadata, and what was found there. Knows nothing of stores or of HTTP.
+
+Ids are relative to the path, so that the same folder has the same ids wherever it lies.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.preprocess import Preprocessing
+from models.readers.array_files import IDX_IMAGES
+from models.readers.arrays import array_lines, open_pictures
+from models.readers.download import DataError
+from models.readers.formats import SUFFIXES
+from models.readers.layout import arrange, class_line
+from models.readers.left_out import counted, listed, plural
+from models.readers.path_names import expanded, shown
+from models.readers.scan import scan
+from models.readers.survey import header_lines, survey
+
+# Files of one batch have at most so many bytes, unless a single one has more.
+BATCH_BYTES = 64 << 20
+# The longest id that requests may have. A longer path is shortened, and gets a digest so that it stays unique.
+MAX_ID = 512
+
+
+class LoadError(Exception):
+    """A path holds no pictures, or holds pictures that cannot be loaded."""
+
+
+@dataclass(slots=True)
+class PictureBatch:
+    """Pictures to be added: files to be read, or rows (N, C, H, W); each with an id and metadata."""
+
+    ids: list[str]
+    metadata: list[dict[str, Any]]
+    pictures: list[Path] | NDArray[np.uint8]
+
+    def only(self, indices: Sequence[int]) -> "PictureBatch":
+        """Return the pictures with these indices."""
+        own = self.pictures
+        pictures = [own[i] for i in indices] if isinstance(own, list) else own[list(indices)]
+        return PictureBatch([self.ids[i] for i in indices], [self.metadata[i] for i in indices], pictures)
+
+
+@dataclass(slots=True)
+class Source:
+    """The pictures at a path. `batches(size)` reads them, at most `size` at a time; `summary` says what was found."""
+
+    path: Path
+    ids: list[str]
+    summary: list[str]
+    batches: Callable[[int], Iterator[PictureBatch]]
+    places: list[Path] | None = None  # the path of each picture, if they do not lie below `path`
+
+    def place(self, i: int) -> Path:
+        """Return the path that the user gave for a picture."""
+        return self.path if self.places is None else self.places[i]
+
+    @property
+    def count(self) -> int:
+        """Return the number of pictures, those that turn out to be corrupt included."""
+        return len(self.ids)
+
+
+def sources_of(paths: Sequence[Path], spec: Preprocessing, prefix: bool = False) -> list[Source]:
+    """Look at all paths; single pictures together are one source. Raises LoadError, also if two pictures have the same id."""
+    paths = [expanded(path) for path in paths]
+    if missing := [path for path in paths if not path.exists() and not path.is_symlink()]:
+        raise LoadError(f"{shown(missing[0])}: no such file or folder; nothing was stored")
+    pictures = [path for path in paths if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+    sources = [source_of(path, spec, prefix) for path in paths if path not in pictures]
+    if pictures:
+        names = [Path(_folder_name(path), path.name) if prefix else Path(path.name) for path in pictures]
+        headers = [header for header in survey(pictures) if header is not None]
+        summary = [plural(len(pictures), "single picture"), *(header_lines(headers, spec) if headers else [])]
+        sources.append(_files(pictures[0], pictures, names, [{}] * len(pictures), summary))
+        sources[-1].places = pictures
+    check_ids(sources)
+    return sources
+
+
+def source_of(path: Path, spec: Preprocessing, prefix: bool = False) -> Source:
+    """Look at a folder of pictures, or a file of arrays (npz, npy, IDX). Raises LoadError.
+
+    `spec` is the model's preparation of pictures. With `prefix`, ids begin with the name of the folder.
+    """
+    try:
+        found = _folder(path, spec) if path.is_dir() else _arrays(path, spec)
+    except DataError as error:
+        raise LoadError(str(error)) from None
+    return _named(found, [f"{shown(_folder_name(path))}/{id}" for id in found.ids]) if prefix else found
+
+
+def _folder_name(path: Path) -> str:
+    """Return the name of a folder, or of the folder that a file lies in."""
+    return (path if path.is_dir() else path.absolute().parent).resolve().name
+
+
+def check_ids(sources: Sequence[Source]) -> None:
+    """Raise LoadError if two pictures have the same id, because only one of them would be stored."""
+    seen: dict[str, Path] = {}
+    same: list[tuple[str, Path, Path]] = []
+    for source in sources:
+        for i, id in enumerate(source.ids):
+            place = source.place(i)
+            if id in seen:
+                same.append((id, seen[id], place))
+            seen.setdefault(id, place)
+    if not same:
+        return
+    id, one, other = same[0]
+    if one.resolve() == other.resolve():
+        raise LoadError(f"{shown(one)} is given twice, or two of its files have the id {id!r}; nothing was stored")
+    raise LoadError(
+        f"{plural(len(same), 'picture')} of {shown(other)} would have the same ids as others, such as {id!r}, which is "
+        f"also in {shown(one)}; nothing was stored; add --prefix, which puts the name of the folder before each id, or "
+        "load the paths into different collections"
+    )
+
+
+def _folder(root: Path, spec: Preprocessing) -> Source:
+    there = scan(root)
+    layout = arrange(root, there.relative)
+    metadata = []
+    for label, split in zip(layout.labels, layout.splits, strict=True):
+        own = {"label": label and shown(label), "split": split}
+        metadata.append({key: value for key, value in own.items() if value})
+    headers = [header for header in survey(there.files) if header is not None]
+    labels = [label for label in layout.labels if label]
+    splits = [one["split"] for one in metadata if "split" in one]
+    summary = [
+        f"{shown(root)}: {plural(len(there.files), 'picture')}",
+        *(["splits: " + counted({split: splits.count(split) for split in dict.fromkeys(splits)})] if splits else []),
+        *(header_lines(headers, spec) if headers else []),
+        *([class_line(labels)] if labels else []),
+        *layout.remarks,
+        *there.left_out.lines(),
+    ]
+    return _files(root, there.files, there.relative, metadata, summary)
+
+
+def _files(path: Path, files: list[Path], relative: list[Path], metadata: list[dict[str, Any]], summary: list[str]) -> Source:
+    ids = [_shortened(shown(name.as_posix())) for name in relative]
+
+    def batches(size: int) -> Iterator[PictureBatch]:
+        first, total = 0, 0
+        for i, file in enumerate(files):
+            own = _size(file)
+            if i > first and (i - first == size or total + own > BATCH_BYTES):
+                yield PictureBatch(ids[first:i], metadata[first:i], files[first:i])
+                first, total = i, 0
+            total += own
+        yield PictureBatch(ids[first:], metadata[first:], files[first:])
+
+    return Source(path, ids, summary, batches)
+
+
+def _arrays(path: Path, spec: Preprocessing) -> Source:
+    stem = shown(path.name.partition("-" + IDX_IMAGES)[0] if IDX_IMAGES in path.name else path.stem)
+    wanted = (spec.height, spec.width)
+    with open_pictures(path, wanted) as found:
+        scale = found.scale(spec.range)
+        count, labels, splits = len(found), found.labels, found.splits
+        summary = [f"{shown(path)}: {plural(count, 'picture')}", *array_lines(found, scale, spec)]
+        ids = [
+            f"{stem}/{part.split}/{i:06d}" if part.split else f"{stem}/{i:06d}"
+            for part, shape in found.parts
+            for i in range(shape.count)
+        ]
+        if others := [str(array) for array in found.others.values()]:
+            summary.append(f"left out: the arrays {listed(others, most=5)}")
+    if splits:
+        summary.insert(1, "splits: " + counted({split: splits.count(split) for split in dict.fromkeys(splits)}))
+
+    def batches(size: int) -> Iterator[PictureBatch]:
+        with open_pictures(path, wanted) as found:
+            if len(found) != count:
+                raise DataError(f"{shown(path)} has changed while it was read")
+            # The pipeline inverts what the model wants inverted.
+            for first, block in found.pixels(scale, replace(spec, invert="no")):
+                for start in range(0, len(block), size):
+                    rows = np.ascontiguousarray(block[start : start + size])
+                    where = range(first + start, first + start + len(rows))
+                    own = [{"label": labels[i]} if labels else {} for i in where]
+                    if splits:
+                        own = [{**values, "split": splits[i]} for values, i in zip(own, where, strict=True)]
+                    yield PictureBatch([ids[i] for i in where], own, rows)
+
+    return Source(path, ids, summary, batches)
+
+
+def _named(source: Source, ids: list[str]) -> Source:
+    """Return the source with other ids."""
+    names = dict(zip(source.ids, ids, strict=True))
+
+    def batches(size: int) -> Iterator[PictureBatch]:
+        for batch in source.batches(size):
+            batch.ids = [_shortened(names[id]) for id in batch.ids]
+            yield batch
+
+    return Source(source.path, [_shortened(id) for id in ids], source.summary, batches)
+
+
+def _shortened(id: str) -> str:
+    if len(id) <= MAX_ID:
+        return id
+    digest = hashlib.sha256(id.encode()).hexdigest()[:16]
+    return f"{digest}...{id[-(MAX_ID - len(digest) - 3) :]}"
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
