@@ -37,13 +37,18 @@ class Priors:
     digests: Mapping[str, str]  # prior -> SHA-256 of its mixture's numbers
 
     @property
+    def default(self) -> str:
+        """The prior that new pictures come from: the aggregate one if there is one, else the model's own."""
+        return AGGREGATE if AGGREGATE in self.mixtures else self.own
+
+    @property
     def names(self) -> list[str]:
-        """The names of the model's priors, the one that it was trained with first."""
-        return sorted((STANDARD, *self.mixtures), key=lambda name: (name != self.own, name == AGGREGATE))
+        """The names of the model's priors: the default first, then the one that it was trained with."""
+        return sorted((STANDARD, *self.mixtures), key=lambda name: (name != self.default, name != self.own))
 
     def choose(self, prior: str | None) -> tuple[str, Mixture | None]:
-        """Return a prior's name and mixture; None asks for the model's own. Raises NoSuchPrior."""
-        prior = prior or self.own
+        """Return a prior's name and mixture; None asks for the default. Raises NoSuchPrior."""
+        prior = prior or self.default
         return prior, self.mixture(prior)
 
     def mixture(self, prior: str) -> Mixture | None:

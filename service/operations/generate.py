@@ -32,7 +32,7 @@ async def sample(
     temperature: float = 1.0,
     prior: str | None = None,
 ) -> Samples:
-    """Return n draws from a prior: the model's own for None, or one that `Priors` names.
+    """Return n draws from a prior that `Priors` names; for None from the aggregate prior, or the model's own if it has none.
 
     z = temperature * eps(seed, item) for N(0, I), z = mean_k + temperature * L_k eps for a mixture; the seed is drawn when
     there is none. Rows are admitted before any noise is drawn. Raises NoSuchPrior, BatcherError.

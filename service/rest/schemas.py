@@ -113,7 +113,7 @@ class SampleParameters(DecodeParameters):
     prior: Literal["standard", "vamp", "aggregate"] | None = Field(
         None,
         description="standard: N(0, I); vamp: a learnt VampPrior; aggregate: the mixture fitted to the aggregate posterior; "
-        "default: the prior of the model",
+        "default: aggregate if the model has it, else the prior that it was trained with",
     )
     include: IncludeLatents = frozenset()
 
@@ -206,7 +206,7 @@ class PicturesAnswer(BaseModel):
     shape: list[int] = Field(description="height, width, channels")
     z: list[list[float]] | None = None
     seed: int | None = None
-    prior: str | None = None
+    prior: str | None = Field(None, description="the prior that the latents were drawn from")
     warnings: WarningList = None
 
 

@@ -21,6 +21,12 @@ def sample(client: httpx.Client, **parameters: Any) -> httpx.Response:
     return client.get("/sample", params=parameters).raise_for_status()
 
 
+def drawn(client: httpx.Client, **parameters: Any) -> dict[str, Any]:
+    """The answer, with its latents, to a request for draws from N(0, I)."""
+    body: dict[str, Any] = sample(client, **parameters, prior="standard", include="z").json()
+    return body
+
+
 @pytest.mark.parametrize("seed", [0, 7, MAX_SEED])
 @pytest.mark.parametrize("form", ["json", "npy", "png"])
 def test_the_same_seed_gives_the_same_bytes(client: httpx.Client, seed: int, form: str) -> None:
@@ -65,14 +71,14 @@ def test_pictures_are_those_of_the_latents(client: httpx.Client, means: Callable
 
 
 def test_temperature_scales_the_latents(client: httpx.Client) -> None:
-    z = {t: np.array(sample(client, n=3, seed=1, temperature=t, include="z").json()["z"], np.float32) for t in (0, 0.5, 1, 2)}
+    z = {t: np.array(drawn(client, n=3, seed=1, temperature=t)["z"], np.float32) for t in (0, 0.5, 1, 2)}
     assert not z[0].any()
     np.testing.assert_array_equal(z[2], 2 * z[1])
     np.testing.assert_array_equal(z[0.5], z[1] / 2)
 
 
 def test_latents_are_standard_normal(client: httpx.Client) -> None:
-    z = np.array(sample(client, n=2000, seed=5, include="z").json()["z"])
+    z = np.array(drawn(client, n=2000, seed=5)["z"])
     assert z.shape == (2000, 20)
     assert abs(z.mean()) < 0.02
     assert abs(z.std() - 1) < 0.02
@@ -80,7 +86,7 @@ def test_latents_are_standard_normal(client: httpx.Client) -> None:
 
 def test_a_seed_means_the_same_noise_for_every_model(client: httpx.Client) -> None:
     z = {
-        name: sample(client, n=3, seed=4, include="z", model=name).json()["z"]
+        name: drawn(client, n=3, seed=4, model=name)["z"]
         for name in ("mnist", "fashion-mnist", "tiny-rgb")
     }
     for name, dim in (("fashion-mnist", 20), ("tiny-rgb", 3)):
@@ -102,7 +108,9 @@ def test_the_aggregate_prior_is_seeded_like_the_other(client: httpx.Client) -> N
     assert many.headers["x-prior"] == many.json()["prior"] == "aggregate"
     assert many.json()["z"][:4] == few.json()["z"]
     assert many.json()["images"][:4] == few.json()["images"]
-    assert sample(client, seed=3).headers["x-prior"] == sample(client, seed=3).json()["prior"] == "standard"
+    assert sample(client, seed=3, n=4, include="z").content == few.content  # the default of a model that has it
+    assert sample(client, seed=3, model="tiny-rgb").headers["x-prior"] == "standard"
+    assert drawn(client, seed=3)["prior"] == "standard"
     assert many.json()["images"] == client.post("/decode", json={"z": many.json()["z"]}).raise_for_status().json()["images"]
 
 
@@ -124,7 +132,7 @@ def test_aggregate_latents_have_the_moments_of_the_mixture(client: httpx.Client,
 
 def test_models_say_what_they_can_draw_from(client: httpx.Client) -> None:
     priors = {model["name"]: model["priors"] for model in client.get("/models").json()["models"]}
-    assert priors == {name: ["standard", "aggregate"] for name in ("fashion-mnist", "mnist", "mnist-2d")} | {
+    assert priors == {name: ["aggregate", "standard"] for name in ("fashion-mnist", "mnist", "mnist-2d")} | {
         "tiny-rgb": ["standard"]
     }
     refused = client.get("/sample", params={"model": "tiny-rgb", "prior": "aggregate"})

@@ -32,7 +32,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with two checkpoints of random weights: "grey" (mlp, 1 x 8 x 8) and "colour" (conv, 3 x 12 x 16).
 
-    Beside "grey" lies a mixture of two components for `/sample?prior=aggregate`.
+    Beside "grey" lies a mixture of two components for `/sample`.
     """
     directory = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)

@@ -32,11 +32,13 @@ async def decode(service: Service, call: Call) -> Answer:
 
 
 async def sample(service: Service, call: Call) -> Answer:
-    """Draw latents from the prior and return their pictures: z = temperature * eps(seed, item), standard normal.
+    """Draw latents from a prior and return their pictures; the field `prior` and the header `X-Prior` say which prior.
 
-    `prior=aggregate` draws from the Gaussian mixture that was fitted to the aggregate posterior of the training pictures:
-    z = mean_k + temperature * L_k eps, with the component k chosen by one more number of the same (seed, item). So does
-    `prior=vamp`, which a model that was trained with a VampPrior takes by itself, with the posteriors of its pseudo-inputs.
+    `prior=aggregate`, the default of a model that has it, draws from the Gaussian mixture that was fitted to the aggregate
+    posterior of the training pictures: z = mean_k + temperature * L_k eps, with the component k chosen by one more number of
+    the same (seed, item). `prior=vamp` draws in the same way from the posteriors of a VampPrior's pseudo-inputs, and
+    `prior=standard` takes z = temperature * eps(seed, item), standard normal. A model without a fitted mixture uses the prior
+    that it was trained with.
     """
     body = only_parameters(await body_of(service, call))
     given = body.parameters(SampleParameters)

@@ -8,6 +8,7 @@ import torch
 
 import models
 from models.checkpoint import read
+from models.mixture import GaussianMixture, write_prior
 from models.vae import VAE, VAEConfig
 from service.inference.priors import NoSuchPrior, Priors, priors_of
 
@@ -18,11 +19,17 @@ def load(directory: Path) -> Priors:
 
 def test_a_mixture_beside_the_weights_is_the_aggregate_prior(weights: Path) -> None:
     priors = load(weights / "grey")
-    assert (priors.own, priors.names, priors.choose("standard")[1]) == ("standard", ["standard", "aggregate"], None)
+    assert (priors.own, priors.names, priors.choose("standard")[1]) == ("standard", ["aggregate", "standard"], None)
     mixture = priors.choose("aggregate")[1]
     assert mixture is not None
     np.testing.assert_array_equal(mixture.means, [[1, 2, 3], [-4, -5, -6]])
     np.testing.assert_array_equal(mixture.weights, [0.25, 0.75])
+    assert priors.choose(None) == ("aggregate", mixture)
+    assert priors.choose("standard") == ("standard", None)
+
+
+def test_a_model_without_a_mixture_draws_from_its_own_prior(weights: Path) -> None:
+    assert load(weights / "colour").choose(None) == ("standard", None)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +60,14 @@ def test_a_vamp_prior_is_the_mixture_of_the_posteriors_of_its_pseudo_inputs(tmp_
     np.testing.assert_allclose(mixture.weights, np.full(5, 0.2))
     np.testing.assert_allclose(mixture.means, posterior.mu, atol=1e-6)
     np.testing.assert_allclose(mixture.scale, posterior.sigma, atol=1e-6)
+    assert priors.choose(None)[0] == "vamp"
+
+
+def test_a_fitted_mixture_comes_before_a_vamp_prior(tmp_path: Path) -> None:
+    models.save(
+        tmp_path / "vamp", VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]}, prior="vamp", prior_options={"pseudo_inputs": 5}))
+    )
+    one = GaussianMixture(torch.ones(1), torch.zeros(1, 3), torch.ones(1, 3))
+    write_prior(tmp_path / "vamp", one, read(tmp_path / "vamp").digest, {})
+    priors = load(tmp_path / "vamp")
+    assert (priors.default, priors.own, priors.names) == ("aggregate", "vamp", ["aggregate", "vamp", "standard"])

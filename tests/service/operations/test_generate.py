@@ -25,7 +25,7 @@ async def test_pictures_of_latents_are_the_means_of_the_likelihood(
 
 
 async def test_a_sample_is_the_picture_of_the_noise_of_its_seed(pipeline: Pipeline, inference: Inference) -> None:
-    found = await sample(pipeline, inference, 4, seed=9, temperature=0.5)
+    found = await sample(pipeline, inference, 4, seed=9, temperature=0.5, prior="standard")
     assert (found.seed, found.prior) == (9, "standard")
     np.testing.assert_array_equal(found.z, noise.standard_normal(9, 4, 3) * np.float32(0.5))
     np.testing.assert_array_equal(found.pixels, await decode(pipeline, inference, found.z))
@@ -42,6 +42,10 @@ async def test_a_mixture_is_drawn_from_where_the_model_has_one(pipeline: Pipelin
     found = await sample(pipeline, inference, 30, seed=3, temperature=0.0, prior="aggregate")
     assert found.prior == "aggregate"
     assert {tuple(row) for row in found.z.tolist()} == {(1, 2, 3), (-4, -5, -6)}
+    unnamed = await sample(pipeline, inference, 30, seed=3, temperature=0.0)
+    assert unnamed.prior == "aggregate"
+    np.testing.assert_array_equal(unnamed.z, found.z)
+    assert (await sample(pipeline, Inference(pipeline.catalog.get("colour")), 1)).prior == "standard"
     with pytest.raises(NoSuchPrior, match="'colour' has no aggregate prior"):
         await sample(pipeline, Inference(pipeline.catalog.get("colour")), 1, prior="aggregate")
 
