@@ -1,6 +1,6 @@
-"""The Gaussian mixture over latents that `/sample?prior=aggregate` draws from, and its file beside a checkpoint.
+"""The Gaussian mixture over latents that `/sample` draws from, and its file beside a checkpoint.
 
-Knows nothing of how it is fitted (see `models.evaluate.aggregate`), of networks or of HTTP.
+Knows nothing of how it is fitted (see `models.aggregate`), of networks or of HTTP.
 """
 
 import json

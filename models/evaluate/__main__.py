@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
+from models import aggregate
 from models.checkpoint import Checkpoint, CheckpointError, read
 from models.data import Pictures, Splits, load_data
-from models.evaluate import aggregate, card, pictures
+from models.evaluate import card, pictures
 from models.evaluate.measure import evaluate, fit_prior
 from models.files.atomic_file import write_atomically
 from models.files.directory_lock import DirectoryInUse, locked

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models import kl_range
+from models import aggregate, kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, hold_out
 from models.distributions import DiagonalGaussian, StandardGaussian
-from models.evaluate import aggregate, diagnostics, factors
+from models.evaluate import diagnostics, factors
 from models.evaluate.bounds import likelihood_bounds
 from models.mixture import FittedPrior, GaussianMixture
 from models.priors import NAMES
@@ -166,19 +166,10 @@ def fit_prior(
     """Fit a mixture to the posteriors of the training split without its validation part; return it and a record of the fit."""
     training = checkpoint.manifest.data.get("training", {})
     share, split_seed = training.get("validation", 0.05), training.get("seed", 0)
-    fitting, held_out = hold_out(train, share, split_seed)
-    vae, noise = checkpoint.vae.to(device), torch.Generator(device).manual_seed(seed)
     binarize = checkpoint.manifest.data.get("binarize") == "dynamic"
-    draws, check = (
-        aggregate.draw_posteriors(vae, pictures.x.to(device), noise, aggregate.DRAWS, binarize)
-        for pictures in (fitting, held_out)
-    )
-    fit = aggregate.choose_mixture(draws, check, covariance, candidates, seed)
-    return fit.mixture, {
-        "held_out_log_density": {str(components): score for components, score in fit.held_out.items()},
-        "fitted_draws": len(draws),
-        "fit_seed": seed,
-    }
+    vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in hold_out(train, share, split_seed))
+    fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize)
+    return fit.mixture, record
 
 
 @torch.no_grad()

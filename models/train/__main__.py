@@ -22,11 +22,16 @@ from models.files.atomic_file import make_directory, remove_leftovers
 from models.files.directory_lock import DirectoryInUse, locked
 from models.readers.download import DataError
 from models.train import arguments, event_log
+from models.train.continuing import told
 from models.train.devices import DeviceError
 from models.train.event_log import EventLog
+from models.train.final_prior import end_with_prior
 from models.train.losses import Loss
+from models.train.model_flags import TrainingError
+from models.train.plan import next_steps, plan
+from models.train.progress import Reporter
 from models.train.resume import STATE, MetricsLog, Progress, ResumeError
-from models.train.run import Run, TrainingError
+from models.train.run import Run
 from models.train.run_directory import SNAPSHOTS, explain, peak_memory_mb
 
 # Training stops after so many consecutive steps with a loss that is not finite.
@@ -118,14 +123,20 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
     progress = run.state.restore() if args.resume and run.state.path.exists() else Progress()
     if not run.state.path.exists():
         run.state.save(progress, arguments.resumable(args))  # First, so that --resume always works.
+    progress.finished = progress.finished and not args.now_longer
     unfinished = progress.step < run.steps and not progress.finished
+    longer = told(args) if args.now_longer else ""
     if unfinished:
-        explain(run.directory, args.command, run.facts(), arguments.resumable(args), progress.step)
+        explain(run.directory, args.command, run.facts(), arguments.resumable(args), progress.step, longer)
+    if longer:
+        run.state.save(progress, arguments.resumable(args))
+        print(longer, file=sys.stderr)
     if not progress.step:
+        print("\n".join(plan(run)))
         run.write_snapshot(0)
     logs = Logs(run, progress.step)
     saved, bad_steps = time.monotonic(), 0
-    bar = tqdm(total=run.steps, initial=progress.step, unit="step", disable=None, dynamic_ncols=True)
+    reporter = Reporter(run.steps, run.steps_per_epoch, progress.step, quiet=bool(progress.step) or not unfinished)
     while progress.step < run.steps and not progress.finished:
         epoch, position = divmod(progress.step, run.steps_per_epoch)
         totals = Totals(progress.epoch_sums)
@@ -142,20 +153,23 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
                 totals.add(loss)
             progress.step += 1
             run.write_snapshot(progress.step)
-            bar.update()
-            if progress.step % 20 == 0 and loss is not None and not bar.disable:
+            reporter.step()
+            if progress.step % 20 == 0 and loss is not None and not reporter.bar.disable:
                 rate = (progress.step - first_step) * run.batch_size / (time.monotonic() - started)
-                bar.set_postfix_str(f"epoch {epoch + 1} loss {loss.value:.2f} ELBO {loss.elbo.elbo.mean():.2f} "
-                                    f"KL {loss.elbo.kl.mean():.2f} {rate:.0f} images/s")  # fmt: skip
+                reporter.describe(f"epoch {epoch + 1} loss {loss.value:.2f} ELBO {loss.elbo.elbo.mean():.2f} "
+                                  f"KL {loss.elbo.kl.mean():.2f} {rate:.0f} images/s")  # fmt: skip
             due = bool(stop) or time.monotonic() - saved > args.save_every
             ended = progress.step % run.steps_per_epoch == 0 or progress.step >= run.steps
-            if due and not ended:  # The end of an epoch saves anyway.
+            checked = progress.step % run.steps_per_check == 0 or progress.step >= run.steps
+            if due and not checked:  # The end of an epoch with validation saves anyway.
                 progress.epoch_sums = totals.sums()
                 run.state.save(progress, arguments.resumable(args))
                 saved = time.monotonic()
             if stop or ended:
                 break
-        if progress.step % run.steps_per_epoch == 0 or progress.step >= run.steps:
+        if not checked:
+            progress.epoch_sums = totals.sums()
+        else:
             sums = totals.sums()  # This waits for the GPU.
             images = (progress.step - first_step) * run.batch_size
             _end_epoch(run, progress, logs, sums, images / (time.monotonic() - started))
@@ -163,13 +177,17 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
         if stop and progress.step < run.steps:
             if not progress.best_epoch:
                 run.save_checkpoint()
-            bar.close()
+            reporter.close()
             raise KeyboardInterrupt
-    bar.close()
+    reporter.close()
     logs.close()
     if not progress.best_epoch:
         raise TrainingError("the loss was not finite in all of training or validation: try a smaller --lr or --clip")
-    return read(args.out)
+    checkpoint = read(args.out)
+    line = end_with_prior(args.out, checkpoint, args, run.pictures.x, run.validation.x)
+    if line:
+        print(line)
+    return checkpoint
 
 
 def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate: float) -> None:
@@ -177,7 +195,7 @@ def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate
     epoch = math.ceil(progress.step / run.steps_per_epoch)
     found = run.validate()
     score = {"elbo": found.elbo, "bound": found.bound, "last": float(epoch)}[run.objective.criterion]
-    warm = progress.step >= run.args.warmup * run.steps
+    warm = progress.step >= run.warmup_steps
     if score is not None and math.isfinite(score + found.elbo) and (
         progress.best_score is None or not warm or score > progress.best_score
     ):  # fmt: skip
@@ -245,6 +263,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 130
     print(f"{args.out}: digest {checkpoint.digest[:12]}")
+    print("\n".join(next_steps(args.out, args.data_dir, arguments.default_data_dir())))
     return 0
 
 

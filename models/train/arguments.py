@@ -15,6 +15,8 @@ from models.nets.layers import ACTIVATIONS
 from models.preprocess import Filter, Fit, checked_range
 from models.priors import PRIORS
 from models.readers.path_names import storable
+from models.train.continuing import lengthen
+from models.train.initial_weights import flags_of
 from models.train.losses import OBJECTIVES
 from models.train.presets import PRESETS, listing
 from models.train.resume import ResumeError, recorded_arguments
@@ -23,8 +25,10 @@ from models.transparency import Background
 # Flags that do not change the result of a run. They may differ when it is resumed.
 PLACES = {
     "out", "resume", "overwrite", "data_dir", "mirror", "device", "save_every", "compile", "tensorboard", "no_snapshots",
-    "command", "preset",
+    "command", "preset", "fit_prior", "choices", "lengthened", "now_longer", "init_digest",
 }  # fmt: skip
+# What a run records beside its arguments, so that it continues and describes itself as it started.
+RECORDS = ("preset", "fit_prior", "choices", "lengthened", "init_digest")
 SCHEDULES = ("cosine", "constant", "staircase")
 
 
@@ -34,9 +38,12 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.set_defaults(
         command=storable(shlex.join(["python", "-m", "models.train", *(sys.argv[1:] if argv is None else argv)]))
     )
+    parser.set_defaults(choices=None, lengthened=None, now_longer=False, init_digest=None)
     first = parser.parse_args(argv)
     previous = recorded_arguments(first.out / "run") if first.resume else None
     if previous is None:
+        if first.init_from:
+            parser.set_defaults(**flags_of(first))
         parser.set_defaults(**(PRESETS[first.preset].flags if first.preset else {}))
         return parser.parse_args(argv)
     if first.overwrite:
@@ -50,6 +57,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     # A run of an earlier version did not record newer flags; they had their defaults.
     started = {**{name: parser.get_default(name) for name in recorded(args)}, **previous}
+    lengthen(args, started)
     for name, value in started.items():
         if (name not in PLACES or name == "preset") and getattr(args, name) != value:
             flag = "--" + name.replace("_", "-")
@@ -63,8 +71,9 @@ def recorded(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def resumable(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what `--resume` needs: the arguments that determine the result, the preset, and the directory of the data."""
-    return {**recorded(args), "preset": args.preset, "data_dir": str(args.data_dir.resolve())}
+    """Return what `--resume` needs: the arguments that determine the result, RECORDS, and the directory of the data."""
+    records = {name: getattr(args, name) for name in RECORDS}
+    return {**recorded(args), **records, "data_dir": str(args.data_dir.resolve())}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -112,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--likelihood",
         choices=sorted(LIKELIHOODS),
-        help="distribution of pixels, p(x given z) (default: bernoulli for grey, gaussian for RGB)",
+        help="distribution of pixels, p(x given z) (default: bernoulli for pictures that are nearly binary, else gaussian)",
     )
     add("--sigma", type=_sigma, default="optimal", help="sigma of a gaussian likelihood: a number, learned, or optimal")
     add(
@@ -143,9 +152,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--pseudo-inputs", type=at_least(1), default=500, help="number of pseudo-inputs of the VampPrior")
 
-    add("--epochs", type=_positive(int), default=50, help="length of the run in epochs")
-    add("--steps", type=_positive(int), help="length of the run in steps, instead of --epochs")
-    add("--batch-size", type=_positive(int), default=128, help="pictures per step")
+    add(
+        "--epochs", type=_positive(int), metavar="N",
+        help="length of the run in epochs (default: 50, and more for small sets); with --resume, a larger number continues it",
+    )  # fmt: skip
+    add("--steps", type=_positive(int), metavar="N", help="length of the run in steps, instead of --epochs")
+    add(
+        "--validate-every", type=_positive(int), metavar="N",
+        help="epochs between two measurements of the validation split (default: 1, and more where small sets get many epochs)",
+    )  # fmt: skip
+    add("--batch-size", type=_positive(int), metavar="N", help="pictures per step (default: 128, or 32 for small sets)")
     add("--lr", type=_positive(float), default=1e-3, help="peak learning rate of Adam")
     add(
         "--schedule",
@@ -173,6 +189,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     add("--out", type=Path, required=True, help="directory of the checkpoint; run/ in it has log, state and samples")
     add("--resume", action="store_true", help="continue the run in --out; the result is bit-identical to an uninterrupted run")
+    add("--init-from", metavar="CHECKPOINT", help="start from the weights of this checkpoint directory, with a new schedule")
+    add(
+        "--fit-prior", action=argparse.BooleanOptionalAction, default=True,
+        help="fit a Gaussian mixture to the latents at the end, from which /sample draws",
+    )  # fmt: skip
     add("--overwrite", action="store_true", help="replace an existing checkpoint by a new run")
     add("--save-every", type=_positive(float), default=60.0, help="seconds between saved states within an epoch")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1")
@@ -198,11 +219,15 @@ class _Preset(argparse.Action):
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """Add --data-dir and --mirror, which training and evaluation share."""
-    default = Path(os.environ.get("VAE_DATA_DIR", "data"))
     parser.add_argument(
-        "--data-dir", type=Path, default=default, help="directory of data sets (default: $VAE_DATA_DIR, else data)"
+        "--data-dir", type=Path, default=default_data_dir(), help="directory of data sets (default: $VAE_DATA_DIR, else data)"
     )
     parser.add_argument("--mirror", help="download data sets from this URL instead of the official mirrors")
+
+
+def default_data_dir() -> Path:
+    """Return the directory of data sets if no flag names one."""
+    return Path(os.environ.get("VAE_DATA_DIR", "data"))
 
 
 def at_least(least: int) -> Callable[[str], int]:

@@ -15,27 +15,26 @@ from torch import Tensor
 
 from models.checkpoint import save, save_weights
 from models.mosaic import grid, write_png
-from models.nets.conv import default_channels
 from models.objective import evidence_lower_bound, importance_weighted_bound
 from models.preprocess import Preprocessing
 from models.priors import VampPrior
 from models.train import arguments
 from models.train.averaging import Average
+from models.train.choices import choose
+from models.train.continuing import first_length, told
 from models.train.devices import choose_device
+from models.train.initial_weights import load_initial
 from models.train.losses import OBJECTIVES, Loss, Wishes
-from models.train.resume import RunState
+from models.train.model_flags import check, model_config, parameter_groups
+from models.train.resume import STATE, RunState
 from models.train.run_directory import snapshot_path, snapshot_steps
 from models.train.training_data import load_pictures
-from models.vae import VAE, VAEConfig, to_unit_interval
+from models.vae import VAE, to_unit_interval
 
 SAMPLES = 64
 VALIDATION_ROWS = 512
 # A latent dimension is active if the variance of mu over pictures is above this: Burda et al. 2016, section 5.2.
 ACTIVE_VARIANCE = 0.01
-
-
-class TrainingError(Exception):
-    """The run cannot start or continue; the message says why."""
 
 
 class Validation(NamedTuple):
@@ -58,12 +57,16 @@ class Run:
         torch.manual_seed(args.seed)
         self.loaded = load_pictures(args, self.device)
         self.pictures, self.validation, self.data = self.loaded[:3]
+        choose(args, self.pictures.x, len(self.pictures))
         self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
+        going_on = args.resume and (self.directory / STATE).exists()
+        if args.init_from and not going_on:
+            args.init_digest = load_initial(args.init_from, self.vae)
         self.binarize = args.binarize == "dynamic"
         self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.optimizer = torch.optim.Adam(parameter_groups(self.vae, args.l2), lr=args.lr, eps=args.adam_eps, fused=True)
         self.noise = torch.Generator(self.device).manual_seed(args.seed)
-        if isinstance(self.vae.prior_layer, VampPrior):
+        if isinstance(self.vae.prior_layer, VampPrior) and not args.init_from:
             self.vae.prior_layer.start_from(self.prepare(self.pictures.x[: len(self.vae.prior_layer.logits)], self.noise))
         self.average = Average(self.vae, args.ema)
         self.bf16 = args.precision == "bf16" or (args.precision == "auto" and self.device.type == "cuda")
@@ -77,7 +80,10 @@ class Run:
         )
         self.loss = torch.compile(self.objective.__call__) if args.compile else self.objective
         self.steps_per_epoch = len(self.pictures) // self.batch_size
+        self.steps_per_check = self.steps_per_epoch * args.validate_every
         self.steps: int = args.steps or self.steps_per_epoch * args.epochs
+        first = first_length(args)
+        self.warmup_steps: float = args.warmup * (first["steps"] or self.steps_per_epoch * first["epochs"])
         self.snapshots = frozenset() if args.no_snapshots else snapshot_steps(self.steps)
         self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data)
         check(args, self.batch_size)
@@ -95,8 +101,7 @@ class Run:
 
     def warm(self, step: int) -> float:
         """Return the factor of beta, which rises linearly to 1 during the warm-up (Bowman et al. 2016, arXiv:1511.06349)."""
-        warmup = self.args.warmup * self.steps
-        return min(1.0, (step + 1) / warmup if warmup else 1.0)
+        return min(1.0, (step + 1) / self.warmup_steps if self.warmup_steps else 1.0)
 
     def batches(self, epoch: int, first: int) -> Iterator[Tensor]:
         """Yield the epoch's batches from number `first` on, x in [0, 1]. The seed and the epoch determine the order."""
@@ -159,13 +164,15 @@ class Run:
         """
         found = [self.objective.remark()]
         if warm < 1 and self.objective.beta:
-            found.append(f"warm-up: the weight of the KL rises until step {math.ceil(self.args.warmup * self.steps)}, "
+            found.append(f"warm-up: the weight of the KL rises until step {math.ceil(self.warmup_steps)}, "
                          f"the effective beta is below {self.objective.beta:g}")  # fmt: skip
         dim = self.vae.config.latent_dim
         if active is None or warm < 1 or self.objective.criterion == "last":  # too early, or not meaningful
             pass
         elif not active:
-            found.append(f"posterior collapse: none of the {dim} latent dimensions carries information; try --warmup, "
+            likelihood = self.vae.config.likelihood
+            other = "" if likelihood == "gaussian" else f"--likelihood gaussian instead of {likelihood} if pictures are grey, "
+            found.append(f"posterior collapse: none of the {dim} latent dimensions carries information; try {other}--warmup, "
                          "--objective free-bits or a smaller --lr")  # fmt: skip
         elif 2 * active < dim:
             found.append(f"fewer than half of the {dim} latent dimensions are active (variance of mu over the validation "
@@ -181,8 +188,10 @@ class Run:
             **({"pictures": "; ".join(self.loaded.summary)} if self.loaded.summary else {}),
             "model": f"{self.vae.config.arch}, D = {self.vae.config.latent_dim}, {self.vae.config.likelihood} likelihood, "
                      f"{self.vae.config.prior} prior, {weights} weights",
+            **self.args.choices,
+            **({"weights": f"from {self.args.init_from}, digest {self.args.init_digest}"} if self.args.init_from else {}),
             "objective": f"{self.args.objective}: {self.objective.remark() or 'the ELBO'}" ,
-            "length": f"{self.steps} steps of {self.batch_size} pictures, {self.steps_per_epoch} in an epoch",
+            "steps": f"{self.steps} steps of {self.batch_size} pictures, {self.steps_per_epoch} in an epoch",
             "device": f"{self.device}, {'bf16 where autocast allows' if self.bf16 else 'float32'}",
         }  # fmt: skip
 
@@ -215,6 +224,12 @@ class Run:
             data["classes"] = self.loaded.classes
         if self.args.preset:
             data["preset"] = self.args.preset
+        if self.args.choices:
+            data["choices"] = self.args.choices
+        if self.args.init_from:
+            data["init_from"] = {"path": self.args.init_from, "digest": self.args.init_digest}
+        if self.args.lengthened:
+            data["lengthened"] = {"from": self.args.lengthened, "schedule": told(self.args)}
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
             save(self.args.out, self.vae, spec, data)
@@ -238,57 +253,3 @@ def clip(parameters: Sequence[Tensor], largest: float, loss: Tensor) -> bool:
     if size > largest:
         torch._foreach_mul_(gradients, largest / size)
     return True
-
-
-def check(args: argparse.Namespace, batch_size: int) -> None:
-    """Raise TrainingError for flags that contradict each other."""
-    if args.objective == "free-bits" and args.prior != "standard":
-        raise TrainingError("--objective free-bits needs the KL of each dimension, so it works with --prior standard only")
-    if args.objective == "beta-tc" and batch_size < 2:
-        raise TrainingError("--objective beta-tc compares the pictures of a batch, so it needs a --batch-size of 2 or more")
-    if args.objective == "iwae" and args.samples == 1:
-        raise TrainingError("--objective iwae with --samples 1 is only the ELBO with a noisier KL: choose --samples 2 or more")
-
-
-def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
-    """Return two groups for Adam: weight matrices with L2 penalty (l2/2 times their squares), all others without."""
-    if not l2:
-        return [{"params": list(vae.parameters())}]
-    weights = [parameter for parameter in vae.net.parameters() if parameter.dim() > 1]
-    chosen = {id(parameter) for parameter in weights}
-    others = [parameter for parameter in vae.parameters() if id(parameter) not in chosen]
-    return [{"params": weights, "weight_decay": l2}, {"params": others}]
-
-
-def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
-    """Return the configuration for the flags, and fill in defaults that depend on the data. Raises TrainingError."""
-    channels, height, width = x.shape[1:]
-    args.likelihood = args.likelihood or ("bernoulli" if channels == 1 else "gaussian")
-    args.binarize = args.binarize or ("dynamic" if args.likelihood == "bernoulli" and channels == 1 else "none")
-    args.activation = args.activation or ("relu" if args.arch == "mlp" else "silu")
-    if args.arch in ("mlp", "gated"):
-        options: dict[str, Any] = {"hidden": args.hidden or {"mlp": [400], "gated": [300, 300]}[args.arch]}
-    elif args.hidden and len(args.hidden) > 1:
-        raise TrainingError(f"--arch {args.arch} takes one --hidden width, not {len(args.hidden)}")
-    else:
-        hidden = args.hidden or {"conv": [192], "residual": [256]}[args.arch]
-        options = {"hidden": hidden[0], "channels": args.conv_channels or default_channels((channels, height, width))}
-    if args.arch == "mlp":
-        options["dropout"] = args.dropout
-    elif args.dropout:
-        raise TrainingError(f"--arch {args.arch} takes no --dropout; only mlp does")
-    if args.arch == "residual":
-        options["blocks"] = args.blocks
-    if args.arch != "gated":
-        options["activation"] = args.activation
-    likelihood_options = {"sigma": args.sigma} if args.likelihood == "gaussian" else {}
-    prior_options = {"pseudo_inputs": min(args.pseudo_inputs, len(x))} if args.prior == "vamp" else {}
-    try:
-        config = VAEConfig(
-            (channels, height, width), args.latent_dim, args.arch, options, args.likelihood, likelihood_options,
-            args.prior, prior_options,
-        )  # fmt: skip
-        VAE(config)
-    except ValueError as error:
-        raise TrainingError(str(error)) from None
-    return config

@@ -70,13 +70,25 @@ def peak_memory_mb(device: torch.device) -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 
 
-def explain(directory: Path, command: str, facts: Mapping[str, str], arguments: Mapping[str, Any], step: int) -> None:
-    """Write README.md into a run's directory; a resumed run appends its command and versions. Raises OSError."""
+def explain(
+    directory: Path, command: str, facts: Mapping[str, str], arguments: Mapping[str, Any], step: int, longer: str = ""
+) -> None:
+    """Write README.md into a run's directory; a resumed run appends its command and versions. Raises OSError.
+
+    `longer` says that the run got a longer schedule.
+    """
     path = directory / README
     versions = "; ".join([f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)])
     here = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     if step and path.exists():
-        lines = [read_regular(path).decode().rstrip(), "", f"Resumed after step {step}: `{command}` ({versions}; {here})", ""]
+        resumed = f"Resumed after step {step}: `{command}` ({versions}; {here})"
+        lines = [
+            read_regular(path).decode().rstrip(),
+            "",
+            resumed,
+            *(["", f"{longer[0].upper()}{longer[1:]}."] if longer else []),
+            "",
+        ]
     else:
         lines = [
             "# A training run of models.train",

@@ -85,10 +85,7 @@ def test_latents_are_standard_normal(client: httpx.Client) -> None:
 
 
 def test_a_seed_means_the_same_noise_for_every_model(client: httpx.Client) -> None:
-    z = {
-        name: drawn(client, n=3, seed=4, model=name)["z"]
-        for name in ("mnist", "fashion-mnist", "tiny-rgb")
-    }
+    z = {name: drawn(client, n=3, seed=4, model=name)["z"] for name in ("mnist", "fashion-mnist", "tiny-rgb")}
     for name, dim in (("fashion-mnist", 20), ("tiny-rgb", 3)):
         np.testing.assert_array_equal(np.array(z[name])[:, :dim], np.array(z["mnist"])[:, :dim])
 

@@ -13,7 +13,8 @@ import torch
 from models.checkpoint import CheckpointError, read, read_weights
 from models.train.__main__ import main
 from models.train.arguments import parse
-from models.train.run import Run, TrainingError
+from models.train.model_flags import TrainingError
+from models.train.run import Run
 from models.train.run_directory import MAX_SNAPSHOTS, data_digest, snapshot_steps
 from models.vae import VAE
 

@@ -65,7 +65,8 @@ def test_a_vamp_prior_is_the_mixture_of_the_posteriors_of_its_pseudo_inputs(tmp_
 
 def test_a_fitted_mixture_comes_before_a_vamp_prior(tmp_path: Path) -> None:
     models.save(
-        tmp_path / "vamp", VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]}, prior="vamp", prior_options={"pseudo_inputs": 5}))
+        tmp_path / "vamp",
+        VAE(VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]}, prior="vamp", prior_options={"pseudo_inputs": 5})),
     )
     one = GaussianMixture(torch.ones(1), torch.zeros(1, 3), torch.ones(1, 3))
     write_prior(tmp_path / "vamp", one, read(tmp_path / "vamp").digest, {})

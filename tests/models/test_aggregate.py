@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.aggregate import FLOOR, Covariance, choose_mixture, draw_posteriors, fit_mixture
 from models.data import Pictures
-from models.evaluate.aggregate import FLOOR, Covariance, choose_mixture, draw_posteriors, fit_mixture
 from models.mixture import GaussianMixture
 from models.vae import VAE, VAEConfig
 

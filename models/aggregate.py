@@ -1,18 +1,18 @@
 """Fit Gaussian mixtures to the aggregate posterior, q(z) = 1/N sum_n q(z given x_n), by expectation-maximisation.
 
-They are fitted to samples of the posteriors, not to their means, which would ignore the width of every posterior.
-Knows nothing of files or of the service.
+They are fitted to samples of the posteriors, not to their means, which would ignore the width of every posterior. Training
+and evaluation both use it. Knows nothing of files or of the service.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from models.distributions import LOG_2PI
+from models.distributions import LOG_2PI, DiagonalGaussian
 from models.mixture import GaussianMixture
 from models.vae import VAE
 
@@ -30,10 +30,31 @@ BLOCK_ROWS = 8192
 
 @dataclass(frozen=True)
 class Fit:
-    """The chosen mixture, and the mean log density in nats of held-out samples under every candidate."""
+    """The chosen mixture, and the mean log density in nats of held-out samples under every candidate and under N(0, I)."""
 
     mixture: GaussianMixture
     held_out: dict[int, float]  # number of components -> nats
+    standard: float
+
+
+def fit_prior(
+    vae: VAE,
+    training: Tensor,
+    held_out: Tensor,
+    covariance: Covariance = "full",
+    candidates: Sequence[int] = CANDIDATES,
+    seed: int = 0,
+    binarize: bool = False,
+) -> tuple[Fit, dict[str, Any]]:
+    """Fit a mixture to the posteriors of training pictures; return it and a record of the fit for `write_prior`.
+
+    The pictures are uint8 (N, C, H, W) on the device of `vae`. Those held out choose the number of components.
+    """
+    noise = torch.Generator(training.device).manual_seed(seed)
+    draws, check = (draw_posteriors(vae, x, noise, DRAWS, binarize) for x in (training, held_out))
+    fit = choose_mixture(draws, check, covariance, candidates, seed)
+    scores = {str(components): score for components, score in fit.held_out.items()}
+    return fit, {"held_out_log_density": scores, "fitted_draws": len(draws), "fit_seed": seed}
 
 
 @torch.no_grad()
@@ -70,7 +91,7 @@ def choose_mixture(
             break
     if best is None:
         raise ValueError(f"{len(z)} samples are too few to fit a mixture over {z.shape[1]} dimensions")
-    return Fit(best, scores)
+    return Fit(best, scores, float(DiagonalGaussian.standard(held_out).log_prob(held_out).mean()))
 
 
 def fit_mixture(

@@ -1,0 +1,85 @@
+"""Start a run from the weights of a checkpoint: its net becomes the default, and its weights must fit.
+
+Knows nothing of pictures or of the training loop.
+"""
+
+import argparse
+from typing import Any
+
+from models.checkpoint import CheckpointError, read
+from models.train.resume import ResumeError
+from models.vae import VAE, VAEConfig
+
+
+class InitError(ResumeError):
+    """The weights do not fit the run; the message says what differs."""
+
+
+def flags_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the flags of --init-from's checkpoint that describe its net and, for folders, its pictures. Raises InitError."""
+    try:
+        manifest = read(args.init_from).manifest
+    except CheckpointError as error:
+        raise InitError(f"--init-from {args.init_from}: {error}") from None
+    model, options, spec = manifest.model, dict(manifest.model.arch_options), manifest.preprocessing
+    hidden = options.get("hidden")
+    flags: dict[str, Any] = {
+        "arch": model.arch,
+        "latent_dim": model.latent_dim,
+        "hidden": [hidden] if isinstance(hidden, int) else hidden,
+        "conv_channels": options.get("channels"),
+        "likelihood": model.likelihood,
+        "prior": model.prior,
+        **{name: options[name] for name in ("blocks", "activation", "dropout") if name in options},
+        **{name: value for name, value in model.likelihood_options.items() if name == "sigma"},
+        **{name: value for name, value in model.prior_options.items() if name == "pseudo_inputs"},
+    }
+    if manifest.data.get("binarize") in ("dynamic", "none"):
+        flags["binarize"] = manifest.data["binarize"]
+    if args.data.startswith("folder:"):
+        flags |= {"size": [spec.height, spec.width], "channels": spec.channels, "fit": spec.fit, "filter": spec.filter}
+    return flags
+
+
+def load_initial(path: str, vae: VAE) -> str:
+    """Copy the checkpoint's weights into a model of the same net and size; return its digest. Raises InitError.
+
+    The likelihood may differ: nets give the logits of the mean for all of them, and its own parameters then start anew.
+    """
+    try:
+        checkpoint = read(path)
+    except CheckpointError as error:
+        raise InitError(f"--init-from {path}: {error}") from None
+    difference = differences(checkpoint.manifest.model, vae.config)
+    if difference:
+        raise InitError(
+            f"--init-from {path} does not fit this run: {'; '.join(difference)}. Leave out the flags that differ, and bring "
+            "the pictures to the checkpoint's size"
+        )
+    vae.net.load_state_dict(checkpoint.vae.net.state_dict())
+    vae.prior_layer.load_state_dict(checkpoint.vae.prior_layer.state_dict())
+    if (checkpoint.vae.config.likelihood, checkpoint.vae.config.likelihood_options) == (
+        vae.config.likelihood,
+        vae.config.likelihood_options,
+    ):
+        vae.likelihood.load_state_dict(checkpoint.vae.likelihood.state_dict())
+    return checkpoint.digest
+
+
+def differences(saved: VAEConfig, wanted: VAEConfig) -> list[str]:
+    """Return what differs between two models whose weights must have the same shapes, as sentences."""
+    found = []
+    if saved.shape != wanted.shape:
+        found.append(f"its pictures are {_shape(saved)}, those of this run are {_shape(wanted)}")
+    if saved.latent_dim != wanted.latent_dim:
+        found.append(f"it has {saved.latent_dim} latent dimensions, this run has {wanted.latent_dim}")
+    for what in ("arch", "arch_options", "prior", "prior_options"):
+        was, now = getattr(saved, what), getattr(wanted, what)
+        if was != now:
+            found.append(f"its {what} is {was}, that of this run is {now}")
+    return found
+
+
+def _shape(config: VAEConfig) -> str:
+    channels, height, width = config.shape
+    return f"{height} x {width} {'grey' if channels == 1 else 'RGB'}"

@@ -1,0 +1,69 @@
+"""Flags of the train command -> the configuration of a model, its parameters in groups, and what flags contradict each other.
+
+Knows nothing of pictures, files or the training loop.
+"""
+
+import argparse
+from typing import Any
+
+from torch import Tensor
+
+from models.nets.conv import default_channels
+from models.vae import VAE, VAEConfig
+
+
+class TrainingError(Exception):
+    """The run cannot start or continue; the message says why."""
+
+
+def check(args: argparse.Namespace, batch_size: int) -> None:
+    """Raise TrainingError for flags that contradict each other."""
+    if args.objective == "free-bits" and args.prior != "standard":
+        raise TrainingError("--objective free-bits needs the KL of each dimension, so it works with --prior standard only")
+    if args.objective == "beta-tc" and batch_size < 2:
+        raise TrainingError("--objective beta-tc compares the pictures of a batch, so it needs a --batch-size of 2 or more")
+    if args.objective == "iwae" and args.samples == 1:
+        raise TrainingError("--objective iwae with --samples 1 is only the ELBO with a noisier KL: choose --samples 2 or more")
+
+
+def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
+    """Return two groups for Adam: weight matrices with L2 penalty (l2/2 times their squares), all others without."""
+    if not l2:
+        return [{"params": list(vae.parameters())}]
+    weights = [parameter for parameter in vae.net.parameters() if parameter.dim() > 1]
+    chosen = {id(parameter) for parameter in weights}
+    others = [parameter for parameter in vae.parameters() if id(parameter) not in chosen]
+    return [{"params": weights, "weight_decay": l2}, {"params": others}]
+
+
+def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
+    """Return the configuration for the flags, and fill in defaults that depend on the data. Raises TrainingError."""
+    channels, height, width = x.shape[1:]
+    args.binarize = args.binarize or ("dynamic" if args.likelihood == "bernoulli" and channels == 1 else "none")
+    args.activation = args.activation or ("relu" if args.arch == "mlp" else "silu")
+    if args.arch in ("mlp", "gated"):
+        options: dict[str, Any] = {"hidden": args.hidden or {"mlp": [400], "gated": [300, 300]}[args.arch]}
+    elif args.hidden and len(args.hidden) > 1:
+        raise TrainingError(f"--arch {args.arch} takes one --hidden width, not {len(args.hidden)}")
+    else:
+        hidden = args.hidden or {"conv": [192], "residual": [256]}[args.arch]
+        options = {"hidden": hidden[0], "channels": args.conv_channels or default_channels((channels, height, width))}
+    if args.arch == "mlp":
+        options["dropout"] = args.dropout
+    elif args.dropout:
+        raise TrainingError(f"--arch {args.arch} takes no --dropout; only mlp does")
+    if args.arch == "residual":
+        options["blocks"] = args.blocks
+    if args.arch != "gated":
+        options["activation"] = args.activation
+    likelihood_options = {"sigma": args.sigma} if args.likelihood == "gaussian" else {}
+    prior_options = {"pseudo_inputs": min(args.pseudo_inputs, len(x))} if args.prior == "vamp" else {}
+    try:
+        config = VAEConfig(
+            (channels, height, width), args.latent_dim, args.arch, options, args.likelihood, likelihood_options,
+            args.prior, prior_options,
+        )  # fmt: skip
+        VAE(config)
+    except ValueError as error:
+        raise TrainingError(str(error)) from None
+    return config

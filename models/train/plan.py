@@ -1,0 +1,51 @@
+"""What a run says before it starts and after it ends: the plan, and the commands that come next.
+
+Knows nothing of the training loop.
+"""
+
+import shlex
+from pathlib import Path
+
+from models.train.run import Run
+
+
+def plan(run: Run) -> list[str]:
+    """Return the plan of a run: pictures, net, likelihood, length, objective and device, with the reasons of choices."""
+    args, config = run.args, run.vae.config
+    channels, height, width = config.shape
+    reasons: dict[str, str] = args.choices
+    test = f", {run.loaded.test_count} for the test" if run.loaded.test_count else ""
+    options = ", ".join(f"{name} {value}" for name, value in config.arch_options.items())
+    sigma = f" (sigma {args.sigma})" if config.likelihood == "gaussian" else ""
+    length = reasons.get("length", f"{args.epochs} epochs" if not args.steps else f"{args.steps} steps")
+    batch = f"; {reasons['batch size']}" if "batch size" in reasons else ""
+    weights = sum(parameter.numel() for parameter in run.vae.parameters())
+    lines = [
+        f"pictures: {len(run.pictures)} to train on, {len(run.validation)} for validation{test}, "
+        f"{height} x {width} pixels, {'grey' if channels == 1 else 'RGB'}",
+        f"net: {config.arch} ({options}), {config.latent_dim} latent dimensions, {config.prior} prior, {weights:,} weights",
+        f"likelihood: {reasons.get('likelihood', config.likelihood)}{sigma}"
+        f"{'; each value is redrawn as 0 or 1 at each step' if run.binarize else ''}",
+        f"length: {length}; {run.steps:,} steps of {run.batch_size} pictures, {run.steps_per_epoch:,} in an epoch{batch}",
+        f"device: {run.device}, {'bf16 where autocast allows' if run.bf16 else 'float32'}",
+    ]
+    if args.validate_every > 1:
+        lines.append(f"log: one line every {args.validate_every} epochs, after the validation")
+    if args.objective != "elbo" or run.objective.remark():
+        lines.append(f"objective: {args.objective}: {run.objective.remark() or 'at beta = 1 the ELBO'}")
+    if args.init_from:
+        lines.append(f"weights: from {args.init_from}, digest {args.init_digest[:12]}")
+    return ["plan", *(f"  {line}" for line in lines)]
+
+
+def next_steps(out: Path, data_dir: Path, default_data_dir: Path) -> list[str]:
+    """Return the two commands that come next: serve the model, and measure it."""
+    directory = out.resolve()
+    shown = out if len(out.parts) > 1 else directory
+    data = "" if data_dir == default_data_dir else f" --data-dir {shlex.quote(str(data_dir))}"
+    serve = f"python -m service --models-dir {shlex.quote(str(shown.parent))}"
+    return [
+        "next:",
+        f"  {serve} --default-model {shlex.quote(directory.name)}    # then open http://localhost:8000/sample?n=16",
+        f"  python -m models.evaluate {shlex.quote(str(out))}{data} --report",
+    ]
