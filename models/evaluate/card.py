@@ -81,6 +81,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         "",
         SOURCES.get(manifest.data.get("name", ""), f"`{manifest.data.get('name')}`"),
         "",
+        *_choices(manifest.data.get("choices")),
         "## Trained and measured by",
         "",
         "```sh",
@@ -105,7 +106,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
 
 
 def description(manifest: Manifest) -> list[str]:
-    """Return paragraphs about the model, its preset if it has one, and its objective unless that is the ELBO."""
+    """Return paragraphs about the model, its preset and start if it has them, and its objective unless that is the ELBO."""
     model, data = manifest.model, manifest.data
     channels, height, width = model.shape
     prior = f", {model.prior} prior{_options(model.prior_options)}" if model.prior != "standard" else ""
@@ -117,6 +118,10 @@ def description(manifest: Manifest) -> list[str]:
     if data.get("preset") in PRESETS:
         preset = PRESETS[data["preset"]]
         found.append(f"Preset {data['preset']}: {preset.what}. Source: {preset.source}.")
+    if isinstance(start := data.get("init_from"), dict):
+        found.append(f"Started from the weights of `{start.get('path')}`, digest {str(start.get('digest'))[:12]}.")
+    if isinstance(longer := data.get("lengthened"), dict):
+        found.append(f"Continued, so that the command below alone gives other weights: {longer.get('schedule')}.")
     training = build_parser().parse_args(["--out", ""])  # Gives defaults for flags that earlier versions did not record.
     vars(training).update(data.get("training", {}))
     objective = OBJECTIVES[training.objective](Wishes(training.beta, training.free_bits, training.stratified, 1))
@@ -128,6 +133,13 @@ def description(manifest: Manifest) -> list[str]:
     if training.objective == "autoencoder":
         found.append("The posteriors' sigma was never trained: only numbers about mu and reconstructions are meaningful.")
     return found
+
+
+def _choices(choices: object) -> list[str]:
+    """Return what training chose by the pictures, as a list."""
+    if not isinstance(choices, dict) or not choices:
+        return []
+    return ["Chosen by the pictures:", "", *(f"- {name}: {sentence}" for name, sentence in choices.items()), ""]
 
 
 def _options(options: Mapping[str, Any]) -> str:
@@ -171,7 +183,8 @@ def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:
     """Return the command that measures the model again, and fits its aggregate prior again if it has one."""
     protocol, prior = metrics["protocol"], metrics.get("aggregate_prior")
     diagonal = " --prior-covariance diagonal" if prior and prior["covariance"] == "diagonal" else ""
-    fit = f" --fit-prior{diagonal}" if prior else ""
+    # Training fits a prior by itself, from fewer pictures; measuring again must not replace it.
+    fit = f" --fit-prior{diagonal}" if prior and prior.get("fitted_by") != "models.train" else ""
     limit = f" --limit {protocol['limit']}" if "limit" in protocol else ""
     return (
         f"python -m models.evaluate {directory.as_posix()} --samples {protocol['iwae_samples']} --seed {protocol['seed']}"

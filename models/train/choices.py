@@ -55,7 +55,7 @@ def choose(args: argparse.Namespace, x: Tensor, training: int) -> dict[str, str]
         small = training < SMALL_SET and not args.preset
         args.batch_size = SMALL_BATCH if small else BATCH
         if small:
-            reasons["batch size"] = f"{SMALL_BATCH} pictures, because there are fewer than {SMALL_SET}"
+            reasons["batch size"] = f"small batches, because there are fewer than {SMALL_SET} pictures"
     steps_per_epoch = training // min(args.batch_size, training)
     if not args.epochs and not args.steps:
         args.epochs = max(EPOCHS, math.ceil(LEAST_STEPS / steps_per_epoch))

@@ -42,7 +42,7 @@ def next_steps(out: Path, data_dir: Path, default_data_dir: Path) -> list[str]:
     """Return the two commands that come next: serve the model, and measure it."""
     directory = out.resolve()
     shown = out if len(out.parts) > 1 else directory
-    data = "" if data_dir == default_data_dir else f" --data-dir {shlex.quote(str(data_dir))}"
+    data = "" if data_dir.resolve() == default_data_dir.resolve() else f" --data-dir {shlex.quote(str(data_dir))}"
     serve = f"python -m service --models-dir {shlex.quote(str(shown.parent))}"
     return [
         "next:",

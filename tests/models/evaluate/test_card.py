@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from models.checkpoint import Manifest
-from models.evaluate.card import card, train_command, write_card
+from models.evaluate.card import card, evaluate_command, train_command, write_card
 from models.preprocess import Preprocessing
 from models.train.arguments import parse, recorded
 from models.vae import VAEConfig
@@ -113,3 +113,17 @@ def test_the_command_trains_the_same_model(flags: str) -> None:
     args = parse(command[3:])
     assert recorded(args) == training
     assert args.out == Path("weights/second")
+
+
+def test_a_prior_that_training_has_fitted_is_not_fitted_again_by_the_command() -> None:
+    prior = {"components": 5, "covariance": "full", "iwae_nll": 85.0, "iwae_nll_standard_error": 0.2, "gain": 1.7,
+             "gain_standard_error": 0.1, "rate": 23.0, "ess_mean": 30.0}  # fmt: skip
+    assert " --fit-prior" in evaluate_command(Path("mine"), METRICS | {"aggregate_prior": prior})
+    by_training = prior | {"fitted_by": "models.train"}
+    assert " --fit-prior" not in evaluate_command(Path("mine"), METRICS | {"aggregate_prior": by_training})
+
+
+def test_choices_stand_in_the_card() -> None:
+    text = card(Path("mine"), manifest(choices={"likelihood": "gaussian, because"}), METRICS, [])
+    assert "Chosen by the pictures:\n\n- likelihood: gaussian, because\n" in text
+    assert "Chosen by" not in card(Path("mine"), manifest(), METRICS, [])

@@ -184,7 +184,7 @@ def test_a_finished_run_has_nothing_to_do(finished: Path, capsys: pytest.Capture
     "changed",
     [
         "--lr 0.5",
-        "--epochs 9",
+        "--batch-size 9",
         "--seed 1",
         "--hidden 16",
         "--data mnist",

@@ -1,0 +1,74 @@
+"""The mixture at the end of a run: the one that the evaluator fits, or a reason why there is none."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.aggregate import fit_prior
+from models.checkpoint import read
+from models.data import hold_out, load_data
+from models.mixture import PRIOR, read_prior
+from models.train.__main__ import main
+
+Flags = Callable[..., list[str]]
+
+
+@pytest.fixture
+def argv(digits_npz: Path, tmp_path: Path) -> Flags:
+    small = ["--arch", "mlp", "--hidden", "32", "--latent-dim", "2", "--batch-size", "32", "--epochs", "4", "--device", "cpu"]
+    return lambda *more: ["--data", f"npz:{digits_npz}", *small, "--lr", "0.01", "--out", str(tmp_path / "out"), *more]
+
+
+def test_it_is_the_evaluator_s(argv: Flags, tmp_path: Path, digits_npz: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv()) == 0
+    checkpoint = read(tmp_path / "out")
+    found = read_prior(tmp_path / "out", checkpoint.digest, 2)
+    assert found is not None
+    assert found.fitted["fitted_by"] == "models.train"
+    training, held_out = hold_out(load_data(f"npz:{digits_npz}", Path()).train, 0.05, 0)
+    fit, _ = fit_prior(checkpoint.vae, training.x, held_out.x, candidates=(1, 2, 5, 10), binarize=True)
+    torch.testing.assert_close(found.mixture.means, fit.mixture.means.float().double())
+    assert "prior: a mixture of " in capsys.readouterr().out
+
+
+def test_a_finished_run_gets_a_missing_one_and_keeps_the_one_it_has(argv: Flags, tmp_path: Path) -> None:
+    assert main(argv()) == 0
+    path = tmp_path / "out" / PRIOR
+    before = path.read_bytes()
+    path.unlink()
+    assert main(["--out", str(tmp_path / "out"), "--resume"]) == 0
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (["--no-fit-prior"], "--no-fit-prior"),
+        (["--objective", "autoencoder"], "--objective autoencoder trains no posterior"),
+        (["--objective", "kl-only"], "--objective kl-only"),
+        (["--prior", "vamp", "--pseudo-inputs", "5"], "learnt its own prior"),
+        (["--latent-dim", "60"], "219 pictures are too few for a mixture over 60 latent dimensions"),
+    ],
+)
+def test_there_is_none_with_a_reason(
+    argv: Flags, tmp_path: Path, more: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv("--epochs", "1", *more)) == 0
+    told = capsys.readouterr().out
+    assert "prior: none was fitted, because " in told
+    assert reason in told
+    assert not (tmp_path / "out" / PRIOR).exists()
+
+
+def test_a_mixture_of_other_weights_does_not_stay(argv: Flags, tmp_path: Path) -> None:
+    assert main(argv()) == 0
+    assert main(argv("--seed", "1", "--no-fit-prior", "--overwrite")) == 0
+    assert not (tmp_path / "out" / PRIOR).exists()
+
+
+def test_it_is_not_wanted_any_more_when_the_run_goes_on(argv: Flags, tmp_path: Path) -> None:
+    assert main(argv("--no-fit-prior")) == 0
+    assert main(["--out", str(tmp_path / "out"), "--resume", "--epochs", "5"]) == 0
+    assert not (tmp_path / "out" / PRIOR).exists()

@@ -1,0 +1,86 @@
+"""Runs that start from the weights of a checkpoint."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.checkpoint import read, save
+from models.evaluate.card import description
+from models.preprocess import Preprocessing
+from models.train.__main__ import main
+from models.train.arguments import parse
+from models.train.run import Run
+from models.vae import VAE, VAEConfig
+
+SMALL = ["--epochs", "1", "--batch-size", "32", "--device", "cpu"]
+
+Start = Callable[..., list[str]]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A checkpoint of another project: no data are recorded in it."""
+    torch.manual_seed(5)
+    config = VAEConfig((1, 28, 28), 3, "mlp", {"hidden": [12], "activation": "elu", "dropout": 0.0})
+    save(tmp_path / "saved", VAE(config), Preprocessing(1, 28, 28))
+    return tmp_path / "saved"
+
+
+@pytest.fixture
+def argv(digits_npz: Path, tmp_path: Path, saved: Path) -> Start:
+    return lambda *more: [
+        "--data", f"npz:{digits_npz}", *SMALL, "--init-from", str(saved), "--out", str(tmp_path / "out"), *more
+    ]  # fmt: skip
+
+
+def test_its_net_is_the_default_and_its_weights_the_first(argv: Start, saved: Path) -> None:
+    run = Run(parse(argv()))
+    for name, tensor in read(saved).vae.state_dict().items():
+        assert torch.equal(run.vae.state_dict()[name], tensor), name
+
+
+def test_it_is_recorded(argv: Start, saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digest = read(saved).digest
+    assert main(argv()) == 0
+    assert f"weights: from {saved}, digest {digest[:12]}" in capsys.readouterr().out
+    manifest = read(tmp_path / "out").manifest
+    assert manifest.data["init_from"] == {"path": str(saved), "digest": digest}
+    assert f"Started from the weights of `{saved}`, digest {digest[:12]}." in description(manifest)
+    assert digest in (tmp_path / "out" / "run" / "README.md").read_text()
+
+
+def test_a_resumed_run_does_not_need_it_any_more(argv: Start, saved: Path, tmp_path: Path) -> None:
+    assert main(argv()) == 0
+    saved.rename(tmp_path / "elsewhere")
+    assert main(["--out", str(tmp_path / "out"), "--resume", "--epochs", "2"]) == 0
+    assert read(tmp_path / "out").manifest.data["init_from"]["path"] == str(saved)
+
+
+def test_another_likelihood_starts_anew(argv: Start, saved: Path) -> None:
+    run = Run(parse(argv("--likelihood", "gaussian")))
+    assert run.vae.config.likelihood == "gaussian"
+    assert torch.equal(run.vae.net.state_dict()["encoder.1.weight"], read(saved).vae.net.state_dict()["encoder.1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("more", "reasons"),
+    [
+        (["--latent-dim", "4"], ["it has 3 latent dimensions, this run has 4"]),
+        (["--hidden", "13"], ["its arch_options is", "[12]", "[13]"]),
+        (["--prior", "vamp"], ["its prior is standard, that of this run is vamp"]),
+        (["--init-from", "nowhere"], ["--init-from nowhere", "no such file"]),
+    ],
+)
+def test_a_mismatch_is_explained(argv: Start, more: list[str], reasons: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv(*more)) == 1
+    told = capsys.readouterr().err
+    assert all(words in told for words in ("error: --init-from", *reasons)), told
+
+
+def test_pictures_of_another_size(argv: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = VAEConfig((1, 14, 28), 3, "mlp", {"hidden": [12]})
+    save(tmp_path / "flat", VAE(config), Preprocessing(1, 14, 28))
+    assert main(argv("--init-from", str(tmp_path / "flat"))) == 1
+    assert "its pictures are 14 x 28 grey, those of this run are 28 x 28 grey" in capsys.readouterr().err

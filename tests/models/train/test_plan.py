@@ -1,0 +1,43 @@
+"""The plan before a run, and the commands after it."""
+
+from pathlib import Path
+
+import pytest
+
+from models.train.__main__ import main
+from models.train.plan import next_steps
+
+SMALL = ["--arch", "mlp", "--hidden", "16", "--latent-dim", "3", "--steps", "6", "--device", "cpu"]
+
+
+def test_a_run_says_what_it_will_do_and_what_comes_next(
+    digits_npz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["--data", f"npz:{digits_npz}", *SMALL, "--beta", "2", "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("plan\n  pictures: 219 to train on, 12 for validation, 25 for the test, 28 x 28 pixels, grey\n")
+    for words in (
+        "net: mlp (hidden [16], dropout 0.0, activation relu), 3 latent dimensions",
+        "26,",  # weights
+        "likelihood: bernoulli, because only ",
+        "each value is redrawn as 0 or 1 at each step",
+        "length: 6 steps; 6 steps of 32 pictures, 6 in an epoch; small batches",
+        "objective: elbo: the effective beta is 2, not 1",
+        "\nnext:\n",
+        f"  python -m service --models-dir {tmp_path} --default-model out ",
+        f"  python -m models.evaluate {out} --report",
+    ):
+        assert words in told, words
+    chosen = "likelihood: bernoulli, because only"
+    assert chosen in (out / "run" / "README.md").read_text()
+
+
+def test_commands_are_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, serve, measure = next_steps(Path("runs/my faces"), Path("/d"), Path("data"))
+    assert serve.split("    #")[0] == "  python -m service --models-dir runs --default-model 'my faces'"
+    assert measure == "  python -m models.evaluate 'runs/my faces' --data-dir /d --report"
+    monkeypatch.chdir(tmp_path)
+    _, serve, measure = next_steps(Path("mine"), Path("data"), tmp_path / "data")
+    assert serve.split("    #")[0] == f"  python -m service --models-dir {tmp_path} --default-model mine"
+    assert measure == "  python -m models.evaluate mine --report"
