@@ -68,7 +68,10 @@ def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, d
     """Measure all numbers, with the aggregate prior if there is one or --fit-prior asks for it."""
     if args.fit_prior:
         covariance: aggregate.Covariance = args.prior_covariance
-        mixture, fitted = fit_prior(checkpoint, splits.train, covariance, tuple(args.prior_components), args.seed, device)
+        mixture, fitted = fit_prior(
+            checkpoint, splits.train, covariance, tuple(args.prior_components), args.seed, device,
+            getattr(splits, "validation", None),
+        )  # fmt: skip
         write_prior(args.path, mixture, checkpoint.digest, fitted)
     prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
     metrics = evaluate(checkpoint, splits, args.samples, args.seed, device, prior)

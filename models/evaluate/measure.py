@@ -162,12 +162,17 @@ def fit_prior(
     candidates: tuple[int, ...],
     seed: int,
     device: torch.device,
+    validation: Pictures | None = None,
 ) -> tuple[GaussianMixture, dict[str, Any]]:
-    """Fit a mixture to the posteriors of the training split without its validation part; return it and a record of the fit."""
+    """Fit a mixture to the posteriors of the training split without its validation part; return it and a record of the fit.
+
+    `validation` is given if the data set has a validation split of its own.
+    """
     training = checkpoint.manifest.data.get("training", {})
     share, split_seed = training.get("validation", 0.05), training.get("seed", 0)
     binarize = checkpoint.manifest.data.get("binarize") == "dynamic"
-    vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in hold_out(train, share, split_seed))
+    parts = hold_out(train, share, split_seed) if validation is None else (train, validation)
+    vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in parts)
     fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize)
     return fit.mixture, record
 

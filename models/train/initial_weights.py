@@ -38,6 +38,9 @@ def flags_of(args: argparse.Namespace) -> dict[str, Any]:
         flags["binarize"] = manifest.data["binarize"]
     if args.data.startswith("folder:"):
         flags |= {"size": [spec.height, spec.width], "channels": spec.channels, "fit": spec.fit, "filter": spec.filter}
+        for name in ("range", "background", "invert"):  # The values of pictures are brought to those of the checkpoint's.
+            if hasattr(args, name) and getattr(spec, name, None) is not None:
+                flags[name] = getattr(spec, name)
     return flags
 
 
