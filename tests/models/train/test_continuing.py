@@ -59,7 +59,7 @@ def test_the_schedule_is_that_of_the_new_length_and_the_warm_up_of_the_old(flags
     run = Run(parse(["--out", str(tmp_path), "--resume", "--epochs", "8"]))
     assert run.steps == 8 * STEPS
     assert run.lr(2 * STEPS) == pytest.approx(1e-3 * 0.5 * (1 + math.cos(math.pi / 4)))
-    assert (run.warm(0), run.warm(STEPS - 1)) == (pytest.approx(1 / STEPS), 1)
+    assert [run.warm(0), run.warm(STEPS - 1)] == pytest.approx([1 / STEPS, 1])
 
 
 def test_a_run_with_a_length_in_steps(flags: Flags, tmp_path: Path) -> None:

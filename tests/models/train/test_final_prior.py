@@ -35,11 +35,18 @@ def test_it_is_the_evaluator_s(argv: Flags, tmp_path: Path, digits_npz: Path, ca
 
 def test_a_finished_run_gets_a_missing_one_and_keeps_the_one_it_has(argv: Flags, tmp_path: Path) -> None:
     assert main(argv()) == 0
-    path = tmp_path / "out" / PRIOR
-    before = path.read_bytes()
-    path.unlink()
-    assert main(["--out", str(tmp_path / "out"), "--resume"]) == 0
-    assert path.read_bytes() == before
+    out, digest = tmp_path / "out", read(tmp_path / "out").digest
+    first = read_prior(out, digest, 2)
+    (out / PRIOR).unlink()
+    assert main(["--out", str(out), "--resume"]) == 0
+    again = read_prior(out, digest, 2)
+    assert first is not None
+    assert again is not None
+    assert again.fitted == first.fitted
+    assert torch.equal(again.mixture.means, first.mixture.means)
+    before = (out / PRIOR).stat().st_mtime_ns
+    assert main(["--out", str(out), "--resume"]) == 0
+    assert (out / PRIOR).stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize(
