@@ -70,7 +70,7 @@ def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, d
         covariance: aggregate.Covariance = args.prior_covariance
         mixture, fitted = fit_prior(
             checkpoint, splits.train, covariance, tuple(args.prior_components), args.seed, device,
-            getattr(splits, "validation", None),
+            splits.validation,
         )  # fmt: skip
         write_prior(args.path, mixture, checkpoint.digest, fitted)
     prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)

@@ -16,11 +16,14 @@ class InitError(ResumeError):
 
 
 def flags_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the flags of --init-from's checkpoint that describe its net and, for folders, its pictures. Raises InitError."""
+    """Return the flags of --init-from's checkpoint that describe its net and, for folders, its pictures.
+
+    There are none if the checkpoint cannot be read; `load_initial` will say why.
+    """
     try:
         manifest = read(args.init_from).manifest
-    except CheckpointError as error:
-        raise InitError(f"--init-from {args.init_from}: {error}") from None
+    except CheckpointError:
+        return {}
     model, options, spec = manifest.model, dict(manifest.model.arch_options), manifest.preprocessing
     hidden = options.get("hidden")
     flags: dict[str, Any] = {
@@ -38,9 +41,8 @@ def flags_of(args: argparse.Namespace) -> dict[str, Any]:
         flags["binarize"] = manifest.data["binarize"]
     if args.data.startswith("folder:"):
         flags |= {"size": [spec.height, spec.width], "channels": spec.channels, "fit": spec.fit, "filter": spec.filter}
-        for name in ("range", "background", "invert"):  # The values of pictures are brought to those of the checkpoint's.
-            if hasattr(args, name) and getattr(spec, name, None) is not None:
-                flags[name] = getattr(spec, name)
+        # The values of the pictures are prepared as those of the checkpoint's were.
+        flags |= {"range": list(spec.range) if spec.range else None, "background": spec.background, "invert": spec.invert}
     return flags
 
 

@@ -87,22 +87,8 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = np.tile(images, (5, 1, 1, 1))
     np.savez(directory / "squares.npz", images=images, is_train=is_train, hue=np.tile(hue, 5), place=np.tile(place, 5))
     data = ["--data", f"npz:{directory / 'squares.npz'}", "--device", "cpu"]
-    small = [
-        "--arch",
-        "mlp",
-        "--hidden",
-        "16",
-        "--latent-dim",
-        "5",
-        "--epochs",
-        "1",
-        "--batch-size",
-        "32",
-        "--sigma",
-        "0.2",
-        "--no-fit-prior",
-    ]
-    assert train([*data, *small, "--out", str(directory / "out")]) == 0
+    small = ["--arch", "mlp", "--hidden", "16", "--latent-dim", "5", "--epochs", "1", "--batch-size", "32", "--sigma", "0.2"]
+    assert train([*data, *small, "--no-fit-prior", "--out", str(directory / "out")]) == 0
     assert main([str(directory / "out"), *FAST, "--report", str(directory / "page")]) == 0
     return directory
 

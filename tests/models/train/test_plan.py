@@ -16,7 +16,7 @@ def test_a_run_says_what_it_will_do_and_what_comes_next(
     out = tmp_path / "out"
     assert main(["--data", f"npz:{digits_npz}", *SMALL, "--beta", "2", "--out", str(out)]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("plan\n  pictures: 219 to train on, 12 for validation, 25 for the test, 28 x 28 pixels, grey\n")
+    assert "\nplan\n  pictures: 219 to train on, 12 for validation, 25 for the test, 28 x 28 pixels, grey\n" in told
     for words in (
         "net: mlp (hidden [16], dropout 0.0, activation relu), 3 latent dimensions",
         "26,",  # weights
