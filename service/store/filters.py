@@ -48,7 +48,7 @@ class Condition:
 
     @property
     def path(self) -> tuple[str, ...]:
-        """Return the keys of a path into objects, (a, b) for "a.b", for items that have no key "a.b"; empty if it is no path."""
+        """Return the keys of a path into objects, (a, b) for "a.b", for items without a key "a.b"; empty if it is no path."""
         keys = tuple(self.key.split("."))
         return keys if len(keys) > 1 and all(keys) else ()
 

@@ -9,6 +9,8 @@ from service.store.filters import ORDERED, Condition, where
 
 # From here on the shortest decimal form of a float may be a number other than the float.
 EXACT = 2.0**53
+# With more values than this, hashing them is faster than a comparison with each.
+FEW = 8
 LONG = range(-(1 << 63), 1 << 63)
 
 
@@ -46,15 +48,21 @@ def pgvector_where(conditions: tuple[Condition, ...]) -> tuple[str, list[Any]]:
 
 def _test(condition: Condition) -> tuple[str, list[Any]]:
     value = condition.value
-    found, at = _place(condition)
-    kind, text = f"jsonb_typeof({found})", f"({found} #>> '{{}}')"
+    found, text, at = _place(condition)
+    kind = f"jsonb_typeof({found})"
     match condition.operator:
         case "exists":
             return f"({found} IS {'NOT ' if value else ''}NULL)", at
         case "eq" | "ne":  # @> is equality for a scalar, and for a list whether it has the element
             return f"({found} @> %s::jsonb)", [*at, _json(value)]
         case "in":
-            return f"({found} @> ANY(%s::jsonb[]))", [*at, [_json(one) for one in value]]
+            values = [_json(one) for one in value]
+            listed = f"{found} @> ANY(%s::jsonb[])"
+            if len(values) <= FEW:
+                return f"({listed})", [*at, values]
+            scalar = f"{found} IN (SELECT jsonb_array_elements(%s::jsonb))"
+            test = f"(CASE {kind} WHEN 'array' THEN {listed} ELSE {scalar} END)"
+            return test, [*at, *at, values, *at, f"[{','.join(values)}]"]
         case "contains":
             element, own = f"{found} @> %s::jsonb", [*at, _json(value)]
             if not isinstance(value, str):
@@ -70,11 +78,15 @@ def _test(condition: Condition) -> tuple[str, list[Any]]:
             return f"(CASE WHEN {kind} = '{type_}' THEN {test} END)", [*at, *at, other]
 
 
-def _place(condition: Condition) -> tuple[str, list[Any]]:
-    """Return the value: at the key itself if the item has it, else at the end of the path; through objects, never lists."""
+def _place(condition: Condition) -> tuple[str, str, list[Any]]:
+    """Return (value, the same as text, parameters of each): at the key itself if the item has it, else at the end of the path.
+
+    A path goes through objects, never through lists.
+    """
     if not condition.path:
-        return "(fields -> %s)", [condition.key]
-    return f"coalesce(fields -> %s, fields{' -> %s' * len(condition.path)})", [condition.key, *condition.path]
+        return "(fields -> %s)", "(fields ->> %s)", [condition.key]
+    found = f"coalesce(fields -> %s, fields{' -> %s' * len(condition.path)})"
+    return found, f"({found} #>> '{{}}')", [condition.key, *condition.path]
 
 
 def _json(value: object) -> str:

@@ -9,7 +9,7 @@ from service.store.postgres.schema import PgConnection, table
 def unknown_keys(
     connection: PgConnection, number: int, collection: Collection, filter: tuple[Condition, ...], strict: bool = False
 ) -> tuple[Unknown, ...]:
-    """Return the keys of a filter that no item has. Raises UnknownKey for the first one if `strict`, unless there are no items.
+    """Return the keys of a filter that no item has. Raises UnknownKey if `strict`, unless the collection is empty.
 
     Top-level keys are recorded when items are added. A path is looked for in the items.
     """

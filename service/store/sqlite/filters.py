@@ -46,32 +46,40 @@ def _place(condition: Condition) -> Sql:
 
 def _one_of(place: str, at: list[Scalar], values: tuple[Scalar, ...]) -> Sql:
     """Test whether the value is one of these, or a list with one of them."""
-    kind = f"json_type(metadata, {place})"
     element, own = _element_of(place, at, values)
-    scalar, others = _equal(kind, f"json_extract(metadata, {place})", at, values)
-    return f"(CASE {kind} WHEN 'array' THEN {element} ELSE {scalar} END)", [*at, *own, *others]
+    branches, parameters = f" WHEN 'array' THEN {element}", [*at]
+    for kind, some in _by_kind(values).items():
+        branches = f" WHEN '{kind}' THEN {_among(f'json_extract(metadata, {place})') if some else 1}{branches}"
+        own = [*at, _json(some), *own] if some else own
+    return f"(CASE json_type(metadata, {place}){branches} END)", [*parameters, *own]
 
 
 def _element_of(place: str, at: list[Scalar], values: tuple[Scalar, ...]) -> Sql:
     """Test whether an element of a list is one of the values."""
-    test, parameters = _equal("one.type", "one.value", [], values)
-    return f"EXISTS (SELECT 1 FROM json_each(metadata, {place}) AS one WHERE {test})", [*at, *parameters]  # noqa: S608
+    tests, parameters = "", [*at]
+    for kind, some in _by_kind(values).items():
+        tests += f" WHEN '{kind}' THEN {_among('one.value') if some else 1}"
+        parameters += [_json(some)] if some else []
+    test = f"CASE one.type{tests} END" if tests else "0"
+    return f"EXISTS (SELECT 1 FROM json_each(metadata, {place}) AS one WHERE {test})", parameters  # noqa: S608
 
 
-def _equal(kind: str, found: str, at: list[Scalar], values: tuple[Scalar, ...]) -> Sql:
-    """Test for equality of value and type: 1, true and "1" are three values. `at`: the parameters of `kind`, and of `found`."""
-    tests, parameters = ["0"], list[Scalar]()
-    texts = [value for value in values if isinstance(value, str)]
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    others = {"null" if value is None else str(value).lower() for value in values if value is None or isinstance(value, bool)}
-    for is_kind, some in ((f"{kind} = 'text'", texts), (f"{kind} IN ('integer', 'real')", numbers)):
-        if some:
-            tests.append(f"({is_kind} AND {found} IN (SELECT value FROM json_each(?)))")  # noqa: S608
-            parameters += [*at, *at, _json(some)]
-    for name in sorted(others):
-        tests.append(f"({kind} = ?)")
-        parameters += [*at, name]
-    return f"({' OR '.join(tests)})", parameters
+def _among(found: str) -> str:
+    return f"{found} IN (SELECT value FROM json_each(?))"  # noqa: S608
+
+
+def _by_kind(values: tuple[Scalar, ...]) -> dict[str, list[Scalar]]:
+    """Return the values by the type of sqlite that equal ones have, since 1, true and "1" are three; null has no others."""
+    kinds: dict[str, list[Scalar]] = {}
+    for value in values:
+        if isinstance(value, str):
+            kinds.setdefault("text", []).append(value)
+        elif value is None or isinstance(value, bool):
+            kinds["null" if value is None else str(value).lower()] = []
+        else:
+            for kind in ("integer", "real"):
+                kinds.setdefault(kind, []).append(value)
+    return kinds
 
 
 def _json(value: object) -> str:

@@ -77,7 +77,7 @@ class Group:
 
 
 def holds(metadata: dict[str, Any], key: str, test: dict[str, Any]) -> bool:
-    """Filters of the kinds that the operations have: numbers under `n`, texts under `t`, lists under `l`, texts under `o.t`."""
+    """Filters of the kinds that the operations have: numbers under `n`, texts under `t` and `o.t`, lists under `l`."""
     value = metadata.get("o", {}).get("t") if key == "o.t" else metadata.get(key)
     values = value if isinstance(value, list) else [value]
     for operator, wanted in test.items():

@@ -33,14 +33,14 @@ TESTS = st.one_of(
     SCALARS,
     st.dictionaries(st.sampled_from(["eq", "ne"]), SCALARS, min_size=1),
     st.dictionaries(st.sampled_from(["gt", "gte", "lt", "lte"]), NUMBERS | TEXT, min_size=1, max_size=2),
-    st.builds(lambda values: {"in": values}, st.lists(SCALARS, max_size=4)),
+    st.builds(lambda values: {"in": values}, st.lists(SCALARS, max_size=4) | st.lists(SCALARS, min_size=7, max_size=11)),
     st.builds(lambda value: {"contains": value}, SCALARS),
     st.builds(lambda there: {"exists": there}, st.booleans()),
 )
 
 
 def scalars(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every text, number, boolean and null with the path of the objects around it; that of a list is the path of its elements."""
+    """Every text, number, boolean and null with the path of the objects around it, or of the list that it is in."""
     if isinstance(value, dict):
         for key, one in value.items():
             if key and usable_key(key):
@@ -98,6 +98,7 @@ def pgvector(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
     case=([{"a": ["x", "xy"]}, {"a": "axy"}, {"a": []}, {"a": [["xy"]]}, {"a": {"xy": 1}}, {}], {"a": {"contains": "xy"}})
 )
 @example(case=([{"a": ""}, {"a": "b"}, {"a": [""]}, {"a": ["b"]}, {"a": None}], {"a": {"contains": ""}}))
+@example(case=([{"a": [1.0, "x"]}, {"a": 2.0}, {"a": None}, {"a": "11"}, {}], {"a": {"in": [*range(11), None, True]}}))
 @example(case=([{"a": [None]}, {"a": [[None]]}, {"a": None}, {"a": [0, False]}], {"a": {"ne": None}}))
 @example(case=([{"a": "aä😀b"}, {"a": "a\u0301"}, {"a": "A"}], {"a": {"contains": "ä😀"}}))
 @settings(max_examples=500, deadline=None, derandomize=True)
