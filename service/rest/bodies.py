@@ -260,7 +260,7 @@ def _json_end(values: Mapping[str, Any], name: str, dim: int) -> Pictures | NDAr
         raise Unusable(f'{name!r} must be {{"image": "<base64>"}}, {{"z": [...]}} or {{"mu": [...]}}')
     (key,) = end
     if key != "image":
-        return latent_rows([end[key]], dim, f"{key} of {name!r}")
+        return latent_rows([end[key]], dim, f"{key} of {name}")
     if not isinstance(end["image"], str):
         raise Unusable(f"the image of {name!r} must be a string: base64 or a data URL")
     return Pictures([end["image"]])

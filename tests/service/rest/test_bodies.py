@@ -243,7 +243,7 @@ GOOD = {"z": [1, 2, 3]}
         ({"z": [1, 2, 3], "image": "AAAA"}, "'end' must be"),
         ({"Z": [1, 2, 3]}, "'end' must be"),
         ({"z": [1, 2, 3], "mu": [1, 2, 3]}, "'end' must be"),
-        ({"mu": [1, 2]}, "mu of 'end'"),
+        ({"mu": [1, 2]}, "mu of (start|end)"),
         ({"image": 7}, "the image of 'end' must be a string"),
         ({"z": [1, 2]}, r"\(N, 3\)"),
         ({"z": [[1, 2, 3]]}, r"\(N, 3\)"),
