@@ -38,8 +38,10 @@ class TimedStore(LatentStore):
     async def drop(self, name: str) -> Collection:
         return await self._store.drop(name)
 
-    async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
-        return await self._store.scan(name, after, limit, filter)
+    async def scan(
+        self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = (), strict: bool = False
+    ) -> Items:
+        return await self._store.scan(name, after, limit, filter, strict)
 
     async def upsert(self, name: str, digest: str, items: Items) -> int:
         with self._timed("upsert"):

@@ -31,9 +31,12 @@ class NoKlPerDim(Exception):
 def digest_of(catalog: Catalog, collection: Collection, stated: str | None) -> str:
     """Return the digest of the model whose vectors a request has: stated as NAME or NAME@sha256:DIGEST, else the collection's.
 
-    It must be the collection's. Raises ModelMismatch, ModelNotLoaded, UnknownModel.
+    It must be the collection's. The collection's own name for its model counts as its digest if that is loaded under another
+    name, unless a request states it and another model has it now. Raises ModelMismatch, ModelNotLoaded, UnknownModel.
     """
     name, _, digest = (stated or collection.model).partition(DIGEST)
+    if not digest and name == collection.model and not (stated and name in catalog.models):
+        digest = collection.digest if loaded_name(catalog, collection) else ""
     if not digest:
         if not stated and name not in catalog.models:
             raise ModelNotLoaded(collection)
@@ -43,12 +46,18 @@ def digest_of(catalog: Catalog, collection: Collection, stated: str | None) -> s
     return digest
 
 
+def loaded_name(catalog: Catalog, collection: Collection) -> str | None:
+    """Return the name under which the collection's model is loaded: its own if possible, None if it is not loaded."""
+    names = [name for name, model in catalog.models.items() if model.digest == collection.digest]
+    return collection.model if collection.model in names else next(iter(names), None)
+
+
 def model_of(catalog: Catalog, collection: Collection) -> ServedModel:
-    """Return the collection's model. Raises ModelNotLoaded."""
-    for model in catalog.models.values():
-        if model.digest == collection.digest:
-            return model
-    raise ModelNotLoaded(collection)
+    """Return the collection's model, under whatever name it is loaded. Raises ModelNotLoaded."""
+    name = loaded_name(catalog, collection)
+    if name is None:
+        raise ModelNotLoaded(collection)
+    return catalog.models[name]
 
 
 def active_dimensions(catalog: Catalog, collection: Collection) -> tuple[int, ...] | None:

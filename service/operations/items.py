@@ -110,9 +110,15 @@ async def add_items(
 
 
 async def page_of_items(
-    store: StoreAccess, name: str, after: str, limit: int, filter: tuple[Condition, ...] = (), deadline: float | None = None
+    store: StoreAccess,
+    name: str,
+    after: str,
+    limit: int,
+    filter: tuple[Condition, ...] = (),
+    deadline: float | None = None,
+    strict: bool = False,
 ) -> Page:
     """Return up to `limit` items that match, in the order of their ids, from the first after `after`. Raises StoreError."""
-    items = await store.scan(name, after, limit + 1, filter, deadline)
+    items = await store.scan(name, after, limit + 1, filter, deadline, strict)
     count = min(len(items), limit)
     return Page(items, count, items.ids[count - 1] if len(items) > count else None)

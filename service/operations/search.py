@@ -39,6 +39,8 @@ class SearchOptions:
     active_only: bool = False  # leave out dimensions whose KL on the model's card is about zero
     with_vectors: bool = False
     with_pictures: bool = False
+    strict: bool = False
+    exclude_self: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ async def search(
             wanted.exact,
             active_dimensions(pipeline.catalog, collection) if wanted.active_only else None,
             with_vectors=wanted.with_vectors or wanted.with_pictures,
+            strict=wanted.strict,
+            exclude_self=wanted.exclude_self,
         )
         found = await store.search(collection.name, digest, asked, inference.deadline)
         pixels = await _decode(pipeline, inference, collection, found) if wanted.with_pictures else None

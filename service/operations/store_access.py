@@ -54,11 +54,20 @@ class StoreAccess:
         return found
 
     async def scan(
-        self, name: str, after: str, limit: int, filter: tuple[Condition, ...] = (), deadline: float | None = None
+        self,
+        name: str,
+        after: str,
+        limit: int,
+        filter: tuple[Condition, ...] = (),
+        deadline: float | None = None,
+        strict: bool = False,
     ) -> Items:
-        """Return up to `limit` items in the order of their ids, from the first after `after`. Raises UnknownCollection."""
+        """Return up to `limit` items in the order of their ids, from the first after `after`.
+
+        Raises UnknownCollection, and UnknownKey if `strict`.
+        """
         with self.reads.admit(1):
-            return await in_time(self.store.scan(name, after, limit, filter), deadline, LATE)
+            return await in_time(self.store.scan(name, after, limit, filter, strict), deadline, LATE)
 
     async def delete(self, name: str, id: str, deadline: float | None = None) -> int:
         """Delete an item, and return the sequence number of the change. Raises UnknownCollection, UnknownItem."""

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from service.inference.served_model import Floats
 from service.observe.printable import header_value
 from service.rest.negotiation import MEDIA_TYPES, Format
 from service.rest.schemas import DecodeParameters, InterpolateParameters
+from service.store.filters import Unknown
 from service.store.interface import Collection
 
 # The gap between the tiles of one picture.
@@ -56,6 +58,16 @@ def json_answer(fields: dict[str, Any], collection: Collection | None = None, in
         headers["server-timing"] = timing_of(inference)
         fields = {**fields, **warnings_of(inference)}
     return Answer(json_bytes(fields), "application/json", headers)
+
+
+def unknown_keys(unknown: Sequence[Unknown]) -> dict[str, Any]:
+    """Return the fields of a JSON answer that name the keys of a filter that no item has; no fields if there are none."""
+    fields: dict[str, Any] = {}
+    if unknown:
+        fields["unknown_keys"] = [one.key for one in unknown]
+    if similar := {one.key: one.similar for one in unknown if one.similar is not None}:
+        fields["did_you_mean"] = similar
+    return fields
 
 
 async def posteriors_json(fields: dict[str, Any]) -> bytes:

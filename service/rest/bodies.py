@@ -190,7 +190,7 @@ def pictures_of(body: Body, shape: tuple[int, int, int]) -> Pictures:
         case "form":
             encoded = [part.data for part in body.form_pictures()]
         case "json":
-            encoded = _list(body, "images", "base64 pictures")
+            encoded = _json_pictures(body)
     return Pictures(encoded)
 
 
@@ -205,9 +205,10 @@ def latents_of(body: Body, dim: int) -> NDArray[np.float32]:
                 body.check_count(array)
             z = latent_rows(array, dim)
         case "json":
-            rows = _list(body, "z", "latents, each a list of numbers")
+            name = _either(body, "z", "mu")
+            rows = _list(body, name, "latents, each a list of numbers")
             body.check_count(rows)  # before they are parsed
-            z = latent_rows(rows, dim)
+            z = latent_rows(rows, dim, name)
         case _:
             raise Unsupported(f"latents must be sent as JSON or npy, not as {A_KIND[body.kind]}")
     if not len(z):
@@ -226,6 +227,24 @@ def ends_of(body: Body, dim: int) -> tuple[Pictures | NDArray[np.float32], Pictu
     raise Unsupported(f"send the start and end of a path as JSON or as a form, not as {A_KIND[body.kind]}")
 
 
+def _either(body: Body, name: str, other: str) -> str:
+    """Return which of two names of the same thing the JSON body has; the first if it has none. Raises Unusable for both."""
+    if other not in body.values:
+        return name
+    if name in body.values:
+        raise Unusable(f"the JSON body has both {name!r} and {other!r}, which mean the same; send one of them")
+    return other
+
+
+def _json_pictures(body: Body) -> list[Any]:
+    if _either(body, "images", "image") == "images":
+        return _list(body, "images", "base64 pictures")
+    picture = body.values["image"]
+    if not isinstance(picture, str):
+        raise Unusable("'image' must be a string: base64 or a data URL; send several pictures as a list in 'images'")
+    return [picture]
+
+
 def _list(body: Body, key: str, what: str) -> list[Any]:
     if key not in body.values:
         raise Unusable(f"the JSON body has no {key!r}, which must be a list of {what}")
@@ -237,10 +256,11 @@ def _list(body: Body, key: str, what: str) -> list[Any]:
 
 def _json_end(values: Mapping[str, Any], name: str, dim: int) -> Pictures | NDArray[np.float32]:
     end = values.get(name)
-    if not isinstance(end, dict) or len(end) != 1 or not end.keys() <= {"image", "z"}:
-        raise Unusable(f'{name!r} must be {{"image": "<base64>"}} or {{"z": [...]}}')
-    if "z" in end:
-        return latent_rows([end["z"]], dim, f"z of {name}")
+    if not isinstance(end, dict) or len(end) != 1 or not end.keys() <= {"image", "z", "mu"}:
+        raise Unusable(f'{name!r} must be {{"image": "<base64>"}}, {{"z": [...]}} or {{"mu": [...]}}')
+    (key,) = end
+    if key != "image":
+        return latent_rows([end[key]], dim, f"{key} of {name}")
     if not isinstance(end["image"], str):
         raise Unusable(f"the image of {name!r} must be a string: base64 or a data URL")
     return Pictures([end["image"]])

@@ -39,7 +39,7 @@ TESTS = {
     "minProperties": 1,
     "additionalProperties": False,
     "properties": {
-        **dict.fromkeys(("eq", "ne"), SCALAR),
+        **dict.fromkeys(("eq", "ne", "contains"), SCALAR),
         **{name: {"anyOf": [TEXT, NUMBER]} for name in ORDERED},
         "in": {"type": "array", "maxItems": MAX_VALUES, "items": SCALAR},
         "exists": {"type": "boolean"},
@@ -52,7 +52,11 @@ FILTER_SCHEMA = {
     "additionalProperties": {"anyOf": [*SCALAR["anyOf"], TESTS]},
 }
 Filter = Annotated[tuple[Condition, ...], PlainValidator(_conditions), WithJsonSchema(FILTER_SCHEMA)]
-FILTER = 'JSON conditions on the metadata; all must hold: {"label": 7, "year": {"gte": 2020}, "tag": {"in": ["a", "b"]}}'
+FILTER = (
+    'JSON conditions on the metadata; all must hold: {"label": 7, "year": {"gte": 2020}, "geo.city": {"in": ["a", "b"]}}. '
+    "A list matches by its elements. unknown_keys in the answer names keys that no item has"
+)
+STRICT = "true: refuse a filter with a key that no item of the collection has, unless the collection is empty"
 
 
 class CollectionParameters(Parameters):
@@ -75,6 +79,7 @@ class ListParameters(Parameters):
     cursor: Annotated[str, WithJsonSchema(CURSOR_SCHEMA)] = Field("", description="cursor of the previous page")
     limit: int = Field(100, ge=1, le=1000, description="items per page")
     filter: Filter = Field(default_factory=tuple, description=FILTER)
+    strict: bool = Field(False, description=STRICT)
     include: Annotated[
         frozenset[Literal["mu", "sigma", "metadata"]],
         BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "metadata")),
@@ -91,6 +96,7 @@ class SearchParameters(PictureParameters):
     k: int = Field(10, ge=1, le=MAX_NEIGHBORS, description="number of neighbours")
     metric: MetricName | None = Field(None, description="default: the metric of the collection")
     filter: Filter = Field(default_factory=tuple, description=FILTER)
+    strict: bool = Field(False, description=STRICT)
     include: Annotated[
         frozenset[Literal["mu", "sigma", "image", "metadata"]],
         BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "image", "metadata")),
@@ -106,10 +112,14 @@ class SearchParameters(PictureParameters):
         le=MAX_NEIGHBORS,
         description="compute the metric only for so many items, the nearest by w2; then not exact",
     )
+    exclude_self: bool = Field(False, description="true: the item of a query by id is not among its own neighbours")
     exact: bool | None = Field(None, description="true: do not use the approximate index, which only PostgreSQL has")
 
 
 # --- bodies and answers, for the OpenAPI page
+
+UNKNOWN_KEYS = Field(None, description="keys of the filter that no item of the collection has; missing if there are none")
+DID_YOU_MEAN = Field(None, description="for keys of unknown_keys, a similar key that some item has")
 
 
 class CollectionInfo(BaseModel):
@@ -118,6 +128,7 @@ class CollectionInfo(BaseModel):
     name: str
     model: str
     digest: str = Field(description="digest of the model whose vectors it holds")
+    loaded_as: str | None = Field(None, description="name under which that model is loaded, if it is another name")
     latent_dim: int
     metric: MetricName
     description: str
@@ -165,6 +176,8 @@ class ItemPage(BaseModel):
 
     items: list[StoredItem]
     cursor: str | None = Field(description="cursor of the next page; null on the last page")
+    unknown_keys: list[str] | None = UNKNOWN_KEYS
+    did_you_mean: dict[str, str] | None = DID_YOU_MEAN
 
 
 class Deleted(BaseModel):
@@ -204,3 +217,5 @@ class NeighborsAnswer(BaseModel):
     exact: bool
     seq: int = Field(description="sequence number of the last change that the search has seen")
     warnings: WarningList = None
+    unknown_keys: list[str] | None = UNKNOWN_KEYS
+    did_you_mean: dict[str, str] | None = DID_YOU_MEAN

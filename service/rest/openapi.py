@@ -19,6 +19,8 @@ SCHEMES: Mapping[str, Any] = {
 }
 # The parameters that set the number of items in an answer.
 COUNTS = ("n", "steps")
+# The fields that are lists of latents.
+LATENTS = ("z", "mu")
 
 
 def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, Any]) -> None:
@@ -33,7 +35,7 @@ def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, A
         for name, schema in _schemas(page, path):
             if name in COUNTS:
                 schema["maximum"] = max_rows
-            elif name == "z":
+            elif name in LATENTS and path == "/decode":
                 schema["items"]["items"] |= {"minimum": -MAX_LATENT, "maximum": MAX_LATENT}
 
 
@@ -44,7 +46,7 @@ def describe_models(page: dict[str, Any], catalog: Catalog) -> None:
     priors = {name: None for loaded in catalog.priors.values() for name in loaded.names}
     for path in ("/decode", "/sample"):
         for name, schema in _schemas(page, path):
-            if name == "z":
+            if name in LATENTS:
                 schema["items"] = {**_row(schema["items"]), **(sizes[0] if len(sizes) == 1 else {"anyOf": sizes})}
             elif name == "prior":
                 next(one for one in (schema, *schema.get("anyOf", ())) if "enum" in one)["enum"] = list(priors)

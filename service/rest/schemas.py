@@ -78,7 +78,7 @@ class PictureParameters(Parameters):
 class EncodeParameters(PictureParameters):
     """Parameters of /encode."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images",)
+    payload: ClassVar[tuple[str, ...]] = ("images", "image")
     files: ClassVar[tuple[str, ...]] = ("image",)
 
     format: PosteriorFormat | None = Field(None, description="format of the answer; overrides Accept")
@@ -93,7 +93,7 @@ class EncodeParameters(PictureParameters):
 class DecodeParameters(Parameters):
     """Parameters of /decode."""
 
-    payload: ClassVar[tuple[str, ...]] = ("z",)
+    payload: ClassVar[tuple[str, ...]] = ("z", "mu")
 
     format: PictureFormat | None = Field(None, description="format of the answer; overrides Accept")
     dtype: NpyType = "uint8"
@@ -121,7 +121,7 @@ class SampleParameters(DecodeParameters):
 class ReconstructParameters(DecodeParameters, PictureParameters):
     """Parameters of /reconstruct."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images",)
+    payload: ClassVar[tuple[str, ...]] = ("images", "image")
     files: ClassVar[tuple[str, ...]] = ("image",)
 
     mode: Literal["mean", "sample"] = Field("mean", description="mean: decode mu; sample: decode a seeded posterior sample")
@@ -148,23 +148,43 @@ class InterpolateParameters(PictureParameters):
 # --- bodies and answers, for the OpenAPI page
 
 
+def one_of(*names: str) -> ConfigDict:
+    """Return the configuration of a body that must have exactly one of some fields; their defaults are only for Python."""
+
+    def require(schema: dict[str, Any]) -> None:
+        for name in names:
+            del schema["properties"][name]["default"]
+        schema["oneOf"] = [{"required": [name]} for name in names]
+
+    return ConfigDict(json_schema_extra=require)
+
+
 class Images(BaseModel):
     """Pictures as base64 or data URLs, of any size, in any supported format."""
 
-    images: list[str] = Field(min_length=1)
+    model_config = one_of("images", "image")
+
+    images: list[str] = Field([], min_length=1)
+    image: str = Field("", description="one picture; the same as images with one element")
 
 
 class Latents(BaseModel):
     """Latents, one per row."""
 
-    z: list[list[float]] = Field(min_length=1, description="rows of latent_dim numbers each")
+    model_config = one_of("z", "mu")
+
+    z: list[list[float]] = Field([], min_length=1, description="rows of latent_dim numbers each")
+    mu: list[list[float]] = Field([], min_length=1, description="the same as z, as /encode answers it")
 
 
 class End(BaseModel):
     """One end of a path: a picture or a latent."""
 
-    image: str | None = None
-    z: list[float] | None = None
+    model_config = one_of("image", "z", "mu")
+
+    image: str = ""
+    z: list[float] = []
+    mu: list[float] = Field([], description="the same as z")
 
 
 class WarningInfo(BaseModel):

@@ -1,8 +1,10 @@
-"""The language of filters: {"label": 7, "year": {"gte": 2020}, "tag": {"in": ["a", "b"]}}. All conditions must hold.
+"""The language of filters: {"label": 7, "year": {"gte": 2020}, "geo.city": {"in": ["a", "b"]}}. All conditions must hold.
 
-A key is a top-level key of the metadata. A bare value means equality. Numbers compare with numbers and texts with texts, by
-code points; other values have no order. An integer beyond 64 bits is rounded to a float. An item without the key matches
-only `ne` and `"exists": false`. Filters are parsed and checked here. Knows nothing of the functions and types of a database.
+A key is a top-level key of the metadata or, for items without that very key, a path into objects: `geo.city`. A bare value
+means `eq`. `eq` and `in` also match a list that has the value as an element; `contains` matches a list by an element and a
+text by a part of it. `ne` is the negation of `eq`. Numbers compare with numbers and texts with texts, by code points; other
+values have no order. An integer beyond 64 bits is rounded to a float. An item without the key matches only `ne` and
+`"exists": false`. Filters are parsed and checked here. Knows nothing of the functions and types of a database.
 """
 
 import difflib
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 Scalar = str | int | float | bool | None
-Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "exists"]
+Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "contains", "exists"]
 
 OPERATORS: tuple[str, ...] = get_args(Operator)
 # Operators that need an order, and how SQL writes them.
@@ -33,7 +35,7 @@ class BadFilter(Exception):
 
 
 class UnknownKey(BadFilter):
-    """The filter has a key that no item of the collection has ever had."""
+    """A strict filter has a key that no item of the collection has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,26 @@ class Condition:
     key: str
     operator: Operator
     value: Any
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Return the keys of a path into objects, (a, b) for "a.b", for items without a key "a.b"; empty if it is no path."""
+        keys = tuple(self.key.split("."))
+        return keys if len(keys) > 1 and all(keys) else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A key of a filter that no item of the collection has: it is probably a typing mistake."""
+
+    key: str
+    similar: str | None = None  # a key that some item has
+    others: tuple[str, ...] = ()  # some of the keys that there are, if none is similar
+
+    def refusal(self) -> UnknownKey:
+        """Return the error of a strict filter."""
+        hint = f"did you mean {self.similar!r}?" if self.similar else f"known are {', '.join(self.others) or 'none'}"
+        return UnknownKey(f"no item of the collection has {self.key!r} in its metadata; {hint}")
 
 
 def parse_filter(value: object) -> tuple[Condition, ...]:
@@ -67,20 +89,41 @@ def _characters(condition: Condition) -> int:
     return sum(len(value) for value in values if isinstance(value, str))
 
 
-def check_keys(
-    conditions: tuple[Condition, ...], known: AbstractSet[str], likely: Callable[[str, int], Sequence[str]]
-) -> None:
-    """Raise UnknownKey for a key that no item of the collection has ever had: it is probably a typing mistake.
+def names_of(conditions: tuple[Condition, ...]) -> list[str]:
+    """Return the keys of a filter, and the first keys of its paths: those to look up among the keys of a collection."""
+    return list(dict.fromkeys(name for one in conditions for name in (one.key, *one.path[:1])))
 
-    `known`: those keys of the conditions that some item has. `likely(key, most)`: at most that many keys of the collection,
-    those of similar length first.
+
+def find_unknown(
+    conditions: tuple[Condition, ...],
+    known: AbstractSet[str],
+    has: Callable[[Condition], bool],
+    likely: Callable[[str, int], Sequence[str]],
+) -> tuple[Unknown, ...]:
+    """Return the keys of a filter that no item of the collection has, in the order of the filter.
+
+    `known`: those of `names_of` that some item has or had at the top level of its metadata. `has(condition)`: whether an item
+    meets the condition that its path exists; it is asked only if the first key of the path is known. `likely(key, most)`: at
+    most that many keys of the collection, those of similar length first.
     """
-    for condition in conditions:
-        if condition.key not in known:
-            others = likely(condition.key, MAX_LIKELY)
-            near = difflib.get_close_matches(condition.key, others, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(others)[:20]) or 'none'}"
-            raise UnknownKey(f"no item of the collection has {condition.key!r} in its metadata{hint}")
+    unknown: dict[str, Unknown] = {}
+    for one in conditions:
+        if one.key in known or one.key in unknown:
+            continue
+        if not one.path or one.path[0] not in known or not has(Condition(one.key, "exists", True)):
+            unknown[one.key] = _described(one, known, likely)
+    return tuple(unknown.values())
+
+
+def _described(condition: Condition, known: AbstractSet[str], likely: Callable[[str, int], Sequence[str]]) -> Unknown:
+    key, others = condition.key, likely(condition.key, MAX_LIKELY)
+    if near := difflib.get_close_matches(key, others, n=1):
+        return Unknown(key, near[0])
+    if condition.path and condition.path[0] not in known:  # the mistake may be in the first key of a path
+        first, _, rest = key.partition(".")
+        if near := difflib.get_close_matches(first, likely(first, MAX_LIKELY), n=1):
+            return Unknown(key, f"{near[0]}.{rest}")
+    return Unknown(key, None, tuple(sorted(others)[:20]))
 
 
 def where(conditions: tuple[Condition, ...], test: Callable[[Condition], tuple[str, list[Any]]]) -> tuple[str, list[Any]]:

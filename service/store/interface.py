@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.latents.distances import Doubles
-from service.store.filters import Condition
+from service.store.filters import Condition, Unknown
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -132,6 +132,7 @@ class Items:
     metadata: list[bytes]  # a JSON object each
     keys: frozenset[str] = frozenset()  # top-level keys of all metadata
     seqs: list[int] = field(default_factory=list)  # of the last change of each item, if read from a store
+    unknown: tuple[Unknown, ...] = ()  # keys of the filter that no item has, if found by one
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -158,6 +159,8 @@ class Search:
     exact: bool | None = None  # False allows an approximate index; None leaves it to the store
     dimensions: tuple[int, ...] | None = None  # dimensions to compare; None: all
     with_vectors: bool = False
+    strict: bool = False  # a key of the filter that no item has is an error
+    exclude_self: bool = False  # the item of a query by id is not among its neighbors
 
 
 @dataclass(slots=True)
@@ -175,6 +178,7 @@ class Found:
     neighbors: list[Neighbors]
     exact: bool
     seq: int
+    unknown: tuple[Unknown, ...] = ()  # keys of the filter that no item has
 
 
 class LatentStore(ABC):
@@ -221,8 +225,13 @@ class LatentStore(ABC):
 
     @abstractmethod
     async def search(self, name: str, digest: str, search: Search) -> Found:
-        """Return the neighbors of each query."""
+        """Return the neighbors of each query. Raises UnknownKey."""
 
     @abstractmethod
-    async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
-        """Return items sorted by id, beginning with the first id greater than `after`."""
+    async def scan(
+        self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = (), strict: bool = False
+    ) -> Items:
+        """Return items sorted by id, beginning with the first id greater than `after`.
+
+        `strict`: raise UnknownKey if no item has a key of the filter.
+        """

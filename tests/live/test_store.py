@@ -118,7 +118,7 @@ BAD: list[tuple[str, Any, int, str, str]] = [
     (SEARCH, {"mu": vector(0), "metric": "l3"}, 422, "invalid_parameter", "metric"),
     (SEARCH, {"mu": vector(0), "k": 0}, 422, "invalid_parameter", "k"),
     (SEARCH, {"mu": vector(0), "filtre": {}}, 422, "invalid_parameter", "did you mean filter?"),
-    (SEARCH, {"mu": vector(0), "filter": {"lable": 1}}, 409, "unknown_key", "did you mean 'label'?"),
+    (SEARCH, {"mu": vector(0), "filter": {"lable": 1}, "strict": True}, 409, "unknown_key", "did you mean 'label'?"),
     (SEARCH, {"mu": vector(0), "filter": {"label": {"gtt": 1}}}, 422, "invalid_filter", "did you mean gt?"),
     (SEARCH, {"mu": vector(0), "filter": {"label": {"in": 1}}}, 422, "invalid_filter", "list"),
     (SEARCH, {"mu": vector(0), "filter": {'a" OR 1=1 --': 1}}, 422, "invalid_filter", "quotes"),

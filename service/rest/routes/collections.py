@@ -5,6 +5,7 @@ from typing import Any
 
 from service.formats.errors import Unusable
 from service.http.call import Answer, Call
+from service.operations.collection_model import loaded_name
 from service.operations.service import Service
 from service.rest.answers import json_answer
 from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionParameters
@@ -17,12 +18,14 @@ from service.store.interface import COLLECTION_NAME, Collection
 router = Router(tags=["latent store"])
 
 
-def describe_collection(collection: Collection) -> dict[str, Any]:
-    """Return a collection as callers see it."""
+def describe_collection(service: Service, collection: Collection) -> dict[str, Any]:
+    """Return a collection as callers see it. `loaded_as` is there if its model is loaded, but not under the recorded name."""
+    name = loaded_name(service.pipeline.catalog, collection)
     return {
         "name": collection.name,
         "model": collection.model,
         "digest": collection.digest,
+        **({} if name in (None, collection.model) else {"loaded_as": name}),
         "latent_dim": collection.dim,
         "metric": collection.metric,
         "description": collection.description,
@@ -45,28 +48,28 @@ async def put(service: Service, call: Call) -> Answer:
     model = inference.model
     wanted = Collection(name, model.name, model.digest, model.latent_dim, parameters.metric, parameters.description)
     made = await service.store.create(wanted, inference.deadline)
-    return json_answer(describe_collection(made), made)
+    return json_answer(describe_collection(service, made), made)
 
 
 async def list_all(service: Service, call: Call) -> Answer:
     """List all collections, in the order of their names."""
     inference = open_request(service, call, query_parameters(Parameters, call))
     found = await service.store.collections(inference.deadline)
-    return json_answer({"collections": [describe_collection(collection) for collection in found]})
+    return json_answer({"collections": [describe_collection(service, collection) for collection in found]})
 
 
 async def get(service: Service, call: Call) -> Answer:
     """Show one collection: its model, its metric, and how many items it has."""
     inference = open_request(service, call, query_parameters(Parameters, call))
     found = await service.store.collection(name_of(call), inference.deadline)
-    return json_answer(describe_collection(found), found)
+    return json_answer(describe_collection(service, found), found)
 
 
 async def delete(service: Service, call: Call) -> Answer:
     """Delete a collection with all its items; the answer is what it was."""
     inference = open_request(service, call, query_parameters(Parameters, call))
     gone = await service.store.drop(name_of(call), inference.deadline)
-    return json_answer(describe_collection(gone), gone)
+    return json_answer(describe_collection(service, gone), gone)
 
 
 PATH = {"name": {"schema": NAME_SCHEMA, "example": "digits"}}

@@ -9,7 +9,7 @@ from service.formats.errors import Unusable
 from service.http.call import Answer, Call
 from service.operations.items import add_items, page_of_items
 from service.operations.service import Service
-from service.rest.answers import json_answer
+from service.rest.answers import json_answer, unknown_keys
 from service.rest.collection_schemas import (
     ID_SCHEMA,
     Added,
@@ -68,9 +68,10 @@ async def list_page(service: Service, call: Call) -> Answer:
     parameters = query_parameters(ListParameters, call)
     inference = open_request(service, call, parameters)
     conditions, after = parameters.filter, _cursor(parameters.cursor)
-    page = await page_of_items(service.store, name_of(call), after, parameters.limit, conditions, inference.deadline)
+    wanted = service.store, name_of(call), after, parameters.limit, conditions, inference.deadline, parameters.strict
+    page = await page_of_items(*wanted)
     shown = [describe_item(page.items, i, parameters.include) for i in range(page.count)]
-    return json_answer({"items": shown, "cursor": page.cursor})
+    return json_answer({"items": shown, "cursor": page.cursor, **unknown_keys(page.items.unknown)})
 
 
 def _cursor(text: str) -> str:

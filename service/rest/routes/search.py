@@ -11,7 +11,7 @@ from service.inference.pipeline import Inference
 from service.operations import search as operations
 from service.operations.search import SearchResult
 from service.operations.service import Service
-from service.rest.answers import base64_pictures, json_answer
+from service.rest.answers import base64_pictures, json_answer, unknown_keys
 from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.rest.item_bodies import LISTS_PER_ITEM, queries_of
 from service.rest.parameters import BadParameter, read_parameters
@@ -46,6 +46,8 @@ async def search(service: Service, call: Call) -> Answer:
         parameters.active_only,
         with_vectors=bool(include & VECTORS),
         with_pictures="image" in include,
+        strict=parameters.strict,
+        exclude_self=parameters.exclude_self,
     )
     async with operations.search(service.pipeline, service.store, inference, collection, digest, queries, wanted) as nearest:
         pictures = None
@@ -66,7 +68,8 @@ def _answer(
     found, images = nearest.found, None if pictures is None else iter(pictures)
     results = [_describe(neighbors, include, images) for neighbors in found.neighbors]
     fields: dict[str, Any] = {"neighbors": results[0]} if alone else {"results": [{"neighbors": one} for one in results]}
-    return json_answer({**fields, "metric": nearest.metric, "exact": found.exact, "seq": found.seq}, collection, inference)
+    fields |= {"metric": nearest.metric, "exact": found.exact, "seq": found.seq, **unknown_keys(found.unknown)}
+    return json_answer(fields, collection, inference)
 
 
 def _describe(neighbors: Neighbors, include: frozenset[str], images: Iterator[str] | None) -> list[dict[str, Any]]:

@@ -9,14 +9,27 @@ from service.store.filters import ORDERED, Condition, where
 
 # From here on the shortest decimal form of a float may be a number other than the float.
 EXACT = 2.0**53
+# With more values than this, hashing them is faster than a comparison with each.
+FEW = 8
 LONG = range(-(1 << 63), 1 << 63)
 
 
 def fields_of(metadata: bytes) -> str:
     """Return metadata for comparison: large floats with all their digits, not in the shortest form that JSON has."""
-    values: dict[str, Any] = orjson.loads(metadata)
-    large = {key: _number(value) for key, value in values.items() if _number(value) is not value}
-    return json.dumps(values | large, ensure_ascii=False) if large else metadata.decode()
+    values = orjson.loads(metadata)
+    return json.dumps(_exact(values), ensure_ascii=False) if _has_large(values) else metadata.decode()
+
+
+def _has_large(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(map(_has_large, value.values() if isinstance(value, dict) else value))
+    return _number(value) is not value
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _exact(one) for key, one in value.items()}
+    return [_exact(one) for one in value] if isinstance(value, list) else _number(value)
 
 
 def _number(value: Any) -> Any:
@@ -34,21 +47,46 @@ def pgvector_where(conditions: tuple[Condition, ...]) -> tuple[str, list[Any]]:
 
 
 def _test(condition: Condition) -> tuple[str, list[Any]]:
-    key, value = condition.key, condition.value
+    value = condition.value
+    found, text, at = _place(condition)
+    kind = f"jsonb_typeof({found})"
     match condition.operator:
         case "exists":
-            return f"(fields -> %s IS {'NOT ' if value else ''}NULL)", [key]
-        case "eq" | "ne":
-            return "(fields -> %s = %s::jsonb)", [key, _json(value)]
+            return f"({found} IS {'NOT ' if value else ''}NULL)", at
+        case "eq" | "ne":  # @> is equality for a scalar, and for a list whether it has the element
+            return f"({found} @> %s::jsonb)", [*at, _json(value)]
         case "in":
-            return "(fields -> %s = ANY(%s::jsonb[]))", [key, [_json(one) for one in value]]
+            values = [_json(one) for one in value]
+            listed = f"{found} @> ANY(%s::jsonb[])"
+            if len(values) <= FEW:
+                return f"({listed})", [*at, values]
+            scalar = f"{found} IN (SELECT jsonb_array_elements(%s::jsonb))"
+            test = f"(CASE {kind} WHEN 'array' THEN {listed} ELSE {scalar} END)"
+            return test, [*at, *at, values, *at, f"[{','.join(values)}]"]
+        case "contains":
+            element, own = f"{found} @> %s::jsonb", [*at, _json(value)]
+            if not isinstance(value, str):
+                return f"(CASE {kind} WHEN 'array' THEN {element} END)", [*at, *own]
+            part = f"""strpos({text} COLLATE "C", %s) > 0"""
+            return f"(CASE {kind} WHEN 'array' THEN {element} WHEN 'string' THEN {part} END)", [*at, *own, *at, value]
         case order:
             if isinstance(value, str):
-                test, kind, other = f'(fields ->> %s) COLLATE "C" {ORDERED[order]} %s', "string", value
+                test, type_, other = f'{text} COLLATE "C" {ORDERED[order]} %s', "string", value
             else:
-                test, kind, other = f"(fields ->> %s)::numeric {ORDERED[order]} %s::numeric", "number", _json(value)
+                test, type_, other = f"{text}::numeric {ORDERED[order]} %s::numeric", "number", _json(value)
             # CASE, since PostgreSQL may evaluate the right side of AND first.
-            return f"(CASE WHEN jsonb_typeof(fields -> %s) = '{kind}' THEN {test} END)", [key, key, other]
+            return f"(CASE WHEN {kind} = '{type_}' THEN {test} END)", [*at, *at, other]
+
+
+def _place(condition: Condition) -> tuple[str, str, list[Any]]:
+    """Return (value, the same as text, parameters of each): at the key itself if the item has it, else at the end of the path.
+
+    A path goes through objects, never through lists.
+    """
+    if not condition.path:
+        return "(fields -> %s)", "(fields ->> %s)", [condition.key]
+    found = f"coalesce(fields -> %s, fields{' -> %s' * len(condition.path)})"
+    return found, f"({found} #>> '{{}}')", [condition.key, *condition.path]
 
 
 def _json(value: object) -> str:

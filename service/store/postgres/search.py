@@ -10,9 +10,11 @@ import numpy as np
 
 from service.latents.distances import METRICS
 from service.store.interface import Collection, Floats, Found, Neighbors, Search
+from service.store.postgres.filters import pgvector_where
+from service.store.postgres.known_keys import unknown_keys
 from service.store.postgres.schema import PgConnection, indexed, table
-from service.store.postgres.work import ITEM, as_items, find, get, received, vector, where_of
-from service.store.sqlite.search import gaussians, in_order
+from service.store.postgres.work import ITEM, as_items, find, get, received, vector
+from service.store.sqlite.search import gaussians, in_order, own_id
 from service.store.vectors.candidates import BLOCK, Nearest
 
 # hnsw.ef_search, the candidates of the index: this factor times k, and its bounds.
@@ -26,7 +28,8 @@ def search(connection: PgConnection, name: str, digest: str, wanted: Search) -> 
     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     number, collection = find(connection, name, digest)
     mu, sigma = gaussians(wanted, collection, lambda ids: get(connection, name, ids))
-    where, parameters = where_of(connection, number, collection, wanted.filter)
+    unknown = unknown_keys(connection, number, collection, wanted.filter, wanted.strict)
+    where, parameters = pgvector_where(wanted.filter)
     unrestricted = wanted.candidates is None and wanted.dimensions is None
     by_index = unrestricted and not wanted.exact and wanted.metric == indexed(collection.metric)
     if METRICS[wanted.metric].needs_sigma:
@@ -36,10 +39,10 @@ def search(connection: PgConnection, name: str, digest: str, wanted: Search) -> 
         neighbors = task.reranked(mu, sigma, wanted.candidates)
     elif by_index or wanted.candidates is not None:
         ordered_by = wanted.metric if by_index else "w2"
-        neighbors = [task.nearest_of(mu[i], sigma[i], ordered_by) for i in range(len(mu))]
+        neighbors = [task.nearest_of(i, mu[i], sigma[i], ordered_by) for i in range(len(mu))]
     else:
         neighbors = task.exact(mu, sigma)
-    return Found(neighbors, not by_index and wanted.candidates is None, collection.seq)
+    return Found(neighbors, not by_index and wanted.candidates is None, collection.seq, unknown)
 
 
 class _Task:
@@ -51,8 +54,8 @@ class _Task:
         self.connection, self.table, self.dim, self.wanted = connection, table(number), collection.dim, wanted
         self.where, self.parameters, self.count = where, parameters, collection.count
 
-    def nearest_of(self, mu: Floats, sigma: Floats, metric: str, scanning: bool = False) -> Neighbors:
-        """Let the database find the nearest by l2, cosine or w2, and measure those in float64.
+    def nearest_of(self, i: int, mu: Floats, sigma: Floats, metric: str, scanning: bool = False) -> Neighbors:
+        """Let the database find the nearest to query i by l2, cosine or w2, and measure those in float64.
 
         `scanning`: without the index.
         """
@@ -62,13 +65,16 @@ class _Task:
         self.connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
         self.connection.execute(f"SET LOCAL enable_indexscan = {'off' if scanning else 'on'}")
         query = np.concatenate([mu, sigma]) if metric == "w2" else mu
+        excluded = own_id(self.wanted, i)
+        others, own = ("", []) if excluded is None else (" AND id <> %s", [excluded])
         rows = self.connection.execute(
-            f"SELECT {ITEM} FROM {self.table} WHERE true{self.where} "  # noqa: S608
+            f"SELECT {ITEM} FROM {self.table} WHERE true{self.where}{others} "  # noqa: S608
             f"ORDER BY {OPERATORS[metric]} LIMIT %s",
-            (*self.parameters, vector(query), limit),
+            (*self.parameters, *own, vector(query), limit),
         ).fetchall()
-        if len(rows) < min(limit, self.count) and not scanning:  # the index may stop before it has found all that match
-            return self.nearest_of(mu, sigma, metric, scanning=True)
+        # The index may stop before it has found all that match.
+        if len(rows) < min(limit, self.count - len(own)) and not scanning:
+            return self.nearest_of(i, mu, sigma, metric, scanning=True)
         return self._nearest(rows, mu, sigma)
 
     def exact(self, mu: Floats, sigma: Floats) -> list[Neighbors]:
@@ -101,7 +107,8 @@ class _Task:
     def _scan(self, metric: str, mu: Floats, sigma: Floats, count: int) -> list[tuple[list[str], Any]]:
         """Return (ids, distances) of the nearest to each query. Every matching item is read once, for all queries."""
         ids: list[str] = []
-        nearest = [Nearest(count) for _ in mu]
+        excluded = [own_id(self.wanted, i) for i in range(len(mu))]
+        nearest = [Nearest(count + (id is not None)) for id in excluded]
         with self.connection.cursor(STREAM, binary=True) as cursor:
             cursor.itersize = BLOCK
             statement = f"SELECT id, vector_send(both_) FROM {self.table} WHERE true{self.where}"  # noqa: S608
@@ -112,9 +119,9 @@ class _Task:
                 for i, one in enumerate(nearest):
                     one.add(numbers, self._ranks(metric, mu[i], sigma[i], both))
         chosen = []
-        for one in nearest:
+        for one, own in zip(nearest, excluded, strict=True):
             names = [ids[number] for number in one.numbers.tolist()]
-            order = in_order(names, one.ranks, count)
+            order = in_order(names, one.ranks, count, own)
             chosen.append(([names[i] for i in order], METRICS[metric].of_rank(one.ranks[order])))
         return chosen
 

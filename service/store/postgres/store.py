@@ -117,8 +117,11 @@ class PgvectorStore(LatentStore):
     async def search(self, name: str, digest: str, search: Search) -> Found:
         return await self._run(partial(searches.search, name=name, digest=digest, wanted=search), name)
 
-    async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
-        return await self._run(partial(work.scan, name=name, after=after, limit=limit, filter=filter), name)
+    async def scan(
+        self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = (), strict: bool = False
+    ) -> Items:
+        task = partial(work.scan, name=name, after=after, limit=limit, filter=filter, strict=strict)
+        return await self._run(task, name)
 
     async def _run(self, task: Callable[[PgConnection], T], name: str, side: "_Side | None" = None) -> T:
         """Run a task in a transaction on a thread, and again if the connection was lost: every task may run twice.

@@ -1,14 +1,16 @@
 """The operations in PostgreSQL: functions that take a connection inside a transaction. Knows nothing of pools or retries."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import orjson
 
-from service.store.filters import Condition, check_keys
+from service.store.filters import Condition
 from service.store.interface import Collection, Floats, Items, ModelMismatch, UnknownCollection, UnknownItem
 from service.store.postgres.filters import fields_of, pgvector_where
+from service.store.postgres.known_keys import unknown_keys
 from service.store.postgres.schema import PgConnection, make_index, make_table, table
 
 # Timeouts of a statement that waits for no lock: for a filter over millions of items, and for making an index.
@@ -139,24 +141,13 @@ def get(connection: PgConnection, name: str, ids: Sequence[str]) -> Items:
     return as_items([found[id] for id in ids if id in found], collection.dim)
 
 
-def scan(connection: PgConnection, name: str, after: str, limit: int, filter: tuple[Condition, ...]) -> Items:
-    """Return up to `limit` matching items after the id `after`, sorted by id. Raises BadFilter."""
+def scan(connection: PgConnection, name: str, after: str, limit: int, filter: tuple[Condition, ...], strict: bool) -> Items:
+    """Return up to `limit` matching items after the id `after`, sorted by id. Raises UnknownKey."""
     number, collection = find(connection, name)
-    where, parameters = where_of(connection, number, collection, filter)
+    unknown = unknown_keys(connection, number, collection, filter, strict)
+    where, parameters = pgvector_where(filter)
     rows = connection.execute(
         f"SELECT {ITEM} FROM {table(number)} WHERE id > %s{where} ORDER BY id LIMIT %s",  # noqa: S608
         (after, *parameters, limit),
     )
-    return as_items(rows.fetchall(), collection.dim)
-
-
-def where_of(
-    connection: PgConnection, number: int, collection: Collection, filter: tuple[Condition, ...]
-) -> tuple[str, list[Any]]:
-    """Return (" AND ...", parameters). Raises BadFilter."""
-    if filter and collection.count:
-        some = "SELECT key FROM vae_keys WHERE collection = %s AND key = ANY(%s)"
-        known = {key for (key,) in connection.execute(some, (number, [condition.key for condition in filter]))}
-        nearest = "SELECT key FROM vae_keys WHERE collection = %s ORDER BY abs(length(key) - %s), key LIMIT %s"
-        check_keys(filter, known, lambda key, most: [one for (one,) in connection.execute(nearest, (number, len(key), most))])
-    return pgvector_where(filter)
+    return replace(as_items(rows.fetchall(), collection.dim), unknown=unknown)

@@ -2,15 +2,16 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import orjson
 
-from service.store.filters import Condition, check_keys
+from service.store.filters import Condition
 from service.store.interface import Collection, Items, StoreUnusable
 from service.store.sqlite.filters import sqlite_where
+from service.store.sqlite.known_keys import unknown_keys
 from service.store.sqlite.writes import COLUMNS, find, span
 from service.store.vectors.chunk import Floats, Mask, Numbers
 
@@ -60,38 +61,29 @@ def get(connection: sqlite3.Connection, name: str, ids: Sequence[str]) -> Items:
     return as_items([found[id] for id in ids if id in found], collection.dim)
 
 
-def scan(connection: sqlite3.Connection, name: str, after: str, limit: int, filter: tuple[Condition, ...]) -> Items:
-    """Return up to `limit` matching items after the id `after`, sorted by id. Raises BadFilter."""
+def scan(
+    connection: sqlite3.Connection, name: str, after: str, limit: int, filter: tuple[Condition, ...], strict: bool
+) -> Items:
+    """Return up to `limit` matching items after the id `after`, sorted by id. Raises UnknownKey."""
     number, collection = find(connection, name)
-    where, parameters = _where(connection, number, collection, filter)
+    unknown = unknown_keys(connection, number, collection, filter, strict)
+    where, parameters = sqlite_where(filter)
     rows = connection.execute(
         "SELECT id, seq, metadata, mu, sigma FROM items "  # noqa: S608
         f"WHERE collection = ? AND id > ? AND mu IS NOT NULL{where} ORDER BY id LIMIT ?",
         (number, after, *parameters, limit),
     )
-    return as_items(rows, collection.dim)
+    return replace(as_items(rows, collection.dim), unknown=unknown)
 
 
-def matching(connection: sqlite3.Connection, number: int, collection: Collection, filter: tuple[Condition, ...]) -> Numbers:
-    """Return the numbers of the items that match, ascending. Raises BadFilter."""
-    where, parameters = _where(connection, number, collection, filter)
+def matching(connection: sqlite3.Connection, number: int, filter: tuple[Condition, ...]) -> Numbers:
+    """Return the numbers of the items that match, ascending."""
+    where, parameters = sqlite_where(filter)
     rows = connection.execute(
         f"SELECT number FROM items WHERE number >= ? AND number < ? AND mu IS NOT NULL{where} ORDER BY number",  # noqa: S608
         (*span(number), *parameters),
     )
     return np.fromiter((row[0] for row in rows), np.int64)
-
-
-def _where(
-    connection: sqlite3.Connection, number: int, collection: Collection, filter: tuple[Condition, ...]
-) -> tuple[str, list[Any]]:
-    if filter and collection.count:
-        some = "SELECT key FROM keys WHERE collection = ? AND key IN (SELECT value FROM json_each(?))"
-        keys = orjson.dumps([condition.key for condition in filter]).decode()
-        known = {key for (key,) in connection.execute(some, (number, keys))}
-        nearest = "SELECT key FROM keys WHERE collection = ? ORDER BY abs(length(key) - ?), key LIMIT ?"
-        check_keys(filter, known, lambda key, most: [one for (one,) in connection.execute(nearest, (number, len(key), most))])
-    return sqlite_where(filter)
 
 
 def forgotten(connection: sqlite3.Connection, number: int) -> int:

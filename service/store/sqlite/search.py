@@ -14,6 +14,7 @@ import numpy as np
 from service.latents.distances import METRICS, Doubles
 from service.store.interface import BadItem, Collection, Found, Items, Neighbors, Query, Search, StoreError, UnknownItem
 from service.store.sqlite.file import SqliteFile
+from service.store.sqlite.known_keys import unknown_keys
 from service.store.sqlite.reads import all_vectors, as_items, by_number, changed_vectors, forgotten, get, matching
 from service.store.sqlite.writes import find
 from service.store.vectors.candidates import BOUNDED, Nearest, Queries
@@ -82,19 +83,26 @@ class SqliteSearch:
         self, connection: sqlite3.Connection, number: int, collection: Collection, index: Index, good: Sequence[_Gathered]
     ) -> list[Found]:
         like = good[0][0]  # the others have the same options
-        masks = index.mask(matching(connection, number, collection, like.filter)) if like.filter else None
+        unknown = unknown_keys(connection, number, collection, like.filter, like.strict)
+        masks = index.mask(matching(connection, number, like.filter)) if like.filter else None
         mu, sigma = (np.concatenate([one[i] for one in good]) for i in (1, 2))
-        counts = [search.k for search, own, _ in good for _ in own]
+        excluded = [own_id(search, i) for search, own, _ in good for i in range(len(own))]
+        extra = [id is not None for id in excluded]  # one more is found for each item that is left out afterwards
+        wanted = [search.k for search, own, _ in good for _ in own]
+        counts = [count + more for count, more in zip(wanted, extra, strict=True)]
         dimensions = None if like.dimensions is None else np.array(like.dimensions, np.intp)
         queries = Queries(like.metric, mu, sigma, counts, dimensions)
-        nearest = index.nearest(queries, masks) if like.candidates is None else index.rerank(queries, like.candidates, masks)
+        if like.candidates is None:
+            nearest = index.nearest(queries, masks)
+        else:
+            nearest = index.rerank(queries, [like.candidates + more for more in extra], masks)
         numbers = sorted({int(number) for one in nearest for number in one.numbers})
         with_vectors = any(search.with_vectors for search, _, _ in good)
         rows = by_number(connection, numbers, with_vectors)
-        left, answers = iter(nearest), []
+        left, answers = iter(zip(nearest, excluded, strict=True)), []
         for search, own, _ in good:
-            neighbors = [_neighbors(search, one, rows, collection.dim) for one in itertools.islice(left, len(own))]
-            answers.append(Found(neighbors, like.candidates is None, collection.seq))
+            neighbors = [_neighbors(search, *one, rows, collection.dim) for one in itertools.islice(left, len(own))]
+            answers.append(Found(neighbors, like.candidates is None, collection.seq, unknown))
         return answers
 
     def _refresh(self, connection: sqlite3.Connection, name: str, number: int, dim: int, seq: int) -> Index:
@@ -147,13 +155,20 @@ def gaussians(search: Search, collection: Collection, get: Callable[[Sequence[st
     return mu, sigma
 
 
-def in_order(ids: Sequence[str], ranks: Doubles, count: int) -> list[int]:
-    """Return the indices of the `count` nearest, ties sorted by id."""
-    return sorted(range(len(ids)), key=lambda i: (ranks[i], ids[i]))[:count]
+def own_id(search: Search, i: int) -> str | None:
+    """Return the id of the item that is not among the neighbors of query i, if there is one."""
+    return search.queries[i].id if search.exclude_self else None
 
 
-def _neighbors(search: Search, nearest: Nearest, rows: dict[int, tuple[object, ...]], dim: int) -> Neighbors:
+def in_order(ids: Sequence[str], ranks: Doubles, count: int, excluded: str | None = None) -> list[int]:
+    """Return the indices of the `count` nearest without the `excluded` one, ties sorted by id."""
+    return sorted((i for i in range(len(ids)) if ids[i] != excluded), key=lambda i: (ranks[i], ids[i]))[:count]
+
+
+def _neighbors(
+    search: Search, nearest: Nearest, excluded: str | None, rows: dict[int, tuple[object, ...]], dim: int
+) -> Neighbors:
     found = [rows[number] for number in nearest.numbers.tolist()]
-    order = in_order([str(row[0]) for row in found], nearest.ranks, search.k)
+    order = in_order([str(row[0]) for row in found], nearest.ranks, search.k, excluded)
     distances = METRICS[search.metric].of_rank(nearest.ranks[order])
     return Neighbors(as_items([found[i] for i in order], dim, search.with_vectors), distances)

@@ -157,8 +157,11 @@ class SqliteStore(LatentStore):
     async def get(self, name: str, ids: Sequence[str]) -> Items:
         return await self._of(name, self._read(partial(reads.get, name=name, ids=ids)))
 
-    async def scan(self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = ()) -> Items:
-        return await self._of(name, self._read(partial(reads.scan, name=name, after=after, limit=limit, filter=filter)))
+    async def scan(
+        self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = (), strict: bool = False
+    ) -> Items:
+        read = partial(reads.scan, name=name, after=after, limit=limit, filter=filter, strict=strict)
+        return await self._of(name, self._read(read))
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         def work() -> T:
@@ -184,7 +187,7 @@ class SqliteStore(LatentStore):
         parts = [replace(search, queries=queries[i : i + size]) for i in range(0, len(queries), size)] or [search]
         found: list[Found] = [await self._of(name, _outcome(self._searches.submit, (name, digest, one))) for one in parts]
         neighbors = found[0].neighbors if len(found) == 1 else [one for part in found for one in part.neighbors]
-        return Found(neighbors, found[0].exact, min(part.seq for part in found))
+        return Found(neighbors, found[0].exact, min(part.seq for part in found), found[0].unknown)
 
     def _search_turn(self, turn: Sequence[Waiting[tuple[str, str, Search] | None]]) -> None:
         """Let searches that differ only in queries and k share a scan."""

@@ -156,13 +156,13 @@ class Index:
         whole = [(c.has_sigma if METRICS[metric].needs_sigma else c.alive)[: c.size] for c in self._chunks]
         return whole if masks is None else [a & b for a, b in zip(whole, masks, strict=True)]
 
-    def rerank(self, queries: Queries, candidates: int, masks: Sequence[Mask] | None = None) -> list[Nearest]:
-        """Search like `nearest`, but only among the `candidates` nearest to each query by w2."""
+    def rerank(self, queries: Queries, candidates: Sequence[int], masks: Sequence[Mask] | None = None) -> list[Nearest]:
+        """Search like `nearest`, but only among the `candidates[i]` nearest to query i by w2."""
         masks = self._selected(queries.metric, masks)  # rows that the metric cannot measure are no candidates
-        by_w2 = replace(queries, metric="w2", counts=[candidates] * len(queries.counts))
+        by_w2 = replace(queries, metric="w2", counts=candidates)
         found = []
         for i, near in enumerate(self.nearest(by_w2, masks)):
-            chosen = np.sort(near.numbers[np.lexsort((near.numbers, near.ranks))[:candidates]])
+            chosen = np.sort(near.numbers[np.lexsort((near.numbers, near.ranks))[: candidates[i]]])
             found.append(self._measure(queries, i, self.mask(chosen), range(len(self._chunks))))
         return found
 

@@ -156,7 +156,8 @@ def test_pictures_are_counted_before_they_are_decoded() -> None:
     [
         (read(b""), Undecodable, "the body is empty: send a picture, a form, JSON or npy"),
         (of_json({}), Unusable, "has no 'images'"),
-        (of_json({"image": "AAAA"}), Unusable, "has no 'images'"),
+        (of_json({"image": ["AAAA"]}), Unusable, "'image' must be a string"),
+        (of_json({"image": "AAAA", "images": None}), Unusable, "both 'images' and 'image'"),
         (of_json({"images": []}), Unusable, "'images' must be a list of one or more base64 pictures"),
         (of_json({"images": "AAAA"}), Unusable, "'images' must be a list"),
         (of_json({"images": None}), Unusable, "'images' must be a list"),
@@ -176,7 +177,8 @@ def test_a_body_without_pictures_says_what_it_needs(body: Body, error: type[BadI
 
 
 def test_latents_come_as_json_or_npy() -> None:
-    for body in (of_json({"z": [[1, 1, 1], [1, 1, 1]]}), read(LATENTS), read(LATENTS, CURL)):
+    rows = [[1, 1, 1], [1, 1, 1]]
+    for body in (of_json({"z": rows}), of_json({"mu": rows}), read(LATENTS), read(LATENTS, CURL)):
         np.testing.assert_array_equal(latents_of(body, 3), np.ones((2, 3), np.float32))
 
 
@@ -187,6 +189,8 @@ def test_latents_come_as_json_or_npy() -> None:
         (read(PNG), Unsupported, "latents must be sent as JSON or npy, not as a picture"),
         (form([("z", (None, b"[[1, 1, 1]]"))]), Unsupported, "not as a form"),
         (of_json({"Z": [[1, 1, 1]]}), Unusable, "has no 'z'"),
+        (of_json({"z": [[1, 1, 1]], "mu": [[1, 1, 1]]}), Unusable, "both 'z' and 'mu'"),
+        (of_json({"mu": [[1, 1]]}), Unusable, r"mu is an array of numbers of shape \(1, 2\)"),
         (of_json({"z": []}), Unusable, "one or more latents"),
         (of_json({"z": 1}), Unusable, "must be a list"),
         (of_json({"z": [1, 1, 1]}), Unusable, r"shape \(3,\), the model takes numbers of shape \(N, 3\)"),
@@ -232,12 +236,14 @@ GOOD = {"z": [1, 2, 3]}
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (None, r"'end' must be \{\"image\": \"<base64>\"\} or \{\"z\": \[...\]\}"),
+        (None, r"'end' must be \{\"image\": \"<base64>\"\}, \{\"z\": \[...\]\} or \{\"mu\": \[...\]\}"),
         ([1, 2, 3], "'end' must be"),
         ("AAAA", "'end' must be"),
         ({}, "'end' must be"),
         ({"z": [1, 2, 3], "image": "AAAA"}, "'end' must be"),
         ({"Z": [1, 2, 3]}, "'end' must be"),
+        ({"z": [1, 2, 3], "mu": [1, 2, 3]}, "'end' must be"),
+        ({"mu": [1, 2]}, "mu of (start|end)"),
         ({"image": 7}, "the image of 'end' must be a string"),
         ({"z": [1, 2]}, r"\(N, 3\)"),
         ({"z": [[1, 2, 3]]}, r"\(N, 3\)"),

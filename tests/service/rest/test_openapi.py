@@ -12,6 +12,8 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.formats import png
+from service.formats.latent_rows import MAX_LATENT
+from service.rest.collection_schemas import SearchParameters
 from service.settings import Settings
 
 
@@ -36,7 +38,9 @@ def test_how_many_items_there_may_be(weights: Path, max_rows: int) -> None:
 async def test_what_the_models_take(client: httpx.AsyncClient, app: FastAPI) -> None:
     """Of the fixture's two models, whose latents have three and four dimensions."""
     page, models = [(await client.get(path)).json() for path in ("/openapi.json", "/models")]
-    row = schema_of(page, "/decode", "z", "application/json")["items"]
+    for name in ("z", "mu"):
+        row = schema_of(page, "/decode", name, "application/json")["items"]
+        assert row["items"] == {"type": "number", "minimum": -MAX_LATENT, "maximum": MAX_LATENT}
     assert row["anyOf"] == [{"minItems": dim, "maxItems": dim} for dim in (3, 4)]
     priors = {prior for model in models["models"] for prior in model["priors"]}
     assert set(schema_of(page, "/sample", "prior", "query")["enum"]) == priors
@@ -50,18 +54,54 @@ async def test_the_page_allows_a_good_request_of_every_model(client: httpx.Async
     picture = "data:image/png;base64," + base64.b64encode(png.write(np.zeros((8, 8, 1), np.uint8))).decode()
     for model in models["models"]:
         z = [0.5] * model["latent_dim"]
-        bodies: dict[str, dict[str, Any]] = {
-            "/encode": {"images": [picture], "include": ["kl"]},
-            "/reconstruct": {"images": [picture]},
-            "/decode": {"z": [z, z]},
-            "/sample": {"n": 2, "seed": 3, "prior": model["priors"][0]},
-            "/interpolate": {"start": {"z": z}, "end": {"image": picture}, "steps": 3},
+        bodies: dict[str, list[dict[str, Any]]] = {
+            "/encode": [{"images": [picture], "include": ["kl"]}, {"image": picture}],
+            "/reconstruct": [{"images": [picture]}, {"image": picture, "mode": "sample"}],
+            "/decode": [{"z": [z, z]}, {"mu": [z, z]}],
+            "/sample": [{"n": 2, "seed": 3, "prior": model["priors"][0]}],
+            "/interpolate": [
+                {"start": {"z": z}, "end": {"image": picture}, "steps": 3},
+                {"start": {"mu": z}, "end": {"z": z}},
+            ],
         }
-        for path, body in bodies.items():
+        for path, body in ((path, body) for path, some in bodies.items() for body in some):
             body |= {"model": model["name"]}
             assert (await client.post(path, json=body)).status_code == 200, path
-            schema = page["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
-            jsonschema_rs.validate({**schema, "components": page["components"]}, body)
+            assert allows(page, path, body)
+
+
+async def test_the_page_does_not_allow_two_names_of_one_thing(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/openapi.json")).json()
+    z, picture = [0.5] * 3, "data:image/png;base64," + base64.b64encode(png.write(np.zeros((8, 8, 1), np.uint8))).decode()
+    bodies: list[tuple[str, dict[str, Any], str]] = [
+        ("/encode", {"images": [picture], "image": picture}, "both 'images' and 'image'"),
+        ("/reconstruct", {"image": [picture]}, "'image' must be a string"),
+        ("/encode", {}, "no 'images'"),
+        ("/decode", {"z": [z], "mu": [z]}, "both 'z' and 'mu'"),
+        ("/decode", {"mu": [[0.5, "a", 1]]}, "mu contains strings"),
+        ("/decode", {}, "no 'z'"),
+        ("/interpolate", {"start": {"z": z, "mu": z}, "end": {"z": z}}, "'start' must be"),
+        ("/interpolate", {"start": {"z": z}, "end": {}}, "'end' must be"),
+    ]
+    for path, body, message in bodies:
+        problem = await client.post(path, json=body)
+        assert (problem.status_code, message in problem.json()["detail"]) == (422, True), problem.json()["detail"]
+        assert not allows(page, path, body)
+
+
+async def test_the_page_allows_every_filter_that_is_taken(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/openapi.json")).json()
+    for value in (1, "a", None, {"contains": "a"}, {"contains": None}, {"in": ["a", 1]}, {"eq": 1, "exists": True}):
+        body = {"mu": [0.5] * 3, "filter": {"geo.city": value}, "strict": True, "exclude_self": True}
+        assert SearchParameters.model_validate({"filter": body["filter"]}).filter
+        assert allows(page, "/collections/{name}/search", body)
+    assert not allows(page, "/collections/{name}/search", {"mu": [0.5] * 3, "filter": {"a": {"contains": ["a"]}}})
+
+
+def allows(page: dict[str, Any], path: str, body: dict[str, Any]) -> bool:
+    """Return whether the page allows a JSON body."""
+    schema = page["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return bool(jsonschema_rs.is_valid({**schema, "components": page["components"]}, body))
 
 
 def test_before_the_models_are_loaded_nothing_is_said_of_them(weights: Path) -> None:

@@ -74,26 +74,49 @@ def same(found: Neighbors, expected: list[tuple[str, float]]) -> None:
 
 def matches(metadata: dict[str, Any], condition: Condition) -> bool:
     """The language of filters, once more and slowly."""
-    there, value, wanted = condition.key in metadata, metadata.get(condition.key), condition.value
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        value = float(value)
-    match condition.operator:
-        case "exists":
-            return there is wanted
-        case "eq":
-            return there and equal(value, wanted)
-        case "ne":
-            return not (there and equal(value, wanted))
+    wanted, operator = condition.value, condition.operator
+    there, value = reached(metadata, condition.key)
+    if operator == "exists":
+        return there is wanted
+    if not there:
+        return operator == "ne"
+    match operator:
+        case "eq" | "ne":
+            return (equal(value, wanted) or has(value, wanted)) is (operator == "eq")
         case "in":
-            return there and any(equal(value, one) for one in wanted)
+            return any(equal(value, one) or has(value, one) for one in wanted)
+        case "contains":
+            return has(value, wanted) or (isinstance(value, str) and isinstance(wanted, str) and wanted in value)
     if isinstance(wanted, str) != isinstance(value, str) or isinstance(value, bool | list | dict) or value is None:
         return False
-    left, right = (value.encode(), wanted.encode()) if isinstance(value, str) else (value, wanted)
-    return bool({"gt": left > right, "gte": left >= right, "lt": left < right, "lte": left <= right}[condition.operator])
+    left, right = (value.encode(), wanted.encode()) if isinstance(value, str) else (rounded(value), wanted)
+    return bool({"gt": left > right, "gte": left >= right, "lt": left < right, "lte": left <= right}[operator])
+
+
+def reached(metadata: dict[str, Any], key: str) -> tuple[bool, Any]:
+    """Whether an item has a key or a path, and the value there."""
+    if key in metadata or "." not in key or "" in key.split("."):
+        return key in metadata, metadata.get(key)
+    value: Any = metadata
+    for one in key.split("."):
+        if not isinstance(value, dict) or one not in value:
+            return False, None
+        value = value[one]
+    return True, value
+
+
+def has(value: Any, wanted: Any) -> bool:
+    """Whether it is a list with this element."""
+    return isinstance(value, list) and any(equal(one, wanted) for one in value)
+
+
+def rounded(value: Any) -> Any:
+    is_long = isinstance(value, int) and not -(1 << 63) <= value < 1 << 63
+    return float(value) if is_long else value
 
 
 def equal(a: Any, b: Any) -> bool:
     def kind(value: Any) -> str:
         return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
-    return kind(a) == kind(b) and bool(a == b)
+    return kind(a) == kind(b) and bool(rounded(a) == rounded(b))

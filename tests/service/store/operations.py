@@ -56,7 +56,7 @@ def _operation(kind: str, chance: random.Random, workers: int) -> Operation:
         case "get":
             one |= {"ids": chance.sample(IDS, 5)}
         case "list":
-            one |= {"limit": chance.choice((1, 3, 100)), "filter": _filter(chance)}
+            one |= {"limit": chance.choice((1, 3, 100)), "filter": _filter(chance), "strict": chance.random() < 0.2}
         case "create":
             one |= {"model": int(chance.random() < 0.1), "metric": chance.choice(ALL_METRICS)}
         case "search":
@@ -72,8 +72,18 @@ def _operation(kind: str, chance: random.Random, workers: int) -> Operation:
 
 def _upsert(chance: random.Random, ids: list[str]) -> Operation:
     few = chance.sample(ids, min(len(ids), chance.choice((1, 1, 1, 2, 3, 10))))
-    metadata = [chance.choice(({}, {"n": chance.randrange(4)}, {"t": chance.choice("xyz"), "n": 1})) for _ in few]
+    metadata = [_metadata(chance) for _ in few]
     return {"ids": few, "seed": chance.randrange(1 << 30), "metadata": metadata}
+
+
+def _metadata(chance: random.Random) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = [
+        {},
+        {"n": chance.randrange(4)},
+        {"t": chance.choice("xyz"), "n": 1},
+        {"l": chance.sample("xyz", chance.randrange(3)), "o": {"t": chance.choice("xyz")}},
+    ]
+    return chance.choice(rows)
 
 
 def _filter(chance: random.Random) -> dict[str, Any]:
@@ -84,6 +94,9 @@ def _filter(chance: random.Random) -> dict[str, Any]:
         {"t": {"in": ["x", "y"]}},
         {"t": {"exists": False}},
         {"t": {"eq": "z"}, "n": {"exists": True}},
+        {"l": {"eq": "x"}},
+        {"l": {"contains": "y"}, "o.t": {"in": ["x", "z"]}},
+        {"o.t": {"ne": "x"}},
     ]
     return chance.choice([{}, {}, *tests])
 
@@ -98,6 +111,8 @@ def _search(chance: random.Random) -> Operation:
         "dims": chance.choice((None, None, None, (0,), (2, 0))),
         "candidates": chance.choice((None, None, None, 3, 1000)),
         "with_vectors": chance.random() < 0.3,
+        "strict": chance.random() < 0.2,
+        "exclude_self": chance.random() < 0.3,
     }
 
 

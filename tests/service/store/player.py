@@ -172,12 +172,14 @@ class Player:
         if not error:
             wanted = dict(sorted(self._groups[name].matching(one["filter"]).items()))
         while True:
-            call = worker.call("scan", name=name, after=after, limit=limit, filter=parse_filter(one["filter"]))
+            filter, strict = parse_filter(one["filter"]), one.get("strict", False)
+            call = worker.call("scan", name=name, after=after, limit=limit, filter=filter, strict=strict)
             if error:
                 await refused(error, call)
                 return
             page, wanted = dict(list(wanted.items())[:limit]), dict(list(wanted.items())[limit:])
             found = await call
+            assert [unknown.key for unknown in found.unknown] == self._groups[name].unknown(one["filter"])
             same(found, page)
             if not found.ids:
                 return
@@ -185,7 +187,7 @@ class Player:
 
     def _filter_error(self, one: Operation) -> str | None:
         group = self._groups[one["name"]]
-        return "UnknownKey" if group.rows and one.get("filter", {}).keys() - group.keys else None
+        return "UnknownKey" if one.get("strict") and group.rows and group.unknown(one.get("filter", {})) else None
 
     async def _search(self, worker: Worker, one: Operation) -> None:
         digest, dim = self._model(one["name"])
@@ -193,7 +195,8 @@ class Player:
         metric, dims, candidates = one["metric"], one.get("dims"), one.get("candidates")
         queries = [Query(mu[i], sigma[i]) if id is None else Query(id=id) for i, id in enumerate(one["queries"])]
         filter, vectors = parse_filter(one.get("filter", {})), one.get("with_vectors", False)
-        search = Search(queries, one["k"], metric, filter, candidates, True if candidates is None else None, dims, vectors)
+        exact, strict, exclude = True if candidates is None else None, one.get("strict", False), one.get("exclude_self", False)
+        search = Search(queries, one["k"], metric, filter, candidates, exact, dims, vectors, strict, exclude)
         call = worker.call("search", name=one["name"], digest=digest, search=search)
         if error := self._error(one) or self._search_error(one) or self._filter_error(one):
             await refused(error, call)
@@ -201,10 +204,13 @@ class Player:
         found: Found = await call
         group = self._groups[one["name"]]
         assert (found.seq, found.exact) == (group.seq, candidates is None)
+        assert [unknown.key for unknown in found.unknown] == group.unknown(one.get("filter", {}))
         for i, id in enumerate(one["queries"]):
             own = (mu[i], sigma[i]) if id is None else (group.rows[id].mu, group.rows[id].sigma)
             own = own if own[1] is not None else (own[0], np.zeros(dim))
             orders = group.orders(metric, own, one.get("filter", {}), dims)
+            if exclude:
+                orders.pop(id, None)
             neighbors = found.neighbors[i]
             if candidates is not None and candidates < len(orders):  # which they are is a matter of rounding
                 orders = {id: orders[id] for id in neighbors.items.ids}

@@ -54,6 +54,11 @@ class Group:
     def matching(self, filter: dict[str, Any]) -> dict[str, Row]:
         return {id: row for id, row in self.rows.items() if all(holds(row.metadata, *test) for test in filter.items())}
 
+    def unknown(self, filter: dict[str, Any]) -> list[str]:
+        """The keys of a filter that no item has, or had at its top level."""
+        nested = any("o" in row.metadata for row in self.rows.values())
+        return [key for key in filter if key not in self.keys and not (key == "o.t" and nested)]
+
     def orders(
         self, metric: str, query: tuple[Any, Any], filter: dict[str, Any], dims: tuple[int, ...] | None
     ) -> dict[str, float]:
@@ -72,20 +77,23 @@ class Group:
 
 
 def holds(metadata: dict[str, Any], key: str, test: dict[str, Any]) -> bool:
-    """Filters of the kinds that the operations have: numbers under `n`, texts under `t`."""
-    value = metadata.get(key)
+    """Filters of the kinds that the operations have: numbers under `n`, texts under `t` and `o.t`, lists under `l`."""
+    value = metadata.get("o", {}).get("t") if key == "o.t" else metadata.get(key)
+    values = value if isinstance(value, list) else [value]
     for operator, wanted in test.items():
         match operator:
             case "eq":
-                good = value == wanted
+                good = wanted in values
             case "ne":
-                good = value != wanted
+                good = wanted not in values
             case "gte":
                 good = value is not None and value >= wanted
             case "lt":
                 good = value is not None and value < wanted
             case "in":
-                good = value in wanted
+                good = any(one in wanted for one in values)
+            case "contains":
+                good = value is not None and wanted in value
             case _:
                 good = (value is not None) is wanted
         if not good:

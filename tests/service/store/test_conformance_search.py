@@ -1,5 +1,6 @@
 """What every latent store finds, whichever engine is behind it: the same as brute force."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,6 @@ from service.store.sqlite.store import SqliteStore
 from tests.service.store.conftest import Opener
 from tests.service.store.gaussians import DIGEST, DIGITS, DIM, Twin, items, same
 
-ODD: list[dict[str, Any]] = [{}, {"label": "4", "tag": None}, {"label": True, "tag": 1.5}, {}]
-
 
 async def filled(store: LatentStore, count: int = 400) -> Twin:
     rng, twin = np.random.default_rng(3), Twin()
@@ -37,6 +36,9 @@ async def filled(store: LatentStore, count: int = 400) -> Twin:
                 {"label": i + 0.5},
             ]
             metadata[i] = odd[i % 4]
+        for i in range(3, 100, 9):
+            metadata[i] |= {"tags": ["red", "b" * (i % 3), i], "geo": {"city": "ab"[i % 2] * 2, "at": {"x": i}}}
+            metadata[i + 1] |= {"geo.city": "bb", "geo": {"city": ["aa", "b"]}}
         block = items(rng, ids, metadata=metadata, sigmas=0.9)
         block.mu[5:10] = block.mu[5]
         block.sigma[5:10], block.has_sigma[5:10] = 0.5, True
@@ -68,6 +70,18 @@ FILTERS: list[dict[str, Any]] = [
     {"tag": {"ne": None}},
     {"tag": {"exists": False}},
     {"tag": {"exists": True}, "label": {"lte": 1e300}},
+    {"tags": "red"},
+    {"tags": {"in": ["bb", 12]}},
+    {"tags": {"ne": "red"}},
+    {"tags": {"contains": 12}},
+    {"tag": {"contains": "aa"}},
+    {"geo.city": "bb"},
+    {"geo.city": {"contains": "a"}, "geo.at.x": {"lt": 60}},
+    {"geo.at.x": {"exists": True}},
+    {"geo.city": {"exists": False}},
+    {"geo.street": 1},
+    {"lable": {"ne": 3}},
+    {"lable": {"exists": False}},
 ]
 
 
@@ -97,14 +111,40 @@ async def test_filters_list_what_they_find(store: LatentStore) -> None:
 
 
 async def test_unknown_keys_of_filters(store: LatentStore) -> None:
+    """They match nothing and are named, also in an empty collection; a strict filter is refused unless that is empty."""
     await store.create(DIGITS)
     lable = parse_filter({"lable": 3})
-    search = Search([Query(np.zeros(DIM, np.float32))], 1, "l2", lable)
-    assert (await store.search("digits", DIGEST, search)).neighbors[0].items.ids == []
-    await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a"], metadata=[{"label": 3}]))
-    for call in (store.search("digits", DIGEST, search), store.scan("digits", filter=lable)):
+    search = Search([Query(np.zeros(DIM, np.float32))], 1, "l2", lable, strict=True)
+    assert await found_by(store, search) == ([], [("lable", None)])
+    block = items(np.random.default_rng(0), ["a"], metadata=[{"label": 3, "geo": {"city": 1}, "q.r": 2}])
+    await store.upsert("digits", DIGEST, block)
+    for call in (store.search("digits", DIGEST, search), store.scan("digits", filter=lable, strict=True)):
         with pytest.raises(BadFilter, match="did you mean 'label'"):
             await call
+    for filter, ids, unknown in (
+        ({"lable": 3}, [], [("lable", "label")]),
+        ({"label": 3, "x": {"ne": 3}, "lable": {"exists": False}}, ["a"], [("x", None), ("lable", "label")]),
+        ({"geo.city": 1, "q.r": 2}, ["a"], []),
+        ({"geo.city": 2}, [], []),
+        ({"geo.street": 1, "goe.city": 1}, [], [("geo.street", None), ("goe.city", "geo.city")]),
+        ({"geo.": 1}, [], [("geo.", "geo")]),
+    ):
+        assert await found_by(store, replace(search, filter=parse_filter(filter), strict=False)) == (ids, unknown), filter
+    await store.delete("digits", "a")
+    assert await found_by(store, replace(search, filter=parse_filter({"label": 3, "geo.city": 1}))) == (
+        [],
+        [("geo.city", None)],
+    )
+
+
+async def found_by(store: LatentStore, search: Search) -> tuple[list[str], list[tuple[str, str | None]]]:
+    """The ids that a search and a list find, and the unknown keys of the filter with what is similar to them."""
+    found, listed = (
+        await store.search("digits", DIGEST, search),
+        await store.scan("digits", filter=search.filter, strict=search.strict),
+    )
+    assert (found.neighbors[0].items.ids, found.unknown) == (listed.ids, listed.unknown)
+    return listed.ids, [(one.key, one.similar) for one in found.unknown]
 
 
 async def test_an_unknown_key_among_very_many(store: LatentStore) -> None:
@@ -115,8 +155,26 @@ async def test_an_unknown_key_among_very_many(store: LatentStore) -> None:
         "digits", DIGEST, items(np.random.default_rng(0), ["a", "b"], metadata=[{**many[0], "label": 3}, many[1]])
     )
     with pytest.raises(BadFilter, match="did you mean 'label'"):
-        await store.scan("digits", filter=parse_filter({"lable": 3}))
+        await store.scan("digits", filter=parse_filter({"lable": 3}), strict=True)
     assert (await store.scan("digits", filter=parse_filter({"label": 3, "x" * 30 + "7": 0}))).ids == ["a"]
+
+
+async def test_an_item_is_not_its_own_neighbor(store: LatentStore) -> None:
+    """Neither where others are as near as it is itself; other queries of the same search are not affected."""
+    twin = await filled(store)
+    for metric in METRICS:
+        for k, exact, candidates in ((3, True, None), (400, True, None), (3, None, None), (3, None, 390)):
+            queries = [Query(id="0007"), Query(*twin.rows["0007"][:2]), Query(id="0005")]
+            search = Search(queries, k, metric, (), candidates, exact, exclude_self=True)
+            found = await store.search("digits", DIGEST, search)
+            for neighbors, id, excluded in zip(found.neighbors, ("0007", "0007", "0005"), (True, False, True), strict=True):
+                nearest = twin.nearest(metric, *twin.rows[id][:2], 1000)
+                same(neighbors, [pair for pair in nearest if not excluded or pair[0] != id][:k])
+                assert (id in neighbors.items.ids) is not excluded
+    await store.create(replace(DIGITS, name="lonely"))
+    await store.upsert("lonely", DIGEST, items(np.random.default_rng(0), ["only"]))
+    alone = await store.search("lonely", DIGEST, Search([Query(id="only")], 3, "l2", exclude_self=True))
+    assert alone.neighbors[0].items.ids == []
 
 
 async def test_ids_dimensions_vectors_and_candidates(store: LatentStore) -> None:

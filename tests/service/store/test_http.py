@@ -47,7 +47,8 @@ IDS = [
 async def serving(weights: Path, address: str, **settings: Any) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
     """The application, ready, and a client of it."""
     bounds = {"max_batch": 16, "max_queue_rows": QUEUE, "max_rows": 32} | settings
-    app = create_app(Settings(models_dir=weights, default_model="grey", device="cpu", threads=1, store=address, **bounds))
+    known: dict[str, Any] = {"models_dir": weights, "default_model": "grey", "device": "cpu", "threads": 1, "store": address}
+    app = create_app(Settings(**known | bounds))
     async with app.router.lifespan_context(app):
         await asyncio.wait_for(app.state.started.wait(), PATIENCE)
         assert app.state.failure == ""
@@ -129,8 +130,10 @@ async def test_what_no_backend_can_keep_or_find(client: httpx.AsyncClient) -> No
     check(await client.get(f"{ITEMS}?cursor=%00"), 422, "invalid_parameter", "cursor")
     check(await client.get(f"{ITEMS}/%00"), 422, "unusable_input", "control")
     check(await client.get(f"{ITEMS}/"), 422, "unusable_input", "1 to 512")
-    empty = await client.post(SEARCH, json={**item(), "filter": {"any": 1}})
-    assert empty.raise_for_status().json()["neighbors"] == []
+    for strict in (False, True):
+        empty = await client.post(SEARCH, json={**item(), "filter": {"any": 1}, "strict": strict})
+        assert empty.raise_for_status().json()["neighbors"] == []
+        assert empty.json()["unknown_keys"] == ["any"]
 
 
 async def test_bad_items_and_queries_store_nothing(client: httpx.AsyncClient) -> None:
@@ -143,7 +146,8 @@ async def test_bad_items_and_queries_store_nothing(client: httpx.AsyncClient) ->
     check(await client.post(ITEMS, json=twice), 422, "unusable_input", "item 0")
     huge = {"items": [item(id="a"), item(metadata={"x": "y" * 10_000_000})]}
     check(await client.post(ITEMS, json=huge), 413, "metadata_too_large", "65536")
-    check(await client.post(SEARCH, json={**item(), "filter": {"lable": 1}}), 409, "unknown_key", "'label'")
+    strict = {**item(), "filter": {"lable": 1}, "strict": True}
+    check(await client.post(SEARCH, json=strict), 409, "unknown_key", "'label'")
     for path, body in ((ITEMS, {"items": [item()]}), (SEARCH, item())):
         problem = check(await client.post(path, json={**body, "model": "colour"}), 409, "model_mismatch")
         assert problem["detail"].count("@sha256:") == 2

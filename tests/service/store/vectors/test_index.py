@@ -217,11 +217,11 @@ def test_reranking_measures_the_nearest_by_w2(metric: str) -> None:
     query, sigma = np.ones((2, 4), np.float32), np.full((2, 4), 0.4, np.float32)
     queries = Queries(metric, query, sigma, [9, 2])
     whole = index.nearest(queries)
-    for one, two in zip(index.rerank(queries, 10**6), whole, strict=True):
+    for one, two in zip(index.rerank(queries, [10**6] * len(queries.counts)), whole, strict=True):
         assert as_dict(one) == as_dict(two)
     able = {n for n, row in twin.rows.items() if row[2] or not METRICS[metric].needs_sigma}
     near = twin.nearest("w2", query[0], sigma[0], 30, able)
-    assert as_dict(index.rerank(queries, 30)[0]).keys() <= near.keys()
+    assert as_dict(index.rerank(queries, [30] * len(queries.counts))[0]).keys() <= near.keys()
 
 
 def test_its_length_is_that_before_a_change_until_the_change_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
