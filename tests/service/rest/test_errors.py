@@ -32,7 +32,6 @@ from service.inference.priors import NoSuchPrior
 from service.operations.collection_model import ModelNotLoaded, NoKlPerDim
 from service.rest.bodies import TooManyValues
 from service.rest.errors import STATUSES, describe
-from service.rest.item_bodies import MetadataTooLarge
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.rest.routes.generate import sample
 from service.server.errors import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
@@ -41,7 +40,11 @@ from service.store.interface import (
     BadItem,
     Collection,
     DiskFull,
+    ItemsExist,
+    MetadataTooLarge,
     ModelMismatch,
+    NoPicture,
+    PicturesFull,
     StoreBusy,
     StoreFull,
     StoreUnavailable,
@@ -64,10 +67,12 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (NoCheckpoint("gray", Path("/nowhere")), 404, "no_checkpoint"),
     (UnknownCollection("digit", ["digits"]), 404, "unknown_collection"),
     (UnknownItem("digits", "7"), 404, "unknown_item"),
+    (NoPicture("digits", "7"), 404, "no_picture"),
     (TooSlow("head", 10), 408, "too_slow"),
     (AlreadyLoaded("grey"), 409, "already_loaded"),
     (StillNeeded("grey"), 409, "still_needed"),
     (SeveralWorkers(2), 409, "several_workers"),
+    (ItemsExist("digits", ["7"]), 409, "items_exist"),
     (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
     (NoKlPerDim("no card"), 422, "invalid_parameter"),
@@ -109,6 +114,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (StoreUnusable("corrupt"), 503, "store_unusable"),
     (DeadlineExceeded("late"), 504, "deadline_exceeded"),
     (StoreFull(2, 1), 507, "store_full"),
+    (PicturesFull(2, 1), 507, "pictures_full"),
     (DiskFull("no room"), 507, "disk_full"),
 ]
 
@@ -138,7 +144,7 @@ def test_every_error_has_one_body(error: Exception, status: int, code: str) -> N
         "code": code,
         "error": f"{code}: {error}",
         "request_id": "id-7",
-    }
+    } | ({"ids": error.ids} if isinstance(error, ItemsExist) else {})
     assert (headers["content-type"], headers["x-request-id"]) == ("application/problem+json", "id-7")
     assert ("retry-after" in headers) == (status in (429, 503))
     assert ("www-authenticate" in headers) == (status == 401)
@@ -187,7 +193,7 @@ def check(answer: httpx.Response, status: int, code: str, detail: str = "") -> d
     """The problem of an answer, after a look at what all problems have in common."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     problem: dict[str, Any] = answer.json()
-    assert problem.keys() - {"item"} == MEMBERS
+    assert problem.keys() - {"item", "ids"} == MEMBERS
     assert (problem["status"], problem["code"]) == (status, code)
     assert problem["error"] == f"{code}: {problem['detail']}"
     assert problem["request_id"] == answer.headers["x-request-id"]
