@@ -20,7 +20,7 @@ from service.store.interface import Collection, IfExists, Items, Upserted
 METADATA_PER_ROW = 4096
 # The value of `keep` of a collection that keeps the originals of its pictures.
 KEEP = "picture"
-# Items that are deleted in one transaction: this takes about a tenth of a second, in which nobody else can write.
+# Items that are deleted in one transaction: this takes about a fifth of a second, in which nobody else can write.
 DELETED_AT_ONCE = 10_000
 # The most ids in the answer to a deletion.
 MOST_IDS = 1000
