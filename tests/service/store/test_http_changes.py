@@ -17,7 +17,7 @@ from tests.service.rest.test_errors import check
 from tests.service.store.test_http import ITEMS, SEARCH, add, item, npy, serving
 
 DELETE = "/collections/some/delete"
-PNGS = [png.write(np.full((8, 8, 1), 40 * i, np.uint8)) for i in range(5)]
+PNGS = [png.write(np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * (i % 3 + 1)) for i in range(5)]
 Files = list[tuple[str, tuple[str | None, bytes]]]
 
 

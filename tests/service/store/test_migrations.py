@@ -23,7 +23,8 @@ VERSION_1 = gzip.decompress(Path("tests/data/store_version_1.db.gz").read_bytes(
 
 def block() -> Items:
     """What that file has, and one more."""
-    mu, sigma = np.arange(15, dtype=np.float32).reshape(5, 3) / 4, np.full((5, 3), 0.5).astype(np.float32)
+    mu = np.arange(15, dtype=np.float32).reshape(5, 3) / np.float32(4)
+    sigma = np.full((5, 3), 0.5, np.float32)
     sigma[2] = 0
     metadata = [b'{"label":1}', b"{}", b'{"label":7,"tags":["x",null]}', b'{"n":1}', b'{"text":"' + b"y" * 300 + b'"}']
     keys = frozenset(("label", "tags", "n", "text"))
