@@ -43,6 +43,7 @@ from service.rest.registration import Router
 from service.rest.routes import (
     admin,
     collections,
+    deletions,
     encode,
     generate,
     health,
@@ -50,6 +51,7 @@ from service.rest.routes import (
     items,
     metrics,
     models,
+    originals,
     reconstruct,
     search,
 )
@@ -78,7 +80,12 @@ BACKGROUND_THREADS = 2
 # pages from the system would cost it a tenth of the start.
 LOADING_BLOCK_BYTES = 8 << 20
 
-FAMILIES = (encode, generate, interpolate, reconstruct, collections, items, search, models, health, metrics)
+# The routes of originals come before those of items, whose ids may contain slashes.
+FAMILIES = (
+    *(encode, generate, interpolate, reconstruct),
+    *(collections, originals, items, deletions, search),
+    *(models, health, metrics),
+)
 ROUTERS: list[Router] = [family.router for family in FAMILIES]
 # FastAPI adds these routes itself.
 PAGES = [
@@ -113,7 +120,7 @@ def create_app(
         background = thread_pool(BACKGROUND_THREADS, "background")
         asyncio.get_running_loop().set_default_executor(background)
         device = Device(settings.device, threads, limits, settings.engine, settings.precision, loop_threads)
-        store = make_store(settings.store, settings.store_max_bytes)
+        store = make_store(settings.store, settings.store_max_bytes, settings.store_max_picture_bytes)
         if sinks.metrics is not None:
             store = TimedStore(store, sinks.metrics.store_seconds)
         decoders = Decoders(settings.max_pixels, settings.max_decoded_bytes, settings.decode_seconds)

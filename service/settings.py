@@ -149,6 +149,9 @@ class Settings(BaseSettings):
     store_max_bytes: int = Field(
         4 << 30, ge=1 << 20, description="memory in bytes for the vectors of a sqlite file; items beyond it get 507"
     )
+    store_max_picture_bytes: int = Field(
+        4 << 30, ge=0, description="bytes of the pictures that collections keep, together; items beyond it get 507"
+    )
     drain_seconds: float = Field(
         5.0,
         ge=0,

@@ -127,8 +127,10 @@ async def _opened(settings: Settings) -> AsyncIterator[LatentStore]:
 
 async def _dump(settings: Settings, options: argparse.Namespace) -> None:
     async with _opened(settings) as store:
-        count = (await store.collection(options.collection)).count
-        with tqdm(total=count, unit="item") as bar:
+        collection = await store.collection(options.collection)
+        if collection.keep == "picture":
+            print("the dump has no originals of pictures; a backup has them", flush=True)
+        with tqdm(total=collection.count, unit="item") as bar:
             own = [] if settings.store.startswith(POSTGRES) else store_files(Path(settings.store))
             await dump(store, options.collection, options.out, bar.update, own)
 
@@ -157,6 +159,8 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
             sources = sources_of(options.paths, spec, options.prefix)
             print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
             collection = await _collection(pipeline.catalog, store, options)
+            if collection.keep == "picture":
+                print("the originals of these pictures are not kept; add pictures over HTTP to keep them", flush=True)
             counts, total = Counts(), sum(source.count for source in sources)
             with tqdm(total=total, unit="item") as bar:
                 for source in sources:

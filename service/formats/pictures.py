@@ -20,6 +20,14 @@ from models.strip_metadata import strip_metadata
 from service.formats.errors import TooBig, Undecodable, Unsupported, describe
 
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"MM\0+", b"II+\0")
+MEDIA_TYPES = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"RIFF", "image/webp"),
+    (b"GIF8", "image/gif"),
+    (b"BM", "image/bmp"),
+    ((b"II", b"MM"), "image/tiff"),
+)
 # All pictures of a request together may have this many times the pixels of the largest allowed picture.
 REQUEST_PICTURES = 4
 FRAME_MILLISECONDS = 100
@@ -46,6 +54,11 @@ def open_picture(data: bytes, max_pixels: int, item: int | None = None) -> Image
         raise Undecodable(f"the picture is corrupt: {describe(error)}", item) from None
     check_size(image.width, image.height, max_pixels, item)
     return image
+
+
+def media_type_of(data: bytes) -> str:
+    """Return the media type of a picture by its first bytes: one of the formats that are read, or `octet-stream`."""
+    return next((kind for magic, kind in MEDIA_TYPES if data.startswith(magic)), "application/octet-stream")
 
 
 def picture_pixels(

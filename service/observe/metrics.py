@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1.0, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048, 4096)
 
-STORE_OPERATIONS = ("upsert", "get", "delete", "search")
+STORE_OPERATIONS = ("upsert", "patch", "get", "delete", "search")
 # Both encode lanes take pictures and answer posteriors, so they share a label.
 LANES = {"encode": "encode", "encode_float": "encode", "decode": "decode"}
 

@@ -3,18 +3,19 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from service.observe.histogram import Histogram
 from service.store import LatentStore
 from service.store.filters import Condition
-from service.store.interface import Collection, Found, Items, Search
+from service.store.interface import Collection, Deleted, Found, IfExists, Items, Patched, Search, Upserted
 
 
 class TimedStore(LatentStore):
-    """A store that passes every call on to another one, and measures how long upsert, get, delete and search take."""
+    """A store that passes every call on to another one, and measures how long upsert, patch, get, delete and search take."""
 
     def __init__(self, store: LatentStore, seconds: Mapping[str, Histogram]) -> None:
-        """`seconds`: a histogram for each of the four operations, which also counts those that fail."""
+        """`seconds`: a histogram for each of the five operations, which also counts those that fail."""
         self._store, self._seconds = store, seconds
 
     async def open(self) -> None:
@@ -43,9 +44,27 @@ class TimedStore(LatentStore):
     ) -> Items:
         return await self._store.scan(name, after, limit, filter, strict)
 
-    async def upsert(self, name: str, digest: str, items: Items) -> int:
+    async def upsert(self, name: str, digest: str, items: Items, if_exists: IfExists = "replace") -> Upserted:
         with self._timed("upsert"):
-            return await self._store.upsert(name, digest, items)
+            return await self._store.upsert(name, digest, items, if_exists)
+
+    async def patch(self, name: str, id: str, patch: dict[str, Any]) -> Patched:
+        with self._timed("patch"):
+            return await self._store.patch(name, id, patch)
+
+    async def picture(self, name: str, id: str) -> bytes:
+        with self._timed("get"):
+            return await self._store.picture(name, id)
+
+    async def delete_ids(self, name: str, ids: Sequence[str]) -> Deleted:
+        with self._timed("delete"):
+            return await self._store.delete_ids(name, ids)
+
+    async def delete_matching(
+        self, name: str, filter: tuple[Condition, ...], after: str = "", limit: int = 100, strict: bool = False
+    ) -> Deleted:
+        with self._timed("delete"):
+            return await self._store.delete_matching(name, filter, after, limit, strict)
 
     async def get(self, name: str, ids: Sequence[str]) -> Items:
         with self._timed("get"):

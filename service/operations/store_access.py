@@ -3,11 +3,14 @@
 Knows nothing of HTTP, pictures or models.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from service.inference.deadline import in_time
 from service.operations.admission import Admission
 from service.store import LatentStore
 from service.store.filters import Condition
-from service.store.interface import Collection, Found, Items, Search, UnknownItem
+from service.store.interface import Collection, Deleted, Found, IfExists, Items, Patched, Search, UnknownItem, Upserted
 
 LATE = "the deadline passed before the store had answered"
 DOUBT = f"{LATE}; the change may or may not have been made"
@@ -53,6 +56,11 @@ class StoreAccess:
             raise UnknownItem(name, id)
         return found
 
+    async def picture(self, name: str, id: str, deadline: float | None = None) -> bytes:
+        """Return the original of an item. Raises UnknownCollection, UnknownItem, NoPicture."""
+        with self.reads.admit(1):
+            return await in_time(self.store.picture(name, id), deadline, LATE)
+
     async def scan(
         self,
         name: str,
@@ -74,10 +82,35 @@ class StoreAccess:
         with self.writes.admit(1):
             return await in_time(self.store.delete(name, id), deadline, DOUBT)
 
+    async def delete_ids(self, name: str, ids: Sequence[str], deadline: float | None = None) -> Deleted:
+        """Delete those of these items that exist, all or none. Raises UnknownCollection."""
+        with self.writes.admit(1):
+            return await in_time(self.store.delete_ids(name, ids), deadline, DOUBT)
+
+    async def delete_matching(
+        self,
+        name: str,
+        filter: tuple[Condition, ...],
+        after: str,
+        limit: int,
+        deadline: float | None = None,
+        strict: bool = False,
+    ) -> Deleted:
+        """Delete what `scan` would return. Raises UnknownCollection, UnknownKey."""
+        with self.writes.admit(1):
+            return await in_time(self.store.delete_matching(name, filter, after, limit, strict), deadline, DOUBT)
+
+    async def patch(self, name: str, id: str, patch: dict[str, Any], deadline: float | None = None) -> Patched:
+        """Change the metadata of an item by a merge patch. Raises UnknownItem, BadItem, MetadataTooLarge."""
+        with self.writes.admit(1):
+            return await in_time(self.store.patch(name, id, patch), deadline, DOUBT)
+
     async def search(self, name: str, digest: str, search: Search, deadline: float | None = None) -> Found:
         """Return the nearest to each query, for a caller that `searches` has admitted. Raises ModelMismatch, UnknownItem."""
         return await in_time(self.store.search(name, digest, search), deadline, LATE)
 
-    async def upsert(self, name: str, digest: str, items: Items, deadline: float | None = None) -> int:
-        """Add or replace items, for a caller that `writes` has admitted; return the sequence number of the change."""
-        return await in_time(self.store.upsert(name, digest, items), deadline, DOUBT)
+    async def upsert(
+        self, name: str, digest: str, items: Items, if_exists: IfExists = "replace", deadline: float | None = None
+    ) -> Upserted:
+        """Add or replace items, for a caller that `writes` has admitted. Raises ItemsExist, PicturesFull."""
+        return await in_time(self.store.upsert(name, digest, items, if_exists), deadline, DOUBT)

@@ -96,8 +96,8 @@ class Body:
         return values, fields
 
 
-def read_body(call: Call, max_items: int, lists_per_item: int = 1) -> Body:
-    """Parse a body. Its first bytes decide its kind, then its Content-Type.
+def read_body(call: Call, max_items: int, lists_per_item: int = 1, parts_per_item: int = 1) -> Body:
+    """Parse a body. Its first bytes decide its kind, then its Content-Type. A form may have `parts_per_item` parts an item.
 
     Raises BadInput, TooManyParts, TooManyValues, TooLarge.
     """
@@ -106,8 +106,9 @@ def read_body(call: Call, max_items: int, lists_per_item: int = 1) -> Body:
         _check_json(call.body, max_items, lists_per_item)
         return Body(kind, call.body, max_items, values=json_object(call.body))
     if kind == "form":
-        # Besides max_items pictures, a form may have 20 parameters.
-        return Body(kind, call.body, max_items, parts=parse_form(call.body, call.headers["content-type"], max_items + 20))
+        # Besides the parts of max_items pictures, a form may have 20 parameters.
+        most = parts_per_item * max_items + 20
+        return Body(kind, call.body, max_items, parts=parse_form(call.body, call.headers["content-type"], most))
     return Body(kind, call.body, max_items)
 
 

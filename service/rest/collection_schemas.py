@@ -10,9 +10,13 @@ from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, WithJson
 
 from service.rest.schemas import Parameters, PictureParameters, WarningList, split, words
 from service.store.filters import MAX_KEY, MAX_KEYS, MAX_VALUES, ORDERED, Condition, parse_filter
+from service.store.interface import IfExists
 
+Keep = Literal["nothing", "picture"]
 MetricName = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
 MAX_NEIGHBORS = 10_000
+# The most ids in a request to delete items; as many are deleted in one transaction.
+MAX_IDS = 10_000
 # A description may be in the query, where a character can take 12 bytes. This stays well below the limit of headers.
 MAX_DESCRIPTION = 1000
 NAME_SCHEMA = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"}
@@ -64,13 +68,31 @@ class CollectionParameters(Parameters):
 
     metric: MetricName = Field("l2", description="default metric of searches")
     description: str = Field("", max_length=MAX_DESCRIPTION, pattern=NO_NUL, description="free text")
+    keep: Keep | None = Field(
+        None,
+        description="picture: keep the originals of the pictures that are added; default: nothing for a new collection, as "
+        "it is for an existing one",
+    )
 
 
 class ItemsParameters(PictureParameters):
     """Parameters of POST /collections/{name}/items."""
 
     payload: ClassVar[tuple[str, ...]] = ("items",)
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    files: ClassVar[tuple[str, ...]] = ("image", "id", "metadata")
+
+    id: Annotated[str, WithJsonSchema(ID_SCHEMA)] | None = Field(None, description="id of the only item of the request")
+    if_exists: IfExists = Field(
+        "replace",
+        description="what happens to items whose ids exist: replace the old ones, error (409, nothing is stored), or skip",
+    )
+
+
+class DeleteParameters(Parameters):
+    """Parameters of POST /collections/{name}/delete."""
+
+    payload: ClassVar[tuple[str, ...]] = ("ids", "filter")
+    strict: bool = Field(False, description=STRICT)
 
 
 class ListParameters(Parameters):
@@ -132,6 +154,7 @@ class CollectionInfo(BaseModel):
     latent_dim: int
     metric: MetricName
     description: str
+    keep: Keep = Field(description="whether the originals of pictures are kept")
     count: int
     seq: int = Field(description="sequence number of the last change")
 
@@ -143,11 +166,11 @@ class NewItem(BaseModel):
     image: str | None = None
     mu: list[float] | None = None
     sigma: list[float] | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = Field(None, description="null or missing: that of the item that it replaces stays")
 
 
 class NewItems(BaseModel):
-    """Items to add. An item whose id exists is replaced."""
+    """Items to add."""
 
     items: list[NewItem] = Field(min_length=1)
 
@@ -156,7 +179,10 @@ class Added(BaseModel):
     """The items that were added. They are stored durably."""
 
     collection: str
-    ids: list[str]
+    ids: list[str] = Field(description="ids of all items, in the order of the request")
+    added: list[str]
+    replaced: list[str]
+    skipped: list[str] | None = Field(None, description="only with if_exists=skip")
     seq: int
     warnings: WarningList = None
 
@@ -184,6 +210,33 @@ class Deleted(BaseModel):
     """The item that was deleted."""
 
     id: str
+    seq: int
+
+
+class ToDelete(BaseModel):
+    """The ids of items, or conditions on their metadata: exactly one of the two."""
+
+    ids: list[Annotated[str, WithJsonSchema(ID_SCHEMA)]] | None = Field(None, max_length=MAX_IDS)
+    filter: Annotated[dict[str, Any] | None, WithJsonSchema(FILTER_SCHEMA)] = Field(None, description=FILTER)
+
+
+class DeletedSeveral(BaseModel):
+    """The items that were deleted."""
+
+    collection: str
+    count: int
+    ids: list[str] = Field(description="the first 1000 of them")
+    missing: list[str] | None = Field(None, description="those of the ids in the request that no item has; only with ids")
+    seq: int
+    unknown_keys: list[str] | None = UNKNOWN_KEYS
+    did_you_mean: dict[str, str] | None = DID_YOU_MEAN
+
+
+class PatchedItem(BaseModel):
+    """An item after a change of its metadata."""
+
+    id: str
+    metadata: dict[str, Any]
     seq: int
 
 

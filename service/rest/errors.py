@@ -1,6 +1,7 @@
 """Turn exceptions into HTTP answers: one table, one handler. Errors that belong to HTTP carry their own status."""
 
 import logging
+from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -18,14 +19,18 @@ from service.http.problems import HttpError, Problem, problem
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchPrior
 from service.operations.collection_model import ModelNotLoaded, NoKlPerDim
+from service.operations.items import MOST_IDS
 from service.rest.bodies import TooManyValues
-from service.rest.item_bodies import MetadataTooLarge
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
     BadItem,
     DiskFull,
+    ItemsExist,
+    MetadataTooLarge,
     ModelMismatch,
+    NoPicture,
+    PicturesFull,
     StoreBusy,
     StoreFull,
     StoreUnavailable,
@@ -43,9 +48,11 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     NoCheckpoint: (404, "no_checkpoint"),
     UnknownCollection: (404, "unknown_collection"),
     UnknownItem: (404, "unknown_item"),
+    NoPicture: (404, "no_picture"),
     AlreadyLoaded: (409, "already_loaded"),
     StillNeeded: (409, "still_needed"),
     SeveralWorkers: (409, "several_workers"),
+    ItemsExist: (409, "items_exist"),
     ModelMismatch: (409, "model_mismatch"),
     ModelNotLoaded: (409, "model_not_loaded"),
     TooBig: (413, "too_many_pixels"),
@@ -75,6 +82,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     StoreUnusable: (503, "store_unusable"),
     DeadlineExceeded: (504, "deadline_exceeded"),
     StoreFull: (507, "store_full"),
+    PicturesFull: (507, "pictures_full"),
     DiskFull: (507, "disk_full"),
 }
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -96,8 +104,12 @@ def describe(error: Exception, request_id: str, trace_id: str = "") -> Problem:
         ids = {"request_id": request_id} | ({"trace_id": trace_id} if trace_id else {})
         log.error("request %s failed", request_id, exc_info=error, extra=ids)
         return problem(Exception(INTERNAL_DETAIL), status, code, request_id)
-    item = {"item": error.item} if isinstance(error, BadInput | BadItem) and error.item is not None else {}
-    return problem(error, status, code, request_id, **item)
+    extra: dict[str, Any] = {}
+    if isinstance(error, BadInput | BadItem) and error.item is not None:
+        extra = {"item": error.item}
+    elif isinstance(error, ItemsExist):
+        extra = {"ids": error.ids[:MOST_IDS]}
+    return problem(error, status, code, request_id, **extra)
 
 
 async def handle(request: Request, error: Exception) -> Response:

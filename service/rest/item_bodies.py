@@ -12,29 +12,27 @@ import orjson
 from numpy.typing import NDArray
 
 from service.formats.errors import Undecodable, Unsupported, Unusable
+from service.formats.generic_names import is_generic
 from service.formats.latent_rows import latent_rows
 from service.formats.npy import npy_array
 from service.formats.pictures import EncodedPicture
+from service.http.call import Call
 from service.observe.printable import short
 from service.operations.items import Entries
 from service.rest.bodies import A_KIND, Body
-from service.store.filters import usable_key
+from service.store.interface import MetadataTooLarge
+from service.store.metadata import MAX_METADATA_BYTES, metadata_bytes, usable_keys
 
 MAX_ID = 512
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-MAX_METADATA_BYTES = 1 << 16
-MAX_DEPTH = 32
 # Each item may have so many JSON lists: mu, sigma, and lists in its metadata.
 LISTS_PER_ITEM = 16
+# A form may have an id and metadata for each picture.
+PARTS_PER_ITEM = 3
 ITEM_KEYS = ("id", "image", "mu", "sigma", "metadata")
+# Fields of a form beside `image`.
+FORM_FIELDS = ("id", "metadata")
 QUERY_KEYS = ("image", "mu", "sigma", "id")
-
-
-class MetadataTooLarge(Exception):
-    """More metadata than an item may have."""
-
-    def __init__(self, size: int, item: int) -> None:
-        super().__init__(f"item {item}: its metadata takes {size} bytes, at most {MAX_METADATA_BYTES} are allowed")
 
 
 def check_id(id: object, item: int | None = None) -> str:
@@ -44,8 +42,8 @@ def check_id(id: object, item: int | None = None) -> str:
     return id
 
 
-def items_of(body: Body, dim: int) -> Entries:
-    """Return the items to add. Raises BadInput, TooLarge, MetadataTooLarge."""
+def items_of(body: Body, dim: int, id: str | None = None) -> Entries:
+    """Return the items to add. `id`: that of the only item. Raises BadInput, TooLarge, BadItem, MetadataTooLarge."""
     match body.kind:
         case "json":
             entries = _json_entries(_list(body, "items"), dim, ITEM_KEYS)
@@ -53,11 +51,70 @@ def items_of(body: Body, dim: int) -> Entries:
             entries = _npy_entries(body, dim)
         case _:
             entries = _picture_entries(body, dim)
+    if body.kind == "form":
+        _name_by_fields(entries, body)
+    if id is not None:
+        _name_alone(entries, id)
     seen: dict[str, int] = {}
     for i, id in enumerate(entries.ids):
         if id is not None and seen.setdefault(id, i) != i:
             raise Unusable(f"the id {id!r} is also the id of item {seen[id]}; an id may occur only once in a request", i)
+    entries.unstated = {i for i, metadata in enumerate(entries.metadata) if not metadata}
+    entries.metadata = [metadata or b"{}" for metadata in entries.metadata]
     return entries
+
+
+def _name_by_fields(entries: Entries, body: Body) -> None:
+    """Fill in the fields `id` and `metadata` of a form: one for each picture, in order. An empty field says nothing."""
+    fields = {name: [part.data for part in body.parts if part.name == name] for name in FORM_FIELDS}
+    for name, found in fields.items():
+        if found and len(found) != len(entries):
+            raise Unusable(
+                f"the form has {len(entries)} pictures and {len(found)} fields {name!r}; give none, or one for each "
+                "picture, in the same order (an empty one for a picture without)"
+            )
+    for i, text in enumerate(fields["id"]):
+        if text:
+            entries.ids[i] = check_id(text.decode("utf-8", "replace"), i)
+    for i, text in enumerate(fields["metadata"]):
+        if text:
+            _state_metadata(entries, i, metadata_value(text, i))
+
+
+def metadata_value(text: bytes, item: int | None = None) -> Any:
+    """Parse JSON text that is, or changes, the metadata of one item. Raises Undecodable, MetadataTooLarge."""
+    if len(text) > MAX_METADATA_BYTES:  # Checked before it is parsed.
+        raise MetadataTooLarge(len(text), MAX_METADATA_BYTES, item)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Undecodable(f"the metadata is not JSON: {error}", item) from None
+
+
+def _state_metadata(entries: Entries, i: int, value: Any) -> None:
+    entries.metadata[i] = metadata_bytes(value, i)
+    entries.keys |= usable_keys(value)
+
+
+def _name_alone(entries: Entries, id: str) -> None:
+    check_id(id)
+    if len(entries) != 1:
+        raise Unusable(
+            f"the parameter id names one item, but the request has {len(entries)}; state the id of each item instead"
+        )
+    entries.ids[0] = id
+
+
+def patch_of(call: Call) -> dict[str, Any]:
+    """Return a JSON merge patch of metadata. Raises BadInput, BadItem, MetadataTooLarge."""
+    claimed = call.content_type
+    if not call.body:
+        raise Undecodable('the body is empty: send a JSON merge patch, like {"label": 7, "note": null}')
+    if claimed == "multipart/form-data" or claimed.startswith("image/") or claimed == "application/x-npy":
+        raise Unsupported(f"send a JSON merge patch as application/merge-patch+json or application/json, not {claimed}")
+    patch = metadata_value(call.body)
+    metadata_bytes(patch)  # Its depth is bounded before it is applied.
+    return dict(patch)
 
 
 def queries_of(body: Body, dim: int) -> tuple[Entries, bool]:
@@ -85,7 +142,7 @@ def _list(body: Body, key: str) -> list[Any]:
 
 def _blank(ids: list[str | None], images: Sequence[EncodedPicture | None], dim: int) -> Entries:
     mu, sigma = (np.zeros((len(ids), dim), np.float32) for _ in range(2))
-    return Entries(ids, list(images), mu, sigma, np.zeros(len(ids), np.bool_), [b"{}"] * len(ids))
+    return Entries(ids, list(images), mu, sigma, np.zeros(len(ids), np.bool_), [b""] * len(ids))
 
 
 def _picture_entries(body: Body, dim: int) -> Entries:
@@ -95,7 +152,8 @@ def _picture_entries(body: Body, dim: int) -> Entries:
         case "form":
             parts = body.form_pictures()
             body.check_count(parts)
-            ids = [check_id(part.filename, i) if part.filename else None for i, part in enumerate(parts)]
+            names = [part.filename or "" for part in parts]
+            ids = [None if is_generic(name) else check_id(name, i) for i, name in enumerate(names)]
             return _blank(ids, [part.data for part in parts], dim)
     if body.kind == "empty":
         raise Undecodable("the body is empty: send JSON, a picture, a form or npy")
@@ -138,8 +196,7 @@ def _json_entries(rows: list[Any], dim: int, keys: tuple[str, ...], named: bool 
                 entries.has_sigma[where] = True
     for i, row in enumerate(rows):
         if row.get("metadata") is not None:
-            entries.metadata[i] = _metadata(row["metadata"], i)
-            entries.keys |= {key for key in row["metadata"] if usable_key(key)}
+            _state_metadata(entries, i, row["metadata"])
     return entries
 
 
@@ -180,31 +237,3 @@ def _sigmas(values: Any, dim: int, where: Sequence[int]) -> NDArray[np.float32]:
     if bad.any():
         raise Unusable("each sigma must be above 0; leave sigma out of an item that has none", where[int(bad.argmax())])
     return sigma
-
-
-def _metadata(value: object, item: int) -> bytes:
-    if not isinstance(value, dict):
-        raise Unusable(f"the metadata must be a JSON object, not {type(value).__name__}", item)
-    try:
-        text = orjson.dumps(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Unusable(f"the metadata cannot be written as JSON: {error}", item) from None
-    if len(text) > MAX_METADATA_BYTES:
-        raise MetadataTooLarge(len(text), item)
-    if b"\\u0000" in text or text.count(b"{") + text.count(b"[") > MAX_DEPTH:
-        _check_nested(value, item, 1)
-    return text
-
-
-def _check_nested(value: object, item: int, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise Unusable(f"the metadata is nested deeper than the {MAX_DEPTH} levels that are allowed", item)
-    if isinstance(value, str) and "\0" in value:
-        raise Unusable("the metadata must not contain the character U+0000", item)
-    if isinstance(value, dict):
-        for key, one in value.items():
-            _check_nested(key, item, depth)
-            _check_nested(one, item, depth + 1)
-    elif isinstance(value, list):
-        for one in value:
-            _check_nested(one, item, depth + 1)

@@ -17,10 +17,10 @@ from service.rest.schemas import Parameters, PictureParameters
 from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
 
 
-def body_of(service: Service, call: Call, lists_per_item: int = 1) -> Awaitable[Body]:
+def body_of(service: Service, call: Call, lists_per_item: int = 1, parts_per_item: int = 1) -> Awaitable[Body]:
     """Return the body taken apart; a thread does that to a long one. Raises what `read_body` does."""
     pipeline = service.pipeline
-    return pipeline.offload(len(call.body), partial(read_body, call, pipeline.max_items, lists_per_item))
+    return pipeline.offload(len(call.body), partial(read_body, call, pipeline.max_items, lists_per_item, parts_per_item))
 
 
 def only_parameters(body: Body) -> Body:

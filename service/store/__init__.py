@@ -5,19 +5,21 @@ Knows nothing of HTTP or of models.
 
 from pathlib import Path
 
+from service.store.interface import MAX_PICTURE_BYTES
 from service.store.interface import LatentStore as LatentStore
 from service.store.sqlite.store import SqliteStore
 
 POSTGRES = ("postgresql://", "postgres://")
 
 
-def make_store(address: str, max_bytes: int) -> LatentStore:
+def make_store(address: str, max_bytes: int, max_picture_bytes: int = MAX_PICTURE_BYTES) -> LatentStore:
     """Return the store at an address, the path of a sqlite file or a PostgreSQL URL. It is not opened. Raises StoreUnusable.
 
     `max_bytes` bounds the memory for vectors of a sqlite store. PostgreSQL keeps its vectors in the database.
+    `max_picture_bytes` bounds the bytes of all kept pictures.
     """
     if address.startswith(POSTGRES):
         from service.store.postgres.store import PgvectorStore  # an extra
 
-        return PgvectorStore(address)
-    return SqliteStore(Path(address), max_bytes)
+        return PgvectorStore(address, max_picture_bytes=max_picture_bytes)
+    return SqliteStore(Path(address), max_bytes, max_picture_bytes)

@@ -115,6 +115,16 @@ def find_unknown(
     return tuple(unknown.values())
 
 
+def check_deletion(conditions: tuple[Condition, ...], unknown: Sequence[Unknown]) -> None:
+    """Raise UnknownKey if a condition on an unknown key holds for items without the key: a typing mistake deletes them all."""
+    for one in unknown:
+        for condition in conditions:
+            if condition.key == one.key and (
+                condition.operator == "ne" or (condition.operator, condition.value) == ("exists", False)
+            ):
+                raise one.refusal()
+
+
 def _described(condition: Condition, known: AbstractSet[str], likely: Callable[[str, int], Sequence[str]]) -> Unknown:
     key, others = condition.key, likely(condition.key, MAX_LIKELY)
     if near := difflib.get_close_matches(key, others, n=1):

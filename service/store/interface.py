@@ -1,99 +1,44 @@
 """The interface of a latent store: durable collections of Gaussians, which are found by id or by nearest-neighbour search.
 
 Knows nothing of HTTP, of models, nor of how anything is stored.
-
-    StoreError
-      ├── UnknownCollection, UnknownItem      no collection has that name, no item that id
-      ├── ModelMismatch                       the vectors are those of another model
-      ├── BadItem                             an item or a query that does not fit the collection
-      ├── StoreFull                           the bound on the memory for vectors is reached
-      ├── DiskFull                            the disk has no room
-      ├── StoreUnavailable                    temporary: the database cannot be reached or does not answer
-      │     └── StoreBusy                     temporary: another session or process holds a lock
-      └── StoreUnusable                       permanent: corrupt, not a store, of a newer version, or not writable
 """
 
-import difflib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.latents.distances import Doubles
+from service.store.errors import BadItem as BadItem
+from service.store.errors import DiskFull as DiskFull
+from service.store.errors import ItemsExist as ItemsExist
+from service.store.errors import MetadataTooLarge as MetadataTooLarge
+from service.store.errors import ModelMismatch as ModelMismatch
+from service.store.errors import NoPicture as NoPicture
+from service.store.errors import PicturesFull as PicturesFull
+from service.store.errors import StoreBusy as StoreBusy
+from service.store.errors import StoreError as StoreError
+from service.store.errors import StoreFull as StoreFull
+from service.store.errors import StoreUnavailable as StoreUnavailable
+from service.store.errors import StoreUnusable as StoreUnusable
+from service.store.errors import UnknownCollection as UnknownCollection
+from service.store.errors import UnknownItem as UnknownItem
 from service.store.filters import Condition, Unknown
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+# What happens to items whose ids exist: they replace the old ones, or all items are refused, or these are left out.
+IfExists = Literal["replace", "error", "skip"]
+
+# Most bytes of kept pictures in all collections, unless a setting says otherwise.
+MAX_PICTURE_BYTES = 4 << 30
+
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-class StoreError(Exception):
-    """The store cannot do what was asked."""
-
-
-class UnknownCollection(StoreError):
-    """No collection has that name."""
-
-    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
-        near = difflib.get_close_matches(name[:80], list(known), n=1)
-        super().__init__(f"there is no collection {name!r}" + (f"; did you mean {near[0]}?" if near else "; make it with PUT"))
-
-
-class UnknownItem(StoreError):
-    """No item of the collection has that id."""
-
-    def __init__(self, collection: str, id: str) -> None:
-        super().__init__(f"the collection {collection!r} has no item {id!r}")
-
-
-class ModelMismatch(StoreError):
-    """The vectors are from one model, the collection is of another."""
-
-    def __init__(self, collection: "Collection", given: str) -> None:
-        super().__init__(
-            f"the collection {collection.name!r} has vectors of {collection.label}, which cannot be compared with those of "
-            f"{given}; to use the other model, PUT a new collection with it and add the pictures again"
-        )
-
-
-class BadItem(StoreError):
-    """An item or a query does not fit the collection. `item` says which one, counted from 0."""
-
-    def __init__(self, reason: str, item: int | None = None) -> None:
-        super().__init__(reason if item is None else f"item {item}: {reason}")
-        self.item = item
-
-
-class StoreFull(StoreError):
-    """The bound on the memory for vectors is reached."""
-
-    def __init__(self, needed: int, max_bytes: int) -> None:
-        super().__init__(
-            f"the vectors would take {needed} bytes of memory, {max_bytes} are allowed; delete items, or raise "
-            "VAE_STORE_MAX_BYTES"
-        )
-
-
-class DiskFull(StoreError):
-    """The disk is full; nothing was stored."""
-
-
-class StoreUnavailable(StoreError):
-    """The database cannot be reached or does not answer. A later try may succeed."""
-
-
-class StoreBusy(StoreUnavailable):
-    """Another session or process holds a lock in the database; nothing was changed."""
-
-    retry_after = 5
-
-
-class StoreUnusable(StoreError):
-    """There is no usable store at the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +53,7 @@ class Collection:
     description: str = ""
     count: int = 0
     seq: int = 0  # sequence number of its last change
+    keep: str | None = None  # "picture": originals of new items are kept; "nothing" or None: they are not
 
     @property
     def label(self) -> str:
@@ -133,6 +79,8 @@ class Items:
     keys: frozenset[str] = frozenset()  # top-level keys of all metadata
     seqs: list[int] = field(default_factory=list)  # of the last change of each item, if read from a store
     unknown: tuple[Unknown, ...] = ()  # keys of the filter that no item has, if found by one
+    unstated: frozenset[int] = frozenset()  # these items leave the metadata of the items that they replace as it is
+    pictures: Sequence[bytes | None] = ()  # originals, which a collection with keep="picture" keeps; empty: there are none
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -181,6 +129,33 @@ class Found:
     unknown: tuple[Unknown, ...] = ()  # keys of the filter that no item has
 
 
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """The result of adding items: ids in their order, and the sequence number of the collection."""
+
+    seq: int
+    added: list[str]
+    replaced: list[str]
+    skipped: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """The metadata of an item after a change, as JSON, and the sequence number of the change."""
+
+    seq: int
+    metadata: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The ids of deleted items, and the sequence number of the collection."""
+
+    seq: int
+    ids: list[str]
+    unknown: tuple[Unknown, ...] = ()  # keys of the filter that no item had
+
+
 class LatentStore(ABC):
     """Collections of Gaussians. Every change is durable when its method returns. All methods raise StoreError."""
 
@@ -197,7 +172,7 @@ class LatentStore(ABC):
 
     @abstractmethod
     async def create(self, collection: Collection) -> Collection:
-        """Make a collection. If it exists with the same digest, set its metric and description."""
+        """Make a collection. If it exists with the same digest, set its metric and description, and `keep` unless None."""
 
     @abstractmethod
     async def collections(self) -> list[Collection]:
@@ -212,12 +187,33 @@ class LatentStore(ABC):
         """Delete a collection with its items, and return what it was. Raises UnknownCollection."""
 
     @abstractmethod
-    async def upsert(self, name: str, digest: str, items: Items) -> int:
-        """Add items, or replace those with the same ids, all or none. Return the new sequence number of the collection."""
+    async def upsert(self, name: str, digest: str, items: Items, if_exists: IfExists = "replace") -> Upserted:
+        """Add items, all or none; see IfExists for those with the ids of stored ones. Raises ItemsExist, PicturesFull."""
 
     @abstractmethod
     async def get(self, name: str, ids: Sequence[str]) -> Items:
         """Return the items with these ids, in the order of the ids. Unknown ids are left out."""
+
+    @abstractmethod
+    async def picture(self, name: str, id: str) -> bytes:
+        """Return the original of an item. Raises UnknownItem, NoPicture."""
+
+    @abstractmethod
+    async def patch(self, name: str, id: str, patch: dict[str, Any]) -> Patched:
+        """Change the metadata of an item by a JSON merge patch (RFC 7396). Raises UnknownItem, BadItem, MetadataTooLarge."""
+
+    @abstractmethod
+    async def delete_ids(self, name: str, ids: Sequence[str]) -> Deleted:
+        """Delete those of these items that exist, all or none. The result has their ids in this order."""
+
+    @abstractmethod
+    async def delete_matching(
+        self, name: str, filter: tuple[Condition, ...], after: str = "", limit: int = 100, strict: bool = False
+    ) -> Deleted:
+        """Delete what `scan` finds with the same arguments, all or none. The result has the ids, sorted.
+
+        Keys of the filter are checked if `after` is empty: see `service.store.filters.check_deletion`. Raises UnknownKey.
+        """
 
     @abstractmethod
     async def delete(self, name: str, id: str) -> int:

@@ -33,7 +33,8 @@ def vector(value: float) -> list[float]:
 def test_pictures_are_found_by_pictures(digits_of: httpx.Client, pngs: list[bytes]) -> None:
     files = [("image", (f"{i}/x.png", png)) for i, png in enumerate(pngs[:100])]
     added = digits_of.post(ITEMS, files=files).raise_for_status()
-    assert added.json() == {"collection": "digits", "ids": [f"{i}/x.png" for i in range(100)], "seq": 100}
+    ids = [f"{i}/x.png" for i in range(100)]
+    assert added.json() == {"collection": "digits", "ids": ids, "added": ids, "replaced": [], "seq": 100}
     one = digits_of.post(f"{SEARCH}?k=3&include=image,mu", content=pngs[7]).raise_for_status()
     assert one.headers["x-model"].startswith("mnist@sha256:")
     assert all("compute;dur=" in answer.headers["server-timing"] for answer in (added, one))

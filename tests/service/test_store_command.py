@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,20 @@ def test_a_load_says_what_it_found_and_what_became_of_it(setting: Path, capsys: 
     assert "already there 4 (not encoded again; --replace does it" in capsys.readouterr().out
     assert load(Path("--replace"), folder) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "added 0, replaced 1, unchanged 3, skipped 1"
+
+
+def test_originals_that_are_left_out_are_named(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (setting / "one.png").write_bytes(png.write(np.zeros((8, 8, 1), np.uint8)))
+    assert load(setting / "one.png") == 0
+    assert main(["dump", "--collection", "some", str(setting / "out")]) == 0
+    assert "originals" not in capsys.readouterr().out
+    with closing(sqlite3.connect(setting / "latents.db")) as connection:
+        connection.execute("UPDATE collections SET keep = 'picture'")
+        connection.commit()
+    assert load(setting / "one.png") == 0
+    assert "the originals of these pictures are not kept" in capsys.readouterr().out
+    assert main(["dump", "--collection", "some", str(setting / "out")]) == 0
+    assert "the dump has no originals of pictures; a backup has them" in capsys.readouterr().out
 
 
 def test_more_corrupt_files_than_allowed_end_in_an_error_but_the_others_are_stored(

@@ -29,13 +29,14 @@ def describe_collection(service: Service, collection: Collection) -> dict[str, A
         "latent_dim": collection.dim,
         "metric": collection.metric,
         "description": collection.description,
+        "keep": collection.keep or "nothing",
         "count": collection.count,
         "seq": collection.seq,
     }
 
 
 async def put(service: Service, call: Call) -> Answer:
-    """Make a collection, or change the metric and the description of one; its model stays what it was."""
+    """Make a collection, or change the metric, the description and `keep` of one; its model stays what it was."""
     body = only_parameters(await body_of(service, call))
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))
     name = call.path["name"]
@@ -46,7 +47,15 @@ async def put(service: Service, call: Call) -> Answer:
         )
     inference = open_request(service, call, parameters)
     model = inference.model
-    wanted = Collection(name, model.name, model.digest, model.latent_dim, parameters.metric, parameters.description)
+    wanted = Collection(
+        name,
+        model.name,
+        model.digest,
+        model.latent_dim,
+        parameters.metric,
+        parameters.description,
+        keep=parameters.keep,
+    )
     made = await service.store.create(wanted, inference.deadline)
     return json_answer(describe_collection(service, made), made)
 

@@ -18,9 +18,10 @@ from service.rest.collection_schemas import (
     ItemsParameters,
     ListParameters,
     NewItems,
+    PatchedItem,
     StoredItem,
 )
-from service.rest.item_bodies import LISTS_PER_ITEM, check_id, items_of
+from service.rest.item_bodies import LISTS_PER_ITEM, PARTS_PER_ITEM, check_id, items_of, patch_of
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import (
     BINARY,
@@ -51,16 +52,23 @@ def describe_item(items: Items, i: int, include: frozenset[str]) -> dict[str, An
 
 
 async def post(service: Service, call: Call) -> Answer:
-    """Add items, or replace those whose ids are there: all of them or none, and durable when the answer comes.
+    """Add items: all of them or none, and durable when the answer comes. See `if_exists` for items whose ids exist.
 
-    JSON, a form of pictures whose file names become ids, one picture, or npy: mu (N, D), or mu and sigma (2, N, D).
+    JSON; a form of pictures, perhaps with the fields `id` and `metadata` (JSON text) for each picture, in their order; one
+    picture; or npy: mu (N, D), or mu and sigma (2, N, D). In a form without ids, file names become ids, except those that
+    programs make up, such as "blob" and "image.jpg": these items get drawn ids. An item that replaces another and has no
+    metadata leaves the other's as it is.
     """
-    body = await body_of(service, call, LISTS_PER_ITEM)
+    body = await body_of(service, call, LISTS_PER_ITEM, PARTS_PER_ITEM)
     parameters = read_parameters(ItemsParameters, call.query, *body.parameters(ItemsParameters))
     collection, digest, inference = await open_collection(service, call, parameters)
-    entries = await service.pipeline.offload(len(call.body), partial(items_of, body, collection.dim))
-    stored = await add_items(service.pipeline, service.store, inference, collection, digest, entries)
-    return json_answer({"collection": collection.name, "ids": stored.ids, "seq": stored.seq}, collection, inference)
+    read = partial(items_of, body, collection.dim, parameters.id)
+    entries = await service.pipeline.offload(len(call.body), read)
+    stored = await add_items(service.pipeline, service.store, inference, collection, digest, entries, parameters.if_exists)
+    result = stored.result
+    fields = {"collection": collection.name, "ids": stored.ids, "added": result.added, "replaced": result.replaced}
+    skipped = {"skipped": result.skipped} if parameters.if_exists == "skip" else {}
+    return json_answer({**fields, **skipped, "seq": result.seq}, collection, inference)
 
 
 async def list_page(service: Service, call: Call) -> Answer:
@@ -97,12 +105,34 @@ async def delete(service: Service, call: Call) -> Answer:
     return json_answer({"id": id, "seq": seq})
 
 
+async def patch(service: Service, call: Call) -> Answer:
+    """Change the metadata of one item by a JSON merge patch (RFC 7396); its vectors and its picture stay.
+
+    Keys with the value null are removed, objects are merged, and all other values replace the old ones. The body is
+    `application/merge-patch+json` or `application/json`.
+    """
+    inference = open_request(service, call, read_parameters(Parameters, call.query))
+    name, id, change = name_of(call), check_id(call.path["id"]), patch_of(call)
+    result = await service.store.patch(name, id, change, inference.deadline)
+    return json_answer({"id": id, "metadata": orjson.Fragment(result.metadata), "seq": result.seq})
+
+
 ITEMS_EXAMPLE = {
     "items": [
         {"id": "ones/first", "image": PICTURE_EXAMPLE, "metadata": {"label": 1}},
         {"id": "made-up", "mu": [0.5] * 20, "sigma": [0.1] * 20},
     ]
 }
+TEXTS = {"type": "array", "items": {"type": "string"}}
+FORM_OF_ITEMS = {
+    **FORM_OF_PICTURES,
+    "properties": {
+        "image": {"type": "array", "items": BINARY["schema"]},
+        "id": {**TEXTS, "description": "an id for each picture, in order; an empty one: as without this field"},
+        "metadata": {**TEXTS, "description": "a JSON object for each picture, in order; an empty text: none"},
+    },
+}
+PATCH_BODY = {"application/merge-patch+json": {"schema": {"type": "object"}, "example": {"label": 7, "note": None}}}
 ITEM_PATH = {**PATH, "id": {"schema": ID_SCHEMA, "example": "ones/first"}}
 
 register = partial(add, router, scope="store", label="items")
@@ -116,7 +146,7 @@ register(
         json_content(Added),
         {
             **json_content(NewItems, ITEMS_EXAMPLE),
-            "multipart/form-data": {"schema": FORM_OF_PICTURES},
+            "multipart/form-data": {"schema": FORM_OF_ITEMS},
             "application/x-npy": BINARY,
             "image/png": BINARY,
         },
@@ -144,4 +174,11 @@ register(
     delete,
     "Delete an item",
     describe_operation(Parameters, json_content(Deleted), {}, path=ITEM_PATH, errors=STORE_ERRORS),
+)
+register(
+    "/collections/{name}/items/{id:path}",
+    ["PATCH"],
+    patch,
+    "Change metadata",
+    describe_operation(Parameters, json_content(PatchedItem), PATCH_BODY, path=ITEM_PATH, errors=STORE_ERRORS),
 )

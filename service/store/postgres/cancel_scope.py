@@ -31,7 +31,9 @@ class Stopped(Exception):
 class CancelScope:
     """The work of one caller. The thread that does it calls `using`; any other thread may call `stop`."""
 
-    def __init__(self) -> None:
+    def __init__(self, repeats: bool = True) -> None:
+        """`repeats`: whether the work may be done again if the connection is lost while it is committed."""
+        self.repeats, self.is_committing = repeats, False
         self.has_answered = False  # whether the server has sent anything to this caller
         self.is_stopped = False
         self._lock = threading.Lock()

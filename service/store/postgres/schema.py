@@ -42,6 +42,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              PRIMARY KEY (collection, id)
            )""",
     ),
+    (
+        "ALTER TABLE vae_collections ADD COLUMN keep text, ADD COLUMN picture_bytes bigint NOT NULL DEFAULT 0",
+        # Originals of items. Pictures are compressed already, so PostgreSQL need not try.
+        """CREATE TABLE vae_pictures (
+             collection bigint NOT NULL REFERENCES vae_collections ON DELETE CASCADE,
+             id text COLLATE "C" NOT NULL,
+             data bytea NOT NULL,
+             PRIMARY KEY (collection, id)
+           )""",
+        "ALTER TABLE vae_pictures ALTER COLUMN data SET STORAGE EXTERNAL",
+    ),
 )
 
 

@@ -18,18 +18,23 @@ from psycopg.errors import LockNotAvailable, QueryCanceled
 from service.store.daemon_threads import DaemonThreads
 from service.store.filters import Condition
 from service.store.interface import (
+    MAX_PICTURE_BYTES,
     Collection,
+    Deleted,
     DiskFull,
     Found,
+    IfExists,
     Items,
     LatentStore,
+    Patched,
     Search,
     StoreBusy,
     StoreUnavailable,
     StoreUnusable,
+    Upserted,
 )
 from service.store.postgres import search as searches
-from service.store.postgres import work
+from service.store.postgres import work, writes
 from service.store.postgres.cancel_scope import CancelScope, Stopped, bound
 from service.store.postgres.connection_pool import ConnectionPool, is_answering
 from service.store.postgres.schema import PgConnection, migrate
@@ -61,8 +66,8 @@ T = TypeVar("T")
 class PgvectorStore(LatentStore):
     """A latent store in PostgreSQL."""
 
-    def __init__(self, address: str, patience: float = PATIENCE_SECONDS) -> None:
-        self._address, self._patience = address, patience
+    def __init__(self, address: str, patience: float = PATIENCE_SECONDS, max_picture_bytes: int = MAX_PICTURE_BYTES) -> None:
+        self._address, self._patience, self._max_picture_bytes = address, patience, max_picture_bytes
         self._migrated = self._is_closed = False
         self._away = ""  # why the database could not be reached at the last try; empty if it could
         self._connections = ConnectionPool(address)
@@ -105,14 +110,31 @@ class PgvectorStore(LatentStore):
     async def drop(self, name: str) -> Collection:
         return await self._run(partial(work.drop, name=name), name, self._writing)
 
-    async def upsert(self, name: str, digest: str, items: Items) -> int:
-        return await self._run(partial(work.upsert, name=name, digest=digest, items=items), name, self._writing)
+    async def upsert(self, name: str, digest: str, items: Items, if_exists: IfExists = "replace") -> Upserted:
+        most = self._max_picture_bytes
+        change = partial(writes.upsert, name=name, digest=digest, items=items, if_exists=if_exists, max_picture_bytes=most)
+        return await self._run(change, name, self._writing, repeats=if_exists == "replace")
+
+    async def patch(self, name: str, id: str, patch: dict[str, Any]) -> Patched:
+        return await self._run(partial(writes.patch, name=name, id=id, patch=patch), name, self._writing)
+
+    async def delete_ids(self, name: str, ids: Sequence[str]) -> Deleted:
+        return await self._run(partial(writes.delete_ids, name=name, ids=ids), name, self._writing, repeats=False)
+
+    async def delete_matching(
+        self, name: str, filter: tuple[Condition, ...], after: str = "", limit: int = 100, strict: bool = False
+    ) -> Deleted:
+        change = partial(writes.delete_matching, name=name, filter=filter, after=after, limit=limit, strict=strict)
+        return await self._run(change, name, self._writing, repeats=False)
+
+    async def picture(self, name: str, id: str) -> bytes:
+        return await self._run(partial(work.picture, name=name, id=id), name)
 
     async def get(self, name: str, ids: Sequence[str]) -> Items:
         return await self._run(partial(work.get, name=name, ids=ids), name)
 
     async def delete(self, name: str, id: str) -> int:
-        return await self._run(partial(work.delete, name=name, id=id), name, self._writing)
+        return await self._run(partial(writes.delete, name=name, id=id), name, self._writing, repeats=False)
 
     async def search(self, name: str, digest: str, search: Search) -> Found:
         return await self._run(partial(searches.search, name=name, digest=digest, wanted=search), name)
@@ -123,17 +145,18 @@ class PgvectorStore(LatentStore):
         task = partial(work.scan, name=name, after=after, limit=limit, filter=filter, strict=strict)
         return await self._run(task, name)
 
-    async def _run(self, task: Callable[[PgConnection], T], name: str, side: "_Side | None" = None) -> T:
-        """Run a task in a transaction on a thread, and again if the connection was lost: every task may run twice.
+    async def _run(self, task: Callable[[PgConnection], T], name: str, side: "_Side | None" = None, repeats: bool = True) -> T:
+        """Run a task in a transaction on a thread, and again if the connection was lost.
 
-        `name`: the collection whose locks it may need. If the caller is cancelled, so is the task.
+        `name`: the collection whose locks it may need. `repeats`: whether it may run again though it may be done already:
+        then its second result would be wrong if it depends on what was there. If the caller is cancelled, so is the task.
         """
         side = side or self._reading
         try:
             give_up = await side.slots.take(name)
         except NoSlot:
             raise self._refusal(name, side) from None
-        scope = CancelScope()
+        scope = CancelScope(repeats)
         try:
             future = side.threads.submit(partial(self._insist, task, scope, give_up, side))
         except RuntimeError as error:
@@ -221,12 +244,17 @@ class PgvectorStore(LatentStore):
             left = give_up - time.monotonic()
             bound(connection, left, left if writes else work.STATEMENT_SECONDS)  # writers get more when they have their lock
             scope.has_answered, self._away = True, ""
-            return task(connection)
+            scope.is_committing = False
+            result = task(connection)
+            scope.is_committing = True
+        return result
 
     def _explain(self, error: Exception, scope: CancelScope, give_up: float, side: "_Side") -> None:
         """Raise StoreUnavailable or StoreBusy for a lost connection or a conflict, unless there is time for another try."""
         if isinstance(error, QueryCanceled):
             raise StoreBusy(f"the database took too long, or a lock is held in it{side.unchanged}") from error
+        if scope.is_committing and not scope.repeats:
+            raise StoreUnavailable(f"the connection to the database was lost ({_line(error)}){side.in_doubt}") from error
         in_the_way = isinstance(error, CROSSED)
         self._away = "" if in_the_way else _line(error)
         if time.monotonic() + PAUSE_SECONDS <= give_up:

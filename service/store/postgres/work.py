@@ -1,4 +1,4 @@
-"""The operations in PostgreSQL: functions that take a connection inside a transaction. Knows nothing of pools or retries."""
+"""Collections and reads in PostgreSQL: functions that take a connection inside a transaction. Knows nothing of pools."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,15 +8,15 @@ import numpy as np
 import orjson
 
 from service.store.filters import Condition
-from service.store.interface import Collection, Floats, Items, ModelMismatch, UnknownCollection, UnknownItem
-from service.store.postgres.filters import fields_of, pgvector_where
+from service.store.interface import Collection, Floats, Items, ModelMismatch, NoPicture, UnknownCollection, UnknownItem
+from service.store.postgres.filters import pgvector_where
 from service.store.postgres.known_keys import unknown_keys
 from service.store.postgres.schema import PgConnection, make_index, make_table, table
 
 # Timeouts of a statement that waits for no lock: for a filter over millions of items, and for making an index.
 STATEMENT_SECONDS = 30.0
 INDEX_SECONDS = 3600.0
-COLUMNS = "name, model, digest, dim, metric, description, count, seq"
+COLUMNS = "name, model, digest, dim, metric, description, count, seq, keep"
 ITEM = "id, seq, metadata, vector_send(both_), has_sigma"
 
 
@@ -44,11 +44,12 @@ def collections(connection: PgConnection) -> list[Collection]:
 
 
 def create(connection: PgConnection, wanted: Collection) -> Collection:
-    """Make a collection, or update model name, metric and description of an existing one. Raises ModelMismatch."""
+    """Make a collection, or update model name, metric, description and `keep` of one. Raises ModelMismatch."""
     made = connection.execute(
-        "INSERT INTO vae_collections (name, model, digest, dim, metric, description) VALUES (%s, %s, %s, %s, %s, %s) "
+        "INSERT INTO vae_collections (name, model, digest, dim, metric, description, keep) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s) "
         "ON CONFLICT (name) DO NOTHING RETURNING number",
-        (wanted.name, wanted.model, wanted.digest, wanted.dim, wanted.metric, wanted.description),
+        (wanted.name, wanted.model, wanted.digest, wanted.dim, wanted.metric, wanted.description, wanted.keep),
     ).fetchone()
     number, found = find(connection, wanted.name, lock_for=INDEX_SECONDS)
     if (found.digest, found.dim) != (wanted.digest, wanted.dim):
@@ -57,8 +58,9 @@ def create(connection: PgConnection, wanted: Collection) -> Collection:
         make_table(connection, number, wanted.dim)
     else:
         connection.execute(
-            "UPDATE vae_collections SET model = %s, metric = %s, description = %s WHERE number = %s",
-            (wanted.model, wanted.metric, wanted.description, number),
+            "UPDATE vae_collections SET model = %s, metric = %s, description = %s, keep = coalesce(%s, keep) "
+            "WHERE number = %s",
+            (wanted.model, wanted.metric, wanted.description, wanted.keep, number),
         )
     make_index(connection, number, wanted.dim, wanted.metric)
     return find(connection, wanted.name)[1]
@@ -75,48 +77,6 @@ def drop(connection: PgConnection, name: str) -> Collection:
 def vector(values: Floats) -> str:
     """Return a vector as text for PostgreSQL: float32 in shortest form, which loses nothing."""
     return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).decode()
-
-
-def upsert(connection: PgConnection, name: str, digest: str, items: Items) -> int:
-    """Add or replace items and return the new sequence number. Raises UnknownCollection, ModelMismatch."""
-    number, collection = find(connection, name, digest, STATEMENT_SECONDS)
-    [(there,)] = connection.execute(f"SELECT count(*) FROM {table(number)} WHERE id = ANY(%s)", (items.ids,))  # noqa: S608
-    both = np.concatenate([items.mu, items.sigma], axis=1)
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            f"INSERT INTO {table(number)} (id, seq, mu, both_, has_sigma, metadata, fields) "  # noqa: S608
-            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, mu = excluded.mu, "
-            "both_ = excluded.both_, has_sigma = excluded.has_sigma, metadata = excluded.metadata, fields = excluded.fields",
-            [
-                (
-                    items.ids[i],
-                    collection.seq + 1 + i,
-                    vector(items.mu[i]),
-                    vector(both[i]),
-                    bool(items.has_sigma[i]),
-                    items.metadata[i].decode(),
-                    fields_of(items.metadata[i]),
-                )
-                for i in range(len(items))
-            ],
-        )
-    connection.execute(
-        "INSERT INTO vae_keys SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING", (number, sorted(items.keys))
-    )
-    connection.execute(
-        "UPDATE vae_collections SET seq = seq + %s, count = count + %s WHERE number = %s",
-        (len(items), len(items) - there, number),
-    )
-    return collection.seq + len(items)
-
-
-def delete(connection: PgConnection, name: str, id: str) -> int:
-    """Delete an item and return the sequence number of this change. Raises UnknownCollection, UnknownItem."""
-    number, collection = find(connection, name, lock_for=STATEMENT_SECONDS)
-    if not connection.execute(f"DELETE FROM {table(number)} WHERE id = %s", (id,)).rowcount:  # noqa: S608
-        raise UnknownItem(name, id)
-    connection.execute("UPDATE vae_collections SET seq = seq + 1, count = count - 1 WHERE number = %s", (number,))
-    return collection.seq + 1
 
 
 def received(payloads: Sequence[bytes], dim: int) -> Floats:
@@ -151,3 +111,18 @@ def scan(connection: PgConnection, name: str, after: str, limit: int, filter: tu
         (after, *parameters, limit),
     )
     return replace(as_items(rows.fetchall(), collection.dim), unknown=unknown)
+
+
+def picture(connection: PgConnection, name: str, id: str) -> bytes:
+    """Return the original of an item. Raises UnknownCollection, UnknownItem, NoPicture."""
+    number, _ = find(connection, name)
+    row = connection.execute(
+        "SELECT (SELECT data FROM vae_pictures p WHERE p.collection = %s AND p.id = i.id) "  # noqa: S608
+        f"FROM {table(number)} i WHERE i.id = %s",
+        (number, id),
+    ).fetchone()
+    if row is None:
+        raise UnknownItem(name, id)
+    if row[0] is None:
+        raise NoPicture(name, id)
+    return bytes(row[0])

@@ -54,6 +54,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE UNIQUE INDEX items_seq ON items (collection, seq)",
         "CREATE TABLE keys (collection INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY (collection, key)) WITHOUT ROWID",
     ),
+    (
+        "ALTER TABLE collections ADD COLUMN keep TEXT",
+        "ALTER TABLE collections ADD COLUMN picture_bytes INTEGER NOT NULL DEFAULT 0",
+        # Originals of items, under the numbers of the items.
+        "CREATE TABLE pictures (number INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    ),
 )
 
 

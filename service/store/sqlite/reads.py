@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 
 from service.store.filters import Condition
-from service.store.interface import Collection, Items, StoreUnusable
+from service.store.interface import Collection, Items, NoPicture, StoreUnusable, UnknownItem
 from service.store.sqlite.filters import sqlite_where
 from service.store.sqlite.known_keys import unknown_keys
 from service.store.sqlite.writes import COLUMNS, find, span
@@ -74,6 +74,34 @@ def scan(
         (number, after, *parameters, limit),
     )
     return replace(as_items(rows, collection.dim), unknown=unknown)
+
+
+def numbers_after(
+    connection: sqlite3.Connection, number: int, after: str, limit: int, filter: tuple[Condition, ...]
+) -> dict[str, int]:
+    """Return the numbers of what `scan` finds, by id."""
+    where, parameters = sqlite_where(filter)
+    rows = connection.execute(
+        "SELECT id, number FROM items "  # noqa: S608
+        f"WHERE collection = ? AND id > ? AND mu IS NOT NULL{where} ORDER BY id LIMIT ?",
+        (number, after, *parameters, limit),
+    )
+    return dict(rows.fetchall())
+
+
+def picture(connection: sqlite3.Connection, name: str, id: str) -> bytes:
+    """Return the original of an item. Raises UnknownCollection, UnknownItem, NoPicture."""
+    number, _ = find(connection, name)
+    row = connection.execute(
+        "SELECT (SELECT data FROM pictures WHERE pictures.number = items.number) FROM items "
+        "WHERE collection = ? AND id = ? AND mu IS NOT NULL",
+        (number, id),
+    ).fetchone()
+    if row is None:
+        raise UnknownItem(name, id)
+    if row[0] is None:
+        raise NoPicture(name, id)
+    return bytes(row[0])
 
 
 def matching(connection: sqlite3.Connection, number: int, filter: tuple[Condition, ...]) -> Numbers:

@@ -17,18 +17,23 @@ from typing import Any, TypeVar
 from service.store.filters import BadFilter, Condition
 from service.store.group_turns import Ended, Turns, Waiting
 from service.store.interface import (
+    MAX_PICTURE_BYTES,
     Collection,
+    Deleted,
     Found,
+    IfExists,
     Items,
     LatentStore,
+    Patched,
     Search,
     StoreBusy,
     StoreError,
     StoreUnavailable,
     StoreUnusable,
     UnknownCollection,
+    Upserted,
 )
-from service.store.sqlite import reads, writes
+from service.store.sqlite import deletes, reads, writes
 from service.store.sqlite.file import NoFileYet, SqliteFile
 from service.store.sqlite.search import SqliteSearch
 from service.thread_pool import thread_pool
@@ -46,8 +51,8 @@ Write = Callable[[sqlite3.Connection], Any]
 class SqliteStore(LatentStore):
     """A latent store in a sqlite file, which is made with the first collection."""
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
-        self._file, self._max_bytes = SqliteFile(path), max_bytes
+    def __init__(self, path: Path, max_bytes: int, max_picture_bytes: int = MAX_PICTURE_BYTES) -> None:
+        self._file, self._max_bytes, self._max_picture_bytes = SqliteFile(path), max_bytes, max_picture_bytes
         self._search = SqliteSearch(self._file)
         self._writes: Turns[tuple[Write, bool]] = Turns("store writer", self._write_turn, MOST_WRITES)
         self._searches: Turns[tuple[str, str, Search] | None] = Turns("store search", self._search_turn, MOST_SEARCHES)
@@ -87,12 +92,25 @@ class SqliteStore(LatentStore):
     async def drop(self, name: str) -> Collection:
         return await self._of(name, self._write(partial(writes.drop, name=name)))
 
-    async def upsert(self, name: str, digest: str, items: Items) -> int:
-        write = partial(writes.upsert, name=name, digest=digest, items=items, max_bytes=self._max_bytes)
+    async def upsert(self, name: str, digest: str, items: Items, if_exists: IfExists = "replace") -> Upserted:
+        bounds = self._max_bytes, self._max_picture_bytes
+        write = partial(writes.upsert, name=name, digest=digest, items=items, if_exists=if_exists, bounds=bounds)
+        return await self._of(name, self._write(write))
+
+    async def patch(self, name: str, id: str, patch: dict[str, Any]) -> Patched:
+        return await self._of(name, self._write(partial(writes.patch, name=name, id=id, patch=patch)))
+
+    async def delete_ids(self, name: str, ids: Sequence[str]) -> Deleted:
+        return await self._of(name, self._write(partial(deletes.delete_ids, name=name, ids=ids)))
+
+    async def delete_matching(
+        self, name: str, filter: tuple[Condition, ...], after: str = "", limit: int = 100, strict: bool = False
+    ) -> Deleted:
+        write = partial(deletes.delete_matching, name=name, filter=filter, after=after, limit=limit, strict=strict)
         return await self._of(name, self._write(write))
 
     async def delete(self, name: str, id: str) -> int:
-        return await self._of(name, self._write(partial(writes.delete, name=name, id=id)))
+        return await self._of(name, self._write(partial(deletes.delete, name=name, id=id)))
 
     async def _write(self, write: Callable[[sqlite3.Connection], T], make: bool = False) -> T:
         return await _outcome(self._writes.submit, (write, make))  # type: ignore[no-any-return]
@@ -156,6 +174,9 @@ class SqliteStore(LatentStore):
 
     async def get(self, name: str, ids: Sequence[str]) -> Items:
         return await self._of(name, self._read(partial(reads.get, name=name, ids=ids)))
+
+    async def picture(self, name: str, id: str) -> bytes:
+        return await self._of(name, self._read(partial(reads.picture, name=name, id=id)))
 
     async def scan(
         self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = (), strict: bool = False

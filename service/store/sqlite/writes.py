@@ -1,17 +1,29 @@
-"""Changes of the sqlite file: functions that take a connection inside a transaction. Knows nothing of threads."""
+"""Changes of the sqlite file, deletions aside: functions that take a connection in a transaction. Knows nothing of threads."""
 
 import sqlite3
 from collections.abc import Iterable
+from typing import Any
 
 import orjson
 
-from service.store.interface import Collection, Items, ModelMismatch, StoreFull, UnknownCollection, UnknownItem
+from service.store.interface import (
+    Collection,
+    IfExists,
+    Items,
+    ModelMismatch,
+    Patched,
+    StoreFull,
+    UnknownCollection,
+    UnknownItem,
+    Upserted,
+)
+from service.store.metadata import patched
 from service.store.sqlite.file import ITEMS_PER_COLLECTION
+from service.store.sqlite.pictures import put_pictures
+from service.store.upserts import keys_of, upserted, wanted_of
 from service.store.vectors.chunk import row_bytes
 
-# Traces of deleted items that a collection keeps; more if it has more items.
-MAX_TRACES = 10_000
-COLUMNS = "name, model, digest, dim, metric, description, count, seq"
+COLUMNS = "name, model, digest, dim, metric, description, count, seq, keep"
 
 
 def find(connection: sqlite3.Connection, name: str, digest: str | None = None) -> tuple[int, Collection]:
@@ -23,20 +35,20 @@ def find(connection: sqlite3.Connection, name: str, digest: str | None = None) -
 
 
 def create(connection: sqlite3.Connection, wanted: Collection) -> Collection:
-    """Make a collection, or update model name, metric and description of an existing one. Raises ModelMismatch."""
+    """Make a collection, or update model name, metric, description and `keep` of one. Raises ModelMismatch."""
     row = connection.execute("SELECT 1 FROM collections WHERE name = ?", (wanted.name,)).fetchone()
     if row is None:
         connection.execute(
-            "INSERT INTO collections (name, model, digest, dim, metric, description) VALUES (?, ?, ?, ?, ?, ?)",
-            (wanted.name, wanted.model, wanted.digest, wanted.dim, wanted.metric, wanted.description),
+            "INSERT INTO collections (name, model, digest, dim, metric, description, keep) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (wanted.name, wanted.model, wanted.digest, wanted.dim, wanted.metric, wanted.description, wanted.keep),
         )
     else:
         number, found = find(connection, wanted.name)
         if (found.digest, found.dim) != (wanted.digest, wanted.dim):
             raise ModelMismatch(found, wanted.label)
         connection.execute(
-            "UPDATE collections SET model = ?, metric = ?, description = ? WHERE number = ?",
-            (wanted.model, wanted.metric, wanted.description, number),
+            "UPDATE collections SET model = ?, metric = ?, description = ?, keep = coalesce(?, keep) WHERE number = ?",
+            (wanted.model, wanted.metric, wanted.description, wanted.keep, number),
         )
     return find(connection, wanted.name)[1]
 
@@ -47,6 +59,7 @@ def drop(connection: sqlite3.Connection, name: str) -> Collection:
     connection.execute("DELETE FROM collections WHERE number = ?", (number,))
     connection.execute("DELETE FROM keys WHERE collection = ?", (number,))
     connection.execute("DELETE FROM items WHERE number >= ? AND number < ?", span(number))
+    connection.execute("DELETE FROM pictures WHERE number >= ? AND number < ?", span(number))
     return collection
 
 
@@ -55,63 +68,77 @@ def span(collection: int) -> tuple[int, int]:
     return collection * ITEMS_PER_COLLECTION, (collection + 1) * ITEMS_PER_COLLECTION
 
 
-def upsert(connection: sqlite3.Connection, name: str, digest: str, items: Items, max_bytes: int) -> int:
-    """Add or replace items and return the new sequence number. Raises UnknownCollection, ModelMismatch, StoreFull."""
+def upsert(
+    connection: sqlite3.Connection, name: str, digest: str, items: Items, if_exists: IfExists, bounds: tuple[int, int]
+) -> Upserted:
+    """Add or replace items. `bounds`: most bytes of vectors and of pictures, in all collections.
+
+    Raises UnknownCollection, ModelMismatch, ItemsExist, StoreFull, PicturesFull.
+    """
     number, collection = find(connection, name, digest)
-    (there,) = connection.execute(
-        "SELECT count(*) FROM items WHERE collection = ? AND mu IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
-        (number, orjson.dumps(items.ids).decode()),
-    ).fetchone()
-    if len(items) > there:
-        needed = vector_bytes(connection) + (len(items) - there) * row_bytes(collection.dim)
-        if needed > max_bytes:
-            raise StoreFull(needed, max_bytes)
+    ids = orjson.dumps(items.ids).decode()
+    there = {
+        id
+        for (id,) in connection.execute(
+            "SELECT id FROM items WHERE collection = ? AND mu IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
+            (number, ids),
+        )
+    }
+    wanted = wanted_of(name, items, there, if_exists)
+    new = sum(items.ids[i] not in there for i in wanted)
+    if new:
+        needed = vector_bytes(connection) + new * row_bytes(collection.dim)
+        if needed > bounds[0]:
+            raise StoreFull(needed, bounds[0])
     (first,) = connection.execute(
-        "UPDATE collections SET next = next + ?1, seq = seq + ?1, count = count + ?1 - ?2 WHERE number = ?3 "
-        "RETURNING next - ?1",
-        (len(items), there, number),
+        "UPDATE collections SET next = next + ?1, seq = seq + ?1, count = count + ?2 WHERE number = ?3 RETURNING next - ?1",
+        (len(wanted), new, number),
     ).fetchone()
     first += span(number)[0]
     mu, sigma = items.mu.astype("<f4"), items.sigma.astype("<f4")
     connection.executemany(
-        "INSERT INTO items (number, collection, id, seq, mu, sigma, metadata) VALUES (?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (collection, id) DO UPDATE SET "
-        "seq = excluded.seq, mu = excluded.mu, sigma = excluded.sigma, metadata = excluded.metadata",
+        "INSERT INTO items (number, collection, id, seq, mu, sigma, metadata) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) "
+        "ON CONFLICT (collection, id) DO UPDATE SET seq = excluded.seq, mu = excluded.mu, sigma = excluded.sigma, "
+        "metadata = iif(?8, coalesce(metadata, excluded.metadata), excluded.metadata)",
         (
             (
-                first + i,
+                first + place,
                 number,
                 items.ids[i],
-                collection.seq + 1 + i,
+                collection.seq + 1 + place,
                 mu[i].tobytes(),
                 sigma[i].tobytes() if items.has_sigma[i] else None,
                 items.metadata[i].decode(),
+                i in items.unstated,
             )
-            for i in range(len(items))
+            for place, i in enumerate(wanted)
         ),
     )
-    connection.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", ((number, key) for key in items.keys))
-    return collection.seq + len(items)
+    _add_keys(connection, number, keys_of(items, wanted))
+    put_pictures(connection, number, collection, items, wanted, bounds[1])
+    return upserted(items, wanted, there, collection.seq + len(wanted))
 
 
-def delete(connection: sqlite3.Connection, name: str, id: str) -> int:
-    """Delete an item but keep its trace, by which indexes in memory learn of it. Raises UnknownCollection, UnknownItem."""
+def _add_keys(connection: sqlite3.Connection, number: int, keys: Iterable[str]) -> None:
+    connection.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", ((number, key) for key in keys))
+
+
+def patch(connection: sqlite3.Connection, name: str, id: str, patch: dict[str, Any]) -> Patched:
+    """Change the metadata of an item by a merge patch. Raises UnknownCollection, UnknownItem, BadItem, MetadataTooLarge."""
     number, collection = find(connection, name)
-    changed = connection.execute(
-        "UPDATE items SET seq = ?, mu = NULL, sigma = NULL, metadata = NULL "
-        "WHERE collection = ? AND id = ? AND mu IS NOT NULL",
-        (collection.seq + 1, number, id),
-    )
-    if not changed.rowcount:
-        raise UnknownItem(name, id)
-    (traces,) = connection.execute(
-        "UPDATE collections SET seq = seq + 1, count = count - 1, traces = traces + 1 WHERE number = ? RETURNING traces",
-        (number,),
+    row = connection.execute(
+        "SELECT metadata FROM items WHERE collection = ? AND id = ? AND mu IS NOT NULL", (number, id)
     ).fetchone()
-    if traces > max(MAX_TRACES, collection.count):
-        connection.execute("DELETE FROM items WHERE number >= ? AND number < ? AND mu IS NULL", span(number))
-        connection.execute("UPDATE collections SET traces = 0, forgotten = seq WHERE number = ?", (number,))
-    return collection.seq + 1
+    if row is None:
+        raise UnknownItem(name, id)
+    metadata, keys = patched(row[0].encode(), patch)
+    connection.execute(
+        "UPDATE items SET seq = ?, metadata = ? WHERE collection = ? AND id = ?",
+        (collection.seq + 1, metadata.decode(), number, id),
+    )
+    connection.execute("UPDATE collections SET seq = seq + 1 WHERE number = ?", (number,))
+    _add_keys(connection, number, keys)
+    return Patched(collection.seq + 1, metadata)
 
 
 def vector_bytes(connection: sqlite3.Connection) -> int:

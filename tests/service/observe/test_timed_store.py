@@ -8,6 +8,7 @@ import pytest
 
 from service.observe.metrics import Metrics
 from service.observe.timed_store import TimedStore
+from service.store.filters import parse_filter
 from service.store.interface import LatentStore, Query, Search, StoreUnusable, UnknownItem
 from service.store.sqlite.store import SqliteStore
 from tests.service.store.gaussians import DIGEST, DIGITS, items
@@ -25,7 +26,7 @@ async def test_operations_are_timed(tmp_path: Path) -> None:
     await store.open()
     assert await store.create(DIGITS) == DIGITS
     block = items(np.random.default_rng(0), ["a", "b"])
-    assert await store.upsert("digits", DIGEST, block) == 2
+    assert (await store.upsert("digits", DIGEST, block)).seq == 2
     assert (await store.get("digits", ["b"])).ids == ["b"]
     found = await store.search("digits", DIGEST, Search([Query(block.mu[0])], 1, "l2"))
     assert found.neighbors[0].items.ids == ["a"]
@@ -34,9 +35,14 @@ async def test_operations_are_timed(tmp_path: Path) -> None:
         await store.delete("digits", "b")
     assert (await store.scan("digits", "", 1)).ids == ["a"]
     assert await store.collections() == [await store.collection("digits")] == [replace(DIGITS, count=1, seq=3)]
+    assert (await store.patch("digits", "a", {"n": 1})).metadata == b'{"n":1}'
+    assert (await store.delete_ids("digits", ["a", "b"])).ids == ["a"]
+    assert (await store.delete_matching("digits", parse_filter({"n": 1}))).ids == []
+    with pytest.raises(UnknownItem):
+        await store.picture("digits", "a")
     counts = {name: sum(histogram.read().counts) for name, histogram in metrics.store_seconds.items()}
-    assert counts == {"upsert": 1, "get": 1, "delete": 2, "search": 1}
-    assert (await store.drop("digits")).count == 1
+    assert counts == {"upsert": 1, "patch": 1, "get": 2, "delete": 4, "search": 1}
+    assert (await store.drop("digits")).count == 0
     store.check()
     path.unlink()
     with pytest.raises(StoreUnusable):

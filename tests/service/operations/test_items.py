@@ -50,7 +50,7 @@ async def test_pictures_and_vectors_come_out_as_they_went_in(
     some.mu[1] = (1, 2, 3)
     stored = await add_items(service.pipeline, service.store, inference, collection, collection.digest, some)
     assert stored.ids[:2] == ["picture", "vector"]
-    assert stored.seq == (await service.store.collection("some")).seq
+    assert stored.result.seq == (await service.store.collection("some")).seq
     found = await encode(service.pipeline, inference, Pictures(rows=x[:2]))
     for id, mu, sigma in (("picture", found.mu[0], found.sigma[0]), (stored.ids[2], found.mu[1], found.sigma[1])):
         item = await service.store.item("some", id)

@@ -32,18 +32,14 @@ from service.inference.priors import NoSuchPrior
 from service.operations.collection_model import ModelNotLoaded, NoKlPerDim
 from service.rest.bodies import TooManyValues
 from service.rest.errors import STATUSES, describe
-from service.rest.item_bodies import MetadataTooLarge
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.rest.routes.generate import sample
 from service.server.errors import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
+from service.store import errors as refusals
 from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
-    BadItem,
     Collection,
-    DiskFull,
     ModelMismatch,
-    StoreBusy,
-    StoreFull,
     StoreUnavailable,
     StoreUnusable,
     UnknownCollection,
@@ -64,10 +60,12 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (NoCheckpoint("gray", Path("/nowhere")), 404, "no_checkpoint"),
     (UnknownCollection("digit", ["digits"]), 404, "unknown_collection"),
     (UnknownItem("digits", "7"), 404, "unknown_item"),
+    (refusals.NoPicture("digits", "7"), 404, "no_picture"),
     (TooSlow("head", 10), 408, "too_slow"),
     (AlreadyLoaded("grey"), 409, "already_loaded"),
     (StillNeeded("grey"), 409, "still_needed"),
     (SeveralWorkers(2), 409, "several_workers"),
+    (refusals.ItemsExist("digits", ["7"]), 409, "items_exist"),
     (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
     (NoKlPerDim("no card"), 422, "invalid_parameter"),
@@ -77,12 +75,12 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (TooLarge(5, 4), 413, "too_many_items"),
     (TooManyParts(4), 413, "too_many_items"),
     (TooManyValues(5, 4), 413, "too_many_items"),
-    (MetadataTooLarge(70_000, 3), 413, "metadata_too_large"),
+    (refusals.MetadataTooLarge(70_000, 3), 413, "metadata_too_large"),
     (Unsupported("what is it"), 415, "unsupported_media_type"),
     (BadParameter("n: no"), 422, "invalid_parameter"),
     (NoSuchPrior("the model 'grey' has no vamp prior"), 422, "no_such_prior"),
     (Unusable("wrong shape"), 422, "unusable_input"),
-    (BadItem("no"), 422, "unusable_input"),
+    (refusals.BadItem("no"), 422, "unusable_input"),
     (BadFilter("no"), 422, "invalid_filter"),
     (UnknownKey("no"), 409, "unknown_key"),
     (AskedTooMuch("n", 5, 4), 422, "too_many_items"),
@@ -104,12 +102,13 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (Starting(), 503, "starting"),
     (ShuttingDown(), 503, "draining"),
     (TooLate(), 504, "deadline_exceeded"),
-    (StoreBusy("a lock"), 503, "busy"),
+    (refusals.StoreBusy("a lock"), 503, "busy"),
     (StoreUnavailable("away"), 503, "store_unavailable"),
     (StoreUnusable("corrupt"), 503, "store_unusable"),
     (DeadlineExceeded("late"), 504, "deadline_exceeded"),
-    (StoreFull(2, 1), 507, "store_full"),
-    (DiskFull("no room"), 507, "disk_full"),
+    (refusals.StoreFull(2, 1), 507, "store_full"),
+    (refusals.PicturesFull(2, 1), 507, "pictures_full"),
+    (refusals.DiskFull("no room"), 507, "disk_full"),
 ]
 
 
@@ -138,7 +137,7 @@ def test_every_error_has_one_body(error: Exception, status: int, code: str) -> N
         "code": code,
         "error": f"{code}: {error}",
         "request_id": "id-7",
-    }
+    } | ({"ids": error.ids} if isinstance(error, refusals.ItemsExist) else {})
     assert (headers["content-type"], headers["x-request-id"]) == ("application/problem+json", "id-7")
     assert ("retry-after" in headers) == (status in (429, 503))
     assert ("www-authenticate" in headers) == (status == 401)
@@ -187,7 +186,7 @@ def check(answer: httpx.Response, status: int, code: str, detail: str = "") -> d
     """The problem of an answer, after a look at what all problems have in common."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     problem: dict[str, Any] = answer.json()
-    assert problem.keys() - {"item"} == MEMBERS
+    assert problem.keys() - {"item", "ids"} == MEMBERS
     assert (problem["status"], problem["code"]) == (status, code)
     assert problem["error"] == f"{code}: {problem['detail']}"
     assert problem["request_id"] == answer.headers["x-request-id"]

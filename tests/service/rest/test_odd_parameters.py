@@ -49,6 +49,8 @@ JSON: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/collections/some"): {},
     ("POST", "/collections/some/items"): {"items": [{"id": "a", "mu": Z}]},
     ("POST", "/collections/some/search"): {"mu": Z},
+    ("POST", "/collections/some/delete"): {"ids": ["b"]},
+    ("PATCH", "/collections/some/items/a"): {"note": None},
 }
 FORMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/encode"): ("image",),

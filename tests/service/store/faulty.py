@@ -12,6 +12,7 @@ import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import orjson
 
 from service.store.export import backup
-from service.store.interface import DiskFull, Query, Search, StoreError, StoreUnavailable, StoreUnusable
+from service.store.interface import DiskFull, NoPicture, Query, Search, StoreError, StoreUnavailable, StoreUnusable
 from service.store.sqlite.store import SqliteStore
 from tests.fault_injection import Faults
 from tests.service.store.gaussians import DIGEST, DIGITS, DIM, items
@@ -32,6 +33,20 @@ LOOK = Search([Query(np.zeros(DIM, np.float32))], 10, "l2")
 
 async def add(store: SqliteStore) -> object:
     return await store.upsert("digits", DIGEST, items(np.random.default_rng(1), ["a", "d"], metadata=[{"k": "x" * 9000}, {}]))
+
+
+async def patch(store: SqliteStore) -> object:
+    return await store.patch("digits", "b", {"k": "x" * 9000})
+
+
+async def delete_several(store: SqliteStore) -> object:
+    return await store.delete_matching("digits", (), limit=2)
+
+
+async def keep(store: SqliteStore) -> object:
+    block = items(np.random.default_rng(1), ["a", "d"])
+    block.pictures = [bytes(9000), b"1"]
+    return await store.upsert("digits", DIGEST, block)
 
 
 async def delete(store: SqliteStore) -> object:
@@ -59,6 +74,9 @@ async def back_up(store: SqliteStore) -> object:
 # what is done, and what is there before and after it
 CHANGES: dict[str, tuple[Callable[[SqliteStore], Awaitable[object]], State, State]] = {
     "add": (add, BEFORE, {"a": 4, "b": 2, "c": 3, "d": 5}),
+    "patch": (patch, BEFORE, {"a": 1, "b": 4, "c": 3}),
+    "keep": (keep, BEFORE, {"a": 4, "b": 2, "c": 3, "d": 5}),
+    "delete several": (delete_several, BEFORE, {"c": 3}),
     "delete": (delete, BEFORE, {"a": 1, "c": 3}),
     "drop": (drop, BEFORE, None),
     "create": (create, None, {}),
@@ -82,6 +100,12 @@ async def state(store: SqliteStore) -> State:
     collection = await store.collection("digits")
     assert sorted(nearest.ids) == found.ids, (nearest.ids, found.ids)
     assert collection.count == len(found.ids)
+    with_original = 0
+    for id in found.ids:
+        with suppress(NoPicture):
+            await store.picture("digits", id)
+            with_original += 1
+    assert with_original in (0, 2), with_original
     return dict(zip(found.ids, found.seqs, strict=True))
 
 
@@ -99,7 +123,7 @@ async def one(directory: Path, change: str, nth: int, error: int) -> tuple[bool,
     act, before, after = CHANGES[change]
     store = await opened(path)
     if before is not None:
-        await store.create(DIGITS)
+        await store.create(replace(DIGITS, keep="picture") if change == "keep" else DIGITS)
         await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a", "b", "c"]))
         assert await state(store) == before
     said, failed = "done", False

@@ -18,10 +18,16 @@ Operation = dict[str, Any]
 MODELS = (("aa" * 32, 3), ("bb" * 32, 6))
 COLLECTIONS = ("one", "two")
 IDS = [f"i{number:02d}" for number in range(40)]
+# what may be under way when a worker is killed
+CHANGES = ("upsert", "upsert", "delete", "patch", "delete_ids", "delete_matching")
 # (what, how often)
 WEIGHTS = {
     "upsert": 24,
-    "delete": 18,
+    "patch": 8,
+    "delete": 16,
+    "delete_ids": 3,
+    "delete_matching": 3,
+    "picture": 6,
     "search": 30,
     "get": 4,
     "list": 4,
@@ -38,6 +44,7 @@ def operations(seed: int, count: int, workers: int) -> list[Operation]:
     """A sequence of them."""
     chance = random.Random(seed)
     first = [{"do": "create", "worker": 0, "name": name, "model": 0, "metric": "l2"} for name in COLLECTIONS]
+    first[0]["keep"] = "picture"
     kinds = chance.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count - len(first))
     return first + [_operation(kind, chance, workers) for kind in kinds]
 
@@ -53,19 +60,41 @@ def _operation(kind: str, chance: random.Random, workers: int) -> Operation:
             one |= _upsert(chance, IDS)
         case "delete":
             one |= {"id": chance.choice(IDS)}
+        case "patch":
+            patches: list[dict[str, Any]] = [
+                {"n": 1},
+                {"n": None},
+                {"t": "y", "n": 2},
+                {"o": {"a": {"b": None}}},
+                {"o": {"c": [None]}},
+                {},
+            ]
+            one |= {"id": chance.choice(IDS), "patch": chance.choice(patches)}
+        case "delete_ids":
+            one |= {"ids": chance.sample(IDS, chance.choice((1, 3, 6)))}
+        case "delete_matching":
+            one |= {
+                "filter": _filter(chance) or {"n": {"eq": 3}},
+                "after": chance.choice(("", "i20")),
+                "limit": chance.choice((2, 100)),
+            }
+        case "picture":
+            one |= {"id": chance.choice(IDS)}
         case "get":
             one |= {"ids": chance.sample(IDS, 5)}
         case "list":
             one |= {"limit": chance.choice((1, 3, 100)), "filter": _filter(chance), "strict": chance.random() < 0.2}
         case "create":
             one |= {"model": int(chance.random() < 0.1), "metric": chance.choice(ALL_METRICS)}
+            one |= {"keep": chance.choice((None, "picture", "nothing"))}
         case "search":
             one |= _search(chance)
         case "together":
             parts = [IDS[number::workers] for number in range(workers)]
-            one |= {"parts": [_upsert(chance, ids) for ids in parts]}
+            modes = ("replace", "skip")
+            one |= {"parts": [_upsert(chance, ids) | {"if_exists": chance.choice(modes)} for ids in parts]}
         case "kill":
-            during = _operation(chance.choice(("upsert", "delete")), chance, workers) | {"worker": one["worker"]}
+            during = _operation(chance.choice(CHANGES), chance, workers) | {"worker": one["worker"]}
             one |= {"during": during, "after": chance.random()}
     return one
 
@@ -73,7 +102,14 @@ def _operation(kind: str, chance: random.Random, workers: int) -> Operation:
 def _upsert(chance: random.Random, ids: list[str]) -> Operation:
     few = chance.sample(ids, min(len(ids), chance.choice((1, 1, 1, 2, 3, 10))))
     metadata = [_metadata(chance) for _ in few]
-    return {"ids": few, "seed": chance.randrange(1 << 30), "metadata": metadata}
+    return {
+        "ids": few,
+        "seed": chance.randrange(1 << 30),
+        "metadata": metadata,
+        "unstated": [i for i, row in enumerate(metadata) if not row and chance.random() < 0.7],
+        "pictures": chance.choice(([], [chance.choice((None, 1, 5000)) for _ in few])),
+        "if_exists": chance.choice(("replace", "replace", "replace", "error", "skip")),
+    }
 
 
 def _metadata(chance: random.Random) -> dict[str, Any]:

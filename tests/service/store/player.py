@@ -8,7 +8,8 @@ import numpy as np
 import orjson
 
 from service.store.filters import parse_filter
-from service.store.interface import Collection, Found, Items, Query, Search
+from service.store.interface import Collection, Found, Items, Query, Search, Upserted
+from tests.service.store.changes import change, pictures_of, plain
 from tests.service.store.operations import MODELS, Operation, gaussians
 from tests.service.store.reference import SIGMA_METRICS, Group, Row, check_nearest
 from tests.service.store.workers import Refused, Worker
@@ -45,18 +46,19 @@ class Player:
 
     async def _create(self, worker: Worker, one: Operation) -> None:
         digest, dim = MODELS[one["model"]]
-        wanted = Collection(one["name"], "model", digest, dim, one["metric"])
+        wanted = Collection(one["name"], "model", digest, dim, one["metric"], keep=one.get("keep"))
         group = self._groups.get(one["name"])
         if group is not None and group.digest != digest:
             await refused("ModelMismatch", worker.call("create", collection=wanted))
             return
-        self._is(await worker.call("create", collection=wanted), one["name"], metric=one["metric"])
+        self._is(await worker.call("create", collection=wanted), one["name"], one["metric"], one.get("keep"))
 
-    def _is(self, found: Collection, name: str, metric: str | None = None) -> None:
+    def _is(self, found: Collection, name: str, metric: str | None = None, keep: str | None = None) -> None:
         group = self._groups.setdefault(name, Group(found.digest, found.dim, found.metric))
-        group.metric = metric or group.metric
-        own = (name, group.digest, group.dim, group.metric, len(group.rows), group.seq)
-        assert (found.name, found.digest, found.dim, found.metric, found.count, found.seq) == own, (found, own)
+        group.metric, group.keep = metric or group.metric, keep or group.keep
+        own = (name, group.digest, group.dim, group.metric, len(group.rows), group.seq, group.keep)
+        there = (found.name, found.digest, found.dim, found.metric, found.count, found.seq, found.keep)
+        assert there == own, (found, own)
 
     async def _drop(self, worker: Worker, one: Operation) -> None:
         if one["name"] not in self._groups:
@@ -71,16 +73,35 @@ class Player:
     async def _delete(self, worker: Worker, one: Operation) -> None:
         await self._change(one, worker.call("delete", **self._arguments(one)))
 
+    async def _patch(self, worker: Worker, one: Operation) -> None:
+        await self._change(one, worker.call("patch", **self._arguments(one)))
+
+    async def _delete_ids(self, worker: Worker, one: Operation) -> None:
+        await self._change(one, worker.call("delete_ids", **self._arguments(one)))
+
+    async def _delete_matching(self, worker: Worker, one: Operation) -> None:
+        await self._change(one, worker.call("delete_matching", **self._arguments(one)))
+
     def _arguments(self, one: Operation) -> dict[str, Any]:
-        if one["do"] == "delete":
-            return {"name": one["name"], "id": one["id"]}
+        match one["do"]:
+            case "delete":
+                return {"name": one["name"], "id": one["id"]}
+            case "delete_ids":
+                return {"name": one["name"], "ids": one["ids"]}
+            case "delete_matching":
+                wanted = parse_filter(one["filter"])
+                return {"name": one["name"], "filter": wanted, "after": one["after"], "limit": one["limit"], "strict": False}
+            case "patch":
+                return {"name": one["name"], "id": one["id"], "patch": one["patch"]}
         digest, dim = self._model(one["name"])
         mu, sigma, has_sigma = gaussians(one["seed"], len(one["ids"]), dim)
         metadata, keys = (
             [orjson.dumps(row) for row in one["metadata"]],
             frozenset(key for row in one["metadata"] for key in row),
         )
-        return {"name": one["name"], "digest": digest, "items": Items(one["ids"], mu, sigma, has_sigma, metadata, keys)}
+        unstated, pictures = frozenset(one["unstated"]), pictures_of(one)
+        block = Items(one["ids"], mu, sigma, has_sigma, metadata, keys, unstated=unstated, pictures=pictures)
+        return {"name": one["name"], "digest": digest, "items": block, "if_exists": one["if_exists"]}
 
     def _model(self, name: str) -> tuple[str, int]:
         group = self._groups.get(name)
@@ -89,41 +110,40 @@ class Player:
     def _error(self, one: Operation) -> str | None:
         if one["name"] not in self._groups:
             return "UnknownCollection"
-        return "UnknownItem" if one.get("do") == "delete" and one["id"] not in self._groups[one["name"]].rows else None
+        group = self._groups[one["name"]]
+        if one.get("do") in ("delete", "patch", "picture") and one["id"] not in group.rows:
+            return "UnknownItem"
+        if one.get("do") == "picture" and group.rows[one["id"]].picture is None:
+            return "NoPicture"
+        if one.get("if_exists") == "error" and set(one["ids"]) & set(group.rows):
+            return "ItemsExist"
+        if one.get("do") == "delete_matching" and not one["after"] and group.rows and group.unknown_negation(one["filter"]):
+            return "UnknownKey"
+        return None
 
     async def _change(self, one: Operation, call: Any) -> None:
         if error := self._error(one):
             await refused(error, call)
             return
-        seq = await call
-        self._changed(one)
-        assert seq == self._groups[one["name"]].seq
-
-    def _changed(self, one: Operation) -> None:
-        """The reference changes as the store has."""
-        group = self._groups[one["name"]]
-        if one["do"] == "delete":
-            group.delete(one["id"])
-            return
-        mu, sigma, has_sigma = gaussians(one["seed"], len(one["ids"]), group.dim)
-        rows = [(mu[i], sigma[i] if has_sigma[i] else None, one["metadata"][i]) for i in range(len(mu))]
-        group.upsert(one["ids"], rows)
+        found = await call
+        wanted = change(self._groups[one["name"]], one)
+        assert plain(found) == wanted, (found, wanted)
 
     async def _together(self, worker: Worker, one: Operation) -> None:
         """Workers that change one collection at the same time: their changes follow one another in some order."""
         parts = [{"do": "upsert", "name": one["name"], **part} for part in one["parts"]]
         calls = [other.call("upsert", **self._arguments(part)) for other, part in zip(self._workers, parts, strict=True)]
         if self._in_turn:
-            seqs = [(await asyncio.gather(call, return_exceptions=True))[0] for call in calls]
+            answers: list[Any] = [(await asyncio.gather(call, return_exceptions=True))[0] for call in calls]
         else:
-            seqs = await asyncio.gather(*calls, return_exceptions=True)
+            answers = await asyncio.gather(*calls, return_exceptions=True)
         if one["name"] not in self._groups:
-            assert all(isinstance(seq, Refused) and seq.kind == "UnknownCollection" for seq in seqs), seqs
+            assert all(isinstance(found, Refused) and found.kind == "UnknownCollection" for found in answers), answers
             return
-        assert all(isinstance(seq, int) for seq in seqs), seqs
-        for place in sorted(range(len(parts)), key=lambda place: int(str(seqs[place]))):
-            self._changed(parts[place])
-            assert self._groups[one["name"]].seq == seqs[place]
+        assert all(isinstance(found, Upserted) for found in answers), answers
+        for place in sorted(range(len(parts)), key=lambda place: _turn(answers[place])):
+            wanted = change(self._groups[one["name"]], parts[place])
+            assert answers[place] == wanted, (answers[place], wanted)
 
     # --- ends
 
@@ -136,19 +156,20 @@ class Player:
         during = one["during"]
         before = self._groups[during["name"]].seq if during["name"] in self._groups else None
         try:
-            seq = await worker.kill(during["do"], self._arguments(during), 0.004 * one["after"] ** 2)
+            answer = await worker.kill(during["do"], self._arguments(during), 0.004 * one["after"] ** 2)
         except Refused as error:
             expect(self._error(during), error)
-            seq = None
+            answer = None
         self._settle()
         await worker.start()
         if before is None or self._error(during):
-            assert seq is None, seq
+            assert answer is None, answer
             return
         now = (await worker.call("collection", name=during["name"])).seq
-        if seq is not None or now != before:
-            self._changed(during)
-        assert self._groups[during["name"]].seq == now, f"seq was {before}, is {now}, acknowledged {seq}"
+        if answer is not None or now != before:
+            wanted = change(self._groups[during["name"]], during)
+            assert plain(answer) in (None, wanted), (answer, wanted)
+        assert self._groups[during["name"]].seq == now, f"seq was {before}, is {now}, acknowledged {answer}"
 
     # --- reads
 
@@ -165,6 +186,13 @@ class Player:
             return
         group = self._groups[one["name"]]
         same(await call, {id: group.rows[id] for id in one["ids"] if id in group.rows})
+
+    async def _picture(self, worker: Worker, one: Operation) -> None:
+        call = worker.call("picture", name=one["name"], id=one["id"])
+        if error := self._error(one):
+            await refused(error, call)
+            return
+        assert await call == self._groups[one["name"]].rows[one["id"]].picture
 
     async def _list(self, worker: Worker, one: Operation) -> None:
         name, limit, after, wanted = one["name"], one["limit"], "", {}
@@ -253,3 +281,8 @@ async def refused(kind: str, call: Any) -> None:
 def expect(kind: str | None, error: Refused) -> None:
     """It was refused for this reason."""
     assert error.kind == kind, error
+
+
+def _turn(answer: Upserted) -> tuple[int, bool]:
+    """What orders answers as the changes were made; a change that stored nothing comes after that with its number."""
+    return answer.seq, not answer.added + answer.replaced

@@ -25,6 +25,7 @@ class Row:
     sigma: NDArray[np.float32] | None
     metadata: dict[str, Any]
     seq: int
+    picture: bytes | None = None
 
     def bits(self) -> bytes:
         return self.mu.tobytes() + (b"" if self.sigma is None else self.sigma.tobytes())
@@ -40,12 +41,21 @@ class Group:
     rows: dict[str, Row] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
     seq: int = 0
+    keep: str | None = None
 
-    def upsert(self, ids: list[str], rows: list[tuple[Any, Any, dict[str, Any]]]) -> None:
-        for id, (mu, sigma, metadata) in zip(ids, rows, strict=True):
-            self.seq += 1
-            self.rows[id] = Row(mu, sigma, metadata, self.seq)
-            self.keys |= metadata.keys()
+    def upsert(self, id: str, mu: Any, sigma: Any, metadata: dict[str, Any] | None, picture: bytes | None) -> None:
+        """`metadata`: None leaves that of the item that is replaced."""
+        self.seq += 1
+        if metadata is None:
+            metadata = self.rows[id].metadata if id in self.rows else {}
+        self.rows[id] = Row(mu, sigma, metadata, self.seq, picture if self.keep == "picture" else None)
+        self.keys |= metadata.keys()
+
+    def patch(self, id: str, patch: dict[str, Any]) -> None:
+        self.seq += 1
+        row = self.rows[id]
+        row.metadata, row.seq = merged(row.metadata, patch), self.seq
+        self.keys |= row.metadata.keys()
 
     def delete(self, id: str) -> None:
         del self.rows[id]
@@ -56,8 +66,12 @@ class Group:
 
     def unknown(self, filter: dict[str, Any]) -> list[str]:
         """The keys of a filter that no item has, or had at its top level."""
-        nested = any("o" in row.metadata for row in self.rows.values())
+        nested = any("t" in row.metadata.get("o", {}) for row in self.rows.values())
         return [key for key in filter if key not in self.keys and not (key == "o.t" and nested)]
+
+    def unknown_negation(self, filter: dict[str, Any]) -> bool:
+        """Whether a condition that items without the key meet has an unknown key."""
+        return any("ne" in filter[key] or filter[key].get("exists") is False for key in self.unknown(filter))
 
     def orders(
         self, metric: str, query: tuple[Any, Any], filter: dict[str, Any], dims: tuple[int, ...] | None
@@ -74,6 +88,14 @@ class Group:
         if dims is not None:
             mu, sigma, own_mu, own_sigma = mu[:, dims], sigma[:, dims], own_mu[list(dims)], own_sigma[list(dims)]
         return dict(zip(able, order(metric, own_mu, own_sigma, mu, sigma), strict=True))
+
+
+def merged(value: Any, patch: dict[str, Any]) -> dict[str, Any]:
+    """RFC 7396, as its section 2 explains it in words."""
+    kept = {key: one for key, one in value.items() if key not in patch} if isinstance(value, dict) else {}
+    old = value if isinstance(value, dict) else {}
+    new = {key: merged(old.get(key), one) if isinstance(one, dict) else one for key, one in patch.items() if one is not None}
+    return kept | new
 
 
 def holds(metadata: dict[str, Any], key: str, test: dict[str, Any]) -> bool:

@@ -69,7 +69,7 @@ async def test_items_come_back_as_they_went_in(store: LatentStore) -> None:
     metadata = [{"n": i, "ü": ["x", None, {"y": 1.5}], "t": 'a"\\\n'} for i in range(len(AWKWARD))]
     block = items(np.random.default_rng(0), AWKWARD, metadata=metadata, sigmas=0.5)
     block.mu[0] = [1e-40, -1e4, 3.4e-5, 1 / 3, -0.0]
-    assert await store.upsert("digits", DIGEST, block) == len(AWKWARD)
+    assert (await store.upsert("digits", DIGEST, block)).seq == len(AWKWARD)
     found = await store.get("digits", [*reversed(AWKWARD), "nobody"])
     assert found.ids == AWKWARD[::-1]
     assert found.mu[::-1].tobytes() == block.mu.tobytes()
@@ -89,9 +89,9 @@ async def test_upsert_replaces_and_is_idempotent(store: LatentStore) -> None:
     await store.create(DIGITS)
     rng = np.random.default_rng(0)
     first, second = items(rng, ["a", "b", "c"], metadata=[{"x": 1}] * 3), items(rng, ["b", "d"])
-    assert await store.upsert("digits", DIGEST, first) == 3
+    assert (await store.upsert("digits", DIGEST, first)).seq == 3
     for seq in (5, 7):
-        assert await store.upsert("digits", DIGEST, second) == seq
+        assert (await store.upsert("digits", DIGEST, second)).seq == seq
         found = await store.get("digits", ["a", "b", "c", "d"])
         assert found.mu.tobytes() == np.stack([first.mu[0], second.mu[0], first.mu[2], second.mu[1]]).tobytes()
         assert found.metadata[1] == b"{}"
@@ -118,7 +118,7 @@ async def test_deleted_is_gone_until_it_comes_back(store: LatentStore) -> None:
     assert ((await store.get("digits", ["b"])).ids, (await store.scan("digits")).ids) == ([], ["a", "c"])
     with pytest.raises(UnknownItem, match="'b'"):
         await store.search("digits", DIGEST, Search([Query(id="b")], 1, "l2"))
-    assert await store.upsert("digits", DIGEST, block) == 7
+    assert (await store.upsert("digits", DIGEST, block)).seq == 7
     assert (await store.search("digits", DIGEST, look)).neighbors[0].items.ids == ["b"]
     assert (await store.collection("digits")).count == 3
 

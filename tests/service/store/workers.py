@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 from service.store import make_store
 from service.store.interface import LatentStore
-from service.store.sqlite import writes as sqlite_writes
+from service.store.sqlite import deletes as sqlite_deletes
 from service.store.vectors import chunk, index
 
 MAX_BYTES = 1 << 24
 # numbers so small that a small collection has several chunks, uses the bounds, and forgets deletions
 SMALL = ((chunk, "CHUNK", 16), (chunk, "SMALLEST", 4), (index, "CHUNK", 16), (index, "SMALLEST", 4), (index, "FEW", 8),
-         (index, "SLICE", 7), (sqlite_writes, "MAX_TRACES", 12))  # fmt: skip
+         (index, "SLICE", 7), (sqlite_deletes, "MAX_TRACES", 12))  # fmt: skip
 
 
 class Refused(Exception):

@@ -34,7 +34,7 @@ async def test_it_comes_back_with_the_database(postgres: Postgres) -> None:
         with pytest.raises(StoreUnavailable, match="cannot be reached"):
             await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a"]))
         postgres.start()
-        assert await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a"])) > 0
+        assert (await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a"]))).seq > 0
         assert (await store.collection("digits")).count == 1
     finally:
         await store.close()
@@ -195,7 +195,7 @@ async def test_a_backup_as_the_operations_page_has_it(postgres: Postgres, databa
     await store.create(DIGITS)
     rng, twin = np.random.default_rng(0), Twin()
     block = items(rng, [f"{i}" for i in range(50)])
-    seq = await store.upsert("digits", DIGEST, block)
+    seq = (await store.upsert("digits", DIGEST, block)).seq
     twin.upsert(block)
     file = str(postgres.directory / "latents.dump")
     postgres.run("pg_dump", "-d", database, "-Fc", "-f", file)
@@ -208,6 +208,6 @@ async def test_a_backup_as_the_operations_page_has_it(postgres: Postgres, databa
         assert (await store.collection("digits")).count == 50
         found = await store.search("digits", DIGEST, Search([Query(np.zeros(DIM, np.float32))], 50, "l2", exact=False))
         same(found.neighbors[0], twin.nearest("l2", np.zeros(DIM), np.zeros(DIM), 50))
-        assert await store.upsert("digits", DIGEST, items(rng, ["new"])) > seq
+        assert (await store.upsert("digits", DIGEST, items(rng, ["new"]))).seq > seq
     finally:
         await store.close()

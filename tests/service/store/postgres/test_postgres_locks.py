@@ -55,7 +55,7 @@ async def leave(stuck: Sequence["asyncio.Future[Any]"]) -> None:
 
 
 async def add(store: PgvectorStore, name: str, id: str) -> int:
-    return await store.upsert(name, DIGEST, items(np.random.default_rng(0), [id]))
+    return (await store.upsert(name, DIGEST, items(np.random.default_rng(0), [id]))).seq
 
 
 @contextmanager

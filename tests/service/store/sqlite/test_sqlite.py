@@ -19,6 +19,7 @@ from service.store.interface import (
     StoreUnavailable,
     StoreUnusable,
     UnknownItem,
+    Upserted,
 )
 from service.store.sqlite.file import MIGRATIONS
 from service.store.sqlite.store import SqliteStore
@@ -94,7 +95,7 @@ async def test_a_full_disk_stores_nothing_and_loses_nothing(store: SqliteStore) 
     outcomes = await asyncio.gather(
         *(store.upsert("digits", DIGEST, block) for block in (huge, small, huge)), return_exceptions=True
     )
-    assert [type(outcome) for outcome in outcomes] == [DiskFull, int, DiskFull]
+    assert [type(outcome) for outcome in outcomes] == [DiskFull, Upserted, DiskFull]
     twin.upsert(small)
     found = await store.search("digits", DIGEST, Search([Query(np.zeros(DIM, np.float32))], 9, "l2"))
     same(found.neighbors[0], twin.nearest("l2", np.zeros(DIM), np.zeros(DIM), 9))
@@ -112,7 +113,7 @@ async def test_one_bad_change_does_not_spoil_those_that_share_its_commit(store: 
         store.upsert("digits", DIGEST, items(RNG, ["b"])),
         return_exceptions=True,
     )
-    assert [type(outcome) for outcome in outcomes] == [int, UnknownItem, StoreFull, int]
+    assert [type(outcome) for outcome in outcomes] == [Upserted, UnknownItem, StoreFull, Upserted]
     assert (await store.scan("digits")).ids == ["a", "b"]
 
 
@@ -187,7 +188,7 @@ async def test_vectors_of_a_wrong_length_are_corruption(store: SqliteStore, path
 async def test_traces_of_deletions_are_forgotten_in_the_end(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.store.sqlite.writes.MAX_TRACES", 5)
+    monkeypatch.setattr("service.store.sqlite.deletes.MAX_TRACES", 5)
     behind: LatentStore = SqliteStore(path, 1 << 20)
     await store.create(DIGITS)
     twin = Twin()

@@ -33,7 +33,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 async def add(store: SqliteStore, id: str) -> int:
-    return await store.upsert("digits", DIGEST, items(np.random.default_rng(0), [id]))
+    return (await store.upsert("digits", DIGEST, items(np.random.default_rng(0), [id]))).seq
 
 
 async def test_all_who_wait_are_refused_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

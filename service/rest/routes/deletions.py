@@ -1,0 +1,76 @@
+"""/collections/{name}/delete: deletes several items, given by their ids or by a filter."""
+
+from typing import Any
+
+from service.engine.errors import TooLarge
+from service.formats.errors import Unusable
+from service.http.call import Answer, Call
+from service.operations.items import MOST_IDS, DeletedItems, delete_by_filter
+from service.operations.service import Service
+from service.rest.answers import json_answer, unknown_keys
+from service.rest.bodies import Body
+from service.rest.collection_schemas import MAX_IDS, DeletedSeveral, DeleteParameters, ToDelete
+from service.rest.item_bodies import check_id
+from service.rest.parameters import read_parameters
+from service.rest.registration import Router, add, describe_operation, json_content
+from service.rest.requests import body_of, name_of, only_parameters, open_request
+from service.rest.routes.collections import PATH, STORE_ERRORS
+from service.store.filters import Condition, parse_filter
+
+router = Router(tags=["latent store"])
+
+
+async def delete(service: Service, call: Call) -> Answer:
+    """Delete items: {"ids": [...]}, or {"filter": {...}} for every item that a search with this filter could find.
+
+    Up to 10,000 items are deleted together or not at all; more, in the order of their ids, 10,000 at a time. The answer has
+    their number and the first 1,000 ids. Ids that no item has are listed in `missing`.
+    """
+    body = only_parameters(await body_of(service, call))
+    parameters = read_parameters(DeleteParameters, call.query, *body.parameters(DeleteParameters))
+    name, chosen = name_of(call), _chosen(body, call.path["name"])
+    inference = open_request(service, call, parameters)
+    notes: dict[str, Any] = {}
+    if isinstance(chosen, tuple):
+        deleted = await delete_by_filter(service.store, name, chosen, inference.deadline, parameters.strict)
+        notes = unknown_keys(deleted.unknown)
+    else:
+        found = await service.store.delete_ids(name, chosen, inference.deadline)
+        deleted, there = DeletedItems(len(found.ids), found.ids[:MOST_IDS], found.seq), set(found.ids)
+        notes = {"missing": [id for id in chosen if id not in there]}
+    return json_answer({"collection": name, "count": deleted.count, "ids": deleted.ids, **notes, "seq": deleted.seq})
+
+
+def _chosen(body: Body, name: str) -> list[str] | tuple[Condition, ...]:
+    """Return the ids, without repetitions, or the conditions. Raises Unusable, TooLarge, BadFilter."""
+    ids, filter = body.values.get("ids"), body.values.get("filter")
+    if (ids is None) == (filter is None):
+        raise Unusable('send JSON with either {"ids": ["..."]} or {"filter": {"label": 7}}')
+    if ids is None:
+        conditions = parse_filter(filter)
+        if not conditions:
+            raise Unusable(f"the filter is empty and would delete every item; to do that, DELETE /collections/{name} instead")
+        return conditions
+    if not isinstance(ids, list):
+        raise Unusable(f"ids must be a list of ids, not {type(ids).__name__}")
+    if len(ids) > MAX_IDS:
+        raise TooLarge(len(ids), MAX_IDS)
+    return list(dict.fromkeys(check_id(id, i) for i, id in enumerate(ids)))
+
+
+add(
+    router,
+    "/collections/{name}/delete",
+    ["POST"],
+    delete,
+    "Delete several items",
+    describe_operation(
+        DeleteParameters,
+        json_content(DeletedSeveral),
+        json_content(ToDelete, {"filter": {"label": 7}}),
+        path=PATH,
+        errors=(*STORE_ERRORS,),
+    ),
+    scope="store",
+    label="items",
+)

@@ -1,0 +1,65 @@
+"""/collections/{name}/items/{id}/picture: the original picture of an item, where the collection keeps them."""
+
+import hashlib
+from urllib.parse import quote
+
+from service.formats.errors import Unusable
+from service.formats.pictures import media_type_of
+from service.http.call import Answer, Call
+from service.operations.service import Service
+from service.rest.answers import json_answer
+from service.rest.etags import not_modified
+from service.rest.item_bodies import check_id
+from service.rest.registration import BINARY, ERRORS, Router, add, describe_operation
+from service.rest.requests import name_of, open_request, query_parameters
+from service.rest.routes.items import ITEM_PATH, describe_item
+from service.rest.schemas import Parameters
+from service.store.interface import NoPicture, UnknownItem
+
+router = Router(tags=["latent store"])
+
+PICTURE = "/picture"
+
+
+async def get(service: Service, call: Call) -> Answer:
+    """Return the original picture of an item, byte for byte, with an ETag.
+
+    Only collections with `"keep": "picture"` have originals. If there is none, and an item has this whole path with
+    /picture as its id, the answer is that item.
+    """
+    inference = open_request(service, call, query_parameters(Parameters, call))
+    name, id = name_of(call), call.path["id"]
+    try:
+        data = await service.store.picture(name, check_id(id), inference.deadline)
+    except (NoPicture, UnknownItem, Unusable) as error:
+        try:
+            item = await service.store.item(name, check_id(id + PICTURE), inference.deadline)
+        except (UnknownItem, Unusable):
+            raise error from None
+        return json_answer(describe_item(item, 0, frozenset(("mu", "sigma"))))
+    headers = {
+        "etag": f'"{hashlib.sha256(data).hexdigest()[:32]}"',
+        "cache-control": "no-cache",
+        # The encoded name has only letters, digits and percent signs, so it cannot break out of the header.
+        "content-disposition": f"inline; filename*=UTF-8''{quote(id.rpartition('/')[2] or 'picture', safe='')}",
+    }
+    return not_modified(call, headers) or Answer(data, media_type_of(data), headers)
+
+
+add(
+    router,
+    "/collections/{name}/items/{id:path}/picture",
+    ["GET"],
+    get,
+    "Original picture of an item",
+    describe_operation(
+        Parameters,
+        {f"image/{kind}": BINARY for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff")},
+        {},
+        path=ITEM_PATH,
+        errors=ERRORS,
+    ),
+    scope="store",
+    label="items",
+    tagged=True,
+)

@@ -1,0 +1,130 @@
+"""The errors of a latent store.
+
+StoreError
+  ├── UnknownCollection, UnknownItem      no collection has that name, no item that id
+  ├── NoPicture                           the original of the item was not kept
+  ├── ItemsExist                          ids of new items that the collection has already
+  ├── ModelMismatch                       the vectors are those of another model
+  ├── BadItem                             an item or a query that does not fit the collection
+  ├── MetadataTooLarge                    more metadata than an item may have
+  ├── StoreFull, PicturesFull             the bound on the memory for vectors, or on kept pictures, is reached
+  ├── DiskFull                            the disk has no room
+  ├── StoreUnavailable                    temporary: the database cannot be reached or does not answer
+  │     └── StoreBusy                     temporary: another session or process holds a lock
+  └── StoreUnusable                       permanent: corrupt, not a store, of a newer version, or not writable
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from service.store.interface import Collection
+
+# An error message names so many ids.
+NAMED = 20
+
+
+class StoreError(Exception):
+    """The store cannot do what was asked."""
+
+
+class UnknownCollection(StoreError):
+    """No collection has that name."""
+
+    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
+        near = difflib.get_close_matches(name[:80], list(known), n=1)
+        super().__init__(f"there is no collection {name!r}" + (f"; did you mean {near[0]}?" if near else "; make it with PUT"))
+
+
+class UnknownItem(StoreError):
+    """No item of the collection has that id."""
+
+    def __init__(self, collection: str, id: str) -> None:
+        super().__init__(f"the collection {collection!r} has no item {id!r}")
+
+
+class NoPicture(StoreError):
+    """The original of the item was not kept."""
+
+    def __init__(self, collection: str, id: str) -> None:
+        super().__init__(
+            f"the picture of the item {id!r} was not kept; PUT the collection {collection!r} with "
+            '{"keep": "picture"} and add the picture again'
+        )
+
+
+class ItemsExist(StoreError):
+    """Ids of new items that the collection has already; nothing was stored."""
+
+    def __init__(self, collection: str, ids: Sequence[str]) -> None:
+        more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+        super().__init__(
+            f"the collection {collection!r} already has {', '.join(map(repr, ids[:NAMED]))}{more}; nothing was stored; "
+            "use other ids, or if_exists=replace or if_exists=skip"
+        )
+        self.ids = list(ids)
+
+
+class ModelMismatch(StoreError):
+    """The vectors are from one model, the collection is of another."""
+
+    def __init__(self, collection: "Collection", given: str) -> None:
+        super().__init__(
+            f"the collection {collection.name!r} has vectors of {collection.label}, which cannot be compared with those of "
+            f"{given}; to use the other model, PUT a new collection with it and add the pictures again"
+        )
+
+
+class BadItem(StoreError):
+    """An item or a query does not fit the collection. `item` says which one, counted from 0."""
+
+    def __init__(self, reason: str, item: int | None = None) -> None:
+        super().__init__(reason if item is None else f"item {item}: {reason}")
+        self.item = item
+
+
+class MetadataTooLarge(StoreError):
+    """More metadata than an item may have."""
+
+    def __init__(self, size: int, most: int, item: int | None = None) -> None:
+        where = "" if item is None else f"item {item}: "
+        super().__init__(f"{where}its metadata takes {size} bytes, at most {most} are allowed")
+
+
+class StoreFull(StoreError):
+    """The bound on the memory for vectors is reached."""
+
+    def __init__(self, needed: int, max_bytes: int) -> None:
+        super().__init__(
+            f"the vectors would take {needed} bytes of memory, {max_bytes} are allowed; delete items, or raise "
+            "VAE_STORE_MAX_BYTES"
+        )
+
+
+class PicturesFull(StoreError):
+    """The bound on the bytes of kept pictures is reached; nothing was stored."""
+
+    def __init__(self, needed: int, max_bytes: int) -> None:
+        super().__init__(
+            f"the kept pictures would take {needed} bytes, {max_bytes} are allowed; nothing was stored; delete items, raise "
+            'VAE_STORE_MAX_PICTURE_BYTES, or PUT the collection with {"keep": "nothing"}'
+        )
+
+
+class DiskFull(StoreError):
+    """The disk is full; nothing was stored."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached or does not answer. A later try may succeed."""
+
+
+class StoreBusy(StoreUnavailable):
+    """Another session or process holds a lock in the database; nothing was changed."""
+
+    retry_after = 5
+
+
+class StoreUnusable(StoreError):
+    """There is no usable store at the address."""

@@ -1,0 +1,64 @@
+"""Metadata of an item: a JSON object within bounds, and its change by a merge patch. Knows nothing of HTTP or databases."""
+
+from typing import Any
+
+import orjson
+
+from service.store.filters import usable_key
+from service.store.interface import BadItem, MetadataTooLarge
+
+MAX_METADATA_BYTES = 1 << 16
+MAX_DEPTH = 32
+
+
+def metadata_bytes(value: object, item: int | None = None) -> bytes:
+    """Return metadata as JSON. Raises BadItem, MetadataTooLarge; their messages name the item."""
+    if not isinstance(value, dict):
+        raise BadItem(f"the metadata must be a JSON object, not {type(value).__name__}", item)
+    try:
+        text = orjson.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadItem(f"the metadata cannot be written as JSON: {error}", item) from None
+    if len(text) > MAX_METADATA_BYTES:
+        raise MetadataTooLarge(len(text), MAX_METADATA_BYTES, item)
+    if b"\\u0000" in text or text.count(b"{") + text.count(b"[") > MAX_DEPTH:
+        _check_nested(value, item, 1)
+    return text
+
+
+def _check_nested(value: object, item: int | None, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise BadItem(f"the metadata is nested deeper than the {MAX_DEPTH} levels that are allowed", item)
+    if isinstance(value, str) and "\0" in value:
+        raise BadItem("the metadata must not contain the character U+0000", item)
+    if isinstance(value, dict):
+        for key, one in value.items():
+            _check_nested(key, item, depth)
+            _check_nested(one, item, depth + 1)
+    elif isinstance(value, list):
+        for one in value:
+            _check_nested(one, item, depth + 1)
+
+
+def usable_keys(metadata: dict[str, Any]) -> set[str]:
+    """Return the keys that can be used in a filter."""
+    return {key for key in metadata if usable_key(key)}
+
+
+def patched(stored: bytes, patch: dict[str, Any]) -> tuple[bytes, set[str]]:
+    """Return metadata after a merge patch, and its keys that can be used in a filter. Raises BadItem, MetadataTooLarge."""
+    value = _merged(orjson.loads(stored), patch)
+    return metadata_bytes(value), usable_keys(value)
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    """Apply a merge patch as the pseudocode of RFC 7396 does: null removes a key, objects are merged, all else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    found = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = _merged(found.get(key), value)
+    return found
