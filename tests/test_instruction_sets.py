@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # few, and those that cancel, accumulate or compare with stored answers
-NUMBERS = ("evaluate/test_aggregate", "test_mixture", "test_golden", "evaluate/test_diagnostics")
+NUMBERS = ("test_aggregate", "test_mixture", "test_golden", "evaluate/test_diagnostics")
 QUICK = [f"tests/models/{name}.py" for name in NUMBERS]
 NUMERIC = [
     "tests/models",

@@ -16,7 +16,7 @@ from .server import Server
 # test_lifecycle (503), test_protocol (304), test_abuse (408, 431), test_wire_heads (421), test_store (403, 409, 507);
 # 500 is a defect, not to be had
 SEEN = {"200", "304", "400", "403", "404", "408", "409", "413", "415", "421", "422", "429", "431", "500", "503", "504", "507"}
-PAYLOAD = ("images", "z", "start", "end", "items", "mu", "sigma")
+PAYLOAD = ("images", "z", "start", "end", "items", "mu", "sigma", "filter")
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 
 

@@ -129,16 +129,18 @@ def test_a_reconstruction_shows_what_the_model_saw(client: httpx.Client) -> None
 
 def test_deep_greys_on_another_scale(client: httpx.Client) -> None:
     values = np.asarray(Image.open(io.BytesIO(ON_BLACK)).convert("L").resize((28, 28)))
-    for data, detail in (
-        (saved(Image.fromarray((values.astype(np.uint16) * 16))), "values reach only 4080 of 65535"),
-        (saved(Image.fromarray(values.astype(np.float32) / np.float32(250)), "TIFF"), "values reach only 1.02 of 255"),
+    for data, code, detail in (
+        (saved(Image.fromarray((values.astype(np.uint16) * 16))), "low_range", "values reach only 4080 of 65535; train with"),
+        (
+            saved(Image.fromarray(values.astype(np.float32) / np.float32(250)), "TIFF"),
+            "clipped",
+            "values reach from 0 to 1.02: ",
+        ),
     ):
         warnings = kl(client, data)[1]
         assert warnings is not None
-        assert (warnings[0]["code"], warnings[0]["detail"]) == (
-            "low_range",
-            f"{detail}; train with --range or scale the picture",
-        )
+        assert warnings[0]["code"] == code
+        assert warnings[0]["detail"].startswith(detail)
 
 
 def test_collections_say_so_too(client: httpx.Client) -> None:

@@ -91,7 +91,7 @@ def training(pictures: Path, tmp_path: Path) -> Iterator[tuple[Path, "subprocess
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("epoch 1:")
+        assert any(line.startswith("epoch 1:") for line in process.stdout)
         # it must not wait for anybody to read what it says
         reader = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
         yield out, process
