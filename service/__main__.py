@@ -1,4 +1,4 @@
-"""Command `python -m service`: reads the settings and runs the service.
+"""Command `python -m service` and console script `vae-service`: reads the settings and runs the service.
 
 The exit status is 0 after SIGTERM or Ctrl-C, 1 if the service could not start, and 2 if a setting is wrong.
 """
@@ -9,12 +9,13 @@ import signal
 import sys
 import warnings
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import uvicorn
 from PIL import Image
 from pydantic import ValidationError
 
+from models.program import program, version_line
 from service.http.access.keys import KeysError, read_keys
 from service.observe.logs import log_config
 from service.server.connection_bounds import ConnectionBounds
@@ -27,6 +28,7 @@ from service.settings import (
     calm_blas,
     metrics_directory,
     refuse_unknown,
+    require_packages,
     share_metrics,
     trace_exporter,
 )
@@ -35,14 +37,23 @@ if TYPE_CHECKING:
     from service.server.server import Server
 
 
+def run() -> NoReturn:
+    """Run the service, and end the process with its exit status."""
+    leave(main())
+
+
 def main() -> int:
     """Run the service until a signal ends it. Return the exit status."""
     open_standard_descriptors()
     calm_blas()
+    if "--version" in sys.argv[1:]:
+        print(version_line())
+        return 0
     try:
         refuse_unknown()
         trace_exporter()
-        settings = Settings(_cli_parse_args=True)
+        settings = Settings(_cli_parse_args=True, _cli_prog_name=program("service"))
+        require_packages(settings)
         # Check the API keys here, so that a bad one ends the start with one line.
         read_keys(settings.api_keys.get_secret_value(), settings.read_api_keys_file())
     except (SettingsError, KeysError) as error:
@@ -141,4 +152,4 @@ def _options(settings: Settings, cut_off: Counter[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    leave(main())
+    run()

@@ -216,7 +216,7 @@ def _tracer(exporter: str) -> "Tracer | None":
     if not exporter:
         return None
     if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
-        log.warning("tracing is on, but its packages are not installed: pip install '.[otel]'")
+        log.warning("tracing is on, but its packages are not installed: pip install 'vae-service[otel]'")
         return None
     from service.observe.tracing import start
 

@@ -6,6 +6,7 @@ Knows nothing of what the values are used for.
 import difflib
 import os
 from collections.abc import Mapping, MutableMapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,13 +29,15 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """Serve Variational Autoencoders over HTTP. Each flag is also a variable: --max-batch is VAE_MAX_BATCH. Flags win."""
+    """Serve Variational Autoencoders over HTTP. Each flag is also a variable: --max-batch is VAE_MAX_BATCH. Flags win.
+
+    --version prints the version and exits.
+    """
 
     # The docstring above and the descriptions below are what `--help` prints.
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_ignore_empty=True,
-        cli_prog_name="python -m service",
         cli_kebab_case=True,
         cli_avoid_json=True,
         cli_hide_none_type=True,
@@ -232,6 +235,12 @@ def share_metrics(directory: Path, environment: MutableMapping[str, str] = os.en
 def metrics_directory(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the directory in which this worker, one of several, shares its metrics."""
     return Path(environment[METRICS_DIRECTORY])
+
+
+def require_packages(settings: Settings) -> None:
+    """Raise SettingsError if a setting needs a package that is not installed."""
+    if settings.store.startswith(("postgresql://", "postgres://")) and find_spec("psycopg") is None:
+        raise SettingsError("a store in PostgreSQL needs psycopg; install it with: pip install 'vae-service[pgvector]'")
 
 
 def refuse_unknown(environment: Mapping[str, str] = os.environ) -> None:

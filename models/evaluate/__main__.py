@@ -24,6 +24,7 @@ from models.files.directory_lock import DirectoryInUse, locked
 from models.golden import write_golden
 from models.metrics_file import METRICS, read_metrics
 from models.mixture import GaussianMixture, read_prior, write_prior
+from models.program import add_version_flag, program
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
 from models.readers.path_names import storable
@@ -146,7 +147,8 @@ def _write_report(
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the evaluate command."""
-    parser = argparse.ArgumentParser("python -m models.evaluate", description="Measure a checkpoint on its test split.")
+    parser = argparse.ArgumentParser(program("models.evaluate"), description="Measure a checkpoint on its test split.")
+    add_version_flag(parser)
     add = parser.add_argument
     add("path", type=Path, help="checkpoint directory")
     add("--data", type=storable, help="data set, as in training (default: the training data)")

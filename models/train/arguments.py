@@ -14,6 +14,7 @@ from models.nets import ARCHITECTURES
 from models.nets.layers import ACTIVATIONS
 from models.preprocess import Filter, Fit, checked_range
 from models.priors import PRIORS
+from models.program import add_version_flag, program
 from models.readers.path_names import storable
 from models.train.continuing import lengthen
 from models.train.initial_weights import flags_of
@@ -78,7 +79,8 @@ def resumable(args: argparse.Namespace) -> dict[str, Any]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the train command."""
-    parser = argparse.ArgumentParser("python -m models.train", description="Train a VAE on pictures and write a checkpoint.")
+    parser = argparse.ArgumentParser(program("models.train"), description="Train a VAE on pictures and write a checkpoint.")
+    add_version_flag(parser)
 
     def add(flag: str, *, help: str, **options: Any) -> None:
         if options.get("default") is not None and options["default"] is not False and "default" not in help:
