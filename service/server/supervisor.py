@@ -144,7 +144,7 @@ class Supervisor:
                 message = worker.pipe.recv_bytes()
                 if message == READY:
                     worker.is_ready = True
-                    if not self._was_ready:
+                    if not self._was_ready and not self._is_ending:
                         log.info("Running on %s (press Ctrl-C to stop)", describe(self._sockets))
                     self._was_ready = True
                 if message in (READY, ALIVE):
