@@ -24,6 +24,7 @@ import httpx
 import psutil
 import pytest
 
+from service.settings import Settings, SettingsError, require_packages
 from tests.documents import README
 
 from .costly_pictures import noisy
@@ -33,7 +34,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGES = ("models", "service")
 # Modules of the current directory that must not be imported: ours, and some that Python's start of processes imports.
 TRAPS = ("models", "service", "torch", "socket", "random", "struct")
-RUNNING = re.compile(r"^INFO: +Running on (http://\S+) ", re.MULTILINE)
+RUNNING = re.compile(r"^INFO: +Running on (http://[0-9.]+:\d+)\b", re.MULTILINE)
 
 
 def package_files() -> set[str]:
@@ -180,6 +181,16 @@ def test_make_serve_installs_nothing_for_tests(tmp_path: Path) -> None:
     assert re.findall(r"'\.\[(.*?)\]'", " ".join(serving)) == ["onnx"]
     assert re.findall(r"'\.\[(.*?)\]'", testing[-1]) == ["dev,onnx,pgvector,report"]
     assert all(" --constraint constraints.txt " in line for line in testing)
+
+
+@pytest.mark.parametrize("address", ["postgresql://name:password@database/vae", "postgres:///vae"])
+def test_a_store_in_postgresql_needs_its_extra(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_packages(Settings(store=address))
+    monkeypatch.setattr("service.settings.find_spec", lambda name: None)
+    require_packages(Settings(store="postgres.db"))
+    with pytest.raises(SettingsError, match=r"pip install 'vae-service\[pgvector\]'") as caught:
+        require_packages(Settings(store=address))
+    assert "password" not in str(caught.value)
 
 
 @pytest.mark.soak

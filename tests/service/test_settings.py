@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from service.settings import SHIPPED_WEIGHTS, Settings, SettingsError, refuse_unknown, require_packages, trace_exporter
+from service.settings import SHIPPED_WEIGHTS, Settings, SettingsError, refuse_unknown, trace_exporter
 
 # One setting of each type: a value as text, and that value.
 EXAMPLES: dict[str, tuple[str, Any]] = {
@@ -183,16 +183,6 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(
 
 def test_variables_of_others_are_tolerated() -> None:
     refuse_unknown({"VAE_DATA_DIR": "data", "PATH": "/bin", "MY_VAE_PORT": "1", "VAEPORT": "1", "VAE": "1"})
-
-
-@pytest.mark.parametrize("address", ["postgresql://name:password@database/vae", "postgres:///vae"])
-def test_a_store_in_postgresql_needs_its_package(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    require_packages(Settings(store=address))
-    monkeypatch.setattr("service.settings.find_spec", lambda name: None)
-    require_packages(Settings(store="postgres.db"))
-    with pytest.raises(SettingsError, match=r"pip install 'vae-service\[pgvector\]'") as caught:
-        require_packages(Settings(store=address))
-    assert "password" not in str(caught.value)
 
 
 def test_an_unknown_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
