@@ -11,7 +11,7 @@ KEY = {"x-api-key": "a-key-that-is-long-enough-to-be-one"}
 
 def client(path: str = "/vae/") -> httpx.AsyncClient:
     """A client of an application that is not started."""
-    settings = Settings(root_path=path, api_keys=f"app infer {KEY['x-api-key']}", admin=True)  # type: ignore[arg-type]
+    settings = Settings(root_path=path, api_keys=f"app infer {KEY['x-api-key']}", admin=True)
     return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(settings).middleware_stack), base_url="http://localhost")  # type: ignore[arg-type]
 
 

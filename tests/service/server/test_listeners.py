@@ -1,10 +1,14 @@
 """Sockets to listen on: addresses, families, one port for all, and files that are in the way."""
 
+import errno
+import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from service.server import listeners
 from service.server.listeners import CannotListen, SocketFiles, describe, listen
 
 
@@ -49,6 +53,22 @@ def test_all_addresses_have_one_port(hosts: tuple[str, ...], addresses: list[str
     found = opened(*hosts)
     assert [address for _, address, _ in found] == addresses
     assert len({port for _, _, port in found}) == 1
+
+
+@pytest.mark.parametrize("reason", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+def test_a_machine_without_ipv6(reason: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    bound = listeners._bound
+
+    def without(family: int, address: Any) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(reason, os.strerror(reason))
+        return bound(family, address)
+
+    monkeypatch.setattr(listeners, "_bound", without)
+    assert [address for _, address, _ in opened("localhost")] == ["127.0.0.1"]
+    assert [address for _, address, _ in opened("::")] == ["0.0.0.0"]
+    with pytest.raises(CannotListen, match="cannot listen on ::1, port 0: "):
+        listen(("127.0.0.1", "::1"), 0)
 
 
 @both
