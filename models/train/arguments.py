@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from models.distributions import LIKELIHOODS
 from models.ink import Invert
+from models.model_name import RULE, is_name
 from models.nets import ARCHITECTURES
 from models.nets.layers import ACTIVATIONS
 from models.preprocess import Filter, Fit, checked_range
@@ -189,7 +190,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--precision", choices=("auto", "float32", "bf16"), default="auto", help="auto is bf16 on a GPU, float32 on the CPU")
     add("--seed", type=_seed, default=0, help="seed of the initial weights, the order of pictures and the noise")
 
-    add("--out", type=Path, required=True, help="directory of the checkpoint; run/ in it has log, state and samples")
+    add("--out", type=_out, required=True, help="directory of the checkpoint; run/ in it has log, state and samples")
     add("--resume", action="store_true", help="continue the run in --out; the result is bit-identical to an uninterrupted run")
     add("--init-from", metavar="CHECKPOINT", help="start from the weights of this checkpoint directory, with a new schedule")
     add(
@@ -198,7 +199,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--overwrite", action="store_true", help="replace an existing checkpoint by a new run")
     add("--save-every", type=_positive(float), default=60.0, help="seconds between saved states within an epoch")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1; mps has no float64, which is needed")
     add("--compile", action="store_true", help="use torch.compile: slow to start, then faster on a GPU; rounds differently")
     add("--tensorboard", action="store_true", help="also write run/tensorboard (needs the extra `tensorboard`)")
     add("--no-snapshots", action="store_true", help="do not keep the weights of up to 24 log-spaced steps in run/snapshots")
@@ -252,6 +253,14 @@ def _positive(kind: type[Any], zero: bool = False) -> Any:
         return number
 
     return parse_number
+
+
+def _out(text: str) -> Path:
+    """Return the directory of a checkpoint. The service offers a model under the last part of its path."""
+    name = os.path.basename(os.path.abspath(text))
+    if not is_name(name):
+        raise argparse.ArgumentTypeError(f"the directory would be the name of the model, and {name!r} is not valid: {RULE}")
+    return Path(text)
 
 
 def _share(text: str) -> float:

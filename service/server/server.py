@@ -23,7 +23,7 @@ from typing import Any
 
 import uvicorn
 
-from service.server.listeners import describe
+from service.server.listeners import SocketFiles, describe
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class Server(uvicorn.Server):
         self._state, self._drain_seconds, self._is_alive = state, drain_seconds, is_alive
         self._supervisor: Connection | None = None
         self._sockets: list[socket.socket] = []
+        self._files = SocketFiles([])
         self._is_ending = self._is_retired = self._is_announced = False
         self._is_patient = True  # False after Ctrl-C, when somebody at a terminal waits
         self._quiet_until = 0.0  # until then a retired worker waits for new requests on its connections
@@ -81,7 +82,18 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._sockets = sockets or []
-        await super().startup(sockets)
+        self._files = SocketFiles(self._sockets)
+        addresses = describe(self._sockets)
+        try:
+            await super().startup(sockets)
+            is_listening = all(sock.fileno() >= 0 for sock in self._sockets)  # uvloop only closes a socket that cannot listen
+        except OSError:
+            is_listening = False
+        if not is_listening:  # after we had bound the port, another process began to listen on it
+            log.error("cannot listen on %s: another process listens there", addresses)
+            sys.exit(1)
+        if self._supervisor is None and self._sockets:
+            log.info("listening on %s; the models are being loaded", addresses)
         self._tell(READY)
 
     async def on_tick(self, counter: int) -> bool:
@@ -140,6 +152,7 @@ class Server(uvicorn.Server):
             waiting.register(descriptor, select.POLLIN)
         # The event loop accepts only a few connections per iteration, and many may wait in the queue of a busy service.
         ignored = [_drop_packets(descriptor) for descriptor in descriptors]
+        self._files.remove()
         patience = self.config.timeout_graceful_shutdown if all(ignored) else None
         give_up = time.monotonic() + (patience or QUIET_SECONDS)
         await asyncio.sleep(0)
@@ -197,6 +210,8 @@ def _drop_packets(descriptor: int) -> bool:
     instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     program = struct.pack("HP", 1, ctypes.addressof(instruction))
     with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as listener:
+        if listener.family == socket.AF_UNIX:
+            return True  # no packets: removing the file has the same effect
         listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
         return True
     return False
