@@ -53,9 +53,9 @@ ENTRYPOINT ["python", "-m", "models.train"]
 CMD ["--data", "mnist", "--out", "/weights/mine"]
 
 FROM runtime AS serve
-ENV VAE_HOST=0.0.0.0 VAE_STORE=/data/latents.db
+ENV VAE_HOST=:: VAE_STORE=/data/latents.db
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ.get('VAE_PORT') or 8000}/health/ready\", timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request; port = next(filter(str.isdecimal, map(os.environ.get, ('VAE_PORT', 'PORT'), ('', ''))), '8000'); urllib.request.urlopen(f\"http://localhost:{port}/health/ready\", timeout=2)"]
 CMD ["python", "-m", "service"]

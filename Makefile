@@ -4,55 +4,80 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/installed
+# what is installed: all that serving and training need, and all that tests, checks and benchmarks need
+SERVING := $(VENV)/serving
+TESTING := $(VENV)/testing
 TORCH := $(shell grep -i '^torch==' constraints.txt)
+SETUPTOOLS := $(shell grep -i '^setuptools==' constraints.txt)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
 
-.PHONY: setup serve test lint soak bench bench-peers bench-overload bench-gpu bench-train clean
+.PHONY: setup serve wheel test lint soak bench bench-peers bench-overload bench-gpu bench-train clean
 
-setup: $(STAMP)
+setup: $(SERVING)
 
-$(STAMP): pyproject.toml constraints.txt
+# The package is built with the setuptools of the environment (--no-build-isolation), so that its version is the one in
+# constraints.txt. --no-compile halves the time: pip would compile all of torch, while Python compiles only what it imports.
+$(SERVING): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version). Say which: make PYTHON=python3.12" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) $(TORCH)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,onnx,pgvector,report]'
-	touch $(STAMP)
+	@echo "Installing into $(VENV), only this time: a minute or two, or several with the CUDA packages for GPUs"
+	@echo "Step 1 of 3: the environment"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@$(PIP) $(SETUPTOOLS)
+	@echo "Step 2 of 3: PyTorch; unpacking it can take a minute, without a word"
+	@$(PIP) --no-deps $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) $(TORCH)
+	@echo "Step 3 of 3: about 40 smaller packages, and with PyTorch for GPUs the CUDA packages, some gigabytes"
+	@$(PIP) --no-build-isolation --editable '.[onnx]'
+	@touch $@
 
-serve: $(STAMP)
-	exec $(BIN)/python -m service
+# The tests start the service hundreds of times, so everything is compiled here, on all cores. Some files of torch are
+# templates that do not compile.
+$(TESTING): $(SERVING)
+	@echo "Installing what the tests need into $(VENV), only this time: about 60 packages, a minute or two"
+	@$(PIP) --no-build-isolation --editable '.[dev,onnx,pgvector,report]'
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	@touch $@
+
+serve: $(SERVING)
+	@echo "Starting; the log says \"Running on http://...\" when the models are loaded"
+	@exec $(BIN)/python -m service
+
+# into dist/; setuptools would add files of earlier builds that it finds in build/
+wheel: $(SERVING)
+	rm -rf build
+	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 # files of tests go to so many processes; each takes about 1 GB
 TEST_PROCESSES ?= 2
 
-test: $(STAMP)
+test: $(TESTING)
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
-soak: $(STAMP)
+soak: $(TESTING)
 	$(BIN)/python -m pytest -m soak
 
 # all need wrk: apt-get install wrk; more with make bench BENCH_ARGS='--rounds 5'
-bench: $(STAMP)
+bench: $(TESTING)
 	$(BIN)/python -m benchmarks.service $(BENCH_ARGS)
 
-bench-overload: $(STAMP)
+bench-overload: $(TESTING)
 	$(BIN)/python -m benchmarks.overload $(BENCH_ARGS)
 
-bench-gpu: $(STAMP)
+bench-gpu: $(TESTING)
 	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)
 
-bench-peers: $(STAMP)
+bench-peers: $(TESTING)
 	TORCH_INDEX_URL=$(TORCH_INDEX_URL) $(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
 
 # an epoch of training; needs MNIST (VAE_DATA_DIR), and installs pythae in an environment of its own
-bench-train: $(STAMP)
+bench-train: $(TESTING)
 	TORCH_INDEX_URL=$(TORCH_INDEX_URL) $(BIN)/python -m benchmarks.train $(BENCH_ARGS)
 
-lint: $(STAMP)
+lint: $(TESTING)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/hadolint Dockerfile
 
 clean:
-	rm -rf $(VENV) .bench build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

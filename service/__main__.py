@@ -1,4 +1,4 @@
-"""Command `python -m service`: reads the settings and runs the service.
+"""Command `python -m service` and console script `vae-service`: reads the settings and runs the service.
 
 The exit status is 0 after SIGTERM or Ctrl-C, 1 if the service could not start, and 2 if a setting is wrong.
 """
@@ -6,43 +6,50 @@ The exit status is 0 after SIGTERM or Ctrl-C, 1 if the service could not start, 
 import dataclasses
 import logging
 import signal
+import socket
 import sys
 import warnings
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import uvicorn
 from PIL import Image
 from pydantic import ValidationError
 
+from models.program import program, version_line
+from service.environment import calm_blas, metrics_directory, of_kubernetes, share_metrics
 from service.http.access.keys import KeysError, read_keys
 from service.observe.logs import log_config
 from service.server.connection_bounds import ConnectionBounds
 from service.server.connections import ConnectionWatch
+from service.server.listeners import CannotListen, SocketFiles, describe, listen
 from service.server.metrics_directory import shared_directory
 from service.server.tuning import leave, open_standard_descriptors, uncollected
-from service.settings import (
-    Settings,
-    SettingsError,
-    calm_blas,
-    metrics_directory,
-    refuse_unknown,
-    share_metrics,
-    trace_exporter,
-)
+from service.settings import Settings, SettingsError, refuse_unknown, require_packages, trace_exporter
 
 if TYPE_CHECKING:
     from service.server.server import Server
+
+log = logging.getLogger("service")
+
+
+def run() -> NoReturn:
+    """Run the service, and end the process with its exit status."""
+    leave(main())
 
 
 def main() -> int:
     """Run the service until a signal ends it. Return the exit status."""
     open_standard_descriptors()
     calm_blas()
+    if "--version" in sys.argv[1:]:
+        print(version_line())
+        return 0
     try:
         refuse_unknown()
         trace_exporter()
-        settings = Settings(_cli_parse_args=True)
+        settings = Settings(_cli_parse_args=True, _cli_prog_name=program("service"))
+        require_packages(settings)
         # Check the API keys here, so that a bad one ends the start with one line.
         read_keys(settings.api_keys.get_secret_value(), settings.read_api_keys_file())
     except (SettingsError, KeysError) as error:
@@ -55,12 +62,23 @@ def main() -> int:
             print(f"error: {where}: {reason}, found {problem['input']!r}" if where else f"error: {reason}", file=sys.stderr)
         return 2
     try:
-        return _serve_alone(settings) if settings.workers == 1 else _serve_together(settings)
-    except SystemExit as ended:  # raised by our handler below, or by uvicorn if it cannot listen
+        sockets = listen(settings.host, settings.port)
+    except CannotListen as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    files = SocketFiles(sockets)
+    try:
+        return _serve_alone(settings, sockets) if settings.workers == 1 else _serve_together(settings, sockets)
+    except SystemExit as ended:  # raised by our handler below, or by uvicorn if it cannot start
         return 1 if ended.code else 0
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        files.remove()
 
 
-def _serve_alone(settings: Settings) -> int:
+def _serve_alone(settings: Settings, sockets: list[socket.socket]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):  # until the server sets its own handlers
         signal.signal(number, lambda *_: sys.exit(0))
     with uncollected():
@@ -68,19 +86,28 @@ def _serve_alone(settings: Settings) -> int:
 
     app = create_app(settings, on_failed_start=lambda: server.end(drain=False), start_decoders=True, traces=trace_exporter())
     server = _server(app, settings)
-    server.run()
+    _tell_ignored()
+    server.run(sockets)
     return 1 if app.state.failure or not server.started else 0
 
 
-def _serve_together(settings: Settings) -> int:
+def _serve_together(settings: Settings, sockets: list[socket.socket]) -> int:
     from service.server.supervisor import Supervisor
 
-    sockets = [uvicorn.Config(worker, **_options(settings, Counter())).bind_socket()]
+    uvicorn.Config(worker, **_options(settings, Counter()))  # sets up the log
+    log.info("listening on %s", describe(sockets))
+    _tell_ignored()
     end_seconds = settings.drain_seconds + settings.shutdown_seconds
     make_server = "service.__main__:worker"
     with shared_directory() as directory:
         share_metrics(directory)
         return Supervisor(make_server, settings.workers, sockets, end_seconds, settings.heartbeat_seconds).run()
+
+
+def _tell_ignored() -> None:
+    """Log which variables look like settings but are those of Kubernetes."""
+    if names := of_kubernetes():
+        log.info("ignored variables that Kubernetes sets for its services: %s", ", ".join(names))
 
 
 def worker() -> "Server":
@@ -106,7 +133,7 @@ def _server(app: Any, settings: Settings) -> "Server":
 
     _be_quiet()
     config = uvicorn.Config(app.middleware_stack, **_options(settings, app.state.cut_off))
-    config.app = ForwardedHeaders(app.middleware_stack, config.forwarded_allow_ips)
+    config.app = ForwardedHeaders(app.middleware_stack, settings.trusted_proxies)
     return Server(config, app.state, settings.drain_seconds, lambda: is_alive(app))
 
 
@@ -125,8 +152,6 @@ def _options(settings: Settings, cut_off: Counter[str]) -> dict[str, Any]:
     names = (field.name for field in dataclasses.fields(ConnectionBounds))
     bounds = ConnectionBounds(**{name: getattr(settings, name) for name in names})
     return {
-        "host": settings.host,
-        "port": settings.port,
         "log_config": log_config(settings.log_format, settings.log_level, settings.access_log),
         "log_level": settings.log_level,
         "interface": "asgi3",
@@ -141,4 +166,4 @@ def _options(settings: Settings, cut_off: Counter[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    leave(main())
+    run()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.responses import RedirectResponse
 
 from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
@@ -39,6 +38,7 @@ from service.operations.service import Service
 from service.operations.store_access import StoreAccess
 from service.rest import errors
 from service.rest.openapi import complete_page
+from service.rest.pages import add_pages
 from service.rest.registration import Router
 from service.rest.routes import (
     admin,
@@ -56,7 +56,7 @@ from service.rest.routes import (
     search,
 )
 from service.server.tuning import settle
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.state import State
 from service.store import make_store
 from service.store.interface import StoreUnusable
@@ -89,7 +89,7 @@ FAMILIES = (
 ROUTERS: list[Router] = [family.router for family in FAMILIES]
 # FastAPI adds these routes itself.
 PAGES = [
-    *(Registration(path, ("GET",), ANY_KEY, "docs") for path in ("/docs", "/docs/oauth2-redirect", "/openapi.json")),
+    *(Registration(path, ("GET",), ANY_KEY, "docs") for path in ("/docs", "/openapi.json")),
     *(Registration(path, ("GET",), ANY_KEY, OTHER) for path in ("/", "/static-offline-docs/{path:path}")),
 ]
 
@@ -162,6 +162,7 @@ def create_app(
         version=version("vae-service"),
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # `add_pages` makes it
         redoc_url=None,
         redirect_slashes=False,  # its redirects repeat the Host header; errors.handle redirects to a relative path instead
     )
@@ -169,6 +170,9 @@ def create_app(
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
     closed = [] if settings.admin else [replace(one, endpoint=None) for one in admin.router.registrations]
     registry = Registry([*PAGES, *closed, *(one for router in routers for one in router.registrations)])
+    root_path = settings.root_path.rstrip("/")
+    if root_path and registry.has_word_of(root_path):
+        raise SettingsError(f"root_path: {root_path} begins like an endpoint of the service; choose another path")
     pace = RefusalPace()
     state = State(
         sinks,
@@ -186,16 +190,19 @@ def create_app(
     errors.install(app)
     for router in routers:
         app.include_router(router)
-
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("docs")
-
+    add_pages(app)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadMethod)
     complete_page(app, settings.max_rows)
     app.middleware_stack = in_front_of(
-        app.build_middleware_stack(), app, registry, sinks, state.access, settings.allowed_hosts, settings.cors_origins
+        app.build_middleware_stack(),
+        app,
+        registry,
+        sinks,
+        state.access,
+        settings.allowed_hosts,
+        settings.cors_origins,
+        root_path,
     )
     return app
 
@@ -223,7 +230,7 @@ def _tracer(exporter: str) -> "Tracer | None":
     if not exporter:
         return None
     if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
-        log.warning("tracing is on, but its packages are not installed: pip install '.[otel]'")
+        log.warning("tracing is on, but its packages are not installed: pip install 'vae-service[otel]'")
         return None
     from service.observe.tracing import start
 

@@ -5,21 +5,28 @@ Knows nothing of what the values are used for.
 
 import difflib
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.files.regular_file import read_regular
+from service.environment import PREFIX, Environment, of_kubernetes
+from service.http.addresses import check_host_name, check_origin, check_proxy, check_root_path
 
-PREFIX = "VAE_"
 # Variables of `python -m models.train`, which may be set in the same environment.
 FOREIGN = {"VAE_DATA_DIR"}
-
 # Largest size of a file of API keys, in bytes: about ten thousand keys.
 MAX_KEYS_BYTES = 1 << 20
+# Settings whose values are lists: what checks each value.
+CHECKS: dict[str, Callable[[str], None]] = {
+    "trusted_proxies": check_proxy,
+    "cors_origins": check_origin,
+    "allowed_hosts": check_host_name,
+}
 SHIPPED_WEIGHTS = Path(__file__).parent.parent / "models" / "weights"
 
 
@@ -28,13 +35,15 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """Serve Variational Autoencoders over HTTP. Each flag is also a variable: --max-batch is VAE_MAX_BATCH. Flags win."""
+    """Serve Variational Autoencoders over HTTP. Each flag is also a variable: --max-batch is VAE_MAX_BATCH. Flags win.
+
+    --version prints the version and exits.
+    """
 
     # The docstring above and the descriptions below are what `--help` prints.
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_ignore_empty=True,
-        cli_prog_name="python -m service",
         cli_kebab_case=True,
         cli_avoid_json=True,
         cli_hide_none_type=True,
@@ -42,8 +51,23 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
     )
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 listens on all addresses")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 chooses a free port")
+    host: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("localhost",),
+        min_length=1,
+        description="addresses to listen on, separated by commas: names, IPv4 or IPv6 addresses, or unix:/path of a socket; "
+        "0.0.0.0 is all IPv4 addresses of this machine, :: is all IPv6 and IPv4 addresses",
+    )
+    port: int = Field(
+        8000, ge=0, le=65535, description="port to listen on; 0 chooses a free port; without a value, the variable PORT counts"
+    )
+    root_path: str = Field(
+        "/", description="path under which a proxy shows the service, such as /vae; whether the proxy removes it or not"
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1", "::1"),
+        description="addresses or networks of proxies, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are "
+        "believed; * for all",
+    )
     workers: int = Field(
         1, ge=1, le=64, description="number of processes that share the port, each with its own models and queue"
     )
@@ -169,10 +193,35 @@ class Settings(BaseSettings):
     access_log: bool = Field(True, description="log a line for every request")
     metrics: bool = Field(True, description="collect metrics and offer /metrics")
 
-    @field_validator("models", "cors_origins", "allowed_hosts", mode="before")
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values come from, besides flags: arguments, then the environment."""
+        return init_settings, Environment(settings_cls)
+
+    @field_validator("host", "trusted_proxies", "models", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_root_path(cls, value: str) -> str:
+        check_root_path(value)
+        return value
+
+    @field_validator(*CHECKS)
+    @classmethod
+    def _check_each(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for one in value:
+            CHECKS[info.field_name or ""](one)
+        return value
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> "Settings":
@@ -198,15 +247,6 @@ class Settings(BaseSettings):
             raise SettingsError(f"cannot read the API keys in {self.api_keys_file}: {reason}") from None
 
 
-def calm_blas(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Make numpy compute each matrix product on one thread. Call this before numpy is imported.
-
-    Scans of the latent store divide their work among threads of their own, which wait for each other once per scan and not
-    once per product. torch and ONNX Runtime have other threads.
-    """
-    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
 def trace_exporter(environment: Mapping[str, str] = os.environ) -> str:
     """Return where OpenTelemetry's variables send traces: otlp, console, or an empty string for nowhere.
 
@@ -223,24 +263,16 @@ def trace_exporter(environment: Mapping[str, str] = os.environ) -> str:
     return chosen or ("otlp" if any(found.get(name) for name in endpoints) else "")
 
 
-# An internal variable, hence without the prefix VAE_: it tells the workers where they share their metrics.
-METRICS_DIRECTORY = "_VAE_METRICS_DIRECTORY"
-
-
-def share_metrics(directory: Path, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Tell child processes that start later in which directory they share their metrics."""
-    environment[METRICS_DIRECTORY] = str(directory)
-
-
-def metrics_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the directory in which this worker, one of several, shares its metrics."""
-    return Path(environment[METRICS_DIRECTORY])
+def require_packages(settings: Settings) -> None:
+    """Raise SettingsError if a setting needs a package that is not installed."""
+    if settings.store.startswith(("postgresql://", "postgres://")) and find_spec("psycopg") is None:
+        raise SettingsError("a store in PostgreSQL needs psycopg; install it with: pip install 'vae-service[pgvector]'")
 
 
 def refuse_unknown(environment: Mapping[str, str] = os.environ) -> None:
     """Raise SettingsError for a variable that starts with VAE_ but is not a setting, which is mostly a typing error."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | FOREIGN
-    for name in sorted(environment):
+    for name in sorted(set(environment) - set(of_kubernetes(environment))):
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1)
             raise SettingsError(

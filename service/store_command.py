@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from models.program import add_version_flag, program
 from service.latents.distances import METRICS
 from service.server.tuning import open_standard_descriptors
-from service.settings import Settings, SettingsError, refuse_unknown
+from service.settings import Settings, SettingsError, refuse_unknown, require_packages
 from service.store import POSTGRES, LatentStore, make_store
 from service.store.export import backup, dump, store_files
 from service.store.interface import COLLECTION_NAME, Collection, StoreError, StoreUnusable
@@ -36,7 +37,8 @@ REPLACES = (
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(prog="python -m service.store", description="Load, dump and back up the latent store.")
+    parser = argparse.ArgumentParser(program("service.store"), description="Load, dump and back up the latent store.")
+    add_version_flag(parser)
     parser.add_argument("--store", help="path of a sqlite file, or postgresql://... (default: VAE_STORE)")
     commands = parser.add_subparsers(dest="command", required=True)
     loading = commands.add_parser(
@@ -101,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         refuse_unknown()
         settings = Settings(**({"store": options.store} if options.store else {}))
+        require_packages(settings)
         if options.command == "backup":
             if settings.store.startswith(POSTGRES):
                 raise StoreUnusable("backup copies sqlite files only; use pg_dump for a PostgreSQL database")

@@ -26,7 +26,14 @@ TRAINING = ("models.train", "models.data", "models.evaluate", "models.nets")
 GROUND = ("service.asgi", "service.thread_pool", "service.timings")
 LONGEST_GROUND = 60
 # directly in service; they put the packages together
-ABOVE = ("service.__main__", "service.app", "service.settings", "service.state", "service.store_command")
+ABOVE = (
+    "service.__main__",
+    "service.app",
+    "service.environment",
+    "service.settings",
+    "service.state",
+    "service.store_command",
+)
 # package -> what it may import beside itself and the ground
 MAY_IMPORT = {
     "latents": (),
@@ -208,7 +215,7 @@ def test_nobody_but_the_app_knows_the_routes(name: str) -> None:
 
 @of_each(MODULES)
 def test_only_settings_and_arguments_read_the_environment(name: str) -> None:
-    assert reads_environment(name) == (name in ("service.settings", "models.train.arguments"))
+    assert reads_environment(name) == (name in ("service.environment", "service.settings", "models.train.arguments"))
 
 
 @of_each(SERVICE)

@@ -24,10 +24,11 @@ from models.files.directory_lock import DirectoryInUse, locked
 from models.golden import write_golden
 from models.metrics_file import METRICS, read_metrics
 from models.mixture import GaussianMixture, read_prior, write_prior
+from models.program import add_version_flag, program
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
 from models.readers.path_names import storable
-from models.train import arguments
+from models.train import arguments, flag_types
 from models.train.devices import DeviceError, choose_device
 from models.train.run_directory import data_digest
 
@@ -146,14 +147,15 @@ def _write_report(
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the evaluate command."""
-    parser = argparse.ArgumentParser("python -m models.evaluate", description="Measure a checkpoint on its test split.")
+    parser = argparse.ArgumentParser(program("models.evaluate"), description="Measure a checkpoint on its test split.")
+    add_version_flag(parser)
     add = parser.add_argument
     add("path", type=Path, help="checkpoint directory")
     add("--data", type=storable, help="data set, as in training (default: the training data)")
     arguments.add_data_flags(parser)
-    number = arguments.at_least(1)
+    number = flag_types.at_least(1)
     add("--samples", type=number, default=500, help="samples K of the importance-weighted bound (default: %(default)s)")
-    add("--limit", type=arguments.at_least(2), metavar="N", help="measure the first N test pictures only")
+    add("--limit", type=flag_types.at_least(2), metavar="N", help="measure the first N test pictures only")
     add("--seed", type=int, default=0, help="seed of binarisation, samples and mixture (default: %(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
     add("--fit-prior", action="store_true", help="fit a Gaussian mixture to the aggregate posterior and save it")

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
 from models.files.atomic_file import make_directory, remove_leftovers
 from models.files.directory_lock import DirectoryInUse, locked
+from models.program import program
 from models.readers.download import DataError
 from models.train import arguments, event_log
 from models.train.continuing import told
@@ -258,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            f"stopped; everything is saved; continue with: python -m models.train --out {args.out} --resume",
+            f"stopped; everything is saved; continue with: {program('models.train')} --out {args.out} --resume",
             file=sys.stderr,
         )
         return 130

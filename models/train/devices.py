@@ -11,7 +11,8 @@ def choose_device(name: str) -> torch.device:
     """Return a device after testing it; "auto" is the GPU if there is one. Raises DeviceError."""
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA raises AssertionError.
+        # Measured values are summed in float64, which Apple's GPUs (mps) lack; torch says so by a TypeError.
+        torch.zeros(1, device=device, dtype=torch.float64).cpu()
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch without CUDA raises AssertionError.
         raise DeviceError(f"cannot use the device {name!r}: {str(error).splitlines()[0]}") from error
     return device

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import platform
-import resource
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+try:
+    import resource
+except ImportError:  # pragma: no cover  Windows has no resource.
+    resource = None  # type: ignore[assignment]
 
 from models.files.atomic_file import write_atomically
 from models.files.regular_file import read_regular
@@ -63,9 +67,11 @@ def data_digest(x: Tensor) -> str:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Return the peak memory in MB: of torch's tensors on a GPU, otherwise of the process."""
+    """Return the peak memory in MB: of torch's tensors on a GPU, otherwise of the process; 0 where the system does not say."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    if resource is None:
+        return 0.0
     unit = 1 if sys.platform == "darwin" else 1024  # Unit of ru_maxrss in bytes.
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 

@@ -12,11 +12,13 @@ from service.formats.errors import Undecodable, Unusable
 # Number of base64 characters that are decoded at a time; this takes about a millisecond.
 BASE64_PIECE = 1 << 20
 WHITE_SPACE = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
+# base64url has other signs for the last two values (RFC 4648, section 5).
+FROM_URL = bytes.maketrans(b"-_", b"+/")
 DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.ASCII)
 
 
 def base64_bytes(text: object, item: int | None = None) -> bytes:
-    """Decode a base64 string or data URL, which may contain line breaks. Raise BadInput."""
+    """Decode a base64 or base64url string, or a data URL. It may contain line breaks and lack its padding. Raise BadInput."""
     if not isinstance(text, str):
         raise Unusable(f"a picture must be a string: base64 or a data URL, not {type(text).__name__}", item)
     if text.startswith("data:"):
@@ -28,7 +30,7 @@ def base64_bytes(text: object, item: int | None = None) -> bytes:
         try:
             return binascii.a2b_base64(text, strict_mode=True)
         except ValueError:
-            pass  # it has line breaks, is not ASCII, or is not base64 at all: the code below finds out
+            pass  # it has line breaks or no padding, is base64url, or is not base64 at all: the code below finds out
     try:
         return b"".join(_base64_pieces(text.encode("ascii")))
     except ValueError as error:
@@ -36,16 +38,16 @@ def base64_bytes(text: object, item: int | None = None) -> bytes:
 
 
 def _base64_pieces(text: bytes) -> Iterator[bytes]:
-    """Decode base64 piece by piece, so that other threads can run in between; ignore white space. Raise ValueError."""
+    """Decode piece by piece, so that other threads can run in between; ignore white space. Raise ValueError."""
     end = text.find(b"=") if b"=" in text else len(text)
     padding = text[end:].translate(None, WHITE_SPACE)
     if padding.strip(b"="):
         raise ValueError("Excess data after padding")
     kept = b""  # an incomplete group of four, and the complete group before it, to which the padding may belong
     for start in range(0, end, BASE64_PIECE):
-        kept += text[start : min(end, start + BASE64_PIECE)].translate(None, WHITE_SPACE)
+        kept += text[start : min(end, start + BASE64_PIECE)].translate(FROM_URL, WHITE_SPACE)
         whole = len(kept) - len(kept) % 4 - 4
         if whole > 0:
             yield binascii.a2b_base64(kept[:whole], strict_mode=True)
             kept = kept[whole:]
-    yield binascii.a2b_base64(kept + padding, strict_mode=True)
+    yield binascii.a2b_base64(kept + (padding or b"=" * (-len(kept) % 4)), strict_mode=True)

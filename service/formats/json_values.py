@@ -7,12 +7,26 @@ from numpy.typing import NDArray
 
 from service.formats.errors import Undecodable, Unusable
 
+# The byte order mark, which Windows programs put before UTF-8, and those of UTF-16, in which PowerShell writes files.
+BOM, UTF_16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+# how a JSON object begins in UTF-16 without such a mark
+BARE_UTF_16 = (b"{\0", b"\0{", b"[\0", b"\0[")
+
+
+def is_utf_16(body: bytes) -> bool:
+    """Return whether this is JSON in UTF-16."""
+    return body.startswith((*UTF_16, *BARE_UTF_16))
+
 
 def json_object(body: bytes) -> dict[str, Any]:
     """Parse a JSON object. Raise BadInput."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if body.startswith(BOM):
+            return json_object(body[len(BOM) :])
+        if is_utf_16(body):
+            raise Undecodable("the JSON is UTF-16, as PowerShell writes it; send UTF-8 (Set-Content -Encoding utf8)") from None
         there = error.doc[max(0, error.pos - 1) : error.pos + 9]
         hint = "; JSON has no NaN and no Infinity" if "NaN" in there or "Infinity" in there else ""
         raise Undecodable(f"the body is not JSON: {error}{hint}") from None

@@ -16,6 +16,7 @@ from service.http.observer import count_refusal, record_of
 from service.http.problems import HttpError, Malformed, Problem
 from service.http.receive import ClientGone, ClientWatch, DisconnectTimer, read_body
 from service.http.request_id import request_id_of
+from service.observe.printable import short
 from service.observe.request_record import RecordSinks
 
 Operation = Callable[[Any, Call], Awaitable[Answer]]
@@ -53,6 +54,15 @@ class TooLate(HttpError):
     """The deadline has passed, and the operation has not noticed it itself."""
 
     status, code, detail = 504, "deadline_exceeded", "the deadline passed before the answer was ready"
+
+
+class Encoded(HttpError):
+    """The body is compressed, or otherwise encoded."""
+
+    status, code = 415, "unsupported_media_type"
+
+    def __init__(self, coding: str) -> None:
+        super().__init__(f"the Content-Encoding {short(coding)} is not supported; send the body as it is, without this header")
 
 
 class Endpoint:
@@ -116,6 +126,8 @@ class Endpoint:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if "transfer-encoding" in headers and codings(scope["headers"]) != [CHUNKED]:
             raise Malformed("chunked is the only transfer encoding that is supported")
+        if "content-encoding" in headers and headers["content-encoding"].strip().lower() not in ("", "identity"):
+            raise Encoded(headers["content-encoding"])
         body = await read_body(headers.get("content-length", ""), receive, state.max_body_bytes, share)
         watch.start()
         try:

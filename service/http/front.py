@@ -1,12 +1,13 @@
 """The middleware that every request passes once, in this order:
 
-    Observer      counts, logs and traces the request
-    HostCheck     requires exactly one Host header with an allowed name
-    Cors          answers preflight requests and adds CORS headers
-    Guard         checks the API key, its scopes and rate limits
-    CrossSite     refuses changes by pages of other sites
-    Shortcut      calls an endpoint directly, or else goes on to
-    RequestId     and the router
+    WithoutRootPath   removes the path under which a proxy shows the service, if one is set
+    Observer          counts, logs and traces the request
+    HostCheck         requires exactly one Host header with an allowed name
+    Cors              answers preflight requests and adds CORS headers
+    Guard             checks the API key, its scopes and rate limits
+    CrossSite         refuses changes by pages of other sites
+    Shortcut          calls an endpoint directly, or else goes on to
+    RequestId         and the router
 
 It knows nothing about the endpoints.
 """
@@ -21,6 +22,7 @@ from service.http.host_check import HostCheck
 from service.http.observer import Observer
 from service.http.registry import Registry
 from service.http.request_id import RequestId
+from service.http.root_path import WithoutRootPath, WithRootPath
 from service.http.shortcut import Shortcut
 from service.observe.request_record import RecordSinks
 
@@ -33,11 +35,15 @@ def in_front_of(
     access: Access | None = None,
     allowed_hosts: Sequence[str] = (),
     cors_origins: Sequence[str] = (),
+    root_path: str = "",
 ) -> ASGIApp:
     """Wrap a router in the middleware. Endpoints get `application` as `scope["app"]`. `access` is None without keys."""
+    if root_path:
+        router = WithRootPath(router, root_path)
     stack: ASGIApp = CrossSite(Shortcut(RequestId(router), application, registry.endpoints), cors_origins)
     if access is not None:
         stack = Guard(stack, access)
     if cors_origins:
         stack = Cors(stack, cors_origins)
-    return Observer(HostCheck(stack, allowed_hosts, has_keys=access is not None), sinks, registry)
+    stack = Observer(HostCheck(stack, allowed_hosts, has_keys=access is not None), sinks, registry)
+    return WithoutRootPath(stack, root_path) if root_path else stack

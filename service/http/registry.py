@@ -65,6 +65,10 @@ class Registry:
                     return one
         return found
 
+    def has_word_of(self, path: str) -> bool:
+        """Return whether a registered path begins with the same word as this path."""
+        return _first_word(path) in self._scopes
+
     def scope_of(self, path: str) -> str:
         """Return the scope that a path needs.
 

@@ -4,7 +4,6 @@ import asyncio
 import difflib
 import logging
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,13 +15,12 @@ from models import kl_range
 from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
 from models.golden import Golden, StaleGolden, read_golden
 from models.metrics_file import METRICS, read_metrics
+from models.model_name import RULE, is_name
 from service.engine.device import Device
 from service.inference.priors import Priors, priors_of
 from service.inference.served_model import ServedModel, WrongAnswer, check_golden, start_model
 
 log = logging.getLogger(__name__)
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class CatalogError(Exception):
@@ -103,23 +101,35 @@ class Catalog:
         self.metrics: dict[str, dict[str, Any]] = {}  # the numbers of each model's card, from its metrics.json
         self.priors: dict[str, Priors] = {}
         self.default = ""
+        self.failed: set[str] = set()  # directories that could not be loaded at the start, and were left out
         self.tell_of: Callable[[ServedModel], None] = lambda _: None  # called with every model that begins to serve
         self.loads: Counter[tuple[str, str]] = Counter()  # by model and result ("ok" or "failed")
         self._changing = asyncio.Lock()
 
     async def load(self, directory: Path, names: tuple[str, ...], default: str, default_is_required: bool = False) -> None:
-        """Load and warm up the named checkpoints, or all of the directory if `names` is empty. Raise CatalogError."""
+        """Load and warm up the named checkpoints, or all of the directory if `names` is empty. Raise CatalogError.
+
+        Those that are named must load, and so must the default model if it is required. Others that cannot be loaded are
+        logged, counted and left out, as long as one model is left.
+        """
         self.directory = directory
+        reason = None
         for name in names or find(directory):
-            if not NAME.fullmatch(name):
-                raise CatalogError(
-                    f"{name!r} is not a valid name of a model: use up to 100 letters, digits, '.', '_' and '-', of which the "
-                    "first is a letter or digit"
-                )
-            self._put(name, await self._bring(name))
+            try:
+                self._put(name, await self._bring(name))
+            except CatalogError as error:
+                if names or (default_is_required and name == default):
+                    raise
+                log.error("%s; it is left out, because VAE_MODELS does not name it", error)
+                self.failed.add(_printable(name))
+                reason = reason or error
+        if not self.models:
+            raise CatalogError(f"none of the checkpoints in {directory} can be loaded; the first: {reason}") from reason
         if default_is_required and default not in self.models:
             raise CatalogError(f"the default model {default!r} is not loaded; loaded models: {', '.join(self.models)}")
         self.default = default if default in self.models else next(iter(self.models))
+        if default in self.failed:
+            log.error("requests that do not name a model get %s, because %s could not be loaded", self.default, default)
 
     async def add(self, name: str) -> Change:
         """Load one more model. Raise AlreadyLoaded, NoCheckpoint, CatalogError or DeviceUnusable."""
@@ -149,7 +159,7 @@ class Catalog:
 
     async def _change(self, name: str) -> Change:
         started, old = time.monotonic(), self.models.get(name)
-        if not NAME.fullmatch(name) or not await asyncio.to_thread((self.directory / name).is_dir):
+        if not is_name(name) or not await asyncio.to_thread((self.directory / name).is_dir):
             raise NoCheckpoint(name, self.directory)
         new = await self._bring(name)
         self._put(name, new)
@@ -159,6 +169,7 @@ class Catalog:
     def _put(self, name: str, new: _Loaded) -> None:
         """Make a model available. There is no await in here, so that no request sees a half-made change."""
         self.models[name], self.metrics[name], self.priors[name] = new.model, new.metrics, new.priors
+        self.failed.discard(name)
         self.tell_of(new.model)
         manifest = new.model.manifest
         log.info("loaded %s (%s, D = %d)", name, new.model.digest[:12], manifest.model.latent_dim)
@@ -167,6 +178,8 @@ class Catalog:
         """Load, warm up and check a model, without making it available. Raise CatalogError or DeviceUnusable."""
         directory, result = self.directory / name, "failed"
         try:
+            if not is_name(name):
+                raise CatalogError(f"{name!r} is not a valid name of a model: {RULE}")
             checkpoint = await asyncio.to_thread(read, directory)
             priors = await asyncio.to_thread(priors_of, name, directory, checkpoint)
             golden = await asyncio.to_thread(_golden, directory, checkpoint)
@@ -179,7 +192,7 @@ class Catalog:
         except (CheckpointError, RuntimeError, WrongAnswer) as error:
             raise CatalogError(f"cannot load the model {name}: {error}") from error
         finally:
-            self.loads[name, result] += 1
+            self.loads[_printable(name), result] += 1
 
     def get(self, name: str | None) -> ServedModel:
         """Return the model of that name, or the default one for None. Raise UnknownModel."""
@@ -199,6 +212,11 @@ def find(directory: Path) -> tuple[str, ...]:
 
 def _names(directory: Path) -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in directory.glob(f"*/{CONFIG}")))
+
+
+def _printable(name: str) -> str:
+    """Return the name of a directory, which may be any bytes, as text that can be sent."""
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def _golden(directory: Path, checkpoint: Checkpoint) -> Golden | None:

@@ -15,7 +15,7 @@ from service.engine.errors import TooLarge
 from service.formats import pictures as codecs
 from service.formats.errors import Undecodable, Unsupported, Unusable
 from service.formats.forms import Part, parse_form
-from service.formats.json_values import json_list, json_object
+from service.formats.json_values import BOM, is_utf_16, json_list, json_object
 from service.formats.latent_rows import latent_rows
 from service.formats.npy import NPY_MAGIC, npy_array, picture_rows
 from service.formats.pictures import EncodedPicture, Pictures
@@ -45,6 +45,11 @@ LONGEST_FIELD = 1 << 20
 SMALL_JSON, COUNTED_AT_ONCE = 1 << 16, 1 << 20
 ESCAPE = len(rb"\u0000")
 ACCEPTED = "a picture, a form, JSON or npy"
+# White space, and the byte order mark of Windows programs.
+BEFORE_JSON = b" \t\n\r\v\f" + BOM
+# What curl sends for -d and --data-binary alike. With -d @FILE it removes line ends and zeros, and every picture has some.
+OF_CURL, USE_BINARY = "application/x-www-form-urlencoded", "send files with curl --data-binary @FILE"
+BINARY = (NPY_MAGIC, *codecs.MAGIC)
 
 
 class TooManyValues(Exception):
@@ -155,13 +160,13 @@ def _kind(call: Call) -> Kind:
     body, claimed = call.body, call.content_type
     if not body:
         return "empty"
-    if body.startswith(NPY_MAGIC):
-        return "npy"
-    if body.startswith(codecs.MAGIC):
-        return "picture"
+    if body.startswith(BINARY):
+        if claimed == OF_CURL and b"\0" not in body and b"\n" not in body and b"\r" not in body:
+            raise Undecodable(f"curl -d has removed all line ends and zeros from the file; {USE_BINARY}")
+        return "npy" if body.startswith(NPY_MAGIC) else "picture"
     if claimed == "multipart/form-data":
         return "form"
-    if body[:64].lstrip()[:1] in (b"{", b"[") or claimed == "application/json":
+    if body[:64].lstrip(BEFORE_JSON)[:1] in (b"{", b"[") or claimed == "application/json" or is_utf_16(body):
         return "json"
     if claimed == "application/x-npy":
         return "npy"
@@ -169,6 +174,7 @@ def _kind(call: Call) -> Kind:
         return "picture"
     raise Unsupported(
         f"the body is not {ACCEPTED}: its Content-Type is {claimed or 'not stated'} and its first bytes are {body[:8]!r}"
+        + (f"; {USE_BINARY}" if claimed == OF_CURL else "")
     )
 
 

@@ -4,7 +4,7 @@ If both have the same parameter, the query wins. Knows nothing about FastAPI, mo
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -35,6 +35,18 @@ class AskedTooMuch(BadParameter):
 
     def __init__(self, name: str, asked: int, most: int) -> None:
         super().__init__(f"{name}: the request asks for {asked} items, at most {most} are allowed in one request")
+
+
+def refuse_parameters(path: str, names: Iterable[str]) -> None:
+    """Raise BadParameter for the parameters of a request that takes none. Those that others add to addresses are ignored."""
+    found = [name for name in names if not _is_of_others(name)]
+    if found:
+        raise BadParameter(f"{path} takes no parameters, but the query has {', '.join(found)}")
+
+
+def _is_of_others(name: str) -> bool:
+    """Return whether others add this parameter to addresses: jQuery against caches, or those who count visitors."""
+    return name == "_" or name.startswith("utm_")
 
 
 def check_count(name: str, asked: int, given: tuple[Mapping[str, Any], Mapping[str, str]], most: int) -> None:
@@ -74,6 +86,8 @@ def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[
     except ValueError:
         raise BadParameter(f"the query has more than {MAX_PARAMETERS} parameters") from None
     for name, value in pairs:
+        if _is_of_others(name):
+            continue
         if name in strings and name != "include":  # include=a&include=b is the same as include=a,b.
             raise BadParameter(f"{name} is given twice")
         strings[name] = f"{strings[name]},{value}" if name in strings else value

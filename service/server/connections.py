@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.http.problems import HttpError, problem
 from service.server.connection_bounds import ConnectionBounds
-from service.server.errors import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
+from service.server.errors import HeadTooLarge, SpokeTls, TooManyConnections, TooSlow, TrailersTooLarge
 from service.server.parsing_turns import ParsingTurns
 from service.server.request_parsing import BODY, HEAD, RequestParsing
 from service.server.unsent_bytes import drop_unsent, is_reset, unsent
@@ -32,6 +32,8 @@ INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 SHORTEST_SECONDS = 0.4
 # File descriptors that are reserved for files, the store and everything else that is not a connection.
 SPARE_DESCRIPTORS = 100
+# The log has at most one line in so many seconds about clients that speak TLS: some try again and again.
+TLS_SECONDS = 60.0
 
 
 class ConnectionWatch:
@@ -45,6 +47,7 @@ class ConnectionWatch:
         self.bounds, self.cut_off = bounds, cut_off
         self.connections: set[HttpConnection] = set()
         self.turns = ParsingTurns()
+        self._next_tls = 0.0  # when clients that speak TLS are mentioned again
         self._timer: asyncio.TimerHandle | None = None
 
     def __call__(self, **arguments: Any) -> "HttpConnection":
@@ -55,6 +58,13 @@ class ConnectionWatch:
     def allowed(self) -> int:
         """The number of connections that may be open, so that enough file descriptors are left."""
         return max(1, min(self.bounds.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS))
+
+    def mentions_tls(self, now: float) -> bool:
+        """Return whether the log shall have a line about a client that speaks TLS. `now`: the time of the event loop."""
+        if now < self._next_tls:
+            return False
+        self._next_tls = now + TLS_SECONDS
+        return True
 
     def add(self, connection: "HttpConnection") -> None:
         """Check this connection from now on."""
@@ -214,7 +224,8 @@ class HttpConnection(RequestParsing):
         """Send a problem body and close the connection."""
         request_id = secrets.token_hex(16)  # the request's own id was not read
         status, _, headers, body = problem(fault, fault.status, fault.code, request_id)
-        log.info("%s: %s, %s", self.client and self.client[0], fault, request_id)
+        if not isinstance(fault, SpokeTls) or self._watch.mentions_tls(self.loop.time()):
+            log.info("%s: %s, %s", self.client and self.client[0], fault, request_id)
         fields = [*self.server_state.default_headers, *((name.encode(), value.encode()) for name, value in headers.items())]
         fields += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
         lines = [b"%s: %s\r\n" % field for field in fields]

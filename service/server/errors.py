@@ -1,6 +1,20 @@
 """Errors of a connection that exceeds a limit, before a request is complete or instead of one."""
 
-from service.http.problems import HttpError
+from service.http.problems import HttpError, Malformed
+
+# The first two bytes of a TLS connection: a handshake record, and the version's first byte (RFC 8446, section 5.1).
+TLS = b"\x16\x03"
+
+
+class SpokeTls(Malformed):
+    """The client speaks TLS, as for an address that begins with https."""
+
+    detail = "a client spoke TLS to this plain HTTP port; use http://, or a proxy that offers HTTPS"
+
+
+def malformed(data: bytes) -> Malformed:
+    """Return the error for bytes that are not HTTP."""
+    return SpokeTls() if data.startswith(TLS) else Malformed()
 
 
 class HeadTooLarge(HttpError):

@@ -17,7 +17,7 @@ from service.asgi import Headers
 from service.http.body_memory import stated_length
 from service.http.problems import HttpError, Malformed
 from service.server.connection_bounds import ConnectionBounds
-from service.server.errors import HeadTooLarge, TrailersTooLarge
+from service.server.errors import HeadTooLarge, TrailersTooLarge, malformed
 from service.server.parsing_turns import END_OF_HEAD, PIECE, ParsingTurns, after_empty_lines, end_of_piece, is_harmless
 from service.server.protocol_upgrade import head_without_offer
 from service.server.request_target import path_and_query
@@ -97,7 +97,7 @@ class RequestParsing(HttpToolsProtocol):
             return
         except httptools.HttpParserError as error:
             own = error.__context__  # the exception that one of our callbacks has raised
-            self.end(own if isinstance(own, (HeadTooLarge, Malformed, TrailersTooLarge)) else Malformed())
+            self.end(own if isinstance(own, (HeadTooLarge, Malformed, TrailersTooLarge)) else malformed(data))
             return
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:  # the last head is complete

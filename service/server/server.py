@@ -6,6 +6,7 @@ workers, their supervisor sends them messages instead, see `service.server.super
 
 import asyncio
 import ctypes
+import logging
 import math
 import os
 import select
@@ -21,6 +22,10 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+
+from service.server.listeners import SocketFiles, describe
+
+log = logging.getLogger(__name__)
 
 # Messages of a worker to its supervisor, and of the supervisor to a worker.
 READY, ALIVE, SICK = b"ready", b"alive", b"sick"
@@ -47,7 +52,8 @@ class Server(uvicorn.Server):
         self._state, self._drain_seconds, self._is_alive = state, drain_seconds, is_alive
         self._supervisor: Connection | None = None
         self._sockets: list[socket.socket] = []
-        self._is_ending = self._is_retired = False
+        self._files = SocketFiles([])
+        self._is_ending = self._is_retired = self._is_announced = False
         self._is_patient = True  # False after Ctrl-C, when somebody at a terminal waits
         self._quiet_until = 0.0  # until then a retired worker waits for new requests on its connections
         self._stop_at = math.inf  # when to stop accepting connections, in the time of `time.monotonic`
@@ -76,12 +82,25 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._sockets = sockets or []
-        await super().startup(sockets)
+        self._files = SocketFiles(self._sockets)
+        addresses = describe(self._sockets)
+        try:
+            await super().startup(sockets)
+            is_listening = all(sock.fileno() >= 0 for sock in self._sockets)  # uvloop only closes a socket that cannot listen
+        except OSError:
+            is_listening = False
+        if not is_listening:  # after we had bound the port, another process began to listen on it
+            log.error("cannot listen on %s: another process listens there", addresses)
+            sys.exit(1)
+        if self._supervisor is None and self._sockets:
+            log.info("listening on %s; the models are being loaded", addresses)
         self._tell(READY)
 
     async def on_tick(self, counter: int) -> bool:
         if await super().on_tick(counter):
             return True
+        if not self._is_announced and self._state.service is not None:
+            self._announce()
         if self._supervisor is not None:
             self._hear(self._supervisor)
             if counter % BEAT_TICKS == 0:
@@ -90,6 +109,15 @@ class Server(uvicorn.Server):
             self._say_close()  # uvicorn makes the default headers anew once a second
         served = self._is_retired and not self.server_state.connections and time.monotonic() > self._quiet_until
         return served or time.monotonic() >= self._stop_at
+
+    def _announce(self) -> None:
+        """Log that the service is ready, and where. The supervisor of several workers does that for all of them."""
+        self._is_announced = True
+        if self._supervisor is None:
+            log.info("Running on %s (press Ctrl-C to stop)", describe(self._listening()))
+
+    def _listening(self) -> list[socket.socket]:
+        return self._sockets or [sock for server in self.servers for sock in server.sockets]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._say_close()
@@ -118,13 +146,13 @@ class Server(uvicorn.Server):
 
     async def _refuse_connections(self) -> None:
         """Make the kernel ignore new connections, and accept those that wait in its queue: closing would reset them."""
-        descriptors = [sock.fileno() for sock in self._sockets]
-        descriptors = descriptors or [sock.fileno() for server in self.servers for sock in server.sockets]
+        descriptors = [sock.fileno() for sock in self._listening()]
         waiting = select.poll()
         for descriptor in descriptors:
             waiting.register(descriptor, select.POLLIN)
         # The event loop accepts only a few connections per iteration, and many may wait in the queue of a busy service.
         ignored = [_drop_packets(descriptor) for descriptor in descriptors]
+        self._files.remove()
         patience = self.config.timeout_graceful_shutdown if all(ignored) else None
         give_up = time.monotonic() + (patience or QUIET_SECONDS)
         await asyncio.sleep(0)
@@ -182,6 +210,8 @@ def _drop_packets(descriptor: int) -> bool:
     instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     program = struct.pack("HP", 1, ctypes.addressof(instruction))
     with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as listener:
+        if listener.family == socket.AF_UNIX:
+            return True  # no packets: removing the file has the same effect
         listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
         return True
     return False

@@ -20,6 +20,7 @@ from multiprocessing.context import SpawnProcess
 
 from uvicorn.importer import import_from_string
 
+from service.server.listeners import describe
 from service.server.server import ALIVE, DRAIN, READY, RETIRE, SICK, STOP, Server
 from service.server.tuning import leave
 
@@ -142,7 +143,10 @@ class Supervisor:
             while worker.pipe.poll():
                 message = worker.pipe.recv_bytes()
                 if message == READY:
-                    worker.is_ready = self._was_ready = True
+                    worker.is_ready = True
+                    if not self._was_ready and not self._is_ending:
+                        log.info("Running on %s (press Ctrl-C to stop)", describe(self._sockets))
+                    self._was_ready = True
                 if message in (READY, ALIVE):
                     worker.heard = time.monotonic()
                 elif message == SICK and not worker.told:
@@ -197,6 +201,9 @@ class Supervisor:
 
     def _start(self) -> None:
         ours, theirs = SPAWN.Pipe()
+        # Python imports modules of multiprocessing before it gets our sys.path. Until then it must not search the current
+        # directory, which may have files of any name.
+        os.environ["PYTHONSAFEPATH"] = "1"
         process = SPAWN.Process(target=_work, args=(self._make_server, self._sockets, theirs))
         with _interrupt_blocked():
             process.start()

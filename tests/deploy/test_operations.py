@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.settings import PREFIX, Settings
+from service.environment import PREFIX
+from service.settings import Settings
 from tests.live.server import ROOT
 
 DEPLOY = ROOT / "deploy"

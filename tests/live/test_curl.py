@@ -1,11 +1,15 @@
 """The forms of the shell: curl as people type it."""
 
+import gzip
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from .pictures import decoded, text
 from .server import Server
@@ -25,6 +29,68 @@ def directory(tmp_path: Path, pngs: list[bytes]) -> Path:
     (tmp_path / "two.png").write_bytes(pngs[1])
     (tmp_path / "body.json").write_text(json.dumps({"images": [text(pngs[0])]}))
     return tmp_path
+
+
+def refused(server: Server, directory: Path, *arguments: str) -> dict[str, Any]:
+    """Return the problem that `curl ARGUMENTS @URL/encode` prints."""
+    words = ["curl", "--silent", *arguments, f"{server.url}/encode"]
+    done = subprocess.run(words, cwd=directory, capture_output=True, timeout=60, check=True)
+    problem: dict[str, Any] = json.loads(done.stdout)
+    return problem
+
+
+def test_files_that_curl_has_changed(server: Server, directory: Path, pngs: list[bytes]) -> None:
+    picture = decoded(pngs[0])
+    Image.fromarray(picture).save(directory / "seven.jpg")
+    np.save(directory / "seven.npy", picture[None])
+    for name in ("seven.png", "seven.jpg", "seven.npy"):
+        problem = refused(server, directory, "-d", f"@{name}")
+        assert problem["status"] == 400, name
+        assert problem["detail"].endswith("send files with curl --data-binary @FILE"), name
+        curl(server, directory, "--data-binary", f"@{name}", "@URL/encode")
+
+
+def test_json_of_windows(server: Server, directory: Path) -> None:
+    body = (directory / "body.json").read_text()
+    (directory / "bom.json").write_text(body, encoding="utf-8-sig")
+    curl(server, directory, "-d", "@bom.json", "@URL/encode")
+    (directory / "utf16.json").write_text(body, encoding="utf-16")
+    for words in (("-d", "@utf16.json"), ("--json", "@utf16.json"), ("--data-binary", "@utf16.json")):
+        problem = refused(server, directory, *words)
+        assert (problem["status"], problem["detail"][:19]) == (400, "the JSON is UTF-16,")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip"])
+def test_compressed_bodies(server: Server, directory: Path, coding: str) -> None:
+    """Refused before they are read, and before the client sends them if it asks."""
+    (directory / "body.gz").write_bytes(gzip.compress((directory / "body.json").read_bytes()))
+    for words in ((), ("-H", "Expect: 100-continue"), ("-H", "Transfer-Encoding: chunked")):
+        problem = refused(server, directory, "--data-binary", "@body.gz", "-H", f"Content-Encoding: {coding}", *words)
+        assert (problem["status"], problem["code"]) == (415, "unsupported_media_type")
+        expected = f"the Content-Encoding '{coding}' is not supported; send the body as it is, without this header"
+        assert problem["detail"] == expected
+    curl(server, directory, "-d", "@body.json", "-H", "Content-Encoding: identity", "@URL/encode")
+
+
+def test_parameters_of_others(server: Server, directory: Path) -> None:
+    added = "_=1700000000&utm_source=mail&utm_source=page&utm_x=%ff"
+    curl(server, directory, "--data-binary", "@seven.png", f"@URL/encode?include=kl&{added}")
+    for path in (
+        "/models",
+        "/models/mnist",
+        "/info",
+        "/metrics",
+        "/sample",
+        "/collections",
+        "/health/ready",
+        "/docs",
+        "/openapi.json",
+    ):
+        curl(server, directory, f"@URL{path}?{added}")
+    for name in ("__", "utm", "UTM_source", "_x"):
+        for path in ("/models", "/sample"):
+            answer = httpx.get(f"{server.url}{path}?{name}=1")
+            assert (answer.status_code, name in answer.json()["detail"]) == (422, True), (path, name)
 
 
 def test_one_picture(server: Server, client: httpx.Client, directory: Path, pngs: list[bytes]) -> None:

@@ -87,15 +87,30 @@ def broken(directory: Path, how: str) -> str:
     "how", ["truncated", *(pytest.param(how, marks=pytest.mark.soak) for how in ("of another model", "missing"))]
 )
 def test_a_broken_checkpoint_ends_the_start(tiny_dir: Path, how: str) -> None:
+    """One that is named, or the only one."""
     words = broken(tiny_dir, how)
-    with torch.random.fork_rng():
-        models.save(tiny_dir / "good", models.VAE(models.VAEConfig((1, 8, 8), 2, "mlp", {"hidden": [8]})))
-    ended = run("--port", "0", "--device", "cpu", "--models-dir", str(tiny_dir))
+    ended = run("--port", "0", "--device", "cpu", "--models-dir", str(tiny_dir), "--models", "tiny")
     assert ended.returncode == 1, ended.stderr
     errors = [line for line in ended.stderr.splitlines() if line.startswith(("ERROR", "CRITICAL", "Traceback"))]
     assert len(errors) == 1, ended.stderr
     for word in ("tiny", str(tiny_dir / "tiny" / "model.safetensors"), words):
         assert word in errors[0], errors
+
+
+def test_a_broken_checkpoint_among_others_is_left_out(tiny_dir: Path) -> None:
+    broken(tiny_dir, "truncated")
+    with torch.random.fork_rng():
+        models.save(tiny_dir / "good", models.VAE(models.VAEConfig((1, 8, 8), 2, "mlp", {"hidden": [8]})))
+    with serving("--models-dir", str(tiny_dir), "--admin", "true") as server:
+        (line,) = [line for line in server.lines if line.startswith("ERROR")]
+        assert "cannot load the model tiny: " in line
+        assert (server.info()["models"], server.info()["failed_models"]) == (["good"], ["tiny"])
+        counts = httpx.get(f"{server.url}/metrics").text
+        assert 'vae_model_loads_total{model="tiny",result="failed"} 1' in counts
+        with torch.random.fork_rng():
+            models.save(tiny_dir / "tiny", models.VAE(models.VAEConfig((1, 8, 8), 2, "mlp", {"hidden": [8]})))
+        httpx.post(f"{server.url}/admin/models/tiny/load", timeout=PATIENCE_SECONDS).raise_for_status()
+        assert server.info()["failed_models"] == []
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.settings import METRICS_DIRECTORY
+from service.environment import METRICS_DIRECTORY
 
 from .server import Server, serving
 

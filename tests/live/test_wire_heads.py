@@ -1,5 +1,8 @@
 """Heads of requests on a raw socket: long and absolute targets, hosts, lengths, and what is no HTTP/1.1."""
 
+import secrets
+import socket
+import ssl
 from collections.abc import Iterator
 
 import httpx
@@ -95,3 +98,21 @@ def test_an_access_line_has_an_address_or_none(server: Server) -> None:
         line = next(line for line in server.lines if line.endswith(f", of-{logged}"))
         assert f" {logged} - " in line
         assert len(line) < 500
+
+
+def test_clients_that_speak_tls_leave_one_line(server: Server, wire: Wire) -> None:
+    said = "a client spoke TLS to this plain HTTP port; use http://, or a proxy that offers HTTPS"
+    before = sum(said in line for line in server.lines)
+    context = ssl.create_default_context()
+    url = httpx.URL(server.url)
+    for _ in range(3):
+        with socket.create_connection((url.host, url.port)) as plain, pytest.raises(ssl.SSLError):
+            context.wrap_socket(plain, server_hostname="localhost")
+    wire.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+    status, _, problem = wire.answer()
+    assert (status, problem["detail"]) == (400, said)
+    wire_id = f"of-{secrets.token_hex(4)}"  # lines come in order, so the line of a later request is behind all of them
+    httpx.get(f"{server.url}/models", headers={"x-request-id": wire_id})
+    server.poll(lambda: any(line.endswith(f", {wire_id}") for line in server.lines))
+    after = sum(said in line for line in server.lines)
+    assert (after >= 1, after - before <= 1) == (True, True)

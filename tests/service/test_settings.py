@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from service.environment import of_kubernetes
 from service.settings import SHIPPED_WEIGHTS, Settings, SettingsError, refuse_unknown, trace_exporter
 
 # One setting of each type: a value as text, and that value.
@@ -17,6 +18,10 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "device": ("cuda:1", "cuda:1"),
     "models_dir": ("some/where", Path("some/where")),
     "models": ("mnist, fashion-mnist,", ("mnist", "fashion-mnist")),
+    "host": ("127.0.0.1, ::1", ("127.0.0.1", "::1")),
+    "root_path": ("/vae/", "/vae/"),
+    "trusted_proxies": ("10.0.0.0/8,::1", ("10.0.0.0/8", "::1")),
+    "cors_origins": ("https://app.example,http://localhost:3000", ("https://app.example", "http://localhost:3000")),
     "api_keys_file": ("some/keys", Path("some/keys")),
     "api_keys": ("a infer,store k1; b - k2", SecretStr("a infer,store k1; b - k2")),
 }
@@ -50,7 +55,7 @@ def test_a_flag_wins_over_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAE_PORT", "1")
     monkeypatch.setenv("VAE_HOST", "0.0.0.0")
     settings = Settings(_cli_parse_args=["--port", "2"])
-    assert (settings.port, settings.host) == (2, "0.0.0.0")
+    assert (settings.port, settings.host) == (2, ("0.0.0.0",))
 
 
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,3 +232,63 @@ def test_traces_go_where_the_standard_variables_say(variables: dict[str, str], e
 def test_an_exporter_that_there_is_not_is_refused() -> None:
     with pytest.raises(SettingsError, match="OTEL_TRACES_EXPORTER must be otlp, console or none, not 'zipkin'"):
         trace_exporter({"OTEL_TRACES_EXPORTER": "zipkin"})
+
+
+# --- variables of the surroundings
+
+
+def test_variables_of_kubernetes_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "VAE_PORT": "tcp://10.96.0.17:8000", "VAE_SERVICE_HOST": "10.96.0.17", "VAE_SERVICE_PORT_HTTP": "8000",
+        "VAE_PORT_8000_TCP": "tcp://10.96.0.17:8000", "VAE_PORT_53_UDP_ADDR": "10.96.0.17", "VAE_PORT_9_SCTP_PROTO": "sctp",
+        "VAE_MODELS_PORT": "tcp://10.96.0.18:80", "VAE_MODELS_SERVICE_PORT": "80", "VAE_STORE_SERVICE_HOST": "10.96.0.19",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    refuse_unknown()
+    assert len(of_kubernetes()) == 9
+    assert (Settings().port, Settings().model_fields_set) == (8000, set())
+    monkeypatch.setenv("PORT", "8080")
+    assert Settings().port == 8080
+
+
+@pytest.mark.parametrize("name", ["VAE_SERVICE_HOTS", "VAE_MODELS_PORT", "VAE_PORT_8000", "VAE_PORT_TCP", "VAE_SERVICE"])
+def test_other_variables_are_still_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"unknown setting {name}"):
+        refuse_unknown({name: "8000"})
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "port"),
+    [
+        ({"PORT": "8080"}, [], 8080),
+        ({"PORT": ""}, [], 8000),
+        ({"PORT": "8080", "VAE_PORT": "9000"}, [], 9000),
+        ({"PORT": "8080", "VAE_PORT": ""}, [], 8080),
+        ({"PORT": "8080"}, ["--port", "9001"], 9001),
+        ({"VAE_PORT": "8000", "VAE_SERVICE_HOST": "10.96.0.17"}, [], 8000),
+    ],
+)
+def test_the_port_of_a_platform(
+    variables: dict[str, str], arguments: list[str], port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PORT", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert Settings(_cli_parse_args=arguments).port == port
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cors_origins", "https://a.example/,https://b.example"),
+        ("allowed_hosts", "https://vae.example"),
+        ("trusted_proxies", "nginx"),
+        ("root_path", "vae"),
+        ("host", ","),
+    ],
+)
+def test_addresses_are_checked(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"VAE_{name.upper()}", value)
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert [error["loc"] for error in caught.value.errors()] == [(name,)]

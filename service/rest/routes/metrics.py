@@ -12,7 +12,7 @@ from service.http.registry import ANY_KEY
 from service.observe.metrics import Family
 from service.observe.request_record import RecordSinks
 from service.observe.shared_metrics import SharedMetrics
-from service.rest.parameters import BadParameter
+from service.rest.parameters import refuse_parameters
 from service.rest.registration import PROBLEMS, Router
 from service.rest.routes import health
 
@@ -38,8 +38,7 @@ CONTENT = {
 )
 async def metrics(request: Request) -> Response:
     """Metrics in Prometheus' text format, or as OpenMetrics if `Accept` asks for it; the sums of all workers."""
-    if request.query_params:
-        raise BadParameter(f"/metrics takes no parameters, but the query has {', '.join(request.query_params)}")
+    refuse_parameters("/metrics", request.query_params)
     if request.app.state.sinks.metrics is None:
         raise HTTPException(404)
     families = await families_of(request.app)

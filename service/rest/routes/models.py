@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
-from service.rest.parameters import BadParameter
+from service.rest.parameters import refuse_parameters
 from service.rest.registration import PROBLEMS, Router, service_of
 from service.rest.schemas import ModelInfo
 
@@ -38,8 +38,7 @@ def describe_model(catalog: Catalog, name: str) -> ModelInfo:
 
 def catalog_of(request: Request) -> Catalog:
     """Return the catalog, for a request that takes no parameters. Raises Starting, BadParameter."""
-    if request.query_params:
-        raise BadParameter(f"{request.url.path} takes no parameters, but the query has {', '.join(request.query_params)}")
+    refuse_parameters(request.url.path, request.query_params)
     return service_of(request).pipeline.catalog
 
 
@@ -78,6 +77,7 @@ async def info(request: Request) -> dict[str, Any]:
         "threads": device.threads,
         "default_model": catalog.default,
         "models": list(catalog.models),
+        "failed_models": sorted(catalog.failed),
         "limits": {
             **dataclasses.asdict(device.limits),
             "max_body_bytes": request.app.state.max_body_bytes,

@@ -29,6 +29,8 @@ TEXT = base64.b64encode(SEVEN).decode()
         f"{TEXT[:4]}\r\n{TEXT[4:]}",
         f" {TEXT} ",
         f"data:image/png;base64,{TEXT[:4]}\n{TEXT[4:]}\n",
+        TEXT.rstrip("="),
+        f"data:image/png;base64,{TEXT.rstrip('=')}\n",
     ],
 )
 def test_base64_comes_in_many_dresses(text: str) -> None:
@@ -38,7 +40,7 @@ def test_base64_comes_in_many_dresses(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("!", "AAA", "AA=A", "A===", "=AAA", "ÄÄÄÄ", "AAA\x00", "-_-_", "\ud800"),
+        *("!", "A", "AAAAA", "AA=A", "A===", "=AAA", "ÄÄÄÄ", "AAA\x00", "AA=", "\ud800"),
         *("data:", "data:image/png,AAAA", "data:image/png;base64;AAAA", "data:image/png;base64,!"),
         "data:" + 1000 * "x" + ";base64,AAAA",
     ],
@@ -46,6 +48,11 @@ def test_base64_comes_in_many_dresses(text: str) -> None:
 def test_what_is_not_base64_is_undecodable(text: str) -> None:
     with pytest.raises(Undecodable, match="item 5: "):
         base64_text.base64_bytes(text, 5)
+
+
+@pytest.mark.parametrize("padding", ["", "=="])
+def test_base64url(padding: str) -> None:
+    assert base64_text.base64_bytes(f"-_-_\n_w{padding}") == base64.b64decode("+/+//w==")
 
 
 @pytest.mark.parametrize("value", [None, 1, 1.5, True, ["AAAA"], {"data": "AAAA"}])
@@ -64,8 +71,9 @@ def test_any_bytes_survive_base64_and_any_text_is_bytes_or_undecodable(data: byt
 
 
 def in_one_go(text: str) -> bytes | None:
+    text = "".join(text.split()).translate(str.maketrans("-_", "+/"))
     try:
-        return binascii.a2b_base64("".join(text.split()), strict_mode=True)
+        return binascii.a2b_base64(text if "=" in text else text + "=" * (-len(text) % 4), strict_mode=True)
     except ValueError:
         return None
 
@@ -76,7 +84,7 @@ def test_base64_in_pieces_is_what_it_is_in_one_go(monkeypatch: pytest.MonkeyPatc
     for _ in range(5000):
         text = base64.b64encode(numbers.randbytes(numbers.randrange(60))).decode()
         for _ in range(numbers.randrange(4)):
-            place, word = numbers.randrange(len(text) + 1), numbers.choice(["=", "==", "\n", " ", "A", "!", "=\n=", "é"])
+            place, word = numbers.randrange(len(text) + 1), numbers.choice(["=", "==", "\n", " ", "A", "_", "!", "=\n=", "é"])
             text = text[:place] + word + text[place + numbers.randrange(2) :]
         try:
             found = base64_text.base64_bytes(text)

@@ -102,13 +102,23 @@ def test_lists_nested_deeper_than_arrays_go_are_unusable() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"{'z': 1}", b'{"z": NaN}', b'{"z": 1e999}', b"\xef\xbb\xbf{}", b'{"z": "\xff"}', b"[" * 5000]
+    "body", [b"", b"{", b"{'z': 1}", b'{"z": NaN}', b'{"z": 1e999}', b"\xef\xbb\xbf{", b'{"z": "\xff"}', b"[" * 5000]
 )
 def test_what_is_not_json_is_undecodable(body: bytes) -> None:
     with pytest.raises(Undecodable, match="not JSON"):
         json_object(body)
     with pytest.raises(Undecodable, match="start is neither a file nor a JSON list"):
         json_list(body, "start")
+
+
+def test_a_byte_order_mark_is_no_part_of_json() -> None:
+    assert json_object(b'\xef\xbb\xbf{"z": [1]}') == {"z": [1]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_told(encoding: str) -> None:
+    with pytest.raises(Undecodable, match="the JSON is UTF-16, as PowerShell writes it; send UTF-8"):
+        json_object('{"z": [1]}'.encode(encoding))
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'"z"', b"true"])

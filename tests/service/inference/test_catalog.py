@@ -76,6 +76,31 @@ async def test_a_missing_model_is_named_with_its_file(catalog: Catalog, shelf: P
 async def test_a_spoiled_model_is_named_with_its_file(catalog: Catalog, shelf: Path, file: str) -> None:
     (shelf / "grey" / file).write_bytes(b"{")
     with pytest.raises(CatalogError, match=f"cannot load the model grey: .*{file}"):
+        await catalog.load(shelf, ("grey",), "grey")
+
+
+async def test_a_spoiled_directory_that_is_merely_found_is_left_out(
+    catalog: Catalog, shelf: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (shelf / "grey" / "model.safetensors").write_bytes(b"{")
+    shutil.copytree(shelf / "colour", shelf / "my model\n")
+    await catalog.load(shelf, (), "grey")
+    assert (list(catalog.models), catalog.default, catalog.failed) == (["colour"], "colour", {"grey", "my model\\n"})
+    assert catalog.loads == {("colour", "ok"): 1, ("grey", "failed"): 1, ("my model\\n", "failed"): 1}
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(lines) == 3
+    assert lines[0].startswith("cannot load the model grey: ")
+    assert "'my model\\n' is not a valid name of a model" in lines[1]
+    assert lines[2] == "requests that do not name a model get colour, because grey could not be loaded"
+    with pytest.raises(CatalogError, match="cannot load the model grey"):
+        await catalog.load(shelf, ("colour", "grey"), "colour")
+    with pytest.raises(CatalogError, match="cannot load the model grey"):
+        await catalog.load(shelf, (), "grey", default_is_required=True)
+    catalog.models.clear()
+    (shelf / "colour" / "config.json").write_text("{")
+    with pytest.raises(
+        CatalogError, match=r"none of the checkpoints in .* can be loaded; the first: cannot load the model colour"
+    ):
         await catalog.load(shelf, (), "grey")
 
 
@@ -102,13 +127,13 @@ async def test_the_numbers_of_the_card_are_kept_as_they_are(catalog: Catalog, sh
 async def test_a_spoiled_card_is_named(catalog: Catalog, shelf: Path) -> None:
     (shelf / "grey" / "metrics.json").write_text("{")
     with pytest.raises(CatalogError, match=r"metrics.json: "):
-        await catalog.load(shelf, (), "grey")
+        await catalog.load(shelf, ("grey",), "grey")
 
 
 async def test_a_spoiled_prior_is_named_with_its_file(catalog: Catalog, shelf: Path) -> None:
     (shelf / "grey" / PRIOR).write_bytes(b"{")
     with pytest.raises(CatalogError, match=f"cannot load the model grey: .*{PRIOR}"):
-        await catalog.load(shelf, (), "grey")
+        await catalog.load(shelf, ("grey",), "grey")
 
 
 # --- models whose numbers cannot be trusted

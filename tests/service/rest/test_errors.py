@@ -23,7 +23,7 @@ from service.http.access.allowance import ConcurrencyExceeded, RateExceeded
 from service.http.access.keys import MissingScope, NothingHere, Unauthorized
 from service.http.call import Call
 from service.http.cross_site import OtherSite
-from service.http.endpoint import ShuttingDown, Starting, TooLate
+from service.http.endpoint import Encoded, ShuttingDown, Starting, TooLate
 from service.http.host_check import UnknownHost
 from service.http.problems import HttpError, Malformed
 from service.http.receive import BodyTooLarge
@@ -34,7 +34,7 @@ from service.rest.bodies import TooManyValues
 from service.rest.errors import STATUSES, describe
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.rest.routes.generate import sample
-from service.server.errors import HeadTooLarge, TooManyConnections, TooSlow, TrailersTooLarge
+from service.server.errors import HeadTooLarge, SpokeTls, TooManyConnections, TooSlow, TrailersTooLarge
 from service.store import errors as refusals
 from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
@@ -52,7 +52,7 @@ MEMBERS = {"type", "title", "status", "detail", "code", "error", "request_id"}
 # an instance of each, and its status and code as the documentation has them
 ERRORS: list[tuple[Exception, int, str]] = [
     (Undecodable("truncated"), 400, "undecodable"),
-    (Malformed(), 400, "malformed_request"),
+    *((error, 400, "malformed_request") for error in (Malformed(), SpokeTls())),
     (Unauthorized(presented=False), 401, "unauthorized"),
     (MissingScope("app", "store"), 403, "missing_scope"),
     (NothingHere("/x"), 404, "not_found"),
@@ -76,7 +76,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (TooManyParts(4), 413, "too_many_items"),
     (TooManyValues(5, 4), 413, "too_many_items"),
     (refusals.MetadataTooLarge(70_000, 3), 413, "metadata_too_large"),
-    (Unsupported("what is it"), 415, "unsupported_media_type"),
+    *((error, 415, "unsupported_media_type") for error in (Unsupported("what is it"), Encoded("gzip"))),
     (BadParameter("n: no"), 422, "invalid_parameter"),
     (NoSuchPrior("the model 'grey' has no vamp prior"), 422, "no_such_prior"),
     (Unusable("wrong shape"), 422, "unusable_input"),

@@ -50,7 +50,7 @@ USED = {
         "service/server/server.py and service/__main__.py",
         "config server_state servers started handle_exit on_tick run shutdown startup",
     ),
-    "config": ("service/server/server.py and service/__main__.py", "timeout_graceful_shutdown bind_socket"),
+    "config": ("service/server/server.py", "timeout_graceful_shutdown"),
 }
 
 

@@ -1,0 +1,33 @@
+"""Adds the pages for people: / leads to /docs, the page of Swagger UI.
+
+Links are relative, so that they work behind a proxy that shows the service under another path.
+"""
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse
+
+# where FastAPIOffline serves the files of Swagger UI
+FILES = "static-offline-docs"
+
+
+def add_pages(app: FastAPI) -> None:
+    """Add both pages to an application of FastAPIOffline."""
+
+    @app.get("/", include_in_schema=False)
+    async def root(request: Request) -> RedirectResponse:
+        # Relative to /vae, which a proxy may show without a slash, "docs" would be /docs.
+        root_path: str = request.scope.get("root_path", "")
+        return RedirectResponse(f"{root_path}/docs" if root_path else "docs")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title=f"{app.title} - Swagger UI",
+            swagger_js_url=f"{FILES}/swagger-ui-bundle.js",
+            swagger_css_url=f"{FILES}/swagger-ui.css",
+            swagger_favicon_url=f"{FILES}/favicon.png",
+            swagger_ui_parameters=app.swagger_ui_parameters,
+        )
