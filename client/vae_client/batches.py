@@ -61,8 +61,10 @@ def named(
     """Cut as `split` does, and give each item its id and its metadata. Ids that are not given are drawn here.
 
     The service could draw them too, but then a request that is sent again would add its items twice.
-    Raises ValueError if there are more or fewer ids or metadata than items.
+    Raises ValueError if there are more or fewer ids or metadata than items, TypeError for a string of ids.
     """
+    if isinstance(ids, str):
+        raise TypeError("ids is one string, but each item needs one of its own")
     count = count_of(content)
     for what, given in (("ids", ids), ("metadata", metadata)):
         if isinstance(given, Sized) and count is not None and len(given) != count:

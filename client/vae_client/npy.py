@@ -9,6 +9,7 @@ import ast
 import math
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -83,10 +84,7 @@ def parse(file: bytes) -> Any:
     start = START + int.from_bytes(file[len(MAGIC) : START], "little")
     if not file.startswith(MAGIC):
         raise ValueError("it is not an npy file of version 1.0")
-    header = ast.literal_eval(file[START:start].decode("latin-1").strip())
-    descr, shape = header["descr"], header["shape"]
-    if descr not in TYPES or header["fortran_order"]:
-        raise ValueError(f"it has the type {descr}; known are {', '.join(TYPES)}, in C order")
+    descr, shape = _parse_header(file[START:start])
     if numpy is not None:
         return numpy.frombuffer(bytearray(file), descr, math.prod(shape), start).reshape(shape)
     numbers = array.array(TYPES[descr], file[start:])
@@ -100,6 +98,15 @@ def join(arrays: Sequence[Any]) -> Any:
     if numpy is not None:
         return numpy.concatenate(arrays)
     return [row for one in arrays for row in one]
+
+
+@lru_cache(16)  # Answers have the same shape again and again, and parsing it takes longer than everything else.
+def _parse_header(text: bytes) -> tuple[str, tuple[int, ...]]:
+    header = ast.literal_eval(text.decode("latin-1").strip())
+    descr, shape = header["descr"], header["shape"]
+    if descr not in TYPES or header["fortran_order"]:
+        raise ValueError(f"it has the type {descr}; known are {', '.join(TYPES)}, in C order")
+    return descr, shape
 
 
 def _header(descr: str, shape: tuple[int, ...]) -> bytes:
