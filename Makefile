@@ -7,16 +7,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
-.PHONY: setup serve test lint soak bench bench-peers bench-overload bench-gpu bench-train clean
+.PHONY: setup serve test lint soak bench bench-client bench-peers bench-overload bench-gpu bench-train clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version). Say which: make PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) $(TORCH)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,onnx,pgvector,report]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,onnx,pgvector,report]' --editable ./client
 	touch $(STAMP)
 
 serve: $(STAMP)
@@ -37,6 +37,9 @@ bench: $(STAMP)
 
 bench-overload: $(STAMP)
 	$(BIN)/python -m benchmarks.overload $(BENCH_ARGS)
+
+bench-client: $(STAMP)
+	$(BIN)/python -m benchmarks.client $(BENCH_ARGS)
 
 bench-gpu: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)

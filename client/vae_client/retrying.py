@@ -51,13 +51,15 @@ class Attempts:
 
     def pause_after(self, failure: VaeError) -> float:
         """Return the seconds to wait before the next attempt. Raises the failure if there is to be none."""
-        now = self._clock()
+        now, is_first = self._clock(), self._give_up is None
         self._give_up = now + self._seconds if self._give_up is None else self._give_up
         pause = self._pause_after(failure)
         if pause is None or now + pause >= self._give_up:
             raise failure
         pause *= 1 + JITTER * random.random()  # noqa: S311 - not a secret
-        log.info("%s; trying again in %.1f s", failure, pause)
+        # Whoever waits for a service that is not there should see why; a full queue is nothing unusual.
+        level = logging.WARNING if is_first and not isinstance(failure, Overloaded) else logging.INFO
+        log.log(level, "%s; trying again in %.1f s", failure, pause)
         return pause
 
     def _pause_after(self, failure: VaeError) -> float | None:
