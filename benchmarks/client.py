@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of all clients in turn (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=2, help="length of a run of wrk (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of the other clients in a round (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=256, help="pictures in a request (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=512, help="pictures in a request (default: %(default)s)")
     parser.add_argument("--concurrency", type=int, default=4, help="requests at once (default: %(default)s)")
     options = parser.parse_args(arguments)
     port = free_port()

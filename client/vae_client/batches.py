@@ -13,6 +13,8 @@ from vae_client.results import Posteriors
 # A request has at most so many bytes of pictures. As base64 they still fit the service's bound of 64 MiB for a body.
 MAX_BATCH_BYTES = 16 << 20
 
+NUMBER_BYTES = 22  # of a number in JSON, with its comma
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -37,7 +39,7 @@ def split(content: Any, batch_size: int) -> Iterator[Batch]:
     content = content if isinstance(content, Posteriors) else pictures.listed(content)
     if isinstance(content, Posteriors) or npy.is_array(content):
         count = len(content)
-        row_bytes = max(1, getattr(content, "nbytes", 0) // max(1, count))
+        row_bytes = max(1, _row_bytes(content, count))
         size = min(batch_size, max(1, MAX_BATCH_BYTES // row_bytes))
         for start in range(0, count, size):
             stop = min(start + size, count)
@@ -53,6 +55,12 @@ def split(content: Any, batch_size: int) -> Iterator[Batch]:
         held.append(picture)
     if held:
         yield Batch(range(start, start + len(held)), held)
+
+
+def _row_bytes(content: Any, count: int) -> int:
+    if not count:
+        return 0
+    return 2 * NUMBER_BYTES * len(content.mu[0]) if isinstance(content, Posteriors) else int(content.nbytes) // count
 
 
 def named(

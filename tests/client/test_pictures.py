@@ -134,6 +134,9 @@ def test_batches_are_bounded_in_pictures_and_bytes(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(9 << 20))
     assert sizes([tmp_path / "large"] * 3) == [1, 1, 1]
     assert sizes([Image.new("RGB", (2000, 2000))] * 3) == [1, 1, 1]
+    wide = np.zeros((300, 4096), np.float32)
+    assert sizes(vae_client.Posteriors(wide, wide)) == [93, 93, 93, 21]  # A body of JSON has at most 2^20 numbers.
+    assert sizes(np.zeros((0, 28, 28), np.uint8)) == []
     with pytest.raises(ValueError, match="batch_size"):
         sizes([b""], 0)
 

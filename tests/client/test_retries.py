@@ -173,3 +173,17 @@ def test_closing_ends_the_wait() -> None:
         client.sample()
     closer.join()
     assert time.monotonic() - started < 40
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_failed_batch_ends_the_wait_of_the_others(way: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return problem(422, "unusable_input", None) if request.content == b"bad" else problem(503, "starting", "50")
+
+    started = time.monotonic()
+    with (
+        calling(way, "http://x", transport=httpx.MockTransport(answer), retry_seconds=1000) as client,
+        pytest.raises(vae_client.BatchFailed, match="items 0 to 0: 422"),
+    ):
+        client.encode_many([b"bad", b"good", b"good", b"good"], batch_size=1)
+    assert time.monotonic() - started < 40
