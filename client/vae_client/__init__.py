@@ -19,7 +19,7 @@ from vae_client.errors import (
     UnexpectedAnswer,
     VaeError,
 )
-from vae_client.results import Added, Collection, Item, Model, Neighbor, Neighbors, Pictures, Posteriors
+from vae_client.results import Added, Collection, Item, Model, Neighbor, Neighbors, Pictures, PictureWarning, Posteriors
 from vae_client.version import __version__
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "NoAnswer",
     "NotFound",
     "Overloaded",
+    "PictureWarning",
     "Pictures",
     "Posteriors",
     "ProblemError",

@@ -7,7 +7,7 @@ import httpx
 
 from vae_client import batches, calls
 from vae_client.async_collections import AsyncCollectionMethods
-from vae_client.calls import NpyType
+from vae_client.calls import Background, Invert, NpyType
 from vae_client.errors import NoAnswer, ProblemError
 from vae_client.pictures import Pictures
 from vae_client.progress import Progress
@@ -23,9 +23,17 @@ class AsyncClient(AsyncCollectionMethods):
     There are at most `connections` connections, which are kept open between requests.
     """
 
-    async def encode(self, pictures: Pictures, *, model: str | None = None, timeout_ms: int | None = None) -> Posteriors:
+    async def encode(
+        self,
+        pictures: Pictures,
+        *,
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Posteriors:
         """Return the posteriors of one picture or several, in their order, with one request."""
-        return await self._built(calls.encode, pictures, self._options(model, timeout_ms))
+        return await self._built(calls.encode, pictures, self._options(model, timeout_ms, background, invert))
 
     async def decode(
         self, z: Any, *, dtype: NpyType = "uint8", model: str | None = None, timeout_ms: int | None = None
@@ -55,11 +63,15 @@ class AsyncClient(AsyncCollectionMethods):
         steps: int | None = None,
         method: Literal["linear", "slerp", "matched"] | None = None,
         dtype: NpyType = "uint8",
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
         """Return the pictures between two, both included. Each end is a picture or a latent (D,)."""
-        return await self._built(calls.interpolate, start, end, self._options(model, timeout_ms), steps, method, dtype)
+        return await self._built(
+            calls.interpolate, start, end, self._options(model, timeout_ms, background, invert), steps, method, dtype
+        )
 
     async def reconstruct(
         self,
@@ -68,11 +80,15 @@ class AsyncClient(AsyncCollectionMethods):
         mode: Literal["mean", "sample"] | None = None,
         seed: int | None = None,
         dtype: NpyType = "uint8",
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
         """Return pictures as the model sees them: encoded and decoded again."""
-        return await self._built(calls.reconstruct, pictures, self._options(model, timeout_ms), mode, seed, dtype)
+        return await self._built(
+            calls.reconstruct, pictures, self._options(model, timeout_ms, background, invert), mode, seed, dtype
+        )
 
     async def encode_many(
         self,
@@ -81,6 +97,8 @@ class AsyncClient(AsyncCollectionMethods):
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Posteriors:
@@ -90,6 +108,8 @@ class AsyncClient(AsyncCollectionMethods):
             batch_size=batch_size,
             concurrency=concurrency,
             progress=progress,
+            background=background,
+            invert=invert,
             model=model,
             timeout_ms=timeout_ms,
         )
@@ -102,11 +122,13 @@ class AsyncClient(AsyncCollectionMethods):
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> AsyncIterator[Posteriors]:
         """Yield the posteriors of one batch after the other, so that neither pictures nor posteriors pile up in memory."""
-        options = self._options(model, timeout_ms)
+        options = self._options(model, timeout_ms, background, invert)
         parts = batches.split(pictures, batch_size)
         bar = Progress(progress, "encode", batches.count_of(pictures) if progress else None)
         return self._in_order(parts, lambda batch: calls.encode(batch.content, options), concurrency, bar)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from vae_client import batches, collection_calls
 from vae_client.async_transport import AsyncTransport
-from vae_client.calls import Options
+from vae_client.calls import Background, Invert, Options
 from vae_client.pictures import Picture, Pictures
 from vae_client.progress import Progress
 from vae_client.results import Added, Collection, Item, Neighbors, Posteriors
@@ -47,6 +47,8 @@ class AsyncCollectionMethods(AsyncTransport):
         *,
         ids: Iterable[str] | str | None = None,
         metadata: Iterable[Metadata] | Metadata = None,
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Added:
@@ -55,7 +57,7 @@ class AsyncCollectionMethods(AsyncTransport):
         Ids that are not given are drawn by the client, so that a request that is sent again adds nothing twice.
         """
         batch = batches.one(items, ids, metadata)
-        return await self._built(collection_calls.add, collection, batch, Options(model, timeout_ms))
+        return await self._built(collection_calls.add, collection, batch, Options(model, timeout_ms, background, invert))
 
     async def add_many(
         self,
@@ -67,6 +69,8 @@ class AsyncCollectionMethods(AsyncTransport):
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Added:
@@ -82,6 +86,8 @@ class AsyncCollectionMethods(AsyncTransport):
             batch_size=batch_size,
             concurrency=concurrency,
             progress=progress,
+            background=background,
+            invert=invert,
             model=model,
             timeout_ms=timeout_ms,
         )
@@ -97,11 +103,13 @@ class AsyncCollectionMethods(AsyncTransport):
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> AsyncIterator[Added]:
         """Add as `add_many` does, and yield the result of one batch after the other."""
-        options = Options(model, timeout_ms)
+        options = Options(model, timeout_ms, background, invert)
         parts = batches.named(items, batch_size, ids, metadata)
         bar = Progress(progress, "add", batches.count_of(items) if progress else None)
         return self._in_order(parts, lambda batch: collection_calls.add(collection, batch, options), concurrency, bar)
@@ -148,6 +156,8 @@ class AsyncCollectionMethods(AsyncTransport):
         active_only: bool | None = None,
         candidates: int | None = None,
         exact: bool | None = None,
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Neighbors:
@@ -155,7 +165,7 @@ class AsyncCollectionMethods(AsyncTransport):
         build = partial(
             collection_calls.search,
             collection,
-            Options(model, timeout_ms),
+            Options(model, timeout_ms, background, invert),
             picture,
             mu,
             sigma,

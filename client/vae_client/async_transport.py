@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 import httpx
 
 from vae_client.batches import Batch
-from vae_client.calls import Call, Options
+from vae_client.calls import Background, Call, Invert, Options
 from vae_client.connection import http_arguments, request_arguments
 from vae_client.errors import BatchFailed, NoAnswer, ProblemError, problem_of
 from vae_client.progress import Progress
@@ -48,8 +48,14 @@ class AsyncTransport:
         """Close all connections."""
         await self._http.aclose()
 
-    def _options(self, model: str | None, timeout_ms: int | None) -> Options:
-        return Options(model or self._model, timeout_ms)
+    def _options(
+        self,
+        model: str | None,
+        timeout_ms: int | None,
+        background: Background | None = None,
+        invert: Invert | None = None,
+    ) -> Options:
+        return Options(model or self._model, timeout_ms, background, invert)
 
     async def _built(self, build: Callable[..., Call[T]], *arguments: object) -> T:
         """Send a call that is built in a thread, because files are read and pictures encoded. Raises VaeError."""

@@ -16,6 +16,8 @@ from vae_client.results import Model, Pictures, Posteriors
 
 T = TypeVar("T")
 NpyType = Literal["uint8", "float32"]
+Background = Literal["auto", "black", "white"]
+Invert = Literal["no", "yes", "auto"]
 NPY, JSON = "application/x-npy", "application/json"
 
 
@@ -34,10 +36,16 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True)
 class Options:
-    """What every request may have: the name of a model, and a deadline in milliseconds."""
+    """What many requests may have: a model, a deadline in milliseconds, and how pictures are brought into the model's ink."""
 
     model: str | None = None
     timeout_ms: int | None = None
+    background: Background | None = None
+    invert: Invert | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """Return those that are parameters and not None."""
+        return present(model=self.model, background=self.background, invert=self.invert)
 
     def headers(self, **others: str) -> dict[str, str]:
         """Return headers with the deadline. It is a header because some requests allow no parameters."""
@@ -95,28 +103,34 @@ def _model(response: httpx.Response) -> tuple[str, str]:
     return name, digest.removeprefix("sha256:")
 
 
+def _warnings(response: httpx.Response) -> int:
+    count = response.headers.get("x-warnings", "")
+    return int(count) if count.isascii() and count.isdigit() else 0
+
+
 def _read_posteriors(response: httpx.Response) -> Posteriors:
     mu, sigma = _array(response)
-    return Posteriors(mu, sigma, *_model(response))
+    return Posteriors(mu, sigma, *_model(response), _warnings(response))
 
 
 def _read_pictures(response: httpx.Response) -> Pictures:
-    seed = response.headers.get("x-seed")
-    return Pictures(_array(response), *_model(response), None if seed is None else int(seed), response.headers.get("x-prior"))
+    seed, prior = response.headers.get("x-seed"), response.headers.get("x-prior")
+    drawn = None if seed is None else int(seed), prior
+    return Pictures(_array(response), *_model(response), *drawn, _warnings(response))
 
 
 def encode(content: Any, options: Options) -> Call[Posteriors]:
     """Pictures -> posteriors."""
     body, kind = pictures.body_of(pictures.listed(content))
     headers = options.headers(Accept=NPY, Content_Type=kind)
-    return Call("POST", "/encode", _read_posteriors, query(model=options.model), body, headers)
+    return Call("POST", "/encode", _read_posteriors, options.parameters(), body, headers)
 
 
 def reconstruct(content: Any, options: Options, mode: str | None, seed: int | None, dtype: NpyType) -> Call[Pictures]:
     """Pictures -> pictures as the model sees them."""
     body, kind = pictures.body_of(pictures.listed(content))
     headers = options.headers(Accept=NPY, Content_Type=kind)
-    params = query(model=options.model, mode=mode, seed=seed, dtype=dtype)
+    params = query(**options.parameters(), mode=mode, seed=seed, dtype=dtype)
     return Call("POST", "/reconstruct", _read_pictures, params, body, headers)
 
 
@@ -139,7 +153,7 @@ def interpolate(
     start: Any, end: Any, options: Options, steps: int | None, method: str | None, dtype: NpyType
 ) -> Call[Pictures]:
     """Two pictures or latents -> the pictures between them."""
-    body = {"start": _end(start), "end": _end(end), **present(model=options.model, steps=steps, method=method, dtype=dtype)}
+    body = {"start": _end(start), "end": _end(end), **options.parameters(), **present(steps=steps, method=method, dtype=dtype)}
     headers = options.headers(Accept=NPY, Content_Type=JSON)
     return Call("POST", "/interpolate", _read_pictures, {}, json.dumps(body).encode(), headers)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import httpx
 
 from vae_client import batches, calls
-from vae_client.calls import NpyType
+from vae_client.calls import Background, Invert, NpyType
 from vae_client.errors import NoAnswer, ProblemError
 from vae_client.pictures import Pictures
 from vae_client.progress import Progress
@@ -26,9 +26,17 @@ class Client(CollectionMethods):
     There are at most `connections` connections, which are kept open between requests.
     """
 
-    def encode(self, pictures: Pictures, *, model: str | None = None, timeout_ms: int | None = None) -> Posteriors:
+    def encode(
+        self,
+        pictures: Pictures,
+        *,
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Posteriors:
         """Return the posteriors of one picture or several, in their order, with one request."""
-        return self._run(calls.encode(pictures, self._options(model, timeout_ms)))
+        return self._run(calls.encode(pictures, self._options(model, timeout_ms, background, invert)))
 
     def decode(self, z: Any, *, dtype: NpyType = "uint8", model: str | None = None, timeout_ms: int | None = None) -> Decoded:
         """Return the pictures of latents, (N, D) or (D,), with one request."""
@@ -56,11 +64,15 @@ class Client(CollectionMethods):
         steps: int | None = None,
         method: Literal["linear", "slerp", "matched"] | None = None,
         dtype: NpyType = "uint8",
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
         """Return the pictures between two, both included. Each end is a picture or a latent (D,)."""
-        return self._run(calls.interpolate(start, end, self._options(model, timeout_ms), steps, method, dtype))
+        return self._run(
+            calls.interpolate(start, end, self._options(model, timeout_ms, background, invert), steps, method, dtype)
+        )
 
     def reconstruct(
         self,
@@ -69,11 +81,13 @@ class Client(CollectionMethods):
         mode: Literal["mean", "sample"] | None = None,
         seed: int | None = None,
         dtype: NpyType = "uint8",
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
         """Return pictures as the model sees them: encoded and decoded again."""
-        return self._run(calls.reconstruct(pictures, self._options(model, timeout_ms), mode, seed, dtype))
+        return self._run(calls.reconstruct(pictures, self._options(model, timeout_ms, background, invert), mode, seed, dtype))
 
     def encode_many(
         self,
@@ -82,6 +96,8 @@ class Client(CollectionMethods):
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Posteriors:
@@ -91,6 +107,8 @@ class Client(CollectionMethods):
             batch_size=batch_size,
             concurrency=concurrency,
             progress=progress,
+            background=background,
+            invert=invert,
             model=model,
             timeout_ms=timeout_ms,
         )
@@ -103,11 +121,13 @@ class Client(CollectionMethods):
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Iterator[Posteriors]:
         """Yield the posteriors of one batch after the other, so that neither pictures nor posteriors pile up in memory."""
-        options = self._options(model, timeout_ms)
+        options = self._options(model, timeout_ms, background, invert)
         parts = batches.split(pictures, batch_size)
         bar = Progress(progress, "encode", batches.count_of(pictures) if progress else None)
         return self._in_order(parts, lambda batch: calls.encode(batch.content, options), concurrency, bar)

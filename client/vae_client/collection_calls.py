@@ -9,7 +9,7 @@ from urllib.parse import quote
 from vae_client import npy, pictures
 from vae_client.batches import Batch
 from vae_client.calls import Call, Options, json_call, present, query
-from vae_client.results import Added, Collection, Item, Neighbor, Neighbors, Posteriors
+from vae_client.results import Added, Collection, Item, Neighbor, Neighbors, PictureWarning, Posteriors
 
 
 def _path(name: str, *rest: str) -> str:
@@ -48,16 +48,17 @@ def delete_collection(name: str, options: Options) -> Call[Collection]:
 
 def add(name: str, batch: Batch, options: Options) -> Call[Added]:
     """Add the items of a batch, or replace those whose ids exist. The service compares the digest of posteriors."""
-    model = options.model
     if isinstance(batch.content, Posteriors):
-        sources, model = _posteriors(batch.content), model or batch.content.label
+        sources, label = _posteriors(batch.content), batch.content.label
     else:
-        sources = _images(batch.content)
+        sources, label = _images(batch.content), None
     items = [
         {"id": id, **source, **present(metadata=metadata)}
         for id, source, metadata in zip(batch.ids, sources, batch.metadata, strict=True)
     ]
-    return json_call("POST", _path(name, "items"), _added, options, {"items": items, **present(model=model)})
+    return json_call(
+        "POST", _path(name, "items"), _added, options, {"items": items, **present(model=label), **options.parameters()}
+    )
 
 
 def _images(content: Iterable[Any]) -> Iterable[dict[str, Any]]:
@@ -70,8 +71,12 @@ def _posteriors(posteriors: Posteriors) -> Iterable[dict[str, Any]]:
 
 
 def _added(answer: dict[str, Any]) -> Added:
-    warnings = tuple(map(str, answer.get("warnings") or ()))
-    return Added(tuple(answer["ids"]), answer["seq"], answer.get("added"), answer.get("replaced"), warnings)
+    return Added(tuple(answer["ids"]), answer["seq"], answer.get("added"), answer.get("replaced"), _warnings(answer))
+
+
+def _warnings(answer: dict[str, Any]) -> tuple[PictureWarning, ...]:
+    found = answer.get("warnings") or ()
+    return tuple(PictureWarning(one.get("code", ""), one.get("detail", ""), one.get("item")) for one in found)
 
 
 def _item(fields: dict[str, Any]) -> Item:
@@ -119,7 +124,7 @@ def search(
         raise TypeError("a search needs exactly one of a picture, mu and id")
     image = None if picture is None else pictures.base64_of(picture)
     asked = present(image=image, mu=npy.lists(mu), sigma=npy.lists(sigma), id=id)
-    body = {**asked, **present(model=options.model, include=list(include) or None, **parameters)}
+    body = {**asked, **options.parameters(), **present(include=list(include) or None, **parameters)}
     return json_call("POST", _path(name, "search"), _neighbors, options, body)
 
 
@@ -129,7 +134,7 @@ def _neighbors(answer: dict[str, Any]) -> Neighbors:
         answer["metric"],
         answer["exact"],
         answer["seq"],
-        tuple(map(str, answer.get("warnings") or ())),
+        _warnings(answer),
     )
 
 

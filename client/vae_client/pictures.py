@@ -25,8 +25,9 @@ Picture: TypeAlias = "str | os.PathLike[str] | bytes | Image | NDArray[Any]"
 Pictures: TypeAlias = "Picture | Iterable[Picture]"
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-# Modes of Pillow that a PNG can have; others become RGB.
+# Modes of Pillow that a PNG can have, and those of more than 8 bits, for which TIFF is better. Others become RGB or RGBA.
 PNG_MODES = frozenset(("1", "L", "LA", "P", "RGB", "RGBA", "I;16"))
+DEEP_MODES = frozenset(("I", "F", "I;16B"))
 
 
 def is_pillow(value: object) -> bool:
@@ -94,12 +95,22 @@ def file_of(picture: Any) -> bytes:
     if isinstance(picture, str | os.PathLike):
         return Path(picture).read_bytes()
     if is_pillow(picture):
-        out = io.BytesIO()
-        (picture if picture.mode in PNG_MODES else picture.convert("RGB")).save(out, "PNG", compress_level=1)
-        return out.getvalue()
+        return _file_of_pillow(picture)
     if npy.is_array(picture):
         return png_of(one_array(picture))
     raise TypeError(f"a picture is a path, bytes, a picture of Pillow or an array, not {type(picture).__name__}")
+
+
+def _file_of_pillow(picture: "Image") -> bytes:
+    out = io.BytesIO()
+    if picture.mode in DEEP_MODES:
+        picture.save(out, "TIFF")
+    else:
+        plain = (
+            picture if picture.mode in PNG_MODES else picture.convert("RGBA" if picture.mode.lower().endswith("a") else "RGB")
+        )
+        plain.save(out, "PNG", compress_level=1)
+    return out.getvalue()
 
 
 def base64_of(picture: Any) -> str:

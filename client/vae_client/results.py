@@ -4,7 +4,8 @@ Arrays are those of numpy. Without numpy they are nested lists of the same shape
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Self
 
 from vae_client import npy
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Posteriors:
-    """The posteriors of pictures: mu and sigma, float32 (N, D) each. `digest` identifies the weights of the model."""
+    """The posteriors of pictures: mu and sigma, float32 (N, D) each. `digest` identifies the weights of the model.
+
+    `warning_count` is the number of the service's warnings, such as of blank pictures; its JSON answers say what they are.
+    """
 
     mu: "NDArray[np.float32]"
     sigma: "NDArray[np.float32]"
     model: str = ""
     digest: str = ""
+    warning_count: int = 0
 
     @property
     def label(self) -> str | None:
@@ -45,7 +50,7 @@ class Posteriors:
             (first, second, *_) = (f"{name} {digest}" for name, digest in models)
             raise ModelChanged(f"the model was replaced meanwhile: {first} became {second}; encode all pictures again")
         mu, sigma = npy.join([part.mu for part in parts]), npy.join([part.sigma for part in parts])
-        return cls(mu, sigma, parts[0].model, parts[0].digest)
+        return cls(mu, sigma, parts[0].model, parts[0].digest, sum(part.warning_count for part in parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +62,7 @@ class Pictures:
     digest: str = ""
     seed: int | None = None
     prior: str | None = None
+    warning_count: int = 0
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -90,6 +96,15 @@ class Collection:
 
 
 @dataclass(frozen=True)
+class PictureWarning:
+    """What is probably wrong with a picture that was encoded all the same. `item` is its position."""
+
+    code: str
+    detail: str
+    item: int | None = None
+
+
+@dataclass(frozen=True)
 class Added:
     """The items that were added, durably. `added` and `replaced` count them, where the service says so."""
 
@@ -97,7 +112,7 @@ class Added:
     seq: int
     added: int | None = None
     replaced: int | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[PictureWarning, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -107,13 +122,19 @@ class Added:
         """Return all items of several requests. Raises ValueError for none."""
         if not parts:
             raise ValueError("there are no items")
+        starts = [0, *accumulate(map(len, parts))][:-1]
         return cls(
             tuple(id for part in parts for id in part.ids),
             max(part.seq for part in parts),
             _sum([part.added for part in parts]),
             _sum([part.replaced for part in parts]),
-            tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
+            tuple(_moved(one, start) for part, start in zip(parts, starts, strict=True) for one in part.warnings),
         )
+
+
+def _moved(warning: PictureWarning, start: int) -> PictureWarning:
+    """Return a warning of a batch whose first item is the one at `start`."""
+    return warning if warning.item is None else replace(warning, item=warning.item + start)
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:
@@ -152,7 +173,7 @@ class Neighbors:
     metric: str
     exact: bool
     seq: int
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[PictureWarning, ...] = ()
 
     def __len__(self) -> int:
         return len(self.neighbors)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 from vae_client import batches, collection_calls
-from vae_client.calls import Options
+from vae_client.calls import Background, Invert, Options
 from vae_client.pictures import Picture, Pictures
 from vae_client.progress import Progress
 from vae_client.results import Added, Collection, Item, Neighbors, Posteriors
@@ -49,6 +49,8 @@ class CollectionMethods(Transport):
         *,
         ids: Iterable[str] | str | None = None,
         metadata: Iterable[Metadata] | Metadata = None,
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Added:
@@ -57,7 +59,7 @@ class CollectionMethods(Transport):
         Ids that are not given are drawn by the client, so that a request that is sent again adds nothing twice.
         """
         batch = batches.one(items, ids, metadata)
-        return self._run(collection_calls.add(collection, batch, Options(model, timeout_ms)))
+        return self._run(collection_calls.add(collection, batch, Options(model, timeout_ms, background, invert)))
 
     def add_many(
         self,
@@ -69,6 +71,8 @@ class CollectionMethods(Transport):
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Added:
@@ -84,6 +88,8 @@ class CollectionMethods(Transport):
             batch_size=batch_size,
             concurrency=concurrency,
             progress=progress,
+            background=background,
+            invert=invert,
             model=model,
             timeout_ms=timeout_ms,
         )
@@ -99,11 +105,13 @@ class CollectionMethods(Transport):
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Iterator[Added]:
         """Add as `add_many` does, and yield the result of one batch after the other."""
-        options = Options(model, timeout_ms)
+        options = Options(model, timeout_ms, background, invert)
         parts = batches.named(items, batch_size, ids, metadata)
         bar = Progress(progress, "add", batches.count_of(items) if progress else None)
         return self._in_order(parts, lambda batch: collection_calls.add(collection, batch, options), concurrency, bar)
@@ -149,13 +157,15 @@ class CollectionMethods(Transport):
         active_only: bool | None = None,
         candidates: int | None = None,
         exact: bool | None = None,
+        background: Background | None = None,
+        invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Neighbors:
         """Return the k nearest items of a picture, of a posterior mu (D,) and maybe sigma, or of the item with an id."""
         call = collection_calls.search(
             collection,
-            Options(model, timeout_ms),
+            Options(model, timeout_ms, background, invert),
             picture,
             mu,
             sigma,

@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 import httpx
 
 from vae_client.batches import Batch
-from vae_client.calls import Call, Options
+from vae_client.calls import Background, Call, Invert, Options
 from vae_client.connection import http_arguments, request_arguments
 from vae_client.errors import BatchFailed, NoAnswer, ProblemError, problem_of
 from vae_client.progress import Progress
@@ -49,8 +49,14 @@ class Transport:
         self._closed.set()
         self._http.close()
 
-    def _options(self, model: str | None, timeout_ms: int | None) -> Options:
-        return Options(model or self._model, timeout_ms)
+    def _options(
+        self,
+        model: str | None,
+        timeout_ms: int | None,
+        background: Background | None = None,
+        invert: Invert | None = None,
+    ) -> Options:
+        return Options(model or self._model, timeout_ms, background, invert)
 
     def _run(self, call: Call[T], retry_seconds: float | None = None, stop: threading.Event | None = None) -> T:
         """Send a call until it succeeds, fails for good, or `stop` is set. Raises VaeError."""

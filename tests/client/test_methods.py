@@ -159,6 +159,28 @@ def test_collections(client: Client, digits: Pixels, request: pytest.FixtureRequ
     assert client.delete_collection(name).count == 5
 
 
+def test_ink_and_warnings(client: Client, digits: Pixels, request: pytest.FixtureRequest) -> None:
+    """Pictures that are drawn dark on light are warned of, and inverted where that is asked for."""
+    name = "ink-" + request.node.callspec.params["client"]
+    dark = 255 - digits[:6]
+    right = client.encode(digits[:6])
+    assert client.encode_many(dark, batch_size=4).warning_count == 6
+    found = client.encode_many(dark, batch_size=4, invert="yes")
+    np.testing.assert_allclose(found.mu, right.mu, atol=1e-5)
+    assert found.warning_count == right.warning_count == 0
+    np.testing.assert_array_equal(client.reconstruct(dark, invert="yes").pixels, client.reconstruct(digits[:6]).pixels)
+    client.put_collection(name)
+    warnings = client.add_many(name, dark, batch_size=4).warnings
+    assert [(one.item, one.code) for one in warnings] == [(i, "unusual") for i in range(6)]
+    ids = client.add(name, dark, invert="yes").ids
+    assert client.search(name, digits[3], k=1)[0].id == client.search(name, dark[3], k=1, invert="auto")[0].id == ids[3]
+    drawing = Image.new("LA", (28, 28), (0, 0))
+    drawing.putalpha(Image.fromarray(digits[0]))
+    np.testing.assert_allclose(client.encode(drawing, background="auto").mu, right.mu[:1], atol=1e-5)
+    deep = Image.fromarray(digits[0].astype(np.float32) / 255)
+    np.testing.assert_allclose(client.encode(deep).mu, right.mu[:1], atol=1e-3)
+
+
 def test_many_items_with_ids_and_metadata(client: Client, digits: Pixels, request: pytest.FixtureRequest) -> None:
     name = "many-" + request.node.callspec.params["client"]
     client.put_collection(name)

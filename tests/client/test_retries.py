@@ -40,7 +40,14 @@ class Script:
 
 LOST, NEVER = httpx.ReadError("lost"), httpx.ConnectError("refused")
 ITEM = {"id": "a", "metadata": {}, "seq": 1, "mu": None, "of a later version": 1}
-ADDED = {"ids": ["a"], "seq": 1, "added": 1, "replaced": 0, "warnings": ["odd"], "of a later version": 1}
+ADDED = {
+    "ids": ["a"],
+    "seq": 1,
+    "added": 1,
+    "replaced": 0,
+    "warnings": [{"item": 0, "code": "blank", "detail": "d"}],
+    "of a later version": 1,
+}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -55,7 +62,8 @@ def test_what_does_no_harm_is_sent_again(way: str) -> None:
     script = Script(*faults, httpx.Response(200, json=ADDED))
     with calling(way, "http://x", transport=script.transport()) as client:
         added = client.add("digits", b"picture")
-    assert (added.ids, added.added, added.replaced, added.warnings) == (("a",), 1, 0, ("odd",))
+    blank = vae_client.PictureWarning("blank", "d", 0)
+    assert (added.ids, added.added, added.replaced, added.warnings) == (("a",), 1, 0, (blank,))
     bodies = {request.content for request in script.requests}
     assert (len(script.requests), len(bodies)) == (6, 1)  # with the same ids
 
