@@ -11,7 +11,7 @@ TORCH := $(shell grep -i '^torch==' constraints.txt)
 SETUPTOOLS := $(shell grep -i '^setuptools==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
 
-.PHONY: setup serve wheel test lint soak bench bench-peers bench-overload bench-gpu bench-train clean
+.PHONY: setup serve wheel test lint soak bench bench-client bench-peers bench-overload bench-gpu bench-train clean
 
 setup: $(SERVING)
 
@@ -32,9 +32,9 @@ $(SERVING): pyproject.toml constraints.txt
 
 # The tests start the service hundreds of times, so everything is compiled here, on all cores. Some files of torch are
 # templates that do not compile.
-$(TESTING): $(SERVING)
+$(TESTING): $(SERVING) client/pyproject.toml
 	@echo "Installing what the tests need into $(VENV), only this time: about 60 packages, a minute or two"
-	@$(PIP) --no-build-isolation --editable '.[dev,onnx,pgvector,report]'
+	@$(PIP) --no-build-isolation --editable '.[dev,onnx,pgvector,report]' --editable ./client
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
@@ -60,6 +60,10 @@ soak: $(TESTING)
 bench: $(TESTING)
 	$(BIN)/python -m benchmarks.service $(BENCH_ARGS)
 
+# the Python client against the same requests by wrk
+bench-client: $(TESTING)
+	$(BIN)/python -m benchmarks.client $(BENCH_ARGS)
+
 bench-overload: $(TESTING)
 	$(BIN)/python -m benchmarks.overload $(BENCH_ARGS)
 
@@ -80,4 +84,4 @@ lint: $(TESTING)
 	$(BIN)/hadolint Dockerfile
 
 clean:
-	rm -rf $(VENV) .bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .bench build dist *.egg-info client/build client/*.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,6 +1,7 @@
 """The README and docs/http.md are true: their curl commands and Python run against a server."""
 
 import doctest
+import os
 import re
 import subprocess
 import sys
@@ -64,9 +65,15 @@ def test_python_runs(server: Server, workplace: Path) -> None:
         local = program.replace("http://localhost:8000", server.url)
         shapes = "print(mu.shape, mu.dtype, pictures.shape, pictures.dtype)"
         ended = subprocess.run(
-            [sys.executable, "-c", f"{local}\n{shapes}"], cwd=workplace, capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", f"{local}\n{shapes}"],
+            cwd=workplace,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "client")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
-        assert ended.stdout.split("\n")[0] == "(1, 20) float32 (1, 28, 28, 1) uint8"
+        assert ended.stdout.splitlines() == ["seven", "(1, 20) float32 (1, 28, 28, 1) uint8"]
 
 
 def test_every_endpoint_is_listed_and_shown(server: Server) -> None:

@@ -1,0 +1,164 @@
+"""The asynchronous client. The twin of client.py."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Literal
+
+import httpx
+
+from vae_client import batches, calls
+from vae_client.async_collections import AsyncCollectionMethods
+from vae_client.calls import Background, Invert, NpyType
+from vae_client.errors import NoAnswer, ProblemError
+from vae_client.pictures import Pictures
+from vae_client.progress import Progress
+from vae_client.results import Model, Posteriors
+from vae_client.results import Pictures as Decoded
+
+
+class AsyncClient(AsyncCollectionMethods):
+    """An asynchronous client of one service, for any number of tasks of one event loop.
+
+    `api_key` is sent with every request, `model` is used where a method is given none. An attempt may take `timeout` seconds.
+    After a failure that another attempt may mend, attempts begin for `retry_seconds` more; 0 switches this off.
+    There are at most `connections` connections, which are kept open between requests.
+    """
+
+    async def encode(
+        self,
+        pictures: Pictures,
+        *,
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Posteriors:
+        """Return the posteriors of one picture or several, in their order, with one request."""
+        return await self._built(calls.encode, pictures, self._options(model, timeout_ms, background, invert))
+
+    async def decode(
+        self, z: Any, *, dtype: NpyType = "uint8", model: str | None = None, timeout_ms: int | None = None
+    ) -> Decoded:
+        """Return the pictures of latents, (N, D) or (D,), with one request."""
+        return await self._built(calls.decode, z, self._options(model, timeout_ms), dtype)
+
+    async def sample(
+        self,
+        n: int = 1,
+        *,
+        seed: int | None = None,
+        temperature: float | None = None,
+        prior: Literal["standard", "vamp", "aggregate"] | None = None,
+        dtype: NpyType = "uint8",
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Decoded:
+        """Return n pictures drawn from the prior. The answer says which seed and prior they are from."""
+        return await self._run(calls.sample(n, self._options(model, timeout_ms), seed, temperature, prior, dtype))
+
+    async def interpolate(
+        self,
+        start: Any,
+        end: Any,
+        *,
+        steps: int | None = None,
+        method: Literal["linear", "slerp", "matched"] | None = None,
+        dtype: NpyType = "uint8",
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Decoded:
+        """Return the pictures between two, both included. Each end is a picture or a latent (D,)."""
+        return await self._built(
+            calls.interpolate, start, end, self._options(model, timeout_ms, background, invert), steps, method, dtype
+        )
+
+    async def reconstruct(
+        self,
+        pictures: Pictures,
+        *,
+        mode: Literal["mean", "sample"] | None = None,
+        seed: int | None = None,
+        dtype: NpyType = "uint8",
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Decoded:
+        """Return pictures as the model sees them: encoded and decoded again."""
+        return await self._built(
+            calls.reconstruct, pictures, self._options(model, timeout_ms, background, invert), mode, seed, dtype
+        )
+
+    async def encode_many(
+        self,
+        pictures: Pictures,
+        *,
+        batch_size: int = 512,
+        concurrency: int = 4,
+        progress: bool = False,
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Posteriors:
+        """Return the posteriors of any number of pictures, in their order. Raises BatchFailed, ModelChanged."""
+        parts = self.encode_batches(
+            pictures,
+            batch_size=batch_size,
+            concurrency=concurrency,
+            progress=progress,
+            background=background,
+            invert=invert,
+            model=model,
+            timeout_ms=timeout_ms,
+        )
+        return Posteriors.join([part async for part in parts])
+
+    def encode_batches(
+        self,
+        pictures: Pictures,
+        *,
+        batch_size: int = 512,
+        concurrency: int = 4,
+        progress: bool = False,
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> AsyncIterator[Posteriors]:
+        """Yield the posteriors of one batch after the other, so that neither pictures nor posteriors pile up in memory."""
+        options = self._options(model, timeout_ms, background, invert)
+        parts = batches.split(pictures, batch_size)
+        bar = Progress(progress, "encode", batches.count_of(pictures) if progress else None)
+        return self._in_order(parts, lambda batch: calls.encode(batch.content, options), concurrency, bar)
+
+    async def models(self) -> list[Model]:
+        """Return the loaded models, in the order of their names."""
+        return await self._run(calls.models())
+
+    async def info(self) -> dict[str, Any]:
+        """Return limits, versions and counts of the service."""
+        return await self._run(calls.info())
+
+    async def ready(self) -> bool:
+        """Return whether the service can be reached and takes requests now. Does not retry."""
+        try:
+            await self._run(calls.request("GET", "/health/ready", None, None, None, None, None), 0)
+        except (NoAnswer, ProblemError):
+            return False
+        return True
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
+    ) -> httpx.Response:
+        """Send any request, with the retries and exceptions of the client; `repeatable` is true by default of GET and HEAD."""
+        return await self._run(calls.request(method, path, params, content, json, headers, repeatable))

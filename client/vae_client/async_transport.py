@@ -1,0 +1,110 @@
+"""How the asynchronous client sends calls: one with its retries, or many at once in order. The twin of sync_transport.py."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from vae_client.batches import Batch
+from vae_client.calls import Background, Call, Invert, Options
+from vae_client.connection import http_arguments, request_arguments
+from vae_client.errors import BatchFailed, NoAnswer, ProblemError, problem_of
+from vae_client.progress import Progress
+from vae_client.retrying import Attempts, no_answer
+
+T = TypeVar("T")
+
+
+class AsyncTransport:
+    """The connections of an asynchronous client."""
+
+    def __init__(
+        self,
+        base_url: str = "http://localhost:8000",
+        *,
+        api_key: str | None = None,
+        model: str | None = None,
+        timeout: float = 60.0,
+        retry_seconds: float = 60.0,
+        connections: int = 16,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(**http_arguments(base_url, api_key, timeout, connections, headers), transport=transport)
+        self._model, self._retry_seconds, self._connections = model, retry_seconds, connections
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    def _options(
+        self,
+        model: str | None,
+        timeout_ms: int | None,
+        background: Background | None = None,
+        invert: Invert | None = None,
+    ) -> Options:
+        return Options(model or self._model, timeout_ms, background, invert)
+
+    async def _built(self, build: Callable[..., Call[T]], *arguments: object) -> T:
+        """Send a call that is built in a thread, because files are read and pictures encoded. Raises VaeError."""
+        return await self._run(await asyncio.to_thread(build, *arguments))
+
+    async def _run(self, call: Call[T], retry_seconds: float | None = None) -> T:
+        """Send a call until it succeeds or fails for good. Raises VaeError."""
+        attempts = Attempts(call.repeatable, self._retry_seconds if retry_seconds is None else retry_seconds)
+        while True:
+            try:
+                response = await self._http.request(**request_arguments(call))
+            except httpx.RequestError as error:
+                failure: NoAnswer | ProblemError | None = no_answer(error)
+            else:
+                failure = problem_of(response)
+            if failure is None:
+                return call.read(response)
+            await asyncio.sleep(attempts.pause_after(failure))
+
+    async def _in_order(
+        self, parts: Iterator[Batch], build: Callable[[Batch], Call[T]], concurrency: int, bar: Progress
+    ) -> AsyncIterator[T]:
+        """Yield the answers for batches in their order, with `concurrency` requests at once. Raises BatchFailed.
+
+        Twice as many batches are begun or done, so that one slow answer does not leave connections without work.
+        """
+        waiting, sizes = deque[asyncio.Task[T]](), deque[int]()
+        workers = max(1, min(concurrency, self._connections))
+        turn = asyncio.Semaphore(workers)
+
+        async def send(batch: Batch) -> T:
+            try:
+                async with turn:
+                    return await self._built(build, batch)
+            except Exception as error:
+                raise BatchFailed(batch.items, batch.ids, error) from error
+
+        with bar:
+            try:
+                while (batch := await asyncio.to_thread(next, parts, None)) is not None:
+                    waiting.append(asyncio.create_task(send(batch)))
+                    sizes.append(len(batch.items))
+                    if len(waiting) == 2 * workers:
+                        yield await waiting.popleft()
+                        bar.add(sizes.popleft())
+                while waiting:
+                    yield await waiting.popleft()
+                    bar.add(sizes.popleft())
+            finally:
+                for task in waiting:
+                    task.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)

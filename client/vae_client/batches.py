@@ -1,0 +1,111 @@
+"""Many pictures -> batches, each of them one request; lazily, so that only those in flight are in memory."""
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice, repeat
+from typing import Any
+
+from vae_client import npy, pictures
+from vae_client.results import Posteriors
+
+# A request has at most so many bytes of pictures. As base64 they still fit the service's bound of 64 MiB for a body.
+MAX_BATCH_BYTES = 16 << 20
+
+NUMBER_BYTES = 22  # of a number in JSON, with its comma
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures or posteriors of one request. `items` are their positions among all of the call."""
+
+    items: range
+    content: Any
+    ids: tuple[str, ...] = ()
+    metadata: tuple[Mapping[str, Any] | None, ...] = ()
+
+
+def count_of(content: Any) -> int | None:
+    """Return how many pictures there are, None for an iterable without a length."""
+    content = pictures.listed(content) if not isinstance(content, Posteriors) else content
+    return len(content) if isinstance(content, Sized) else None
+
+
+def split(content: Any, batch_size: int) -> Iterator[Batch]:
+    """Cut pictures or posteriors into batches of `batch_size`, fewer if they are large. Raises TypeError, ValueError."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    content = content if isinstance(content, Posteriors) else pictures.listed(content)
+    if isinstance(content, Posteriors) or npy.is_array(content):
+        count = len(content)
+        row_bytes = max(1, _row_bytes(content, count))
+        size = min(batch_size, max(1, MAX_BATCH_BYTES // row_bytes))
+        for start in range(0, count, size):
+            stop = min(start + size, count)
+            yield Batch(range(start, stop), content[start:stop])
+        return
+    held: list[Any] = []
+    start = size = 0
+    for picture in content:
+        size += (more := pictures.bytes_of(picture))
+        if held and (len(held) == batch_size or size > MAX_BATCH_BYTES):
+            yield Batch(range(start, start + len(held)), held)
+            start, held, size = start + len(held), [], more
+        held.append(picture)
+    if held:
+        yield Batch(range(start, start + len(held)), held)
+
+
+def _row_bytes(content: Any, count: int) -> int:
+    if not count:
+        return 0
+    return 2 * NUMBER_BYTES * len(content.mu[0]) if isinstance(content, Posteriors) else int(content.nbytes) // count
+
+
+def named(
+    content: Any, batch_size: int, ids: Iterable[str] | None, metadata: Iterable[Mapping[str, Any] | None] | None
+) -> Iterator[Batch]:
+    """Cut as `split` does, and give each item its id and its metadata. Ids that are not given are drawn here.
+
+    The service could draw them too, but then a request that is sent again would add its items twice.
+    Raises ValueError if there are more or fewer ids or metadata than items, TypeError for a string of ids.
+    """
+    if isinstance(ids, str):
+        raise TypeError("ids is one string, but each item needs one of its own")
+    count = count_of(content)
+    for what, given in (("ids", ids), ("metadata", metadata)):
+        if isinstance(given, Sized) and count is not None and len(given) != count:
+            raise ValueError(f"there are {count} items but {len(given)} {what}")
+    names = iter(ids) if ids is not None else (str(uuid.uuid4()) for _ in repeat(None))
+    notes = iter(metadata) if metadata is not None else repeat(None)
+    for batch in split(content, batch_size):
+        size = len(batch.items)
+        own_ids, own_notes = _take(names, size), _take(notes, size)
+        for what, taken in (("ids", own_ids), ("metadata", own_notes)):
+            if len(taken) < size:
+                raise ValueError(f"there are more than {batch.items.start + len(taken)} items but no more {what}")
+        yield Batch(batch.items, batch.content, own_ids, own_notes)
+    for what, rest in (("ids", names if ids is not None else ()), ("metadata", notes if metadata is not None else ())):
+        with suppress(StopIteration):
+            next(iter(rest))
+            raise ValueError(f"there are more {what} than items")
+
+
+def one(content: Any, ids: Iterable[str] | str | None, metadata: Any) -> Batch:
+    """Return all items as one batch. A single picture may have a single id and metadata. Raises as `named` does."""
+    ids = [ids] if isinstance(ids, str) else ids
+    metadata = [metadata] if isinstance(metadata, Mapping) else metadata
+    content = content if isinstance(content, Posteriors) else pictures.listed(content)
+    content = content if isinstance(content, Sized) else list(content)
+    count = len(content)
+    own_ids = tuple(str(uuid.uuid4()) for _ in range(count)) if ids is None else tuple(ids)
+    notes = (None,) * count if metadata is None else tuple(metadata)
+    for what, given in (("ids", own_ids), ("metadata", notes)):
+        if len(given) != count:
+            raise ValueError(f"there are {count} items but {len(given)} {what}")
+    return Batch(range(count), content, own_ids, notes)
+
+
+def _take(values: Iterator[Any], count: int) -> tuple[Any, ...]:
+    return tuple(islice(values, count))

@@ -1,0 +1,163 @@
+"""The client: pictures and latents, and what is loaded. Its methods on collections are in sync_collections.py.
+
+AsyncClient in async_client.py has the same methods.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import httpx
+
+from vae_client import batches, calls
+from vae_client.calls import Background, Invert, NpyType
+from vae_client.errors import NoAnswer, ProblemError
+from vae_client.pictures import Pictures
+from vae_client.progress import Progress
+from vae_client.results import Model, Posteriors
+from vae_client.results import Pictures as Decoded
+from vae_client.sync_collections import CollectionMethods
+
+
+class Client(CollectionMethods):
+    """A client of one service, for any number of threads.
+
+    `api_key` is sent with every request, `model` is used where a method is given none. An attempt may take `timeout` seconds.
+    After a failure that another attempt may mend, attempts begin for `retry_seconds` more; 0 switches this off.
+    There are at most `connections` connections, which are kept open between requests.
+    """
+
+    def encode(
+        self,
+        pictures: Pictures,
+        *,
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Posteriors:
+        """Return the posteriors of one picture or several, in their order, with one request."""
+        return self._run(calls.encode(pictures, self._options(model, timeout_ms, background, invert)))
+
+    def decode(self, z: Any, *, dtype: NpyType = "uint8", model: str | None = None, timeout_ms: int | None = None) -> Decoded:
+        """Return the pictures of latents, (N, D) or (D,), with one request."""
+        return self._run(calls.decode(z, self._options(model, timeout_ms), dtype))
+
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        seed: int | None = None,
+        temperature: float | None = None,
+        prior: Literal["standard", "vamp", "aggregate"] | None = None,
+        dtype: NpyType = "uint8",
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Decoded:
+        """Return n pictures drawn from the prior. The answer says which seed and prior they are from."""
+        return self._run(calls.sample(n, self._options(model, timeout_ms), seed, temperature, prior, dtype))
+
+    def interpolate(
+        self,
+        start: Any,
+        end: Any,
+        *,
+        steps: int | None = None,
+        method: Literal["linear", "slerp", "matched"] | None = None,
+        dtype: NpyType = "uint8",
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Decoded:
+        """Return the pictures between two, both included. Each end is a picture or a latent (D,)."""
+        return self._run(
+            calls.interpolate(start, end, self._options(model, timeout_ms, background, invert), steps, method, dtype)
+        )
+
+    def reconstruct(
+        self,
+        pictures: Pictures,
+        *,
+        mode: Literal["mean", "sample"] | None = None,
+        seed: int | None = None,
+        dtype: NpyType = "uint8",
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Decoded:
+        """Return pictures as the model sees them: encoded and decoded again."""
+        return self._run(calls.reconstruct(pictures, self._options(model, timeout_ms, background, invert), mode, seed, dtype))
+
+    def encode_many(
+        self,
+        pictures: Pictures,
+        *,
+        batch_size: int = 512,
+        concurrency: int = 4,
+        progress: bool = False,
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Posteriors:
+        """Return the posteriors of any number of pictures, in their order. Raises BatchFailed, ModelChanged."""
+        parts = self.encode_batches(
+            pictures,
+            batch_size=batch_size,
+            concurrency=concurrency,
+            progress=progress,
+            background=background,
+            invert=invert,
+            model=model,
+            timeout_ms=timeout_ms,
+        )
+        return Posteriors.join(list(parts))
+
+    def encode_batches(
+        self,
+        pictures: Pictures,
+        *,
+        batch_size: int = 512,
+        concurrency: int = 4,
+        progress: bool = False,
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Iterator[Posteriors]:
+        """Yield the posteriors of one batch after the other, so that neither pictures nor posteriors pile up in memory."""
+        options = self._options(model, timeout_ms, background, invert)
+        parts = batches.split(pictures, batch_size)
+        bar = Progress(progress, "encode", batches.count_of(pictures) if progress else None)
+        return self._in_order(parts, lambda batch: calls.encode(batch.content, options), concurrency, bar)
+
+    def models(self) -> list[Model]:
+        """Return the loaded models, in the order of their names."""
+        return self._run(calls.models())
+
+    def info(self) -> dict[str, Any]:
+        """Return limits, versions and counts of the service."""
+        return self._run(calls.info())
+
+    def ready(self) -> bool:
+        """Return whether the service can be reached and takes requests now. Does not retry."""
+        try:
+            self._run(calls.request("GET", "/health/ready", None, None, None, None, None), 0)
+        except (NoAnswer, ProblemError):
+            return False
+        return True
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
+    ) -> httpx.Response:
+        """Send any request, with the retries and exceptions of the client; `repeatable` is true by default of GET and HEAD."""
+        return self._run(calls.request(method, path, params, content, json, headers, repeatable))
