@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.depth import Range
+from models.depth import INTEGERS, MOST_OF_UNIT, SLIVER, Range
 from models.preprocess import Pixels
 from models.readers.found import range_text
 from models.readers.values import choose_range, part_of
@@ -35,11 +35,12 @@ class Scale(NamedTuple):
         return pixels
 
 
-def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None) -> Scale:
+def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None, served: bool = False) -> Scale:
     """Look at all values. `wanted` is the range that the user or the model gives.
 
     Bytes stay as they are. Floats from 0 to 1 or -1 to 1, zeros and ones, and numbers from 0 to 255 have the scale that is
-    meant by them; any other numbers reach from the smallest to the largest, as `choose_range` says.
+    meant by them; any other numbers reach from the smallest to the largest, as `choose_range` says. If they are `served`, by
+    a model without a range, they have the scale of pictures with such values instead: the same one in every file.
     """
     parts, strange, least, most = [], 0, np.inf, -np.inf
     kind = "u"
@@ -55,6 +56,8 @@ def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None) -> Scale:
     if not parts:
         return Scale(BYTES, None, [*warnings, "warning: no value is a number"])
     found = f"values: {range_text(least, most)}"
+    if kind == "f" and most > HALF and any(0 < part.range[1] <= 1 for part in parts):
+        warnings.append("warning: some parts have values up to 1 and others up to 255; bring them to one scale")
     if most == least and is_bytes:
         warnings.append(f"warning: all values are {least:.6g}")
     if is_bytes and (most > 1 or most == least):
@@ -65,5 +68,12 @@ def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None) -> Scale:
         return Scale((-1.0, 1.0), (-1.0, 1.0), [f"{found}; -1 to 1 become 0 to 255", *warnings])
     if wanted is None and least >= 0 and HALF < most <= BYTES[1]:
         return Scale(BYTES, BYTES if kind == "f" else None, [f"{found}; taken as 0 to 255", *warnings])
+    if wanted is None and served:
+        scale = INTEGERS if kind != "f" else (0.0, 1.0) if most <= MOST_OF_UNIT else BYTES
+        if most <= SLIVER * scale[1]:
+            warnings.append(
+                f"warning: values reach only {most:.6g} of {scale[1]:g}; use a model that was trained with --range"
+            )
+        return Scale(scale, None, [f"{found}; {range_text(*scale)} become 0 to 255, as in pictures", *warnings])
     chosen, line = choose_range(parts, wanted, "the arrays")
     return Scale(chosen or BYTES, chosen, [line, *warnings])

@@ -49,10 +49,10 @@ class ArrayPictures:
     def __len__(self) -> int:
         return sum(shape.count for _, shape in self.parts)
 
-    def scale(self, wanted: Range | None) -> Scale:
-        """Look at all values and choose their scale."""
+    def scale(self, wanted: Range | None, served: bool = False) -> Scale:
+        """Look at all values and choose their scale. `served`: see `choose_scale`."""
         with reading(self.path):
-            return choose_scale((block for _, block in self._blocks()), wanted)
+            return choose_scale((block for _, block in self._blocks()), wanted, served)
 
     def pixels(self, scale: Scale, spec: Preprocessing) -> Iterator[tuple[int, Pixels]]:
         """Yield (first picture, uint8 (n, C, H, W)) for all pictures, of the shape that `spec` wants."""
@@ -100,6 +100,8 @@ def open_pictures(path: Path, wanted: tuple[int, int] | None = None) -> Iterator
         for part, shape in parts[1:]:
             if str(shape) != str(first):
                 raise DataError(f"{name}: {parts[0][0].images} and {part.images} have pictures of different shapes")
+            if part.images.dtype != parts[0][0].images.dtype:  # One scale for both would blacken one of them.
+                raise DataError(f"{name}: {parts[0][0].images} and {part.images} have different types; convert them to one")
         found = ArrayPictures(path, parts, others=roles.others)
         with reading(path):
             _add_labels(name, found)

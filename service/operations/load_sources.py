@@ -165,7 +165,7 @@ def _arrays(path: Path, spec: Preprocessing) -> Source:
     stem = shown(path.name.partition("-" + IDX_IMAGES)[0] if IDX_IMAGES in path.name else path.stem)
     wanted = (spec.height, spec.width)
     with open_pictures(path, wanted) as found:
-        scale = found.scale(spec.range)
+        scale = found.scale(spec.range, served=True)
         count, labels, splits = len(found), found.labels, found.splits
         summary = [f"{shown(path)}: {plural(count, 'picture')}", *array_lines(found, scale, spec)]
         ids = [

@@ -66,8 +66,12 @@ STRICT = "true: refuse a filter with a key that no item of the collection has, u
 class CollectionParameters(Parameters):
     """Parameters of PUT /collections/{name}."""
 
-    metric: MetricName = Field("l2", description="default metric of searches")
-    description: str = Field("", max_length=MAX_DESCRIPTION, pattern=NO_NUL, description="free text")
+    metric: MetricName | None = Field(
+        None, description="metric of searches; default: l2 for a new collection, as it is for an existing one"
+    )
+    description: str | None = Field(
+        None, max_length=MAX_DESCRIPTION, pattern=NO_NUL, description="free text; default: as it is for an existing collection"
+    )
     keep: Keep | None = Field(
         None,
         description="picture: keep the originals of the pictures that are added; default: nothing for a new collection, as "

@@ -115,7 +115,7 @@ def describe(error: Exception, request_id: str, trace_id: str = "") -> Problem:
 async def handle(request: Request, error: Exception) -> Response:
     """Handle every exception of the application."""
     if isinstance(error, HTTPException) and error.status_code == 404:
-        if location := _without_slash(request):
+        if request.method != "DELETE" and (location := _without_slash(request)):
             return Response(None, 307, {"location": location})
         error = HTTPException(404, f"there is no endpoint at {request.url.path}; /docs lists all endpoints")
     elif isinstance(error, HTTPException) and error.status_code == 405:

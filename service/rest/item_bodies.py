@@ -57,6 +57,10 @@ def items_of(body: Body, dim: int, id: str | None = None) -> Entries:
         _name_alone(entries, id)
     seen: dict[str, int] = {}
     for i, id in enumerate(entries.ids):
+        if id is not None and not {".", ".."}.isdisjoint(id.split("/")):  # DELETE .../items/.. would reach the collection
+            raise Unusable(f"the id {id!r} has '.' or '..' between its slashes, which clients remove from addresses", i)
+        if id is not None and "\ufffd" in id:  # Different names would become the same id.
+            raise Unusable(f"the id {id!r} comes from bytes that are not UTF-8, or has the character U+FFFD; send UTF-8", i)
         if id is not None and seen.setdefault(id, i) != i:
             raise Unusable(f"the id {id!r} is also the id of item {seen[id]}; an id may occur only once in a request", i)
     entries.unstated = {i for i, metadata in enumerate(entries.metadata) if not metadata}

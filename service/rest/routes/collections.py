@@ -13,7 +13,7 @@ from service.rest.parameters import read_parameters
 from service.rest.registration import ERRORS, Router, add, describe_operation, json_content, schema_of
 from service.rest.requests import body_of, name_of, only_parameters, open_request, query_parameters
 from service.rest.schemas import Parameters
-from service.store.interface import COLLECTION_NAME, Collection
+from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
 
 router = Router(tags=["latent store"])
 
@@ -36,7 +36,7 @@ def describe_collection(service: Service, collection: Collection) -> dict[str, A
 
 
 async def put(service: Service, call: Call) -> Answer:
-    """Make a collection, or change the metric, the description and `keep` of one; its model stays what it was."""
+    """Make a collection, or change metric, description and `keep` of one: what is not stated stays, and so does its model."""
     body = only_parameters(await body_of(service, call))
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))
     name = call.path["name"]
@@ -47,15 +47,14 @@ async def put(service: Service, call: Call) -> Answer:
         )
     inference = open_request(service, call, parameters)
     model = inference.model
-    wanted = Collection(
-        name,
-        model.name,
-        model.digest,
-        model.latent_dim,
-        parameters.metric,
-        parameters.description,
-        keep=parameters.keep,
-    )
+    try:
+        there = await service.store.collection(name, inference.deadline)
+        metric, description = parameters.metric or there.metric, there.description
+    except UnknownCollection:
+        metric, description = parameters.metric or "l2", ""
+    if parameters.description is not None:
+        description = parameters.description
+    wanted = Collection(name, model.name, model.digest, model.latent_dim, metric, description, keep=parameters.keep)
     made = await service.store.create(wanted, inference.deadline)
     return json_answer(describe_collection(service, made), made)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.readers.arrays import read_arrays
+from models.readers.arrays import open_pictures, read_arrays
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions, read_folder
 from models.readers.found import Found
@@ -234,3 +234,24 @@ def test_the_pictures_are_in_memory_once(tmp_path: Path, kind: str) -> None:
     tracemalloc.stop()
     allowed = 1.3 if kind != "floats" else 1.5  # A few blocks of doubles, which do not grow with the number of pictures.
     assert peak < allowed * found.x.nbytes
+
+
+def test_parts_of_different_types_are_refused(npz: Path) -> None:
+    """One scale for both would make one of them black."""
+    with pytest.raises(DataError, match="different types; convert them to one"):
+        read(npz, x_train=(X / 255).astype(np.float32), x_test=X)
+
+
+def test_parts_of_different_scales_are_warned_of(npz: Path) -> None:
+    found = read(npz, x_train=X.astype(np.float32), x_test=(X / 255).astype(np.float32))
+    assert any("others up to 255; bring them to one scale" in line for line in found.summary)
+
+
+def test_a_served_model_without_a_range_reads_every_file_with_one_scale(npz: Path) -> None:
+    for factor in (16, 200):
+        values = (X.astype(np.uint16) * factor).reshape(40, 12, 10)
+        np.savez(npz, images=values)
+        with open_pictures(npz) as pictures:
+            scale = pictures.scale(None, served=True)
+        assert scale.range == (0, 65535)
+        assert ("warning: values reach only" in " ".join(scale.lines)) == (factor == 16)

@@ -133,6 +133,27 @@ async def test_metadata_that_is_not_mentioned_stays(client: httpx.AsyncClient) -
     assert [await metadata_of(client, id) for id in ("a.png", "b.png")] == [{}, {"m": 3}]
 
 
+async def test_ids_that_addresses_cannot_have(client: httpx.AsyncClient) -> None:
+    """Clients take /items/.. for the collection, so that deleting such an item would delete all of them."""
+    for id in ("..", ".", "a/../b", "../x", "x/."):
+        problem = await client.post(ITEMS, files=form(id))
+        check(problem, 422, "unusable_input")
+        assert "clients remove from addresses" in problem.json()["detail"]
+    for id in ("...", "a..b", ".hidden", "a/.b"):
+        assert (await send(client, form(id)))["ids"] == [id]
+    check(await client.post(ITEMS, files=form("\ufffd.png")), 422, "unusable_input")
+    check(await client.delete("/collections/some/"), 404, "not_found")
+    assert (await client.get("/collections/some")).json()["count"] == 4
+
+
+async def test_what_a_put_does_not_state_stays(client: httpx.AsyncClient) -> None:
+    await client.put("/collections/some", json={"metric": "cosine", "description": "mine"})
+    kept = (await client.put("/collections/some", json={"keep": "picture"})).raise_for_status().json()
+    assert (kept["metric"], kept["description"], kept["keep"]) == ("cosine", "mine", "picture")
+    emptied = (await client.put("/collections/some", json={"description": ""})).json()
+    assert (emptied["metric"], emptied["description"]) == ("cosine", "")
+
+
 async def test_the_id_of_a_raw_body(client: httpx.AsyncClient) -> None:
     assert (await client.post(ITEMS, content=PNGS[1], params={"id": "x/ü"})).json()["ids"] == ["x/ü"]
     assert (await client.post(ITEMS, content=npy([[1, 2, 3]]), params={"id": "row"})).json()["ids"] == ["row"]
