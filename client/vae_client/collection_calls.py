@@ -71,7 +71,8 @@ def _posteriors(posteriors: Posteriors) -> Iterable[dict[str, Any]]:
 
 
 def _added(answer: dict[str, Any]) -> Added:
-    return Added(tuple(answer["ids"]), answer["seq"], answer.get("added"), answer.get("replaced"), _warnings(answer))
+    ids, added, replaced = (tuple(answer.get(key, ())) for key in ("ids", "added", "replaced"))
+    return Added(ids, answer["seq"], added, replaced, _warnings(answer))
 
 
 def _warnings(answer: dict[str, Any]) -> tuple[PictureWarning, ...]:

@@ -106,12 +106,12 @@ class PictureWarning:
 
 @dataclass(frozen=True)
 class Added:
-    """The items that were added, durably. `added` and `replaced` count them, where the service says so."""
+    """The items that were added, durably. `added` and `replaced` are the ids of the new and of the replaced ones."""
 
     ids: tuple[str, ...]
     seq: int
-    added: int | None = None
-    replaced: int | None = None
+    added: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     warnings: tuple[PictureWarning, ...] = ()
 
     def __len__(self) -> int:
@@ -126,8 +126,8 @@ class Added:
         return cls(
             tuple(id for part in parts for id in part.ids),
             max(part.seq for part in parts),
-            _sum([part.added for part in parts]),
-            _sum([part.replaced for part in parts]),
+            tuple(id for part in parts for id in part.added),
+            tuple(id for part in parts for id in part.replaced),
             tuple(_moved(one, start) for part, start in zip(parts, starts, strict=True) for one in part.warnings),
         )
 
@@ -135,11 +135,6 @@ class Added:
 def _moved(warning: PictureWarning, start: int) -> PictureWarning:
     """Return a warning of a batch whose first item is the one at `start`."""
     return warning if warning.item is None else replace(warning, item=warning.item + start)
-
-
-def _sum(counts: Sequence[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -186,7 +186,7 @@ def test_many_items_with_ids_and_metadata(client: Client, digits: Pixels, reques
     client.put_collection(name)
     ids, notes = [f"{i:03}" for i in range(256)], [{"i": i} for i in range(256)]
     added = client.add_many(name, digits, ids=ids, metadata=iter(notes), batch_size=40, progress=True)
-    assert list(added.ids) == ids
+    assert list(added.ids) == list(added.added) == ids
     assert [(item.id, item.metadata) for item in client.items(name)] == list(zip(ids, notes, strict=True))
     client.add_many(name, client.encode(digits), ids=iter(ids), batch_size=100)
     assert client.get_collection(name).count == 256

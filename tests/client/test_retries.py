@@ -43,8 +43,8 @@ ITEM = {"id": "a", "metadata": {}, "seq": 1, "mu": None, "of a later version": 1
 ADDED = {
     "ids": ["a"],
     "seq": 1,
-    "added": 1,
-    "replaced": 0,
+    "added": ["a"],
+    "replaced": [],
     "warnings": [{"item": 0, "code": "blank", "detail": "d"}],
     "of a later version": 1,
 }
@@ -63,7 +63,7 @@ def test_what_does_no_harm_is_sent_again(way: str) -> None:
     with calling(way, "http://x", transport=script.transport()) as client:
         added = client.add("digits", b"picture")
     blank = vae_client.PictureWarning("blank", "d", 0)
-    assert (added.ids, added.added, added.replaced, added.warnings) == (("a",), 1, 0, (blank,))
+    assert (added.ids, added.added, added.replaced, added.warnings) == (("a",), ("a",), (), (blank,))
     bodies = {request.content for request in script.requests}
     assert (len(script.requests), len(bodies)) == (6, 1)  # with the same ids
 
