@@ -28,6 +28,10 @@ DRAWS = 2
 BLOCK_ROWS = 8192
 
 
+class TooFewSamples(ValueError):
+    """There are too few samples for a mixture; the message says how many are needed."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """The chosen mixture, and the mean log density in nats of held-out samples under every candidate and under N(0, I)."""
@@ -77,7 +81,8 @@ def choose_mixture(
 ) -> Fit:
     """Fit one mixture per candidate (number of components), and choose the one with the best held-out log density.
 
-    Candidates are tried in order, until two in a row are worse than the best so far. z, held_out: (N, D).
+    Candidates are tried in order, until two in a row are worse than the best so far. z, held_out: (N, D). Those that need more
+    samples than there are, D + 1 for each component, are left out; raises TooFewSamples if all of them are.
     """
     best: GaussianMixture | None = None
     scores: dict[int, float] = {}
@@ -90,8 +95,22 @@ def choose_mixture(
         if worse == 2:
             break
     if best is None:
-        raise ValueError(f"{len(z)} samples are too few to fit a mixture over {z.shape[1]} dimensions")
+        raise TooFewSamples(_too_few(len(z), z.shape[1], min(candidates)))
     return Fit(best, scores, float(DiagonalGaussian.standard(held_out).log_prob(held_out).mean()))
+
+
+def _too_few(samples: int, dim: int, components: int) -> str:
+    """Return why this many Gaussians cannot be fitted, and what to do."""
+    most = samples // (dim + 1)
+    return (
+        f"a mixture of {components} Gaussian{'s' if components > 1 else ''} over {dim} dimensions needs at least "
+        f"{components * (dim + 1)} samples, but there are {samples}. "
+        + (
+            f"Choose at most {most} component{'s' if most > 1 else ''}, or use more pictures."
+            if most
+            else "Use more pictures."
+        )
+    )
 
 
 def fit_mixture(

@@ -38,11 +38,8 @@ class Depth:
     def reduce(self, image: Image.Image) -> Image.Image:
         """Return a deep picture, or a part of one, with 8 bits. NaN becomes black."""
         values = np.asarray(image).astype(np.float64)
-        if (self.low, self.high) == INTEGERS:
-            scaled = values / 257
-        else:
-            values = np.nan_to_num(values, nan=self.low, posinf=self.high, neginf=self.low)
-            scaled = (values - self.low) * (255 / (self.high - self.low))
+        values = np.nan_to_num(values, nan=self.low, posinf=self.high, neginf=self.low)
+        scaled = values / 257 if (self.low, self.high) == INTEGERS else (values - self.low) * (255 / (self.high - self.low))
         return Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8))
 
 
@@ -52,8 +49,8 @@ def depth_of(
     """Return how to reduce a picture, which `parts` gives piece by piece; None for a picture that has 8 bits.
 
     `stored` is the range of the model's pictures. Without it, integers range from 0 to 65535, and floats from 0 to 1, or from
-    0 to 255 if one is above 2. `notes` receives `clipped` for values outside, and `low_range` for values that fill only a
-    small part of the scale.
+    0 to 255 if one is above 2. `notes` receives `clipped` for values outside and for NaN, and `low_range` for values
+    that fill only a small part of the scale.
     """
     if not is_deep(mode):
         return None
@@ -64,6 +61,8 @@ def depth_of(
     low, high = stored or (INTEGERS if not is_float else (0.0, 1.0 if most <= MOST_OF_UNIT else 255.0))
     if notes is not None and (least < low or most > high):
         notes.append(("clipped", _clipped((least, most), (low, high), stored is not None, parts())))
+    if notes is not None and is_float and (missing := _not_a_number(parts())):
+        notes.append(("clipped", missing))
     if notes is not None and stored is None and 0 < most <= SLIVER * high:
         notes.append(("low_range", f"values reach only {most:.6g} of {high:g}; train with --range or scale the picture"))
     return Depth(low, high)
@@ -76,6 +75,15 @@ def extremes(arrays: Iterable[NDArray[Any]]) -> Range:
         if values.size and (values.dtype.kind != "f" or not np.isnan(values).all()):
             least, most = min(least, float(np.nanmin(values))), max(most, float(np.nanmax(values)))
     return (least, most) if least <= most else (0.0, 0.0)
+
+
+def _not_a_number(parts: Iterable[Image.Image]) -> str:
+    """Say how many pixels are NaN, which become black; "" if there are none."""
+    missing = count = 0
+    for part in parts:
+        missing += int(np.count_nonzero(np.isnan(np.asarray(part))))
+        count += part.width * part.height
+    return f"{missing} of {count} pixels ({100 * missing / count:.2f} %) are NaN and become black" if missing else ""
 
 
 def _clipped(found: Range, allowed: Range, is_stored: bool, parts: Iterable[Image.Image]) -> str:

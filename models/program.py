@@ -1,6 +1,8 @@
 """The name and the version of a command, for its --help and --version. Knows nothing of what the commands do."""
 
 import argparse
+import shlex
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +21,20 @@ def program(module: str) -> str:
     """Return how the command was started: the name of its console script, or `python -m module`."""
     name = Path(sys.argv[0]).stem
     return name if SCRIPTS.get(name) == module else f"python -m {module}"
+
+
+def interpreter() -> str:
+    """Return how a shell starts this Python: .venv/bin/python below the current directory, python, or the whole path."""
+    path = Path(sys.executable)
+    if path.is_relative_to(Path.cwd()):
+        return shlex.quote(str(path.relative_to(Path.cwd())))
+    return "python" if shutil.which("python") == sys.executable else shlex.quote(sys.executable)
+
+
+def command(module: str) -> str:
+    """Return a command for the user to type: a console script if this program is one, or else Python with `-m module`."""
+    script = next((script for script, of in SCRIPTS.items() if of == module), None)
+    return script if script and Path(sys.argv[0]).stem in SCRIPTS else f"{interpreter()} -m {module}"
 
 
 def version_line() -> str:

@@ -69,10 +69,14 @@ def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, d
     """Measure all numbers, with the aggregate prior if there is one or --fit-prior asks for it."""
     if args.fit_prior:
         covariance: aggregate.Covariance = args.prior_covariance
-        mixture, fitted = fit_prior(
-            checkpoint, splits.train, covariance, tuple(args.prior_components), args.seed, device,
-            splits.validation,
-        )  # fmt: skip
+        try:
+            mixture, fitted = fit_prior(
+                checkpoint, splits.train, covariance, tuple(args.prior_components), args.seed, device,
+                splits.validation,
+            )  # fmt: skip
+        except aggregate.TooFewSamples as error:
+            tried = ",".join(map(str, args.prior_components))
+            raise EvaluationError(f"--prior-components {tried}: {error}") from None
         write_prior(args.path, mixture, checkpoint.digest, fitted)
     prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
     metrics = evaluate(checkpoint, splits, args.samples, args.seed, device, prior)
@@ -151,12 +155,20 @@ def build_parser() -> argparse.ArgumentParser:
     add_version_flag(parser)
     add = parser.add_argument
     add("path", type=Path, help="checkpoint directory")
-    add("--data", type=storable, help="data set, as in training (default: the training data)")
+    add(
+        "--data",
+        type=storable,
+        help="data set, as in training (default: the data set that the model was trained on); its test split is measured",
+    )
     arguments.add_data_flags(parser)
-    number = flag_types.at_least(1)
-    add("--samples", type=number, default=500, help="samples K of the importance-weighted bound (default: %(default)s)")
+    add(
+        "--samples",
+        type=flag_types.at_least(1),
+        default=500,
+        help="samples K of the importance-weighted bound (default: %(default)s)",
+    )
     add("--limit", type=flag_types.at_least(2), metavar="N", help="measure the first N test pictures only")
-    add("--seed", type=int, default=0, help="seed of binarisation, samples and mixture (default: %(default)s)")
+    add("--seed", type=flag_types.seed, default=0, help="seed of binarisation, samples and mixture (default: %(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
     add("--fit-prior", action="store_true", help="fit a Gaussian mixture to the aggregate posterior and save it")
     add(
@@ -167,10 +179,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--prior-components",
-        type=lambda text: [number(word) for word in text.split(",")],
+        type=flag_types.widths,
         default=aggregate.CANDIDATES,
         metavar="K,K,...",
-        help="numbers of components to try (default: 1,2,5,...,200)",
+        help=f"numbers of components to try (default: {','.join(map(str, aggregate.CANDIDATES))})",
     )
     add("--report", nargs="?", const="", metavar="DIR", help="write an HTML report into DIR (default: PATH/report)")
     add("--recorded", action="store_true", help="reuse the numbers in metrics.json; only write pictures, card and report")

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
 from models.files.atomic_file import make_directory, remove_leftovers
 from models.files.directory_lock import DirectoryInUse, locked
-from models.program import program
+from models.program import command
 from models.readers.download import DataError
 from models.train import arguments, event_log
 from models.train.continuing import told
@@ -184,6 +184,9 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
     logs.close()
     if not progress.best_epoch:
         raise TrainingError("the loss was not finite in all of training or validation: try a smaller --lr or --clip")
+    last = math.ceil(progress.step / run.steps_per_epoch)
+    if unfinished and progress.best_epoch < last:
+        print(f"the weights are those of epoch {progress.best_epoch}: no later one was better on the validation pictures")
     checkpoint = read(args.out)
     line = end_with_prior(args.out, checkpoint, args, run.pictures.x, run.validation.x)
     if line:
@@ -259,7 +262,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            f"stopped; everything is saved; continue with: {program('models.train')} --out {args.out} --resume",
+            f"stopped; everything is saved; continue with: {command('models.train')} --out {args.out} --resume",
             file=sys.stderr,
         )
         return 130

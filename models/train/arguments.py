@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from models.checkpoint import CONFIG
 from models.distributions import LIKELIHOODS
 from models.ink import Invert
 from models.nets import ARCHITECTURES
@@ -21,7 +22,7 @@ from models.train.continuing import lengthen
 from models.train.initial_weights import flags_of
 from models.train.losses import OBJECTIVES
 from models.train.presets import PRESETS, listing
-from models.train.resume import ResumeError, recorded_arguments
+from models.train.resume import STATE, ResumeError, recorded_arguments
 from models.transparency import Background
 
 # Flags that do not change the result of a run. They may differ when it is resumed.
@@ -42,12 +43,18 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.set_defaults(choices=None, lengthened=None, now_longer=False, init_digest=None)
     first = parser.parse_args(argv)
-    previous = recorded_arguments(first.out / "run") if first.resume else None
-    if previous is None:
+    if first.steps and first.epochs:
+        parser.error("--steps and --epochs both set the length of the run: choose one of them")
+    if not first.resume:
         if first.init_from:
             parser.set_defaults(**flags_of(first))
         parser.set_defaults(**(PRESETS[first.preset].flags if first.preset else {}))
+        if first.epochs:  # A length in steps, as some presets have it, would win over --epochs.
+            parser.set_defaults(steps=None)
         return parser.parse_args(argv)
+    previous = recorded_arguments(first.out / "run")
+    if previous is None:
+        raise ResumeError(no_run(first.out))
     if first.overwrite:
         raise ResumeError(f"--resume continues the run in {first.out}, --overwrite starts a new one: choose one of them")
     unknown = previous.keys() - vars(first).keys()
@@ -65,6 +72,16 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
             flag = "--" + name.replace("_", "-")
             raise ResumeError(f"{flag} is {getattr(args, name)}, but the run in {args.out} was started with {value}")
     return args
+
+
+def no_run(out: Path) -> str:
+    """Say that there is no run to continue in a directory, and what to do instead."""
+    instead = (
+        f"To start from its weights, use --init-from {out} with another --out."
+        if (out / CONFIG).exists()
+        else "To start a new run there, leave out --resume."
+    )
+    return f"there is no run to continue in {out} (no run/{STATE}). {instead}"
 
 
 def recorded(args: argparse.Namespace) -> dict[str, Any]:
@@ -96,7 +113,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=flag_types.size,
         help="height x width, e.g. 64x64, or 64 for a square (default: the size of most pictures)",
     )
-    add("--channels", type=int, choices=(1, 3), help="colours: 1 for grey, 3 for RGB (default: 1 if all pictures are grey)")
+    add(
+        "--channels",
+        type=flag_types.at_least(1),
+        choices=(1, 3),
+        help="colours: 1 for grey, 3 for RGB (default: 1 if all pictures are grey)",
+    )
     add(
         "--fit",
         choices=get_args(Fit),
@@ -107,7 +129,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--range",
         type=flag_types.range_of,
         metavar="LO,HI",
-        help="values that become black and white (default: those of the whole set)",
+        help="values that become black and white, such as 0,4095, or --range=-1000,400 if the first is negative (default: the "
+        "smallest and the largest value of all pictures; outliers are left out)",
     )
     add("--background", choices=get_args(Background), default="auto", help="what transparent parts are put on")
     add("--invert", choices=get_args(Invert), default="no", help="invert all pictures, or those that contradict the others")
@@ -227,11 +250,15 @@ def build_parser() -> argparse.ArgumentParser:
         required=True,
         help="directory of the checkpoint; run/ in it has log, state and samples",
     )
-    add("--resume", action="store_true", help="continue the run in --out; the result is bit-identical to an uninterrupted run")
+    add(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out; on the CPU, the result is bit-identical to that of an uninterrupted run",
+    )
     add("--init-from", metavar="CHECKPOINT", help="start from the weights of this checkpoint directory, with a new schedule")
     add(
         "--fit-prior", action=argparse.BooleanOptionalAction, default=True,
-        help="fit a Gaussian mixture to the latents at the end, from which /sample draws",
+        help="fit a Gaussian mixture to the latents at the end, from which /sample draws; on by default",
     )  # fmt: skip
     add("--overwrite", action="store_true", help="replace an existing checkpoint by a new run")
     add("--save-every", type=flag_types.positive(float), default=60.0, help="seconds between saved states within an epoch")

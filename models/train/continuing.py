@@ -21,8 +21,8 @@ def lengthen(args: argparse.Namespace, started: dict[str, Any]) -> None:
     unit = "steps" if started.get("steps") else "epochs"
     if set(changed) != {unit}:
         raise ResumeError(
-            f"the run in {args.out} was started with --{unit} {started[unit]}: its length is in {unit}, so continue it with "
-            f"more --{unit}"
+            f"the run in {args.out} was started with --{unit} {started[unit]}: its length is in {unit}, so to make "
+            f"it longer, give --{unit} above {started[unit]}"
         )
     if changed[unit] < started[unit]:
         raise ResumeError(

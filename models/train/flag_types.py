@@ -10,14 +10,27 @@ from models.model_name import RULE, is_name
 from models.preprocess import checked_range
 
 
+def _wrong(rule: str, text: str) -> argparse.ArgumentTypeError:
+    """Return the error for a text that breaks a rule, such as "a whole number above 0"."""
+    return argparse.ArgumentTypeError(f"must be {rule}, not {text.strip() or 'empty'}")
+
+
+def _read(kind: type[Any], text: str, rule: str) -> Any:
+    """Return the number that is written in a text. Without this, argparse would show the name of a function here."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise _wrong(rule, text) from None
+
+
 def at_least(least: int) -> Callable[[str], int]:
     """Return a parser of integers that are at least `least`."""
 
     def parse_number(text: str) -> int:
-        number = int(text)
+        number = _read(int, text, rule := f"a whole number, at least {least}")
         if number < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
-        return number
+            raise _wrong(rule, text)
+        return int(number)
 
     return parse_number
 
@@ -25,10 +38,12 @@ def at_least(least: int) -> Callable[[str], int]:
 def positive(kind: type[Any], zero: bool = False) -> Any:
     """Return a parser of finite numbers above 0, or from 0 on if `zero`."""
 
+    rule = f"a{' whole' if kind is int else ''} number{', at least 0' if zero else ' above 0'}"
+
     def parse_number(text: str) -> Any:
-        number = kind(text)
+        number = _read(kind, text, rule)
         if not (number > 0 or (zero and number == 0)) or number == float("inf"):
-            raise argparse.ArgumentTypeError(f"must be {'at least 0' if zero else 'above 0'}, not {text}")
+            raise _wrong(rule, text)
         return number
 
     return parse_number
@@ -39,54 +54,64 @@ def out_directory(text: str) -> Path:
     name = os.path.basename(os.path.abspath(text))
     if not is_name(name):
         raise argparse.ArgumentTypeError(f"the directory would be the name of the model, and {name!r} is not valid: {RULE}")
+    if os.path.exists(text) and not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text} is a file, not a directory")
     return Path(text)
 
 
 def share(text: str) -> float:
     """Return a share: at least 0 and below 1."""
-    share = float(text)
+    share: float = _read(float, text, rule := "a number, at least 0 and below 1")
     if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 0 and below 1, not {text}")
+        raise _wrong(rule, text)
     return share
 
 
 def seed(text: str) -> int:
     """Return a seed: 0 to 2^53 - 1."""
-    seed = int(text)
+    seed: int = _read(int, text, rule := "a whole number from 0 to 2^53 - 1")
     if not 0 <= seed < 2**53:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 2^53 - 1, not {text}")
+        raise _wrong(rule, text)
     return seed
 
 
 def yes_no(text: str) -> bool:
     """Return whether the text says yes."""
     if text.lower() not in ("yes", "no", "true", "false"):
-        raise argparse.ArgumentTypeError(f"must be yes or no, not {text}")
+        raise _wrong("yes or no", text)
     return text.lower() in ("yes", "true")
 
 
 def widths(text: str) -> list[int]:
-    """Return whole numbers that are separated by commas."""
-    return [int(width) for width in text.split(",") if width]
+    """Return whole numbers above 0 that are separated by commas."""
+    try:
+        numbers = [int(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise _wrong("a whole number above 0, or several with commas, such as 500,500", text)
+    return numbers
 
 
 def size(text: str) -> list[int]:
     """Return height and width, written as 64x48, or as 64 for both."""
-    sides = [int(side) for side in text.lower().split("x")]
-    height, width = sides * 2 if len(sides) == 1 else sides
-    if height < 1 or width < 1:
-        raise argparse.ArgumentTypeError(f"must be height x width, such as 64x48, or one number, not {text}")
-    return [height, width]
+    try:
+        sides = [int(side) for side in text.lower().split("x")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise _wrong("height x width, such as 64x48, or one number", text)
+    return [sides[0], sides[-1]]
 
 
 def range_of(text: str) -> list[float]:
     """Return the lowest and the highest value, written as LO,HI."""
     try:
         return list(checked_range([float(word) for word in text.split(",")]))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    except ValueError:
+        raise _wrong("LO,HI, two numbers of which the first is smaller, such as 0,4095", text) from None
 
 
 def sigma(text: str) -> float | str:
     """Return a number, or the words "learned" or "optimal"."""
-    return text if text in ("learned", "optimal") else float(text)
+    return text if text in ("learned", "optimal") else float(_read(float, text, "a number, learned or optimal"))

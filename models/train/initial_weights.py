@@ -10,13 +10,16 @@ from models.checkpoint import CheckpointError, read
 from models.train.resume import ResumeError
 from models.vae import VAE, VAEConfig
 
+# Data whose pictures are brought to another size on demand.
+RESIZABLE = ("folder:", "npz:")
+
 
 class InitError(ResumeError):
     """The weights do not fit the run; the message says what differs."""
 
 
 def flags_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the flags of --init-from's checkpoint that describe its net and, for folders, its pictures.
+    """Return the flags of --init-from's checkpoint that describe its net and, for folders and arrays, its pictures.
 
     There are none if the checkpoint cannot be read; `load_initial` will say why.
     """
@@ -39,14 +42,14 @@ def flags_of(args: argparse.Namespace) -> dict[str, Any]:
     }
     if manifest.data.get("binarize") in ("dynamic", "none"):
         flags["binarize"] = manifest.data["binarize"]
-    if args.data.startswith("folder:"):
+    if args.data.startswith(RESIZABLE):
         flags |= {"size": [spec.height, spec.width], "channels": spec.channels, "fit": spec.fit, "filter": spec.filter}
         # The values of the pictures are prepared as those of the checkpoint's were.
         flags |= {"range": list(spec.range) if spec.range else None, "background": spec.background, "invert": spec.invert}
     return flags
 
 
-def load_initial(path: str, vae: VAE) -> str:
+def load_initial(path: str, vae: VAE, data: str = "") -> str:
     """Copy the checkpoint's weights into a model of the same net and size; return its digest. Raises InitError.
 
     The likelihood may differ: nets give the logits of the mean for all of them, and its own parameters then start anew.
@@ -55,11 +58,11 @@ def load_initial(path: str, vae: VAE) -> str:
         checkpoint = read(path)
     except CheckpointError as error:
         raise InitError(f"--init-from {path}: {error}") from None
-    difference = differences(checkpoint.manifest.model, vae.config)
+    saved = checkpoint.manifest.model
+    difference = differences(saved, vae.config)
     if difference:
         raise InitError(
-            f"--init-from {path} does not fit this run: {'; '.join(difference)}. Leave out the flags that differ, and bring "
-            "the pictures to the checkpoint's size"
+            f"--init-from {path} does not fit this run: {'; '.join(difference)}. {advice(saved, vae.config, data)}"
         )
     vae.net.load_state_dict(checkpoint.vae.net.state_dict())
     vae.prior_layer.load_state_dict(checkpoint.vae.prior_layer.state_dict())
@@ -78,11 +81,52 @@ def differences(saved: VAEConfig, wanted: VAEConfig) -> list[str]:
         found.append(f"its pictures are {_shape(saved)}, those of this run are {_shape(wanted)}")
     if saved.latent_dim != wanted.latent_dim:
         found.append(f"it has {saved.latent_dim} latent dimensions, this run has {wanted.latent_dim}")
-    for what in ("arch", "arch_options", "prior", "prior_options"):
+    for what in ("arch", "prior"):
         was, now = getattr(saved, what), getattr(wanted, what)
         if was != now:
             found.append(f"its {what} is {was}, that of this run is {now}")
+    found += [f"its {flag} is {_text(was)}, that of this run is {_text(now)}" for flag, was, now in _options(saved, wanted)]
     return found
+
+
+def advice(saved: VAEConfig, wanted: VAEConfig, data: str) -> str:
+    """Return a sentence with the flags that make a run with these data fit the checkpoint."""
+    flags = []
+    (channels, height, width), now = saved.shape, wanted.shape
+    if saved.shape != now and not data.startswith(RESIZABLE):
+        return f"The pictures of {data or 'this data set'} keep their size: choose another checkpoint, or other data"
+    if saved.shape[1:] != now[1:]:
+        flags.append(f"--size {height}x{width}")
+    if channels != now[0]:
+        flags.append(f"--channels {channels}")
+    if saved.arch != wanted.arch:
+        flags.append(f"--arch {saved.arch}")
+    if saved.latent_dim != wanted.latent_dim:
+        flags.append(f"--latent-dim {saved.latent_dim}")
+    if saved.prior != wanted.prior:
+        flags.append(f"--prior {saved.prior}")
+    flags += [f"--{flag} {_text(was)}" for flag, was, _ in _options(saved, wanted) if was is not None]
+    return f"Start this run with {' '.join(flags)}" if flags else "Choose another checkpoint"
+
+
+def _options(saved: VAEConfig, wanted: VAEConfig) -> list[tuple[str, Any, Any]]:
+    """Return flag, saved and wanted value of each option that differs between nets and priors of the same kind."""
+    found = []
+    for kind, options in (("arch", "arch_options"), ("prior", "prior_options")):
+        if getattr(saved, kind) == getattr(wanted, kind):
+            was, now = getattr(saved, options), getattr(wanted, options)
+            names = {"channels": "conv-channels", "pseudo_inputs": "pseudo-inputs"}
+            found += [
+                (names.get(name, name), was.get(name), now.get(name))
+                for name in {**was, **now}
+                if was.get(name) != now.get(name)
+            ]
+    return found
+
+
+def _text(value: Any) -> str:
+    """Write a value as its flag takes it: 500,500 for widths."""
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _shape(config: VAEConfig) -> str:

@@ -6,6 +6,8 @@ Knows nothing of the training loop.
 import shlex
 from pathlib import Path
 
+from models.program import command
+from models.readers.left_out import plural
 from models.train.run import Run
 
 
@@ -17,7 +19,9 @@ def plan(run: Run) -> list[str]:
     test = f", {run.loaded.test_count} for the test" if run.loaded.test_count else ""
     options = ", ".join(f"{name} {value}" for name, value in config.arch_options.items())
     sigma = f" (sigma {args.sigma})" if config.likelihood == "gaussian" else ""
-    length = reasons.get("length", f"{args.epochs} epochs" if not args.steps else f"{args.steps} steps")
+    epochs, each = f"{run.steps / run.steps_per_epoch:.3g}", plural(run.steps_per_epoch, "step")
+    length = f"{plural(run.steps, 'step')} ({epochs} epoch{'' if epochs == '1' else 's'} of {each})"
+    why = f"; {reasons['length']}" if "length" in reasons else ""
     batch = f"; {reasons['batch size']}" if "batch size" in reasons else ""
     weights = sum(parameter.numel() for parameter in run.vae.parameters())
     lines = [
@@ -26,7 +30,7 @@ def plan(run: Run) -> list[str]:
         f"net: {config.arch} ({options}), {config.latent_dim} latent dimensions, {config.prior} prior, {weights:,} weights",
         f"likelihood: {reasons.get('likelihood', config.likelihood)}{sigma}"
         f"{'; each value is redrawn as 0 or 1 at each step' if run.binarize else ''}",
-        f"length: {length}; {run.steps:,} steps of {run.batch_size} pictures, {run.steps_per_epoch:,} in an epoch{batch}",
+        f"length: {length}, {plural(run.batch_size, 'picture')} a step{why}{batch}",
         f"device: {run.device}, {'bf16 where autocast allows' if run.bf16 else 'float32'}",
     ]
     if args.validate_every > 1:
@@ -43,9 +47,9 @@ def next_steps(out: Path, data_dir: Path, default_data_dir: Path) -> list[str]:
     directory = out.resolve()
     shown = out if len(out.parts) > 1 else directory
     data = "" if data_dir.resolve() == default_data_dir.resolve() else f" --data-dir {shlex.quote(str(data_dir))}"
-    serve = f"python -m service --models-dir {shlex.quote(str(shown.parent))}"
+    serve = f"{command('service')} --models-dir {shlex.quote(str(shown.parent))}"
     return [
         "next:",
         f"  {serve} --default-model {shlex.quote(directory.name)}    # then open http://localhost:8000/sample?n=16",
-        f"  python -m models.evaluate {shlex.quote(str(out))}{data} --report",
+        f"  {command('models.evaluate')} {shlex.quote(str(out))}{data} --report",
     ]

@@ -101,7 +101,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "conv": Preset(
         "convolutions (32, 64; 192), D = 20",
-        "this project: the net of the shipped mnist; compare 83.67 nats of convolutions under the protocol of "
+        "this project: the net of the shipped mnist; compare 88.90 nats of a dense net with D = 20 in "
         "Davidson et al. 2018, arXiv:1804.00891",
         "Averaged weights, a short warm-up and a cosine.",
         {"arch": "conv", "latent_dim": 20, "hidden": [192], "conv_channels": [32, 64], "epochs": 300, "warmup": 0.03,
@@ -109,8 +109,8 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "residual": Preset(
         "residual convolutions (32, 64; 256), D = 40",
-        "this project, with blocks of He et al. 2016, arXiv:1603.05027; compare 83.24 nats under the protocol of "
-        "Davidson et al. 2018",
+        "this project, with blocks of He et al. 2016, arXiv:1603.05027; compare 84.45 nats of a gated dense "
+        "net with D = 40 in Norouzi et al. 2020, arXiv:2004.04795",
         "Averaged weights, a short warm-up and a cosine.",
         {"arch": "residual", "latent_dim": 40, "hidden": [256], "conv_channels": [32, 64], "blocks": 1, "epochs": 150,
          "warmup": 0.03, "validation": 0.02, "ema": 0.999},

@@ -44,13 +44,13 @@ class Reporter:
             tqdm.write(self.line(), file=sys.stderr)
 
     def line(self) -> str:
-        """Return where the run stands: epoch, steps of the epoch, and the time left in the epoch and in all."""
+        """Return where the run stands: epoch, steps of the epoch, and the time left in the epoch and in the run."""
         epoch, position = divmod(max(0, self._done - 1), self._per_epoch)
         epochs = -(-self._steps // self._per_epoch)
         end = min(self._steps, (epoch + 1) * self._per_epoch)
         return (
             f"epoch {epoch + 1} of {epochs}: {position + 1} of {end - epoch * self._per_epoch} steps, "
-            f"{duration(self._left(end))} left in the epoch, {duration(self._left(self._steps))} in all"
+            f"{duration(self._left(end))} left in the epoch, {duration(self._left(self._steps))} left in the run"
         )
 
     def describe(self, terms: str) -> None:

@@ -61,7 +61,7 @@ class Run:
         self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
         going_on = args.resume and (self.directory / STATE).exists()
         if args.init_from and not going_on:
-            args.init_digest = load_initial(args.init_from, self.vae)
+            args.init_digest = load_initial(args.init_from, self.vae, args.data)
         self.binarize = args.binarize == "dynamic"
         self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.optimizer = torch.optim.Adam(parameter_groups(self.vae, args.l2), lr=args.lr, eps=args.adam_eps, fused=True)

@@ -154,6 +154,8 @@ def training(root: Path, error: int, first: int, stride: int) -> Iterator[dict[s
         if not failed:
             break
         again, told_again = train(out, "--resume")
+        if again and "there is no run to continue" in told_again:  # It failed before it had saved its first state.
+            again, told_again = train(out)
         holds = "new" if not again and read(out).digest == wanted else f"broken: {told_again}"
         left = sorted(set(visible(out)) ^ set(files))
         yield {"failed": failed, "status": status, "told": told, "holds": holds, "left": left}

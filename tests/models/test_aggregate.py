@@ -1,13 +1,14 @@
 """EM: against direct sums, the likelihood that never falls, and mixtures that are found again."""
 
 import math
+import re
 from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor
 
-from models.aggregate import FLOOR, Covariance, choose_mixture, draw_posteriors, fit_mixture
+from models.aggregate import FLOOR, Covariance, TooFewSamples, choose_mixture, draw_posteriors, fit_mixture
 from models.data import Pictures
 from models.mixture import GaussianMixture
 from models.vae import VAE, VAEConfig
@@ -77,8 +78,14 @@ def test_candidates_end_when_two_in_a_row_are_worse() -> None:
 def test_too_few_draws() -> None:
     fit = choose_mixture(torch.randn(30, 3), torch.randn(30, 3), candidates=(1, 2, 50))
     assert list(fit.held_out) == [1, 2]
-    with pytest.raises(ValueError, match="too few"):
+    with pytest.raises(TooFewSamples, match=r"1 Gaussian over 3 dimensions needs at least 4 .* are 3\. Use more pictures\.$"):
         choose_mixture(torch.randn(3, 3), torch.randn(3, 3))
+    needed = (
+        "a mixture of 500 Gaussians over 4 dimensions needs at least 2500 samples, but there are 136. "
+        "Choose at most 27 components, or use more pictures."
+    )
+    with pytest.raises(TooFewSamples, match=f"^{re.escape(needed)}$"):
+        choose_mixture(torch.randn(136, 4), torch.randn(9, 4), candidates=(500,))
 
 
 def test_equal_draws_keep_a_width() -> None:

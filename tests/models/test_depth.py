@@ -48,6 +48,7 @@ def test_the_same_floats_on_another_scale_are_nearly_the_same() -> None:
 
 def test_nan_is_black_and_infinity_is_clipped() -> None:
     pixels, notes = converted(np.array([[np.nan, -1, 1, np.inf, -np.inf]], np.float32), (-1, 1))
+    assert ("clipped", "1 of 5 pixels (20.00 %) are NaN and become black") in notes
     assert pixels.tolist() == [[0, 0, 255, 255, 0]]
     assert "2 of 5 pixels" in notes[0][1]
 

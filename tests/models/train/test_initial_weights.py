@@ -67,8 +67,8 @@ def test_another_likelihood_starts_anew(argv: Start, saved: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "reasons"),
     [
-        (["--latent-dim", "4"], ["it has 3 latent dimensions, this run has 4"]),
-        (["--hidden", "13"], ["its arch_options is", "[12]", "[13]"]),
+        (["--latent-dim", "4"], ["it has 3 latent dimensions, this run has 4", "Start this run with --latent-dim 3\n"]),
+        (["--hidden", "13"], ["its hidden is 12, that of this run is 13", "Start this run with --hidden 12\n"]),
         (["--prior", "vamp"], ["its prior is standard, that of this run is vamp"]),
         (["--init-from", "nowhere"], ["--init-from nowhere", "no such file"]),
     ],
@@ -80,7 +80,10 @@ def test_a_mismatch_is_explained(argv: Start, more: list[str], reasons: list[str
 
 
 def test_pictures_of_another_size(argv: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = VAEConfig((1, 14, 28), 3, "mlp", {"hidden": [12]})
+    config = VAEConfig((1, 14, 28), 3, "mlp", {"hidden": [12], "activation": "elu", "dropout": 0.0})
     save(tmp_path / "flat", VAE(config), Preprocessing(1, 14, 28))
-    assert main(argv("--init-from", str(tmp_path / "flat"))) == 1
-    assert "its pictures are 14 x 28 grey, those of this run are 28 x 28 grey" in capsys.readouterr().err
+    wanted = ["--init-from", str(tmp_path / "flat")]
+    assert Run(parse(argv(*wanted))).vae.config.shape == (1, 14, 28)
+    assert main(argv(*wanted, "--size", "28")) == 1
+    told = capsys.readouterr().err
+    assert "its pictures are 14 x 28 grey, those of this run are 28 x 28 grey. Start this run with --size 14x28\n" in told

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from models.program import interpreter
 from models.train.__main__ import main
 from models.train.plan import next_steps
 
@@ -22,11 +23,11 @@ def test_a_run_says_what_it_will_do_and_what_comes_next(
         "26,",  # weights
         "likelihood: bernoulli, because only ",
         "each value is redrawn as 0 or 1 at each step",
-        "length: 6 steps; 6 steps of 32 pictures, 6 in an epoch; small batches",
+        "length: 6 steps (1 epoch of 6 steps), 32 pictures a step; small batches",
         "objective: elbo: the effective beta is 2, not 1",
         "\nnext:\n",
-        f"  python -m service --models-dir {tmp_path} --default-model out ",
-        f"  python -m models.evaluate {out} --report",
+        f"  {interpreter()} -m service --models-dir {tmp_path} --default-model out ",
+        f"  {interpreter()} -m models.evaluate {out} --report",
     ):
         assert words in told, words
     chosen = "likelihood: bernoulli, because only"
@@ -34,10 +35,18 @@ def test_a_run_says_what_it_will_do_and_what_comes_next(
 
 
 def test_commands_are_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = interpreter()
     _, serve, measure = next_steps(Path("runs/my faces"), Path("/d"), Path("data"))
-    assert serve.split("    #")[0] == "  python -m service --models-dir runs --default-model 'my faces'"
-    assert measure == "  python -m models.evaluate 'runs/my faces' --data-dir /d --report"
+    assert serve.split("    #")[0] == f"  {python} -m service --models-dir runs --default-model 'my faces'"
+    assert measure == f"  {python} -m models.evaluate 'runs/my faces' --data-dir /d --report"
     monkeypatch.chdir(tmp_path)
     _, serve, measure = next_steps(Path("mine"), Path("data"), tmp_path / "data")
-    assert serve.split("    #")[0] == f"  python -m service --models-dir {tmp_path} --default-model mine"
-    assert measure == "  python -m models.evaluate mine --report"
+    assert serve.split("    #")[0] == f"  {python} -m service --models-dir {tmp_path} --default-model mine"
+    assert measure == f"  {python} -m models.evaluate mine --report"
+
+
+def test_the_python_of_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
+    assert interpreter() == f"{tmp_path}/.venv/bin/python"
+    monkeypatch.chdir(tmp_path)
+    assert interpreter() == ".venv/bin/python"

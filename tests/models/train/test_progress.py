@@ -48,10 +48,10 @@ def test_without_a_terminal_a_line_comes_every_so_often(capsys: pytest.CaptureFi
     run(reporter, clock, 150, 1)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "epoch 1 of 5: 10 of 100 steps, 2 min left in the epoch, 8 min in all",
-        "epoch 1 of 5: 30 of 100 steps, 70 s left in the epoch, 8 min in all",
-        "epoch 1 of 5: 70 of 100 steps, 30 s left in the epoch, 7 min in all",
-        "epoch 2 of 5: 30 of 100 steps, 70 s left in the epoch, 6 min in all",
+        "epoch 1 of 5: 10 of 100 steps, 2 min left in the epoch, 8 min left in the run",
+        "epoch 1 of 5: 30 of 100 steps, 70 s left in the epoch, 8 min left in the run",
+        "epoch 1 of 5: 70 of 100 steps, 30 s left in the epoch, 7 min left in the run",
+        "epoch 2 of 5: 30 of 100 steps, 70 s left in the epoch, 6 min left in the run",
     ]
 
 
@@ -59,4 +59,4 @@ def test_the_last_epoch_may_be_short() -> None:
     clock = Clock()
     reporter = Reporter(25, 10, 0, quiet=True, clock=clock)
     run(reporter, clock, 23, 2)
-    assert reporter.line() == "epoch 3 of 3: 3 of 5 steps, 4 s left in the epoch, 4 s in all"
+    assert reporter.line() == "epoch 3 of 3: 3 of 5 steps, 4 s left in the epoch, 4 s left in the run"
