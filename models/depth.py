@@ -64,7 +64,8 @@ def depth_of(
     if notes is not None and is_float and (missing := _not_a_number(parts())):
         notes.append(("clipped", missing))
     if notes is not None and stored is None and 0 < most <= SLIVER * high:
-        notes.append(("low_range", f"values reach only {most:.6g} of {high:g}; train with --range or scale the picture"))
+        advice = f"scale the picture to 0 to {high:g}, or use a model that was trained with --range"
+        notes.append(("low_range", f"values reach only {most:.6g} of {high:g}; {advice}"))
     return Depth(low, high)
 
 
@@ -92,7 +93,11 @@ def _clipped(found: Range, allowed: Range, is_stored: bool, parts: Iterable[Imag
         values = np.asarray(part)
         outside += int(np.count_nonzero((values < allowed[0]) | (values > allowed[1])))
         count += values.size
-    whose = "the range of the model's pictures" if is_stored else "the scale of such pictures; train with --range or scale it"
+    whose = (
+        "the range of the model's pictures"
+        if is_stored
+        else f"the scale of such pictures; scale it to 0 to {allowed[1]:g}, or use a model that was trained with --range"
+    )
     return (
         f"values reach from {found[0]:.6g} to {found[1]:.6g}: {outside} of {count} pixels ({100 * outside / count:.2f} %) are "
         f"clipped to {allowed[0]:.6g} to {allowed[1]:.6g}, {whose}"

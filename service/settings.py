@@ -28,6 +28,8 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "allowed_hosts": check_host_name,
 }
 SHIPPED_WEIGHTS = Path(__file__).parent.parent / "models" / "weights"
+# Names are compared with their prefix, which makes all of them somewhat similar: VAE_FOO and VAE_PORT are at 0.67.
+SIMILAR = 0.8
 
 
 class SettingsError(Exception):
@@ -274,7 +276,7 @@ def refuse_unknown(environment: Mapping[str, str] = os.environ) -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | FOREIGN
     for name in sorted(set(environment) - set(of_kubernetes(environment))):
         if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1)
+            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=SIMILAR)
             raise SettingsError(
                 f"unknown setting {name}" + (f"; did you mean {near[0]}?" if near else "; python -m service --help lists all")
             )

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from service.formats.errors import Undecodable, Unusable
+from service.json_types import json_type
 
 # Number of base64 characters that are decoded at a time; this takes about a millisecond.
 BASE64_PIECE = 1 << 20
@@ -20,7 +21,7 @@ DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.ASCII)
 def base64_bytes(text: object, item: int | None = None) -> bytes:
     """Decode a base64 or base64url string, or a data URL. It may contain line breaks and lack its padding. Raise BadInput."""
     if not isinstance(text, str):
-        raise Unusable(f"a picture must be a string: base64 or a data URL, not {type(text).__name__}", item)
+        raise Unusable(f"a picture must be a string: base64 or a data URL, not {json_type(text)}", item)
     if text.startswith("data:"):
         header = DATA_URL.match(text)
         if header is None:

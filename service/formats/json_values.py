@@ -6,6 +6,7 @@ import orjson
 from numpy.typing import NDArray
 
 from service.formats.errors import Undecodable, Unusable
+from service.json_types import json_type
 
 # The byte order mark, which Windows programs put before UTF-8, and those of UTF-16, in which PowerShell writes files.
 BOM, UTF_16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
@@ -31,7 +32,7 @@ def json_object(body: bytes) -> dict[str, Any]:
         hint = "; JSON has no NaN and no Infinity" if "NaN" in there or "Infinity" in there else ""
         raise Undecodable(f"the body is not JSON: {error}{hint}") from None
     if not isinstance(value, dict):
-        raise Unusable(f"the JSON body must be an object, not {type(value).__name__}")
+        raise Unusable(f"the JSON body must be an object, not {json_type(value)}")
     return value
 
 

@@ -96,9 +96,10 @@ class KlCheck:
             return
         hint = ""
         if to.contradicts(item, pixels, spec):
-            hint = f": looks inverted, try invert={'no' if spec.invert == 'yes' else 'yes'}"
-        usual = f"pictures of the test split have {_nats(self._range.low)} to {_nats(self._range.high)}"
-        to.found.append(PictureWarning(item, "unusual", f"KL is {_nats(nats)} nats, {usual}{hint}"))
+            hint = f". The picture looks inverted: try invert={'no' if spec.invert == 'yes' else 'yes'}"
+        usual = f"the model's test pictures have {_nats(self._range.low)} to {_nats(self._range.high)}"
+        detail = f"The KL of this picture is {_nats(nats)} nats; {usual}{hint}"
+        to.found.append(PictureWarning(item, "unusual", detail))
 
 
 def _nats(value: float) -> str:

@@ -55,14 +55,14 @@ class Priors:
         """Return the mixture of a prior, or None for N(0, I). Raise NoSuchPrior."""
         if prior != STANDARD and prior not in self.mixtures:
             reason = self.missing.get(prior, "unknown prior")
-            raise NoSuchPrior(f"the model {self.model!r} has no {prior} prior: {reason}; it has {', '.join(self.names)}")
+            raise NoSuchPrior(f"the model {self.model!r} has no {prior} prior; {reason}. Choose {' or '.join(self.names)}.")
         return self.mixtures.get(prior)
 
 
 def priors_of(model: str, directory: Path, checkpoint: Checkpoint) -> Priors:
     """Return the priors of a checkpoint, and of the fitted mixture beside it. Raise CheckpointError for a corrupt file."""
     mixtures: dict[str, Mixture] = {}
-    missing = {VAMP: "it was trained with another prior (python -m models.train --prior vamp)"}
+    missing = {VAMP: "only models trained with --prior vamp have one"}
     with torch.inference_mode():
         learnt = checkpoint.vae.prior(torch.zeros(1, checkpoint.manifest.model.latent_dim))
     if isinstance(learnt, PosteriorMixture):

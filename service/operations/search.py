@@ -22,9 +22,9 @@ MOST_NEIGHBORS = 1 << 19
 class TooManyNeighbors(TooLarge):
     """More neighbours than one answer may have."""
 
-    def __init__(self, asked: int, most: int) -> None:
-        super().__init__(asked, most)
-        self.args = (f"k neighbours of each query are {asked} together, at most {most} are allowed in one answer",)
+    def __str__(self) -> str:
+        most = f"one answer may have {self.max_rows}. Lower k, or send fewer queries"
+        return f"the queries ask for {self.rows} neighbours in all; {most}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,8 @@ async def search(
 
 def _check_size(pipeline: Pipeline, collection: Collection, wanted: SearchOptions, queries: int) -> None:
     """Refuse a search that would find too much, before anything is done. Raises TooManyNeighbors."""
-    asked, most = queries * min(wanted.k, collection.count), MOST_NEIGHBORS
-    if wanted.with_pictures:
-        asked, most = queries * wanted.k, pipeline.max_items
+    asked = queries * min(wanted.k, collection.count)
+    most = pipeline.max_items if wanted.with_pictures else MOST_NEIGHBORS
     if asked > most:
         raise TooManyNeighbors(asked, most)
 

@@ -61,6 +61,10 @@ FILTER = (
     "A list matches by its elements. unknown_keys in the answer names keys that no item has"
 )
 STRICT = "true: refuse a filter with a key that no item of the collection has, unless the collection is empty"
+STRICT_DELETION = (
+    f'{STRICT}. Even without it, a deletion is refused (409) if the key of a condition with ne or "exists": false is one that '
+    "no item has, since it would match every item"
+)
 
 
 class CollectionParameters(Parameters):
@@ -96,7 +100,7 @@ class DeleteParameters(Parameters):
     """Parameters of POST /collections/{name}/delete."""
 
     payload: ClassVar[tuple[str, ...]] = ("ids", "filter")
-    strict: bool = Field(False, description=STRICT)
+    strict: bool = Field(False, description=STRICT_DELETION)
 
 
 class ListParameters(Parameters):

@@ -17,6 +17,7 @@ from service.formats.latent_rows import latent_rows
 from service.formats.npy import npy_array
 from service.formats.pictures import EncodedPicture
 from service.http.call import Call
+from service.json_types import json_type
 from service.observe.printable import short
 from service.operations.items import Entries
 from service.rest.bodies import A_KIND, Body
@@ -54,7 +55,7 @@ def items_of(body: Body, dim: int, id: str | None = None) -> Entries:
     if body.kind == "form":
         _name_by_fields(entries, body)
     if id is not None:
-        _name_alone(entries, id)
+        _name_alone(entries, body, id)
     seen: dict[str, int] = {}
     for i, id in enumerate(entries.ids):
         if id is not None and not {".", ".."}.isdisjoint(id.split("/")):  # DELETE .../items/.. would reach the collection
@@ -100,13 +101,22 @@ def _state_metadata(entries: Entries, i: int, value: Any) -> None:
     entries.keys |= usable_keys(value)
 
 
-def _name_alone(entries: Entries, id: str) -> None:
+def _name_alone(entries: Entries, body: Body, id: str) -> None:
     check_id(id)
     if len(entries) != 1:
         raise Unusable(
             f"the parameter id names one item, but the request has {len(entries)}; state the id of each item instead"
         )
+    if (stated := entries.ids[0]) not in (None, id) and body.kind != "form":
+        raise _contradiction(id, stated)
+    for part in body.parts:
+        if part.name == "id" and part.data and entries.ids[0] != id:
+            raise _contradiction(id, entries.ids[0])
     entries.ids[0] = id
+
+
+def _contradiction(id: str, stated: str | None) -> Unusable:
+    return Unusable(f"the parameter id is {id!r}, but the item has the id {stated!r}; state only one of them")
 
 
 def patch_of(call: Call) -> dict[str, Any]:
@@ -117,8 +127,10 @@ def patch_of(call: Call) -> dict[str, Any]:
     if claimed == "multipart/form-data" or claimed.startswith("image/") or claimed == "application/x-npy":
         raise Unsupported(f"send a JSON merge patch as application/merge-patch+json or application/json, not {claimed}")
     patch = metadata_value(call.body)
+    if not isinstance(patch, dict):
+        raise Unusable(f"the merge patch must be a JSON object, not {json_type(patch)}")
     metadata_bytes(patch)  # Its depth is bounded before it is applied.
-    return dict(patch)
+    return patch
 
 
 def queries_of(body: Body, dim: int) -> tuple[Entries, bool]:
@@ -222,7 +234,7 @@ def _check_entry(row: object, keys: tuple[str, ...], item: int | None) -> None:
 
 def _vector(value: object, dim: int, name: str, item: int | None) -> list[Any]:
     if not isinstance(value, list) or len(value) != dim:
-        found = f"a list of {len(value)}" if isinstance(value, list) else type(value).__name__
+        found = f"a list of {len(value)}" if isinstance(value, list) else json_type(value)
         raise Unusable(f"{name} must be a list of {dim} numbers, not {found}", item)
     return value
 

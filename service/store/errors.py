@@ -2,7 +2,7 @@
 
 StoreError
   ├── UnknownCollection, UnknownItem      no collection has that name, no item that id
-  ├── NoPicture                           the original of the item was not kept
+  ├── NoPicture                           the item has no original picture
   ├── ItemsExist                          ids of new items that the collection has already
   ├── ModelMismatch                       the vectors are those of another model
   ├── BadItem                             an item or a query that does not fit the collection
@@ -45,12 +45,12 @@ class UnknownItem(StoreError):
 
 
 class NoPicture(StoreError):
-    """The original of the item was not kept."""
+    """The item has no original picture."""
 
     def __init__(self, collection: str, id: str) -> None:
         super().__init__(
-            f"the picture of the item {id!r} was not kept; PUT the collection {collection!r} with "
-            '{"keep": "picture"} and add the picture again'
+            f"the item {id!r} has no original picture: it was added as a vector, or the collection {collection!r} kept none "
+            'then; to keep them, PUT the collection with {"keep": "picture"} and add the picture again'
         )
 
 
@@ -85,11 +85,12 @@ class BadItem(StoreError):
 
 
 class MetadataTooLarge(StoreError):
-    """More metadata than an item may have."""
+    """More metadata than an item may have. `patched`: the id of the item, if a patch would make its metadata too large."""
 
-    def __init__(self, size: int, most: int, item: int | None = None) -> None:
+    def __init__(self, size: int, most: int, item: int | None = None, patched: str | None = None) -> None:
         where = "" if item is None else f"item {item}: "
-        super().__init__(f"{where}its metadata takes {size} bytes, at most {most} are allowed")
+        what = "its metadata takes" if patched is None else f"the metadata of the item {patched!r} would take"
+        super().__init__(f"{where}{what} {size} bytes, at most {most} are allowed")
 
 
 class StoreFull(StoreError):

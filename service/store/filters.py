@@ -8,12 +8,15 @@ values have no order. An integer beyond 64 bits is rounded to a float. An item w
 """
 
 import difflib
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
+
+from service.json_types import json_type
 
 Scalar = str | int | float | bool | None
 Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "contains", "exists"]
@@ -35,7 +38,7 @@ class BadFilter(Exception):
 
 
 class UnknownKey(BadFilter):
-    """A strict filter has a key that no item of the collection has."""
+    """A filter has a key that no item of the collection has, and is refused for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,16 @@ class Unknown:
     others: tuple[str, ...] = ()  # some of the keys that there are, if none is similar
 
     def refusal(self) -> UnknownKey:
-        """Return the error of a strict filter."""
+        """Return the error of a filter that is refused because of this key."""
         hint = f"did you mean {self.similar!r}?" if self.similar else f"known are {', '.join(self.others) or 'none'}"
         return UnknownKey(f"no item of the collection has {self.key!r} in its metadata; {hint}")
+
+    def refused_deletion(self) -> UnknownKey:
+        """Return the error of a deletion that would delete every item because of this key."""
+        hint = f"Did you mean {self.similar!r}?" if self.similar else f"Known are {', '.join(self.others) or 'none'}."
+        return UnknownKey(
+            f"no item has the key {self.key!r}, so this condition would match every item. Nothing was deleted. {hint}"
+        )
 
 
 def parse_filter(value: object) -> tuple[Condition, ...]:
@@ -103,15 +113,15 @@ def find_unknown(
     """Return the keys of a filter that no item of the collection has, in the order of the filter.
 
     `known`: those of `names_of` that some item has or had at the top level of its metadata. `has(condition)`: whether an item
-    meets the condition that its path exists; it is asked only if the first key of the path is known. `likely(key, most)`: at
-    most that many keys of the collection, those of similar length first.
+    meets the condition that its path exists; it is asked only if the first key of the path is known or has a similar one.
+    `likely(key, most)`: at most that many keys of the collection, those of similar length first.
     """
     unknown: dict[str, Unknown] = {}
     for one in conditions:
         if one.key in known or one.key in unknown:
             continue
         if not one.path or one.path[0] not in known or not has(Condition(one.key, "exists", True)):
-            unknown[one.key] = _described(one, known, likely)
+            unknown[one.key] = _described(one, known, has, likely)
     return tuple(unknown.values())
 
 
@@ -122,17 +132,26 @@ def check_deletion(conditions: tuple[Condition, ...], unknown: Sequence[Unknown]
             if condition.key == one.key and (
                 condition.operator == "ne" or (condition.operator, condition.value) == ("exists", False)
             ):
-                raise one.refusal()
+                raise one.refused_deletion()
 
 
-def _described(condition: Condition, known: AbstractSet[str], likely: Callable[[str, int], Sequence[str]]) -> Unknown:
+def _described(
+    condition: Condition,
+    known: AbstractSet[str],
+    has: Callable[[Condition], bool],
+    likely: Callable[[str, int], Sequence[str]],
+) -> Unknown:
     key, others = condition.key, likely(condition.key, MAX_LIKELY)
-    if near := difflib.get_close_matches(key, others, n=1):
+    # An object such as "geo" instead of "geo.cty" is no use: its parts are compared, not the object.
+    alike = [other for other in others if "." in other] if condition.path else others
+    if near := difflib.get_close_matches(key, alike, n=1):
         return Unknown(key, near[0])
-    if condition.path and condition.path[0] not in known:  # the mistake may be in the first key of a path
+    if condition.path and condition.path[0] not in known:  # The mistake may be in the first key of the path.
         first, _, rest = key.partition(".")
         if near := difflib.get_close_matches(first, likely(first, MAX_LIKELY), n=1):
-            return Unknown(key, f"{near[0]}.{rest}")
+            path = f"{near[0]}.{rest}"
+            if has(Condition(path, "exists", True)):
+                return Unknown(key, path)
     return Unknown(key, None, tuple(sorted(others)[:20]))
 
 
@@ -173,7 +192,12 @@ def _operator(key: str, name: str) -> Any:
     if name not in OPERATORS:
         name = name[:80]
         near = difflib.get_close_matches(name, OPERATORS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(OPERATORS)}"
+        nested = f"{key}.{name}"
+        hint = (
+            f"did you mean {near[0]}?"
+            if near
+            else f"known are {', '.join(OPERATORS)}. To filter on a nested key, write {json.dumps(nested, ensure_ascii=False)}"
+        )
         raise BadFilter(f"{key}: unknown operator {name!r}; {hint}")
     return name
 
@@ -181,7 +205,8 @@ def _operator(key: str, name: str) -> Any:
 def _value(key: str, name: str, value: object) -> Any:
     if name == "in":
         if not isinstance(value, list) or len(value) > MAX_VALUES:
-            raise BadFilter(f"{key}: 'in' needs a list of at most {MAX_VALUES} values")
+            found = f"a list of {len(value)}" if isinstance(value, list) else json_type(value)
+            raise BadFilter(f"{key}: 'in' needs a list of at most {MAX_VALUES} values, not {found}")
         return tuple(_scalar(key, one) for one in value)
     if name == "exists":
         if not isinstance(value, bool):
@@ -202,4 +227,9 @@ def _scalar(key: str, value: object) -> Scalar:
         return value if -(1 << 63) <= value < 1 << 63 else float(value)
     if value is None or isinstance(value, bool) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise BadFilter(f"{key}: a value must be a text, a number, true, false or null")
+    advice = ""
+    if isinstance(value, list):
+        first = value[0] if value and isinstance(value[0], str | int | float) else "x"
+        element = json.dumps(first[:40] if isinstance(first, str) else first, ensure_ascii=False)
+        advice = f'. Write {element} to match one element, or {{"in": [...]}} for several'
+    raise BadFilter(f"{key}: a value must be a text, a number, true, false or null, not {json_type(value)}{advice}")

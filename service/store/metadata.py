@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 
+from service.json_types import json_type
 from service.store.filters import usable_key
 from service.store.interface import BadItem, MetadataTooLarge
 
@@ -11,16 +12,16 @@ MAX_METADATA_BYTES = 1 << 16
 MAX_DEPTH = 32
 
 
-def metadata_bytes(value: object, item: int | None = None) -> bytes:
-    """Return metadata as JSON. Raises BadItem, MetadataTooLarge; their messages name the item."""
+def metadata_bytes(value: object, item: int | None = None, patched: str | None = None) -> bytes:
+    """Return metadata as JSON. Raises BadItem, MetadataTooLarge; their messages name the item. `patched`: its id."""
     if not isinstance(value, dict):
-        raise BadItem(f"the metadata must be a JSON object, not {type(value).__name__}", item)
+        raise BadItem(f"the metadata must be a JSON object, not {json_type(value)}", item)
     try:
         text = orjson.dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadItem(f"the metadata cannot be written as JSON: {error}", item) from None
     if len(text) > MAX_METADATA_BYTES:
-        raise MetadataTooLarge(len(text), MAX_METADATA_BYTES, item)
+        raise MetadataTooLarge(len(text), MAX_METADATA_BYTES, item, patched)
     if b"\\u0000" in text or text.count(b"{") + text.count(b"[") > MAX_DEPTH:
         _check_nested(value, item, 1)
     return text
@@ -45,10 +46,10 @@ def usable_keys(metadata: dict[str, Any]) -> set[str]:
     return {key for key in metadata if usable_key(key)}
 
 
-def patched(stored: bytes, patch: dict[str, Any]) -> tuple[bytes, set[str]]:
+def patched(stored: bytes, patch: dict[str, Any], id: str) -> tuple[bytes, set[str]]:
     """Return metadata after a merge patch, and its keys that can be used in a filter. Raises BadItem, MetadataTooLarge."""
     value = _merged(orjson.loads(stored), patch)
-    return metadata_bytes(value), usable_keys(value)
+    return metadata_bytes(value, patched=id), usable_keys(value)
 
 
 def _merged(target: Any, patch: Any) -> Any:

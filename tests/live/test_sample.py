@@ -133,5 +133,5 @@ def test_models_say_what_they_can_draw_from(client: httpx.Client) -> None:
         "tiny-rgb": ["standard"]
     }
     refused = client.get("/sample", params={"model": "tiny-rgb", "prior": "aggregate"})
-    problem(refused, 422, "no_such_prior", "tiny-rgb", "--fit-prior", "it has standard")
+    problem(refused, 422, "no_such_prior", "tiny-rgb", "--fit-prior", "Choose standard")
     problem(client.get("/sample?prior=agregate"), 422, "invalid_parameter", "prior", "standard", "aggregate")

@@ -56,9 +56,18 @@ def test_nan_is_black_and_infinity_is_clipped() -> None:
 @pytest.mark.parametrize(
     ("values", "detail"),
     [
-        (np.array([[9, 4095]], np.uint16), "values reach only 4095 of 65535; train with --range or scale the picture"),
-        (np.array([[0, 2.5]], np.float32), "values reach only 2.5 of 255; train with --range or scale the picture"),
-        (np.array([[0, 0.125]], np.float32), "values reach only 0.125 of 1; train with --range or scale the picture"),
+        (
+            np.array([[9, 4095]], np.uint16),
+            "values reach only 4095 of 65535; scale the picture to 0 to 65535, or use a model that was trained with --range",
+        ),
+        (
+            np.array([[0, 2.5]], np.float32),
+            "values reach only 2.5 of 255; scale the picture to 0 to 255, or use a model that was trained with --range",
+        ),
+        (
+            np.array([[0, 0.125]], np.float32),
+            "values reach only 0.125 of 1; scale the picture to 0 to 1, or use a model that was trained with --range",
+        ),
     ],
 )
 def test_values_that_fill_a_sliver_without_a_range(values: NDArray[Any], detail: str) -> None:

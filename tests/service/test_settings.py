@@ -171,6 +171,7 @@ def test_settings_do_not_change() -> None:
 @pytest.mark.parametrize(
     ("variable", "suggestion"),
     [
+        ("VAE_FOO", "unknown setting VAE_FOO; python -m service --help lists all"),
         ("VAE_PROT", "unknown setting VAE_PROT; did you mean VAE_PORT?"),
         ("VAE_MODEL_DIR", "unknown setting VAE_MODEL_DIR; did you mean VAE_MODELS_DIR?"),
         ("vae_max_bach", "unknown setting vae_max_bach; did you mean VAE_MAX_BATCH?"),

@@ -1,17 +1,19 @@
 """/collections/{name}/delete: deletes several items, given by their ids or by a filter."""
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 from service.engine.errors import TooLarge
 from service.formats.errors import Unusable
 from service.http.call import Answer, Call
+from service.json_types import json_type
 from service.operations.items import MOST_IDS, DeletedItems, delete_by_filter
 from service.operations.service import Service
 from service.rest.answers import json_answer, unknown_keys
 from service.rest.bodies import Body
 from service.rest.collection_schemas import MAX_IDS, DeletedSeveral, DeleteParameters, ToDelete
 from service.rest.item_bodies import check_id
-from service.rest.parameters import read_parameters
+from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import Router, add, describe_operation, json_content
 from service.rest.requests import body_of, name_of, only_parameters, open_request
 from service.rest.routes.collections import PATH, STORE_ERRORS
@@ -24,8 +26,11 @@ async def delete(service: Service, call: Call) -> Answer:
     """Delete items: {"ids": [...]}, or {"filter": {...}} for every item that a search with this filter could find.
 
     Up to 10,000 items are deleted together or not at all; more, in the order of their ids, 10,000 at a time. The answer has
-    their number and the first 1,000 ids. Ids that no item has are listed in `missing`.
+    their number and the first 1,000 ids. Ids that no item has are listed in `missing`. A filter with `ne` or
+    `"exists": false` on a key that no item has would match every item: it gets 409 `unknown_key`.
     """
+    if any(name == "filter" for name, _ in parse_qsl(call.query)):
+        raise BadParameter('filter: send it in the JSON body, {"filter": {"label": 7}}, not in the query')
     body = only_parameters(await body_of(service, call))
     parameters = read_parameters(DeleteParameters, call.query, *body.parameters(DeleteParameters))
     name, chosen = name_of(call), _chosen(body, call.path["name"])
@@ -52,7 +57,7 @@ def _chosen(body: Body, name: str) -> list[str] | tuple[Condition, ...]:
             raise Unusable(f"the filter is empty and would delete every item; to do that, DELETE /collections/{name} instead")
         return conditions
     if not isinstance(ids, list):
-        raise Unusable(f"ids must be a list of ids, not {type(ids).__name__}")
+        raise Unusable(f"ids must be a list of ids, not {json_type(ids)}")
     if len(ids) > MAX_IDS:
         raise TooLarge(len(ids), MAX_IDS)
     return list(dict.fromkeys(check_id(id, i) for i, id in enumerate(ids)))

@@ -32,8 +32,13 @@ async def search(service: Service, call: Call) -> Answer:
     """
     body = await body_of(service, call, LISTS_PER_ITEM)
     parameters = read_parameters(SearchParameters, call.query, *body.parameters(SearchParameters))
-    if parameters.candidates is not None and (parameters.candidates < parameters.k or parameters.exact):
-        raise BadParameter("candidates: must be at least k, and cannot be combined with exact=true")
+    if parameters.candidates is not None:
+        if parameters.candidates < parameters.k:
+            raise BadParameter(
+                f"candidates is {parameters.candidates}, but k is {parameters.k}: candidates must be at least k"
+            )
+        if parameters.exact:
+            raise BadParameter("candidates makes the search approximate: it cannot be combined with exact=true")
     collection, digest, inference = await open_collection(service, call, parameters)
     queries, alone = await service.pipeline.offload(len(call.body), partial(queries_of, body, collection.dim))
     include = parameters.include

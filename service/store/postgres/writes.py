@@ -91,7 +91,7 @@ def patch(connection: PgConnection, name: str, id: str, patch: dict[str, Any]) -
     row = connection.execute(f"SELECT metadata FROM {table(number)} WHERE id = %s", (id,)).fetchone()  # noqa: S608
     if row is None:
         raise UnknownItem(name, id)
-    metadata, keys = patched(row[0].encode(), patch)
+    metadata, keys = patched(row[0].encode(), patch, id)
     connection.execute(
         f"UPDATE {table(number)} SET seq = %s, metadata = %s, fields = %s WHERE id = %s",  # noqa: S608
         (collection.seq + 1, metadata.decode(), fields_of(metadata), id),

@@ -131,7 +131,7 @@ def patch(connection: sqlite3.Connection, name: str, id: str, patch: dict[str, A
     ).fetchone()
     if row is None:
         raise UnknownItem(name, id)
-    metadata, keys = patched(row[0].encode(), patch)
+    metadata, keys = patched(row[0].encode(), patch, id)
     connection.execute(
         "UPDATE items SET seq = ?, metadata = ? WHERE collection = ? AND id = ?",
         (collection.seq + 1, metadata.decode(), number, id),

@@ -36,16 +36,16 @@ def test_only_what_is_far_outside_is_unusual() -> None:
     assert RANGE.limits == (-13.0, 68.0)
     assert looked_at(posteriors(usual), [DARK] * 5) == []
     assert looked_at(posteriors([138.0]), [DARK]) == [
-        (0, "unusual", "KL is 138 nats, pictures of the test split have 14 to 41"),
+        (0, "unusual", "The KL of this picture is 138 nats; the model's test pictures have 14 to 41"),
     ]
 
 
 def test_an_inverted_picture_is_told_what_to_try() -> None:
-    assert looked_at(posteriors([138.0]), [LIGHT])[0].detail.endswith(": looks inverted, try invert=yes")
+    assert looked_at(posteriors([138.0]), [LIGHT])[0].detail.endswith(". The picture looks inverted: try invert=yes")
     inverted = Preprocessing(1, 4, 4, invert="yes")
-    assert looked_at(posteriors([138.0]), [LIGHT], inverted)[0].detail.endswith(": looks inverted, try invert=no")
+    assert looked_at(posteriors([138.0]), [LIGHT], inverted)[0].detail.endswith(". The picture looks inverted: try invert=no")
     dark_ink = Preprocessing(1, 4, 4, ink="dark")
-    assert looked_at(posteriors([138.0]), [DARK], dark_ink)[0].detail.endswith(": looks inverted, try invert=yes")
+    assert looked_at(posteriors([138.0]), [DARK], dark_ink)[0].detail.endswith(". The picture looks inverted: try invert=yes")
 
 
 @pytest.mark.parametrize("dim", [1, 2, 20, 100])
@@ -56,14 +56,14 @@ def test_alone_and_among_others(dim: int) -> None:
     alone = [one._replace(item=i) for i, row in enumerate(rows) for one in looked_at(row[None], [DARK])]
     assert together == alone
     assert 150 < len(together) < 250
-    assert together[-2].detail.startswith("KL is 100,000 nats")
+    assert together[-2].detail.startswith("The KL of this picture is 100,000 nats")
 
 
 def test_what_is_not_a_number_is_unusual() -> None:
     rows = posteriors([20.0, 20.0])
     rows[1, 0, 3] = np.nan
     assert [one.item for one in looked_at(rows, [DARK, DARK])] == [1]
-    assert looked_at(rows[1:], [DARK])[0].detail.startswith("KL is nan nats")
+    assert looked_at(rows[1:], [DARK])[0].detail.startswith("The KL of this picture is nan nats")
 
 
 def test_blank_pictures() -> None:

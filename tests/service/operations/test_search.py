@@ -87,8 +87,9 @@ async def test_errors_are_those_of_the_domain(
         await search(service, inference, filled, points(["nobody"], query.mu), SearchOptions())
     with service.store.searches.admit(64), pytest.raises(Overloaded):
         await search(service, inference, filled, query, SearchOptions())
-    with pytest.raises(TooManyNeighbors, match="33 together, at most 32"):
-        await search(service, inference, filled, query, SearchOptions(k=33, with_pictures=True))
+    two = points([None, None], np.zeros((2, 3), np.float32))
+    with pytest.raises(TooManyNeighbors, match="34 neighbours in all; one answer may have 32"):
+        await search(service, inference, filled, two, SearchOptions(k=17, with_pictures=True))
     monkeypatch.setattr(operations, "MOST_NEIGHBORS", 12)
-    with pytest.raises(TooManyNeighbors, match="13 together, at most 12"):
+    with pytest.raises(TooManyNeighbors, match="13 neighbours in all; one answer may have 12"):
         await search(service, inference, filled, query, SearchOptions(k=13))

@@ -170,7 +170,7 @@ async def test_originals_are_kept_where_they_should_be(store: LatentStore) -> No
     await store.upsert("digits", DIGEST, block("a", "b", "c", pictures=(b"\x89PNG" + bytes(9000), None, b"3")))
     assert await store.picture("digits", "a") == b"\x89PNG" + bytes(9000)
     for id in ("before", "b"):
-        with pytest.raises(NoPicture, match=f"'{id}' was not kept"):
+        with pytest.raises(NoPicture, match=f"'{id}' has no original picture"):
             await store.picture("digits", id)
     with pytest.raises(UnknownItem):
         await store.picture("digits", "d")

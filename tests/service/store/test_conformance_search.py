@@ -127,6 +127,7 @@ async def test_unknown_keys_of_filters(store: LatentStore) -> None:
         ({"geo.city": 1, "q.r": 2}, ["a"], []),
         ({"geo.city": 2}, [], []),
         ({"geo.street": 1, "goe.city": 1}, [], [("geo.street", None), ("goe.city", "geo.city")]),
+        ({"geo.cty": 1, "goe.town": 1, "q.s": 1}, [], [("geo.cty", None), ("goe.town", None), ("q.s", "q.r")]),
         ({"geo.": 1}, [], [("geo.", "geo")]),
     ):
         assert await found_by(store, replace(search, filter=parse_filter(filter), strict=False)) == (ids, unknown), filter

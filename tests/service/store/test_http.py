@@ -261,9 +261,8 @@ async def test_neighbours_have_a_bound(client: httpx.AsyncClient, monkeypatch: p
     body = {"queries": [item()] * 3, "k": 10_000}
     results = (await client.post(SEARCH, json=body)).raise_for_status().json()["results"]
     assert [len(result["neighbors"]) for result in results] == [4, 4, 4]
-    check(
-        await client.post(SEARCH, json={**body, "queries": [item()] * 4}), 413, "too_many_items", "are 16 together, at most 12"
-    )
+    words = "the queries ask for 16 neighbours in all; one answer may have 12. Lower k, or send fewer queries"
+    check(await client.post(SEARCH, json={**body, "queries": [item()] * 4}), 413, "too_many_items", words)
 
 
 async def test_a_model_that_is_not_there_is_named(weights: Path, address: str, caplog: pytest.LogCaptureFixture) -> None:

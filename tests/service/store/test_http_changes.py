@@ -91,7 +91,7 @@ async def test_ids_and_metadata_in_a_form(client: httpx.AsyncClient) -> None:
     for files, words in (
         (form("blob", "blob", id=["a"]), "2 pictures and 1 fields 'id'"),
         (form("blob", metadata=["{}", "{}"]), "1 pictures and 2 fields 'metadata'"),
-        (form("blob", metadata=["[1]"]), "must be a JSON object, not list"),
+        (form("blob", metadata=["[1]"]), "must be a JSON object, not an array"),
         (form("blob", id=["x" * 513]), "an id must be"),
         (form("blob", "blob", id=["same", "same"]), "also the id of item 0"),
     ):
@@ -161,6 +161,9 @@ async def test_the_id_of_a_raw_body(client: httpx.AsyncClient) -> None:
     answer = await client.post(ITEMS, content=npy([[1, 2, 3]] * 2), params={"id": "row"})
     check(answer, 422, "unusable_input", "names one item, but the request has 2")
     check(await client.post(ITEMS, content=PNGS[1], params={"id": "a\nb"}), 422, "unusable_input", "control characters")
+    for other in ({"json": {"items": [item(id="p")]}}, {"files": form("seven.png", id=["p"])}):
+        check(await client.post(ITEMS, params={"id": "q"}, **other), 422, "unusable_input", "has the id 'p'; state only one")
+        assert (await client.post(ITEMS, params={"id": "p"}, **other)).json()["ids"] == ["p"]
 
 
 async def test_a_patch(client: httpx.AsyncClient) -> None:
@@ -180,12 +183,14 @@ async def test_a_patch(client: httpx.AsyncClient) -> None:
     check(await client.patch(f"{ITEMS}/nobody", json={}), 404, "unknown_item")
     check(await client.patch(f"{ITEMS}/a/b", content=b""), 400, "undecodable", "JSON merge patch")
     check(await client.patch(f"{ITEMS}/a/b", content=b"{"), 400, "undecodable")
-    for value in (b"null", b"[]", b'"x"', b"7"):
-        check(await client.patch(f"{ITEMS}/a/b", content=value), 422, "unusable_input", "must be a JSON object")
+    for value, found in ((b"null", "null"), (b"[]", "an array"), (b'"x"', "a string"), (b"7", "a number")):
+        words = f"the merge patch must be a JSON object, not {found}"
+        check(await client.patch(f"{ITEMS}/a/b", content=value), 422, "unusable_input", words)
     check(await client.patch(f"{ITEMS}/a/b", files=form("blob")), 415, "unsupported_media_type", "merge-patch+json")
     check(await client.patch(f"{ITEMS}/a/b", json={"x": "y" * 70_000}), 413, "metadata_too_large")
     (await client.patch(f"{ITEMS}/a/b", json={"x": "y" * 50_000})).raise_for_status()
-    check(await client.patch(f"{ITEMS}/a/b", json={"z": "y" * 50_000}), 413, "metadata_too_large")
+    large = await client.patch(f"{ITEMS}/a/b", json={"z": "y" * 50_000})
+    check(large, 413, "metadata_too_large", "the metadata of the item 'a/b' would take 1000")
     check(await client.patch(f"{ITEMS}/a/b", content=b'{"a":' * 99 + b"1" + b"}" * 99), 422, "unusable_input", "32 levels")
     check(await client.patch(f"{ITEMS}/a/b", content=b'{"a":' * 5000 + b"1" + b"}" * 5000), 400, "undecodable")
     check(await client.patch(f"{ITEMS}/a/b", json={"a": "\0"}), 422, "unusable_input", "U+0000")
@@ -218,7 +223,10 @@ async def test_several_are_deleted(client: httpx.AsyncClient, monkeypatch: pytes
     check(await client.post(DELETE, json={"ids": "0"}), 422, "unusable_input", "must be a list of ids")
     check(await client.post(DELETE, json={"ids": [7]}), 422, "unusable_input", "item 0: an id must be")
     check(await client.post(DELETE, json={"ids": ["x"] * 10_001}), 413, "too_many_items")
-    check(await client.post(DELETE, json={"filter": {"n": {"like": 1}}}), 422, "invalid_filter")
+    check(await client.post(DELETE, json={"filter": {"n": {"like": 1}}}), 422, "invalid_filter", 'write "n.like"')
+    check(await client.post(DELETE, params={"filter": "{}"}), 422, "invalid_parameter", "send it in the JSON body")
+    mistyped = await client.post(DELETE, json={"filter": {"lable": {"ne": 1}}})
+    check(mistyped, 409, "unknown_key", "match every item. Nothing was deleted. Known are m, n")
     check(await client.post(DELETE, content=PNGS[0]), 415, "unsupported_media_type")
     check(await client.post("/collections/none/delete", json={"ids": []}), 404, "unknown_collection")
     assert (await client.get("/collections/some")).json()["count"] == 5
@@ -241,7 +249,7 @@ async def test_originals(client: httpx.AsyncClient) -> None:
     await client.post(ITEMS, content=PNGS[1], params={"id": "raw"})
     for id in ("url", "b64", "raw"):
         assert (await client.get(f"{ITEMS}/{id}/picture")).content == PNGS[1]
-    check(await client.get(f"{ITEMS}/mu/picture"), 404, "no_picture", "'mu' was not kept")
+    check(await client.get(f"{ITEMS}/mu/picture"), 404, "no_picture", "'mu' has no original picture")
     check(await client.get(f"{ITEMS}/nobody/picture"), 404, "unknown_item", "'nobody'")
     check(await client.get("/collections/none/items/a/picture"), 404, "unknown_collection")
     (await client.delete(f"{ITEMS}/raw")).raise_for_status()
