@@ -1,5 +1,8 @@
 """The KL of a model's test pictures, as metrics.json records it, and what is far outside of it.
 
+A KL is unusual if it is below low - (high - low) or above high + (high - low), where low and high are the 0.1 % and 99.9 %
+quantiles over the test pictures. The margin, high - low, counts as at least 1 nat.
+
 Knows nothing of models, files or HTTP.
 """
 
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 KEY = "kl_range"
 # Shares of the test pictures whose KL is below `low`, and below `high`.
 QUANTILES = (0.001, 0.999)
-# A KL that is farther outside than from `low` to `high`, and by more than so many nats, is unusual.
+# The least distance in nats from `low` and `high` at which a KL is unusual.
 LEAST_MARGIN = 1.0
 PROTOCOL = (
     "KL(q(z given x), N(0, I)) in nats of each test picture as the service gets it (not binarised): the 0.1 % and 99.9 % "
@@ -32,7 +35,7 @@ class KlRange:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The smallest and the largest KL that is not unusual. Good pictures of another source may have 1.5 times `high`."""
+        """The smallest and the largest KL that are not unusual. Good pictures of another source may have 1.5 times `high`."""
         margin = max(self.high - self.low, LEAST_MARGIN)
         return self.low - margin, self.high + margin
 

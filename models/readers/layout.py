@@ -1,7 +1,7 @@
 """What the names of folders say: splits (train, test, val) and classes. Knows nothing of what is in the files.
 
-A first level of train and test (and val) is one of splits, with the classes below; any other first level of folders is one of
-classes. Folders that could be both are refused.
+A first level of train and test (and val) is one of splits, with the classes below. Any other first level is one of classes; if
+all folders below are splits (cat/train, cat/test), these are the splits. Folders that could be both are refused.
 """
 
 from collections import Counter
