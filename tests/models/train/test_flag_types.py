@@ -53,6 +53,10 @@ def test_no_message_names_our_functions(
         (["--sigma", "x"], "--sigma: must be a number, learned or optimal, not x"),
         (["--seed", "-1"], "--seed: must be a whole number from 0 to 2^53 - 1, not -1"),
         (["--hidden", ""], "--hidden: must be a whole number above 0, or several with commas, such as 500,500, not empty"),
+        (
+            ["--conv-channels", "8,-1"],
+            "--conv-channels: must be a whole number above 0, or several with commas, such as 500,500, not 8,-1",
+        ),
         (["--hidden", "0"], "--hidden: must be a whole number above 0, or several with commas, such as 500,500, not 0"),
     ],
 )

@@ -52,7 +52,8 @@ Flags = Callable[..., list[str]]
 @pytest.fixture(scope="module")
 def flags(digits_npz: Path) -> Flags:
     def small_run(out: Path, *more: str) -> list[str]:
-        small = ["--latent-dim", "2", "--batch-size", "8", "--epochs", "8", "--device", "cpu"]
+        length = [] if "--steps" in more else ["--epochs", "8"]
+        small = ["--latent-dim", "2", "--batch-size", "8", *length, "--device", "cpu"]
         return ["--data", f"npz:{digits_npz}", *small, "--out", str(out), *more]
 
     return small_run

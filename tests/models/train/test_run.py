@@ -31,7 +31,11 @@ def argv(digits_npz: Path, tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def start(argv: list[str]) -> Start:
-    return lambda *more: Run(parse([*argv, *more]))
+    def run(*more: str) -> Run:
+        length = argv.index("--epochs")
+        return Run(parse([*argv[:length], *argv[length + 2 * ("--steps" in more) :], *more]))
+
+    return run
 
 
 class TestSchedules:
