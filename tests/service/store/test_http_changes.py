@@ -183,8 +183,8 @@ async def test_a_patch(client: httpx.AsyncClient) -> None:
     check(await client.patch(f"{ITEMS}/nobody", json={}), 404, "unknown_item")
     check(await client.patch(f"{ITEMS}/a/b", content=b""), 400, "undecodable", "JSON merge patch")
     check(await client.patch(f"{ITEMS}/a/b", content=b"{"), 400, "undecodable")
-    for value, found in ((b"null", "null"), (b"[]", "an array"), (b'"x"', "a string"), (b"7", "a number")):
-        words = f"the merge patch must be a JSON object, not {found}"
+    for value, what in ((b"null", "null"), (b"[]", "an array"), (b'"x"', "a string"), (b"7", "a number")):
+        words = f"the merge patch must be a JSON object, not {what}"
         check(await client.patch(f"{ITEMS}/a/b", content=value), 422, "unusable_input", words)
     check(await client.patch(f"{ITEMS}/a/b", files=form("blob")), 415, "unsupported_media_type", "merge-patch+json")
     check(await client.patch(f"{ITEMS}/a/b", json={"x": "y" * 70_000}), 413, "metadata_too_large")
