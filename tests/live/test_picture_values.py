@@ -132,7 +132,11 @@ def test_a_reconstruction_shows_what_the_model_saw(client: httpx.Client) -> None
 def test_deep_greys_on_another_scale(client: httpx.Client) -> None:
     values = np.asarray(Image.open(io.BytesIO(ON_BLACK)).convert("L").resize((28, 28)))
     for data, code, detail in (
-        (saved(Image.fromarray((values.astype(np.uint16) * 16))), "low_range", "values reach only 4080 of 65535; scale the picture"),
+        (
+            saved(Image.fromarray((values.astype(np.uint16) * 16))),
+            "low_range",
+            "values reach only 4080 of 65535; scale the picture",
+        ),
         (
             saved(Image.fromarray(values.astype(np.float32) / np.float32(250)), "TIFF"),
             "clipped",
