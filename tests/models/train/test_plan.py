@@ -40,6 +40,7 @@ def test_commands_are_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert serve.split("    #")[0] == f"  {python} -m service --models-dir runs --default-model 'my faces'"
     assert measure == f"  {python} -m models.evaluate 'runs/my faces' --data-dir /d --report"
     monkeypatch.chdir(tmp_path)
+    python = interpreter()
     _, serve, measure = next_steps(Path("mine"), Path("data"), tmp_path / "data")
     assert serve.split("    #")[0] == f"  {python} -m service --models-dir {tmp_path} --default-model mine"
     assert measure == f"  {python} -m models.evaluate mine --report"
