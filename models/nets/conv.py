@@ -72,6 +72,11 @@ def default_channels(shape: tuple[int, int, int]) -> list[int]:
     return channels
 
 
+def slim_channels(shape: tuple[int, int, int]) -> list[int]:
+    """Return 16, 32, 64, 64, ...: as many levels as `default_channels`, for large pictures on few cores."""
+    return [min(16 << level, 64) for level in range(len(default_channels(shape)))]
+
+
 class Halving(NamedTuple):
     """A convolution that halves height and width, and the padding with which its transpose restores them."""
 

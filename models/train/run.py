@@ -57,9 +57,9 @@ class Run:
         torch.manual_seed(args.seed)
         self.loaded = load_pictures(args, self.device)
         self.pictures, self.validation, self.data = self.loaded[:3]
-        choose(args, self.pictures.x, len(self.pictures))
-        self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
         going_on = args.resume and (self.directory / STATE).exists()
+        choose(args, self.pictures.x, len(self.pictures), going_on)
+        self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
         if args.init_from and not going_on:
             args.init_digest = load_initial(args.init_from, self.vae)
         self.binarize = args.binarize == "dynamic"
