@@ -73,8 +73,16 @@ def default_channels(shape: tuple[int, int, int]) -> list[int]:
 
 
 def slim_channels(shape: tuple[int, int, int]) -> list[int]:
-    """Return 16, 32, 64, 64, ...: as many levels as `default_channels`, for large pictures on few cores."""
-    return [min(16 << level, 64) for level in range(len(default_channels(shape)))]
+    """Return 16, 32, 64, 64, ...: enough levels to bring the smaller side below 12; for large pictures on few cores.
+
+    Emoji of 64 x 64 were better with three levels than with four (0.26 and 0.32 of the mean picture's squared error after 800
+    steps), drawings of 105 x 105 with four than with three (0.43 and 0.49 after 1,000 steps).
+    """
+    side, channels = min(shape[1:]) // 2, [16]
+    while side >= 12:
+        side //= 2
+        channels.append(min(2 * channels[-1], 64))
+    return channels
 
 
 class Halving(NamedTuple):

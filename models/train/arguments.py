@@ -109,7 +109,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture of encoder and decoder")
     add("--latent-dim", type=_positive(int), help="number of latent dimensions (default: 20, or 64 for pictures of your own)")
-    add("--hidden", type=_widths, help="widths of the hidden layers: 500,500 (mlp, gated), or one number, 0 for none (conv, residual)")
+    add(
+        "--hidden",
+        type=_widths,
+        help="widths of the hidden layers: 500,500 (mlp, gated), or one number, 0 for none (conv, residual)",
+    )
     add("--conv-channels", type=_widths, help="channels of each convolutional level, e.g. 32,64 (conv, residual)")
     add("--blocks", type=_positive(int, zero=True), default=1, help="residual blocks per level (residual)")
     add(
