@@ -8,6 +8,7 @@ from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from models.nets.layers import activation_layer, check_width, check_widths
@@ -61,6 +62,18 @@ class Conv(Net):
     def decode(self, z: Tensor) -> Tensor:
         output: Tensor = self.decoder(z)  # (B, C, H, W)
         return output
+
+    @torch.no_grad()
+    def start_from(self, mean: Tensor) -> None:
+        """Set the biases of new weights for pictures with these means of their channels, (C,) in [0, 1].
+
+        The first convolution then sees differences from the mean, and the first decoded pictures have it.
+        """
+        first, last = self.encoder[0], self.decoder[-1]
+        if isinstance(first, nn.Conv2d) and first.bias is not None:
+            first.bias -= (first.weight.sum((2, 3)) * mean.to(first.weight)).sum(1)  # (C',)
+        if isinstance(last, nn.ConvTranspose2d) and last.bias is not None:
+            last.bias.copy_(mean.clamp(0.01, 0.99).logit())
 
 
 def default_channels(shape: tuple[int, int, int]) -> list[int]:

@@ -27,6 +27,8 @@ SMALL_SET = 5000  # With fewer pictures, small batches give more steps for the s
 LATENTS, MANY_LATENTS = 20, 64
 # With fewer pictures, 64 dimensions gain nothing over 20.
 MANY = 1000
+START = "first weights"  # the choice to start from the mean of the pictures
+MEAN_PICTURES = 1000  # The mean of the pictures is measured on about so many.
 # Pictures with a larger side than this get a net with fewer channels: at 105 x 105, steps then take a third of the time.
 LARGE_SIDE = 48
 CHECKS = 100  # A run whose length is chosen here measures its validation split about so many times.
@@ -59,7 +61,7 @@ def choose(args: argparse.Namespace, x: Tensor, training: int, resumed: bool = F
     reasons: dict[str, str] = dict(getattr(args, "choices", None) or {})
     own = args.data.startswith(("folder:", "npz:")) and not args.preset and not args.init_from
     if own and args.arch == "conv" and not resumed:
-        reasons |= _net(args, x, training)
+        reasons = _net(args, x, training) | reasons
     args.latent_dim = args.latent_dim or LATENTS
     if not args.likelihood:
         args.likelihood, reasons["likelihood"] = _likelihood(args, x)
@@ -85,7 +87,8 @@ def _net(args: argparse.Namespace, x: Tensor, training: int) -> dict[str, str]:
 
     Measured on new drawings with 3,000 to train on, in shares of the squared error of the mean picture. 28 x 28, 2,000 steps:
     0.43 with 20 dimensions behind a dense layer of 192, 0.39 with 64 behind it, 0.21 with 64 and no such layer. 105 x 105:
-    0.71 with 20 behind the layer after 1,200 steps, 0.43 with 64 and no layer after 1,000.
+    0.71 with 20 behind the layer after 1,200 steps, 0.43 with 64 and no layer after 1,000. The same drawings in dark on
+    light had 0.75 after 1,000 steps, and 0.41 when the biases started from the mean.
     """
     reasons = {}
     if args.latent_dim is None:
@@ -99,7 +102,17 @@ def _net(args: argparse.Namespace, x: Tensor, training: int) -> dict[str, str]:
     if args.conv_channels is None and side > LARGE_SIDE:
         args.conv_channels = slim_channels((x.shape[1], x.shape[2], x.shape[3]))
         reasons["channels"] = f"few channels, so that steps are fast: the larger side is {side} pixels, more than {LARGE_SIDE}"
+    shown = ", ".join(f"{float(value):.2f}" for value in mean_values(x))
+    reasons[START] = (
+        f"the biases start from the mean of the pictures, {shown}, so that dark on light learns like light on dark"
+    )
     return reasons
+
+
+def mean_values(x: Tensor) -> Tensor:
+    """Return the mean of each channel in [0, 1], measured on about MEAN_PICTURES pictures: uint8 (N, C, H, W) -> (C,)."""
+    some = x[:: max(1, len(x) // MEAN_PICTURES)].cpu()
+    return torch.stack([some[:, channel].double().mean() for channel in range(x.shape[1])]) / 255
 
 
 def _likelihood(args: argparse.Namespace, x: Tensor) -> tuple[str, str]:

@@ -6,6 +6,7 @@ Knows nothing of the training loop.
 import shlex
 from pathlib import Path
 
+from models.train.choices import START
 from models.train.run import Run
 
 
@@ -24,7 +25,7 @@ def plan(run: Run) -> list[str]:
         f"pictures: {len(run.pictures)} to train on, {len(run.validation)} for validation{test}, "
         f"{height} x {width} pixels, {'grey' if channels == 1 else 'RGB'}",
         f"net: {config.arch} ({options}), {config.latent_dim} latent dimensions, {config.prior} prior, {weights:,} weights",
-        *(f"net: {reasons[name]}" for name in ("latent dimensions", "hidden", "channels") if name in reasons),
+        *(f"net: {reasons[name]}" for name in ("latent dimensions", "hidden", "channels", START) if name in reasons),
         f"likelihood: {reasons.get('likelihood', config.likelihood)}{sigma}"
         f"{'; each value is redrawn as 0 or 1 at each step' if run.binarize else ''}",
         f"length: {length}; {run.steps:,} steps of {run.batch_size} pictures, {run.steps_per_epoch:,} in an epoch{batch}",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.data import load_data
 from models.train.arguments import parse
-from models.train.choices import LEAST_STEPS, choose, spread
+from models.train.choices import LEAST_STEPS, START, choose, mean_values, spread
 
 
 def flags(*argv: str, data: str = "npz:some.npz") -> argparse.Namespace:
@@ -113,6 +113,12 @@ class TestNet:
     )
     def test_large_pictures_get_few_channels(self, size: tuple[int, int], channels: list[int] | None) -> None:
         assert self.nets(torch.zeros(2, 1, *size, dtype=torch.uint8), 5000)[2] == channels
+
+    def test_the_mean_of_the_pictures_is_that_of_each_channel(self) -> None:
+        x = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1).expand(2500, 3, 2, 2)
+        assert mean_values(x).tolist() == pytest.approx([0, 0.2, 1])
+        args = flags()
+        assert "from the mean of the pictures, 0.00, 0.20, 1.00, so" in choose(args, x, 2500)[START]
 
     def test_flags_win(self) -> None:
         flags = ("--latent-dim", "7", "--hidden", "99", "--conv-channels", "4,5")
