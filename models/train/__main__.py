@@ -39,6 +39,8 @@ from models.train.run_directory import SNAPSHOTS, explain, peak_memory_mb
 MAX_BAD_STEPS = 20
 # Losses of so many steps are fetched from the device at once.
 FETCHED = 50
+# Latent dimensions are expected to carry information after so many steps, or after a tenth of a shorter run.
+LATENTS_START = 200
 
 
 def train(args: argparse.Namespace) -> Checkpoint:
@@ -212,6 +214,8 @@ def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate
     if epoch & (epoch - 1) == 0 or progress.step >= run.steps or progress.finished:
         run.write_samples(epoch)
     weight = run.warm(progress.step - 1)
+    # In small sets, latents that no step has reached yet would look like a collapse.
+    judged = progress.step >= min(LATENTS_START, run.steps / 10)
     logs.write(
         {
             "epoch": epoch,
@@ -223,7 +227,7 @@ def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate
             "skipped_steps": progress.skipped_steps,
             "images_per_second": round(rate, 1),
             "peak_memory_mb": peak_memory_mb(run.device),
-            "warnings": run.warnings(weight, found.active_units if math.isfinite(found.elbo) else None),
+            "warnings": run.warnings(weight, found.active_units if judged and math.isfinite(found.elbo) else None),
         }
     )
 

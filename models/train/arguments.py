@@ -143,11 +143,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("--validation", type=flag_types.share, default=0.05, help="share of the training pictures held out for validation")
 
     add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture of encoder and decoder")
-    add("--latent-dim", type=flag_types.positive(int), default=20, help="number of latent dimensions")
+    add(
+        "--latent-dim",
+        type=flag_types.positive(int),
+        help="number of latent dimensions (default: 20, or 64 for pictures of your own)",
+    )
     add(
         "--hidden",
-        type=flag_types.widths,
-        help="widths of the hidden layers: 500,500 (mlp, gated) or one number (conv, residual)",
+        type=flag_types.hidden,
+        help="widths of the hidden layers: 500,500 (mlp, gated), or one number, 0 for none (conv, residual)",
     )
     add("--conv-channels", type=flag_types.widths, help="channels of each convolutional level, e.g. 32,64 (conv, residual)")
     add("--blocks", type=flag_types.positive(int, zero=True), default=1, help="residual blocks per level (residual)")

@@ -93,6 +93,11 @@ def widths(text: str) -> list[int]:
     return numbers
 
 
+def hidden(text: str) -> list[int]:
+    """Return widths of hidden layers; 0 is for none, in nets of convolutions."""
+    return [0] if text == "0" else widths(text)
+
+
 def size(text: str) -> list[int]:
     """Return height and width, written as 64x48, or as 64 for both."""
     try:

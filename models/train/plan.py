@@ -8,6 +8,7 @@ from pathlib import Path
 
 from models.program import command
 from models.readers.left_out import plural
+from models.train.choices import START
 from models.train.run import Run
 
 
@@ -28,6 +29,7 @@ def plan(run: Run) -> list[str]:
         f"pictures: {len(run.pictures)} to train on, {len(run.validation)} for validation{test}, "
         f"{height} x {width} pixels, {'grey' if channels == 1 else 'RGB'}",
         f"net: {config.arch} ({options}), {config.latent_dim} latent dimensions, {config.prior} prior, {weights:,} weights",
+        *(f"net: {reasons[name]}" for name in ("latent dimensions", "hidden", "channels", START) if name in reasons),
         f"likelihood: {reasons.get('likelihood', config.likelihood)}{sigma}"
         f"{'; each value is redrawn as 0 or 1 at each step' if run.binarize else ''}",
         f"length: {length}, {plural(run.batch_size, 'picture')} a step{why}{batch}",

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from models.checkpoint import save, save_weights
 from models.mosaic import grid, write_png
+from models.nets.conv import Conv
 from models.objective import evidence_lower_bound, importance_weighted_bound
 from models.preprocess import Preprocessing
 from models.priors import VampPrior
 from models.train import arguments
 from models.train.averaging import Average
-from models.train.choices import choose
+from models.train.choices import START, choose, mean_values
 from models.train.continuing import first_length, told
 from models.train.devices import choose_device
 from models.train.initial_weights import load_initial
@@ -57,9 +58,11 @@ class Run:
         torch.manual_seed(args.seed)
         self.loaded = load_pictures(args, self.device)
         self.pictures, self.validation, self.data = self.loaded[:3]
-        choose(args, self.pictures.x, len(self.pictures))
-        self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
         going_on = args.resume and (self.directory / STATE).exists()
+        choose(args, self.pictures.x, len(self.pictures), going_on)
+        self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
+        if START in args.choices and isinstance(self.vae.net, Conv) and not going_on:
+            self.vae.net.start_from(mean_values(self.pictures.x))
         if args.init_from and not going_on:
             args.init_digest = load_initial(args.init_from, self.vae, args.data)
         self.binarize = args.binarize == "dynamic"

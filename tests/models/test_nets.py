@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from models.nets import ARCHITECTURES, build_net
-from models.nets.conv import default_channels
+from models.nets.conv import Conv, default_channels
 from models.nets.gated import GatedLinear
 from models.nets.layers import ACTIVATIONS
 from models.nets.net import Net
@@ -28,6 +28,22 @@ def net(arch: str, **options: Any) -> Net:
 
 def sizes_of(module: Any, kind: type[nn.Linear] | type[nn.Conv2d]) -> list[int]:
     return [layer.weight.shape[0] for layer in module.modules() if isinstance(layer, kind)]
+
+
+def test_a_net_that_starts_from_the_mean_sees_differences_from_it() -> None:
+    conv = Conv((3, 12, 12), 3, [4, 6], hidden=0)
+    mean = torch.tensor([0.0, 0.2, 0.9])
+    black = torch.zeros(1, 3, 12, 12)
+    first, last = conv.encoder[0], conv.decoder[-1]
+    assert isinstance(first, nn.Conv2d)
+    assert isinstance(last, nn.ConvTranspose2d)
+    assert last.bias is not None
+    before = first(black)
+    conv.start_from(mean)
+    after = first(black + mean[:, None, None])
+    assert torch.allclose(after[..., 1:-1, 1:-1], before[..., 1:-1, 1:-1], atol=1e-6)  # outside there is padding
+    assert torch.allclose(last.bias.sigmoid(), torch.tensor([0.01, 0.2, 0.9]))
+    Conv((3, 12, 12), 3, [], hidden=0).start_from(mean)  # Without convolutions nothing is set.
 
 
 def test_every_architecture_is_tested() -> None:

@@ -57,7 +57,7 @@ def test_no_message_names_our_functions(
             ["--conv-channels", "8,-1"],
             "--conv-channels: must be a whole number above 0, or several with commas, such as 500,500, not 8,-1",
         ),
-        (["--hidden", "0"], "--hidden: must be a whole number above 0, or several with commas, such as 500,500, not 0"),
+        (["--hidden", "0,5"], "--hidden: must be a whole number above 0, or several with commas, such as 500,500, not 0,5"),
     ],
 )
 def test_messages(argv: list[str], reason: str, refused: Refused) -> None:

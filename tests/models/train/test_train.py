@@ -127,6 +127,12 @@ def test_batches_are_all_pictures_in_another_order_every_epoch(flags: Flags, tmp
     assert torch.equal(torch.cat(list(run.batches(1, 2))), second[2 * 73 :])
 
 
+def test_no_collapse_is_told_before_latents_can_carry_anything(flags: Flags, tmp_path: Path) -> None:
+    assert main(flags(tmp_path, "--lr", "1e-30", "--epochs", "21")) == 0
+    collapsed = ["posterior collapse" in " ".join(entry["warnings"]) for entry in log_of(tmp_path)]
+    assert collapsed == [False] * 2 + [True] * 19  # a tenth of 21 epochs is more than two
+
+
 class TestBest:
     def test_the_best_weights_are_kept_not_the_last(self, flags: Flags, tmp_path: Path) -> None:
         argv = flags(tmp_path, "--beta", "0", "--hidden", "64", "--latent-dim", "20", "--lr", "0.02", "--epochs", "10")
