@@ -33,6 +33,16 @@ PosteriorFormat = Literal["json", "npy"]
 PictureFormat = Literal["json", "npy", "png"]
 FramesFormat = Literal["json", "npy", "png", "webp", "gif"]
 Layout = Literal["grid", "row", "column"]
+MAX_SCALE = 32
+Scale = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=MAX_SCALE,
+        description="The factor by which PNG, WebP and GIF answers are enlarged, pixel by pixel; JSON and npy keep the "
+        "model's size. The default is 1 for programs, and for browsers the factor that comes nearest to 512 pixels.",
+    ),
+]
 NpyType = Annotated[
     Literal["uint8", "float32"], Field(description="type of npy answers; float32: mean of the likelihood in [0, 1]")
 ]
@@ -98,6 +108,7 @@ class DecodeParameters(Parameters):
     format: PictureFormat | None = Field(None, description="format of the answer; overrides Accept")
     dtype: NpyType = "uint8"
     layout: Layout = Field("grid", description="layout of several pictures in one PNG")
+    scale: Scale | None = None
 
 
 class SampleParameters(DecodeParameters):
@@ -138,6 +149,7 @@ class InterpolateParameters(PictureParameters):
     format: FramesFormat | None = Field(None, description="format of the answer; overrides Accept")
     dtype: NpyType = "uint8"
     layout: Layout = Field("row", description="layout of the frames in one PNG")
+    scale: Scale | None = None
     steps: int = Field(8, ge=2, description="number of frames, both ends included")
     method: Literal["linear", "slerp", "matched"] = Field(
         "linear", description="kind of path; matched: a line with the variance of the prior"
