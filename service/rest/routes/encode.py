@@ -62,4 +62,5 @@ add(
     ),
     scope="infer",
     label="encode",
+    name="encode",
 )

@@ -87,6 +87,7 @@ add(
     ),
     scope="infer",
     label="decode",
+    name="decode",
 )
 add(
     router,
@@ -103,4 +104,5 @@ add(
     tagged=True,
     scope="infer",
     label="sample",
+    name="sample",
 )

@@ -10,10 +10,10 @@ from service.rest.answers import pictures_answer
 from service.rest.bodies import ends_of
 from service.rest.negotiation import Format, answer_format
 from service.rest.parameters import check_count, read_parameters
-from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, Router, add, describe_operation, schema_of
+from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
 from service.rest.scaling import choose_scale
-from service.rest.schemas import End, InterpolateParameters
+from service.rest.schemas import Ends, InterpolateParameters
 
 router = Router(tags=["inference"])
 
@@ -41,11 +41,11 @@ async def interpolate(service: Service, call: Call) -> Answer:
 
 
 EXAMPLE = {"start": {"image": PICTURE_EXAMPLE}, "end": {"z": [1.0] * 20}, "steps": 8, "method": "linear"}
-
-
-def both_ends(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a body that has the start and the end of a path."""
-    return {"type": "object", "required": ["start", "end"], "properties": {"start": schema, "end": schema}}
+FORM_OF_ENDS = {
+    "type": "object",
+    "required": ["start", "end"],
+    "properties": {"start": BINARY["schema"], "end": BINARY["schema"]},
+}
 
 
 add(
@@ -58,10 +58,11 @@ add(
         InterpolateParameters,
         {**PICTURE_ANSWERS, "image/webp": BINARY, "image/gif": BINARY},
         {
-            "application/json": {"schema": both_ends(schema_of(End)), "example": EXAMPLE},
-            "multipart/form-data": {"schema": both_ends(BINARY["schema"])},
+            **json_content(Ends, EXAMPLE),
+            "multipart/form-data": {"schema": FORM_OF_ENDS},
         },
     ),
     scope="infer",
     label="interpolate",
+    name="interpolate",
 )

@@ -63,4 +63,5 @@ add(
     describe_operation(ReconstructParameters, PICTURE_ANSWERS, PICTURE_BODIES),
     scope="infer",
     label="reconstruct",
+    name="reconstruct",
 )

@@ -14,6 +14,7 @@ from service.app import create_app
 from service.formats import png
 from service.formats.latent_rows import MAX_LATENT
 from service.rest.collection_schemas import SearchParameters
+from service.rest.components import resolve
 from service.settings import Settings
 
 
@@ -22,7 +23,7 @@ def schema_of(page: dict[str, Any], path: str, name: str, where: str) -> dict[st
     operation = page["paths"][path]["get" if path == "/sample" and where == "query" else "post"]
     if where == "query":
         return next(one["schema"] for one in operation["parameters"] if (one["name"], one["in"]) == (name, "query"))
-    found: dict[str, Any] = operation["requestBody"]["content"][where]["schema"]["properties"][name]
+    found: dict[str, Any] = resolve(page, operation["requestBody"]["content"][where]["schema"])["properties"][name]
     return found
 
 
@@ -113,7 +114,7 @@ def test_before_the_models_are_loaded_nothing_is_said_of_them(weights: Path) -> 
 def test_what_is_not_announced_in_a_body_is_not_taken(weights: Path) -> None:
     page = create_app(Settings(models_dir=weights, admin=True)).openapi()
     bodies = [
-        content["schema"]
+        resolve(page, content["schema"])
         for item in page["paths"].values()
         for operation in item.values()
         for kind, content in operation.get("requestBody", {}).get("content", {}).items()
