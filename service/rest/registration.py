@@ -70,9 +70,8 @@ FORM_OF_PICTURES = {
     "required": ["image"],
     "properties": {"image": {"type": "array", "items": BINARY["schema"]}},
 }
-# For the other fields of a form. Their types are given only for the query, since in a form everything is text, and test tools
-# cannot check made-up fields beside files against a schema.
-AS_IN_QUERY = {"description": "The same as in the query."}
+# For the other fields of a form, in which everything is text. Without the example, /docs would send "string" in each.
+AS_IN_QUERY = {"type": "string", "description": "The same as in the query. An empty field counts as none.", "example": ""}
 PICTURE_BODIES = {
     **json_content(Images, {"images": [PICTURE_EXAMPLE]}),
     "multipart/form-data": {"schema": FORM_OF_PICTURES},
@@ -112,7 +111,6 @@ EXAMPLES: Mapping[str, Any] = {
     "description": "handwritten digits",
     "id": "ones/first",
     "cursor": "ones/first",
-    "filter": {"label": 7},
     "candidates": 100,
     "exact": True,
 }
@@ -137,7 +135,7 @@ def describe_operation(
     for kind in beside.keys() & body.keys():
         payload = body[kind]["schema"]
         own = {name: schema for name, schema in payload.get("properties", {}).items() if name not in UNLISTED}
-        properties = {**beside[kind], **own}  # Parameters may be sent beside the payload.
+        properties = {**own, **{name: one for name, one in beside[kind].items() if name not in own}}
         named = {"title": parameters.__name__.removesuffix("Parameters") + BODY_NAMES[kind], "properties": properties}
         body = body | {kind: {**body[kind], "schema": {**payload, **named, "additionalProperties": False}}}
     if body:
@@ -164,7 +162,8 @@ def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         description += f" The default is {str(default).lower()}."
     entry = {"name": name, "in": "query", "required": False, "description": description}
     if name == "filter":
-        return {**entry, "content": {"application/json": {"schema": schema, "example": EXAMPLES[name]}}}
+        # Without an example, /docs would send a made-up filter.
+        return {**entry, "content": {"application/json": {"schema": schema, "example": {}}}}
     words = options[-1].get("items", {}).get("enum", ()) if options else ()
     choices = [EXAMPLES.get(name), *words, *schema.get("enum", ()), default]
     return {**entry, "schema": {**schema, "examples": [next(one for one in choices if one is not None)]}}

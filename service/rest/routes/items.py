@@ -123,7 +123,7 @@ ITEMS_EXAMPLE = {
         {"id": "made-up", "mu": [0.5] * 20, "sigma": [0.1] * 20, "metadata": {"label": 7}},
     ]
 }
-TEXTS = {"type": "array", "items": {"type": "string"}}
+TEXTS = {"type": "array", "items": {"type": "string"}, "example": []}
 FORM_OF_ITEMS = {
     **FORM_OF_PICTURES,
     "properties": {
