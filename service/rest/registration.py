@@ -135,7 +135,10 @@ def describe_operation(
     for kind in beside.keys() & body.keys():
         payload = body[kind]["schema"]
         own = {name: schema for name, schema in payload.get("properties", {}).items() if name not in UNLISTED}
-        properties = {**own, **{name: one for name, one in beside[kind].items() if name not in own}}
+        properties = own | {name: one for name, one in beside[kind].items() if name not in own}
+        for name, one in properties.items():
+            if one.get("default", one) in (None, "", []):  # A generated client would send it.
+                properties[name] = {key: value for key, value in one.items() if key != "default"}
         named = {"title": parameters.__name__.removesuffix("Parameters") + BODY_NAMES[kind], "properties": properties}
         body = body | {kind: {**body[kind], "schema": {**payload, **named, "additionalProperties": False}}}
     if body:

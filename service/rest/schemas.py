@@ -169,13 +169,20 @@ class InterpolateParameters(PictureParameters):
 # --- bodies and answers, for the OpenAPI page
 
 
-def one_of(*names: str) -> ConfigDict:
-    """Return the configuration of a body that must have exactly one of some fields; their defaults are only for Python."""
+def one_of(*names: str, alone: bool = False) -> ConfigDict:
+    """Return the configuration of a body that must have exactly one of some fields; their defaults are only for Python.
+
+    `alone`: there are no other fields; otherwise there are two names. Generators of clients do not understand `oneOf` here.
+    """
 
     def require(schema: dict[str, Any]) -> None:
         for name in names:
             del schema["properties"][name]["default"]
-        schema["oneOf"] = [{"required": [name]} for name in names]
+        if alone:
+            schema |= {"minProperties": 1, "maxProperties": 1, "additionalProperties": False}
+        else:
+            first, second = ({"required": [name]} for name in names)
+            schema |= {"if": first, "then": {"not": second}, "else": second}
 
     return ConfigDict(json_schema_extra=require)
 
@@ -201,7 +208,7 @@ class Latents(BaseModel):
 class End(BaseModel):
     """One end of a path: a picture or a latent."""
 
-    model_config = one_of("image", "z", "mu")
+    model_config = one_of("image", "z", "mu", alone=True)
 
     image: str = ""
     z: list[float] = []
