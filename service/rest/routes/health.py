@@ -14,7 +14,7 @@ router = Router(prefix="/health", tags=["health"])
 
 @router.page("/live", OPEN, "health", operation_id="is_live", summary="The process answers", responses={503: PROBLEMS})
 async def live(request: Request) -> Health:
-    """200 as long as the event loop turns and the device, once it is there, gets on with its work or has none."""
+    """Answer 200 as long as the event loop turns and the device, once it is there, gets on with its work or has none."""
     check_device(request.app.state)
     return Health(status="live")
 
@@ -28,7 +28,7 @@ async def live(request: Request) -> Health:
     responses={503: PROBLEMS},
 )
 async def ready(request: Request) -> Health:
-    """200 once every model is warm; 503 before, when the device is lost or stuck, when the store's file was deleted or
+    """Answer 200 once every model is warm; 503 before, when the device is lost or stuck, when the store's file was deleted or
     replaced, and from SIGTERM on."""
     service = service_of(request)
     check_device(request.app.state)

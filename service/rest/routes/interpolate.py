@@ -21,7 +21,7 @@ FORMATS: tuple[Format, ...] = ("json", "npy", "png", "webp", "gif")
 
 
 async def interpolate(service: Service, call: Call) -> Answer:
-    """Frames from start to end, both included; a picture's end is its posterior's mu."""
+    """Return the frames from start to end, both included. A picture stands for the mu of its posterior."""
     body = await body_of(service, call)
     given = body.parameters(InterpolateParameters)
     parameters = read_parameters(InterpolateParameters, call.query, *given)

@@ -74,7 +74,7 @@ async def model(request: Request) -> ModelInfo:
     responses=ERRORS,
 )
 async def info(request: Request) -> dict[str, Any]:
-    """`engine` counts rows for each model and operation since the start."""
+    """Show limits, versions and counts; `engine` counts rows for each model and operation since the start."""
     catalog = catalog_of(request)
     device = catalog.device
     return {

@@ -24,7 +24,7 @@ router = Router(tags=["inference"])
 
 
 async def reconstruct(service: Service, call: Call) -> Answer:
-    """Means of the likelihood at z = mu, or at a seeded draw from the posterior (mode=sample)."""
+    """Return the means of the likelihood at z = mu, or at a seeded draw from the posterior (mode=sample)."""
     body = await body_of(service, call)
     parameters = read_parameters(ReconstructParameters, call.query, *body.parameters(ReconstructParameters))
     accept = call.headers.get("accept", "")
