@@ -74,7 +74,7 @@ class CollectionParameters(Parameters):
     """Parameters of PUT /collections/{name}."""
 
     metric: MetricName | None = Field(
-        None, description="The metric of searches. The default is l2 for a new collection, and what it was for an existing one."
+        None, description="The metric of searches. The default is l2 for a new collection; that of an existing one stays."
     )
     description: str | None = Field(
         None, max_length=MAX_DESCRIPTION, pattern=NO_NUL, description="Any text. By default, that of an existing one stays."
