@@ -2,15 +2,12 @@
 
 import asyncio
 import base64
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 
-from models.mosaic import tile
-from models.preprocess import Pixels
 from service.formats import pictures as codecs
 from service.formats import png
 from service.formats.json_values import json_bytes
@@ -19,13 +16,12 @@ from service.http.call import Answer
 from service.inference.pipeline import Inference
 from service.inference.served_model import Floats
 from service.observe.printable import header_value
+from service.rest.arrangement import arrange, enlarge
 from service.rest.negotiation import MEDIA_TYPES, Format
 from service.rest.schemas import DecodeParameters, InterpolateParameters
 from service.store.filters import Unknown
 from service.store.interface import Collection
 
-# The gap between the tiles of one picture.
-GAP_PIXELS = 2
 # So many numbers are written as JSON before other requests get a turn; this takes a third of a millisecond.
 NUMBERS_A_TURN = 10_000
 
@@ -92,8 +88,9 @@ def pictures_answer(
     parameters: DecodeParameters | InterpolateParameters,
     fields: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
+    scale: int = 1,
 ) -> Answer:
-    """Return pictures, float32 (N, H, W, C) in [0, 1], in any format. JSON also gets `fields`."""
+    """Return pictures, float32 (N, H, W, C) in [0, 1], in any format. JSON also gets `fields`; `scale` enlarges files."""
     model = inference.model
     if form == "json":
         images = base64_pictures(pixels)
@@ -102,35 +99,12 @@ def pictures_answer(
     elif form == "npy":
         body = npy(pixels if parameters.dtype == "float32" else codecs.to_uint8(pixels))
     elif form == "png":
-        body = png.write(arrange(codecs.to_uint8(pixels), parameters.layout))
+        body = png.write(enlarge(arrange(codecs.to_uint8(pixels), parameters.layout), scale))
     else:
-        body = codecs.animation(list(codecs.to_uint8(pixels)), form)
+        body = codecs.animation(list(enlarge(codecs.to_uint8(pixels), scale)), form)
     return answer(body, form, inference, headers)
 
 
 def base64_pictures(pixels: Floats) -> list[str]:
     """Return pictures, float32 (N, H, W, C) in [0, 1], as base64 PNG."""
     return [base64.b64encode(png.write(picture)).decode("ascii") for picture in codecs.to_uint8(pixels)]
-
-
-def arrange(pictures: Pixels, layout: str) -> Pixels:
-    """Join pictures (N, H, W, C) to one: a grid that is nearly square, a row, or a column."""
-    count = len(pictures)
-    columns = {"grid": math.ceil(math.sqrt(count)), "row": count, "column": 1}[layout]
-    return tile(pictures, columns, GAP_PIXELS) if count > 1 else pictures[0]
-
-
-def beside(originals: Pixels, reconstructions: Pixels, layout: str) -> Pixels:
-    """Join originals and reconstructions to one picture: above each other (grid, row), or side by side (column)."""
-    count = len(originals)
-    if layout == "column":
-        return tile(np.stack([originals, reconstructions], 1).reshape(-1, *originals.shape[1:]), 2, GAP_PIXELS)
-    columns = count if layout == "row" else min(count, 10)
-    rows: list[Pixels] = []
-    for start in range(0, count, columns):
-        for pictures in (originals, reconstructions):
-            blank = np.zeros((columns, *pictures.shape[1:]), np.uint8)
-            part = pictures[start : start + columns]
-            blank[: len(part)] = part
-            rows.extend(blank)
-    return tile(np.stack(rows), columns, GAP_PIXELS)

@@ -98,7 +98,8 @@ class Body:
             if len(part.data) > LONGEST_FIELD:
                 raise BadParameter(f"{part.name} has {len(part.data)} bytes, at most {LONGEST_FIELD} are allowed")
             fields[part.name] = part.data.decode("utf-8", "replace")
-        return values, fields
+        # A browser sends every field of a form, also those that nobody has filled in.
+        return values, {name: field for name, field in fields.items() if field or name not in kind.model_fields}
 
 
 def read_body(call: Call, max_items: int, lists_per_item: int = 1, parts_per_item: int = 1) -> Body:

@@ -39,6 +39,7 @@ TEXT = {"type": "string", "pattern": NO_NUL}
 NUMBER = {"type": "number"}
 SCALAR = {"anyOf": [TEXT, NUMBER, {"type": "boolean"}, {"type": "null"}]}
 TESTS = {
+    "$id": "FilterTests",
     "type": "object",
     "minProperties": 1,
     "additionalProperties": False,
@@ -49,7 +50,9 @@ TESTS = {
         "exists": {"type": "boolean"},
     },
 }
+# "$id" names a part of the OpenAPI page, see components.py.
 FILTER_SCHEMA = {
+    "$id": "Filter",
     "type": ["object", "null"],
     "maxProperties": MAX_KEYS,
     "propertyNames": {"minLength": 1, "maxLength": MAX_KEY, "pattern": r'^[^\x00-\x1f\x7f-\x9f"\\]+$'},
@@ -57,13 +60,13 @@ FILTER_SCHEMA = {
 }
 Filter = Annotated[tuple[Condition, ...], PlainValidator(_conditions), WithJsonSchema(FILTER_SCHEMA)]
 FILTER = (
-    'JSON conditions on the metadata; all must hold: {"label": 7, "year": {"gte": 2020}, "geo.city": {"in": ["a", "b"]}}. '
-    "A list matches by its elements. unknown_keys in the answer names keys that no item has"
+    'JSON conditions on the metadata, which must all hold: {"label": 7, "year": {"gte": 2020}, "city": {"in": ["a", "b"]}}. '
+    "A list matches by its elements. unknown_keys in the answer names keys that no item has."
 )
-STRICT = "true: refuse a filter with a key that no item of the collection has, unless the collection is empty"
+STRICT = "true refuses a filter with a key that no item of the collection has, unless the collection is empty."
 STRICT_DELETION = (
-    f'{STRICT}. Even without it, a deletion is refused (409) if the key of a condition with ne or "exists": false is one that '
-    "no item has, since it would match every item"
+    f'{STRICT} Even without it, a deletion is refused (409) if the key of a condition with ne or "exists": false is one that '
+    "no item has, since it would match every item."
 )
 
 
@@ -71,15 +74,15 @@ class CollectionParameters(Parameters):
     """Parameters of PUT /collections/{name}."""
 
     metric: MetricName | None = Field(
-        None, description="metric of searches; default: l2 for a new collection, as it is for an existing one"
+        None, description="The metric of searches. The default is l2 for a new collection; that of an existing one stays."
     )
     description: str | None = Field(
-        None, max_length=MAX_DESCRIPTION, pattern=NO_NUL, description="free text; default: as it is for an existing collection"
+        None, max_length=MAX_DESCRIPTION, pattern=NO_NUL, description="Any text. By default, that of an existing one stays."
     )
     keep: Keep | None = Field(
         None,
-        description="picture: keep the originals of the pictures that are added; default: nothing for a new collection, as "
-        "it is for an existing one",
+        description="picture keeps the originals of the pictures that are added. The default is nothing for a new collection, "
+        "and what it was for an existing one.",
     )
 
 
@@ -89,10 +92,11 @@ class ItemsParameters(PictureParameters):
     payload: ClassVar[tuple[str, ...]] = ("items",)
     files: ClassVar[tuple[str, ...]] = ("image", "id", "metadata")
 
-    id: Annotated[str, WithJsonSchema(ID_SCHEMA)] | None = Field(None, description="id of the only item of the request")
+    id: Annotated[str, WithJsonSchema(ID_SCHEMA)] | None = Field(None, description="The id of the only item of the request.")
     if_exists: IfExists = Field(
         "replace",
-        description="what happens to items whose ids exist: replace the old ones, error (409, nothing is stored), or skip",
+        description="What happens to items whose ids exist: replace, error (refuse the request with 409), or skip, "
+        "which keeps the old ones.",
     )
 
 
@@ -106,14 +110,14 @@ class DeleteParameters(Parameters):
 class ListParameters(Parameters):
     """Parameters of GET /collections/{name}/items."""
 
-    cursor: Annotated[str, WithJsonSchema(CURSOR_SCHEMA)] = Field("", description="cursor of the previous page")
-    limit: int = Field(100, ge=1, le=1000, description="items per page")
+    cursor: Annotated[str, WithJsonSchema(CURSOR_SCHEMA)] = Field("", description="The cursor of the previous page.")
+    limit: int = Field(100, ge=1, le=1000, description="The number of items on a page.")
     filter: Filter = Field(default_factory=tuple, description=FILTER)
     strict: bool = Field(False, description=STRICT)
     include: Annotated[
         frozenset[Literal["mu", "sigma", "metadata"]],
         BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "metadata")),
-        Field(description="additional fields, separated by commas: mu, sigma. The metadata is always included."),
+        Field(description="Additional fields, separated by commas: mu, sigma. The metadata is always included."),
     ] = frozenset()
 
 
@@ -123,33 +127,33 @@ class SearchParameters(PictureParameters):
     payload: ClassVar[tuple[str, ...]] = ("image", "mu", "sigma", "id", "queries")
     files: ClassVar[tuple[str, ...]] = ("image",)
 
-    k: int = Field(10, ge=1, le=MAX_NEIGHBORS, description="number of neighbours")
-    metric: MetricName | None = Field(None, description="default: the metric of the collection")
+    k: int = Field(10, ge=1, le=MAX_NEIGHBORS, description="The number of neighbours.")
+    metric: MetricName | None = Field(None, description="The metric of the distances. The default is that of the collection.")
     filter: Filter = Field(default_factory=tuple, description=FILTER)
     strict: bool = Field(False, description=STRICT)
     include: Annotated[
         frozenset[Literal["mu", "sigma", "image", "metadata"]],
         BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "image", "metadata")),
         Field(
-            description="additional fields, separated by commas: mu, sigma, image (the decoded latent, as base64 PNG). "
+            description="Additional fields, separated by commas: mu, sigma, image (the decoded latent, as base64 PNG). "
             "The metadata is always included."
         ),
     ] = frozenset()
-    active_only: bool = Field(False, description="ignore dimensions whose KL is about zero on the model's card")
+    active_only: bool = Field(False, description="true ignores dimensions whose KL is about zero on the model's card.")
     candidates: int | None = Field(
         None,
         ge=1,
         le=MAX_NEIGHBORS,
-        description="compute the metric only for so many items, the nearest by w2; then not exact",
+        description="The metric is computed only for so many items, the nearest by w2. The answer is not exact then.",
     )
-    exclude_self: bool = Field(False, description="true: the item of a query by id is not among its own neighbours")
-    exact: bool | None = Field(None, description="true: do not use the approximate index, which only PostgreSQL has")
+    exclude_self: bool = Field(False, description="true leaves the item of a query by id out of its own neighbours.")
+    exact: bool | None = Field(None, description="true does not use the approximate index, which only PostgreSQL has.")
 
 
 # --- bodies and answers, for the OpenAPI page
 
-UNKNOWN_KEYS = Field(None, description="keys of the filter that no item of the collection has; missing if there are none")
-DID_YOU_MEAN = Field(None, description="for keys of unknown_keys, a similar key that some item has")
+UNKNOWN_KEYS = Field(None, description="The keys of the filter that no item of the collection has, if there are any.")
+DID_YOU_MEAN = Field(None, description="For keys of unknown_keys, a similar key that some item has.")
 
 
 class CollectionInfo(BaseModel):
@@ -157,24 +161,30 @@ class CollectionInfo(BaseModel):
 
     name: str
     model: str
-    digest: str = Field(description="digest of the model whose vectors it holds")
-    loaded_as: str | None = Field(None, description="name under which that model is loaded, if it is another name")
+    digest: str = Field(description="The digest of the model whose vectors it holds.")
+    loaded_as: str | None = Field(None, description="The name under which that model is loaded, if it is another name.")
     latent_dim: int
     metric: MetricName
     description: str
-    keep: Keep = Field(description="whether the originals of pictures are kept")
+    keep: Keep = Field(description="picture if the originals of pictures are kept.")
     count: int
-    seq: int = Field(description="sequence number of the last change")
+    seq: int = Field(description="The sequence number of the last change.")
+
+
+class CollectionList(BaseModel):
+    """All collections, in the order of their names."""
+
+    collections: list[CollectionInfo]
 
 
 class NewItem(BaseModel):
     """A picture as base64 or data URL, or the parameters of a posterior."""
 
-    id: str | None = Field(None, description="1 to 512 characters; random if missing")
+    id: str | None = Field(None, description="1 to 512 characters. It is random if it is missing.")
     image: str | None = None
     mu: list[float] | None = None
     sigma: list[float] | None = None
-    metadata: dict[str, Any] | None = Field(None, description="null or missing: that of the item that it replaces stays")
+    metadata: dict[str, Any] | None = Field(None, description="Without it, that of the item that it replaces stays.")
 
 
 class NewItems(BaseModel):
@@ -187,10 +197,10 @@ class Added(BaseModel):
     """The items that were added. They are stored durably."""
 
     collection: str
-    ids: list[str] = Field(description="ids of all items, in the order of the request")
+    ids: list[str] = Field(description="The ids of all items, in the order of the request.")
     added: list[str]
     replaced: list[str]
-    skipped: list[str] | None = Field(None, description="only with if_exists=skip")
+    skipped: list[str] | None = Field(None, description="Only with if_exists=skip.")
     seq: int
     warnings: WarningList = None
 
@@ -200,16 +210,16 @@ class StoredItem(BaseModel):
 
     id: str
     metadata: dict[str, Any]
-    seq: int = Field(description="sequence number of its last change")
+    seq: int = Field(description="The sequence number of its last change.")
     mu: list[float] | None = None
-    sigma: list[float] | None = Field(None, description="null if the item has none")
+    sigma: list[float] | None = Field(None, description="null if the item has none.")
 
 
 class ItemPage(BaseModel):
     """One page of items, in the order of their ids."""
 
     items: list[StoredItem]
-    cursor: str | None = Field(description="cursor of the next page; null on the last page")
+    cursor: str | None = Field(description="The cursor of the next page, null on the last page.")
     unknown_keys: list[str] | None = UNKNOWN_KEYS
     did_you_mean: dict[str, str] | None = DID_YOU_MEAN
 
@@ -233,8 +243,8 @@ class DeletedSeveral(BaseModel):
 
     collection: str
     count: int
-    ids: list[str] = Field(description="the first 1000 of them")
-    missing: list[str] | None = Field(None, description="those of the ids in the request that no item has; only with ids")
+    ids: list[str] = Field(description="The first 1000 of them.")
+    missing: list[str] | None = Field(None, description="The ids in the request that no item has. Only with ids.")
     seq: int
     unknown_keys: list[str] | None = UNKNOWN_KEYS
     did_you_mean: dict[str, str] | None = DID_YOU_MEAN
@@ -255,7 +265,7 @@ class QueryBody(BaseModel):
     mu: list[float] | None = None
     sigma: list[float] | None = None
     id: str | None = None
-    queries: list[dict[str, Any]] | None = Field(None, description="several queries, each like the above")
+    queries: list[dict[str, Any]] | None = Field(None, description="Several queries, each like the above.")
 
 
 class NeighborInfo(BaseModel):
@@ -276,7 +286,7 @@ class NeighborsAnswer(BaseModel):
     results: list[dict[str, list[NeighborInfo]]] | None = None
     metric: MetricName
     exact: bool
-    seq: int = Field(description="sequence number of the last change that the search has seen")
+    seq: int = Field(description="The sequence number of the last change that the search has seen.")
     warnings: WarningList = None
     unknown_keys: list[str] | None = UNKNOWN_KEYS
     did_you_mean: dict[str, str] | None = DID_YOU_MEAN

@@ -14,20 +14,20 @@ from service.rest.schemas import Parameters
 
 TAG = re.compile(r'"([^"]*)"')
 # Parameters that are left out of the ETag. The deadline does not change the answer. The others enter with their defaults
-# resolved: model and prior among the versions, the format on its own.
-NOT_HASHED = {"timeout_ms", "model", "prior", "format"}
+# resolved: model and prior among the versions, format and scale on their own.
+NOT_HASHED = {"timeout_ms", "model", "prior", "format", "scale"}
 
 
-def cache_headers(parameters: Parameters, form: Format, seed: int | None, *versions: str) -> Mapping[str, str]:
+def cache_headers(parameters: Parameters, form: Format, seed: int | None, scale: int, *versions: str) -> Mapping[str, str]:
     """Return the caching headers of the answer to a GET: an ETag if the caller has stated the seed, else `no-store`.
 
-    `versions`: everything that the answer depends on besides the parameters and the format. `no-cache` makes clients
-    revalidate a copy each time, since the model may have been replaced.
+    `versions`: everything that the answer depends on besides the parameters, the format and the scale. `no-cache` makes
+    clients revalidate a copy each time, since the model may have been replaced.
     """
     if seed is None:
         return {"cache-control": "no-store"}
     asked = {name: sorted(v) if isinstance(v, frozenset) else v for name, v in parameters if name not in NOT_HASHED}
-    text = json.dumps([type(parameters).__name__, asked, form, versions], sort_keys=True)
+    text = json.dumps([type(parameters).__name__, asked, form, scale, versions], sort_keys=True)
     return {"etag": f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"', "cache-control": "no-cache"}
 
 

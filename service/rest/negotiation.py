@@ -26,6 +26,23 @@ def answer_format(chosen: Format | None, accept: str, offered: tuple[Format, ...
         return chosen
     if not accept or accept == "*/*":
         return "json"
+    qualities = _qualities(accept)
+    wanted = {form: qualities.get(MEDIA_TYPES[form], 0.0) for form in offered}
+    best = max(offered, key=lambda form: wanted[form])  # If several are equal, the first wins.
+    browser = max(qualities.get(name, 0.0) for name in BROWSER_TYPES)
+    if "png" in offered and browser > 0 and browser >= wanted[best]:
+        return "png"
+    return best if wanted[best] > 0 else "json"
+
+
+def is_browser(accept: str) -> bool:
+    """Return whether an Accept header is that of a browser."""
+    qualities = _qualities(accept)
+    return any(qualities.get(name, 0.0) > 0 for name in BROWSER_TYPES)
+
+
+def _qualities(accept: str) -> dict[str, float]:
+    """Return the quality of each media type in an Accept header."""
     qualities: dict[str, float] = {}
     for entry in accept.lower().split(","):
         name, *options = (word.strip() for word in entry.split(";"))
@@ -34,9 +51,4 @@ def answer_format(chosen: Format | None, accept: str, offered: tuple[Format, ...
             qualities[name] = float(quality)
         except ValueError:
             qualities[name] = 0.0
-    wanted = {form: qualities.get(MEDIA_TYPES[form], 0.0) for form in offered}
-    best = max(offered, key=lambda form: wanted[form])  # If several are equal, the first wins.
-    browser = max(qualities.get(name, 0.0) for name in BROWSER_TYPES)
-    if "png" in offered and browser > 0 and browser >= wanted[best]:
-        return "png"
-    return best if wanted[best] > 0 else "json"
+    return qualities

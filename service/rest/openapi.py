@@ -10,13 +10,26 @@ from service.formats.latent_rows import MAX_LATENT
 from service.http.access.guard import Access
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
-from service.rest.registration import PROBLEMS
+from service.rest.components import PROBLEM, name_parts, operations, resolve
+from service.rest.page_examples import fit_examples
 
 SCHEMES: Mapping[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "X-API-Key: KEY"},
     "basic": {"type": "http", "scheme": "basic", "description": "the key as password, with any user name"},
 }
+# The groups of operations, in the order in which /docs shows them.
+GROUPS: Mapping[str, str] = {
+    "inference": "Pictures to posteriors, latents to pictures, new pictures, and paths between two pictures.",
+    "collections": "Named collections, each of posteriors of one model.",
+    "items": "The items of a collection: add, list, change and search them.",
+    "deletion": "Delete items and collections.",
+    "models": "The loaded models, and the limits of the service.",
+    "health": "The state of the service, for probes and for Prometheus.",
+    "admin": "Load, reload and unload models while others are served.",
+}
+# Paths that stand after all others: an original exists once an item does, and a collection is deleted after its items.
+LAST = {"/collections/{name}/items/{id}/picture": 1, "/collections/{name}": 2}
 # The parameters that set the number of items in an answer.
 COUNTS = ("n", "steps")
 # The fields that are lists of latents.
@@ -27,8 +40,8 @@ def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, A
     """Add the largest number of items in a request, the range of latents, and the statuses that any path may answer: 431
     for long headers, 408 for slow bodies, 421 for unknown hosts. `problem`: the OpenAPI response of a problem body.
     """
-    for path, operations in page["paths"].items():
-        for operation in operations.values():
+    for path, methods in page["paths"].items():
+        for operation in methods.values():
             statuses = ["431"] if path.startswith("/health/") else ["421", "431"]
             for status in (*statuses, *(["408"] if "requestBody" in operation else [])):
                 operation["responses"].setdefault(status, dict(problem))
@@ -64,7 +77,7 @@ def _schemas(page: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, A
             if parameter["in"] == "query" and "schema" in parameter:
                 yield parameter["name"], parameter["schema"]
         for content in operation.get("requestBody", {}).get("content", {}).values():
-            yield from content["schema"].get("properties", {}).items()
+            yield from resolve(page, content["schema"]).get("properties", {}).items()
 
 
 def describe_access(page: dict[str, Any], access: Access, problem: Mapping[str, Any]) -> None:
@@ -82,6 +95,13 @@ def describe_access(page: dict[str, Any], access: Access, problem: Mapping[str, 
                 operation["responses"].setdefault(status, dict(problem))
 
 
+def group_operations(page: dict[str, Any]) -> None:
+    """Order the paths so that /docs shows what is deleted last, after what was in it, and describe the groups."""
+    page["paths"] = dict(sorted(page["paths"].items(), key=lambda item: LAST.get(item[0], 0)))
+    used = {tag for operation in operations(page) for tag in operation["tags"]}
+    page["tags"] = [{"name": name, "description": text} for name, text in GROUPS.items() if name in used]
+
+
 def complete_page(app: FastAPI, max_rows: int) -> None:
     """Make the application complete its OpenAPI page when it is requested."""
     openapi = app.openapi
@@ -91,11 +111,14 @@ def complete_page(app: FastAPI, max_rows: int) -> None:
         page = openapi()
         if not made:
             page = app.openapi_schema = copy.deepcopy(page)  # The page shares parts with the routes.
-            describe_bounds(page, max_rows, PROBLEMS)
+            group_operations(page)
+            name_parts(page)
+            describe_bounds(page, max_rows, PROBLEM)
             if app.state.access is not None:
-                describe_access(page, app.state.access, PROBLEMS)
+                describe_access(page, app.state.access, PROBLEM)
         if app.state.service is not None:
             describe_models(page, app.state.service.pipeline.catalog)
+            fit_examples(page, app.state.service.pipeline.catalog)
         return page
 
     app.openapi = complete  # type: ignore[method-assign]

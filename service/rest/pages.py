@@ -10,6 +10,8 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 # where FastAPIOffline serves the files of Swagger UI
 FILES = "static-offline-docs"
+# Every operation shows its fields and the button Execute when it is opened; the schemas stay folded.
+PARAMETERS = {"tryItOutEnabled": True, "defaultModelsExpandDepth": 0, "displayRequestDuration": True}
 
 
 def add_pages(app: FastAPI) -> None:
@@ -29,5 +31,5 @@ def add_pages(app: FastAPI) -> None:
             swagger_js_url=f"{FILES}/swagger-ui-bundle.js",
             swagger_css_url=f"{FILES}/swagger-ui.css",
             swagger_favicon_url=f"{FILES}/favicon.png",
-            swagger_ui_parameters=app.swagger_ui_parameters,
+            swagger_ui_parameters=PARAMETERS,
         )

@@ -112,6 +112,8 @@ def _read(kind: type[P], query: str, values: Mapping[str, Any], fields: Mapping[
         for name in names:  # There may be a million unknown names; report the first.
             if name not in kind.model_fields:
                 raise BadParameter(_unknown(name, sorted({*kind.model_fields, *beside})))
+    if strings.get("filter") == "{}":  # It has no condition and does not override one in the body; /docs always sends it.
+        del strings["filter"]
     for name, value in values.items():
         if isinstance(value, str) and len(value) > LONGEST_VALUE:
             raise BadParameter(f"{name} has {len(value)} characters, at most {LONGEST_VALUE} are allowed")

@@ -3,6 +3,7 @@
 Knows nothing about what an operation does.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from service.engine.errors import Overloaded
 from service.http.endpoint import Endpoint, Operation, Starting
 from service.http.registry import Registration
 from service.operations.service import Service
+from service.rest.components import PROBLEM_TYPE, SCHEMAS
 from service.rest.errors import describe
 from service.rest.schemas import Images, NoParameters, PictureParameters, PicturesAnswer, Problem
 
@@ -46,20 +48,8 @@ def service_of(request: Request) -> Service:
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a model with all references resolved, since the page has no place for definitions."""
-    schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-
-    def resolved(node: Any) -> Any:
-        if isinstance(node, list):
-            return [resolved(one) for one in node]
-        if not isinstance(node, dict):
-            return node
-        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
-        return resolved(definitions[name]) if name in definitions else {key: resolved(one) for key, one in node.items()}
-
-    found: dict[str, Any] = resolved(schema)
-    return found
+    """Return the JSON schema of a model under the name of its class. `name_parts` moves it to the components of the page."""
+    return model.model_json_schema(ref_template=f"{SCHEMAS}{{model}}") | {"title": model.__name__}
 
 
 def json_content(model: type[BaseModel], example: object = None) -> dict[str, Any]:
@@ -80,9 +70,8 @@ FORM_OF_PICTURES = {
     "required": ["image"],
     "properties": {"image": {"type": "array", "items": BINARY["schema"]}},
 }
-# For the other fields of a form. Their types are given only for the query, since in a form everything is text, and test tools
-# cannot check made-up fields beside files against a schema.
-AS_IN_QUERY = {"description": "the same as in the query"}
+# For the other fields of a form, in which everything is text. Without the example, /docs would send "string" in each.
+AS_IN_QUERY = {"type": "string", "description": "The same as in the query. An empty field counts as none.", "example": ""}
 PICTURE_BODIES = {
     **json_content(Images, {"images": [PICTURE_EXAMPLE]}),
     "multipart/form-data": {"schema": FORM_OF_PICTURES},
@@ -95,20 +84,36 @@ PICTURE_ANSWERS = {
     "image/png": BINARY,
 }
 PROBLEMS: dict[str, Any] = {
-    "description": "the error, as a problem body",
-    "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+    "description": "The error as a problem body (RFC 9457): what was found, what is allowed, and what to do.",
+    "content": {PROBLEM_TYPE: {"schema": schema_of(Problem)}},
 }
 WARNINGS_HEADER = {
-    "description": "number of warnings about the pictures, if there are any; JSON answers have the warnings themselves",
+    "description": "The number of warnings about the pictures, if there are any. JSON answers have the warnings themselves.",
     "schema": {"type": "integer", "minimum": 1},
 }
 NOT_WORD = re.compile(r"\W+")
 ERRORS = (400, 404, 413, 415, 422, 429, 500, 503, 504)
 
 
+# How bodies are named among the components: EncodeBody, EncodeForm.
+BODY_NAMES = {"application/json": "Body", "multipart/form-data": "Form"}
 # The page describes deadlines only in words. Every request that it allows must be accepted, and one with a deadline of a
 # millisecond would fail.
 UNLISTED = ("timeout_ms",)
+
+
+# Examples of parameters that have neither a default nor a choice of values.
+EXAMPLES: Mapping[str, Any] = {
+    "model": "mnist",
+    "n": 4,
+    "seed": 7,
+    "scale": 8,
+    "description": "handwritten digits",
+    "id": "ones/first",
+    "cursor": "ones/first",
+    "candidates": 100,
+    "exact": True,
+}
 
 
 def describe_operation(
@@ -130,11 +135,15 @@ def describe_operation(
     for kind in beside.keys() & body.keys():
         payload = body[kind]["schema"]
         own = {name: schema for name, schema in payload.get("properties", {}).items() if name not in UNLISTED}
-        properties = {**beside[kind], **own}  # Parameters may be sent beside the payload.
-        body = body | {kind: {**body[kind], "schema": {**payload, "properties": properties, "additionalProperties": False}}}
+        properties = own | {name: one for name, one in beside[kind].items() if name not in own}
+        for name, one in properties.items():
+            if one.get("default", one) in (None, "", []):  # A generated client would send it.
+                properties[name] = {key: value for key, value in one.items() if key != "default"}
+        named = {"title": parameters.__name__.removesuffix("Parameters") + BODY_NAMES[kind], "properties": properties}
+        body = body | {kind: {**body[kind], "schema": {**payload, **named, "additionalProperties": False}}}
     if body:
         extra["requestBody"] = {"content": body, "required": body_required}
-    answered: dict[str, Any] = {"content": answer, "description": "the answer"}
+    answered: dict[str, Any] = {"content": answer, "description": "The answer."}
     if issubclass(parameters, PictureParameters) and answer.keys() != {"application/json"}:
         answered["headers"] = {"X-Warnings": WARNINGS_HEADER}
     return {
@@ -145,15 +154,22 @@ def describe_operation(
 
 
 def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    if name == "filter":
-        shape = {key: value for key, value in schema.items() if key not in ("default", "description", "title")}
-        content = {"application/json": {"schema": shape}}
-        return {"name": name, "in": "query", "required": False, "description": schema["description"], "content": content}
+    """Return the entry of a parameter in the query.
+
+    Its default stands in the description alone: /docs and generated clients would send it, and it would override the body.
+    """
     options = [option for option in schema.pop("anyOf", []) if option.get("type") != "null"]
     schema = {key: value for key, value in {**schema, **(options[0] if options else {})}.items() if key != "title"}
-    if schema.get("default", "") is None or schema.get("default") == []:
-        schema.pop("default")
-    return {"name": name, "in": "query", "required": False, "description": schema.pop("description", ""), "schema": schema}
+    description, default = schema.pop("description", ""), schema.pop("default", None)
+    if default not in (None, "", []):
+        description += f" The default is {str(default).lower()}."
+    entry = {"name": name, "in": "query", "required": False, "description": description}
+    if name == "filter":
+        # Without an example, /docs would send a made-up filter.
+        return {**entry, "content": {"application/json": {"schema": schema, "example": {}}}}
+    words = options[-1].get("items", {}).get("enum", ()) if options else ()
+    choices = [EXAMPLES.get(name), *words, *schema.get("enum", ()), default]
+    return {**entry, "schema": {**schema, "examples": [next(one for one in choices if one is not None)]}}
 
 
 def add(
@@ -167,10 +183,13 @@ def add(
     scope: str,
     label: str,
     tagged: bool = False,
+    name: str = "",
+    tag: str = "",
 ) -> None:
     """Register an operation: one route that answers, and one entry of the OpenAPI page for each method.
 
     `scope`: the scope that a key needs. `label`: its name in the metrics. `tagged`: answers to GET may have ETags.
+    `name`: the operationId of the first method, from which generated clients name a function; `tag`: its group on the page.
     """
     endpoint = Endpoint(operation, describe, (Overloaded,))
     router.registrations.append(Registration(path, tuple(methods), scope, label, endpoint))
@@ -179,10 +198,11 @@ def add(
     def documented() -> None:  # Only documentation: the route above answers.
         raise NotImplementedError
 
+    path_name = NOT_WORD.sub("_", path).strip("_")
     for method in methods:
         details = dict(description)
         if tagged and method == "GET":
-            details["responses"] = details["responses"] | {304: {"description": "the client's copy is still valid"}}
+            details["responses"] = details["responses"] | {304: {"description": "The copy of the client is still valid."}}
         if method in ("GET", "DELETE"):  # These methods have no request body.
             details["openapi_extra"] = {k: v for k, v in details["openapi_extra"].items() if k != "requestBody"}
         router.add_api_route(
@@ -190,7 +210,8 @@ def add(
             documented,
             methods=[method],
             summary=summary,
-            description=operation.__doc__ or "",
-            operation_id=f"{NOT_WORD.sub('_', path).strip('_')}_{method.lower()}",
+            description=inspect.cleandoc(operation.__doc__ or ""),
+            operation_id=name if name and method == methods[0] else f"{name or path_name}_{method.lower()}",
+            tags=[tag] if tag else None,
             **details,
         )

@@ -27,19 +27,33 @@ def words(*known: str) -> Any:
 
 
 Seed = Annotated[
-    int, Field(ge=0, le=MAX_SEED, description="seed of the noise: the same seed gives the same answer; default: random")
+    int,
+    Field(
+        ge=0, le=MAX_SEED, description="The seed of the noise: the same one gives the same answer. Without it, it is random."
+    ),
 ]
 PosteriorFormat = Literal["json", "npy"]
 PictureFormat = Literal["json", "npy", "png"]
 FramesFormat = Literal["json", "npy", "png", "webp", "gif"]
 Layout = Literal["grid", "row", "column"]
+MAX_SCALE = 32
+Scale = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=MAX_SCALE,
+        description="The factor by which PNG, WebP and GIF answers are enlarged, pixel by pixel; JSON and npy keep the "
+        "model's size. The default is 1 for programs, and for browsers the factor that comes nearest to 512 pixels.",
+    ),
+]
 NpyType = Annotated[
-    Literal["uint8", "float32"], Field(description="type of npy answers; float32: mean of the likelihood in [0, 1]")
+    Literal["uint8", "float32"],
+    Field(description="The type of npy answers. float32 is the mean of the likelihood in [0, 1]."),
 ]
 IncludeLatents = Annotated[
     frozenset[Literal["z"]],
     BeforeValidator(split, json_schema_input_type=words("z")),
-    Field(description="z: add the latents"),
+    Field(description="z adds the latents to JSON answers."),
 ]
 
 
@@ -54,9 +68,12 @@ class NoParameters(BaseModel):
 class Parameters(NoParameters):
     """The parameters of every operation on a model."""
 
-    model: str | None = Field(None, description="name of the model, see /models; default: the default model")
+    model: str | None = Field(None, description="The name of a model, see /models. Without it, the default model answers.")
     timeout_ms: int | None = Field(
-        None, gt=0, le=3_600_000, description="deadline in milliseconds, after which the status is 504; also as X-Timeout-Ms"
+        None,
+        gt=0,
+        le=3_600_000,
+        description="The deadline in milliseconds, after which the status is 504. X-Timeout-Ms is the same.",
     )
 
 
@@ -65,13 +82,13 @@ class PictureParameters(Parameters):
 
     background: Background | None = Field(
         None,
-        description="what transparent pictures are put on: black, white, or auto, which draws the transparency of a drawing "
-        "of a single colour as the model's pictures are drawn; default: as the model was trained, mostly auto",
+        description="Transparent pictures are put on black or white. auto draws a drawing of a single colour by its "
+        "transparency, as the model's pictures are drawn. The default is that of the training, mostly auto.",
     )
     invert: Invert | None = Field(
         None,
-        description="yes: swap dark and light after everything else; auto: only for pictures whose border is light and should "
-        "be dark, or the reverse; default: as the model was trained, mostly no",
+        description="yes swaps dark and light after everything else. auto does so only for pictures whose border is light and "
+        "should be dark, or the reverse. The default is that of the training, mostly no.",
     )
 
 
@@ -81,11 +98,11 @@ class EncodeParameters(PictureParameters):
     payload: ClassVar[tuple[str, ...]] = ("images", "image")
     files: ClassVar[tuple[str, ...]] = ("image",)
 
-    format: PosteriorFormat | None = Field(None, description="format of the answer; overrides Accept")
+    format: PosteriorFormat | None = Field(None, description="The format of the answer. It overrides the header Accept.")
     include: Annotated[
         frozenset[Literal["logvar", "kl", "kl_per_dim", "z"]],
         BeforeValidator(split, json_schema_input_type=words("logvar", "kl", "kl_per_dim", "z")),
-        Field(description="additional fields, separated by commas: logvar, kl, kl_per_dim, z (a seeded posterior sample)"),
+        Field(description="Additional fields, separated by commas: logvar, kl, kl_per_dim, and z, a seeded posterior sample."),
     ] = frozenset()
     seed: Seed | None = None
 
@@ -95,9 +112,10 @@ class DecodeParameters(Parameters):
 
     payload: ClassVar[tuple[str, ...]] = ("z", "mu")
 
-    format: PictureFormat | None = Field(None, description="format of the answer; overrides Accept")
+    format: PictureFormat | None = Field(None, description="The format of the answer. It overrides the header Accept.")
     dtype: NpyType = "uint8"
-    layout: Layout = Field("grid", description="layout of several pictures in one PNG")
+    layout: Layout = Field("grid", description="The layout of several pictures in one PNG.")
+    scale: Scale | None = None
 
 
 class SampleParameters(DecodeParameters):
@@ -105,15 +123,15 @@ class SampleParameters(DecodeParameters):
 
     payload: ClassVar[tuple[str, ...]] = ()
 
-    n: int = Field(1, ge=1, description="number of samples")
+    n: int = Field(1, ge=1, description="The number of samples.")
     seed: Seed | None = None
     temperature: float = Field(
-        1.0, ge=0, le=100, description="scale of the noise; 0 gives the mean of the prior, or of a component"
+        1.0, ge=0, le=100, description="The scale of the noise. 0 gives the mean of the prior, or of one of its components."
     )
     prior: Literal["standard", "vamp", "aggregate"] | None = Field(
         None,
-        description="standard: N(0, I); vamp: a learnt VampPrior; aggregate: the mixture fitted to the aggregate posterior; "
-        "default: aggregate if the model has it, else the prior that it was trained with",
+        description="standard is N(0, I), vamp a learnt VampPrior, aggregate the mixture fitted to the aggregate posterior. "
+        "The default is aggregate if the model has it, else the prior that it was trained with.",
     )
     include: IncludeLatents = frozenset()
 
@@ -124,9 +142,11 @@ class ReconstructParameters(DecodeParameters, PictureParameters):
     payload: ClassVar[tuple[str, ...]] = ("images", "image")
     files: ClassVar[tuple[str, ...]] = ("image",)
 
-    mode: Literal["mean", "sample"] = Field("mean", description="mean: decode mu; sample: decode a seeded posterior sample")
+    mode: Literal["mean", "sample"] = Field("mean", description="mean decodes mu, sample decodes a seeded posterior sample.")
     seed: Seed | None = None
-    compare: bool = Field(False, description="PNG with the originals above the reconstructions; layout=column: to their left")
+    compare: bool = Field(
+        False, description="true adds the originals to a PNG, above the reconstructions, or to their left in a column."
+    )
 
 
 class InterpolateParameters(PictureParameters):
@@ -135,12 +155,13 @@ class InterpolateParameters(PictureParameters):
     payload: ClassVar[tuple[str, ...]] = ("start", "end")
     files: ClassVar[tuple[str, ...]] = ("start", "end")
 
-    format: FramesFormat | None = Field(None, description="format of the answer; overrides Accept")
+    format: FramesFormat | None = Field(None, description="The format of the answer. It overrides the header Accept.")
     dtype: NpyType = "uint8"
-    layout: Layout = Field("row", description="layout of the frames in one PNG")
-    steps: int = Field(8, ge=2, description="number of frames, both ends included")
+    layout: Layout = Field("row", description="The layout of the frames in one PNG.")
+    scale: Scale | None = None
+    steps: int = Field(8, ge=2, description="The number of frames, both ends included.")
     method: Literal["linear", "slerp", "matched"] = Field(
-        "linear", description="kind of path; matched: a line with the variance of the prior"
+        "linear", description="The kind of path. matched is a line with the variance of the prior."
     )
     include: IncludeLatents = frozenset()
 
@@ -148,13 +169,20 @@ class InterpolateParameters(PictureParameters):
 # --- bodies and answers, for the OpenAPI page
 
 
-def one_of(*names: str) -> ConfigDict:
-    """Return the configuration of a body that must have exactly one of some fields; their defaults are only for Python."""
+def one_of(*names: str, alone: bool = False) -> ConfigDict:
+    """Return the configuration of a body that must have exactly one of some fields; their defaults are only for Python.
+
+    `alone`: there are no other fields; otherwise there are two names. Generators of clients do not understand `oneOf` here.
+    """
 
     def require(schema: dict[str, Any]) -> None:
         for name in names:
             del schema["properties"][name]["default"]
-        schema["oneOf"] = [{"required": [name]} for name in names]
+        if alone:
+            schema |= {"minProperties": 1, "maxProperties": 1, "additionalProperties": False}
+        else:
+            first, second = ({"required": [name]} for name in names)
+            schema |= {"if": first, "then": {"not": second}, "else": second}
 
     return ConfigDict(json_schema_extra=require)
 
@@ -165,7 +193,7 @@ class Images(BaseModel):
     model_config = one_of("images", "image")
 
     images: list[str] = Field([], min_length=1)
-    image: str = Field("", description="one picture; the same as images with one element")
+    image: str = Field("", description="One picture, the same as images with one element.")
 
 
 class Latents(BaseModel):
@@ -173,18 +201,25 @@ class Latents(BaseModel):
 
     model_config = one_of("z", "mu")
 
-    z: list[list[float]] = Field([], min_length=1, description="rows of latent_dim numbers each")
-    mu: list[list[float]] = Field([], min_length=1, description="the same as z, as /encode answers it")
+    z: list[list[float]] = Field([], min_length=1, description="Rows of latent_dim numbers each.")
+    mu: list[list[float]] = Field([], min_length=1, description="The same as z, under the name that /encode gives it.")
 
 
 class End(BaseModel):
     """One end of a path: a picture or a latent."""
 
-    model_config = one_of("image", "z", "mu")
+    model_config = one_of("image", "z", "mu", alone=True)
 
     image: str = ""
     z: list[float] = []
-    mu: list[float] = Field([], description="the same as z")
+    mu: list[float] = Field([], description="The same as z.")
+
+
+class Ends(BaseModel):
+    """The two ends of a path."""
+
+    start: End
+    end: End
 
 
 class WarningInfo(BaseModel):
@@ -192,13 +227,13 @@ class WarningInfo(BaseModel):
 
     model_config = ConfigDict(title="Warning")
 
-    item: int = Field(description="index of the picture, counted from 0")
-    code: str = Field(description="blank, clipped, low_range or unusual")
-    detail: str = Field(description="what was found, and what to try")
+    item: int = Field(description="The index of the picture, counted from 0.")
+    code: str = Field(description="One of blank, clipped, low_range and unusual.")
+    detail: str = Field(description="The message says what was found, and what to try.")
 
 
 WarningList = Annotated[
-    list[WarningInfo] | None, Field(description="what is probably wrong with the pictures; left out if nothing is")
+    list[WarningInfo] | None, Field(description="What is probably wrong with the pictures. It is left out if nothing is.")
 ]
 
 
@@ -209,7 +244,7 @@ class Posterior(BaseModel):
     mu: list[list[float]]
     sigma: list[list[float]]
     logvar: list[list[float]] | None = None
-    kl: list[float] | None = Field(None, description="KL(q(z given x) || p(z)), nats")
+    kl: list[float] | None = Field(None, description="KL(q(z given x) || p(z)) in nats.")
     kl_per_dim: list[list[float]] | None = None
     z: list[list[float]] | None = None
     seed: int | None = None
@@ -223,10 +258,10 @@ class PicturesAnswer(BaseModel):
 
     model: str
     images: list[str]
-    shape: list[int] = Field(description="height, width, channels")
+    shape: list[int] = Field(description="Height, width and channels.")
     z: list[list[float]] | None = None
     seed: int | None = None
-    prior: str | None = Field(None, description="the prior that the latents were drawn from")
+    prior: str | None = Field(None, description="The prior that the latents were drawn from.")
     warnings: WarningList = None
 
 
@@ -240,28 +275,4 @@ class Problem(BaseModel):
     code: str
     error: str
     request_id: str
-    item: int | None = Field(None, description="index of the picture or latent at fault, counted from 0")
-
-
-class ModelChange(BaseModel):
-    """The result of loading or unloading a model."""
-
-    model: str
-    digest: str | None = Field(description="digest of the model now loaded; null if it was unloaded")
-    previous: str | None = Field(description="digest of the model loaded before; null if there was none")
-    seconds: float = Field(description="duration in seconds")
-
-
-class ModelInfo(BaseModel):
-    """A loaded model."""
-
-    name: str
-    default: bool
-    digest: str
-    latent_dim: int
-    shape: list[int] = Field(description="height, width, channels")
-    priors: list[str] = Field(description="priors of /sample, the default first")
-    config: dict[str, Any]
-    preprocessing: dict[str, Any]
-    data: dict[str, Any]
-    metrics: dict[str, Any]
+    item: int | None = Field(None, description="The index of the picture or latent at fault, counted from 0.")

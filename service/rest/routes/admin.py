@@ -7,9 +7,10 @@ from service.http.call import Answer, Call
 from service.inference.catalog import Catalog, Change, SeveralWorkers
 from service.operations.collection_model import warn_of_missing_models
 from service.operations.service import Service
+from service.rest.model_schemas import ModelChange
 from service.rest.registration import Router, add, describe_operation, json_content
 from service.rest.requests import query_parameters
-from service.rest.schemas import ModelChange, NoParameters
+from service.rest.schemas import NoParameters
 
 router = Router(tags=["admin"])
 
@@ -57,11 +58,12 @@ async def unload(service: Service, call: Call) -> Answer:
 ERRORS = (403, 404, 409, 415, 422, 500, 503)
 PATH = {"name": {"schema": {"type": "string"}, "example": "fashion-mnist"}}
 
+# In the order in which the examples of the page work: a model that is unloaded can be loaded again.
 for operation, summary in (
-    (load, "Load a model"),
     (reload, "Replace a model by what its directory holds now"),
     (unload, "Unload a model"),
+    (load, "Load a model"),
 ):
     path = f"/admin/models/{{name}}/{operation.__name__}"
     details = describe_operation(NoParameters, json_content(ModelChange), {}, path=PATH, errors=ERRORS)
-    add(router, path, ["POST"], operation, summary, details, scope="admin", label="admin")
+    add(router, path, ["POST"], operation, summary, details, scope="admin", label="admin", name=f"{operation.__name__}_model")

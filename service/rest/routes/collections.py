@@ -8,14 +8,14 @@ from service.http.call import Answer, Call
 from service.operations.collection_model import loaded_name
 from service.operations.service import Service
 from service.rest.answers import json_answer
-from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionParameters
+from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionList, CollectionParameters
 from service.rest.parameters import read_parameters
-from service.rest.registration import ERRORS, Router, add, describe_operation, json_content, schema_of
+from service.rest.registration import ERRORS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, name_of, only_parameters, open_request, query_parameters
 from service.rest.schemas import Parameters
 from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
 
-router = Router(tags=["latent store"])
+router = Router()
 
 
 def describe_collection(service: Service, collection: Collection) -> dict[str, Any]:
@@ -83,19 +83,17 @@ async def delete(service: Service, call: Call) -> Answer:
 PATH = {"name": {"schema": NAME_SCHEMA, "example": "digits"}}
 STORE_ERRORS = (*ERRORS, 403, 409, 507)
 INFO = json_content(CollectionInfo)
-EXAMPLE = {"model": "mnist", "metric": "l2", "description": "handwritten digits"}
-ALL = {
-    "application/json": {
-        "schema": {
-            "type": "object",
-            "required": ["collections"],
-            "properties": {"collections": {"type": "array", "items": schema_of(CollectionInfo)}},
-        }
-    }
-}
+EXAMPLE = {"model": "mnist", "metric": "l2", "description": "handwritten digits", "keep": "picture"}
 
-register = partial(add, router, scope="store", label="collections")
-register("/collections", ["GET"], list_all, "All collections", describe_operation(Parameters, ALL, {}))
+register = partial(add, router, scope="store", label="collections", tag="collections")
+register(
+    "/collections",
+    ["GET"],
+    list_all,
+    "All collections",
+    describe_operation(Parameters, json_content(CollectionList), {}),
+    name="list_collections",
+)
 register(
     "/collections/{name}",
     ["PUT"],
@@ -109,12 +107,22 @@ register(
         path=PATH,
         errors=STORE_ERRORS,
     ),
+    name="make_collection",
 )
-register("/collections/{name}", ["GET"], get, "One collection", describe_operation(Parameters, INFO, {}, path=PATH))
+register(
+    "/collections/{name}",
+    ["GET"],
+    get,
+    "One collection",
+    describe_operation(Parameters, INFO, {}, path=PATH),
+    name="get_collection",
+)
 register(
     "/collections/{name}",
     ["DELETE"],
     delete,
     "Delete a collection",
     describe_operation(Parameters, INFO, {}, path=PATH, errors=STORE_ERRORS),
+    name="delete_collection",
+    tag="deletion",
 )

@@ -19,7 +19,7 @@ from service.rest.requests import body_of, name_of, only_parameters, open_reques
 from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.store.filters import Condition, parse_filter
 
-router = Router(tags=["latent store"])
+router = Router()
 
 
 async def delete(service: Service, call: Call) -> Answer:
@@ -72,10 +72,12 @@ add(
     describe_operation(
         DeleteParameters,
         json_content(DeletedSeveral),
-        json_content(ToDelete, {"filter": {"label": 7}}),
+        json_content(ToDelete, {"ids": ["made-up"]}),
         path=PATH,
         errors=(*STORE_ERRORS,),
     ),
     scope="store",
     label="items",
+    name="delete_items",
+    tag="deletion",
 )

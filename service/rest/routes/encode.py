@@ -21,7 +21,7 @@ router = Router(tags=["inference"])
 
 
 async def encode(service: Service, call: Call) -> Answer:
-    """Posteriors of pictures as JSON lists, or npy float32 (2, N, D): mu, then sigma."""
+    """Return the posteriors of pictures, as JSON lists or as npy float32 (2, N, D): mu, then sigma."""
     body = await body_of(service, call)
     parameters = read_parameters(EncodeParameters, call.query, *body.parameters(EncodeParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy"))
@@ -62,4 +62,5 @@ add(
     ),
     scope="infer",
     label="encode",
+    name="encode",
 )

@@ -14,6 +14,7 @@ from service.rest.negotiation import answer_format
 from service.rest.parameters import check_count, read_parameters
 from service.rest.registration import BINARY, PICTURE_ANSWERS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, only_parameters, open_request
+from service.rest.scaling import choose_scale
 from service.rest.schemas import DecodeParameters, Latents, SampleParameters
 
 router = Router(tags=["inference"])
@@ -23,12 +24,14 @@ async def decode(service: Service, call: Call) -> Answer:
     """Return the mean pictures of latents, in the order of the request."""
     body = await body_of(service, call)
     parameters = read_parameters(DecodeParameters, call.query, *body.parameters(DecodeParameters))
-    form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
+    accept = call.headers.get("accept", "")
+    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     inference = open_request(service, call, parameters)
     z = await service.pipeline.offload(len(call.body), partial(latents_of, body, inference.model.latent_dim))
+    scale = choose_scale(parameters, form, accept, len(z), inference.model.shape)
     pixels = await operations.decode(service.pipeline, inference, z)
-    render = partial(pictures_answer, pixels, form, inference, parameters)
-    return await service.pipeline.offload(pixels.nbytes, render)
+    render = partial(pictures_answer, pixels, form, inference, parameters, scale=scale)
+    return await service.pipeline.offload(pixels.nbytes * scale**2, render)
 
 
 async def sample(service: Service, call: Call) -> Answer:
@@ -43,16 +46,18 @@ async def sample(service: Service, call: Call) -> Answer:
     body = only_parameters(await body_of(service, call))
     given = body.parameters(SampleParameters)
     parameters = read_parameters(SampleParameters, call.query, *given)
-    form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
+    accept = call.headers.get("accept", "")
+    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     inference = open_request(service, call, parameters)
     check_count("n", parameters.n, given, service.pipeline.max_items)  # before the noise is drawn
     model = inference.model
+    scale = choose_scale(parameters, form, accept, parameters.n, model.shape)
     priors = service.pipeline.catalog.priors[model.name]
     prior, _ = priors.choose(parameters.prior)
     cached: Mapping[str, str] = {}
     if call.method == "GET":
         versions = service.pipeline.version, model.label, prior, priors.digests.get(prior, "")
-        cached = cache_headers(parameters, form, parameters.seed, *versions)
+        cached = cache_headers(parameters, form, parameters.seed, scale, *versions)
         unchanged = not_modified(call, {"x-model": model.label, **cached})
         if unchanged is not None:
             return unchanged
@@ -63,8 +68,8 @@ async def sample(service: Service, call: Call) -> Answer:
     if "z" in parameters.include:
         fields["z"] = samples.z
     headers = {"x-seed": str(samples.seed), "x-prior": prior, **cached}
-    render = partial(pictures_answer, samples.pixels, form, inference, parameters, fields, headers)
-    return await service.pipeline.offload(samples.pixels.nbytes, render)
+    render = partial(pictures_answer, samples.pixels, form, inference, parameters, fields, headers, scale)
+    return await service.pipeline.offload(samples.pixels.nbytes * scale**2, render)
 
 
 LATENTS_EXAMPLE = {"z": [[0.5, -1.2] + [0.0] * 18]}
@@ -82,6 +87,7 @@ add(
     ),
     scope="infer",
     label="decode",
+    name="decode",
 )
 add(
     router,
@@ -98,4 +104,5 @@ add(
     tagged=True,
     scope="infer",
     label="sample",
+    name="sample",
 )

@@ -6,28 +6,36 @@ from starlette.requests import Request
 
 from service.engine.errors import Closed, DeviceLost, DeviceStuck
 from service.http.registry import OPEN
+from service.rest.model_schemas import Health
 from service.rest.registration import PROBLEMS, Router, service_of
 
 router = Router(prefix="/health", tags=["health"])
 
 
-@router.page("/live", OPEN, "health", summary="The process answers", responses={503: PROBLEMS})
-async def live(request: Request) -> dict[str, str]:
-    """200 as long as the event loop turns and the device, once it is there, gets on with its work or has none."""
+@router.page("/live", OPEN, "health", operation_id="is_live", summary="The process answers", responses={503: PROBLEMS})
+async def live(request: Request) -> Health:
+    """Answer 200 as long as the event loop turns and the device, once it is there, gets on with its work or has none."""
     check_device(request.app.state)
-    return {"status": "live"}
+    return Health(status="live")
 
 
-@router.page("/ready", OPEN, "health", summary="The models are loaded and the device works", responses={503: PROBLEMS})
-async def ready(request: Request) -> dict[str, str]:
-    """200 once every model is warm; 503 before, when the device is lost or stuck, when the store's file was deleted or
+@router.page(
+    "/ready",
+    OPEN,
+    "health",
+    operation_id="is_ready",
+    summary="The models are loaded and the device works",
+    responses={503: PROBLEMS},
+)
+async def ready(request: Request) -> Health:
+    """Answer 200 once every model is warm; 503 before, when the device is lost or stuck, when the store's file was deleted or
     replaced, and from SIGTERM on."""
     service = service_of(request)
     check_device(request.app.state)
     service.store.store.check()
     if request.app.state.draining:
         raise Closed("the service is shutting down: it still answers, but send new requests elsewhere")
-    return {"status": "ready"}
+    return Health(status="ready")
 
 
 def check_device(state: Any) -> None:

@@ -10,9 +10,10 @@ from service.rest.answers import pictures_answer
 from service.rest.bodies import ends_of
 from service.rest.negotiation import Format, answer_format
 from service.rest.parameters import check_count, read_parameters
-from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, Router, add, describe_operation, schema_of
+from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
-from service.rest.schemas import End, InterpolateParameters
+from service.rest.scaling import choose_scale
+from service.rest.schemas import Ends, InterpolateParameters
 
 router = Router(tags=["inference"])
 
@@ -20,29 +21,31 @@ FORMATS: tuple[Format, ...] = ("json", "npy", "png", "webp", "gif")
 
 
 async def interpolate(service: Service, call: Call) -> Answer:
-    """Frames from start to end, both included; a picture's end is its posterior's mu."""
+    """Return the frames from start to end, both included. A picture stands for the mu of its posterior."""
     body = await body_of(service, call)
     given = body.parameters(InterpolateParameters)
     parameters = read_parameters(InterpolateParameters, call.query, *given)
-    form = answer_format(parameters.format, call.headers.get("accept", ""), FORMATS)
+    accept = call.headers.get("accept", "")
+    form = answer_format(parameters.format, accept, FORMATS)
     inference = open_request(service, call, parameters)
     check_count("steps", parameters.steps, given, service.pipeline.max_items)
+    scale = choose_scale(parameters, form, accept, parameters.steps, inference.model.shape)
     ends = partial(ends_of, body, inference.model.latent_dim)
     start, end = await service.pipeline.offload(len(call.body), ends)
     frames = await operations.interpolate(service.pipeline, inference, start, end, parameters.steps, parameters.method)
     fields: dict[str, Any] = {"method": parameters.method}
     if "z" in parameters.include:
         fields["z"] = frames.z
-    render = partial(pictures_answer, frames.pixels, form, inference, parameters, fields)
-    return await service.pipeline.offload(frames.pixels.nbytes, render)
+    render = partial(pictures_answer, frames.pixels, form, inference, parameters, fields, scale=scale)
+    return await service.pipeline.offload(frames.pixels.nbytes * scale**2, render)
 
 
 EXAMPLE = {"start": {"image": PICTURE_EXAMPLE}, "end": {"z": [1.0] * 20}, "steps": 8, "method": "linear"}
-
-
-def both_ends(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a body that has the start and the end of a path."""
-    return {"type": "object", "required": ["start", "end"], "properties": {"start": schema, "end": schema}}
+FORM_OF_ENDS = {
+    "type": "object",
+    "required": ["start", "end"],
+    "properties": {"start": BINARY["schema"], "end": BINARY["schema"]},
+}
 
 
 add(
@@ -55,10 +58,11 @@ add(
         InterpolateParameters,
         {**PICTURE_ANSWERS, "image/webp": BINARY, "image/gif": BINARY},
         {
-            "application/json": {"schema": both_ends(schema_of(End)), "example": EXAMPLE},
-            "multipart/form-data": {"schema": both_ends(BINARY["schema"])},
+            **json_content(Ends, EXAMPLE),
+            "multipart/form-data": {"schema": FORM_OF_ENDS},
         },
     ),
     scope="infer",
     label="interpolate",
+    name="interpolate",
 )

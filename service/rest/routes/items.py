@@ -38,7 +38,7 @@ from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.rest.schemas import Parameters
 from service.store.interface import Items
 
-router = Router(tags=["latent store"])
+router = Router()
 
 
 def describe_item(items: Items, i: int, include: frozenset[str]) -> dict[str, Any]:
@@ -120,22 +120,27 @@ async def patch(service: Service, call: Call) -> Answer:
 ITEMS_EXAMPLE = {
     "items": [
         {"id": "ones/first", "image": PICTURE_EXAMPLE, "metadata": {"label": 1}},
-        {"id": "made-up", "mu": [0.5] * 20, "sigma": [0.1] * 20},
+        {"id": "made-up", "mu": [0.5] * 20, "sigma": [0.1] * 20, "metadata": {"label": 7}},
     ]
 }
-TEXTS = {"type": "array", "items": {"type": "string"}}
+TEXTS = {"type": "array", "items": {"type": "string"}, "example": []}
 FORM_OF_ITEMS = {
     **FORM_OF_PICTURES,
     "properties": {
         "image": {"type": "array", "items": BINARY["schema"]},
-        "id": {**TEXTS, "description": "an id for each picture, in order; an empty one: as without this field"},
-        "metadata": {**TEXTS, "description": "a JSON object for each picture, in order; an empty text: none"},
+        "id": {**TEXTS, "description": "An id for each picture, in their order. An empty one counts as none."},
+        "metadata": {**TEXTS, "description": "A JSON object for each picture, in their order. An empty text counts as none."},
     },
 }
-PATCH_BODY = {"application/merge-patch+json": {"schema": {"type": "object"}, "example": {"label": 7, "note": None}}}
+PATCH_BODY = {
+    "application/merge-patch+json": {
+        "schema": {"type": "object", "title": "MetadataPatch"},
+        "example": {"label": 1, "note": "the first one"},
+    }
+}
 ITEM_PATH = {**PATH, "id": {"schema": ID_SCHEMA, "example": "ones/first"}}
 
-register = partial(add, router, scope="store", label="items")
+register = partial(add, router, scope="store", label="items", tag="items")
 register(
     "/collections/{name}/items",
     ["POST"],
@@ -153,6 +158,7 @@ register(
         path=PATH,
         errors=STORE_ERRORS,
     ),
+    name="add_items",
 )
 register(
     "/collections/{name}/items",
@@ -160,6 +166,7 @@ register(
     list_page,
     "Items of a collection",
     describe_operation(ListParameters, json_content(ItemPage), {}, path=PATH, errors=(*ERRORS, 409)),
+    name="list_items",
 )
 register(
     "/collections/{name}/items/{id:path}",
@@ -167,6 +174,7 @@ register(
     get,
     "One item",
     describe_operation(Parameters, json_content(StoredItem), {}, path=ITEM_PATH),
+    name="get_item",
 )
 register(
     "/collections/{name}/items/{id:path}",
@@ -174,6 +182,8 @@ register(
     delete,
     "Delete an item",
     describe_operation(Parameters, json_content(Deleted), {}, path=ITEM_PATH, errors=STORE_ERRORS),
+    name="delete_item",
+    tag="deletion",
 )
 register(
     "/collections/{name}/items/{id:path}",
@@ -181,4 +191,5 @@ register(
     patch,
     "Change metadata",
     describe_operation(Parameters, json_content(PatchedItem), PATCH_BODY, path=ITEM_PATH, errors=STORE_ERRORS),
+    name="change_item",
 )

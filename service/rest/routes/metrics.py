@@ -32,6 +32,7 @@ CONTENT = {
     "/metrics",
     ANY_KEY,
     "metrics",
+    operation_id="get_metrics",
     summary="Counts and times, for Prometheus",
     response_class=Response,
     responses={200: {"content": CONTENT}, 404: PROBLEMS, 422: PROBLEMS},

@@ -9,9 +9,9 @@ from starlette.requests import Request
 
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
+from service.rest.model_schemas import ModelInfo, ModelList
 from service.rest.parameters import refuse_parameters
 from service.rest.registration import PROBLEMS, Router, service_of
-from service.rest.schemas import ModelInfo
 
 router = Router(tags=["models"])
 
@@ -42,29 +42,39 @@ def catalog_of(request: Request) -> Catalog:
     return service_of(request).pipeline.catalog
 
 
-@router.page("/models", ANY_KEY, "models", summary="All loaded models", responses=ERRORS)
-async def models(request: Request) -> dict[str, list[ModelInfo]]:
+@router.page("/models", ANY_KEY, "models", operation_id="list_models", summary="All loaded models", responses=ERRORS)
+async def models(request: Request) -> ModelList:
     """List the loaded models in the order of their names."""
     catalog = catalog_of(request)
-    return {"models": [describe_model(catalog, name) for name in catalog.models]}
+    return ModelList(models=[describe_model(catalog, name) for name in catalog.models])
 
 
 @router.page(
     "/models/{name}",
     ANY_KEY,
     "models",
+    operation_id="get_model",
     summary="One loaded model",
     responses={404: PROBLEMS, **ERRORS},
-    openapi_extra={"parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]},
+    openapi_extra={
+        "parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}, "example": "mnist"}]
+    },
 )
 async def model(request: Request) -> ModelInfo:
     """Show one model: configuration, preprocessing, digest, and the measured numbers of its model card."""
     return describe_model(catalog_of(request), request.path_params["name"])
 
 
-@router.page("/info", ANY_KEY, "models", summary="Limits, models, versions, and counts of the engine", responses=ERRORS)
+@router.page(
+    "/info",
+    ANY_KEY,
+    "models",
+    operation_id="get_info",
+    summary="Limits, models, versions, and counts of the engine",
+    responses=ERRORS,
+)
 async def info(request: Request) -> dict[str, Any]:
-    """`engine` counts rows for each model and operation since the start."""
+    """Show limits, versions and counts; `engine` counts rows for each model and operation since the start."""
     catalog = catalog_of(request)
     device = catalog.device
     return {

@@ -16,7 +16,7 @@ from service.rest.routes.items import ITEM_PATH, describe_item
 from service.rest.schemas import Parameters
 from service.store.interface import NoPicture, UnknownItem
 
-router = Router(tags=["latent store"])
+router = Router()
 
 PICTURE = "/picture"
 
@@ -61,5 +61,7 @@ add(
     ),
     scope="store",
     label="items",
+    name="get_picture",
+    tag="items",
     tagged=True,
 )

@@ -10,26 +10,30 @@ from service.formats import png
 from service.http.call import Answer, Call
 from service.operations import reconstruct as operations
 from service.operations.service import Service
-from service.rest.answers import answer, beside, pictures_answer
+from service.rest.answers import answer, pictures_answer
+from service.rest.arrangement import beside, enlarge
 from service.rest.bodies import pictures_of
 from service.rest.negotiation import answer_format
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import PICTURE_ANSWERS, PICTURE_BODIES, Router, add, describe_operation
 from service.rest.requests import body_of, open_request
+from service.rest.scaling import choose_scale
 from service.rest.schemas import ReconstructParameters
 
 router = Router(tags=["inference"])
 
 
 async def reconstruct(service: Service, call: Call) -> Answer:
-    """Means of the likelihood at z = mu, or at a seeded draw from the posterior (mode=sample)."""
+    """Return the means of the likelihood at z = mu, or at a seeded draw from the posterior (mode=sample)."""
     body = await body_of(service, call)
     parameters = read_parameters(ReconstructParameters, call.query, *body.parameters(ReconstructParameters))
-    form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy", "png"))
+    accept = call.headers.get("accept", "")
+    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     if parameters.compare and form != "png":
         raise BadParameter(f"compare adds the originals to a PNG answer, but the answer is {form}; ask for format=png")
     inference = open_request(service, call, parameters)
     pictures = pictures_of(body, inference.model.shape)
+    scale = choose_scale(parameters, form, accept, len(pictures), inference.model.shape, parameters.compare)
     made = await operations.reconstruct(service.pipeline, inference, pictures, parameters.mode, parameters.seed)
     drawn = made.seed is not None
     fields = {"seed": made.seed} if drawn else {}
@@ -37,16 +41,17 @@ async def reconstruct(service: Service, call: Call) -> Answer:
 
     def render() -> Answer:
         if parameters.compare:
-            compared = _compare_png(made.originals, codecs.to_uint8(made.pixels), parameters.layout)
+            compared = _compare_png(made.originals, codecs.to_uint8(made.pixels), parameters.layout, scale)
             return answer(compared, "png", inference, headers)
-        return pictures_answer(made.pixels, form, inference, parameters, fields, headers)
+        return pictures_answer(made.pixels, form, inference, parameters, fields, headers, scale)
 
-    return await service.pipeline.offload(made.pixels.nbytes, render)
+    return await service.pipeline.offload(made.pixels.nbytes * scale**2, render)
 
 
-def _compare_png(originals: list[NDArray[Any]], reconstructions: NDArray[np.uint8], layout: str) -> bytes:
+def _compare_png(originals: list[NDArray[Any]], reconstructions: NDArray[np.uint8], layout: str, scale: int) -> bytes:
     seen = np.concatenate(originals).transpose(0, 2, 3, 1)  # (N, H, W, C)
-    return png.write(beside(codecs.to_uint8(seen) if seen.dtype == np.float32 else seen, reconstructions, layout))
+    joined = beside(codecs.to_uint8(seen) if seen.dtype == np.float32 else seen, reconstructions, layout)
+    return png.write(enlarge(joined, scale))
 
 
 add(
@@ -58,4 +63,5 @@ add(
     describe_operation(ReconstructParameters, PICTURE_ANSWERS, PICTURE_BODIES),
     scope="infer",
     label="reconstruct",
+    name="reconstruct",
 )

@@ -20,7 +20,7 @@ from service.rest.requests import body_of, open_collection
 from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.store.interface import Collection, Neighbors
 
-router = Router(tags=["latent store"])
+router = Router()
 
 VECTORS = frozenset(("mu", "sigma"))
 
@@ -114,4 +114,6 @@ add(
     ),
     scope="store",
     label="search",
+    name="search_collection",
+    tag="items",
 )

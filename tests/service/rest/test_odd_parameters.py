@@ -11,6 +11,8 @@ import pytest
 from fastapi import FastAPI
 
 from service.formats import png
+from service.rest.collection_schemas import SearchParameters
+from service.rest.parameters import read_parameters
 
 ODD: list[str] = [
     *("3.0", "3.5", "1e3", "1e400", "nan", "inf", "-inf", "-0", "-1", "+3", "٣", "３", " 3", "3\n", "3_0", "0x3", "", " "),
@@ -184,3 +186,10 @@ async def test_a_whole_number_may_have_zeros_behind_its_point(some: httpx.AsyncC
     answer = await some.post("/interpolate", files=files, data={"steps": "3.0"})
     assert len(answer.raise_for_status().json()["images"]) == 3
     assert (await some.post("/interpolate?steps=3", files=files, data={"steps": "99.0"})).status_code == 422
+
+
+def test_an_empty_filter_in_the_query_does_not_override_the_body() -> None:
+    read = read_parameters(SearchParameters, "filter={}&k=2", {"filter": {"label": 7}, "k": 3})
+    assert [condition.key for condition in read.filter] == ["label"]
+    assert read.k == 2
+    assert not read_parameters(SearchParameters, "filter={}").filter

@@ -1,6 +1,7 @@
 """The OpenAPI page says what the running service takes: its bounds, and of the loaded models their latents and priors."""
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from service.app import create_app
 from service.formats import png
 from service.formats.latent_rows import MAX_LATENT
 from service.rest.collection_schemas import SearchParameters
+from service.rest.components import resolve
 from service.settings import Settings
 
 
@@ -22,7 +24,7 @@ def schema_of(page: dict[str, Any], path: str, name: str, where: str) -> dict[st
     operation = page["paths"][path]["get" if path == "/sample" and where == "query" else "post"]
     if where == "query":
         return next(one["schema"] for one in operation["parameters"] if (one["name"], one["in"]) == (name, "query"))
-    found: dict[str, Any] = operation["requestBody"]["content"][where]["schema"]["properties"][name]
+    found: dict[str, Any] = resolve(page, operation["requestBody"]["content"][where]["schema"])["properties"][name]
     return found
 
 
@@ -113,7 +115,7 @@ def test_before_the_models_are_loaded_nothing_is_said_of_them(weights: Path) -> 
 def test_what_is_not_announced_in_a_body_is_not_taken(weights: Path) -> None:
     page = create_app(Settings(models_dir=weights, admin=True)).openapi()
     bodies = [
-        content["schema"]
+        resolve(page, content["schema"])
         for item in page["paths"].values()
         for operation in item.values()
         for kind, content in operation.get("requestBody", {}).get("content", {}).items()
@@ -122,3 +124,42 @@ def test_what_is_not_announced_in_a_body_is_not_taken(weights: Path) -> None:
     assert len(bodies) > 8
     assert all(body["additionalProperties"] is False for body in bodies)
     assert all("model" in body["properties"] for body in bodies)
+
+
+def test_what_the_page_says_is_short_and_readable(weights: Path) -> None:
+    page = create_app(Settings(models_dir=weights, admin=True)).openapi()
+    operations = [operation for methods in page["paths"].values() for operation in methods.values()]
+    assert len(json.dumps(page)) < 120_000
+    assert json.dumps(page).count('"request_id"') == 2  # in the properties of Problem, and among the required ones
+    names = {operation["operationId"] for operation in operations}
+    assert names >= {"encode", "decode", "sample", "reconstruct", "interpolate", "make_collection", "search_collection"}
+    for operation in operations:
+        assert "\n  " not in operation["description"]
+        assert operation["description"][0].isupper()
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "query":
+                assert parameter["description"].endswith("."), parameter
+                assert "default" not in parameter.get("schema", {}), parameter  # It would override the body.
+                assert "content" in parameter or len(parameter["schema"]["examples"]) == 1, parameter
+    assert [tag["name"] for tag in page["tags"]][-1] == "admin"
+    assert "admin" not in [tag["name"] for tag in create_app(Settings(models_dir=weights)).openapi()["tags"]]
+
+
+async def test_examples_fit_the_loaded_models(client: httpx.AsyncClient, app: FastAPI) -> None:
+    page = (await client.get("/openapi.json")).json()
+    model = app.state.service.pipeline.catalog.get(None)
+    example = page["paths"]["/decode"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    assert [len(row) for row in example["z"]] == [model.latent_dim]
+    assert (await client.post("/decode", json=example)).status_code == 200
+    assert page["paths"]["/models/{name}"]["get"]["parameters"][0]["example"] == model.name
+
+
+async def test_an_empty_field_of_a_form_counts_as_none(client: httpx.AsyncClient) -> None:
+    """A browser sends every field of a form."""
+    picture = {"image": png.write(np.zeros((8, 8, 1), np.uint8))}
+    empty = dict.fromkeys(("model", "background", "invert", "format", "include", "seed"), "")
+    answers = [await client.post("/encode", files=picture, data=data) for data in ({}, empty)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].content == answers[1].content
+    refused = await client.post("/encode", files=picture, data={"sead": ""})
+    assert "did you mean seed?" in refused.json()["detail"]

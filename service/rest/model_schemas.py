@@ -1,0 +1,44 @@
+"""Schemas of the answers about models and the service, for the OpenAPI page.
+
+Knows nothing about how they are served.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class ModelChange(BaseModel):
+    """The result of loading or unloading a model."""
+
+    model: str
+    digest: str | None = Field(description="The digest of the model that is loaded now, null if it was unloaded.")
+    previous: str | None = Field(description="The digest of the model that was loaded before, null if there was none.")
+    seconds: float = Field(description="How many seconds it took.")
+
+
+class ModelInfo(BaseModel):
+    """A loaded model."""
+
+    name: str
+    default: bool
+    digest: str
+    latent_dim: int
+    shape: list[int] = Field(description="Height, width and channels.")
+    priors: list[str] = Field(description="The priors of /sample, the default first.")
+    config: dict[str, Any]
+    preprocessing: dict[str, Any]
+    data: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+class ModelList(BaseModel):
+    """All loaded models, in the order of their names."""
+
+    models: list[ModelInfo]
+
+
+class Health(BaseModel):
+    """The state of the service."""
+
+    status: str

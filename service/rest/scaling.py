@@ -1,0 +1,44 @@
+"""Choose the factor, `scale`, by which the pictures of PNG, WebP and GIF answers are enlarged. Knows nothing of models."""
+
+import math
+
+from service.rest.arrangement import size_of
+from service.rest.negotiation import Format, is_browser
+from service.rest.parameters import BadParameter
+from service.rest.schemas import MAX_SCALE, DecodeParameters, InterpolateParameters
+
+# The longest side of a picture that a browser gets is about so many pixels, unless the request says otherwise.
+BROWSER_PIXELS = 512
+# All frames of an enlarged answer together have at most so many pixels: 4096 x 4096. A PNG of them takes half a second.
+MAX_PIXELS = 1 << 24
+# WebP cannot have longer sides.
+MAX_SIDE = 16_383
+
+
+def choose_scale(
+    parameters: DecodeParameters | InterpolateParameters,
+    form: Format,
+    accept: str,
+    count: int,
+    shape: tuple[int, int, int],
+    compare: bool = False,
+) -> int:
+    """Return the factor for `count` pictures of a shape (H, W, C): `scale`, else 1 for programs and more for browsers.
+
+    The factor is 1 for JSON and npy, whose pictures keep the model's size. `compare`: each picture stands beside its
+    original. Raises BadParameter if the answer would have too many pixels.
+    """
+    if form in ("json", "npy"):
+        return 1
+    height, width = size_of(count, shape[:2], parameters.layout, compare) if form == "png" else shape[:2]
+    pixels = height * width * (1 if form == "png" else count)
+    # An answer of the model's own size is never refused.
+    largest = max(1, min(MAX_SCALE, math.isqrt(MAX_PIXELS // pixels), MAX_SIDE // max(height, width)))
+    if parameters.scale is None:
+        return min(largest, max(1, round(BROWSER_PIXELS / max(height, width)))) if is_browser(accept) else 1
+    if parameters.scale > largest:
+        raise BadParameter(
+            f"scale: with scale={parameters.scale} the answer would be too large; for these pictures, scale can be at most "
+            f"{largest}: use that, or ask for fewer pictures"
+        )
+    return parameters.scale
