@@ -22,7 +22,7 @@ from service.server.tuning import open_standard_descriptors
 from service.settings import Settings, SettingsError, refuse_unknown, require_packages
 from service.store import POSTGRES, LatentStore, make_store
 from service.store.export import backup, dump, store_files
-from service.store.interface import COLLECTION_NAME, Collection, StoreError, StoreUnusable
+from service.store.interface import Collection, StoreError, StoreUnusable, check_collection_name
 
 if TYPE_CHECKING:
     from service.inference.catalog import Catalog
@@ -199,11 +199,7 @@ def _report(counts: "Counts", total: int, options: argparse.Namespace) -> None:
 
 async def _collection(catalog: "Catalog", store: LatentStore, options: argparse.Namespace) -> Collection:
     """Return the collection of that name, which is created if needed. Raises StoreError."""
-    if not COLLECTION_NAME.fullmatch(options.collection):
-        raise StoreError(
-            f"{options.collection[:120]!r} is not a valid name for a collection: use up to 100 letters, digits, '.', '_' and "
-            "'-', of which the first is a letter or digit"
-        )
+    check_collection_name(options.collection)
     model = catalog.get(None)
     wanted = Collection(options.collection, model.name, model.digest, model.latent_dim, options.metric)
     there = {collection.name: collection for collection in await store.collections()}

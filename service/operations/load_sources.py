@@ -22,11 +22,10 @@ from models.readers.left_out import counted, listed, plural
 from models.readers.path_names import expanded, shown
 from models.readers.scan import scan
 from models.readers.survey import header_lines, survey
+from service.store.interface import MAX_ID
 
 # Files of one batch have at most so many bytes, unless a single one has more.
 BATCH_BYTES = 64 << 20
-# The longest id that requests may have. A longer path is shortened, and gets a digest so that it stays unique.
-MAX_ID = 512
 
 
 class LoadError(Exception):
@@ -208,6 +207,7 @@ def _named(source: Source, ids: list[str]) -> Source:
 
 
 def _shortened(id: str) -> str:
+    """Return a path as an id. One that is too long is cut, and gets a digest so that it stays unique."""
     if len(id) <= MAX_ID:
         return id
     digest = hashlib.sha256(id.encode()).hexdigest()[:16]

@@ -21,10 +21,9 @@ from service.json_types import json_type
 from service.observe.printable import short
 from service.operations.items import Entries
 from service.rest.bodies import A_KIND, Body
-from service.store.interface import MetadataTooLarge
+from service.store.interface import MAX_ID, MetadataTooLarge
 from service.store.metadata import MAX_METADATA_BYTES, metadata_bytes, usable_keys
 
-MAX_ID = 512
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Each item may have so many JSON lists: mu, sigma, and lists in its metadata.
 LISTS_PER_ITEM = 16

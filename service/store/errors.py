@@ -2,6 +2,7 @@
 
 StoreError
   ├── UnknownCollection, UnknownItem      no collection has that name, no item that id
+  ├── BadCollectionName                   no collection may have that name
   ├── NoPicture                           the item has no original picture
   ├── ItemsExist                          ids of new items that the collection has already
   ├── ModelMismatch                       the vectors are those of another model
@@ -35,6 +36,16 @@ class UnknownCollection(StoreError):
     def __init__(self, name: str, known: Iterable[str] = ()) -> None:
         near = difflib.get_close_matches(name[:80], list(known), n=1)
         super().__init__(f"there is no collection {name!r}" + (f"; did you mean {near[0]}?" if near else "; make it with PUT"))
+
+
+class BadCollectionName(StoreError):
+    """No collection may have that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name[:120]!r} is not a valid name for a collection: use up to 100 letters, digits, '.', '_' and '-', of "
+            "which the first is a letter or digit"
+        )
 
 
 class UnknownItem(StoreError):

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-from service.formats.errors import Unusable
 from service.http.call import Answer, Call
 from service.operations.collection_model import loaded_name
 from service.operations.service import Service
@@ -13,7 +12,7 @@ from service.rest.parameters import read_parameters
 from service.rest.registration import ERRORS, Router, add, describe_operation, json_content, schema_of
 from service.rest.requests import body_of, name_of, only_parameters, open_request, query_parameters
 from service.rest.schemas import Parameters
-from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
+from service.store.interface import Collection, UnknownCollection, check_collection_name
 
 router = Router(tags=["latent store"])
 
@@ -40,11 +39,7 @@ async def put(service: Service, call: Call) -> Answer:
     body = only_parameters(await body_of(service, call))
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))
     name = call.path["name"]
-    if not COLLECTION_NAME.fullmatch(name):  # When an existing one is looked up, such a name is merely unknown.
-        raise Unusable(
-            f"{name[:120]!r} is not a valid name for a collection: use up to 100 letters, digits, '.', '_' and '-', of "
-            "which the first is a letter or digit"
-        )
+    check_collection_name(name)  # When an existing one is looked up, such a name is merely unknown.
     inference = open_request(service, call, parameters)
     model = inference.model
     try:

@@ -205,7 +205,7 @@ async def test_concurrent_patches_are_all_made(client: httpx.AsyncClient) -> Non
 
 async def test_several_are_deleted(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.operations.items.DELETED_AT_ONCE", 2)
-    monkeypatch.setattr("service.operations.items.MOST_IDS", 4)
+    monkeypatch.setattr("service.operations.items.LISTED_IDS", 4)
     await add(client, *(item(id=f"{i}", metadata={"n": i % 2}) for i in range(12)), item(id="other", metadata={"m": 1}))
     found = (await client.get(ITEMS, params={"filter": '{"n": 1}'})).json()["items"]
     gone = (await client.post(DELETE, json={"filter": {"n": 1}})).raise_for_status().json()
