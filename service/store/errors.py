@@ -91,17 +91,19 @@ class BadItem(StoreError):
     """An item or a query does not fit the collection. `item` says which one, counted from 0."""
 
     def __init__(self, reason: str, item: int | None = None) -> None:
-        super().__init__(reason if item is None else f"item {item}: {reason}")
-        self.item = item
+        super().__init__(reason)
+        self.reason, self.item = reason, item
+
+    def __str__(self) -> str:
+        return self.reason if self.item is None else f"item {self.item}: {self.reason}"
 
 
 class MetadataTooLarge(StoreError):
-    """More metadata than an item may have. `patched`: the id of the item, if a patch would make its metadata too large."""
+    """More metadata than an item may have. `what`: the first words of the message, up to the size."""
 
-    def __init__(self, size: int, most: int, item: int | None = None, patched: str | None = None) -> None:
+    def __init__(self, size: int, most: int, item: int | None = None, what: str = "its metadata takes") -> None:
         where = "" if item is None else f"item {item}: "
-        what = "its metadata takes" if patched is None else f"the metadata of the item {patched!r} would take"
-        super().__init__(f"{where}{what} {size} bytes, at most {most} are allowed")
+        super().__init__(f"{where}{what} {size} bytes, at most {most} ({most >> 10} KiB) are allowed")
 
 
 class StoreFull(StoreError):

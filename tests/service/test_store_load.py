@@ -88,10 +88,8 @@ def test_a_load_says_what_it_found_and_what_became_of_it(setting: Path, capsys: 
     assert advice.startswith("what is already there is not encoded again; --replace does it")
     assert counts == "found 5 pictures: added 0, replaced 0, already there 4, left out 1 (cannot be read)"
     assert load(Path("--replace"), folder) == 0
-    assert (
-        capsys.readouterr().out.splitlines()[-1]
-        == "found 5 pictures: added 0, replaced 1, already there 3, left out 1 (cannot be read)"
-    )
+    *_, counts = capsys.readouterr().out.splitlines()
+    assert counts == "found 5 pictures: added 0, replaced 1, already there 3, left out 1 (cannot be read)"
 
 
 def test_originals_that_are_left_out_are_named(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,8 +145,8 @@ def test_a_load_takes_the_model_of_the_collection_under_any_name(
     assert "leave out --model, or load into a new collection" in capsys.readouterr().err
     assert main([*again, "--metric", "w2"]) == 1
     assert "has the metric l2" in capsys.readouterr().err
-    for renamed in ([], ["--model", "grey-v1"]):
-        assert main([*again, "--models-dir", str(others), *renamed]) == 0
+    for named in ([], ["--model", "grey-v1"]):
+        assert main([*again, "--models-dir", str(others), *named]) == 0
         assert "with which the collection 'some' was made as grey\n" in capsys.readouterr().out
     shutil.rmtree(others / "grey-v1")
     assert main([*again, "--models-dir", str(others)]) == 1

@@ -1,10 +1,11 @@
 """/collections: named sets of items that one model has encoded."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from service.http.call import Answer, Call
-from service.operations.collection_model import loaded_name
+from service.operations.collection_model import digest_of, loaded_name
 from service.operations.service import Service
 from service.rest.answers import json_answer
 from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionParameters
@@ -40,16 +41,17 @@ async def put(service: Service, call: Call) -> Answer:
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))
     name = call.path["name"]
     check_collection_name(name)  # When an existing one is looked up, such a name is merely unknown.
-    inference = open_request(service, call, parameters)
-    model = inference.model
+    inference, catalog = open_request(service, call, parameters.model_copy(update={"model": None})), service.pipeline.catalog
     try:
-        there = await service.store.collection(name, inference.deadline)
-        metric, description = parameters.metric or there.metric, there.description
+        wanted = await service.store.collection(name, inference.deadline)
+        if parameters.model:
+            digest_of(catalog, wanted, parameters.model)  # Another model is refused.
+            wanted = replace(wanted, model=parameters.model if parameters.model in catalog.models else wanted.model)
     except UnknownCollection:
-        metric, description = parameters.metric or "l2", ""
-    if parameters.description is not None:
-        description = parameters.description
-    wanted = Collection(name, model.name, model.digest, model.latent_dim, metric, description, keep=parameters.keep)
+        model = catalog.get(parameters.model)
+        wanted = Collection(name, model.name, model.digest, model.latent_dim)
+    description = wanted.description if parameters.description is None else parameters.description
+    wanted = replace(wanted, metric=parameters.metric or wanted.metric, description=description, keep=parameters.keep)
     made = await service.store.create(wanted, inference.deadline)
     return json_answer(describe_collection(service, made), made)
 
