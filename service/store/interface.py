@@ -224,9 +224,12 @@ class LatentStore(ABC):
         Keys of the filter are checked if `after` is empty: see `service.store.filters.check_deletion`. Raises UnknownKey.
         """
 
-    @abstractmethod
     async def delete(self, name: str, id: str) -> int:
         """Delete an item. Return the new sequence number of the collection. Raises UnknownItem."""
+        deleted = await self.delete_ids(name, [id])
+        if not deleted.ids:
+            raise UnknownItem(name, id)
+        return deleted.seq
 
     @abstractmethod
     async def search(self, name: str, digest: str, search: Search) -> Found:
