@@ -151,7 +151,7 @@ class SqliteFile:
         """Return the StoreError for an error of sqlite."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and writes and self._no_room(error)):
-            return DiskFull(f"nothing was changed: there is no room left on the disk of {self.path}")
+            return DiskFull(f"nothing was changed: there is no room left on the disk of {self.path}; even deletions need some")
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreBusy(f"{self.path}: another process has held the database lock for over {BUSY_SECONDS:g} s; try again")
         if code == sqlite3.SQLITE_READONLY:
