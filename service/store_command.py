@@ -1,7 +1,7 @@
 """The command `python -m service.store`: load pictures into a collection, dump a collection, back up a sqlite file.
 
 Its settings are the VAE_* variables of the service; `--store` overrides VAE_STORE, and `--models-dir` VAE_MODELS_DIR. The exit
-status is 1 after an error.
+status is 1 after an error, 2 for a wrong command line, and 130 after Ctrl-C.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,10 +104,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 0 and below 1, not {text}")
-    return share
+    with suppress(ValueError):
+        if 0 <= (share := float(text)) < 1:
+            return share
+    raise argparse.ArgumentTypeError(f"must be a number of at least 0 and below 1, not {text!r}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,6 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asyncio.run(_dump(settings, options))
         else:
             asyncio.run(_load(settings, options))
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again", file=sys.stderr)
+        return 130
     except (StoreError, SettingsError) as error:
         reasons = [str(error)]
     except OSError as error:

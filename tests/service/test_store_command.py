@@ -177,3 +177,14 @@ def test_what_a_killed_command_left_is_removed_and_what_a_running_one_has_is_not
 def test_a_name_that_no_request_can_have_is_refused(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["load", "--collection", "../x", "--model", "grey", str(full / "digits.npz")]) == 1
     assert "not a valid name for a collection" in capsys.readouterr().err
+
+
+def test_an_interruption_is_one_line(
+    setting: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(path: Path, out: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("service.store_command.backup", interrupted)
+    assert main(["backup", str(setting / "out")]) == 130
+    assert capsys.readouterr().err == "interrupted; run the same command again\n"
