@@ -199,8 +199,12 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
                 print("the originals of these pictures are not kept; add pictures over HTTP to keep them", flush=True)
             counts, total = Counts(), sum(source.count for source in sources)
             with tqdm(total=total, unit="item") as bar:
-                for source in sources:
-                    await load(pipeline, store, collection, source, bar.update, options.replace, counts)
+                try:
+                    for source in sources:
+                        await load(pipeline, store, collection, source, bar.update, options.replace, counts)
+                except (StoreError, LoadError, BatcherError) as error:
+                    done = f"{counts.added + counts.replaced:,} of {plural(total, 'picture')} were stored before"
+                    raise StoreError(f"{error}; {done}; run the same command again to go on") from error
             _report(counts, total, options)
         except (LoadError, CatalogError, DeviceUnusable, BadInput, BatcherError) as error:
             raise StoreError(str(error)) from error

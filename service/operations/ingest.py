@@ -81,7 +81,7 @@ async def load(
                 progress(await storing)
                 storing = None
             if len(items):
-                storing = asyncio.create_task(_store(store, collection, items))
+                storing = asyncio.create_task(_store(store, collection, items, counts))
     finally:
         if storing is not None:
             progress(await storing)
@@ -97,8 +97,10 @@ def _next(batches: Any) -> PictureBatch | None:
         raise LoadError(str(error)) from None
 
 
-async def _store(store: LatentStore, collection: Collection, items: Items) -> int:
-    await store.upsert(collection.name, collection.digest, items)
+async def _store(store: LatentStore, collection: Collection, items: Items, counts: Counts) -> int:
+    result = await store.upsert(collection.name, collection.digest, items)
+    counts.added += len(result.added)
+    counts.replaced += len(result.replaced)
     return len(items)
 
 
@@ -107,7 +109,6 @@ def _changed(items: Items, known: Items, old: dict[str, int], counts: Counts, pr
     kept, keys = [], set(items.keys)
     for i, id in enumerate(items.ids):
         if id not in old:
-            counts.added += 1
             kept.append(i)
             continue
         j = old[id]
@@ -117,7 +118,6 @@ def _changed(items: Items, known: Items, old: dict[str, int], counts: Counts, pr
         if same and known.has_sigma[j] and before == after:
             counts.there += 1
             continue
-        counts.replaced += 1
         items.metadata[i] = orjson.dumps(after)
         keys |= after.keys()
         kept.append(i)

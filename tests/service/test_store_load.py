@@ -12,6 +12,8 @@ import pytest
 
 from models.checkpoint import read
 from service.formats import png
+from service.store.interface import DiskFull, Items, Upserted
+from service.store.sqlite.store import SqliteStore
 from service.store_command import main
 
 
@@ -185,6 +187,28 @@ def test_what_is_wrong_and_what_to_do_is_one_sentence(
     assert len(said) == 1
     assert said[0].startswith("error: ")
     assert reason in said[0]
+
+
+def test_a_load_that_fails_says_how_far_it_came(
+    setting: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("service.operations.ingest.BATCH", 2)
+    upsert, calls = SqliteStore.upsert, list[Items]()
+
+    async def fails_later(store: SqliteStore, name: str, digest: str, items: Items) -> Upserted:
+        calls.append(items)
+        if len(calls) == 3:
+            raise DiskFull("nothing was changed: no room")
+        return await upsert(store, name, digest, items)
+
+    folder = write_pictures(setting / "pictures", 8)
+    with monkeypatch.context() as broken:
+        broken.setattr(SqliteStore, "upsert", fails_later)
+        assert load(folder) == 1
+    reason = "no room; 4 of 8 pictures were stored before; run the same command again to go on"
+    assert capsys.readouterr().err.rstrip().endswith(reason)
+    assert load(folder) == 0
+    assert "added 4, replaced 0, already there 4, left out 0" in capsys.readouterr().out
 
 
 def test_each_setting_that_is_wrong_is_a_line(
