@@ -25,7 +25,7 @@ from service.server.connections import ConnectionWatch
 from service.server.listeners import CannotListen, SocketFiles, describe, listen
 from service.server.metrics_directory import shared_directory
 from service.server.tuning import leave, open_standard_descriptors, uncollected
-from service.settings import Settings, SettingsError, refuse_unknown, require_packages, trace_exporter
+from service.settings import Settings, SettingsError, explain, refuse_unknown, require_packages, trace_exporter
 
 if TYPE_CHECKING:
     from service.server.server import Server
@@ -56,10 +56,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ValidationError as error:
-        for problem in error.errors():
-            where, reason = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
-            # An error without a place is about several settings. Its input is all of them, including secret keys.
-            print(f"error: {where}: {reason}, found {problem['input']!r}" if where else f"error: {reason}", file=sys.stderr)
+        for reason in explain(error):
+            print(f"error: {reason}", file=sys.stderr)
         return 2
     try:
         sockets = listen(settings.host, settings.port)

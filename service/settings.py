@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.files.regular_file import read_regular
@@ -247,6 +247,16 @@ class Settings(BaseSettings):
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise SettingsError(f"cannot read the API keys in {self.api_keys_file}: {reason}") from None
+
+
+def explain(error: ValidationError) -> list[str]:
+    """Return one sentence for each setting that has a value that cannot be used."""
+    sentences = []
+    for problem in error.errors():
+        where, reason = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+        # An error without a place is about several settings. Its input is all of them, including secret keys.
+        sentences.append(f"{where}: {reason}, found {problem['input']!r}" if where else reason)
+    return sentences
 
 
 def trace_exporter(environment: Mapping[str, str] = os.environ) -> str:

@@ -1,6 +1,7 @@
 """The command `python -m service.store`: load pictures into a collection, dump a collection, back up a sqlite file.
 
-Its settings are the VAE_* variables of the service; `--store` overrides VAE_STORE. The exit status is 1 after an error.
+Its settings are the VAE_* variables of the service; `--store` overrides VAE_STORE, and `--models-dir` VAE_MODELS_DIR. The exit
+status is 1 after an error, 2 for a wrong command line, and 130 after Ctrl-C.
 """
 
 import argparse
@@ -8,8 +9,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,17 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from models.program import add_version_flag, program
+from models.readers.left_out import listed, plural
 from service.latents.distances import METRICS
 from service.server.tuning import open_standard_descriptors
-from service.settings import Settings, SettingsError, refuse_unknown, require_packages
+from service.settings import Settings, SettingsError, explain, refuse_unknown, require_packages
 from service.store import POSTGRES, LatentStore, make_store
-from service.store.export import backup, dump, store_files
-from service.store.interface import COLLECTION_NAME, Collection, StoreError, StoreUnusable
+from service.store.export import backup, check_file, dump, store_files
+from service.store.interface import Collection, StoreError, StoreUnusable, UnknownCollection, check_collection_name
 
 if TYPE_CHECKING:
     from service.inference.catalog import Catalog
+    from service.inference.served_model import ServedModel
     from service.operations.ingest import Counts
 
 
@@ -39,17 +41,27 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(program("service.store"), description="Load, dump and back up the latent store.")
     add_version_flag(parser)
-    parser.add_argument("--store", help="path of a sqlite file, or postgresql://... (default: VAE_STORE)")
+    store = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)  # before or after the subcommand
+    for one in (parser, store):
+        one.add_argument("--store", help="path of a sqlite file, or postgresql://... (default: VAE_STORE)")
     commands = parser.add_subparsers(dest="command", required=True)
     loading = commands.add_parser(
         "load",
+        parents=[store],
         help="encode pictures into a collection, which is created if needed",
         description="Encode pictures and add them to a collection, which is created if needed.",
     )
     loading.add_argument("--collection", required=True, help="name of the collection")
-    loading.add_argument("--model", help="model that encodes the pictures (default: VAE_DEFAULT_MODEL)")
     loading.add_argument(
-        "--metric", choices=list(METRICS), default="l2", help="distance by which a new collection is searched (default: l2)"
+        "--model", help="model that encodes the pictures (default: that of the collection; for a new one VAE_DEFAULT_MODEL)"
+    )
+    loading.add_argument(
+        "--models-dir",
+        type=Path,
+        help="directory that contains a checkpoint directory for each model (default: VAE_MODELS_DIR)",
+    )
+    loading.add_argument(
+        "--metric", choices=list(METRICS), help="distance by which a new collection is searched (default: l2)"
     )
     loading.add_argument(
         "--prefix",
@@ -75,6 +87,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     dumping = commands.add_parser(
         "dump",
+        parents=[store],
         help="write a collection to OUT.npz and OUT.jsonl",
         description=f"Write a collection to OUT.npz and OUT.jsonl. {REPLACES}",
     )
@@ -82,6 +95,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     dumping.add_argument("out", type=Path, metavar="OUT", help="path without .npz and .jsonl, which are added")
     backing = commands.add_parser(
         "backup",
+        parents=[store],
         help="copy the sqlite file, which may be in use, to OUT",
         description=f"Copy the sqlite file, which may be in use, to OUT. {REPLACES}",
     )
@@ -90,10 +104,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 0 and below 1, not {text}")
-    return share
+    with suppress(ValueError):
+        if 0 <= (share := float(text)) < 1:
+            return share
+    raise argparse.ArgumentTypeError(f"must be a number of at least 0 and below 1, not {text!r}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,7 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
         refuse_unknown()
-        settings = Settings(**({"store": options.store} if options.store else {}))
+        flags = {name: value for name in ("store", "models_dir") if (value := getattr(options, name, None))}
+        settings = Settings(**flags)
         require_packages(settings)
         if options.command == "backup":
             if settings.store.startswith(POSTGRES):
@@ -112,10 +127,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asyncio.run(_dump(settings, options))
         else:
             asyncio.run(_load(settings, options))
-    except (StoreError, SettingsError, ValidationError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again", file=sys.stderr)
+        return 130
+    except (StoreError, SettingsError) as error:
+        reasons = [str(error)]
+    except OSError as error:
+        reasons = [f"{error.filename}: {error.strerror}" if error.filename else str(error)]
+    except ValidationError as error:
+        reasons = explain(error)
+    else:
+        return 0
+    for reason in reasons:
+        print(f"error: {reason}", file=sys.stderr)
+    return 1
 
 
 @asynccontextmanager
@@ -129,12 +154,19 @@ async def _opened(settings: Settings) -> AsyncIterator[LatentStore]:
 
 
 async def _dump(settings: Settings, options: argparse.Namespace) -> None:
+    own = [] if settings.store.startswith(POSTGRES) else store_files(Path(settings.store))
+    for file in own[:1]:
+        check_file(file)
     async with _opened(settings) as store:
-        collection = await store.collection(options.collection)
+        try:
+            collection = await store.collection(options.collection)
+        except UnknownCollection:
+            names = listed([one.name for one in await store.collections()], most=10)
+            there = f"its collections are {names}; choose one of them" if names else "it has none; check --store or VAE_STORE"
+            raise StoreError(f"the store has no collection {options.collection!r}: {there}") from None
         if collection.keep == "picture":
             print("the dump has no originals of pictures; a backup has them", flush=True)
         with tqdm(total=collection.count, unit="item") as bar:
-            own = [] if settings.store.startswith(POSTGRES) else store_files(Path(settings.store))
             await dump(store, options.collection, options.out, bar.update, own)
 
 
@@ -148,7 +180,9 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
     from service.operations.ingest import Counts, load
     from service.operations.load_sources import LoadError, sources_of
 
+    check_collection_name(options.collection)
     async with _opened(settings) as store:
+        there = {collection.name: collection for collection in await store.collections()}.get(options.collection)
         limits = QueueLimits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
         threads = settings.threads or os.cpu_count() or 1
         device = Device(settings.device, threads, limits, settings.engine, settings.precision)
@@ -156,18 +190,21 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
         pipeline = Pipeline(Catalog(device), decoders)
         try:
             device.start()
-            name = options.model or settings.default_model
-            await pipeline.catalog.load(settings.models_dir, (name,), name)
-            spec = pipeline.catalog.get(None).manifest.preprocessing
-            sources = sources_of(options.paths, spec, options.prefix)
+            model = await _load_model(pipeline.catalog, settings, options, there)
+            sources = sources_of(options.paths, model.manifest.preprocessing, options.prefix)
             print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
-            collection = await _collection(pipeline.catalog, store, options)
+            new = Collection(options.collection, model.name, model.digest, model.latent_dim, options.metric or "l2")
+            collection = there or await store.create(new)
             if collection.keep == "picture":
                 print("the originals of these pictures are not kept; add pictures over HTTP to keep them", flush=True)
             counts, total = Counts(), sum(source.count for source in sources)
             with tqdm(total=total, unit="item") as bar:
-                for source in sources:
-                    await load(pipeline, store, collection, source, bar.update, options.replace, counts)
+                try:
+                    for source in sources:
+                        await load(pipeline, store, collection, source, bar.update, options.replace, counts)
+                except (StoreError, LoadError, BatcherError) as error:
+                    done = f"{counts.added + counts.replaced:,} of {plural(total, 'picture')} were stored before"
+                    raise StoreError(f"{error}; {done}; run the same command again to go on") from error
             _report(counts, total, options)
         except (LoadError, CatalogError, DeviceUnusable, BadInput, BatcherError) as error:
             raise StoreError(str(error)) from error
@@ -176,38 +213,64 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
             await pipeline.close()
 
 
+async def _load_model(
+    catalog: "Catalog", settings: Settings, options: argparse.Namespace, there: Collection | None
+) -> "ServedModel":
+    """Load the model of the collection `there`, or of a new one, and say which. Raises StoreError, CatalogError."""
+    from service.inference.catalog import find, name_of
+
+    directory, name = settings.models_dir, options.model or settings.default_model
+    if there is not None and not options.model:
+        found = await asyncio.to_thread(name_of, directory, there.digest, there.model)
+        if found is None:
+            raise StoreError(
+                f"the collection {there.name!r} was made with {there.label}, and {directory} has no checkpoint with that "
+                "digest; give the directory that has it with --models-dir, or load into a new collection"
+            )
+        name = found
+    if name not in (names := find(directory)):
+        raise StoreError(
+            f"{directory} has no checkpoint {name!r}, only {listed(list(names), most=10)}; choose one with --model, or "
+            "another directory with --models-dir"
+        )
+    await catalog.load(directory, (name,), name)
+    model = catalog.get(name)
+    said = f"model: {name}@sha256:{model.digest[:12]}..."
+    if there is None:
+        print(f"{said}, for the new collection {options.collection!r}")
+        return model
+    if model.digest != there.digest:
+        raise StoreError(
+            f"the collection {there.name!r} was made with {there.label}, not with {name}@sha256:{model.digest}; leave out "
+            "--model, or load into a new collection"
+        )
+    if options.metric not in (None, there.metric):
+        raise StoreError(
+            f"the collection {there.name!r} has the metric {there.metric}, and --metric is for new collections only; leave "
+            "it out, or change the metric with PUT over HTTP"
+        )
+    print(f"{said}, with which the collection {there.name!r} was made" + f" as {there.model}" * (there.model != name))
+    return model
+
+
 def _report(counts: "Counts", total: int, options: argparse.Namespace) -> None:
     """Print what became of the pictures. Raises StoreError if more were corrupt than allowed, or all."""
     for line in counts.skipped:
-        print(f"skipped {line}")
+        print(f"left out {line}")
     for code, (count, first) in counts.warnings.items():
         print(f"warning: {count:,} pictures are {code.replace('_', ' ')}; the first one is {first}")
-    done = [f"added {counts.added:,}", f"replaced {counts.replaced:,}"]
-    if options.replace:
-        done.append(f"unchanged {counts.unchanged:,}")
-    there = f"already there {counts.there:,}"
-    if counts.there:
-        there += " (not encoded again; --replace does it, --prefix tells pictures of other folders apart)"
-    print(", ".join([*done, *([] if options.replace else [there]), f"skipped {len(counts.skipped):,}"]), flush=True)
-    if len(counts.skipped) > max(1, options.max_corrupt * total) or not counts.read:
+    if counts.there and not options.replace:
+        print("what is already there is not encoded again; --replace does it, --prefix tells pictures of other folders apart")
+    bad = len(counts.skipped)
+    print(
+        f"found {plural(total, 'picture')}: added {counts.added:,}, replaced {counts.replaced:,}, already there "
+        f"{counts.there:,}, left out {bad:,}" + " (cannot be read)" * bool(bad),
+        flush=True,
+    )
+    if bad == total:
+        raise StoreError(f"none of the pictures could be read, so none was added; the first one is {counts.skipped[0]}")
+    if bad > max(1, options.max_corrupt * total):
         raise StoreError(
-            f"{len(counts.skipped)} of {total} pictures could not be read, more than the allowed share of "
-            f"{options.max_corrupt:g} (--max-corrupt); the other {counts.read} are in the collection; the first one is "
-            f"{counts.skipped[0]}"
+            f"{bad} of {total} pictures could not be read, more than the allowed share of {options.max_corrupt:g} "
+            f"(--max-corrupt); the other {total - bad} are in the collection; mend or remove the files that are named above"
         )
-
-
-async def _collection(catalog: "Catalog", store: LatentStore, options: argparse.Namespace) -> Collection:
-    """Return the collection of that name, which is created if needed. Raises StoreError."""
-    if not COLLECTION_NAME.fullmatch(options.collection):
-        raise StoreError(
-            f"{options.collection[:120]!r} is not a valid name for a collection: use up to 100 letters, digits, '.', '_' and "
-            "'-', of which the first is a letter or digit"
-        )
-    model = catalog.get(None)
-    wanted = Collection(options.collection, model.name, model.digest, model.latent_dim, options.metric)
-    there = {collection.name: collection for collection in await store.collections()}
-    if options.collection in there:  # keep its metric and description
-        own = there[options.collection]
-        wanted = replace(wanted, metric=own.metric, description=own.description)
-    return await store.create(wanted)

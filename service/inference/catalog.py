@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,15 @@ def find(directory: Path) -> tuple[str, ...]:
     if not names:
         raise CatalogError(f"{directory} has no checkpoint directories (each must have a {CONFIG})")
     return names
+
+
+def name_of(directory: Path, digest: str, first: str) -> str | None:
+    """Return the name of the checkpoint with this digest: `first` if it has it, else any other; None if there is none."""
+    for name in sorted(_names(directory), key=lambda name: name != first):
+        with suppress(CheckpointError):
+            if read(directory / name).digest == digest:
+                return name
+    return None
 
 
 def _names(directory: Path) -> tuple[str, ...]:

@@ -70,10 +70,6 @@ class TimedStore(LatentStore):
         with self._timed("get"):
             return await self._store.get(name, ids)
 
-    async def delete(self, name: str, id: str) -> int:
-        with self._timed("delete"):
-            return await self._store.delete(name, id)
-
     async def search(self, name: str, digest: str, search: Search) -> Found:
         with self._timed("search"):
             return await self._store.search(name, digest, search)

@@ -20,6 +20,7 @@ from models.readers.path_names import shown
 from service.formats.errors import BadInput
 from service.formats.pictures import Pictures
 from service.inference.pipeline import Inference, Pipeline
+from service.operations.collection_model import model_of
 from service.operations.load_sources import LoadError, PictureBatch, Source
 from service.store.interface import Collection, Items, LatentStore
 
@@ -32,16 +33,10 @@ class Counts:
 
     added: int = 0
     replaced: int = 0
-    unchanged: int = 0  # encoded again, with the same result
-    there: int = 0  # not encoded again
+    there: int = 0  # already stored, with the same posterior and label if that was looked at
     skipped: list[str] = field(default_factory=list)  # files that cannot be read, each with the reason
     # Code of a warning -> the pictures that have it, and the first of them with the details.
     warnings: dict[str, tuple[int, str]] = field(default_factory=dict)
-
-    @property
-    def read(self) -> int:
-        """Return how many pictures could be read, or did not have to be."""
-        return self.added + self.replaced + self.unchanged + self.there
 
     def warn(self, inference: Inference, ids: Sequence[str]) -> None:
         """Count the warnings about the pictures that were encoded last, which have these ids."""
@@ -62,9 +57,9 @@ async def load(
     """Encode and add what is not there yet; one batch is stored while the next is encoded. Return `counts`, with these added.
 
     `replace` also encodes pictures that are there already, and stores those whose posterior or label has changed.
-    Raises LoadError, BatcherError, StoreError.
+    Raises LoadError, BatcherError, StoreError, ModelNotLoaded.
     """
-    inference = Inference(pipeline.catalog.get(collection.model))
+    inference = Inference(model_of(pipeline.catalog, collection))
     counts = Counts() if counts is None else counts
     storing: asyncio.Task[int] | None = None
     batches = source.batches(min(BATCH, pipeline.max_items))
@@ -86,7 +81,7 @@ async def load(
                 progress(await storing)
                 storing = None
             if len(items):
-                storing = asyncio.create_task(_store(store, collection, items))
+                storing = asyncio.create_task(_store(store, collection, items, counts))
     finally:
         if storing is not None:
             progress(await storing)
@@ -102,8 +97,10 @@ def _next(batches: Any) -> PictureBatch | None:
         raise LoadError(str(error)) from None
 
 
-async def _store(store: LatentStore, collection: Collection, items: Items) -> int:
-    await store.upsert(collection.name, collection.digest, items)
+async def _store(store: LatentStore, collection: Collection, items: Items, counts: Counts) -> int:
+    result = await store.upsert(collection.name, collection.digest, items)
+    counts.added += len(result.added)
+    counts.replaced += len(result.replaced)
     return len(items)
 
 
@@ -112,7 +109,6 @@ def _changed(items: Items, known: Items, old: dict[str, int], counts: Counts, pr
     kept, keys = [], set(items.keys)
     for i, id in enumerate(items.ids):
         if id not in old:
-            counts.added += 1
             kept.append(i)
             continue
         j = old[id]
@@ -120,9 +116,8 @@ def _changed(items: Items, known: Items, old: dict[str, int], counts: Counts, pr
         after = {**before, **orjson.loads(items.metadata[i])}
         same = np.array_equal(items.mu[i], known.mu[j]) and np.array_equal(items.sigma[i], known.sigma[j])
         if same and known.has_sigma[j] and before == after:
-            counts.unchanged += 1
+            counts.there += 1
             continue
-        counts.replaced += 1
         items.metadata[i] = orjson.dumps(after)
         keys |= after.keys()
         kept.append(i)

@@ -20,10 +20,11 @@ from service.store.interface import Collection, IfExists, Items, Upserted
 METADATA_PER_ROW = 4096
 # The value of `keep` of a collection that keeps the originals of its pictures.
 KEEP = "picture"
-# Items that are deleted in one transaction: this takes about a fifth of a second, in which nobody else can write.
+# The most items that are deleted in one transaction: this takes about a fifth of a second, in which nobody else can write.
+# Also the most ids in a request to delete items.
 DELETED_AT_ONCE = 10_000
-# The most ids in the answer to a deletion.
-MOST_IDS = 1000
+# An answer lists so many ids of items that were deleted, or that exist already.
+LISTED_IDS = 1000
 
 
 @dataclass(slots=True)
@@ -151,7 +152,7 @@ async def delete_by_filter(
         deleted = await store.delete_matching(name, filter, after, DELETED_AT_ONCE, deadline, strict)
         unknown = unknown or deleted.unknown  # only the first answer has them
         count += len(deleted.ids)
-        first += deleted.ids[: MOST_IDS - len(first)]
+        first += deleted.ids[: LISTED_IDS - len(first)]
         if len(deleted.ids) < DELETED_AT_ONCE:
             return DeletedItems(count, first, deleted.seq, unknown)
         after = deleted.ids[-1]

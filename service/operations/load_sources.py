@@ -4,6 +4,7 @@ Ids are relative to the path, so that the same folder has the same ids wherever 
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,16 +18,15 @@ from models.readers.array_files import IDX_IMAGES
 from models.readers.arrays import array_lines, open_pictures
 from models.readers.download import DataError
 from models.readers.formats import SUFFIXES
-from models.readers.layout import arrange, class_line
+from models.readers.layout import LOOSE, arrange, class_line
 from models.readers.left_out import counted, listed, plural
 from models.readers.path_names import expanded, shown
 from models.readers.scan import scan
 from models.readers.survey import header_lines, survey
+from service.store.interface import MAX_ID
 
 # Files of one batch have at most so many bytes, unless a single one has more.
 BATCH_BYTES = 64 << 20
-# The longest id that requests may have. A longer path is shortened, and gets a digest so that it stays unique.
-MAX_ID = 512
 
 
 class LoadError(Exception):
@@ -71,8 +71,11 @@ class Source:
 def sources_of(paths: Sequence[Path], spec: Preprocessing, prefix: bool = False) -> list[Source]:
     """Look at all paths; single pictures together are one source. Raises LoadError, also if two pictures have the same id."""
     paths = [expanded(path) for path in paths]
+    real = [os.path.realpath(path) for path in paths]
+    if twice := [path for i, path in enumerate(paths) if real[i] in real[:i]]:
+        raise LoadError(f"{shown(twice[0])} is given twice, perhaps under another name; give it once; nothing was stored")
     if missing := [path for path in paths if not path.exists() and not path.is_symlink()]:
-        raise LoadError(f"{shown(missing[0])}: no such file or folder; nothing was stored")
+        raise LoadError(f"{shown(missing[0])}: no such file or folder; check the path; nothing was stored")
     pictures = [path for path in paths if path.suffix.lower() in SUFFIXES and not path.is_dir()]
     sources = [source_of(path, spec, prefix) for path in paths if path not in pictures]
     if pictures:
@@ -81,7 +84,7 @@ def sources_of(paths: Sequence[Path], spec: Preprocessing, prefix: bool = False)
         summary = [plural(len(pictures), "single picture"), *(header_lines(headers, spec) if headers else [])]
         sources.append(_files(pictures[0], pictures, names, [{}] * len(pictures), summary))
         sources[-1].places = pictures
-    check_ids(sources)
+    check_ids(sources, prefix)
     return sources
 
 
@@ -102,7 +105,7 @@ def _folder_name(path: Path) -> str:
     return (path if path.is_dir() else path.absolute().parent).resolve().name
 
 
-def check_ids(sources: Sequence[Source]) -> None:
+def check_ids(sources: Sequence[Source], prefix: bool = False) -> None:
     """Raise LoadError if two pictures have the same id, because only one of them would be stored."""
     seen: dict[str, Path] = {}
     same: list[tuple[str, Path, Path]] = []
@@ -115,12 +118,12 @@ def check_ids(sources: Sequence[Source]) -> None:
     if not same:
         return
     id, one, other = same[0]
-    if one.resolve() == other.resolve():
-        raise LoadError(f"{shown(one)} is given twice, or two of its files have the id {id!r}; nothing was stored")
+    if one == other:
+        raise LoadError(f"{shown(one)}: two of its pictures have the id {id!r}; rename one of them; nothing was stored")
+    advice = "" if prefix else "add --prefix, which puts the name of the folder before each id, or "
     raise LoadError(
         f"{plural(len(same), 'picture')} of {shown(other)} would have the same ids as others, such as {id!r}, which is "
-        f"also in {shown(one)}; nothing was stored; add --prefix, which puts the name of the folder before each id, or "
-        "load the paths into different collections"
+        f"also in {shown(one)}; nothing was stored; {advice}load the paths into different collections"
     )
 
 
@@ -134,9 +137,11 @@ def _folder(root: Path, spec: Preprocessing) -> Source:
     headers = [header for header in survey(there.files) if header is not None]
     labels = [label for label in layout.labels if label]
     splits = [one["split"] for one in metadata if "split" in one]
+    loose = [shown(name) for name, kept in zip(there.relative, layout.kept, strict=True) if not kept]
     summary = [
         f"{shown(root)}: {plural(len(there.files), 'picture')}",
         *(["splits: " + counted({split: splits.count(split) for split in dict.fromkeys(splits)})] if splits else []),
+        *([f"{LOOSE}, loaded without a split: {len(loose):,} ({listed(loose)})"] if loose else []),
         *(header_lines(headers, spec) if headers else []),
         *([class_line(labels)] if labels else []),
         *layout.remarks,
@@ -208,6 +213,7 @@ def _named(source: Source, ids: list[str]) -> Source:
 
 
 def _shortened(id: str) -> str:
+    """Return a path as an id. One that is too long is cut, and gets a digest so that it stays unique."""
     if len(id) <= MAX_ID:
         return id
     digest = hashlib.sha256(id.encode()).hexdigest()[:16]

@@ -8,19 +8,18 @@ from typing import Annotated, Any, ClassVar, Literal
 import orjson
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
+from service.operations.items import DELETED_AT_ONCE, LISTED_IDS
 from service.rest.schemas import Parameters, PictureParameters, WarningList, split, words
 from service.store.filters import MAX_KEY, MAX_KEYS, MAX_VALUES, ORDERED, Condition, parse_filter
-from service.store.interface import IfExists
+from service.store.interface import COLLECTION_NAME, MAX_ID, IfExists
 
 Keep = Literal["nothing", "picture"]
 MetricName = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
 MAX_NEIGHBORS = 10_000
-# The most ids in a request to delete items; as many are deleted in one transaction.
-MAX_IDS = 10_000
 # A description may be in the query, where a character can take 12 bytes. This stays well below the limit of headers.
 MAX_DESCRIPTION = 1000
-NAME_SCHEMA = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"}
-ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
+NAME_SCHEMA = {"type": "string", "pattern": f"^{COLLECTION_NAME.pattern}$"}
+ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_ID, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
 CURSOR_SCHEMA = {**ID_SCHEMA, "minLength": 0, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
 NO_NUL = r"^[^\x00]*$"
 
@@ -180,7 +179,7 @@ class CollectionList(BaseModel):
 class NewItem(BaseModel):
     """A picture as base64 or data URL, or the parameters of a posterior."""
 
-    id: str | None = Field(None, description="1 to 512 characters. It is random if it is missing.")
+    id: str | None = Field(None, description=f"1 to {MAX_ID} characters. It is random if it is missing.")
     image: str | None = None
     mu: list[float] | None = None
     sigma: list[float] | None = None
@@ -234,7 +233,7 @@ class Deleted(BaseModel):
 class ToDelete(BaseModel):
     """The ids of items, or conditions on their metadata: exactly one of the two."""
 
-    ids: list[Annotated[str, WithJsonSchema(ID_SCHEMA)]] | None = Field(None, max_length=MAX_IDS)
+    ids: list[Annotated[str, WithJsonSchema(ID_SCHEMA)]] | None = Field(None, max_length=DELETED_AT_ONCE)
     filter: Annotated[dict[str, Any] | None, WithJsonSchema(FILTER_SCHEMA)] = Field(None, description=FILTER)
 
 
@@ -243,7 +242,7 @@ class DeletedSeveral(BaseModel):
 
     collection: str
     count: int
-    ids: list[str] = Field(description="The first 1000 of them.")
+    ids: list[str] = Field(description=f"The first {LISTED_IDS} of them.")
     missing: list[str] | None = Field(None, description="The ids in the request that no item has. Only with ids.")
     seq: int
     unknown_keys: list[str] | None = UNKNOWN_KEYS

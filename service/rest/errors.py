@@ -19,11 +19,12 @@ from service.http.problems import HttpError, Problem, problem
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchPrior
 from service.operations.collection_model import ModelNotLoaded, NoKlPerDim
-from service.operations.items import MOST_IDS
+from service.operations.items import LISTED_IDS
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
+    BadCollectionName,
     BadItem,
     DiskFull,
     ItemsExist,
@@ -67,6 +68,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     NoKlPerDim: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),
     Unusable: (422, "unusable_input"),
+    BadCollectionName: (422, "unusable_input"),
     BadItem: (422, "unusable_input"),
     UnknownKey: (409, "unknown_key"),
     BadFilter: (422, "invalid_filter"),
@@ -108,7 +110,7 @@ def describe(error: Exception, request_id: str, trace_id: str = "") -> Problem:
     if isinstance(error, BadInput | BadItem) and error.item is not None:
         extra = {"item": error.item}
     elif isinstance(error, ItemsExist):
-        extra = {"ids": error.ids[:MOST_IDS]}
+        extra = {"ids": error.ids[:LISTED_IDS]}
     return problem(error, status, code, request_id, **extra)
 
 

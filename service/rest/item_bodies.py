@@ -4,14 +4,15 @@ Counts and checks before anything is decoded. Knows nothing of models, stores or
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.formats.errors import Undecodable, Unsupported, Unusable
+from service.formats.errors import BadInput, Undecodable, Unsupported, Unusable
 from service.formats.generic_names import is_generic
 from service.formats.latent_rows import latent_rows
 from service.formats.npy import npy_array
@@ -21,10 +22,9 @@ from service.json_types import json_type
 from service.observe.printable import short
 from service.operations.items import Entries
 from service.rest.bodies import A_KIND, Body
-from service.store.interface import MetadataTooLarge
+from service.store.interface import MAX_ID, BadItem, MetadataTooLarge
 from service.store.metadata import MAX_METADATA_BYTES, metadata_bytes, usable_keys
 
-MAX_ID = 512
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Each item may have so many JSON lists: mu, sigma, and lists in its metadata.
 LISTS_PER_ITEM = 16
@@ -86,10 +86,10 @@ def _name_by_fields(entries: Entries, body: Body) -> None:
             _state_metadata(entries, i, metadata_value(text, i))
 
 
-def metadata_value(text: bytes, item: int | None = None) -> Any:
-    """Parse JSON text that is, or changes, the metadata of one item. Raises Undecodable, MetadataTooLarge."""
+def metadata_value(text: bytes, item: int | None = None, what: str = "its metadata takes") -> Any:
+    """Parse JSON text that is, or changes, the metadata of one item. Raises Undecodable, MetadataTooLarge (with `what`)."""
     if len(text) > MAX_METADATA_BYTES:  # Checked before it is parsed.
-        raise MetadataTooLarge(len(text), MAX_METADATA_BYTES, item)
+        raise MetadataTooLarge(len(text), MAX_METADATA_BYTES, item, what)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -126,11 +126,21 @@ def patch_of(call: Call) -> dict[str, Any]:
         raise Undecodable('the body is empty: send a JSON merge patch, like {"label": 7, "note": null}')
     if claimed == "multipart/form-data" or claimed.startswith("image/") or claimed == "application/x-npy":
         raise Unsupported(f"send a JSON merge patch as application/merge-patch+json or application/json, not {claimed}")
-    patch = metadata_value(call.body)
+    patch = metadata_value(call.body, what="the merge patch takes")
     if not isinstance(patch, dict):
         raise Unusable(f"the merge patch must be a JSON object, not {json_type(patch)}")
     metadata_bytes(patch)  # Its depth is bounded before it is applied.
     return patch
+
+
+@contextmanager
+def unnumbered(alone: bool = True) -> Iterator[None]:
+    """Leave the number of the item out of errors about a query that is `alone`, not in a list."""
+    try:
+        yield
+    except (BadInput, BadItem) as error:
+        error.item = None if alone else error.item
+        raise
 
 
 def queries_of(body: Body, dim: int) -> tuple[Entries, bool]:
@@ -141,7 +151,8 @@ def queries_of(body: Body, dim: int) -> tuple[Entries, bool]:
         return _json_entries(_list(body, "queries"), dim, QUERY_KEYS), False
     if body.kind == "json":
         entry = {key: value for key, value in body.values.items() if key in QUERY_KEYS}
-        return _json_entries([entry], dim, QUERY_KEYS, named=False), True
+        with unnumbered():
+            return _json_entries([entry], dim, QUERY_KEYS), True
     entries = _npy_entries(body, dim) if body.kind == "npy" else _picture_entries(body, dim)
     return entries, len(entries) == 1
 
@@ -192,22 +203,19 @@ def _npy_entries(body: Body, dim: int) -> Entries:
     return entries
 
 
-def _json_entries(rows: list[Any], dim: int, keys: tuple[str, ...], named: bool = True) -> Entries:
+def _json_entries(rows: list[Any], dim: int, keys: tuple[str, ...]) -> Entries:
     ids: list[str | None] = []
     images: list[EncodedPicture | None] = []
     for i, row in enumerate(rows):
-        item = i if named else None
-        _check_entry(row, keys, item)
-        ids.append(check_id(row["id"], item) if row.get("id") is not None else None)
+        _check_entry(row, keys, i)
+        ids.append(check_id(row["id"], i) if row.get("id") is not None else None)
         images.append(row.get("image"))
     entries = _blank(ids, images, dim)
     for name, target in (("mu", entries.mu), ("sigma", entries.sigma)):
         where = [i for i, row in enumerate(rows) if row.get(name) is not None]
         if where:
-            values = [_vector(rows[i][name], dim, name, i if named else None) for i in where]
-            target[where] = (
-                _sigmas(values, dim, where) if name == "sigma" else _renumbered(values, dim, name, where if named else [None])
-            )
+            values = [_vector(rows[i][name], dim, name, i) for i in where]
+            target[where] = _sigmas(values, dim, where) if name == "sigma" else _renumbered(values, dim, name, where)
             if name == "sigma":
                 entries.has_sigma[where] = True
     for i, row in enumerate(rows):
@@ -216,7 +224,7 @@ def _json_entries(rows: list[Any], dim: int, keys: tuple[str, ...], named: bool 
     return entries
 
 
-def _check_entry(row: object, keys: tuple[str, ...], item: int | None) -> None:
+def _check_entry(row: object, keys: tuple[str, ...], item: int) -> None:
     if not isinstance(row, dict):
         raise Unusable('must be an object like {"image": "<base64>"} or {"mu": [...], "sigma": [...]}', item)
     unknown = sorted(row.keys() - set(keys))
@@ -232,14 +240,14 @@ def _check_entry(row: object, keys: tuple[str, ...], item: int | None) -> None:
         raise Unusable("the image must be a string: base64 or a data URL", item)
 
 
-def _vector(value: object, dim: int, name: str, item: int | None) -> list[Any]:
+def _vector(value: object, dim: int, name: str, item: int) -> list[Any]:
     if not isinstance(value, list) or len(value) != dim:
         found = f"a list of {len(value)}" if isinstance(value, list) else json_type(value)
         raise Unusable(f"{name} must be a list of {dim} numbers, not {found}", item)
     return value
 
 
-def _renumbered(values: Any, dim: int, name: str, where: Sequence[int | None]) -> NDArray[np.float32]:
+def _renumbered(values: Any, dim: int, name: str, where: Sequence[int]) -> NDArray[np.float32]:
     """Return rows of numbers. An error names the item that the wrong row belongs to."""
     try:
         return latent_rows(values, dim, name)

@@ -2,6 +2,7 @@
 
 StoreError
   ├── UnknownCollection, UnknownItem      no collection has that name, no item that id
+  ├── BadCollectionName                   no collection may have that name
   ├── NoPicture                           the item has no original picture
   ├── ItemsExist                          ids of new items that the collection has already
   ├── ModelMismatch                       the vectors are those of another model
@@ -35,6 +36,16 @@ class UnknownCollection(StoreError):
     def __init__(self, name: str, known: Iterable[str] = ()) -> None:
         near = difflib.get_close_matches(name[:80], list(known), n=1)
         super().__init__(f"there is no collection {name!r}" + (f"; did you mean {near[0]}?" if near else "; make it with PUT"))
+
+
+class BadCollectionName(StoreError):
+    """No collection may have that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name[:120]!r} is not a valid name for a collection: use up to 100 letters, digits, '.', '_' and '-', of "
+            "which the first is a letter or digit"
+        )
 
 
 class UnknownItem(StoreError):
@@ -80,17 +91,19 @@ class BadItem(StoreError):
     """An item or a query does not fit the collection. `item` says which one, counted from 0."""
 
     def __init__(self, reason: str, item: int | None = None) -> None:
-        super().__init__(reason if item is None else f"item {item}: {reason}")
-        self.item = item
+        super().__init__(reason)
+        self.reason, self.item = reason, item
+
+    def __str__(self) -> str:
+        return self.reason if self.item is None else f"item {self.item}: {self.reason}"
 
 
 class MetadataTooLarge(StoreError):
-    """More metadata than an item may have. `patched`: the id of the item, if a patch would make its metadata too large."""
+    """More metadata than an item may have. `what`: the first words of the message, up to the size."""
 
-    def __init__(self, size: int, most: int, item: int | None = None, patched: str | None = None) -> None:
+    def __init__(self, size: int, most: int, item: int | None = None, what: str = "its metadata takes") -> None:
         where = "" if item is None else f"item {item}: "
-        what = "its metadata takes" if patched is None else f"the metadata of the item {patched!r} would take"
-        super().__init__(f"{where}{what} {size} bytes, at most {most} are allowed")
+        super().__init__(f"{where}{what} {size} bytes, at most {most} ({most >> 10} KiB) are allowed")
 
 
 class StoreFull(StoreError):

@@ -94,8 +94,7 @@ def backup(path: Path, out: Path) -> None:
     The copy has the permissions of the original. It replaces only an earlier backup that no process has open. Raises
     StoreUnusable and DiskFull.
     """
-    if not path.is_file():
-        raise StoreUnusable(f"there is no file {path}; check --store or VAE_STORE")
+    check_file(path)
     target = check_output(out, _is_backup, "backup of a latent store", store_files(path))
     for suffix in COMPANIONS:
         if os.path.lexists(f"{target}{suffix}"):
@@ -109,6 +108,12 @@ def backup(path: Path, out: Path) -> None:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
                 raise DiskFull(f"the disk has no room for a copy in {target.parent}") from error
             raise StoreUnusable(f"{path} cannot be copied to {out}: {error}") from error
+
+
+def check_file(path: Path) -> None:
+    """Raise StoreUnusable if there is no sqlite file to read."""
+    if not path.is_file():
+        raise StoreUnusable(f"there is no file {path}; check --store or VAE_STORE")
 
 
 def store_files(path: Path) -> list[Path]:

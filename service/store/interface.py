@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.latents.distances import Doubles
+from service.store.errors import BadCollectionName as BadCollectionName
 from service.store.errors import BadItem as BadItem
 from service.store.errors import DiskFull as DiskFull
 from service.store.errors import ItemsExist as ItemsExist
@@ -39,6 +40,14 @@ IfExists = Literal["replace", "error", "skip"]
 MAX_PICTURE_BYTES = 4 << 30
 
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# The longest id of an item, in characters.
+MAX_ID = 512
+
+
+def check_collection_name(name: str) -> None:
+    """Raise BadCollectionName unless a collection may have this name."""
+    if not COLLECTION_NAME.fullmatch(name):
+        raise BadCollectionName(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +224,12 @@ class LatentStore(ABC):
         Keys of the filter are checked if `after` is empty: see `service.store.filters.check_deletion`. Raises UnknownKey.
         """
 
-    @abstractmethod
     async def delete(self, name: str, id: str) -> int:
         """Delete an item. Return the new sequence number of the collection. Raises UnknownItem."""
+        deleted = await self.delete_ids(name, [id])
+        if not deleted.ids:
+            raise UnknownItem(name, id)
+        return deleted.seq
 
     @abstractmethod
     async def search(self, name: str, digest: str, search: Search) -> Found:

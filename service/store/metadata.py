@@ -12,8 +12,8 @@ MAX_METADATA_BYTES = 1 << 16
 MAX_DEPTH = 32
 
 
-def metadata_bytes(value: object, item: int | None = None, patched: str | None = None) -> bytes:
-    """Return metadata as JSON. Raises BadItem, MetadataTooLarge; their messages name the item. `patched`: its id."""
+def metadata_bytes(value: object, item: int | None = None, what: str = "its metadata takes") -> bytes:
+    """Return metadata as JSON. Raises BadItem, MetadataTooLarge; their messages name the item. `what`: see the latter."""
     if not isinstance(value, dict):
         raise BadItem(f"the metadata must be a JSON object, not {json_type(value)}", item)
     try:
@@ -21,7 +21,7 @@ def metadata_bytes(value: object, item: int | None = None, patched: str | None =
     except (TypeError, ValueError, RecursionError) as error:
         raise BadItem(f"the metadata cannot be written as JSON: {error}", item) from None
     if len(text) > MAX_METADATA_BYTES:
-        raise MetadataTooLarge(len(text), MAX_METADATA_BYTES, item, patched)
+        raise MetadataTooLarge(len(text), MAX_METADATA_BYTES, item, what)
     if b"\\u0000" in text or text.count(b"{") + text.count(b"[") > MAX_DEPTH:
         _check_nested(value, item, 1)
     return text
@@ -49,7 +49,7 @@ def usable_keys(metadata: dict[str, Any]) -> set[str]:
 def patched(stored: bytes, patch: dict[str, Any], id: str) -> tuple[bytes, set[str]]:
     """Return metadata after a merge patch, and its keys that can be used in a filter. Raises BadItem, MetadataTooLarge."""
     value = _merged(orjson.loads(stored), patch)
-    return metadata_bytes(value, patched=id), usable_keys(value)
+    return metadata_bytes(value, what=f"the metadata of the item {id!r} would take"), usable_keys(value)
 
 
 def _merged(target: Any, patch: Any) -> Any:

@@ -68,7 +68,10 @@ def _part(target: Path) -> Iterator[Path]:
             if not left.is_symlink() and left.is_dir() and left.stat().st_uid == os.getuid():
                 with locked(left, PURPOSE):
                     shutil.rmtree(left, ignore_errors=True)
-    directory = Path(tempfile.mkdtemp(SUFFIX, prefix, target.parent))
+    try:
+        directory = Path(tempfile.mkdtemp(SUFFIX, prefix, target.parent))
+    except OSError as error:
+        raise StoreUnusable(f"nothing can be written into {target.parent}: {error.strerror}; choose another path") from error
     try:
         with locked(directory, PURPOSE):
             yield directory / "new"

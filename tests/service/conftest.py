@@ -110,3 +110,11 @@ def busy() -> Busy:
             assert await call
 
     return keep_busy
+
+
+@pytest.fixture
+def setting(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The environment of a service with a store of its own; where files may be put."""
+    for name, value in (("MODELS_DIR", weights), ("STORE", tmp_path / "latents.db"), ("DEVICE", "cpu"), ("THREADS", 1)):
+        monkeypatch.setenv(f"VAE_{name}", str(value))
+    return tmp_path

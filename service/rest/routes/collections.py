@@ -1,11 +1,11 @@
 """/collections: named sets of items that one model has encoded."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from service.formats.errors import Unusable
 from service.http.call import Answer, Call
-from service.operations.collection_model import loaded_name
+from service.operations.collection_model import digest_of, loaded_name
 from service.operations.service import Service
 from service.rest.answers import json_answer
 from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionList, CollectionParameters
@@ -13,7 +13,7 @@ from service.rest.parameters import read_parameters
 from service.rest.registration import ERRORS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, name_of, only_parameters, open_request, query_parameters
 from service.rest.schemas import Parameters
-from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
+from service.store.interface import Collection, UnknownCollection, check_collection_name
 
 router = Router()
 
@@ -40,21 +40,18 @@ async def put(service: Service, call: Call) -> Answer:
     body = only_parameters(await body_of(service, call))
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))
     name = call.path["name"]
-    if not COLLECTION_NAME.fullmatch(name):  # When an existing one is looked up, such a name is merely unknown.
-        raise Unusable(
-            f"{name[:120]!r} is not a valid name for a collection: use up to 100 letters, digits, '.', '_' and '-', of "
-            "which the first is a letter or digit"
-        )
-    inference = open_request(service, call, parameters)
-    model = inference.model
+    check_collection_name(name)  # When an existing one is looked up, such a name is merely unknown.
+    inference, catalog = open_request(service, call, parameters.model_copy(update={"model": None})), service.pipeline.catalog
     try:
-        there = await service.store.collection(name, inference.deadline)
-        metric, description = parameters.metric or there.metric, there.description
+        wanted = await service.store.collection(name, inference.deadline)
+        if parameters.model:
+            digest_of(catalog, wanted, parameters.model)  # Another model is refused.
+            wanted = replace(wanted, model=parameters.model if parameters.model in catalog.models else wanted.model)
     except UnknownCollection:
-        metric, description = parameters.metric or "l2", ""
-    if parameters.description is not None:
-        description = parameters.description
-    wanted = Collection(name, model.name, model.digest, model.latent_dim, metric, description, keep=parameters.keep)
+        model = catalog.get(parameters.model)
+        wanted = Collection(name, model.name, model.digest, model.latent_dim)
+    description = wanted.description if parameters.description is None else parameters.description
+    wanted = replace(wanted, metric=parameters.metric or wanted.metric, description=description, keep=parameters.keep)
     made = await service.store.create(wanted, inference.deadline)
     return json_answer(describe_collection(service, made), made)
 

@@ -7,11 +7,11 @@ from service.engine.errors import TooLarge
 from service.formats.errors import Unusable
 from service.http.call import Answer, Call
 from service.json_types import json_type
-from service.operations.items import MOST_IDS, DeletedItems, delete_by_filter
+from service.operations.items import DELETED_AT_ONCE, LISTED_IDS, DeletedItems, delete_by_filter
 from service.operations.service import Service
 from service.rest.answers import json_answer, unknown_keys
 from service.rest.bodies import Body
-from service.rest.collection_schemas import MAX_IDS, DeletedSeveral, DeleteParameters, ToDelete
+from service.rest.collection_schemas import DeletedSeveral, DeleteParameters, ToDelete
 from service.rest.item_bodies import check_id
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import Router, add, describe_operation, json_content
@@ -41,7 +41,7 @@ async def delete(service: Service, call: Call) -> Answer:
         notes = unknown_keys(deleted.unknown)
     else:
         found = await service.store.delete_ids(name, chosen, inference.deadline)
-        deleted, there = DeletedItems(len(found.ids), found.ids[:MOST_IDS], found.seq), set(found.ids)
+        deleted, there = DeletedItems(len(found.ids), found.ids[:LISTED_IDS], found.seq), set(found.ids)
         notes = {"missing": [id for id in chosen if id not in there]}
     return json_answer({"collection": name, "count": deleted.count, "ids": deleted.ids, **notes, "seq": deleted.seq})
 
@@ -58,8 +58,8 @@ def _chosen(body: Body, name: str) -> list[str] | tuple[Condition, ...]:
         return conditions
     if not isinstance(ids, list):
         raise Unusable(f"ids must be a list of ids, not {json_type(ids)}")
-    if len(ids) > MAX_IDS:
-        raise TooLarge(len(ids), MAX_IDS)
+    if len(ids) > DELETED_AT_ONCE:
+        raise TooLarge(len(ids), DELETED_AT_ONCE)
     return list(dict.fromkeys(check_id(id, i) for i, id in enumerate(ids)))
 
 

@@ -13,7 +13,7 @@ from service.operations.search import SearchResult
 from service.operations.service import Service
 from service.rest.answers import base64_pictures, json_answer, unknown_keys
 from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
-from service.rest.item_bodies import LISTS_PER_ITEM, queries_of
+from service.rest.item_bodies import LISTS_PER_ITEM, queries_of, unnumbered
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import BINARY, FORM_OF_PICTURES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_collection
@@ -54,12 +54,14 @@ async def search(service: Service, call: Call) -> Answer:
         strict=parameters.strict,
         exclude_self=parameters.exclude_self,
     )
-    async with operations.search(service.pipeline, service.store, inference, collection, digest, queries, wanted) as nearest:
-        pictures = None
-        if nearest.pixels is not None:
-            pictures = await service.pipeline.offload(nearest.pixels.nbytes, partial(base64_pictures, nearest.pixels))
-        render = partial(_answer, nearest, alone, include, pictures, collection, inference)
-        return await service.pipeline.offload(len(queries) * parameters.k * 200, render)
+    under_way = operations.search(service.pipeline, service.store, inference, collection, digest, queries, wanted)
+    with unnumbered(alone):
+        async with under_way as nearest:
+            pictures = None
+            if nearest.pixels is not None:
+                pictures = await service.pipeline.offload(nearest.pixels.nbytes, partial(base64_pictures, nearest.pixels))
+            render = partial(_answer, nearest, alone, include, pictures, collection, inference)
+            return await service.pipeline.offload(len(queries) * parameters.k * 200, render)
 
 
 def _answer(

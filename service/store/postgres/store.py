@@ -133,9 +133,6 @@ class PgvectorStore(LatentStore):
     async def get(self, name: str, ids: Sequence[str]) -> Items:
         return await self._run(partial(work.get, name=name, ids=ids), name)
 
-    async def delete(self, name: str, id: str) -> int:
-        return await self._run(partial(writes.delete, name=name, id=id), name, self._writing, repeats=False)
-
     async def search(self, name: str, digest: str, search: Search) -> Found:
         return await self._run(partial(searches.search, name=name, digest=digest, wanted=search), name)
 

@@ -101,14 +101,6 @@ def patch(connection: PgConnection, name: str, id: str, patch: dict[str, Any]) -
     return Patched(collection.seq + 1, metadata)
 
 
-def delete(connection: PgConnection, name: str, id: str) -> int:
-    """Delete an item and return the sequence number of this change. Raises UnknownCollection, UnknownItem."""
-    deleted = delete_ids(connection, name, [id])
-    if not deleted.ids:
-        raise UnknownItem(name, id)
-    return deleted.seq
-
-
 def delete_ids(connection: PgConnection, name: str, ids: Sequence[str]) -> Deleted:
     """Delete those of these items that exist. Raises UnknownCollection."""
     number, collection = find(connection, name, lock_for=STATEMENT_SECONDS)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import orjson
 
 from service.store.filters import Condition, check_deletion
-from service.store.interface import Collection, Deleted, UnknownItem
+from service.store.interface import Collection, Deleted
 from service.store.sqlite.known_keys import unknown_keys
 from service.store.sqlite.pictures import remove_pictures
 from service.store.sqlite.reads import numbers_after
@@ -15,14 +15,6 @@ from service.store.sqlite.writes import find, span
 
 # Traces of deleted items that a collection keeps; more if it has more items.
 MAX_TRACES = 10_000
-
-
-def delete(connection: sqlite3.Connection, name: str, id: str) -> int:
-    """Delete an item. Raises UnknownCollection, UnknownItem."""
-    deleted = delete_ids(connection, name, [id])
-    if not deleted.ids:
-        raise UnknownItem(name, id)
-    return deleted.seq
 
 
 def delete_ids(connection: sqlite3.Connection, name: str, ids: Sequence[str]) -> Deleted:

@@ -151,15 +151,20 @@ class SqliteFile:
         """Return the StoreError for an error of sqlite."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and writes and self._no_room(error)):
-            return DiskFull(f"nothing was changed: there is no room left on the disk of {self.path}")
+            return DiskFull(f"nothing was changed: there is no room left on the disk of {self.path}; even deletions need some")
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreBusy(f"{self.path}: another process has held the database lock for over {BUSY_SECONDS:g} s; try again")
         if code == sqlite3.SQLITE_READONLY:
-            return StoreUnusable(f"{self.path} or its directory is not writable")
+            return StoreUnusable(f"{self.path} or its directory is not writable; allow the user of this process to write both")
+        if self.path.is_dir():
+            return StoreUnusable(f"{self.path} is a directory; give the path of a file (VAE_STORE)")
         if code == sqlite3.SQLITE_CANTOPEN:
             return StoreUnusable(f"{self.path} cannot be opened; check that its directory exists and is writable")
         if code == sqlite3.SQLITE_NOTADB:
-            return StoreUnusable(f"{self.path} is not a latent store: it is not a sqlite file, or its header is corrupt")
+            return StoreUnusable(
+                f"{self.path} is not a latent store: it is not a sqlite file, or its header is corrupt; restore a "
+                "backup, or choose another path (VAE_STORE)"
+            )
         if code == sqlite3.SQLITE_CORRUPT:
             return StoreUnusable(f"{self.path} is corrupt ({error}); restore a backup")
         return StoreUnavailable(f"{self.path}: {error}")
@@ -191,7 +196,7 @@ class SqliteFile:
 
     def _connect(self) -> sqlite3.Connection:
         if self.path.is_file() and not os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-            raise StoreUnusable(f"{self.path} is not writable")
+            raise StoreUnusable(f"{self.path} is not writable; allow the user of this process to write it")
         self._identity.check_names()
         connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
@@ -232,7 +237,7 @@ def _check_origin(connection: sqlite3.Connection, path: Path) -> None:
         "SELECT application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id"
     ).fetchone()
     if application != APPLICATION_ID and (application or tables):
-        raise StoreUnusable(f"{path} is a sqlite file of another program, not a latent store")
+        raise StoreUnusable(f"{path} is a sqlite file of another program, not a latent store; choose another path")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

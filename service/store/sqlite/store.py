@@ -109,9 +109,6 @@ class SqliteStore(LatentStore):
         write = partial(deletes.delete_matching, name=name, filter=filter, after=after, limit=limit, strict=strict)
         return await self._of(name, self._write(write))
 
-    async def delete(self, name: str, id: str) -> int:
-        return await self._of(name, self._write(partial(deletes.delete, name=name, id=id)))
-
     async def _write(self, write: Callable[[sqlite3.Connection], T], make: bool = False) -> T:
         return await _outcome(self._writes.submit, (write, make))  # type: ignore[no-any-return]
 

@@ -81,7 +81,7 @@ async def test_replacing_stores_what_has_changed_and_keeps_what_others_added(
     (tmp_path / "cat/1.png").write_bytes(png.write(x[4].transpose(1, 2, 0)))
     (tmp_path / "dog/3.png").write_bytes(png.write(x[3].transpose(1, 2, 0)))
     counts = await load(service.pipeline, store, collection, source_of(tmp_path, spec), lambda _: None, replace=True)
-    assert (counts.added, counts.replaced, counts.unchanged, counts.there) == (1, 1, 2, 0)
+    assert (counts.added, counts.replaced, counts.there) == (1, 1, 2)
     items = await store.get(collection.name, ["cat/1.png"])
     assert items.metadata == [b'{"label":"cat","note":"mine"}']
     np.testing.assert_array_equal(items.mu, (await encode(service.pipeline, inference, Pictures(rows=x[4:]))).mu)

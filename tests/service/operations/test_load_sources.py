@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from models.preprocess import Preprocessing
-from service.operations.load_sources import MAX_ID, LoadError, PictureBatch, Source, source_of, sources_of
+from service.operations.load_sources import LoadError, PictureBatch, Source, source_of, sources_of
+from service.store.interface import MAX_ID
 from tests.models.readers.pictures import many, noise, write, write_all
 
 SPEC = Preprocessing(1, 8, 8)
@@ -28,6 +29,10 @@ def test_labels_and_splits_of_folders(tmp_path: Path) -> None:
     assert found["train/cat/00.png"] == {"label": "cat", "split": "train"}
     assert found["test/cat/01.png"] == {"label": "cat", "split": "test"}
     assert source.summary[1] == "splits: test 2, train 9"
+    write_all(tmp_path, "loose.png")
+    summary = source_of(tmp_path, SPEC).summary
+    assert summary[0].endswith(": 12 pictures")
+    assert summary[2] == "pictures outside of the splits, loaded without a split: 1 (loose.png)"
 
 
 def test_arrays_with_their_splits_and_labels(tmp_path: Path) -> None:

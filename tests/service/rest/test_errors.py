@@ -65,6 +65,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (AlreadyLoaded("grey"), 409, "already_loaded"),
     (StillNeeded("grey"), 409, "still_needed"),
     (SeveralWorkers(2), 409, "several_workers"),
+    (refusals.BadCollectionName("/"), 422, "unusable_input"),
     (refusals.ItemsExist("digits", ["7"]), 409, "items_exist"),
     (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),

@@ -187,13 +187,16 @@ async def test_a_patch(client: httpx.AsyncClient) -> None:
         words = f"the merge patch must be a JSON object, not {word}"
         check(await client.patch(f"{ITEMS}/a/b", content=value), 422, "unusable_input", words)
     check(await client.patch(f"{ITEMS}/a/b", files=form("blob")), 415, "unsupported_media_type", "merge-patch+json")
-    check(await client.patch(f"{ITEMS}/a/b", json={"x": "y" * 70_000}), 413, "metadata_too_large")
+    check(await client.patch(f"{ITEMS}/a/b", json={"x": "y" * 70_000}), 413, "metadata_too_large", LARGE_PATCH)
     (await client.patch(f"{ITEMS}/a/b", json={"x": "y" * 50_000})).raise_for_status()
     large = await client.patch(f"{ITEMS}/a/b", json={"z": "y" * 50_000})
     check(large, 413, "metadata_too_large", "the metadata of the item 'a/b' would take 1000")
     check(await client.patch(f"{ITEMS}/a/b", content=b'{"a":' * 99 + b"1" + b"}" * 99), 422, "unusable_input", "32 levels")
     check(await client.patch(f"{ITEMS}/a/b", content=b'{"a":' * 5000 + b"1" + b"}" * 5000), 400, "undecodable")
     check(await client.patch(f"{ITEMS}/a/b", json={"a": "\0"}), 422, "unusable_input", "U+0000")
+
+
+LARGE_PATCH = "the merge patch takes 70008 bytes, at most 65536 (64 KiB) are allowed"
 
 
 async def test_concurrent_patches_are_all_made(client: httpx.AsyncClient) -> None:
@@ -205,7 +208,7 @@ async def test_concurrent_patches_are_all_made(client: httpx.AsyncClient) -> Non
 
 async def test_several_are_deleted(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.operations.items.DELETED_AT_ONCE", 2)
-    monkeypatch.setattr("service.operations.items.MOST_IDS", 4)
+    monkeypatch.setattr("service.operations.items.LISTED_IDS", 4)
     await add(client, *(item(id=f"{i}", metadata={"n": i % 2}) for i in range(12)), item(id="other", metadata={"m": 1}))
     found = (await client.get(ITEMS, params={"filter": '{"n": 1}'})).json()["items"]
     gone = (await client.post(DELETE, json={"filter": {"n": 1}})).raise_for_status().json()

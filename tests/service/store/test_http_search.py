@@ -46,6 +46,25 @@ async def test_keys_that_no_item_has_are_named(client: httpx.AsyncClient) -> Non
         assert again.status_code == refused.status_code
 
 
+async def test_only_queries_in_a_list_have_numbers(client: httpx.AsyncClient) -> None:
+    await add(client, {"id": "a", "mu": [0, 0, 0]})
+    for query, reason in (
+        ({"image": "!"}, "the picture is not valid base64"),
+        ({"mu": [0, 0]}, "mu must be a list of 3"),
+        ({"mu": [0, 0, 1e9]}, "latents must be finite"),
+        ({"mu": [0, 0, 0], "sigma": [0, 0, 0]}, "each sigma must be above 0"),
+        ({"mu": [0, 0, 0], "metric": "jeffreys"}, "the metric jeffreys needs a sigma"),
+    ):
+        options = {"metric": query.pop("metric", "l2")}
+        alone = (await client.post(SEARCH, json={**query, **options})).json()
+        assert alone["detail"].startswith(reason)
+        assert "item" not in alone
+        listed = (await client.post(SEARCH, json={"queries": [query], **options})).json()
+        assert (listed["detail"][:8], listed["item"]) == ("item 0: ", 0)
+    cut = png.write(np.zeros((8, 8, 1), np.uint8))[:-20]
+    assert "item" not in (await client.post(SEARCH, content=cut)).json()
+
+
 async def test_an_item_is_not_its_own_neighbor(client: httpx.AsyncClient) -> None:
     await add(client, *(item(i / 10, id=f"{i}") for i in range(5)))
     for body, nearest in (
@@ -78,6 +97,9 @@ async def test_a_model_is_found_under_another_name(
             assert [one["id"] for one in found.raise_for_status().json()["neighbors"]] == ["a"]
         picture = png.write(np.zeros((8, 8, 1), np.uint8))
         (await client.post(f"{ITEMS}?model=grey-v1", content=picture)).raise_for_status()
+        for stated in ({}, {"model": "grey"}):  # the old name, which no other model has, changes nothing
+            put = (await client.put("/collections/some", json={**stated, "metric": "w2"})).raise_for_status().json()
+            assert (put["model"], put["loaded_as"], put["metric"]) == ("grey", "grey-v1", "w2")
         check(await client.post(SEARCH, json={**item(), "model": "gray"}), 404, "unknown_model", "grey-v1")
     shutil.copytree(weights / "colour", tmp_path / "models" / "grey")
     async with serving(weights, address, **renamed) as (_, client):

@@ -131,9 +131,13 @@ async def test_concurrent_changes_share_commits(store: SqliteStore) -> None:
 @pytest.mark.parametrize("kind", ["text", "foreign", "newer", "directory", "nowhere"])
 async def test_files_that_are_no_store(path: Path, kind: str) -> None:
     path = spoiled(path, kind)
-    words = {"text": "not a latent store", "foreign": "another program", "newer": "newer service"}.get(
-        kind, "cannot be opened"
-    )
+    words = {
+        "text": "not a latent store",
+        "foreign": "another program",
+        "newer": "newer service",
+        "directory": "is a directory",
+        "nowhere": "cannot be opened",
+    }[kind]
     if kind == "nowhere":
         store = SqliteStore(path, 1 << 20)
         with pytest.raises(StoreUnusable, match=words):

@@ -1,0 +1,220 @@
+"""python -m service.store load: what it takes, what it says, and what is wrong."""
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from models.checkpoint import read
+from service.formats import png
+from service.store.interface import DiskFull, Items, Upserted
+from service.store.sqlite.store import SqliteStore
+from service.store_command import main
+
+
+def load(*paths: Path) -> int:
+    return main(["load", "--collection", "some", "--model", "grey", *map(str, paths)])
+
+
+def test_load_goes_on_where_it_stopped_and_dump_has_it_all(setting: Path) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (30, 8, 8), np.uint8), rng.integers(0, 10, 30)
+    np.savez(setting / "few.npz", images=images[:20], labels=labels[:20])
+    folder = setting / "pictures"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "deeper" / "one.png").write_bytes(png.write(images[0][..., None]))
+    assert load(setting / "few.npz") == 0
+    np.savez(setting / "few.npz", images=images, labels=labels)
+    assert load(setting / "few.npz", folder) == 0
+    assert main(["dump", "--collection", "some", str(setting / "out")]) == 0
+    lines = [orjson.loads(line) for line in (setting / "out.jsonl").read_bytes().splitlines()]
+    assert [line["id"] for line in lines] == ["deeper/one.png", *(f"few/{i:06d}" for i in range(30))]
+    assert [line["metadata"] for line in lines[1:]] == [{"label": label} for label in labels.tolist()]
+    assert sorted(line["seq"] for line in lines) == list(range(1, 32))  # each was added once
+    with np.load(setting / "out.npz") as arrays:
+        assert arrays["mu"].shape == arrays["sigma"].shape == (31, 3)
+        assert arrays["mu"][0].tolist() == arrays["mu"][1].tolist()
+        assert arrays["has_sigma"].all()
+    assert main(["backup", str(setting / "copy.db")]) == 0
+    with sqlite3.connect(setting / "copy.db") as connection:
+        assert connection.execute("SELECT count(*) FROM items").fetchone() == (31,)
+    connection.close()
+
+
+@pytest.mark.parametrize("kind", ["nothing", "text", "objects", "empty"])
+def test_what_cannot_be_loaded(setting: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = setting / ("x.npz" if kind in ("text", "objects") else "x")
+    if kind == "text":
+        path.write_text("no archive")
+    elif kind == "objects":
+        np.savez(path, images=np.array([None, "x"], object))
+    elif kind == "empty":
+        path.mkdir()
+    assert load(path) == 1
+    assert "error: " in capsys.readouterr().err
+    assert main(["dump", "--collection", "some", str(setting / "out")]) == 1
+
+
+def write_pictures(folder: Path, count: int) -> Path:
+    """A folder of random pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(np.random.default_rng(1).integers(0, 256, (count, 8, 8, 1), np.uint8)):
+        (folder / f"{i}.png").write_bytes(png.write(image))
+    return folder
+
+
+def test_a_load_says_what_it_found_and_what_became_of_it(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_pictures(setting / "pictures", 5)
+    (folder / "2.png").write_bytes(b"")
+    (folder / "notes.txt").touch()
+    assert load(folder) == 0
+    said = capsys.readouterr().out.splitlines()
+    digest = read(Path(os.environ["VAE_MODELS_DIR"]) / "grey").digest
+    assert said == [
+        f"model: grey@sha256:{digest[:12]}..., for the new collection 'some'",
+        f"{folder}: 5 pictures",
+        "sizes (height x width): 8 x 8 (4)",
+        "modes: L 4; read as grey",
+        "left out: files of other kinds: 1 (.txt 1)",
+        f"left out {folder / '2.png'}: the file is empty",
+        "found 5 pictures: added 4, replaced 0, already there 0, left out 1 (cannot be read)",
+    ]
+    (folder / "3.png").write_bytes((folder / "1.png").read_bytes())
+    assert load(folder) == 0
+    *_, advice, counts = capsys.readouterr().out.splitlines()
+    assert advice.startswith("what is already there is not encoded again; --replace does it")
+    assert counts == "found 5 pictures: added 0, replaced 0, already there 4, left out 1 (cannot be read)"
+    assert load(Path("--replace"), folder) == 0
+    *_, counts = capsys.readouterr().out.splitlines()
+    assert counts == "found 5 pictures: added 0, replaced 1, already there 3, left out 1 (cannot be read)"
+
+
+def test_originals_that_are_left_out_are_named(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (setting / "one.png").write_bytes(png.write(np.zeros((8, 8, 1), np.uint8)))
+    assert load(setting / "one.png") == 0
+    assert main(["dump", "--collection", "some", str(setting / "out")]) == 0
+    assert "originals" not in capsys.readouterr().out
+    with closing(sqlite3.connect(setting / "latents.db")) as connection:
+        connection.execute("UPDATE collections SET keep = 'picture'")
+        connection.commit()
+    assert load(setting / "one.png") == 0
+    assert "the originals of these pictures are not kept" in capsys.readouterr().out
+    assert main(["dump", "--collection", "some", str(setting / "out")]) == 0
+    assert "the dump has no originals of pictures; a backup has them" in capsys.readouterr().out
+
+
+def test_more_corrupt_files_than_allowed_end_in_an_error_but_the_others_are_stored(
+    setting: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_pictures(setting / "pictures", 5)
+    for name in ("1.png", "3.png"):
+        (folder / name).write_bytes(b"")
+    assert load(folder) == 1
+    told = capsys.readouterr()
+    assert "found 5 pictures: added 3, replaced 0, already there 0, left out 2" in told.out
+    assert "error: 2 of 5 pictures could not be read, more than the allowed share of 0.01 (--max-corrupt)" in told.err
+    assert load(Path("--max-corrupt=0.5"), folder) == 0
+
+
+def test_paths_with_the_same_ids_are_refused_before_anything_is_stored(
+    setting: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [write_pictures(setting / name, 2) for name in ("a", "b")]
+    assert load(*paths) == 1
+    assert "add --prefix" in capsys.readouterr().err
+    assert main(["dump", "--collection", "some", str(setting / "out")]) == 1
+    assert load(Path("--prefix"), *paths) == 0
+    assert "added 4, replaced 0" in capsys.readouterr().out
+
+
+def test_a_load_takes_the_model_of_the_collection_under_any_name(
+    setting: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, others = write_pictures(setting / "pictures", 2), setting / "others"
+    for name, renamed in (("grey", "grey-v1"), ("colour", "colour")):
+        shutil.copytree(weights / name, others / renamed)
+    again = ["load", "--collection", "some", str(folder)]
+    assert load(folder) == 0
+    monkeypatch.setenv("VAE_DEFAULT_MODEL", "colour")
+    assert main(again) == 0
+    assert "..., with which the collection 'some' was made\n" in capsys.readouterr().out
+    assert main([*again, "--model", "colour"]) == 1
+    assert "leave out --model, or load into a new collection" in capsys.readouterr().err
+    assert main([*again, "--metric", "w2"]) == 1
+    assert "has the metric l2" in capsys.readouterr().err
+    for named in ([], ["--model", "grey-v1"]):
+        assert main([*again, "--models-dir", str(others), *named]) == 0
+        assert "with which the collection 'some' was made as grey\n" in capsys.readouterr().out
+    shutil.rmtree(others / "grey-v1")
+    assert main([*again, "--models-dir", str(others)]) == 1
+    assert "has no checkpoint with that digest; give the directory" in capsys.readouterr().err
+    with closing(sqlite3.connect(setting / "latents.db")) as connection:
+        assert connection.execute("SELECT model FROM collections").fetchall() == [("grey",)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("dump --collection nix out", "the store has no collection 'nix': its collections are some; choose one"),
+        ("dump --collection some /proc/out", "nothing can be written into /proc"),
+        ("dump --store nix.db --collection some out", "there is no file nix.db; check --store"),
+        ("dump --store text --collection some out", "text is not a latent store: it is not a sqlite file"),
+        ("load --collection some --store a a", "a is a directory; give the path of a file"),
+        ("load --collection some --max-corrupt 0.1 --model nix a", "has no checkpoint 'nix', only colour, grey; choose one"),
+        ("load --collection some a a", "a is given twice, perhaps under another name; give it once"),
+        ("load --collection some a link", "link is given twice"),
+        ("load --collection some --prefix a a/0.png", "which is also in a; nothing was stored; load the paths into different"),
+        ("load --collection some nix", "nix: no such file or folder; check the path"),
+        ("load --collection some bad.png", "none of the pictures could be read, so none was added; the first one is bad.png"),
+    ],
+)
+def test_what_is_wrong_and_what_to_do_is_one_sentence(
+    setting: Path, arguments: str, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(setting)
+    assert load(write_pictures(setting / "a", 2)) == 0
+    (setting / "link").symlink_to("a")
+    (setting / "bad.png").touch()
+    (setting / "text").write_text("no database, but long enough to be read as one")
+    capsys.readouterr()
+    assert main(arguments.split()) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line and "|" not in line]  # no bars of progress
+    assert len(said) == 1
+    assert said[0].startswith("error: ")
+    assert reason in said[0]
+
+
+def test_a_load_that_fails_says_how_far_it_came(
+    setting: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("service.operations.ingest.BATCH", 2)
+    upsert, calls = SqliteStore.upsert, list[Items]()
+
+    async def fails_later(store: SqliteStore, name: str, digest: str, items: Items) -> Upserted:
+        calls.append(items)
+        if len(calls) == 3:
+            raise DiskFull("nothing was changed: no room")
+        return await upsert(store, name, digest, items)
+
+    folder = write_pictures(setting / "pictures", 8)
+    with monkeypatch.context() as broken:
+        broken.setattr(SqliteStore, "upsert", fails_later)
+        assert load(folder) == 1
+    reason = "no room; 4 of 8 pictures were stored before; run the same command again to go on"
+    assert capsys.readouterr().err.rstrip().endswith(reason)
+    assert load(folder) == 0
+    assert "added 4, replaced 0, already there 4, left out 0" in capsys.readouterr().out
+
+
+def test_each_setting_that_is_wrong_is_a_line(
+    setting: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VAE_PORT", "x")
+    assert main(["backup", str(setting / "out")]) == 1
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("error: port: ")
