@@ -103,16 +103,17 @@ class FairQueue:
 
 def _take(request: QueuedRequest, most: int, now: float, shares: dict[Ticket, int], pointless: list[Ticket]) -> int:
     """Move up to `most` rows of one request into the shares. Return how many."""
-    room = most
-    while room and request.tickets:
-        ticket = request.tickets[0]
+    room, tickets = most, request.tickets
+    while room and tickets:
+        ticket = tickets[0]
         given = shares.get(ticket, 0)
         if not given and ticket.is_pointless(now):
-            pointless.append(request.tickets.popleft())
+            pointless.append(tickets.popleft())
             continue
-        rows = min(room, ticket.waiting - given)
+        waiting = ticket.waiting - given
+        rows = min(room, waiting)
         shares[ticket] = given + rows
         room -= rows
-        if given + rows == ticket.waiting:
-            request.tickets.popleft()
+        if rows == waiting:
+            tickets.popleft()
     return most - room

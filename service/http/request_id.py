@@ -15,8 +15,12 @@ def request_id_of(scope: Scope) -> str:
     """Return the id of a request. The first call chooses it and stores it in the scope's state."""
     state: dict[str, str] = scope.setdefault("state", {})
     if "request_id" not in state:
-        own = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        state["request_id"] = own.decode() if PLAIN.fullmatch(own) else f"{_NUMBERS.getrandbits(128):032x}"
+        own = b""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                own = value
+                break
+        state["request_id"] = own.decode() if own and PLAIN.fullmatch(own) else f"{_NUMBERS.getrandbits(128):032x}"
     return state["request_id"]
 
 
