@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from models.checkpoint import CONFIG, MAX_JSON_BYTES
 from models.files.atomic_file import WriteError, write_atomically
 from models.files.plain_json import parse_json, plain
 from models.files.regular_file import read_regular
-from models.files.tensor_file import TensorFileError, read_header, read_tensors
+from models.files.tensor_file import TensorFileError, read_header, read_tensors, to_bytes
 from models.train.averaging import Average
 
 STATE = "state.safetensors"
@@ -81,8 +80,7 @@ class RunState:
         metadata = {"progress": json.dumps(asdict(progress)), "arguments": json.dumps(dict(arguments))}
         if self.data is not None:
             metadata["data"] = json.dumps(asdict(self.data))
-        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        write_atomically(self.path, safetensors.torch.save(contiguous, metadata))
+        write_atomically(self.path, to_bytes(tensors, metadata))
 
     def restore(self) -> Progress:
         """Restore the saved state and return its progress. Raises ResumeError if it does not fit this run."""
