@@ -8,7 +8,8 @@ from typing import Any
 from models import kl_range
 from models.checkpoint import Manifest
 from models.files.atomic_file import write_atomically
-from models.train.arguments import PLACES, build_parser
+from models.train.arguments import PLACES
+from models.train.flags import build_parser
 from models.train.losses import OBJECTIVES, Wishes
 from models.train.presets import PRESETS
 

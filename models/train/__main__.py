@@ -27,6 +27,7 @@ from models.train.continuing import told
 from models.train.devices import DeviceError
 from models.train.event_log import EventLog
 from models.train.final_prior import end_with_prior
+from models.train.flags import default_data_dir
 from models.train.losses import Loss
 from models.train.model_flags import TrainingError
 from models.train.plan import next_steps, plan
@@ -271,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 130
     print(f"{args.out}: digest {checkpoint.digest[:12]}")
-    print("\n".join(next_steps(args.out, args.data_dir, arguments.default_data_dir())))
+    print("\n".join(next_steps(args.out, args.data_dir, default_data_dir())))
     return 0
 
 

@@ -55,6 +55,8 @@ class Run:
         self.args = args
         self.directory = args.out / "run"
         self.device = choose_device(args.device)
+        if args.threads:
+            torch.set_num_threads(args.threads)
         torch.manual_seed(args.seed)
         self.loaded = load_pictures(args, self.device)
         self.pictures, self.validation, self.data = self.loaded[:3]
