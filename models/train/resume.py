@@ -115,6 +115,21 @@ class RunState:
         return states
 
 
+def record_length(directory: Path, arguments: Mapping[str, Any]) -> None:
+    """Record the arguments of a run that becomes longer, so that it goes on even if it was finished.
+
+    The trainer calls this before it reads the pictures, so that a kill does not lose the length. Raises ResumeError, OSError.
+    """
+    path = directory / STATE
+    try:
+        file = read_tensors(path, lambda _: None)
+        progress = json.loads(file.header.metadata["progress"]) | {"finished": False}
+    except (TensorFileError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ResumeError(f"{path}: {error}") from None
+    recorded = {"progress": json.dumps(progress), "arguments": json.dumps(dict(arguments))}
+    write_atomically(path, to_bytes(file.tensors, {**file.header.metadata, **recorded}))
+
+
 def recorded_arguments(directory: Path) -> dict[str, Any] | None:
     """Return the arguments of the run in a directory, or None if there is no run. Raises ResumeError."""
     arguments = _recorded(directory, "arguments")
