@@ -22,7 +22,7 @@ from benchmarks.environments import InstallError
 from benchmarks.workload import ROOT
 from models.data import load_data
 from models.readers.download import DataError
-from models.train.arguments import add_data_flags
+from models.train.flags import add_data_flags
 
 BATCH_SIZE, LATENT_DIM = 128, 20
 COLUMNS = ("net", "trainer", "images/s", "spread", "epoch time / ours", "our epoch time / its")

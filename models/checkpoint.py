@@ -13,13 +13,12 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any, TypeVar
 
-import safetensors.torch
 import torch
 
 from models.files.atomic_file import make_directory, write_atomically, write_together
 from models.files.plain_json import parse_json
 from models.files.regular_file import read_regular
-from models.files.tensor_file import Header, TensorFile, TensorFileError, read_tensors
+from models.files.tensor_file import Header, TensorFile, TensorFileError, read_tensors, to_bytes
 from models.preprocess import Preprocessing
 from models.vae import VAE, VAEConfig
 
@@ -167,9 +166,8 @@ def _build(kind: type[T], raw: object, key: str) -> T:
 
 
 def _weights(vae: VAE) -> bytes:
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in vae.state_dict().items()}
     # The metadata has the configuration too, so that files of two different saves are never mistaken for a pair.
-    return safetensors.torch.save(tensors, {"model": _model_json(vae.config)})
+    return to_bytes(vae.state_dict(), {"model": _model_json(vae.config)})
 
 
 def _read_weights(path: Path, expected: VAE) -> TensorFile:

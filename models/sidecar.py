@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 from torch import Tensor
 
 from models.checkpoint import CheckpointError
 from models.files.atomic_file import write_atomically
-from models.files.tensor_file import Header, TensorFileError, read_tensors
+from models.files.tensor_file import Header, TensorFileError, read_tensors, to_bytes
 
 FORMAT_VERSION = "1"
 
@@ -28,9 +27,7 @@ class Companion:
 
 def write_companion(path: Path, tensors: Mapping[str, Tensor], digest: str, **said: str) -> None:
     """Write the file atomically; `said` becomes metadata. Raises OSError."""
-    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"format_version": FORMAT_VERSION, "digest": digest, **said}
-    write_atomically(path, safetensors.torch.save(content, metadata))
+    write_atomically(path, to_bytes(tensors, {"format_version": FORMAT_VERSION, "digest": digest, **said}))
 
 
 def read_companion(path: Path, check: Callable[[Header], None]) -> Companion | None:

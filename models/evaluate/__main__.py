@@ -28,9 +28,13 @@ from models.program import add_version_flag, program
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
 from models.readers.path_names import storable
-from models.train import arguments, flag_types
+from models.train import flag_types
 from models.train.devices import DeviceError, choose_device
+from models.train.flags import add_data_flags
 from models.train.run_directory import data_digest
+
+# Far more samples than any published bound has (5,000).
+MOST_SAMPLES = 100_000
 
 
 class EvaluationError(Exception):
@@ -102,7 +106,7 @@ def recorded(path: Path) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. Exit status: 0 for success, 1 for an error."""
+    """Run the command. Exit status: 0 for success, 1 for an error, 130 if the user stopped it."""
     args = build_parser().parse_args(argv)
     try:
         with locked(args.path, "models.evaluate"):
@@ -110,6 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CheckpointError, DataError, DeviceError, DirectoryInUse, EvaluationError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"stopped; {args.path} may lack some numbers, pictures or the card until you run this again", file=sys.stderr)
+        return 130
     print(json.dumps({name: value for name, value in metrics.items() if name != "kl_per_dim"}, indent=2))
     return 0
 
@@ -151,39 +158,46 @@ def _write_report(
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the evaluate command."""
-    parser = argparse.ArgumentParser(program("models.evaluate"), description="Measure a checkpoint on its test split.")
+    name = program("models.evaluate")
+    parser = argparse.ArgumentParser(
+        name,
+        usage=f"{name} PATH [flags]",
+        description="Measure a model on its test pictures; write metrics.json, pictures and the card (README.md) beside it.",
+    )
     add_version_flag(parser)
-    add = parser.add_argument
-    add("path", type=Path, help="checkpoint directory")
+    parser.add_argument("path", type=Path, metavar="PATH", help="directory of the checkpoint")
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--data", type=storable,
+        help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: the data that the model was trained on)",
+    )  # fmt: skip
+    add_data_flags(group)
+    add = parser.add_argument_group("numbers").add_argument
     add(
-        "--data",
-        type=storable,
-        help="data set, as in training (default: the data set that the model was trained on); its test split is measured",
-    )
-    arguments.add_data_flags(parser)
+        "--samples", type=flag_types.whole(1, MOST_SAMPLES), default=500, metavar="K",
+        help="samples of the importance-weighted bound for each picture (default: %(default)s)",
+    )  # fmt: skip
+    add("--limit", type=flag_types.whole(2, 10**9), metavar="N", help="measure the first N test pictures only")
     add(
-        "--samples",
-        type=flag_types.at_least(1),
-        default=500,
-        help="samples K of the importance-weighted bound (default: %(default)s)",
-    )
-    add("--limit", type=flag_types.at_least(2), metavar="N", help="measure the first N test pictures only")
-    add("--seed", type=flag_types.seed, default=0, help="seed of binarisation, samples and mixture (default: %(default)s)")
-    add("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
-    add("--fit-prior", action="store_true", help="fit a Gaussian mixture to the aggregate posterior and save it")
+        "--seed", type=flag_types.seed, default=0, metavar="N",
+        help="seed of binarisation, samples and mixture (default: %(default)s)",
+    )  # fmt: skip
+    add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default: %(default)s)")
+    add = parser.add_argument_group("prior").add_argument
     add(
-        "--prior-covariance",
-        choices=aggregate.COVARIANCES,
-        default="full",
-        help="covariances of the mixture (default: %(default)s)",
-    )
+        "--fit-prior", action="store_true",
+        help="fit a Gaussian mixture to the latents of all training pictures, from which /sample draws (training fits one to "
+        "up to 10,000 pictures)",
+    )  # fmt: skip
     add(
-        "--prior-components",
-        type=flag_types.widths,
-        default=aggregate.CANDIDATES,
-        metavar="K,K,...",
-        help=f"numbers of components to try (default: {','.join(map(str, aggregate.CANDIDATES))})",
-    )
+        "--prior-covariance", choices=aggregate.COVARIANCES, default="full",
+        help="covariances of the Gaussians (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--prior-components", type=flag_types.widths, default=aggregate.CANDIDATES, metavar="K,K,...",
+        help=f"numbers of Gaussians to try (default: {','.join(map(str, aggregate.CANDIDATES))})",
+    )  # fmt: skip
+    add = parser.add_argument_group("output").add_argument
     add("--report", nargs="?", const="", metavar="DIR", help="write an HTML report into DIR (default: PATH/report)")
     add("--recorded", action="store_true", help="reuse the numbers in metrics.json; only write pictures, card and report")
     return parser

@@ -8,8 +8,10 @@ from typing import Any
 from models import kl_range
 from models.checkpoint import Manifest
 from models.files.atomic_file import write_atomically
-from models.train.arguments import PLACES, build_parser
+from models.train.arguments import PLACES
+from models.train.flags import build_parser
 from models.train.losses import OBJECTIVES, Wishes
+from models.train.plan import kept
 from models.train.presets import PRESETS
 
 SOURCES = {
@@ -106,7 +108,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
 
 
 def description(manifest: Manifest) -> list[str]:
-    """Return paragraphs about the model, its preset and start if it has them, and its objective unless that is the ELBO."""
+    """Return paragraphs about the model, its preset, start and epoch as far as they are known, and its objective."""
     model, data = manifest.model, manifest.data
     channels, height, width = model.shape
     prior = f", {model.prior} prior{_options(model.prior_options)}" if model.prior != "standard" else ""
@@ -122,6 +124,8 @@ def description(manifest: Manifest) -> list[str]:
         found.append(f"Started from the weights of `{start.get('path')}`, digest {str(start.get('digest'))[:12]}.")
     if isinstance(longer := data.get("lengthened"), dict):
         found.append(f"Continued, so that the command below alone gives other weights: {longer.get('schedule')}.")
+    if weights := kept(data):
+        found.append(f"{weights[0].upper()}{weights[1:]}.")
     training = build_parser().parse_args(["--out", ""])  # Gives defaults for flags that earlier versions did not record.
     vars(training).update(data.get("training", {}))
     objective = OBJECTIVES[training.objective](Wishes(training.beta, training.free_bits, training.stratified, 1))

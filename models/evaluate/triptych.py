@@ -15,7 +15,8 @@ from models.checkpoint import CheckpointError, read
 from models.evaluate.__main__ import EvaluationError, load_splits
 from models.mosaic import write_png
 from models.readers.download import DataError
-from models.train import arguments, flag_types
+from models.train import flag_types
+from models.train.flags import add_data_flags
 
 
 def write_triptych(args: argparse.Namespace) -> None:
@@ -53,9 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("paths", type=Path, nargs="+", metavar="PATH", help="checkpoint directories, from left to right")
     add("--out", type=Path, default=Path("triptych.png"), help="PNG file to write (default: %(default)s)")
-    add("--dpi", type=flag_types.at_least(20), default=100, help="dots per inch (default: %(default)s)")
+    add("--dpi", type=flag_types.whole(20, 1200), default=100, help="dots per inch (default: %(default)s)")
     add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: the training data of each)")
-    arguments.add_data_flags(parser)
+    add_data_flags(parser)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Read untrusted safetensors files: the claims of the header are checked before anything is allocated.
+"""Read untrusted safetensors files, whose headers are checked before anything is allocated, and make such files.
 
 Knows nothing of what the tensors are for.
 """
@@ -53,6 +53,16 @@ class TensorFile:
     header: Header
     tensors: dict[str, Tensor]
     content: bytes
+
+
+def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the content of a file. Equal tensors and metadata give equal bytes: safetensors alone shuffles the metadata."""
+    content = safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(metadata))
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end]) | {"__metadata__": dict(sorted(metadata.items()))}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # The tensors start at a multiple of 8 bytes.
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def read_header(path: Path) -> Header:

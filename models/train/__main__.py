@@ -5,13 +5,12 @@ training device as bytes, and all noise comes from one generator.
 """
 
 import argparse
+import errno
 import math
 import shutil
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,25 +19,27 @@ from tqdm import tqdm
 from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
 from models.files.atomic_file import make_directory, remove_leftovers
 from models.files.directory_lock import DirectoryInUse, locked
-from models.program import command
 from models.readers.download import DataError
 from models.train import arguments, event_log
 from models.train.continuing import told
-from models.train.devices import DeviceError
+from models.train.devices import DeviceError, is_out_of_memory
 from models.train.event_log import EventLog
 from models.train.final_prior import end_with_prior
+from models.train.flags import default_data_dir
 from models.train.losses import Loss
 from models.train.model_flags import TrainingError
-from models.train.plan import next_steps, plan
+from models.train.plan import finished, kept, next_steps, plan, resume_command
 from models.train.progress import Reporter
-from models.train.resume import STATE, MetricsLog, Progress, ResumeError
-from models.train.run import Run
+from models.train.resume import STATE, MetricsLog, Progress, ResumeError, record_length
+from models.train.run import COLLAPSE, Run
 from models.train.run_directory import SNAPSHOTS, explain, peak_memory_mb
+from models.train.stopping import interrupted, stop_on_signals
 
 # Training stops after so many consecutive steps with a loss that is not finite.
 MAX_BAD_STEPS = 20
 # Losses of so many steps are fetched from the device at once.
 FETCHED = 50
+SKIPPED = "some steps had no effect, because their loss was not finite (NaN or infinite): a smaller --lr may prevent that"
 # Latent dimensions are expected to carry information after so many steps, or after a tenth of a shorter run.
 LATENTS_START = 200
 
@@ -47,8 +48,19 @@ def train(args: argparse.Namespace) -> Checkpoint:
     """Train until the last epoch, or until --patience or the user ends it. Raises TrainingError, DataError, ResumeError."""
     if args.tensorboard and not event_log.is_installed():
         raise TrainingError("--tensorboard needs TensorBoard: pip install 'vae-service[tensorboard]'")
-    with _stop_on_signals() as stop:
-        return _train(Run(args), stop)
+    if args.now_longer:
+        record_length(args.out / "run", arguments.resumable(args))
+    try:
+        with interrupted():  # Reading the pictures changes nothing, so it stops at once.
+            run = Run(args)
+        with stop_on_signals() as stop:
+            return _train(run, stop)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            "the memory is full: start again with a smaller --batch-size, --samples or --size, or a smaller net"
+        ) from None
 
 
 class Logs:
@@ -58,6 +70,7 @@ class Logs:
         self._lines = MetricsLog(run.directory / "metrics.jsonl", step)
         self._events = EventLog(run.directory / "tensorboard", step) if run.args.tensorboard else None
         self._told: set[str] = set()
+        self._collapsed = False
         self._beta, self._warming = run.objective.beta, False
         self._is_elbo = run.objective.criterion == "elbo" and not run.objective.remark()
 
@@ -77,11 +90,14 @@ class Logs:
             news.append(f"the warm-up is over: the effective beta is {self._beta:g}")
         for line in news:
             tqdm.write(line, file=sys.stderr)
+        self._collapsed = any(warning.startswith(COLLAPSE) and warning in self._told for warning in entry["warnings"])
         self._told.update(entry["warnings"])
         self._warming = entry["beta"] < self._beta
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, and say so if a collapse that was told long ago has lasted."""
+        if self._collapsed:
+            tqdm.write(f"warning: the run ended with the {COLLAPSE} of which a warning above speaks", file=sys.stderr)
         if self._events:
             self._events.close()
 
@@ -126,20 +142,17 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
     progress = run.state.restore() if args.resume and run.state.path.exists() else Progress()
     if not run.state.path.exists():
         run.state.save(progress, arguments.resumable(args))  # First, so that --resume always works.
-    progress.finished = progress.finished and not args.now_longer
     unfinished = progress.step < run.steps and not progress.finished
-    longer = told(args) if args.now_longer else ""
     if unfinished:
-        explain(run.directory, args.command, run.facts(), arguments.resumable(args), progress.step, longer)
-    if longer:
-        run.state.save(progress, arguments.resumable(args))
-        print(longer, file=sys.stderr)
+        explain(run.directory, args.command, run.facts(), arguments.resumable(args), progress.step, told(args))
+        print("\n".join(plan(run, progress.step)))
+    else:
+        print(finished(run, progress.step))
     if not progress.step:
-        print("\n".join(plan(run)))
         run.write_snapshot(0)
     logs = Logs(run, progress.step)
     saved, bad_steps = time.monotonic(), 0
-    reporter = Reporter(run.steps, run.steps_per_epoch, progress.step, quiet=bool(progress.step) or not unfinished)
+    reporter = Reporter(run.steps, run.steps_per_epoch, progress.step, quiet=not unfinished)
     while progress.step < run.steps and not progress.finished:
         epoch, position = divmod(progress.step, run.steps_per_epoch)
         totals = Totals(progress.epoch_sums)
@@ -148,8 +161,8 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
             loss = run.step(x, progress.step)
             bad_steps = bad_steps + 1 if loss is None else 0
             if bad_steps >= MAX_BAD_STEPS:
-                raise TrainingError(f"the loss was not finite {MAX_BAD_STEPS} times in a row, last at step "
-                                    f"{progress.step}: try a smaller --lr or --clip, or a larger --sigma")  # fmt: skip
+                raise TrainingError(f"the loss was not finite (NaN or infinite) {MAX_BAD_STEPS} times in a row, last at step "
+                                    f"{progress.step}: {_after_nan(run, progress)}")  # fmt: skip
             if loss is None:
                 progress.skipped_steps += 1
             else:
@@ -179,19 +192,17 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
             run.state.save(progress, arguments.resumable(args))
         if stop and progress.step < run.steps:
             if not progress.best_epoch:
-                run.save_checkpoint()
+                run.save_checkpoint(epoch + 1, "latest")
             reporter.close()
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(f"stopped; everything is saved; continue with: {resume_command(args.out)}")
     reporter.close()
     logs.close()
     if not progress.best_epoch:
-        raise TrainingError("the loss was not finite in all of training or validation: try a smaller --lr or --clip")
-    last = math.ceil(progress.step / run.steps_per_epoch)
-    if unfinished and progress.best_epoch < last:
-        print(f"the weights are those of epoch {progress.best_epoch}: no later one was better on the validation pictures")
+        raise TrainingError(f"the loss was never finite on all validation pictures: {_after_nan(run, progress)}")
     checkpoint = read(args.out)
-    line = end_with_prior(args.out, checkpoint, args, run.pictures.x, run.validation.x)
-    if line:
+    if line := kept(checkpoint.manifest.data):
+        print(line)
+    if line := end_with_prior(args.out, checkpoint, args, run.pictures.x, run.validation.x):
         print(line)
     return checkpoint
 
@@ -205,7 +216,7 @@ def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate
     if score is not None and math.isfinite(score + found.elbo) and (
         progress.best_score is None or not warm or score > progress.best_score
     ):  # fmt: skip
-        run.save_checkpoint()
+        run.save_checkpoint(epoch, run.objective.criterion if warm else "latest")
         progress.best_epoch = epoch
         progress.best_score = score if warm else None
     progress.finished = bool(warm and run.args.patience and epoch - progress.best_epoch >= run.args.patience)
@@ -227,27 +238,18 @@ def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate
             "skipped_steps": progress.skipped_steps,
             "images_per_second": round(rate, 1),
             "peak_memory_mb": peak_memory_mb(run.device),
-            "warnings": run.warnings(weight, found.active_units if judged and math.isfinite(found.elbo) else None),
+            "warnings": run.warnings(weight, found.active_units if judged and math.isfinite(found.elbo) else None)
+            + ([SKIPPED] if progress.skipped_steps else []),
         }
     )
 
 
-@contextmanager
-def _stop_on_signals() -> Iterator[list[int]]:
-    """Yield a list that gets an entry at the first Ctrl-C or SIGTERM, so that the step is completed; the second exits."""
-    received: list[int] = []
-
-    def on_signal(number: int, _frame: object) -> None:
-        if received:
-            sys.exit(128 + number)
-        received.append(number)
-
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def _after_nan(run: Run, progress: Progress) -> str:
+    """Say what a run whose loss is not finite leaves, and what to do."""
+    left = f"the checkpoint has epoch {progress.best_epoch}" if progress.best_epoch else "there is no checkpoint"
+    sigma = ", or a larger --sigma" if run.vae.config.likelihood == "gaussian" else ""
+    smaller = f"{min(run.args.lr / 10, 1e-3):g}"
+    return f"{left}; start again with --overwrite and a smaller --lr, such as {smaller}, or a smaller --clip{sigma}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -263,15 +265,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             checkpoint = train(args)
     except (TrainingError, DeviceError, DataError, ResumeError, CheckpointError, DirectoryInUse, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full and (args.out / "run" / STATE).exists():
+            print(f"make room on the disk, then continue with: {resume_command(args.out)}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(
-            f"stopped; everything is saved; continue with: {command('models.train')} --out {args.out} --resume",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as stopped:
+        print(str(stopped) or "stopped before the training began", file=sys.stderr)
         return 130
     print(f"{args.out}: digest {checkpoint.digest[:12]}")
-    print("\n".join(next_steps(args.out, args.data_dir, arguments.default_data_dir())))
+    print("\n".join(next_steps(args.out, args.data_dir, default_data_dir())))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Choose the device for training and evaluation."""
+"""Choose the device for training and evaluation, and recognise that its memory is full."""
 
 import torch
 
@@ -16,3 +16,8 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, TypeError) as error:  # torch without CUDA raises AssertionError.
         raise DeviceError(f"cannot use the device {name!r}: {str(error).splitlines()[0]}") from error
     return device
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether the device or the process has no memory left. On the CPU, torch raises a plain RuntimeError."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

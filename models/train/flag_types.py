@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from models.model_name import RULE, is_name
+from models.nets.layers import MAX_WIDTH
 from models.preprocess import checked_range
+from models.vae import MAX_SIDE
 
 
 def _wrong(rule: str, text: str) -> argparse.ArgumentTypeError:
     """Return the error for a text that breaks a rule, such as "a whole number above 0"."""
-    return argparse.ArgumentTypeError(f"must be {rule}, not {text.strip() or 'empty'}")
+    return argparse.ArgumentTypeError(f"must be {rule}, not {text.strip()[:100] or 'empty'}")
 
 
 def _read(kind: type[Any], text: str, rule: str) -> Any:
@@ -23,28 +25,26 @@ def _read(kind: type[Any], text: str, rule: str) -> Any:
         raise _wrong(rule, text) from None
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """Return a parser of integers that are at least `least`."""
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Return a parser of integers from `least` to `most`."""
 
     def parse_number(text: str) -> int:
-        number = _read(int, text, rule := f"a whole number, at least {least}")
-        if number < least:
+        number = _read(int, text, rule := f"a whole number from {least:,} to {most:,}")
+        if not least <= number <= most:
             raise _wrong(rule, text)
         return int(number)
 
     return parse_number
 
 
-def positive(kind: type[Any], zero: bool = False) -> Any:
+def positive(zero: bool = False) -> Callable[[str], float]:
     """Return a parser of finite numbers above 0, or from 0 on if `zero`."""
 
-    rule = f"a{' whole' if kind is int else ''} number{', at least 0' if zero else ' above 0'}"
-
-    def parse_number(text: str) -> Any:
-        number = _read(kind, text, rule)
+    def parse_number(text: str) -> float:
+        number = _read(float, text, rule := f"a number{', at least 0' if zero else ' above 0'}")
         if not (number > 0 or (zero and number == 0)) or number == float("inf"):
             raise _wrong(rule, text)
-        return number
+        return float(number)
 
     return parse_number
 
@@ -88,8 +88,8 @@ def widths(text: str) -> list[int]:
         numbers = [int(word) for word in text.split(",")]
     except ValueError:
         numbers = []
-    if not numbers or min(numbers) < 1:
-        raise _wrong("a whole number above 0, or several with commas, such as 500,500", text)
+    if not all(0 < number <= MAX_WIDTH for number in numbers or [0]):
+        raise _wrong(f"a whole number from 1 to {MAX_WIDTH:,}, or several with commas, such as 500,500", text)
     return numbers
 
 
@@ -104,8 +104,8 @@ def size(text: str) -> list[int]:
         sides = [int(side) for side in text.lower().split("x")]
     except ValueError:
         sides = []
-    if len(sides) not in (1, 2) or min(sides) < 1:
-        raise _wrong("height x width, such as 64x48, or one number", text)
+    if len(sides) not in (1, 2) or not all(0 < side <= MAX_SIDE for side in sides):
+        raise _wrong(f"height x width, such as 64x48, or one number, up to {MAX_SIDE:,}", text)
     return [sides[0], sides[-1]]
 
 

@@ -19,6 +19,13 @@ from models.priors import Prior
 from models.vae import VAE
 
 Criterion = Literal["elbo", "bound", "last"]
+# Why weights were kept, as config.json records it: the criterion of the objective, or "latest" before any comparison.
+KEPT: Mapping[str, str] = {
+    "elbo": "which has the best ELBO on the validation pictures",
+    "bound": "which has the best importance-weighted bound on the validation pictures",
+    "last": "the last, which is always kept with this objective",
+    "latest": "the latest when the run was stopped, before epochs were compared",
+}
 
 
 class Loss(NamedTuple):

@@ -6,10 +6,14 @@ Knows nothing of pictures, files or the training loop.
 import argparse
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from models.nets.conv import default_channels
+from models.readers.memory import free_memory
 from models.vae import VAE, VAEConfig
+
+BYTES_PER_WEIGHT = 16  # float32: the weight, its gradient, and the two moments of Adam
 
 
 class TrainingError(Exception):
@@ -63,7 +67,20 @@ def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
             (channels, height, width), args.latent_dim, args.arch, options, args.likelihood, likelihood_options,
             args.prior, prior_options,
         )  # fmt: skip
+        _check_memory(config)
         VAE(config)
     except ValueError as error:
         raise TrainingError(str(error)) from None
     return config
+
+
+def _check_memory(config: VAEConfig) -> None:
+    """Raise TrainingError if the weights, their gradients and the moments of Adam are more than the free memory."""
+    with torch.device("meta"):  # allocates nothing
+        weights = sum(parameter.numel() for parameter in VAE(config).parameters())
+    needed, free = BYTES_PER_WEIGHT * weights, free_memory()
+    if free is not None and needed > free:
+        raise TrainingError(
+            f"a net of {weights:,} weights needs {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free; "
+            "choose a smaller --latent-dim, --hidden, --conv-channels or --size"
+        )

@@ -1,29 +1,36 @@
-"""What a run says before it starts and after it ends: the plan, and the commands that come next.
+"""What a run says before it starts and after it ends: the plan, which weights were kept, and the commands that come next.
 
 Knows nothing of the training loop.
 """
 
+import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from models.program import command
 from models.readers.left_out import plural
 from models.train.choices import START
+from models.train.continuing import told
+from models.train.losses import KEPT
 from models.train.run import Run
 
 
-def plan(run: Run) -> list[str]:
-    """Return the plan of a run: pictures, net, likelihood, length, objective and device, with the reasons of choices."""
+def plan(run: Run, done: int) -> list[str]:
+    """Return the plan of a run with `done` steps: pictures, net, likelihood, length, device, and reasons."""
     args, config = run.args, run.vae.config
     channels, height, width = config.shape
     reasons: dict[str, str] = args.choices
     test = f", {run.loaded.test_count} for the test" if run.loaded.test_count else ""
     options = ", ".join(f"{name} {value}" for name, value in config.arch_options.items())
     sigma = f" (sigma {args.sigma})" if config.likelihood == "gaussian" else ""
-    epochs, each = f"{run.steps / run.steps_per_epoch:.3g}", plural(run.steps_per_epoch, "step")
-    length = f"{plural(run.steps, 'step')} ({epochs} epoch{'' if epochs == '1' else 's'} of {each})"
+    length = f"{plural(run.steps, 'step')} ({_epochs(run, run.steps)} of {plural(run.steps_per_epoch, 'step')})"
     why = f"; {reasons['length']}" if "length" in reasons else ""
     batch = f"; {reasons['batch size']}" if "batch size" in reasons else ""
+    batch += f"; all there are, fewer than --batch-size {args.batch_size}" if args.batch_size > run.batch_size else ""
     weights = sum(parameter.numel() for parameter in run.vae.parameters())
     lines = [
         f"pictures: {len(run.pictures)} to train on, {len(run.validation)} for validation{test}, "
@@ -33,8 +40,12 @@ def plan(run: Run) -> list[str]:
         f"likelihood: {reasons.get('likelihood', config.likelihood)}{sigma}"
         f"{'; each value is redrawn as 0 or 1 at each step' if run.binarize else ''}",
         f"length: {length}, {plural(run.batch_size, 'picture')} a step{why}{batch}",
-        f"device: {run.device}, {'bf16 where autocast allows' if run.bf16 else 'float32'}",
+        f"device: {run.device}, {_threads(run)}{'bf16 where autocast allows' if run.bf16 else 'float32'}",
     ]
+    if done:
+        lines.append(f"done: {plural(done, 'step')} ({_epochs(run, done)}), {_epochs(run, run.steps - done)} left")
+    if args.lengthened:
+        lines.append(told(args))
     if args.validate_every > 1:
         lines.append(f"log: one line every {args.validate_every} epochs, after the validation")
     if args.objective != "elbo" or run.objective.remark():
@@ -42,6 +53,41 @@ def plan(run: Run) -> list[str]:
     if args.init_from:
         lines.append(f"weights: from {args.init_from}, digest {args.init_digest[:12]}")
     return ["plan", *(f"  {line}" for line in lines)]
+
+
+def kept(data: Mapping[str, Any]) -> str:
+    """Say which weights a checkpoint has and why; `data` is that of its manifest. Earlier versions recorded nothing: ""."""
+    record = data.get("kept")
+    if not isinstance(record, dict) or str(record.get("by")) not in KEPT:
+        return ""
+    return f"the weights are those of epoch {record.get('epoch')}, {KEPT[record['by']]}"
+
+
+def _epochs(run: Run, steps: int) -> str:
+    number = f"{steps / run.steps_per_epoch:,.2f}".rstrip("0").rstrip(".")
+    return f"{number} epoch{'' if number == '1' else 's'}"
+
+
+def _threads(run: Run) -> str:
+    """Return the number of threads on the CPU, with advice if other programs keep its cores busy."""
+    if run.device.type != "cpu":
+        return ""
+    threads, cores = torch.get_num_threads(), os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # Windows has no getloadavg.
+    busy = f" (the machine has {cores} cores and a load of {load:.1f}: --threads 1 may be faster)"
+    return f"{plural(threads, 'thread')}{busy if threads > 1 and threads + load > cores + 0.5 else ''}, "
+
+
+def finished(run: Run, done: int) -> str:
+    """Say that a resumed run has nothing left to do, and what makes it longer."""
+    unit = "steps" if run.args.steps else "epochs"
+    longer = f"--resume --{unit} N with N above {getattr(run.args, unit)} makes it longer"
+    return f"the run is finished, after {plural(done, 'step')} ({_epochs(run, done)}); {longer}"
+
+
+def resume_command(out: Path) -> str:
+    """Return the command that continues a run."""
+    return f"{command('models.train')} --out {shlex.quote(str(out))} --resume"
 
 
 def next_steps(out: Path, data_dir: Path, default_data_dir: Path) -> list[str]:

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from models.checkpoint import CONFIG, MAX_JSON_BYTES
 from models.files.atomic_file import WriteError, write_atomically
 from models.files.plain_json import parse_json, plain
 from models.files.regular_file import read_regular
-from models.files.tensor_file import TensorFileError, read_header, read_tensors
+from models.files.tensor_file import TensorFileError, read_header, read_tensors, to_bytes
 from models.train.averaging import Average
 
 STATE = "state.safetensors"
@@ -81,8 +80,7 @@ class RunState:
         metadata = {"progress": json.dumps(asdict(progress)), "arguments": json.dumps(dict(arguments))}
         if self.data is not None:
             metadata["data"] = json.dumps(asdict(self.data))
-        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        write_atomically(self.path, safetensors.torch.save(contiguous, metadata))
+        write_atomically(self.path, to_bytes(tensors, metadata))
 
     def restore(self) -> Progress:
         """Restore the saved state and return its progress. Raises ResumeError if it does not fit this run."""
@@ -115,6 +113,21 @@ class RunState:
         if self.noise.device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self.noise.device)
         return states
+
+
+def record_length(directory: Path, arguments: Mapping[str, Any]) -> None:
+    """Record the arguments of a run that becomes longer, so that it goes on even if it was finished.
+
+    The trainer calls this before it reads the pictures, so that a kill does not lose the length. Raises ResumeError, OSError.
+    """
+    path = directory / STATE
+    try:
+        file = read_tensors(path, lambda _: None)
+        progress = json.loads(file.header.metadata["progress"]) | {"finished": False}
+    except (TensorFileError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ResumeError(f"{path}: {error}") from None
+    recorded = {"progress": json.dumps(progress), "arguments": json.dumps(dict(arguments))}
+    write_atomically(path, to_bytes(file.tensors, {**file.header.metadata, **recorded}))
 
 
 def recorded_arguments(directory: Path) -> dict[str, Any] | None:

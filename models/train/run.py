@@ -36,6 +36,7 @@ SAMPLES = 64
 VALIDATION_ROWS = 512
 # A latent dimension is active if the variance of mu over pictures is above this: Burda et al. 2016, section 5.2.
 ACTIVE_VARIANCE = 0.01
+COLLAPSE = "posterior collapse"  # the first words of that warning
 
 
 class Validation(NamedTuple):
@@ -55,6 +56,8 @@ class Run:
         self.args = args
         self.directory = args.out / "run"
         self.device = choose_device(args.device)
+        if args.threads:
+            torch.set_num_threads(args.threads)
         torch.manual_seed(args.seed)
         self.loaded = load_pictures(args, self.device)
         self.pictures, self.validation, self.data = self.loaded[:3]
@@ -175,7 +178,8 @@ class Run:
         elif not active:
             likelihood = self.vae.config.likelihood
             other = "" if likelihood == "gaussian" else f"--likelihood gaussian instead of {likelihood} if pictures are grey, "
-            found.append(f"posterior collapse: none of the {dim} latent dimensions carries information; try {other}--warmup, "
+            found.append(f"{COLLAPSE}: none of the {dim} latent dimensions carries information, so all pictures have the same "
+                         f"latent; if this lasts, start a new run with {other}--warmup 0.2, "
                          "--objective free-bits or a smaller --lr")  # fmt: skip
         elif 2 * active < dim:
             found.append(f"fewer than half of the {dim} latent dimensions are active (variance of mu over the validation "
@@ -216,8 +220,8 @@ class Run:
             with self.average.applied():
                 save_weights(path, self.vae, durable=False)
 
-    def save_checkpoint(self) -> None:
-        """Write the current weights as the checkpoint, for `models.load` and the service."""
+    def save_checkpoint(self, epoch: int, reason: str) -> None:
+        """Write the weights of this epoch as the checkpoint, for `models.load` and the service. `reason`: see KEPT."""
         shape = self.vae.config.shape
         spec = self.loaded.preprocessing or Preprocessing(*shape, fit=self.args.fit or "pad", filter=self.args.filter)
         data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
@@ -233,6 +237,7 @@ class Run:
             data["init_from"] = {"path": self.args.init_from, "digest": self.args.init_digest}
         if self.args.lengthened:
             data["lengthened"] = {"from": self.args.lengthened, "schedule": told(self.args)}
+        data["kept"] = {"epoch": epoch, "by": reason}
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
             save(self.args.out, self.vae, spec, data)

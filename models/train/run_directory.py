@@ -77,11 +77,11 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def explain(
-    directory: Path, command: str, facts: Mapping[str, str], arguments: Mapping[str, Any], step: int, longer: str = ""
+    directory: Path, command: str, facts: Mapping[str, str], arguments: Mapping[str, Any], step: int, longer: str
 ) -> None:
     """Write README.md into a run's directory; a resumed run appends its command and versions. Raises OSError.
 
-    `longer` says that the run got a longer schedule.
+    `longer` says that the run got a longer schedule, "" if it did not.
     """
     path = directory / README
     versions = "; ".join([f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)])

@@ -79,6 +79,13 @@ class TestFile:
         torch.testing.assert_close(prior.mixture.scale, mixture.scale, rtol=1e-6, atol=1e-6)
         assert [path.name for path in tmp_path.iterdir()] == [PRIOR]
 
+    def test_equal_mixtures_have_equal_bytes(self, tmp_path: Path) -> None:
+        contents = set()
+        for _ in range(20):
+            write_prior(tmp_path, MIXTURES[0], "d1", {"pictures": 5})
+            contents.add((tmp_path / PRIOR).read_bytes())
+        assert len(contents) == 1
+
     def test_there_may_be_none(self, tmp_path: Path) -> None:
         assert read_prior(tmp_path, "abc", 2) is None
 

@@ -1,6 +1,7 @@
 """The numbers of a card: against direct calls, against brute force, and with their protocol beside them."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +229,9 @@ def test_a_folder_is_read_as_it_was_for_training(tmp_path: Path, digits: Picture
     train_small(f"folder:{folder}", tmp_path / "out", "--size", "14x12", "--max-corrupt", "0.1")
     assert main([str(tmp_path / "out"), *FAST]) == 0
     assert metrics_of(tmp_path / "out")["protocol"]["split"] == "test, 3 pictures"
+
+
+def test_stopped_by_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("models.evaluate.__main__.read", lambda _: signal.raise_signal(signal.SIGINT))
+    assert main([str(tmp_path)]) == 130
+    assert capsys.readouterr().err.startswith(f"stopped; {tmp_path} may lack some numbers")

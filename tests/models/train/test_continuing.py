@@ -39,8 +39,10 @@ def test_a_finished_run_goes_on_and_says_how(flags: Flags, tmp_path: Path, capsy
     capsys.readouterr()
     assert main(["--out", str(out), "--resume", "--epochs", "4"]) == 0
     told = capsys.readouterr()
-    assert "longer schedule: 4 epochs instead of 2; the learning rate follows the cosine of the new length" in told.err
-    assert told.out.startswith("epoch 3:")
+    assert told.out.startswith("plan\n  pictures: 219 to train on")
+    assert "\n  done: 12 steps (2 epochs), 2 epochs left\n" in told.out
+    assert "longer schedule: 4 epochs instead of 2; the learning rate follows the cosine of the new length" in told.out
+    assert "time: " in told.out
     assert steps_of(out) == [STEPS * n for n in (1, 2, 3, 4)]
     assert "Longer schedule: 4 epochs instead of 2" in (out / "run" / "README.md").read_text()
     manifest = read(out).manifest
@@ -48,7 +50,10 @@ def test_a_finished_run_goes_on_and_says_how(flags: Flags, tmp_path: Path, capsy
     assert manifest.data["lengthened"]["from"] == [2]
     assert manifest.data["training"]["epochs"] == 4
     assert any("Continued, so that the command" in words for words in description(manifest))
+    capsys.readouterr()
     assert main(["--out", str(out), "--resume"]) == 0  # nothing to do
+    told = capsys.readouterr()
+    assert "the run is finished, after 24 steps (4 epochs); --resume --epochs N with N above 4 makes it longer" in told.out
     assert main(["--out", str(out), "--resume", "--epochs", "5"]) == 0
     assert read(out).manifest.data["lengthened"]["from"] == [2, 4]
 
@@ -83,16 +88,31 @@ def test_stopped_in_between_it_has_the_same_bits(flags: Flags, tmp_path: Path, m
 
     def interrupted(run: Run, x: object, step: int) -> object:
         if step == STEPS + 2:
-            raise MemoryError
+            raise ZeroDivisionError
         return whole(run, x, step)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "step", interrupted)
-        with pytest.raises(MemoryError):
+        with pytest.raises(ZeroDivisionError):
             main(longer)
     assert main(longer[:3]) == 0  # the new length was recorded before the first step
     assert main([*longer[:1], str(tmp_path / "once"), *longer[2:]]) == 0
     assert (tmp_path / "once" / WEIGHTS).read_bytes() == (tmp_path / "twice" / WEIGHTS).read_bytes()
+
+
+def test_the_new_length_is_recorded_before_the_pictures_are_read(
+    flags: Flags, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where --patience had ended the run."""
+    assert main(flags(tmp_path, "--epochs", "9", "--patience", "1", "--lr", "1e-30")) == 0
+    assert steps_of(tmp_path) == [6, 12]
+    with monkeypatch.context() as patch:
+        patch.setattr("models.train.run.load_pictures", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main(["--out", str(tmp_path), "--resume", "--epochs", "10"])
+    assert main(["--out", str(tmp_path), "--resume"]) == 0
+    assert steps_of(tmp_path) == [6, 12, 18]
+    assert "Longer schedule: 10 epochs instead of 9" in (tmp_path / "run" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

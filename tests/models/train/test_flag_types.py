@@ -8,9 +8,10 @@ import pytest
 
 from models.evaluate.__main__ import build_parser as evaluation
 from models.train.__main__ import main
-from models.train.arguments import build_parser as training
+from models.train.flags import build_parser as training
 
 Refused = Callable[..., str]
+WIDTHS = "must be a whole number from 1 to 1,048,576, or several with commas, such as 500,500"
 
 
 @pytest.fixture
@@ -42,22 +43,28 @@ def test_no_message_names_our_functions(
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [
-        (["--size", "10x20x30"], "--size: must be height x width, such as 64x48, or one number, not 10x20x30"),
-        (["--size", "0"], "--size: must be height x width, such as 64x48, or one number, not 0"),
-        (["--latent-dim", "-1"], "--latent-dim: must be a whole number above 0, not -1"),
-        (["--epochs", "1.5"], "--epochs: must be a whole number above 0, not 1.5"),
-        (["--samples", "0"], "--samples: must be a whole number, at least 1, not 0"),
+        (["--size", "10x20x30"], "--size: must be height x width, such as 64x48, or one number, up to 65,535, not 10x20x30"),
+        (["--size", "0"], "--size: must be height x width, such as 64x48, or one number, up to 65,535, not 0"),
+        (["--latent-dim", "-1"], "--latent-dim: must be a whole number from 1 to 1,048,576, not -1"),
+        (["--epochs", "1.5"], "--epochs: must be a whole number from 1 to 1,000,000, not 1.5"),
+        (["--samples", "0"], "--samples: must be a whole number from 1 to 10,000, not 0"),
         (["--lr", "inf"], "--lr: must be a number above 0, not inf"),
         (["--ema", "1"], "--ema: must be a number, at least 0 and below 1, not 1"),
         (["--range", "5"], "--range: must be LO,HI, two numbers of which the first is smaller, such as 0,4095, not 5"),
         (["--sigma", "x"], "--sigma: must be a number, learned or optimal, not x"),
         (["--seed", "-1"], "--seed: must be a whole number from 0 to 2^53 - 1, not -1"),
-        (["--hidden", ""], "--hidden: must be a whole number above 0, or several with commas, such as 500,500, not empty"),
+        (
+            ["--hidden", ""],
+            f"--hidden: {WIDTHS}, not empty",
+        ),
         (
             ["--conv-channels", "8,-1"],
-            "--conv-channels: must be a whole number above 0, or several with commas, such as 500,500, not 8,-1",
+            f"--conv-channels: {WIDTHS}, not 8,-1",
         ),
-        (["--hidden", "0,5"], "--hidden: must be a whole number above 0, or several with commas, such as 500,500, not 0,5"),
+        (
+            ["--hidden", "0,5"],
+            f"--hidden: {WIDTHS}, not 0,5",
+        ),
     ],
 )
 def test_messages(argv: list[str], reason: str, refused: Refused) -> None:

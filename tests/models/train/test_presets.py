@@ -10,7 +10,8 @@ import torch
 from models.checkpoint import read
 from models.nets import build_net
 from models.train.__main__ import main
-from models.train.arguments import build_parser, parse
+from models.train.arguments import parse
+from models.train.flags import build_parser
 from models.train.presets import PRESETS, listing
 from models.train.run import Run
 

@@ -108,7 +108,8 @@ def resume(argv: list[str], out: Path, capsys: pytest.CaptureFixture[str], epoch
     next_epoch = saved_step(out) // epoch + 1
     capsys.readouterr()
     assert main([*argv, "--resume"]) == 0
-    assert capsys.readouterr().out.startswith(f"epoch {next_epoch}:")
+    epochs = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    assert epochs[0].startswith(f"epoch {next_epoch}:")
 
 
 def log_of(out: Path) -> list[dict[str, Any]]:
@@ -158,7 +159,9 @@ def test_stopped_by_the_user(
     argv = flags(tmp_path, *KINDS["mlp"])
     status, told = stop(argv, tmp_path, number, 10)
     assert status == 130
+    assert "stopping after this step; a second Ctrl-C stops at once" in told
     assert f"python -m models.train --out {tmp_path} --resume" in told
+    assert read(tmp_path).manifest.data["kept"]["epoch"] >= 1
     assert read(tmp_path).vae.config.latent_dim == 2  # something to look at, also before the first epoch has ended
     resume(["--out", str(tmp_path)], tmp_path, capsys)
     assert_same(tmp_path, undisturbed["mlp"])

@@ -146,7 +146,7 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_goes_on(run: Path, t
     wanted = read(run).digest
     flags = ["--data", f"npz:{tmp_path / 'x.npz'}", "--out", str(tmp_path / "other"), "--epochs", "2", *FLAGS]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("models.train.run.Run.save_checkpoint", lambda _run: 1 / 0)
+        patched.setattr("models.train.run.Run.save_checkpoint", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             main(flags)
     assert main(["--out", str(tmp_path / "other"), "--resume"]) == 0

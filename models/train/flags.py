@@ -1,0 +1,208 @@
+"""The flags of `python -m models.train`, in groups, with their bounds and defaults.
+
+Knows nothing of runs that are resumed (see `models.train.arguments`).
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+from models.distributions import LIKELIHOODS
+from models.ink import Invert
+from models.nets import ARCHITECTURES
+from models.nets.layers import ACTIVATIONS, MAX_LAYERS, MAX_WIDTH
+from models.preprocess import Filter, Fit
+from models.priors import PRIORS
+from models.program import add_version_flag, program
+from models.readers.path_names import storable
+from models.train.flag_types import hidden, out_directory, positive, range_of, seed, share, sigma, size, whole, widths, yes_no
+from models.train.losses import OBJECTIVES
+from models.train.presets import PRESETS, listing
+from models.transparency import Background
+
+SCHEDULES = ("cosine", "constant", "staircase")
+# Far longer than the longest published run, which has 3,280 epochs of 3,000 steps.
+MOST_EPOCHS, MOST_STEPS = 1_000_000, 100_000_000
+MOST_PICTURES, MOST_SAMPLES = 1_000_000, 10_000
+MOST_THREADS = 1024
+Add = Callable[..., None]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the train command."""
+    name = program("models.train")
+    parser = argparse.ArgumentParser(
+        name,
+        usage=f"{name} --out DIR [--data DATA] [more flags]",
+        description=f"Train a VAE on pictures and write a checkpoint. `{name} --data folder:PATH --out runs/mine` is enough: "
+        "all other flags have defaults, and the plan at the start says what was chosen and why.",
+    )
+    add_version_flag(parser)
+    _add_run(_group(parser, "run"))
+    data = parser.add_argument_group("data")
+    _add_data(_adder(data))
+    add_data_flags(data)
+    _add_model(_group(parser, "model"))
+    _add_objective(_group(parser, "objective (what training optimises)"))
+    _add_training(_group(parser, "training"))
+    _add_output(_group(parser, "output"))
+    _add_machine(_group(parser, "machine"))
+    return parser
+
+
+def _group(parser: argparse.ArgumentParser, title: str) -> Add:
+    return _adder(parser.add_argument_group(title))
+
+
+def _adder(group: argparse._ArgumentGroup) -> Add:
+    def add(flag: str, *, help: str, **options: Any) -> None:
+        if options.get("default") is not None and options["default"] is not False and "default" not in help:
+            help += " (default: %(default)s)"
+        group.add_argument(flag, help=help, **options)
+
+    return add
+
+
+# Formatted, each flag would take six lines.
+# fmt: off
+def _add_run(add: Add) -> None:
+    add("--out", type=out_directory, required=True, metavar="DIR",
+        help="directory of the checkpoint; its name becomes that of the model, and run/ in it has log, state and samples")
+    add("--preset", action=_Preset, metavar="NAME",
+        help="start from a published VAE; other flags override it. `list` prints all presets")
+    add("--resume", action="store_true",
+        help="continue the run in --out; on the CPU, the result is bit-identical to that of an uninterrupted run")
+    add("--overwrite", action="store_true", help="replace an existing checkpoint by a new run")
+    add("--init-from", metavar="CHECKPOINT",
+        help="start from the weights of this checkpoint directory, with a new schedule")
+
+
+def _add_data(add: Add) -> None:
+    add("--data", type=storable, default="mnist", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH")
+    add("--size", type=size, metavar="HxW",
+        help="height x width of the pictures, e.g. 64x48, or 64 for a square (default: the size of most pictures)")
+    add("--channels", type=whole(1, 3), choices=(1, 3),
+        help="colours: 1 for grey, 3 for RGB (default: 1 if all pictures are grey)")
+    add("--fit", choices=get_args(Fit),
+        help="how to change the aspect ratio of pictures (default: crop for folders, otherwise pad)")
+    add("--filter", choices=get_args(Filter), default="bilinear", help="how pictures are resized")
+    add("--range", type=range_of, metavar="LO,HI",
+        help="values that become black and white, such as 0,4095, or --range=-1000,400 if the first is negative (default: the "
+        "smallest and the largest value of all pictures; outliers are left out)")
+    add("--background", choices=get_args(Background), default="auto", help="what transparent parts are put on")
+    add("--invert", choices=get_args(Invert), default="no",
+        help="swap dark and light: yes, in all pictures; auto, in those whose border contradicts most others")
+    add("--max-corrupt", type=share, default=0.01, metavar="SHARE",
+        help="largest share of a folder's files that may be unreadable (one always may)")
+    add("--validation", type=share, default=0.05, metavar="SHARE",
+        help="share of the training pictures held out to choose the best weights, unless the data have a validation split")
+
+
+def _add_model(add: Add) -> None:
+    add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture of encoder and decoder")
+    add("--latent-dim", type=whole(1, MAX_WIDTH), metavar="N",
+        help="number of latent dimensions (default: 20, or 64 for at least 1,000 pictures of your own)")
+    add("--hidden", type=hidden, metavar="N,N,...",
+        help="widths of the hidden layers: 500,500 (mlp, gated), or one number, 0 for none (conv, residual)")
+    add("--conv-channels", type=widths, metavar="N,N,...",
+        help="channels of each convolutional level, e.g. 32,64 (conv, residual)")
+    add("--blocks", type=whole(0, MAX_LAYERS), default=1, metavar="N", help="residual blocks per level (residual)")
+    add("--activation", choices=sorted(ACTIVATIONS),
+        help="activation function (default: silu for conv and residual, relu for mlp)")
+    add("--dropout", type=share, default=0.0, metavar="SHARE", help="probability that a hidden unit is dropped (mlp)")
+    add("--likelihood", choices=sorted(LIKELIHOODS),
+        help="distribution of pixels, p(x given z) (default: bernoulli for pictures that are nearly binary, else gaussian)")
+    add("--sigma", type=sigma, default="optimal", metavar="NUMBER|learned|optimal",
+        help="standard deviation of the pixels with --likelihood gaussian")
+    add("--binarize", choices=("dynamic", "none"),
+        help="dynamic: draw greys as 0 or 1 at each step (default for bernoulli on greys); none: keep them")
+    add("--prior", choices=sorted(PRIORS), default="standard",
+        help="prior of the latents, p(z): standard is N(0, I), vamp a mixture of the posteriors of learnt pictures")
+    add("--pseudo-inputs", type=whole(1, MOST_PICTURES), default=500, metavar="N", help="number of learnt pictures (vamp)")
+
+
+def _add_objective(add: Add) -> None:
+    add("--objective", choices=list(OBJECTIVES), default="elbo",
+        help="elbo, three variants (free-bits, beta-tc, iwae), or only one of its terms (autoencoder, kl-only)")
+    add("--beta", type=positive(zero=True), default=1.0, metavar="WEIGHT",
+        help="weight of the KL; for beta-tc, of the total correlation")
+    add("--warmup", type=share, default=0.0, metavar="SHARE",
+        help="share of the run during which the weight of the KL rises from 0; 0.1 to 0.3 helps against a posterior collapse")
+    add("--samples", type=whole(1, MOST_SAMPLES), default=1, metavar="K",
+        help="posterior samples per picture and step; the K of iwae")
+    add("--free-bits", type=positive(zero=True), default=0.1, metavar="NATS",
+        help="KL below this many nats per dimension is not penalised (free-bits)")
+    add("--stratified", type=yes_no, default=False, metavar="yes|no",
+        help="use stratified instead of weighted minibatch sampling (beta-tc; default: no)")
+
+
+def _add_training(add: Add) -> None:
+    add("--epochs", type=whole(1, MOST_EPOCHS), metavar="N",
+        help="length of the run in epochs (default: 50, and more for small sets); with --resume, a larger number continues it")
+    add("--steps", type=whole(1, MOST_STEPS), metavar="N", help="length of the run in steps, instead of --epochs")
+    add("--batch-size", type=whole(1, MOST_PICTURES), metavar="N",
+        help="pictures per step (default: 128, or 32 for small sets)")
+    add("--lr", type=positive(), default=1e-3, metavar="RATE", help="largest learning rate of Adam")
+    add("--schedule", choices=SCHEDULES, default="cosine",
+        help="learning rate: cosine to 0, constant, or the staircase of Burda et al. 2016")
+    add("--adam-eps", type=positive(), default=1e-8, metavar="NUMBER", help="epsilon of Adam")
+    add("--l2", type=positive(zero=True), default=0.0, metavar="WEIGHT",
+        help="add l2/2 times the squared weights (no biases) to the loss")
+    add("--clip", type=positive(), default=100.0, metavar="NORM", help="scale larger gradients down to this norm")
+    add("--ema", type=share, default=0.0, metavar="DECAY",
+        help="average the weights with this decay, such as 0.999; the averages are validated and saved; 0: off")
+    add("--validate-every", type=whole(1, MOST_EPOCHS), metavar="N",
+        help="epochs between two measurements of the validation split (default: 1, and more where small sets get many epochs)")
+    add("--patience", type=whole(0, MOST_EPOCHS), default=0, metavar="N",
+        help="stop after so many epochs without a better validation ELBO; 0: never")
+    add("--seed", type=seed, default=0, metavar="N", help="seed of the initial weights, the order of pictures and the noise")
+
+
+def _add_output(add: Add) -> None:
+    add("--fit-prior", action=argparse.BooleanOptionalAction, default=True,
+        help="fit a Gaussian mixture to the latents at the end, from which /sample draws; on by default")
+    add("--save-every", type=positive(), default=60.0, metavar="SECONDS", help="time between two saved states within an epoch")
+    add("--tensorboard", action="store_true", help="also write run/tensorboard (needs pip install 'vae-service[tensorboard]')")
+    add("--no-snapshots", action="store_true",
+        help="do not keep the weights of up to 24 log-spaced steps in run/snapshots")
+
+
+def _add_machine(add: Add) -> None:
+    add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1; mps has no float64, which is needed")
+    add("--threads", type=whole(1, MOST_THREADS), metavar="N",
+        help="threads on the CPU (default: one per core); 1 is several times as fast if other programs keep the cores busy")
+    add("--precision", choices=("auto", "float32", "bf16"), default="auto", help="auto is bf16 on a GPU, float32 on the CPU")
+    add("--compile", action="store_true",
+        help="use torch.compile: slow to start, then faster on a GPU; rounds differently")
+# fmt: on
+
+
+class _Preset(argparse.Action):
+    """The argparse action of --preset: check the name; `list` prints all presets and exits."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        if values == "list":
+            sys.stdout.write(listing())
+            parser.exit()
+        if values not in PRESETS:
+            parser.error(f"unknown preset {values!r}; known: {', '.join(PRESETS)}; `--preset list` describes them")
+        setattr(namespace, self.dest, values)
+
+
+def add_data_flags(parser: argparse._ActionsContainer) -> None:
+    """Add --data-dir and --mirror, which training and evaluation share."""
+    parser.add_argument(
+        "--data-dir", type=Path, default=default_data_dir(), metavar="DIR",
+        help="directory of data sets (default: $VAE_DATA_DIR, else data)",
+    )  # fmt: skip
+    parser.add_argument("--mirror", metavar="URL", help="download data sets from this URL instead of the official mirrors")
+
+
+def default_data_dir() -> Path:
+    """Return the directory of data sets if no flag names one."""
+    return Path(os.environ.get("VAE_DATA_DIR", "data"))
