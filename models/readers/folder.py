@@ -5,15 +5,17 @@ Corrupt files are named and skipped, up to a limit. Knows nothing of models or t
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from models.preprocess import Filter, Fit, Preprocessing
+from models.preprocess import Filter, Fit, Pixels, Preprocessing
 from models.readers.download import DataError
 from models.readers.found import Found, class_numbers
+from models.readers.grey import GREY_MODES, HasColorError, grey_line
 from models.readers.layout import arrange, class_line
 from models.readers.left_out import plural
 from models.readers.memory import check_memory
@@ -22,6 +24,9 @@ from models.readers.rows import keep_rows
 from models.readers.scan import scan
 from models.readers.survey import choose_shape, header_lines, in_threads, read_picture, survey
 from models.readers.values import ValueOptions, measure
+
+# So many pictures, evenly spread, are looked at before the others to find out whether there are colours.
+SAMPLE = 100
 
 
 @dataclass(frozen=True)
@@ -61,17 +66,12 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
         shape = choose_shape(known, options.size, options.channels)
         readable = [file for file, header in zip(files, headers, strict=True) if header is not None]
         spec, about_values = measure(readable, Preprocessing(*shape, options.fit or "crop", options.filter), options.values)
-    check_memory(len(files) * spec.channels * spec.height * spec.width, f"{plural(len(files), 'picture')} of {_shape(spec)}")
-    x = np.empty((len(files), *spec.shape), np.uint8)
-
-    def fill(i: int) -> str | None:
-        pixels = read_picture(files[i], spec)
-        if isinstance(pixels, str):
-            return pixels
-        x[i] = pixels
-        return None
-
-    reasons = list(in_threads(fill, len(files), "reading pictures"))
+    in_colour = sum(header.mode not in GREY_MODES for header in known)
+    if options.model is None and options.channels is None and in_colour:
+        spec, x, reasons = _read_as_found(files, spec)
+        about_values += [grey_line(in_colour)] if spec.channels == 1 else []
+    else:
+        x, reasons = _read(files, spec)
     corrupt = [f"{shown(path)}: {reason}" for path, reason in zip(files, reasons, strict=True) if reason is not None]
     check_corrupt(root, corrupt, len(files), options.max_corrupt)
     good = [reason is None for reason in reasons]
@@ -109,6 +109,34 @@ def check_corrupt(root: Path, corrupt: Sequence[str], count: int, share: float) 
             f"{len(corrupt)} of {count} pictures in {shown(root)} are corrupt, more than the allowed share of "
             f"{share:g} (--max-corrupt); the first one is {corrupt[0]}"
         )
+
+
+def _read(files: Sequence[Path], spec: Preprocessing, grey_only: bool = False) -> tuple[Pixels, list[str | None]]:
+    """Return the pixels of all files, and the reason for each that cannot be read. `grey_only`: see `read_picture`."""
+    check_memory(len(files) * spec.channels * spec.height * spec.width, f"{plural(len(files), 'picture')} of {_shape(spec)}")
+    x = np.empty((len(files), *spec.shape), np.uint8)
+
+    def fill(i: int) -> str | None:
+        pixels = read_picture(files[i], spec, grey_only)
+        if isinstance(pixels, str):
+            return pixels
+        x[i] = pixels
+        return None
+
+    return x, list(in_threads(fill, len(files), "reading pictures"))
+
+
+def _read_as_found(files: Sequence[Path], spec: Preprocessing) -> tuple[Preprocessing, Pixels, list[str | None]]:
+    """Read as grey if all pictures have grey pixels only, else in colour. Returns the specification that was right, too.
+
+    Colours are nearly always found in the first few of SAMPLE pictures, so that hardly anything is decoded twice.
+    """
+    grey = replace(spec, channels=1)
+    with suppress(HasColorError):
+        for file in files[:: max(1, len(files) // SAMPLE)]:
+            read_picture(file, grey, grey_only=True)
+        return grey, *_read(files, grey, grey_only=True)
+    return spec, *_read(files, spec)
 
 
 def _shape(spec: Preprocessing) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from models.preprocess import Preprocessing
 from models.readers.arrays import open_pictures, read_arrays
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions, read_folder
@@ -95,6 +97,20 @@ class TestLayouts:
     def test_pictures_along_the_last_axis_if_labels_say_so(self, npz: Path) -> None:
         np.testing.assert_array_equal(read(npz, X=X.transpose(1, 2, 0), y=Y).x[:, 0], X)
         np.testing.assert_array_equal(read(npz, X=RGB.transpose(1, 2, 3, 0), y=Y[:, None]).x, RGB.transpose(0, 3, 1, 2))
+
+    @pytest.mark.parametrize("axis", [1, 3])
+    def test_grey_pixels_stored_in_colour(self, npz: Path, axis: int) -> None:
+        stored = np.stack([np.where(X == 0, np.nan, X)] * 3, axis)
+        found = read(npz, images=stored)
+        np.testing.assert_array_equal(found.x[:, 0], X)
+        assert found.summary[-1].startswith(
+            "40 pictures are stored in colour but have grey pixels only; they are read as grey"
+        )
+        assert read_as(npz, FolderOptions(channels=3), images=stored).x.shape[1] == 3
+        kept = FolderOptions(model=Preprocessing(3, 6, 5))  # A model gets what it was trained on.
+        assert read_as(npz, kept, images=stored).x.shape == (40, 3, 6, 5)
+        stored[39].flat[0] = 3
+        assert read(npz, images=stored).x.shape[1] == 3
 
     def test_transparency(self, npz: Path) -> None:
         rgba = np.concatenate([RGB, np.full((40, 12, 10, 1), 255, np.uint8)], 3)
@@ -224,9 +240,9 @@ def test_the_pictures_are_in_memory_once(tmp_path: Path, kind: str) -> None:
     size = (600, 128, 128, 3)
     if kind == "folder":
         for i in range(size[0]):
-            write(tmp_path / f"{i}.png", i % 256, (128, 128), "RGB")
+            Image.new("RGB", (128, 128), (i % 256, 9, 9)).save(tmp_path / f"{i}.png")
     else:
-        np.savez(tmp_path / "x.npz", images=np.ones(size, np.uint8 if kind == "npz" else np.float32))
+        np.savez(tmp_path / "x.npz", images=np.full(size, (0, 9, 255), np.uint8 if kind == "npz" else np.float32))
     tracemalloc.start()
     options = FolderOptions()
     found = read_folder(tmp_path, options) if kind == "folder" else read_arrays(tmp_path / "x.npz", options)
