@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from models.depth import INTEGERS, MOST_OF_UNIT, SLIVER, Range
 from models.preprocess import Pixels
 from models.readers.found import range_text
-from models.readers.values import choose_range, part_of
+from models.readers.values import choose_range, dark_lines, part_of
 
 # So many values of each block are kept for percentiles.
 KEPT = 1 << 14
@@ -60,6 +60,10 @@ def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None, served: b
         warnings.append("warning: some parts have values up to 1 and others up to 255; bring them to one scale")
     if most == least and is_bytes:
         warnings.append(f"warning: all values are {least:.6g}")
+    if is_bytes and most > least:
+        warnings += dark_lines(most) if most > 1 else []
+    if is_bytes and most > 1 and wanted is not None and not served:
+        warnings.append("warning: --range changes nothing, because the values are bytes")
     if is_bytes and (most > 1 or most == least):
         return Scale(BYTES, None, [f"{found} of 255", *warnings])
     if wanted is None and least >= 0 and most <= 1 and most > least:

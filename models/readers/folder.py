@@ -23,7 +23,7 @@ from models.readers.path_names import shown
 from models.readers.rows import keep_rows
 from models.readers.scan import scan
 from models.readers.survey import choose_shape, header_lines, in_threads, read_picture, survey
-from models.readers.values import ValueOptions, measure
+from models.readers.values import ValueOptions, dark_lines, measure
 
 # So many pictures, evenly spread, are looked at before the others to find out whether there are colours.
 SAMPLE = 100
@@ -88,7 +88,7 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
             if any(line.startswith("values") for line in about_values)
             else [f"values: {x.min()} to {x.max()} of 255", *about_values]
         ),
-        *(["warning: all pixels of all pictures are equal"] if x.min() == x.max() else []),
+        *(["warning: all pixels of all pictures are equal"] if x.min() == x.max() else dark_lines(x.max())),
         *([class_line(labels)] if labels else []),
         *layout.remarks,
         *there.left_out.lines(),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.depth import Range, extremes, is_deep
+from models.depth import SLIVER, Range, extremes, is_deep
 from models.files.regular_file import open_regular
 from models.ink import Invert, has_light_border
 from models.preprocess import Preprocessing, preprocess
@@ -117,6 +117,16 @@ def part_of(values: NDArray[Any], most: int) -> Part | None:
     if not flat.size:
         return None
     return Part((float(flat.min()), float(flat.max())), flat[:: max(1, -(-flat.size // most))].astype(np.float64))
+
+
+def dark_lines(most: float) -> list[str]:
+    """Return a warning if the largest byte of all pictures is small, as in masks of zeros and ones; else nothing."""
+    if most > SLIVER * 255:
+        return []
+    return [
+        f"warning: the largest value is {most:g} of 255, so all pictures are nearly black; if the values have a scale of "
+        f"their own, as in masks, multiply them by {255 // most:.0f} and save them again"
+    ]
 
 
 def choose_ink(spec: Preprocessing, light: Sequence[bool]) -> tuple[Preprocessing, list[str]]:

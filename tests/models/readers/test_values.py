@@ -1,5 +1,6 @@
 """One range, one background and one ink for a whole set of files."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.preprocess import Preprocessing, preprocess
+from models.readers.arrays import read_arrays
+from models.readers.folder import FolderOptions, read_folder
 from models.readers.values import ValueOptions, measure
 
 SPEC = Preprocessing(1, 8, 8)
@@ -79,6 +82,21 @@ def test_plain_pictures_change_nothing(tmp_path: Path) -> None:
     broken.write_bytes(b"no picture")
     files = [saved(tmp_path, "a.png", stroke(0, 255, "L")), broken]
     assert measure(files, SPEC, ValueOptions()) == (SPEC, [])
+
+
+def test_masks_of_zeros_and_ones_are_nearly_black(tmp_path: Path) -> None:
+    warning = "warning: the largest value is {} of 255, so all pictures are nearly black; .* multiply them by {} "
+    masks = np.eye(8, dtype=np.uint8)
+    for most, factor in ((1, 255), (4, 63), (63, 4), (64, None)):
+        saved(tmp_path, "a.png", masks * np.uint8(most))
+        np.save(tmp_path / "a.npy", np.stack([masks] * 9) * np.uint8(most))
+        for found in (read_folder(tmp_path, FolderOptions()), read_arrays(tmp_path / "a.npy", FolderOptions())):
+            is_scaled = most == 1 and len(found.x) == 9
+            assert found.x.max() == (255 if is_scaled else most)
+            said = re.search(warning.format(most, factor), "\n".join(found.summary))
+            assert bool(said) == (factor is not None and not is_scaled)
+    options = FolderOptions(values=ValueOptions(range=(0, 4)))
+    assert "warning: --range changes nothing, because the values are bytes" in read_arrays(tmp_path / "a.npy", options).summary
 
 
 def test_transparent_pictures_get_the_background_of_opaque_ones(tmp_path: Path) -> None:
