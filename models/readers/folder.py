@@ -17,7 +17,7 @@ from models.readers.download import DataError
 from models.readers.found import Found, class_numbers
 from models.readers.grey import GREY_MODES, HasColorError, grey_line
 from models.readers.layout import arrange, class_line
-from models.readers.left_out import plural
+from models.readers.left_out import EXAMPLES, listed, plural
 from models.readers.memory import check_memory
 from models.readers.path_names import shown
 from models.readers.rows import keep_rows
@@ -52,7 +52,7 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     choose a size.
     """
     there = scan(root)
-    layout = arrange(root, there.relative, there.left_out)
+    layout = arrange(root, there.relative, there.left_out, there.unread)
     files = [file for file, kept in zip(there.files, layout.kept, strict=True) if kept]
     headers = survey(files)
     known = [header for header in headers if header is not None]
@@ -74,9 +74,10 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
         x, reasons = _read(files, spec)
     corrupt = [f"{shown(path)}: {reason}" for path, reason in zip(files, reasons, strict=True) if reason is not None]
     check_corrupt(root, corrupt, len(files), options.max_corrupt)
-    good = [reason is None for reason in reasons]
-    x = keep_rows(x, good)
     index = [i for i, kept in enumerate(layout.kept) if kept]
+    good = [reason is None for reason in reasons]
+    check_splits(root, [layout.splits[i] for i in index], good, corrupt)
+    x = keep_rows(x, good)
     index = [i for i, is_good in zip(index, good, strict=True) if is_good]
     labels = [shown(label) for i in index if (label := layout.labels[i]) is not None]
     splits = [layout.splits[i] for i in index]
@@ -96,6 +97,8 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     if corrupt:
         summary.append(f"skipped: {plural(len(corrupt), 'file')} that cannot be read ({corrupt[0]}"
                        + (f", and {len(corrupt) - 1:,} more)" if len(corrupt) > 1 else ")"))  # fmt: skip
+    if lost := sorted({shown(label) for label in layout.labels if label} - set(labels)):
+        summary.append(f"warning: no picture of {plural(len(lost), 'class', 'classes')} can be read: {listed(lost)}")
     numbers, classes = class_numbers(labels) if labels else (None, None)
     return Found(x, numbers, classes, splits if any(splits) else None, {}, spec, summary)
 
@@ -109,6 +112,21 @@ def check_corrupt(root: Path, corrupt: Sequence[str], count: int, share: float) 
             f"{len(corrupt)} of {count} pictures in {shown(root)} are corrupt, more than the allowed share of "
             f"{share:g} (--max-corrupt); the first one is {corrupt[0]}"
         )
+
+
+def check_splits(root: Path, splits: Sequence[str | None], good: Sequence[bool], corrupt: Sequence[str]) -> None:
+    """Raise DataError if all pictures of a split are corrupt, however many may be: others would take their place."""
+    names = iter(corrupt)
+    lost: dict[str, list[str]] = {}
+    for split, is_good in zip(splits, good, strict=True):
+        if not is_good:
+            lost.setdefault(split or "", []).append(next(names))
+    for split, own in lost.items():
+        if split and len(own) == splits.count(split):
+            raise DataError(
+                f"{shown(root)}: nothing in the {split} split can be read ({'; '.join(own[:EXAMPLES])}); "
+                "restore its pictures, or move its folder away"
+            )
 
 
 def _read(files: Sequence[Path], spec: Preprocessing, grey_only: bool = False) -> tuple[Pixels, list[str | None]]:
