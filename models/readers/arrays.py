@@ -17,7 +17,7 @@ from models.depth import Range
 from models.ink import has_light_border, in_ink
 from models.preprocess import Pixels, Preprocessing, preprocess
 from models.readers.array_files import Stored, open_arrays, reading
-from models.readers.array_labels import Labels, label_line, read_labels, read_splits
+from models.readers.array_labels import Labels, label_line, read_labels, read_splits, whole_numbers
 from models.readers.array_roles import IS_TRAIN, SPLIT, Part, choose_roles
 from models.readers.array_shapes import Shape, shape_of
 from models.readers.array_values import Scale, choose_scale
@@ -191,12 +191,15 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -
         spec, about_ink = _in_ink(x, spec, options)
         factors, left_out = {}, []
         for name, array in found.others.items():
+            numbers = None
             if array.shape == (len(x),) and array.dtype.kind in "iu" and (not names or name in names):
                 with reading(path):
-                    factors[name] = array.read().astype(np.int64)
-            else:
+                    numbers = whole_numbers(array.read())
+            if numbers is None:
                 left_out.append(str(array))
-        numbers, classes = _numbered(found.labels)
+            else:
+                factors[name] = numbers
+        labels, classes = _numbered(found.labels)
     summary = [f"{shown(path)}: {plural(len(x), 'picture')}", *array_lines(found, scale, spec), *about_ink]
     if shape.channels > 1 and options.model is None and options.channels is None and spec.channels == 1:
         summary.append(grey_line(len(x)))
@@ -204,7 +207,7 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -
         summary.append(f"factors: {', '.join(shown(name) for name in factors)}")
     if left_out:
         summary.append(f"left out: the arrays {', '.join(left_out)}")
-    return Found(x, numbers, classes, found.splits, factors, spec, summary)
+    return Found(x, labels, classes, found.splits, factors, spec, summary)
 
 
 def _in_ink(x: Pixels, spec: Preprocessing, options: FolderOptions) -> tuple[Preprocessing, list[str]]:

@@ -194,14 +194,39 @@ class TestLabels:
         np.testing.assert_array_equal(found.labels, Y)
         assert found.classes == ["ant", "bee", "cat", "dog"]
 
+    def test_halves_of_surrogate_pairs(self, npz: Path) -> None:
+        found = read(npz, images=X, y=np.array(["\ud800", "b"] * 20))
+        assert found.classes == ["\\ud800", "b"]
+        assert "2 classes: \\ud800 20, b 20" in found.summary
+
+    def test_factors_that_are_too_large(self, npz: Path) -> None:
+        found = read(npz, images=X, hue=np.full(40, 2**63, np.uint64), size=Y)
+        assert list(found.factors) == ["size"]
+        assert found.summary[-1] == "left out: the arrays hue uint64 (40,)"
+
     def test_several_labels_of_each_picture_are_left_out(self, npz: Path) -> None:
         found = read(npz, images=X, labels=noise(40, 14) % 2)
         assert found.labels is None
         assert "left out: labels uint8 (40, 14), because each picture has several labels" in found.summary
 
-    @pytest.mark.parametrize("labels", [Y[1:], Y / 3, np.array(["a"] * 40, object), np.zeros((40, 2), "U1")])
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            Y[1:],
+            Y[0],
+            Y / 3,
+            np.array(["a"] * 40, object),
+            np.zeros((40, 2), "U1"),
+            Y + np.inf,
+            Y + np.nan,
+            Y + 1e30,
+            np.full(40, 2**63, np.uint64),
+        ],
+    )
     def test_what_are_none(self, npz: Path, labels: Array) -> None:
-        with pytest.raises(DataError, match=r"labels .* should be whole numbers, text or one-hot rows for 40 pictures"):
+        with pytest.raises(
+            DataError, match=r"labels .* should be whole numbers below 2.63, text or one-hot rows for 40 pictures"
+        ):
             read(npz, images=X, labels=labels)
 
 
@@ -227,7 +252,18 @@ class TestFiles:
             read_arrays(tmp_path / "a.zip", FolderOptions())
 
     @pytest.mark.parametrize(
-        "content", [b"", b"hello", b"\0\0\x08", b"\0\0\x08\x03\0\0\0\x01", b"\x93NUMPY", b"\x1f\x8bxx", b"PK"]
+        "content",
+        [
+            b"",
+            b"hello",
+            b"\0\0",
+            b"\0\0\x08",
+            b"\0\0\x08\x03\0\0\0\x01",
+            b"\x93NUMPY",
+            b"\x93NUMPY\1\0\2\0((",
+            b"\x1f\x8bxx",
+            b"PK",
+        ],
     )
     def test_broken(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "a.npz").write_bytes(content)
