@@ -17,7 +17,7 @@ from models.readers.download import DataError
 from models.readers.found import Found, class_numbers
 from models.readers.grey import GREY_MODES, HasColorError, grey_line
 from models.readers.layout import arrange, class_line
-from models.readers.left_out import EXAMPLES, listed, plural
+from models.readers.left_out import EXAMPLES, listed, of_all, plural
 from models.readers.memory import check_memory
 from models.readers.path_names import shown
 from models.readers.rows import keep_rows
@@ -59,7 +59,7 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     if not known:
         reason = read_picture(files[0], Preprocessing(3, 8, 8))
         raise DataError(
-            f"{len(files)} of {len(files)} pictures in {shown(root)} are corrupt; the first one is {shown(files[0])}: {reason}"
+            f"{shown(root)}: {of_all(len(files), len(files), 'picture')} corrupt; the first one is {shown(files[0])}: {reason}"
         )
     spec, about_values = options.model, list[str]()
     if spec is None:
@@ -109,7 +109,7 @@ def check_corrupt(root: Path, corrupt: Sequence[str], count: int, share: float) 
         tqdm.write(f"skipped {line}", file=sys.stderr)
     if len(corrupt) > max(1, share * count) or len(corrupt) == count:
         raise DataError(
-            f"{len(corrupt)} of {count} pictures in {shown(root)} are corrupt, more than the allowed share of "
+            f"{shown(root)}: {of_all(len(corrupt), count, 'picture')} corrupt, more than the allowed share of "
             f"{share:g} (--max-corrupt); the first one is {corrupt[0]}"
         )
 

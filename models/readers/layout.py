@@ -69,8 +69,8 @@ def arrange(
         loose = [not first for first in firsts]
         if any(loose) and not has_train:
             raise DataError(
-                f"{shown(root)}: pictures ({sum(loose)}) lie beside the folder {shown(sorted(known)[0])}/, a split; "
-                "move them into a folder train/, or give the folder that you mean"
+                f"{shown(root)}: {plural(sum(loose), 'picture')} beside the folder {shown(sorted(known)[0])}/, a split; "
+                "move all of them into a folder train/, or give the folder that you mean"
             )
         outside = [shown(path) for path, is_loose in zip(paths, loose, strict=True) if is_loose]
         if left_out is not None:

@@ -18,6 +18,7 @@ from models.depth import SLIVER, Range, extremes, is_deep
 from models.files.regular_file import open_regular
 from models.ink import Invert, has_light_border
 from models.preprocess import Preprocessing, preprocess
+from models.readers.left_out import of_all, plural
 from models.strip_metadata import strip_metadata
 from models.transparency import Background, Ink, is_transparent, lowest_alpha
 
@@ -138,7 +139,7 @@ def choose_ink(spec: Preprocessing, light: Sequence[bool]) -> tuple[Preprocessin
     ink: Ink = "dark" if share >= MOST else "light"
     lines = []
     if light and ink == "dark":
-        lines.append(f"ink: {sum(light)} of {len(light)} opaque pictures have light borders: dark on light")
+        lines.append(f"ink: {sum(light)} of {plural(len(light), 'opaque picture')} have light borders: dark on light")
     if spec.invert == "yes":
         # Transparent pictures get the background that opaque ones have before they are inverted.
         background = spec.background if spec.background != "auto" else "white" if ink == "dark" else "black"
@@ -147,18 +148,20 @@ def choose_ink(spec: Preprocessing, light: Sequence[bool]) -> tuple[Preprocessin
         lines.append(f"all pictures are inverted: {ink} on {'dark' if ink == 'light' else 'light'} from now on")
     elif spec.invert == "auto" and light:
         odd = sum(light) if ink == "light" else len(light) - sum(light)
-        lines.append(f"{odd} of {len(light)} opaque pictures contradict the others' borders; such pictures are inverted")
+        lines.append(
+            f"{odd} of {plural(len(light), 'opaque picture')} contradict the others' borders; such pictures are inverted"
+        )
     return replace(spec, ink=ink), lines
 
 
 def _about_transparency(spec: Preprocessing, transparent: int, files: int, blank: int) -> str:
     background = spec.background if spec.background != "auto" else "black" if spec.ink == "light" else "white"
     others = ", as the opaque ones are" if transparent < files and spec.background == "auto" else ""
-    line = f"{transparent} of {files} pictures have transparent parts; they are put on {background}{others}"
+    line = f"{of_all(transparent, files, 'picture')} partly transparent, and put on {background}{others}"
     if spec.background == "auto":
         line += " (drawings of a single colour are drawn by their transparency)"
     if blank:
-        line += f"; warning: {blank} of them become blank: try another --background"
+        line += f"; warning: {blank} of them {'becomes' if blank == 1 else 'become'} blank: try another --background"
     return line
 
 

@@ -113,5 +113,5 @@ def test_what_could_be_both_is_refused(folders: tuple[str, ...], said: str) -> N
 
 
 def test_pictures_beside_a_test_split_alone_are_refused() -> None:
-    with pytest.raises(DataError, match=r"pictures \(1\) lie beside the folder test/"):
+    with pytest.raises(DataError, match=r"1 picture beside the folder test/"):
         arrange(Path("set"), [Path("1.png"), Path("test/2.png")])

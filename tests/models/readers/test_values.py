@@ -105,7 +105,7 @@ def test_transparent_pictures_get_the_background_of_opaque_ones(tmp_path: Path) 
     whole = saved(tmp_path, "w.png", stroke((255,) * 4, (0, 0, 0, 255), "RGBA"))  # has alpha, but nothing shines through
     spec, lines = measure([*opaque, transparent, whole], SPEC, ValueOptions())
     assert (spec.ink, spec.background) == ("dark", "auto")
-    assert lines[0].startswith("1 of 5 pictures have transparent parts; they are put on white, as the opaque ones are")
+    assert lines[0].startswith("1 of 5 pictures is partly transparent, and put on white, as the opaque ones are")
     assert lines[1] == "ink: 4 of 4 opaque pictures have light borders: dark on light"
     np.testing.assert_array_equal(preprocess(Image.open(transparent), spec), preprocess(Image.open(opaque[0]), spec))
 
@@ -113,14 +113,14 @@ def test_transparent_pictures_get_the_background_of_opaque_ones(tmp_path: Path) 
 def test_all_of_them_transparent(tmp_path: Path) -> None:
     files = [saved(tmp_path, "a.png", stroke((0, 0, 0, 0), (200, 30, 30, 255), "RGBA"))]
     spec, lines = measure(files, SPEC, ValueOptions())
-    assert (spec, lines[0][:70]) == (SPEC, "1 of 1 pictures have transparent parts; they are put on black (drawing")
+    assert (spec, lines[0][:70]) == (SPEC, "1 of 1 picture is partly transparent, and put on black (drawings of a ")
     spec, _ = measure(files, SPEC, ValueOptions(background="white"))
     assert (spec.background, spec.ink) == ("white", "dark")
 
 
 def test_pictures_that_become_blank_are_counted(tmp_path: Path) -> None:
     files = [saved(tmp_path, "a.png", stroke((0, 0, 0, 0), (0, 0, 0, 255), "RGBA"))]
-    assert "warning: 1 of them become blank" in measure(files, SPEC, ValueOptions(background="black"))[1][0]
+    assert "warning: 1 of them becomes blank" in measure(files, SPEC, ValueOptions(background="black"))[1][0]
 
 
 def test_inverted_sets(tmp_path: Path) -> None:
