@@ -2,19 +2,17 @@
 
 import gzip
 import struct
-import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from models.preprocess import Preprocessing
 from models.readers.arrays import open_pictures, read_arrays
 from models.readers.download import DataError
-from models.readers.folder import FolderOptions, read_folder
+from models.readers.folder import FolderOptions
 from models.readers.found import Found
 from models.readers.values import ValueOptions
 from tests.models.readers.pictures import noise, write
@@ -269,23 +267,6 @@ class TestFiles:
         (tmp_path / "a.npz").write_bytes(content)
         with pytest.raises(DataError, match=r"a\.npz: not a complete npz, npy or IDX file"):
             read_arrays(tmp_path / "a.npz", FolderOptions())
-
-
-@pytest.mark.parametrize("kind", ["folder", "npz", "floats"])
-def test_the_pictures_are_in_memory_once(tmp_path: Path, kind: str) -> None:
-    size = (600, 128, 128, 3)
-    if kind == "folder":
-        for i in range(size[0]):
-            Image.new("RGB", (128, 128), (i % 256, 9, 9)).save(tmp_path / f"{i}.png")
-    else:
-        np.savez(tmp_path / "x.npz", images=np.full(size, (0, 9, 255), np.uint8 if kind == "npz" else np.float32))
-    tracemalloc.start()
-    options = FolderOptions()
-    found = read_folder(tmp_path, options) if kind == "folder" else read_arrays(tmp_path / "x.npz", options)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    allowed = 1.3 if kind != "floats" else 1.5  # A few blocks of doubles, which do not grow with the number of pictures.
-    assert peak < allowed * found.x.nbytes
 
 
 def test_parts_of_different_types_are_refused(npz: Path) -> None:
