@@ -20,6 +20,7 @@ from models.readers.formats import SUFFIXES
 from models.readers.found import Found
 from models.readers.idx import read_idx
 from models.readers.layout import TEST, TRAIN, VALIDATION
+from models.readers.left_out import plural
 from models.readers.path_names import expanded, shown
 from models.readers.rows import permute_rows
 
@@ -176,7 +177,9 @@ def split(found: Found) -> Splits:
     held_out = not rows[TEST]
     if held_out:
         if len(rows[TRAIN]) < 10:
-            raise DataError(f"{where}: only {len(rows[TRAIN])} pictures: at least 10 are needed for training and test splits")
+            raise DataError(
+                f"{where}: only {plural(len(rows[TRAIN]), 'picture')}: at least 10 are needed for training and test splits"
+            )
         order = torch.randperm(len(rows[TRAIN]), generator=torch.Generator().manual_seed(0)).tolist()
         test = len(order) // 10
         rows[TEST], rows[TRAIN] = [rows[TRAIN][i] for i in order[:test]], [rows[TRAIN][i] for i in order[test:]]

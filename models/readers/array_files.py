@@ -30,6 +30,7 @@ BLOCK = 1 << 20
 BROKEN = (OSError, ValueError, KeyError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, lzma.LZMAError)
 # Types of IDX files (yann.lecun.com/exdb/mnist), all in big endian.
 IDX_TYPES = {8: ">u1", 9: ">i1", 0xB: ">i2", 0xC: ">i4", 0xD: ">f4", 0xE: ">f8"}
+IDX_STARTS = tuple(bytes([kind]) for kind in IDX_TYPES)
 IDX_IMAGES, IDX_LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 
 
@@ -101,7 +102,7 @@ def open_arrays(path: Path) -> Iterator[dict[str, Stored]]:
         elif start[:2] in (b"PK", b""):
             with zipfile.ZipFile(file) as archive:
                 yield _members(path, archive)
-        elif start[:2] == b"\x1f\x8b" or (start[:2] == b"\0\0" and start[2] in IDX_TYPES):
+        elif start[:2] == b"\x1f\x8b" or (start[:2] == b"\0\0" and start[2:3] in IDX_STARTS):
             found = {"images": _idx(path, "images")}
             labels = path.with_name(path.name.replace(IDX_IMAGES, IDX_LABELS))
             if labels != path and labels.exists():
@@ -138,7 +139,10 @@ def _npy(name: str, open: Callable[[], IO[bytes]]) -> Stored:
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
         raise ValueError(f"the array {shown(name)} has the npy version {version[0]}.{version[1]}; 1.0 and 2.0 are read")
-    shape, fortran, dtype = readers[version](head)
+    try:
+        shape, fortran, dtype = readers[version](head)
+    except Exception as error:  # numpy parses the header as Python, which may raise anything.
+        raise ValueError(f"the header of the array {shown(name)} is not valid ({type(error).__name__})") from None
     if any(type(size) is not int or size < 0 for size in shape):
         raise ValueError(f"the array {shown(name)} has the shape {shape}")
     return Stored(name, shape, dtype, fortran and len(shape) > 1, head.tell(), open)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from models.readers.array_files import Stored
 from models.readers.download import DataError
 from models.readers.layout import split_of
+from models.readers.left_out import plural
 from models.readers.path_names import shown
 
 
@@ -22,13 +23,12 @@ class Labels(NamedTuple):
 
 def read_labels(name: str, array: Stored, count: int) -> Labels | None:
     """Return the labels of `count` pictures; None where rows have several labels. Raises DataError, which names the file."""
-    wrong = f"{name}: {array}, should be whole numbers, text or one-hot rows for {count} pictures"
+    wrong = f"{name}: {array}, should be whole numbers below 2^63, text or one-hot rows for {plural(count, 'picture')}"
     if array.dtype.hasobject:
         raise DataError(f"{wrong}; Python objects are not read: store text as np.array(labels, dtype=str)")
-    values = array.read()
-    if not values.size or len(values) != count:
+    if array.shape[:1] != (count,) or 0 in array.shape:
         raise DataError(wrong)
-    values = values.reshape(count, -1)
+    values = array.read().reshape(count, -1)
     if values.shape[1] > 1:
         if values.dtype.kind not in "buif":
             raise DataError(wrong)
@@ -42,9 +42,16 @@ def read_labels(name: str, array: Stored, count: int) -> Labels | None:
     column = values[:, 0]
     if column.dtype.kind in "US":
         return Labels(None, [text_of(value) for value in column])
-    if column.dtype.kind not in "buif" or (column.dtype.kind == "f" and not (column == np.rint(column)).all()):
+    if column.dtype.kind not in "buif" or (numbers := whole_numbers(column)) is None:
         raise DataError(wrong)
-    return Labels(column.astype(np.int64), None)
+    return Labels(numbers, None)
+
+
+def whole_numbers(values: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Return numbers as int64; None if one of them is not whole, not finite, or too large."""
+    with np.errstate(invalid="ignore"):
+        numbers = values.astype(np.int64)
+    return numbers if (numbers == values).all() else None
 
 
 def text_of(value: Any) -> str:
@@ -65,4 +72,4 @@ def label_line(numbers: NDArray[np.int64]) -> str:
     """Return labels with their counts, in order; where there are many, how many there are."""
     counts = Counter(numbers.tolist())
     shown_counts = [f"{label}: {counts[label]:,}" for label in sorted(counts)]
-    return f"{len(counts)} labels: " + ", ".join(shown_counts[:10]) + (", ..." if len(counts) > 10 else "")
+    return f"{plural(len(counts), 'label')}: " + ", ".join(shown_counts[:10]) + (", ..." if len(counts) > 10 else "")

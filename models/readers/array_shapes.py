@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from models.readers.array_files import Stored
 from models.readers.download import DataError
+from models.readers.left_out import plural
 
 CHANNELS = (1, 3, 4)
 
@@ -92,7 +93,8 @@ def _grey(found: str, shape: tuple[int, ...], labels: int | None, wanted: tuple[
         )
     if shape[0] == shape[1] != shape[2]:
         raise DataError(
-            f"{found}: may be {shape[2]} pictures of {shape[0]} x {shape[1]} (H, W, N), or {shape[0]} of {shape[1]} x "
-            f"{shape[2]} (N, H, W); make it unambiguous: np.moveaxis(x, -1, 0)[..., None] or x[..., None]"
+            f"{found}: may be {plural(shape[2], 'picture')} of {shape[0]} x {shape[1]} (H, W, N), "
+            f"or {shape[0]} of {shape[1]} x {shape[2]} (N, H, W); "
+            "make it unambiguous: np.moveaxis(x, -1, 0)[..., None] or x[..., None]"
         )
     return as_first

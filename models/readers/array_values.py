@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from models.depth import INTEGERS, MOST_OF_UNIT, SLIVER, Range
 from models.preprocess import Pixels
 from models.readers.found import range_text
-from models.readers.values import choose_range, part_of
+from models.readers.left_out import plural
+from models.readers.values import choose_range, dark_lines, part_of
 
 # So many values of each block are kept for percentiles.
 KEPT = 1 << 14
@@ -30,8 +31,8 @@ class Scale(NamedTuple):
         if self.range == BYTES and values.dtype == np.uint8:
             return np.asarray(values, np.uint8)
         low, high = self.range
-        scaled = (np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low) - low) * (255 / (high - low))
-        pixels: Pixels = np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        finite = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low).clip(low, high)
+        pixels: Pixels = np.rint((finite - low) * (255 / (high - low))).astype(np.uint8)
         return pixels
 
 
@@ -52,7 +53,7 @@ def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None, served: b
         if part is not None:
             parts.append(part)
             least, most = min(least, part.range[0]), max(most, part.range[1])
-    warnings = [f"warning: {strange:,} values are not finite numbers; they become black or white"] if strange else []
+    warnings = [f"warning: not finite numbers: {plural(strange, 'value')}; these become black or white"] if strange else []
     if not parts:
         return Scale(BYTES, None, [*warnings, "warning: no value is a number"])
     found = f"values: {range_text(least, most)}"
@@ -60,6 +61,10 @@ def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None, served: b
         warnings.append("warning: some parts have values up to 1 and others up to 255; bring them to one scale")
     if most == least and is_bytes:
         warnings.append(f"warning: all values are {least:.6g}")
+    if is_bytes and most > least:
+        warnings += dark_lines(most) if most > 1 else []
+    if is_bytes and most > 1 and wanted is not None and not served:
+        warnings.append("warning: --range changes nothing, because the values are bytes")
     if is_bytes and (most > 1 or most == least):
         return Scale(BYTES, None, [f"{found} of 255", *warnings])
     if wanted is None and least >= 0 and most <= 1 and most > least:

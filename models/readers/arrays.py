@@ -17,14 +17,16 @@ from models.depth import Range
 from models.ink import has_light_border, in_ink
 from models.preprocess import Pixels, Preprocessing, preprocess
 from models.readers.array_files import Stored, open_arrays, reading
-from models.readers.array_labels import Labels, label_line, read_labels, read_splits
+from models.readers.array_labels import Labels, label_line, read_labels, read_splits, whole_numbers
 from models.readers.array_roles import IS_TRAIN, SPLIT, Part, choose_roles
 from models.readers.array_shapes import Shape, shape_of
 from models.readers.array_values import Scale, choose_scale
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
 from models.readers.found import Found, class_numbers
+from models.readers.grey import grey_line
 from models.readers.layout import TEST, TRAIN, class_line
+from models.readers.left_out import plural
 from models.readers.memory import check_memory
 from models.readers.path_names import shown
 from models.readers.values import LOOKED_AT, choose_ink
@@ -40,6 +42,7 @@ class ArrayPictures:
     splits: list[str] | None = None
     others: dict[str, Stored] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    is_grey: bool = True  # Whether all pixels are grey; it is known after `scale`, which looks at all of them.
 
     @property
     def shape(self) -> Shape:
@@ -52,7 +55,16 @@ class ArrayPictures:
     def scale(self, wanted: Range | None, served: bool = False) -> Scale:
         """Look at all values and choose their scale. `served`: see `choose_scale`."""
         with reading(self.path):
-            return choose_scale((block for _, block in self._blocks()), wanted, served)
+            return choose_scale(self._looking_for_colours(), wanted, served)
+
+    def _looking_for_colours(self) -> Iterator[NDArray[Any]]:
+        """Yield all values, and note on the way whether there are colours."""
+        for _, block in self._blocks():
+            red, with_nan = block[..., 0], block.dtype.kind == "f"
+            self.is_grey = self.is_grey and all(
+                np.array_equal(red, block[..., other], equal_nan=with_nan) for other in range(1, min(3, block.shape[3]))
+            )
+            yield block
 
     def pixels(self, scale: Scale, spec: Preprocessing) -> Iterator[tuple[int, Pixels]]:
         """Yield (first picture, uint8 (n, C, H, W)) for all pictures, of the shape that `spec` wants."""
@@ -159,16 +171,19 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -
         if missing:
             raise DataError(f"{shown(path)}: has no array {', '.join(missing)}")
         shape = found.shape
-        size = (None if options.model else options.size) or (shape.height, shape.width)
-        channels = (None if options.model else options.channels) or (1 if shape.channels == 1 else 3)
-        check_memory(
-            len(found) * channels * size[0] * size[1], f"{len(found):,} pictures of {size[0]} x {size[1]} x {channels}"
+        scale = found.scale(options.model.range if options.model else options.values.range)
+        spec = options.model or Preprocessing(
+            options.channels or (1 if found.is_grey else 3),
+            *(options.size or (shape.height, shape.width)),
+            options.fit or "pad",
+            options.filter,
+            scale.stored,
+            options.values.background,
         )
-        base = options.model or Preprocessing(channels, *size, options.fit or "pad", options.filter)
-        scale = found.scale(base.range if options.model else options.values.range)
-        spec = replace(base, channels=channels, height=size[0], width=size[1])
-        if not options.model:
-            spec = replace(spec, range=scale.stored, background=options.values.background)
+        channels, height, width = spec.shape
+        check_memory(
+            len(found) * channels * height * width, f"{plural(len(found), 'picture')} of {height} x {width} x {channels}"
+        )
         x = np.empty((len(found), *spec.shape), np.uint8)
         # All are inverted together, once their ink is known.
         for first, pixels in found.pixels(scale, replace(spec, invert="no")):
@@ -176,18 +191,23 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -
         spec, about_ink = _in_ink(x, spec, options)
         factors, left_out = {}, []
         for name, array in found.others.items():
+            numbers = None
             if array.shape == (len(x),) and array.dtype.kind in "iu" and (not names or name in names):
                 with reading(path):
-                    factors[name] = array.read().astype(np.int64)
-            else:
+                    numbers = whole_numbers(array.read())
+            if numbers is None:
                 left_out.append(str(array))
-        numbers, classes = _numbered(found.labels)
-    summary = [f"{shown(path)}: {len(x):,} pictures", *array_lines(found, scale, spec), *about_ink]
+            else:
+                factors[name] = numbers
+        labels, classes = _numbered(found.labels)
+    summary = [f"{shown(path)}: {plural(len(x), 'picture')}", *array_lines(found, scale, spec), *about_ink]
+    if shape.channels > 1 and options.model is None and options.channels is None and spec.channels == 1:
+        summary.append(grey_line(len(x)))
     if factors:
         summary.append(f"factors: {', '.join(shown(name) for name in factors)}")
     if left_out:
         summary.append(f"left out: the arrays {', '.join(left_out)}")
-    return Found(x, numbers, classes, found.splits, factors, spec, summary)
+    return Found(x, labels, classes, found.splits, factors, spec, summary)
 
 
 def _in_ink(x: Pixels, spec: Preprocessing, options: FolderOptions) -> tuple[Preprocessing, list[str]]:

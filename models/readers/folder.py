@@ -5,23 +5,28 @@ Corrupt files are named and skipped, up to a limit. Knows nothing of models or t
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from models.preprocess import Filter, Fit, Preprocessing
+from models.preprocess import Filter, Fit, Pixels, Preprocessing
 from models.readers.download import DataError
 from models.readers.found import Found, class_numbers
+from models.readers.grey import GREY_MODES, HasColorError, grey_line
 from models.readers.layout import arrange, class_line
-from models.readers.left_out import plural
+from models.readers.left_out import EXAMPLES, listed, of_all, plural
 from models.readers.memory import check_memory
 from models.readers.path_names import shown
 from models.readers.rows import keep_rows
 from models.readers.scan import scan
 from models.readers.survey import choose_shape, header_lines, in_threads, read_picture, survey
-from models.readers.values import ValueOptions, measure
+from models.readers.values import ValueOptions, dark_lines, measure
+
+# So many pictures, evenly spread, are looked at before the others to find out whether there are colours.
+SAMPLE = 100
 
 
 @dataclass(frozen=True)
@@ -47,36 +52,32 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     choose a size.
     """
     there = scan(root)
-    layout = arrange(root, there.relative, there.left_out)
+    layout = arrange(root, there.relative, there.left_out, there.unread)
     files = [file for file, kept in zip(there.files, layout.kept, strict=True) if kept]
     headers = survey(files)
     known = [header for header in headers if header is not None]
     if not known:
         reason = read_picture(files[0], Preprocessing(3, 8, 8))
         raise DataError(
-            f"{len(files)} of {len(files)} pictures in {shown(root)} are corrupt; the first one is {shown(files[0])}: {reason}"
+            f"{shown(root)}: {of_all(len(files), len(files), 'picture')} corrupt; the first one is {shown(files[0])}: {reason}"
         )
     spec, about_values = options.model, list[str]()
     if spec is None:
         shape = choose_shape(known, options.size, options.channels)
         readable = [file for file, header in zip(files, headers, strict=True) if header is not None]
         spec, about_values = measure(readable, Preprocessing(*shape, options.fit or "crop", options.filter), options.values)
-    check_memory(len(files) * spec.channels * spec.height * spec.width, f"{plural(len(files), 'picture')} of {_shape(spec)}")
-    x = np.empty((len(files), *spec.shape), np.uint8)
-
-    def fill(i: int) -> str | None:
-        pixels = read_picture(files[i], spec)
-        if isinstance(pixels, str):
-            return pixels
-        x[i] = pixels
-        return None
-
-    reasons = list(in_threads(fill, len(files), "reading pictures"))
+    in_colour = sum(header.mode not in GREY_MODES for header in known)
+    if options.model is None and options.channels is None and in_colour:
+        spec, x, reasons = _read_as_found(files, spec)
+        about_values += [grey_line(in_colour)] if spec.channels == 1 else []
+    else:
+        x, reasons = _read(files, spec)
     corrupt = [f"{shown(path)}: {reason}" for path, reason in zip(files, reasons, strict=True) if reason is not None]
     check_corrupt(root, corrupt, len(files), options.max_corrupt)
-    good = [reason is None for reason in reasons]
-    x = keep_rows(x, good)
     index = [i for i, kept in enumerate(layout.kept) if kept]
+    good = [reason is None for reason in reasons]
+    check_splits(root, [layout.splits[i] for i in index], good, corrupt)
+    x = keep_rows(x, good)
     index = [i for i, is_good in zip(index, good, strict=True) if is_good]
     labels = [shown(label) for i in index if (label := layout.labels[i]) is not None]
     splits = [layout.splits[i] for i in index]
@@ -88,7 +89,7 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
             if any(line.startswith("values") for line in about_values)
             else [f"values: {x.min()} to {x.max()} of 255", *about_values]
         ),
-        *(["warning: all pixels of all pictures are equal"] if x.min() == x.max() else []),
+        *(["warning: all pixels of all pictures are equal"] if x.min() == x.max() else dark_lines(x.max())),
         *([class_line(labels)] if labels else []),
         *layout.remarks,
         *there.left_out.lines(),
@@ -96,6 +97,8 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     if corrupt:
         summary.append(f"skipped: {plural(len(corrupt), 'file')} that cannot be read ({corrupt[0]}"
                        + (f", and {len(corrupt) - 1:,} more)" if len(corrupt) > 1 else ")"))  # fmt: skip
+    if lost := sorted({shown(label) for label in layout.labels if label} - set(labels)):
+        summary.append(f"warning: no picture of {plural(len(lost), 'class', 'classes')} can be read: {listed(lost)}")
     numbers, classes = class_numbers(labels) if labels else (None, None)
     return Found(x, numbers, classes, splits if any(splits) else None, {}, spec, summary)
 
@@ -106,9 +109,52 @@ def check_corrupt(root: Path, corrupt: Sequence[str], count: int, share: float) 
         tqdm.write(f"skipped {line}", file=sys.stderr)
     if len(corrupt) > max(1, share * count) or len(corrupt) == count:
         raise DataError(
-            f"{len(corrupt)} of {count} pictures in {shown(root)} are corrupt, more than the allowed share of "
+            f"{shown(root)}: {of_all(len(corrupt), count, 'picture')} corrupt, more than the allowed share of "
             f"{share:g} (--max-corrupt); the first one is {corrupt[0]}"
         )
+
+
+def check_splits(root: Path, splits: Sequence[str | None], good: Sequence[bool], corrupt: Sequence[str]) -> None:
+    """Raise DataError if all pictures of a split are corrupt, however many may be: others would take their place."""
+    names = iter(corrupt)
+    lost: dict[str, list[str]] = {}
+    for split, is_good in zip(splits, good, strict=True):
+        if not is_good:
+            lost.setdefault(split or "", []).append(next(names))
+    for split, own in lost.items():
+        if split and len(own) == splits.count(split):
+            raise DataError(
+                f"{shown(root)}: nothing in the {split} split can be read ({'; '.join(own[:EXAMPLES])}); "
+                "restore its pictures, or move its folder away"
+            )
+
+
+def _read(files: Sequence[Path], spec: Preprocessing, grey_only: bool = False) -> tuple[Pixels, list[str | None]]:
+    """Return the pixels of all files, and the reason for each that cannot be read. `grey_only`: see `read_picture`."""
+    check_memory(len(files) * spec.channels * spec.height * spec.width, f"{plural(len(files), 'picture')} of {_shape(spec)}")
+    x = np.empty((len(files), *spec.shape), np.uint8)
+
+    def fill(i: int) -> str | None:
+        pixels = read_picture(files[i], spec, grey_only)
+        if isinstance(pixels, str):
+            return pixels
+        x[i] = pixels
+        return None
+
+    return x, list(in_threads(fill, len(files), "reading pictures"))
+
+
+def _read_as_found(files: Sequence[Path], spec: Preprocessing) -> tuple[Preprocessing, Pixels, list[str | None]]:
+    """Read as grey if all pictures have grey pixels only, else in colour. Returns the specification that was right, too.
+
+    Colours are nearly always found in the first few of SAMPLE pictures, so that hardly anything is decoded twice.
+    """
+    grey = replace(spec, channels=1)
+    with suppress(HasColorError):
+        for file in files[:: max(1, len(files) // SAMPLE)]:
+            read_picture(file, grey, grey_only=True)
+        return grey, *_read(files, grey, grey_only=True)
+    return spec, *_read(files, spec)
 
 
 def _shape(spec: Preprocessing) -> str:

@@ -1,16 +1,19 @@
 """What the names of folders say: splits (train, test, val) and classes. Knows nothing of what is in the files.
 
 A first level of train and test (and val) is one of splits, with the classes below. Any other first level is one of classes; if
-all folders below are splits (cat/train, cat/test), these are the splits. Folders that could be both are refused.
+all folders below are splits (cat/train, cat/test), these are the splits. Folders that could be both are refused. Names that
+look like splits or annotations, but are not read as such, get a warning.
 """
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.readers.download import DataError
-from models.readers.left_out import LeftOut, counted, listed
+from models.readers.formats import FORMAT_NAMES
+from models.readers.left_out import LeftOut, counted, listed, plural
 from models.readers.path_names import shown
 
 TRAIN, TEST, VALIDATION = "train", "test", "validation"
@@ -20,6 +23,11 @@ SPLITS = {
     **dict.fromkeys(("val", "valid", "validation", "val_set", "dev"), VALIDATION),
 }
 LOOSE = "pictures outside of the splits"
+# A name looks like a split if it has one of the first words, and otherwise only words of the second kind: train_images2017.
+SPLIT_WORDS = {*SPLITS, "eval", "evaluation", "holdout", "heldout"}
+IMAGE_WORDS = {"image", "images", "img", "imgs", "picture", "pictures", "photo", "photos"}
+OTHER_WORDS = IMAGE_WORDS | {"data", "dataset", "set", "split", "new", "old", "final", "hold", "held", "out"}
+ANNOTATION_WORDS = {"mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations"}
 
 
 @dataclass
@@ -37,10 +45,13 @@ def split_of(name: str) -> str | None:
     return SPLITS.get(name.lower())
 
 
-def arrange(root: Path, paths: Sequence[Path], left_out: LeftOut | None = None) -> Layout:
+def arrange(
+    root: Path, paths: Sequence[Path], left_out: LeftOut | None = None, unread: Mapping[Path, Sequence[str]] | None = None
+) -> Layout:
     """Return splits and classes of files, from their paths relative to `root`. Raises DataError if they are ambiguous.
 
-    `left_out` counts the files that belong to no split, if the caller leaves them out.
+    `left_out` counts the files that belong to no split, if the caller leaves them out. `unread` has folders with what cannot
+    be read in them: a split with nothing else is refused.
     """
     folders = [path.parts[:-1] for path in paths]
     # A folder that holds nothing but one other folder, as archives have it, says nothing, unless it names a split.
@@ -58,13 +69,23 @@ def arrange(root: Path, paths: Sequence[Path], left_out: LeftOut | None = None) 
         loose = [not first for first in firsts]
         if any(loose) and not has_train:
             raise DataError(
-                f"{shown(root)}: pictures ({sum(loose)}) lie beside the folder {shown(sorted(known)[0])}/, a split; "
-                "move them into a folder train/, or give the folder that you mean"
+                f"{shown(root)}: {plural(sum(loose), 'picture')} beside the folder {shown(sorted(known)[0])}/, a split; "
+                "move all of them into a folder train/, or give the folder that you mean"
             )
-        for path, is_loose in zip(paths, loose, strict=True):
-            if is_loose and left_out is not None:
-                left_out.add(LOOSE, shown(path))
+        outside = [shown(path) for path, is_loose in zip(paths, loose, strict=True) if is_loose]
+        if left_out is not None:
+            for path in outside:
+                left_out.add(LOOSE, path)
+        for folder, reasons in (unread or {}).items():
+            name = folder.parts[depth] if folder.parts[:depth] == paths[0].parts[:depth] and len(folder.parts) > depth else ""
+            if split_of(name) and name not in below:
+                raise DataError(
+                    f"{shown(root)}: the folder {shown(name)}/ is a split, but nothing in it can be read "
+                    f"({'; '.join(reasons)}); put pictures into it ({FORMAT_NAMES}), or move it away"
+                )
         layout = Layout([below.get(first) for first in firsts], list(seconds), [not one for one in loose])
+        if outside and left_out is None:
+            layout.remarks.append(f"{plural(len(outside), 'picture')} outside of the splits: {listed(outside)}")
     elif known and (len(known) > 1 or not has_train):  # Only "train" is a usual name of a class.
         others = [f"{shown(name)}/" for name in below if name not in known]
         raise DataError(
@@ -73,20 +94,64 @@ def arrange(root: Path, paths: Sequence[Path], left_out: LeftOut | None = None) 
         )
     elif len(splits := {split_of(second) for second in seconds}) > 1 and None not in splits and all(firsts):
         layout = Layout([split_of(second) for second in seconds], list(firsts), [True] * len(paths))
+        named = listed([f"{shown(name)}/" for name in sorted(set(seconds))])
+        layout.remarks.append(f"the folders {named} within the classes are read as splits")
     else:
         layout = Layout([None] * len(paths), list(firsts), [True] * len(paths))
-    _keep_classes(layout)
+    _keep_classes(layout, paths)
+    layout.remarks += _odd_folders(set(folders), depth, layout)
     return layout
 
 
-def _keep_classes(layout: Layout) -> None:
+def _odd_folders(folders: set[tuple[str, ...]], depth: int, layout: Layout) -> list[str]:
+    """Return warnings about names that look like splits but are none, and about images beside masks or labels."""
+    lines = []
+    all_folders = sorted({parts[:end] for parts in folders for end in range(depth + 1, len(parts) + 1)})
+    classes = set(layout.labels) - {None}
+    alike = [parts for parts in all_folders if not any(layout.splits) and _looks_like_split(parts[-1])]
+    if alike:
+        what = "classes" if any(parts[-1] in classes for parts in alike) else "plain folders"
+        lines.append(
+            f"warning: names that look like splits are taken as {what}: {_listed(alike)}; "
+            "for splits, put all pictures into folders train, test and val"
+        )
+    with_images = {parts[:-1] for parts in all_folders if not IMAGE_WORDS.isdisjoint(_words(parts[-1]))}
+    beside = [parts for parts in all_folders
+              if parts[:-1] in with_images and not ANNOTATION_WORDS.isdisjoint(_words(parts[-1]))]  # fmt: skip
+    if beside:
+        what = "taken as classes" if any(parts[-1] in classes for parts in beside) else "read as pictures"
+        lines.append(
+            f"warning: masks or labels beside images are {what}: {_listed(beside)}; "
+            "to learn the images only, give their folder, or move the others away"
+        )
+    return lines
+
+
+def _listed(folders: Sequence[tuple[str, ...]]) -> str:
+    return listed([f"{shown('/'.join(parts))}/" for parts in folders])
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name: "testImages-2" -> test, images."""
+    return [word for word in re.split(r"[\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()) if word]
+
+
+def _looks_like_split(name: str) -> bool:
+    words = _words(name)
+    named = [word for word in (*words, "".join(words)) if word in SPLIT_WORDS]
+    return bool(named) and all(word in SPLIT_WORDS | OTHER_WORDS for word in words)
+
+
+def _keep_classes(layout: Layout, paths: Sequence[Path]) -> None:
     """Keep the labels if every picture has one, and there are at least two classes; remark on what is odd."""
     names = [label for label, kept in zip(layout.labels, layout.kept, strict=True) if kept]
     classes = sorted({name for name in names if name})
-    without = sum(not name for name in names)
+    kept = [path for path, is_kept in zip(paths, layout.kept, strict=True) if is_kept]
+    without = [shown(path) for path, name in zip(kept, names, strict=True) if not name]
     if without or len(classes) < 2:
         if len(classes) > 1:
-            layout.remarks.append(f"no classes are used: {without} of {len(names)} pictures lie in no folder of a class")
+            of = f"{len(without):,} of {plural(len(names), 'picture')}"
+            layout.remarks.append(f"no classes are used: {of} lie in no folder of a class ({listed(without)})")
         layout.labels = [None] * len(layout.labels)
         return
     if any(layout.splits):
@@ -101,4 +166,4 @@ def _keep_classes(layout: Layout) -> None:
 def class_line(labels: Sequence[str]) -> str:
     """Return the classes with their counts, in sorted order."""
     counts = Counter(labels)
-    return f"{len(counts)} classes: " + counted({shown(name): counts[name] for name in sorted(counts)})
+    return f"{plural(len(counts), 'class', 'classes')}: " + counted({shown(name): counts[name] for name in sorted(counts)})

@@ -23,6 +23,11 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def of_all(count: int, whole: int, one: str) -> str:
+    """Return "1 of 1 picture is" or "3 of 20 pictures are"."""
+    return f"{count:,} of {plural(whole, one)} {'is' if count == 1 else 'are'}"
+
+
 @dataclass
 class LeftOut:
     """What was left out: the number and the first names for each reason."""

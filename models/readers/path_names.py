@@ -8,11 +8,18 @@ ESCAPE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 
 def shown(path: Path | str) -> str:
-    r"""Return a path as one line of valid text; bytes that are not UTF-8, and control characters, become escapes like \xe9."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+    r"""Return a path or other text as one line of valid text.
+
+    Bytes that are not UTF-8, control characters and halves of surrogate pairs become escapes like \xe9.
+    """
+    text = os.fspath(path)
+    return text if text.isprintable() else "".join(one if one.isprintable() else _escape(one) for one in text)
+
+
+def _escape(one: str) -> str:
+    if "\udc80" <= one <= "\udcff":  # Python's stand-in for a byte that is not UTF-8.
+        return rf"\x{ord(one) - 0xDC00:02x}"
+    return one.encode("unicode_escape").decode("ascii")
 
 
 def storable(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.readers.download import DataError
 from models.readers.formats import FORMAT_NAMES, SUFFIXES
-from models.readers.left_out import LeftOut
+from models.readers.left_out import EXAMPLES, LeftOut
 from models.readers.path_names import shown
 
 # Folders and files that desktops, archives and network drives add. Names that begin with a dot are hidden anyway.
@@ -25,12 +25,16 @@ Identity = tuple[int, int]  # device and inode
 
 @dataclass
 class Scan:
-    """The picture files below a folder, sorted by path, and what was left out. `arrays` are npz and npy files among that."""
+    """The picture files below a folder, sorted by path, and what was left out. `arrays` are npz and npy files among that.
+
+    `unread` has the first things in each folder that cannot be read, with the reasons; paths are relative.
+    """
 
     root: Path
     files: list[Path] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
     arrays: list[Path] = field(default_factory=list)
+    unread: dict[Path, list[str]] = field(default_factory=dict)
 
     @property
     def relative(self) -> list[Path]:
@@ -64,11 +68,16 @@ def is_hidden(name: str) -> bool:
 
 
 class _Walk:
-    """Reads real folders first and links afterwards, so that what can be reached in two ways keeps its own name."""
+    """Reads real folders first and links afterwards, so that what can be reached in two ways keeps its own name.
+
+    Of several names of one file, the first in sorted order counts. Of links to a folder and to one in it, the former counts.
+    """
 
     def __init__(self, root: Path, identity: Identity) -> None:
         self.found = Scan(root)
-        self.seen: set[Identity] = {identity}
+        self.folders: dict[Identity, Path] = {identity: root}
+        self.files: dict[Identity, Path] = {}
+        self.waiting: list[tuple[Path, Identity]] = []  # files of the folder that is being read
         self.folder_links: list[Path] = []
         self.file_links: list[Path] = []
         above = (os.stat(folder) for folder in Path(os.path.realpath(root)).parents)
@@ -78,22 +87,15 @@ class _Walk:
         """Read the folder with all below it."""
         self.below(self.found.root)
         while self.folder_links:
-            link = self.folder_links.pop(0)
-            target = os.stat(link)
-            identity = (target.st_dev, target.st_ino)
-            if identity in self.seen or identity in self.above:
-                self.leave_out("links to folders that are read already", link)
-                continue
-            self.seen.add(identity)
-            self.below(link)
-        for link in sorted(self.file_links):
-            target = os.stat(link)
-            identity = (target.st_dev, target.st_ino)
-            if identity in self.seen:
-                self.leave_out("links to files that are read already", link)
-                continue
-            self.seen.add(identity)
-            self.found.files.append(link)
+            links, self.folder_links = sorted(self.folder_links, key=_outermost), []
+            for link in links:
+                identity = _identity(link)
+                if identity in self.above:
+                    self.leave_out("links to folders around this one", link)
+                elif self.is_new(link, identity):
+                    self.below(link)
+        self.waiting = [(link, _identity(link)) for link in self.file_links]
+        self.take("links to files that are read already")
 
     def below(self, start: Path) -> None:
         """Read a folder and the real folders in it; put links aside."""
@@ -114,11 +116,30 @@ class _Walk:
                 elif entry.is_symlink():
                     self.link(path)
                 elif entry.is_dir():
-                    self.seen.add((device, entry.inode()) if not os.path.ismount(path) else _identity(path))
-                    waiting.append(path)
+                    identity = (device, entry.inode()) if not os.path.ismount(path) else _identity(path)
+                    if self.is_new(path, identity):
+                        waiting.append(path)
                 elif self.is_picture(path):
-                    self.seen.add((device, entry.inode()))
-                    self.found.files.append(path)
+                    self.waiting.append((path, (device, entry.inode())))
+        self.take("further names (hard links) of files that are read already")
+
+    def is_new(self, path: Path, identity: Identity) -> bool:
+        """Note that a folder is read; leave it out if it was already."""
+        if identity in self.folders:
+            self.leave_out("links to folders that are read already", path, of=self.folders[identity])
+            return False
+        self.folders[identity] = path
+        return True
+
+    def take(self, reason: str) -> None:
+        """Add the files that wait, in sorted order, but each only once."""
+        for path, identity in sorted(self.waiting):
+            if identity in self.files and (path.is_symlink() or os.stat(path).st_nlink > 1):  # Else the number is no identity.
+                self.leave_out(reason, path, of=self.files[identity])
+            else:
+                self.files[identity] = path
+                self.found.files.append(path)
+        self.waiting = []
 
     def link(self, path: Path) -> None:
         """Put a link aside; leave it out if it leads nowhere."""
@@ -140,6 +161,7 @@ class _Walk:
         if suffix in ARRAYS:
             self.found.arrays.append(path)
         self.found.left_out.suffixes[shown(suffix) or "without a suffix"] += 1
+        self.note(path.parent, f"files of other kinds: {shown(path.name)}")
         return False
 
     def hide(self, path: Path, entry: "os.DirEntry[str]") -> None:
@@ -147,13 +169,30 @@ class _Walk:
         if entry.is_dir(follow_symlinks=False):
             files = sum(len(names) for _, _, names in os.walk(path))
             if files:
-                self.leave_out(HIDDEN, path, files, "/")
+                self.found.left_out.add(HIDDEN, self.name(path) + "/", files)
         else:
-            self.leave_out(HIDDEN, path)
+            self.found.left_out.add(HIDDEN, self.name(path))
 
-    def leave_out(self, reason: str, path: Path, count: int = 1, end: str = "") -> None:
-        """Count what is not read."""
-        self.found.left_out.add(reason, shown(path.relative_to(self.found.root)) + end, count)
+    def leave_out(self, reason: str, path: Path, of: Path | None = None) -> None:
+        """Count what is not read; `of` is what is read instead."""
+        name = self.name(path) + (f" is {self.name(of)}" if of else "")
+        self.found.left_out.add(reason, name)
+        self.note(path, f"{reason}: {name}")
+
+    def note(self, folder: Path, reason: str) -> None:
+        """Keep why something in a folder is not read."""
+        reasons = self.found.unread.setdefault(folder.relative_to(self.found.root), [])
+        if len(reasons) < EXAMPLES:
+            reasons.append(reason)
+
+    def name(self, path: Path) -> str:
+        """Return a path for people."""
+        return shown(path.relative_to(self.found.root))
+
+
+def _outermost(link: Path) -> tuple[int, Path]:
+    """Sort links by how deep their targets lie, so that a folder comes before those in it."""
+    return len(Path(os.path.realpath(link)).parts), link
 
 
 def _identity(path: Path) -> Identity:

@@ -16,12 +16,12 @@ from models.files.regular_file import open_regular
 from models.preprocess import Fit, Pixels, Preprocessing, preprocess, upright_size
 from models.readers.download import DataError
 from models.readers.formats import FORMAT_NAMES, PICTURE_FORMATS
+from models.readers.grey import GREY_MODES, HasColorError, check_grey
 from models.readers.left_out import counted, listed, plural
 from models.strip_metadata import strip_metadata
 
 # Above this side length, the user must give a size: training on whole photographs is hardly ever intended.
 MAX_OWN_SIDE = 128
-GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F")
 # Files of one task of a thread.
 CHUNK = 64
 T = TypeVar("T")
@@ -66,15 +66,23 @@ def survey(files: Sequence[Path]) -> list[Header | None]:
     return list(in_threads(lambda i: read_header(files[i]), len(files), "looking at pictures"))
 
 
-def read_picture(path: Path, spec: Preprocessing) -> Pixels | str:
-    """Return the picture's pixels, or the reason why it cannot be read."""
+def read_picture(path: Path, spec: Preprocessing, grey_only: bool = False) -> Pixels | str:
+    """Return the picture's pixels, or the reason why it cannot be read.
+
+    With `grey_only`, raises HasColorError for a picture with colours, which is decoded once for both.
+    """
     try:
         with open_regular(path) as file:
             data = strip_metadata(file.read())
         if not data:
             return "the file is empty"
         with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as image:
-            return preprocess(image, spec)
+            pixels = preprocess(image, spec)
+            if grey_only:
+                check_grey(image, spec)
+            return pixels
+    except HasColorError:
+        raise
     except OSError as error:
         if isinstance(error, UnidentifiedImageError):
             return f"not a picture in one of the formats {FORMAT_NAMES}"

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.depth import Range, extremes, is_deep
+from models.depth import SLIVER, Range, extremes, is_deep
 from models.files.regular_file import open_regular
 from models.ink import Invert, has_light_border
 from models.preprocess import Preprocessing, preprocess
+from models.readers.left_out import of_all, plural
 from models.strip_metadata import strip_metadata
 from models.transparency import Background, Ink, is_transparent, lowest_alpha
 
@@ -119,6 +120,16 @@ def part_of(values: NDArray[Any], most: int) -> Part | None:
     return Part((float(flat.min()), float(flat.max())), flat[:: max(1, -(-flat.size // most))].astype(np.float64))
 
 
+def dark_lines(most: float) -> list[str]:
+    """Return a warning if the largest byte of all pictures is small, as in masks of zeros and ones; else nothing."""
+    if most > SLIVER * 255:
+        return []
+    return [
+        f"warning: the largest value is {most:g} of 255, so all pictures are nearly black; if the values have a scale of "
+        f"their own, as in masks, multiply them by {255 // most:.0f} and save them again"
+    ]
+
+
 def choose_ink(spec: Preprocessing, light: Sequence[bool]) -> tuple[Preprocessing, list[str]]:
     """Return the specification with the ink of a set, whose opaque pictures have light borders or not, and a line about it.
 
@@ -128,7 +139,7 @@ def choose_ink(spec: Preprocessing, light: Sequence[bool]) -> tuple[Preprocessin
     ink: Ink = "dark" if share >= MOST else "light"
     lines = []
     if light and ink == "dark":
-        lines.append(f"ink: {sum(light)} of {len(light)} opaque pictures have light borders: dark on light")
+        lines.append(f"ink: {sum(light)} of {plural(len(light), 'opaque picture')} have light borders: dark on light")
     if spec.invert == "yes":
         # Transparent pictures get the background that opaque ones have before they are inverted.
         background = spec.background if spec.background != "auto" else "white" if ink == "dark" else "black"
@@ -137,18 +148,20 @@ def choose_ink(spec: Preprocessing, light: Sequence[bool]) -> tuple[Preprocessin
         lines.append(f"all pictures are inverted: {ink} on {'dark' if ink == 'light' else 'light'} from now on")
     elif spec.invert == "auto" and light:
         odd = sum(light) if ink == "light" else len(light) - sum(light)
-        lines.append(f"{odd} of {len(light)} opaque pictures contradict the others' borders; such pictures are inverted")
+        lines.append(
+            f"{odd} of {plural(len(light), 'opaque picture')} contradict the others' borders; such pictures are inverted"
+        )
     return replace(spec, ink=ink), lines
 
 
 def _about_transparency(spec: Preprocessing, transparent: int, files: int, blank: int) -> str:
     background = spec.background if spec.background != "auto" else "black" if spec.ink == "light" else "white"
     others = ", as the opaque ones are" if transparent < files and spec.background == "auto" else ""
-    line = f"{transparent} of {files} pictures have transparent parts; they are put on {background}{others}"
+    line = f"{of_all(transparent, files, 'picture')} partly transparent, and put on {background}{others}"
     if spec.background == "auto":
         line += " (drawings of a single colour are drawn by their transparency)"
     if blank:
-        line += f"; warning: {blank} of them become blank: try another --background"
+        line += f"; warning: {blank} of them {'becomes' if blank == 1 else 'become'} blank: try another --background"
     return line
 
 

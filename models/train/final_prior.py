@@ -8,6 +8,7 @@ from torch import Tensor
 from models.aggregate import CANDIDATES, DRAWS, fit_prior
 from models.checkpoint import Checkpoint
 from models.mixture import PRIOR, StalePrior, read_prior, write_prior
+from models.readers.left_out import plural
 
 # Most pictures that are encoded: more improve the mixture little, and EM would take longer than a small run.
 MOST_PICTURES = 10_000
@@ -39,8 +40,8 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
         return "prior: none was fitted, because N(0, I) describes the held-out latents as well as any mixture"
     write_prior(out, fit.mixture, checkpoint.digest, {**record, "fitted_by": "models.train"})
     return (
-        f"prior: a mixture of {len(fit.mixture)} Gaussian{'s' if len(fit.mixture) > 1 else ''} was fitted to the latents of "
-        f"{min(len(training), MOST_PICTURES)} pictures, {gain:.2f} nats better than N(0, I); /sample draws from it"
+        f"prior: a mixture of {plural(len(fit.mixture), 'Gaussian')} was fitted to the latents of "
+        f"{plural(min(len(training), MOST_PICTURES), 'picture')}, {gain:.2f} nats better than N(0, I); /sample draws from it"
     )
 
 
@@ -53,5 +54,5 @@ def why_not(args: argparse.Namespace, pictures: int, dim: int, candidates: list[
     if args.prior != "standard":
         return f"the model has learnt its own prior (--prior {args.prior})"
     if not candidates:
-        return f"{pictures} pictures are too few for a mixture over {dim} latent dimensions"
+        return f"a mixture over {plural(dim, 'latent dimension')} needs more than {plural(pictures, 'picture')}"
     return ""

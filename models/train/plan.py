@@ -35,7 +35,8 @@ def plan(run: Run, done: int) -> list[str]:
     lines = [
         f"pictures: {len(run.pictures)} to train on, {len(run.validation)} for validation{test}, "
         f"{height} x {width} pixels, {'grey' if channels == 1 else 'RGB'}",
-        f"net: {config.arch} ({options}), {config.latent_dim} latent dimensions, {config.prior} prior, {weights:,} weights",
+        f"net: {config.arch} ({options}), {plural(config.latent_dim, 'latent dimension')}, {config.prior} prior, "
+        f"{weights:,} weights",
         *(f"net: {reasons[name]}" for name in ("latent dimensions", "hidden", "channels", START) if name in reasons),
         f"likelihood: {reasons.get('likelihood', config.likelihood)}{sigma}"
         f"{'; each value is redrawn as 0 or 1 at each step' if run.binarize else ''}",

@@ -19,6 +19,7 @@ from models.files.atomic_file import WriteError, write_atomically
 from models.files.plain_json import parse_json, plain
 from models.files.regular_file import read_regular
 from models.files.tensor_file import TensorFileError, read_header, read_tensors, to_bytes
+from models.readers.left_out import plural
 from models.train.averaging import Average
 
 STATE = "state.safetensors"
@@ -49,7 +50,8 @@ class Data:
     shape: tuple[int, int, int]
 
     def __str__(self) -> str:
-        size = f"{self.pictures} training pictures of {' x '.join(map(str, self.shape))}" if self.pictures else "pictures"
+        shape = " x ".join(map(str, self.shape))
+        size = f"{plural(self.pictures, 'training picture')} of {shape}" if self.pictures else "pictures"
         return f"{size} with the SHA-256 {self.digest[:12]}..."
 
 

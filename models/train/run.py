@@ -19,6 +19,7 @@ from models.nets.conv import Conv
 from models.objective import evidence_lower_bound, importance_weighted_bound
 from models.preprocess import Preprocessing
 from models.priors import VampPrior
+from models.readers.left_out import plural
 from models.train import arguments
 from models.train.averaging import Average
 from models.train.choices import START, choose, mean_values
@@ -190,15 +191,16 @@ class Run:
         """Return facts about the run for the README in its directory."""
         weights = sum(parameter.numel() for parameter in self.vae.parameters())
         return {
-            "data": f"{self.args.data}, {len(self.pictures)} pictures to train on and {len(self.validation)} for validation, "
-                    f"SHA-256 of all: {self.data.digest}",
+            "data": f"{self.args.data}, {plural(len(self.pictures), 'picture')} to train on and "
+                    f"{len(self.validation)} for validation, SHA-256 of all: {self.data.digest}",
             **({"pictures": "; ".join(self.loaded.summary)} if self.loaded.summary else {}),
             "model": f"{self.vae.config.arch}, D = {self.vae.config.latent_dim}, {self.vae.config.likelihood} likelihood, "
                      f"{self.vae.config.prior} prior, {weights} weights",
             **self.args.choices,
             **({"weights": f"from {self.args.init_from}, digest {self.args.init_digest}"} if self.args.init_from else {}),
             "objective": f"{self.args.objective}: {self.objective.remark() or 'the ELBO'}" ,
-            "steps": f"{self.steps} steps of {self.batch_size} pictures, {self.steps_per_epoch} in an epoch",
+            "steps": f"{plural(self.steps, 'step')} of {plural(self.batch_size, 'picture')}, "
+                     f"{self.steps_per_epoch} in an epoch",
             "device": f"{self.device}, {'bf16 where autocast allows' if self.bf16 else 'float32'}",
         }  # fmt: skip
 

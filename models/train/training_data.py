@@ -14,6 +14,7 @@ from models.data import Pictures, hold_out, load_data
 from models.preprocess import Preprocessing
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
+from models.readers.left_out import plural
 from models.readers.values import ValueOptions
 from models.train.resume import STATE, Data, ResumeError, recorded_data
 from models.train.run_directory import data_digest
@@ -68,7 +69,7 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
     else:
         training, validation = pictures, splits.validation
     if not len(training):
-        raise DataError(f"--validation {args.validation} of {len(pictures)} pictures leaves none to train on")
+        raise DataError(f"--validation {args.validation} of {plural(len(pictures), 'picture')} leaves none to train on")
     test_count, spec = len(splits.test), splits.preprocessing
     return Loaded(training.to(device), validation.to(device), data, test_count, spec, splits.summary, splits.classes)
 

@@ -8,6 +8,7 @@ import torch
 
 from models.data import Pictures, class_names, hold_out, load_data
 from models.readers.download import DataError
+from models.readers.folder import FolderOptions
 from tests.models.readers.pictures import many, noise, write, write_all
 
 X = noise(40, 12, 10)
@@ -48,6 +49,29 @@ def test_a_test_split_alone_is_never_trained_on(splits: Path) -> None:
         (splits / name).rename(splits.parent / name)
     with pytest.raises(DataError, match="has only a test split, so there is nothing to train on"):
         load_data(f"folder:{splits}", Path("unused"))
+
+
+def test_a_split_that_cannot_be_read_is_refused(splits: Path) -> None:
+    for path in (splits / "val").rglob("*.png"):
+        path.rename(path.with_suffix(".heic"))
+    with pytest.raises(DataError, match=r"set: the folder val/ is a split, but nothing in it can be read \(files .* 00.heic;"):
+        load_data(f"folder:{splits}", Path("unused"))
+    for path in (splits / "val").rglob("*.heic"):
+        path.with_suffix(".png").write_text("not a picture")
+    options = FolderOptions(max_corrupt=0.5)
+    with pytest.raises(DataError, match=r"nothing in the validation split can be read \(.*val/cat/00.png: not a picture .*;"):
+        load_data(f"folder:{splits}", Path("unused"), options)
+    write(splits / "val" / "dog" / "00.png")
+    found = load_data(f"folder:{splits}", Path("unused"), options)
+    assert found.validation is not None
+    assert len(found.validation) == 1
+
+
+def test_a_class_that_cannot_be_read(tmp_path: Path) -> None:
+    write_all(tmp_path, *many("cat", 12), *many("dog", 12), "cow/1.png")
+    (tmp_path / "cow" / "1.png").write_text("not a picture")
+    summary = load_data(f"folder:{tmp_path}", Path("unused")).summary
+    assert summary[-1] == "warning: no picture of 1 class can be read: cow"
 
 
 def test_splits_of_arrays(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The numbers of a card: against direct calls, against brute force, and with their protocol beside them."""
 
+import gzip
 import json
 import signal
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,13 @@ def train_small(data: str, out: Path, *more: str) -> Path:
 @pytest.fixture(scope="module")
 def trained(digits_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_small(f"npz:{digits_npz}", tmp_path_factory.mktemp("evaluated") / "digits")
+
+
+def test_arrays_are_prepared_as_for_training(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 1), np.uint8)
+    np.savez(tmp_path / "x.npz", images=grey.repeat(3, 3))
+    out = train_small(f"npz:{tmp_path / 'x.npz'}", tmp_path / "out", "--size", "8", "--channels", "3")
+    assert main([str(out), "--samples", "1", "--limit", "2", "--device", "cpu"]) == 0
 
 
 def metrics_of(path: Path) -> dict[str, Any]:
@@ -198,11 +207,19 @@ class TestErrors:
     def test_no_data(self, trained: Path, data: str, reason: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert reason in self.error_of([str(trained), *FAST, "--data", data], capsys)
 
-    def test_pictures_of_another_shape(self, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        np.savez(tmp_path / "other.npz", images=np.zeros((20, 8, 8), np.uint8))
-        told = self.error_of([str(trained), *FAST, "--data", f"npz:{tmp_path / 'other.npz'}"], capsys)
-        assert "(1, 8, 8)" in told
-        assert "(1, 28, 28)" in told
+    def test_pictures_of_another_shape(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Data sets that are known by name stay as they are."""
+        save(tmp_path, VAE(VAEConfig((1, 8, 8), 2, "mlp")))
+        (tmp_path / "mnist").mkdir()
+        contents = {
+            "images-idx3": b"\0\0\x08\x03" + struct.pack(">3I", 1, 28, 28) + bytes(784),
+            "labels-idx1": b"\0\0\x08\x01" + struct.pack(">I", 1) + bytes(1),
+        }
+        for name, content in contents.items():
+            for part in ("train", "t10k"):
+                (tmp_path / "mnist" / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(content))
+        told = self.error_of([str(tmp_path), *FAST, "--data", "mnist", "--data-dir", str(tmp_path)], capsys)
+        assert "mnist has pictures of shape (1, 28, 28), the model takes (1, 8, 8)" in told
 
     def test_a_checkpoint_that_does_not_name_its_data(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         save(tmp_path, VAE(VAEConfig((1, 28, 28), 2, "mlp")))

@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from models.preprocess import preprocess
 from models.readers.download import DataError
-from models.readers.folder import FolderOptions
+from models.readers.folder import SAMPLE, FolderOptions
 from models.readers.folder import read_folder as read
 from models.readers.survey import MAX_OWN_SIDE
-from tests.models.readers.pictures import write
+from tests.models.readers.pictures import noise, write
 
 
 def write_many(root: Path, count: int, size: tuple[int, int] = (6, 4)) -> None:
@@ -152,7 +153,7 @@ class TestShape:
         np.testing.assert_array_equal(x[0, 0], np.rot90(pixels, -1))
 
     def test_broken_metadata_do_not_hide_a_picture(self, tmp_path: Path) -> None:
-        Image.new("RGB", (6, 4)).save(tmp_path / "a.png", exif=b"nonsense")
+        Image.new("RGB", (6, 4), "red").save(tmp_path / "a.png", exif=b"nonsense")
         assert read_folder(tmp_path, FolderOptions())[0].shape == (1, 3, 4, 6)
 
     @pytest.mark.parametrize(
@@ -160,14 +161,40 @@ class TestShape:
     )
     def test_channels_are_three_where_any_has_color(self, tmp_path: Path, modes: list[str], channels: int) -> None:
         for mode in modes:
-            write(tmp_path / f"{mode}.png", mode=mode)
+            Image.new("RGB", (6, 4), "red").convert("L" if mode == "I;16" else mode).convert(mode).save(
+                tmp_path / f"{mode}.png"
+            )
         assert read_folder(tmp_path, FolderOptions())[0].shape[1] == channels
+
+    @pytest.mark.parametrize("kind", ["png", "jpg", "webp", "gif"])
+    def test_grey_pixels_stored_in_colour(self, tmp_path: Path, kind: str) -> None:
+        for i in range(3):
+            Image.fromarray(noise(40, 40, seed=i)).convert("RGB").save(tmp_path / f"{i}.{kind}")
+        write(tmp_path / "grey.png", 9, (40, 40))
+        found = read(tmp_path, FolderOptions())
+        assert found.x.shape[1] == 1
+        assert (
+            "3 pictures are stored in colour but have grey pixels only; they are read as grey. "
+            + ("--channels 3 keeps them in colour")
+            in found.summary
+        )
+        assert found.preprocessing is not None
+        with Image.open(tmp_path / f"0.{kind}") as image:  # Served as it was trained on.
+            np.testing.assert_array_equal(found.x[0], preprocess(image, found.preprocessing))
 
     @pytest.mark.parametrize("channels", [1, 3])
     def test_the_channels_asked_for(self, tmp_path: Path, channels: int) -> None:
         write(tmp_path / "a.png", mode="RGB")
         write(tmp_path / "b.png", mode="L")
         assert read_folder(tmp_path, FolderOptions(channels=channels))[0].shape[1] == channels
+
+    def test_one_picture_in_colour_among_many_stored_in_colour(self, tmp_path: Path) -> None:
+        for i in range(2 * SAMPLE):
+            write(tmp_path / f"{i:03}.png", i, mode="RGB")
+        Image.new("RGB", (6, 4), (9, 9, 10)).save(tmp_path / "001.png")  # It is not looked at before the others.
+        found = read(tmp_path, FolderOptions())
+        assert found.x.shape[1] == 3
+        assert not any("stored in colour" in line for line in found.summary)
 
     def test_fit_is_as_asked(self, tmp_path: Path) -> None:
         write(tmp_path / "wide.png", 100, size=(8, 4))

@@ -58,7 +58,7 @@ def test_one_class_and_pictures_beside_classes_are_no_labels() -> None:
     assert arranged("cat") == {"cat": (None, None)}
     layout = arrange(Path("set"), [Path("1.png"), Path("cat/2.png"), Path("dog/3.png")])
     assert layout.labels == [None] * 3
-    assert layout.remarks == ["no classes are used: 1 of 3 pictures lie in no folder of a class"]
+    assert layout.remarks == ["no classes are used: 1 of 3 pictures lie in no folder of a class (1.png)"]
 
 
 def test_pictures_beside_splits_are_left_out_with_their_names() -> None:
@@ -66,11 +66,38 @@ def test_pictures_beside_splits_are_left_out_with_their_names() -> None:
     layout = arrange(Path("set"), [Path("cover.png"), Path("train/1.png"), Path("test/2.png")], left_out)
     assert layout.kept == [False, True, True]
     assert left_out.lines() == ["left out: pictures outside of the splits: 1 (cover.png)"]
+    kept = arrange(Path("set"), [Path("cover.png"), Path("train/1.png"), Path("test/2.png")])
+    assert kept.remarks == ["1 picture outside of the splits: cover.png"]
 
 
 def test_classes_that_not_every_split_has() -> None:
     paths = [Path(name) for name in ("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/cow/1.png")]
     assert arrange(Path("set"), paths).remarks == ["warning: not every split has the classes cow, dog"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [
+        (("eval", "train"), "splits are taken as classes: eval/, train/; for splits, put all"),
+        (
+            ("trainImages", "test-set", "val2017", "hold out"),
+            "taken as classes: hold out/, test-set/, trainImages/ and 1 more",
+        ),
+        (("cats/train", "cats/test", "dogs"), "splits are taken as plain folders: cats/test/, cats/train/"),
+        (("cats/test", "dogs/test"), "splits are taken as plain folders: cats/test/, dogs/test/"),
+        (
+            ("cats/train", "cats/test", "dogs/train", "dogs/test"),
+            "the folders test/, train/ within the classes are read as splits",
+        ),
+        (("images", "masks"), "masks or labels beside images are taken as classes: masks/"),
+        (("train/images", "train/labels"), "masks or labels beside images are taken as classes: train/labels/"),
+        (("1/images", "1/masks", "2/images", "2/masks"), "beside images are read as pictures: 1/masks/, 2/masks/"),
+        (("bullet train", "test tube", "with_mask", "without_mask"), None),
+    ],
+)
+def test_names_that_look_like_splits_or_annotations(folders: tuple[str, ...], said: str | None) -> None:
+    remarks = arrange(Path("set"), [Path(name) for folder in folders for name in many(folder, 2)]).remarks
+    assert [said in remark for remark in remarks if said] == [True] if said else not remarks
 
 
 @pytest.mark.parametrize(
@@ -86,5 +113,5 @@ def test_what_could_be_both_is_refused(folders: tuple[str, ...], said: str) -> N
 
 
 def test_pictures_beside_a_test_split_alone_are_refused() -> None:
-    with pytest.raises(DataError, match=r"pictures \(1\) lie beside the folder test/"):
+    with pytest.raises(DataError, match=r"1 picture beside the folder test/"):
         arrange(Path("set"), [Path("1.png"), Path("test/2.png")])

@@ -1,9 +1,11 @@
-"""The free memory, of the machine or of a control group, is compared with what is needed before anything is allocated."""
+"""The free memory, of the machine or of a control group, is compared with what is needed; pictures are allocated once."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from models.readers import memory
 from models.readers.arrays import read_arrays
@@ -71,3 +73,22 @@ def test_refused_before_reading(system: Path) -> None:
     np.savez(system / "x.npz", images=np.zeros((9000, 40, 40), np.uint8))
     with pytest.raises(DataError, match=r"9,000 pictures of 40 x 40 x 1 need 13.7 MiB of memory, 8.0 MiB are free"):
         read_arrays(system / "x.npz", FolderOptions())
+
+
+@pytest.mark.parametrize("kind", ["folder", "nearly grey", "npz", "floats"])
+def test_the_pictures_are_in_memory_once(tmp_path: Path, kind: str) -> None:
+    size = (600, 128, 128, 3)
+    if kind in ("folder", "nearly grey"):
+        for i in range(size[0]):
+            has_color = kind == "folder" or i == 598  # which is not looked at before the others
+            Image.new("RGB", (128, 128), (200 if has_color else 9, 9, 9)).save(tmp_path / f"{i:03}.png")
+    else:
+        np.savez(tmp_path / "x.npz", images=np.full(size, (0, 9, 255), np.uint8 if kind == "npz" else np.float32))
+    tracemalloc.start()
+    options = FolderOptions()
+    found = read_arrays(tmp_path / "x.npz", options) if (tmp_path / "x.npz").exists() else read_folder(tmp_path, options)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    allowed = 1.3 if kind != "floats" else 1.5  # A few blocks of doubles, which do not grow with the number of pictures.
+    assert found.x.shape == (600, 3, 128, 128)
+    assert peak < allowed * found.x.nbytes

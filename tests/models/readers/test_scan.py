@@ -58,10 +58,32 @@ def test_links_are_followed_once_and_loops_are_counted(tmp_path: Path) -> None:
     found = scan(root)
     assert names(found) == ["4.png", "cat/1.png", "dog/2.png", "dog/3.png"]
     said = left_out(found)
-    assert "links to folders that are read already: 4" in said
-    assert "links to files that are read already: 1 (again.png)" in said
+    assert "links to folders that are read already: 3 (cat/up is ., dog again is dog, loop is .)" in said
+    assert "links to folders around this one: 1 (all)" in said
+    assert "links to files that are read already: 1 (again.png is cat/1.png)" in said
     assert "broken links (No such file or directory): 1 (gone.png)" in said
     assert "broken links (Too many levels of symbolic links): 1 (itself)" in said
+
+
+def test_several_names_of_one_file_are_one_picture(tmp_path: Path) -> None:
+    write_all(tmp_path, "cat/b.png", "dog/2.png")
+    for name in ("cat/c.png", "ant/9.png", "dog/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).hardlink_to(tmp_path / "cat/b.png")
+    found = scan(tmp_path)
+    assert names(found) == ["ant/9.png", "dog/2.png"]
+    assert "3 (cat/b.png is ant/9.png, cat/c.png is ant/9.png, dog/1.png is ant/9.png)" in left_out(found)
+
+
+@pytest.mark.parametrize(("outer", "inner"), ["ab", "ba"])
+def test_a_folder_that_two_links_reach_is_read_once_whatever_their_names(tmp_path: Path, outer: str, inner: str) -> None:
+    write_all(tmp_path, "elsewhere/1.png", "elsewhere/in/2.png", "set/c/3.png")
+    root = tmp_path / "set"
+    (root / outer).symlink_to(tmp_path / "elsewhere")
+    (root / inner).symlink_to(tmp_path / "elsewhere" / "in")
+    found = scan(root)
+    assert names(found) == sorted([f"{outer}/1.png", f"{outer}/in/2.png", "c/3.png"])
+    assert left_out(found) == f"left out: links to folders that are read already: 1 ({inner} is {outer}/in)"
 
 
 def test_a_link_to_the_folder_itself_may_be_given(tmp_path: Path) -> None:

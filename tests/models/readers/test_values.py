@@ -1,5 +1,6 @@
 """One range, one background and one ink for a whole set of files."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.preprocess import Preprocessing, preprocess
+from models.readers.arrays import read_arrays
+from models.readers.folder import FolderOptions, read_folder
 from models.readers.values import ValueOptions, measure
 
 SPEC = Preprocessing(1, 8, 8)
@@ -81,13 +84,28 @@ def test_plain_pictures_change_nothing(tmp_path: Path) -> None:
     assert measure(files, SPEC, ValueOptions()) == (SPEC, [])
 
 
+def test_masks_of_zeros_and_ones_are_nearly_black(tmp_path: Path) -> None:
+    warning = "warning: the largest value is {} of 255, so all pictures are nearly black; .* multiply them by {} "
+    masks = np.eye(8, dtype=np.uint8)
+    for most, factor in ((1, 255), (4, 63), (63, 4), (64, None)):
+        saved(tmp_path, "a.png", masks * np.uint8(most))
+        np.save(tmp_path / "a.npy", np.stack([masks] * 9) * np.uint8(most))
+        for found in (read_folder(tmp_path, FolderOptions()), read_arrays(tmp_path / "a.npy", FolderOptions())):
+            is_scaled = most == 1 and len(found.x) == 9
+            assert found.x.max() == (255 if is_scaled else most)
+            said = re.search(warning.format(most, factor), "\n".join(found.summary))
+            assert bool(said) == (factor is not None and not is_scaled)
+    options = FolderOptions(values=ValueOptions(range=(0, 4)))
+    assert "warning: --range changes nothing, because the values are bytes" in read_arrays(tmp_path / "a.npy", options).summary
+
+
 def test_transparent_pictures_get_the_background_of_opaque_ones(tmp_path: Path) -> None:
     opaque = [saved(tmp_path, f"{i}.png", stroke((255,) * 3, (0,) * 3, "RGB")) for i in range(3)]
     transparent = saved(tmp_path, "t.png", stroke((0, 0, 0, 0), (0, 0, 0, 255), "RGBA"))
     whole = saved(tmp_path, "w.png", stroke((255,) * 4, (0, 0, 0, 255), "RGBA"))  # has alpha, but nothing shines through
     spec, lines = measure([*opaque, transparent, whole], SPEC, ValueOptions())
     assert (spec.ink, spec.background) == ("dark", "auto")
-    assert lines[0].startswith("1 of 5 pictures have transparent parts; they are put on white, as the opaque ones are")
+    assert lines[0].startswith("1 of 5 pictures is partly transparent, and put on white, as the opaque ones are")
     assert lines[1] == "ink: 4 of 4 opaque pictures have light borders: dark on light"
     np.testing.assert_array_equal(preprocess(Image.open(transparent), spec), preprocess(Image.open(opaque[0]), spec))
 
@@ -95,14 +113,14 @@ def test_transparent_pictures_get_the_background_of_opaque_ones(tmp_path: Path) 
 def test_all_of_them_transparent(tmp_path: Path) -> None:
     files = [saved(tmp_path, "a.png", stroke((0, 0, 0, 0), (200, 30, 30, 255), "RGBA"))]
     spec, lines = measure(files, SPEC, ValueOptions())
-    assert (spec, lines[0][:70]) == (SPEC, "1 of 1 pictures have transparent parts; they are put on black (drawing")
+    assert (spec, lines[0][:70]) == (SPEC, "1 of 1 picture is partly transparent, and put on black (drawings of a ")
     spec, _ = measure(files, SPEC, ValueOptions(background="white"))
     assert (spec.background, spec.ink) == ("white", "dark")
 
 
 def test_pictures_that_become_blank_are_counted(tmp_path: Path) -> None:
     files = [saved(tmp_path, "a.png", stroke((0, 0, 0, 0), (0, 0, 0, 255), "RGBA"))]
-    assert "warning: 1 of them become blank" in measure(files, SPEC, ValueOptions(background="black"))[1][0]
+    assert "warning: 1 of them becomes blank" in measure(files, SPEC, ValueOptions(background="black"))[1][0]
 
 
 def test_inverted_sets(tmp_path: Path) -> None:

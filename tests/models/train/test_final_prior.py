@@ -56,7 +56,7 @@ def test_a_finished_run_gets_a_missing_one_and_keeps_the_one_it_has(argv: Flags,
         (["--objective", "autoencoder"], "--objective autoencoder trains no posterior"),
         (["--objective", "kl-only"], "--objective kl-only"),
         (["--prior", "vamp", "--pseudo-inputs", "5"], "learnt its own prior"),
-        (["--latent-dim", "60"], "219 pictures are too few for a mixture over 60 latent dimensions"),
+        (["--latent-dim", "60"], "a mixture over 60 latent dimensions needs more than 219 pictures"),
     ],
 )
 def test_there_is_none_with_a_reason(

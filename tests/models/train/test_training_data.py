@@ -50,7 +50,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         (X[:40], "x.npz now has 36 training pictures of 1 x 8 x 8"),
         (np.concatenate([X, X]), "x.npz now has 108 training pictures of 1 x 8 x 8"),
         (X.reshape(60, 4, 16), "x.npz now has 54 training pictures of 1 x 4 x 16"),
-        (np.stack([X] * 3, 3), "x.npz now has 54 training pictures of 3 x 8 x 8"),
+        (np.stack([X, X, 255 - X], 3), "x.npz now has 54 training pictures of 3 x 8 x 8"),
         (X[::-1], "x.npz now has 54 training pictures of 1 x 8 x 8"),
     ],
     ids=["values", "fewer", "more", "size", "colours", "order"],
