@@ -68,19 +68,19 @@ class Batcher:
     def lane(self, config: LaneConfig) -> Lane:
         """Make a new lane."""
         lane = Lane(self._gate, self._seconds_to_drain, config)
-        with self._gate.wake:
+        with self._gate.lock:
             self._lanes.append(lane)
         return lane
 
     def remove(self, lane: Lane) -> None:
         """Forget an empty lane."""
-        with self._gate.wake:
+        with self._gate.lock:
             self._lanes.remove(lane)
 
     async def call(self, function: Callable[[], Any]) -> Any:
         """Run a function on a worker between batches. Return its result or raise its exception."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        with self._gate.wake:
+        with self._gate.lock:
             self._gate.check_open()
             self._calls.append((function, future))
             self._tell()
@@ -88,7 +88,7 @@ class Batcher:
 
     async def close(self, reason: str = "the service is shutting down") -> None:
         """Admit nothing more, finish what was admitted, then end the workers."""
-        with self._gate.wake:
+        with self._gate.lock:
             self._gate.closed_because = self._gate.closed_because or reason
             self._gate.wake.notify_all()
         for thread in self._threads:
@@ -152,7 +152,7 @@ class Batcher:
         """Run one short batch, then schedule the next after the event loop's other work. Leave a long one to the worker."""
         deliver = Delivery()
         try:
-            with self._gate.wake:
+            with self._gate.lock:
                 if self._next_is_short() is False:
                     self._on_loop = self._scheduled = False
                     self._gate.wake.notify()
@@ -184,7 +184,7 @@ class Batcher:
         deliver, own = Delivery(), threading.get_ident()
         try:
             while True:
-                with self._gate.wake:
+                with self._gate.lock:
                     while (turn := self._turn_of_worker(deliver)) is None:
                         deliver.send()
                         if self._gate.closed_because and not any(lane.queued_rows for lane in self._lanes):
@@ -203,7 +203,7 @@ class Batcher:
 
     def _fail(self, error: DeviceLost, deliver: Delivery) -> None:
         """Fail everything that waits and admit nothing more, because the device is lost."""
-        with self._gate.wake:
+        with self._gate.lock:
             self._gate.lost = self._gate.closed_because = str(error)
             for _, future in self._calls:
                 deliver.add(future, None, error)

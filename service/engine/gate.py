@@ -15,7 +15,8 @@ class Gate:
     """State that the lanes of one batcher share: their lock, whether anything is admitted, and how to announce work."""
 
     def __init__(self) -> None:
-        self.wake = threading.Condition(threading.Lock())  # guards the gate and the lanes; notified when there is work
+        self.lock = threading.Lock()  # guards the gate and the lanes
+        self.wake = threading.Condition(self.lock)  # notified when there is work
         self.tell: Callable[[], None] = self.wake.notify  # called with the lock held after rows have arrived or left
         self.closed_because = ""  # the reason why nothing is admitted any more
         self.lost = ""  # the reason why the device is lost

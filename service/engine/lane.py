@@ -94,7 +94,7 @@ class Lane:
         """Admit so many rows, all or none, before they are decoded. Raise TooLarge, Overloaded, Closed or DeviceLost."""
         if rows <= 0:
             raise ValueError("a block has at least one row")
-        with self._gate.wake:
+        with self._gate.lock:
             self._gate.check_open()
             if rows > self.max_rows:
                 self.stats.rejected_rows += rows
@@ -172,7 +172,7 @@ class Lane:
         padded_rows = self._padding(rows)
         if self.watch is not None:
             self._tell_of(BatchReport(rows, padded_rows, seconds, waits, results))
-        with self._gate.wake:
+        with self._gate.lock:
             self.stats.batches += 1
             self.stats.rows += rows
             self.stats.padded_rows += padded_rows
@@ -250,18 +250,18 @@ class Reservation:
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self.last_submitted = now = time.monotonic()
         self.first_submitted = self.first_submitted or now
-        ticket = Ticket(block, future, self, deadline, now)
-        with gate.wake:
-            if not 0 < len(block) <= self._unsubmitted:
-                raise ValueError(f"{len(block)} rows were submitted, but only {self._unsubmitted} are reserved")
+        ticket, rows = Ticket(block, future, self, deadline, now), len(block)
+        with gate.lock:
+            if not 0 < rows <= self._unsubmitted:
+                raise ValueError(f"{rows} rows were submitted, but only {self._unsubmitted} are reserved")
             if gate.lost:
                 raise DeviceLost(gate.lost)
-            self._unsubmitted -= len(block)
+            self._unsubmitted -= rows
             lane.put(ticket)
         try:
             parts = await future
         except asyncio.CancelledError:
-            with gate.wake:
+            with gate.lock:
                 lane.drop(ticket)
             raise
         return parts[0] if len(parts) == 1 else lane._join(parts)
@@ -272,7 +272,7 @@ class Reservation:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if not self._unsubmitted:
             return
-        with self._lane._gate.wake:
+        with self._lane._gate.lock:
             self._lane.queued_rows -= self._unsubmitted
             if kind is asyncio.CancelledError:  # the caller left before its rows were decoded
                 self._lane.stats.dropped_rows += self._unsubmitted

@@ -37,9 +37,6 @@ class Warnings:
         if self.found or self._contradicting:
             self.found, self._contradicting = [], []
 
-    def __len__(self) -> int:
-        return len(self.found)
-
     def add_notes(self, item: int, notes: Sequence[Note]) -> None:
         """Add what decoding a picture has found."""
         for code, detail in notes:
@@ -75,21 +72,19 @@ class KlCheck:
         self._sure = 2 * (self._low + margin) + dim, 2 * (self._high - margin) + dim
         self._ones = np.ones(dim, np.float32)
 
-    def look(self, rows: NDArray[np.float32], block: NDArray[Any], first: int, spec: Preprocessing, to: Warnings) -> None:
-        """Warn of unusual posteriors, rows (n, 3, D) of mu, sigma, logvar; `first` is the index of the first of them."""
+    def suspects(self, rows: NDArray[np.float32]) -> Sequence[int]:
+        """Return which of some posteriors, rows (n, 3, D) of mu, sigma, logvar, `warn` must look at: few or none."""
         low, high = self._sure
         if len(rows) == 1:
             flat, both = rows.ravel(), 2 * self._dim
             squares = flat[:both]
-            if low <= float(squares.dot(squares)) - float(flat[both:].dot(self._ones)) <= high:
-                return
-            self._warn(rows[0], block[0], first, spec, to)
-            return
+            return () if low <= squares.dot(squares) - flat[both:].dot(self._ones) <= high else (0,)
         sums = np.einsum("npd,npd->n", rows[:, :2], rows[:, :2]) - rows[:, 2] @ self._ones
-        for i in np.flatnonzero(~((sums >= low) & (sums <= high))).tolist():
-            self._warn(rows[i], block[i], first + i, spec, to)
+        found: list[int] = np.flatnonzero(~((sums >= low) & (sums <= high))).tolist()
+        return found
 
-    def _warn(self, row: NDArray[np.float32], pixels: NDArray[Any], item: int, spec: Preprocessing, to: Warnings) -> None:
+    def warn(self, row: NDArray[np.float32], pixels: NDArray[Any], item: int, spec: Preprocessing, to: Warnings) -> None:
+        """Add a warning if a posterior, (3, D), is unusual. `pixels`: its picture (C, H, W)."""
         mu, sigma, logvar = row.astype(np.float64)
         nats = float(0.5 * (mu * mu + sigma * sigma - 1 - logvar).sum())
         if self._low <= nats <= self._high:

@@ -111,14 +111,14 @@ class Pipeline:
             posteriors = await self.through(model.encode_float if floats else model.encode, rows, inference)
             _look(inference, rows, posteriors, 0)
             return posteriors
-        waiting, spent = [], 0
-        with model.encode.reserve(len(pictures)) as reservation:
+        waiting, spent, count = [], 0, len(pictures)
+        with model.encode.reserve(count) as reservation:
             try:
-                for first in range(0, len(pictures), SLICE):
+                for first in range(0, count, SLICE):
                     block, spent = await self._decode(pictures.encoded[first : first + SLICE], first, inference, spent)
                     if originals is not None:
                         originals.append(block)
-                    if len(block) == len(pictures):
+                    if len(block) == count:
                         answer: Floats = await reservation.submit(block, inference.deadline)
                         inference.timings.add(reservation)
                         _look(inference, block, answer, 0)
@@ -193,7 +193,8 @@ def _look(inference: Inference, block: NDArray[Any], rows: Floats, first: int) -
     """Warn of unusual posteriors, rows (n, 3, D) of the pictures of a block (n, C, H, W)."""
     check = inference.model.kl_check
     if check is not None:
-        check.look(rows, block, first, inference.preprocessing, inference.warnings)
+        for i in check.suspects(rows):
+            check.warn(rows[i], block[i], first + i, inference.preprocessing, inference.warnings)
 
 
 def _inked(block: NDArray[Any], spec: Preprocessing) -> NDArray[Any]:

@@ -37,7 +37,7 @@ async def _means(pipeline: Pipeline, inference: Inference, *ends: End) -> tuple[
     """Return the latents of both ends, (D,) each; those that are pictures share one block."""
     encoded = [picture for end in ends if isinstance(end, Pictures) for picture in end.encoded]
     mu = iter(await pipeline.encode(Pictures(encoded), inference) if encoded else ())
-    if inference.warnings:  # The start is item 0, the end is item 1.
+    if inference.warnings.found:  # The start is item 0, the end is item 1.
         inference.warnings.renumbered([i for i, end in enumerate(ends) if isinstance(end, Pictures)])
     start, end = (next(mu)[0] if isinstance(end, Pictures) else end[0] for end in ends)
     return start, end

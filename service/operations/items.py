@@ -112,7 +112,7 @@ async def encode_entries(pipeline: Pipeline, inference: Inference, collection: C
         if error.item is not None:
             error.item = pictures[error.item]  # It was the index among the pictures.
         raise
-    if inference.warnings:
+    if inference.warnings.found:
         inference.warnings.renumbered(pictures)
 
 

@@ -34,14 +34,14 @@ def timing_of(inference: Inference) -> str:
 def answer(body: bytes, form: Format, inference: Inference, headers: dict[str, str] | None = None) -> Answer:
     """Return an answer with the headers of the model and the timings."""
     own = {"x-model": inference.model.label, "server-timing": timing_of(inference), "vary": "accept", **(headers or {})}
-    if inference.warnings and form != "json":  # JSON has the warnings themselves.
-        own["x-warnings"] = str(len(inference.warnings))
+    if inference.warnings.found and form != "json":  # JSON has the warnings themselves.
+        own["x-warnings"] = str(len(inference.warnings.found))
     return Answer(body, MEDIA_TYPES[form], own)
 
 
 def warnings_of(inference: Inference) -> dict[str, Any]:
     """Return the field of JSON answers with the warnings about the pictures of a request; none if there is no warning."""
-    if not inference.warnings:
+    if not inference.warnings.found:
         return {}
     found = sorted(inference.warnings.found, key=lambda warning: warning.item)
     return {"warnings": [warning._asdict() for warning in found]}

@@ -44,7 +44,7 @@ async def encode(service: Service, call: Call) -> Answer:
     if "z" in parameters.include:
         fields["seed"], fields["z"] = draw_from_posterior(mu, sigma, parameters.seed)
         headers["x-seed"] = str(fields["seed"])
-    if inference.warnings:
+    if inference.warnings.found:
         fields |= warnings_of(inference)
     return answer(await posteriors_json(fields), form, inference, headers)
 

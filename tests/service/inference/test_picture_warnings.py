@@ -26,8 +26,9 @@ def posteriors(nats: list[float], dim: int = 20) -> NDArray[np.float32]:
 def looked_at(
     rows: NDArray[np.float32], pictures: list[NDArray[np.uint8]], spec: Preprocessing = SPEC
 ) -> list[PictureWarning]:
-    warnings = Warnings()
-    KlCheck(RANGE, rows.shape[2]).look(rows, np.stack(pictures), 0, spec, warnings)
+    warnings, check = Warnings(), KlCheck(RANGE, rows.shape[2])
+    for i in check.suspects(rows):
+        check.warn(rows[i], pictures[i], i, spec, warnings)
     return warnings.found
 
 
@@ -87,15 +88,18 @@ def test_what_padding_hides_is_told_only_with_an_unusual_kl() -> None:
     warnings = Warnings()
     warnings.add_notes(0, [(CONTRADICTS, ""), ("clipped", "much")])
     assert warnings.found == [(0, "clipped", "much")]
-    KlCheck(RANGE, 20).look(posteriors([138.0, 138.0]), np.stack([DARK, DARK]), 0, SPEC, warnings)
+    check, rows = KlCheck(RANGE, 20), posteriors([138.0, 138.0])
+    assert list(check.suspects(rows)) == [0, 1]
+    for i in (0, 1):
+        check.warn(rows[i], DARK, i, SPEC, warnings)
     assert [one.detail.endswith("try invert=yes") for one in warnings.found] == [False, True, False]
 
 
 def test_items_are_renumbered_and_forgotten() -> None:
     warnings = Warnings()
-    assert not warnings
+    assert not warnings.found
     warnings.add_notes(1, [("blank", "")])
     warnings.renumbered([4, 7])
-    assert (warnings.found, len(warnings)) == ([(7, "blank", "")], 1)
+    assert warnings.found == [(7, "blank", "")]
     warnings.clear()
-    assert not warnings
+    assert not warnings.found
