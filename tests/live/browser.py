@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,12 @@ class Browser:
     def choose_file(self, element: Options, path: Path) -> None:
         """Choose a file with the file button of a form."""
         self._send("POST", f"/element/{element[ELEMENT]}/value", {"text": str(path)})
+
+    def draw(self, element: Options, line: Sequence[tuple[int, int]]) -> None:
+        """Draw a line with the mouse through points (x, y), measured from the middle of an element."""
+        moves = [{"type": "pointerMove", "x": x, "y": y, "origin": element, "duration": 50} for x, y in line]
+        steps = [moves[0], {"type": "pointerDown", "button": 0}, *moves[1:], {"type": "pointerUp", "button": 0}]
+        self._send("POST", "/actions", {"actions": [{"type": "pointer", "id": "pen", "actions": steps}]})
 
     def screenshot(self) -> str:
         """Return what the window shows, as base64 PNG."""
