@@ -41,10 +41,19 @@ def test_only_what_is_far_outside_is_unusual() -> None:
     ]
 
 
+def test_what_is_far_below_is_unusual() -> None:
+    check, rows, warnings = KlCheck(KlRange(40.0, 45.0), 20), posteriors([34.0, 36.0]), Warnings()
+    assert list(check.suspects(rows)) == [0]
+    for i in (0, 1):
+        check.warn(rows[i], LIGHT, i, SPEC, warnings)
+    assert [one.item for one in warnings.found] == [0]
+
+
 def test_an_inverted_picture_is_told_what_to_try() -> None:
     assert looked_at(posteriors([138.0]), [LIGHT])[0].detail.endswith(". The picture looks inverted: try invert=yes")
     inverted = Preprocessing(1, 4, 4, invert="yes")
     assert looked_at(posteriors([138.0]), [LIGHT], inverted)[0].detail.endswith(". The picture looks inverted: try invert=no")
+    assert [one.item for one in looked_at(posteriors([40.0, 42.0, 42.0]), [LIGHT, LIGHT, DARK])] == [1]  # 14 to 41 are usual
     dark_ink = Preprocessing(1, 4, 4, ink="dark")
     assert looked_at(posteriors([138.0]), [DARK], dark_ink)[0].detail.endswith(". The picture looks inverted: try invert=yes")
 
