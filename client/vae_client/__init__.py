@@ -17,9 +17,21 @@ from vae_client.errors import (
     StoreFull,
     Unavailable,
     UnexpectedAnswer,
+    UnknownKeyWarning,
     VaeError,
 )
-from vae_client.results import Added, Collection, Item, Model, Neighbor, Neighbors, Pictures, PictureWarning, Posteriors
+from vae_client.results import (
+    Added,
+    Collection,
+    Decoded,
+    Deleted,
+    Item,
+    Model,
+    Neighbor,
+    Neighbors,
+    PictureWarning,
+    Posteriors,
+)
 from vae_client.version import __version__
 
 __all__ = [
@@ -31,6 +43,8 @@ __all__ = [
     "Collection",
     "Conflict",
     "DeadlineExceeded",
+    "Decoded",
+    "Deleted",
     "InvalidRequest",
     "Item",
     "Model",
@@ -41,13 +55,13 @@ __all__ = [
     "NotFound",
     "Overloaded",
     "PictureWarning",
-    "Pictures",
     "Posteriors",
     "ProblemError",
     "ServiceFailed",
     "StoreFull",
     "Unavailable",
     "UnexpectedAnswer",
+    "UnknownKeyWarning",
     "VaeError",
     "__version__",
 ]

@@ -1,6 +1,6 @@
 """The methods of the asynchronous client on collections. The twin of sync_collections.py."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -9,8 +9,8 @@ from vae_client.async_transport import AsyncTransport
 from vae_client.calls import Background, Invert, Options
 from vae_client.pictures import Picture, Pictures
 from vae_client.progress import Progress
-from vae_client.results import Added, Collection, Item, Neighbors, Posteriors
-from vae_client.sync_collections import Filter, Metadata, Metric
+from vae_client.results import Added, Collection, Deleted, Item, Neighbors, Posteriors
+from vae_client.sync_collections import Filter, IfExists, Metadata, Metric
 
 
 class AsyncCollectionMethods(AsyncTransport):
@@ -26,11 +26,13 @@ class AsyncCollectionMethods(AsyncTransport):
         *,
         metric: Metric | None = None,
         description: str | None = None,
+        keep: Literal["nothing", "picture"] | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Collection:
-        """Make a collection, or set the metric and the description of one that exists."""
-        return await self._run(collection_calls.put_collection(name, self._options(model, timeout_ms), metric, description))
+        """Make a collection, or change one that exists: what is None stays. `keep="picture"` keeps original pictures."""
+        options = self._options(model, timeout_ms)
+        return await self._run(collection_calls.put_collection(name, options, metric, description, keep))
 
     async def get_collection(self, name: str, *, timeout_ms: int | None = None) -> Collection:
         """Return one collection with its number of items. Raises NotFound."""
@@ -47,17 +49,21 @@ class AsyncCollectionMethods(AsyncTransport):
         *,
         ids: Iterable[str] | str | None = None,
         metadata: Iterable[Metadata] | Metadata = None,
+        if_exists: IfExists | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Added:
-        """Add pictures or posteriors with one request, all or none. Items whose ids exist are replaced.
+        """Add pictures or posteriors with one request, all or none. Items whose ids exist are replaced, by default.
+
+        `if_exists="skip"` keeps the old ones instead, and `"error"` raises Conflict, whose `ids` names them.
 
         Ids that are not given are drawn by the client, so that a request that is sent again adds nothing twice.
         """
         batch = batches.one(items, ids, metadata)
-        return await self._built(collection_calls.add, collection, batch, Options(model, timeout_ms, background, invert))
+        options = Options(model, timeout_ms, background, invert)
+        return await self._built(collection_calls.add, collection, batch, options, if_exists)
 
     async def add_many(
         self,
@@ -66,6 +72,7 @@ class AsyncCollectionMethods(AsyncTransport):
         *,
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata] | None = None,
+        if_exists: IfExists | None = None,
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
@@ -76,13 +83,15 @@ class AsyncCollectionMethods(AsyncTransport):
     ) -> Added:
         """Add any number of pictures or posteriors, and return all their ids. Raises BatchFailed, whose ids were not added.
 
-        With ids of your own you can call it again after a failure; what is there already is replaced by the same.
+        With ids of your own you can call it again after a failure; what is there already is replaced by the same, or left
+        out with `if_exists="skip"`.
         """
         parts = self.add_batches(
             collection,
             items,
             ids=ids,
             metadata=metadata,
+            if_exists=if_exists,
             batch_size=batch_size,
             concurrency=concurrency,
             progress=progress,
@@ -100,6 +109,7 @@ class AsyncCollectionMethods(AsyncTransport):
         *,
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata] | None = None,
+        if_exists: IfExists | None = None,
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
@@ -112,23 +122,29 @@ class AsyncCollectionMethods(AsyncTransport):
         options = Options(model, timeout_ms, background, invert)
         parts = batches.named(items, batch_size, ids, metadata)
         bar = Progress(progress, "add", batches.count_of(items) if progress else None)
-        return self._in_order(parts, lambda batch: collection_calls.add(collection, batch, options), concurrency, bar)
+        return self._in_order(
+            parts, lambda batch: collection_calls.add(collection, batch, options, if_exists), concurrency, bar
+        )
 
     async def items(
         self,
         collection: str,
         *,
         filter: Filter | None = None,
+        strict: bool | None = None,
         include: Iterable[Literal["mu", "sigma"]] = (),
         page_size: int = 1000,
         timeout_ms: int | None = None,
     ) -> AsyncIterator[Item]:
-        """Yield all items in the order of their ids, which are fetched page by page."""
+        """Yield all items in the order of their ids, which are fetched page by page. Issues UnknownKeyWarning."""
         options, include = Options(None, timeout_ms), tuple(include)
         cursor: str | None = None
         while True:
-            page, cursor = await self._run(collection_calls.page(collection, options, cursor, page_size, filter, include))
-            for item in page:
+            page = await self._run(collection_calls.page(collection, options, cursor, page_size, filter, strict, include))
+            if cursor is None:  # Each page repeats what the first one says about the filter.
+                collection_calls.warned(page)
+            cursor = page.cursor
+            for item in page.items:
                 yield item
             if cursor is None:
                 return
@@ -141,6 +157,33 @@ class AsyncCollectionMethods(AsyncTransport):
         """Delete one item. Raises NotFound."""
         await self._run(collection_calls.delete_item(collection, id, Options(None, timeout_ms)))
 
+    async def delete_items(
+        self,
+        collection: str,
+        *,
+        ids: Iterable[str] | None = None,
+        filter: Filter | None = None,
+        strict: bool | None = None,
+        timeout_ms: int | None = None,
+    ) -> Deleted:
+        """Delete the items with these ids, or those that a filter finds. Issues UnknownKeyWarning.
+
+        Raises Conflict for a filter that would match every item because of an unknown key, and with `strict` for any such key.
+        """
+        call = collection_calls.delete_items(collection, ids, filter, strict, Options(None, timeout_ms))
+        return collection_calls.warned(await self._run(call))
+
+    async def change_item(self, collection: str, id: str, patch: Mapping[str, Any], *, timeout_ms: int | None = None) -> Item:
+        """Change the metadata of one item by a JSON merge patch, and return it without vectors. Raises NotFound.
+
+        Keys whose value is None are removed, objects are merged, other values replace; all other keys stay.
+        """
+        return await self._run(collection_calls.change_item(collection, id, patch, Options(None, timeout_ms)))
+
+    async def get_picture(self, collection: str, id: str, *, timeout_ms: int | None = None) -> bytes:
+        """Return the original picture of an item of a collection with `keep="picture"`, as it was sent. Raises NotFound."""
+        return await self._run(collection_calls.get_picture(collection, id, Options(None, timeout_ms)))
+
     async def search(
         self,
         collection: str,
@@ -152,6 +195,8 @@ class AsyncCollectionMethods(AsyncTransport):
         k: int = 10,
         metric: Metric | None = None,
         filter: Filter | None = None,
+        strict: bool | None = None,
+        exclude_self: bool | None = None,
         include: Iterable[Literal["mu", "sigma", "image"]] = (),
         active_only: bool | None = None,
         candidates: int | None = None,
@@ -161,7 +206,11 @@ class AsyncCollectionMethods(AsyncTransport):
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Neighbors:
-        """Return the k nearest items of a picture, of a posterior mu (D,) and maybe sigma, or of the item with an id."""
+        """Return the k nearest items of a picture, of a posterior mu (D,) and maybe sigma, or of the item with an id.
+
+        `exclude_self` leaves the item with that id out. A key of the filter that no item has is named in `unknown_keys` of the
+        result and in an UnknownKeyWarning; `strict` raises Conflict instead.
+        """
         build = partial(
             collection_calls.search,
             collection,
@@ -174,8 +223,10 @@ class AsyncCollectionMethods(AsyncTransport):
             k=k,
             metric=metric,
             filter=filter,
+            strict=strict,
+            exclude_self=exclude_self,
             active_only=active_only,
             candidates=candidates,
             exact=exact,
         )
-        return await self._built(build)
+        return collection_calls.warned(await self._built(build))

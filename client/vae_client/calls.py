@@ -4,20 +4,22 @@ Knows nothing of connections and retries, so that the client and the asynchronou
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 import httpx
 
 from vae_client import npy, pictures
-from vae_client.errors import UnexpectedAnswer
-from vae_client.results import Model, Pictures, Posteriors
+from vae_client.errors import ModelChanged, UnexpectedAnswer
+from vae_client.results import ROWS, Decoded, Model, PictureWarning, Posteriors
 
 T = TypeVar("T")
 NpyType = Literal["uint8", "float32"]
 Background = Literal["auto", "black", "white"]
 Invert = Literal["no", "yes", "auto"]
+Include = Literal["logvar", "kl", "kl_per_dim", "z", "warnings"]
 NPY, JSON = "application/x-npy", "application/json"
 
 
@@ -75,14 +77,14 @@ def json_call(
     """Return a call whose answer, and whose body if it has one, are JSON."""
     content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
     headers = options.headers(Accept=JSON, **({} if content is None else {"Content_Type": JSON}))
+    return Call(method, path, partial(_parsed, read), params or {}, content, headers, repeatable)
 
-    def parsed(response: httpx.Response) -> T:
-        try:
-            return read(json.loads(response.content))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise unexpected(response, error) from error
 
-    return Call(method, path, parsed, params or {}, content, headers, repeatable)
+def _parsed(read: Callable[[dict[str, Any]], T], response: httpx.Response) -> T:
+    try:
+        return read(json.loads(response.content))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise unexpected(response, error) from error
 
 
 def unexpected(response: httpx.Response, error: Exception) -> UnexpectedAnswer:
@@ -103,30 +105,52 @@ def _model(response: httpx.Response) -> tuple[str, str]:
     return name, digest.removeprefix("sha256:")
 
 
-def _warnings(response: httpx.Response) -> int:
+def warnings_of(answer: dict[str, Any]) -> tuple[PictureWarning, ...]:
+    """Return the warnings about pictures of a JSON answer."""
+    found = answer.get("warnings") or ()
+    return tuple(PictureWarning(one.get("code", ""), one.get("detail", ""), one.get("item")) for one in found)
+
+
+def _warning_count(response: httpx.Response) -> int:
     count = response.headers.get("x-warnings", "")
     return int(count) if count.isascii() and count.isdigit() else 0
 
 
 def _read_posteriors(response: httpx.Response) -> Posteriors:
     mu, sigma = _array(response)
-    return Posteriors(mu, sigma, *_model(response), _warnings(response))
+    return Posteriors(mu, sigma, *_model(response), _warning_count(response))
 
 
-def _read_pictures(response: httpx.Response) -> Pictures:
+def _read_more(response: httpx.Response) -> Posteriors:
+    """Read posteriors with what only JSON can carry."""
+    return _parsed(partial(_posteriors, *_model(response)), response)
+
+
+def _posteriors(model: str, digest: str, answer: dict[str, Any]) -> Posteriors:
+    arrays = {name: npy.floats(answer[name]) for name in ROWS if name in answer}
+    warnings = warnings_of(answer)
+    return Posteriors(
+        **arrays, model=model, digest=digest, warning_count=len(warnings), warnings=warnings, seed=answer.get("seed")
+    )
+
+
+def _read_pictures(response: httpx.Response) -> Decoded:
     seed, prior = response.headers.get("x-seed"), response.headers.get("x-prior")
     drawn = None if seed is None else int(seed), prior
-    return Pictures(_array(response), *_model(response), *drawn, _warnings(response))
+    return Decoded(_array(response), *_model(response), *drawn, _warning_count(response))
 
 
-def encode(content: Any, options: Options) -> Call[Posteriors]:
-    """Pictures -> posteriors."""
+def encode(content: Any, options: Options, include: Iterable[Include] = (), seed: int | None = None) -> Call[Posteriors]:
+    """Pictures -> posteriors. The answer is npy, which is small and fast, unless something is included that only JSON has."""
     body, kind = pictures.body_of(pictures.listed(content))
-    headers = options.headers(Accept=NPY, Content_Type=kind)
-    return Call("POST", "/encode", _read_posteriors, options.parameters(), body, headers)
+    include = tuple(include)
+    accept, read = (JSON, _read_more) if include else (NPY, _read_posteriors)
+    asked = ",".join(one for one in include if one != "warnings")  # JSON always has those.
+    params = query(**options.parameters(), include=asked or None, seed=seed)
+    return Call("POST", "/encode", read, params, body, options.headers(Accept=accept, Content_Type=kind))
 
 
-def reconstruct(content: Any, options: Options, mode: str | None, seed: int | None, dtype: NpyType) -> Call[Pictures]:
+def reconstruct(content: Any, options: Options, mode: str | None, seed: int | None, dtype: NpyType) -> Call[Decoded]:
     """Pictures -> pictures as the model sees them."""
     body, kind = pictures.body_of(pictures.listed(content))
     headers = options.headers(Accept=NPY, Content_Type=kind)
@@ -134,7 +158,7 @@ def reconstruct(content: Any, options: Options, mode: str | None, seed: int | No
     return Call("POST", "/reconstruct", _read_pictures, params, body, headers)
 
 
-def decode(z: Any, options: Options, dtype: NpyType) -> Call[Pictures]:
+def decode(z: Any, options: Options, dtype: NpyType) -> Call[Decoded]:
     """Latents -> pictures."""
     headers = options.headers(Accept=NPY, Content_Type=NPY)
     params = query(model=options.model, dtype=dtype)
@@ -143,15 +167,27 @@ def decode(z: Any, options: Options, dtype: NpyType) -> Call[Pictures]:
 
 def sample(
     n: int, options: Options, seed: int | None, temperature: float | None, prior: str | None, dtype: NpyType
-) -> Call[Pictures]:
+) -> Call[Decoded]:
     """Nothing -> pictures of the prior."""
     params = query(n=n, model=options.model, seed=seed, temperature=temperature, prior=prior, dtype=dtype)
     return Call("POST", "/sample", _read_pictures, params, None, options.headers(Accept=NPY))
 
 
+def latents_of_sample(drawn: Decoded, options: Options, temperature: float | None, include: Iterable[str]) -> Call[Any]:
+    """Pictures of the prior -> their latents, which npy answers lack: the same draw as JSON. Raises ModelChanged."""
+    same = query(n=len(drawn), model=options.model, seed=drawn.seed, temperature=temperature, prior=drawn.prior)
+
+    def read(response: httpx.Response) -> Any:
+        if _model(response) != (drawn.model, drawn.digest):
+            raise ModelChanged(f"the model {drawn.model} was replaced between the pictures and their latents; sample again")
+        return _parsed(lambda answer: npy.floats(answer["z"]), response)
+
+    return Call("POST", "/sample", read, {**same, "include": ",".join(include)}, None, options.headers(Accept=JSON))
+
+
 def interpolate(
     start: Any, end: Any, options: Options, steps: int | None, method: str | None, dtype: NpyType
-) -> Call[Pictures]:
+) -> Call[Decoded]:
     """Two pictures or latents -> the pictures between them."""
     body = {"start": _end(start), "end": _end(end), **options.parameters(), **present(steps=steps, method=method, dtype=dtype)}
     headers = options.headers(Accept=NPY, Content_Type=JSON)

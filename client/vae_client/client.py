@@ -3,18 +3,18 @@
 AsyncClient in async_client.py has the same methods.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import httpx
 
 from vae_client import batches, calls
-from vae_client.calls import Background, Invert, NpyType
+from vae_client.calls import Background, Include, Invert, NpyType
 from vae_client.errors import NoAnswer, ProblemError
 from vae_client.pictures import Pictures
 from vae_client.progress import Progress
-from vae_client.results import Model, Posteriors
-from vae_client.results import Pictures as Decoded
+from vae_client.results import Decoded, Model, Posteriors
 from vae_client.sync_collections import CollectionMethods
 
 
@@ -30,13 +30,18 @@ class Client(CollectionMethods):
         self,
         pictures: Pictures,
         *,
+        include: Iterable[Include] = (),
+        seed: int | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Posteriors:
-        """Return the posteriors of one picture or several, in their order, with one request."""
-        return self._run(calls.encode(pictures, self._options(model, timeout_ms, background, invert)))
+        """Return the posteriors of one picture or several, in their order, with one request.
+
+        `include` brings more fields of Posteriors, but its answers are JSON, which is larger and slower; `seed` is that of z.
+        """
+        return self._run(calls.encode(pictures, self._options(model, timeout_ms, background, invert), include, seed))
 
     def decode(self, z: Any, *, dtype: NpyType = "uint8", model: str | None = None, timeout_ms: int | None = None) -> Decoded:
         """Return the pictures of latents, (N, D) or (D,), with one request."""
@@ -49,12 +54,20 @@ class Client(CollectionMethods):
         seed: int | None = None,
         temperature: float | None = None,
         prior: Literal["standard", "vamp", "aggregate"] | None = None,
+        include: Iterable[Literal["z"]] = (),
         dtype: NpyType = "uint8",
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
-        """Return n pictures drawn from the prior. The answer says which seed and prior they are from."""
-        return self._run(calls.sample(n, self._options(model, timeout_ms), seed, temperature, prior, dtype))
+        """Return n pictures drawn from the prior. The answer says which seed and prior they are from.
+
+        `include=["z"]` brings their latents with a second request, which draws the same again. Raises ModelChanged then.
+        """
+        options, include = self._options(model, timeout_ms), tuple(include)
+        drawn = self._run(calls.sample(n, options, seed, temperature, prior, dtype))
+        if not include:
+            return drawn
+        return replace(drawn, z=self._run(calls.latents_of_sample(drawn, options, temperature, include)))
 
     def interpolate(
         self,
@@ -96,17 +109,22 @@ class Client(CollectionMethods):
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
+        include: Iterable[Include] = (),
         background: Background | None = None,
         invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Posteriors:
-        """Return the posteriors of any number of pictures, in their order. Raises BatchFailed, ModelChanged."""
+        """Return the posteriors of any number of pictures, in their order. Raises BatchFailed, ModelChanged.
+
+        `include` is that of `encode`; each batch draws its z with a seed of its own.
+        """
         parts = self.encode_batches(
             pictures,
             batch_size=batch_size,
             concurrency=concurrency,
             progress=progress,
+            include=include,
             background=background,
             invert=invert,
             model=model,
@@ -121,16 +139,17 @@ class Client(CollectionMethods):
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
+        include: Iterable[Include] = (),
         background: Background | None = None,
         invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Iterator[Posteriors]:
         """Yield the posteriors of one batch after the other, so that neither pictures nor posteriors pile up in memory."""
-        options = self._options(model, timeout_ms, background, invert)
+        options, include = self._options(model, timeout_ms, background, invert), tuple(include)
         parts = batches.split(pictures, batch_size)
         bar = Progress(progress, "encode", batches.count_of(pictures) if progress else None)
-        return self._in_order(parts, lambda batch: calls.encode(batch.content, options), concurrency, bar)
+        return self._in_order(parts, lambda batch: calls.encode(batch.content, options, include), concurrency, bar)
 
     def models(self) -> list[Model]:
         """Return the loaded models, in the order of their names."""

@@ -2,14 +2,46 @@
 
 import base64
 import json
-from collections.abc import Iterable
-from typing import Any
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 from urllib.parse import quote
+
+import httpx
 
 from vae_client import npy, pictures
 from vae_client.batches import Batch
-from vae_client.calls import Call, Options, json_call, present, query
-from vae_client.results import Added, Collection, Item, Neighbor, Neighbors, PictureWarning, Posteriors
+from vae_client.calls import JSON, Call, Options, json_call, present, query, warnings_of
+from vae_client.errors import NotFound, UnknownKeyWarning
+from vae_client.results import Added, Collection, Deleted, Item, Neighbor, Neighbors, Posteriors
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of items. `cursor` leads to the next one and is None on the last."""
+
+    items: list[Item]
+    cursor: str | None
+    unknown_keys: tuple[str, ...] = ()
+    did_you_mean: Mapping[str, str] = field(default_factory=dict)
+
+
+Filtered = TypeVar("Filtered", Neighbors, Deleted, Page)
+
+
+def warned(found: Filtered) -> Filtered:
+    """Return what a filter found. If it has keys that no item has, warn the caller of the method that calls this."""
+    similar = {key: f" (did you mean {other!r}?)" for key, other in found.did_you_mean.items()}
+    if found.unknown_keys:
+        keys = ", ".join(f"{key!r}{similar.get(key, '')}" for key in found.unknown_keys)
+        warnings.warn(f"the filter has keys that no item has: {keys}", UnknownKeyWarning, stacklevel=3)
+    return found
+
+
+def _unknown(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a result that say which keys of a filter no item has."""
+    return {"unknown_keys": tuple(answer.get("unknown_keys") or ()), "did_you_mean": dict(answer.get("did_you_mean") or {})}
 
 
 def _path(name: str, *rest: str) -> str:
@@ -30,9 +62,11 @@ def list_collections(options: Options) -> Call[list[Collection]]:
     return json_call("GET", "/collections", lambda answer: [_collection(one) for one in answer["collections"]], options)
 
 
-def put_collection(name: str, options: Options, metric: str | None, description: str | None) -> Call[Collection]:
-    """Make a collection, or change its metric and description."""
-    body = present(model=options.model, metric=metric, description=description)
+def put_collection(
+    name: str, options: Options, metric: str | None, description: str | None, keep: str | None
+) -> Call[Collection]:
+    """Make a collection, or change its metric and description, and what it keeps."""
+    body = present(model=options.model, metric=metric, description=description, keep=keep)
     return json_call("PUT", _path(name), _collection, options, body)
 
 
@@ -46,8 +80,11 @@ def delete_collection(name: str, options: Options) -> Call[Collection]:
     return json_call("DELETE", _path(name), _collection, options, repeatable=False)
 
 
-def add(name: str, batch: Batch, options: Options) -> Call[Added]:
-    """Add the items of a batch, or replace those whose ids exist. The service compares the digest of posteriors."""
+def add(name: str, batch: Batch, options: Options, if_exists: str | None) -> Call[Added]:
+    """Add the items of a batch, or replace those whose ids exist. The service compares the digest of posteriors.
+
+    Not repeatable with `if_exists="error"`: if the first answer was lost, the second would be that the items exist.
+    """
     if isinstance(batch.content, Posteriors):
         sources, label = _posteriors(batch.content), batch.content.label
     else:
@@ -56,9 +93,8 @@ def add(name: str, batch: Batch, options: Options) -> Call[Added]:
         {"id": id, **source, **present(metadata=metadata)}
         for id, source, metadata in zip(batch.ids, sources, batch.metadata, strict=True)
     ]
-    return json_call(
-        "POST", _path(name, "items"), _added, options, {"items": items, **present(model=label), **options.parameters()}
-    )
+    body = {"items": items, **present(model=label, if_exists=if_exists), **options.parameters()}
+    return json_call("POST", _path(name, "items"), _added, options, body, repeatable=if_exists != "error")
 
 
 def _images(content: Iterable[Any]) -> Iterable[dict[str, Any]]:
@@ -71,33 +107,32 @@ def _posteriors(posteriors: Posteriors) -> Iterable[dict[str, Any]]:
 
 
 def _added(answer: dict[str, Any]) -> Added:
-    ids, added, replaced = (tuple(answer.get(key, ())) for key in ("ids", "added", "replaced"))
-    return Added(ids, answer["seq"], added, replaced, _warnings(answer))
-
-
-def _warnings(answer: dict[str, Any]) -> tuple[PictureWarning, ...]:
-    found = answer.get("warnings") or ()
-    return tuple(PictureWarning(one.get("code", ""), one.get("detail", ""), one.get("item")) for one in found)
+    ids, added, replaced, skipped = (tuple(answer.get(key, ())) for key in ("ids", "added", "replaced", "skipped"))
+    return Added(ids, answer["seq"], added, replaced, warnings_of(answer), skipped)
 
 
 def _item(fields: dict[str, Any]) -> Item:
-    vectors = npy.vector(fields.get("mu")), npy.vector(fields.get("sigma"))
+    vectors = npy.floats(fields.get("mu")), npy.floats(fields.get("sigma"))
     return Item(fields["id"], fields.get("metadata") or {}, fields.get("seq", 0), *vectors)
 
 
 def page(
-    name: str, options: Options, cursor: str | None, limit: int, filter: Any, include: Iterable[str]
-) -> Call[tuple[list[Item], str | None]]:
-    """One page of items, and the cursor of the next one, None on the last."""
+    name: str,
+    options: Options,
+    cursor: str | None,
+    limit: int,
+    filter: Any,
+    strict: bool | None,
+    include: Iterable[str],
+) -> Call[Page]:
+    """One page of items."""
     conditions = None if filter is None else json.dumps(filter)
-    params = query(cursor=cursor, limit=limit, filter=conditions, include=",".join(include) or None)
-    return json_call(
-        "GET",
-        _path(name, "items"),
-        lambda answer: ([_item(one) for one in answer["items"]], answer["cursor"]),
-        options,
-        params=params,
-    )
+    params = query(cursor=cursor, limit=limit, filter=conditions, strict=strict, include=",".join(include) or None)
+    return json_call("GET", _path(name, "items"), _page, options, params=params)
+
+
+def _page(answer: dict[str, Any]) -> Page:
+    return Page([_item(one) for one in answer["items"]], answer["cursor"], **_unknown(answer))
 
 
 def get_item(name: str, id: str, options: Options) -> Call[Item]:
@@ -108,6 +143,41 @@ def get_item(name: str, id: str, options: Options) -> Call[Item]:
 def delete_item(name: str, id: str, options: Options) -> Call[None]:
     """Delete one item. Not repeatable: somebody may have added it anew in between."""
     return json_call("DELETE", _path(name, "items", id), lambda answer: None, options, repeatable=False)
+
+
+def change_item(name: str, id: str, patch: Mapping[str, Any], options: Options) -> Call[Item]:
+    """Change the metadata of one item. Repeatable: a merge patch that is applied twice has the effect of one."""
+    return json_call("PATCH", _path(name, "items", id), _item, options, patch)
+
+
+def delete_items(name: str, ids: Iterable[str] | None, filter: Any, strict: bool | None, options: Options) -> Call[Deleted]:
+    """Delete items by their ids or by a filter. Raises TypeError unless it is given one of the two.
+
+    Not repeatable: items that somebody has added in between would be deleted too, and the count would be wrong.
+    """
+    if (ids is None) == (filter is None):
+        raise TypeError("a deletion needs either ids or a filter")
+    if isinstance(ids, str):
+        raise TypeError("ids is one string: send a list, or call delete_item")
+    body = present(ids=None if ids is None else list(ids), filter=filter, strict=strict)
+    return json_call("POST", _path(name, "delete"), _deleted, options, body, repeatable=False)
+
+
+def _deleted(answer: dict[str, Any]) -> Deleted:
+    missing = tuple(answer.get("missing") or ())
+    return Deleted(answer["count"], tuple(answer["ids"]), answer["seq"], missing, **_unknown(answer))
+
+
+def get_picture(name: str, id: str, options: Options) -> Call[bytes]:
+    """The original picture of an item, as it was sent."""
+
+    def read(response: httpx.Response) -> bytes:
+        # Without an original, the path is that of an item whose id ends in /picture, if there is one.
+        if response.headers.get("content-type") == JSON:
+            raise NotFound(404, "no_picture", f"the item {id!r} has no original", response.headers.get("x-request-id", ""))
+        return response.content
+
+    return Call("GET", f"{_path(name, 'items', id)}/picture", read, headers=options.headers())
 
 
 def search(
@@ -135,7 +205,8 @@ def _neighbors(answer: dict[str, Any]) -> Neighbors:
         answer["metric"],
         answer["exact"],
         answer["seq"],
-        _warnings(answer),
+        warnings_of(answer),
+        **_unknown(answer),
     )
 
 
@@ -145,7 +216,7 @@ def _neighbor(fields: dict[str, Any]) -> Neighbor:
         fields["id"],
         fields["distance"],
         fields.get("metadata") or {},
-        npy.vector(fields.get("mu")),
-        npy.vector(fields.get("sigma")),
+        npy.floats(fields.get("mu")),
+        npy.floats(fields.get("sigma")),
         None if image is None else base64.b64decode(image),
     )

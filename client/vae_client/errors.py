@@ -43,6 +43,7 @@ class ProblemError(VaeError):
 
     `code` is a stable word for programs, empty if the answer is not from the service. `item` is the index of the picture or
     latent at fault, if one is. `retry_after` is the number of seconds after which the service wants to be asked again.
+    `ids` are those that the problem is about: the items that exist already, of a Conflict of `if_exists="error"`.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class ProblemError(VaeError):
         request_id: str = "",
         item: int | None = None,
         retry_after: float | None = None,
+        ids: Sequence[str] = (),
     ) -> None:
         super().__init__(f"{status} {code}: {detail}" if code else f"{status}: {detail}")
         self.status, self.code, self.detail = status, code, detail
-        self.request_id, self.item, self.retry_after = request_id, item, retry_after
+        self.request_id, self.item, self.retry_after, self.ids = request_id, item, retry_after, tuple(ids)
 
 
 class InvalidRequest(ProblemError):
@@ -97,6 +99,10 @@ class StoreFull(ProblemError):
 
 class UnexpectedAnswer(VaeError):
     """The answer is not one that this client understands. Is there a VAE service at this address?"""
+
+
+class UnknownKeyWarning(UserWarning):
+    """A filter has a key that no item of the collection has. `strict=True` makes it a Conflict."""
 
 
 class ModelChanged(VaeError):
@@ -141,11 +147,11 @@ def problem_of(response: httpx.Response) -> ProblemError | None:
     seconds = float(after) if after.isascii() and after.isdigit() else None
     try:
         body = json.loads(response.content)
-        code, detail, item = str(body["code"]), str(body["detail"]), body.get("item")
+        code, detail, item, ids = str(body["code"]), str(body["detail"]), body.get("item"), tuple(body.get("ids", ()))
     except (ValueError, KeyError, TypeError, AttributeError):
-        code, detail, item = "", response.text[:LONGEST_TEXT].strip() or _phrase(status), None
+        code, detail, item, ids = "", response.text[:LONGEST_TEXT].strip() or _phrase(status), None, ()
     request_id = response.headers.get("x-request-id", "")
-    return kind(status, code, detail, request_id, item if isinstance(item, int) else None, seconds)
+    return kind(status, code, detail, request_id, item if isinstance(item, int) else None, seconds, ids)
 
 
 def _phrase(status: int) -> str:

@@ -74,8 +74,8 @@ def lists(value: Any) -> Any:
     return value.tolist() if is_array(value) else value
 
 
-def vector(values: Sequence[float] | None) -> Any:
-    """Return a list of numbers as a float32 array, or as it is without numpy."""
+def floats(values: Sequence[Any] | None) -> Any:
+    """Return numbers, in lists of any depth, as a float32 array, or as they are without numpy."""
     return values if values is None or numpy is None else numpy.asarray(values, numpy.float32)
 
 

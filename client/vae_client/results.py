@@ -3,7 +3,7 @@
 Arrays are those of numpy. Without numpy they are nested lists of the same shape.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Self
@@ -16,11 +16,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+ROWS = ("mu", "sigma", "logvar", "kl", "kl_per_dim", "z")  # the fields of posteriors that have a row for each picture
+
+
+@dataclass(frozen=True)
+class PictureWarning:
+    """What is probably wrong with a picture that was encoded all the same. `item` is its position."""
+
+    code: str
+    detail: str
+    item: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Posteriors:
     """The posteriors of pictures: mu and sigma, float32 (N, D) each. `digest` identifies the weights of the model.
 
-    `warning_count` is the number of the service's warnings, such as of blank pictures; its JSON answers say what they are.
+    `logvar`, `kl` (N,), `kl_per_dim`, and `z`, which was drawn with `seed`, are None unless `include` asked for them.
+    `warning_count` is the number of the service's warnings, such as of blank pictures. Their texts are in `warnings`, if
+    anything was included; `include=["warnings"]` asks for nothing else.
     """
 
     mu: "NDArray[np.float32]"
@@ -28,6 +42,12 @@ class Posteriors:
     model: str = ""
     digest: str = ""
     warning_count: int = 0
+    warnings: tuple[PictureWarning, ...] = ()
+    logvar: "NDArray[np.float32] | None" = None
+    kl: "NDArray[np.float32] | None" = None
+    kl_per_dim: "NDArray[np.float32] | None" = None
+    z: "NDArray[np.float32] | None" = None
+    seed: int | None = None
 
     @property
     def label(self) -> str | None:
@@ -38,7 +58,8 @@ class Posteriors:
         return len(self.mu)
 
     def __getitem__(self, rows: slice) -> Self:
-        return type(self)(self.mu[rows], self.sigma[rows], self.model, self.digest)
+        arrays = {name: values[rows] for name in ROWS if (values := getattr(self, name)) is not None}
+        return replace(self, **arrays, warning_count=0, warnings=())
 
     @classmethod
     def join(cls, parts: Sequence["Posteriors"]) -> "Posteriors":
@@ -49,13 +70,20 @@ class Posteriors:
         if len(models) > 1:
             (first, second, *_) = (f"{name} {digest}" for name, digest in models)
             raise ModelChanged(f"the model was replaced meanwhile: {first} became {second}; encode all pictures again")
-        mu, sigma = npy.join([part.mu for part in parts]), npy.join([part.sigma for part in parts])
-        return cls(mu, sigma, parts[0].model, parts[0].digest, sum(part.warning_count for part in parts))
+        arrays = {name: [getattr(part, name) for part in parts] for name in ROWS}
+        joined = {name: npy.join(all_) for name, all_ in arrays.items() if not any(one is None for one in all_)}
+        count = sum(part.warning_count for part in parts)
+        return cls(**joined, model=parts[0].model, digest=parts[0].digest, warning_count=count, warnings=_all_warnings(parts))
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
-    """Pictures: uint8 (N, H, W, C), or float32 means in [0, 1]. `seed` and `prior` are those of the draw, if there was one."""
+class Decoded:
+    """Pictures of a decoder: uint8 (N, H, W, C), or float32 means in [0, 1].
+
+    `seed` and `prior` are those of the draw, if there was one; `z`, float32 (N, D), is there if `include` asked for it.
+    `warning_count` is the number of the service's warnings about the pictures that were sent; `include=["warnings"]` of encode
+    says for the same pictures what they are.
+    """
 
     pixels: "NDArray[Any]" = field(repr=False)
     model: str = ""
@@ -63,6 +91,7 @@ class Pictures:
     seed: int | None = None
     prior: str | None = None
     warning_count: int = 0
+    z: "NDArray[np.float32] | None" = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -83,7 +112,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection. `count` is its number of items, `seq` the number of its last change."""
+    """A collection. `count` is its number of items, `seq` the number of its last change.
+
+    `keep` is "picture" if original pictures are kept. `loaded_as` is the name that its model has now, if that is another one.
+    """
 
     name: str
     model: str
@@ -93,26 +125,20 @@ class Collection:
     description: str = ""
     count: int = 0
     seq: int = 0
-
-
-@dataclass(frozen=True)
-class PictureWarning:
-    """What is probably wrong with a picture that was encoded all the same. `item` is its position."""
-
-    code: str
-    detail: str
-    item: int | None = None
+    keep: str = "nothing"
+    loaded_as: str | None = None
 
 
 @dataclass(frozen=True)
 class Added:
-    """The items that were added, durably. `added` and `replaced` are the ids of the new and of the replaced ones."""
+    """The items that were added, durably: `ids` of all, and which of them were `added`, `replaced`, and `skipped`."""
 
     ids: tuple[str, ...]
     seq: int
     added: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     warnings: tuple[PictureWarning, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -122,19 +148,39 @@ class Added:
         """Return all items of several requests. Raises ValueError for none."""
         if not parts:
             raise ValueError("there are no items")
-        starts = [0, *accumulate(map(len, parts))][:-1]
         return cls(
             tuple(id for part in parts for id in part.ids),
             max(part.seq for part in parts),
             tuple(id for part in parts for id in part.added),
             tuple(id for part in parts for id in part.replaced),
-            tuple(_moved(one, start) for part, start in zip(parts, starts, strict=True) for one in part.warnings),
+            _all_warnings(parts),
+            tuple(id for part in parts for id in part.skipped),
         )
 
 
-def _moved(warning: PictureWarning, start: int) -> PictureWarning:
-    """Return a warning of a batch whose first item is the one at `start`."""
-    return warning if warning.item is None else replace(warning, item=warning.item + start)
+def _all_warnings(parts: Sequence[Posteriors | Added]) -> tuple[PictureWarning, ...]:
+    """Return the warnings of several requests, with the positions of their pictures among all."""
+    starts = [0, *accumulate(map(len, parts))][:-1]
+    return tuple(
+        one if one.item is None else replace(one, item=one.item + start)
+        for part, start in zip(parts, starts, strict=True)
+        for one in part.warnings
+    )
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """How many items were deleted, and the first 1,000 of their ids.
+
+    `missing` are the ids that no item had. `unknown_keys` and `did_you_mean` are about the filter, as those of Neighbors.
+    """
+
+    count: int
+    ids: tuple[str, ...]
+    seq: int
+    missing: tuple[str, ...] = ()
+    unknown_keys: tuple[str, ...] = ()
+    did_you_mean: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,13 +208,18 @@ class Neighbor:
 
 @dataclass(frozen=True, eq=False)
 class Neighbors:
-    """The neighbours of one query, nearest first. `exact` is false if the search was approximate."""
+    """The neighbours of one query, nearest first. `exact` is false if the search was approximate.
+
+    `unknown_keys` are the keys of the filter that no item has, `did_you_mean` gives similar ones that some item has.
+    """
 
     neighbors: tuple[Neighbor, ...]
     metric: str
     exact: bool
     seq: int
     warnings: tuple[PictureWarning, ...] = ()
+    unknown_keys: tuple[str, ...] = ()
+    did_you_mean: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.neighbors)

@@ -7,10 +7,11 @@ from vae_client import batches, collection_calls
 from vae_client.calls import Background, Invert, Options
 from vae_client.pictures import Picture, Pictures
 from vae_client.progress import Progress
-from vae_client.results import Added, Collection, Item, Neighbors, Posteriors
+from vae_client.results import Added, Collection, Deleted, Item, Neighbors, Posteriors
 from vae_client.sync_transport import Transport
 
 Metric: TypeAlias = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
+IfExists: TypeAlias = Literal["replace", "error", "skip"]
 Filter: TypeAlias = Mapping[str, Any]
 Metadata: TypeAlias = Mapping[str, Any] | None
 
@@ -28,11 +29,13 @@ class CollectionMethods(Transport):
         *,
         metric: Metric | None = None,
         description: str | None = None,
+        keep: Literal["nothing", "picture"] | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Collection:
-        """Make a collection, or set the metric and the description of one that exists."""
-        return self._run(collection_calls.put_collection(name, self._options(model, timeout_ms), metric, description))
+        """Make a collection, or change one that exists: what is None stays. `keep="picture"` keeps original pictures."""
+        options = self._options(model, timeout_ms)
+        return self._run(collection_calls.put_collection(name, options, metric, description, keep))
 
     def get_collection(self, name: str, *, timeout_ms: int | None = None) -> Collection:
         """Return one collection with its number of items. Raises NotFound."""
@@ -49,17 +52,21 @@ class CollectionMethods(Transport):
         *,
         ids: Iterable[str] | str | None = None,
         metadata: Iterable[Metadata] | Metadata = None,
+        if_exists: IfExists | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Added:
-        """Add pictures or posteriors with one request, all or none. Items whose ids exist are replaced.
+        """Add pictures or posteriors with one request, all or none. Items whose ids exist are replaced, by default.
+
+        `if_exists="skip"` keeps the old ones instead, and `"error"` raises Conflict, whose `ids` names them.
 
         Ids that are not given are drawn by the client, so that a request that is sent again adds nothing twice.
         """
         batch = batches.one(items, ids, metadata)
-        return self._run(collection_calls.add(collection, batch, Options(model, timeout_ms, background, invert)))
+        options = Options(model, timeout_ms, background, invert)
+        return self._run(collection_calls.add(collection, batch, options, if_exists))
 
     def add_many(
         self,
@@ -68,6 +75,7 @@ class CollectionMethods(Transport):
         *,
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata] | None = None,
+        if_exists: IfExists | None = None,
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
@@ -78,13 +86,15 @@ class CollectionMethods(Transport):
     ) -> Added:
         """Add any number of pictures or posteriors, and return all their ids. Raises BatchFailed, whose ids were not added.
 
-        With ids of your own you can call it again after a failure; what is there already is replaced by the same.
+        With ids of your own you can call it again after a failure; what is there already is replaced by the same, or left
+        out with `if_exists="skip"`.
         """
         parts = self.add_batches(
             collection,
             items,
             ids=ids,
             metadata=metadata,
+            if_exists=if_exists,
             batch_size=batch_size,
             concurrency=concurrency,
             progress=progress,
@@ -102,6 +112,7 @@ class CollectionMethods(Transport):
         *,
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata] | None = None,
+        if_exists: IfExists | None = None,
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
@@ -114,23 +125,29 @@ class CollectionMethods(Transport):
         options = Options(model, timeout_ms, background, invert)
         parts = batches.named(items, batch_size, ids, metadata)
         bar = Progress(progress, "add", batches.count_of(items) if progress else None)
-        return self._in_order(parts, lambda batch: collection_calls.add(collection, batch, options), concurrency, bar)
+        return self._in_order(
+            parts, lambda batch: collection_calls.add(collection, batch, options, if_exists), concurrency, bar
+        )
 
     def items(
         self,
         collection: str,
         *,
         filter: Filter | None = None,
+        strict: bool | None = None,
         include: Iterable[Literal["mu", "sigma"]] = (),
         page_size: int = 1000,
         timeout_ms: int | None = None,
     ) -> Iterator[Item]:
-        """Yield all items in the order of their ids, which are fetched page by page."""
+        """Yield all items in the order of their ids, which are fetched page by page. Issues UnknownKeyWarning."""
         options, include = Options(None, timeout_ms), tuple(include)
         cursor: str | None = None
         while True:
-            page, cursor = self._run(collection_calls.page(collection, options, cursor, page_size, filter, include))
-            yield from page
+            page = self._run(collection_calls.page(collection, options, cursor, page_size, filter, strict, include))
+            if cursor is None:  # Each page repeats what the first one says about the filter.
+                collection_calls.warned(page)
+            cursor = page.cursor
+            yield from page.items
             if cursor is None:
                 return
 
@@ -141,6 +158,33 @@ class CollectionMethods(Transport):
     def delete_item(self, collection: str, id: str, *, timeout_ms: int | None = None) -> None:
         """Delete one item. Raises NotFound."""
         self._run(collection_calls.delete_item(collection, id, Options(None, timeout_ms)))
+
+    def delete_items(
+        self,
+        collection: str,
+        *,
+        ids: Iterable[str] | None = None,
+        filter: Filter | None = None,
+        strict: bool | None = None,
+        timeout_ms: int | None = None,
+    ) -> Deleted:
+        """Delete the items with these ids, or those that a filter finds. Issues UnknownKeyWarning.
+
+        Raises Conflict for a filter that would match every item because of an unknown key, and with `strict` for any such key.
+        """
+        call = collection_calls.delete_items(collection, ids, filter, strict, Options(None, timeout_ms))
+        return collection_calls.warned(self._run(call))
+
+    def change_item(self, collection: str, id: str, patch: Mapping[str, Any], *, timeout_ms: int | None = None) -> Item:
+        """Change the metadata of one item by a JSON merge patch, and return it without vectors. Raises NotFound.
+
+        Keys whose value is None are removed, objects are merged, other values replace; all other keys stay.
+        """
+        return self._run(collection_calls.change_item(collection, id, patch, Options(None, timeout_ms)))
+
+    def get_picture(self, collection: str, id: str, *, timeout_ms: int | None = None) -> bytes:
+        """Return the original picture of an item of a collection with `keep="picture"`, as it was sent. Raises NotFound."""
+        return self._run(collection_calls.get_picture(collection, id, Options(None, timeout_ms)))
 
     def search(
         self,
@@ -153,6 +197,8 @@ class CollectionMethods(Transport):
         k: int = 10,
         metric: Metric | None = None,
         filter: Filter | None = None,
+        strict: bool | None = None,
+        exclude_self: bool | None = None,
         include: Iterable[Literal["mu", "sigma", "image"]] = (),
         active_only: bool | None = None,
         candidates: int | None = None,
@@ -162,7 +208,11 @@ class CollectionMethods(Transport):
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Neighbors:
-        """Return the k nearest items of a picture, of a posterior mu (D,) and maybe sigma, or of the item with an id."""
+        """Return the k nearest items of a picture, of a posterior mu (D,) and maybe sigma, or of the item with an id.
+
+        `exclude_self` leaves the item with that id out. A key of the filter that no item has is named in `unknown_keys` of the
+        result and in an UnknownKeyWarning; `strict` raises Conflict instead.
+        """
         call = collection_calls.search(
             collection,
             Options(model, timeout_ms, background, invert),
@@ -174,8 +224,10 @@ class CollectionMethods(Transport):
             k=k,
             metric=metric,
             filter=filter,
+            strict=strict,
+            exclude_self=exclude_self,
             active_only=active_only,
             candidates=candidates,
             exact=exact,
         )
-        return self._run(call)
+        return collection_calls.warned(self._run(call))

@@ -1,4 +1,4 @@
-"""Every method of both clients against a real service."""
+"""Every method of both clients on pictures and models, against a real service."""
 
 import inspect
 from typing import Any
@@ -107,6 +107,37 @@ def test_latents_become_pictures(client: Client) -> None:
     assert client.reconstruct([SEVEN], mode="sample", seed=3).seed == 3
 
 
+def test_what_is_included(client: Client, digits: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = client.encode(digits[:6], include=["logvar", "kl", "kl_per_dim", "z"], seed=3)
+    plain = client.encode(digits[:6])
+    assert (found.seed, found.label) == (3, plain.label)
+    assert found.logvar is not None
+    assert found.kl is not None
+    assert found.kl_per_dim is not None
+    for field, value in (("mu", plain.mu), ("sigma", plain.sigma)):
+        np.testing.assert_array_equal(getattr(found, field), value)
+    np.testing.assert_allclose(np.exp(found.logvar / 2), plain.sigma, rtol=1e-5)
+    np.testing.assert_allclose(found.kl, found.kl_per_dim.sum(1), rtol=1e-5)
+    np.testing.assert_array_equal(client.encode(digits[:6], include=["z"], seed=3).z, found.z)
+    assert {value.dtype.name for value in (found.mu, found.kl)} == {"float32"}
+    many = client.encode_many(digits[:6], include=["kl"], batch_size=4)
+    np.testing.assert_array_equal(many.kl, found.kl)
+    np.testing.assert_array_equal(many[3:5].kl, found.kl[3:5])
+    assert (many.z, many.seed, plain.kl) == (None, None, None)
+    with pytest.raises(vae_client.InvalidRequest, match="kl_per_dim"):
+        client.encode(SEVEN, include=["elbo"])  # type: ignore[list-item]
+
+    drawn = client.sample(3, temperature=0.5, include=["z"])
+    same = client.sample(3, seed=drawn.seed, temperature=0.5)
+    assert same.z is None
+    np.testing.assert_array_equal(drawn.pixels, same.pixels)
+    np.testing.assert_array_equal(client.decode(drawn.z).pixels, drawn.pixels)
+    another = vae_client.Decoded(drawn.pixels, "mnist", "0" * 64, drawn.seed, drawn.prior)
+    monkeypatch.setattr("vae_client.calls.Decoded", lambda *fields: another)
+    with pytest.raises(vae_client.ModelChanged, match="sample again"):
+        client.sample(3, include=["z"])
+
+
 def test_what_is_loaded(client: Client, server: Server) -> None:
     (model,) = client.models()
     assert (model.name, model.default, model.latent_dim, model.shape) == ("mnist", True, 20, (28, 28, 1))
@@ -124,47 +155,15 @@ def test_a_service_that_is_not_there_is_not_ready(way: str) -> None:
         assert not client.ready()
 
 
-def test_collections(client: Client, digits: Pixels, request: pytest.FixtureRequest) -> None:
-    name = "of-" + request.node.callspec.params["client"]
-    made = client.put_collection(name, metric="w2", description="digits")
-    assert (made.name, made.model, made.metric, made.description, made.count) == (name, "mnist", "w2", "digits", 0)
-    assert made in client.list_collections()
-    added = client.add(name, digits[:3], ids=["a/ä?", "b", "c"], metadata=[{"n": 0}, None, {"n": 2}])
-    assert (added.ids, added.seq) == (("a/ä?", "b", "c"), 3)
-    assert client.add(name, SEVEN, ids="seven", metadata={"file": True}).ids == ("seven",)
-    posteriors = client.encode(digits[3:5])
-    assert len(client.add(name, posteriors)) == 2
-    with pytest.raises(vae_client.Conflict, match="model_mismatch"):
-        client.add(name, Posteriors(posteriors.mu, posteriors.sigma, "mnist", "0" * 64))
-    found = client.get_item(name, "a/ä?")
-    assert found.metadata == {"n": 0}
-    np.testing.assert_array_equal(found.mu, client.encode(digits[0]).mu[0])
-    near = client.search(name, digits[0], k=2, include=["mu", "image"], filter={"n": {"exists": True}})
-    assert [one.id for one in near] == ["a/ä?", "c"]
-    assert (near.metric, near.exact, near[0].distance, len(near)) == ("w2", True, 0.0, 2)
-    assert (near[0].image or b"").startswith(b"\x89PNG")
-    assert [one.id for one in client.search(name, id="c", k=1)] == ["c"]
-    assert client.search(name, mu=posteriors.mu[0], sigma=posteriors.sigma[0], k=1)[0].distance == 0.0
-    assert len(list(client.items(name, page_size=4, include=["mu"]))) == 6
-    assert [item.id for item in client.items(name, filter={"file": True})] == ["seven"]
-    client.delete_item(name, "a/ä?")
-    with pytest.raises(vae_client.NotFound) as caught:
-        client.get_item(name, "a/ä?")
-    assert (caught.value.code, caught.value.status) == ("unknown_item", 404)
-    assert len(caught.value.request_id) == 32
-    with pytest.raises(ValueError, match="another path"):
-        client.delete_item(name, "..")
-    with pytest.raises(TypeError, match="exactly one"):
-        client.search(name)
-    assert client.delete_collection(name).count == 5
-
-
 def test_ink_and_warnings(client: Client, digits: Pixels, request: pytest.FixtureRequest) -> None:
     """Pictures that are drawn dark on light are warned of, and inverted where that is asked for."""
     name = "ink-" + request.node.callspec.params["client"]
     dark = 255 - digits[:6]
     right = client.encode(digits[:6])
-    assert client.encode_many(dark, batch_size=4).warning_count == 6
+    assert client.encode_many(dark, batch_size=4).warning_count == client.reconstruct(dark).warning_count == 6
+    told = client.encode_many(dark, batch_size=4, include=["warnings"])
+    assert (told.warning_count, [one.item for one in told.warnings]) == (6, list(range(6)))
+    assert "try invert=yes" in told.warnings[0].detail
     found = client.encode_many(dark, batch_size=4, invert="yes")
     np.testing.assert_allclose(found.mu, right.mu, atol=1e-5)
     assert found.warning_count == right.warning_count == 0
@@ -179,28 +178,6 @@ def test_ink_and_warnings(client: Client, digits: Pixels, request: pytest.Fixtur
     np.testing.assert_allclose(client.encode(drawing, background="auto").mu, right.mu[:1], atol=1e-5)
     deep = Image.fromarray(digits[0].astype(np.float32) / 255)
     np.testing.assert_allclose(client.encode(deep).mu, right.mu[:1], atol=1e-3)
-
-
-def test_many_items_with_ids_and_metadata(client: Client, digits: Pixels, request: pytest.FixtureRequest) -> None:
-    name = "many-" + request.node.callspec.params["client"]
-    client.put_collection(name)
-    ids, notes = [f"{i:03}" for i in range(256)], [{"i": i} for i in range(256)]
-    added = client.add_many(name, digits, ids=ids, metadata=iter(notes), batch_size=40, progress=True)
-    assert list(added.ids) == list(added.added) == ids
-    assert [(item.id, item.metadata) for item in client.items(name)] == list(zip(ids, notes, strict=True))
-    client.add_many(name, client.encode(digits), ids=iter(ids), batch_size=100)
-    assert client.get_collection(name).count == 256
-    sizes = [len(part) for part in client.add_batches(name, (encoded(digit) for digit in digits[:5]), batch_size=2)]
-    assert sizes == [2, 2, 1]
-    for given, message in (
-        (ids[:-1], "256 items but 255 ids"),
-        (iter(ids[:-1]), "no more ids"),
-        (iter([*ids, "x"]), "more ids"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            client.add_many(name, digits, ids=given)
-    with pytest.raises(TypeError, match="ids is one string"):
-        client.add_many(name, digits, ids="abc")
 
 
 @pytest.mark.parametrize("way", WAYS)

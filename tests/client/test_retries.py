@@ -69,15 +69,32 @@ def test_what_does_no_harm_is_sent_again(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_deletion_is_sent_again_only_if_it_was_not_made(way: str) -> None:
+def test_a_change_that_does_harm_twice_is_sent_again_only_if_it_was_not_made(way: str) -> None:
     script = Script(problem(429, "rate_exceeded"), NEVER, httpx.Response(200, json={"id": "a", "seq": 1}))
     with calling(way, "http://x", transport=script.transport()) as client:
         client.delete_item("digits", "a")
     for fault, kind in ((LOST, NoAnswer), (problem(503, "busy"), vae_client.Unavailable)):
-        script = Script(fault)
-        with calling(way, "http://x", transport=script.transport()) as client, pytest.raises(kind):
-            client.delete_collection("digits")
-        assert len(script.requests) == 1
+        changes: list[Callable[[vae_client.Client], object]] = [
+            lambda client: client.delete_collection("digits"),
+            lambda client: client.delete_items("digits", ids=["a"]),
+            lambda client: client.add("digits", b"picture", if_exists="error"),  # It would exist the second time.
+        ]
+        for change in changes:
+            script = Script(fault)
+            with calling(way, "http://x", transport=script.transport()) as client, pytest.raises(kind):
+                change(client)
+            assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_change_of_metadata_is_sent_again(way: str) -> None:
+    script = Script(LOST, problem(503, "busy"), httpx.Response(200, json=ITEM))
+    with calling(way, "http://x", transport=script.transport()) as client:
+        assert client.change_item("digits", "a/b", {"n": None}, timeout_ms=5000).metadata == {}
+    assert {(one.method, one.url.raw_path, one.content) for one in script.requests} == {
+        ("PATCH", b"/collections/digits/items/a%2Fb", b'{"n":null}')
+    }
+    assert script.requests[0].headers["x-timeout-ms"] == "5000"
 
 
 @pytest.mark.parametrize("way", WAYS)
