@@ -37,6 +37,10 @@ with vae_client.Client(url) as client:
     client.add("without", found)
     near = client.search("without", open(seven, "rb").read(), k=1, include=["mu"])
     assert abs(near[0].mu[0] - found.mu[0][0]) < 1e-6, near[0]
+    more = client.encode([seven, two], include=["kl", "z"], seed=3)
+    assert (len(more.kl), len(more.z), more[1:].kl) == (2, 2, more.kl[1:])
+    drawn = client.sample(2, include=["z"])
+    assert client.decode(drawn.z).pixels == drawn.pixels
     pixels = client.decode(found.mu).pixels
     assert client.decode(found.mu[0]).pixels == pixels[:1]
     assert (len(pixels), len(pixels[0]), len(pixels[0][0]), len(pixels[0][0][0])) == (2, 28, 28, 1)

@@ -1,15 +1,20 @@
 """The programs of client/README.md run."""
 
+import inspect
 import os
+import re
 import subprocess
 import sys
 
+import httpx
 import pytest
+from vae_client import Client
 
 from tests.documents import blocks
 from tests.live.server import ROOT, Server
 
-PROGRAMS = blocks("python", (ROOT / "client" / "README.md").read_text())
+README = (ROOT / "client" / "README.md").read_text()
+PROGRAMS = blocks("python", README)
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
@@ -20,3 +25,12 @@ def test_programs_run(number: int, server: Server) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[:2] == [["seven.png", "0.0"], ["(1,", "20)"]][number]
+
+
+def test_the_table_of_methods(server: Server) -> None:
+    """It has every method, with the names that the service gives."""
+    rows = re.findall(r"^\| (`.*`) \| `(\w+)` \| `(\w+) (\S+)` \|$", README, re.MULTILINE)
+    paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
+    assert [operation for _, operation, *_ in rows] == [paths[path][verb.lower()]["operationId"] for *_, verb, path in rows]
+    methods = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
+    assert {name for names, *_ in rows for name in re.findall(r"\w+", names)} == methods - {"request", "close"}
