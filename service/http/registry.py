@@ -14,12 +14,13 @@ from service.asgi import ASGIApp
 OPEN, ANY_KEY, CLOSED = "", "any key", "closed"
 OTHER = "other"
 PARAMETER = re.compile(r"\{[^}:]*\}")
-REST = re.compile(r"\{[^}:]*:path\}")
+# A parameter that takes the rest of a path, slashes included.
+REST = re.compile(r"\{[^}:]*:(?:path|rest)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """One path, which may have parameters: /collections/{name}/items/{id:path}.
+    """One path, which may have parameters: /collections/{name}/items/{id:rest}.
 
     `scope`: the scope that a key needs, or one of the above. `label`: the value of `operation` in the metrics. `endpoint`: an
     application that answers `methods` without the router, if there is one.
@@ -96,5 +97,5 @@ def _first_word(path: str) -> str:
 def _pattern(path: str) -> re.Pattern[str]:
     parts = re.split(r"(\{[^}]*\})", path)
     return re.compile(
-        "".join(".*" if REST.fullmatch(p) else "[^/]+" if PARAMETER.fullmatch(p) else re.escape(p) for p in parts)
+        "".join(".+" if REST.fullmatch(p) else "[^/]+" if PARAMETER.fullmatch(p) else re.escape(p) for p in parts)
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +22,15 @@ from service.operations.service import Service
 from service.rest.components import PROBLEM_TYPE, SCHEMAS
 from service.rest.errors import describe
 from service.rest.schemas import Images, NoParameters, PictureParameters, PicturesAnswer, Problem
+
+
+class RestOfPath(PathConvertor):
+    """A parameter {name:rest} of a path: it may have slashes, as {name:path} may, but it is not empty."""
+
+    regex = ".+"
+
+
+register_url_convertor("rest", RestOfPath())
 
 
 class Router(APIRouter):

@@ -63,6 +63,17 @@ async def open_collection(service: Service, call: Call, parameters: Parameters) 
     return collection, digest_of(service.pipeline.catalog, collection, parameters.model), inference
 
 
+async def open_stored(service: Service, call: Call, parameters: Parameters) -> tuple[str, Inference]:
+    """Return (name of the collection, model and deadline) for a call that reads or changes what is stored, without vectors.
+
+    A model that it states must be the collection's. Raises StoreError, ModelMismatch, UnknownModel.
+    """
+    if parameters.model is not None:
+        collection, _, inference = await open_collection(service, call, parameters)
+        return collection.name, inference
+    return name_of(call), open_request(service, call, parameters)
+
+
 def name_of(call: Call) -> str:
     """Return the collection's name in the path. Raises UnknownCollection for one that no collection can have."""
     name = call.path["name"]

@@ -11,7 +11,7 @@ from service.rest.answers import json_answer
 from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionList, CollectionParameters
 from service.rest.parameters import read_parameters
 from service.rest.registration import ERRORS, Router, add, describe_operation, json_content
-from service.rest.requests import body_of, name_of, only_parameters, open_request, query_parameters
+from service.rest.requests import body_of, only_parameters, open_request, open_stored, query_parameters
 from service.rest.schemas import Parameters
 from service.store.interface import Collection, UnknownCollection, check_collection_name
 
@@ -57,23 +57,26 @@ async def put(service: Service, call: Call) -> Answer:
 
 
 async def list_all(service: Service, call: Call) -> Answer:
-    """List all collections, in the order of their names."""
-    inference = open_request(service, call, query_parameters(Parameters, call))
+    """List all collections, or those of one model, in the order of their names."""
+    parameters = query_parameters(Parameters, call)
+    inference = open_request(service, call, parameters)
     found = await service.store.collections(inference.deadline)
+    if parameters.model is not None:
+        found = [collection for collection in found if collection.digest == inference.model.digest]
     return json_answer({"collections": [describe_collection(service, collection) for collection in found]})
 
 
 async def get(service: Service, call: Call) -> Answer:
     """Show one collection: its model, its metric, and how many items it has."""
-    inference = open_request(service, call, query_parameters(Parameters, call))
-    found = await service.store.collection(name_of(call), inference.deadline)
+    name, inference = await open_stored(service, call, query_parameters(Parameters, call))
+    found = await service.store.collection(name, inference.deadline)
     return json_answer(describe_collection(service, found), found)
 
 
 async def delete(service: Service, call: Call) -> Answer:
     """Delete a collection with all its items; the answer is what it was."""
-    inference = open_request(service, call, query_parameters(Parameters, call))
-    gone = await service.store.drop(name_of(call), inference.deadline)
+    name, inference = await open_stored(service, call, query_parameters(Parameters, call))
+    gone = await service.store.drop(name, inference.deadline)
     return json_answer(describe_collection(service, gone), gone)
 
 
@@ -111,7 +114,7 @@ register(
     ["GET"],
     get,
     "One collection",
-    describe_operation(Parameters, INFO, {}, path=PATH),
+    describe_operation(Parameters, INFO, {}, path=PATH, errors=(*ERRORS, 409)),
     name="get_collection",
 )
 register(

@@ -15,7 +15,7 @@ from service.rest.collection_schemas import DeletedSeveral, DeleteParameters, To
 from service.rest.item_bodies import check_id
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import Router, add, describe_operation, json_content
-from service.rest.requests import body_of, name_of, only_parameters, open_request
+from service.rest.requests import body_of, only_parameters, open_stored
 from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.store.filters import Condition, parse_filter
 
@@ -33,8 +33,8 @@ async def delete(service: Service, call: Call) -> Answer:
         raise BadParameter('filter: send it in the JSON body, {"filter": {"label": 7}}, not in the query')
     body = only_parameters(await body_of(service, call))
     parameters = read_parameters(DeleteParameters, call.query, *body.parameters(DeleteParameters))
-    name, chosen = name_of(call), _chosen(body, call.path["name"])
-    inference = open_request(service, call, parameters)
+    chosen = _chosen(body, call.path["name"])
+    name, inference = await open_stored(service, call, parameters)
     notes: dict[str, Any] = {}
     if isinstance(chosen, tuple):
         deleted = await delete_by_filter(service.store, name, chosen, inference.deadline, parameters.strict)

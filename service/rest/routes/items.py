@@ -21,7 +21,7 @@ from service.rest.collection_schemas import (
     PatchedItem,
     StoredItem,
 )
-from service.rest.item_bodies import LISTS_PER_ITEM, PARTS_PER_ITEM, check_id, items_of, patch_of
+from service.rest.item_bodies import LISTS_PER_ITEM, PARTS_PER_ITEM, check_id, items_of, patch_of, unnumbered
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import (
     BINARY,
@@ -33,7 +33,7 @@ from service.rest.registration import (
     describe_operation,
     json_content,
 )
-from service.rest.requests import body_of, name_of, open_collection, open_request, query_parameters
+from service.rest.requests import body_of, open_collection, open_stored, query_parameters
 from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.rest.schemas import Parameters
 from service.store.interface import Items
@@ -63,8 +63,10 @@ async def post(service: Service, call: Call) -> Answer:
     parameters = read_parameters(ItemsParameters, call.query, *body.parameters(ItemsParameters))
     collection, digest, inference = await open_collection(service, call, parameters)
     read = partial(items_of, body, collection.dim, parameters.id)
-    entries = await service.pipeline.offload(len(call.body), read)
-    stored = await add_items(service.pipeline, service.store, inference, collection, digest, entries, parameters.if_exists)
+    with unnumbered(body.kind == "picture"):
+        entries = await service.pipeline.offload(len(call.body), read)
+        adding = service.pipeline, service.store, inference, collection, digest, entries, parameters.if_exists
+        stored = await add_items(*adding)
     result = stored.result
     fields = {"collection": collection.name, "ids": stored.ids, "added": result.added, "replaced": result.replaced}
     skipped = {"skipped": result.skipped} if parameters.if_exists == "skip" else {}
@@ -74,9 +76,9 @@ async def post(service: Service, call: Call) -> Answer:
 async def list_page(service: Service, call: Call) -> Answer:
     """List items in the order of their ids, a page at a time."""
     parameters = query_parameters(ListParameters, call)
-    inference = open_request(service, call, parameters)
-    conditions, after = parameters.filter, _cursor(parameters.cursor)
-    wanted = service.store, name_of(call), after, parameters.limit, conditions, inference.deadline, parameters.strict
+    after = _cursor(parameters.cursor)
+    name, inference = await open_stored(service, call, parameters)
+    wanted = service.store, name, after, parameters.limit, parameters.filter, inference.deadline, parameters.strict
     page = await page_of_items(*wanted)
     shown = [describe_item(page.items, i, parameters.include) for i in range(page.count)]
     return json_answer({"items": shown, "cursor": page.cursor, **unknown_keys(page.items.unknown)})
@@ -91,16 +93,16 @@ def _cursor(text: str) -> str:
 
 async def get(service: Service, call: Call) -> Answer:
     """Show one item with its mu, sigma and metadata."""
-    inference = open_request(service, call, query_parameters(Parameters, call))
-    name, id = name_of(call), check_id(call.path["id"])
+    name, inference = await open_stored(service, call, query_parameters(Parameters, call))
+    id = check_id(call.path["id"])
     item = await service.store.item(name, id, inference.deadline)
     return json_answer(describe_item(item, 0, frozenset(("mu", "sigma"))))
 
 
 async def delete(service: Service, call: Call) -> Answer:
     """Delete one item."""
-    inference = open_request(service, call, query_parameters(Parameters, call))
-    name, id = name_of(call), check_id(call.path["id"])
+    name, inference = await open_stored(service, call, query_parameters(Parameters, call))
+    id = check_id(call.path["id"])
     seq = await service.store.delete(name, id, inference.deadline)
     return json_answer({"id": id, "seq": seq})
 
@@ -111,8 +113,8 @@ async def patch(service: Service, call: Call) -> Answer:
     Keys with the value null are removed, objects are merged, and all other values replace the old ones. The body is
     `application/merge-patch+json` or `application/json`.
     """
-    inference = open_request(service, call, read_parameters(Parameters, call.query))
-    name, id, change = name_of(call), check_id(call.path["id"]), patch_of(call)
+    name, inference = await open_stored(service, call, read_parameters(Parameters, call.query))
+    id, change = check_id(call.path["id"]), patch_of(call)
     result = await service.store.patch(name, id, change, inference.deadline)
     return json_answer({"id": id, "metadata": orjson.Fragment(result.metadata), "seq": result.seq})
 
@@ -169,15 +171,15 @@ register(
     name="list_items",
 )
 register(
-    "/collections/{name}/items/{id:path}",
+    "/collections/{name}/items/{id:rest}",
     ["GET"],
     get,
     "One item",
-    describe_operation(Parameters, json_content(StoredItem), {}, path=ITEM_PATH),
+    describe_operation(Parameters, json_content(StoredItem), {}, path=ITEM_PATH, errors=(*ERRORS, 409)),
     name="get_item",
 )
 register(
-    "/collections/{name}/items/{id:path}",
+    "/collections/{name}/items/{id:rest}",
     ["DELETE"],
     delete,
     "Delete an item",
@@ -186,7 +188,7 @@ register(
     tag="deletion",
 )
 register(
-    "/collections/{name}/items/{id:path}",
+    "/collections/{name}/items/{id:rest}",
     ["PATCH"],
     patch,
     "Change metadata",

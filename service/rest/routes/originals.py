@@ -11,7 +11,7 @@ from service.rest.answers import json_answer
 from service.rest.etags import not_modified
 from service.rest.item_bodies import check_id
 from service.rest.registration import BINARY, ERRORS, Router, add, describe_operation
-from service.rest.requests import name_of, open_request, query_parameters
+from service.rest.requests import open_stored, query_parameters
 from service.rest.routes.items import ITEM_PATH, describe_item
 from service.rest.schemas import Parameters
 from service.store.interface import NoPicture, UnknownItem
@@ -27,8 +27,8 @@ async def get(service: Service, call: Call) -> Answer:
     Only collections with `"keep": "picture"` have originals. If there is none, and an item has this whole path with
     /picture as its id, the answer is that item.
     """
-    inference = open_request(service, call, query_parameters(Parameters, call))
-    name, id = name_of(call), call.path["id"]
+    id = call.path["id"]
+    name, inference = await open_stored(service, call, query_parameters(Parameters, call))
     try:
         data = await service.store.picture(name, check_id(id), inference.deadline)
     except (NoPicture, UnknownItem, Unusable) as error:
@@ -48,7 +48,7 @@ async def get(service: Service, call: Call) -> Answer:
 
 add(
     router,
-    "/collections/{name}/items/{id:path}/picture",
+    "/collections/{name}/items/{id:rest}/picture",
     ["GET"],
     get,
     "Original picture of an item",
@@ -57,7 +57,7 @@ add(
         {f"image/{kind}": BINARY for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff")},
         {},
         path=ITEM_PATH,
-        errors=ERRORS,
+        errors=(*ERRORS, 409),
     ),
     scope="store",
     label="items",
