@@ -194,14 +194,14 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
             sources = sources_of(options.paths, model.manifest.preprocessing, options.prefix)
             print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
             new = Collection(options.collection, model.name, model.digest, model.latent_dim, options.metric or "l2")
-            collection = there or await store.create(new)
+            collection = there or new
             if collection.keep == "picture":
                 print("the originals of these pictures are not kept; add pictures over HTTP to keep them", flush=True)
             counts, total = Counts(), sum(source.count for source in sources)
             with tqdm(total=total, unit="item") as bar:
                 try:
                     for source in sources:
-                        await load(pipeline, store, collection, source, bar.update, options.replace, counts)
+                        await load(pipeline, store, collection, source, bar.update, options.replace, counts, new=there is None)
                 except (StoreError, LoadError, BatcherError) as error:
                     done = f"{counts.added + counts.replaced:,} of {plural(total, 'picture')} were stored before"
                     raise StoreError(f"{error}; {done}; run the same command again to go on") from error

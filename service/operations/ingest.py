@@ -25,6 +25,7 @@ from service.operations.load_sources import LoadError, PictureBatch, Source
 from service.store.interface import Collection, Items, LatentStore
 
 BATCH = 1024
+NOTHING = Items([], np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), np.empty(0, np.bool_), [])
 
 
 @dataclass(slots=True)
@@ -53,10 +54,12 @@ async def load(
     progress: Callable[[int], object],
     replace: bool = False,
     counts: Counts | None = None,
+    new: bool = False,
 ) -> Counts:
     """Encode and add what is not there yet; one batch is stored while the next is encoded. Return `counts`, with these added.
 
-    `replace` also encodes pictures that are there already, and stores those whose posterior or label has changed.
+    `replace` also encodes pictures that are there already, and stores those whose posterior or label has changed. A `new`
+    collection is made when the first of its pictures is stored, and not if none can be read.
     Raises LoadError, BatcherError, StoreError, ModelNotLoaded.
     """
     inference = Inference(model_of(pipeline.catalog, collection))
@@ -65,7 +68,7 @@ async def load(
     batches = source.batches(min(BATCH, pipeline.max_items))
     try:
         while (batch := await asyncio.to_thread(_next, batches)) is not None:
-            known = await store.get(collection.name, batch.ids)
+            known = NOTHING if new and not counts.added else await store.get(collection.name, batch.ids)
             old = {id: i for i, id in enumerate(known.ids)}
             if not replace and old:
                 counts.there += len(old)
@@ -81,7 +84,7 @@ async def load(
                 progress(await storing)
                 storing = None
             if len(items):
-                storing = asyncio.create_task(_store(store, collection, items, counts))
+                storing = asyncio.create_task(_store(store, collection, items, counts, new and not counts.added))
     finally:
         if storing is not None:
             progress(await storing)
@@ -97,7 +100,9 @@ def _next(batches: Any) -> PictureBatch | None:
         raise LoadError(str(error)) from None
 
 
-async def _store(store: LatentStore, collection: Collection, items: Items, counts: Counts) -> int:
+async def _store(store: LatentStore, collection: Collection, items: Items, counts: Counts, new: bool) -> int:
+    if new:
+        await store.create(collection)
     result = await store.upsert(collection.name, collection.digest, items)
     counts.added += len(result.added)
     counts.replaced += len(result.replaced)

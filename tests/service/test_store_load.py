@@ -46,15 +46,17 @@ def test_load_goes_on_where_it_stopped_and_dump_has_it_all(setting: Path) -> Non
     connection.close()
 
 
-@pytest.mark.parametrize("kind", ["nothing", "text", "objects", "empty"])
+@pytest.mark.parametrize("kind", ["nothing", "text", "objects", "empty", "corrupt"])
 def test_what_cannot_be_loaded(setting: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = setting / ("x.npz" if kind in ("text", "objects") else "x")
     if kind == "text":
         path.write_text("no archive")
     elif kind == "objects":
         np.savez(path, images=np.array([None, "x"], object))
-    elif kind == "empty":
+    elif kind in ("empty", "corrupt"):
         path.mkdir()
+        if kind == "corrupt":
+            (path / "a.png").write_bytes(b"no picture")
     assert load(path) == 1
     assert "error: " in capsys.readouterr().err
     assert main(["dump", "--collection", "some", str(setting / "out")]) == 1
