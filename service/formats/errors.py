@@ -40,6 +40,11 @@ class Unusable(BadInput):
     """The input was decoded, but does not fit the model."""
 
 
+def first_bytes(data: bytes) -> str:
+    """Return the first bytes of a file for a message, as text in quotes."""
+    return repr(data[:8])[1:]
+
+
 def describe(error: Exception) -> str:
     """Return the message of a decoder's exception, or its type if the message is empty."""
     return str(error) or type(error).__name__

@@ -17,7 +17,7 @@ from models.mosaic import to_image
 from models.preprocess import Pixels, Preprocessing, preprocess
 from models.readers.formats import PICTURE_FORMATS
 from models.strip_metadata import strip_metadata
-from service.formats.errors import TooBig, Undecodable, Unsupported, describe
+from service.formats.errors import TooBig, Undecodable, Unsupported, describe, first_bytes
 
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"MM\0+", b"II+\0")
 MEDIA_TYPES = (
@@ -45,7 +45,7 @@ def open_picture(data: bytes, max_pixels: int, item: int | None = None) -> Image
         if data.startswith(MAGIC):
             raise Undecodable("it starts like a picture, but its header is corrupt", item) from None
         raise Unsupported(
-            f"not a picture in a supported format (PNG, JPEG, WebP, GIF, BMP, TIFF); its first bytes are {data[:8]!r}",
+            f"not a picture in a supported format (PNG, JPEG, WebP, GIF, BMP, TIFF); its first bytes are {first_bytes(data)}",
             item,
         ) from None
     except Image.DecompressionBombError as error:
@@ -109,10 +109,14 @@ EncodedPicture = bytes | str
 
 @dataclass(slots=True)
 class Pictures:
-    """The pictures of a request before decoding: encoded pictures, or rows (N, C, H, W) from an npy array."""
+    """The pictures of a request before decoding: encoded pictures, or rows (N, C, H, W) from an npy array.
+
+    `alone`: the request can have only one picture, so that errors leave out its number.
+    """
 
     encoded: Sequence[EncodedPicture] = ()
     rows: NDArray[Any] | None = None
+    alone: bool = False
 
     def __len__(self) -> int:
         return len(self.encoded) if self.rows is None else len(self.rows)

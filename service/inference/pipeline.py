@@ -21,6 +21,7 @@ from service.engine.lane import Lane, Reservation
 from service.formats import base64_text, png
 from service.formats import pictures as codecs
 from service.formats.decoder_processes.dispatch import Decoders
+from service.formats.errors import BadInput, Unsupported
 from service.formats.inline_decoding import quick_pixels
 from service.formats.pictures import EncodedPicture, Pictures
 from service.inference.catalog import Catalog
@@ -125,10 +126,12 @@ class Pipeline:
                         return answer
                     waiting.append(asyncio.ensure_future(_submitted(reservation, block, inference, first)))
                 parts = await asyncio.gather(*waiting)
-            except BaseException:  # one bad picture, or the caller left: the rest is not needed
+            except BaseException as error:  # one bad picture, or the caller left: the rest is not needed
                 for task in waiting:
                     task.cancel()
                 await asyncio.gather(*waiting, return_exceptions=True)
+                if isinstance(error, BadInput):
+                    _explain(error, pictures)
                 raise
         inference.timings.add(reservation)
         return np.concatenate(parts)
@@ -210,6 +213,17 @@ def _are_quick(files: Sequence[bytes]) -> bool:
         if own is None or (pixels := pixels + own) > INLINE_PIXELS:
             return False
     return True
+
+
+def _explain(error: BadInput, pictures: Pictures) -> None:
+    """Say of base64 text that it is at fault only in what it stands for; a picture that is `alone` needs no number."""
+    text = b"" if error.item is None else pictures.encoded[error.item]
+    if isinstance(error, Unsupported) and isinstance(text, str):
+        found, _, _ = error.reason.partition(";")
+        start = text[:300].rpartition(",")[2][:20]  # without the head of a data URL
+        error.reason = f"{start!r} is valid base64, but what it decodes to is {found}"
+    if pictures.alone:
+        error.item = None
 
 
 def _bytes(encoded: EncodedPicture, item: int) -> bytes:

@@ -13,7 +13,7 @@ from service.operations.collection_model import active_dimensions, model_of
 from service.operations.items import Entries, encode_entries
 from service.operations.store_access import StoreAccess
 from service.store.filters import Condition
-from service.store.interface import Collection, Found, Query, Search
+from service.store.interface import Collection, Found, Query, Search, UnknownItem
 
 # The bound for all queries of a request together: each neighbour takes about a kilobyte of memory until it is sent.
 MOST_NEIGHBORS = 1 << 19
@@ -83,7 +83,11 @@ async def search(
             strict=wanted.strict,
             exclude_self=wanted.exclude_self,
         )
-        found = await store.search(collection.name, digest, asked, inference.deadline)
+        try:
+            found = await store.search(collection.name, digest, asked, inference.deadline)
+        except UnknownItem as error:
+            error.item = queries.ids.index(error.id)
+            raise
         pixels = await _decode(pipeline, inference, collection, found) if wanted.with_pictures else None
         yield SearchResult(found, asked.metric, pixels)
 

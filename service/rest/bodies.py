@@ -5,6 +5,7 @@ Items are counted before anything is decoded. Knows nothing about models, device
 
 import re
 from collections.abc import Mapping, Sized
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,16 +14,18 @@ from numpy.typing import NDArray
 
 from service.engine.errors import TooLarge
 from service.formats import pictures as codecs
-from service.formats.errors import Undecodable, Unsupported, Unusable
+from service.formats.errors import Undecodable, Unsupported, Unusable, first_bytes
 from service.formats.forms import Part, parse_form
 from service.formats.json_values import BOM, is_utf_16, json_list, json_object
-from service.formats.latent_rows import latent_rows
+from service.formats.latent_rows import latent_row, latent_rows
 from service.formats.npy import NPY_MAGIC, npy_array, picture_rows
 from service.formats.pictures import EncodedPicture, Pictures
 from service.http.call import Call
 from service.rest.parameters import BadParameter
 from service.rest.schemas import Parameters
 
+# One end of a path: a picture, or a latent (1, D).
+End = Pictures | NDArray[np.float32]
 Kind = Literal["empty", "json", "form", "npy", "picture"]
 # How error messages name a kind.
 A_KIND: Mapping[Kind, str] = {"empty": "nothing", "json": "JSON", "form": "a form", "npy": "npy", "picture": "a picture"}
@@ -45,10 +48,13 @@ LONGEST_FIELD = 1 << 20
 SMALL_JSON, COUNTED_AT_ONCE = 1 << 16, 1 << 20
 ESCAPE = len(rb"\u0000")
 ACCEPTED = "a picture, a form, JSON or npy"
+NO_FILES = "this request takes no files in a form; send JSON, or npy as the body"
 # White space, and the byte order mark of Windows programs.
 BEFORE_JSON = b" \t\n\r\v\f" + BOM
 # What curl sends for -d and --data-binary alike. With -d @FILE it removes line ends and zeros, and every picture has some.
 OF_CURL, USE_BINARY = "application/x-www-form-urlencoded", "send files with curl --data-binary @FILE"
+# A form as browsers and curl -d write it: n=3&seed=7.
+PAIRS = re.compile(rb"[A-Za-z_]\w{0,31}=\S*")
 BINARY = (NPY_MAGIC, *codecs.MAGIC)
 
 
@@ -90,9 +96,8 @@ class Body:
             if part.name in kind.files:
                 continue
             if part.filename is not None:
-                raise BadParameter(
-                    f"unknown file field {part.name!r}; the fields for files are: {', '.join(map(repr, kind.files)) or 'none'}"
-                )
+                files = f"the fields for files are: {', '.join(map(repr, kind.files))}" if kind.files else NO_FILES
+                raise BadParameter(f"unknown file field {part.name!r}; {files}")
             if part.name in fields:
                 raise BadParameter(f"{part.name} is given twice")
             if len(part.data) > LONGEST_FIELD:
@@ -173,8 +178,14 @@ def _kind(call: Call) -> Kind:
         return "npy"
     if claimed.startswith("image/"):
         return "picture"
+    if claimed == OF_CURL and PAIRS.fullmatch(body, 0, SMALL_JSON):
+        raise Unsupported("send the parameters in the query or as JSON; URL-encoded forms are not read")
+    if len(body) <= SMALL_JSON:
+        with suppress(Undecodable):
+            json_object(body)  # It may be JSON after all, but no object.
     raise Unsupported(
-        f"the body is not {ACCEPTED}: its Content-Type is {claimed or 'not stated'} and its first bytes are {body[:8]!r}"
+        f"the body is not {ACCEPTED}: its Content-Type is {claimed or 'not stated'} and its first bytes are "
+        + first_bytes(body)
         + (f"; {USE_BINARY}" if claimed == OF_CURL else "")
     )
 
@@ -182,6 +193,7 @@ def _kind(call: Call) -> Kind:
 def pictures_of(body: Body, shape: tuple[int, int, int]) -> Pictures:
     """Return the pictures of a body, counted but not decoded. npy arrays must be (N, *shape). Raises BadInput, TooLarge."""
     encoded: list[EncodedPicture] = []
+    alone = body.kind == "picture" or "image" in body.values
     match body.kind:
         case "empty":
             raise Undecodable(f"the body is empty: send {ACCEPTED}")
@@ -199,11 +211,11 @@ def pictures_of(body: Body, shape: tuple[int, int, int]) -> Pictures:
             encoded = [part.data for part in body.form_pictures()]
         case "json":
             encoded = _json_pictures(body)
-    return Pictures(encoded)
+    return Pictures(encoded, alone=alone)
 
 
-def latents_of(body: Body, dim: int) -> NDArray[np.float32]:
-    """Return the latents of a body, float32 (N, D). Raises BadInput, TooLarge."""
+def latents_of(body: Body, dim: int, model: str = "") -> NDArray[np.float32]:
+    """Return the latents of a body, float32 (N, D); errors name the `model`. Raises BadInput, TooLarge."""
     match body.kind:
         case "empty":
             raise Undecodable('the body is empty: send {"z": [[...]]} or an npy array')
@@ -211,12 +223,12 @@ def latents_of(body: Body, dim: int) -> NDArray[np.float32]:
             array = npy_array(body.raw)
             if array.ndim == 2:
                 body.check_count(array)
-            z = latent_rows(array, dim)
+            z = latent_rows(array, dim, "z", model)
         case "json":
             name = _either(body, "z", "mu")
             rows = _list(body, name, "latents, each a list of numbers")
             body.check_count(rows)  # before they are parsed
-            z = latent_rows(rows, dim, name)
+            z = latent_rows(rows, dim, name, model)
         case _:
             raise Unsupported(f"latents must be sent as JSON or npy, not as {A_KIND[body.kind]}")
     if not len(z):
@@ -224,12 +236,12 @@ def latents_of(body: Body, dim: int) -> NDArray[np.float32]:
     return z
 
 
-def ends_of(body: Body, dim: int) -> tuple[Pictures | NDArray[np.float32], Pictures | NDArray[np.float32]]:
-    """Return the start and the end of a path, each one picture or one latent (1, D). Raises BadInput."""
+def ends_of(body: Body, dim: int, model: str = "") -> tuple[End, End]:
+    """Return the start and the end of a path, each one picture or one latent (1, D); see `latents_of`. Raises BadInput."""
     if body.kind == "json":
-        return _json_end(body.values, "start", dim), _json_end(body.values, "end", dim)
+        return _json_end(body.values, "start", dim, model), _json_end(body.values, "end", dim, model)
     if body.kind == "form":
-        return _form_end(body.parts, "start", dim), _form_end(body.parts, "end", dim)
+        return _form_end(body.parts, "start", dim, model), _form_end(body.parts, "end", dim, model)
     if body.kind == "empty":
         raise Undecodable("the body is empty: send JSON or a form with start and end")
     raise Unsupported(f"send the start and end of a path as JSON or as a form, not as {A_KIND[body.kind]}")
@@ -262,23 +274,23 @@ def _list(body: Body, key: str, what: str) -> list[Any]:
     return value
 
 
-def _json_end(values: Mapping[str, Any], name: str, dim: int) -> Pictures | NDArray[np.float32]:
+def _json_end(values: Mapping[str, Any], name: str, dim: int, model: str) -> End:
     end = values.get(name)
     if not isinstance(end, dict) or len(end) != 1 or not end.keys() <= {"image", "z", "mu"}:
         raise Unusable(f'{name!r} must be {{"image": "<base64>"}}, {{"z": [...]}} or {{"mu": [...]}}')
     (key,) = end
     if key != "image":
-        return latent_rows([end[key]], dim, f"{key} of {name}")
+        return latent_row(end[key], dim, f"{key} of {name}", model)
     if not isinstance(end["image"], str):
         raise Unusable(f"the image of {name!r} must be a string: base64 or a data URL")
     return Pictures([end["image"]])
 
 
-def _form_end(parts: list[Part], name: str, dim: int) -> Pictures | NDArray[np.float32]:
+def _form_end(parts: list[Part], name: str, dim: int, model: str) -> End:
     found = [part for part in parts if part.name == name]
     if len(found) != 1:
         raise Unusable(f"the form must have exactly one field {name!r}, but it has {len(found)}")
     if found[0].filename is not None:
         return Pictures([found[0].data])
     _check_json(found[0].data, 1, 1)
-    return latent_rows([json_list(found[0].data, name)], dim, name)
+    return latent_row(json_list(found[0].data, name), dim, name, model)

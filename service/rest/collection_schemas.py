@@ -8,9 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 import orjson
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
+from service.observe.printable import short
 from service.operations.items import DELETED_AT_ONCE, LISTED_IDS
 from service.rest.schemas import Parameters, PictureParameters, WarningList, split, words
-from service.store.filters import MAX_KEY, MAX_KEYS, MAX_VALUES, ORDERED, Condition, parse_filter
+from service.store.filters import MAX_KEY, MAX_KEYS, MAX_VALUES, ORDERED, BadFilter, Condition, parse_filter
 from service.store.interface import COLLECTION_NAME, MAX_ID, IfExists
 
 Keep = Literal["nothing", "picture"]
@@ -30,7 +31,7 @@ def _conditions(value: object) -> tuple[Condition, ...]:
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError as error:
-            raise ValueError(f"must be JSON ({error})") from None
+            raise BadFilter(f'filter must be a JSON object such as {{"label": 7}}, not {short(value)} ({error})') from None
     return () if value is None else parse_filter(value)
 
 

@@ -107,7 +107,7 @@ def describe(error: Exception, request_id: str, trace_id: str = "") -> Problem:
         log.error("request %s failed", request_id, exc_info=error, extra=ids)
         return problem(Exception(INTERNAL_DETAIL), status, code, request_id)
     extra: dict[str, Any] = {}
-    if isinstance(error, BadInput | BadItem) and error.item is not None:
+    if isinstance(error, BadInput | BadItem | UnknownItem) and error.item is not None:
         extra = {"item": error.item}
     elif isinstance(error, ItemsExist):
         extra = {"ids": error.ids[:LISTED_IDS]}

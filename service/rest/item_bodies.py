@@ -22,7 +22,7 @@ from service.json_types import json_type
 from service.observe.printable import short
 from service.operations.items import Entries
 from service.rest.bodies import A_KIND, Body
-from service.store.interface import MAX_ID, BadItem, MetadataTooLarge
+from service.store.interface import MAX_ID, BadItem, MetadataTooLarge, UnknownItem
 from service.store.metadata import MAX_METADATA_BYTES, metadata_bytes, usable_keys
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -75,7 +75,7 @@ def _name_by_fields(entries: Entries, body: Body) -> None:
     for name, found in fields.items():
         if found and len(found) != len(entries):
             raise Unusable(
-                f"the form has {len(entries)} pictures and {len(found)} fields {name!r}; give none, or one for each "
+                f"fields of the form: 'image' {len(entries)}, {name!r} {len(found)}; give no {name!r}, or one for each "
                 "picture, in the same order (an empty one for a picture without)"
             )
     for i, text in enumerate(fields["id"]):
@@ -86,14 +86,14 @@ def _name_by_fields(entries: Entries, body: Body) -> None:
             _state_metadata(entries, i, metadata_value(text, i))
 
 
-def metadata_value(text: bytes, item: int | None = None, what: str = "its metadata takes") -> Any:
+def metadata_value(text: bytes, item: int | None = None, what: str = "the metadata") -> Any:
     """Parse JSON text that is, or changes, the metadata of one item. Raises Undecodable, MetadataTooLarge (with `what`)."""
     if len(text) > MAX_METADATA_BYTES:  # Checked before it is parsed.
         raise MetadataTooLarge(len(text), MAX_METADATA_BYTES, item, what)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise Undecodable(f"the metadata is not JSON: {error}", item) from None
+        raise Undecodable(f"{what} is not JSON: {error}", item) from None
 
 
 def _state_metadata(entries: Entries, i: int, value: Any) -> None:
@@ -126,19 +126,19 @@ def patch_of(call: Call) -> dict[str, Any]:
         raise Undecodable('the body is empty: send a JSON merge patch, like {"label": 7, "note": null}')
     if claimed == "multipart/form-data" or claimed.startswith("image/") or claimed == "application/x-npy":
         raise Unsupported(f"send a JSON merge patch as application/merge-patch+json or application/json, not {claimed}")
-    patch = metadata_value(call.body, what="the merge patch takes")
+    patch = metadata_value(call.body, what="the merge patch")
     if not isinstance(patch, dict):
         raise Unusable(f"the merge patch must be a JSON object, not {json_type(patch)}")
-    metadata_bytes(patch)  # Its depth is bounded before it is applied.
+    metadata_bytes(patch, what="the merge patch")  # Its depth is bounded before it is applied.
     return patch
 
 
 @contextmanager
 def unnumbered(alone: bool = True) -> Iterator[None]:
-    """Leave the number of the item out of errors about a query that is `alone`, not in a list."""
+    """Leave the number of the item out of errors about one that is `alone`, not in a list."""
     try:
         yield
-    except (BadInput, BadItem) as error:
+    except (BadInput, BadItem, UnknownItem) as error:
         error.item = None if alone else error.item
         raise
 

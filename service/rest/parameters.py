@@ -41,6 +41,8 @@ ALLOWED = {
     "bool_type": "true or false",
     "literal_error": "{expected}",
 }
+# (Parameter, word that it does not take) -> what to do instead.
+HINTS = {("include", "picture"): "; for the original: GET /collections/{name}/items/{id}/picture"}
 
 
 class BadParameter(Exception):
@@ -51,7 +53,7 @@ class AskedTooMuch(BadParameter):
     """A parameter asks for more items than one answer may have."""
 
     def __init__(self, name: str, asked: int, most: int) -> None:
-        super().__init__(f"{name}: the request asks for {asked} items, at most {most} are allowed in one request")
+        super().__init__(f"{name} is {asked}; at most {most} pictures are allowed in one request")
 
 
 def refuse_parameters(path: str, names: Iterable[str]) -> None:
@@ -156,6 +158,7 @@ def _explain(error: ValidationError, kind: type[NoParameters]) -> str:
     name = str(first["loc"][0]) if first["loc"] else ""
     found = first["input"]
     if allowed := ALLOWED.get(first["type"]):
-        return f"{name} must be {allowed.format(**first.get('ctx', {}))}, not {_shown(found, first['type'])}"
+        hint = HINTS.get((name, found if isinstance(found, str) else ""), "")
+        return f"{name} must be {allowed.format(**first.get('ctx', {}))}, not {_shown(found, first['type'])}{hint}"
     message = first["msg"].removeprefix("Value error, ").partition(", unable to ")[0]  # The rest is about pydantic.
     return f"{name}: {message[:1].lower()}{message[1:]}, not {short(found)}"

@@ -35,7 +35,8 @@ class UnknownCollection(StoreError):
 
     def __init__(self, name: str, known: Iterable[str] = ()) -> None:
         near = difflib.get_close_matches(name[:80], list(known), n=1)
-        super().__init__(f"there is no collection {name!r}" + (f"; did you mean {near[0]}?" if near else "; make it with PUT"))
+        hint = f"did you mean {near[0]}?" if near else "GET /collections lists all, PUT makes a new one"
+        super().__init__(f"there is no collection {name!r}; {hint}")
 
 
 class BadCollectionName(StoreError):
@@ -49,10 +50,15 @@ class BadCollectionName(StoreError):
 
 
 class UnknownItem(StoreError):
-    """No item of the collection has that id."""
+    """No item of the collection has that id. `item` says which query asks for it, counted from 0, if there are several."""
 
     def __init__(self, collection: str, id: str) -> None:
         super().__init__(f"the collection {collection!r} has no item {id!r}")
+        self.id = id
+        self.item: int | None = None
+
+    def __str__(self) -> str:
+        return super().__str__() if self.item is None else f"item {self.item}: {super().__str__()}"
 
 
 class NoPicture(StoreError):
@@ -99,11 +105,11 @@ class BadItem(StoreError):
 
 
 class MetadataTooLarge(StoreError):
-    """More metadata than an item may have. `what`: the first words of the message, up to the size."""
+    """More metadata than an item may have. `what`: how the message names it."""
 
-    def __init__(self, size: int, most: int, item: int | None = None, what: str = "its metadata takes") -> None:
+    def __init__(self, size: int, most: int, item: int | None = None, what: str = "the metadata") -> None:
         where = "" if item is None else f"item {item}: "
-        super().__init__(f"{where}{what} {size} bytes, at most {most} ({most >> 10} KiB) are allowed")
+        super().__init__(f"{where}{what} takes {size} bytes, at most {most} ({most >> 10} KiB) are allowed")
 
 
 class StoreFull(StoreError):

@@ -29,6 +29,11 @@ MAX_KEYS, MAX_VALUES, MAX_KEY = 32, 250, 200
 MAX_CHARACTERS = 1 << 18
 # Number of known keys that are compared with an unknown one to suggest a similar one.
 MAX_LIKELY = 1000
+# What to do instead of joining conditions by a word.
+INSTEAD = {
+    "and": 'all conditions of a filter must hold anyway, such as {"label": 7, "year": {"gte": 2020}}',
+    "or": 'for several values of one key use {"label": {"in": [7, 8]}}, else send several requests',
+}
 # Characters that JSON can write in several ways.
 NO_KEY = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff"\\]')
 
@@ -66,23 +71,30 @@ class Unknown:
 
     def refusal(self) -> UnknownKey:
         """Return the error of a filter that is refused because of this key."""
-        hint = f"did you mean {self.similar!r}?" if self.similar else f"known are {', '.join(self.others) or 'none'}"
-        return UnknownKey(f"no item of the collection has {self.key!r} in its metadata; {hint}")
+        return UnknownKey(f"no item of the collection has {self.key!r} in its metadata; {self._hint}")
 
     def refused_deletion(self) -> UnknownKey:
         """Return the error of a deletion that would delete every item because of this key."""
-        hint = f"Did you mean {self.similar!r}?" if self.similar else f"Known are {', '.join(self.others) or 'none'}."
         return UnknownKey(
-            f"no item has the key {self.key!r}, so this condition would match every item. Nothing was deleted. {hint}"
+            f"no item has the key {self.key!r}, so this condition would match every item; nothing was deleted; {self._hint}"
         )
+
+    @property
+    def _hint(self) -> str:
+        if self.similar:
+            return f"did you mean {self.similar!r}?"
+        return f"known keys: {', '.join(self.others)}" if self.others else "no item has any metadata"
 
 
 def parse_filter(value: object) -> tuple[Condition, ...]:
     """Return the conditions of a filter, given as a JSON value. Raises BadFilter."""
     if not isinstance(value, Mapping):
-        raise BadFilter('a filter must be a JSON object like {"label": 7, "year": {"gte": 2020}}')
+        raise BadFilter(f'filter must be a JSON object such as {{"label": 7}}, not {json_type(value)}')
     if len(value) > MAX_KEYS:
         raise BadFilter(f"the filter has {len(value)} keys, at most {MAX_KEYS} are allowed")
+    for word in ("and", "or"):
+        if isinstance(value.get(word), list):
+            raise BadFilter(f"there is no {word!r}: {INSTEAD[word]}")
     conditions = tuple(
         condition
         for key, test in value.items()

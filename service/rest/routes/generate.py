@@ -27,8 +27,9 @@ async def decode(service: Service, call: Call) -> Answer:
     accept = call.headers.get("accept", "")
     form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     inference = open_request(service, call, parameters)
-    z = await service.pipeline.offload(len(call.body), partial(latents_of, body, inference.model.latent_dim))
-    scale = choose_scale(parameters, form, accept, len(z), inference.model.shape)
+    model = inference.model
+    z = await service.pipeline.offload(len(call.body), partial(latents_of, body, model.latent_dim, model.name))
+    scale = choose_scale(parameters, form, accept, len(z), model.shape)
     pixels = await operations.decode(service.pipeline, inference, z)
     render = partial(pictures_answer, pixels, form, inference, parameters, scale=scale)
     return await service.pipeline.offload(pixels.nbytes * scale**2, render)

@@ -30,7 +30,7 @@ async def interpolate(service: Service, call: Call) -> Answer:
     inference = open_request(service, call, parameters)
     check_count("steps", parameters.steps, given, service.pipeline.max_items)
     scale = choose_scale(parameters, form, accept, parameters.steps, inference.model.shape)
-    ends = partial(ends_of, body, inference.model.latent_dim)
+    ends = partial(ends_of, body, inference.model.latent_dim, inference.model.name)
     start, end = await service.pipeline.offload(len(call.body), ends)
     frames = await operations.interpolate(service.pipeline, inference, start, end, parameters.steps, parameters.method)
     fields: dict[str, Any] = {"method": parameters.method}

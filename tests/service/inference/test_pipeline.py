@@ -17,7 +17,7 @@ from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeadlineExceeded, Overloaded, TooLarge
 from service.formats import base64_text, png
 from service.formats.decoder_processes.dispatch import Decoders
-from service.formats.errors import BadInput, TooBig, Undecodable, Unusable
+from service.formats.errors import BadInput, TooBig, Undecodable, Unsupported, Unusable
 from service.formats.pictures import Pictures
 from service.inference.catalog import Catalog
 from service.inference.pipeline import SLICE, Inference, Pipeline
@@ -102,6 +102,14 @@ async def test_one_bad_picture_fails_the_request_and_is_named(
         await pipeline.encode(Pictures(encoded), inference)
     assert caught.value.item == place
     assert nothing_waits(inference)
+
+
+async def test_base64_of_no_picture_says_so(pipeline: Pipeline, inference: Inference) -> None:
+    for text in ("xx", "data:image/png;base64,xx"):
+        for alone, item in ((True, None), (False, 0)):
+            with pytest.raises(Unsupported, match="'xx' is valid base64, but what it decodes to is not a picture") as caught:
+                await pipeline.encode(Pictures([text], alone=alone), inference)
+            assert caught.value.item == item
 
 
 async def test_of_a_request_that_has_failed_nothing_more_is_computed(

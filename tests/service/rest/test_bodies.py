@@ -17,7 +17,7 @@ from service.formats.pictures import Pictures
 from service.http.call import Call
 from service.rest.bodies import Body, ends_of, latents_of, pictures_of, read_body
 from service.rest.parameters import BadParameter
-from service.rest.schemas import EncodeParameters, InterpolateParameters, SampleParameters
+from service.rest.schemas import DecodeParameters, EncodeParameters, InterpolateParameters, SampleParameters
 
 PNG = png.write(np.zeros((8, 8, 1), np.uint8))
 NPY = npy(np.zeros((2, 8, 8), np.uint8))
@@ -89,12 +89,20 @@ def test_a_form_is_known_by_its_type() -> None:
 
 
 @pytest.mark.parametrize("content_type", [None, CURL, "application/octet-stream", "text/plain", "application/xml"])
-@pytest.mark.parametrize("body", [b"hello", b"<svg/>", b"seed=7", b" " * 100, b"%PDF-1.7", b"--xyz\r\n"])
+@pytest.mark.parametrize("body", [b"hello", b"<svg/>", b"seed: 7", b" " * 100, b"%PDF-1.7", b"--xyz\r\n"])
 def test_what_neither_bytes_nor_type_tell_is_unsupported(body: bytes, content_type: str | None) -> None:
     with pytest.raises(Unsupported, match="the body is not a picture, a form, JSON or npy") as caught:
         read(body, content_type)
     assert (content_type or "not stated") in str(caught.value)
-    assert repr(body[:8]) in str(caught.value)
+    assert f"first bytes are {str(body[:8])[1:]}" in str(caught.value)
+
+
+def test_parameters_and_values_of_curl_d_are_told_what_to_be() -> None:
+    for body in (b"n=3", b"n=3&seed=7", b"text=a%20b+c", b"n="):
+        with pytest.raises(Unsupported, match="send the parameters in the query or as JSON; URL-encoded forms are not read"):
+            read(body, CURL)
+    with pytest.raises(Unusable, match="the JSON body must be an object, not a string"):
+        read(b'"a"', CURL)
 
 
 def test_a_form_may_have_its_parameters_beside_as_many_pictures_as_allowed() -> None:
@@ -132,13 +140,16 @@ def test_a_file_in_another_field_is_refused_with_the_right_one(field: str) -> No
         form([(field, ("a.png", PNG))]).parameters(EncodeParameters)
     with pytest.raises(BadParameter, match="the fields for files are: 'start', 'end'"):
         form([(field, ("a.png", PNG))]).parameters(InterpolateParameters)
+    with pytest.raises(BadParameter, match="this request takes no files in a form; send JSON, or npy as the body"):
+        form([(field, ("a.png", PNG))]).parameters(DecodeParameters)
 
 
 # --- pictures
 
 
 def test_pictures_come_in_five_dresses() -> None:
-    assert pictures_of(read(PNG), SHAPE) == Pictures([PNG])
+    assert pictures_of(read(PNG), SHAPE) == Pictures([PNG], alone=True)
+    assert pictures_of(of_json({"image": "AAAA"}), SHAPE) == Pictures(["AAAA"], alone=True)
     assert pictures_of(of_json({"images": ["AAAA", "BBBB"]}), SHAPE) == Pictures(["AAAA", "BBBB"])
     assert pictures_of(form([("image", ("a.png", PNG)), ("image", ("b.png", b"B"))]), SHAPE) == Pictures([PNG, b"B"])
     assert pictures_of(form([("image", (None, PNG))]), SHAPE) == Pictures([PNG])
@@ -190,10 +201,10 @@ def test_latents_come_as_json_or_npy() -> None:
         (form([("z", (None, b"[[1, 1, 1]]"))]), Unsupported, "not as a form"),
         (of_json({"Z": [[1, 1, 1]]}), Unusable, "has no 'z'"),
         (of_json({"z": [[1, 1, 1]], "mu": [[1, 1, 1]]}), Unusable, "both 'z' and 'mu'"),
-        (of_json({"mu": [[1, 1]]}), Unusable, r"mu is an array of numbers of shape \(1, 2\)"),
+        (of_json({"mu": [[1, 1]]}), Unusable, r"mu has the shape \(1, 2\), but the model grey .*; name another with model="),
         (of_json({"z": []}), Unusable, "one or more latents"),
         (of_json({"z": 1}), Unusable, "must be a list"),
-        (of_json({"z": [1, 1, 1]}), Unusable, r"shape \(3,\), the model takes numbers of shape \(N, 3\)"),
+        (of_json({"z": [1, 1, 1]}), Unusable, r"shape \(3,\), but the model grey takes .* \(N, 3\): a list of latents"),
         (of_json({"z": [[1, 1]]}), Unusable, r"\(1, 2\)"),
         (read(npy(np.ones((0, 3)))), Unusable, "at least one latent is needed"),
         (read(b"hello", "application/x-npy"), Undecodable, "header of the npy file is corrupt"),
@@ -201,7 +212,7 @@ def test_latents_come_as_json_or_npy() -> None:
 )
 def test_a_body_without_latents_says_what_it_needs(body: Body, error: type[BadInput], message: str) -> None:
     with pytest.raises(error, match=message):
-        latents_of(body, 3)
+        latents_of(body, 3, "grey")
 
 
 def test_more_latents_than_allowed_are_counted_before_they_are_looked_at() -> None:
@@ -243,20 +254,20 @@ GOOD = {"z": [1, 2, 3]}
         ({"z": [1, 2, 3], "image": "AAAA"}, "'end' must be"),
         ({"Z": [1, 2, 3]}, "'end' must be"),
         ({"z": [1, 2, 3], "mu": [1, 2, 3]}, "'end' must be"),
-        ({"mu": [1, 2]}, "mu of (start|end)"),
+        ({"mu": [1, 2]}, "mu of (start|end) has 2 numbers, but the model grey takes 3; name another with model="),
         ({"image": 7}, "the image of 'end' must be a string"),
-        ({"z": [1, 2]}, r"\(N, 3\)"),
-        ({"z": [[1, 2, 3]]}, r"\(N, 3\)"),
-        ({"z": None}, r"\(N, 3\)"),
+        ({"z": [1]}, "z of (start|end) has 1 number, but the model grey takes 3"),
+        ({"z": [[1, 2, 3]]}, "z of (start|end) has 1 number"),
+        ({"z": None}, "z of (start|end) must be a list of 3 numbers, not null"),
         ({"z": [1, 2, True]}, "booleans"),
         ({"z": [1, 2, 1e6]}, "finite"),
     ],
 )
 def test_an_end_that_is_neither_says_what_it_needs(bad: object, message: str) -> None:
     with pytest.raises(Unusable, match=message):
-        ends_of(of_json({"start": GOOD, "end": bad}), 3)
+        ends_of(of_json({"start": GOOD, "end": bad}), 3, "grey")
     with pytest.raises(Unusable, match=message.replace("'end'", "'start'")):
-        ends_of(of_json({"start": bad, "end": GOOD}), 3)
+        ends_of(of_json({"start": bad, "end": GOOD}), 3, "grey")
 
 
 @pytest.mark.parametrize(

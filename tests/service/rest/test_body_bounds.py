@@ -139,5 +139,5 @@ def test_fields_of_a_form_have_the_bounds_of_json(value: bytes) -> None:
     ],
 )
 def test_a_bad_end_of_a_path_is_named(body: Body) -> None:
-    with pytest.raises(Unusable, match="start is an array"):
+    with pytest.raises(Unusable, match="start has 2 numbers, but the model takes 1"):
         ends_of(body, 1)

@@ -201,16 +201,16 @@ PNG = png.write(np.zeros((8, 8, 1), np.uint8))
 @pytest.mark.parametrize(
     ("path", "body", "status", "code", "detail"),
     [
-        ("/encode", PNG[:45], 400, "undecodable", "item 0: "),
+        ("/encode", PNG[:45], 400, "undecodable", "the PNG file is corrupt or truncated"),
         ("/encode", b"", 400, "undecodable", "the body is empty"),
         ("/encode?model=gray", PNG, 404, "unknown_model", "did you mean grey?"),
         ("/encode", bytes(100_001), 413, "body_too_large", "100000 bytes"),
         ("/encode", png.write(np.zeros((101, 100, 1), np.uint8)), 413, "too_many_pixels", "at most 10000"),
         ("/encode", b'{"images": [' + b'"",' * 32 + b'""]}', 413, "too_many_items", "33 items, at most 32"),
-        ("/encode", b"hello", 415, "unsupported_media_type", "b'hello'"),
+        ("/encode", b"hello", 415, "unsupported_media_type", "its first bytes are 'hello'"),
         ("/encode?includes=kl", PNG, 422, "invalid_parameter", "did you mean include?"),
-        ("/decode", b'{"z": [[1, 2]]}', 422, "unusable_input", "(N, 3)"),
-        ("/sample?n=33", b"", 422, "too_many_items", "33 items"),
+        ("/decode", b'{"z": [[1, 2]]}', 422, "unusable_input", "(1, 2), but the model grey takes"),
+        ("/sample?n=33", b"", 422, "too_many_items", "n is 33; at most 32 pictures are allowed in one request"),
     ],
     ids=lambda value: "body" if isinstance(value, bytes) else None,
 )

@@ -128,6 +128,13 @@ def test_keys_that_no_filter_has(key: str) -> None:
         parse_filter({key: 1})
 
 
+@pytest.mark.parametrize(("word", "instead"), [("and", "all conditions of a filter must hold anyway"), ("or", 'use .*"in"')])
+def test_no_word_joins_conditions(word: str, instead: str) -> None:
+    with pytest.raises(BadFilter, match=f"there is no '{word}': .*{instead}"):
+        parse_filter({word: [{"label": 7}]})
+    assert parse_filter({word: 7})
+
+
 def test_the_texts_of_a_filter_are_bounded_together() -> None:
     long = "x" * (MAX_CHARACTERS // 4)
     assert len(parse_filter({"a": {"in": [long] * 3}, "b": long})) == 2

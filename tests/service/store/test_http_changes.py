@@ -89,8 +89,8 @@ async def test_ids_and_metadata_in_a_form(client: httpx.AsyncClient) -> None:
     await send(client, mixed)
     assert await metadata_of(client, "d") == {"n": 1}
     for files, words in (
-        (form("blob", "blob", id=["a"]), "2 pictures and 1 fields 'id'"),
-        (form("blob", metadata=["{}", "{}"]), "1 pictures and 2 fields 'metadata'"),
+        (form("blob", "blob", id=["a"]), "fields of the form: 'image' 2, 'id' 1; give no 'id', or one for each picture"),
+        (form("blob", metadata=["{}", "{}"]), "fields of the form: 'image' 1, 'metadata' 2"),
         (form("blob", metadata=["[1]"]), "must be a JSON object, not an array"),
         (form("blob", id=["x" * 513]), "an id must be"),
         (form("blob", "blob", id=["same", "same"]), "also the id of item 0"),
@@ -182,7 +182,7 @@ async def test_a_patch(client: httpx.AsyncClient) -> None:
     assert len(found.raise_for_status().json()["neighbors"]) == 1
     check(await client.patch(f"{ITEMS}/nobody", json={}), 404, "unknown_item")
     check(await client.patch(f"{ITEMS}/a/b", content=b""), 400, "undecodable", "JSON merge patch")
-    check(await client.patch(f"{ITEMS}/a/b", content=b"{"), 400, "undecodable")
+    check(await client.patch(f"{ITEMS}/a/b", content=b"label=7"), 400, "undecodable", "the merge patch is not JSON")
     for value, word in ((b"null", "null"), (b"[]", "an array"), (b'"x"', "a string"), (b"7", "a number")):
         words = f"the merge patch must be a JSON object, not {word}"
         check(await client.patch(f"{ITEMS}/a/b", content=value), 422, "unusable_input", words)
@@ -190,8 +190,9 @@ async def test_a_patch(client: httpx.AsyncClient) -> None:
     check(await client.patch(f"{ITEMS}/a/b", json={"x": "y" * 70_000}), 413, "metadata_too_large", LARGE_PATCH)
     (await client.patch(f"{ITEMS}/a/b", json={"x": "y" * 50_000})).raise_for_status()
     large = await client.patch(f"{ITEMS}/a/b", json={"z": "y" * 50_000})
-    check(large, 413, "metadata_too_large", "the metadata of the item 'a/b' would take 1000")
-    check(await client.patch(f"{ITEMS}/a/b", content=b'{"a":' * 99 + b"1" + b"}" * 99), 422, "unusable_input", "32 levels")
+    check(large, 413, "metadata_too_large", "after this change the metadata of the item 'a/b' takes 1000")
+    deep = await client.patch(f"{ITEMS}/a/b", content=b'{"a":' * 99 + b"1" + b"}" * 99)
+    check(deep, 422, "unusable_input", "the merge patch is nested deeper than the 32 levels")
     check(await client.patch(f"{ITEMS}/a/b", content=b'{"a":' * 5000 + b"1" + b"}" * 5000), 400, "undecodable")
     check(await client.patch(f"{ITEMS}/a/b", json={"a": "\0"}), 422, "unusable_input", "U+0000")
 
@@ -227,9 +228,14 @@ async def test_several_are_deleted(client: httpx.AsyncClient, monkeypatch: pytes
     check(await client.post(DELETE, json={"ids": [7]}), 422, "unusable_input", "item 0: an id must be")
     check(await client.post(DELETE, json={"ids": ["x"] * 10_001}), 413, "too_many_items")
     check(await client.post(DELETE, json={"filter": {"n": {"like": 1}}}), 422, "invalid_filter", 'write "n.like"')
+    for filter in ("label", 7, [1]):
+        words = 'filter must be a JSON object such as {"label": 7}'
+        check(await client.post(DELETE, json={"filter": filter}), 422, "invalid_filter", words)
+        check(await client.post(SEARCH, json={**item(), "filter": filter}), 422, "invalid_filter", words)
+    check(await client.get(ITEMS, params={"filter": "label"}), 422, "invalid_filter", words)
     check(await client.post(DELETE, params={"filter": "{}"}), 422, "invalid_parameter", "send it in the JSON body")
     mistyped = await client.post(DELETE, json={"filter": {"lable": {"ne": 1}}})
-    check(mistyped, 409, "unknown_key", "match every item. Nothing was deleted. Known are m, n")
+    check(mistyped, 409, "unknown_key", "match every item; nothing was deleted; known keys: m, n")
     check(await client.post(DELETE, content=PNGS[0]), 415, "unsupported_media_type")
     check(await client.post("/collections/none/delete", json={"ids": []}), 404, "unknown_collection")
     assert (await client.get("/collections/some")).json()["count"] == 5

@@ -39,7 +39,8 @@ async def test_keys_that_no_item_has_are_named(client: httpx.AsyncClient) -> Non
             assert (answer.get("unknown_keys"), answer.get("did_you_mean")) == (unknown, similar)
         refused = await client.get(ITEMS, params={"filter": text, "strict": "true"})
         if unknown:
-            check(refused, 409, "unknown_key", repr(unknown[0]))
+            hint = "did you mean 'label'?" if similar else "known keys: geo"
+            check(refused, 409, "unknown_key", f"has {unknown[0]!r} in its metadata; {hint}")
         else:
             assert refused.json() == listed
         again = await client.post(f"{SEARCH}?strict=true", json={**item(), "filter": filter})
@@ -61,8 +62,17 @@ async def test_only_queries_in_a_list_have_numbers(client: httpx.AsyncClient) ->
         assert "item" not in alone
         listed = (await client.post(SEARCH, json={"queries": [query], **options})).json()
         assert (listed["detail"][:8], listed["item"]) == ("item 0: ", 0)
-    cut = png.write(np.zeros((8, 8, 1), np.uint8))[:-20]
-    assert "item" not in (await client.post(SEARCH, content=cut)).json()
+    for queries, place in (([{"id": "nobody"}], 0), ([{"id": "a"}, {"id": "nobody"}], 1)):
+        problem = await client.post(SEARCH, json={"queries": queries})
+        assert check(problem, 404, "unknown_item", f"item {place}: the collection")["item"] == place
+    assert "item" not in check(await client.post(SEARCH, json={"id": "nobody"}), 404, "unknown_item")
+    cut = png.write(np.zeros((8, 8, 1), np.uint8))[:45]
+    for path in (SEARCH, ITEMS):
+        problem = (await client.post(path, content=cut)).json()
+        assert "item" not in problem
+        assert "item" not in problem["detail"]
+    picture = await client.post(f"{SEARCH}?include=picture", json={"id": "a"})
+    check(picture, 422, "invalid_parameter", "for the original: GET /collections/{name}/items/{id}/picture")
 
 
 async def test_an_item_is_not_its_own_neighbor(client: httpx.AsyncClient) -> None:
