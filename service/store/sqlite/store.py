@@ -18,6 +18,7 @@ from service.store.filters import BadFilter, Condition
 from service.store.group_turns import Ended, Turns, Waiting
 from service.store.interface import (
     MAX_PICTURE_BYTES,
+    BadItem,
     Collection,
     Deleted,
     Found,
@@ -203,7 +204,13 @@ class SqliteStore(LatentStore):
         """Search. Many queries take several turns, so that other callers need not wait for all of them; see `Found.seq`."""
         queries, size = search.queries, self._search.queries_a_turn(name, search)
         parts = [replace(search, queries=queries[i : i + size]) for i in range(0, len(queries), size)] or [search]
-        found: list[Found] = [await self._of(name, _outcome(self._searches.submit, (name, digest, one))) for one in parts]
+        found: list[Found] = []
+        for i, one in enumerate(parts):
+            try:
+                found.append(await self._of(name, _outcome(self._searches.submit, (name, digest, one))))
+            except BadItem as error:
+                error.item = None if error.item is None else i * size + error.item  # It was the index in its turn.
+                raise
         neighbors = found[0].neighbors if len(found) == 1 else [one for part in found for one in part.neighbors]
         return Found(neighbors, found[0].exact, min(part.seq for part in found), found[0].unknown)
 

@@ -47,7 +47,7 @@ async def test_keys_that_no_item_has_are_named(client: httpx.AsyncClient) -> Non
         assert again.status_code == refused.status_code
 
 
-async def test_only_queries_in_a_list_have_numbers(client: httpx.AsyncClient) -> None:
+async def test_only_queries_in_a_list_have_numbers(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     await add(client, {"id": "a", "mu": [0, 0, 0]})
     for query, reason in (
         ({"image": "!"}, "the picture is not valid base64"),
@@ -66,6 +66,10 @@ async def test_only_queries_in_a_list_have_numbers(client: httpx.AsyncClient) ->
         problem = await client.post(SEARCH, json={"queries": queries})
         assert check(problem, 404, "unknown_item", f"item {place}: the collection")["item"] == place
     assert "item" not in check(await client.post(SEARCH, json={"id": "nobody"}), 404, "unknown_item")
+    monkeypatch.setattr("service.store.sqlite.search.MOST_MEASURED", 0)  # Each query has its own turn.
+    asked = {"queries": [item(sigma=[1, 1, 1]), item()], "metric": "hellinger"}
+    problem = await client.post(SEARCH, json=asked)
+    assert check(problem, 422, "unusable_input", "item 1: the metric hellinger needs a sigma")["item"] == 1
     cut = png.write(np.zeros((8, 8, 1), np.uint8))[:45]
     for path in (SEARCH, ITEMS):
         problem = (await client.post(path, content=cut)).json()
