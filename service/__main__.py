@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from models.program import program, version_line
 from service.environment import calm_blas, metrics_directory, of_kubernetes, share_metrics
+from service.flags import explain, read_settings
 from service.http.access.keys import KeysError, read_keys
 from service.observe.logs import log_config
 from service.server.connection_bounds import ConnectionBounds
@@ -25,7 +26,7 @@ from service.server.connections import ConnectionWatch
 from service.server.listeners import CannotListen, SocketFiles, describe, listen
 from service.server.metrics_directory import shared_directory
 from service.server.tuning import leave, open_standard_descriptors, uncollected
-from service.settings import Settings, SettingsError, explain, refuse_unknown, require_packages, trace_exporter
+from service.settings import Settings, SettingsError, refuse_unknown, require_packages, trace_exporter
 
 if TYPE_CHECKING:
     from service.server.server import Server
@@ -48,7 +49,7 @@ def main() -> int:
     try:
         refuse_unknown()
         trace_exporter()
-        settings = Settings(_cli_parse_args=True, _cli_prog_name=program("service"))
+        settings = read_settings(program("service"))
         require_packages(settings)
         # Check the API keys here, so that a bad one ends the start with one line.
         read_keys(settings.api_keys.get_secret_value(), settings.read_api_keys_file())

@@ -32,6 +32,13 @@ class Environment(EnvSettingsSource):
         return own
 
 
+def variable_of(setting: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the variable that a setting is read from."""
+    name = PREFIX + setting.upper()
+    is_of_platform = name == f"{PREFIX}PORT" and environment.get(PLATFORM_PORT) and not environment.get(name)
+    return PLATFORM_PORT if is_of_platform else name
+
+
 def of_kubernetes(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Return the names of the variables that Kubernetes has set for services whose names begin with vae."""
     return sorted(name for name, value in environment.items() if _is_of_kubernetes(name, value))

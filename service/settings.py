@@ -5,12 +5,13 @@ Knows nothing of what the values are used for.
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.files.regular_file import read_regular
@@ -27,6 +28,7 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "cors_origins": check_origin,
     "allowed_hosts": check_host_name,
 }
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 SHIPPED_WEIGHTS = Path(__file__).parent.parent / "models" / "weights"
 # Names are compared with their prefix, which makes all of them somewhat similar: VAE_FOO and VAE_PORT are at 0.67.
 SIMILAR = 0.8
@@ -73,9 +75,7 @@ class Settings(BaseSettings):
     workers: int = Field(
         1, ge=1, le=64, description="number of processes that share the port, each with its own models and queue"
     )
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="cpu, cuda, cuda:N, or auto (a GPU if there is one)"
-    )
+    device: str = Field("auto", description="cpu, cuda, cuda:N, or auto (a GPU if there is one)")
     threads: int = Field(
         0,
         ge=0,
@@ -92,7 +92,9 @@ class Settings(BaseSettings):
         (), description="names of the models to load, separated by commas; empty loads all models of the directory"
     )
     default_model: str = Field(
-        "mnist", description="model for requests that do not name one; if it is not loaded, the first loaded model"
+        "mnist",
+        description="model of requests that name none; if you set it, it must load; without a model mnist, the default is the "
+        "first model that was loaded",
     )
     max_batch: int = Field(
         64, ge=8, le=4096, multiple_of=8, description="largest number of pictures or latents in a batch, a multiple of 8"
@@ -212,6 +214,13 @@ class Settings(BaseSettings):
     def _split_names(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, value: str) -> str:
+        if not DEVICE.fullmatch(value):
+            raise ValueError("must be auto, cpu, cuda or cuda:N")
+        return value
+
     @field_validator("root_path")
     @classmethod
     def _check_root_path(cls, value: str) -> str:
@@ -247,16 +256,6 @@ class Settings(BaseSettings):
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise SettingsError(f"cannot read the API keys in {self.api_keys_file}: {reason}") from None
-
-
-def explain(error: ValidationError) -> list[str]:
-    """Return one sentence for each setting that has a value that cannot be used."""
-    sentences = []
-    for problem in error.errors():
-        where, reason = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
-        # An error without a place is about several settings. Its input is all of them, including secret keys.
-        sentences.append(f"{where}: {reason}, found {problem['input']!r}" if where else reason)
-    return sentences
 
 
 def trace_exporter(environment: Mapping[str, str] = os.environ) -> str:

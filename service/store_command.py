@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from models.program import add_version_flag, program
 from models.readers.left_out import listed, plural
+from service.flags import explain
 from service.latents.distances import METRICS
 from service.server.tuning import open_standard_descriptors
-from service.settings import Settings, SettingsError, explain, refuse_unknown, require_packages
+from service.settings import Settings, SettingsError, refuse_unknown, require_packages
 from service.store import POSTGRES, LatentStore, make_store
 from service.store.export import backup, check_file, dump, store_files
 from service.store.interface import Collection, StoreError, StoreUnusable, UnknownCollection, check_collection_name

@@ -23,13 +23,14 @@ SERVICE = [name for name in MODULES if name.split(".")[0] == "service"]
 WEB = {"fastapi", "fastapi_offline", "starlette"}
 TRAINING = ("models.train", "models.data", "models.evaluate", "models.nets")
 # small modules that any package may import
-GROUND = ("service.asgi", "service.json_types", "service.thread_pool", "service.timings")
+GROUND = ("service.allowed_values", "service.asgi", "service.json_types", "service.thread_pool", "service.timings")
 LONGEST_GROUND = 60
 # directly in service; they put the packages together
 ABOVE = (
     "service.__main__",
     "service.app",
     "service.environment",
+    "service.flags",
     "service.settings",
     "service.state",
     "service.store_command",

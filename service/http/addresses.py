@@ -60,4 +60,4 @@ def check_proxy(proxy: str) -> None:
 def check_root_path(path: str) -> None:
     """Raise ValueError unless this is a path such as /vae, or empty."""
     if not ROOT_PATH.fullmatch(path):
-        raise ValueError("must be a path such as /vae: a slash, then letters, digits, '.', '_', '~' and '-'")
+        raise ValueError("must be a path such as /vae, of a slash, then letters, digits, '.', '_', '~' and '-'")

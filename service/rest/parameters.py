@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import TypeAdapter, ValidationError
 
+from service.allowed_values import allowed
 from service.json_types import json_type
 from service.observe.printable import short
 from service.rest.schemas import NoParameters
@@ -25,22 +26,8 @@ LONGEST_NAME = 80
 # The longest string parameter in JSON. Filters are the longest.
 LONGEST_VALUE = 1 << 20
 COUNT = TypeAdapter(int)
-# Type of a pydantic error -> which values are allowed, to be filled with the context of the error.
+# The types of errors of which the value found is a number.
 NUMBERS = ("greater_than_equal", "greater_than", "less_than_equal", "finite_number")
-ALLOWED = {
-    "greater_than_equal": "at least {ge:.16g}",
-    "greater_than": "above {gt:.16g}",
-    "less_than_equal": "at most {le:.16g}",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "int_type": "a whole number",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "literal_error": "{expected}",
-}
 # (Parameter, word that it does not take) -> what to do instead.
 HINTS = {("include", "picture"): "; for the original: GET /collections/{name}/items/{id}/picture"}
 
@@ -157,8 +144,8 @@ def _explain(error: ValidationError, kind: type[NoParameters]) -> str:
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     found = first["input"]
-    if allowed := ALLOWED.get(first["type"]):
+    if values := allowed(first):
         hint = HINTS.get((name, found if isinstance(found, str) else ""), "")
-        return f"{name} must be {allowed.format(**first.get('ctx', {}))}, not {_shown(found, first['type'])}{hint}"
+        return f"{name} must be {values}, not {_shown(found, first['type'])}{hint}"
     message = first["msg"].removeprefix("Value error, ").partition(", unable to ")[0]  # The rest is about pydantic.
     return f"{name}: {message[:1].lower()}{message[1:]}, not {short(found)}"

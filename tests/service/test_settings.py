@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from service.environment import of_kubernetes
+from service.flags import explain
 from service.settings import SHIPPED_WEIGHTS, Settings, SettingsError, refuse_unknown, trace_exporter
 
 # One setting of each type: a value as text, and that value.
@@ -130,6 +131,9 @@ def test_a_value_out_of_bounds_is_refused_by_its_name(name: str, value: str, mon
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert [error["loc"] for error in caught.value.errors()] == [(name,)]
+    (sentence,) = explain(caught.value, [])
+    assert sentence.startswith(f"VAE_{name.upper()} must be ")
+    assert sentence.endswith(f", not {value!r}")
 
 
 @pytest.mark.parametrize(
