@@ -67,10 +67,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DESCRIPTION = """Posteriors, reconstructions, samples and interpolations of Variational Autoencoders, and a store of latents.
+DESCRIPTION = """Posteriors, reconstructions, samples and interpolations of Variational Autoencoders, and a store of latents:
+embeddings of pictures, similar pictures, anomalies, new pictures and morphs.
 Send pictures as the request body (`curl --data-binary @seven.png`), as form uploads, as base64 in JSON, or as npy arrays.
-Every operation accepts a deadline in milliseconds, as `?timeout_ms=` or in the header `X-Timeout-Ms`, counted from the
-moment when the request body has arrived. If the answer is not ready in time, the status is 504.
+Operations of inference and of collections accept a deadline in milliseconds, as `?timeout_ms=` or in the header
+`X-Timeout-Ms`, counted from the moment when the request body has arrived. If the answer is not ready in time, the status is
+504.
 """
 
 

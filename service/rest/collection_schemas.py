@@ -5,13 +5,11 @@ Knows nothing about how they are served.
 
 from typing import Annotated, Any, ClassVar, Literal
 
-import orjson
-from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
-from service.observe.printable import short
 from service.operations.items import DELETED_AT_ONCE, LISTED_IDS
+from service.rest.filter_schema import FILTER, FILTER_SCHEMA, NO_NUL, STRICT, STRICT_DELETION, Filter
 from service.rest.schemas import Parameters, PictureParameters, WarningList, split, words
-from service.store.filters import MAX_KEY, MAX_KEYS, MAX_VALUES, ORDERED, BadFilter, Condition, parse_filter
 from service.store.interface import COLLECTION_NAME, MAX_ID, IfExists
 
 Keep = Literal["nothing", "picture"]
@@ -22,57 +20,29 @@ MAX_DESCRIPTION = 1000
 NAME_SCHEMA = {"type": "string", "pattern": f"^{COLLECTION_NAME.pattern}$"}
 ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_ID, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
 CURSOR_SCHEMA = {**ID_SCHEMA, "minLength": 0, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
-NO_NUL = r"^[^\x00]*$"
 
 
-def _conditions(value: object) -> tuple[Condition, ...]:
-    """Parse a filter, which in a query is JSON text. Raises BadFilter even for a filter that another one overrides."""
-    if isinstance(value, str):
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise BadFilter(f'filter must be a JSON object such as {{"label": 7}}, not {short(value)} ({error})') from None
-    return () if value is None else parse_filter(value)
-
-
-TEXT = {"type": "string", "pattern": NO_NUL}
-NUMBER = {"type": "number"}
-SCALAR = {"anyOf": [TEXT, NUMBER, {"type": "boolean"}, {"type": "null"}]}
-TESTS = {
-    "$id": "FilterTests",
-    "type": "object",
-    "minProperties": 1,
-    "additionalProperties": False,
-    "properties": {
-        **dict.fromkeys(("eq", "ne", "contains"), SCALAR),
-        **{name: {"anyOf": [TEXT, NUMBER]} for name in ORDERED},
-        "in": {"type": "array", "maxItems": MAX_VALUES, "items": SCALAR},
-        "exists": {"type": "boolean"},
-    },
-}
-# "$id" names a part of the OpenAPI page, see components.py.
-FILTER_SCHEMA = {
-    "$id": "Filter",
-    "type": ["object", "null"],
-    "maxProperties": MAX_KEYS,
-    "propertyNames": {"minLength": 1, "maxLength": MAX_KEY, "pattern": r'^[^\x00-\x1f\x7f-\x9f"\\]+$'},
-    "additionalProperties": {"anyOf": [*SCALAR["anyOf"], TESTS]},
-}
-Filter = Annotated[tuple[Condition, ...], PlainValidator(_conditions), WithJsonSchema(FILTER_SCHEMA)]
-FILTER = (
-    'JSON conditions on the metadata, which must all hold: {"label": 7, "year": {"gte": 2020}, "city": {"in": ["a", "b"]}}. '
-    "A list matches by its elements. unknown_keys in the answer names keys that no item has."
+MODEL = Field(
+    None,
+    description="The model that the vectors are from, NAME or NAME@sha256:DIGEST. The default is that of the collection; "
+    "another one is refused (409).",
 )
-STRICT = "true refuses a filter with a key that no item of the collection has, unless the collection is empty."
-STRICT_DELETION = (
-    f'{STRICT} Even without it, a deletion is refused (409) if the key of a condition with ne or "exists": false is one that '
-    "no item has, since it would match every item."
-)
+
+
+class InCollection(Parameters):
+    """Parameters of an operation on a collection that has no others."""
+
+    model: str | None = MODEL
 
 
 class CollectionParameters(Parameters):
     """Parameters of PUT /collections/{name}."""
 
+    model: str | None = Field(
+        None,
+        description="The model that the vectors are from, NAME or NAME@sha256:DIGEST. The default is the default model for a "
+        "new collection, and that of an existing one, for which another one is refused (409).",
+    )
     metric: MetricName | None = Field(
         None, description="The metric of searches. The default is l2 for a new collection; that of an existing one stays."
     )
@@ -92,6 +62,7 @@ class ItemsParameters(PictureParameters):
     payload: ClassVar[tuple[str, ...]] = ("items",)
     files: ClassVar[tuple[str, ...]] = ("image", "id", "metadata")
 
+    model: str | None = MODEL
     id: Annotated[str, WithJsonSchema(ID_SCHEMA)] | None = Field(None, description="The id of the only item of the request.")
     if_exists: IfExists = Field(
         "replace",
@@ -100,14 +71,15 @@ class ItemsParameters(PictureParameters):
     )
 
 
-class DeleteParameters(Parameters):
+class DeleteParameters(InCollection):
     """Parameters of POST /collections/{name}/delete."""
 
     payload: ClassVar[tuple[str, ...]] = ("ids", "filter")
+
     strict: bool = Field(False, description=STRICT_DELETION)
 
 
-class ListParameters(Parameters):
+class ListParameters(InCollection):
     """Parameters of GET /collections/{name}/items."""
 
     cursor: Annotated[str, WithJsonSchema(CURSOR_SCHEMA)] = Field("", description="The cursor of the previous page.")
@@ -127,6 +99,7 @@ class SearchParameters(PictureParameters):
     payload: ClassVar[tuple[str, ...]] = ("image", "mu", "sigma", "id", "queries")
     files: ClassVar[tuple[str, ...]] = ("image",)
 
+    model: str | None = MODEL
     k: int = Field(10, ge=1, le=MAX_NEIGHBORS, description="The number of neighbours.")
     metric: MetricName | None = Field(None, description="The metric of the distances. The default is that of the collection.")
     filter: Filter = Field(default_factory=tuple, description=FILTER)
@@ -135,11 +108,15 @@ class SearchParameters(PictureParameters):
         frozenset[Literal["mu", "sigma", "image", "metadata"]],
         BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "image", "metadata")),
         Field(
-            description="Additional fields, separated by commas: mu, sigma, image (the decoded latent, as base64 PNG). "
-            "The metadata is always included."
+            description="Additional fields, separated by commas: mu, sigma, image (the decoded latent as base64 PNG, not the "
+            "original). The metadata is always included."
         ),
     ] = frozenset()
-    active_only: bool = Field(False, description="true ignores dimensions whose KL is about zero on the model's card.")
+    active_only: bool = Field(
+        False,
+        description="true leaves out the dimensions that the model does not use: those whose KL is about zero in its metrics, "
+        "see /models.",
+    )
     candidates: int | None = Field(
         None,
         ge=1,
@@ -156,19 +133,22 @@ UNKNOWN_KEYS = Field(None, description="The keys of the filter that no item of t
 DID_YOU_MEAN = Field(None, description="For keys of unknown_keys, a similar key that some item has.")
 
 
+SEQ = "The sequence number of the collection, which goes up by one for each item that is added, changed or deleted."
+
+
 class CollectionInfo(BaseModel):
     """A collection."""
 
     name: str
-    model: str
+    model: str = Field(description="The recorded name of the model whose vectors it holds.")
     digest: str = Field(description="The digest of the model whose vectors it holds.")
     loaded_as: str | None = Field(None, description="The name under which that model is loaded, if it is another name.")
     latent_dim: int
     metric: MetricName
     description: str
     keep: Keep = Field(description="picture if the originals of pictures are kept.")
-    count: int
-    seq: int = Field(description="The sequence number of the last change.")
+    count: int = Field(description="The number of items.")
+    seq: int = Field(description=SEQ)
 
 
 class CollectionList(BaseModel):
@@ -181,9 +161,9 @@ class NewItem(BaseModel):
     """A picture as base64 or data URL, or the parameters of a posterior."""
 
     id: str | None = Field(None, description=f"1 to {MAX_ID} characters. It is random if it is missing.")
-    image: str | None = None
-    mu: list[float] | None = None
-    sigma: list[float] | None = None
+    image: str | None = Field(None, description="A picture as base64 or data URL.")
+    mu: list[float] | None = Field(None, description="The mean of a posterior.")
+    sigma: list[float] | None = Field(None, description="Its standard deviation, if known.")
     metadata: dict[str, Any] | None = Field(None, description="Without it, that of the item that it replaces stays.")
 
 
@@ -201,7 +181,7 @@ class Added(BaseModel):
     added: list[str]
     replaced: list[str]
     skipped: list[str] | None = Field(None, description="Only with if_exists=skip.")
-    seq: int
+    seq: int = Field(description=SEQ)
     warnings: WarningList = None
 
 
@@ -228,7 +208,7 @@ class Deleted(BaseModel):
     """The item that was deleted."""
 
     id: str
-    seq: int
+    seq: int = Field(description=SEQ)
 
 
 class ToDelete(BaseModel):
@@ -245,7 +225,7 @@ class DeletedSeveral(BaseModel):
     count: int
     ids: list[str] = Field(description=f"The first {LISTED_IDS} of them.")
     missing: list[str] | None = Field(None, description="The ids in the request that no item has. Only with ids.")
-    seq: int
+    seq: int = Field(description=SEQ)
     unknown_keys: list[str] | None = UNKNOWN_KEYS
     did_you_mean: dict[str, str] | None = DID_YOU_MEAN
 
@@ -255,16 +235,16 @@ class PatchedItem(BaseModel):
 
     id: str
     metadata: dict[str, Any]
-    seq: int
+    seq: int = Field(description=SEQ)
 
 
 class QueryBody(BaseModel):
     """A picture, the parameters of a posterior, or the id of an item. Search parameters may be added."""
 
-    image: str | None = None
-    mu: list[float] | None = None
-    sigma: list[float] | None = None
-    id: str | None = None
+    image: str | None = Field(None, description="A picture as base64 or data URL.")
+    mu: list[float] | None = Field(None, description="The mean of a posterior, or any latent.")
+    sigma: list[float] | None = Field(None, description="Its standard deviation, if known.")
+    id: str | None = Field(None, description="The id of an item of the collection.")
     queries: list[dict[str, Any]] | None = Field(None, description="Several queries, each like the above.")
 
 
@@ -276,7 +256,7 @@ class NeighborInfo(BaseModel):
     metadata: dict[str, Any]
     mu: list[float] | None = None
     sigma: list[float] | None = None
-    image: str | None = None
+    image: str | None = Field(None, description="The decoded latent as base64 PNG.")
 
 
 class NeighborsAnswer(BaseModel):
@@ -285,7 +265,7 @@ class NeighborsAnswer(BaseModel):
     neighbors: list[NeighborInfo] | None = None
     results: list[dict[str, list[NeighborInfo]]] | None = None
     metric: MetricName
-    exact: bool
+    exact: bool = Field(description="false if a nearer item may be missing.")
     seq: int = Field(description="The sequence number of the last change that the search has seen.")
     warnings: WarningList = None
     unknown_keys: list[str] | None = UNKNOWN_KEYS

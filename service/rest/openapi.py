@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service.formats.latent_rows import MAX_LATENT
 from service.http.access.guard import Access
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
@@ -20,12 +19,13 @@ SCHEMES: Mapping[str, Any] = {
 }
 # The groups of operations, in the order in which /docs shows them.
 GROUPS: Mapping[str, str] = {
-    "inference": "Pictures to posteriors, latents to pictures, new pictures, and paths between two pictures.",
+    "inference": "Pictures to posteriors, whose means are embeddings; latents to pictures; new pictures; morphs.",
     "collections": "Named collections, each of posteriors of one model.",
-    "items": "The items of a collection: add, list, change and search them.",
+    "items": "The items of a collection: add, list and change them, and search for similar pictures.",
     "deletion": "Delete items and collections.",
-    "models": "The loaded models, and the limits of the service.",
-    "health": "The state of the service, for probes and for Prometheus.",
+    "models": "The loaded models.",
+    "service": "Limits, versions, counts and metrics of the service.",
+    "health": "The state of the service, for probes.",
     "admin": "Load, reload and unload models while others are served.",
 }
 # Paths that stand after all others: an original exists once an item does, and a collection is deleted after its items.
@@ -37,8 +37,8 @@ LATENTS = ("z", "mu")
 
 
 def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, Any]) -> None:
-    """Add the largest number of items in a request, the range of latents, and the statuses that any path may answer: 431
-    for long headers, 408 for slow bodies, 421 for unknown hosts. `problem`: the OpenAPI response of a problem body.
+    """Add the largest number of items in a request, and the statuses that any path may answer: 431 for long headers, 408 for
+    slow bodies, 421 for unknown hosts. `problem`: the OpenAPI response of a problem body.
     """
     for path, methods in page["paths"].items():
         for operation in methods.values():
@@ -46,10 +46,8 @@ def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, A
             for status in (*statuses, *(["408"] if "requestBody" in operation else [])):
                 operation["responses"].setdefault(status, dict(problem))
         for name, schema in _schemas(page, path):
-            if name in COUNTS:
+            if name in COUNTS and schema["type"] == "integer":  # In a form it is a string.
                 schema["maximum"] = max_rows
-            elif name in LATENTS and path == "/decode":
-                schema["items"]["items"] |= {"minimum": -MAX_LATENT, "maximum": MAX_LATENT}
 
 
 def describe_models(page: dict[str, Any], catalog: Catalog) -> None:

@@ -82,10 +82,11 @@ FORM_OF_PICTURES = {
 }
 # For the other fields of a form, in which everything is text. Without the example, /docs would send "string" in each.
 AS_IN_QUERY = {"type": "string", "description": "The same as in the query. An empty field counts as none.", "example": ""}
+PICTURES = {f"image/{kind}": BINARY for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff")}
 PICTURE_BODIES = {
     **json_content(Images, {"images": [PICTURE_EXAMPLE]}),
     "multipart/form-data": {"schema": FORM_OF_PICTURES},
-    **{f"image/{kind}": BINARY for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff")},
+    **PICTURES,
     "application/x-npy": BINARY,
 }
 PICTURE_ANSWERS = {
@@ -107,14 +108,12 @@ ERRORS = (400, 404, 413, 415, 422, 429, 500, 503, 504)
 
 # How bodies are named among the components: EncodeBody, EncodeForm.
 BODY_NAMES = {"application/json": "Body", "multipart/form-data": "Form"}
-# The page describes deadlines only in words. Every request that it allows must be accepted, and one with a deadline of a
-# millisecond would fail.
-UNLISTED = ("timeout_ms",)
 
 
 # Examples of parameters that have neither a default nor a choice of values.
 EXAMPLES: Mapping[str, Any] = {
     "model": "mnist",
+    "timeout_ms": 60_000,
     "n": 4,
     "seed": 7,
     "scale": 8,
@@ -138,13 +137,15 @@ def describe_operation(
 
     `path`: schema and example of each parameter in the route's path. `errors`: statuses of its error answers.
     """
-    listed = {name: schema for name, schema in parameters.model_json_schema()["properties"].items() if name not in UNLISTED}
+    listed = parameters.model_json_schema()["properties"]
     extra: dict[str, Any] = {"parameters": [_query(name, dict(schema)) for name, schema in listed.items()]}
     extra["parameters"] += [{"name": name, "in": "path", "required": True, **described} for name, described in path.items()]
     beside = {"application/json": listed, "multipart/form-data": dict.fromkeys(listed, AS_IN_QUERY)}
     for kind in beside.keys() & body.keys():
         payload = body[kind]["schema"]
-        own = {name: schema for name, schema in payload.get("properties", {}).items() if name not in UNLISTED}
+        if payload.get("additionalProperties"):  # a merge patch, which has no place for parameters
+            continue
+        own = payload.get("properties", {})
         properties = own | {name: one for name, one in beside[kind].items() if name not in own}
         for name, one in properties.items():
             if one.get("default", one) in (None, "", []):  # A generated client would send it.
@@ -177,8 +178,8 @@ def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     if name == "filter":
         # Without an example, /docs would send a made-up filter.
         return {**entry, "content": {"application/json": {"schema": schema, "example": {}}}}
-    words = options[-1].get("items", {}).get("enum", ()) if options else ()
-    choices = [EXAMPLES.get(name), *words, *schema.get("enum", ()), default]
+    word = options[-1].get("items", {}) if options else {}
+    choices = [EXAMPLES.get(name), word.get("const"), *word.get("enum", ()), *schema.get("enum", ()), default]
     return {**entry, "schema": {**schema, "examples": [next(one for one in choices if one is not None)]}}
 
 
@@ -219,7 +220,7 @@ def add(
             path,
             documented,
             methods=[method],
-            summary=summary,
+            summary=summary if method == methods[0] else f"{summary}, with parameters in the body",
             description=inspect.cleandoc(operation.__doc__ or ""),
             operation_id=name if name and method == methods[0] else f"{name or path_name}_{method.lower()}",
             tags=[tag] if tag else None,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from models.preprocess import Background, Invert
+from service.formats.latent_rows import MAX_LATENT
 from service.latents.noise import MAX_SEED
 
 
@@ -73,7 +74,8 @@ class Parameters(NoParameters):
         None,
         gt=0,
         le=3_600_000,
-        description="The deadline in milliseconds, after which the status is 504. X-Timeout-Ms is the same.",
+        description="The deadline in milliseconds, counted from when the body is there; after it the status is 504. The "
+        "header X-Timeout-Ms is the same.",
     )
 
 
@@ -102,7 +104,7 @@ class EncodeParameters(PictureParameters):
     include: Annotated[
         frozenset[Literal["logvar", "kl", "kl_per_dim", "z"]],
         BeforeValidator(split, json_schema_input_type=words("logvar", "kl", "kl_per_dim", "z")),
-        Field(description="Additional fields, separated by commas: logvar, kl, kl_per_dim, and z, a seeded posterior sample."),
+        Field(description="Additional fields, separated by commas: logvar, kl, kl_per_dim, and z, a draw from the posterior."),
     ] = frozenset()
     seed: Seed | None = None
 
@@ -123,14 +125,14 @@ class SampleParameters(DecodeParameters):
 
     payload: ClassVar[tuple[str, ...]] = ()
 
-    n: int = Field(1, ge=1, description="The number of samples.")
+    n: int = Field(1, ge=1, description="The number of pictures.")
     seed: Seed | None = None
     temperature: float = Field(
         1.0, ge=0, le=100, description="The scale of the noise. 0 gives the mean of the prior, or of one of its components."
     )
     prior: Literal["standard", "vamp", "aggregate"] | None = Field(
         None,
-        description="standard is N(0, I), vamp a learnt VampPrior, aggregate the mixture fitted to the aggregate posterior. "
+        description="aggregate is the fitted prior, a Gaussian mixture; standard is N(0, I), and vamp a learnt VampPrior. "
         "The default is aggregate if the model has it, else the prior that it was trained with.",
     )
     include: IncludeLatents = frozenset()
@@ -142,7 +144,7 @@ class ReconstructParameters(DecodeParameters, PictureParameters):
     payload: ClassVar[tuple[str, ...]] = ("images", "image")
     files: ClassVar[tuple[str, ...]] = ("image",)
 
-    mode: Literal["mean", "sample"] = Field("mean", description="mean decodes mu, sample decodes a seeded posterior sample.")
+    mode: Literal["mean", "sample"] = Field("mean", description="mean decodes mu; sample decodes a draw from the posterior.")
     seed: Seed | None = None
     compare: bool = Field(
         False, description="true adds the originals to a PNG, above the reconstructions, or to their left in a column."
@@ -187,6 +189,9 @@ def one_of(*names: str, alone: bool = False) -> ConfigDict:
     return ConfigDict(json_schema_extra=require)
 
 
+Number = Annotated[float, Field(ge=-MAX_LATENT, le=MAX_LATENT)]
+
+
 class Images(BaseModel):
     """Pictures as base64 or data URLs, of any size, in any supported format."""
 
@@ -201,8 +206,8 @@ class Latents(BaseModel):
 
     model_config = one_of("z", "mu")
 
-    z: list[list[float]] = Field([], min_length=1, description="Rows of latent_dim numbers each.")
-    mu: list[list[float]] = Field([], min_length=1, description="The same as z, under the name that /encode gives it.")
+    z: list[list[Number]] = Field([], min_length=1, description="Rows of latent_dim numbers each.")
+    mu: list[list[Number]] = Field([], min_length=1, description="The same as z, under the name that /encode gives it.")
 
 
 class End(BaseModel):
@@ -210,9 +215,9 @@ class End(BaseModel):
 
     model_config = one_of("image", "z", "mu", alone=True)
 
-    image: str = ""
-    z: list[float] = []
-    mu: list[float] = Field([], description="The same as z.")
+    image: str = Field("", description="A picture as base64 or data URL.")
+    z: list[Number] = Field([], description="A latent of latent_dim numbers.")
+    mu: list[Number] = Field([], description="The same as z.")
 
 
 class Ends(BaseModel):
@@ -241,13 +246,13 @@ class Posterior(BaseModel):
     """The posterior q(z given x) of each picture. Row i belongs to picture i."""
 
     model: str
-    mu: list[list[float]]
-    sigma: list[list[float]]
-    logvar: list[list[float]] | None = None
+    mu: list[list[float]] = Field(description="The mean of each latent dimension: the embedding of the picture.")
+    sigma: list[list[float]] = Field(description="The standard deviation of each latent dimension.")
+    logvar: list[list[float]] | None = Field(None, description="The logarithm of sigma².")
     kl: list[float] | None = Field(None, description="KL(q(z given x) || p(z)) in nats.")
-    kl_per_dim: list[list[float]] | None = None
-    z: list[list[float]] | None = None
-    seed: int | None = None
+    kl_per_dim: list[list[float]] | None = Field(None, description="The share of each latent dimension in kl.")
+    z: list[list[float]] | None = Field(None, description="A draw from each posterior.")
+    seed: int | None = Field(None, description="The seed of z.")
     warnings: WarningList = None
 
 
@@ -259,8 +264,8 @@ class PicturesAnswer(BaseModel):
     model: str
     images: list[str]
     shape: list[int] = Field(description="Height, width and channels.")
-    z: list[list[float]] | None = None
-    seed: int | None = None
+    z: list[list[float]] | None = Field(None, description="The latents of the pictures.")
+    seed: int | None = Field(None, description="The seed of the latents, where they were drawn.")
     prior: str | None = Field(None, description="The prior that the latents were drawn from.")
     warnings: WarningList = None
 
@@ -268,11 +273,12 @@ class PicturesAnswer(BaseModel):
 class Problem(BaseModel):
     """An error (RFC 9457): what was found, and what would be right."""
 
-    type: str
-    title: str
+    type: str = Field(description="A URN that ends in the code.")
+    title: str = Field(description="The name of the status.")
     status: int
-    detail: str
-    code: str
-    error: str
-    request_id: str
+    detail: str = Field(description="What was found, and what would be right.")
+    code: str = Field(description="A stable word for programs.")
+    error: str = Field(description="The code and the detail in one line, for clients of other inference servers.")
+    request_id: str = Field(description="The id under which the log of the service has this request.")
     item: int | None = Field(None, description="The index of the picture or latent at fault, counted from 0.")
+    ids: list[str] | None = Field(None, description="Only with the code items_exist: which of the ids exist.")

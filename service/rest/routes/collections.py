@@ -8,7 +8,7 @@ from service.http.call import Answer, Call
 from service.operations.collection_model import digest_of, loaded_name
 from service.operations.service import Service
 from service.rest.answers import json_answer
-from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionList, CollectionParameters
+from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionList, CollectionParameters, InCollection
 from service.rest.parameters import read_parameters
 from service.rest.registration import ERRORS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, only_parameters, open_request, open_stored, query_parameters
@@ -114,7 +114,7 @@ register(
     ["GET"],
     get,
     "One collection",
-    describe_operation(Parameters, INFO, {}, path=PATH, errors=(*ERRORS, 409)),
+    describe_operation(InCollection, INFO, {}, path=PATH, errors=(*ERRORS, 409)),
     name="get_collection",
 )
 register(
@@ -122,7 +122,7 @@ register(
     ["DELETE"],
     delete,
     "Delete a collection",
-    describe_operation(Parameters, INFO, {}, path=PATH, errors=STORE_ERRORS),
+    describe_operation(InCollection, INFO, {}, path=PATH, errors=STORE_ERRORS),
     name="delete_collection",
     tag="deletion",
 )

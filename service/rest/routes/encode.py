@@ -21,7 +21,7 @@ router = Router(tags=["inference"])
 
 
 async def encode(service: Service, call: Call) -> Answer:
-    """Return the posteriors of pictures, as JSON lists or as npy float32 (2, N, D): mu, then sigma."""
+    """Return the posterior of each picture, as JSON lists or as npy float32 (2, N, D): mu, then sigma. mu is the embedding."""
     body = await body_of(service, call)
     parameters = read_parameters(EncodeParameters, call.query, *body.parameters(EncodeParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy"))
@@ -54,7 +54,7 @@ add(
     "/encode",
     ["POST"],
     encode,
-    "Posteriors of pictures",
+    "Embeddings (posteriors) of pictures",
     describe_operation(
         EncodeParameters,
         {**json_content(Posterior), "application/x-npy": BINARY},

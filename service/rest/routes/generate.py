@@ -38,9 +38,9 @@ async def decode(service: Service, call: Call) -> Answer:
 async def sample(service: Service, call: Call) -> Answer:
     """Draw latents from a prior and return their pictures; the field `prior` and the header `X-Prior` say which prior.
 
-    `prior=aggregate`, the default of a model that has it, draws from the Gaussian mixture that was fitted to the aggregate
-    posterior of the training pictures: z = mean_k + temperature * L_k eps, with the component k chosen by one more number of
-    the same (seed, item). `prior=vamp` draws in the same way from the posteriors of a VampPrior's pseudo-inputs, and
+    `prior=aggregate`, the default of a model that has it, draws from the fitted prior, a Gaussian mixture that was fitted to
+    the posteriors of the training pictures: z = mean_k + temperature * L_k eps, with the component k chosen by one more number
+    of the same (seed, item). `prior=vamp` draws in the same way from the posteriors of a VampPrior's pseudo-inputs, and
     `prior=standard` takes z = temperature * eps(seed, item), standard normal. A model without a fitted mixture uses the prior
     that it was trained with.
     """
@@ -95,7 +95,7 @@ add(
     "/sample",
     ["GET", "POST"],
     sample,
-    "Pictures drawn from the prior",
+    "Generate pictures: latents drawn from the prior, decoded",
     describe_operation(
         SampleParameters,
         PICTURE_ANSWERS,

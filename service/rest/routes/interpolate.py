@@ -53,7 +53,7 @@ add(
     "/interpolate",
     ["POST"],
     interpolate,
-    "Frames of a path between two pictures or latents",
+    "Morph: frames of a path between two pictures or latents",
     describe_operation(
         InterpolateParameters,
         {**PICTURE_ANSWERS, "image/webp": BINARY, "image/gif": BINARY},

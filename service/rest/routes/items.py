@@ -14,6 +14,7 @@ from service.rest.collection_schemas import (
     ID_SCHEMA,
     Added,
     Deleted,
+    InCollection,
     ItemPage,
     ItemsParameters,
     ListParameters,
@@ -28,6 +29,7 @@ from service.rest.registration import (
     ERRORS,
     FORM_OF_PICTURES,
     PICTURE_EXAMPLE,
+    PICTURES,
     Router,
     add,
     describe_operation,
@@ -56,7 +58,7 @@ async def post(service: Service, call: Call) -> Answer:
 
     JSON; a form of pictures, perhaps with the fields `id` and `metadata` (JSON text) for each picture, in their order; one
     picture; or npy: mu (N, D), or mu and sigma (2, N, D). In a form without ids, file names become ids, except those that
-    programs make up, such as "blob" and "image.jpg": these items get drawn ids. An item that replaces another and has no
+    programs make up, such as "blob" and "image.jpg": these items get random ids. An item that replaces another and has no
     metadata leaves the other's as it is.
     """
     body = await body_of(service, call, LISTS_PER_ITEM, PARTS_PER_ITEM)
@@ -134,12 +136,11 @@ FORM_OF_ITEMS = {
         "metadata": {**TEXTS, "description": "A JSON object for each picture, in their order. An empty text counts as none."},
     },
 }
-PATCH_BODY = {
-    "application/merge-patch+json": {
-        "schema": {"type": "object", "title": "MetadataPatch"},
-        "example": {"label": 1, "note": "the first one"},
-    }
+PATCH = {
+    "schema": {"type": "object", "title": "MetadataPatch", "additionalProperties": True},
+    "example": {"label": 1, "note": "the first one"},
 }
+PATCH_BODY = {"application/merge-patch+json": PATCH, "application/json": PATCH}
 ITEM_PATH = {**PATH, "id": {"schema": ID_SCHEMA, "example": "ones/first"}}
 
 register = partial(add, router, scope="store", label="items", tag="items")
@@ -155,7 +156,7 @@ register(
             **json_content(NewItems, ITEMS_EXAMPLE),
             "multipart/form-data": {"schema": FORM_OF_ITEMS},
             "application/x-npy": BINARY,
-            "image/png": BINARY,
+            **PICTURES,
         },
         path=PATH,
         errors=STORE_ERRORS,
@@ -175,7 +176,7 @@ register(
     ["GET"],
     get,
     "One item",
-    describe_operation(Parameters, json_content(StoredItem), {}, path=ITEM_PATH, errors=(*ERRORS, 409)),
+    describe_operation(InCollection, json_content(StoredItem), {}, path=ITEM_PATH, errors=(*ERRORS, 409)),
     name="get_item",
 )
 register(
@@ -183,7 +184,7 @@ register(
     ["DELETE"],
     delete,
     "Delete an item",
-    describe_operation(Parameters, json_content(Deleted), {}, path=ITEM_PATH, errors=STORE_ERRORS),
+    describe_operation(InCollection, json_content(Deleted), {}, path=ITEM_PATH, errors=STORE_ERRORS),
     name="delete_item",
     tag="deletion",
 )
@@ -191,7 +192,7 @@ register(
     "/collections/{name}/items/{id:rest}",
     ["PATCH"],
     patch,
-    "Change metadata",
-    describe_operation(Parameters, json_content(PatchedItem), PATCH_BODY, path=ITEM_PATH, errors=STORE_ERRORS),
+    "Change the metadata of an item",
+    describe_operation(InCollection, json_content(PatchedItem), PATCH_BODY, path=ITEM_PATH, errors=STORE_ERRORS),
     name="change_item",
 )

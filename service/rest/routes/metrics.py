@@ -16,7 +16,7 @@ from service.rest.parameters import refuse_parameters
 from service.rest.registration import PROBLEMS, Router
 from service.rest.routes import health
 
-router = Router(tags=["health"])
+router = Router(tags=["service"])
 
 # between two looks of a process at its own counts, where another process may be asked for them
 PUBLISH_SECONDS = 1.0

@@ -13,7 +13,7 @@ from service.rest.model_schemas import ModelInfo, ModelList
 from service.rest.parameters import refuse_parameters
 from service.rest.registration import PROBLEMS, Router, service_of
 
-router = Router(tags=["models"])
+router = Router()
 
 ERRORS: dict[int | str, dict[str, Any]] = {422: PROBLEMS, 500: PROBLEMS, 503: PROBLEMS}
 
@@ -42,7 +42,15 @@ def catalog_of(request: Request) -> Catalog:
     return service_of(request).pipeline.catalog
 
 
-@router.page("/models", ANY_KEY, "models", operation_id="list_models", summary="All loaded models", responses=ERRORS)
+@router.page(
+    "/models",
+    ANY_KEY,
+    "models",
+    operation_id="list_models",
+    summary="All loaded models",
+    tags=["models"],
+    responses=ERRORS,
+)
 async def models(request: Request) -> ModelList:
     """List the loaded models in the order of their names."""
     catalog = catalog_of(request)
@@ -55,6 +63,7 @@ async def models(request: Request) -> ModelList:
     "models",
     operation_id="get_model",
     summary="One loaded model",
+    tags=["models"],
     responses={404: PROBLEMS, **ERRORS},
     openapi_extra={
         "parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}, "example": "mnist"}]
@@ -71,10 +80,16 @@ async def model(request: Request) -> ModelInfo:
     "models",
     operation_id="get_info",
     summary="Limits, models, versions, and counts of the engine",
+    tags=["service"],
     responses=ERRORS,
 )
 async def info(request: Request) -> dict[str, Any]:
-    """Show limits, versions and counts; `engine` counts rows for each model and operation since the start."""
+    """Show limits, versions and counts; `engine` has those of each model and queue of this process since its start.
+
+    A row is a picture or a latent. `rows` were computed, in `batches`, with `padded_rows` of padding; `queued_rows` wait now.
+    `rejected_rows` were refused on arrival, of which `queue_full_rows` found the queue full. `dropped_rows` were admitted and
+    not computed, because their caller hung up or their deadline passed (`expired_rows`).
+    """
     catalog = catalog_of(request)
     device = catalog.device
     return {

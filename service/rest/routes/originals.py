@@ -8,9 +8,10 @@ from service.formats.pictures import media_type_of
 from service.http.call import Answer, Call
 from service.operations.service import Service
 from service.rest.answers import json_answer
+from service.rest.collection_schemas import InCollection
 from service.rest.etags import not_modified
 from service.rest.item_bodies import check_id
-from service.rest.registration import BINARY, ERRORS, Router, add, describe_operation
+from service.rest.registration import ERRORS, PICTURES, Router, add, describe_operation
 from service.rest.requests import open_stored, query_parameters
 from service.rest.routes.items import ITEM_PATH, describe_item
 from service.rest.schemas import Parameters
@@ -53,8 +54,8 @@ add(
     get,
     "Original picture of an item",
     describe_operation(
-        Parameters,
-        {f"image/{kind}": BINARY for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff")},
+        InCollection,
+        PICTURES,
         {},
         path=ITEM_PATH,
         errors=(*ERRORS, 409),

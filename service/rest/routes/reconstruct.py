@@ -24,7 +24,10 @@ router = Router(tags=["inference"])
 
 
 async def reconstruct(service: Service, call: Call) -> Answer:
-    """Return the means of the likelihood at z = mu, or at a seeded draw from the posterior (mode=sample)."""
+    """Encode pictures, and decode mu, or a draw from the posterior with the seed (mode=sample).
+
+    A picture that is reconstructed badly may be an anomaly.
+    """
     body = await body_of(service, call)
     parameters = read_parameters(ReconstructParameters, call.query, *body.parameters(ReconstructParameters))
     accept = call.headers.get("accept", "")
@@ -59,7 +62,7 @@ add(
     "/reconstruct",
     ["POST"],
     reconstruct,
-    "Pictures as the model sees them",
+    "Pictures encoded and decoded again",
     describe_operation(ReconstructParameters, PICTURE_ANSWERS, PICTURE_BODIES),
     scope="infer",
     label="reconstruct",

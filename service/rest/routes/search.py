@@ -15,7 +15,7 @@ from service.rest.answers import base64_pictures, json_answer, unknown_keys
 from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.rest.item_bodies import LISTS_PER_ITEM, queries_of, unnumbered
 from service.rest.parameters import BadParameter, read_parameters
-from service.rest.registration import BINARY, FORM_OF_PICTURES, Router, add, describe_operation, json_content
+from service.rest.registration import BINARY, FORM_OF_PICTURES, PICTURES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_collection
 from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.store.interface import Collection, Neighbors
@@ -28,7 +28,8 @@ VECTORS = frozenset(("mu", "sigma"))
 async def search(service: Service, call: Call) -> Answer:
     """Find the k nearest items, nearest first, ties by id; distances are computed in float64.
 
-    Send one query, as JSON, as a picture, or as a form; or several in `queries`, answered in `results` in their order.
+    Send one query, as JSON, a picture, a form, or npy: mu (1, D), or mu and sigma (2, 1, D). Several queries, in `queries`,
+    in a form or in npy, are answered in `results` in their order.
     """
     body = await body_of(service, call, LISTS_PER_ITEM)
     parameters = read_parameters(SearchParameters, call.query, *body.parameters(SearchParameters))
@@ -102,14 +103,15 @@ add(
     "/collections/{name}/search",
     ["POST"],
     search,
-    "Nearest neighbours",
+    "Similar pictures: the nearest neighbours",
     describe_operation(
         SearchParameters,
         json_content(NeighborsAnswer),
         {
             **json_content(QueryBody, {"mu": [0.5] * 20, "sigma": [0.2] * 20, "k": 3, "metric": "w2"}),
             "multipart/form-data": {"schema": FORM_OF_PICTURES},
-            "image/png": BINARY,
+            **PICTURES,
+            "application/x-npy": BINARY,
         },
         path=PATH,
         errors=STORE_ERRORS,

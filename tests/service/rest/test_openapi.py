@@ -18,6 +18,8 @@ from service.rest.collection_schemas import SearchParameters
 from service.rest.components import resolve
 from service.settings import Settings
 
+IN = "/collections/{name}"
+
 
 def schema_of(page: dict[str, Any], path: str, name: str, where: str) -> dict[str, Any]:
     """Return the schema of a parameter, or of a body of that type."""
@@ -34,7 +36,7 @@ def test_how_many_items_there_may_be(weights: Path, max_rows: int) -> None:
     for path, name in (("/sample", "n"), ("/interpolate", "steps")):
         for where in ("query", "application/json"):
             assert schema_of(page, path, name, where)["maximum"] == max_rows
-    assert schema_of(page, "/interpolate", "steps", "multipart/form-data")["maximum"] == max_rows
+    assert "maximum" not in schema_of(page, "/interpolate", "steps", "multipart/form-data")  # It is a string there.
 
 
 async def test_what_the_models_take(client: httpx.AsyncClient, app: FastAPI) -> None:
@@ -84,6 +86,7 @@ async def test_the_page_does_not_allow_two_names_of_one_thing(client: httpx.Asyn
         ("/decode", {}, "no 'z'"),
         ("/interpolate", {"start": {"z": z, "mu": z}, "end": {"z": z}}, "'start' must be"),
         ("/interpolate", {"start": {"z": z}, "end": {}}, "'end' must be"),
+        ("/interpolate", {"start": {"z": z}, "end": {"mu": [2 * MAX_LATENT] * 3}}, "latents must be finite and between"),
     ]
     for path, body, message in bodies:
         problem = await client.post(path, json=body)
@@ -121,6 +124,7 @@ def test_what_is_not_announced_in_a_body_is_not_taken(weights: Path) -> None:
         for kind, content in operation.get("requestBody", {}).get("content", {}).items()
         if kind in ("application/json", "multipart/form-data")
     ]
+    bodies.remove(page["components"]["schemas"]["MetadataPatch"])  # whose keys are those of the metadata
     assert len(bodies) > 8
     assert all(body["additionalProperties"] is False for body in bodies)
     assert all("model" in body["properties"] for body in bodies)
@@ -143,6 +147,25 @@ def test_what_the_page_says_is_short_and_readable(weights: Path) -> None:
                 assert "content" in parameter or len(parameter["schema"]["examples"]) == 1, parameter
     assert [tag["name"] for tag in page["tags"]][-1] == "admin"
     assert "admin" not in [tag["name"] for tag in create_app(Settings(models_dir=weights)).openapi()["tags"]]
+
+
+def test_what_is_accepted_is_listed(weights: Path) -> None:
+    page = create_app(Settings(models_dir=weights)).openapi()
+    items, search, sample = (page["paths"][path]["post"] for path in (f"{IN}/items", f"{IN}/search", "/sample"))
+    types = {f"image/{kind}" for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff")} | {"application/x-npy"}
+    for operation in (page["paths"]["/encode"]["post"], items, search):
+        assert types <= operation["requestBody"]["content"].keys()
+    assert "application/json" in page["paths"][f"{IN}/items/{{id}}"]["patch"]["requestBody"]["content"]
+    assert {"ids", "item"} <= page["components"]["schemas"]["Problem"]["properties"].keys()
+    examples = {one["name"]: one["schema"]["examples"] for one in sample["parameters"]}
+    assert (examples["include"], examples["timeout_ms"]) == (["z"], [60_000])
+    for methods in page["paths"].values():
+        for operation in methods.values():
+            models = {one["name"]: one["description"] for one in operation.get("parameters", ()) if one["in"] == "query"}
+            if operation["tags"][0] in ("inference", "collections", "items", "deletion"):
+                assert "timeout_ms" in models
+            if operation["tags"][0] in ("items", "deletion"):
+                assert "that of the collection" in models["model"]
 
 
 async def test_examples_fit_the_loaded_models(client: httpx.AsyncClient, app: FastAPI) -> None:
