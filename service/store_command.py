@@ -32,10 +32,7 @@ if TYPE_CHECKING:
     from service.operations.ingest import Counts
 
 
-REPLACES = (
-    "An existing OUT is replaced only if it is empty or an earlier output of this command. Any other file, a directory, a "
-    "device, a store in use and the store itself are refused. Links are followed."
-)
+NEW = "OUT must be new, empty or an earlier {0}; it may not be this store, nor another one in use. Links are followed."
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -90,15 +87,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "dump",
         parents=[store],
         help="write a collection to OUT.npz and OUT.jsonl",
-        description=f"Write a collection to OUT.npz and OUT.jsonl. {REPLACES}",
+        description=f"Write a collection to OUT.npz and OUT.jsonl. {NEW.format('dump')}",
     )
     dumping.add_argument("--collection", required=True, help="name of the collection")
     dumping.add_argument("out", type=Path, metavar="OUT", help="path without .npz and .jsonl, which are added")
     backing = commands.add_parser(
         "backup",
         parents=[store],
-        help="copy the sqlite file, which may be in use, to OUT",
-        description=f"Copy the sqlite file, which may be in use, to OUT. {REPLACES}",
+        help="copy the sqlite file to OUT",
+        description=f"Copy the sqlite file to OUT. The store may be in use. {NEW.format('backup')}",
     )
     backing.add_argument("out", type=Path, metavar="OUT", help="path of the copy")
     return parser.parse_args(arguments)

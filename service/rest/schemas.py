@@ -249,7 +249,7 @@ class Posterior(BaseModel):
     mu: list[list[float]] = Field(description="The mean of each latent dimension: the embedding of the picture.")
     sigma: list[list[float]] = Field(description="The standard deviation of each latent dimension.")
     logvar: list[list[float]] | None = Field(None, description="The logarithm of sigma².")
-    kl: list[float] | None = Field(None, description="KL(q(z given x) || p(z)) in nats.")
+    kl: list[float] | None = Field(None, description="KL(q(z given x) || N(0, I)) in nats.")
     kl_per_dim: list[list[float]] | None = Field(None, description="The share of each latent dimension in kl.")
     z: list[list[float]] | None = Field(None, description="A draw from each posterior.")
     seed: int | None = Field(None, description="The seed of z.")

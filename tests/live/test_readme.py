@@ -3,6 +3,7 @@
 import doctest
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,12 +28,13 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("readme")
-    (directory / "examples").symlink_to(ROOT / "examples")
+    for name in ("examples", "tests"):
+        (directory / name).symlink_to(ROOT / name)
     return directory
 
 
 def run(command: str, server: Server, workplace: Path) -> str:
-    local = command.replace("localhost:8000", server.url)
+    local = command.replace("localhost:8000", server.url).replace(".venv/bin/python", shlex.quote(sys.executable))
     return subprocess.run(["bash", "-c", local], cwd=workplace, capture_output=True, text=True, timeout=60, check=True).stdout
 
 

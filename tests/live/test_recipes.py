@@ -85,7 +85,7 @@ def follow(title: str, workplace: Path, *urls: str) -> None:
         assert matches, f"$ {command}\n{found}\ninstead of\n{output}"
 
 
-@pytest.mark.parametrize("title", ["Similar pictures", "Odd ones out", "Generate and morph"])
+@pytest.mark.parametrize("title", ["Similar pictures", "Anomalies", "Generate and morph"])
 def test_recipe_runs(title: str, server: Server, workplace: Path) -> None:
     follow(title, workplace, server.url)
 
@@ -107,8 +107,9 @@ def test_a_folder_of_your_own(server: Server, workplace: Path) -> None:
     run(f"{train} --steps 20", workplace)
     arguments = shlex.split(serve.partition(" -m service ")[2])
     arguments[arguments.index("runs")] = str(workplace / "runs")
+    arguments[arguments.index("mine.db")] = str(workplace / "mine.db")
     arguments[arguments.index("8001")] = "0"
-    with serving(*arguments, variables={"VAE_STORE": str(workplace / "latents.db")}) as own:
+    with serving(*arguments) as own:
         follow(title, workplace, server.url, own.url)
     with Image.open(workplace / "mine.png") as picture:
         assert picture.size == (118, 118)
