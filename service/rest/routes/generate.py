@@ -41,7 +41,7 @@ async def sample(service: Service, call: Call) -> Answer:
     `prior=aggregate`, the default of a model that has it, draws from the fitted prior, a Gaussian mixture that was fitted to
     the posteriors of the training pictures: z = mean_k + temperature * L_k eps, with the component k chosen by one more number
     of the same (seed, item). `prior=vamp` draws in the same way from the posteriors of a VampPrior's pseudo-inputs, and
-    `prior=standard` takes z = temperature * eps(seed, item), standard normal. A model without a fitted mixture uses the prior
+    `prior=standard` takes z = temperature * eps(seed, item), standard normal. A model without a fitted prior uses the one
     that it was trained with.
     """
     body = only_parameters(await body_of(service, call))
