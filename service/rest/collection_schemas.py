@@ -35,6 +35,12 @@ class InCollection(Parameters):
     model: str | None = MODEL
 
 
+class AllCollections(Parameters):
+    """Parameters of GET /collections."""
+
+    model: str | None = Field(None, description="The name of a loaded model. It selects nothing: all collections are listed.")
+
+
 class CollectionParameters(Parameters):
     """Parameters of PUT /collections/{name}."""
 

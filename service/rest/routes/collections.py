@@ -8,7 +8,14 @@ from service.http.call import Answer, Call
 from service.operations.collection_model import digest_of, loaded_name
 from service.operations.service import Service
 from service.rest.answers import json_answer
-from service.rest.collection_schemas import NAME_SCHEMA, CollectionInfo, CollectionList, CollectionParameters, InCollection
+from service.rest.collection_schemas import (
+    NAME_SCHEMA,
+    AllCollections,
+    CollectionInfo,
+    CollectionList,
+    CollectionParameters,
+    InCollection,
+)
 from service.rest.parameters import read_parameters
 from service.rest.registration import ERRORS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, only_parameters, open_request, open_stored, query_parameters
@@ -91,7 +98,7 @@ register(
     ["GET"],
     list_all,
     "All collections",
-    describe_operation(Parameters, json_content(CollectionList), {}),
+    describe_operation(AllCollections, json_content(CollectionList), {}),
     name="list_collections",
 )
 register(
