@@ -38,7 +38,7 @@ class InCollection(Parameters):
 class AllCollections(Parameters):
     """Parameters of GET /collections."""
 
-    model: str | None = Field(None, description="The name of a loaded model. It selects nothing: all collections are listed.")
+    model: str | None = Field(None, description="The name of a loaded model; only collections of that model are listed.")
 
 
 class CollectionParameters(Parameters):
