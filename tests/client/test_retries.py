@@ -1,5 +1,6 @@
 """What is sent again and when: answers are made up, and clocks too."""
 
+import re
 import ssl
 import threading
 import time
@@ -140,6 +141,26 @@ def test_answers_of_something_else(way: str) -> None:
             client.models()
         assert client.get_item("digits", "a").mu is None
     assert [request.url.path for request in script.requests[:2]] == ["/prefix/models", "/prefix/sample"]
+
+
+@pytest.mark.parametrize("kind", [vae_client.Client, vae_client.AsyncClient])
+def test_addresses(kind: Callable[[str], object]) -> None:
+    for wrong in (
+        "localhost:8000",
+        "",
+        "http://",
+        "ftp://x",
+        "http:/x",
+        "//x:80",
+        " http://x",
+        "http://x\n",
+        "::1",
+        "http://x?a=1",
+    ):
+        with pytest.raises(ValueError, match=re.escape(f"the address of the service is {wrong!r}")):
+            kind(wrong)
+    for right in ("http://x", "https://x/", "http://x:80/vae", "HTTP://x/vae/", "http://[::1]:8000"):
+        kind(right)
 
 
 class Clock:
