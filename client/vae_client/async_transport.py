@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 
 import httpx
 
-from vae_client.batches import Batch
+from vae_client.batches import Batch, Sizes
 from vae_client.calls import Background, Call, Invert, Options
 from vae_client.connection import http_arguments, request_arguments
 from vae_client.errors import BatchFailed, NoAnswer, ProblemError, problem_of
@@ -81,30 +81,37 @@ class AsyncTransport:
         """Yield the answers for batches in their order, with `concurrency` requests at once. Raises BatchFailed.
 
         Twice as many batches are begun or done, so that one slow answer does not leave connections without work.
+        A batch that is too large for the service is sent in halves, which have answers of their own.
         """
-        waiting, sizes = deque[asyncio.Task[T]](), deque[int]()
+        waiting, sizes = deque[tuple[int, asyncio.Task[list[T]]]](), Sizes()
         workers = max(1, min(concurrency, self._connections))
         turn = asyncio.Semaphore(workers)
 
-        async def send(batch: Batch) -> T:
-            try:
-                async with turn:
-                    return await self._built(build, batch)
-            except Exception as error:
-                raise BatchFailed(batch.items, batch.ids, error) from error
+        async def send(batch: Batch) -> list[T]:
+            if sizes.fits(batch):
+                try:
+                    async with turn:
+                        return [await self._built(build, batch)]
+                except Exception as error:
+                    if not sizes.shrink(batch, error):
+                        raise BatchFailed(batch.items, batch.ids, error) from error
+            return [answer for half in batch.halves() for answer in await send(half)]
 
         with bar:
             try:
                 while (batch := await asyncio.to_thread(next, parts, None)) is not None:
-                    waiting.append(asyncio.create_task(send(batch)))
-                    sizes.append(len(batch.items))
+                    waiting.append((len(batch.items), asyncio.create_task(send(batch))))
                     if len(waiting) == 2 * workers:
-                        yield await waiting.popleft()
-                        bar.add(sizes.popleft())
+                        count, task = waiting.popleft()
+                        for answer in await task:
+                            yield answer
+                        bar.add(count)
                 while waiting:
-                    yield await waiting.popleft()
-                    bar.add(sizes.popleft())
+                    count, task = waiting.popleft()
+                    for answer in await task:
+                        yield answer
+                    bar.add(count)
             finally:
-                for task in waiting:
+                for _, task in waiting:
                     task.cancel()
-                await asyncio.gather(*waiting, return_exceptions=True)
+                await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)

@@ -1,5 +1,6 @@
 """Many pictures -> batches, each of them one request; lazily, so that only those in flight are in memory."""
 
+import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import suppress
@@ -8,12 +9,18 @@ from itertools import islice, repeat
 from typing import Any
 
 from vae_client import npy, pictures
+from vae_client.errors import ProblemError
 from vae_client.results import Posteriors
 
 # A request has at most so many bytes of pictures. As base64 they still fit the service's bound of 64 MiB for a body.
 MAX_BATCH_BYTES = 16 << 20
 
 NUMBER_BYTES = 22  # of a number in JSON, with its comma
+
+# Refusals make later batches no smaller than this, so that a few huge pictures do not slow down all others.
+SMALLEST_SIZE = 32
+# These are about one picture or its metadata. Every other 413 may be about the whole request, also that of a proxy.
+REFUSALS_OF_ONE = frozenset(("too_costly", "metadata_too_large"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +31,33 @@ class Batch:
     content: Any
     ids: tuple[str, ...] = ()
     metadata: tuple[Mapping[str, Any] | None, ...] = ()
+
+    def halves(self) -> tuple["Batch", "Batch"]:
+        """Return the first half and the rest."""
+        half = len(self.items) // 2
+        return self._part(slice(half)), self._part(slice(half, None))
+
+    def _part(self, rows: slice) -> "Batch":
+        return Batch(self.items[rows], self.content[rows], self.ids[rows], self.metadata[rows])
+
+
+@dataclass
+class Sizes:
+    """How many items a request may have: all of a batch, until the service refuses one that is too large."""
+
+    most: float = math.inf
+
+    def fits(self, batch: Batch) -> bool:
+        """Return whether a batch may be sent whole."""
+        return len(batch.items) <= self.most
+
+    def shrink(self, batch: Batch, error: Exception) -> bool:
+        """Return whether a batch failed because it is too large, so that it and later ones of its size are to be halved."""
+        count = len(batch.items)
+        if not isinstance(error, ProblemError) or error.status != 413 or error.code in REFUSALS_OF_ONE or count == 1:
+            return False
+        self.most = min(self.most, max(count // 2, SMALLEST_SIZE))
+        return True
 
 
 def count_of(content: Any) -> int | None:

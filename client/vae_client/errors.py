@@ -113,7 +113,7 @@ class BatchFailed(VaeError):
     """One batch of many failed.
 
     `items` are the positions of its pictures among all of the call, `ids` the ids that the client wanted to give them, and
-    `error` is the reason, also as `__cause__`. All batches before it succeeded; later ones may or may not have.
+    `error` is the reason, also as `__cause__`. All pictures before them succeeded; later ones may or may not have.
     """
 
     def __init__(self, items: range, ids: Sequence[str], error: Exception) -> None:

@@ -3,13 +3,13 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
 
-from vae_client.batches import Batch
+from vae_client.batches import Batch, Sizes
 from vae_client.calls import Background, Call, Invert, Options
 from vae_client.connection import http_arguments, request_arguments
 from vae_client.errors import BatchFailed, NoAnswer, ProblemError, problem_of
@@ -79,29 +79,35 @@ class Transport:
         """Yield the answers for batches in their order, with `concurrency` requests at once. Raises BatchFailed.
 
         Twice as many batches are begun or done, so that one slow answer does not leave connections without work.
+        A batch that is too large for the service is sent in halves, which have answers of their own.
         """
-        stop, waiting = threading.Event(), deque[Future[T]]()
+        stop, waiting, sizes = threading.Event(), deque[tuple[int, Future[list[T]]]](), Sizes()
         workers = max(1, min(concurrency, self._connections))
 
-        def send(batch: Batch) -> T:
-            try:
-                return self._run(build(batch), stop=stop)
-            except Exception as error:
-                raise BatchFailed(batch.items, batch.ids, error) from error
+        def send(batch: Batch) -> list[T]:
+            if stop.is_set():
+                raise CancelledError
+            if sizes.fits(batch):
+                try:
+                    return [self._run(build(batch), stop=stop)]
+                except Exception as error:
+                    if not sizes.shrink(batch, error):
+                        raise BatchFailed(batch.items, batch.ids, error) from error
+            return [answer for half in batch.halves() for answer in send(half)]
 
         with ThreadPoolExecutor(workers, "vae-client") as pool, bar:
-            sizes = deque[int]()
             try:
                 for batch in parts:
-                    waiting.append(pool.submit(send, batch))
-                    sizes.append(len(batch.items))
+                    waiting.append((len(batch.items), pool.submit(send, batch)))
                     if len(waiting) == 2 * workers:
-                        yield waiting.popleft().result()
-                        bar.add(sizes.popleft())
+                        count, future = waiting.popleft()
+                        yield from future.result()
+                        bar.add(count)
                 while waiting:
-                    yield waiting.popleft().result()
-                    bar.add(sizes.popleft())
+                    count, future = waiting.popleft()
+                    yield from future.result()
+                    bar.add(count)
             finally:
                 stop.set()
-                for future in waiting:
+                for _, future in waiting:
                     future.cancel()

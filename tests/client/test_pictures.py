@@ -16,7 +16,7 @@ from vae_client import batches, npy, pictures
 
 from tests.client.calling import WAYS, calling
 from tests.live.pictures import Pixels, encoded, from_npy
-from tests.live.server import ROOT, Server
+from tests.live.server import ROOT, Server, serving
 
 CLIENT = ROOT / "client"
 
@@ -143,6 +143,50 @@ def test_batches_are_bounded_in_pictures_and_bytes(tmp_path: Path) -> None:
     assert sizes(np.zeros((0, 28, 28), np.uint8)) == []
     with pytest.raises(ValueError, match="batch_size"):
         sizes([b""], 0)
+
+
+def test_batches_that_were_refused_become_smaller() -> None:
+    def batch(count: int) -> batches.Batch:
+        return next(batches.split(np.zeros((count, 2, 2), np.uint8), count))
+
+    def refusal(code: str, status: int = 413) -> vae_client.ProblemError:
+        return vae_client.InvalidRequest(status, code, "because")
+
+    sizes = batches.Sizes()
+    for code, status in (("too_costly", 413), ("metadata_too_large", 413), ("too_many_items", 422)):
+        assert not sizes.shrink(batch(512), refusal(code, status))
+    assert not sizes.shrink(batch(1), refusal("too_many_pixels"))
+    assert not sizes.shrink(batch(512), OSError())
+    assert sizes.fits(batch(512))
+    assert sizes.shrink(batch(400), refusal(""))  # by a proxy
+    assert (sizes.fits(batch(200)), sizes.fits(batch(201))) == (True, False)
+    assert sizes.shrink(batch(3), refusal("too_many_pixels"))
+    assert sizes.most == batches.SMALLEST_SIZE
+    assert [half.items for half in batch(3).halves()] == [range(1), range(1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("way", "limit", "count"),
+    [
+        ("sync", {"VAE_MAX_PIXELS": "1000"}, 60),
+        ("async", {"VAE_MAX_PIXELS": "1000"}, 60),
+        ("sync", {"VAE_MAX_ROWS": "16", "VAE_MAX_BATCH": "16"}, 60),
+        ("async", {"VAE_MAX_BODY_BYTES": "4096"}, 20),
+    ],
+)
+def test_batches_that_are_too_large_are_sent_in_halves(way: str, limit: dict[str, str], count: int, digits: Pixels) -> None:
+    files, ids = [encoded(digit) for digit in digits[:count]], [f"{i:02}" for i in range(count)]
+    with serving(variables={"VAE_MODELS": "mnist", **limit}) as server, calling(way, server.url) as client:
+        singles = [client.encode(file).mu[0] for file in files]
+        np.testing.assert_allclose(client.encode_many(iter(files)).mu, singles, atol=1e-5)
+        client.put_collection("files")
+        added = client.add_many("files", files, ids=ids, metadata=({"id": id} for id in ids))
+        assert list(added.ids) == list(added.added) == ids
+        assert [(item.id, item.metadata) for item in client.items("files")] == [(id, {"id": id}) for id in ids]
+        if "VAE_MAX_PIXELS" in limit:
+            with pytest.raises(vae_client.BatchFailed, match="item 7: 413 too_many_pixels") as caught:
+                client.encode_many([*files[:7], encoded(np.resize(digits, (40, 40))), *files[8:]])
+            assert (caught.value.items, caught.value.item) == (range(7, 8), 7)
 
 
 @pytest.mark.parametrize("way", WAYS)
