@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from vae_client import batches, collection_calls
 from vae_client.async_transport import AsyncTransport
-from vae_client.calls import Background, Invert, Options
+from vae_client.calls import Background, Invert, Options, names
 from vae_client.pictures import Picture, Pictures
 from vae_client.progress import Progress
 from vae_client.results import Added, Collection, Deleted, Item, Neighbors, Posteriors
@@ -59,7 +59,8 @@ class AsyncCollectionMethods(AsyncTransport):
 
         `if_exists="skip"` keeps the old ones instead, and `"error"` raises Conflict, whose `ids` names them.
 
-        Ids that are not given are drawn by the client, so that a request that is sent again adds nothing twice.
+        One mapping is the metadata of all items. Ids that are not given are drawn by the client, so that a request that is
+        sent again adds nothing twice.
         """
         batch = batches.one(items, ids, metadata)
         options = Options(model, timeout_ms, background, invert)
@@ -71,7 +72,7 @@ class AsyncCollectionMethods(AsyncTransport):
         items: "Pictures | Posteriors",
         *,
         ids: Iterable[str] | None = None,
-        metadata: Iterable[Metadata] | None = None,
+        metadata: Iterable[Metadata] | Metadata = None,
         if_exists: IfExists | None = None,
         batch_size: int = 512,
         concurrency: int = 4,
@@ -83,8 +84,8 @@ class AsyncCollectionMethods(AsyncTransport):
     ) -> Added:
         """Add any number of pictures or posteriors, and return all their ids. Raises BatchFailed, whose ids were not added.
 
-        With ids of your own you can call it again after a failure; what is there already is replaced by the same, or left
-        out with `if_exists="skip"`.
+        One mapping is the metadata of all. Batches after the one that failed may have been added too. With ids of your own you
+        can call it again: what is there already is replaced by the same, or left out with `if_exists="skip"`.
         """
         parts = self.add_batches(
             collection,
@@ -108,7 +109,7 @@ class AsyncCollectionMethods(AsyncTransport):
         items: "Pictures | Posteriors",
         *,
         ids: Iterable[str] | None = None,
-        metadata: Iterable[Metadata] | None = None,
+        metadata: Iterable[Metadata] | Metadata = None,
         if_exists: IfExists | None = None,
         batch_size: int = 512,
         concurrency: int = 4,
@@ -132,15 +133,15 @@ class AsyncCollectionMethods(AsyncTransport):
         *,
         filter: Filter | None = None,
         strict: bool | None = None,
-        include: Iterable[Literal["mu", "sigma"]] = (),
+        include: Iterable[Literal["mu", "sigma"]] | Literal["mu", "sigma"] = (),
         page_size: int = 1000,
         timeout_ms: int | None = None,
     ) -> AsyncIterator[Item]:
         """Yield all items in the order of their ids, which are fetched page by page. Issues UnknownKeyWarning."""
-        options, include = Options(None, timeout_ms), tuple(include)
+        options, fields = Options(None, timeout_ms), names(include)
         cursor: str | None = None
         while True:
-            page = await self._run(collection_calls.page(collection, options, cursor, page_size, filter, strict, include))
+            page = await self._run(collection_calls.page(collection, options, cursor, page_size, filter, strict, fields))
             if cursor is None:  # Each page repeats what the first one says about the filter.
                 collection_calls.warned(page)
             cursor = page.cursor
@@ -197,7 +198,7 @@ class AsyncCollectionMethods(AsyncTransport):
         filter: Filter | None = None,
         strict: bool | None = None,
         exclude_self: bool | None = None,
-        include: Iterable[Literal["mu", "sigma", "image"]] = (),
+        include: Iterable[Literal["mu", "sigma", "image"]] | Literal["mu", "sigma", "image"] = (),
         active_only: bool | None = None,
         candidates: int | None = None,
         exact: bool | None = None,

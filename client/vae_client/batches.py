@@ -98,21 +98,24 @@ def _row_bytes(content: Any, count: int) -> int:
 
 
 def named(
-    content: Any, batch_size: int, ids: Iterable[str] | None, metadata: Iterable[Mapping[str, Any] | None] | None
+    content: Any,
+    batch_size: int,
+    ids: Iterable[str] | None,
+    metadata: Iterable[Mapping[str, Any] | None] | Mapping[str, Any] | None,
 ) -> Iterator[Batch]:
     """Cut as `split` does, and give each item its id and its metadata. Ids that are not given are drawn here.
 
     The service could draw them too, but then a request that is sent again would add its items twice.
-    Raises ValueError if there are more or fewer ids or metadata than items, TypeError for a string of ids.
+    One mapping is the metadata of all. Raises ValueError if there are more or fewer ids or metadata than items.
     """
-    if isinstance(ids, str):
-        raise TypeError("ids is one string, but each item needs one of its own")
+    ids = [ids] if isinstance(ids, str) else ids
+    same, metadata = (metadata, None) if isinstance(metadata, Mapping) else (None, metadata)
     count = count_of(content)
     for what, given in (("ids", ids), ("metadata", metadata)):
         if isinstance(given, Sized) and count is not None and len(given) != count:
             raise ValueError(f"there are {count} items but {len(given)} {what}")
     names = iter(ids) if ids is not None else (str(uuid.uuid4()) for _ in repeat(None))
-    notes = iter(metadata) if metadata is not None else repeat(None)
+    notes = iter(metadata) if metadata is not None else repeat(same)
     for batch in split(content, batch_size):
         size = len(batch.items)
         own_ids, own_notes = _take(names, size), _take(notes, size)
@@ -127,14 +130,13 @@ def named(
 
 
 def one(content: Any, ids: Iterable[str] | str | None, metadata: Any) -> Batch:
-    """Return all items as one batch. A single picture may have a single id and metadata. Raises as `named` does."""
+    """Return all items as one batch. A single item may have a single id. Raises as `named` does."""
     ids = [ids] if isinstance(ids, str) else ids
-    metadata = [metadata] if isinstance(metadata, Mapping) else metadata
     content = content if isinstance(content, Posteriors) else pictures.listed(content)
     content = content if isinstance(content, Sized) else list(content)
     count = len(content)
     own_ids = tuple(str(uuid.uuid4()) for _ in range(count)) if ids is None else tuple(ids)
-    notes = (None,) * count if metadata is None else tuple(metadata)
+    notes = (metadata,) * count if metadata is None or isinstance(metadata, Mapping) else tuple(metadata)
     for what, given in (("ids", own_ids), ("metadata", notes)):
         if len(given) != count:
             raise ValueError(f"there are {count} items but {len(given)} {what}")

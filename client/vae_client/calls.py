@@ -60,6 +60,11 @@ def present(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def names(include: Iterable[str]) -> tuple[str, ...]:
+    """Return what to include as a tuple. One string is one name."""
+    return (include,) if isinstance(include, str) else tuple(include)
+
+
 def query(**values: Any) -> dict[str, Any]:
     """Return the values that are not None as parameters of a query."""
     return {name: str(value).lower() if isinstance(value, bool) else value for name, value in present(**values).items()}
@@ -140,10 +145,10 @@ def _read_pictures(response: httpx.Response) -> Decoded:
     return Decoded(_array(response), *_model(response), *drawn, _warning_count(response))
 
 
-def encode(content: Any, options: Options, include: Iterable[Include] = (), seed: int | None = None) -> Call[Posteriors]:
+def encode(content: Any, options: Options, include: Iterable[str] = (), seed: int | None = None) -> Call[Posteriors]:
     """Pictures -> posteriors. The answer is npy, which is small and fast, unless something is included that only JSON has."""
     body, kind = pictures.body_of(pictures.listed(content))
-    include = tuple(include)
+    include = names(include)
     accept, read = (JSON, _read_more) if include else (NPY, _read_posteriors)
     asked = ",".join(one for one in include if one != "warnings")  # JSON always has those.
     params = query(**options.parameters(), include=asked or None, seed=seed)

@@ -30,7 +30,7 @@ class Client(CollectionMethods):
         self,
         pictures: Pictures,
         *,
-        include: Iterable[Include] = (),
+        include: Iterable[Include] | Include = (),
         seed: int | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
@@ -54,7 +54,7 @@ class Client(CollectionMethods):
         seed: int | None = None,
         temperature: float | None = None,
         prior: Literal["standard", "vamp", "aggregate"] | None = None,
-        include: Iterable[Literal["z"]] = (),
+        include: Iterable[Literal["z"]] | Literal["z"] = (),
         dtype: NpyType = "uint8",
         model: str | None = None,
         timeout_ms: int | None = None,
@@ -63,11 +63,11 @@ class Client(CollectionMethods):
 
         `include=["z"]` brings their latents with a second request, which draws the same again. Raises ModelChanged then.
         """
-        options, include = self._options(model, timeout_ms), tuple(include)
+        options, names = self._options(model, timeout_ms), calls.names(include)
         drawn = self._run(calls.sample(n, options, seed, temperature, prior, dtype))
-        if not include:
+        if not names:
             return drawn
-        return replace(drawn, z=self._run(calls.latents_of_sample(drawn, options, temperature, include)))
+        return replace(drawn, z=self._run(calls.latents_of_sample(drawn, options, temperature, names)))
 
     def interpolate(
         self,
@@ -109,7 +109,7 @@ class Client(CollectionMethods):
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
-        include: Iterable[Include] = (),
+        include: Iterable[Include] | Include = (),
         background: Background | None = None,
         invert: Invert | None = None,
         model: str | None = None,
@@ -139,17 +139,17 @@ class Client(CollectionMethods):
         batch_size: int = 512,
         concurrency: int = 4,
         progress: bool = False,
-        include: Iterable[Include] = (),
+        include: Iterable[Include] | Include = (),
         background: Background | None = None,
         invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Iterator[Posteriors]:
         """Yield the posteriors of one batch after the other, so that neither pictures nor posteriors pile up in memory."""
-        options, include = self._options(model, timeout_ms, background, invert), tuple(include)
+        options, names = self._options(model, timeout_ms, background, invert), calls.names(include)
         parts = batches.split(pictures, batch_size)
         bar = Progress(progress, "encode", batches.count_of(pictures) if progress else None)
-        return self._in_order(parts, lambda batch: calls.encode(batch.content, options, include), concurrency, bar)
+        return self._in_order(parts, lambda batch: calls.encode(batch.content, options, names), concurrency, bar)
 
     def models(self) -> list[Model]:
         """Return the loaded models, in the order of their names."""

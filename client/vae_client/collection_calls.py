@@ -12,7 +12,7 @@ import httpx
 
 from vae_client import npy, pictures
 from vae_client.batches import Batch
-from vae_client.calls import JSON, Call, Options, json_call, present, query, warnings_of
+from vae_client.calls import JSON, Call, Options, json_call, names, present, query, warnings_of
 from vae_client.errors import NotFound, UnknownKeyWarning
 from vae_client.results import Added, Collection, Deleted, Item, Neighbor, Neighbors, Posteriors
 
@@ -157,9 +157,7 @@ def delete_items(name: str, ids: Iterable[str] | None, filter: Any, strict: bool
     """
     if (ids is None) == (filter is None):
         raise TypeError("a deletion needs either ids or a filter")
-    if isinstance(ids, str):
-        raise TypeError("ids is one string: send a list, or call delete_item")
-    body = present(ids=None if ids is None else list(ids), filter=filter, strict=strict)
+    body = present(ids=None if ids is None else names(ids), filter=filter, strict=strict)
     return json_call("POST", _path(name, "delete"), _deleted, options, body, repeatable=False)
 
 
@@ -193,9 +191,11 @@ def search(
     """The neighbours of one picture, posterior or item. Raises TypeError unless there is one query."""
     if sum(one is not None for one in (picture, mu, id)) != 1:
         raise TypeError("a search needs exactly one of a picture, mu and id")
+    if isinstance(picture, list | tuple):
+        raise TypeError("search takes one picture, not a list: call it for each")
     image = None if picture is None else pictures.base64_of(picture)
     asked = present(image=image, mu=npy.lists(mu), sigma=npy.lists(sigma), id=id)
-    body = {**asked, **options.parameters(), **present(include=list(include) or None, **parameters)}
+    body = {**asked, **options.parameters(), **present(include=names(include) or None, **parameters)}
     return json_call("POST", _path(name, "search"), _neighbors, options, body)
 
 

@@ -63,9 +63,10 @@ class Posteriors:
 
     @classmethod
     def join(cls, parts: Sequence["Posteriors"]) -> "Posteriors":
-        """Return posteriors of one model in one object. Raises ModelChanged if they are of several, ValueError for none."""
+        """Return posteriors of one model in one object. Raises ModelChanged if they are of several."""
         if not parts:
-            raise ValueError("there are no pictures")
+            nothing = npy.floats([[]])[:0]  # (0, 0), as only an answer says what D is
+            return cls(nothing, nothing)
         models = {(part.model, part.digest): None for part in parts}
         if len(models) > 1:
             (first, second, *_) = (f"{name} {digest}" for name, digest in models)
@@ -145,12 +146,10 @@ class Added:
 
     @classmethod
     def join(cls, parts: Sequence["Added"]) -> "Added":
-        """Return all items of several requests. Raises ValueError for none."""
-        if not parts:
-            raise ValueError("there are no items")
+        """Return all items of several requests. `seq` is 0 if there are none."""
         return cls(
             tuple(id for part in parts for id in part.ids),
-            max(part.seq for part in parts),
+            max((part.seq for part in parts), default=0),
             tuple(id for part in parts for id in part.added),
             tuple(id for part in parts for id in part.replaced),
             _all_warnings(parts),

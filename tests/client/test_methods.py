@@ -84,8 +84,12 @@ def test_a_failed_batch_names_its_items(client: Client, digits: Pixels) -> None:
     assert isinstance(caught.value.error, vae_client.InvalidRequest)
     with pytest.raises(BatchFailed, match=r"items 0 to 1: .*absent\.png"):
         client.encode_many(["absent.png", SEVEN])
-    with pytest.raises(ValueError, match="no pictures"):
-        client.encode_many([])
+
+
+def test_no_pictures_have_no_posteriors(client: Client) -> None:
+    found = client.encode_many([])
+    assert (len(found), found.mu.shape, found.sigma.dtype.name) == (0, (0, 0), "float32")
+    assert list(client.encode_batches(iter(()))) == []
 
 
 def test_latents_become_pictures(client: Client) -> None:
@@ -124,10 +128,13 @@ def test_what_is_included(client: Client, digits: Pixels, monkeypatch: pytest.Mo
     np.testing.assert_array_equal(many.kl, found.kl)
     np.testing.assert_array_equal(many[3:5].kl, found.kl[3:5])
     assert (many.z, many.seed, plain.kl) == (None, None, None)
+    for one in (client.encode(digits[:6], include="kl"), client.encode_many(digits[:6], include="kl")):
+        np.testing.assert_array_equal(one.kl, found.kl)
     with pytest.raises(vae_client.InvalidRequest, match="kl_per_dim"):
         client.encode(SEVEN, include=["elbo"])  # type: ignore[list-item]
 
     drawn = client.sample(3, temperature=0.5, include=["z"])
+    np.testing.assert_array_equal(client.sample(3, seed=drawn.seed, temperature=0.5, include="z").z, drawn.z)
     same = client.sample(3, seed=drawn.seed, temperature=0.5)
     assert same.z is None
     np.testing.assert_array_equal(drawn.pixels, same.pixels)
