@@ -113,11 +113,12 @@ class BatchFailed(VaeError):
     """One batch of many failed.
 
     `items` are the positions of its pictures among all of the call, `ids` the ids that the client wanted to give them, and
-    `error` is the reason, also as `__cause__`. All pictures before them succeeded; later ones may or may not have.
+    `error` is the reason, also as `__cause__`. `item` is the position of the one at fault, if that is known. All pictures
+    before the batch succeeded; later ones may or may not have.
     """
 
     def __init__(self, items: range, ids: Sequence[str], error: Exception) -> None:
-        item = getattr(error, "item", None)
+        item = 0 if len(items) == 1 else getattr(error, "item", None)
         place = f"items {items.start} to {items.stop - 1}" if item is None else f"item {items.start + item}"
         super().__init__(f"{place}: {error}")
         self.items, self.ids, self.error = items, tuple(ids), error
