@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import socket
 import stat
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,8 @@ UNIX_MODE = 0o666
 ALL, ALL_IPV4 = "::", "0.0.0.0"  # noqa: S104
 # Names that stand for an IPv4 and an IPv6 address, whatever the files of the system say.
 BOTH = {"localhost": ("127.0.0.1", "::1"), ALL: (ALL_IPV4, ALL)}
+# What no name and no address has: a scheme, a port after a name or after brackets, a path, blanks.
+NO_HOST = re.compile(r".*[/\s@\[\]].*|[^:]*:[^:]*")
 # The machine lacks an address or a whole family (IPv6 is switched off), which another address of the same name makes up for.
 MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 # With port 0, the port that the first socket gets may be taken for the second one. Then all try again.
@@ -81,9 +84,16 @@ def _bind(hosts: Sequence[str], port: int, opened: ExitStack) -> list[socket.soc
 
 def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
     """Return (family, address) of each address of a host. Raise CannotListen for an unknown name."""
+    if host == UNIX:
+        raise CannotListen(f"cannot listen on {UNIX} the path is missing; write {UNIX}/path/of/the.sock")
     if host.startswith(UNIX):
         return [(socket.AF_UNIX, host.removeprefix(UNIX))]
     host = host.removeprefix("[").removesuffix("]")
+    if NO_HOST.fullmatch(host):
+        raise CannotListen(
+            f"cannot listen on {host!r}: write a name or an IP address, with no scheme and no port, or {UNIX}/path; "
+            "separate several by commas"
+        )
     if host in BOTH:
         ipv4, ipv6 = BOTH[host]
         return [(socket.AF_INET, (ipv4, port)), (socket.AF_INET6, (ipv6, port, 0, 0))]
@@ -121,7 +131,10 @@ def _bound_to_file(path: str) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise CannotListen(f"cannot listen on {UNIX}{path}: {error.strerror or error}") from None
+        reason = error.strerror or str(error)
+        if error.errno == errno.ENOENT:
+            reason = f"the directory {os.path.dirname(path)} does not exist; make it or choose another path"
+        raise CannotListen(f"cannot listen on {UNIX}{path}: {reason}") from None
     return sock
 
 

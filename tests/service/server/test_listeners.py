@@ -83,10 +83,15 @@ def test_a_taken_port(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("host", "reason"),
     [
-        ("no such name", "cannot listen on 'no such name'"),
+        ("no-such-name.invalid", "cannot listen on 'no-such-name.invalid'"),
         ("203.0.113.1", "cannot listen on 203.0.113.1, port 0: cannot assign requested address"),
-        ("unix:/nowhere/vae.sock", "cannot listen on unix:/nowhere/vae.sock: No such file or directory"),
+        ("unix:", "cannot listen on unix: the path is missing"),
+        ("unix:/nowhere/vae.sock", "cannot listen on unix:/nowhere/vae.sock: the directory /nowhere does not exist; make it"),
         (f"unix:/tmp/{'x' * 200}", "AF_UNIX path too long"),
+        *(
+            (host, "with no scheme and no port, or unix:/path; separate several by commas")
+            for host in ("http://localhost", "localhost:8000", "[::1]:8000", "127.0.0.1 ::1", "/run/vae.sock", ":8000")
+        ),
     ],
 )
 def test_addresses_that_cannot_be_used(host: str, reason: str) -> None:
