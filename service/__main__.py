@@ -117,7 +117,12 @@ def worker() -> "Server":
     try:
         settings = Settings(_cli_parse_args=True)
         app = create_app(
-            settings, load_first=True, start_decoders=True, traces=trace_exporter(), shared_metrics=metrics_directory()
+            settings,
+            on_failed_start=lambda: leave(1),  # at once: uvicorn would log a traceback, and the reason is in the log already
+            load_first=True,
+            start_decoders=True,
+            traces=trace_exporter(),
+            shared_metrics=metrics_directory(),
         )
     except (SettingsError, KeysError) as error:  # The file of keys may have changed since the first process read it.
         print(f"error: {error}", file=sys.stderr)
