@@ -51,6 +51,7 @@ def main() -> int:
         trace_exporter()
         settings = read_settings(program("service"))
         require_packages(settings)
+        port = settings.port_to_listen_on()
         # Check the API keys here, so that a bad one ends the start with one line.
         read_keys(settings.api_keys.get_secret_value(), settings.read_api_keys_file())
     except (SettingsError, KeysError) as error:
@@ -61,7 +62,7 @@ def main() -> int:
             print(f"error: {reason}", file=sys.stderr)
         return 2
     try:
-        sockets = listen(settings.host, settings.port)
+        sockets = listen(settings.host, port)
     except CannotListen as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -23,30 +23,26 @@ METRICS_DIRECTORY = "_VAE_METRICS_DIRECTORY"
 
 
 class Environment(EnvSettingsSource):
-    """The variables without those of Kubernetes. The platform's PORT stands in for a missing VAE_PORT."""
+    """The variables without those of Kubernetes."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        own = {name: value for name, value in super()._load_env_vars().items() if not _is_of_kubernetes(name, value or "")}
-        if os.environ.get(PLATFORM_PORT):
-            own.setdefault(f"{PREFIX}PORT".lower(), os.environ[PLATFORM_PORT])
-        return own
+        return {name: value for name, value in super()._load_env_vars().items() if not _is_of_kubernetes(name, value or "")}
 
 
-def variable_of(setting: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the name of the variable that a setting is read from."""
-    name = PREFIX + setting.upper()
-    is_of_platform = name == f"{PREFIX}PORT" and environment.get(PLATFORM_PORT) and not environment.get(name)
-    return PLATFORM_PORT if is_of_platform else name
+def platform_port(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the port that the platform has chosen, as it is written, or an empty string."""
+    value = environment.get(PLATFORM_PORT, "")
+    return "" if _is_of_kubernetes(PLATFORM_PORT, value) else value.strip()
 
 
 def of_kubernetes(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the names of the variables that Kubernetes has set for services whose names begin with vae."""
+    """Return the names of the variables that Kubernetes has set for services whose names begin with vae; also PORT."""
     return sorted(name for name, value in environment.items() if _is_of_kubernetes(name, value))
 
 
 def _is_of_kubernetes(name: str, value: str) -> bool:
-    is_address = name.upper().startswith(PREFIX) and name.upper().endswith("_PORT") and "://" in value
-    return is_address or OF_KUBERNETES.fullmatch(name) is not None
+    is_port = name == PLATFORM_PORT or (name.upper().startswith(PREFIX) and name.upper().endswith("_PORT"))
+    return (is_port and "://" in value) or OF_KUBERNETES.fullmatch(name) is not None
 
 
 def calm_blas(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliSettingsSource
 
 from service.allowed_values import allowed
-from service.environment import variable_of
+from service.environment import PREFIX
 from service.settings import Settings
 
 
@@ -56,7 +56,7 @@ def explain(error: ValidationError, arguments: Sequence[str] | None = None) -> l
             continue
         field = str(problem["loc"][0])
         flag = f"--{field.replace('_', '-')}"
-        name = flag if flag in given else variable_of(field)
+        name = flag if flag in given else PREFIX + field.upper()
         if values := allowed(problem):
             reason = f"must be {values}"
         if reason.startswith("must be "):

@@ -15,8 +15,8 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.files.regular_file import read_regular
-from service.environment import PREFIX, Environment, of_kubernetes
-from service.http.addresses import check_host_name, check_origin, check_proxy, check_root_path
+from service.environment import PREFIX, Environment, of_kubernetes, platform_port
+from service.http.addresses import HIGHEST_PORT, check_host_name, check_origin, check_proxy, check_root_path
 
 # Variables of `python -m models.train`, which may be set in the same environment.
 FOREIGN = {"VAE_DATA_DIR"}
@@ -246,6 +246,14 @@ class Settings(BaseSettings):
                 f"max_bodies_bytes ({self.max_bodies_bytes}) must be at least max_body_bytes ({self.max_body_bytes})"
             )
         return self
+
+    def port_to_listen_on(self) -> int:
+        """Return `port`, or the platform's PORT if `port` is not set. Raise SettingsError."""
+        if "port" in self.model_fields_set or not (value := platform_port()):
+            return self.port
+        if not value.isdecimal() or int(value) > HIGHEST_PORT:
+            raise SettingsError(f"PORT must be a number from 0 to {HIGHEST_PORT}, not {value!r}; or set VAE_PORT, which wins")
+        return int(value)
 
     def read_api_keys_file(self) -> tuple[str, str] | None:
         """Return the name and the content of `api_keys_file`, or None if it is not set. Raise SettingsError."""

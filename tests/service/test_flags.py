@@ -29,13 +29,6 @@ def test_what_is_wrong_with_a_flag_is_said_in_plain_words(flag: str, sentence: s
     assert explain(caught.value, [flag])[0].startswith(sentence)
 
 
-def test_the_variable_of_the_platform_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PORT", "abc")
-    with pytest.raises(ValidationError) as caught:
-        Settings()
-    assert explain(caught.value, []) == ["PORT must be a whole number, not 'abc'"]
-
-
 def test_help_shows_no_types_of_python(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["service", "--help"])
     with pytest.raises(SystemExit):
