@@ -115,7 +115,8 @@ class Catalog:
         """
         self.directory = directory
         reason = None
-        for name in names or find(directory):
+        found = find(directory)
+        for name in names or found:
             try:
                 self._put(name, await self._bring(name))
             except CatalogError as error:
@@ -205,10 +206,13 @@ class Catalog:
 
 def find(directory: Path) -> tuple[str, ...]:
     """Return the sorted names of the checkpoint directories in a directory. Raise CatalogError if there is none."""
-    names = _names(directory)
-    if not names:
-        raise CatalogError(f"{directory} has no checkpoint directories (each must have a {CONFIG})")
-    return names
+    if names := _names(directory):
+        return names
+    if not directory.exists():
+        raise CatalogError(f"the models' directory {directory} does not exist")
+    if (directory / CONFIG).exists():
+        raise CatalogError(f"{directory} is a checkpoint; give the directory above it, {directory.absolute().parent}")
+    raise CatalogError(f"{directory} has no checkpoint directories (each must have a {CONFIG})")
 
 
 def name_of(directory: Path, digest: str, first: str) -> str | None:

@@ -86,7 +86,7 @@ async def test_a_process_whose_device_is_lost_is_neither_ready_nor_alive(weights
     [
         ({"models": ("purple",)}, "cannot load the model purple: "),
         ({"default_model": "purple"}, "the default model 'purple' is not loaded; loaded models: colour, grey"),
-        ({"models_dir": Path("/nowhere")}, "/nowhere has no checkpoint directories"),
+        ({"models_dir": Path("/nowhere")}, "the models' directory /nowhere does not exist"),
     ],
 )
 async def test_a_start_that_fails_says_why(

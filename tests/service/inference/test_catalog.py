@@ -104,10 +104,15 @@ async def test_a_spoiled_directory_that_is_merely_found_is_left_out(
         await catalog.load(shelf, (), "grey")
 
 
-def test_a_directory_without_checkpoints_is_refused(tmp_path: Path) -> None:
-    for directory in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(CatalogError, match="has no checkpoint directories"):
-            find(directory)
+async def test_a_directory_without_checkpoints_is_refused(catalog: Catalog, shelf: Path, tmp_path: Path) -> None:
+    for directory, reason in (
+        (shelf / "notes", "has no checkpoint directories"),
+        (tmp_path / "missing", "the models' directory .*missing does not exist"),
+        (shelf / "grey", f"grey is a checkpoint; give the directory above it, {shelf}"),
+    ):
+        for names in ((), ("grey",)):
+            with pytest.raises(CatalogError, match=reason):
+                await catalog.load(directory, names, "grey")
 
 
 def test_only_directories_with_a_configuration_are_found(shelf: Path) -> None:
