@@ -25,7 +25,7 @@ def base64_bytes(text: object, item: int | None = None) -> bytes:
     if text.startswith("data:"):
         header = DATA_URL.match(text)
         if header is None:
-            raise Undecodable("a data URL must look like data:image/png;base64,...", item)
+            raise Undecodable(f"a data URL must look like data:image/png;base64,...{_hint(text)}", item)
         text = text[header.end() :]
     if len(text) <= BASE64_PIECE:
         try:
@@ -35,7 +35,16 @@ def base64_bytes(text: object, item: int | None = None) -> bytes:
     try:
         return b"".join(_base64_pieces(text.encode("ascii")))
     except ValueError as error:
-        raise Undecodable(f"the picture is not valid base64: {error}", item) from None
+        raise Undecodable(f"the picture is not valid base64: {error}{_hint(text)}", item) from None
+
+
+def _hint(text: str) -> str:
+    """Return what may have been done to base64 on its way here, for the end of an error message."""
+    if "%" in text:
+        return "; it is percent-encoded: decode that before you send it"
+    if " " in text.strip():
+        return "; it has blanks, which probably stand where + belongs: URL-encoded forms turn + into a blank"
+    return ""
 
 
 def _base64_pieces(text: bytes) -> Iterator[bytes]:

@@ -12,10 +12,12 @@ from service.json_types import json_type
 BOM, UTF_16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 # how a JSON object begins in UTF-16 without such a mark
 BARE_UTF_16 = (b"{\0", b"\0{", b"[\0", b"\0[")
+# in orjson's message about bytes that are not UTF-8; it goes on about surrogates of Python
+NOT_UTF_8 = "not valid UTF-8"
 
 
 def is_utf_16(body: bytes) -> bool:
-    """Return whether this is JSON in UTF-16."""
+    """Return whether this is JSON in UTF-16, or in UTF-32 of little-endian systems, which begins alike."""
     return body.startswith((*UTF_16, *BARE_UTF_16))
 
 
@@ -26,8 +28,12 @@ def json_object(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         if body.startswith(BOM):
             return json_object(body[len(BOM) :])
+        if b"\0\0" in body[:4]:
+            raise Undecodable("the JSON is UTF-32; send UTF-8") from None
         if is_utf_16(body):
             raise Undecodable("the JSON is UTF-16, as PowerShell writes it; send UTF-8 (Set-Content -Encoding utf8)") from None
+        if NOT_UTF_8 in error.msg:
+            raise Undecodable("the JSON is not UTF-8; save or encode it as UTF-8") from None
         there = error.doc[max(0, error.pos - 1) : error.pos + 9]
         hint = "; JSON has no NaN and no Infinity" if "NaN" in there or "Infinity" in there else ""
         raise Undecodable(f"the body is not JSON: {error}{hint}") from None
@@ -41,7 +47,8 @@ def json_list(text: bytes, name: str) -> list[Any]:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise Undecodable(f"{name} is neither a file nor a JSON list of numbers: {error}") from None
+        reason = "it is not UTF-8" if NOT_UTF_8 in error.msg else error
+        raise Undecodable(f"{name} is neither a file nor a JSON list of numbers: {reason}") from None
     if not isinstance(value, list):
         raise Unusable(f"{name} must be a file or a JSON list of numbers")
     return value

@@ -50,6 +50,23 @@ def test_what_is_not_base64_is_undecodable(text: str) -> None:
         base64_text.base64_bytes(text, 5)
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("AAAA A", "blanks, which probably stand where [+] belongs"),
+        ("data:image/png;base64,AA AA A=", "blanks, which probably stand where [+] belongs"),
+        (" AA=A ", "padding$"),
+        ("data%3Aimage/png;base64,AAAA", "it is percent-encoded"),
+        ("data:image/png;base64,AA%3D%3D", "it is percent-encoded"),
+        ("data:image/png;base64%2CAAAA", "it is percent-encoded"),
+        ("data:image/png,%89PNG", "must look like data:image/png;base64,...; it is percent-encoded"),
+    ],
+)
+def test_what_was_done_to_base64_on_its_way_is_told(text: str, hint: str) -> None:
+    with pytest.raises(Undecodable, match=hint):
+        base64_text.base64_bytes(text)
+
+
 @pytest.mark.parametrize("padding", ["", "=="])
 def test_base64url(padding: str) -> None:
     assert base64_text.base64_bytes(f"-_-_\n_w{padding}") == base64.b64decode("+/+//w==")

@@ -101,9 +101,7 @@ def test_lists_nested_deeper_than_arrays_go_are_unusable() -> None:
 # --- JSON
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"{'z': 1}", b'{"z": NaN}', b'{"z": 1e999}', b"\xef\xbb\xbf{", b'{"z": "\xff"}', b"[" * 5000]
-)
+@pytest.mark.parametrize("body", [b"", b"{", b"{'z': 1}", b'{"z": NaN}', b'{"z": 1e999}', b"\xef\xbb\xbf{", b"[" * 5000])
 def test_what_is_not_json_is_undecodable(body: bytes) -> None:
     with pytest.raises(Undecodable, match="not JSON"):
         json_object(body)
@@ -119,6 +117,19 @@ def test_a_byte_order_mark_is_no_part_of_json() -> None:
 def test_utf_16_is_told(encoding: str) -> None:
     with pytest.raises(Undecodable, match="the JSON is UTF-16, as PowerShell writes it; send UTF-8"):
         json_object('{"z": [1]}'.encode(encoding))
+
+
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-32-le", "utf-32-be"])
+def test_utf_32_is_told(encoding: str) -> None:
+    with pytest.raises(Undecodable, match="the JSON is UTF-32; send UTF-8"):
+        json_object('{"z": [1]}'.encode(encoding))
+
+
+def test_other_encodings_are_told() -> None:
+    with pytest.raises(Undecodable, match="the JSON is not UTF-8; save or encode it as UTF-8"):
+        json_object('{"name": "é"}'.encode("latin-1"))
+    with pytest.raises(Undecodable, match="start is neither a file nor a JSON list of numbers: it is not UTF-8"):
+        json_list(b'["\xe9"]', "start")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'"z"', b"true"])
