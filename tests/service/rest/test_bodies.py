@@ -103,6 +103,9 @@ def test_parameters_and_values_of_curl_d_are_told_what_to_be() -> None:
             read(body, CURL)
     with pytest.raises(Unusable, match="the JSON body must be an object, not a string"):
         read(b'"a"', CURL)
+    for body, claimed in ((PNG, CURL), (PNG, "image/png"), (NPY, CURL), (b"II*\0\x08\0\0\0\x0d", CURL)):
+        with pytest.raises(Undecodable, match="curl -d has removed all line ends and zeros from the file"):
+            read(body.translate(None, b"\0\r\n"), claimed)
 
 
 def test_a_form_may_have_its_parameters_beside_as_many_pictures_as_allowed() -> None:
