@@ -13,32 +13,39 @@ MEDIA_TYPES: Mapping[Format, str] = {
     "gif": "image/gif",
 }
 
-# Browsers accept these, for the address bar and for <img>, but programs do not ask for them.
-BROWSER_TYPES = ("text/html", "image/*", "image/avif", "image/apng")
+# What browsers accept for the address bar, and for <img> if they accept anything else as well.
+PAGE, ANYTHING, BROWSER_IMAGES = "text/html", "*/*", ("image/*", "image/avif", "image/apng")
 
 
 def answer_format(chosen: Format | None, accept: str, offered: tuple[Format, ...]) -> Format:
     """Return the format of an answer: `format=` if stated, else the best match of `Accept`, else JSON.
 
-    A browser accepts text/html, image/* and many image types. It gets PNG if that is offered.
+    A browser gets PNG if that is offered. So does a program that wants an image type that is not offered.
     """
     if chosen is not None:
         return chosen
-    if not accept or accept == "*/*":
+    if not accept or accept == ANYTHING:
         return "json"
     qualities = _qualities(accept)
     wanted = {form: qualities.get(MEDIA_TYPES[form], 0.0) for form in offered}
     best = max(offered, key=lambda form: wanted[form])  # If several are equal, the first wins.
-    browser = max(qualities.get(name, 0.0) for name in BROWSER_TYPES)
-    if "png" in offered and browser > 0 and browser >= wanted[best]:
-        return "png"
+    if "png" in offered and qualities.get(MEDIA_TYPES["png"], 1.0) > 0:
+        browser = _browser_quality(qualities)
+        image = max((quality for name, quality in qualities.items() if name.startswith("image/")), default=0.0)
+        if (browser > 0 and browser >= wanted[best]) or image > wanted[best]:
+            return "png"
     return best if wanted[best] > 0 else "json"
 
 
 def is_browser(accept: str) -> bool:
     """Return whether an Accept header is that of a browser."""
-    qualities = _qualities(accept)
-    return any(qualities.get(name, 0.0) > 0 for name in BROWSER_TYPES)
+    return _browser_quality(_qualities(accept)) > 0
+
+
+def _browser_quality(qualities: Mapping[str, float]) -> float:
+    """Return the quality of what only browsers accept, 0 for programs."""
+    images = BROWSER_IMAGES if qualities.get(ANYTHING, 0.0) > 0 else ()
+    return max(qualities.get(name, 0.0) for name in (PAGE, *images))
 
 
 def _qualities(accept: str) -> dict[str, float]:
