@@ -38,7 +38,9 @@ def choose_scale(
         return min(largest, max(1, round(BROWSER_PIXELS / max(height, width)))) if is_browser(accept) else 1
     if parameters.scale > largest:
         raise BadParameter(
-            f"scale: with scale={parameters.scale} the answer would be too large; for these pictures, scale can be at most "
-            f"{largest}: use that, or ask for fewer pictures"
+            f"scale: with scale={parameters.scale} the answer would be too large: it can have at most {MAX_PIXELS} pixels, "
+            f"and {MAX_SIDE} on a side, so scale can be at most {largest} here; use that"
+            + ", or ask for fewer pictures"
+            * (count > 1)
         )
     return parameters.scale

@@ -103,8 +103,10 @@ def test_the_result_is_bounded() -> None:
         return choose_scale(parameters, form, accept, count, (side, side, 1))
 
     assert choose(scale=2) == 2  # 64 x 64 tiles are 1918 pixels wide
-    with pytest.raises(BadParameter, match="scale can be at most 2"):
+    with pytest.raises(BadParameter, match=r"at most 16777216 pixels, .* at most 2 here; use that, or ask for fewer"):
         choose(scale=3)
+    with pytest.raises(BadParameter, match=r"at most 16777216 pixels, .* at most 1 here; use that$"):
+        choose(scale=17, count=1, side=3000)
     assert choose("text/html") == 1
     assert choose("text/html", count=1) == 18
     assert choose("text/html", count=64) == 2
