@@ -20,6 +20,7 @@ from service.settings import Settings
 def read_settings(program: str) -> Settings:
     """Return the settings of the command line and the environment. Raises ValidationError; ends the process after --help."""
     source: CliSettingsSource[Any] = CliSettingsSource(Settings, cli_prog_name=program, add_argument_method=_add_flag)
+    source.root_parser.usage = f"{program} [flags]; {program} --help lists them"
     source.root_parser.description = inspect.cleandoc(Settings.__doc__ or "")
     return Settings(_cli_settings_source=source(args=True))
 

@@ -38,3 +38,15 @@ def test_help_shows_no_types_of_python(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "(default: localhost)" in shown
     for word in ("tuple", "Secret", " int ", " bool", "False", "True", "None", "'", "()"):
         assert word not in shown.replace("VAE's", ""), word
+
+
+@pytest.mark.parametrize("arguments", [["-V"], ["word"], ["--prot", "1"]])
+def test_a_wrong_command_line_gets_the_usage_in_one_line_and_the_reason(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["service", *arguments])
+    with pytest.raises(SystemExit):
+        read_settings("service")
+    usage, reason = capsys.readouterr().err.splitlines()
+    assert usage == "usage: service [flags]; service --help lists them"
+    assert arguments[0] in reason
