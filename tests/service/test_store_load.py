@@ -219,4 +219,4 @@ def test_each_setting_that_is_wrong_is_a_line(
     monkeypatch.setenv("VAE_PORT", "x")
     assert main(["backup", str(setting / "out")]) == 1
     [said] = capsys.readouterr().err.splitlines()
-    assert said.startswith("error: port: ")
+    assert said.startswith("error: VAE_PORT must be ")
