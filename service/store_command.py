@@ -11,11 +11,12 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from models.preprocess import Background, Invert
 from models.program import add_version_flag, program
 from models.readers.left_out import listed, plural
 from service.flags import explain
@@ -68,6 +69,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     loading.add_argument(
         "--replace", action="store_true", help="encode again what is already there, and store it if it has changed"
+    )
+    loading.add_argument(
+        "--background", choices=get_args(Background), help="what transparent pictures are put on; see /encode"
+    )
+    loading.add_argument(
+        "--invert", choices=get_args(Invert), help="swap dark and light: of all pictures, or by their borders"
     )
     loading.add_argument(
         "--max-corrupt",
@@ -174,7 +181,7 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
     from service.formats.decoder_processes.dispatch import Decoders
     from service.formats.errors import BadInput
     from service.inference.catalog import Catalog, CatalogError  # importing torch takes a second
-    from service.inference.pipeline import Pipeline
+    from service.inference.pipeline import Inference, Pipeline
     from service.operations.ingest import Counts, load
     from service.operations.load_sources import LoadError, sources_of
 
@@ -189,7 +196,9 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
         try:
             device.start()
             model = await _load_model(pipeline.catalog, settings, options, there)
-            sources = sources_of(options.paths, model.manifest.preprocessing, options.prefix)
+            background, invert = options.background, options.invert
+            wanted = Inference(model, background=background, invert=invert).preprocessing
+            sources = sources_of(options.paths, wanted, options.prefix)
             print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
             new = Collection(options.collection, model.name, model.digest, model.latent_dim, options.metric or "l2")
             collection = there or new
@@ -199,7 +208,8 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
             with tqdm(total=total, unit="item") as bar:
                 try:
                     for source in sources:
-                        await load(pipeline, store, collection, source, bar.update, options.replace, counts, new=there is None)
+                        how = (options.replace, counts, there is None, background, invert)
+                        await load(pipeline, store, collection, source, bar.update, *how)
                 except (StoreError, LoadError, BatcherError) as error:
                     done = f"{counts.added + counts.replaced:,} of {plural(total, 'picture')} were stored before"
                     raise StoreError(f"{error}; {done}; run the same command again to go on") from error

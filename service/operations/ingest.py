@@ -15,6 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from models.files.regular_file import read_regular
+from models.preprocess import Background, Invert
 from models.readers.download import DataError
 from models.readers.path_names import shown
 from service.formats.errors import BadInput
@@ -55,14 +56,17 @@ async def load(
     replace: bool = False,
     counts: Counts | None = None,
     new: bool = False,
+    background: Background | None = None,
+    invert: Invert | None = None,
 ) -> Counts:
     """Encode and add what is not there yet; one batch is stored while the next is encoded. Return `counts`, with these added.
 
     `replace` also encodes pictures that are there already, and stores those whose posterior or label has changed. A `new`
-    collection is made when the first of its pictures is stored, and not if none can be read.
+    collection is made when the first of its pictures is stored, and not if none can be read. `background` and `invert`
+    override the preprocessing of the model, in `source` as well.
     Raises LoadError, BatcherError, StoreError, ModelNotLoaded.
     """
-    inference = Inference(model_of(pipeline.catalog, collection))
+    inference = Inference(model_of(pipeline.catalog, collection), background=background, invert=invert)
     counts = Counts() if counts is None else counts
     storing: asyncio.Task[int] | None = None
     batches = source.batches(min(BATCH, pipeline.max_items))

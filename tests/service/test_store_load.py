@@ -46,6 +46,20 @@ def test_load_goes_on_where_it_stopped_and_dump_has_it_all(setting: Path) -> Non
     connection.close()
 
 
+def test_inverted_pictures_are_loaded_as_they_would_be_encoded(setting: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8), np.uint8)
+    np.savez(setting / "light.npz", images=image)
+    np.savez(setting / "dark.npz", images=255 - image)
+    (setting / "pictures").mkdir()
+    (setting / "pictures" / "dark.png").write_bytes(png.write(255 - image[0][..., None]))
+    assert load(setting / "light.npz") == 0
+    assert load(Path("--invert=yes"), setting / "dark.npz", setting / "pictures") == 0
+    assert main(["dump", "--collection", "some", str(setting / "out")]) == 0
+    with np.load(setting / "out.npz") as arrays:
+        assert arrays["mu"].shape == (3, 3)
+        assert np.ptp(arrays["mu"], axis=0).tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("kind", ["nothing", "text", "objects", "empty", "corrupt"])
 def test_what_cannot_be_loaded(setting: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = setting / ("x.npz" if kind in ("text", "objects") else "x")
