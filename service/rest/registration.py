@@ -178,6 +178,8 @@ def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     if name == "filter":
         # Without an example, /docs would send a made-up filter.
         return {**entry, "content": {"application/json": {"schema": schema, "example": {}}}}
+    if "examples" in schema:  # /docs fills the field with it.
+        return {**entry, "schema": schema, "example": schema["examples"][0]}
     word = options[-1].get("items", {}) if options else {}
     choices = [EXAMPLES.get(name), word.get("const"), *word.get("enum", ()), *schema.get("enum", ()), default]
     return {**entry, "schema": {**schema, "examples": [next(one for one in choices if one is not None)]}}

@@ -43,6 +43,7 @@ Scale = Annotated[
     Field(
         ge=1,
         le=MAX_SCALE,
+        examples=[8],
         description="The factor by which PNG, WebP and GIF answers are enlarged, pixel by pixel; JSON and npy keep the "
         "model's size. The default is 1 for programs, and for browsers the factor that comes nearest to 512 pixels.",
     ),
@@ -114,7 +115,9 @@ class DecodeParameters(Parameters):
 
     payload: ClassVar[tuple[str, ...]] = ("z", "mu")
 
-    format: PictureFormat | None = Field(None, description="The format of the answer. It overrides the header Accept.")
+    format: PictureFormat | None = Field(
+        None, description="The format of the answer. It overrides the header Accept.", examples=["png"]
+    )
     dtype: NpyType = "uint8"
     layout: Layout = Field("grid", description="The layout of several pictures in one PNG.")
     scale: Scale | None = None
@@ -157,7 +160,9 @@ class InterpolateParameters(PictureParameters):
     payload: ClassVar[tuple[str, ...]] = ("start", "end")
     files: ClassVar[tuple[str, ...]] = ("start", "end")
 
-    format: FramesFormat | None = Field(None, description="The format of the answer. It overrides the header Accept.")
+    format: FramesFormat | None = Field(
+        None, description="The format of the answer. It overrides the header Accept.", examples=["gif"]
+    )
     dtype: NpyType = "uint8"
     layout: Layout = Field("row", description="The layout of the frames in one PNG.")
     scale: Scale | None = None

@@ -107,7 +107,8 @@ def test_a_file_is_chosen_and_sent(page: Browser, block: str) -> None:
     page.choose_file(field, ROOT / "examples" / "seven.png")
     _, status, text = press(page, name)
     assert status == 200, text
-    assert {"encode": '"mu":[[0.088', "add_items": "seven.png"}.get(block.rpartition("-")[2], "{") in text
+    expected = {"encode": '"mu":[[0.088', "add_items": "seven.png", "reconstruct": "PNG"}
+    assert expected.get(block.rpartition("-")[2], "{") in text
 
 
 def test_both_ends_of_a_path_are_files(page: Browser) -> None:

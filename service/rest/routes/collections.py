@@ -87,7 +87,7 @@ async def delete(service: Service, call: Call) -> Answer:
     return json_answer(describe_collection(service, gone), gone)
 
 
-PATH = {"name": {"schema": NAME_SCHEMA, "example": "digits"}}
+PATH = {"name": {"schema": NAME_SCHEMA, "example": "example"}}
 STORE_ERRORS = (*ERRORS, 403, 409, 507)
 INFO = json_content(CollectionInfo)
 EXAMPLE = {"model": "mnist", "metric": "l2", "description": "handwritten digits", "keep": "picture"}
