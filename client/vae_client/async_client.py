@@ -9,7 +9,7 @@ import httpx
 from vae_client import batches, calls
 from vae_client.async_collections import AsyncCollectionMethods
 from vae_client.calls import Background, Include, Invert, NpyType
-from vae_client.errors import NoAnswer, ProblemError
+from vae_client.errors import VaeError
 from vae_client.pictures import Pictures
 from vae_client.progress import Progress
 from vae_client.results import Decoded, Model, Posteriors
@@ -43,7 +43,7 @@ class AsyncClient(AsyncCollectionMethods):
     async def decode(
         self, z: Any, *, dtype: NpyType = "uint8", model: str | None = None, timeout_ms: int | None = None
     ) -> Decoded:
-        """Return the pictures of latents, (N, D) or (D,), with one request."""
+        """Return the pictures of latents, (N, D) or (D,), or of the mu of Posteriors, with one request."""
         return await self._built(calls.decode, z, self._options(model, timeout_ms), dtype)
 
     async def sample(
@@ -81,7 +81,7 @@ class AsyncClient(AsyncCollectionMethods):
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
-        """Return the pictures between two, both included. Each end is a picture or a latent (D,)."""
+        """Return the pictures between two, both included. Each end is a picture or a latent, (D,) or (1, D)."""
         return await self._built(
             calls.interpolate, start, end, self._options(model, timeout_ms, background, invert), steps, method, dtype
         )
@@ -163,10 +163,9 @@ class AsyncClient(AsyncCollectionMethods):
     async def ready(self) -> bool:
         """Return whether the service can be reached and takes requests now. Does not retry."""
         try:
-            await self._run(calls.request("GET", "/health/ready", None, None, None, None, None), 0)
-        except (NoAnswer, ProblemError):
+            return await self._run(calls.ready(), 0)
+        except VaeError:
             return False
-        return True
 
     async def request(
         self,

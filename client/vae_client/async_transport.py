@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -33,8 +34,11 @@ class AsyncTransport:
         headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._http = httpx.AsyncClient(**http_arguments(base_url, api_key, timeout, connections, headers), transport=transport)
+        self._http = httpx.AsyncClient(
+            **http_arguments(base_url, api_key, timeout, retry_seconds, connections, headers), transport=transport
+        )
         self._model, self._retry_seconds, self._connections = model, retry_seconds, connections
+        self._closed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -45,7 +49,8 @@ class AsyncTransport:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections. Requests that wait for another attempt fail."""
+        self._closed.set()
         await self._http.aclose()
 
     def _options(
@@ -65,15 +70,20 @@ class AsyncTransport:
         """Send a call until it succeeds or fails for good. Raises VaeError."""
         attempts = Attempts(call.repeatable, self._retry_seconds if retry_seconds is None else retry_seconds)
         while True:
+            if self._http.is_closed:
+                raise NoAnswer("the client is closed", sent=False)
             try:
                 response = await self._http.request(**request_arguments(call))
-            except httpx.RequestError as error:
+            except (httpx.RequestError, httpx.InvalidURL) as error:
                 failure: NoAnswer | ProblemError | None = no_answer(error)
             else:
-                failure = problem_of(response)
+                failure = problem_of(response, call.path)
             if failure is None:
-                return call.read(response)
-            await asyncio.sleep(attempts.pause_after(failure))
+                return call.answer(response)
+            pause = attempts.pause_after(failure)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), pause)
+                raise failure
 
     async def _in_order(
         self, parts: Iterator[Batch], build: Callable[[Batch], Call[T]], concurrency: int, bar: Progress

@@ -1,6 +1,7 @@
 """Many pictures -> batches, each of them one request; lazily, so that only those in flight are in memory."""
 
 import math
+import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import suppress
@@ -81,7 +82,9 @@ def split(content: Any, batch_size: int) -> Iterator[Batch]:
         return
     held: list[Any] = []
     start = size = 0
-    for picture in content:
+    for given in content:
+        # An open file can be read once only, but a batch may be sent again in halves.
+        picture = pictures.file_of(given) if pictures.is_file(given) else given
         size += (more := pictures.bytes_of(picture))
         if held and (len(held) == batch_size or size > MAX_BATCH_BYTES):
             yield Batch(range(start, start + len(held)), held)
@@ -114,7 +117,7 @@ def named(
     for what, given in (("ids", ids), ("metadata", metadata)):
         if isinstance(given, Sized) and count is not None and len(given) != count:
             raise ValueError(f"there are {count} items but {len(given)} {what}")
-    names = iter(ids) if ids is not None else (str(uuid.uuid4()) for _ in repeat(None))
+    names = map(_id, repeat(None) if ids is None else ids)
     notes = iter(metadata) if metadata is not None else repeat(same)
     for batch in split(content, batch_size):
         size = len(batch.items)
@@ -131,16 +134,21 @@ def named(
 
 def one(content: Any, ids: Iterable[str] | str | None, metadata: Any) -> Batch:
     """Return all items as one batch. A single item may have a single id. Raises as `named` does."""
-    ids = [ids] if isinstance(ids, str) else ids
+    ids = [ids] if isinstance(ids, str | os.PathLike) else ids
     content = content if isinstance(content, Posteriors) else pictures.listed(content)
     content = content if isinstance(content, Sized) else list(content)
     count = len(content)
-    own_ids = tuple(str(uuid.uuid4()) for _ in range(count)) if ids is None else tuple(ids)
+    own_ids = tuple(map(_id, [None] * count if ids is None else ids))
     notes = (metadata,) * count if metadata is None or isinstance(metadata, Mapping) else tuple(metadata)
     for what, given in (("ids", own_ids), ("metadata", notes)):
         if len(given) != count:
             raise ValueError(f"there are {count} items but {len(given)} {what}")
     return Batch(range(count), content, own_ids, notes)
+
+
+def _id(given: str | os.PathLike[str] | None) -> str:
+    """Return the id of an item: a path as text, and a new one for None."""
+    return str(uuid.uuid4()) if given is None else os.fspath(given)
 
 
 def _take(values: Iterator[Any], count: int) -> tuple[Any, ...]:

@@ -4,18 +4,19 @@ Knows nothing of connections and retries, so that the client and the asynchronou
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 import httpx
 
-from vae_client import npy, pictures
+from vae_client import json_body, npy, pictures
 from vae_client.errors import ModelChanged, UnexpectedAnswer
 from vae_client.results import ROWS, Decoded, Model, PictureWarning, Posteriors
 
 T = TypeVar("T")
+Rows = TypeVar("Rows", bound=Sized)
 NpyType = Literal["uint8", "float32"]
 Background = Literal["auto", "black", "white"]
 Invert = Literal["no", "yes", "auto"]
@@ -34,6 +35,14 @@ class Call(Generic[T]):
     content: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
+
+    def answer(self, response: httpx.Response) -> T:
+        """Return what an answer says. Raises UnexpectedAnswer if it cannot be read or does not fit the request."""
+        try:
+            return self.read(response)
+        except (ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
+            kind = response.headers.get("content-type", "no type")
+            raise UnexpectedAnswer(f"the answer of {response.request.url.path} ({kind}) cannot be read: {error!r}") from error
 
 
 @dataclass(frozen=True)
@@ -80,29 +89,33 @@ def json_call(
     repeatable: bool = True,
 ) -> Call[T]:
     """Return a call whose answer, and whose body if it has one, are JSON."""
-    content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+    content = None if body is None else json_body.encoded(body)
     headers = options.headers(Accept=JSON, **({} if content is None else {"Content_Type": JSON}))
     return Call(method, path, partial(_parsed, read), params or {}, content, headers, repeatable)
 
 
 def _parsed(read: Callable[[dict[str, Any]], T], response: httpx.Response) -> T:
-    try:
-        return read(json.loads(response.content))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise unexpected(response, error) from error
+    return read(json.loads(response.content))
 
 
-def unexpected(response: httpx.Response, error: Exception) -> UnexpectedAnswer:
-    """Return the exception for an answer that cannot be read."""
-    kind = response.headers.get("content-type", "no type")
-    return UnexpectedAnswer(f"the answer of {response.request.url.path} ({kind}) cannot be read: {error!r}")
+def counted(read: Callable[[httpx.Response], Rows], count: int | None) -> Callable[[httpx.Response], Rows]:
+    """Return a reader that raises ValueError for an answer with another number of rows; any will do for None."""
+
+    def checked(response: httpx.Response) -> Rows:
+        found = read(response)
+        if count not in (None, len(found)):
+            raise ValueError(f"it has {len(found)} rows instead of {count}")
+        return found
+
+    return checked
 
 
-def _array(response: httpx.Response) -> Any:
-    try:
-        return npy.parse(response.content)
-    except (ValueError, KeyError, SyntaxError) as error:
-        raise unexpected(response, error) from error
+def sendable(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return headers. Raises ValueError for what none can carry, and does not show it, because it may be a secret."""
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable() and value == value.strip()):
+            raise ValueError(f"the header {name} has characters outside ASCII, or white space at an end")
+    return headers
 
 
 def _model(response: httpx.Response) -> tuple[str, str]:
@@ -122,7 +135,7 @@ def _warning_count(response: httpx.Response) -> int:
 
 
 def _read_posteriors(response: httpx.Response) -> Posteriors:
-    mu, sigma = _array(response)
+    mu, sigma = npy.parse(response.content)
     return Posteriors(mu, sigma, *_model(response), _warning_count(response))
 
 
@@ -142,32 +155,33 @@ def _posteriors(model: str, digest: str, answer: dict[str, Any]) -> Posteriors:
 def _read_pictures(response: httpx.Response) -> Decoded:
     seed, prior = response.headers.get("x-seed"), response.headers.get("x-prior")
     drawn = None if seed is None else int(seed), prior
-    return Decoded(_array(response), *_model(response), *drawn, _warning_count(response))
+    return Decoded(npy.parse(response.content), *_model(response), *drawn, _warning_count(response))
 
 
 def encode(content: Any, options: Options, include: Iterable[str] = (), seed: int | None = None) -> Call[Posteriors]:
     """Pictures -> posteriors. The answer is npy, which is small and fast, unless something is included that only JSON has."""
-    body, kind = pictures.body_of(pictures.listed(content))
+    body, kind, count = pictures.body_of(pictures.listed(content))
     include = names(include)
     accept, read = (JSON, _read_more) if include else (NPY, _read_posteriors)
     asked = ",".join(one for one in include if one != "warnings")  # JSON always has those.
     params = query(**options.parameters(), include=asked or None, seed=seed)
-    return Call("POST", "/encode", read, params, body, options.headers(Accept=accept, Content_Type=kind))
+    return Call("POST", "/encode", counted(read, count), params, body, options.headers(Accept=accept, Content_Type=kind))
 
 
 def reconstruct(content: Any, options: Options, mode: str | None, seed: int | None, dtype: NpyType) -> Call[Decoded]:
     """Pictures -> pictures as the model sees them."""
-    body, kind = pictures.body_of(pictures.listed(content))
+    body, kind, count = pictures.body_of(pictures.listed(content))
     headers = options.headers(Accept=NPY, Content_Type=kind)
     params = query(**options.parameters(), mode=mode, seed=seed, dtype=dtype)
-    return Call("POST", "/reconstruct", _read_pictures, params, body, headers)
+    return Call("POST", "/reconstruct", counted(_read_pictures, count), params, body, headers)
 
 
 def decode(z: Any, options: Options, dtype: NpyType) -> Call[Decoded]:
-    """Latents -> pictures."""
+    """Latents, or the mu of posteriors -> pictures."""
+    file, count = npy.latents_file(z.mu if isinstance(z, Posteriors) else z)
     headers = options.headers(Accept=NPY, Content_Type=NPY)
     params = query(model=options.model, dtype=dtype)
-    return Call("POST", "/decode", _read_pictures, params, npy.latents_file(z), headers)
+    return Call("POST", "/decode", counted(_read_pictures, count), params, file, headers)
 
 
 def sample(
@@ -175,19 +189,26 @@ def sample(
 ) -> Call[Decoded]:
     """Nothing -> pictures of the prior."""
     params = query(n=n, model=options.model, seed=seed, temperature=temperature, prior=prior, dtype=dtype)
-    return Call("POST", "/sample", _read_pictures, params, None, options.headers(Accept=NPY))
+    return Call("POST", "/sample", counted(_read_pictures, int(n)), params, None, options.headers(Accept=NPY))
 
 
 def latents_of_sample(drawn: Decoded, options: Options, temperature: float | None, include: Iterable[str]) -> Call[Any]:
     """Pictures of the prior -> their latents, which npy answers lack: the same draw as JSON. Raises ModelChanged."""
     same = query(n=len(drawn), model=options.model, seed=drawn.seed, temperature=temperature, prior=drawn.prior)
 
-    def read(response: httpx.Response) -> Any:
+    def read(response: httpx.Response) -> Any:  # (N, D)
         if _model(response) != (drawn.model, drawn.digest):
             raise ModelChanged(f"the model {drawn.model} was replaced between the pictures and their latents; sample again")
         return _parsed(lambda answer: npy.floats(answer["z"]), response)
 
-    return Call("POST", "/sample", read, {**same, "include": ",".join(include)}, None, options.headers(Accept=JSON))
+    return Call(
+        "POST",
+        "/sample",
+        counted(read, len(drawn)),
+        {**same, "include": ",".join(include)},
+        None,
+        options.headers(Accept=JSON),
+    )
 
 
 def interpolate(
@@ -196,13 +217,24 @@ def interpolate(
     """Two pictures or latents -> the pictures between them."""
     body = {"start": _end(start), "end": _end(end), **options.parameters(), **present(steps=steps, method=method, dtype=dtype)}
     headers = options.headers(Accept=NPY, Content_Type=JSON)
-    return Call("POST", "/interpolate", _read_pictures, {}, json.dumps(body).encode(), headers)
+    return Call("POST", "/interpolate", counted(_read_pictures, steps), {}, json_body.encoded(body), headers)
 
 
 def _end(value: Any) -> dict[str, Any]:
-    if pictures.is_one(value) or (npy.is_array(value) and len(value.shape) > 1):
+    # An array (1, D) is a latent: no picture is one pixel high.
+    if pictures.is_one(value) or (npy.is_array(value) and len(value.shape) > 1 and value.shape[:-1] != (1,)):
         return {"image": pictures.base64_of(value)}
-    return {"z": npy.lists(value)}
+    return {"z": one_latent(value)}
+
+
+def one_latent(value: Any) -> Any:
+    """Return one latent, (D,) or (1, D), or the mu of one posterior, as a list. Raises TypeError for several."""
+    if value is None:
+        return None
+    rows = [npy.lists(row) for row in npy.lists(value.mu if isinstance(value, Posteriors) else value)]
+    if len(rows) > 1 and isinstance(rows[0], Sequence):
+        raise TypeError(f"one latent is needed, not {len(rows)}: pass mu[0]")
+    return rows[0] if rows and isinstance(rows[0], Sequence) else rows
 
 
 def models() -> Call[list[Model]]:
@@ -227,6 +259,11 @@ def info() -> Call[dict[str, Any]]:
     return json_call("GET", "/info", dict, Options())
 
 
+def ready() -> Call[bool]:
+    """Whether the service takes requests."""
+    return json_call("GET", "/health/ready", lambda answer: answer["status"] == "ready", Options())
+
+
 def request(
     method: str,
     path: str,
@@ -237,9 +274,9 @@ def request(
     repeatable: bool | None,
 ) -> Call[httpx.Response]:
     """Any request of the interface. It is repeatable if it is a GET or HEAD, or if the caller says so."""
-    sent = dict(headers or {})
+    sent = dict(sendable(headers or {}))
     if body is not None:
-        content = json.dumps(body, separators=(",", ":")).encode()
+        content = json_body.encoded(body)
         sent = {"Content-Type": JSON, **sent}
     again = method.upper() in ("GET", "HEAD") if repeatable is None else repeatable
     return Call(method, path, lambda response: response, params or {}, content, sent, again)

@@ -1,18 +1,19 @@
 """The requests on collections as values. An item that is added always has an id, so that it can be added again unharmed."""
 
 import base64
-import json
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 
-from vae_client import npy, pictures
+from vae_client import json_body, npy, pictures
 from vae_client.batches import Batch
-from vae_client.calls import JSON, Call, Options, json_call, names, present, query, warnings_of
+from vae_client.calls import JSON, Call, Options, json_call, names, one_latent, present, query, warnings_of
 from vae_client.errors import NotFound, UnknownKeyWarning
 from vae_client.results import Added, Collection, Deleted, Item, Neighbor, Neighbors, Posteriors
 
@@ -46,10 +47,11 @@ def _unknown(answer: dict[str, Any]) -> dict[str, Any]:
 
 def _path(name: str, *rest: str) -> str:
     """Return the path of a collection or an item. Raises ValueError for one that would mean another path, as `..` does."""
-    for part in (name, *rest):
+    parts = [os.fspath(part) for part in (name, *rest)]
+    for part in parts:
         if not part or {".", ".."} & set(part.split("/")):
             raise ValueError(f"{part!r} cannot be in a URL: an empty name, and '.' and '..', mean another path")
-    return "/".join(("/collections", *(quote(part, safe="") for part in (name, *rest))))
+    return "/".join(("/collections", *(quote(part, safe="") for part in parts)))
 
 
 def _collection(fields: dict[str, Any]) -> Collection:
@@ -94,7 +96,8 @@ def add(name: str, batch: Batch, options: Options, if_exists: str | None) -> Cal
         for id, source, metadata in zip(batch.ids, sources, batch.metadata, strict=True)
     ]
     body = {"items": items, **present(model=label, if_exists=if_exists), **options.parameters()}
-    return json_call("POST", _path(name, "items"), _added, options, body, repeatable=if_exists != "error")
+    read = partial(_added, batch.ids)
+    return json_call("POST", _path(name, "items"), read, options, body, repeatable=if_exists != "error")
 
 
 def _images(content: Iterable[Any]) -> Iterable[dict[str, Any]]:
@@ -106,8 +109,10 @@ def _posteriors(posteriors: Posteriors) -> Iterable[dict[str, Any]]:
     return ({"mu": mu, "sigma": sigma} for mu, sigma in rows)
 
 
-def _added(answer: dict[str, Any]) -> Added:
+def _added(sent: tuple[str, ...], answer: dict[str, Any]) -> Added:
     ids, added, replaced, skipped = (tuple(answer.get(key, ())) for key in ("ids", "added", "replaced", "skipped"))
+    if ids != sent:
+        raise ValueError("its ids are not those of the request")
     return Added(ids, answer["seq"], added, replaced, warnings_of(answer), skipped)
 
 
@@ -126,7 +131,7 @@ def page(
     include: Iterable[str],
 ) -> Call[Page]:
     """One page of items."""
-    conditions = None if filter is None else json.dumps(filter)
+    conditions = None if filter is None else json_body.encoded(filter, "filter").decode()
     params = query(cursor=cursor, limit=limit, filter=conditions, strict=strict, include=",".join(include) or None)
     return json_call("GET", _path(name, "items"), _page, options, params=params)
 
@@ -194,7 +199,7 @@ def search(
     if isinstance(picture, list | tuple):
         raise TypeError("search takes one picture, not a list: call it for each")
     image = None if picture is None else pictures.base64_of(picture)
-    asked = present(image=image, mu=npy.lists(mu), sigma=npy.lists(sigma), id=id)
+    asked = present(image=image, mu=one_latent(mu), sigma=one_latent(sigma), id=id)
     body = {**asked, **options.parameters(), **present(include=names(include) or None, **parameters)}
     return json_call("POST", _path(name, "search"), _neighbors, options, body)
 

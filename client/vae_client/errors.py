@@ -18,7 +18,10 @@ VaeError
 """
 
 import json
+import math
+import time
 from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import httpx
@@ -138,21 +141,37 @@ KINDS: dict[int, type[ProblemError]] = {
 }
 
 
-def problem_of(response: httpx.Response) -> ProblemError | None:
-    """Return the exception for an answer, None for a successful one."""
+def problem_of(response: httpx.Response, path: str = "") -> ProblemError | None:
+    """Return the exception for an answer to a request for `path`, None for a successful one."""
     if response.is_success:
         return None
     status = response.status_code
     kind = KINDS.get(status, ServiceFailed if status >= 500 else InvalidRequest)
-    after = response.headers.get("retry-after", "")
-    seconds = float(after) if after.isascii() and after.isdigit() else None
+    seconds = _seconds(response.headers.get("retry-after", ""))
+    if response.has_redirect_location:
+        there = str(response.url.join(response.headers["location"]).copy_with(query=None, fragment=None))
+        moved = f"the service is at {there.removesuffix(path)}: use that as base_url"
+        return kind(status, "", moved if there.endswith(path) else f"redirected to {there}: is there a VAE service?")
     try:
         body = json.loads(response.content)
         code, detail, item, ids = str(body["code"]), str(body["detail"]), body.get("item"), tuple(body.get("ids", ()))
     except (ValueError, KeyError, TypeError, AttributeError):
         code, detail, item, ids = "", response.text[:LONGEST_TEXT].strip() or _phrase(status), None, ()
     request_id = response.headers.get("x-request-id", "")
-    return kind(status, code, detail, request_id, item if isinstance(item, int) else None, seconds, ids)
+    item = item if isinstance(item, int) and not isinstance(item, bool) else None
+    return kind(status, code, detail, request_id, item, seconds, ids)
+
+
+def _seconds(after: str) -> float | None:
+    """Return the seconds that a Retry-After header asks for, as a number or as a date; None if it has neither."""
+    try:
+        seconds = float(after)
+    except ValueError:
+        try:
+            seconds = max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return seconds if 0 <= seconds < math.inf else None
 
 
 def _phrase(status: int) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of any kind -> bodies of requests: paths, bytes of files, pictures of Pillow, arrays.
+"""Pictures of any kind -> bodies of requests: paths, bytes of files, open files, pictures of Pillow, arrays.
 
 An array of two dimensions is one picture (H, W), of three (N, H, W), of four (N, H, W, C). In a list or another iterable each
 array is one picture, (H, W) or (H, W, C).
@@ -13,7 +13,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from vae_client import npy
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-Picture: TypeAlias = "str | os.PathLike[str] | bytes | Image | NDArray[Any]"
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image | NDArray[Any]"
 Pictures: TypeAlias = "Picture | Iterable[Picture]"
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -38,7 +38,12 @@ def is_pillow(value: object) -> bool:
 
 def is_one(value: object) -> bool:
     """Return whether a value is one picture that is not an array."""
-    return isinstance(value, str | bytes | bytearray | os.PathLike) or is_pillow(value)
+    return isinstance(value, str | bytes | bytearray | memoryview | os.PathLike) or is_file(value) or is_pillow(value)
+
+
+def is_file(value: object) -> bool:
+    """Return whether a value is an open file, or can be read like one."""
+    return hasattr(value, "read")
 
 
 def as_rows(pictures: Any) -> Any:
@@ -53,23 +58,31 @@ def listed(pictures: Any) -> Any:
     """Return pictures as an array (N, ...), or as an iterable of single ones. Raises TypeError, ValueError."""
     if is_one(pictures):
         return [pictures]
+    if hasattr(pictures, "__aiter__"):
+        raise TypeError(
+            "pictures come from a list or a plain generator, not an asynchronous one: [one async for one in pictures]"
+        )
     return as_rows(pictures) if npy.is_array(pictures) else pictures
 
 
-def body_of(pictures: Any) -> tuple[bytes, str]:
-    """Return (body, content type) for pictures as `listed` gives them. Raises TypeError, ValueError, OSError."""
+def body_of(pictures: Any) -> tuple[bytes, str, int | None]:
+    """Return (body, content type, number of pictures) for pictures as `listed` gives them.
+
+    The number is None for a single file, which may be an npy file with any number. Raises TypeError, ValueError, OSError.
+    """
     if npy.is_array(pictures) and not is_pillow(pictures):
-        return npy.array_file(pictures), "application/x-npy"
+        return npy.array_file(pictures), "application/x-npy", len(pictures)
     pictures = list(pictures)
     if not pictures:
         raise ValueError("there are no pictures")
     arrays = [npy.is_array(picture) and not is_pillow(picture) for picture in pictures]
     if all(arrays):
-        return npy.array_file(as_rows(npy.stacked([one_array(picture) for picture in pictures]))), "application/x-npy"
+        rows = as_rows(npy.stacked([one_array(picture) for picture in pictures]))
+        return npy.array_file(rows), "application/x-npy", len(rows)
     if any(arrays):
         raise TypeError(f"picture {arrays.index(True)} is an array and picture {arrays.index(False)} is not: send them apart")
     files = [file_of(picture) for picture in pictures]
-    return (files[0], "application/octet-stream") if len(files) == 1 else form_of(files)
+    return (files[0], "application/octet-stream", None) if len(files) == 1 else (*form_of(files), len(files))
 
 
 def one_array(picture: Any) -> "NDArray[Any]":
@@ -90,19 +103,31 @@ def form_of(files: Sequence[bytes]) -> tuple[bytes, str]:
 
 def file_of(picture: Any) -> bytes:
     """Return one picture as the bytes of a file. Arrays must be uint8. Raises TypeError, ValueError, OSError."""
-    if isinstance(picture, bytes | bytearray):
+    if isinstance(picture, bytes | bytearray | memoryview):
         return bytes(picture)
     if isinstance(picture, str | os.PathLike):
         return Path(picture).read_bytes()
+    if is_file(picture):
+        return _content_of(picture)
     if is_pillow(picture):
         return _file_of_pillow(picture)
     if npy.is_array(picture):
         return png_of(one_array(picture))
-    raise TypeError(f"a picture is a path, bytes, a picture of Pillow or an array, not {type(picture).__name__}")
+    raise TypeError(f"a picture is a path, bytes, an open file, a picture of Pillow or an array, not {type(picture).__name__}")
+
+
+def _content_of(file: Any) -> bytes:
+    # Reading a picture as text would fail at its first byte, with another error.
+    content = None if isinstance(file, io.TextIOBase) else file.read()
+    if not isinstance(content, bytes):
+        raise TypeError("an open file must be one of bytes: open it with mode 'rb'")
+    return content
 
 
 def _file_of_pillow(picture: "Image") -> bytes:
     out = io.BytesIO()
+    if picture.mode == "La":  # Pillow can convert it to nothing else.
+        picture = picture.convert("LA")
     if picture.mode in DEEP_MODES:
         picture.save(out, "TIFF")
     else:
@@ -121,7 +146,7 @@ def base64_of(picture: Any) -> str:
 def png_of(pixels: "NDArray[Any]") -> bytes:
     """Return uint8 (H, W), (H, W, 1) or (H, W, 3) as a PNG file. Raises TypeError, ValueError."""
     if pixels.dtype.kind == "f":
-        raise TypeError("float pixels would be rounded here: send uint8, or the posteriors that encode returns")
+        raise TypeError("float pixels would be rounded here: send uint8, or the posteriors that encode returns; of mu, mu[0]")
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if channels not in (1, 3):
         raise ValueError(f"a picture has 1 or 3 channels, not {channels}")

@@ -6,6 +6,7 @@ Arrays are those of numpy. Without numpy they are nested lists of the same shape
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 from vae_client import npy
@@ -57,7 +58,11 @@ class Posteriors:
     def __len__(self) -> int:
         return len(self.mu)
 
-    def __getitem__(self, rows: slice) -> Self:
+    def __getitem__(self, rows: int | slice) -> Self:
+        """Return some of the posteriors; of an int, one in the same form: mu is (1, D). Raises IndexError."""
+        if isinstance(rows, Integral):
+            row = range(len(self))[rows]
+            rows = slice(row, row + 1)
         arrays = {name: values[rows] for name in ROWS if (values := getattr(self, name)) is not None}
         return replace(self, **arrays, warning_count=0, warnings=())
 

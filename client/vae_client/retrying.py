@@ -18,15 +18,18 @@ log = logging.getLogger("vae_client")
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 JITTER = 0.1  # Pauses are up to a tenth longer, so that callers do not come back all at once.
 # With these errors of httpx the request has never reached the service.
-NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
 # With these it never will.
 HOPELESS = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL)
 
 
-def no_answer(error: httpx.RequestError) -> NoAnswer:
+def no_answer(error: httpx.RequestError | httpx.InvalidURL) -> NoAnswer:
     """Return the exception of the client for one of httpx."""
-    url = error.request.url
-    reason = f"no answer from {url.scheme}://{url.netloc.decode('ascii')}: {error or type(error).__name__}"
+    place = ""
+    if isinstance(error, httpx.RequestError):
+        url = error.request.url
+        place = f" from {url.scheme}://{url.netloc.decode('ascii')}"
+    reason = f"no answer{place}: {str(error) or type(error).__name__}"
     failure = NoAnswer(reason, sent=not isinstance(error, NEVER_SENT))
     failure.__cause__ = error
     return failure

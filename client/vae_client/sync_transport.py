@@ -34,9 +34,12 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._http = httpx.Client(**http_arguments(base_url, api_key, timeout, connections, headers), transport=transport)
+        self._http = httpx.Client(
+            **http_arguments(base_url, api_key, timeout, retry_seconds, connections, headers), transport=transport
+        )
         self._model, self._retry_seconds, self._connections = model, retry_seconds, connections
         self._closed = threading.Event()
+        self._stops = {self._closed}  # They end the waits for other attempts.
 
     def __enter__(self) -> Self:
         return self
@@ -46,8 +49,9 @@ class Transport:
 
     def close(self) -> None:
         """Close all connections. Requests that wait for another attempt fail."""
-        self._closed.set()
         self._http.close()
+        for stop in tuple(self._stops):
+            stop.set()
 
     def _options(
         self,
@@ -62,14 +66,16 @@ class Transport:
         """Send a call until it succeeds, fails for good, or `stop` is set. Raises VaeError."""
         attempts = Attempts(call.repeatable, self._retry_seconds if retry_seconds is None else retry_seconds)
         while True:
+            if self._http.is_closed:
+                raise NoAnswer("the client is closed", sent=False)
             try:
                 response = self._http.request(**request_arguments(call))
-            except httpx.RequestError as error:
+            except (httpx.RequestError, httpx.InvalidURL) as error:
                 failure: NoAnswer | ProblemError | None = no_answer(error)
             else:
-                failure = problem_of(response)
+                failure = problem_of(response, call.path)
             if failure is None:
-                return call.read(response)
+                return call.answer(response)
             if (stop or self._closed).wait(attempts.pause_after(failure)):
                 raise failure
 
@@ -83,9 +89,10 @@ class Transport:
         """
         stop, waiting, sizes = threading.Event(), deque[tuple[int, Future[list[T]]]](), Sizes()
         workers = max(1, min(concurrency, self._connections))
+        self._stops.add(stop)
 
         def send(batch: Batch) -> list[T]:
-            if stop.is_set():
+            if stop.is_set() and not self._http.is_closed:  # A closed client says so.
                 raise CancelledError
             if sizes.fits(batch):
                 try:
@@ -109,5 +116,6 @@ class Transport:
                     bar.add(count)
             finally:
                 stop.set()
+                self._stops.discard(stop)
                 for _, future in waiting:
                     future.cancel()

@@ -1,4 +1,4 @@
-"""Both clients behind one face, so that each test asks both the same."""
+"""Both clients behind one face, so that each test asks both the same; and transports whose answers are made up or lost."""
 
 import asyncio
 import inspect
@@ -76,3 +76,36 @@ class Losing(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._async.aclose()
+
+
+def problem(status: int, code: str, after: str | None = "0", **others: object) -> httpx.Response:
+    headers = {"x-request-id": "abc"} | ({} if after is None else {"retry-after": after})
+    return httpx.Response(status, json={"code": code, "detail": "because", **others}, headers=headers)
+
+
+class Script:
+    """Answers requests in turn: with responses, or by raising."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers, self.requests = list(answers), list[httpx.Request]()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self)
+
+
+ITEM = {"id": "a", "metadata": {}, "seq": 1, "mu": None, "of a later version": 1}
+ADDED = {
+    "ids": ["a"],
+    "seq": 1,
+    "added": ["a"],
+    "replaced": [],
+    "warnings": [{"item": 0, "code": "blank", "detail": "d"}],
+    "of a later version": 1,
+}

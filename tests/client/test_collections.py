@@ -1,5 +1,6 @@
 """Every method of both clients on collections, against a real service."""
 
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,6 +99,30 @@ def test_one_for_all_and_none(client: Client, name: str, digits: Pixels) -> None
     with pytest.raises(TypeError, match="call it for each"):
         client.search(name, [SEVEN, SEVEN])  # type: ignore[arg-type]
     assert client.delete_items(name, ids="e").ids == ("e",)
+
+
+def test_values_of_numpy_and_paths(client: Client, name: str) -> None:
+    two: Any = np.int64(2)
+    note = {"f": np.float32(0.5), "i": two, "b": np.bool_(True), "a": np.arange(3), "path": Path("x")}
+    ids: Any = [Path("a/b"), None]
+    client.add(name, [SEVEN, SEVEN], ids=ids, metadata=note)
+    found = client.search(name, SEVEN, k=two, filter={"i": two})
+    assert found[0].metadata == {"f": 0.5, "i": 2, "b": True, "a": [0, 1, 2], "path": "x"}
+    assert len(list(client.items(name, filter={"f": {"gte": np.float32(0.5)}}))) == 2
+    assert client.get_item(name, Path("a/b")).id == "a/b"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [np.nan, float("inf"), np.array([1, np.nan]), "\ud800", 1j])
+def test_values_that_json_cannot_carry(client: Client, value: object) -> None:
+    asks: list[tuple[str, Callable[[], object]]] = [
+        ("body['items'][1]['metadata']['a']", lambda: client.add("x", [SEVEN, SEVEN], metadata=[None, {"a": value}])),
+        ("body['a']['b']", lambda: client.change_item("x", "id", {"a": {"b": value}})),
+        ("body['filter']['a']", lambda: client.search("x", SEVEN, filter={"a": value})),
+        ("filter['a']", lambda: list(client.items("x", filter={"a": value}))),
+    ]
+    for place, ask in asks:
+        with pytest.raises((ValueError, TypeError), match="^" + re.escape(place) + ".*which JSON cannot carry"):
+            ask()
 
 
 def test_items_that_exist(client: Client, name: str, digits: Pixels) -> None:

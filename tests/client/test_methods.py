@@ -1,6 +1,8 @@
 """Every method of both clients on pictures and models, against a real service."""
 
 import inspect
+import io
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -55,10 +57,16 @@ def test_encode_takes_pictures_of_every_kind(client: Client, server: Server, dig
         np.testing.assert_allclose(found.sigma, sigma, atol=1e-5)
         assert (found.mu.dtype.name, found.model, len(found)) == ("float32", "mnist", 2)
     assert client.encode(kinds[-1]).mu.shape == (2, 20)  # The colours of CMYK are other ones.
-    singles: list[Any] = [digits[0], encoded(digits[0]), Image.fromarray(digits[0])]
+    file = encoded(digits[0])
+    singles: list[Any] = [digits[0], file, Image.fromarray(digits[0]), bytearray(file), memoryview(file), io.BytesIO(file)]
     for one in singles:
         np.testing.assert_allclose(client.encode(one).mu, mu[:1], atol=1e-5)
     np.testing.assert_array_equal(client.encode(str(SEVEN)).mu, client.encode([SEVEN, SEVEN]).mu[:1])
+    with SEVEN.open("rb") as opened, SEVEN.open("rb") as again:
+        np.testing.assert_array_equal(client.encode_many([opened, again]).mu[1:], client.encode(SEVEN).mu)
+    with SEVEN.open() as text, pytest.raises(TypeError, match="mode 'rb'"):
+        client.encode(text)
+    assert client.encode(Image.new("La", (28, 28))).mu.shape == (1, 20)
 
 
 def test_many_are_encoded_in_order(client: Client, server: Server, digits: Pixels, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,6 +117,33 @@ def test_latents_become_pictures(client: Client) -> None:
     assert client.interpolate(np.zeros((28, 28), np.uint8), mu[0]).pixels.shape == (8, 28, 28, 1)
     np.testing.assert_array_equal(client.reconstruct(SEVEN).pixels, found.pixels)
     assert client.reconstruct([SEVEN], mode="sample", seed=3).seed == 3
+
+
+def test_one_posterior_is_one_latent(client: Client, digits: Pixels, request: pytest.FixtureRequest) -> None:
+    name, found = "latent-" + request.node.callspec.params["client"], client.encode(digits[:3])
+    client.put_collection(name)
+    client.add(name, found[0], ids="a")
+    three: Any = np.int64(3)
+    assert (found[-1].mu.shape, len(found[three - 1])) == ((1, 20), 1)
+    with pytest.raises(IndexError):
+        found[3]
+    np.testing.assert_array_equal(client.decode(found).pixels, client.decode(found.mu).pixels)
+    right = client.interpolate(found.mu[0], found.mu[1], steps=3).pixels
+    ends: list[tuple[Any, Any]] = [(found.mu[:1], found.mu[1:2].tolist()), (found[0], list(found.mu[1]))]
+    for start, end in ends:
+        np.testing.assert_array_equal(client.interpolate(start, end, steps=three).pixels, right)
+    for mu in (found.mu[:1], found[0], found.mu[0].tolist()):
+        assert client.search(name, mu=mu)[0].distance == 0
+    wrongs: list[Callable[[], object]] = [
+        lambda: client.interpolate(found.mu, found.mu[0]),
+        lambda: client.interpolate(found, found.mu[0]),
+        lambda: client.search(name, mu=found.mu.tolist()),
+    ]
+    for wrong in wrongs:
+        with pytest.raises(TypeError, match=r"mu\[0\]"):
+            wrong()
+    with pytest.raises(TypeError, match="real numbers, not complex"):
+        client.decode([1j] * 20)
 
 
 def test_what_is_included(client: Client, digits: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:

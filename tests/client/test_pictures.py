@@ -4,7 +4,7 @@ import ast
 import io
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -127,6 +127,14 @@ def test_pictures_that_do_not_fit(digits: Pixels) -> None:
             pictures.body_of(pictures.listed(wrong))
 
 
+def test_pictures_of_an_asynchronous_generator() -> None:
+    async def lazy() -> AsyncIterator[bytes]:
+        yield b""
+
+    with pytest.raises(TypeError, match="a plain generator"):
+        pictures.listed(lazy())
+
+
 def test_batches_are_bounded_in_pictures_and_bytes(tmp_path: Path) -> None:
     def sizes(content: object, size: int = 256) -> list[int]:
         return [len(batch.items) for batch in batches.split(content, size)]
@@ -135,6 +143,7 @@ def test_batches_are_bounded_in_pictures_and_bytes(tmp_path: Path) -> None:
     assert sizes(np.zeros((5, 3000, 3000), np.uint8)) == [1] * 5
     assert sizes([bytes(7 << 20)] * 5) == [2, 2, 1]
     assert sizes([bytes(20 << 20)] * 2) == [1, 1]
+    assert sizes([io.BytesIO(bytes(9 << 20)) for _ in range(3)]) == [1, 1, 1]
     (tmp_path / "large").write_bytes(bytes(9 << 20))
     assert sizes([tmp_path / "large"] * 3) == [1, 1, 1]
     assert sizes([Image.new("RGB", (2000, 2000))] * 3) == [1, 1, 1]
@@ -178,7 +187,7 @@ def test_batches_that_are_too_large_are_sent_in_halves(way: str, limit: dict[str
     files, ids = [encoded(digit) for digit in digits[:count]], [f"{i:02}" for i in range(count)]
     with serving(variables={"VAE_MODELS": "mnist", **limit}) as server, calling(way, server.url) as client:
         singles = [client.encode(file).mu[0] for file in files]
-        np.testing.assert_allclose(client.encode_many(iter(files)).mu, singles, atol=1e-5)
+        np.testing.assert_allclose(client.encode_many(map(io.BytesIO, files)).mu, singles, atol=1e-5)
         client.put_collection("files")
         added = client.add_many("files", files, ids=ids, metadata=({"id": id} for id in ids))
         assert list(added.ids) == list(added.added) == ids

@@ -1,10 +1,12 @@
 """What is sent again and when: answers are made up, and clocks too."""
 
-import re
+import asyncio
 import ssl
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import httpx
 import pytest
@@ -12,43 +14,12 @@ import vae_client
 from vae_client.errors import NoAnswer, problem_of
 from vae_client.retrying import Attempts
 
-from tests.client.calling import WAYS, calling
+from tests.client.calling import ADDED, ITEM, WAYS, Script, calling, problem
 
 Answers = Callable[[httpx.Request], httpx.Response]
 
 
-def problem(status: int, code: str, after: str | None = "0", **others: object) -> httpx.Response:
-    headers = {"x-request-id": "abc"} | ({} if after is None else {"retry-after": after})
-    return httpx.Response(status, json={"code": code, "detail": "because", **others}, headers=headers)
-
-
-class Script:
-    """Answers requests in turn: with responses, or by raising."""
-
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
-        self.answers, self.requests = list(answers), list[httpx.Request]()
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def transport(self) -> httpx.MockTransport:
-        return httpx.MockTransport(self)
-
-
 LOST, NEVER = httpx.ReadError("lost"), httpx.ConnectError("refused")
-ITEM = {"id": "a", "metadata": {}, "seq": 1, "mu": None, "of a later version": 1}
-ADDED = {
-    "ids": ["a"],
-    "seq": 1,
-    "added": ["a"],
-    "replaced": [],
-    "warnings": [{"item": 0, "code": "blank", "detail": "d"}],
-    "of a later version": 1,
-}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -62,7 +33,7 @@ def test_what_does_no_harm_is_sent_again(way: str) -> None:
     ]
     script = Script(*faults, httpx.Response(200, json=ADDED))
     with calling(way, "http://x", transport=script.transport()) as client:
-        added = client.add("digits", b"picture")
+        added = client.add("digits", b"picture", ids="a")
     blank = vae_client.PictureWarning("blank", "d", 0)
     assert (added.ids, added.added, added.replaced, added.warnings) == (("a",), ("a",), (), (blank,))
     bodies = {request.content for request in script.requests}
@@ -127,42 +98,6 @@ def test_an_end_of_patience(way: str) -> None:
         assert not failed.value.sent
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_answers_of_something_else(way: str) -> None:
-    page = httpx.Response(200, text="<html>", headers={"content-type": "text/html"})
-    script = Script(
-        page, page, httpx.Response(200, json=[]), httpx.Response(404, text="<html>nothing"), httpx.Response(200, json=ITEM)
-    )
-    with calling(way, "http://x/prefix/", transport=script.transport()) as client:
-        for ask in (client.models, client.sample, client.list_collections):
-            with pytest.raises(vae_client.UnexpectedAnswer, match="cannot be read"):
-                ask()
-        with pytest.raises(vae_client.NotFound, match=r"^404: <html>nothing$"):
-            client.models()
-        assert client.get_item("digits", "a").mu is None
-    assert [request.url.path for request in script.requests[:2]] == ["/prefix/models", "/prefix/sample"]
-
-
-@pytest.mark.parametrize("kind", [vae_client.Client, vae_client.AsyncClient])
-def test_addresses(kind: Callable[[str], object]) -> None:
-    for wrong in (
-        "localhost:8000",
-        "",
-        "http://",
-        "ftp://x",
-        "http:/x",
-        "//x:80",
-        " http://x",
-        "http://x\n",
-        "::1",
-        "http://x?a=1",
-    ):
-        with pytest.raises(ValueError, match=re.escape(f"the address of the service is {wrong!r}")):
-            kind(wrong)
-    for right in ("http://x", "https://x/", "http://x:80/vae", "HTTP://x/vae/", "http://[::1]:8000"):
-        kind(right)
-
-
 class Clock:
     def __init__(self) -> None:
         self.now = 100.0
@@ -186,6 +121,11 @@ def test_pauses() -> None:
         assert least <= pause <= 1.1 * least + 1e-9
     assert attempts.pause_after(failure(503, None)) >= 5
     assert attempts.pause_after(failure(503, "soon")) >= 5
+    assert attempts.pause_after(failure(503, "0.5")) <= 0.55
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=9), usegmt=True)
+    assert 7 <= attempts.pause_after(failure(503, date)) <= 9.9
+    assert [failure(503, wrong).retry_after for wrong in ("-1", "nan", "inf", "soon", "")] == [None] * 5
+    assert failure(503, format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True)).retry_after == 0
     clock.now += 54
     with pytest.raises(vae_client.Overloaded):
         attempts.pause_after(failure(429, "7"))
@@ -199,7 +139,8 @@ def test_a_certificate_that_is_not_trusted_will_not_become_so() -> None:
         Attempts(True, 60).pause_after(lost)
 
 
-def test_closing_ends_the_wait() -> None:
+@pytest.mark.parametrize("many", [False, True])
+def test_closing_ends_the_wait(many: bool) -> None:
     asked = threading.Event()
 
     def refuse(request: httpx.Request) -> httpx.Response:
@@ -215,9 +156,33 @@ def test_closing_ends_the_wait() -> None:
     closer = threading.Thread(target=close)
     closer.start()
     started = time.monotonic()
-    with pytest.raises(vae_client.Unavailable):
-        client.sample()
+    with pytest.raises(vae_client.BatchFailed if many else vae_client.Unavailable):
+        client.encode_many([b"a"] * 9, batch_size=1) if many else client.sample()
     closer.join()
+    assert time.monotonic() - started < 40
+    with pytest.raises(NoAnswer, match="the client is closed"):
+        client.sample()
+
+
+def test_closing_the_asynchronous_client_ends_the_wait() -> None:
+    async def close() -> None:
+        asked = asyncio.Event()
+
+        def refuse(request: httpx.Request) -> httpx.Response:
+            asked.set()
+            return problem(503, "starting", "50")
+
+        client = vae_client.AsyncClient("http://x", transport=httpx.MockTransport(refuse))
+        waiting = asyncio.create_task(client.encode_many([b"a"] * 9, batch_size=1))
+        await asked.wait()
+        await client.aclose()
+        with pytest.raises(vae_client.BatchFailed):
+            await waiting
+        with pytest.raises(NoAnswer, match="the client is closed"):
+            await client.sample()
+
+    started = time.monotonic()
+    asyncio.run(close())
     assert time.monotonic() - started < 40
 
 
