@@ -14,7 +14,7 @@ try:
 except ImportError:  # pragma: no cover  Windows has no fcntl.
     fcntl = None  # type: ignore[assignment]
 
-from models.files.atomic_file import make_directory
+from models.files.atomic_file import WriteError, make_directory
 
 LOCK = ".lock"
 
@@ -25,14 +25,17 @@ class DirectoryInUse(Exception):
 
 @contextmanager
 def locked(directory: Path, purpose: str, make: bool = False) -> Iterator[None]:
-    """Lock the directory. Others who try get DirectoryInUse with our process id and `purpose`. Raises OSError too.
+    """Lock the directory. Others who try get DirectoryInUse with our process id and `purpose`. Raises WriteError too.
 
     `make` creates a missing directory, and removes it afterwards if it is still empty. Without `make`, a missing directory is
     not locked.
     """
     made = make and not directory.exists()
     if made:
-        make_directory(directory)
+        try:
+            make_directory(directory)
+        except OSError as error:
+            raise WriteError(error.errno, f"cannot create {directory}: {error.strerror}") from error
     if fcntl is None or not directory.is_dir():
         yield
         return
@@ -55,7 +58,10 @@ def _hold(directory: Path, purpose: str) -> int:
     path = directory / LOCK
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     while True:
-        descriptor = os.open(path, flags, 0o644)
+        try:
+            descriptor = os.open(path, flags, 0o644)
+        except OSError as error:
+            raise WriteError(error.errno, f"cannot write {path}: {error.strerror}") from error
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise DirectoryInUse(f"{path} must be a regular file; remove it")

@@ -11,12 +11,13 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
+from models.checkpoint import CONFIG, WEIGHTS, Checkpoint, CheckpointError, read
 from models.files.atomic_file import make_directory, remove_leftovers
 from models.files.directory_lock import DirectoryInUse, locked
 from models.readers.download import DataError
@@ -30,7 +31,7 @@ from models.train.losses import Loss
 from models.train.model_flags import TrainingError
 from models.train.plan import finished, kept, next_steps, plan, resume_command
 from models.train.progress import Reporter
-from models.train.resume import STATE, MetricsLog, Progress, ResumeError, record_length
+from models.train.resume import STATE, MetricsLog, Progress, ResumeError, has_steps, record_length
 from models.train.run import COLLAPSE, Run
 from models.train.run_directory import SNAPSHOTS, explain, peak_memory_mb
 from models.train.stopping import interrupted, stop_on_signals
@@ -140,6 +141,10 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
     for directory in (args.out, run.directory, run.directory / SNAPSHOTS):
         remove_leftovers(directory)
     progress = run.state.restore() if args.resume and run.state.path.exists() else Progress()
+    if progress.best_epoch and not all((args.out / name).exists() for name in (CONFIG, WEIGHTS)):
+        progress.best_epoch, progress.best_score = math.ceil(progress.step / run.steps_per_epoch), None
+        run.save_checkpoint(progress.best_epoch, "state")
+        print(f"warning: the checkpoint in {args.out} was missing; it has the latest weights of the run now")
     if not run.state.path.exists():
         run.state.save(progress, arguments.resumable(args))  # First, so that --resume always works.
     unfinished = progress.step < run.steps and not progress.finished
@@ -252,16 +257,24 @@ def _after_nan(run: Run, progress: Progress) -> str:
     return f"{left}; start again with --overwrite and a smaller --lr, such as {smaller}, or a smaller --clip{sigma}"
 
 
+def check_empty(out: Path) -> None:
+    """Raise TrainingError if a new run would destroy a checkpoint or the steps of another run."""
+    if (out / CONFIG).exists():
+        raise TrainingError(f"{out} already has a checkpoint: add --resume or --overwrite, or choose another --out")
+    if has_steps(out / "run"):
+        raise TrainingError(
+            f"{out} has a run that was stopped before its first checkpoint: --resume continues it, --overwrite starts again"
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Exit status: 0 for success, 1 for an error, 130 if the user stopped it (everything is saved)."""
     try:
         args = arguments.parse(argv)
         with locked(args.out, "models.train", make=True):
             going_on = args.resume and (args.out / "run" / STATE).exists()
-            if not going_on and not args.overwrite and (args.out / CONFIG).exists():
-                raise TrainingError(
-                    f"{args.out} already has a checkpoint: add --resume or --overwrite, or choose another --out"
-                )
+            if not going_on and not args.overwrite:
+                check_empty(args.out)
             checkpoint = train(args)
     except (TrainingError, DeviceError, DataError, ResumeError, CheckpointError, DirectoryInUse, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

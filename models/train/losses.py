@@ -24,6 +24,7 @@ KEPT: Mapping[str, str] = {
     "elbo": "which has the best ELBO on the validation pictures",
     "bound": "which has the best importance-weighted bound on the validation pictures",
     "last": "the last, which is always kept with this objective",
+    "state": "the latest when the run was resumed, because its checkpoint was missing",
     "latest": "the latest when the run was stopped, before epochs were compared",
 }
 

@@ -43,11 +43,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class Data:
-    """The pictures of a run: SHA-256 of training and validation pictures together, their number, and shape (C, H, W)."""
+    """The data of a run: SHA-256 of the training pictures, their number, and shape (C, H, W).
+
+    The pictures that validation takes a share of are among them. `others` has the SHA-256 of what else must stay the same, by
+    name: pictures of the other splits, and labels. Runs of earlier versions recorded none of these.
+    """
 
     digest: str
     pictures: int
     shape: tuple[int, int, int]
+    others: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         shape = " x ".join(map(str, self.shape))
@@ -132,6 +137,14 @@ def record_length(directory: Path, arguments: Mapping[str, Any]) -> None:
     write_atomically(path, to_bytes(file.tensors, {**file.header.metadata, **recorded}))
 
 
+def has_steps(directory: Path) -> bool:
+    """Return whether a directory has the state of a run that has taken steps. A state that cannot be read has none."""
+    try:
+        return bool((_recorded(directory, "progress") or {})["step"])
+    except (ResumeError, KeyError, TypeError):
+        return False
+
+
 def recorded_arguments(directory: Path) -> dict[str, Any] | None:
     """Return the arguments of the run in a directory, or None if there is no run. Raises ResumeError."""
     arguments = _recorded(directory, "arguments")
@@ -151,7 +164,7 @@ def recorded_data(out: Path) -> Data | None:
     try:
         if not recorded:
             return Data(parse_json(read_regular(out / CONFIG, MAX_JSON_BYTES))["data"]["digest"], 0, (0, 0, 0))
-        return Data(recorded["digest"], recorded["pictures"], tuple(recorded["shape"]))
+        return Data(recorded["digest"], recorded["pictures"], tuple(recorded["shape"]), dict(recorded.get("others", {})))
     except (OSError, ValueError, KeyError, TypeError) as error:
         if not recorded:
             return None

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-from models.data import Pictures, hold_out, load_data
+from models.data import Pictures, Splits, hold_out, load_data
 from models.preprocess import Preprocessing
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
 from models.readers.left_out import plural
+from models.readers.path_names import expanded, shown
 from models.readers.values import ValueOptions
 from models.train.resume import STATE, Data, ResumeError, recorded_data
 from models.train.run_directory import data_digest
@@ -42,6 +43,7 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
         args.size and tuple(args.size), args.channels, args.fit, args.filter, args.max_corrupt,
         ValueOptions(args.range and tuple(args.range), args.background, args.invert),
     )  # fmt: skip
+    check_out(args.out, args.data)
     resuming = args.resume and (args.out / "run" / STATE).exists()
     try:
         splits = load_data(args.data, args.data_dir, options, args.mirror)
@@ -61,7 +63,8 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
         raise DataError(
             f"{args.data} has pictures of {height} x {width}; --size changes those of folder:PATH and npz:PATH only"
         )
-    data = Data(data_digest(pictures.x), len(pictures), (channels, height, width))
+    others = digests(splits)
+    data = Data(others.pop("training pictures"), len(pictures), (channels, height, width), others)
     if args.resume:
         check_data(args.out, args.data, data)
     if splits.validation is None:
@@ -74,11 +77,40 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
     return Loaded(training.to(device), validation.to(device), data, test_count, spec, splits.summary, splits.classes)
 
 
+def check_out(out: Path, name: str) -> None:
+    """Raise DataError if the checkpoint would lie in the folder that is read: its samples would become data."""
+    kind, _, rest = name.partition(":")
+    if kind == "folder" and (folder := expanded(rest)).resolve() in (out.resolve(), *out.resolve().parents):
+        raise DataError(
+            f"--out {shown(out)} lies in the folder {shown(folder)} that is read, so the next reading would take the pictures "
+            "of the run for data; give an --out outside of it, and move away what earlier runs wrote there"
+        )
+
+
+def digests(splits: Splits) -> dict[str, str]:
+    """Return the SHA-256 of the pictures and of the labels of each split, by name."""
+    found = {}
+    for name, part in (("training", splits.train), ("validation", splits.validation), ("test", splits.test)):
+        if part is not None:
+            found[f"{name} pictures"] = data_digest(part.x)
+            if part.labels is not None:
+                found[f"{name} labels"] = data_digest(part.labels)
+    return found
+
+
 def check_data(out: Path, name: str, found: Data) -> None:
     """Raise ResumeError if these are not the data that the run in `out` was started with."""
     was = recorded_data(out)
-    if was is not None and was.digest != found.digest:
+    if was is None:
+        return
+    instead = "restore the old data, or start a new run with --overwrite or another --out"
+    if was.digest != found.digest:
         raise ResumeError(
-            f"the data of the run in {out} have changed: it was started with {was}, but {name} now has {found}; "
-            "restore the old data, or start a new run with --overwrite or another --out"
+            f"the data of the run in {out} have changed: it was started with {was}, but {name} now has {found}; {instead}"
+        )
+    both = {**was.others, **found.others}
+    if was.others and (changed := [part for part in both if was.others.get(part) != found.others.get(part)]):
+        raise ResumeError(
+            f"the data of the run in {out} have changed: its {' and '.join(changed)} are not those that it was started with, "
+            f"so its scores could not be compared; {instead}"
         )

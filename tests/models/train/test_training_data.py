@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 from PIL import Image
 
-from models.checkpoint import read
+from models.checkpoint import CONFIG, WEIGHTS, read
 from models.evaluate.__main__ import main as evaluate
 from models.train.__main__ import main
 from models.train.resume import STATE
@@ -65,6 +65,33 @@ def test_data_that_have_changed(run: Path, refused: Callable[..., str], images: 
     assert main(["--out", str(run), "--resume"]) == 0
 
 
+@pytest.fixture
+def split_run(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """A run on x.npz with all three splits and labels, and these arrays."""
+    arrays = {f"x_{name}": X[i::3] for i, name in enumerate(("train", "val", "test"))}
+    arrays |= {f"y_{name}": np.arange(20) % 2 for name in ("train", "val", "test")}
+    np.savez(tmp_path / "x.npz", **arrays)
+    assert main(["--data", f"npz:{tmp_path / 'x.npz'}", "--out", str(tmp_path / "out"), "--epochs", "2", *FLAGS]) == 0
+    return tmp_path / "out", arrays
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"x_val": 255 - X[1::3]}, "its validation pictures are"),
+        ({"x_test": X[:20]}, "its test pictures are"),
+        ({"y_train": np.arange(20) % 4}, "its training labels are"),
+        ({"x_test": X[:5], "y_test": np.arange(5)}, "its test pictures and test labels are"),
+    ],
+)
+def test_other_splits_and_labels_that_have_changed(
+    split_run: tuple[Path, dict[str, np.ndarray]], refused: Callable[..., str], changed: dict[str, np.ndarray], said: str
+) -> None:
+    out, arrays = split_run
+    np.savez(out.parent / "x.npz", **{**arrays, **changed})
+    assert f"have changed: {said} not those that it was started with" in refused(out)
+
+
 def test_data_that_are_gone(run: Path, refused: Callable[..., str]) -> None:
     (run.parent / "x.npz").unlink()
     said = refused(run)
@@ -93,13 +120,22 @@ def test_a_folder_with_one_picture_more(tmp_path: Path, refused: Callable[..., s
     assert "have changed" in refused(out)
 
 
+def test_a_run_does_not_write_into_the_folder_that_it_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(20):
+        Image.fromarray(X[i]).save(tmp_path / f"{i:02d}.png")
+    assert main(["--data", f"folder:{tmp_path}", "--out", str(tmp_path / "runs" / "out"), "--epochs", "1", *FLAGS]) == 1
+    assert "that is read, so the next reading would take the pictures of the run for data" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "out").exists()
+
+
 def test_a_state_that_does_not_say_what_its_data_were(run: Path, refused: Callable[..., str]) -> None:
-    """Of an earlier version: its checkpoint has the digest."""
+    """Of an earlier version: its checkpoint has the digest of the training pictures."""
     path = run / "run" / STATE
     content = path.read_bytes()
     metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
     del metadata["data"]
     path.write_bytes(safetensors.torch.save(safetensors.torch.load(content), metadata))
+    np.savez(run.parent / "x.npz", images=X, labels=np.arange(60))
     assert main(["--out", str(run), "--resume"]) == 0
     np.savez(run.parent / "x.npz", images=255 - X)
     assert "have changed: it was started with pictures with the SHA-256" in refused(run)
@@ -151,3 +187,24 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_goes_on(run: Path, t
             main(flags)
     assert main(["--out", str(tmp_path / "other"), "--resume"]) == 0
     assert read(tmp_path / "other").digest == wanted
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+def test_a_checkpoint_that_is_missing_is_written_again(run: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / name).unlink()
+    assert main(["--out", str(run), "--resume"]) == 0
+    said = capsys.readouterr().out
+    assert f"the checkpoint in {run} was missing; it has the latest weights of the run now" in said
+    assert "the weights are those of epoch 2, the latest when the run was resumed" in said
+    assert read(run).manifest.data["kept"] == {"epoch": 2, "by": "state"}
+
+
+def test_a_new_run_does_not_destroy_the_steps_of_a_stopped_one(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = ["--data", f"npz:{run.parent / 'x.npz'}", "--out", str(run), "--epochs", "2", *FLAGS]
+    (run / CONFIG).unlink()
+    before = contents(run)
+    assert main(again) == 1
+    assert "--resume continues it, --overwrite starts again" in capsys.readouterr().err
+    assert contents(run) == before
+    (run / "run" / STATE).write_bytes(b"broken")
+    assert main(again) == 0
