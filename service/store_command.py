@@ -272,7 +272,7 @@ def _report(counts: "Counts", total: int, options: argparse.Namespace) -> None:
     bad = len(counts.skipped)
     print(
         f"found {plural(total, 'picture')}: added {counts.added:,}, replaced {counts.replaced:,}, already there "
-        f"{counts.there:,}, left out {bad:,}" + " (cannot be read)" * bool(bad),
+        f"{counts.there:,}, left out {bad:,}" + " (named above, with the reasons)" * bool(bad),
         flush=True,
     )
     if bad == total:

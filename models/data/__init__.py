@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.preprocess import Preprocessing
 from models.readers.arrays import read_arrays
+from models.readers.copies import copy_lines
 from models.readers.download import DataError, ensure_file
 from models.readers.folder import FolderOptions, read_folder
 from models.readers.formats import SUFFIXES
@@ -171,9 +172,8 @@ def split(found: Found) -> Splits:
     lines = list(found.summary)
     where = lines[0].partition(": ")[0] if lines else "the data set"
     if not rows[TRAIN]:
-        raise DataError(
-            f"{where}: has only a {names[0]} split, so there is nothing to train on; give its folder to use it anyway"
-        )
+        there = " and ".join(f"a {part} split" for part, own in rows.items() if own)
+        raise DataError(f"{where}: has only {there}, so there is nothing to train on; give its folder to use it anyway")
     held_out = not rows[TEST]
     if held_out:
         if len(rows[TRAIN]) < 10:
@@ -191,6 +191,7 @@ def split(found: Found) -> Splits:
     whole = Pictures(x, labels, {name: torch.from_numpy(values)[index] for name, values in found.factors.items()})
     first, second = len(rows[TRAIN]), len(rows[TRAIN]) + len(rows[TEST])
     counts = [f"{part} {len(own):,}" for part, own in rows.items() if own]
+    lines += copy_lines(found.x, rows)
     lines.insert(
         1,
         "splits: "

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.readers.array_files import Stored
 from models.readers.download import DataError
-from models.readers.layout import split_of
+from models.readers.layout import one_each_lines, split_of
 from models.readers.left_out import plural
 from models.readers.path_names import shown
 
@@ -27,7 +27,8 @@ def read_labels(name: str, array: Stored, count: int) -> Labels | None:
     if array.dtype.hasobject:
         raise DataError(f"{wrong}; Python objects are not read: store text as np.array(labels, dtype=str)")
     if array.shape[:1] != (count,) or 0 in array.shape:
-        raise DataError(wrong)
+        counts = f"; these are {plural(array.shape[0], 'label')} for {plural(count, 'picture')}" if array.shape else ""
+        raise DataError(f"{wrong}{counts}")
     values = array.read().reshape(count, -1)
     if values.shape[1] > 1:
         if values.dtype.kind not in "buif":
@@ -42,8 +43,11 @@ def read_labels(name: str, array: Stored, count: int) -> Labels | None:
     column = values[:, 0]
     if column.dtype.kind in "US":
         return Labels(None, [text_of(value) for value in column])
-    if column.dtype.kind not in "buif" or (numbers := whole_numbers(column)) is None:
+    if column.dtype.kind not in "buif":
         raise DataError(wrong)
+    if (numbers := whole_numbers(column)) is None:
+        i = next(i for i in range(count) if whole_numbers(column[i : i + 1]) is None)
+        raise DataError(f"{wrong}; the first that is none is {column[i]}, number {i} counted from 0")
     return Labels(numbers, None)
 
 
@@ -68,8 +72,9 @@ def read_splits(array: Stored, count: int) -> list[str] | None:
     return [split for split in splits if split] if all(splits) else None
 
 
-def label_line(numbers: NDArray[np.int64]) -> str:
-    """Return labels with their counts, in order; where there are many, how many there are."""
+def label_lines(numbers: NDArray[np.int64]) -> list[str]:
+    """Return labels with their counts, in order; where there are many, how many there are. Warn of one for each picture."""
     counts = Counter(numbers.tolist())
     shown_counts = [f"{label}: {counts[label]:,}" for label in sorted(counts)]
-    return f"{plural(len(counts), 'label')}: " + ", ".join(shown_counts[:10]) + (", ..." if len(counts) > 10 else "")
+    line = f"{plural(len(counts), 'label')}: " + ", ".join(shown_counts[:10]) + (", ..." if len(counts) > 10 else "")
+    return [line, *one_each_lines(len(counts), len(numbers))]

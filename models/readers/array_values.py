@@ -10,7 +10,7 @@ from models.depth import INTEGERS, MOST_OF_UNIT, SLIVER, Range
 from models.preprocess import Pixels
 from models.readers.found import range_text
 from models.readers.left_out import plural
-from models.readers.values import choose_range, dark_lines, part_of
+from models.readers.values import FLAG, choose_range, dark_lines, part_of
 
 # So many values of each block are kept for percentiles.
 KEPT = 1 << 14
@@ -36,8 +36,8 @@ class Scale(NamedTuple):
         return pixels
 
 
-def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None, served: bool = False) -> Scale:
-    """Look at all values. `wanted` is the range that the user or the model gives.
+def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None, served: bool = False, origin: str = FLAG) -> Scale:
+    """Look at all values. `wanted` is the range that the user or the model gives; `origin` says which of them.
 
     Bytes stay as they are. Floats from 0 to 1 or -1 to 1, zeros and ones, and numbers from 0 to 255 have the scale that is
     meant by them; any other numbers reach from the smallest to the largest, as `choose_range` says. If they are `served`, by
@@ -63,7 +63,7 @@ def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None, served: b
         warnings.append(f"warning: all values are {least:.6g}")
     if is_bytes and most > least:
         warnings += dark_lines(most) if most > 1 else []
-    if is_bytes and most > 1 and wanted is not None and not served:
+    if is_bytes and most > 1 and wanted is not None and origin == FLAG:
         warnings.append("warning: --range changes nothing, because the values are bytes")
     if is_bytes and (most > 1 or most == least):
         return Scale(BYTES, None, [f"{found} of 255", *warnings])
@@ -80,5 +80,5 @@ def choose_scale(blocks: Iterable[NDArray[Any]], wanted: Range | None, served: b
                 f"warning: values reach only {most:.6g} of {scale[1]:g}; use a model that was trained with --range"
             )
         return Scale(scale, None, [f"{found}; {range_text(*scale)} become 0 to 255, as in pictures", *warnings])
-    chosen, line = choose_range(parts, wanted, "the arrays")
+    chosen, line = choose_range(parts, wanted, "the arrays", origin)
     return Scale(chosen or BYTES, chosen, [line, *warnings])

@@ -17,7 +17,7 @@ from models.depth import Range
 from models.ink import has_light_border, in_ink
 from models.preprocess import Pixels, Preprocessing, preprocess
 from models.readers.array_files import Stored, open_arrays, reading
-from models.readers.array_labels import Labels, label_line, read_labels, read_splits, whole_numbers
+from models.readers.array_labels import Labels, label_lines, read_labels, read_splits, whole_numbers
 from models.readers.array_roles import IS_TRAIN, SPLIT, Part, choose_roles
 from models.readers.array_shapes import Shape, shape_of
 from models.readers.array_values import Scale, choose_scale
@@ -25,11 +25,11 @@ from models.readers.download import DataError
 from models.readers.folder import FolderOptions
 from models.readers.found import Found, class_numbers
 from models.readers.grey import grey_line
-from models.readers.layout import TEST, TRAIN, class_line
+from models.readers.layout import TEST, TRAIN, class_lines
 from models.readers.left_out import plural
 from models.readers.memory import check_memory
 from models.readers.path_names import shown
-from models.readers.values import LOOKED_AT, choose_ink
+from models.readers.values import FLAG, LOOKED_AT, MODEL, choose_ink
 
 
 @dataclass
@@ -52,10 +52,10 @@ class ArrayPictures:
     def __len__(self) -> int:
         return sum(shape.count for _, shape in self.parts)
 
-    def scale(self, wanted: Range | None, served: bool = False) -> Scale:
-        """Look at all values and choose their scale. `served`: see `choose_scale`."""
+    def scale(self, wanted: Range | None, served: bool = False, origin: str = FLAG) -> Scale:
+        """Look at all values and choose their scale. `served` and `origin`: see `choose_scale`."""
         with reading(self.path):
-            return choose_scale(self._looking_for_colours(), wanted, served)
+            return choose_scale(self._looking_for_colours(), wanted, served, origin)
 
     def _looking_for_colours(self) -> Iterator[NDArray[Any]]:
         """Yield all values, and note on the way whether there are colours."""
@@ -159,6 +159,11 @@ def _add_splits(name: str, found: ArrayPictures) -> None:
     elif split is not None and (words := read_splits(split, count)) is not None:
         del found.others[SPLIT]
         found.splits = words
+    elif split is not None:
+        found.remarks.append(
+            f"warning: {split} is not read as splits; give {plural(count, 'text')} such as train, validation and test, or "
+            f"truth values as {IS_TRAIN}"
+        )
 
 
 def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -> Found:
@@ -171,7 +176,7 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -
         if missing:
             raise DataError(f"{shown(path)}: has no array {', '.join(missing)}")
         shape = found.shape
-        scale = found.scale(options.model.range if options.model else options.values.range)
+        scale = found.scale(options.model.range, origin=MODEL) if options.model else found.scale(options.values.range)
         spec = options.model or Preprocessing(
             options.channels or (1 if found.is_grey else 3),
             *(options.size or (shape.height, shape.width)),
@@ -233,7 +238,7 @@ def array_lines(found: ArrayPictures, scale: Scale, spec: Preprocessing) -> list
     lines = [line, *scale.lines]
     if found.labels:
         names = [label for label in found.labels if isinstance(label, str)]
-        lines.append(class_line(names) if names else label_line(np.array(found.labels)))
+        lines += class_lines(names) if names else label_lines(np.array(found.labels))
     return [*lines, *found.remarks]
 
 

@@ -16,7 +16,7 @@ from models.preprocess import Filter, Fit, Pixels, Preprocessing
 from models.readers.download import DataError
 from models.readers.found import Found, class_numbers
 from models.readers.grey import GREY_MODES, HasColorError, grey_line
-from models.readers.layout import arrange, class_line
+from models.readers.layout import arrange, class_lines
 from models.readers.left_out import EXAMPLES, listed, of_all, plural
 from models.readers.memory import check_memory
 from models.readers.path_names import shown
@@ -83,14 +83,14 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     splits = [layout.splits[i] for i in index]
     summary = [
         f"{shown(root)}: {plural(len(x), 'picture')}",
-        *header_lines(known, spec),
+        *header_lines(known, spec, advise=options.model is None),
         *(
             about_values
             if any(line.startswith("values") for line in about_values)
             else [f"values: {x.min()} to {x.max()} of 255", *about_values]
         ),
         *(["warning: all pixels of all pictures are equal"] if x.min() == x.max() else dark_lines(x.max())),
-        *([class_line(labels)] if labels else []),
+        *(class_lines(labels) if labels else []),
         *layout.remarks,
         *there.left_out.lines(),
     ]

@@ -6,8 +6,9 @@ look like splits or annotations, but are not read as such, get a warning.
 """
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,14 +18,19 @@ from models.readers.left_out import LeftOut, counted, listed, plural
 from models.readers.path_names import shown
 
 TRAIN, TEST, VALIDATION = "train", "test", "validation"
-SPLITS = {
-    **dict.fromkeys(("train", "training", "train_set", "trainset"), TRAIN),
-    **dict.fromkeys(("test", "testing", "test_set", "testset"), TEST),
-    **dict.fromkeys(("val", "valid", "validation", "val_set", "dev"), VALIDATION),
+WORDS = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("test", "testing"), TEST),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), VALIDATION),
 }
+SPLITS = {word + end: split for word, split in WORDS.items() for end in ("", "set", "_set")}
+FEW = 10  # Fewer pictures may each be of another class.
 LOOSE = "pictures outside of the splits"
 # A name looks like a split if it has one of the first words, and otherwise only words of the second kind: train_images2017.
-SPLIT_WORDS = {*SPLITS, "eval", "evaluation", "holdout", "heldout"}
+SPLIT_WORDS = {**SPLITS, **dict.fromkeys(("eval", "evaluation", "holdout", "heldout"), TEST)}
+# Names of different splits beside each other look like splits with any other words, short endings, or abbreviated: testA, tr.
+SHORT = {"tr": TRAIN, "te": TEST}
+ENDING = 3
 IMAGE_WORDS = {"image", "images", "img", "imgs", "picture", "pictures", "photo", "photos"}
 OTHER_WORDS = IMAGE_WORDS | {"data", "dataset", "set", "split", "new", "old", "final", "hold", "held", "out"}
 ANNOTATION_WORDS = {"mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations"}
@@ -53,7 +59,8 @@ def arrange(
     `left_out` counts the files that belong to no split, if the caller leaves them out. `unread` has folders with what cannot
     be read in them: a split with nothing else is refused.
     """
-    folders = [path.parts[:-1] for path in paths]
+    inner = _repeated({path.parts[:-1] for path in paths})
+    folders = [_without(inner, path.parts[:-1]) for path in paths]
     # A folder that holds nothing but one other folder, as archives have it, says nothing, unless it names a split.
     depth = 0
     while len(names := {parts[depth] if len(parts) > depth else "" for parts in folders}) == 1 and (
@@ -72,20 +79,19 @@ def arrange(
                 f"{shown(root)}: {plural(sum(loose), 'picture')} beside the folder {shown(sorted(known)[0])}/, a split; "
                 "move all of them into a folder train/, or give the folder that you mean"
             )
-        outside = [shown(path) for path, is_loose in zip(paths, loose, strict=True) if is_loose]
         if left_out is not None:
-            for path in outside:
-                left_out.add(LOOSE, path)
+            for path, is_loose in zip(paths, loose, strict=True):
+                if is_loose:
+                    left_out.add(LOOSE, shown(path))
         for folder, reasons in (unread or {}).items():
-            name = folder.parts[depth] if folder.parts[:depth] == paths[0].parts[:depth] and len(folder.parts) > depth else ""
+            parts = _without(inner, folder.parts)
+            name = parts[depth] if parts[:depth] == folders[0][:depth] and len(parts) > depth else ""
             if split_of(name) and name not in below:
                 raise DataError(
                     f"{shown(root)}: the folder {shown(name)}/ is a split, but nothing in it can be read "
                     f"({'; '.join(reasons)}); put pictures into it ({FORMAT_NAMES}), or move it away"
                 )
         layout = Layout([below.get(first) for first in firsts], list(seconds), [not one for one in loose])
-        if outside and left_out is None:
-            layout.remarks.append(f"{plural(len(outside), 'picture')} outside of the splits: {listed(outside)}")
     elif known and (len(known) > 1 or not has_train):  # Only "train" is a usual name of a class.
         others = [f"{shown(name)}/" for name in below if name not in known]
         raise DataError(
@@ -98,6 +104,8 @@ def arrange(
         layout.remarks.append(f"the folders {named} within the classes are read as splits")
     else:
         layout = Layout([None] * len(paths), list(firsts), [True] * len(paths))
+    if inner:
+        layout.remarks.append(f"folders with the name of the folder around them say nothing: {_listed(sorted(inner))}")
     _keep_classes(layout, paths)
     layout.remarks += _odd_folders(set(folders), depth, layout)
     return layout
@@ -108,8 +116,12 @@ def _odd_folders(folders: set[tuple[str, ...]], depth: int, layout: Layout) -> l
     lines = []
     all_folders = sorted({parts[:end] for parts in folders for end in range(depth + 1, len(parts) + 1)})
     classes = set(layout.labels) - {None}
-    alike = [parts for parts in all_folders if not any(layout.splits) and _looks_like_split(parts[-1])]
-    if alike:
+    siblings: dict[tuple[str, ...], list[str]] = {}
+    for parts in all_folders:
+        siblings.setdefault(parts[:-1], []).append(parts[-1])
+    alike = [parts for parts in all_folders
+             if _looks_like_split(parts[-1]) or (_split_word(parts[-1]) and _are_splits(siblings[parts[:-1]]))]  # fmt: skip
+    if alike and not any(layout.splits):
         what = "classes" if any(parts[-1] in classes for parts in alike) else "plain folders"
         lines.append(
             f"warning: names that look like splits are taken as {what}: {_listed(alike)}; "
@@ -139,7 +151,37 @@ def _words(name: str) -> list[str]:
 def _looks_like_split(name: str) -> bool:
     words = _words(name)
     named = [word for word in (*words, "".join(words)) if word in SPLIT_WORDS]
-    return bool(named) and all(word in SPLIT_WORDS | OTHER_WORDS for word in words)
+    return bool(named) and all(word in SPLIT_WORDS or word in OTHER_WORDS for word in words)
+
+
+def _split_word(name: str) -> str | None:
+    """Return the split that one word of a name mentions, perhaps with a short ending: bounding_box_train, testA, val_dir."""
+    words = _words(name)
+    for word in words:
+        for known, split in {**SPLIT_WORDS, **SHORT}.items():
+            if word == known or (known in WORDS and word.startswith(known) and len(word) <= len(known) + ENDING):
+                return split
+    return None
+
+
+def _are_splits(names: Sequence[str]) -> bool:
+    """Return whether folders beside each other look like splits: more than half of them mention one, and not all the same."""
+    found = [split for name in names if (split := _split_word(name))]
+    return len(set(found)) > 1 and 2 * len(found) > len(names)
+
+
+def _repeated(folders: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """Return the folders that have the name of the folder around them, and are all there is in it, as archives have it."""
+    inside: dict[tuple[str, ...], set[str]] = {}
+    for parts in folders:
+        for end in range(len(parts) + 1):
+            inside.setdefault(parts[:end], set()).add(parts[end] if end < len(parts) else "")
+    return {(*outer, name) for outer, names in inside.items() for name in names if outer[-1:] == (name,) and len(names) == 1}
+
+
+def _without(inner: set[tuple[str, ...]], parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a folder's path without the folders of which `inner` has the paths."""
+    return tuple(part for i, part in enumerate(parts) if parts[: i + 1] not in inner)
 
 
 def _keep_classes(layout: Layout, paths: Sequence[Path]) -> None:
@@ -163,7 +205,25 @@ def _keep_classes(layout: Layout, paths: Sequence[Path]) -> None:
             layout.remarks.append(f"warning: not every split has the classes {listed(partly)}")
 
 
-def class_line(labels: Sequence[str]) -> str:
-    """Return the classes with their counts, in sorted order."""
+def class_lines(labels: Sequence[str]) -> list[str]:
+    """Return the classes with their counts, in sorted order, and warnings about names that are hardly meant."""
     counts = Counter(labels)
-    return f"{plural(len(counts), 'class', 'classes')}: " + counted({shown(name): counts[name] for name in sorted(counts)})
+    names = sorted(counts)
+    lines = [f"{plural(len(counts), 'class', 'classes')}: " + counted({shown(name): counts[name] for name in names})]
+    lines += one_each_lines(len(counts), len(labels))
+    if empty := sum(counts[name] for name in names if not name.strip()):
+        lines.append(f"warning: the class of {plural(empty, 'picture')} has an empty name")
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(" ".join(unicodedata.normalize("NFC", name).split()), []).append(ascii(name))
+    for same in alike.values():
+        if len(same) > 1:
+            lines.append(f"warning: names that look equal are different classes: {listed(same)}; give them one name")
+    return lines
+
+
+def one_each_lines(labels: int, pictures: int) -> list[str]:
+    """Return a warning if there are as many labels as pictures: numbers of pictures, not classes."""
+    if labels < pictures or pictures < FEW:
+        return []
+    return ["warning: each picture has a label of its own, so the labels are no classes"]

@@ -57,7 +57,7 @@ def scan(root: Path) -> Scan:
     if not found.files:
         there = "; ".join(found.left_out.lines()) or "it is empty"
         file = shown(found.arrays[0]) if found.arrays else ""
-        advice = f"; to read its arrays, give the file {file} (--data npz:{file})" if file else ""
+        advice = f"; to read its arrays, give the file {file} (in training and evaluation as npz:{file})" if file else ""
         raise DataError(f"{shown(root)}: contains no pictures ({FORMAT_NAMES}); {there}{advice}")
     return found
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +64,8 @@ def read_header(path: Path) -> Header | None:
 
 def survey(files: Sequence[Path]) -> list[Header | None]:
     """Return the header of each file, None for a file that cannot be read."""
+    # Pillow warns of large pictures, and refuses those of twice that size. The latter is our bound, too.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     return list(in_threads(lambda i: read_header(files[i]), len(files), "looking at pictures"))
 
 
@@ -83,6 +86,8 @@ def read_picture(path: Path, spec: Preprocessing, grey_only: bool = False) -> Pi
             return pixels
     except HasColorError:
         raise
+    except Image.DecompressionBombError:
+        return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, which is too large; make it smaller"
     except OSError as error:
         if isinstance(error, UnidentifiedImageError):
             return f"not a picture in one of the formats {FORMAT_NAMES}"
@@ -108,8 +113,8 @@ def choose_shape(headers: Sequence[Header], size: Size | None, channels: int | N
     return channels, height, width
 
 
-def header_lines(headers: Sequence[Header], spec: Preprocessing) -> list[str]:
-    """Return lines about sizes and modes, and about what is done to pictures of other sizes."""
+def header_lines(headers: Sequence[Header], spec: Preprocessing, advise: bool = False) -> list[str]:
+    """Return lines about sizes and modes, and about what is done to other sizes. `advise` names flags of training."""
     sizes, modes = Counter(header.size for header in headers), Counter(header.mode for header in headers)
     line = f"sizes (height x width): {_sizes(sizes, 5)}"
     wanted = (spec.height, spec.width)
@@ -117,15 +122,15 @@ def header_lines(headers: Sequence[Header], spec: Preprocessing) -> list[str]:
     if resized:
         other = sum(count for size, count in sizes.items() if size[0] * spec.width != size[1] * spec.height)
         line += f"; {resized:,} of {len(headers):,} are resized to {spec.height} x {spec.width}"
-        line += f", {other:,} of them {_fitted(spec.fit)}" if other else ""
+        line += f", {other:,} of them {_fitted(spec.fit, advise)}" if other else ""
     lines = [line, f"modes: {counted(dict(modes.most_common()))}; read as {'grey' if spec.channels == 1 else 'RGB'}"]
     if animated := sum(header.animated for header in headers):
         lines.append(f"{plural(animated, 'file')} with several frames: only the first frame is used")
     return lines
 
 
-def _fitted(fit: Fit) -> str:
-    return {"crop": "cut (--fit pad keeps the whole picture)", "pad": "padded", "stretch": "distorted"}[fit]
+def _fitted(fit: Fit, advise: bool) -> str:
+    return {"crop": "cut" + " (--fit pad keeps the whole picture)" * advise, "pad": "padded", "stretch": "distorted"}[fit]
 
 
 def _sizes(sizes: Counter[Size], most: int) -> str:

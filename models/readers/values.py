@@ -22,6 +22,7 @@ from models.readers.left_out import of_all, plural
 from models.strip_metadata import strip_metadata
 from models.transparency import Background, Ink, is_transparent, lowest_alpha
 
+FLAG, MODEL = "--range", "the range of the model"
 # So many values of the whole set, and at least one of each picture, are kept for the percentiles.
 KEPT_VALUES = 1 << 22
 # Percentiles replace the extremes if they make the range more than STRETCH times as narrow.
@@ -79,11 +80,11 @@ def measure(files: Sequence[Path], spec: Preprocessing, wanted: ValueOptions) ->
     return spec, lines + about_ink
 
 
-def choose_range(parts: Iterable["Part"], wanted: Range | None, what: str) -> tuple[Range | None, str]:
+def choose_range(parts: Iterable["Part"], wanted: Range | None, what: str, origin: str = FLAG) -> tuple[Range | None, str]:
     """Return the range of a set of pictures, and a line that says so; None if all values are equal.
 
     It reaches from the smallest to the largest value. If that is more than twice as wide as from the 0.1 to the 99.9
-    percentile, a few pixels are outliers, and the percentiles are the range.
+    percentile, a few pixels are outliers, and the percentiles are the range. `origin` says where `wanted` comes from.
     """
     parts = list(parts)
     least, most = extremes(np.array([part.range for part in parts]).reshape(-1, 2))
@@ -91,7 +92,7 @@ def choose_range(parts: Iterable["Part"], wanted: Range | None, what: str) -> tu
     if wanted is not None:
         outside = sum(part.range[0] < wanted[0] or part.range[1] > wanted[1] for part in parts)
         clipped = f"; {outside} of {len(parts)} have values outside, which are clipped" if outside else ""
-        return wanted, f"{found} in {what}; {wanted[0]:.6g} to {wanted[1]:.6g} (--range) become 0 to 255{clipped}"
+        return wanted, f"{found} in {what}; {wanted[0]:.6g} to {wanted[1]:.6g} ({origin}) become 0 to 255{clipped}"
     if least == most:
         return None, f"warning: all values are {least:.6g} in {what}; no range is chosen"
     low, high = (float(value) for value in np.percentile(np.concatenate([part.sample for part in parts]), PERCENTILES))

@@ -18,11 +18,12 @@ from models.readers.array_files import IDX_IMAGES
 from models.readers.arrays import array_lines, open_pictures
 from models.readers.download import DataError
 from models.readers.formats import SUFFIXES
-from models.readers.layout import LOOSE, arrange, class_line
+from models.readers.layout import LOOSE, arrange, class_lines
 from models.readers.left_out import counted, listed, plural
 from models.readers.path_names import expanded, shown
 from models.readers.scan import scan
 from models.readers.survey import header_lines, survey
+from models.readers.values import MODEL
 from service.store.interface import MAX_ID
 
 # Files of one batch have at most so many bytes, unless a single one has more.
@@ -143,7 +144,7 @@ def _folder(root: Path, spec: Preprocessing) -> Source:
         *(["splits: " + counted({split: splits.count(split) for split in dict.fromkeys(splits)})] if splits else []),
         *([f"{LOOSE}, loaded without a split: {len(loose):,} ({listed(loose)})"] if loose else []),
         *(header_lines(headers, spec) if headers else []),
-        *([class_line(labels)] if labels else []),
+        *(class_lines(labels) if labels else []),
         *layout.remarks,
         *there.left_out.lines(),
     ]
@@ -170,7 +171,7 @@ def _arrays(path: Path, spec: Preprocessing) -> Source:
     stem = shown(path.name.partition("-" + IDX_IMAGES)[0] if IDX_IMAGES in path.name else path.stem)
     wanted = (spec.height, spec.width)
     with open_pictures(path, wanted) as found:
-        scale = found.scale(spec.range, served=True)
+        scale = found.scale(spec.range, served=True, origin=MODEL)
         count, labels, splits = len(found), found.labels, found.splits
         summary = [f"{shown(path)}: {plural(count, 'picture')}", *array_lines(found, scale, spec)]
         ids = [

@@ -98,16 +98,16 @@ def test_a_load_says_what_it_found_and_what_became_of_it(setting: Path, capsys: 
         "modes: L 4; read as grey",
         "left out: files of other kinds: 1 (.txt 1)",
         f"left out {folder / '2.png'}: the file is empty",
-        "found 5 pictures: added 4, replaced 0, already there 0, left out 1 (cannot be read)",
+        "found 5 pictures: added 4, replaced 0, already there 0, left out 1 (named above, with the reasons)",
     ]
     (folder / "3.png").write_bytes((folder / "1.png").read_bytes())
     assert load(folder) == 0
     *_, advice, counts = capsys.readouterr().out.splitlines()
     assert advice.startswith("what is already there is not encoded again; --replace does it")
-    assert counts == "found 5 pictures: added 0, replaced 0, already there 4, left out 1 (cannot be read)"
+    assert counts == "found 5 pictures: added 0, replaced 0, already there 4, left out 1 (named above, with the reasons)"
     assert load(Path("--replace"), folder) == 0
     *_, counts = capsys.readouterr().out.splitlines()
-    assert counts == "found 5 pictures: added 0, replaced 1, already there 3, left out 1 (cannot be read)"
+    assert counts == "found 5 pictures: added 0, replaced 1, already there 3, left out 1 (named above, with the reasons)"
 
 
 def test_originals_that_are_left_out_are_named(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Data that people bring: their splits, names given to --data, and what is said about them."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,18 @@ def test_a_test_split_alone_is_never_trained_on(splits: Path) -> None:
         (splits / name).rename(splits.parent / name)
     with pytest.raises(DataError, match="has only a test split, so there is nothing to train on"):
         load_data(f"folder:{splits}", Path("unused"))
+    (splits.parent / "val").rename(splits / "val")
+    with pytest.raises(DataError, match="has only a test split and a validation split, so there is nothing to train on"):
+        load_data(f"folder:{splits}", Path("unused"))
+
+
+def test_copies_are_counted_in_train_and_warned_of_elsewhere(splits: Path) -> None:
+    assert not any(line.startswith("copies") for line in load_data(f"folder:{splits}", Path("unused")).summary)
+    shutil.copy(splits / "train/cat/00.png", splits / "train/cat/copy.png")
+    shutil.copy(splits / "train/cat/00.png", splits / "test/dog/copy.png")
+    copies, warning = load_data(f"folder:{splits}", Path("unused")).summary[-2:]
+    assert copies == "copies: 1 of 17 training pictures is equal to an earlier one"
+    assert warning.startswith("warning: 1 of 7 test pictures is also in train, so the numbers of that split look too good")
 
 
 def test_a_split_that_cannot_be_read_is_refused(splits: Path) -> None:

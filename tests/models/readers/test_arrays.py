@@ -1,4 +1,4 @@
-"""Arrays as others store them: names, layouts, types, labels and splits. Unclear ones are refused with what was found."""
+"""Arrays as others store them: names, layouts, types and splits. Unclear ones are refused with what was found."""
 
 import gzip
 import struct
@@ -166,6 +166,15 @@ class TestValues:
         found = read_as(npz, FolderOptions(values=ValueOptions(range=(0.0, 510.0))), images=X.astype(np.float64) * 2)
         np.testing.assert_array_equal(found.x[:, 0], X)
 
+    def test_the_range_of_a_model_is_no_flag(self, npz: Path) -> None:
+        model = Preprocessing(1, 8, 8, range=(0.0, 510.0))
+        said = read_as(npz, FolderOptions(model=model), images=X.astype(np.float64) * 2).summary
+        assert any("0 to 510 (the range of the model) become 0 to 255" in line for line in said)
+        assert "--range" not in " ".join(said + read_as(npz, FolderOptions(model=model), images=X).summary)
+        assert "--range changes nothing" in " ".join(
+            read_as(npz, FolderOptions(values=ValueOptions(range=(0.0, 510.0))), images=X).summary
+        )
+
     def test_numbers_that_are_none(self, npz: Path) -> None:
         found = read(npz, images=np.where(X == 0, np.nan, X / 255))
         np.testing.assert_array_equal(found.x[:, 0], X)
@@ -173,59 +182,6 @@ class TestValues:
 
     def test_pictures_of_one_value(self, npz: Path) -> None:
         assert "warning: all values are 0" in read(npz, images=X * 0).summary
-
-
-class TestLabels:
-    @pytest.mark.parametrize(
-        "labels",
-        [Y[:, None], Y.astype(np.float32), np.eye(4)[Y], np.eye(4, dtype=bool)[Y], Y.astype(">i2")],
-        ids=["column", "floats", "one-hot", "one-hot bool", "big endian"],
-    )
-    def test_numbers(self, npz: Path, labels: Array) -> None:
-        found = read(npz, images=X, labels=labels)
-        np.testing.assert_array_equal(found.labels, Y)
-        assert "4 labels: 0: 10, 1: 10, 2: 10, 3: 10" in found.summary
-
-    @pytest.mark.parametrize("kind", ["U", "S"])
-    def test_text(self, npz: Path, kind: str) -> None:
-        found = read(npz, images=X, y=np.array(["ant", "bee", "cat", "dog"])[Y].astype(kind))
-        np.testing.assert_array_equal(found.labels, Y)
-        assert found.classes == ["ant", "bee", "cat", "dog"]
-
-    def test_halves_of_surrogate_pairs(self, npz: Path) -> None:
-        found = read(npz, images=X, y=np.array(["\ud800", "b"] * 20))
-        assert found.classes == ["\\ud800", "b"]
-        assert "2 classes: \\ud800 20, b 20" in found.summary
-
-    def test_factors_that_are_too_large(self, npz: Path) -> None:
-        found = read(npz, images=X, hue=np.full(40, 2**63, np.uint64), size=Y)
-        assert list(found.factors) == ["size"]
-        assert found.summary[-1] == "left out: the arrays hue uint64 (40,)"
-
-    def test_several_labels_of_each_picture_are_left_out(self, npz: Path) -> None:
-        found = read(npz, images=X, labels=noise(40, 14) % 2)
-        assert found.labels is None
-        assert "left out: labels uint8 (40, 14), because each picture has several labels" in found.summary
-
-    @pytest.mark.parametrize(
-        "labels",
-        [
-            Y[1:],
-            Y[0],
-            Y / 3,
-            np.array(["a"] * 40, object),
-            np.zeros((40, 2), "U1"),
-            Y + np.inf,
-            Y + np.nan,
-            Y + 1e30,
-            np.full(40, 2**63, np.uint64),
-        ],
-    )
-    def test_what_are_none(self, npz: Path, labels: Array) -> None:
-        with pytest.raises(
-            DataError, match=r"labels .* should be whole numbers below 2.63, text or one-hot rows for 40 pictures"
-        ):
-            read(npz, images=X, labels=labels)
 
 
 class TestFiles:

@@ -51,6 +51,15 @@ class TestFiles:
             write(tmp_path / name, 30 * i)
         assert levels(read_folder(tmp_path, FolderOptions())[0]) == [0, 30, 60, 90, 120, 150, 180, 210]
 
+    def test_large_pictures_are_read_up_to_a_bound(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_many(tmp_path, 3)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+        write(tmp_path / "large.png", 3, (10, 20))  # Pillow warns of it.
+        write(tmp_path / "too_large.png", 3, (10, 21))
+        found = read(tmp_path, FolderOptions())
+        assert len(found.x) == 4
+        assert "large.png: more than 200 pixels, which is too large; make it smaller)" in found.summary[-1]
+
     def test_animations_give_their_first_frame(self, tmp_path: Path) -> None:
         first, *others = (Image.new("RGB", (6, 4), (60 * i, 0, 0)) for i in range(3))
         first.save(tmp_path / "a.gif", save_all=True, append_images=others)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.readers.download import DataError
-from models.readers.layout import arrange
+from models.readers.layout import arrange, class_lines
 from models.readers.left_out import LeftOut
 from tests.models.readers.pictures import many
 
@@ -21,7 +21,7 @@ def arranged(*folders: str, left_out: LeftOut | None = None) -> Answer:
     }
 
 
-@pytest.mark.parametrize("names", [("train", "test", "val"), ("Train", "TEST", "valid"), ("training", "Testing", "dev")])
+@pytest.mark.parametrize("names", [("train", "test", "val"), ("Train", "TEST", "valid"), ("training_set", "TestSet", "dev")])
 def test_a_first_level_of_splits_has_the_classes_below(names: tuple[str, str, str]) -> None:
     expected = [("train", "train"), ("test", "test"), ("validation", "val")]
     found = arranged(*(f"{name}/{label}" for name in names for label in ("cat", "dog/old")))
@@ -50,6 +50,16 @@ def test_splits_without_classes() -> None:
     assert arranged("train", "val") == {"train": ("train", None), "val": ("validation", None)}
 
 
+def test_folders_in_folders_of_the_same_name_as_archives_have_them() -> None:
+    found = arranged("data/data/train/train/cat", "data/data/train/train/dog", "data/data/test/test/cat")
+    assert list(found.values()) == [("train", "cat"), ("train", "dog"), ("test", "cat")]
+    paths = [Path("train/train/1.png"), Path("test/test/2.png")]
+    assert arrange(Path("set"), paths).remarks == [
+        "folders with the name of the folder around them say nothing: test/test/, train/train/"
+    ]
+    assert arranged("train/train", "train/test", "test/train")["train/train"] == ("train", "train")
+
+
 def test_a_class_that_is_called_train() -> None:
     assert arranged("car", "train")["train"] == (None, "train")
 
@@ -66,8 +76,6 @@ def test_pictures_beside_splits_are_left_out_with_their_names() -> None:
     layout = arrange(Path("set"), [Path("cover.png"), Path("train/1.png"), Path("test/2.png")], left_out)
     assert layout.kept == [False, True, True]
     assert left_out.lines() == ["left out: pictures outside of the splits: 1 (cover.png)"]
-    kept = arrange(Path("set"), [Path("cover.png"), Path("train/1.png"), Path("test/2.png")])
-    assert kept.remarks == ["1 picture outside of the splits: cover.png"]
 
 
 def test_classes_that_not_every_split_has() -> None:
@@ -92,6 +100,12 @@ def test_classes_that_not_every_split_has() -> None:
         (("images", "masks"), "masks or labels beside images are taken as classes: masks/"),
         (("train/images", "train/labels"), "masks or labels beside images are taken as classes: train/labels/"),
         (("1/images", "1/masks", "2/images", "2/masks"), "beside images are read as pictures: 1/masks/, 2/masks/"),
+        (("seg_train", "seg_test", "seg_pred"), "taken as classes: seg_test/, seg_train/; for"),
+        (("trainA", "trainB", "testA", "testB"), "taken as classes: testA/, testB/, trainA/ and 1 more"),
+        (("train_dir", "valid_dir"), "taken as classes: train_dir/, valid_dir/"),
+        (("training", "PublicTest", "PrivateTest"), "taken as classes: PrivateTest/, PublicTest/, training/"),
+        (("tr", "te"), "taken as classes: te/, tr/"),
+        (("de", "en", "te", "tr"), None),
         (("bullet train", "test tube", "with_mask", "without_mask"), None),
     ],
 )
@@ -115,3 +129,22 @@ def test_what_could_be_both_is_refused(folders: tuple[str, ...], said: str) -> N
 def test_pictures_beside_a_test_split_alone_are_refused() -> None:
     with pytest.raises(DataError, match=r"1 picture beside the folder test/"):
         arrange(Path("set"), [Path("1.png"), Path("test/2.png")])
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["a", "A", "a b"] * 4, []),
+        (
+            ["a", "", " "] * 4,
+            ["the class of 8 pictures has an empty name", "are different classes: '', ' '; give"],
+        ),
+        (["caf\u00e9", "cafe\u0301", "a ", "a"] * 4, [r"equal are different classes: 'a', 'a '", r"'cafe\u0301', 'caf\xe9'"]),
+        ([str(i) for i in range(12)], ["each picture has a label of its own"]),
+        (["a", "b", "c"], []),
+    ],
+)
+def test_names_of_classes_that_are_hardly_meant(labels: list[str], said: list[str]) -> None:
+    lines = class_lines(labels)[1:]
+    assert len(lines) == len(said)
+    assert all(words in line for words, line in zip(said, lines, strict=True))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,9 +67,9 @@ def test_data_that_have_changed(run: Path, refused: Callable[..., str], images: 
 
 
 @pytest.fixture
-def split_run(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
+def split_run(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     """A run on x.npz with all three splits and labels, and these arrays."""
-    arrays = {f"x_{name}": X[i::3] for i, name in enumerate(("train", "val", "test"))}
+    arrays: dict[str, Any] = {f"x_{name}": X[i::3] for i, name in enumerate(("train", "val", "test"))}
     arrays |= {f"y_{name}": np.arange(20) % 2 for name in ("train", "val", "test")}
     np.savez(tmp_path / "x.npz", **arrays)
     assert main(["--data", f"npz:{tmp_path / 'x.npz'}", "--out", str(tmp_path / "out"), "--epochs", "2", *FLAGS]) == 0
@@ -85,7 +86,7 @@ def split_run(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
     ],
 )
 def test_other_splits_and_labels_that_have_changed(
-    split_run: tuple[Path, dict[str, np.ndarray]], refused: Callable[..., str], changed: dict[str, np.ndarray], said: str
+    split_run: tuple[Path, dict[str, Any]], refused: Callable[..., str], changed: dict[str, Any], said: str
 ) -> None:
     out, arrays = split_run
     np.savez(out.parent / "x.npz", **{**arrays, **changed})

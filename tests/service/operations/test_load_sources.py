@@ -33,6 +33,7 @@ def test_labels_and_splits_of_folders(tmp_path: Path) -> None:
     summary = source_of(tmp_path, SPEC).summary
     assert summary[0].endswith(": 12 pictures")
     assert summary[2] == "pictures outside of the splits, loaded without a split: 1 (loose.png)"
+    assert sum("loose.png" in line for line in summary) == 1
 
 
 def test_arrays_with_their_splits_and_labels(tmp_path: Path) -> None:

@@ -1,0 +1,24 @@
+"""Find equal pictures within and between splits, after they were prepared. Knows nothing of files."""
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+from models.preprocess import Pixels
+from models.readers.layout import TEST, TRAIN, VALIDATION
+from models.readers.left_out import of_all
+
+
+def copy_lines(x: Pixels, rows: Mapping[str, Sequence[int]]) -> list[str]:
+    """Return lines about pictures that are equal to others, from the rows of each split in `x`."""
+    keys = {split: [blake2b(x[i].data, digest_size=16).digest() for i in own] for split, own in rows.items()}
+    there = set(keys[TRAIN])
+    lines = []
+    if copies := len(keys[TRAIN]) - len(there):
+        lines.append(f"copies: {of_all(copies, len(keys[TRAIN]), 'training picture')} equal to an earlier one")
+    both = {split: sum(key in there for key in keys[split]) for split in (TEST, VALIDATION)}
+    return lines + [
+        f"warning: {of_all(count, len(keys[split]), f'{split} picture')} also in train, so the numbers of that split look too "
+        "good; remove the copies from one of the two"
+        for split, count in both.items()
+        if count
+    ]
