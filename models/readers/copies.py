@@ -18,7 +18,7 @@ def copy_lines(x: Pixels, rows: Mapping[str, Sequence[int]]) -> list[str]:
     both = {split: sum(key in there for key in keys[split]) for split in (TEST, VALIDATION)}
     return lines + [
         f"warning: {of_all(count, len(keys[split]), f'{split} picture')} also in train, so the numbers of that split look too "
-        "good; remove the copies from one of the two"
+        "good; remove the copies"
         for split, count in both.items()
         if count
     ]

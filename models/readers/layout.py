@@ -154,20 +154,26 @@ def _looks_like_split(name: str) -> bool:
     return bool(named) and all(word in SPLIT_WORDS or word in OTHER_WORDS for word in words)
 
 
-def _split_word(name: str) -> str | None:
-    """Return the split that one word of a name mentions, perhaps with a short ending: bounding_box_train, testA, val_dir."""
+def _split_word(name: str) -> tuple[str, str] | None:
+    """Return the split that a word of a name mentions, perhaps with a short ending, and the other words: test_dir, trainA."""
     words = _words(name)
-    for word in words:
+    for i, word in enumerate(words):
         for known, split in {**SPLIT_WORDS, **SHORT}.items():
             if word == known or (known in WORDS and word.startswith(known) and len(word) <= len(known) + ENDING):
-                return split
+                return split, " ".join(words[:i] + words[i + 1 :])
     return None
 
 
 def _are_splits(names: Sequence[str]) -> bool:
-    """Return whether folders beside each other look like splits: more than half of them mention one, and not all the same."""
-    found = [split for name in names if (split := _split_word(name))]
-    return len(set(found)) > 1 and 2 * len(found) > len(names)
+    """Return whether folders beside each other look like splits.
+
+    They do if more than half of them mention one, and not all the same, or if two differ only in it.
+    """
+    found = [one for name in names if (one := _split_word(name))]
+    if 2 * len(found) > len(names) and len({split for split, _ in found}) > 1:
+        return True
+    others = [words for _, words in set(found) if words]
+    return len(set(others)) < len(others)
 
 
 def _repeated(folders: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:

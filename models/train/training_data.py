@@ -111,6 +111,6 @@ def check_data(out: Path, name: str, found: Data) -> None:
     both = {**was.others, **found.others}
     if was.others and (changed := [part for part in both if was.others.get(part) != found.others.get(part)]):
         raise ResumeError(
-            f"the data of the run in {out} have changed: its {' and '.join(changed)} are not those that it was started with, "
+            f"the data of the run in {out} have changed: its {', '.join(changed)} are not those that it was started with, "
             f"so its scores could not be compared; {instead}"
         )

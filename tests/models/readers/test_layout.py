@@ -104,6 +104,10 @@ def test_classes_that_not_every_split_has() -> None:
         (("trainA", "trainB", "testA", "testB"), "taken as classes: testA/, testB/, trainA/ and 1 more"),
         (("train_dir", "valid_dir"), "taken as classes: train_dir/, valid_dir/"),
         (("training", "PublicTest", "PrivateTest"), "taken as classes: PrivateTest/, PublicTest/, training/"),
+        (
+            ("bounding_box_train", "bounding_box_test", "gt_bbox", "query"),
+            "taken as classes: bounding_box_test/, bounding_box_",
+        ),
         (("tr", "te"), "taken as classes: te/, tr/"),
         (("de", "en", "te", "tr"), None),
         (("bullet train", "test tube", "with_mask", "without_mask"), None),

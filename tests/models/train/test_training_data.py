@@ -82,7 +82,7 @@ def split_run(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
         ({"x_val": 255 - X[1::3]}, "its validation pictures are"),
         ({"x_test": X[:20]}, "its test pictures are"),
         ({"y_train": np.arange(20) % 4}, "its training labels are"),
-        ({"x_test": X[:5], "y_test": np.arange(5)}, "its test pictures and test labels are"),
+        ({"x_test": X[:5], "y_test": np.arange(5)}, "its test pictures, test labels are"),
     ],
 )
 def test_other_splits_and_labels_that_have_changed(
