@@ -35,22 +35,24 @@ class Depth:
     low: float
     high: float
 
-    def reduce(self, image: Image.Image) -> Image.Image:
-        """Return a deep picture, or a part of one, with 8 bits. NaN becomes black."""
-        values = np.asarray(image).astype(np.float64)
-        values = np.nan_to_num(values, nan=self.low, posinf=self.high, neginf=self.low)
+    def to_bytes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return values of any shape as bytes. NaN becomes black."""
+        values = np.nan_to_num(values.astype(np.float64), nan=self.low, posinf=self.high, neginf=self.low)
         scaled = values / 257 if (self.low, self.high) == INTEGERS else (values - self.low) * (255 / (self.high - self.low))
-        return Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8))
+        pixels: NDArray[np.uint8] = np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        return pixels
+
+    def reduce(self, image: Image.Image) -> Image.Image:
+        """Return a deep picture, or a part of one, with 8 bits."""
+        return Image.fromarray(self.to_bytes(np.asarray(image)))
 
 
-def depth_of(
-    mode: str, parts: Callable[[], Iterable[Image.Image]], stored: Range | None, notes: list[Note] | None
-) -> Depth | None:
-    """Return how to reduce a picture, which `parts` gives piece by piece; None for a picture that has 8 bits.
+def depth_of(mode: str, parts: Callable[[], Iterable[Any]], stored: Range | None, notes: list[Note] | None) -> Depth | None:
+    """Return how to reduce a picture, which `parts` gives as pictures or arrays; None for a picture that has 8 bits.
 
     `stored` is the range of the model's pictures. Without it, integers range from 0 to 65535, and floats from 0 to 1, or from
     0 to 255 if one is above 2. `notes` receives `clipped` for values outside and for NaN, and `low_range` for values
-    that fill only a small part of the scale.
+    that fill only a small part of the scale, or for floats from 0 to 1 where the stored range is much wider.
     """
     if not is_deep(mode):
         return None
@@ -66,6 +68,9 @@ def depth_of(
     if notes is not None and stored is None and 0 < most <= SLIVER * high:
         advice = f"scale the picture to 0 to {high:g}, or use a model that was trained with --range"
         notes.append(("low_range", f"values reach only {most:.6g} of {high:g}; {advice}"))
+    if notes is not None and stored is not None and is_float and 0 <= least < most <= 1 <= SLIVER * high:
+        advice = "send floats on the scale of the training data, or 8-bit pictures"
+        notes.append(("low_range", f"values reach only {most:.6g}, the model's pictures {low:.6g} to {high:.6g}; {advice}"))
     return Depth(low, high)
 
 
@@ -78,16 +83,17 @@ def extremes(arrays: Iterable[NDArray[Any]]) -> Range:
     return (least, most) if least <= most else (0.0, 0.0)
 
 
-def _not_a_number(parts: Iterable[Image.Image]) -> str:
+def _not_a_number(parts: Iterable[Any]) -> str:
     """Say how many pixels are NaN, which become black; "" if there are none."""
     missing = count = 0
     for part in parts:
-        missing += int(np.count_nonzero(np.isnan(np.asarray(part))))
-        count += part.width * part.height
+        values = np.asarray(part)
+        missing += int(np.count_nonzero(np.isnan(values)))
+        count += values.size
     return f"{missing} of {count} pixels ({100 * missing / count:.2f} %) are NaN and become black" if missing else ""
 
 
-def _clipped(found: Range, allowed: Range, is_stored: bool, parts: Iterable[Image.Image]) -> str:
+def _clipped(found: Range, allowed: Range, is_stored: bool, parts: Iterable[Any]) -> str:
     outside = count = 0
     for part in parts:
         values = np.asarray(part)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from models.preprocess import Background, Invert
 from models.program import add_version_flag, program
 from models.readers.left_out import listed, plural
+from models.readers.ranges import pixel_lines
 from service.flags import explain
 from service.latents.distances import METRICS
 from service.server.tuning import open_standard_descriptors
@@ -267,6 +268,9 @@ def _report(counts: "Counts", total: int, options: argparse.Namespace) -> None:
         print(f"left out {line}")
     for code, (count, first) in counts.warnings.items():
         print(f"warning: {count:,} pictures are {code.replace('_', ' ')}; the first one is {first}")
+    if counts.least <= counts.most:  # Otherwise nothing was encoded.
+        for line in pixel_lines(counts.least, counts.most):
+            print(line)
     if counts.there and not options.replace:
         print("what is already there is not encoded again; --replace does it, --prefix tells pictures of other folders apart")
     bad = len(counts.skipped)

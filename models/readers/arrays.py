@@ -5,7 +5,7 @@ What is inferred is said; what is not clear is refused with the arrays that were
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.depth import Range
-from models.ink import has_light_border, in_ink
+from models.ink import in_ink
 from models.preprocess import Pixels, Preprocessing, preprocess
 from models.readers.array_files import Stored, open_arrays, reading
 from models.readers.array_labels import Labels, label_lines, read_labels, read_splits, whole_numbers
@@ -29,7 +29,8 @@ from models.readers.layout import TEST, TRAIN, class_lines
 from models.readers.left_out import plural
 from models.readers.memory import check_memory
 from models.readers.path_names import shown
-from models.readers.values import FLAG, LOOKED_AT, MODEL, choose_ink
+from models.readers.ranges import RANGE_FLAG, pixel_lines
+from models.readers.values import LOOKED_AT, choose_ink, light_border, transparency_line
 
 
 @dataclass
@@ -45,6 +46,11 @@ class ArrayPictures:
     is_grey: bool = True  # Whether all pixels are grey; it is known after `scale`, which looks at all of them.
 
     @property
+    def is_bytes(self) -> bool:
+        """Return whether the values are bytes, which keep their scale."""
+        return self.parts[0][0].images.dtype == np.uint8
+
+    @property
     def shape(self) -> Shape:
         """Return the shape of each picture."""
         return self.parts[0][1]
@@ -52,10 +58,24 @@ class ArrayPictures:
     def __len__(self) -> int:
         return sum(shape.count for _, shape in self.parts)
 
-    def scale(self, wanted: Range | None, served: bool = False, origin: str = FLAG) -> Scale:
-        """Look at all values and choose their scale. `served` and `origin`: see `choose_scale`."""
+    def scale(self, wanted: Range | None, served: bool = False, source: str = RANGE_FLAG) -> Scale:
+        """Look at all values and choose their scale. `served` and `source`: see `choose_scale`."""
         with reading(self.path):
-            return choose_scale(self._looking_for_colours(), wanted, served, origin)
+            return choose_scale(self._looking_for_colours(), wanted, served, source)
+
+    def look(self, scale: Scale, spec: Preprocessing) -> tuple[list[bool], int]:
+        """Return whether opaque pictures have light borders, for about LOOKED_AT of them, and how many are transparent."""
+        light, seen, transparent = list[bool](), 0, 0
+        step = max(1, -(-len(self) // LOOKED_AT))
+        with reading(self.path):
+            for _, block in self._blocks():
+                if self.shape.channels == 4:
+                    opaque = (scale.to_bytes(block[..., 3]) == 255).all((1, 2))
+                    block = block[opaque]
+                    transparent += int((~opaque).sum())
+                light += [light_border(_image(one), spec) for one in scale.to_bytes(block[-seen % step :: step])]
+                seen += len(block)
+        return light, transparent
 
     def _looking_for_colours(self) -> Iterator[NDArray[Any]]:
         """Yield all values, and note on the way whether there are colours."""
@@ -67,7 +87,7 @@ class ArrayPictures:
             yield block
 
     def pixels(self, scale: Scale, spec: Preprocessing) -> Iterator[tuple[int, Pixels]]:
-        """Yield (first picture, uint8 (n, C, H, W)) for all pictures, of the shape that `spec` wants."""
+        """Yield (first picture, uint8 (n, C, H, W)) for all pictures, as `spec` prepares them, inverted too."""
         own = (self.shape.channels, self.shape.height, self.shape.width)
         with reading(self.path):
             for first, block in self._blocks():
@@ -79,8 +99,7 @@ class ArrayPictures:
                         rows if spec.invert == "no" else np.stack([in_ink(one, spec.ink, spec.invert) for one in rows]),
                     )
                 else:
-                    images = (Image.fromarray(np.ascontiguousarray(one[..., 0] if own[0] == 1 else one)) for one in pixels)
-                    yield first, np.stack([preprocess(image, spec) for image in images])
+                    yield first, np.stack([preprocess(_image(one), spec) for one in pixels])
 
     def _blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (first picture, (n, H, W, C)), about a megabyte at a time."""
@@ -92,6 +111,11 @@ class ArrayPictures:
             else:
                 yield from ((start + first, shape.to_nhwc(rows)) for first, rows in part.images.blocks())
             start += shape.count
+
+
+def _image(pixels: Pixels) -> Image.Image:
+    """Return a picture (H, W, C) as Pillow's."""
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
 
 
 @contextmanager
@@ -176,24 +200,33 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -
         if missing:
             raise DataError(f"{shown(path)}: has no array {', '.join(missing)}")
         shape = found.shape
-        scale = found.scale(options.model.range, origin=MODEL) if options.model else found.scale(options.values.range)
+        values = options.values
+        scale = (
+            found.scale(options.model.range, served=True)
+            if options.model
+            else found.scale(values.range, source=values.range_source)
+        )
         spec = options.model or Preprocessing(
             options.channels or (1 if found.is_grey else 3),
             *(options.size or (shape.height, shape.width)),
             options.fit or "pad",
             options.filter,
             scale.stored,
-            options.values.background,
+            values.background,
+            invert=values.invert,
         )
         channels, height, width = spec.shape
         check_memory(
             len(found) * channels * height * width, f"{plural(len(found), 'picture')} of {height} x {width} x {channels}"
         )
         x = np.empty((len(found), *spec.shape), np.uint8)
-        # All are inverted together, once their ink is known.
-        for first, pixels in found.pixels(scale, replace(spec, invert="no")):
+        about_ink: list[str] = []
+        if options.model is None:  # The ink must be known before pictures are padded, blended or inverted.
+            light, transparent = found.look(scale, spec)
+            spec, about_ink = choose_ink(spec, light)
+            about_ink += [transparency_line(spec, transparent, len(found))] if transparent else []
+        for first, pixels in found.pixels(scale, spec):
             x[first : first + len(pixels)] = pixels
-        spec, about_ink = _in_ink(x, spec, options)
         factors, left_out = {}, []
         for name, array in found.others.items():
             numbers = None
@@ -205,7 +238,12 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -
             else:
                 factors[name] = numbers
         labels, classes = _numbered(found.labels)
-    summary = [f"{shown(path)}: {plural(len(x), 'picture')}", *array_lines(found, scale, spec), *about_ink]
+    summary = [
+        f"{shown(path)}: {plural(len(x), 'picture')}",
+        *array_lines(found, scale, spec),
+        *about_ink,
+        *pixel_lines(int(x.min()), int(x.max()), None if found.is_bytes else scale.range),
+    ]
     if shape.channels > 1 and options.model is None and options.channels is None and spec.channels == 1:
         summary.append(grey_line(len(x)))
     if factors:
@@ -213,18 +251,6 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -
     if left_out:
         summary.append(f"left out: the arrays {', '.join(left_out)}")
     return Found(x, labels, classes, found.splits, factors, spec, summary)
-
-
-def _in_ink(x: Pixels, spec: Preprocessing, options: FolderOptions) -> tuple[Preprocessing, list[str]]:
-    """Find out whether the pictures are light on dark, and invert those that `invert` wants, in place."""
-    lines: list[str] = []
-    if options.model is None:
-        looked_at = x[:: max(1, -(-len(x) // LOOKED_AT))]
-        spec, lines = choose_ink(replace(spec, invert=options.values.invert), [has_light_border(one) for one in looked_at])
-    if spec.invert != "no":
-        for i in range(len(x)):
-            x[i] = in_ink(x[i], spec.ink, spec.invert)
-    return spec, lines
 
 
 def array_lines(found: ArrayPictures, scale: Scale, spec: Preprocessing) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from models.depth import is_deep
 from models.preprocess import Filter, Fit, Pixels, Preprocessing
 from models.readers.download import DataError
 from models.readers.found import Found, class_numbers
@@ -20,10 +21,11 @@ from models.readers.layout import arrange, class_lines
 from models.readers.left_out import EXAMPLES, listed, of_all, plural
 from models.readers.memory import check_memory
 from models.readers.path_names import shown
+from models.readers.ranges import pixel_lines
 from models.readers.rows import keep_rows
 from models.readers.scan import scan
 from models.readers.survey import choose_shape, header_lines, in_threads, read_picture, survey
-from models.readers.values import ValueOptions, dark_lines, measure
+from models.readers.values import ValueOptions, measure
 
 # So many pictures, evenly spread, are looked at before the others to find out whether there are colours.
 SAMPLE = 100
@@ -89,7 +91,7 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
             if any(line.startswith("values") for line in about_values)
             else [f"values: {x.min()} to {x.max()} of 255", *about_values]
         ),
-        *(["warning: all pixels of all pictures are equal"] if x.min() == x.max() else dark_lines(x.max())),
+        *pixel_lines(int(x.min()), int(x.max()), spec.range if any(is_deep(header.mode) for header in known) else None),
         *(class_lines(labels) if labels else []),
         *layout.remarks,
         *there.left_out.lines(),

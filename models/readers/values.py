@@ -4,29 +4,25 @@ Knows nothing of sizes, labels or models.
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from models.depth import SLIVER, Range, extremes, is_deep
+from models.depth import Range, is_deep
 from models.files.regular_file import open_regular
 from models.ink import Invert, has_light_border
 from models.preprocess import Preprocessing, preprocess
 from models.readers.left_out import of_all, plural
+from models.readers.ranges import RANGE_FLAG, Part, choose_range, mixed_lines, part_of
 from models.strip_metadata import strip_metadata
 from models.transparency import Background, Ink, is_transparent, lowest_alpha
 
-FLAG, MODEL = "--range", "the range of the model"
 # So many values of the whole set, and at least one of each picture, are kept for the percentiles.
 KEPT_VALUES = 1 << 22
-# Percentiles replace the extremes if they make the range more than STRETCH times as narrow.
-PERCENTILES, STRETCH = (0.1, 99.9), 2.0
 # So many opaque pictures are looked at, and the ink is dark if at least this share of them has a light border.
 LOOKED_AT, MOST = 500, 2 / 3
 # Pictures are looked at in this size.
@@ -35,11 +31,12 @@ SMALL = 32
 
 @dataclass(frozen=True)
 class ValueOptions:
-    """What the user says about the values; see `Preprocessing`."""
+    """What the user says about the values; see `Preprocessing`. `range_source` says where the range comes from."""
 
     range: Range | None = None
     background: Background = "auto"
     invert: Invert = "no"
+    range_source: str = RANGE_FLAG
 
 
 def measure(files: Sequence[Path], spec: Preprocessing, wanted: ValueOptions) -> tuple[Preprocessing, list[str]]:
@@ -61,14 +58,16 @@ def measure(files: Sequence[Path], spec: Preprocessing, wanted: ValueOptions) ->
         if deep:
             each = max(1, KEPT_VALUES // len(deep))
             parts = [part for part in pool.map(lambda file: _values(file, each), deep) if part is not None]
-            found, line = choose_range(parts, wanted.range, f"pictures with more than 8 bits ({len(deep)} of {len(files)})")
-            lines.append(line)
+            what = f"pictures with more than 8 bits ({len(deep)} of {len(files)})"
+            floats = "integers" not in kinds
+            found, lines = choose_range(parts, wanted.range, what, wanted.range_source, floats)
+            lines += mixed_lines(parts) if floats else []
             if {"integers", "floats"} <= set(kinds):
                 lines.append(
                     "warning: some pictures have floats and some have integers of more than 8 bits, but get the same range; "
                     "convert them to one kind"
                 )
-        elif wanted.range is not None:
+        elif wanted.range is not None and wanted.range_source == RANGE_FLAG:
             lines.append("warning: --range changes nothing, because no picture has more than 8 bits")
         spec = replace(spec, range=found, background=wanted.background, invert=wanted.invert)
         looked_at = (opaque + deep)[:: max(1, -(-len(opaque + deep) // LOOKED_AT))]
@@ -76,59 +75,8 @@ def measure(files: Sequence[Path], spec: Preprocessing, wanted: ValueOptions) ->
         spec, about_ink = choose_ink(spec, light)
         if transparent:
             blank = sum(pool.map(lambda file: _is_blank(file, spec), transparent))
-            lines.append(_about_transparency(spec, len(transparent), len(files), blank))
+            lines.append(transparency_line(spec, len(transparent), len(files), blank))
     return spec, lines + about_ink
-
-
-def choose_range(parts: Iterable["Part"], wanted: Range | None, what: str, origin: str = FLAG) -> tuple[Range | None, str]:
-    """Return the range of a set of pictures, and a line that says so; None if all values are equal.
-
-    It reaches from the smallest to the largest value. If that is more than twice as wide as from the 0.1 to the 99.9
-    percentile, a few pixels are outliers, and the percentiles are the range. `origin` says where `wanted` comes from.
-    """
-    parts = list(parts)
-    least, most = extremes(np.array([part.range for part in parts]).reshape(-1, 2))
-    found = f"values: {least:.6g} to {most:.6g}"
-    if wanted is not None:
-        outside = sum(part.range[0] < wanted[0] or part.range[1] > wanted[1] for part in parts)
-        clipped = f"; {outside} of {len(parts)} have values outside, which are clipped" if outside else ""
-        return wanted, f"{found} in {what}; {wanted[0]:.6g} to {wanted[1]:.6g} ({origin}) become 0 to 255{clipped}"
-    if least == most:
-        return None, f"warning: all values are {least:.6g} in {what}; no range is chosen"
-    low, high = (float(value) for value in np.percentile(np.concatenate([part.sample for part in parts]), PERCENTILES))
-    if high > low and most - least > STRETCH * (high - low):
-        return (low, high), (
-            f"{found} in {what}, but {PERCENTILES[1] - PERCENTILES[0]:g} % of them are from {low:.6g} to {high:.6g}: these "
-            "become 0 to 255, and the others are clipped; --range LO,HI sets another range"
-        )
-    return (least, most), f"{found} in {what} become 0 to 255"
-
-
-class Part(NamedTuple):
-    """The values of one picture or array: the smallest and the largest, and a sample of all."""
-
-    range: Range
-    sample: NDArray[Any]
-
-
-def part_of(values: NDArray[Any], most: int) -> Part | None:
-    """Return the finite values of an array, of which at most `most` are kept, evenly spaced; None if there are none."""
-    flat = values.reshape(-1)
-    if flat.dtype.kind == "f":
-        flat = flat[np.isfinite(flat)]
-    if not flat.size:
-        return None
-    return Part((float(flat.min()), float(flat.max())), flat[:: max(1, -(-flat.size // most))].astype(np.float64))
-
-
-def dark_lines(most: float) -> list[str]:
-    """Return a warning if the largest byte of all pictures is small, as in masks of zeros and ones; else nothing."""
-    if most > SLIVER * 255:
-        return []
-    return [
-        f"warning: the largest value is {most:g} of 255, so all pictures are nearly black; if the values have a scale of "
-        f"their own, as in masks, multiply them by {255 // most:.0f} and save them again"
-    ]
 
 
 def choose_ink(spec: Preprocessing, light: Sequence[bool]) -> tuple[Preprocessing, list[str]]:
@@ -155,7 +103,8 @@ def choose_ink(spec: Preprocessing, light: Sequence[bool]) -> tuple[Preprocessin
     return replace(spec, ink=ink), lines
 
 
-def _about_transparency(spec: Preprocessing, transparent: int, files: int, blank: int) -> str:
+def transparency_line(spec: Preprocessing, transparent: int, files: int, blank: int = 0) -> str:
+    """Return a line about the pictures that are partly transparent. `blank` of them have a single colour afterwards."""
     background = spec.background if spec.background != "auto" else "black" if spec.ink == "light" else "white"
     others = ", as the opaque ones are" if transparent < files and spec.background == "auto" else ""
     line = f"{of_all(transparent, files, 'picture')} partly transparent, and put on {background}{others}"
@@ -193,17 +142,22 @@ def _has_transparent_pixels(path: Path) -> bool:
 def _values(path: Path, most: int) -> Part | None:
     try:
         with _opened(path) as image:
-            return part_of(np.asarray(image), most)
+            return part_of(np.asarray(image)[None], most)
     except Exception:
         return None
 
 
+def light_border(image: Image.Image, spec: Preprocessing) -> bool:
+    """Return whether a picture has a light border before `invert`."""
+    return has_light_border(
+        preprocess(image, replace(spec, channels=3, height=SMALL, width=SMALL, fit="stretch", invert="no"))
+    )
+
+
 def _has_light_border(path: Path, spec: Preprocessing) -> bool | None:
-    """Return whether a picture has a light border before `invert`; None if it cannot be read."""
-    small = replace(spec, channels=3, height=SMALL, width=SMALL, fit="stretch", invert="no")
     try:
         with _opened(path) as image:
-            return has_light_border(preprocess(image, small))
+            return light_border(image, spec)
     except Exception:
         return None
 

@@ -16,6 +16,7 @@ from models.readers.download import DataError
 from models.readers.folder import FolderOptions
 from models.readers.left_out import plural
 from models.readers.path_names import expanded, shown
+from models.readers.ranges import RANGE_FLAG
 from models.readers.values import ValueOptions
 from models.train.resume import STATE, Data, ResumeError, recorded_data
 from models.train.run_directory import data_digest
@@ -39,9 +40,10 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
     The data set's own validation split is used where it has one; otherwise a share of the training pictures is held out.
     With --resume they must be the same as before. Raises DataError, ResumeError.
     """
+    source = f"the range of --init-from {args.init_from}" if args.init_from else RANGE_FLAG
     options = FolderOptions(
         args.size and tuple(args.size), args.channels, args.fit, args.filter, args.max_corrupt,
-        ValueOptions(args.range and tuple(args.range), args.background, args.invert),
+        ValueOptions(args.range and tuple(args.range), args.background, args.invert, source),
     )  # fmt: skip
     check_out(args.out, args.data)
     resuming = args.resume and (args.out / "run" / STATE).exists()

@@ -49,15 +49,18 @@ def _npy_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return found
 
 
-def picture_rows(array: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
-    """Convert pictures (N, H, W) or (N, H, W, C), uint8 or float32 in [0, 1], to (N, C, H, W). Raise Unusable."""
+def picture_rows(array: NDArray[Any], shape: tuple[int, int, int], any_floats: bool = False) -> NDArray[Any]:
+    """Convert pictures (N, H, W) or (N, H, W, C), uint8 or float32, to (N, C, H, W). Raise Unusable.
+
+    Floats must be in [0, 1], unless `any_floats` says that the model has a range of its own.
+    """
     height, width, channels = shape
     pictures = array[..., None] if array.ndim == 3 and channels == 1 else array
     if pictures.dtype not in (np.uint8, np.float32) or pictures.ndim != 4 or pictures.shape[1:] != shape:
         wanted = f"uint8 or float32 (N, {height}, {width}, {channels})"
         wanted += f" or (N, {height}, {width})" if channels == 1 else ""
         raise Unusable(f"the pictures are {array.dtype} {array.shape}, the model takes {wanted}")
-    if pictures.dtype == np.float32:
+    if pictures.dtype == np.float32 and not any_floats:
         bad = ~((pictures >= 0) & (pictures <= 1)).all(axis=(1, 2, 3))
         if bad.any():
             raise Unusable("float32 pixels must be finite and in [0, 1]", int(bad.argmax()))

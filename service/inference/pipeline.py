@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.depth import Note
+from models.depth import Depth, Note, Range, depth_of
 from models.ink import Invert, in_ink
 from models.preprocess import Pixels, Preprocessing
 from models.transparency import Background
@@ -103,7 +103,10 @@ class Pipeline:
         model = inference.model
         inference.warnings.clear()
         if pictures.rows is not None:
-            rows = _inked(pictures.rows, inference.preprocessing)
+            rows, spec = pictures.rows, inference.preprocessing
+            if rows.dtype == np.float32 and spec.range is not None:
+                rows = await self.offload(rows.nbytes, partial(_in_range, rows, spec.range, inference.warnings))
+            rows = _inked(rows, spec)
             if originals is not None:
                 originals.append(rows)
             for item, pixels in enumerate(rows):
@@ -198,6 +201,15 @@ def _look(inference: Inference, block: NDArray[Any], rows: Floats, first: int) -
     if check is not None:
         for i in check.suspects(rows):
             check.warn(rows[i], block[i], first + i, inference.preprocessing, inference.warnings)
+
+
+def _in_range(rows: NDArray[Any], range: Range, warnings: Warnings) -> Pixels:
+    """Return floats (N, C, H, W) as bytes, by the range of the model's pictures, as training and picture files have them."""
+    for item, picture in enumerate(rows):
+        notes: list[Note] = []
+        depth_of("F", partial(iter, (picture,)), range, notes)
+        warnings.add_notes(item, notes)
+    return np.stack([Depth(*range).to_bytes(picture) for picture in rows])
 
 
 def _inked(block: NDArray[Any], spec: Preprocessing) -> NDArray[Any]:

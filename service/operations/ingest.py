@@ -7,6 +7,7 @@ be read is skipped and named, and does not stop the others.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,13 @@ class Counts:
     skipped: list[str] = field(default_factory=list)  # files that cannot be read, each with the reason
     # Code of a warning -> the pictures that have it, and the first of them with the details.
     warnings: dict[str, tuple[int, str]] = field(default_factory=dict)
+    least: int = 255  # the smallest and the largest byte of all pictures that were encoded
+    most: int = 0
 
-    def warn(self, inference: Inference, ids: Sequence[str]) -> None:
-        """Count the warnings about the pictures that were encoded last, which have these ids."""
+    def look(self, inference: Inference, ids: Sequence[str], blocks: Sequence[NDArray[Any]]) -> None:
+        """Count the warnings about the pictures that were encoded last, which have these ids, and look at their bytes."""
+        for block in blocks:
+            self.least, self.most = min(self.least, int(block.min())), max(self.most, int(block.max()))
         for warning in inference.warnings.found:
             count, first = self.warnings.get(warning.code, (0, f"{ids[warning.item]}: {warning.detail}"))
             self.warnings[warning.code] = count + 1, first
@@ -141,8 +146,9 @@ async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference,
     """Encode a batch; files that cannot be read are left out and counted."""
     files = batch.pictures
     if not isinstance(files, list):
-        rows = await pipeline.encode(Pictures(rows=files), inference)
-        counts.warn(inference, batch.ids)
+        prepared = replace_fields(inference, invert="no")  # They are inverted already, before they were padded.
+        rows = await pipeline.encode(Pictures(rows=files), prepared)
+        counts.look(prepared, batch.ids, [files])
     else:
         contents = await asyncio.to_thread(list, map(_content, files))
         rows, reasons = await _encode_files(pipeline, contents, batch.ids, inference, counts)
@@ -177,8 +183,9 @@ async def _encode_files(
     while blocks:
         block = blocks.pop()
         try:
-            rows[[i for i, _ in block]] = await pipeline.encode(Pictures([content for _, content in block]), inference)
-            counts.warn(inference, [ids[i] for i, _ in block])
+            seen: list[NDArray[Any]] = []
+            rows[[i for i, _ in block]] = await pipeline.encode(Pictures([content for _, content in block]), inference, seen)
+            counts.look(inference, [ids[i] for i, _ in block], seen)
         except BadInput as error:
             fault = error.item if error.item is not None and len(block) > 1 else len(block) // 2
             if fault == 0:

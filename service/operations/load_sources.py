@@ -6,7 +6,7 @@ Ids are relative to the path, so that the same folder has the same ids wherever 
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from models.readers.left_out import counted, listed, plural
 from models.readers.path_names import expanded, shown
 from models.readers.scan import scan
 from models.readers.survey import header_lines, survey
-from models.readers.values import MODEL
 from service.store.interface import MAX_ID
 
 # Files of one batch have at most so many bytes, unless a single one has more.
@@ -36,7 +35,7 @@ class LoadError(Exception):
 
 @dataclass(slots=True)
 class PictureBatch:
-    """Pictures to be added: files to be read, or rows (N, C, H, W); each with an id and metadata."""
+    """Pictures to be added: files to be read, or rows (N, C, H, W) as the model takes them; each with an id and metadata."""
 
     ids: list[str]
     metadata: list[dict[str, Any]]
@@ -171,7 +170,7 @@ def _arrays(path: Path, spec: Preprocessing) -> Source:
     stem = shown(path.name.partition("-" + IDX_IMAGES)[0] if IDX_IMAGES in path.name else path.stem)
     wanted = (spec.height, spec.width)
     with open_pictures(path, wanted) as found:
-        scale = found.scale(spec.range, served=True, origin=MODEL)
+        scale = found.scale(spec.range, served=True)
         count, labels, splits = len(found), found.labels, found.splits
         summary = [f"{shown(path)}: {plural(count, 'picture')}", *array_lines(found, scale, spec)]
         ids = [
@@ -188,8 +187,7 @@ def _arrays(path: Path, spec: Preprocessing) -> Source:
         with open_pictures(path, wanted) as found:
             if len(found) != count:
                 raise DataError(f"{shown(path)} has changed while it was read")
-            # The pipeline inverts what the model wants inverted.
-            for first, block in found.pixels(scale, replace(spec, invert="no")):
+            for first, block in found.pixels(scale, spec):
                 for start in range(0, len(block), size):
                     rows = np.ascontiguousarray(block[start : start + size])
                     where = range(first + start, first + start + len(rows))

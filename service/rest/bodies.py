@@ -194,7 +194,7 @@ def _kind(call: Call) -> Kind:
     )
 
 
-def pictures_of(body: Body, shape: tuple[int, int, int]) -> Pictures:
+def pictures_of(body: Body, shape: tuple[int, int, int], any_floats: bool = False) -> Pictures:
     """Return the pictures of a body, counted but not decoded. npy arrays must be (N, *shape). Raises BadInput, TooLarge."""
     encoded: list[EncodedPicture] = []
     alone = body.kind == "picture" or "image" in body.values
@@ -207,7 +207,7 @@ def pictures_of(body: Body, shape: tuple[int, int, int]) -> Pictures:
             array = npy_array(body.raw)
             if array.ndim > 2:
                 body.check_count(array)
-            rows = picture_rows(array, shape)
+            rows = picture_rows(array, shape, any_floats)
             if not len(rows):
                 raise Unusable("the array is empty; at least one picture is needed")
             return Pictures(rows=rows)

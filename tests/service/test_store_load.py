@@ -60,6 +60,15 @@ def test_inverted_pictures_are_loaded_as_they_would_be_encoded(setting: Path) ->
         assert np.ptp(arrays["mu"], axis=0).tolist() == [0, 0, 0]
 
 
+def test_pictures_that_are_nearly_black_are_warned_of(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (setting / "masks").mkdir()
+    (setting / "masks" / "one.png").write_bytes(png.write(np.eye(8, dtype=np.uint8)[..., None]))
+    np.savez(setting / "masks.npz", images=np.stack([np.eye(8, dtype=np.uint8)] * 9))
+    for path in (setting / "masks", setting / "masks.npz"):
+        assert load(path) == 0
+        assert "warning: the largest value is 1 of 255, so all pictures are nearly black" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("kind", ["nothing", "text", "objects", "empty", "corrupt"])
 def test_what_cannot_be_loaded(setting: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = setting / ("x.npz" if kind in ("text", "objects") else "x")

@@ -26,7 +26,7 @@ async def encode(service: Service, call: Call) -> Answer:
     parameters = read_parameters(EncodeParameters, call.query, *body.parameters(EncodeParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy"))
     inference = open_request(service, call, parameters)
-    pictures = pictures_of(body, inference.model.shape)
+    pictures = pictures_of(body, inference.model.shape, inference.preprocessing.range is not None)
     posteriors = await operations.encode(service.pipeline, inference, pictures)
     if form == "npy":
         return answer(npy(posteriors.rows[:, :2].transpose(1, 0, 2)), form, inference)

@@ -35,7 +35,7 @@ async def reconstruct(service: Service, call: Call) -> Answer:
     if parameters.compare and form != "png":
         raise BadParameter(f"compare adds the originals to a PNG answer, but the answer is {form}; ask for format=png")
     inference = open_request(service, call, parameters)
-    pictures = pictures_of(body, inference.model.shape)
+    pictures = pictures_of(body, inference.model.shape, inference.preprocessing.range is not None)
     scale = choose_scale(parameters, form, accept, len(pictures), inference.model.shape, parameters.compare)
     made = await operations.reconstruct(service.pipeline, inference, pictures, parameters.mode, parameters.seed)
     drawn = made.seed is not None

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from models.preprocess import Preprocessing
-from models.readers.arrays import open_pictures, read_arrays
+from models.readers.arrays import read_arrays
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
 from models.readers.found import Found
-from models.readers.values import ValueOptions
 from tests.models.readers.pictures import noise, write
 
 X = noise(40, 12, 10)
@@ -30,11 +29,6 @@ def read(path: Path, /, **arrays: Any) -> Found:
 def read_as(path: Path, options: FolderOptions, /, **arrays: Any) -> Found:
     np.savez(path, **arrays)
     return read_arrays(path, options)
-
-
-@pytest.fixture
-def npz(tmp_path: Path) -> Path:
-    return tmp_path / "some.npz"
 
 
 class TestNames:
@@ -138,52 +132,6 @@ class TestLayouts:
             read(npz, **arrays)
 
 
-class TestValues:
-    @pytest.mark.parametrize(
-        ("stored", "stored_range"),
-        [
-            (X.astype(np.float32), (0, 255)),
-            (X / 255, (0, 1)),
-            (X / 127.5 - 1, (-1, 1)),
-            (X.astype(np.int64), None),
-            (X.astype(np.uint16), None),
-            (X.astype(np.uint16) * 16, (0, 4080)),
-        ],
-        ids=["floats of bytes", "0 to 1", "-1 to 1", "int64", "uint16", "12 bits"],
-    )
-    def test_the_scale_is_recognised(self, npz: Path, stored: Array, stored_range: tuple[float, float] | None) -> None:
-        found = read(npz, images=stored)
-        np.testing.assert_array_equal(found.x[:, 0], X)
-        assert found.preprocessing is not None
-        assert found.preprocessing.range == stored_range
-        assert any(line.startswith("values: ") for line in found.summary)
-
-    @pytest.mark.parametrize("kind", [bool, np.uint8, np.float32])
-    def test_zeros_and_ones(self, npz: Path, kind: type[Any]) -> None:
-        np.testing.assert_array_equal(read(npz, images=(X > 99).astype(kind)).x[:, 0], 255 * (X > 99))
-
-    def test_the_range_of_the_user(self, npz: Path) -> None:
-        found = read_as(npz, FolderOptions(values=ValueOptions(range=(0.0, 510.0))), images=X.astype(np.float64) * 2)
-        np.testing.assert_array_equal(found.x[:, 0], X)
-
-    def test_the_range_of_a_model_is_no_flag(self, npz: Path) -> None:
-        model = Preprocessing(1, 8, 8, range=(0.0, 510.0))
-        said = read_as(npz, FolderOptions(model=model), images=X.astype(np.float64) * 2).summary
-        assert any("0 to 510 (the range of the model) become 0 to 255" in line for line in said)
-        assert "--range" not in " ".join(said + read_as(npz, FolderOptions(model=model), images=X).summary)
-        assert "--range changes nothing" in " ".join(
-            read_as(npz, FolderOptions(values=ValueOptions(range=(0.0, 510.0))), images=X).summary
-        )
-
-    def test_numbers_that_are_none(self, npz: Path) -> None:
-        found = read(npz, images=np.where(X == 0, np.nan, X / 255))
-        np.testing.assert_array_equal(found.x[:, 0], X)
-        assert any("not finite numbers" in line for line in found.summary)
-
-    def test_pictures_of_one_value(self, npz: Path) -> None:
-        assert "warning: all values are 0" in read(npz, images=X * 0).summary
-
-
 class TestFiles:
     @pytest.mark.parametrize("packed", [False, True])
     def test_idx_with_its_labels(self, tmp_path: Path, packed: bool) -> None:
@@ -229,18 +177,3 @@ def test_parts_of_different_types_are_refused(npz: Path) -> None:
     """One scale for both would make one of them black."""
     with pytest.raises(DataError, match="different types; convert them to one"):
         read(npz, x_train=(X / 255).astype(np.float32), x_test=X)
-
-
-def test_parts_of_different_scales_are_warned_of(npz: Path) -> None:
-    found = read(npz, x_train=X.astype(np.float32), x_test=(X / 255).astype(np.float32))
-    assert any("others up to 255; bring them to one scale" in line for line in found.summary)
-
-
-def test_a_served_model_without_a_range_reads_every_file_with_one_scale(npz: Path) -> None:
-    for factor in (16, 200):
-        values = (X.astype(np.uint16) * factor).reshape(40, 12, 10)
-        np.savez(npz, images=values)
-        with open_pictures(npz) as pictures:
-            scale = pictures.scale(None, served=True)
-        assert scale.range == (0, 65535)
-        assert ("warning: values reach only" in " ".join(scale.lines)) == (factor == 16)

@@ -1,8 +1,10 @@
 """Runs that start from the weights of a checkpoint."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -87,3 +89,17 @@ def test_pictures_of_another_size(argv: Start, tmp_path: Path, capsys: pytest.Ca
     assert main(argv(*wanted, "--size", "28")) == 1
     told = capsys.readouterr().err
     assert "its pictures are 14 x 28 grey, those of this run are 28 x 28 grey. Start this run with --size 14x28\n" in told
+
+
+def test_a_range_that_does_not_fit_is_named(
+    argv: Start, saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = read(saved)
+    save(saved, checkpoint.vae, replace(checkpoint.manifest.preprocessing, range=(-1, 1.53)))
+    np.savez(tmp_path / "deep.npz", images=np.arange(30 * 784, dtype=np.uint16).reshape(30, 28, 28))
+    assert main(argv("--data", f"npz:{tmp_path / 'deep.npz'}", "--no-fit-prior")) == 0
+    found = capsys.readouterr().out
+    assert (
+        f"warning: 30 of 30 pictures are partly outside of the range of --init-from {saved}, -1 to 1.53, and clipped" in found
+    )
+    assert "--range changes nothing" not in found

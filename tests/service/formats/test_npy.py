@@ -204,3 +204,4 @@ def test_float_pixels_outside_of_0_to_1_name_the_first_picture(value: float) -> 
     with pytest.raises(Unusable, match=r"item 2: float32 pixels must be finite and in \[0, 1\]") as caught:
         picture_rows(pictures, (6, 7, 1))
     assert caught.value.item == 2
+    np.testing.assert_array_equal(picture_rows(pictures, (6, 7, 1), any_floats=True)[:, 0], pictures)

@@ -2,15 +2,18 @@
 
 import asyncio
 import base64
+import io
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from service.engine.batcher import Batcher
 from service.engine.device import Device, QueueLimits
@@ -89,6 +92,28 @@ async def test_float_rows_have_their_own_lane(pipeline: Pipeline, inference: Inf
     np.testing.assert_array_equal(answer, await pipeline.encode(Pictures(rows=rows(3)), inference))
     assert originals[0] is floats
     assert inference.model.encode_float.stats.rows == 3
+
+
+async def test_floats_have_the_range_of_the_model_as_pictures_have(pipeline: Pipeline, inference: Inference) -> None:
+    spec = replace(inference.model.manifest.preprocessing, range=(-0.5, 4.0))
+    object.__setattr__(inference.model, "manifest", replace(inference.model.manifest, preprocessing=spec))
+    floats = np.random.default_rng(0).uniform(-0.5, 4, (3, 1, 8, 8)).astype(np.float32)
+    floats[0, 0, 0, 0], floats[1], floats[2, 0, 0, 0] = 5, floats[1] / 5 + 0.125, np.nan
+    originals: list[NDArray[Any]] = []
+    answer = await pipeline.encode(Pictures(rows=floats), inference, originals)
+    warnings = inference.warnings.found
+    assert [(one.item, one.code) for one in warnings] == [(0, "clipped"), (1, "low_range"), (2, "clipped")]
+    assert warnings[1].detail.endswith(
+        "the model's pictures -0.5 to 4; send floats on the scale of the training data, or 8-bit pictures"
+    )
+    files, decoded = [], list[NDArray[Any]]()
+    for picture in floats:
+        file = io.BytesIO()
+        Image.fromarray(picture[0]).save(file, "TIFF")
+        files.append(file.getvalue())
+    np.testing.assert_array_equal(await pipeline.encode(Pictures(files), inference, decoded), answer)
+    np.testing.assert_array_equal(np.concatenate(decoded), originals[0])
+    assert inference.warnings.found == warnings
 
 
 @pytest.mark.parametrize("place", [0, SLICE - 1, SLICE, COUNT - 1])

@@ -1,10 +1,13 @@
 """Files into a collection, without HTTP or a command line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from models.preprocess import Invert
 from service.formats import png
 from service.formats.pictures import Pictures
 from service.inference.pipeline import Inference
@@ -33,6 +36,25 @@ async def test_pictures_of_a_folder_are_encoded_once(
     items = await service.store.scan(collection.name, "", 10)
     assert items.ids == ["0.png", "1.png", "2.png", "3.png"]
     np.testing.assert_array_equal(items.mu, (await encode(service.pipeline, inference, Pictures(rows=x[:4]))).mu)
+
+
+@pytest.mark.parametrize("invert", ["yes", "auto"])
+async def test_arrays_are_inverted_before_they_are_padded_as_files_are(
+    service: Service, inference: Inference, collection: Collection, tmp_path: Path, invert: Invert
+) -> None:
+    spec = replace(inference.model.manifest.preprocessing, invert=invert)
+    object.__setattr__(inference.model, "manifest", replace(inference.model.manifest, preprocessing=spec))
+    pictures = np.full((3, 8, 4), 255, np.uint8)
+    pictures[:, 2:5, 1:3] = 9
+    (tmp_path / "files").mkdir()
+    for i, picture in enumerate(pictures):
+        (tmp_path / "files" / f"{i}.png").write_bytes(png.write(picture[..., None]))
+    np.savez(tmp_path / "x.npz", images=pictures)
+    for path in (tmp_path / "files", tmp_path / "x.npz"):
+        counts = await load(service.pipeline, service.store.store, collection, source_of(path, spec), lambda _: None)
+        assert (counts.least, counts.most) == (0, 246)
+    items = await service.store.scan(collection.name, "", 10)
+    np.testing.assert_array_equal(items.mu[:3], items.mu[3:])
 
 
 async def test_files_that_cannot_be_read_do_not_stop_the_others(
