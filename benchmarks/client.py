@@ -25,6 +25,7 @@ from benchmarks.workload import DIGITS, MODEL, NPY, ROOT, npy
 sys.path.insert(0, str(ROOT / "client"))
 
 import vae_client
+from vae_client.batches import BATCH_SIZE
 
 PICTURES = 10_000
 
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of all clients in turn (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=2, help="length of a run of wrk (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of the other clients in a round (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=512, help="pictures in a request (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="pictures in a request (default: %(default)s)")
     parser.add_argument("--concurrency", type=int, default=4, help="requests at once (default: %(default)s)")
     options = parser.parse_args(arguments)
     port = free_port()

@@ -8,6 +8,7 @@ import httpx
 
 from vae_client import batches, calls
 from vae_client.async_collections import AsyncCollectionMethods
+from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Include, Invert, NpyType
 from vae_client.errors import VaeError
 from vae_client.pictures import Pictures
@@ -107,7 +108,7 @@ class AsyncClient(AsyncCollectionMethods):
         self,
         pictures: Pictures,
         *,
-        batch_size: int = 512,
+        batch_size: int = BATCH_SIZE,
         concurrency: int = 4,
         progress: bool = False,
         include: Iterable[Include] | Include = (),
@@ -137,7 +138,7 @@ class AsyncClient(AsyncCollectionMethods):
         self,
         pictures: Pictures,
         *,
-        batch_size: int = 512,
+        batch_size: int = BATCH_SIZE,
         concurrency: int = 4,
         progress: bool = False,
         include: Iterable[Include] | Include = (),

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from vae_client import batches, collection_calls
 from vae_client.async_transport import AsyncTransport
+from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Invert, Options, names
 from vae_client.pictures import Picture, Pictures
 from vae_client.progress import Progress
@@ -74,7 +75,7 @@ class AsyncCollectionMethods(AsyncTransport):
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata] | Metadata = None,
         if_exists: IfExists | None = None,
-        batch_size: int = 512,
+        batch_size: int = BATCH_SIZE,
         concurrency: int = 4,
         progress: bool = False,
         background: Background | None = None,
@@ -111,7 +112,7 @@ class AsyncCollectionMethods(AsyncTransport):
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata] | Metadata = None,
         if_exists: IfExists | None = None,
-        batch_size: int = 512,
+        batch_size: int = BATCH_SIZE,
         concurrency: int = 4,
         progress: bool = False,
         background: Background | None = None,

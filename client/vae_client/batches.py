@@ -13,6 +13,8 @@ from vae_client import npy, pictures
 from vae_client.errors import ProblemError
 from vae_client.results import Posteriors
 
+# Over four connections, requests of so many pictures use 91 to 95 % of what the server can do; half as many use 87 to 91 %.
+BATCH_SIZE = 1000
 # A request has at most so many bytes of pictures. As base64 they still fit the service's bound of 64 MiB for a body.
 MAX_BATCH_BYTES = 16 << 20
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import httpx
 
 from vae_client import batches, calls
+from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Include, Invert, NpyType
 from vae_client.errors import VaeError
 from vae_client.pictures import Pictures
@@ -106,7 +107,7 @@ class Client(CollectionMethods):
         self,
         pictures: Pictures,
         *,
-        batch_size: int = 512,
+        batch_size: int = BATCH_SIZE,
         concurrency: int = 4,
         progress: bool = False,
         include: Iterable[Include] | Include = (),
@@ -136,7 +137,7 @@ class Client(CollectionMethods):
         self,
         pictures: Pictures,
         *,
-        batch_size: int = 512,
+        batch_size: int = BATCH_SIZE,
         concurrency: int = 4,
         progress: bool = False,
         include: Iterable[Include] | Include = (),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 from vae_client import batches, collection_calls
+from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Invert, Options, names
 from vae_client.pictures import Picture, Pictures
 from vae_client.progress import Progress
@@ -77,7 +78,7 @@ class CollectionMethods(Transport):
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata] | Metadata = None,
         if_exists: IfExists | None = None,
-        batch_size: int = 512,
+        batch_size: int = BATCH_SIZE,
         concurrency: int = 4,
         progress: bool = False,
         background: Background | None = None,
@@ -114,7 +115,7 @@ class CollectionMethods(Transport):
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata] | Metadata = None,
         if_exists: IfExists | None = None,
-        batch_size: int = 512,
+        batch_size: int = BATCH_SIZE,
         concurrency: int = 4,
         progress: bool = False,
         background: Background | None = None,
