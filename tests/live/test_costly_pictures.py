@@ -17,6 +17,7 @@ from .server import Server
 
 BUDGET, BEYOND = 256 << 20, 64 << 20
 PATIENCE = 30.0
+SETTLED = 0.2  # seconds without a new decoder
 
 
 def decoders(server: Server) -> list[psutil.Process]:
@@ -36,9 +37,15 @@ def wait_for(condition: Callable[[], bool], case: Callable[[], object] = lambda:
 def standing_still(server: Server) -> Iterator[None]:
     """In the block no decoder goes on, as if each had a picture that takes for ever."""
     wait_for(lambda: len(decoders(server)) >= 3)
-    stopped = decoders(server)
-    for process in stopped:
-        process.suspend()
+    stopped: list[psutil.Process] = []
+    changed = time.monotonic()
+    while time.monotonic() < changed + SETTLED:  # One that is about to end may be replaced.
+        for process in set(decoders(server)).difference(stopped):
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+            stopped.append(process)
+            changed = time.monotonic()
+        time.sleep(0.01)
     try:
         yield
     finally:
