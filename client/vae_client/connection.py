@@ -1,5 +1,6 @@
 """What both clients are made with: the arguments of their httpx client, and what it sends."""
 
+import re
 from collections.abc import Mapping
 from numbers import Integral, Real
 from threading import TIMEOUT_MAX
@@ -11,6 +12,8 @@ from vae_client.calls import Call, sendable
 from vae_client.version import __version__
 
 CONNECT_SECONDS = 10.0
+# The name and password in a URL. The last @ ends them, since a password that is not encoded may have some.
+PASSWORD = re.compile(r"//.*@")
 KEEP_SECONDS = 60.0  # The service keeps idle connections for 75 s; the client must be the one who closes them.
 
 
@@ -42,8 +45,8 @@ def http_arguments(
 
 
 def check_address(base_url: str) -> None:
-    """Raise ValueError for a URL that cannot be that of a service."""
-    found = f"the address of the service is {base_url!r}"
+    """Raise ValueError for a URL that cannot be that of a service. The message shows no password."""
+    found = f"the address of the service is {PASSWORD.sub('//...@', base_url)!r}"
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:

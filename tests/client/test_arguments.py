@@ -30,6 +30,14 @@ def test_addresses(kind: Callable[[str], object]) -> None:
         kind(right)
 
 
+@pytest.mark.parametrize("address", ["ftp://me:hidden@host", "http://me:hid@den@host:x", "http://me:hidden@host?query"])
+def test_no_password_is_shown(address: str) -> None:
+    with pytest.raises(ValueError, match="the address of the service is") as raised:
+        vae_client.Client(address)
+    assert "hid" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
 @pytest.mark.parametrize("kind", [vae_client.Client, vae_client.AsyncClient])
 def test_arguments_that_cannot_be_right(kind: Callable[..., object]) -> None:
     wrongs: list[tuple[str, object, str]] = [
