@@ -9,7 +9,7 @@ import httpx
 from vae_client import batches, calls
 from vae_client.async_collections import AsyncCollectionMethods
 from vae_client.batches import BATCH_SIZE
-from vae_client.calls import Background, Include, Invert, NpyType
+from vae_client.calls import Background, Include, Invert, NpyType, PixelKind
 from vae_client.errors import VaeError
 from vae_client.pictures import Pictures
 from vae_client.progress import Progress
@@ -42,10 +42,20 @@ class AsyncClient(AsyncCollectionMethods):
         return await self._built(calls.encode, pictures, self._options(model, timeout_ms, background, invert), include, seed)
 
     async def decode(
-        self, z: Any, *, dtype: NpyType = "uint8", model: str | None = None, timeout_ms: int | None = None
+        self,
+        z: Any,
+        *,
+        pixels: PixelKind | None = None,
+        seed: int | None = None,
+        dtype: NpyType = "uint8",
+        model: str | None = None,
+        timeout_ms: int | None = None,
     ) -> Decoded:
-        """Return the pictures of latents, (N, D) or (D,), or of the mu of Posteriors, with one request."""
-        return await self._built(calls.decode, z, self._options(model, timeout_ms), dtype)
+        """Return the pictures of latents, (N, D) or (D,), or of the mu of Posteriors, with one request.
+
+        `pixels="sample"` draws the pixels from p(x given z) with the seed, here and in `sample` and `reconstruct`.
+        """
+        return await self._built(calls.decode, z, self._options(model, timeout_ms), pixels, seed, dtype)
 
     async def sample(
         self,
@@ -55,6 +65,7 @@ class AsyncClient(AsyncCollectionMethods):
         temperature: float | None = None,
         prior: Literal["standard", "vamp", "aggregate"] | None = None,
         include: Iterable[Literal["z"]] | Literal["z"] = (),
+        pixels: PixelKind | None = None,
         dtype: NpyType = "uint8",
         model: str | None = None,
         timeout_ms: int | None = None,
@@ -64,7 +75,7 @@ class AsyncClient(AsyncCollectionMethods):
         `include=["z"]` brings their latents with a second request, which draws the same again. Raises ModelChanged then.
         """
         options, names = self._options(model, timeout_ms), calls.names(include)
-        drawn = await self._run(calls.sample(n, options, seed, temperature, prior, dtype))
+        drawn = await self._run(calls.sample(n, options, seed, temperature, prior, pixels, dtype))
         if not names:
             return drawn
         return replace(drawn, z=await self._run(calls.latents_of_sample(drawn, options, temperature, names)))
@@ -92,6 +103,7 @@ class AsyncClient(AsyncCollectionMethods):
         pictures: Pictures,
         *,
         mode: Literal["mean", "sample"] | None = None,
+        pixels: PixelKind | None = None,
         seed: int | None = None,
         dtype: NpyType = "uint8",
         background: Background | None = None,
@@ -101,7 +113,7 @@ class AsyncClient(AsyncCollectionMethods):
     ) -> Decoded:
         """Return pictures as the model sees them: encoded and decoded again."""
         return await self._built(
-            calls.reconstruct, pictures, self._options(model, timeout_ms, background, invert), mode, seed, dtype
+            calls.reconstruct, pictures, self._options(model, timeout_ms, background, invert), mode, pixels, seed, dtype
         )
 
     async def encode_many(

@@ -18,6 +18,7 @@ from vae_client.results import ROWS, Decoded, Model, PictureWarning, Posteriors
 T = TypeVar("T")
 Rows = TypeVar("Rows", bound=Sized)
 NpyType = Literal["uint8", "float32"]
+PixelKind = Literal["mean", "sample"]
 Background = Literal["auto", "black", "white"]
 Invert = Literal["no", "yes", "auto"]
 Include = Literal["logvar", "kl", "kl_per_dim", "z", "warnings"]
@@ -168,27 +169,35 @@ def encode(content: Any, options: Options, include: Iterable[str] = (), seed: in
     return Call("POST", "/encode", counted(read, count), params, body, options.headers(Accept=accept, Content_Type=kind))
 
 
-def reconstruct(content: Any, options: Options, mode: str | None, seed: int | None, dtype: NpyType) -> Call[Decoded]:
+def reconstruct(
+    content: Any, options: Options, mode: str | None, pixels: PixelKind | None, seed: int | None, dtype: NpyType
+) -> Call[Decoded]:
     """Pictures -> pictures as the model sees them."""
     body, kind, count = pictures.body_of(pictures.listed(content))
     headers = options.headers(Accept=NPY, Content_Type=kind)
-    params = query(**options.parameters(), mode=mode, seed=seed, dtype=dtype)
+    params = query(**options.parameters(), mode=mode, pixels=pixels, seed=seed, dtype=dtype)
     return Call("POST", "/reconstruct", counted(_read_pictures, count), params, body, headers)
 
 
-def decode(z: Any, options: Options, dtype: NpyType) -> Call[Decoded]:
+def decode(z: Any, options: Options, pixels: PixelKind | None, seed: int | None, dtype: NpyType) -> Call[Decoded]:
     """Latents, or the mu of posteriors -> pictures."""
     file, count = npy.latents_file(z.mu if isinstance(z, Posteriors) else z)
     headers = options.headers(Accept=NPY, Content_Type=NPY)
-    params = query(model=options.model, dtype=dtype)
+    params = query(model=options.model, pixels=pixels, seed=seed, dtype=dtype)
     return Call("POST", "/decode", counted(_read_pictures, count), params, file, headers)
 
 
 def sample(
-    n: int, options: Options, seed: int | None, temperature: float | None, prior: str | None, dtype: NpyType
+    n: int,
+    options: Options,
+    seed: int | None,
+    temperature: float | None,
+    prior: str | None,
+    pixels: PixelKind | None,
+    dtype: NpyType,
 ) -> Call[Decoded]:
     """Nothing -> pictures of the prior."""
-    params = query(n=n, model=options.model, seed=seed, temperature=temperature, prior=prior, dtype=dtype)
+    params = query(n=n, model=options.model, seed=seed, temperature=temperature, prior=prior, pixels=pixels, dtype=dtype)
     return Call("POST", "/sample", counted(_read_pictures, int(n)), params, None, options.headers(Accept=NPY))
 
 

@@ -11,7 +11,7 @@ import httpx
 
 from vae_client import batches, calls
 from vae_client.batches import BATCH_SIZE
-from vae_client.calls import Background, Include, Invert, NpyType
+from vae_client.calls import Background, Include, Invert, NpyType, PixelKind
 from vae_client.errors import VaeError
 from vae_client.pictures import Pictures
 from vae_client.progress import Progress
@@ -44,9 +44,21 @@ class Client(CollectionMethods):
         """
         return self._run(calls.encode(pictures, self._options(model, timeout_ms, background, invert), include, seed))
 
-    def decode(self, z: Any, *, dtype: NpyType = "uint8", model: str | None = None, timeout_ms: int | None = None) -> Decoded:
-        """Return the pictures of latents, (N, D) or (D,), or of the mu of Posteriors, with one request."""
-        return self._run(calls.decode(z, self._options(model, timeout_ms), dtype))
+    def decode(
+        self,
+        z: Any,
+        *,
+        pixels: PixelKind | None = None,
+        seed: int | None = None,
+        dtype: NpyType = "uint8",
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Decoded:
+        """Return the pictures of latents, (N, D) or (D,), or of the mu of Posteriors, with one request.
+
+        `pixels="sample"` draws the pixels from p(x given z) with the seed, here and in `sample` and `reconstruct`.
+        """
+        return self._run(calls.decode(z, self._options(model, timeout_ms), pixels, seed, dtype))
 
     def sample(
         self,
@@ -56,6 +68,7 @@ class Client(CollectionMethods):
         temperature: float | None = None,
         prior: Literal["standard", "vamp", "aggregate"] | None = None,
         include: Iterable[Literal["z"]] | Literal["z"] = (),
+        pixels: PixelKind | None = None,
         dtype: NpyType = "uint8",
         model: str | None = None,
         timeout_ms: int | None = None,
@@ -65,7 +78,7 @@ class Client(CollectionMethods):
         `include=["z"]` brings their latents with a second request, which draws the same again. Raises ModelChanged then.
         """
         options, names = self._options(model, timeout_ms), calls.names(include)
-        drawn = self._run(calls.sample(n, options, seed, temperature, prior, dtype))
+        drawn = self._run(calls.sample(n, options, seed, temperature, prior, pixels, dtype))
         if not names:
             return drawn
         return replace(drawn, z=self._run(calls.latents_of_sample(drawn, options, temperature, names)))
@@ -93,6 +106,7 @@ class Client(CollectionMethods):
         pictures: Pictures,
         *,
         mode: Literal["mean", "sample"] | None = None,
+        pixels: PixelKind | None = None,
         seed: int | None = None,
         dtype: NpyType = "uint8",
         background: Background | None = None,
@@ -101,7 +115,9 @@ class Client(CollectionMethods):
         timeout_ms: int | None = None,
     ) -> Decoded:
         """Return pictures as the model sees them: encoded and decoded again."""
-        return self._run(calls.reconstruct(pictures, self._options(model, timeout_ms, background, invert), mode, seed, dtype))
+        return self._run(
+            calls.reconstruct(pictures, self._options(model, timeout_ms, background, invert), mode, pixels, seed, dtype)
+        )
 
     def encode_many(
         self,

@@ -31,15 +31,20 @@ def score_for(likelihood: Likelihood) -> Score | None:
     if isinstance(likelihood, Bernoulli):
         return lambda means, x: _score(Bernoulli(torch.logit(_planes(means), LEAST_MEAN)), x)
     if isinstance(likelihood, ContinuousBernoulli):
-        logits = CONTINUOUS_LOGITS.numpy()
-        known = ContinuousBernoulli(CONTINUOUS_LOGITS).mean.numpy()
+        logits_of = continuous_logits()
 
         def score(means: Floats, x: Floats) -> Floats:
-            found = np.interp(_planes(means).numpy(), known, logits).astype(np.float32)
+            found = logits_of(_planes(means).numpy()).astype(np.float32)
             return _score(ContinuousBernoulli(torch.from_numpy(found)), x)
 
         return score
     return None
+
+
+def continuous_logits() -> Callable[[Floats], NDArray[np.float64]]:
+    """Return a function that finds the logits of a continuous Bernoulli by its means."""
+    logits, known = CONTINUOUS_LOGITS.numpy(), ContinuousBernoulli(CONTINUOUS_LOGITS).mean.numpy()
+    return lambda means: np.interp(means, known, logits)
 
 
 def is_density(likelihood: Likelihood) -> bool:

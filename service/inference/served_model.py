@@ -23,6 +23,7 @@ from models.vae import VAE
 from service.engine.device import Device, Precision
 from service.engine.lane import Lane
 from service.inference.picture_warnings import KlCheck
+from service.inference.pixel_draws import Draw, draw_for
 from service.inference.reconstruction_error import Score, is_density, score_for
 from service.latents import noise as seeds
 
@@ -47,6 +48,7 @@ class ServedModel:
     encode: Lane  # uint8 (C, H, W) -> float32 (3, D): mu, sigma, logvar
     encode_float: Lane  # float32 (C, H, W) in [0, 1] -> the same
     decode: Lane  # float32 (D,) -> float32 (H, W, C): the mean of the likelihood
+    draw: Draw  # pixels from p(x given z), from what `decode` answers and a seed
     score: Score | None = None  # -log p(x given z) of pictures, from what `decode` answers
     is_density: bool = False  # then those nats may be negative
     kl_check: KlCheck | None = None  # None for a model whose card does not have the KL of its test pictures
@@ -86,9 +88,10 @@ async def start_model(name: str, checkpoint: Checkpoint, device: Device, kl_rang
     except BaseException:
         device.forget([encode, encode_float])
         raise
-    score, density = score_for(likelihood), is_density(likelihood)
+    draw, score, density = draw_for(likelihood), score_for(likelihood), is_density(likelihood)
     check = None if kl_range is None else KlCheck(kl_range, checkpoint.manifest.model.latent_dim)
-    model = ServedModel(name, checkpoint.digest, checkpoint.manifest, encode, encode_float, decode, score, density, check)
+    lanes = encode, encode_float, decode
+    model = ServedModel(name, checkpoint.digest, checkpoint.manifest, *lanes, draw, score, density, check)
     loop = asyncio.get_running_loop()
 
     def forget() -> None:  # It may run on any thread and under any lock, so the loop does the work.

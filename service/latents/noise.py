@@ -2,7 +2,8 @@
 
 Raw words of Philox 4x64-10 (Salmon et al. 2011, doi:10.1145/2063384.2063405) under the key (seed, item), counters 1, 2,
 3, ...; the upper 52 bits of a word, centred, are a uniform number in (0, 1); its inverse normal CDF in float64, rounded to
-float32, is the noise. Knows nothing of models or requests.
+float32, is the noise. The noise of pixels has counters of its own, which differ in their fourth word: 1 instead of 0. Knows
+nothing of models or requests.
 """
 
 import secrets
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_SEED = 2**53 - 1  # the largest whole number that every JSON reader keeps exact
+LATENTS, PIXELS = 0, 1  # the fourth words of the counters
 
 
 def draw_seed() -> int:
@@ -29,12 +31,18 @@ def normal_and_uniform(seed: int, items: int, dim: int) -> tuple[NDArray[np.floa
     return inverse_normal_cdf(uniform[:, :dim]).astype(np.float32), uniform[:, dim]
 
 
-def _words(seed: int, items: int, dim: int, first: int) -> NDArray[np.uint64]:
+def pixel_uniform(seed: int, item: int, count: int) -> NDArray[np.float64]:
+    """Return uniform numbers in (0, 1) for the pixels of one item, (count,). They share no word with eps of the same seed."""
+    return _uniform(_words(seed, 1, count, item, PIXELS)[0])
+
+
+def _words(seed: int, items: int, dim: int, first: int, stream: int = LATENTS) -> NDArray[np.uint64]:
     """Return 64-bit words, (items, dim). One generator is reset for each item: a new one per row takes 20 times as long."""
     if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"a seed is 0 to {MAX_SEED}, not {seed}")
     philox = np.random.Philox(key=np.array([seed, 0], np.uint64))
     state = philox.state
+    state["state"]["counter"][3] = stream
     words = np.empty((items, dim), np.uint64)
     for i in range(items):
         state["state"]["key"][1] = first + i

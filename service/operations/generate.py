@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.latents import noise as seeds
 from service.latents.mixture import Mixture
+
+# What the pixels of an answer are: the mean of the likelihood p(x given z), or a draw from it.
+PixelKind = Literal["mean", "sample"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +18,24 @@ class Samples:
     """N draws from a prior, and what draws them again."""
 
     z: Floats  # (N, D)
-    pixels: Floats  # (N, H, W, C), the means of the likelihood
+    pixels: Floats  # (N, H, W, C), the means of the likelihood, or draws from it
     seed: int
     prior: str
 
 
-async def decode(pipeline: Pipeline, inference: Inference, z: Floats) -> Floats:
-    """Return the mean pictures of latents (N, D), float32 (N, H, W, C) in [0, 1]. Raises BatcherError."""
-    return await pipeline.through(inference.model.decode, z, inference)
+async def decode(pipeline: Pipeline, inference: Inference, z: Floats, pixel_seed: int | None = None) -> Floats:
+    """Return the mean pictures of latents (N, D), float32 (N, H, W, C) in [0, 1], or with a seed draws from p(x given z).
+
+    Raises BatcherError.
+    """
+    means = await pipeline.through(inference.model.decode, z, inference)
+    return means if pixel_seed is None else await draw_pixels(pipeline, inference, means, pixel_seed)
+
+
+async def draw_pixels(pipeline: Pipeline, inference: Inference, means: Floats, seed: int) -> Floats:
+    """Return a draw from p(x given z) for each of the means that the decoder returned, (N, H, W, C)."""
+    words_and_noise = 16 * means.size  # bytes
+    return await pipeline.offload(words_and_noise, partial(inference.model.draw, means, seed))
 
 
 async def sample(
@@ -31,6 +45,7 @@ async def sample(
     seed: int | None = None,
     temperature: float = 1.0,
     prior: str | None = None,
+    pixels: PixelKind = "mean",
 ) -> Samples:
     """Return n draws from a prior that `Priors` names; for None from the aggregate prior, or the model's own if it has none.
 
@@ -42,9 +57,11 @@ async def sample(
     seed = seeds.draw_seed() if seed is None else seed
     with model.decode.reserve(n) as reservation:
         z = await pipeline.offload(8 * n * model.latent_dim, partial(_draw, seed, n, model.latent_dim, temperature, mixture))
-        pixels = await reservation.submit(z, inference.deadline)
+        made = await reservation.submit(z, inference.deadline)
     inference.timings.add(reservation)
-    return Samples(z, pixels, seed, prior)
+    if pixels == "sample":
+        made = await draw_pixels(pipeline, inference, made, seed)
+    return Samples(z, made, seed, prior)
 
 
 def _draw(seed: int, n: int, dim: int, temperature: float, mixture: Mixture | None) -> Floats:

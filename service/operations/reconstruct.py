@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from service.formats.pictures import Pictures
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
+from service.latents import noise as seeds
 from service.operations.encode import draw_from_posterior
+from service.operations.generate import PixelKind, draw_pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +30,20 @@ async def reconstruct(
     pictures: Pictures,
     mode: Literal["mean", "sample"] = "mean",
     seed: int | None = None,
+    pixels: PixelKind = "mean",
 ) -> Reconstructions:
-    """Return the means of the likelihood at z = mu, or at a seeded draw from the posterior (mode sample).
+    """Return the means of the likelihood, or draws from it, at z = mu or at a draw from the posterior (mode sample).
 
-    Raises BadInput, BatcherError.
+    The seed is that of both draws. Raises BadInput, BatcherError.
     """
     originals: list[NDArray[Any]] = []
     rows = await pipeline.encode(pictures, inference, originals)
-    z, drawn = np.ascontiguousarray(rows[:, 0]), None
+    z, seed = np.ascontiguousarray(rows[:, 0]), seeds.draw_seed() if seed is None else seed
     if mode == "sample":
-        drawn, z = draw_from_posterior(z, rows[:, 1], seed)
-    pixels = await pipeline.through(inference.model.decode, z, inference)
-    tell = partial(pipeline.tell_of_reconstructions, inference.model, pixels, originals)
-    await pipeline.offload(pixels.nbytes, tell)
-    return Reconstructions(originals, pixels, drawn)
+        _, z = draw_from_posterior(z, rows[:, 1], seed)
+    made = await pipeline.through(inference.model.decode, z, inference)
+    tell = partial(pipeline.tell_of_reconstructions, inference.model, made, originals)
+    await pipeline.offload(made.nbytes, tell)
+    if pixels == "sample":
+        made = await draw_pixels(pipeline, inference, made, seed)
+    return Reconstructions(originals, made, seed if "sample" in (mode, pixels) else None)

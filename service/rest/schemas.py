@@ -50,7 +50,14 @@ Scale = Annotated[
 ]
 NpyType = Annotated[
     Literal["uint8", "float32"],
-    Field(description="The type of npy answers. float32 is the mean of the likelihood in [0, 1]."),
+    Field(description="The type of npy answers. float32 has the pixels in [0, 1], as the model gives them."),
+]
+PixelKind = Annotated[
+    Literal["mean", "sample"],
+    Field(
+        description="mean gives the mean of the likelihood p(x given z). sample draws each pixel from it with the seed: 0 or "
+        "1 from a Bernoulli likelihood; from a Gaussian one the mean plus noise, clipped to [0, 1]."
+    ),
 ]
 IncludeLatents = Annotated[
     frozenset[Literal["z"]],
@@ -121,6 +128,8 @@ class DecodeParameters(Parameters):
     dtype: NpyType = "uint8"
     layout: Layout = Field("grid", description="The layout of several pictures in one PNG.")
     scale: Scale | None = None
+    pixels: PixelKind = "mean"
+    seed: Seed | None = None
 
 
 class SampleParameters(DecodeParameters):
@@ -129,7 +138,6 @@ class SampleParameters(DecodeParameters):
     payload: ClassVar[tuple[str, ...]] = ()
 
     n: int = Field(1, ge=1, description="The number of pictures.")
-    seed: Seed | None = None
     temperature: float = Field(
         1.0, ge=0, le=100, description="The scale of the noise. 0 gives the mean of the prior, or of one of its components."
     )
@@ -148,7 +156,6 @@ class ReconstructParameters(DecodeParameters, PictureParameters):
     files: ClassVar[tuple[str, ...]] = ("image",)
 
     mode: Literal["mean", "sample"] = Field("mean", description="mean decodes mu; sample decodes a draw from the posterior.")
-    seed: Seed | None = None
     compare: bool = Field(
         False, description="true adds the originals to a PNG, above the reconstructions, or to their left in a column."
     )
@@ -270,7 +277,7 @@ class PicturesAnswer(BaseModel):
     images: list[str]
     shape: list[int] = Field(description="Height, width and channels.")
     z: list[list[float]] | None = Field(None, description="The latents of the pictures.")
-    seed: int | None = Field(None, description="The seed of the latents, where they were drawn.")
+    seed: int | None = Field(None, description="The seed of the latents and of the pixels, where one of them was drawn.")
     prior: str | None = Field(None, description="The prior that the latents were drawn from.")
     warnings: WarningList = None
 

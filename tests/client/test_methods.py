@@ -119,6 +119,16 @@ def test_latents_become_pictures(client: Client) -> None:
     assert client.reconstruct([SEVEN], mode="sample", seed=3).seed == 3
 
 
+def test_pixels_may_be_drawn_too(client: Client) -> None:
+    drawn = client.sample(3, seed=7, include=["z"], pixels="sample")
+    assert set(np.unique(drawn.pixels).tolist()) == {0, 255}
+    again = client.decode(drawn.z, pixels="sample", seed=7)
+    assert again.seed == 7
+    np.testing.assert_array_equal(again.pixels, drawn.pixels)
+    assert client.reconstruct(SEVEN, pixels="sample", seed=3).seed == 3
+    assert client.decode(drawn.z, pixels="mean").seed is None
+
+
 def test_one_posterior_is_one_latent(client: Client, digits: Pixels, request: pytest.FixtureRequest) -> None:
     name, found = "latent-" + request.node.callspec.params["client"], client.encode(digits[:3])
     client.put_collection(name)

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from service.http.call import Answer, Call
+from service.latents import noise as seeds
 from service.operations import generate as operations
 from service.operations.service import Service
 from service.rest.answers import pictures_answer
@@ -21,7 +22,7 @@ router = Router(tags=["inference"])
 
 
 async def decode(service: Service, call: Call) -> Answer:
-    """Return the mean pictures of latents, in the order of the request."""
+    """Return the pictures of latents, in the order of the request: means of the likelihood, or draws (pixels=sample)."""
     body = await body_of(service, call)
     parameters = read_parameters(DecodeParameters, call.query, *body.parameters(DecodeParameters))
     accept = call.headers.get("accept", "")
@@ -30,8 +31,14 @@ async def decode(service: Service, call: Call) -> Answer:
     model = inference.model
     z = await service.pipeline.offload(len(call.body), partial(latents_of, body, model.latent_dim, model.name))
     scale = choose_scale(parameters, form, accept, len(z), model.shape)
-    pixels = await operations.decode(service.pipeline, inference, z)
-    render = partial(pictures_answer, pixels, form, inference, parameters, scale=scale)
+    fields: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    seed = None
+    if parameters.pixels == "sample":
+        seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
+        fields, headers = {"seed": seed}, {"x-seed": str(seed)}
+    pixels = await operations.decode(service.pipeline, inference, z, seed)
+    render = partial(pictures_answer, pixels, form, inference, parameters, fields, headers, scale)
     return await service.pipeline.offload(pixels.nbytes * scale**2, render)
 
 
@@ -63,7 +70,7 @@ async def sample(service: Service, call: Call) -> Answer:
         if unchanged is not None:
             return unchanged
     samples = await operations.sample(
-        service.pipeline, inference, parameters.n, parameters.seed, parameters.temperature, prior
+        service.pipeline, inference, parameters.n, parameters.seed, parameters.temperature, prior, parameters.pixels
     )
     fields: dict[str, Any] = {"seed": samples.seed, "prior": prior}
     if "z" in parameters.include:

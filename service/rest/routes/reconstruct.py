@@ -26,7 +26,8 @@ router = Router(tags=["inference"])
 async def reconstruct(service: Service, call: Call) -> Answer:
     """Encode pictures, and decode mu, or a draw from the posterior with the seed (mode=sample).
 
-    A picture that is reconstructed badly may be an anomaly.
+    With pixels=sample, the pixels are drawn from the likelihood with the same seed. A picture that is reconstructed badly may
+    be an anomaly.
     """
     body = await body_of(service, call)
     parameters = read_parameters(ReconstructParameters, call.query, *body.parameters(ReconstructParameters))
@@ -37,7 +38,9 @@ async def reconstruct(service: Service, call: Call) -> Answer:
     inference = open_request(service, call, parameters)
     pictures = pictures_of(body, inference.model.shape, inference.preprocessing.range is not None)
     scale = choose_scale(parameters, form, accept, len(pictures), inference.model.shape, parameters.compare)
-    made = await operations.reconstruct(service.pipeline, inference, pictures, parameters.mode, parameters.seed)
+    made = await operations.reconstruct(
+        service.pipeline, inference, pictures, parameters.mode, parameters.seed, parameters.pixels
+    )
     drawn = made.seed is not None
     fields = {"seed": made.seed} if drawn else {}
     headers = {"x-seed": str(made.seed)} if drawn else {}

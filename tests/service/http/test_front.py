@@ -59,6 +59,7 @@ GOOD: list[Exchange] = [
     of_httpx("POST", "/reconstruct?format=png&compare=true&layout=column", content=BYTES),
     *(of_httpx("POST", f"/decode?format={form}", content=LATENTS) for form in ("json", "npy", "png")),
     of_httpx("POST", "/decode?dtype=float32&format=npy", json={"z": [[0, 1, 2]]}),
+    of_httpx("POST", "/decode?pixels=sample&seed=4", content=LATENTS),
     *(of_httpx("GET", f"/sample?n=3&seed=5&format={form}&temperature=0.5&include=z") for form in ("json", "npy", "png")),
     *(of_httpx("GET", f"/sample?n=3&seed=5&format={form}&prior=standard&include=z") for form in ("json", "npy", "png")),
     *(of_httpx(method, "/sample?seed=6") for method in ("GET", "POST")),

@@ -61,6 +61,7 @@ async def test_a_tag_is_of_all_that_an_answer_depends_on(client: httpx.AsyncClie
         f"{PATH}&format=png&layout=row",
         f"{PATH}&model=colour",
         f"{PATH}&prior=standard",
+        f"{PATH}&pixels=sample",
     ]
     answers = [(await client.get(path)).raise_for_status() for path in paths]
     assert len({answer.headers["etag"] for answer in answers}) == len(paths)
