@@ -155,6 +155,11 @@ SIGMA_CEILING = 1000.0
 SIGMA_FLOOR = 1 / 255
 
 
+def gaussian_constant(sigma: float, values: int) -> float:
+    """Return values/2 ln(2 pi sigma^2), the nats of a Gaussian's -log p(x given z) that depend on neither x nor z."""
+    return values * (math.log(sigma) + 0.5 * LOG_2PI)
+
+
 @dataclass(frozen=True)
 class Gaussian:
     """N(mean, sigma^2) per pixel, with one sigma for all pixels; log_prob is a density over pixels in [0, 1]."""

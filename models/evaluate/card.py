@@ -7,6 +7,8 @@ from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
+from models.evaluate import information
+from models.evaluate.headings import Headings, constant_part, headings
 from models.files.atomic_file import write_atomically
 from models.train.arguments import PLACES
 from models.train.flags import build_parser
@@ -36,6 +38,7 @@ EXPLAINED = {
     kl_range.KEY: "KL of 99.8 %",
     "mutual_information": "Mutual information",
     "prior_coverage": "Coverage",
+    "told_apart": "Told apart",
     "aggregate_prior": "Aggregate prior",
     "factors": "Factors",
 }
@@ -57,24 +60,21 @@ def write_card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pic
 
 def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[str]) -> str:
     """Return the card as Markdown."""
-    model, protocol = manifest.model, metrics["protocol"]
+    model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
     rows = [
-        (
-            "importance-weighted negative log-likelihood",
-            f"{metrics['iwae_nll']:.2f} +- {metrics['iwae_nll_standard_error']:.2f}",
-        ),
+        (f"importance-weighted {names.bound}", f"{metrics['iwae_nll']:.2f} +- {metrics['iwae_nll_standard_error']:.2f}"),
         ("ELBO", f"{metrics['elbo']:.2f}"),
-        ("log likelihood of the pixels (one draw)", f"{metrics['log_likelihood']:.2f}"),
+        (f"{names.pixels} (one draw)", f"{metrics['log_likelihood']:.2f}"),
         ("KL(posterior, prior)", f"{metrics['kl']:.2f}"),
         ("effective sample size of the bound, mean", f"{metrics['ess_mean']:.1f} of {protocol['iwae_samples']}"),
-        ("active units", f"{metrics['active_units']} of {model.latent_dim}"),
+        ("active units", active_of(metrics["active_units"], model.latent_dim)),
     ]
     if kl_range.KEY in metrics:
         nats = metrics[kl_range.KEY]
         rows.append(("KL(posterior, N(0, I)) of 99.8 % of the pictures", f"{nats['low']:.2f} to {nats['high']:.2f}"))
     if "knn_accuracy" in metrics:
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
-    rows += [*_latent_rows(metrics), *_prior_rows(metrics), *_factor_rows(metrics)]
+    rows += [*information.card_rows(metrics), *_prior_rows(metrics, names), *_factor_rows(metrics)]
     lines = [
         f"# {directory.name}",
         "",
@@ -120,6 +120,8 @@ def description(manifest: Manifest) -> list[str]:
     if data.get("preset") in PRESETS:
         preset = PRESETS[data["preset"]]
         found.append(f"Preset {data['preset']}: {preset.what}. Source: {preset.source}.")
+    if constant := constant_part(manifest):
+        found.append(f"{constant}.")
     if isinstance(start := data.get("init_from"), dict):
         found.append(f"Started from the weights of `{start.get('path')}`, digest {str(start.get('digest'))[:12]}.")
     if isinstance(longer := data.get("lengthened"), dict):
@@ -151,23 +153,13 @@ def _options(options: Mapping[str, Any]) -> str:
     return f" ({', '.join(words)})" if options else ""
 
 
-def _latent_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if "mutual_information" not in metrics:
-        return []
-    return [
-        ("mutual information I(x; z)", f"{metrics['mutual_information']:.2f}"),
-        ("KL(aggregate posterior, N(0, I))", f"{metrics['marginal_kl']:.2f}"),
-        ("coverage of the prior", f"{100 * metrics['prior_coverage']:.1f} %"),
-    ]
-
-
-def _prior_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _prior_rows(metrics: Mapping[str, Any], names: Headings) -> list[tuple[str, str]]:
     if "aggregate_prior" not in metrics:
         return []
     prior = metrics["aggregate_prior"]
     return [
         (
-            f"negative log-likelihood with the aggregate prior ({prior['components']} Gaussians, {prior['covariance']})",
+            f"{names.bound} with the aggregate prior ({prior['components']} Gaussians, {prior['covariance']})",
             f"{prior['iwae_nll']:.2f} +- {prior['iwae_nll_standard_error']:.2f}",
         ),
         ("what the aggregate prior gains", f"{prior['gain']:.2f} +- {prior['gain_standard_error']:.2f}"),
@@ -181,6 +173,11 @@ def _factor_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         f"dci_{part}": f"DCI {part}" for part in ("disentanglement", "completeness", "informativeness")
     }
     return [(name, f"{found[key]:.3f}") for key, name in names.items() if key in found]
+
+
+def active_of(active: int, dim: int) -> str:
+    """Return how many latent dimensions are active, and what follows if all of them are."""
+    return f"{active} of {dim}{': a larger D would probably give a better ELBO' if active == dim > 2 else ''}"
 
 
 def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:

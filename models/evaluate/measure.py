@@ -12,7 +12,7 @@ from models import aggregate, kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, hold_out
 from models.distributions import DiagonalGaussian, StandardGaussian
-from models.evaluate import diagnostics, factors
+from models.evaluate import diagnostics, factors, headings, information
 from models.evaluate.bounds import likelihood_bounds
 from models.mixture import FittedPrior, GaussianMixture
 from models.priors import NAMES
@@ -57,19 +57,17 @@ def evaluate(
         "active_units": int(diagnostics.active_units(greys.mu).sum()),
         "kl_per_dim": [round(value, 4) for value in bounds["kl_per_dim"].mean(0).tolist()],
         kl_range.KEY: kl_range.measured(standard_kl(greys).cpu().numpy()),
-        **latent_numbers(vae, posteriors(vae, x, device), seed),
+        **latent_numbers(vae, posteriors(vae, x, device), seed, bounds, None if prior is None else prior.mixture),
         "protocol": {
             "unit": "nats per picture, sums over pixels and dimensions, mean over pictures",
+            "kind": headings.kind_of(vae.config.likelihood, bool(((x == 0) | (x == 1)).all())),
             "pixels": f"0/1, each drawn once with its grey as probability, seed {seed}" if binarized else pixels(vae),
             "split": f"test, {len(x)} pictures",
             "iwae_samples": samples,
             "seed": seed,
             kl_range.KEY: kl_range.PROTOCOL,
             "active_units": f"variance over the test split of mu above {diagnostics.ACTIVE_VARIANCE} ({raw})",
-            "mutual_information": (
-                "Hoffman & Johnson 2016: mean of log q(z given x) - log q(z), one draw a picture, q(z) the mixture of the "
-                f"{len(x)} posteriors, so at most log {len(x)}; KL(q(z), N(0, I)) is the mean KL to N(0, I) less it"
-            ),
+            "mutual_information": f"{information.PROTOCOL}; N = {len(x)}",
             "prior_coverage": (
                 f"share of {PRIOR_DRAWS} draws of {NAMES[vae.config.prior]} at which q(z) is above the 5 % quantile of its "
                 "own draws (each without its own picture's posterior): 95 % where prior and aggregate posterior are the same"
@@ -78,6 +76,7 @@ def evaluate(
     }
     protocol = metrics["protocol"]
     if prior is not None:
+        protocol["told_apart"] = information.APART_PROTOCOL
         metrics["aggregate_prior"] = mixture_numbers(bounds, prior.mixture) | prior.fitted
         protocol["aggregate_prior"] = (
             "Gaussian mixture fitted by EM to draws from the training pictures' posteriors, its number of components chosen "
@@ -109,18 +108,25 @@ def pixels(vae: VAE) -> str:
 
 
 @torch.no_grad()
-def latent_numbers(vae: VAE, posterior: DiagonalGaussian, seed: int) -> dict[str, float]:
-    """Return mutual information, KL of the aggregate posterior to N(0, I), and coverage of the model's prior."""
+def latent_numbers(
+    vae: VAE, posterior: DiagonalGaussian, seed: int, bounds: dict[str, Tensor], mixture: GaussianMixture | None
+) -> dict[str, Any]:
+    """Return brackets of the mutual information and of KL(q(z) || N(0, I)).
+
+    With a fitted mixture, also the coverage of the model's prior, and how well its draws are told from latents of pictures:
+    coverage alone looks good for a prior that is far too wide.
+    """
     device = posterior.mu.device
     noise = torch.Generator(device).manual_seed(seed)
     eps = torch.randn(posterior.mu.shape, generator=noise, device=device)
     prior_eps = torch.randn(PRIOR_DRAWS, eps.shape[1], generator=noise, device=device)
-    parts = diagnostics.rate_of_aggregate(posterior, eps)
-    return {
-        "mutual_information": parts.mutual_information,
-        "marginal_kl": parts.marginal_kl,
-        "prior_coverage": diagnostics.prior_coverage(posterior, eps, vae.prior(prior_eps).sample(prior_eps)),
-    }
+    rates = [float(bounds[name].mean()) for name in ("kl", "mixture_kl") if name in bounds]
+    numbers: dict[str, Any] = {**information.brackets(diagnostics.rate_of_aggregate(posterior, eps), len(eps), rates)}
+    if mixture is not None:
+        draws = vae.prior(prior_eps).sample(prior_eps)
+        numbers["prior_coverage"] = diagnostics.prior_coverage(posterior, eps, draws)
+        numbers["told_apart"] = information.told_apart(posterior, eps, vae.prior(eps[:1]), draws, mixture.to(device))
+    return numbers
 
 
 def mixture_numbers(bounds: dict[str, Tensor], mixture: GaussianMixture) -> dict[str, Any]:

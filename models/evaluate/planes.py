@@ -43,21 +43,27 @@ class PlaneError(Exception):
 def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
     """Draw a column for each (name, model, test pictures): latents by label, above the decoded plane over the prior.
 
-    The title is the model's objective if it is known, otherwise its name. VAEs are on the CPU. Raises PlaneError unless D = 2.
+    The title is the model's objective if it is known, otherwise its name; models of the same objective have both. VAEs are on
+    the CPU. Raises PlaneError unless D = 2.
     """
     for name, checkpoint, _ in models:
         if checkpoint.vae.config.latent_dim != 2:
             raise PlaneError(f"{name}: has D = {checkpoint.vae.config.latent_dim}, but only D = 2 can be drawn")
+    titles = [TITLES.get(_objective(checkpoint), name) for name, checkpoint, _ in models]
+    titles = [
+        f"{name}\n{title}" if titles.count(title) > 1 and title != name else title
+        for title, (name, _, _) in zip(titles, models, strict=True)
+    ]
     size = (PANEL * len(models) + 0.6, 2 * PANEL + 0.7)
     figure = Figure(figsize=size, dpi=plots.DPI, layout="constrained", facecolor="white")
     upper, lower = figure.subplots(2, len(models), squeeze=False)
-    for above, below, (name, checkpoint, test) in zip(upper, lower, models, strict=True):
-        shown, objective = test[:SHOWN], _objective(checkpoint)
+    for above, below, title, (_, checkpoint, test) in zip(upper, lower, titles, models, strict=True):
+        shown = test[:SHOWN]
         points = latents(checkpoint, shown)
         classes = class_names(checkpoint.manifest.data)
         plots.draw_points(above, points, None if shown.labels is None else shown.labels.tolist(), classes)
         _frame(above, points)
-        above.set_title(TITLES.get(objective, name), fontsize=12, color=plots.INK)
+        above.set_title(title, fontsize=12, color=plots.INK)
         plots.show(below, tile(to_bytes(checkpoint.vae.decode(pictures.plane(SIDE)).mean), SIDE))
         below.spines[:].set_visible(False)
     handles, words = upper[0].get_legend_handles_labels()

@@ -16,8 +16,9 @@ from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, class_names
 from models.evaluate import html as page
-from models.evaluate import pictures, plots
+from models.evaluate import information, pictures, plots
 from models.evaluate.card import SOURCES, description, evaluate_command, train_command
+from models.evaluate.headings import Headings, headings
 from models.evaluate.html import number, row
 from models.evaluate.measure import nearest_rows, posteriors
 from models.files.atomic_file import write_atomically
@@ -50,7 +51,10 @@ def write_report(
     drawing = _Drawing(out, checkpoint, splits, metrics, mixture)
     log, snapshots = read_log(directory), sorted((directory / "run" / "snapshots").glob("*.safetensors"))
     sections = [
-        ("Numbers", _numbers(metrics, checkpoint.vae.config.latent_dim, drawing.prior)),
+        (
+            "Numbers",
+            _numbers(metrics, headings(checkpoint.manifest, metrics), checkpoint.vae.config.latent_dim, drawing.prior),
+        ),
         ("Training", drawing.training(log)),
         ("Reconstructions", drawing.reconstructions()),
         ("Samples", drawing.samples()),
@@ -226,24 +230,18 @@ def _header(checkpoint: Checkpoint) -> str:
     return f'{words}<p class="digest">SHA-256 {checkpoint.digest}</p>'
 
 
-def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
+def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str) -> str:
     protocol = metrics["protocol"]
     rows = [
         row(
-            "importance-weighted negative log-likelihood",
+            f"importance-weighted {names.bound}",
             f"{number(metrics, 'iwae_nll')} ± {number(metrics, 'iwae_nll_standard_error')}",
             "nats per picture, with its standard error",
         ),
         row("ELBO", number(metrics, "elbo"), "at beta = 1, one draw"),
-        row("distortion", number(metrics, "distortion"), "-log likelihood of the pixels, one draw"),
+        row("distortion", number(metrics, "distortion"), f"minus the {names.pixels}, one draw"),
         row("rate", number(metrics, "rate"), "KL(posterior, prior)"),
-        row("mutual information", number(metrics, "mutual_information"), protocol["mutual_information"]),
-        row(
-            "KL(aggregate posterior, N(0, I))",
-            number(metrics, "marginal_kl"),
-            "the mean KL to N(0, I) minus the mutual information",
-        ),
-        row("coverage of the prior", number(metrics, "prior_coverage", 1, True), protocol["prior_coverage"]),
+        *information.report_rows(metrics),
         row("active units", f"{number(metrics, 'active_units')} of {dim}", protocol["active_units"]),
         row("effective sample size", number(metrics, "ess_mean", 1), "mean over pictures, of the samples of the bound"),
     ]
@@ -260,7 +258,7 @@ def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
         bound = f"{number(metrics, own + 'iwae_nll')} ± {number(metrics, own + 'iwae_nll_standard_error')}"
         gain = f"{number(metrics, own + 'gain')} ± {number(metrics, own + 'gain_standard_error')}"
         rows += [
-            row("aggregate prior: negative log-likelihood", bound, protocol["aggregate_prior"]),
+            row(f"aggregate prior: {names.bound}", bound, protocol["aggregate_prior"]),
             row("aggregate prior: gain", gain, f"nats over {prior}, paired by picture"),
             row("aggregate prior: rate", number(metrics, own + "rate"), "mean of log q(z given x) - log p(z)"),
             row("aggregate prior: components", number(metrics, own + "components"), "chosen on held-out draws"),

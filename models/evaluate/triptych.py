@@ -25,7 +25,10 @@ def write_triptych(args: argparse.Namespace) -> None:
         from models.evaluate import planes
     except ModuleNotFoundError as error:
         raise EvaluationError(f"the picture needs {error.name}: pip install 'vae-service[report]'") from None
-    checkpoints = [(path.resolve().name, read(path)) for path in args.paths]
+    names = [path.resolve().name for path in args.paths]
+    checkpoints = [
+        (name if names.count(name) == 1 else str(path), read(path)) for name, path in zip(names, args.paths, strict=True)
+    ]
     columns = [(name, checkpoint, load_splits(checkpoint, args).test) for name, checkpoint in checkpoints]
     try:
         drawn = io.BytesIO()

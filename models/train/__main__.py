@@ -227,7 +227,8 @@ def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate
     progress.finished = bool(warm and run.args.patience and epoch - progress.best_epoch >= run.args.patience)
     loss, log_likelihood, kl = (total / sums[3] if sums[3] else math.nan for total in sums[:3])
     progress.epoch_sums = []
-    if epoch & (epoch - 1) == 0 or progress.step >= run.steps or progress.finished:
+    ended = progress.step >= run.steps or progress.finished
+    if epoch & (epoch - 1) == 0 or ended:
         run.write_samples(epoch)
     weight = run.warm(progress.step - 1)
     # In small sets, latents that no step has reached yet would look like a collapse.
@@ -243,7 +244,7 @@ def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate
             "skipped_steps": progress.skipped_steps,
             "images_per_second": round(rate, 1),
             "peak_memory_mb": peak_memory_mb(run.device),
-            "warnings": run.warnings(weight, found.active_units if judged and math.isfinite(found.elbo) else None)
+            "warnings": run.warnings(weight, found.active_units if judged and math.isfinite(found.elbo) else None, ended)
             + ([SKIPPED] if progress.skipped_steps else []),
         }
     )

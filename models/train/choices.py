@@ -24,9 +24,6 @@ SAMPLED_VALUES = 1 << 22  # The shares are measured on about so many values.
 EPOCHS, LEAST_STEPS = 50, 2000
 BATCH, SMALL_BATCH = 128, 32
 SMALL_SET = 5000  # With fewer pictures, small batches give more steps for the same time.
-LATENTS, MANY_LATENTS = 20, 64
-# With fewer pictures, 64 dimensions gain nothing over 20.
-MANY = 1000
 START = "first weights"  # the choice to start from the mean of the pictures
 MEAN_PICTURES = 1000  # The mean of the pictures is measured on about so many.
 # Pictures with a larger side than this get a net with fewer channels: at 105 x 105, steps then take a third of the time.
@@ -56,13 +53,12 @@ def choose(args: argparse.Namespace, x: Tensor, training: int, resumed: bool = F
     """Fill in the flags that were left open, and return a sentence with the reason for each. `training`: number of pictures.
 
     x: uint8 (N, C, H, W). A resumed run has all flags, and keeps the sentences that it recorded. Its net is never chosen
-    again, because a run of an earlier version has another one.
+    again, because a run of an earlier version has another one. `models.train.latent_dim` chooses the latent dimensions.
     """
     reasons: dict[str, str] = dict(getattr(args, "choices", None) or {})
     own = args.data.startswith(("folder:", "npz:")) and not args.preset and not args.init_from
     if own and args.arch == "conv" and not resumed:
-        reasons = _net(args, x, training) | reasons
-    args.latent_dim = args.latent_dim or LATENTS
+        reasons = _net(args, x) | reasons
     if not args.likelihood:
         args.likelihood, reasons["likelihood"] = _likelihood(args, x)
     if not args.batch_size:
@@ -82,7 +78,7 @@ def choose(args: argparse.Namespace, x: Tensor, training: int, resumed: bool = F
     return reasons
 
 
-def _net(args: argparse.Namespace, x: Tensor, training: int) -> dict[str, str]:
+def _net(args: argparse.Namespace, x: Tensor) -> dict[str, str]:
     """Fill in the convolutional net's flags that were left open, and return the reasons.
 
     Measured on new drawings with 3,000 to train on, in shares of the squared error of the mean picture. 28 x 28, 2,000 steps:
@@ -91,10 +87,6 @@ def _net(args: argparse.Namespace, x: Tensor, training: int) -> dict[str, str]:
     light had 0.75 after 1,000 steps, and 0.41 when the biases started from the mean.
     """
     reasons = {}
-    if args.latent_dim is None:
-        args.latent_dim = MANY_LATENTS if training >= MANY else LATENTS
-        than = f"at least {MANY:,}" if training >= MANY else f"fewer than {MANY:,}"
-        reasons["latent dimensions"] = f"{args.latent_dim} latent dimensions, because there are {than} pictures"
     if args.hidden is None:
         args.hidden = [0]
         reasons["hidden"] = "no dense layer before the latents, because fine details and new pictures come out better without"

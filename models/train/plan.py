@@ -3,6 +3,7 @@
 Knows nothing of the training loop.
 """
 
+import math
 import os
 import shlex
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from models.distributions import gaussian_constant
 from models.program import command
 from models.readers.left_out import plural
 from models.train.choices import START
@@ -27,6 +29,9 @@ def plan(run: Run, done: int) -> list[str]:
     test = f", {run.loaded.test_count} for the test" if run.loaded.test_count else ""
     options = ", ".join(f"{name} {value}" for name, value in config.arch_options.items())
     sigma = f" (sigma {args.sigma})" if config.likelihood == "gaussian" else ""
+    if config.likelihood == "gaussian" and not isinstance(args.sigma, str):
+        constant = gaussian_constant(args.sigma, math.prod(config.shape))
+        sigma += f"; {constant:.1f} nats of each loss are the constant {math.prod(config.shape)}/2 ln(2 pi sigma^2)"
     length = f"{plural(run.steps, 'step')} ({_epochs(run, run.steps)} of {plural(run.steps_per_epoch, 'step')})"
     why = f"; {reasons['length']}" if "length" in reasons else ""
     batch = f"; {reasons['batch size']}" if "batch size" in reasons else ""

@@ -26,6 +26,7 @@ from models.train.choices import START, choose, mean_values
 from models.train.continuing import first_length, told
 from models.train.devices import choose_device
 from models.train.initial_weights import load_initial
+from models.train.latent_dim import fill_in_latent_dim
 from models.train.losses import OBJECTIVES, Loss, Wishes
 from models.train.model_flags import check, model_config, parameter_groups
 from models.train.resume import STATE, RunState
@@ -64,6 +65,10 @@ class Run:
         self.pictures, self.validation, self.data = self.loaded[:3]
         going_on = args.resume and (self.directory / STATE).exists()
         choose(args, self.pictures.x, len(self.pictures), going_on)
+        self.batch_size = min(args.batch_size, len(self.pictures))
+        self.steps_per_epoch = len(self.pictures) // self.batch_size
+        self.steps: int = args.steps or self.steps_per_epoch * args.epochs
+        fill_in_latent_dim(args, self.pictures.x, self.steps)
         self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
         if START in args.choices and isinstance(self.vae.net, Conv) and not going_on:
             self.vae.net.start_from(mean_values(self.pictures.x))
@@ -81,14 +86,11 @@ class Run:
             torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         )
         self.parameters = list(self.vae.parameters())
-        self.batch_size = min(args.batch_size, len(self.pictures))
         self.objective = OBJECTIVES[args.objective](
             Wishes(args.beta, args.free_bits, args.stratified, dataset_size=len(self.pictures))
         )
         self.loss = torch.compile(self.objective.__call__) if args.compile else self.objective
-        self.steps_per_epoch = len(self.pictures) // self.batch_size
         self.steps_per_check = self.steps_per_epoch * args.validate_every
-        self.steps: int = args.steps or self.steps_per_epoch * args.epochs
         first = first_length(args)
         self.warmup_steps: float = args.warmup * (first["steps"] or self.steps_per_epoch * first["epochs"])
         self.snapshots = frozenset() if args.no_snapshots else snapshot_steps(self.steps)
@@ -163,11 +165,11 @@ class Run:
         bound = float(torch.cat(bounds).mean()) if bounds else None
         return Validation(float(torch.cat([t.elbo for t in terms]).mean()), log_likelihood, kl, bound, active)
 
-    def warnings(self, warm: float, active: int | None) -> list[str]:
-        """Return warnings for the log: the loss is not the negative ELBO, or the posterior collapses.
+    def warnings(self, warm: float, active: int | None, ended: bool = False) -> list[str]:
+        """Return warnings for the log: the loss is not the negative ELBO, the posterior collapses, or D does not fit.
 
-        `active` is the number of active latent dimensions, if it could be measured. The texts are the same in every epoch:
-        numbers that change have their own fields in the log.
+        `active` is the number of active latent dimensions, if it could be measured; early in a run, all of them are. The texts
+        are the same in every epoch: numbers that change have their own fields in the log.
         """
         found = [self.objective.remark()]
         if warm < 1 and self.objective.beta:
@@ -182,7 +184,10 @@ class Run:
             found.append(f"{COLLAPSE}: none of the {dim} latent dimensions carries information, so all pictures have the same "
                          f"latent; if this lasts, start a new run with {other}--warmup 0.2, "
                          "--objective free-bits or a smaller --lr")  # fmt: skip
-        elif 2 * active < dim:
+        elif active == dim > 2 and ended and not self.args.preset:
+            found.append(f"all {dim} latent dimensions are active: a larger --latent-dim, such as {2 * dim}, would probably "
+                         "give a better ELBO")  # fmt: skip
+        elif 2 * active < dim and "latent dimensions" not in self.args.choices:
             found.append(f"fewer than half of the {dim} latent dimensions are active (variance of mu over the validation "
                          f"split above {ACTIVE_VARIANCE}): a smaller --latent-dim would do")  # fmt: skip
         return [warning for warning in found if warning]
