@@ -22,6 +22,7 @@ DPI = 180
 GREY, INK = "#8a8a8a", "#222222"
 # Colours of Okabe & Ito, which colour-blind readers can tell apart too.
 BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"
+RATIO = 1.7  # width of the rate-distortion diagram by its height
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, YELLOW)
 
 
@@ -81,9 +82,9 @@ def kl_bars(kl_per_dim: Sequence[float], active_above: float = 0.01) -> Figure:
 def rate_distortion(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]] = (), prior: str = "N(0, I)") -> Figure:
     """Plot rate (KL) and distortion (-log likelihood) of the model, and of its validation split over the epochs.
 
-    On each line the ELBO is constant (Alemi et al. 2018, arXiv:1711.00464).
+    On each line the ELBO is constant (Alemi et al. 2018, arXiv:1711.00464). A nat is as long on both axes.
     """
-    figure, (axes,) = new_figure(3.6)
+    figure, (axes,) = new_figure(4.1)
     points = [(metrics["rate"], metrics["distortion"], f"model, {prior} as prior", BLUE, "o")]
     if "aggregate_prior" in metrics:
         points.append((metrics["aggregate_prior"]["rate"], metrics["distortion"], "aggregate prior", ORANGE, "D"))
@@ -92,17 +93,11 @@ def rate_distortion(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]]
         axes.plot(*zip(*way, strict=True), color=GREY, linewidth=0.9, alpha=0.7, label="validation, epoch by epoch", zorder=1)
     for x, y, label, color, marker in points:
         axes.plot(x, y, marker, color=color, markersize=8, label=label, zorder=3)
-    # The axes fit the points and the last nine tenths of the epochs.
-    late = way[len(way) // 10 :]
-    shown = np.array([(x, y) for x, y, *_ in points] + late, np.float64)  # (N, 2)
-    low, high = shown.min(0), shown.max(0)
-    margin = 0.25 * np.maximum(np.maximum(high - low, 0.1 * np.abs(shown).max(0)), 1e-3)
-    axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
-    axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
+    _frame(axes, np.array([point[:2] for point in points], np.float64), np.array(way[len(way) // 2 :], np.float64))
     _lines_of_equal_sum(axes)
     axes.set_xlabel("rate, nats", fontsize=9)
     axes.set_ylabel("distortion, nats", fontsize=9)
-    axes.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=9, loc="upper right")
+    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=3, columnspacing=1.2)
     return figure
 
 
@@ -111,10 +106,32 @@ def _known(entry: Mapping[str, Any]) -> bool:
     return terms.get("kl") is not None and terms.get("log_likelihood") is not None
 
 
+def _frame(axes: Axes, points: Floats, late: Floats) -> None:
+    """Show the points, (N, 2), and as much of the later epochs, (M, 2), as fits into twice the rate.
+
+    Densities change by thousands of nats in training, which would hide a rate of twenty.
+    """
+    shown = np.concatenate([points, late.reshape(-1, 2)])
+    rate = max(1.0, float(points[:, 0].max()))
+    extent = shown.max(0) - shown.min(0)
+    height = min(max(1.4 * float(max(extent[0] / RATIO, extent[1])), 0.1 * rate), 2 * rate)
+    half = np.array([RATIO, 1.0]) * height / 2
+    middle = np.clip((shown.min(0) + shown.max(0)) / 2, points.max(0) - 0.8 * half, points.min(0) + 0.8 * half)
+    middle[0] = max(middle[0], 0.95 * half[0])  # A KL is not negative.
+    low, high = middle - half, middle + half
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+
+
 def _lines_of_equal_sum(axes: Axes) -> None:
+    """Draw lines of equal rate + distortion, with the ELBO at their lower ends."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    for total in np.linspace(left + bottom, right + top, 9)[1:-1]:
-        axes.plot([left, right], [total - left, total - right], color="#dddddd", linewidth=0.8, zorder=0)
+    for total in MaxNLocator(9).tick_values(left + bottom, right + top):
+        if not left + bottom < total < right + top:
+            continue
+        axes.plot([left, right], [total - left, total - right], color="#cccccc", linewidth=0.8, zorder=0)
+        if left < total - bottom < right:
+            axes.annotate(f"ELBO {-total:g}", (total - bottom, bottom), xytext=(3, 3), textcoords="offset points",
+                          fontsize=7, color=GREY, clip_on=True)  # fmt: skip
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
 

@@ -138,7 +138,8 @@ class _Drawing:
                 "rate-distortion",
                 plots.rate_distortion(self.metrics, log, self.prior),
                 "rate and distortion",
-                "Rate (KL) and distortion (-log likelihood); on a grey line all models have the same ELBO.",
+                "Rate (KL) and distortion (-log likelihood); on a grey line all models have the same ELBO. Early epochs may "
+                "lie outside of the picture.",
             ),
         ]
         if self.vae.config.latent_dim == 2:

@@ -45,7 +45,7 @@ PRESETS: Mapping[str, Preset] = {
         "the VAE notebook of many Keras courses: MNIST, Adam, 30 epochs, batches of 128, loss = mse * 784 + kl",
         "That code averages the KL over the batch and over the 2 dimensions, where the ELBO sums over dimensions. Its loss, "
         "squared error + KL/2, is exactly that of a Gaussian likelihood with sigma^2 = 1/2 and beta = 1/2 (the same optimum "
-        "as beta = 1 with sigma^2 = 1/4), and this preset trains exactly that. Of the loss, 448.8 nats are the constant 784/2 "
+        "as beta = 1 with sigma^2 = 1/4), and this preset trains exactly that. Of the loss, 448.7 nats are the constant 784/2 "
         "ln(2 pi sigma^2) of the Gaussian, which the notebook leaves out: less it, the loss is the notebook's.",
         {**_PLAIN, "hidden": [256], "latent_dim": 2, "activation": "relu", "likelihood": "gaussian", "sigma": _KERAS_SIGMA,
          "beta": 0.5, "batch_size": 128, "epochs": 30, "lr": 1e-3},

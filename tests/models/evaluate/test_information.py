@@ -64,7 +64,7 @@ def test_a_prior_is_told_from_pictures_as_well_as_two_gaussians_can_be() -> None
 
 def test_coverage_never_stands_alone() -> None:
     metrics = {"prior_coverage": 1.0, "protocol": {"prior_coverage": "a", "told_apart": "b"}}
-    assert card_rows(metrics) == report_rows(metrics) == []
+    assert (card_rows(metrics), report_rows(metrics)) == ([], [])
     both = metrics | {"told_apart": 0.97}
     assert [value for _, value in card_rows(both)] == ["100.0 %", "97.0 % (50 %: not at all)"]
     assert len(report_rows(both)) == 2
@@ -73,4 +73,4 @@ def test_coverage_never_stands_alone() -> None:
 def test_estimates_of_earlier_versions_are_not_shown() -> None:
     """They were about log N, whatever the model."""
     old = {"mutual_information": 9.18, "marginal_kl": 16.62, "prior_coverage": 0.86, "protocol": {}}
-    assert card_rows(old) == report_rows(old) == []
+    assert (card_rows(old), report_rows(old)) == ([], [])

@@ -66,6 +66,30 @@ def test_rate_and_distortion() -> None:
     assert all(left < x < right and bottom < y < top for x, y in points)
 
 
+@pytest.mark.parametrize(
+    ("rate", "fitted", "distortion"),
+    [(24.05, 16.14, -1568.8), (3.4, 3.1, 496.4), (0.0003, 0.0002, 546.7), (144.0, 134.0, -35858.0), (24.9, 24.9, 59.0)],
+    ids=["sprites", "keras", "the KL alone", "photographs", "equal priors"],
+)
+def test_rates_can_be_read_whatever_the_densities(rate: float, fitted: float, distortion: float) -> None:
+    """A nat is as long on both axes, no epoch makes the picture larger than it may be, and rates are not negative."""
+    way = [
+        {"epoch": e, "validation": {"kl": rate * (1 + 3 / e), "log_likelihood": -distortion - 20_000 / e}}
+        for e in range(1, 41)
+    ]
+    metrics = {"rate": rate, "distortion": distortion, "aggregate_prior": {"rate": fitted}}
+    for log in ([], way, way[:1]):
+        figure = plots.rate_distortion(metrics, log)
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert axes.get_aspect() == 1
+        assert all(left < x < right and bottom < distortion < top for x in (rate, fitted))
+        assert top - bottom <= 2 * max(rate, 1) + 1e-6
+        assert left >= -0.05 * (right - left)
+        assert len([text for text in axes.texts if text.get_text().startswith("ELBO ")]) >= 3
+
+
 @pytest.mark.parametrize("classes", [1, 2, 13])
 def test_scatter_has_a_colour_and_a_word_a_class(classes: int) -> None:
     points, labels = np.random.default_rng(0).normal(size=(50, 2)), [i % classes for i in range(50)]

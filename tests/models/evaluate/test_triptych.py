@@ -1,10 +1,12 @@
 """The triptych of real little runs: three panels, each with what its decoder is given, and the planes below them."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from PIL import Image
 
@@ -61,6 +63,28 @@ def test_panels_and_their_words(models: list[Checkpoint], digits: Pictures) -> N
         assert min(right, top) >= planes.REACH
     assert [len(axes.images) for axes in lower] == [1, 1, 1]
     figure.canvas.draw()
+
+
+def test_two_models_of_one_objective_have_titles_of_their_own(models: list[Checkpoint], digits: Pictures) -> None:
+    figure = planes.draw([("one", models[2], digits), ("two", models[2], digits), ("three", models[1], digits)])
+    titles = [axes.get_title() for axes in figure.axes[:3]]
+    assert titles == ["one\nreconstruction and KL (VAE)", "two\nreconstruction and KL (VAE)", "KL alone"]
+
+
+def test_two_directories_of_one_name_are_told_by_their_paths(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    draw = planes.draw
+
+    def note(columns: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
+        drawn.extend(name for name, _, _ in columns)
+        return draw(columns)
+
+    monkeypatch.setattr(planes, "draw", note)
+    shutil.copytree(runs[2], tmp_path / "vae")
+    assert main([str(runs[2]), str(tmp_path / "vae"), str(runs[0]), "--out", str(tmp_path / "a.png"), "--dpi", "20"]) == 0
+    assert drawn == [str(runs[2]), str(tmp_path / "vae"), "autoencoder"]
 
 
 def test_it_shows_what_each_term_is_for(models: list[Checkpoint], digits: Pictures) -> None:
