@@ -26,7 +26,7 @@ from models.train.choices import START, choose, mean_values
 from models.train.continuing import first_length, told
 from models.train.devices import choose_device
 from models.train.initial_weights import load_initial
-from models.train.latent_dim import fill_in_latent_dim
+from models.train.latent_dim import fill_in_latent_dim, trial_steps
 from models.train.losses import OBJECTIVES, Loss, Wishes
 from models.train.model_flags import check, model_config, parameter_groups
 from models.train.resume import STATE, RunState
@@ -168,8 +168,8 @@ class Run:
     def warnings(self, warm: float, active: int | None, ended: bool = False) -> list[str]:
         """Return warnings for the log: the loss is not the negative ELBO, the posterior collapses, or D does not fit.
 
-        `active` is the number of active latent dimensions, if it could be measured; early in a run, all of them are. The texts
-        are the same in every epoch: numbers that change have their own fields in the log.
+        `active` is the number of active latent dimensions, if it could be measured; after few steps, all of them are. The
+        texts are the same in every epoch: numbers that change have their own fields in the log.
         """
         found = [self.objective.remark()]
         if warm < 1 and self.objective.beta:
@@ -184,7 +184,7 @@ class Run:
             found.append(f"{COLLAPSE}: none of the {dim} latent dimensions carries information, so all pictures have the same "
                          f"latent; if this lasts, start a new run with {other}--warmup 0.2, "
                          "--objective free-bits or a smaller --lr")  # fmt: skip
-        elif active == dim > 2 and ended and not self.args.preset:
+        elif active == dim > 2 and ended and trial_steps(self.steps) and not self.args.preset:
             found.append(f"all {dim} latent dimensions are active: a larger --latent-dim, such as {2 * dim}, would probably "
                          "give a better ELBO")  # fmt: skip
         elif 2 * active < dim and "latent dimensions" not in self.args.choices:

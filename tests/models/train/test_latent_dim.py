@@ -99,13 +99,18 @@ def last_warnings(out: Path) -> list[Any]:
     return list(json.loads((out / "run" / "metrics.jsonl").read_text().splitlines()[-1])["warnings"])
 
 
-def test_a_run_whose_latents_are_all_active_says_that_more_would_help(digits_npz: Path, tmp_path: Path) -> None:
+def test_a_run_whose_latents_are_all_active_says_that_more_would_help(
+    digits_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     flags = ["--data", f"npz:{digits_npz}", *FAST, "--epochs", "20", "--lr", "0.01"]
+    assert main([*flags, "--latent-dim", "3", "--out", str(tmp_path / "short")]) == 0
+    assert last_warnings(tmp_path / "short") == []  # After few steps all latents always are.
+    monkeypatch.setattr(latent_dim, "LEAST_STEPS", 5)
     assert main([*flags, "--latent-dim", "3", "--out", str(tmp_path / "three")]) == 0
     assert "all 3 latent dimensions are active: a larger --latent-dim, such as 6" in " ".join(
         last_warnings(tmp_path / "three")
     )
     first = json.loads((tmp_path / "three" / "run" / "metrics.jsonl").read_text().splitlines()[0])
-    assert first["warnings"] == []  # In the first epochs all latents always are.
+    assert first["warnings"] == []
     assert main([*flags, "--latent-dim", "2", "--out", str(tmp_path / "plane")]) == 0
     assert last_warnings(tmp_path / "plane") == []  # a plane is wanted for pictures of it
