@@ -177,7 +177,7 @@ def _factor_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def active_of(active: int, dim: int) -> str:
     """Return how many latent dimensions are active, and what follows if all of them are."""
-    return f"{active} of {dim}{': a larger D would probably give a better ELBO' if active == dim > 2 else ''}"
+    return f"{active} of {dim}{': a larger D may give a better ELBO' if active == dim > 2 else ''}"
 
 
 def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:

@@ -185,7 +185,7 @@ class Run:
                          f"latent; if this lasts, start a new run with {other}--warmup 0.2, "
                          "--objective free-bits or a smaller --lr")  # fmt: skip
         elif active == dim > 2 and ended and trial_steps(self.steps) and not self.args.preset:
-            found.append(f"all {dim} latent dimensions are active: a larger --latent-dim, such as {2 * dim}, would probably "
+            found.append(f"all {dim} latent dimensions are active: a larger --latent-dim, such as {2 * dim}, may "
                          "give a better ELBO")  # fmt: skip
         elif 2 * active < dim and "latent dimensions" not in self.args.choices:
             found.append(f"fewer than half of the {dim} latent dimensions are active (variance of mu over the validation "

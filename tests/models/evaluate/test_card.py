@@ -77,6 +77,12 @@ def test_objectives_are_named_unless_it_is_the_elbo(training: dict[str, Any], wo
     assert ("Objective" in text) == bool(words)
 
 
+def test_latents_that_are_all_active_are_too_few() -> None:
+    assert "| active units | 17 of 20 |" in card(Path("mine"), manifest(), METRICS, [])
+    full = card(Path("mine"), manifest(), METRICS | {"active_units": 20}, [])
+    assert "| active units | 20 of 20: a larger D may give a better ELBO |" in full
+
+
 def test_a_part_of_the_test_split() -> None:
     metrics = METRICS | {"protocol": METRICS["protocol"] | {"limit": 500}}
     assert "models.evaluate mine --samples 500 --seed 7 --limit 500\n" in card(Path("mine"), manifest(), metrics, [])

@@ -276,6 +276,10 @@ class TestAggregatePrior:
         assert "metrics.json" in capsys.readouterr().err
 
 
+def test_a_card_of_colours_speaks_of_no_greys(colours: Path) -> None:
+    assert "grey" not in (colours / "out" / "README.md").read_text().lower()
+
+
 def test_a_log_whose_last_line_was_cut_off(tmp_path: Path) -> None:
     assert read_log(tmp_path) == []
     (tmp_path / "run").mkdir()
