@@ -89,6 +89,7 @@ add(
     scope="infer",
     label="decode",
     name="decode",
+    hot=True,
 )
 add(
     router,
@@ -106,4 +107,5 @@ add(
     scope="infer",
     label="sample",
     name="sample",
+    hot=True,
 )
