@@ -3,21 +3,17 @@
 Most requests to a batched operation are small, arrive at once, and have the same few headers as thousands before them. For
 those, parsing the head and passing nine layers costs more than the answer. So the table `HotPath` keeps heads that were
 parsed in the usual way and that every layer allows whatever the body is. A request with exactly the bytes of such a head is
-handed to its operation at once, and `HotRequest` runs the operation's coroutine without a task.
+handed to its operation at once, see `service.http.hot_request`. The operation is the same function that `Endpoint` calls, so
+its answer has the same bytes.
 
-The operation is the same function that `Endpoint` calls, so its answer has the same bytes. Whatever is unusual goes the usual
-way from the start: another header, a body in pieces, an operation that waits for anything but a batch, any error, a long
-answer. That is possible at any time until the answer is written, because hot operations only compute and change nothing.
+Whatever is unusual takes the usual way: an unknown header, a body in pieces, tracing, a caller with a rate limit, an error, a
+long answer. A request can change over until its answer is written, because hot operations only compute.
 
 Knows nothing of what an operation does, nor how connections parse requests.
 """
 
-import asyncio
-import logging
 import time
-import types
-from collections.abc import Generator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,29 +21,22 @@ from service.asgi import Headers, Scope
 from service.http.access.allowance import Allowance
 from service.http.body_memory import COUNTED_FROM, stated_length
 from service.http.call import Answer, Call
-from service.http.endpoint import Endpoint, Operation, ShuttingDown
+from service.http.endpoint import Endpoint, Operation
 from service.http.front import Front
-from service.http.observer import GONE, log_access
+from service.http.hot_request import Connection, HotRequest, UsualWay
+from service.http.observer import log_access
 from service.http.registry import Registry
-from service.http.request_id import new_request_id
 from service.observe.request_record import RecordSinks
-
-log = logging.getLogger(__name__)
 
 END_OF_HEAD = b"\r\n\r\n"
 # Bytes of the longest head that is kept, and the number of heads.
-LONGEST_HEAD, MOST_HEADS = 1 << 11, 1 << 12
+LONGEST_HEAD, MOST_HEADS = 1 << 11, 1 << 10
 # Headers that change nothing about a request, or only in a way that depends on nothing but their values.
 PLAIN_HEADERS = frozenset(
     (b"host", b"content-length", b"content-type", b"accept", b"accept-encoding", b"accept-language", b"user-agent",
      b"connection", b"authorization", b"x-api-key", b"cache-control", b"pragma")
 )  # fmt: skip
-OK_STATUS, OK = 200, b"HTTP/1.1 200 OK\r\n"
-CLOSE = b"connection: close\r\n\r\n"
-
-
-class UsualWay(Exception):
-    """This request cannot be served on the hot path."""
+OK = b"HTTP/1.1 200 OK\r\n"
 
 
 class Serving(Protocol):
@@ -57,23 +46,6 @@ class Serving(Protocol):
     sinks: RecordSinks
     max_body_bytes: int
     registry: Registry
-
-
-class Connection(Protocol):
-    """The connection of a request. `cycle` and `scope` are those of uvicorn."""
-
-    transport: asyncio.Transport
-    client: tuple[str, int] | None
-    server_state: Any
-    tasks: set[asyncio.Task[Any]]
-    cycle: Any
-    scope: Any
-
-    def end_of_hot_path(self) -> None:
-        """Go on, because the answer has been written."""
-
-    def leave_hot_path(self, data: bytes, error: Exception | None, keep_alive: bool) -> None:
-        """Handle a request in the usual way after all. `error`: what its operation has raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,109 +171,3 @@ class HotPath:
 def _no_deadline(deadline: float | None) -> None:
     if deadline is not None:
         raise UsualWay
-
-
-@types.coroutine
-def _resumed(operation: Generator[Any, Any, Answer], waited: object) -> Generator[Any, Any, Answer]:
-    """Run the rest of an operation that has begun already and waits for something."""
-    while True:
-        try:
-            try:
-                result = yield waited
-            except BaseException as error:
-                waited = operation.throw(error)
-            else:
-                waited = operation.send(result)
-        except StopIteration as end:
-            answer: Answer = end.value
-            return answer
-
-
-class _NoWaiters:
-    """Stands for the event by which uvicorn tells a request of news. Nobody waits for it here."""
-
-    def set(self) -> None:
-        """Do nothing."""
-
-
-class HotRequest:
-    """A request on the hot path. Its connection treats it as the `cycle` of uvicorn."""
-
-    __slots__ = ("_connection", "_data", "_head", "_operation", "_path", "_task", "disconnected", "keep_alive",
-                 "response_complete", "scope", "started")  # fmt: skip
-    # What else the connection reads of a cycle.
-    more_body, body, response_started, expected_content_length, message_event = False, b"", False, 0, _NoWaiters()
-
-    def __init__(self, path: HotPath, head: Head, data: bytes, connection: Connection) -> None:
-        self._path, self._head, self._data, self._connection = path, head, data, connection
-        self._task: asyncio.Task[Answer] | None = None
-        self.scope, self.started = head.scope, time.monotonic()
-        self.disconnected, self.response_complete, self.keep_alive = False, False, True
-
-    def run(self, operation: Generator[Any, None, Answer]) -> None:
-        """Run the operation until it waits for a batch."""
-        self._operation = operation
-        self._step()
-
-    def _step(self) -> None:
-        """Run the operation until it waits again, or answer."""
-        if self.disconnected:
-            return
-        try:
-            waited = self._operation.send(None)
-        except StopIteration as end:
-            self._answer(end.value)
-        except UsualWay:
-            self._leave()
-        except Exception as error:  # the usual way answers it
-            self._leave(error)
-        else:
-            if hasattr(waited, "then"):
-                waited.then = self._step
-            else:  # it waits for a thread, a process or another task, which takes longer than making one
-                self._task = asyncio.ensure_future(_resumed(self._operation, waited))
-                self._task.add_done_callback(self._ended)
-                self._connection.tasks.add(self._task)
-
-    def _ended(self, task: "asyncio.Task[Answer]") -> None:
-        """Answer, because the task that has run the rest of the operation is done."""
-        self._connection.tasks.discard(task)
-        if self.disconnected:
-            return
-        if task.cancelled():
-            self._leave(ShuttingDown())
-        elif (error := task.exception()) is None:
-            self._answer(task.result())
-        else:
-            self._leave(error if isinstance(error, Exception) and not isinstance(error, UsualWay) else None)
-
-    def _leave(self, error: Exception | None = None) -> None:
-        self._path.leave(self._head)
-        self.response_complete = True
-        self._connection.leave_hot_path(self._data, error, self.keep_alive)
-
-    def cancel(self) -> None:
-        """End the operation, because the client is gone."""
-        self.disconnected = True
-        if self._task is not None:
-            self._task.cancel()
-        else:
-            with suppress(asyncio.CancelledError):
-                self._operation.throw(asyncio.CancelledError())
-        self._path.count(self._head, self.started, GONE, None, new_request_id(), self._connection.client)
-
-    def _answer(self, answer: Answer) -> None:
-        path, head, connection = self._path, self._head, self._connection
-        if len(answer.body) > COUNTED_FROM or answer.status != OK_STATUS:
-            path.keep_out(self._data)
-            self._leave()
-            return
-        request_id = new_request_id()
-        path.count(head, self.started, answer.status, answer, request_id, connection.client)
-        end = b"\r\n" if self.keep_alive else CLOSE
-        self.response_complete = True
-        if not connection.transport.is_closing():
-            connection.transport.write(b"".join((path.lines_of(head, answer, request_id), end, answer.body)))
-            if not self.keep_alive:
-                connection.transport.close()
-            connection.end_of_hot_path()
