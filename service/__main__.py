@@ -29,6 +29,7 @@ from service.server.tuning import leave, open_standard_descriptors, uncollected
 from service.settings import Settings, SettingsError, refuse_unknown, require_packages, trace_exporter
 
 if TYPE_CHECKING:
+    from service.http.hot_path import HotPath
     from service.server.server import Server
 
 log = logging.getLogger("service")
@@ -137,7 +138,7 @@ def _server(app: Any, settings: Settings) -> "Server":
     from service.server.server import Server
 
     _be_quiet()
-    config = uvicorn.Config(app.middleware_stack, **_options(settings, app.state.cut_off))
+    config = uvicorn.Config(app.middleware_stack, **_options(settings, app.state.cut_off, app.state.hot_path))
     config.app = ForwardedHeaders(app.middleware_stack, settings.trusted_proxies)
     return Server(config, app.state, settings.drain_seconds, lambda: is_alive(app))
 
@@ -152,7 +153,7 @@ def _be_quiet() -> None:
     Image.MAX_IMAGE_PIXELS = None
 
 
-def _options(settings: Settings, cut_off: Counter[str]) -> dict[str, Any]:
+def _options(settings: Settings, cut_off: Counter[str], hot_path: "HotPath | None" = None) -> dict[str, Any]:
     """Return keyword arguments for uvicorn.Config. `cut_off` counts connections that are closed early, by reason."""
     names = (field.name for field in dataclasses.fields(ConnectionBounds))
     bounds = ConnectionBounds(**{name: getattr(settings, name) for name in names})
@@ -165,7 +166,7 @@ def _options(settings: Settings, cut_off: Counter[str]) -> dict[str, Any]:
         "timeout_graceful_shutdown": max(1, round(settings.shutdown_seconds)),
         "server_header": False,
         "headers": [("x-content-type-options", "nosniff")],
-        "http": ConnectionWatch(bounds, cut_off),
+        "http": ConnectionWatch(bounds, cut_off, hot_path),
         "ws": "none",
     }
 

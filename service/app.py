@@ -23,8 +23,9 @@ from service.http.access.guard import Access
 from service.http.access.keys import CallerLimits, read_keys
 from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import BodyMemory
-from service.http.front import in_front_of
+from service.http.front import Front
 from service.http.head_method import HeadMethod
+from service.http.hot_path import HotPath
 from service.http.registry import ANY_KEY, OTHER, Registration, Registry
 from service.http.security_headers import SecurityHeaders
 from service.inference.catalog import Catalog, CatalogError
@@ -196,7 +197,7 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadMethod)
     complete_page(app, settings.max_rows)
-    app.middleware_stack = in_front_of(
+    front = Front(
         app.build_middleware_stack(),
         app,
         registry,
@@ -206,6 +207,8 @@ def create_app(
         settings.cors_origins,
         root_path,
     )
+    app.middleware_stack = front.app
+    state.hot_path = HotPath(state, front)
     return app
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from service.http.access.guard import Access
 from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import BodyMemory
+from service.http.hot_path import HotPath
 from service.http.receive import DisconnectTimer
 from service.http.registry import Registry
 from service.observe.request_record import RecordSinks
@@ -42,3 +43,4 @@ class State:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     disconnects: DisconnectTimer = field(default_factory=DisconnectTimer)
     shared_metrics: SharedMetrics | None = None
+    hot_path: HotPath | None = None

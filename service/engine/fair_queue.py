@@ -3,10 +3,11 @@
 A request that waits with several blocks gets one turn like any other, so that small requests do not wait behind a huge one.
 """
 
-import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from service.engine.gate import Outcome
 
 # A batch is shared by at most this many requests that do not fit into it as a whole: each slice costs about as much as
 # computing one row.
@@ -33,7 +34,7 @@ class Ticket:
     """One submitted block, and how much of it batches have taken and computed."""
 
     block: Block
-    future: "asyncio.Future[list[Any]]"
+    future: Outcome
     request: QueuedRequest
     deadline: float | None
     arrived: float

@@ -29,13 +29,26 @@ class Gate:
             raise Closed(self.closed_because)
 
 
+class Outcome(asyncio.Future[Any]):
+    """The future of a submitted block.
+
+    `then` is called on the event loop as soon as the future is done: one iteration of the loop earlier than callbacks are.
+    """
+
+    __slots__ = ("then",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.then: Callable[[], None] | None = None
+
+
 class Delivery:
     """Collects results for the callers' event loop, so that it wakes up once per batch and not once per request."""
 
     def __init__(self) -> None:
-        self._outcomes: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
+        self._outcomes: list[tuple[Outcome, Any, Exception | None]] = []
 
-    def add(self, future: "asyncio.Future[Any]", value: Any, error: Exception | None = None) -> None:
+    def add(self, future: Outcome, value: Any, error: Exception | None = None) -> None:
         self._outcomes.append((future, value, error))
 
     def send(self) -> None:
@@ -53,7 +66,7 @@ class Delivery:
         _resolve(outcomes)
 
 
-def _resolve(outcomes: "Sequence[tuple[asyncio.Future[Any], Any, Exception | None]]") -> None:
+def _resolve(outcomes: Sequence[tuple[Outcome, Any, Exception | None]]) -> None:
     for future, value, error in outcomes:
         if future.done():  # its caller has cancelled it meanwhile
             continue
@@ -61,3 +74,5 @@ def _resolve(outcomes: "Sequence[tuple[asyncio.Future[Any], Any, Exception | Non
             future.set_result(value)
         else:
             future.set_exception(error)
+        if future.then is not None:
+            future.then()

@@ -16,7 +16,7 @@ from typing import Any
 
 from service.engine.errors import DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.engine.fair_queue import Block, FairQueue, Ticket
-from service.engine.gate import Delivery, Gate
+from service.engine.gate import Delivery, Gate, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -247,7 +247,7 @@ class Reservation:
     async def submit(self, block: Block, deadline: float | None = None) -> Any:
         """Compute these rows. `deadline` is in the time of `time.monotonic`. Raise the same errors as `Lane.submit`."""
         lane, gate = self._lane, self._lane._gate
-        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        future = Outcome(asyncio.get_running_loop())
         self.last_submitted = now = time.monotonic()
         self.first_submitted = self.first_submitted or now
         ticket, rows = Ticket(block, future, self, deadline, now), len(block)

@@ -23,14 +23,16 @@ class Cors:
         """`origins`: allowed origins such as https://app.example, or * for all."""
         self._app = app
         self._any, self._origins = ANY in origins, frozenset(origin.encode("latin-1") for origin in origins)
+        # The headers of answers to requests that no page of another site has sent. `Vary: Origin` keeps caches from giving a
+        # page the answer to another origin.
+        self.without_origin: list[tuple[bytes, bytes]] = [] if self._any else [VARY]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
         headers = dict(scope["headers"]) if scope["type"] == "http" else {}
         origin = headers.get(b"origin")
         if origin is None or not (self._any or origin in self._origins):
-            # `Vary: Origin` keeps caches from giving a page the answer to another origin.
-            await self._app(scope, receive, _with(send, [VARY]) if headers and not self._any else send)
+            await self._app(scope, receive, _with(send, self.without_origin) if headers and self.without_origin else send)
             return
         allowed = [(b"access-control-allow-origin", b"*" if self._any else origin)]
         if not self._any:

@@ -33,16 +33,14 @@ class CrossSite:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Handle one ASGI connection."""
-        if (
-            scope["type"] == "http"
-            and scope["method"] in UNSAFE
-            and scope["path"].startswith(GUARDED)
-            and self._refuses(scope)
-        ):
+        if scope["type"] == "http" and self.refuses(scope):
             return refuse(scope, send, OtherSite())
         return self._app(scope, receive, send)
 
-    def _refuses(self, scope: Scope) -> bool:
+    def refuses(self, scope: Scope) -> bool:
+        """Return whether a request is refused."""
+        if scope["method"] not in UNSAFE or not scope["path"].startswith(GUARDED):
+            return False
         headers: dict[bytes, bytes] = dict(scope["headers"])
         origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
         if ANY in self._origins or (origin is not None and origin.decode("latin-1") in self._origins):

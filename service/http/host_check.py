@@ -48,14 +48,16 @@ class HostCheck:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Handle one ASGI connection."""
         if scope["type"] == "http":
-            hosts = [value for name, value in scope["headers"] if name == b"host"]
-            if len(hosts) != 1 or hosts[0] not in self._good or scope["http_version"] not in VERSIONS:
-                fault = self._fault(scope, hosts)
-                if fault is not None:
-                    return refuse(scope, send, fault)
+            fault = self.fault(scope)
+            if fault is not None:
+                return refuse(scope, send, fault)
         return self._app(scope, receive, send)
 
-    def _fault(self, scope: Scope, hosts: list[bytes]) -> HttpError | None:
+    def fault(self, scope: Scope) -> HttpError | None:
+        """Return why a request is refused, or None."""
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) == 1 and hosts[0] in self._good and scope["http_version"] in VERSIONS:
+            return None
         if scope["http_version"] not in VERSIONS:
             return Malformed(f"HTTP/{scope['http_version']} is not supported; use HTTP/1.1 or HTTP/1.0")
         if len(hosts) != 1:

@@ -63,7 +63,7 @@ class Observer:
             if record.span is not None:
                 record.span.end(record, status, request_id_of(scope), _model(record))
             if sinks.access_log and log.isEnabledFor(logging.INFO):
-                _log(scope, record, status, seconds)
+                log_access(scope, status, seconds, request_id_of(scope), _model(record), record.trace)
 
 
 def record_of(scope: Scope) -> RequestRecord | None:
@@ -97,7 +97,10 @@ def _address(scope: Scope) -> str:
     return address if ADDRESS.fullmatch(address) else "unknown"
 
 
-def _log(scope: Scope, record: RequestRecord, status: int, seconds: float) -> None:
+def log_access(
+    scope: Scope, status: int, seconds: float, request_id: str, model: str, trace: TraceContext | None = None
+) -> None:
+    """Write the line of a finished request. `model`: the name of the model that answered, or empty."""
     path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
     fields = {
         "client": _address(scope),
@@ -105,13 +108,12 @@ def _log(scope: Scope, record: RequestRecord, status: int, seconds: float) -> No
         "path": quote(path[:LONGEST_PATH], safe="/%:@!$&'()*+,;=~"),  # Quoting keeps the log entry on one line.
         "status": status,
         "seconds": round(seconds, 6),
-        "request_id": request_id_of(scope),
+        "request_id": request_id,
     }
-    model = _model(record)
     if model:
         fields["model"] = model
-    if record.trace is not None:
-        fields["trace_id"], fields["span_id"] = record.trace.trace_id, record.trace.span_id
+    if trace is not None:
+        fields["trace_id"], fields["span_id"] = trace.trace_id, trace.span_id
     log.info(
         '%s - "%s %s" %d in %.1f ms%s, %s',
         fields["client"],

@@ -23,7 +23,7 @@ class Registration:
     """One path, which may have parameters: /collections/{name}/items/{id:rest}.
 
     `scope`: the scope that a key needs, or one of the above. `label`: the value of `operation` in the metrics. `endpoint`: an
-    application that answers `methods` without the router, if there is one.
+    application that answers `methods` without the router, if there is one. `hot`: plain requests take the hot path.
     """
 
     path: str
@@ -31,6 +31,7 @@ class Registration:
     scope: str
     label: str
     endpoint: ASGIApp | None = None
+    hot: bool = False
 
 
 class Registry:

@@ -20,8 +20,13 @@ def request_id_of(scope: Scope) -> str:
             if name == b"x-request-id":
                 own = value
                 break
-        state["request_id"] = own.decode() if own and PLAIN.fullmatch(own) else f"{_NUMBERS.getrandbits(128):032x}"
+        state["request_id"] = own.decode() if own and PLAIN.fullmatch(own) else new_request_id()
     return state["request_id"]
+
+
+def new_request_id() -> str:
+    """Return the id of a request that states none."""
+    return f"{_NUMBERS.getrandbits(128):032x}"
 
 
 class RequestId:

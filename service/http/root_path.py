@@ -19,10 +19,13 @@ class WithoutRootPath:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Handle one ASGI connection."""
         if scope["type"] == "http":
-            path: str = scope["path"]
-            if path.startswith(self._inside) or path == self._root_path:
-                scope["path"] = path[len(self._root_path) :] or "/"
+            scope["path"] = self.inner(scope["path"])
         return self._app(scope, receive, send)
+
+    def inner(self, path: str) -> str:
+        """Return a path without the root path."""
+        has_it = path.startswith(self._inside) or path == self._root_path
+        return path[len(self._root_path) :] or "/" if has_it else path
 
 
 class WithRootPath:

@@ -198,14 +198,16 @@ def add(
     tagged: bool = False,
     name: str = "",
     tag: str = "",
+    hot: bool = False,
 ) -> None:
     """Register an operation: one route that answers, and one entry of the OpenAPI page for each method.
 
     `scope`: the scope that a key needs. `label`: its name in the metrics. `tagged`: answers to GET may have ETags.
     `name`: the operationId of the first method, from which generated clients name a function; `tag`: its group on the page.
+    `hot`: plain requests take the hot path; the operation must only compute, and change nothing.
     """
     endpoint = Endpoint(operation, describe, (Overloaded,))
-    router.registrations.append(Registration(path, tuple(methods), scope, label, endpoint))
+    router.registrations.append(Registration(path, tuple(methods), scope, label, endpoint, hot))
     router.add_route(path, endpoint, methods, include_in_schema=False)  # type: ignore[arg-type]
 
     def documented() -> None:  # Only documentation: the route above answers.

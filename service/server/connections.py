@@ -10,7 +10,7 @@ import logging
 import resource
 import secrets
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -18,8 +18,12 @@ from service.http.problems import HttpError, problem
 from service.server.connection_bounds import ConnectionBounds
 from service.server.errors import HeadTooLarge, SpokeTls, TooManyConnections, TooSlow, TrailersTooLarge
 from service.server.parsing_turns import ParsingTurns
-from service.server.request_parsing import BODY, HEAD, RequestParsing
+from service.server.plain_requests import PlainRequests
+from service.server.request_parsing import BODY, HEAD
 from service.server.unsent_bytes import drop_unsent, is_reset, unsent
+
+if TYPE_CHECKING:
+    from service.http.hot_path import HotPath
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +46,9 @@ class ConnectionWatch:
     uvicorn calls it as its protocol class. It can be pickled as long as it has no connections.
     """
 
-    def __init__(self, bounds: ConnectionBounds, cut_off: Counter[str]) -> None:
+    def __init__(self, bounds: ConnectionBounds, cut_off: Counter[str], hot_path: "HotPath | None" = None) -> None:
         """Start without connections. `cut_off` counts connections that are closed before an answer, by reason."""
-        self.bounds, self.cut_off = bounds, cut_off
+        self.bounds, self.cut_off, self.hot_path = bounds, cut_off, hot_path
         self.connections: set[HttpConnection] = set()
         self.turns = ParsingTurns()
         self._next_tls = 0.0  # when clients that speak TLS are mentioned again
@@ -89,14 +93,14 @@ class ConnectionWatch:
             self._rest(loop)
 
 
-class HttpConnection(RequestParsing):
+class HttpConnection(PlainRequests):
     """One HTTP/1.1 connection with its timeouts."""
 
     def __init__(self, watch: ConnectionWatch, **arguments: Any) -> None:
-        super().__init__(watch.bounds, watch.turns, **arguments)
+        super().__init__(watch.bounds, watch.turns, watch.hot_path, **arguments)
         self._watch = watch
-        # The request and its phase at an earlier check, the time of that check, and the bytes received by then.
-        self._mark: tuple[object, int] | None = None
+        # The request, its cycle and its phase at an earlier check, the time of that check, and the bytes received by then.
+        self._mark: tuple[object, object, int] | None = None
         self._since, self._then = 0.0, 0
         self._left, self._left_since = 0, 0.0  # unread bytes of the answer at an earlier check, and the time of that check
 
@@ -115,6 +119,7 @@ class HttpConnection(RequestParsing):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer the complete requests of a client that sends no more, then close. Close at once if a body is incomplete."""
+        self.parse_plain_head()
         self._drop_incomplete()
         if self._phase == BODY or not (self._held or self._owes()):
             self.transport.close()  # unlike the event loop, this first sends what is left of an answer
@@ -149,18 +154,20 @@ class HttpConnection(RequestParsing):
             self._watch.cut_off["slow_reader"] += 1
             drop_unsent(self.transport)
             self.transport.abort()
+        self.parse_plain_head()
         if self.transport.is_closing():
             return
         phase, mark = self._phase, self._mark
         if (
             mark is None
             or mark[0] is not self.scope
-            or mark[1] != phase
+            or mark[1] is not self.cycle
+            or mark[2] != phase
             or self._held
             or (phase == BODY and self.flow.read_paused)
         ):
             # It has moved on to another phase or request, or it is we who do not read from it.
-            self._mark, self._since, self._then = (self.scope, phase), now, self._received
+            self._mark, self._since, self._then = (self.scope, self.cycle, phase), now, self._received
             return
         waited, cycle = now - self._since, self.cycle
         if phase == BODY:

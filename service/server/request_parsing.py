@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from service.asgi import Headers
 from service.http.body_memory import stated_length
+from service.http.call import MET_ERROR
 from service.http.problems import HttpError, Malformed
 from service.server.connection_bounds import ConnectionBounds
 from service.server.errors import HeadTooLarge, TrailersTooLarge, malformed
@@ -39,6 +40,7 @@ class RequestParsing(HttpToolsProtocol):
         """Wait for the first bytes. `arguments` are those of uvicorn's class."""
         super().__init__(**arguments)
         self._bounds, self._turns = bounds, turns
+        self._met_error: Exception | None = None  # the error of the request that comes back from the hot path
         self._received = self._segment = self._head = 0  # bytes: in total, of this segment, of this head in earlier segments
         self._body = self._since_body = 0  # bytes: of the body so far, and received after the last piece of the body
         self._held, self._parsed = b"", 0  # bytes that wait to be parsed, and how many of them have been parsed
@@ -235,6 +237,8 @@ class RequestParsing(HttpToolsProtocol):
             "raw_path": self.root_path.encode("ascii") + path,
             "query_string": query,
         }
+        if self._met_error is not None:
+            self.scope["state"][MET_ERROR] = self._met_error
         before = self.cycle
         self.cycle = Cycle(
             self.scope,

@@ -42,6 +42,11 @@ class Allowance:
         self.in_flight = 0
         self._clock, self._tokens, self._counted = clock, self.size, clock()
 
+    @property
+    def is_limited(self) -> bool:
+        """Return whether `enter` may refuse a request."""
+        return self.rate > 0 or self.concurrency > 0
+
     def enter(self) -> None:
         """Begin a request. Raises RateExceeded, ConcurrencyExceeded. A refused request takes no token."""
         if self.concurrency and self.in_flight >= self.concurrency:

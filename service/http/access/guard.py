@@ -48,16 +48,14 @@ class Access:
         """Return the scope that a path needs: OPEN if no key is needed, ANY_KEY if any key is enough, CLOSED if no key is."""
         return OPEN if self._open_metrics and path == METRICS else self._registry.scope_of(path)
 
-    def enter(self, path: str, scope: str, headers: Headers) -> Allowance:
-        """Begin a request; call `leave` of the returned allowance when it ends. Raises the errors of REASONS."""
+    def allowance_of(self, path: str, scope: str, headers: Headers) -> Allowance:
+        """Return the allowance of the caller; each of its requests enters and leaves it. Raises the errors of REASONS."""
         key = self.keyring.find(presented_keys(headers))
         if scope == CLOSED:
             raise NothingHere(path)
         if scope != ANY_KEY and scope not in key.scopes:
             raise MissingScope(key.name, scope)
-        allowance = self.allowances[key.name]
-        allowance.enter()
-        return allowance
+        return self.allowances[key.name]
 
 
 class Guard:
@@ -81,7 +79,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
-            allowance = access.enter(path, needed, scope["headers"])
+            allowance = access.allowance_of(path, needed, scope["headers"])
+            allowance.enter()
         except tuple(REASONS) as error:
             access.refused[REASONS[type(error)]] += 1
             await access.pace.turn()  # A flood of refusals must leave time for callers with valid keys.

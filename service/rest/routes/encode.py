@@ -63,4 +63,5 @@ add(
     scope="infer",
     label="encode",
     name="encode",
+    hot=True,
 )

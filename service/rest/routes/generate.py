@@ -96,6 +96,7 @@ add(
     scope="infer",
     label="decode",
     name="decode",
+    hot=True,
 )
 add(
     router,
@@ -113,4 +114,5 @@ add(
     scope="infer",
     label="sample",
     name="sample",
+    hot=True,
 )

@@ -65,4 +65,5 @@ add(
     scope="infer",
     label="interpolate",
     name="interpolate",
+    hot=True,
 )

@@ -14,7 +14,7 @@ from service.http.registry import Registry
 from service.observe.metrics import Metrics
 from service.observe.request_record import RecordSinks
 from tests.service.asgi import Exchange, Sent, of_httpx, send
-from tests.service.http.test_front import PICTURE
+from tests.service.http.exchanges import PICTURE
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"

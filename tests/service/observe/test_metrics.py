@@ -20,7 +20,8 @@ from service.observe.histogram import Counted
 from service.observe.metrics import Metrics
 from service.settings import Settings
 from tests.service.asgi import Exchange, of_httpx, send
-from tests.service.http.test_front import BAD, FLOATS, FORM, GOOD, LATENTS, PICTURE, by_router
+from tests.service.http.exchanges import BAD, FLOATS, FORM, GOOD, LATENTS, PICTURE
+from tests.service.http.test_front import by_router
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]

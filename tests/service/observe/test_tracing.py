@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 
 from service.observe.tracing import Tracer
 from tests.service.asgi import Exchange, of_httpx, send
-from tests.service.http.test_front import FORM, PICTURE
+from tests.service.http.exchanges import FORM, PICTURE
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

@@ -241,7 +241,9 @@ async def test_a_caller_who_asks_too_often_is_told_when_to_come_back(weights: Pa
 async def test_a_caller_with_too_many_requests_in_flight(weights: Path, tmp_path: Path) -> None:
     app = create_app(settings(weights, tmp_path, key_concurrency=2))
     access: Access = app.state.access
-    held = [access.enter("/sample", "infer", with_key(KEYS["infer"])) for _ in range(2)]
+    held = [access.allowance_of("/sample", "infer", with_key(KEYS["infer"])) for _ in range(2)]
+    for allowance in held:
+        allowance.enter()
     for _ in range(2):
         sent = await send(app, Exchange("GET", "/sample", headers=with_key(KEYS["infer"])))
         assert (sent.status, code(sent.body)) == (429, "concurrency_exceeded")

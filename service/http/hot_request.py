@@ -1,0 +1,163 @@
+"""Runs the operation of one request on the hot path, without a task as long as it waits for nothing but batches.
+
+The coroutine is run up to the point where it waits for a batch, and continued by the engine as soon as that is done: no
+iteration of the event loop passes before the answer is written. Knows nothing of what an operation does, nor of parsing.
+"""
+
+import asyncio
+import logging
+import time
+import types
+from collections.abc import Generator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from service.http.body_memory import COUNTED_FROM
+from service.http.call import Answer
+from service.http.endpoint import ShuttingDown
+from service.http.observer import GONE
+from service.http.request_id import new_request_id
+
+if TYPE_CHECKING:
+    from service.http.hot_path import Head, HotPath
+
+log = logging.getLogger(__name__)
+
+OK = 200
+CLOSE = b"connection: close\r\n\r\n"
+
+
+class UsualWay(Exception):
+    """This request cannot be served on the hot path."""
+
+
+class Connection(Protocol):
+    """The connection of a request. `cycle` and `scope` are those of uvicorn."""
+
+    transport: asyncio.Transport
+    client: tuple[str, int] | None
+    server_state: Any
+    tasks: set[asyncio.Task[Any]]
+    cycle: Any
+    scope: Any
+
+    def end_of_hot_path(self) -> None:
+        """Go on, because the answer has been written."""
+
+    def leave_hot_path(self, data: bytes, error: Exception | None, keep_alive: bool) -> None:
+        """Handle a request in the usual way after all. `error`: what its operation has raised."""
+
+
+class _NoWaiters:
+    """Stands for the event by which uvicorn tells a request of news. Nobody waits for it here."""
+
+    def set(self) -> None:
+        """Do nothing."""
+
+
+class HotRequest:
+    """A request on the hot path. Its connection treats it as the `cycle` of uvicorn."""
+
+    __slots__ = ("_connection", "_data", "_head", "_operation", "_path", "_task", "disconnected", "keep_alive",
+                 "response_complete", "scope", "started")  # fmt: skip
+    # What else the connection reads of a cycle.
+    more_body, body, response_started, expected_content_length, message_event = False, b"", False, 0, _NoWaiters()
+
+    def __init__(self, path: "HotPath", head: "Head", data: bytes, connection: Connection) -> None:
+        self._path, self._head, self._data, self._connection = path, head, data, connection
+        self._task: asyncio.Task[Answer] | None = None
+        self.scope, self.started = head.scope, time.monotonic()
+        self.disconnected, self.response_complete, self.keep_alive = False, False, True
+
+    def run(self, operation: Generator[Any, None, Answer]) -> None:
+        """Run the operation until it waits for a batch."""
+        self._operation = operation
+        self._step()
+
+    def _step(self) -> None:
+        """Run the operation until it waits again, or answer."""
+        if self.disconnected:
+            return
+        try:
+            waited = self._operation.send(None)
+        except StopIteration as end:
+            self._answer(end.value)
+        except UsualWay:
+            self._leave()
+        except Exception as error:  # the usual way answers it
+            self._leave(error)
+        else:
+            if hasattr(waited, "then"):
+                waited.then = self._go_on
+            else:  # it waits for a thread, a process or another task, which takes longer than making one
+                self._task = asyncio.ensure_future(_resumed(self._operation, waited))
+                self._task.add_done_callback(self._ended)
+                self._connection.tasks.add(self._task)
+
+    def _go_on(self) -> None:
+        """Go on after a batch. An error must not get into the engine, which calls this."""
+        try:
+            self._step()
+        except Exception:
+            log.exception("an answer on the hot path could not be sent")
+            self._connection.transport.abort()
+
+    def _ended(self, task: "asyncio.Task[Answer]") -> None:
+        """Answer, because the task that has run the rest of the operation is done."""
+        self._connection.tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if self.disconnected:
+            return
+        if task.cancelled():
+            self._leave(ShuttingDown())
+        elif error is None:
+            self._answer(task.result())
+        else:
+            self._leave(error if isinstance(error, Exception) and not isinstance(error, UsualWay) else None)
+
+    def _leave(self, error: Exception | None = None) -> None:
+        self._path.leave(self._head)
+        self.response_complete = True
+        self._connection.leave_hot_path(self._data, error, self.keep_alive)
+
+    def cancel(self) -> None:
+        """End the operation, because the client is gone."""
+        self.disconnected = True
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            with suppress(asyncio.CancelledError, Exception):
+                self._operation.throw(asyncio.CancelledError())
+        self._path.count(self._head, self.started, GONE, None, new_request_id(), self._connection.client)
+
+    def _answer(self, answer: Answer) -> None:
+        path, head, connection = self._path, self._head, self._connection
+        if len(answer.body) > COUNTED_FROM or answer.status != OK:
+            path.keep_out(self._data)
+            self._leave()
+            return
+        request_id = new_request_id()
+        path.count(head, self.started, answer.status, answer, request_id, connection.client)
+        end = b"\r\n" if self.keep_alive else CLOSE
+        self.response_complete = True
+        if not connection.transport.is_closing():
+            connection.transport.write(b"".join((path.lines_of(head, answer, request_id), end, answer.body)))
+            if not self.keep_alive:
+                connection.transport.close()
+            connection.end_of_hot_path()
+
+
+@types.coroutine
+def _resumed(operation: Generator[Any, Any, Answer], waited: object) -> Generator[Any, Any, Answer]:
+    """Run the rest of an operation that has begun already and waits for something."""
+    while True:
+        try:
+            try:
+                result = yield waited
+            except BaseException as error:
+                waited = operation.throw(error)
+            else:
+                waited = operation.send(result)
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer

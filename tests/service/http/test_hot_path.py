@@ -1,0 +1,324 @@
+"""Plain requests on the hot path: the same answers as in the usual way, good and bad, and the same counts and limits.
+
+The connections are real: sockets of this process, with the protocol class of the server.
+"""
+
+import asyncio
+import random
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+from uvicorn.server import ServerState
+
+from service.app import create_app
+from service.engine.batcher import Batcher
+from service.http.hot_path import HotPath
+from service.server.connection_bounds import ConnectionBounds
+from service.server.connections import ConnectionWatch
+from service.settings import Settings
+from tests.service.asgi import Exchange, Sent, of_httpx
+from tests.service.http.exchanges import BAD, GOOD, LATENTS, PICTURE, plain
+
+Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
+BOUNDS = ConnectionBounds(5, 5, 5, 100, 1 << 14, 100, 1000)
+GOOD_KEY, OTHER_KEY = "key-that-may-infer", "key-that-may-store"
+DEFAULT_HEADERS = [(b"date", b"today"), (b"x-content-type-options", b"nosniff")]
+# It changes nothing, but makes a request take the usual way.
+UNUSUAL = (b"x-unusual", b"1")
+# Requests that are HTTP, with the right Content-Length; others end the connection.
+ALL = [
+    one
+    for one in [*GOOD, *(bad for _, _, bad in BAD)]
+    if one.query.isascii()
+    and len(one.pieces) == 1
+    and len(one.pieces[0]) == int(dict(one.headers).get(b"content-length", len(one.pieces[0])))
+]
+
+
+@asynccontextmanager
+async def listening(app: FastAPI, keep_alive_seconds: float = 5.0) -> AsyncIterator[tuple[str, int, ServerState]]:
+    """Serve connections with the protocol class of the server."""
+    state = ServerState()
+    state.default_headers = DEFAULT_HEADERS
+    watch = ConnectionWatch(replace(BOUNDS, keep_alive_seconds=keep_alive_seconds), Counter(), app.state.hot_path)
+    config = uvicorn.Config(app.middleware_stack, log_config=None, ws="none")  # type: ignore[arg-type]
+    config.load()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: watch(config=config, server_state=state, app_state={}), "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield host, port, state
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def send(self, *pieces: bytes) -> None:
+        """Send piece by piece, each in a segment of its own."""
+        for piece in pieces:
+            self.writer.write(piece)
+            await self.writer.drain()
+            await asyncio.sleep(0.001)
+
+    async def answer(self) -> Sent:
+        """Read the next answer."""
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 30)
+        first, *lines = head[:-4].split(b"\r\n")
+        headers = [(line.partition(b": ")[0], line.partition(b": ")[2]) for line in lines]
+        length = int(dict(headers).get(b"content-length", b"0"))
+        return Sent(int(first.split()[1]), headers, await asyncio.wait_for(self.reader.readexactly(length), 30), True)
+
+    async def ask(self, *pieces: bytes) -> Sent:
+        """Send one request and read its answer."""
+        await self.send(*pieces)
+        return await self.answer()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.writer.close()
+
+
+@asynccontextmanager
+async def connected(host: str, port: int) -> AsyncIterator[Client]:
+    """Open a connection."""
+    client = Client(*await asyncio.open_connection(host, port))
+    client.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def on_the_wire(exchange: Exchange, *more: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Return head and body of a request as bytes."""
+    body = b"".join(exchange.pieces)
+    target = exchange.path.encode() + (b"?" + exchange.query if exchange.query else b"")
+    headers = {b"host": b"test", **dict(exchange.headers), **dict(more)}
+    if body or exchange.method == "POST":
+        headers.setdefault(b"content-length", b"%d" % len(body))
+    lines = [b"%s: %s\r\n" % field for field in headers.items()]
+    return b"%s %s HTTP/1.1\r\n%s\r\n" % (exchange.method.encode(), target, b"".join(lines)), body
+
+
+@pytest.fixture
+def hot(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
+    """Counts the requests that the hot path has ended, by status."""
+    counts: Counter[int] = Counter()
+    count = HotPath.count
+
+    def counting(self: HotPath, head: object, started: float, status: int, *others: object) -> None:
+        counts[status] += 1
+        count(self, head, started, status, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(HotPath, "count", counting)
+    return counts
+
+
+async def usual(client: Client, exchange: Exchange) -> Sent:
+    return await client.ask(b"".join(on_the_wire(exchange, UNUSUAL)))
+
+
+@pytest.mark.parametrize("pieces", ["whole", "head, body", "in the head", "in the body"])
+async def test_every_answer_is_the_usual_one(app: FastAPI, hot: Counter[int], pieces: str) -> None:
+    async with listening(app) as (host, port, _), connected(host, port) as client:
+        for exchange in ALL:
+            head, body = on_the_wire(exchange)
+            both = head + body
+            cut = {"whole": 0, "head, body": len(head), "in the head": 20, "in the body": len(head) + len(body) // 2}[pieces]
+            wanted = plain(await usual(client, exchange))
+            for _ in range(3):
+                got = await client.ask(*(piece for piece in (both[:cut], both[cut:]) if piece))
+                assert plain(got) == wanted, exchange
+                assert [name for name, _ in got.headers] == [name for name, _ in (await usual(client, exchange)).headers]
+    if pieces in ("whole", "head, body"):
+        assert hot[200] > 50
+    else:
+        assert not hot or pieces == "in the body"  # a request without a body has no middle
+    assert set(hot) <= {200}
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_any_order_and_any_segments(app: FastAPI, data: st.DataObject) -> None:
+    chosen = data.draw(st.lists(st.tuples(st.sampled_from(ALL), st.booleans()), min_size=2, max_size=12))
+    seed = data.draw(st.integers(0, 1000))
+    async with listening(app) as (host, port, _), connected(host, port) as one, connected(host, port) as other:
+        wanted = [plain(await usual(one, exchange)) for exchange, _ in chosen]
+        for exchange, _ in chosen:
+            await other.ask(b"".join(on_the_wire(exchange)))  # now the hot path knows their heads
+        stream = b"".join(b"".join(on_the_wire(exchange, *([UNUSUAL] * odd))) for exchange, odd in chosen)
+        cuts = sorted(random.Random(seed).sample(range(len(stream)), min(len(stream), seed % 7)))
+        pieces = [stream[i:j] for i, j in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+        sending = asyncio.ensure_future(one.send(*pieces))  # pipelined
+        for _, (exchange, _) in enumerate(chosen):  # beside another caller
+            await other.ask(b"".join(on_the_wire(exchange)))
+        assert [plain(await one.answer()) for _ in chosen] == wanted
+        await sending
+
+
+def metrics_of(app: FastAPI) -> tuple[dict[int, int], int]:
+    """Return the requests to /encode by status, and those in flight."""
+    found = app.state.sinks.metrics
+    return dict(found._requests["encode"].codes), found.in_flight
+
+
+async def test_it_counts_what_the_usual_way_counts(app: FastAPI, hot: Counter[int], caplog: pytest.LogCaptureFixture) -> None:
+    app.state.sinks.access_log = True
+    caplog.set_level("INFO", "service.access")
+    exchange = of_httpx("POST", "/encode", content=PICTURE)
+    async with listening(app) as (host, port, state), connected(host, port) as client:
+        answers = [await client.ask(b"".join(on_the_wire(exchange))) for _ in range(3)]
+        assert state.total_requests == 3
+    assert hot == {200: 2}
+    assert metrics_of(app) == ({200: 3}, 0)
+    first, *others = caplog.records
+    for answer, record in zip(answers[1:], others, strict=True):
+        assert record.__dict__.keys() == first.__dict__.keys()
+        for name in ("client", "method", "path", "status", "model"):
+            assert getattr(record, name) == getattr(first, name)
+        assert record.__dict__["request_id"].encode() == dict(answer.headers)[b"x-request-id"]
+
+
+async def test_a_client_that_leaves(app: FastAPI, busy: Busy, hot: Counter[int]) -> None:
+    lane, exchange = app.state.service.pipeline.catalog.get(None).encode, of_httpx("POST", "/encode", content=PICTURE)
+    async with listening(app) as (host, port, _), connected(host, port) as stays, connected(host, port) as leaves:
+        wanted = plain(await stays.ask(b"".join(on_the_wire(exchange))))
+        rows = lane.stats.rows
+        async with busy(app.state.service.pipeline.catalog.device._batcher):
+            await leaves.send(b"".join(on_the_wire(exchange)))
+            await stays.send(b"".join(on_the_wire(exchange)))
+            leaves.close()
+            while not hot[499]:  # noqa: ASYNC110  nothing tells of it
+                await asyncio.sleep(0.001)
+        assert plain(await stays.answer()) == wanted
+    assert hot == {200: 1, 499: 1}
+    assert (lane.stats.rows - rows, lane.stats.dropped_rows, lane.queued_rows) == (1, 1, 0)
+    assert metrics_of(app) == ({200: 2, 499: 1}, 0)
+
+
+async def test_a_client_that_closes_its_side_gets_its_answer(app: FastAPI, busy: Busy, hot: Counter[int]) -> None:
+    exchange = of_httpx("POST", "/encode", content=PICTURE)
+    async with listening(app) as (host, port, _), connected(host, port) as client:
+        await client.ask(b"".join(on_the_wire(exchange)))
+        async with busy(app.state.service.pipeline.catalog.device._batcher):
+            await client.send(b"".join(on_the_wire(exchange)))
+            client.writer.write_eof()
+            await asyncio.sleep(0.01)
+        sent = await client.answer()
+        assert (sent.status, dict(sent.headers)[b"connection"]) == (200, b"close")
+        assert await client.reader.read() == b""
+    assert hot == {200: 1}
+
+
+async def test_the_batch_fails(app: FastAPI, hot: Counter[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    lane, exchange = app.state.service.pipeline.catalog.get(None).encode, of_httpx("POST", "/encode", content=PICTURE)
+
+    def fail(_: object) -> None:
+        raise RuntimeError("no")
+
+    async with listening(app) as (host, port, _), connected(host, port) as client:
+        good = plain(await client.ask(b"".join(on_the_wire(exchange))))
+        run = lane._run
+        monkeypatch.setattr(lane, "_run", fail)
+        batches = lane.stats.batches
+        sent = await client.ask(b"".join(on_the_wire(exchange)))
+        assert sent.status == 500
+        assert lane.stats.batches == batches + 1  # it is not tried again
+        assert plain(sent) == plain(await usual(client, exchange))
+        monkeypatch.setattr(lane, "_run", run)
+        assert plain(await client.ask(b"".join(on_the_wire(exchange)))) == good
+    assert hot == {200: 1}
+    assert metrics_of(app) == ({200: 2, 500: 2}, 0)
+
+
+async def test_a_full_queue_counts_a_refusal_once(app: FastAPI, busy: Busy) -> None:
+    lane, exchange = app.state.service.pipeline.catalog.get(None).decode, of_httpx("POST", "/decode", content=LATENTS)
+    async with listening(app) as (host, port, _), connected(host, port) as client:
+        await client.ask(b"".join(on_the_wire(exchange)))
+        async with busy(app.state.service.pipeline.catalog.device._batcher):
+            waiting = asyncio.ensure_future(lane.submit(np.zeros((32, 3), np.float32)))
+            other = asyncio.ensure_future(lane.submit(np.zeros((32, 3), np.float32)))
+            await asyncio.sleep(0)
+            assert (await client.ask(b"".join(on_the_wire(exchange)))).status == 429
+            assert lane.stats.rejected_rows == 2
+        await asyncio.gather(waiting, other)
+
+
+async def test_a_server_that_ends_says_so(app: FastAPI, hot: Counter[int]) -> None:
+    exchange = of_httpx("POST", "/encode", content=PICTURE)
+    async with listening(app) as (host, port, state), connected(host, port) as client:
+        for _ in range(2):
+            await client.ask(b"".join(on_the_wire(exchange)))
+        state.default_headers = [*DEFAULT_HEADERS, (b"connection", b"close")]
+        sent = await client.ask(b"".join(on_the_wire(exchange)))
+        assert (sent.status, dict(sent.headers)[b"connection"]) == (200, b"close")
+        assert await client.reader.read() == b""
+    assert hot == {200: 1}
+
+
+async def test_a_head_without_its_body_times_out(app: FastAPI) -> None:
+    exchange = of_httpx("POST", "/encode", content=PICTURE)
+    head, body = on_the_wire(exchange)
+    async with listening(app) as (host, port, _), connected(host, port) as client:
+        await client.ask(head + body)
+        await client.send(head)
+        sent = await client.answer()
+        assert sent.status == 408
+
+
+async def test_a_busy_connection_is_not_idle(app: FastAPI, hot: Counter[int]) -> None:
+    exchange = of_httpx("POST", "/encode", content=PICTURE)
+    loop = asyncio.get_running_loop()
+    async with listening(app, keep_alive_seconds=0.4) as (host, port, _), connected(host, port) as client:
+        end = loop.time() + 1.5
+        while loop.time() < end:
+            assert (await client.ask(b"".join(on_the_wire(exchange)))).status == 200
+        assert await client.reader.read() == b""  # now it is
+
+
+@pytest.mark.parametrize(("limit", "taken"), [("", True), (" rate=1000", False), (" concurrency=5", False)])
+async def test_keys(weights: Path, tmp_path: Path, hot: Counter[int], limit: str, taken: bool) -> None:
+    keys = SecretStr(f"app infer {GOOD_KEY}{limit}; other store {OTHER_KEY}")
+    app = create_app(Settings(models_dir=weights, models="grey", store=str(tmp_path / "keys.db"), api_keys=keys))
+    exchange = of_httpx("POST", "/encode", content=PICTURE)
+    async with app.router.lifespan_context(app):
+        await app.state.started.wait()
+        async with listening(app) as (host, port, _), connected(host, port) as client:
+            for key, status in ((GOOD_KEY, 200), (OTHER_KEY, 403), ("no-such-key", 401)):
+                request = b"".join(on_the_wire(exchange, (b"x-api-key", key.encode())))
+                assert [(await client.ask(request)).status for _ in range(3)] == [status] * 3
+        assert hot == ({200: 2} if taken else {})
+        assert app.state.access.allowances["app"].in_flight == 0
+        assert app.state.refused == {"scope": 3, "key": 3}
+
+
+async def test_cors_headers(weights: Path, tmp_path: Path, hot: Counter[int]) -> None:
+    app = create_app(
+        Settings(models_dir=weights, models="grey", store=str(tmp_path / "cors.db"), cors_origins=["https://app.example"])
+    )
+    exchange = of_httpx("POST", "/encode", content=PICTURE)
+    async with app.router.lifespan_context(app):
+        await app.state.started.wait()
+        async with listening(app) as (host, port, _), connected(host, port) as client:
+            for _ in range(3):
+                sent = await client.ask(b"".join(on_the_wire(exchange)))
+                assert [value for name, value in sent.headers if name == b"vary"] == [b"accept", b"Origin"]
+            assert (await client.ask(b"".join(on_the_wire(exchange, (b"host", b"evil.example"))))).status == 421
+    assert hot == {200: 2}
