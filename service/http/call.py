@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 
 from service.timings import Timings
 
-# The key in a scope's state of the error that an operation has raised on the hot path.
-MET_ERROR = "met_error"
+# The key in a scope's state of what an operation has returned or raised on the hot path.
+OUTCOME = "outcome"
 MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
 
 

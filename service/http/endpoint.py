@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from service.asgi import Headers, Receive, Scope, Send
 from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import COUNTED_FROM, BodyMemory, BodyShare
-from service.http.call import MET_ERROR, Answer, Call, stated_deadline
+from service.http.call import OUTCOME, Answer, Call, stated_deadline
 from service.http.observer import count_refusal, record_of
 from service.http.problems import HttpError, Malformed, Problem
 from service.http.receive import ClientGone, ClientWatch, DisconnectTimer, read_body
@@ -138,9 +138,10 @@ class Endpoint:
             if state.sinks.tracing is not None and (record := record_of(scope)) is not None:
                 record.timings, record.body_read = call.timings, call.started
                 call.timings.passes = []
-            if (met := scope["state"].get(MET_ERROR)) is not None:
-                raise met
-            return await self.operation(state.service, call)
+            outcome: Answer | Exception | None = scope["state"].get(OUTCOME)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome or await self.operation(state.service, call)
         except self._paced:
             watch.stop_listening()  # A refusal costs little, even if the client has gone.
             await state.refusal_pace.turn()

@@ -6,8 +6,8 @@ parsed in the usual way and that every layer allows whatever the body is. A requ
 handed to its operation at once, see `service.http.hot_request`. The operation is the same function that `Endpoint` calls, so
 its answer has the same bytes.
 
-Whatever is unusual takes the usual way: an unknown header, a body in pieces, tracing, a caller with a rate limit, an error, a
-long answer. A request can change over until its answer is written, because hot operations only compute.
+Whatever is unusual takes the usual way: an unknown header, a body in pieces, tracing, a caller with a rate limit. An error or
+a long answer is handed over to it at the end.
 
 Knows nothing of what an operation does, nor how connections parse requests.
 """
@@ -67,7 +67,7 @@ class HotPath:
 
     def __init__(self, state: Serving, front: Front) -> None:
         self.state, self._front = state, front
-        self._heads: dict[bytes, Head | None] = {}  # None: requests with this head take the usual way
+        self._heads: dict[bytes, Head] = {}
         # The lines of the server's own headers, and the list that they were made of. The server replaces it once a second.
         self._default_headers: Headers = []
         self._default_lines = b""
@@ -137,10 +137,6 @@ class HotPath:
         """Cancel the last request of a connection that has been lost, if it is on the hot path."""
         if isinstance(cycle, HotRequest) and not cycle.response_complete:
             cycle.cancel()
-
-    def keep_out(self, data: bytes) -> None:
-        """Let further requests with this head take the usual way."""
-        self._heads[data[: data.find(END_OF_HEAD)]] = None
 
     def lines_of(self, head: Head, answer: Answer, request_id: str) -> bytes:
         """Return the lines of an answer before its body, as the usual way sends them."""

@@ -44,8 +44,8 @@ class Connection(Protocol):
     def end_of_hot_path(self) -> None:
         """Go on, because the answer has been written."""
 
-    def leave_hot_path(self, data: bytes, error: Exception | None, keep_alive: bool) -> None:
-        """Handle a request in the usual way after all. `error`: what its operation has raised."""
+    def leave_hot_path(self, data: bytes, outcome: Answer | Exception | None, keep_alive: bool) -> None:
+        """Handle a request in the usual way after all. `outcome`: what its operation has returned or raised."""
 
 
 class _NoWaiters:
@@ -115,10 +115,10 @@ class HotRequest:
         else:
             self._leave(error if isinstance(error, Exception) and not isinstance(error, UsualWay) else None)
 
-    def _leave(self, error: Exception | None = None) -> None:
+    def _leave(self, outcome: Answer | Exception | None = None) -> None:
         self._path.leave(self._head)
         self.response_complete = True
-        self._connection.leave_hot_path(self._data, error, self.keep_alive)
+        self._connection.leave_hot_path(self._data, outcome, self.keep_alive)
 
     def cancel(self) -> None:
         """End the operation, because the client is gone."""
@@ -133,8 +133,7 @@ class HotRequest:
     def _answer(self, answer: Answer) -> None:
         path, head, connection = self._path, self._head, self._connection
         if len(answer.body) > COUNTED_FROM or answer.status != OK:
-            path.keep_out(self._data)
-            self._leave()
+            self._leave(answer)  # which sends it piece by piece
             return
         request_id = new_request_id()
         path.count(head, self.started, answer.status, answer, request_id, connection.client)

@@ -5,6 +5,7 @@ Clients send the body of a small request together with its head, or right after 
 
 from typing import TYPE_CHECKING, Any
 
+from service.http.call import Answer
 from service.server.connection_bounds import ConnectionBounds
 from service.server.parsing_turns import ParsingTurns
 from service.server.request_parsing import RequestParsing
@@ -79,10 +80,10 @@ class PlainRequests(RequestParsing):
         """Go on, because a request on the hot path has been answered."""
         self.on_response_complete()
 
-    def leave_hot_path(self, data: bytes, error: Exception | None, keep_alive: bool) -> None:
-        """Handle a request in the usual way after all. `error`: what its operation has raised on the hot path."""
-        self._met_error = error
+    def leave_hot_path(self, data: bytes, outcome: Answer | Exception | None, keep_alive: bool) -> None:
+        """Handle a request in the usual way after all. `outcome`: what its operation has returned or raised."""
+        self._outcome = outcome
         self._parse(data)
-        self._met_error = None
+        self._outcome = None
         if not keep_alive:
             self.cycle.keep_alive = False

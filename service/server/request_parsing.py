@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from service.asgi import Headers
 from service.http.body_memory import stated_length
-from service.http.call import MET_ERROR
+from service.http.call import OUTCOME, Answer
 from service.http.problems import HttpError, Malformed
 from service.server.connection_bounds import ConnectionBounds
 from service.server.errors import HeadTooLarge, TrailersTooLarge, malformed
@@ -25,8 +25,7 @@ from service.server.request_target import path_and_query
 from service.server.response_cycle import Cycle
 from service.server.trailers import MAX_TRAILER_BYTES, Trailers
 
-# Phases of a connection: before the first byte of a request, in its head, in its body.
-BETWEEN, HEAD, BODY = range(3)
+BETWEEN, HEAD, BODY = range(3)  # phases of a connection: before the first byte of a request, in its head, in its body
 # The most bytes that can arrive at once: the size of uvloop's buffer.
 SEGMENT = 1 << 18
 # When more bytes than this arrive at once, the event loop goes on reading from the same connection until reading is paused.
@@ -40,7 +39,7 @@ class RequestParsing(HttpToolsProtocol):
         """Wait for the first bytes. `arguments` are those of uvicorn's class."""
         super().__init__(**arguments)
         self._bounds, self._turns = bounds, turns
-        self._met_error: Exception | None = None  # the error of the request that comes back from the hot path
+        self._outcome: Answer | Exception | None = None  # of a request that comes back from the hot path
         self._received = self._segment = self._head = 0  # bytes: in total, of this segment, of this head in earlier segments
         self._body = self._since_body = 0  # bytes: of the body so far, and received after the last piece of the body
         self._held, self._parsed = b"", 0  # bytes that wait to be parsed, and how many of them have been parsed
@@ -237,8 +236,8 @@ class RequestParsing(HttpToolsProtocol):
             "raw_path": self.root_path.encode("ascii") + path,
             "query_string": query,
         }
-        if self._met_error is not None:
-            self.scope["state"][MET_ERROR] = self._met_error
+        if self._outcome is not None:
+            self.scope["state"][OUTCOME] = self._outcome
         before = self.cycle
         self.cycle = Cycle(
             self.scope,

@@ -5,35 +5,28 @@ The connections are real: sockets of this process, with the protocol class of th
 
 import asyncio
 import random
-import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from uvicorn.server import ServerState
 
 from service.app import create_app
 from service.engine.batcher import Batcher
 from service.http.hot_path import HotPath
-from service.server.connection_bounds import ConnectionBounds
-from service.server.connections import ConnectionWatch
 from service.settings import Settings
 from tests.service.asgi import Exchange, Sent, of_httpx
+from tests.service.http.connections import DEFAULT_HEADERS, Client, connected, listening, on_the_wire
 from tests.service.http.exchanges import BAD, GOOD, LATENTS, PICTURE, plain
 
 Busy = Callable[[Batcher], AbstractAsyncContextManager[None]]
-BOUNDS = ConnectionBounds(5, 5, 5, 100, 1 << 14, 100, 1000)
 GOOD_KEY, OTHER_KEY = "key-that-may-infer", "key-that-may-store"
-DEFAULT_HEADERS = [(b"date", b"today"), (b"x-content-type-options", b"nosniff")]
 # It changes nothing, but makes a request take the usual way.
 UNUSUAL = (b"x-unusual", b"1")
 # Requests that are HTTP, with the right Content-Length; others end the connection.
@@ -44,77 +37,6 @@ ALL = [
     and len(one.pieces) == 1
     and len(one.pieces[0]) == int(dict(one.headers).get(b"content-length", len(one.pieces[0])))
 ]
-
-
-@asynccontextmanager
-async def listening(app: FastAPI, keep_alive_seconds: float = 5.0) -> AsyncIterator[tuple[str, int, ServerState]]:
-    """Serve connections with the protocol class of the server."""
-    state = ServerState()
-    state.default_headers = DEFAULT_HEADERS
-    watch = ConnectionWatch(replace(BOUNDS, keep_alive_seconds=keep_alive_seconds), Counter(), app.state.hot_path)
-    config = uvicorn.Config(app.middleware_stack, log_config=None, ws="none")  # type: ignore[arg-type]
-    config.load()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: watch(config=config, server_state=state, app_state={}), "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()
-    try:
-        yield host, port, state
-    finally:
-        server.close()
-        await server.wait_closed()
-
-
-class Client:
-    """One connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    async def send(self, *pieces: bytes) -> None:
-        """Send piece by piece, each in a segment of its own."""
-        for piece in pieces:
-            self.writer.write(piece)
-            await self.writer.drain()
-            await asyncio.sleep(0.001)
-
-    async def answer(self) -> Sent:
-        """Read the next answer."""
-        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 30)
-        first, *lines = head[:-4].split(b"\r\n")
-        headers = [(line.partition(b": ")[0], line.partition(b": ")[2]) for line in lines]
-        length = int(dict(headers).get(b"content-length", b"0"))
-        return Sent(int(first.split()[1]), headers, await asyncio.wait_for(self.reader.readexactly(length), 30), True)
-
-    async def ask(self, *pieces: bytes) -> Sent:
-        """Send one request and read its answer."""
-        await self.send(*pieces)
-        return await self.answer()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self.writer.close()
-
-
-@asynccontextmanager
-async def connected(host: str, port: int) -> AsyncIterator[Client]:
-    """Open a connection."""
-    client = Client(*await asyncio.open_connection(host, port))
-    client.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-def on_the_wire(exchange: Exchange, *more: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    """Return head and body of a request as bytes."""
-    body = b"".join(exchange.pieces)
-    target = exchange.path.encode() + (b"?" + exchange.query if exchange.query else b"")
-    headers = {b"host": b"test", **dict(exchange.headers), **dict(more)}
-    if body or exchange.method == "POST":
-        headers.setdefault(b"content-length", b"%d" % len(body))
-    lines = [b"%s: %s\r\n" % field for field in headers.items()]
-    return b"%s %s HTTP/1.1\r\n%s\r\n" % (exchange.method.encode(), target, b"".join(lines)), body
 
 
 @pytest.fixture
@@ -246,6 +168,17 @@ async def test_the_batch_fails(app: FastAPI, hot: Counter[int], monkeypatch: pyt
         assert plain(await client.ask(b"".join(on_the_wire(exchange)))) == good
     assert hot == {200: 1}
     assert metrics_of(app) == ({200: 2, 500: 2}, 0)
+
+
+async def test_a_long_answer_is_computed_once(app: FastAPI, hot: Counter[int]) -> None:
+    lane = app.state.service.pipeline.catalog.get("colour").decode
+    exchange = of_httpx("GET", "/sample?model=colour&n=32&seed=1&format=npy&dtype=float32")
+    async with listening(app) as (host, port, _), connected(host, port) as client:
+        wanted, rows = plain(await usual(client, exchange)), lane.stats.rows
+        for i in range(1, 4):
+            assert plain(await client.ask(b"".join(on_the_wire(exchange)))) == wanted
+            assert lane.stats.rows == rows + 32 * i
+    assert not hot
 
 
 async def test_a_full_queue_counts_a_refusal_once(app: FastAPI, busy: Busy) -> None:
