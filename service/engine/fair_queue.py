@@ -81,6 +81,17 @@ class FairQueue:
         self._requests.clear()
         return tickets
 
+    def take_all(self, now: float) -> tuple[dict[Ticket, int], list[Ticket]]:
+        """Take everything, as `take` does if it has room for all: the usual case, in less time."""
+        shares: dict[Ticket, int] = {}
+        pointless: list[Ticket] = []
+        for ticket in self.clear():
+            if ticket.is_pointless(now):
+                pointless.append(ticket)
+            else:
+                shares[ticket] = ticket.waiting
+        return shares, pointless
+
     def take(self, room: int, now: float) -> tuple[dict[Ticket, int], list[Ticket]]:
         """Take up to `room` rows for a batch. Return the rows of each ticket, and the tickets that have become pointless.
 

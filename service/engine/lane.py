@@ -132,7 +132,8 @@ class Lane:
     def next_batch(self, deliver: "Delivery") -> Callable[[], DeviceLost | None] | None:
         """Return a function that runs the next batch, or None if nothing waits."""
         now = time.monotonic()
-        shares, pointless = self._queue.take(self.max_batch, now)
+        fits = self.waiting_rows <= self.max_batch
+        shares, pointless = self._queue.take_all(now) if fits else self._queue.take(self.max_batch, now)
         for ticket in pointless:
             self.stats.expired_rows += 0 if ticket.future.done() else ticket.waiting
             self._count_dropped(ticket)
@@ -187,7 +188,7 @@ class Lane:
                     deliver.add(ticket.future, None, result)
                     continue
                 ticket.parts.append(result)
-                if sum(len(p) for p in ticket.parts) == len(ticket.block):
+                if len(result) == len(ticket.block) or sum(len(p) for p in ticket.parts) == len(ticket.block):
                     deliver.add(ticket.future, ticket.parts)
             return next((result for result in results if isinstance(result, DeviceLost)), None)
 

@@ -41,9 +41,7 @@ class TorchProgram:
 
 def stage(blocks: Sequence[Rows], batch: Rows) -> int:
     """Copy the blocks into a batch and fill the rest with zeros. Return the number of copied rows."""
-    end = 0
-    for block in blocks:
-        batch[end : end + len(block)] = block
-        end += len(block)
+    end = sum(map(len, blocks))
+    np.concatenate(blocks, out=batch[:end])
     batch[end:] = 0
     return end
