@@ -15,8 +15,8 @@ from PIL import Image
 from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, class_names
+from models.evaluate import densities, pictures, plots
 from models.evaluate import html as page
-from models.evaluate import pictures, plots
 from models.evaluate.card import SOURCES, description, evaluate_command, train_command
 from models.evaluate.html import number, row
 from models.evaluate.measure import nearest_rows, posteriors
@@ -228,9 +228,11 @@ def _header(checkpoint: Checkpoint) -> str:
 
 def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
     protocol = metrics["protocol"]
+    exact = densities.nats_rows(metrics) if densities.is_density(metrics) else []
     rows = [
+        *(row(name, value, protocol["densities"]) for name, value in exact),
         row(
-            "importance-weighted negative log-likelihood",
+            densities.bound_name(metrics),
             f"{number(metrics, 'iwae_nll')} ± {number(metrics, 'iwae_nll_standard_error')}",
             "nats per picture, with its standard error",
         ),
@@ -260,7 +262,7 @@ def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
         bound = f"{number(metrics, own + 'iwae_nll')} ± {number(metrics, own + 'iwae_nll_standard_error')}"
         gain = f"{number(metrics, own + 'gain')} ± {number(metrics, own + 'gain_standard_error')}"
         rows += [
-            row("aggregate prior: negative log-likelihood", bound, protocol["aggregate_prior"]),
+            row(densities.bound_name(metrics, metrics["aggregate_prior"]), bound, protocol["aggregate_prior"]),
             row("aggregate prior: gain", gain, f"nats over {prior}, paired by picture"),
             row("aggregate prior: rate", number(metrics, own + "rate"), "mean of log q(z given x) - log p(z)"),
             row("aggregate prior: components", number(metrics, own + "components"), "chosen on held-out draws"),
