@@ -10,12 +10,22 @@ import torch
 from torch import Tensor
 
 from models.data import Pictures, near_duplicates
+from models.evaluate import html as page
 from models.objective import evidence_lower_bound
 from models.vae import VAE
 
 # Splits disagree if the ELBOs differ by more than this share, and by more than so many standard errors.
 SHARE, ERRORS = 0.05, 3.0
 BLOCK = 256
+# What the counts of `models.data.near_duplicates` are called in the report.
+COUNTS = {
+    "compared": "compared with training",
+    "training": "against so many of training",
+    "near": "nearly repeated in training",
+    "adjacent": "that resemble a neighbour in the source most",
+    "adjacent_by_chance": "of which by chance",
+    "same_group": "of a group that is trained on",
+}
 
 
 @torch.no_grad()
@@ -25,14 +35,18 @@ def compare(vae: VAE, x: Tensor, test_elbo: Tensor, noise: torch.Generator) -> d
     for block in x.split(BLOCK):
         eps = torch.randn(len(block), vae.config.latent_dim, generator=noise, device=x.device)
         parts.append(evidence_lower_bound(vae, block, eps).elbo)
-    elbo = torch.cat(parts).double()
-    test, validation = float(test_elbo.mean()), float(elbo.mean())
-    variances = sum(float(one.var(correction=0)) / len(one) for one in (elbo, test_elbo))
+    return difference(torch.cat(parts).double(), test_elbo)
+
+
+def difference(validation: Tensor, test: Tensor) -> dict[str, Any]:
+    """Return how the mean ELBOs of the two splits differ: (N,), (M,), float64."""
+    gap, whole = float(validation.mean() - test.mean()), abs(float(test.mean()))
+    variance = sum(float(one.var(correction=0)) / len(one) for one in (validation, test))
     return {
-        "validation_elbo": validation,
-        "validation_pictures": len(elbo),
-        "difference": (validation - test) / max(abs(test), 1e-9),
-        "standard_errors": (validation - test) / max(variances**0.5, 1e-9),
+        "validation_elbo": float(validation.mean()),
+        "validation_pictures": len(validation),
+        "difference": gap / max(whole, 1e-9),
+        "standard_errors": gap / max(variance**0.5, 1e-9),
     }
 
 
@@ -79,3 +93,31 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
         words = near_duplicates.line(counts, name, advise=False)
         said.append(f"{words[0].upper()}{words[1:]}.")
     return said
+
+
+def report_rows(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the rows of the report, as HTML; [] if the splits were not compared."""
+    if "agreement" not in metrics:
+        return []
+    protocol, number = metrics["protocol"]["agreement"], page.number
+    rows = [
+        page.row("ELBO of the validation split", number(metrics, "agreement.validation_elbo"), protocol),
+        page.row("its pictures", number(metrics, "agreement.validation_pictures", 0), "chosen as in training"),
+        page.row(
+            "validation against test",
+            number(metrics, "agreement.difference", 1, True),
+            f"strong above {100 * SHARE:g} % and {ERRORS:g} standard errors",
+        ),
+        page.row("the same in standard errors", number(metrics, "agreement.standard_errors", 1), "of the difference"),
+    ]
+    for split, counts in metrics["agreement"].get("near_duplicates", {}).items():
+        rows += [
+            page.row(
+                f"{split} pictures {COUNTS[key]}",
+                number(metrics, f"agreement.near_duplicates.{split}.{key}", 2 * (key == "adjacent_by_chance")),
+                protocol,
+            )
+            for key in COUNTS
+            if key in counts
+        ]
+    return rows

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.evaluate import html as page
 from models.sigma import effective_beta, mean_squared_error, sigma_of
 from models.vae import VAE, to_unit_interval
 
@@ -18,6 +19,15 @@ DENSITIES = ("gaussian", "continuous_bernoulli")
 # With a smaller mean effective sample size, a few of the K samples carry the whole bound.
 LEAST_ESS = 5.0
 BLOCK = 256
+# Maps a key of the numbers to its name in the card and its decimals.
+ROWS: Mapping[str, tuple[str, int]] = {
+    "bits_per_dimension": ("bits per dimension, at most", 3),
+    "elbo_bits_per_dimension": ("bits per dimension by the ELBO", 3),
+    "aggregate_prior_bits_per_dimension": ("bits per dimension with the aggregate prior, at most", 3),
+    "rmse": ("RMSE of the pixels in [0, 1]", 4),
+    "sigma": ("sigma of the pixels", 4),
+    "effective_beta": ("effective beta against a calibrated decoder", 2),
+}
 
 
 def dequantized(x: Tensor, likelihood: str, noise: torch.Generator) -> Tensor:
@@ -97,17 +107,17 @@ def nats_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("log likelihood of the pixels (one draw)", f"{metrics['log_likelihood']:.2f}"),
         ]
     found = metrics["densities"]
-    names = {
-        "bits_per_dimension": ("bits per dimension, at most", 3),
-        "elbo_bits_per_dimension": ("bits per dimension by the ELBO", 3),
-        "aggregate_prior_bits_per_dimension": ("bits per dimension with the aggregate prior, at most", 3),
-        "rmse": ("RMSE of the pixels in [0, 1]", 4),
-        "sigma": ("sigma of the pixels", 4),
-    }
-    rows = [(name, f"{found[key]:.{digits}f}") for key, (name, digits) in names.items() if key in found]
-    if "effective_beta" in found:
-        rows.append(("effective beta against a calibrated decoder", f"{found['effective_beta']:.3g}"))
-    return rows
+    return [(name, f"{found[key]:.{digits}f}") for key, (name, digits) in ROWS.items() if key in found]
+
+
+def report_rows(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the rows of the report that only a density has, as HTML."""
+    found = metrics.get("densities", {})
+    return [
+        page.row(name, page.number(metrics, f"densities.{key}", digits), metrics["protocol"]["densities"])
+        for key, (name, digits) in ROWS.items()
+        if key in found
+    ]
 
 
 def remarks(metrics: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from PIL import Image
 from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, class_names
-from models.evaluate import densities, pictures, plots
+from models.evaluate import agreement, densities, pictures, plots
 from models.evaluate import html as page
 from models.evaluate.card import SOURCES, description, evaluate_command, train_command
 from models.evaluate.html import number, row
@@ -228,9 +228,8 @@ def _header(checkpoint: Checkpoint) -> str:
 
 def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
     protocol = metrics["protocol"]
-    exact = densities.nats_rows(metrics) if densities.is_density(metrics) else []
     rows = [
-        *(row(name, value, protocol["densities"]) for name, value in exact),
+        *densities.report_rows(metrics),
         row(
             densities.bound_name(metrics),
             f"{number(metrics, 'iwae_nll')} ± {number(metrics, 'iwae_nll_standard_error')}",
@@ -267,6 +266,7 @@ def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
             row("aggregate prior: rate", number(metrics, own + "rate"), "mean of log q(z given x) - log p(z)"),
             row("aggregate prior: components", number(metrics, own + "components"), "chosen on held-out draws"),
         ]
+    rows += agreement.report_rows(metrics)
     if "factors" in metrics:
         rows += [
             row("MIG", number(metrics, "factors.mig", 3), protocol["factors"]),
