@@ -224,18 +224,25 @@ def split(found: Found, kind: HoldOut = "random") -> Splits:
     return Splits(whole[:first], whole[first:second], validation, found.preprocessing, lines, found.classes)
 
 
+def rows_of(pictures: Pictures, share: float, seed: int, kind: HoldOut = "random") -> tuple[Tensor, Tensor]:
+    """Return the rows to train on, and those that are held out: the validation share, at least one picture.
+
+    The seed chooses them as it does in training; `kind`: see `models.readers.holding_out`. Raises DataError.
+    """
+    wanted = max(1, round(len(pictures) * share))
+    return hold_out_rows(len(pictures), wanted, kind, seed, pictures.place, pictures.groups)
+
+
 def hold_out(
     pictures: Pictures, share: float, seed: int, in_place: bool = False, kind: HoldOut = "random"
 ) -> tuple[Pictures, Pictures]:
-    """Return (training, validation). The seed chooses the validation share, at least one picture, as it does in training.
+    """Return (training, validation), the pictures of `rows_of`.
 
-    `kind`: see `models.readers.holding_out`. `in_place` sorts the pictures themselves, which the caller then no longer has,
-    instead of copying them. Raises DataError.
+    `in_place` sorts the pictures themselves, which the caller then no longer has, instead of copying them.
     """
-    wanted = max(1, round(len(pictures) * share))
+    training, held_out = rows_of(pictures, share, seed, kind)
     if pictures.place is None:
         pictures = replace(pictures, place=torch.arange(len(pictures)))
-    training, held_out = hold_out_rows(len(pictures), wanted, kind, seed, pictures.place, pictures.groups)
     if not in_place:
         return pictures[training], pictures[held_out]
     left = torch.ones(len(pictures), dtype=torch.bool)

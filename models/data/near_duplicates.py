@@ -27,26 +27,29 @@ PLACES = 3
 MANY, MUCH_MORE = 0.1, 5.0
 
 
-def compare(training: Pictures, held_out: Pictures) -> dict[str, Any]:
+def compare(training: Pictures, held_out: Pictures, rows: Tensor | None = None) -> dict[str, Any]:
     """Count, among up to 500 held-out pictures, near-duplicates, and pictures that resemble a neighbour in the source most.
+
+    `rows` are those of `training` that are trained on (None: all); they are not copied.
 
     `near` have a near-duplicate in training. `adjacent` have their nearest training picture at most 3 places away in the
     source, where `by_chance` would; in videos, most have. `same_group` are of a group that is trained on, too.
     """
     step = -(-len(held_out) // MOST_HELD_OUT)
     some = held_out[::step]
-    index, distance, typical = _nearest(_small(some.x), training.x[:MOST_TRAINING])
+    rows = torch.arange(len(training)) if rows is None else rows
+    index, distance, typical = _nearest(_small(some.x), training.x, rows[:MOST_TRAINING])
     found: dict[str, Any] = {
         "compared": len(some),
-        "training": min(len(training), MOST_TRAINING),
+        "training": min(len(rows), MOST_TRAINING),
         "near": int((distance <= NEAR * typical).sum()),
     }
     if some.place is not None and training.place is not None:
-        away = (training.place.to(index.device)[index] - some.place.to(index.device)).abs()
+        away = (training.place[index] - some.place).abs()
         found["adjacent"] = int((away <= PLACES).sum())
-        found["adjacent_by_chance"] = len(some) * min(1.0, 2 * PLACES / len(training))
+        found["adjacent_by_chance"] = len(some) * min(1.0, 2 * PLACES / max(1, len(rows)))
     if some.groups is not None and training.groups is not None:
-        found["same_group"] = int(torch.isin(some.groups, training.groups).sum())
+        found["same_group"] = int(torch.isin(some.groups, training.groups[rows]).sum())
     return found
 
 
@@ -74,14 +77,13 @@ def _small(x: Tensor) -> Tensor:
     return torch.cat([adaptive_avg_pool2d(block.float() / 255, size).flatten(1) for block in x.split(BLOCK)])
 
 
-def _nearest(some: Tensor, x: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Return index and distance of each row's nearest picture of `x`, and the RMS distance over all pairs."""
-    best, index, total = torch.full((len(some),), torch.inf, device=some.device), torch.zeros(len(some), dtype=torch.long), 0.0
-    index = index.to(some.device)
-    for start in range(0, len(x), BLOCK):
-        distances = torch.cdist(some, _small(x[start : start + BLOCK]))  # (S, b)
+def _nearest(some: Tensor, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Return row and distance of the nearest of these rows of `x` for each of `some`, and the RMS distance over all pairs."""
+    best, index, total = torch.full((len(some),), torch.inf), torch.zeros(len(some), dtype=torch.long), 0.0
+    for block in rows.split(BLOCK):
+        distances = torch.cdist(some, _small(x[block]))  # (S, b)
         total += float(distances.square().sum(dtype=torch.float64))
-        nearest, row = distances.min(1)
-        index = torch.where(nearest < best, row + start, index)
+        nearest, column = distances.min(1)
+        index = torch.where(nearest < best, block[column], index)
         best = torch.minimum(best, nearest)
-    return index, best, (total / (len(some) * max(1, len(x)))) ** 0.5
+    return index, best, (total / (len(some) * max(1, len(rows)))) ** 0.5

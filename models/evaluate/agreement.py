@@ -50,10 +50,10 @@ def difference(validation: Tensor, test: Tensor) -> dict[str, Any]:
     }
 
 
-def repeated(training: Pictures, validation: Pictures, test: Pictures) -> dict[str, Any]:
-    """Return the near-duplicates of both splits among the training pictures; see `models.data.near_duplicates`."""
-    parts = {"validation": validation, "test": test}
-    return {name: near_duplicates.compare(training, part) for name, part in parts.items()}
+def repeated(training: Pictures, rows: Tensor | None, validation: Pictures, test: Pictures) -> dict[str, Any]:
+    """Return the near-duplicates of both splits among the rows that are trained on; see `models.data.near_duplicates`."""
+    splits = {"validation": validation, "test": test}
+    return {name: near_duplicates.compare(training, part, rows) for name, part in splits.items()}
 
 
 PROTOCOL = (

@@ -3,6 +3,7 @@
 Knows nothing of files or of the command line.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,12 +11,13 @@ from torch import Tensor
 
 from models import aggregate, kl_range
 from models.checkpoint import Checkpoint
-from models.data import Pictures, Splits, hold_out
+from models.data import Pictures, Splits, hold_out, rows_of
 from models.distributions import DiagonalGaussian, StandardGaussian
 from models.evaluate import agreement, densities, diagnostics, factors
 from models.evaluate.bounds import likelihood_bounds
 from models.mixture import FittedPrior, GaussianMixture
 from models.priors import NAMES
+from models.readers.holding_out import HoldOut
 from models.train.run_directory import data_digest
 from models.vae import VAE, to_unit_interval
 
@@ -83,14 +85,18 @@ def evaluate(
             "by the likelihood of draws from the validation pictures'; the bound uses the same pictures and the same draws"
         )
     training = data.get("training", {})
-    if found := densities.density_numbers(vae, splits.test.x.to(device), metrics, training, seed):
+    found = {} if binarized else densities.density_numbers(vae, splits.test.x.to(device), metrics, training, seed)
+    if found:
         metrics["densities"], protocol["densities"] = found, densities.PROTOCOL
     if data.get("digest") == data_digest(splits.train.x):  # Other data have no pictures on which the weights were chosen.
-        fitting, validation = parts(checkpoint, splits.train, splits.validation)
+        rows, validation = None, splits.validation
+        if validation is None:
+            rows, held_out = rows_of(splits.train, *_choice(training))
+            validation = splits.train[held_out]
         noise.manual_seed(seed)
-        held_out = prepared(vae, validation.x.to(device), binarized, noise)
-        metrics["agreement"] = agreement.compare(vae, held_out, bounds["elbo"], noise)
-        metrics["agreement"]["near_duplicates"] = agreement.repeated(fitting, validation, splits.test)
+        y = prepared(vae, validation.x.to(device), binarized, noise)
+        metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise)
+        metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test)
         protocol["agreement"] = agreement.PROTOCOL
     if splits.train.labels is not None and splits.test.labels is not None:
         references = posteriors(vae, splits.train.x, device).mu
@@ -187,16 +193,16 @@ def fit_prior(
     `validation` is given if the data set has a validation split of its own.
     """
     binarize = checkpoint.manifest.data.get("binarize") == "dynamic"
-    vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in parts(checkpoint, train, validation))
+    share, split_seed, kind = _choice(checkpoint.manifest.data.get("training", {}))
+    parts = hold_out(train, share, split_seed, kind=kind) if validation is None else (train, validation)
+    vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in parts)
     fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize)
     return fit.mixture, record
 
 
-def parts(checkpoint: Checkpoint, train: Pictures, validation: Pictures | None) -> tuple[Pictures, Pictures]:
-    """Return the pictures that were trained on, and those for validation: the data set's own ones, if it has any."""
-    training = checkpoint.manifest.data.get("training", {})
-    share, seed, kind = (training.get(*one) for one in (("validation", 0.05), ("seed", 0), ("validation_split", "random")))
-    return hold_out(train, share, seed, kind=kind) if validation is None else (train, validation)
+def _choice(training: Mapping[str, Any]) -> tuple[float, int, HoldOut]:
+    """Return share, seed and kind of the pictures that training held out for validation."""
+    return training.get("validation", 0.05), training.get("seed", 0), training.get("validation_split", "random")
 
 
 @torch.no_grad()
