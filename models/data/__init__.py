@@ -3,8 +3,8 @@
 Knows nothing of models or objectives. `models.readers` reads folders and arrays, and downloads files.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from models.readers.download import DataError, ensure_file
 from models.readers.folder import FolderOptions, read_folder
 from models.readers.formats import SUFFIXES
 from models.readers.found import Found
+from models.readers.holding_out import HoldOut, hold_out_rows
 from models.readers.idx import read_idx
 from models.readers.layout import TEST, TRAIN, VALIDATION
 from models.readers.left_out import plural
@@ -28,23 +29,36 @@ from models.readers.rows import permute_rows
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures as bytes, with class labels and generative factors if the data set has them."""
+    """Pictures as bytes, with class labels and generative factors if the data set has them.
+
+    `place` is the position of each picture in the source, None if they are in its order. `groups` says which pictures belong
+    together, such as those of one video or patient.
+    """
 
     x: Tensor  # uint8 (N, C, H, W)
     labels: Tensor | None = None  # int64 (N,)
     factors: Mapping[str, Tensor] = field(default_factory=dict)  # name -> int64 (N,)
+    place: Tensor | None = None  # int64 (N,)
+    groups: Tensor | None = None  # int64 (N,)
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, index: Tensor | slice) -> "Pictures":
-        factors = {name: values[index] for name, values in self.factors.items()}
-        return Pictures(self.x[index], None if self.labels is None else self.labels[index], factors)
+        return self._changed(self.x[index], lambda values: values[index])
 
     def to(self, device: torch.device) -> "Pictures":
         """Return a copy on a device."""
-        factors = {name: values.to(device) for name, values in self.factors.items()}
-        return Pictures(self.x.to(device), None if self.labels is None else self.labels.to(device), factors)
+        return self._changed(self.x.to(device), lambda values: values.to(device))
+
+    def permute(self, order: Tensor) -> "Pictures":
+        """Return the pictures in another order, (N,). Their pixels are moved in place, so `self` must not be used again."""
+        permute_rows(self.x.numpy(), order.tolist())
+        return self._changed(self.x, lambda values: values[order])
+
+    def _changed(self, x: Tensor, change: Callable[[Tensor], Tensor]) -> "Pictures":
+        labels, place, groups = (None if one is None else change(one) for one in (self.labels, self.place, self.groups))
+        return Pictures(x, labels, {name: change(values) for name, values in self.factors.items()}, place, groups)
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,9 @@ CLASSES = {
 SPRITES = "lpc-sprites"
 SPRITES_FILE = "lpc_sprites_64x64.npz"
 SPRITES_FACTORS = ("body", "bottomwear", "topwear", "hair", "action", "direction")
+SPRITES_GROUPS = "character"
+# How pictures are held out, for the lines about splits.
+HOW: Mapping[HoldOut, str] = {"random": "", "blocks": ", in blocks of neighbours", "group": ", whole groups"}
 
 
 def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mirror: str | None = None) -> Splits:
@@ -112,11 +129,11 @@ def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mi
     if kind == "folder" and rest:
         if (path := expanded(rest)).is_file():
             raise DataError(f"{shown(path)} is a file, not a folder; {advice(path)}")
-        return split(read_folder(path, options))
+        return split(read_folder(path, options), options.hold_out)
     if kind == "npz" and rest:
         if (path := expanded(rest)).is_dir():
             raise DataError(f"{shown(path)} is a folder, not a file of arrays; {advice(path)}")
-        return split(read_arrays(path, options))
+        return split(read_arrays(path, options), options.hold_out)
     if name in IDX_FILES:
         mirrors, checksums = IDX_FILES[name]
         files = {
@@ -132,7 +149,8 @@ def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mi
         )
         return Splits(train, test)
     if name == SPRITES:
-        return split(read_arrays(data_dir / SPRITES / SPRITES_FILE, options, SPRITES_FACTORS))
+        found = read_arrays(data_dir / SPRITES / SPRITES_FILE, options, SPRITES_FACTORS, SPRITES_GROUPS)
+        return split(found, options.hold_out)
     known = f"known: {', '.join(IDX_FILES)}, {SPRITES}, folder:PATH, npz:PATH"
     path = expanded(rest if kind in ("folder", "npz") else name)
     hint = ""
@@ -163,55 +181,71 @@ def advice(path: Path) -> str:
     return f"use --data npz:{shown(path)} if it is a file of arrays (npz, npy or IDX)"
 
 
-def split(found: Found) -> Splits:
-    """Divide what was read into its splits, in place. Without a test split, one tenth of the training pictures is one."""
+def split(found: Found, kind: HoldOut = "random") -> Splits:
+    """Divide what was read into its splits, in place. Without a test split, one tenth of the training pictures is one.
+
+    `kind` says how that tenth is chosen; see `models.readers.holding_out`.
+    """
     names = found.splits or [TRAIN] * len(found.x)
     rows: dict[str, list[int]] = {
         part: [i for i, name in enumerate(names) if name == part] for part in (TRAIN, TEST, VALIDATION)
     }
+    groups = None if found.groups is None else torch.from_numpy(found.groups)
     lines = list(found.summary)
     where = lines[0].partition(": ")[0] if lines else "the data set"
     if not rows[TRAIN]:
         there = " and ".join(f"a {part} split" for part, own in rows.items() if own)
         raise DataError(f"{where}: has only {there}, so there is nothing to train on; give its folder to use it anyway")
-    held_out = not rows[TEST]
-    if held_out:
-        if len(rows[TRAIN]) < 10:
-            raise DataError(
-                f"{where}: only {plural(len(rows[TRAIN]), 'picture')}: at least 10 are needed for training and test splits"
-            )
-        order = torch.randperm(len(rows[TRAIN]), generator=torch.Generator().manual_seed(0)).tolist()
-        test = len(order) // 10
-        rows[TEST], rows[TRAIN] = [rows[TRAIN][i] for i in order[:test]], [rows[TRAIN][i] for i in order[test:]]
-    order = rows[TRAIN] + rows[TEST] + rows[VALIDATION]
-    permute_rows(found.x, order)
-    index = torch.tensor(order)
-    x = torch.from_numpy(found.x)
-    labels = None if found.labels is None else torch.from_numpy(found.labels)[index]
-    whole = Pictures(x, labels, {name: torch.from_numpy(values)[index] for name, values in found.factors.items()})
+    how, left = " (as the data set has them)", list[int]()
+    if not rows[TEST]:
+        count = len(rows[TRAIN])
+        if count < 10:
+            raise DataError(f"{where}: only {plural(count, 'picture')}: at least 10 are needed for training and test splits")
+        own = torch.tensor(rows[TRAIN])
+        kept, held_out = hold_out_rows(count, count // 10, kind, 0, None, None if groups is None else groups[own])
+        rows[TRAIN], rows[TEST] = own[kept].tolist(), own[held_out].tolist()
+        left = sorted(set(own.tolist()).difference(rows[TRAIN], rows[TEST]))
+        how = f" (a tenth of the training pictures is held out as test{HOW[kind]})"
+    order = torch.tensor(rows[TRAIN] + rows[TEST] + rows[VALIDATION] + left)
+    whole = Pictures(
+        torch.from_numpy(found.x),
+        None if found.labels is None else torch.from_numpy(found.labels),
+        {name: torch.from_numpy(values) for name, values in found.factors.items()},
+        torch.arange(len(found.x)),
+        groups,
+    ).permute(order)
     first, second = len(rows[TRAIN]), len(rows[TRAIN]) + len(rows[TEST])
+    third = second + len(rows[VALIDATION])
     counts = [f"{part} {len(own):,}" for part, own in rows.items() if own]
+    counts += [f"left out beside the blocks {len(left):,}"] if left else []
     lines += copy_lines(found.x, rows)
-    lines.insert(
-        1,
-        "splits: "
-        + ", ".join(counts)
-        + (" (a tenth of the training pictures is held out as test)" if held_out else " (as the data set has them)"),
-    )
-    validation = whole[second:] if rows[VALIDATION] else None
+    lines.insert(1, f"splits: {', '.join(counts)}{how}")
+    validation = whole[second:third] if rows[VALIDATION] else None
     return Splits(whole[:first], whole[first:second], validation, found.preprocessing, lines, found.classes)
 
 
-def hold_out(pictures: Pictures, share: float, seed: int, in_place: bool = False) -> tuple[Pictures, Pictures]:
-    """Return (training, validation). The seed chooses the validation share, at least one picture, as it does in training.
+def rows_of(pictures: Pictures, share: float, seed: int, kind: HoldOut = "random") -> tuple[Tensor, Tensor]:
+    """Return the rows to train on, and those that are held out: the validation share, at least one picture.
+
+    The seed chooses them as it does in training; `kind`: see `models.readers.holding_out`. Raises DataError.
+    """
+    wanted = max(1, round(len(pictures) * share))
+    return hold_out_rows(len(pictures), wanted, kind, seed, pictures.place, pictures.groups)
+
+
+def hold_out(
+    pictures: Pictures, share: float, seed: int, in_place: bool = False, kind: HoldOut = "random"
+) -> tuple[Pictures, Pictures]:
+    """Return (training, validation), the pictures of `rows_of`.
 
     `in_place` sorts the pictures themselves, which the caller then no longer has, instead of copying them.
     """
-    held_out = max(1, round(len(pictures) * share))
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
+    training, held_out = rows_of(pictures, share, seed, kind)
+    if pictures.place is None:
+        pictures = replace(pictures, place=torch.arange(len(pictures)))
     if not in_place:
-        return pictures[order[held_out:]], pictures[order[:held_out]]
-    permute_rows(pictures.x.numpy(), order.tolist())
-    labels = None if pictures.labels is None else pictures.labels[order]
-    whole = Pictures(pictures.x, labels, {name: values[order] for name, values in pictures.factors.items()})
-    return whole[held_out:], whole[:held_out]
+        return pictures[training], pictures[held_out]
+    left = torch.ones(len(pictures), dtype=torch.bool)
+    left[torch.cat([training, held_out])] = False
+    whole = pictures.permute(torch.cat([held_out, training, left.nonzero().flatten()]))
+    return whole[len(held_out) : len(held_out) + len(training)], whole[: len(held_out)]

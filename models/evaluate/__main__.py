@@ -17,7 +17,7 @@ import torch
 from models import aggregate
 from models.checkpoint import Checkpoint, CheckpointError, read
 from models.data import Pictures, Splits, load_data
-from models.evaluate import card, pictures
+from models.evaluate import agreement, card, pictures
 from models.evaluate.measure import evaluate, fit_prior
 from models.files.atomic_file import write_atomically
 from models.files.directory_lock import DirectoryInUse, locked
@@ -47,10 +47,13 @@ def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
     if not name:
         raise DataError("the checkpoint does not name its data: add --data")
     training = checkpoint.manifest.data.get("training", {})
-    corrupt = (
-        training.get("max_corrupt", FolderOptions.max_corrupt) if isinstance(training, dict) else FolderOptions.max_corrupt
+    training = training if isinstance(training, dict) else {}
+    options = FolderOptions(
+        max_corrupt=training.get("max_corrupt", FolderOptions.max_corrupt),
+        model=spec,
+        hold_out=training.get("validation_split", "random"),
     )
-    splits = load_data(name, args.data_dir, FolderOptions(max_corrupt=corrupt, model=spec), args.mirror)
+    splits = load_data(name, args.data_dir, options, args.mirror)
     print(*splits.summary, sep="\n", end="\n" if splits.summary else "", file=sys.stderr)
     if tuple(splits.test.x.shape[1:]) != checkpoint.vae.config.shape:
         raise DataError(
@@ -138,6 +141,7 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
     checkpoint.vae.cpu()
     write_golden(args.path, checkpoint, splits.test.x)
     drawn = pictures.write_pictures(args.path, checkpoint.vae, splits.test, mixture)
+    print(*agreement.lines(metrics), sep="\n", end="\n" if "agreement" in metrics else "", file=sys.stderr)
     card.write_card(args.path, checkpoint.manifest, metrics, drawn)
     if args.report is not None:
         print(_write_report(args, checkpoint, splits, metrics, mixture), file=sys.stderr)

@@ -7,9 +7,10 @@ from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
-from models.evaluate import information
+from models.evaluate import agreement, densities, information
 from models.evaluate.headings import Headings, constant_part, headings
 from models.files.atomic_file import write_atomically
+from models.sigma import told as told_sigma
 from models.train.arguments import PLACES
 from models.train.flags import build_parser
 from models.train.losses import OBJECTIVES, Wishes
@@ -41,6 +42,8 @@ EXPLAINED = {
     "told_apart": "Told apart",
     "aggregate_prior": "Aggregate prior",
     "factors": "Factors",
+    "densities": "Bits per dimension",
+    "agreement": "Validation",
 }
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
@@ -62,9 +65,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
     """Return the card as Markdown."""
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
     rows = [
-        (f"importance-weighted {names.bound}", f"{metrics['iwae_nll']:.2f} +- {metrics['iwae_nll_standard_error']:.2f}"),
-        ("ELBO", f"{metrics['elbo']:.2f}"),
-        (f"{names.pixels} (one draw)", f"{metrics['log_likelihood']:.2f}"),
+        *densities.nats_rows(metrics, names),
         ("KL(posterior, prior)", f"{metrics['kl']:.2f}"),
         ("effective sample size of the bound, mean", f"{metrics['ess_mean']:.1f} of {protocol['iwae_samples']}"),
         ("active units", active_of(metrics["active_units"], model.latent_dim)),
@@ -99,6 +100,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         "|---|---|",
         *(f"| {what} | {value} |" for what, value in rows),
         "",
+        *(line for words in (*densities.remarks(metrics), *agreement.lines(metrics)) for line in (words, "")),
         f"Active units: {protocol['active_units']}."
         + "".join(f" {name}: {protocol[key]}." for key, name in EXPLAINED.items() if key in metrics and key in protocol),
         "",
@@ -126,6 +128,8 @@ def description(manifest: Manifest) -> list[str]:
         found.append(f"Started from the weights of `{start.get('path')}`, digest {str(start.get('digest'))[:12]}.")
     if isinstance(longer := data.get("lengthened"), dict):
         found.append(f"Continued, so that the command below alone gives other weights: {longer.get('schedule')}.")
+    if sigma := told_sigma(data):
+        found.append(f"{sigma[0].upper()}{sigma[1:]}.")
     if weights := kept(data):
         found.append(f"{weights[0].upper()}{weights[1:]}.")
     training = build_parser().parse_args(["--out", ""])  # Gives defaults for flags that earlier versions did not record.
@@ -157,11 +161,14 @@ def _prior_rows(metrics: Mapping[str, Any], names: Headings) -> list[tuple[str, 
     if "aggregate_prior" not in metrics:
         return []
     prior = metrics["aggregate_prior"]
-    return [
+    nats = [
         (
-            f"{names.bound} with the aggregate prior ({prior['components']} Gaussians, {prior['covariance']})",
+            densities.bound_name(metrics, names, prior),
             f"{prior['iwae_nll']:.2f} +- {prior['iwae_nll_standard_error']:.2f}",
-        ),
+        )
+    ]
+    return [
+        *([] if densities.is_density(metrics) else nats),
         ("what the aggregate prior gains", f"{prior['gain']:.2f} +- {prior['gain_standard_error']:.2f}"),
         ("rate with the aggregate prior", f"{prior['rate']:.2f}"),
     ]

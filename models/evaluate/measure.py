@@ -3,6 +3,7 @@
 Knows nothing of files or of the command line.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,12 +11,14 @@ from torch import Tensor
 
 from models import aggregate, kl_range
 from models.checkpoint import Checkpoint
-from models.data import Pictures, Splits, hold_out
+from models.data import Pictures, Splits, hold_out, rows_of
 from models.distributions import DiagonalGaussian, StandardGaussian
-from models.evaluate import diagnostics, factors, headings, information
+from models.evaluate import agreement, densities, diagnostics, factors, headings, information
 from models.evaluate.bounds import likelihood_bounds
 from models.mixture import FittedPrior, GaussianMixture
 from models.priors import NAMES
+from models.readers.holding_out import HoldOut
+from models.train.run_directory import data_digest
 from models.vae import VAE, to_unit_interval
 
 NEIGHBORS = 5
@@ -37,10 +40,8 @@ def evaluate(
     vae, data = checkpoint.vae.to(device), checkpoint.manifest.data
     binarized = data.get("binarize") == "dynamic"
     raw = "grey pixels" if vae.config.shape[0] == 1 else "pixels in colour"
-    x = to_unit_interval(splits.test.x.to(device))
     noise = torch.Generator(device).manual_seed(seed)
-    if binarized:
-        x = torch.bernoulli(x, generator=noise)
+    x = prepared(vae, splits.test.x.to(device), binarized, noise)
     bounds = likelihood_bounds(vae, x, samples, noise, None if prior is None else prior.mixture)
     greys = posteriors(vae, splits.test.x, device)
     rate = float(bounds["kl"].mean())
@@ -61,7 +62,7 @@ def evaluate(
         "protocol": {
             "unit": "nats per picture, sums over pixels and dimensions, mean over pictures",
             "kind": headings.kind_of(vae.config.likelihood, bool(((x == 0) | (x == 1)).all())),
-            "pixels": f"0/1, each drawn once with its grey as probability, seed {seed}" if binarized else pixels(vae),
+            "pixels": f"0/1, each drawn once with its grey as probability, seed {seed}" if binarized else pixels(vae, seed),
             "split": f"test, {len(x)} pictures",
             "iwae_samples": samples,
             "seed": seed,
@@ -82,6 +83,20 @@ def evaluate(
             "Gaussian mixture fitted by EM to draws from the training pictures' posteriors, its number of components chosen "
             "by the likelihood of draws from the validation pictures'; the bound uses the same pictures and the same draws"
         )
+    training = data.get("training", {})
+    found = {} if binarized else densities.density_numbers(vae, splits.test.x.to(device), metrics, training, seed)
+    if found:
+        metrics["densities"], protocol["densities"] = found, densities.PROTOCOL
+    if data.get("digest") == data_digest(splits.train.x):  # Other data have no pictures on which the weights were chosen.
+        rows, validation = None, splits.validation
+        if validation is None:
+            rows, held_out = rows_of(splits.train, *_choice(training))
+            validation = splits.train[held_out]
+        noise.manual_seed(seed)
+        y = prepared(vae, validation.x.to(device), binarized, noise)
+        metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise)
+        metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test)
+        protocol["agreement"] = agreement.PROTOCOL
     if splits.train.labels is not None and splits.test.labels is not None:
         references = posteriors(vae, splits.train.x, device).mu
         predicted = nearest_labels(references, splits.train.labels.to(device), greys.mu)
@@ -99,12 +114,21 @@ def evaluate(
     return metrics
 
 
-def pixels(vae: VAE) -> str:
+def prepared(vae: VAE, x: Tensor, binarized: bool, noise: torch.Generator) -> Tensor:
+    """Return the pixels whose nats are measured: binarised, dequantised for a density, or plain greys; uint8 -> float32."""
+    if binarized:
+        return torch.bernoulli(to_unit_interval(x), generator=noise)
+    if vae.config.likelihood in densities.DENSITIES:
+        return densities.dequantized(x, vae.config.likelihood, noise)
+    return to_unit_interval(x)
+
+
+def pixels(vae: VAE, seed: int) -> str:
     """Describe pixels that were not binarised, and say if their nats are not a likelihood."""
+    if vae.config.likelihood in densities.DENSITIES:
+        return densities.pixels(vae.config.likelihood, seed)
     words = f"{'greys' if vae.config.shape[0] == 1 else 'colours'} in [0, 1]"
-    if vae.config.likelihood == "bernoulli":
-        return words + ", whose nats under a Bernoulli likelihood are a cross-entropy: no likelihood to compare with others"
-    return words
+    return words + ", whose nats under a Bernoulli likelihood are a cross-entropy: no likelihood to compare with others"
 
 
 @torch.no_grad()
@@ -174,13 +198,17 @@ def fit_prior(
 
     `validation` is given if the data set has a validation split of its own.
     """
-    training = checkpoint.manifest.data.get("training", {})
-    share, split_seed = training.get("validation", 0.05), training.get("seed", 0)
     binarize = checkpoint.manifest.data.get("binarize") == "dynamic"
-    parts = hold_out(train, share, split_seed) if validation is None else (train, validation)
+    share, split_seed, kind = _choice(checkpoint.manifest.data.get("training", {}))
+    parts = hold_out(train, share, split_seed, kind=kind) if validation is None else (train, validation)
     vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in parts)
     fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize)
     return fit.mixture, record
+
+
+def _choice(training: Mapping[str, Any]) -> tuple[float, int, HoldOut]:
+    """Return share, seed and kind of the pictures that training held out for validation."""
+    return training.get("validation", 0.05), training.get("seed", 0), training.get("validation_split", "random")
 
 
 @torch.no_grad()

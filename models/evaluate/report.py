@@ -15,8 +15,8 @@ from PIL import Image
 from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, class_names
+from models.evaluate import agreement, densities, information, pictures, plots
 from models.evaluate import html as page
-from models.evaluate import information, pictures, plots
 from models.evaluate.card import SOURCES, description, evaluate_command, train_command
 from models.evaluate.headings import Headings, headings
 from models.evaluate.html import number, row
@@ -234,8 +234,9 @@ def _header(checkpoint: Checkpoint) -> str:
 def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str) -> str:
     protocol = metrics["protocol"]
     rows = [
+        *densities.report_rows(metrics),
         row(
-            f"importance-weighted {names.bound}",
+            densities.bound_name(metrics, names),
             f"{number(metrics, 'iwae_nll')} ± {number(metrics, 'iwae_nll_standard_error')}",
             "nats per picture, with its standard error",
         ),
@@ -259,11 +260,12 @@ def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str) 
         bound = f"{number(metrics, own + 'iwae_nll')} ± {number(metrics, own + 'iwae_nll_standard_error')}"
         gain = f"{number(metrics, own + 'gain')} ± {number(metrics, own + 'gain_standard_error')}"
         rows += [
-            row(f"aggregate prior: {names.bound}", bound, protocol["aggregate_prior"]),
+            row(densities.bound_name(metrics, names, metrics["aggregate_prior"]), bound, protocol["aggregate_prior"]),
             row("aggregate prior: gain", gain, f"nats over {prior}, paired by picture"),
             row("aggregate prior: rate", number(metrics, own + "rate"), "mean of log q(z given x) - log p(z)"),
             row("aggregate prior: components", number(metrics, own + "components"), "chosen on held-out draws"),
         ]
+    rows += agreement.report_rows(metrics)
     if "factors" in metrics:
         rows += [
             row("MIG", number(metrics, "factors.mig", 3), protocol["factors"]),

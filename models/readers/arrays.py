@@ -25,6 +25,7 @@ from models.readers.download import DataError
 from models.readers.folder import FolderOptions
 from models.readers.found import Found, class_numbers
 from models.readers.grey import grey_line
+from models.readers.groups import array_groups, group_line
 from models.readers.layout import TEST, TRAIN, class_lines
 from models.readers.left_out import plural
 from models.readers.memory import check_memory
@@ -190,12 +191,19 @@ def _add_splits(name: str, found: ArrayPictures) -> None:
         )
 
 
-def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -> Found:
+def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = (), groups_name: str = "groups") -> Found:
     """Read all pictures of a file. Other whole numbers (N,) are factors; if `names` is given, only those with these names.
 
+    The array `groups_name` says which pictures belong together: numbers or text, for all or for the training pictures.
     Raises DataError.
     """
     with open_pictures(path) as found:
+        groups = None
+        if stored := found.others.get(groups_name):
+            with reading(path):
+                groups = array_groups(stored, len(found), found.shape.count)
+        if groups is not None:
+            del found.others[groups_name]
         missing = [name for name in names if name not in found.others]
         if missing:
             raise DataError(f"{shown(path)}: has no array {', '.join(missing)}")
@@ -246,11 +254,13 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = ()) -
     ]
     if shape.channels > 1 and options.model is None and options.channels is None and spec.channels == 1:
         summary.append(grey_line(len(x)))
+    if groups is not None:
+        summary.append(group_line(groups, found.splits, f"the array {groups_name}"))
     if factors:
         summary.append(f"factors: {', '.join(shown(name) for name in factors)}")
     if left_out:
         summary.append(f"left out: the arrays {', '.join(left_out)}")
-    return Found(x, labels, classes, found.splits, factors, spec, summary)
+    return Found(x, labels, classes, found.splits, factors, spec, summary, groups)
 
 
 def array_lines(found: ArrayPictures, scale: Scale, spec: Preprocessing) -> list[str]:

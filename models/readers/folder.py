@@ -17,6 +17,8 @@ from models.preprocess import Filter, Fit, Pixels, Preprocessing
 from models.readers.download import DataError
 from models.readers.found import Found, class_numbers
 from models.readers.grey import GREY_MODES, HasColorError, grey_line
+from models.readers.groups import folder_groups, group_line
+from models.readers.holding_out import HoldOut
 from models.readers.layout import arrange, class_lines
 from models.readers.left_out import EXAMPLES, listed, of_all, plural
 from models.readers.memory import check_memory
@@ -45,6 +47,7 @@ class FolderOptions:
     max_corrupt: float = 0.01  # largest share of unreadable files; one file is always allowed
     values: ValueOptions = field(default_factory=ValueOptions)
     model: Preprocessing | None = None
+    hold_out: HoldOut = "random"  # how a test split is chosen where the data have none
 
 
 def read_folder(root: Path, options: FolderOptions) -> Found:
@@ -102,7 +105,10 @@ def read_folder(root: Path, options: FolderOptions) -> Found:
     if lost := sorted({shown(label) for label in layout.labels if label} - set(labels)):
         summary.append(f"warning: no picture of {plural(len(lost), 'class', 'classes')} can be read: {listed(lost)}")
     numbers, classes = class_numbers(labels) if labels else (None, None)
-    return Found(x, numbers, classes, splits if any(splits) else None, {}, spec, summary)
+    groups = folder_groups([there.relative[i] for i in index]) if options.hold_out == "group" else None
+    if groups is not None:
+        summary.append(group_line(groups, splits, "sub-folders"))
+    return Found(x, numbers, classes, splits if any(splits) else None, {}, spec, summary, groups)
 
 
 def check_corrupt(root: Path, corrupt: Sequence[str], count: int, share: float) -> None:

@@ -21,6 +21,7 @@ class Found:
     factors: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)  # name -> (N,)
     preprocessing: Preprocessing | None = None
     summary: list[str] = field(default_factory=list)
+    groups: NDArray[np.int64] | None = None  # (N,), which pictures belong together; -1: unknown
 
 
 def class_numbers(names: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:

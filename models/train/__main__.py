@@ -21,6 +21,7 @@ from models.checkpoint import CONFIG, WEIGHTS, Checkpoint, CheckpointError, read
 from models.files.atomic_file import make_directory, remove_leftovers
 from models.files.directory_lock import DirectoryInUse, locked
 from models.readers.download import DataError
+from models.sigma import told as told_sigma
 from models.train import arguments, event_log
 from models.train.continuing import told
 from models.train.devices import DeviceError, is_out_of_memory
@@ -205,7 +206,7 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
     if not progress.best_epoch:
         raise TrainingError(f"the loss was never finite on all validation pictures: {_after_nan(run, progress)}")
     checkpoint = read(args.out)
-    if line := kept(checkpoint.manifest.data):
+    for line in filter(None, (kept(checkpoint.manifest.data), told_sigma(checkpoint.manifest.data))):
         print(line)
     if line := end_with_prior(args.out, checkpoint, args, run.pictures.x, run.validation.x):
         print(line)
@@ -221,7 +222,7 @@ def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate
     if score is not None and math.isfinite(score + found.elbo) and (
         progress.best_score is None or not warm or score > progress.best_score
     ):  # fmt: skip
-        run.save_checkpoint(epoch, run.objective.criterion if warm else "latest")
+        run.save_checkpoint(epoch, run.objective.criterion if warm else "latest", found)
         progress.best_epoch = epoch
         progress.best_score = score if warm else None
     progress.finished = bool(warm and run.args.patience and epoch - progress.best_epoch >= run.args.patience)

@@ -17,6 +17,7 @@ from models.nets.layers import ACTIVATIONS, MAX_LAYERS, MAX_WIDTH
 from models.preprocess import Filter, Fit
 from models.priors import PRIORS
 from models.program import add_version_flag, program
+from models.readers.holding_out import HOLD_OUT
 from models.readers.path_names import storable
 from models.train.flag_types import hidden, out_directory, positive, range_of, seed, share, sigma, size, whole, widths, yes_no
 from models.train.losses import OBJECTIVES
@@ -99,6 +100,9 @@ def _add_data(add: Add) -> None:
         help="largest share of a folder's files that may be unreadable (one always may)")
     add("--validation", type=share, default=0.05, metavar="SHARE",
         help="share of the training pictures held out to choose the best weights, unless the data have a validation split")
+    add("--validation-split", choices=HOLD_OUT, default="random",
+        help="what is held out for validation, and for the test where the data have no such split: random pictures; blocks of "
+        "neighbours, for videos and other sequences; whole groups, from sub-folders or the array `groups`")
 
 
 def _add_model(add: Add) -> None:

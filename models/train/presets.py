@@ -149,9 +149,10 @@ PRESETS: Mapping[str, Preset] = {
     "color-64": Preset(
         "convolutions (32, 64, 128, 256; 256), D = 32, 64 x 64 colours",
         "this project; pictures in the manner of the face VAEs of the tutorials, here sprites of Li & Mandt 2018",
-        "A Gaussian likelihood with the optimal sigma (Rybkin et al. 2021, arXiv:2006.13202). With --data folder:PATH it "
-        "takes any pictures and crops them to 64 x 64. On drawings without noise, such as the sprites, sigma becomes so small "
-        "that the posteriors no longer match the prior and samples get worse; --sigma 0.5 prevents that.",
+        "A Gaussian likelihood with the optimal sigma (Rybkin et al. 2021, arXiv:2006.13202): the effective beta is 1. "
+        "With --data folder:PATH it takes any pictures and crops them to 64 x 64. Drawings without noise, such as the "
+        "sprites, get a small sigma, and posteriors that fill little of N(0, I): draw samples from the fitted prior, not from "
+        "N(0, I). A larger --sigma makes samples of N(0, I) better and reconstructions worse, as a larger beta does.",
         {"data": "lpc-sprites", "size": [64, 64], "channels": 3, "arch": "conv", "latent_dim": 32, "hidden": [256],
          "conv_channels": [32, 64, 128, 256], "likelihood": "gaussian", "sigma": "optimal", "epochs": 100, "warmup": 0.05,
          "ema": 0.999},

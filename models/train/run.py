@@ -20,6 +20,8 @@ from models.objective import evidence_lower_bound, importance_weighted_bound
 from models.preprocess import Preprocessing
 from models.priors import VampPrior
 from models.readers.left_out import plural
+from models.sigma import calibrate, mean_squared_error, sigma_of
+from models.sigma import record as sigma_record
 from models.train import arguments
 from models.train.averaging import Average
 from models.train.choices import START, choose, mean_values
@@ -49,6 +51,8 @@ class Validation(NamedTuple):
     kl: float
     bound: float | None  # importance-weighted; only for the objective iwae
     active_units: int
+    sigma: float | None = None  # of the pixels, and the root of their mean squared error; only for Gaussian likelihoods
+    rmse: float | None = None
 
 
 class Run:
@@ -146,11 +150,21 @@ class Run:
 
     @torch.no_grad()
     def validate(self) -> Validation:
-        """Measure the validation split with the weights that would be saved, and the same noise every time."""
+        """Measure the validation split with the weights that would be saved, and the same noise every time.
+
+        An optimal sigma is first set to the RMSE of these pictures.
+        """
         self.vae.eval()
         noise = torch.Generator(self.device).manual_seed(0)
         terms, bounds, means = [], [], []
+        sigma = rmse = None
         with self.average.applied():
+            if self.vae.config.likelihood == "gaussian":
+                blocks = (self.prepare(block, noise) for block in self.validation.x.split(VALIDATION_ROWS))
+                mse = mean_squared_error(self.vae, blocks, noise)
+                calibrate(self.vae, mse)
+                sigma, rmse = sigma_of(self.vae), mse**0.5
+                noise.manual_seed(0)
             for block in self.validation.x.split(VALIDATION_ROWS):
                 x = self.prepare(block, noise)
                 eps = torch.randn(len(x), self.vae.config.latent_dim, generator=noise, device=self.device)
@@ -163,7 +177,8 @@ class Run:
         log_likelihood, kl = (float(torch.cat(values).mean()) for values in zip(*terms, strict=True))
         active = int((torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum())
         bound = float(torch.cat(bounds).mean()) if bounds else None
-        return Validation(float(torch.cat([t.elbo for t in terms]).mean()), log_likelihood, kl, bound, active)
+        elbo = float(torch.cat([t.elbo for t in terms]).mean())
+        return Validation(elbo, log_likelihood, kl, bound, active, sigma, rmse)
 
     def warnings(self, warm: float, active: int | None, ended: bool = False) -> list[str]:
         """Return warnings for the log: the loss is not the negative ELBO, the posterior collapses, or D does not fit.
@@ -227,8 +242,11 @@ class Run:
             with self.average.applied():
                 save_weights(path, self.vae, durable=False)
 
-    def save_checkpoint(self, epoch: int, reason: str) -> None:
-        """Write the weights of this epoch as the checkpoint, for `models.load` and the service. `reason`: see KEPT."""
+    def save_checkpoint(self, epoch: int, reason: str, found: Validation | None = None) -> None:
+        """Write the weights of this epoch as the checkpoint, for `models.load` and the service. `reason`: see KEPT.
+
+        `found` is the validation of these weights, if there was one.
+        """
         shape = self.vae.config.shape
         spec = self.loaded.preprocessing or Preprocessing(*shape, fit=self.args.fit or "pad", filter=self.args.filter)
         data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
@@ -236,6 +254,7 @@ class Run:
             data["summary"] = self.loaded.summary
         if self.loaded.classes:
             data["classes"] = self.loaded.classes
+        data["near_duplicates"] = self.loaded.near_duplicates
         if self.args.preset:
             data["preset"] = self.args.preset
         if self.args.choices:
@@ -244,6 +263,8 @@ class Run:
             data["init_from"] = {"path": self.args.init_from, "digest": self.args.init_digest}
         if self.args.lengthened:
             data["lengthened"] = {"from": self.args.lengthened, "schedule": told(self.args)}
+        if found and found.rmse is not None and math.isfinite(found.rmse):
+            data["sigma"] = sigma_record(self.vae, found.rmse**2, self.objective.beta, len(self.validation))
         data["kept"] = {"epoch": epoch, "by": reason}
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():

@@ -5,15 +5,16 @@ Knows nothing of models or objectives.
 
 import argparse
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
 
-from models.data import Pictures, Splits, hold_out, load_data
+from models.data import Pictures, Splits, hold_out, load_data, near_duplicates
 from models.preprocess import Preprocessing
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
+from models.readers.holding_out import HoldOut
 from models.readers.left_out import plural
 from models.readers.path_names import expanded, shown
 from models.readers.ranges import RANGE_FLAG
@@ -32,6 +33,7 @@ class Loaded(NamedTuple):
     preprocessing: Preprocessing | None  # None: the pictures were bytes of one size
     summary: list[str]
     classes: list[str] | None
+    near_duplicates: dict[str, Any]
 
 
 def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
@@ -44,6 +46,7 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
     options = FolderOptions(
         args.size and tuple(args.size), args.channels, args.fit, args.filter, args.max_corrupt,
         ValueOptions(args.range and tuple(args.range), args.background, args.invert, source),
+        hold_out=args.validation_split,
     )  # fmt: skip
     check_out(args.out, args.data)
     resuming = args.resume and (args.out / "run" / STATE).exists()
@@ -65,18 +68,24 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
         raise DataError(
             f"{args.data} has pictures of {height} x {width}; --size changes those of folder:PATH and npz:PATH only"
         )
-    others = digests(splits)
+    others = digests(splits, args.validation_split)
     data = Data(others.pop("training pictures"), len(pictures), (channels, height, width), others)
     if args.resume:
         check_data(args.out, args.data, data)
     if splits.validation is None:
-        training, validation = hold_out(pictures, args.validation, args.seed, in_place=True)
+        training, validation = hold_out(pictures, args.validation, args.seed, True, args.validation_split)
     else:
         training, validation = pictures, splits.validation
     if not len(training):
         raise DataError(f"--validation {args.validation} of {plural(len(pictures), 'picture')} leaves none to train on")
-    test_count, spec = len(splits.test), splits.preprocessing
-    return Loaded(training.to(device), validation.to(device), data, test_count, spec, splits.summary, splits.classes)
+    found = near_duplicates.compare(training, validation)
+    line = near_duplicates.line(found, "validation", splits.validation is None and args.validation_split == "random")
+    if not resuming:
+        tqdm.write(line)
+    return Loaded(
+        training.to(device), validation.to(device), data, len(splits.test), splits.preprocessing,
+        [*splits.summary, line], splits.classes, found,
+    )  # fmt: skip
 
 
 def check_out(out: Path, name: str) -> None:
@@ -89,14 +98,16 @@ def check_out(out: Path, name: str) -> None:
         )
 
 
-def digests(splits: Splits) -> dict[str, str]:
-    """Return the SHA-256 of the pictures and of the labels of each split, by name."""
+def digests(splits: Splits, kind: HoldOut) -> dict[str, str]:
+    """Return the SHA-256 of the pictures and of the labels of each split, by name; of the groups, if they are held out."""
     found = {}
     for name, part in (("training", splits.train), ("validation", splits.validation), ("test", splits.test)):
         if part is not None:
             found[f"{name} pictures"] = data_digest(part.x)
             if part.labels is not None:
                 found[f"{name} labels"] = data_digest(part.labels)
+    if kind == "group" and splits.train.groups is not None:
+        found["training groups"] = data_digest(splits.train.groups)
     return found
 
 

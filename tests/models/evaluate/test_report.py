@@ -192,7 +192,7 @@ class TestPage:
     def test_factors_are_measured_and_shown(self, colours: Path) -> None:
         metrics = metrics_of(colours / "out")
         assert metrics["factors"]["names"] == ["hue", "place"]
-        assert metrics["protocol"]["pixels"] == "colours in [0, 1]"
+        assert metrics["protocol"]["pixels"].startswith("bytes x with uniform noise, (x + u - 1/2) / 255")
         assert metrics["protocol"]["active_units"].endswith("(pixels in colour)")
         for key in ("mig", "sap", "dci_disentanglement", "dci_completeness", "dci_informativeness"):
             assert 0 <= metrics["factors"][key] <= 1

@@ -1,0 +1,123 @@
+"""Compare the validation split with the test split: their ELBOs, and how far training repeats their pictures.
+
+Where they disagree, the weights and sigma were chosen on pictures that do not stand for new ones.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.data import Pictures, near_duplicates
+from models.evaluate import html as page
+from models.objective import evidence_lower_bound
+from models.vae import VAE
+
+# Splits disagree if the ELBOs differ by more than this share, and by more than so many standard errors.
+SHARE, ERRORS = 0.05, 3.0
+BLOCK = 256
+# What the counts of `models.data.near_duplicates` are called in the report.
+COUNTS = {
+    "compared": "compared with training",
+    "training": "against so many of training",
+    "near": "nearly repeated in training",
+    "adjacent": "that resemble a neighbour in the source most",
+    "adjacent_by_chance": "of which by chance",
+    "same_group": "of a group that is trained on",
+}
+
+
+@torch.no_grad()
+def compare(vae: VAE, x: Tensor, test_elbo: Tensor, noise: torch.Generator) -> dict[str, Any]:
+    """Return the ELBO of the validation pictures x (N, C, H, W), and how it differs from that of the test, (M,)."""
+    parts = []
+    for block in x.split(BLOCK):
+        eps = torch.randn(len(block), vae.config.latent_dim, generator=noise, device=x.device)
+        parts.append(evidence_lower_bound(vae, block, eps).elbo)
+    return difference(torch.cat(parts).double(), test_elbo)
+
+
+def difference(validation: Tensor, test: Tensor) -> dict[str, Any]:
+    """Return how the mean ELBOs of the two splits differ: (N,), (M,), float64."""
+    gap, whole = float(validation.mean() - test.mean()), abs(float(test.mean()))
+    variance = sum(float(one.var(correction=0)) / len(one) for one in (validation, test))
+    return {
+        "validation_elbo": float(validation.mean()),
+        "validation_pictures": len(validation),
+        "difference": gap / max(whole, 1e-9),
+        "standard_errors": gap / max(variance**0.5, 1e-9),
+    }
+
+
+def repeated(training: Pictures, rows: Tensor | None, validation: Pictures, test: Pictures) -> dict[str, Any]:
+    """Return the near-duplicates of both splits among the rows that are trained on; see `models.data.near_duplicates`."""
+    splits = {"validation": validation, "test": test}
+    return {name: near_duplicates.compare(training, part, rows) for name, part in splits.items()}
+
+
+PROTOCOL = (
+    "one draw of each posterior, pixels as in the test; difference: (validation - test) / |test|; near-duplicates: at 16 x 16 "
+    f"pixels, up to {near_duplicates.MOST_HELD_OUT} pictures of each split, nearer to a training picture than "
+    f"{near_duplicates.NEAR:.0%} of the RMS distance between pictures"
+)
+
+
+def disagree(found: Mapping[str, Any]) -> bool:
+    """Return whether the two ELBOs differ strongly."""
+    return bool(abs(found["difference"]) > SHARE and abs(found["standard_errors"]) > ERRORS)
+
+
+def lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Return sentences about the two splits, for the terminal and the card; [] if they were not compared."""
+    found = metrics.get("agreement")
+    if not found:
+        return []
+    line = (
+        f"Validation and test: the ELBO of {found['validation_pictures']:,} validation pictures is "
+        f"{found['validation_elbo']:.2f}, that of the test pictures {metrics['elbo']:.2f}, a difference of "
+        f"{100 * found['difference']:+.1f} %"
+    )
+    if disagree(found):
+        better = found["difference"] > 0
+        line = f"Warning: {line[0].lower()}{line[1:]}. The splits disagree strongly: " + (
+            "the weights and sigma were chosen on pictures that are easier than new ones, perhaps because they resemble "
+            "training pictures. Train with --validation-split blocks for videos and other sequences, or group where pictures "
+            "belong together"
+            if better
+            else "the validation pictures are harder than those of the test, perhaps because the test pictures resemble "
+            "training pictures, or because the splits have different sources"
+        )
+    said = [f"{line}."]
+    for name, counts in found.get("near_duplicates", {}).items():
+        words = near_duplicates.line(counts, name, advise=False)
+        said.append(f"{words[0].upper()}{words[1:]}.")
+    return said
+
+
+def report_rows(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the rows of the report, as HTML; [] if the splits were not compared."""
+    if "agreement" not in metrics:
+        return []
+    protocol, number = metrics["protocol"]["agreement"], page.number
+    rows = [
+        page.row("ELBO of the validation split", number(metrics, "agreement.validation_elbo"), protocol),
+        page.row("its pictures", number(metrics, "agreement.validation_pictures", 0), "chosen as in training"),
+        page.row(
+            "validation against test",
+            number(metrics, "agreement.difference", 1, True),
+            f"strong above {100 * SHARE:g} % and {ERRORS:g} standard errors",
+        ),
+        page.row("the same in standard errors", number(metrics, "agreement.standard_errors", 1), "of the difference"),
+    ]
+    for split, counts in metrics["agreement"].get("near_duplicates", {}).items():
+        rows += [
+            page.row(
+                f"{split} pictures {COUNTS[key]}",
+                number(metrics, f"agreement.near_duplicates.{split}.{key}", 2 * (key == "adjacent_by_chance")),
+                protocol,
+            )
+            for key in COUNTS
+            if key in counts
+        ]
+    return rows
