@@ -10,11 +10,11 @@ from torch import Tensor
 
 from models import aggregate, kl_range
 from models.checkpoint import Checkpoint
-from models.data import Pictures, Splits, hold_out
+from models.data import Pictures, Splits, class_names, hold_out
 from models.distributions import DiagonalGaussian, StandardGaussian
 from models.evaluate import diagnostics, factors
 from models.evaluate.bounds import likelihood_bounds
-from models.mixture import FittedPrior, GaussianMixture
+from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.priors import NAMES
 from models.vae import VAE, to_unit_interval
 
@@ -82,6 +82,7 @@ def evaluate(
         protocol["aggregate_prior"] = (
             "Gaussian mixture fitted by EM to draws from the training pictures' posteriors, its number of components chosen "
             "by the likelihood of draws from the validation pictures'; the bound uses the same pictures and the same draws"
+            + ("" if prior.labels is None else "; the union of one mixture per label, weighted by the labels' frequencies")
         )
     if splits.train.labels is not None and splits.test.labels is not None:
         references = posteriors(vae, splits.train.x, device).mu
@@ -163,8 +164,8 @@ def fit_prior(
     seed: int,
     device: torch.device,
     validation: Pictures | None = None,
-) -> tuple[GaussianMixture, dict[str, Any]]:
-    """Fit a mixture to the posteriors of the training split without its validation part; return it and a record of the fit.
+) -> FittedPrior:
+    """Fit a mixture to the posteriors of the training split without its validation part, label by label if it has labels.
 
     `validation` is given if the data set has a validation split of its own.
     """
@@ -173,8 +174,9 @@ def fit_prior(
     binarize = checkpoint.manifest.data.get("binarize") == "dynamic"
     parts = hold_out(train, share, split_seed) if validation is None else (train, validation)
     vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in parts)
-    fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize)
-    return fit.mixture, record
+    fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize, parts[0].labels)
+    labels = None if fit.labels is None else ComponentLabels.named(fit.labels, class_names(checkpoint.manifest.data))
+    return FittedPrior(fit.mixture, record, labels)
 
 
 @torch.no_grad()

@@ -207,7 +207,7 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
     checkpoint = read(args.out)
     if line := kept(checkpoint.manifest.data):
         print(line)
-    if line := end_with_prior(args.out, checkpoint, args, run.pictures.x, run.validation.x):
+    if line := end_with_prior(args.out, checkpoint, args, run.pictures, run.validation.x):
         print(line)
     return checkpoint
 
