@@ -105,7 +105,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model. `shape` is (height, width, channels), `labels` are those that `sample` takes; `fields` is the whole answer."""
+    """A loaded model. `shape` is (height, width, channels), `labels` are those of `sample`, `fields` is the whole answer."""
 
     name: str
     digest: str

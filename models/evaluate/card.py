@@ -7,7 +7,9 @@ from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
+from models.evaluate.sample_quality import KEY, sample_rows
 from models.files.atomic_file import write_atomically
+from models.priors import NAMES
 from models.train.arguments import PLACES
 from models.train.flags import build_parser
 from models.train.losses import OBJECTIVES, Wishes
@@ -38,6 +40,7 @@ EXPLAINED = {
     "prior_coverage": "Coverage",
     "aggregate_prior": "Aggregate prior",
     "factors": "Factors",
+    KEY: "Samples",
 }
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
@@ -74,7 +77,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         rows.append(("KL(posterior, N(0, I)) of 99.8 % of the pictures", f"{nats['low']:.2f} to {nats['high']:.2f}"))
     if "knn_accuracy" in metrics:
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
-    rows += [*_latent_rows(metrics), *_prior_rows(metrics), *_factor_rows(metrics)]
+    rows += [*_latent_rows(metrics), *_prior_rows(metrics), *_factor_rows(metrics), *_sample_rows(metrics, model.prior)]
     lines = [
         f"# {directory.name}",
         "",
@@ -181,6 +184,19 @@ def _factor_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         f"dci_{part}": f"DCI {part}" for part in ("disentanglement", "completeness", "informativeness")
     }
     return [(name, f"{found[key]:.3f}") for key, name in names.items() if key in found]
+
+
+def _sample_rows(metrics: Mapping[str, Any], prior: str) -> list[tuple[str, str]]:
+    found = metrics.get(KEY, {})
+    rows = [(f"{what}: Fréchet distance; precision, recall", text) for what, text, _ in sample_rows(metrics, NAMES[prior])]
+    if "classifier_accuracy" in found:
+        rows.append(("accuracy of the classifier on the test pictures", f"{100 * found['classifier_accuracy']:.1f} %"))
+    if "confirmed" in found:
+        by_label = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found["confirmed"]["by_label"].items())
+        rows.append(
+            ("samples of a label that the classifier confirms", f"{100 * found['confirmed']['share']:.1f} % ({by_label})")
+        )
+    return rows
 
 
 def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:

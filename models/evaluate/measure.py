@@ -14,6 +14,7 @@ from models.data import Pictures, Splits, class_names, hold_out
 from models.distributions import DiagonalGaussian, StandardGaussian
 from models.evaluate import diagnostics, factors
 from models.evaluate.bounds import likelihood_bounds
+from models.evaluate.sample_quality import KEY, sample_quality
 from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.priors import NAMES
 from models.vae import VAE, to_unit_interval
@@ -91,6 +92,9 @@ def evaluate(
         protocol["knn_accuracy"] = (
             f"majority of the {NEIGHBORS} nearest by L2 on mu, {raw}; references: training split, queries: test split"
         )
+    quality = sample_quality(vae, splits, prior, seed, device, class_names(data))
+    if quality is not None:
+        metrics[KEY], protocol[KEY] = quality
     if splits.test.factors:
         metrics["factors"] = factor_numbers(posteriors(vae, splits.train.x, device).mu, splits.train, greys, splits.test, seed)
         protocol["factors"] = (

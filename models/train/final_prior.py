@@ -21,8 +21,8 @@ SEED = 0
 def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, training: Pictures, held_out: Tensor) -> str:
     """Write prior.safetensors beside the weights, unless it is there; return a line for the user, "" if nothing was done.
 
-    The pictures, `held_out` uint8 (N, C, H, W), are on the training device. Where no mixture is fitted, one of other weights is
-    removed.
+    The pictures, `held_out` uint8 (N, C, H, W), are on the training device. Where no mixture is fitted, one that belongs to
+    other weights is removed.
     """
     dim = checkpoint.vae.config.latent_dim
     try:
