@@ -1,6 +1,7 @@
 """Fréchet distance, precision and recall: against closed forms and brute force; and the numbers of a real little model."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.checkpoint import read, save
 from models.data import Pictures, Splits
 from models.evaluate import features
+from models.evaluate.card import card
+from models.evaluate.measure import evaluate
 from models.evaluate.sample_quality import (
     KEY,
     compare,
@@ -75,7 +79,8 @@ def splits(digits: Pictures, monkeypatch: pytest.MonkeyPatch) -> Splits:
 
 
 def prior(dim: int = 3) -> FittedPrior:
-    mixture = GaussianMixture(torch.tensor([0.5, 0.25, 0.25]), torch.randn(3, dim).double(), torch.ones(3, dim).double())
+    means = torch.arange(3.0)[:, None].expand(3, dim).double()
+    mixture = GaussianMixture(torch.tensor([0.5, 0.25, 0.25]), means, torch.ones(3, dim).double())
     return FittedPrior(mixture, {}, ComponentLabels(("0", "7"), torch.tensor([1, 0, 1])))
 
 
@@ -99,6 +104,16 @@ def test_numbers_of_a_model(splits: Splits, kind: str) -> None:
         assert words in protocol
     rows = sample_rows({KEY: numbers}, "N(0, I)")
     assert [key for _, _, key in rows] == ["own_prior", "temperature_0.7", "aggregate_prior", "real", "real_in_order"]
+
+
+def test_they_are_among_the_numbers_of_an_evaluation(splits: Splits, tmp_path: Path) -> None:
+    save(tmp_path, VAE(VAEConfig((1, 28, 28), 3, "mlp", {"hidden": [8]})))
+    checkpoint = read(tmp_path)
+    metrics = evaluate(checkpoint, splits, 1, 3, CPU, prior())
+    assert (metrics[KEY], metrics["protocol"][KEY]) == sample_quality(checkpoint.vae, splits, prior(), 3, CPU)
+    text = card(tmp_path, checkpoint.manifest, metrics, [])
+    assert "| samples of the aggregate prior: Fréchet distance; precision, recall | " in text
+    assert f"Samples: {metrics['protocol'][KEY]}." in text
 
 
 def test_without_labels_or_prior(splits: Splits) -> None:
