@@ -1,7 +1,8 @@
 """Fit Gaussian mixtures to the aggregate posterior, q(z) = 1/N sum_n q(z given x_n), by expectation-maximisation.
 
-They are fitted to samples of the posteriors, not to their means, which would ignore the width of every posterior. Training
-and evaluation both use it. Knows nothing of files or of the service.
+They are fitted to samples of the posteriors, not to their means, which would ignore the width of every posterior. If the
+pictures have labels, each label gets a mixture of its own, and the prior is their union: p(z) = sum_y p(y) p(z given y).
+Training and evaluation both use it. Knows nothing of files or of the service.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,6 +29,10 @@ DRAWS = 2
 BLOCK_ROWS = 8192
 
 
+# With labels, each label must have so many samples for each of its D + 1 numbers; fewer would only memorise pictures.
+SAMPLES_PER_NUMBER = 10
+
+
 class TooFewSamples(ValueError):
     """There are too few samples for a mixture; the message says how many are needed."""
 
@@ -39,6 +44,7 @@ class Fit:
     mixture: GaussianMixture
     held_out: dict[int, float]  # number of components -> nats
     standard: float
+    labels: Tensor | None = None  # int64 (K,), the label of each component, if it was fitted label by label
 
 
 def fit_prior(
@@ -49,16 +55,28 @@ def fit_prior(
     candidates: Sequence[int] = CANDIDATES,
     seed: int = 0,
     binarize: bool = False,
+    labels: Tensor | None = None,
 ) -> tuple[Fit, dict[str, Any]]:
     """Fit a mixture to the posteriors of training pictures; return it and a record of the fit for `write_prior`.
 
-    The pictures are uint8 (N, C, H, W) on the device of `vae`. Those held out choose the number of components.
+    The pictures are uint8 (N, C, H, W) on the device of `vae`. Those held out choose the number of components. `labels`, int64
+    (N,), are those of the training pictures; they are left out, and the record says why, if a label has too few pictures.
     """
     noise = torch.Generator(training.device).manual_seed(seed)
     draws, check = (draw_posteriors(vae, x, noise, DRAWS, binarize) for x in (training, held_out))
-    fit = choose_mixture(draws, check, covariance, candidates, seed)
+    record: dict[str, Any] = {"fitted_draws": len(draws), "fit_seed": seed}
+    if labels is not None:
+        counts, needed = labels.unique(return_counts=True)[1], SAMPLES_PER_NUMBER * (draws.shape[1] + 1)
+        if len(counts) < 2 or DRAWS * int(counts.min()) < needed:
+            record["labels_left_out"] = (
+                f"the rarest of {len(counts)} labels has {DRAWS * int(counts.min())} samples, and each needs {needed}"
+                if len(counts) > 1
+                else "all pictures have the same label"
+            )
+            labels = None
+    fit = choose_mixture(draws, check, covariance, candidates, seed, None if labels is None else labels.repeat(DRAWS))
     scores = {str(components): score for components, score in fit.held_out.items()}
-    return fit, {"held_out_log_density": scores, "fitted_draws": len(draws), "fit_seed": seed}
+    return fit, {"held_out_log_density": scores, **record}
 
 
 @torch.no_grad()
@@ -77,26 +95,56 @@ def draw_posteriors(vae: VAE, x: Tensor, noise: torch.Generator, draws: int = DR
 
 
 def choose_mixture(
-    z: Tensor, held_out: Tensor, covariance: Covariance = "full", candidates: Sequence[int] = CANDIDATES, seed: int = 0
+    z: Tensor,
+    held_out: Tensor,
+    covariance: Covariance = "full",
+    candidates: Sequence[int] = CANDIDATES,
+    seed: int = 0,
+    labels: Tensor | None = None,
 ) -> Fit:
     """Fit one mixture per candidate (number of components), and choose the one with the best held-out log density.
 
     Candidates are tried in order, until two in a row are worse than the best so far. z, held_out: (N, D). Those that need more
-    samples than there are, D + 1 for each component, are left out; raises TooFewSamples if all of them are.
+    samples than there are, D + 1 for each component, are left out; raises TooFewSamples if all of them are. With `labels`,
+    int64 (N,), the mixtures are unions of one mixture per label, so that the smallest candidate is the number of labels.
     """
     best: GaussianMixture | None = None
+    of_best: Tensor | None = None
+    possible = [count for count in candidates if count * (z.shape[1] + 1) <= len(z)]
+    if labels is not None:
+        possible = sorted({max(count, len(labels.unique())) for count in possible})
     scores: dict[int, float] = {}
     worse = 0
-    for components in (count for count in candidates if count * (z.shape[1] + 1) <= len(z)):
-        mixture = fit_mixture(z, components, covariance, seed)
-        scores[components] = float(mixture.log_prob(held_out.double()).mean())
-        better = scores[components] >= max(scores.values())
-        best, worse = (mixture, 0) if better else (best, worse + 1)
+    for count in possible:
+        if labels is None:
+            mixture, own = fit_mixture(z, count, covariance, seed), None
+        else:
+            mixture, own = fit_labelled(z, labels, count, covariance, seed)
+        scores[len(mixture)] = score = float(mixture.log_prob(held_out.double()).mean())
+        best, of_best, worse = (mixture, own, 0) if score >= max(scores.values()) else (best, of_best, worse + 1)
         if worse == 2:
             break
     if best is None:
         raise TooFewSamples(_too_few(len(z), z.shape[1], min(candidates)))
-    return Fit(best, scores, float(DiagonalGaussian.standard(held_out).log_prob(held_out).mean()))
+    return Fit(best, scores, float(DiagonalGaussian.standard(held_out).log_prob(held_out).mean()), of_best)
+
+
+def fit_labelled(
+    z: Tensor, labels: Tensor, components: int, covariance: Covariance = "full", seed: int = 0
+) -> tuple[GaussianMixture, Tensor]:
+    """Fit one mixture per label; return their union, weighted by frequency, and the label of each component, int64 (K,).
+
+    A label gets its share of the components, at least one, so that their number K may differ a little from `components`.
+    """
+    parts, shares, own = [], [], []
+    for label in labels.unique().tolist():
+        rows = z[labels == label]
+        shares.append(len(rows) / len(z))
+        parts.append(fit_mixture(rows, max(1, round(components * shares[-1])), covariance, seed))
+        own += [label] * len(parts[-1])
+    weights = torch.cat([share * part.weights for share, part in zip(shares, parts, strict=True)])
+    union = GaussianMixture(weights, torch.cat([p.means for p in parts]), torch.cat([p.scale for p in parts]))
+    return union, torch.tensor(own)
 
 
 def _too_few(samples: int, dim: int, components: int) -> str:

@@ -5,6 +5,7 @@ Knows nothing of how it is fitted (see `models.aggregate`), of networks or of HT
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from models.checkpoint import CheckpointError
 from models.distributions import LOG_2PI
 from models.files.plain_json import parse_json
 from models.files.tensor_file import Header
-from models.sidecar import read_companion, write_companion
+from models.sidecar import Companion, read_companion, write_companion
 
 PRIOR = "prior.safetensors"
 # Most elements in one block of whitened differences, (N, K, D).
@@ -83,21 +84,54 @@ class GaussianMixture:
 
 
 @dataclass(frozen=True)
+class ComponentLabels:
+    """The label of each component of a mixture that was fitted label by label."""
+
+    names: tuple[str, ...]  # all different, and each has a component
+    index: Tensor  # int64 (K,), component -> place in `names`
+
+    @classmethod
+    def named(cls, labels: Tensor, classes: Sequence[str] | None) -> "ComponentLabels":
+        """Return the labels of components, int64 (K,), by the names of the classes 0, 1, ..., else by their numbers."""
+        known, index = labels.unique(return_inverse=True)
+        named = classes is not None and known[0] >= 0 and known[-1] < len(classes) == len(set(classes))
+        return cls(tuple(classes[i] if named and classes else str(i) for i in known.tolist()), index)
+
+
+@dataclass(frozen=True)
 class FittedPrior:
-    """A mixture stored beside a checkpoint, and a record of how it was fitted."""
+    """A mixture stored beside a checkpoint, a record of how it was fitted, and its labels if it was fitted label by label."""
 
     mixture: GaussianMixture
     fitted: dict[str, Any]
+    labels: ComponentLabels | None = None
+
+    def by_label(self) -> dict[str, GaussianMixture]:
+        """Return p(z given the label) for each label: its components, with weights of sum 1; {} without labels."""
+        if self.labels is None:
+            return {}
+        found = {}
+        for i, name in enumerate(self.labels.names):
+            own = self.labels.index == i
+            weights = self.mixture.weights[own]
+            found[name] = GaussianMixture(weights / weights.sum(), self.mixture.means[own], self.mixture.scale[own])
+        return found
 
 
-def write_prior(directory: Path, mixture: GaussianMixture, digest: str, fitted: dict[str, Any]) -> None:
+def write_prior(
+    directory: Path, mixture: GaussianMixture, digest: str, fitted: dict[str, Any], labels: ComponentLabels | None = None
+) -> None:
     """Write the mixture beside the checkpoint with that digest. `fitted` records how it was fitted. Raises OSError."""
     tensors = {
         "weights": mixture.weights.double() / mixture.weights.double().sum(),
         "means": mixture.means.float(),
         "scale": mixture.scale.float(),
     }
-    write_companion(directory / PRIOR, tensors, digest, fitted=json.dumps(fitted))
+    said = {"fitted": json.dumps(fitted)}
+    if labels is not None:
+        tensors["labels"] = labels.index.long()
+        said["labels"] = json.dumps(labels.names)
+    write_companion(directory / PRIOR, tensors, digest, **said)
 
 
 def read_prior(directory: Path, digest: str, latent_dim: int) -> FittedPrior | None:
@@ -118,11 +152,27 @@ def read_prior(directory: Path, digest: str, latent_dim: int) -> FittedPrior | N
         fitted = dict(parse_json(companion.said.get("fitted", "{}").encode()).items())
     except (ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: its metadata 'fitted' is not a JSON object: {error}") from None
-    return FittedPrior(mixture, fitted)
+    return FittedPrior(mixture, fitted, _labels(path, companion))
+
+
+def _labels(path: Path, companion: Companion) -> ComponentLabels | None:
+    """Return the labels of the components, None for a mixture that was fitted without them. Raises CheckpointError."""
+    index = companion.tensors.get("labels")
+    if index is None:
+        return None
+    try:
+        names = parse_json(companion.said.get("labels", "").encode())
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its metadata 'labels' is not JSON: {error}") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
+        raise CheckpointError(f"{path}: its metadata 'labels' is not a list of different strings")
+    if index.unique().tolist() != list(range(len(names))):
+        raise CheckpointError(f"{path}: its tensor 'labels' must have every whole number from 0 to {len(names) - 1}")
+    return ComponentLabels(tuple(names), index)
 
 
 def _check_header(path: Path, latent_dim: int, header: Header) -> None:
-    if header.tensors.keys() != {"weights", "means", "scale"}:
+    if header.tensors.keys() - {"labels"} != {"weights", "means", "scale"}:
         names = ", ".join(sorted(header.tensors)[:10])
         raise CheckpointError(f"{path}: has the tensors {names[:1000]}, should have means, scale, weights")
     weights, means, scale = (header.tensors[name][1] for name in ("weights", "means", "scale"))
@@ -131,8 +181,10 @@ def _check_header(path: Path, latent_dim: int, header: Header) -> None:
         raise CheckpointError(
             f"{path}: shapes weights {weights}, means {means}, scale {scale} do not fit {latent_dim} latent dimensions"
         )
+    if "labels" in header.tensors and header.tensors["labels"] != (torch.int64, (k,)):
+        raise CheckpointError(f"{path}: labels is {header.tensors['labels']}, should be torch.int64 of shape ({k},)")
     for name, (dtype, _) in header.tensors.items():
-        if dtype not in (torch.float32, torch.float64):
+        if name != "labels" and dtype not in (torch.float32, torch.float64):
             raise CheckpointError(f"{path}: {name} is {dtype}, should be torch.float32 or torch.float64")
 
 

@@ -193,17 +193,23 @@ def sample(
     seed: int | None,
     temperature: float | None,
     prior: str | None,
+    label: str | int | None,
     pixels: PixelKind | None,
     dtype: NpyType,
 ) -> Call[Decoded]:
     """Nothing -> pictures of the prior."""
-    params = query(n=n, model=options.model, seed=seed, temperature=temperature, prior=prior, pixels=pixels, dtype=dtype)
+    params = query(
+        n=n, model=options.model, seed=seed, temperature=temperature, prior=prior, label=label, pixels=pixels, dtype=dtype
+    )
     return Call("POST", "/sample", counted(_read_pictures, int(n)), params, None, options.headers(Accept=NPY))
 
 
-def latents_of_sample(drawn: Decoded, options: Options, temperature: float | None, include: Iterable[str]) -> Call[Any]:
+def latents_of_sample(
+    drawn: Decoded, options: Options, temperature: float | None, label: str | int | None, include: Iterable[str]
+) -> Call[Any]:
     """Pictures of the prior -> their latents, which npy answers lack: the same draw as JSON. Raises ModelChanged."""
-    same = query(n=len(drawn), model=options.model, seed=drawn.seed, temperature=temperature, prior=drawn.prior)
+    given = {"seed": drawn.seed, "temperature": temperature, "prior": drawn.prior, "label": label}
+    same = query(n=len(drawn), model=options.model, **given)
 
     def read(response: httpx.Response) -> Any:  # (N, D)
         if _model(response) != (drawn.model, drawn.digest):
@@ -260,6 +266,7 @@ def _model_of(fields: dict[str, Any]) -> Model:
         fields.get("default", False),
         tuple(fields.get("priors", ())),
         fields,
+        tuple(fields.get("labels", ())),
     )
 
 

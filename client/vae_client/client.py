@@ -67,6 +67,7 @@ class Client(CollectionMethods):
         seed: int | None = None,
         temperature: float | None = None,
         prior: Literal["standard", "vamp", "aggregate"] | None = None,
+        label: str | int | None = None,
         include: Iterable[Literal["z"]] | Literal["z"] = (),
         pixels: PixelKind | None = None,
         dtype: NpyType = "uint8",
@@ -75,13 +76,14 @@ class Client(CollectionMethods):
     ) -> Decoded:
         """Return n pictures drawn from the prior. The answer says which seed and prior they are from.
 
+        `label` is one of the `labels` of the model, for pictures of this label only.
         `include=["z"]` brings their latents with a second request, which draws the same again. Raises ModelChanged then.
         """
         options, names = self._options(model, timeout_ms), calls.names(include)
-        drawn = self._run(calls.sample(n, options, seed, temperature, prior, pixels, dtype))
+        drawn = self._run(calls.sample(n, options, seed, temperature, prior, label, pixels, dtype))
         if not names:
             return drawn
-        return replace(drawn, z=self._run(calls.latents_of_sample(drawn, options, temperature, names)))
+        return replace(drawn, z=self._run(calls.latents_of_sample(drawn, options, temperature, label, names)))
 
     def interpolate(
         self,

@@ -105,7 +105,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model. `shape` is (height, width, channels); `fields` is the whole answer."""
+    """A loaded model. `shape` is (height, width, channels), `labels` are those of `sample`, `fields` is the whole answer."""
 
     name: str
     digest: str
@@ -114,6 +114,7 @@ class Model:
     default: bool = False
     priors: tuple[str, ...] = ()
     fields: dict[str, Any] = field(default_factory=dict, repr=False)
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

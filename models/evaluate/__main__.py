@@ -77,14 +77,16 @@ def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, d
     if args.fit_prior:
         covariance: aggregate.Covariance = args.prior_covariance
         try:
-            mixture, fitted = fit_prior(
+            fit = fit_prior(
                 checkpoint, splits.train, covariance, tuple(args.prior_components), args.seed, device,
                 splits.validation,
             )  # fmt: skip
         except aggregate.TooFewSamples as error:
             tried = ",".join(map(str, args.prior_components))
             raise EvaluationError(f"--prior-components {tried}: {error}") from None
-        write_prior(args.path, mixture, checkpoint.digest, fitted)
+        write_prior(args.path, fit.mixture, checkpoint.digest, fit.fitted, fit.labels)
+        if reason := fit.fitted.get("labels_left_out"):
+            print(f"prior: without labels, because {reason}", file=sys.stderr)
     prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
     metrics = evaluate(checkpoint, splits, args.samples, args.seed, device, prior)
     if args.limit is not None:

@@ -9,7 +9,9 @@ from models import kl_range
 from models.checkpoint import Manifest
 from models.evaluate import agreement, densities, information
 from models.evaluate.headings import Headings, constant_part, headings
+from models.evaluate.sample_quality import KEY, sample_rows
 from models.files.atomic_file import write_atomically
+from models.priors import NAMES
 from models.sigma import told as told_sigma
 from models.train.arguments import PLACES
 from models.train.flags import build_parser
@@ -44,6 +46,7 @@ EXPLAINED = {
     "factors": "Factors",
     "densities": "Bits per dimension",
     "agreement": "Validation",
+    KEY: "Samples",
 }
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
@@ -76,6 +79,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
     if "knn_accuracy" in metrics:
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
     rows += [*information.card_rows(metrics), *_prior_rows(metrics, names), *_factor_rows(metrics)]
+    rows += _sample_rows(metrics, model.prior)
     lines = [
         f"# {directory.name}",
         "",
@@ -185,6 +189,19 @@ def _factor_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 def active_of(active: int, dim: int) -> str:
     """Return how many latent dimensions are active, and what follows if all of them are."""
     return f"{active} of {dim}{': a larger D may give a better ELBO' if active == dim > 2 else ''}"
+
+
+def _sample_rows(metrics: Mapping[str, Any], prior: str) -> list[tuple[str, str]]:
+    found = metrics.get(KEY, {})
+    rows = [(f"{what}: Fréchet distance; precision, recall", text) for what, text, _ in sample_rows(metrics, NAMES[prior])]
+    if "classifier_accuracy" in found:
+        rows.append(("accuracy of the classifier on the test pictures", f"{100 * found['classifier_accuracy']:.1f} %"))
+    if "confirmed" in found:
+        by_label = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found["confirmed"]["by_label"].items())
+        rows.append(
+            ("samples of a label that the classifier confirms", f"{100 * found['confirmed']['share']:.1f} % ({by_label})")
+        )
+    return rows
 
 
 def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from models import aggregate, kl_range
 from models.checkpoint import Checkpoint
-from models.data import Pictures, Splits, hold_out, rows_of
+from models.data import Pictures, Splits, class_names, hold_out, rows_of
 from models.distributions import DiagonalGaussian, StandardGaussian
 from models.evaluate import agreement, densities, diagnostics, factors, headings, information
 from models.evaluate.bounds import likelihood_bounds
-from models.mixture import FittedPrior, GaussianMixture
+from models.evaluate.sample_quality import KEY, sample_quality
+from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.priors import NAMES
 from models.readers.holding_out import HoldOut
 from models.train.run_directory import data_digest
@@ -82,6 +83,7 @@ def evaluate(
         protocol["aggregate_prior"] = (
             "Gaussian mixture fitted by EM to draws from the training pictures' posteriors, its number of components chosen "
             "by the likelihood of draws from the validation pictures'; the bound uses the same pictures and the same draws"
+            + ("" if prior.labels is None else "; the union of one mixture per label, weighted by the labels' frequencies")
         )
     training = data.get("training", {})
     found = {} if binarized else densities.density_numbers(vae, splits.test.x.to(device), metrics, training, seed)
@@ -104,6 +106,9 @@ def evaluate(
         protocol["knn_accuracy"] = (
             f"majority of the {NEIGHBORS} nearest by L2 on mu, {raw}; references: training split, queries: test split"
         )
+    quality = sample_quality(vae, splits, prior, seed, device, class_names(data))
+    if quality is not None:
+        metrics[KEY], protocol[KEY] = quality
     if splits.test.factors:
         metrics["factors"] = factor_numbers(posteriors(vae, splits.train.x, device).mu, splits.train, greys, splits.test, seed)
         protocol["factors"] = (
@@ -193,8 +198,8 @@ def fit_prior(
     seed: int,
     device: torch.device,
     validation: Pictures | None = None,
-) -> tuple[GaussianMixture, dict[str, Any]]:
-    """Fit a mixture to the posteriors of the training split without its validation part; return it and a record of the fit.
+) -> FittedPrior:
+    """Fit a mixture to the posteriors of the training split without its validation part, label by label if it has labels.
 
     `validation` is given if the data set has a validation split of its own.
     """
@@ -202,8 +207,9 @@ def fit_prior(
     share, split_seed, kind = _choice(checkpoint.manifest.data.get("training", {}))
     parts = hold_out(train, share, split_seed, kind=kind) if validation is None else (train, validation)
     vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in parts)
-    fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize)
-    return fit.mixture, record
+    fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize, parts[0].labels)
+    labels = None if fit.labels is None else ComponentLabels.named(fit.labels, class_names(checkpoint.manifest.data))
+    return FittedPrior(fit.mixture, record, labels)
 
 
 def _choice(training: Mapping[str, Any]) -> tuple[float, int, HoldOut]:

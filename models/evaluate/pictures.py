@@ -115,21 +115,33 @@ def neighbors(queries: Tensor, nearest: Tensor, gap: int = 8) -> Image.Image:
 
 
 @torch.no_grad()
-def evolution(vae: VAE, snapshots: Sequence[Path]) -> list[tuple[str, Image.Image]]:
-    """Return (file stem, picture) for each snapshot: the same latents decoded, or the manifold if D = 2.
+def evolution(vae: VAE, snapshots: Sequence[Path], test: Pictures) -> list[tuple[str, Image.Image]]:
+    """Return (file stem, picture) for each snapshot: the same latents decoded; if D = 2, the scatter beside the manifold.
 
     Raises CheckpointError for a file that does not fit this VAE.
     """
     vae, dim = copy.deepcopy(vae), vae.config.latent_dim
-    z = plane() if dim == 2 else torch.randn(64, dim, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(64, dim, generator=torch.Generator().manual_seed(0))
     frames = []
     for path in snapshots:
         try:
             vae.load_state_dict(read_tensors(path, lambda _: None).tensors)
         except (TensorFileError, OSError, RuntimeError) as error:
             raise CheckpointError(f"{path}: does not fit this model: {str(error).splitlines()[0]}") from None
-        frames.append((path.stem, grid(vae.decode(z).mean, MANIFOLD_SIDE if dim == 2 else 8)))
+        frames.append((path.stem, planes(vae, test) if dim == 2 else grid(vae.decode(z).mean, 8)))
     return frames
+
+
+def planes(vae: VAE, test: Pictures) -> Image.Image:
+    """Draw the encoder's plane, mu of the test pictures by label, beside the decoder's, the manifold, equally high."""
+    encoded, decoded = scatter(vae, test), manifold(vae)
+    enlarge = max(1, round(SCATTER_PIXELS / decoded.height))
+    decoded = decoded.resize((enlarge * decoded.width, enlarge * decoded.height), Image.Resampling.NEAREST)
+    encoded = encoded.resize((decoded.height, decoded.height), Image.Resampling.LANCZOS)
+    both = Image.new("RGB", (encoded.width + 8 + decoded.width, decoded.height), "white")
+    both.paste(encoded, (0, 0))
+    both.paste(decoded, (encoded.width + 8, 0))
+    return both
 
 
 def animate(path: Path, frames: Sequence[tuple[str, Image.Image]], milliseconds: int = 350) -> None:

@@ -21,6 +21,7 @@ from models.evaluate.card import SOURCES, description, evaluate_command, train_c
 from models.evaluate.headings import Headings, headings
 from models.evaluate.html import number, row
 from models.evaluate.measure import nearest_rows, posteriors
+from models.evaluate.sample_quality import KEY, sample_rows
 from models.files.atomic_file import write_atomically
 from models.mixture import GaussianMixture
 from models.mosaic import tile, to_bytes, write_png
@@ -206,10 +207,19 @@ class _Drawing:
         if not snapshots:
             return ""
         path = self.out / "evolution.webp"
-        frames = [(f"step {int(stem):,}", frame) for stem, frame in pictures.evolution(self.vae, snapshots) if stem.isdigit()]
+        frames = [
+            (f"step {int(stem):,}", frame)
+            for stem, frame in pictures.evolution(self.vae, snapshots, self.splits.test[:SCATTERED])
+            if stem.isdigit()
+        ]
         pictures.animate(path, frames)
-        what = "The latent plane over percentiles of N(0, I)" if self.vae.config.latent_dim == 2 else "The same latents"
-        return page.figure(path, "evolution during training", f"{what}, decoded at steps of the training.", pixels=True)
+        caption = "The same latents, decoded at steps of the training."
+        if self.vae.config.latent_dim == 2:
+            caption = (
+                "Encoder and decoder at steps of the training: mu of the test pictures by label, and the decoded latent plane "
+                "over percentiles of N(0, I)."
+            )
+        return page.figure(path, "evolution during training", caption, pixels=True)
 
     def step(self) -> tuple[int, int]:
         """Return the size of a tile with its gap, (height, width)."""
@@ -266,6 +276,8 @@ def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str) 
             row("aggregate prior: components", number(metrics, own + "components"), "chosen on held-out draws"),
         ]
     rows += agreement.report_rows(metrics)
+    for what, _, key in sample_rows(metrics, prior):
+        rows.append(row(f"{what}: Fréchet distance", number(metrics, f"{KEY}.{key}.frechet"), protocol[KEY]))
     if "factors" in metrics:
         rows += [
             row("MIG", number(metrics, "factors.mig", 3), protocol["factors"]),

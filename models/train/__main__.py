@@ -208,7 +208,7 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
     checkpoint = read(args.out)
     for line in filter(None, (kept(checkpoint.manifest.data), told_sigma(checkpoint.manifest.data))):
         print(line)
-    if line := end_with_prior(args.out, checkpoint, args, run.pictures.x, run.validation.x):
+    if line := end_with_prior(args.out, checkpoint, args, run.pictures, run.validation.x):
         print(line)
     return checkpoint
 

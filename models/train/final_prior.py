@@ -7,7 +7,8 @@ from torch import Tensor
 
 from models.aggregate import CANDIDATES, DRAWS, fit_prior
 from models.checkpoint import Checkpoint
-from models.mixture import PRIOR, StalePrior, read_prior, write_prior
+from models.data import Pictures, class_names
+from models.mixture import PRIOR, ComponentLabels, StalePrior, read_prior, write_prior
 from models.readers.left_out import plural
 
 # Most pictures that are encoded: more improve the mixture little, and EM would take longer than a small run.
@@ -17,10 +18,11 @@ DRAWS_PER_DIMENSION = 10
 SEED = 0
 
 
-def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, training: Tensor, held_out: Tensor) -> str:
+def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, training: Pictures, held_out: Tensor) -> str:
     """Write prior.safetensors beside the weights, unless it is there; return a line for the user, "" if nothing was done.
 
-    training, held_out: uint8 (N, C, H, W) on the training device. A mixture of other weights is removed where none is fitted.
+    The pictures, `held_out` uint8 (N, C, H, W), are on the training device. Where no mixture is fitted, one that belongs to
+    other weights is removed.
     """
     dim = checkpoint.vae.config.latent_dim
     try:
@@ -32,16 +34,21 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
     reason = why_not(args, len(training), dim, candidates)
     if reason:
         return f"prior: none was fitted, because {reason}"
-    vae = checkpoint.vae.to(training.device)
+    vae = checkpoint.vae.to(held_out.device)
     binarize = args.binarize == "dynamic"
-    fit, record = fit_prior(vae, training[:MOST_PICTURES], held_out[:MOST_PICTURES], "full", candidates, SEED, binarize)
+    fitting, check = training[:MOST_PICTURES], held_out[:MOST_PICTURES]
+    fit, record = fit_prior(vae, fitting.x, check, "full", candidates, SEED, binarize, fitting.labels)
     gain = max(fit.held_out.values()) - fit.standard
     if gain <= 0:
         return "prior: none was fitted, because N(0, I) describes the held-out latents as well as any mixture"
-    write_prior(out, fit.mixture, checkpoint.digest, {**record, "fitted_by": "models.train"})
+    labels = None if fit.labels is None else ComponentLabels.named(fit.labels, class_names(checkpoint.manifest.data))
+    write_prior(out, fit.mixture, checkpoint.digest, {**record, "fitted_by": "models.train"}, labels)
+    known = "" if labels is None else f", for one of {plural(len(labels.names), 'label')} if asked"
+    if reason := record.get("labels_left_out", ""):
+        known = f"; it knows no labels, because {reason}"
     return (
         f"prior: a mixture of {plural(len(fit.mixture), 'Gaussian')} was fitted to the latents of "
-        f"{plural(min(len(training), MOST_PICTURES), 'picture')}, {gain:.2f} nats better than N(0, I); /sample draws from it"
+        f"{plural(len(fitting), 'picture')}, {gain:.2f} nats better than N(0, I); /sample draws from it{known}"
     )
 
 

@@ -13,17 +13,23 @@ import numpy as np
 import torch
 
 from models.checkpoint import Checkpoint
-from models.mixture import StalePrior, read_prior
+from models.mixture import GaussianMixture, StalePrior, read_prior
 from models.priors import PosteriorMixture
 from service.latents.mixture import Mixture
 
 log = logging.getLogger(__name__)
 
+# An error message names so many labels.
+SHOWN_LABELS = 20
 STANDARD, VAMP, AGGREGATE = "standard", "vamp", "aggregate"
 
 
 class NoSuchPrior(Exception):
     """The model does not have this prior."""
+
+
+class NoSuchLabel(Exception):
+    """The prior does not know this label, or no labels at all."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,8 @@ class Priors:
     own: str  # the prior that the model was trained with
     mixtures: Mapping[str, Mixture]
     missing: Mapping[str, str]  # prior -> the reason why the model does not have it
-    digests: Mapping[str, str]  # prior -> SHA-256 of its mixture's numbers
+    digests: Mapping[str, str]  # prior -> SHA-256 of its mixture's numbers and labels
+    labels: Mapping[str, Mixture]  # label -> that part of the aggregate prior; {} if it was fitted without labels
 
     @property
     def default(self) -> str:
@@ -46,10 +53,31 @@ class Priors:
         """The names of the model's priors: the default first, then the one that it was trained with."""
         return sorted((STANDARD, *self.mixtures), key=lambda name: (name != self.default, name != self.own))
 
-    def choose(self, prior: str | None) -> tuple[str, Mixture | None]:
-        """Return a prior's name and mixture; None asks for the default. Raises NoSuchPrior."""
+    def choose(self, prior: str | None, label: str | None = None) -> tuple[str, Mixture | None]:
+        """Return a prior's name and mixture, or its part for a label; None asks for the default.
+
+        Raises NoSuchPrior, NoSuchLabel.
+        """
         prior = prior or self.default
-        return prior, self.mixture(prior)
+        mixture = self.mixture(prior)
+        return prior, mixture if label is None else self._of_label(prior, label)
+
+    def _of_label(self, prior: str, label: str) -> Mixture:
+        """Return the part of the aggregate prior for a label. Raises NoSuchLabel."""
+        if prior == AGGREGATE and label in self.labels:
+            return self.labels[label]
+        if not self.labels:
+            raise NoSuchLabel(
+                f"the model {self.model!r} knows no labels: its fitted prior was fitted without them, or there is none. "
+                "Leave out label, or fit the prior to pictures with labels (python -m models.evaluate PATH --fit-prior)."
+            )
+        if prior != AGGREGATE:
+            raise NoSuchLabel(f"the prior {prior!r} knows no labels. Leave out label, or choose prior=aggregate.")
+        known = list(self.labels)
+        more = f" and {len(known) - SHOWN_LABELS} more, see /models" if len(known) > SHOWN_LABELS else ""
+        raise NoSuchLabel(
+            f"the model {self.model!r} has no label {label[:80]!r}. Choose {', '.join(known[:SHOWN_LABELS])}{more}."
+        )
 
     def mixture(self, prior: str) -> Mixture | None:
         """Return the mixture of a prior, or None for N(0, I). Raise NoSuchPrior."""
@@ -76,13 +104,18 @@ def priors_of(model: str, directory: Path, checkpoint: Checkpoint) -> Priors:
         fitted, missing[AGGREGATE] = None, "the file beside its weights was fitted to other weights"
     else:
         missing[AGGREGATE] = "none was fitted (python -m models.evaluate PATH --fit-prior)"
+    labels: dict[str, Mixture] = {}
     if fitted is not None:
-        parts = fitted.mixture
-        mixtures[AGGREGATE] = Mixture(parts.weights.numpy(), parts.means.numpy(), parts.scale.numpy())
-    digests = {name: _digest(mixture) for name, mixture in mixtures.items()}
-    return Priors(model, VAMP if VAMP in mixtures else STANDARD, mixtures, missing, digests)
+        mixtures[AGGREGATE] = _arrays(fitted.mixture)
+        labels = {label: _arrays(part) for label, part in fitted.by_label().items()}
+    digests = {name: _digest(mixture, *(labels.values() if name == AGGREGATE else ())) for name, mixture in mixtures.items()}
+    return Priors(model, VAMP if VAMP in mixtures else STANDARD, mixtures, missing, digests, labels)
 
 
-def _digest(mixture: Mixture) -> str:
-    numbers = b"".join(part.tobytes() for part in (mixture.weights, mixture.means, mixture.scale))
+def _arrays(mixture: GaussianMixture) -> Mixture:
+    return Mixture(mixture.weights.numpy(), mixture.means.numpy(), mixture.scale.numpy())
+
+
+def _digest(*mixtures: Mixture) -> str:
+    numbers = b"".join(part.tobytes() for one in mixtures for part in (one.weights, one.means, one.scale))
     return hashlib.sha256(numbers).hexdigest()

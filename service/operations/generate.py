@@ -45,15 +45,18 @@ async def sample(
     seed: int | None = None,
     temperature: float = 1.0,
     prior: str | None = None,
+    label: str | None = None,
     pixels: PixelKind = "mean",
 ) -> Samples:
     """Return n draws from a prior that `Priors` names; for None from the aggregate prior, or the model's own if it has none.
 
+    With a label, only from the components of the aggregate prior that have it.
+
     z = temperature * eps(seed, item) for N(0, I), z = mean_k + temperature * L_k eps for a mixture; the seed is drawn when
-    there is none. Rows are admitted before any noise is drawn. Raises NoSuchPrior, BatcherError.
+    there is none. Rows are admitted before any noise is drawn. Raises NoSuchPrior, NoSuchLabel, BatcherError.
     """
     model = inference.model
-    prior, mixture = pipeline.catalog.priors[model.name].choose(prior)
+    prior, mixture = pipeline.catalog.priors[model.name].choose(prior, label)
     seed = seeds.draw_seed() if seed is None else seed
     with model.decode.reserve(n) as reservation:
         z = await pipeline.offload(8 * n * model.latent_dim, partial(_draw, seed, n, model.latent_dim, temperature, mixture))

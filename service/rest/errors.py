@@ -17,7 +17,7 @@ from service.formats.errors import BadInput, TooBig, TooCostly, Undecodable, Uns
 from service.formats.forms import TooManyParts
 from service.http.problems import HttpError, Problem, problem
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
-from service.inference.priors import NoSuchPrior
+from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.operations.collection_model import ModelNotLoaded, NoKlPerDim
 from service.operations.items import LISTED_IDS
 from service.rest.bodies import TooManyValues
@@ -67,6 +67,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     BadParameter: (422, "invalid_parameter"),
     NoKlPerDim: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),
+    NoSuchLabel: (422, "no_such_label"),
     Unusable: (422, "unusable_input"),
     BadCollectionName: (422, "unusable_input"),
     BadItem: (422, "unusable_input"),

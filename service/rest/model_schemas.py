@@ -26,6 +26,7 @@ class ModelInfo(BaseModel):
     latent_dim: int
     shape: list[int] = Field(description="Height, width and channels.")
     priors: list[str] = Field(description="The priors of /sample, the default first.")
+    labels: list[str] = Field(description="The labels that /sample can draw; empty if the fitted prior knows none.")
     config: dict[str, Any]
     preprocessing: dict[str, Any]
     data: dict[str, Any]

@@ -51,16 +51,20 @@ def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, A
 
 
 def describe_models(page: dict[str, Any], catalog: Catalog) -> None:
-    """Add the latent sizes and the priors of the loaded models."""
+    """Add the latent sizes, the priors and the labels of the loaded models."""
     dims = sorted({loaded.latent_dim for loaded in catalog.models.values()})
     sizes = [{"minItems": dim, "maxItems": dim} for dim in dims]
     priors = {name: None for loaded in catalog.priors.values() for name in loaded.names}
+    labels = {name: None for loaded in catalog.priors.values() for name in loaded.labels}
     for path in ("/decode", "/sample"):
         for name, schema in _schemas(page, path):
             if name in LATENTS:
                 schema["items"] = {**_row(schema["items"]), **(sizes[0] if len(sizes) == 1 else {"anyOf": sizes})}
             elif name == "prior":
                 next(one for one in (schema, *schema.get("anyOf", ())) if "enum" in one)["enum"] = list(priors)
+            elif name == "label":
+                text = next(one for one in (schema, *schema.get("anyOf", ())) if one.get("type") == "string")
+                text.update({"enum": list(labels)} if labels else {})
 
 
 def _row(schema: dict[str, Any]) -> dict[str, Any]:

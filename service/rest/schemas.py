@@ -21,6 +21,11 @@ def _as_set(value: object) -> object:
     return frozenset(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
 
+def number_as_text(value: object) -> object:
+    """Return the text of a whole number, since labels are often numbers, and anything else as it is."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def words(*known: str) -> Any:
     """Return the type of a parameter that is a set of known words: a string with commas, or in JSON also a list."""
     word = f" *({'|'.join(known)})? *"
@@ -145,6 +150,11 @@ class SampleParameters(DecodeParameters):
         None,
         description="aggregate is the fitted prior, a Gaussian mixture; standard is N(0, I), and vamp a learnt VampPrior. "
         "The default is aggregate if the model has it, else the prior that it was trained with.",
+    )
+    label: Annotated[str, BeforeValidator(number_as_text, json_schema_input_type=str)] | None = Field(
+        None,
+        description="Draws pictures of one label, see labels in /models; only with the prior aggregate, fitted to labelled "
+        "pictures.",
     )
     include: IncludeLatents = frozenset()
 
@@ -279,6 +289,7 @@ class PicturesAnswer(BaseModel):
     z: list[list[float]] | None = Field(None, description="The latents of the pictures.")
     seed: int | None = Field(None, description="The seed of the latents and of the pixels, where one of them was drawn.")
     prior: str | None = Field(None, description="The prior that the latents were drawn from.")
+    label: str | None = Field(None, description="The label that the latents were drawn for, if one was asked for.")
     warnings: WarningList = None
 
 

@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable
 
 import httpx
+import numpy as np
 import pytest
 import vae_client
+from vae_client import calls
 
 from tests.client.calling import WAYS, Script, calling
 
@@ -53,6 +55,17 @@ def test_arguments_that_cannot_be_right(kind: Callable[..., object]) -> None:
         with pytest.raises(ValueError, match=message) as caught:
             kind("http://x", **{name: wrong})
         assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("label", [7, "7"])
+def test_a_label_is_sent_with_both_requests_of_a_sample(label: str | int) -> None:
+    options = calls.Options()
+    drawn = vae_client.Decoded(np.zeros((3, 8, 8, 1), np.uint8), "mnist", "0", 7, "aggregate")
+    for call in (
+        calls.sample(3, options, 7, None, None, label, None, "uint8"),
+        calls.latents_of_sample(drawn, options, None, label, ["z"]),
+    ):
+        assert (call.params["label"], call.params["seed"]) == (label, 7)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.aggregate import FLOOR, Covariance, TooFewSamples, choose_mixture, draw_posteriors, fit_mixture
+from models.aggregate import (
+    FLOOR,
+    Covariance,
+    TooFewSamples,
+    choose_mixture,
+    draw_posteriors,
+    fit_labelled,
+    fit_mixture,
+    fit_prior,
+)
 from models.data import Pictures
 from models.mixture import GaussianMixture
 from models.vae import VAE, VAEConfig
@@ -122,3 +131,42 @@ def test_draws_of_posteriors(digits: Pictures) -> None:
     binary = draw_posteriors(vae, digits.x, torch.Generator().manual_seed(1), draws=1, binarize=True)
     x = torch.bernoulli(digits.x / 255, generator=torch.Generator().manual_seed(1))
     assert float((binary - vae.encode(x).mu).abs().max()) < 6 * float(posterior.sigma.max())
+
+
+class TestLabels:
+    def two_groups(self) -> tuple[Tensor, Tensor]:
+        """Samples of label 4 around -5 and of label 9, three times as many, around 5, in two dimensions."""
+        labels = torch.tensor([4, 9, 9, 9]).repeat(200)
+        return torch.randn(len(labels), 2) + torch.where(labels == 4, -5, 5)[:, None], labels
+
+    def test_each_label_has_components_of_its_own(self) -> None:
+        z, labels = self.two_groups()
+        mixture, own = fit_labelled(z, labels, 8)
+        assert own.tolist() == [4] * 2 + [9] * 6
+        torch.testing.assert_close(mixture.weights[own == 4].sum(), torch.tensor(0.25, dtype=torch.float64))
+        torch.testing.assert_close(mixture.weights.sum(), torch.tensor(1.0, dtype=torch.float64))
+        for label in (4, 9):
+            alone = fit_mixture(z[labels == label], int((own == label).sum()))
+            torch.testing.assert_close(mixture.means[own == label], alone.means)
+
+    def test_there_are_at_least_as_many_components_as_labels(self) -> None:
+        z, labels = self.two_groups()
+        fit = choose_mixture(z, z[:100], candidates=(1, 2, 4), labels=labels)
+        assert list(fit.held_out) == [3, 4]
+        assert fit.labels is not None
+        assert set(fit.labels.tolist()) == {4, 9}
+
+    @torch.no_grad()
+    def test_labels_of_few_pictures_are_left_out(self, digits: Pictures) -> None:
+        vae = VAE(VAEConfig((1, 28, 28), 2, "mlp", {"hidden": [8]}))
+        assert digits.labels is not None
+        two = torch.where(digits.labels == 7, 1, 0)  # 28 of 256 pictures; 30 samples are two of each of 15 pictures
+        for labels, known, reason in (
+            (two, True, None),
+            (digits.labels, False, "each needs 30"),
+            (torch.zeros(256, dtype=torch.long), False, "same label"),
+        ):
+            fit, record = fit_prior(vae, digits.x, digits.x, candidates=(1, 2), labels=labels)
+            assert (fit.labels is not None) == known
+            assert (reason is None) == ("labels_left_out" not in record)
+            assert (reason or "") in record.get("labels_left_out", "")

@@ -10,13 +10,21 @@ import torch
 
 from models.checkpoint import CheckpointError
 from models.distributions import DiagonalGaussian
-from models.mixture import BLOCK_NUMBERS, PRIOR, GaussianMixture, StalePrior, read_prior, write_prior
+from models.mixture import BLOCK_NUMBERS, PRIOR, ComponentLabels, GaussianMixture, StalePrior, read_prior, write_prior
 
 WEIGHTS = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
 MEANS = torch.tensor([[0.0, 3.0], [-4.0, 0.0], [5.0, -2.0]], dtype=torch.float64)
 FULL = torch.tensor([[[1.0, 0.0], [0.5, 0.3]], [[0.2, 0.0], [-0.1, 2.0]], [[0.7, 0.0], [0.0, 0.7]]], dtype=torch.float64)
 WIDTHS = torch.tensor([[0.5, 2.0], [0.1, 0.3], [1.0, 1.0]], dtype=torch.float64)
 MIXTURES = [GaussianMixture(WEIGHTS, MEANS, FULL), GaussianMixture(WEIGHTS, MEANS, WIDTHS)]
+
+
+def test_labels_are_named_by_the_classes_if_these_name_them_all() -> None:
+    labels = torch.tensor([3, 3, 7])
+    assert ComponentLabels.named(labels, None).names == ("3", "7")
+    assert ComponentLabels.named(labels, ["zero", "one"]).names == ("3", "7")
+    named = ComponentLabels.named(torch.tensor([1, 0, 1]), ["zero", "one"])
+    assert (named.names, named.index.tolist()) == (("zero", "one"), [1, 0, 1])
 
 
 @pytest.mark.parametrize("mixture", MIXTURES, ids=["full", "diagonal"])
@@ -79,6 +87,23 @@ class TestFile:
         torch.testing.assert_close(prior.mixture.scale, mixture.scale, rtol=1e-6, atol=1e-6)
         assert [path.name for path in tmp_path.iterdir()] == [PRIOR]
 
+    def test_labels_come_back(self, tmp_path: Path) -> None:
+        labels = ComponentLabels.named(torch.tensor([2, 0, 2]), ("cat", "cow", "dog"))
+        write_prior(tmp_path, MIXTURES[0], "abc", {}, labels)
+        prior = read_prior(tmp_path, "abc", 2)
+        assert prior is not None
+        parts = prior.by_label()
+        assert list(parts) == ["cat", "dog"]
+        torch.testing.assert_close(parts["dog"].weights, torch.tensor([0.4, 0.6], dtype=torch.float64))
+        torch.testing.assert_close(parts["dog"].means, MEANS[[0, 2]])
+        torch.testing.assert_close(parts["cat"].scale, FULL[[1]], rtol=1e-6, atol=1e-6)
+
+    def test_older_ones_have_no_labels(self, tmp_path: Path) -> None:
+        self.write(tmp_path)
+        prior = read_prior(tmp_path, "abc", 2)
+        assert prior is not None
+        assert prior.by_label() == {}
+
     def test_equal_mixtures_have_equal_bytes(self, tmp_path: Path) -> None:
         contents = set()
         for _ in range(20):
@@ -111,6 +136,13 @@ class TestFile:
             ({"metadata": {"format_version": "2"}}, "format version 2"),
             ({"metadata": {"fitted": "{"}}, "not a JSON object"),
             ({"metadata": {"fitted": "[]"}}, "not a JSON object"),
+            ({"labels": torch.tensor([0, 1, 0])}, "'labels' is not JSON"),
+            ({"labels": torch.tensor([0, 1, 0]), "metadata": {"labels": '{"a": 1}'}}, "not a list of different strings"),
+            ({"labels": torch.tensor([0, 1, 0]), "metadata": {"labels": '["a", "a"]'}}, "not a list of different strings"),
+            ({"labels": torch.tensor([0, 1, 0]), "metadata": {"labels": '["a", "b", "c"]'}}, "every whole number from 0 to 2"),
+            ({"labels": torch.tensor([0, 1, -1]), "metadata": {"labels": '["a", "b"]'}}, "every whole number from 0 to 1"),
+            ({"labels": torch.tensor([0, 1]), "metadata": {"labels": '["a", "b"]'}}, "should be torch.int64"),
+            ({"labels": WEIGHTS.clone(), "metadata": {"labels": '["a", "b"]'}}, "should be torch.int64"),
         ],
     )
     def test_with_a_defect(self, tmp_path: Path, changed: dict[str, Any], reason: str) -> None:

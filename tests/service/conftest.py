@@ -13,13 +13,16 @@ from fastapi import FastAPI
 
 import models
 from models import VAE, VAEConfig
-from models.mixture import GaussianMixture, write_prior
+from models.mixture import ComponentLabels, GaussianMixture, write_prior
 from service.app import create_app
 from service.engine.batcher import Batcher
 from service.settings import Settings
 
 # no test waits that long unless something hangs
 PATIENCE = 30.0
+
+
+LABELS = ComponentLabels(("7", "cat"), torch.tensor([1, 0]))
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +35,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with two checkpoints of random weights: "grey" (mlp, 1 x 8 x 8) and "colour" (conv, 3 x 12 x 16).
 
-    Beside "grey" lies a mixture of two components for `/sample`.
+    Beside "grey" lies a mixture of two components for `/sample`, whose labels are "7" and "cat".
     """
     directory = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
@@ -40,7 +43,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mixture = GaussianMixture(
         torch.tensor([0.25, 0.75]), torch.tensor([[1.0, 2, 3], [-4, -5, -6]]), 0.1 * torch.eye(3).repeat(2, 1, 1)
     )
-    write_prior(directory / "grey", mixture, models.checkpoint.read(directory / "grey").digest, {})
+    write_prior(directory / "grey", mixture, models.checkpoint.read(directory / "grey").digest, {}, LABELS)
     conv = VAEConfig((3, 12, 16), 4, "conv", {"channels": [4, 8], "hidden": 16}, "gaussian", {"sigma": 0.1})
     models.save(directory / "colour", VAE(conv))
     return directory

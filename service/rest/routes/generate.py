@@ -49,7 +49,8 @@ async def sample(service: Service, call: Call) -> Answer:
     the posteriors of the training pictures: z = mean_k + temperature * L_k eps, with the component k chosen by one more number
     of the same (seed, item). `prior=vamp` draws in the same way from the posteriors of a VampPrior's pseudo-inputs, and
     `prior=standard` takes z = temperature * eps(seed, item), standard normal. A model without a fitted prior uses the one
-    that it was trained with.
+    that it was trained with. `label=7` draws from the components of the fitted prior that were fitted to pictures with this
+    label; `labels` in `/models` lists the labels.
     """
     body = only_parameters(await body_of(service, call))
     given = body.parameters(SampleParameters)
@@ -61,7 +62,7 @@ async def sample(service: Service, call: Call) -> Answer:
     model = inference.model
     scale = choose_scale(parameters, form, accept, parameters.n, model.shape)
     priors = service.pipeline.catalog.priors[model.name]
-    prior, _ = priors.choose(parameters.prior)
+    prior, _ = priors.choose(parameters.prior, parameters.label)
     cached: Mapping[str, str] = {}
     if call.method == "GET":
         versions = service.pipeline.version, model.label, prior, priors.digests.get(prior, "")
@@ -70,9 +71,18 @@ async def sample(service: Service, call: Call) -> Answer:
         if unchanged is not None:
             return unchanged
     samples = await operations.sample(
-        service.pipeline, inference, parameters.n, parameters.seed, parameters.temperature, prior, parameters.pixels
+        service.pipeline,
+        inference,
+        parameters.n,
+        parameters.seed,
+        parameters.temperature,
+        prior,
+        parameters.label,
+        parameters.pixels,
     )
     fields: dict[str, Any] = {"seed": samples.seed, "prior": prior}
+    if parameters.label is not None:
+        fields["label"] = parameters.label
     if "z" in parameters.include:
         fields["z"] = samples.z
     headers = {"x-seed": str(samples.seed), "x-prior": prior, **cached}

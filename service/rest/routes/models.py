@@ -29,6 +29,7 @@ def describe_model(catalog: Catalog, name: str) -> ModelInfo:
         latent_dim=manifest.model.latent_dim,
         shape=list(model.shape),
         priors=catalog.priors[name].names,
+        labels=list(catalog.priors[name].labels),
         config=dataclasses.asdict(manifest.model),
         preprocessing=dataclasses.asdict(manifest.preprocessing),
         data=manifest.data,

@@ -133,3 +133,24 @@ def test_choices_stand_in_the_card() -> None:
     text = card(Path("mine"), manifest(choices={"likelihood": "gaussian, because"}), METRICS, [])
     assert "Chosen by the pictures:\n\n- likelihood: gaussian, because\n" in text
     assert "Chosen by" not in card(Path("mine"), manifest(), METRICS, [])
+
+
+def test_samples_stand_beside_real_pictures() -> None:
+    likeness = {"frechet": 29.0963, "precision": 0.663, "recall": 0.8556}
+    found = {
+        "own_prior": likeness,
+        "aggregate_prior": {"frechet": 2.4303, "precision": 0.8602, "recall": 0.8366},
+        "real": {"frechet": 1.8567, "precision": 0.887, "recall": 0.8782},
+        "classifier_accuracy": 0.9906,
+        "confirmed": {"share": 0.9499, "by_label": {"0": 0.984, "cat": 0.9158}},
+    }
+    metrics = METRICS | {"sample_quality": found, "protocol": METRICS["protocol"] | {"sample_quality": "features of a net"}}
+    text = card(Path("mine"), manifest(), metrics, [])
+    for words in (
+        "| samples of N(0, I): Fréchet distance; precision, recall | 29.10; 66.3 %, 85.6 % |",
+        "| samples of the aggregate prior: Fréchet distance; precision, recall | 2.43; 86.0 %, 83.7 % |",
+        "| real against real, halves at random: Fréchet distance; precision, recall | 1.86; 88.7 %, 87.8 % |",
+        "| samples of a label that the classifier confirms | 95.0 % (0 98.4 %, cat 91.6 %) |",
+        "Samples: features of a net.",
+    ):
+        assert words in text, words

@@ -18,6 +18,7 @@ from models.evaluate.pictures import (
     manifold,
     neighbors,
     percentiles,
+    planes,
     reconstructions,
     samples,
     scatter,
@@ -166,29 +167,37 @@ def test_neighbors_stand_right_of_their_query(digits: Pictures) -> None:
 
 
 class TestEvolution:
-    @pytest.mark.parametrize(("latent_dim", "side"), [(2, 20), (5, 8)])
-    def test_a_frame_a_snapshot(self, latent_dim: int, side: int, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("latent_dim", "size"), [(2, (2 * (20 * STEP - 2) + 8, 20 * STEP - 2)), (5, (8 * STEP - 2,) * 2)])
+    def test_a_frame_a_snapshot(self, latent_dim: int, size: tuple[int, int], tmp_path: Path, digits: Pictures) -> None:
         states = [vae(latent_dim), vae(latent_dim)]
         paths = []
         for step, model in zip((1, 16), states, strict=True):
             save(tmp_path / str(step), model)
             paths.append(tmp_path / str(step) / "model.safetensors")
         before = states[0].state_dict()["net.encoder.1.weight"].clone()
-        frames = evolution(states[0], paths)
+        frames = evolution(states[0], paths, digits)
         assert [stem for stem, _ in frames] == ["model", "model"]
-        assert [image.size for _, image in frames] == [(side * STEP - 2, side * STEP - 2)] * 2
+        assert [image.size for _, image in frames] == [size] * 2
         assert frames[0][1].tobytes() != frames[1][1].tobytes()
         assert torch.equal(states[0].state_dict()["net.encoder.1.weight"], before)
         if latent_dim == 2:
-            assert frames[1][1].tobytes() == manifold(states[1]).tobytes()
+            right = frames[1][1].crop((size[1] + 8, 0, *size)).convert("L")
+            assert right.tobytes() == manifold(states[1]).convert("L").tobytes()
+            left = scatter(states[1], digits).resize((size[1], size[1]), Image.Resampling.LANCZOS)
+            assert frames[1][1].crop((0, 0, size[1], size[1])).tobytes() == left.tobytes()
 
-    def test_a_file_of_another_model(self, tmp_path: Path) -> None:
+    def test_small_planes_are_enlarged(self, digits: Pictures) -> None:
+        small = VAE(VAEConfig((1, 8, 8), 2, "mlp", {"hidden": [4]})).requires_grad_(False)
+        side = 4 * (20 * 10 - 2)
+        assert planes(small, Pictures(digits.x[:5, :, :8, :8])).size == (2 * side + 8, side)
+
+    def test_a_file_of_another_model(self, tmp_path: Path, digits: Pictures) -> None:
         save(tmp_path, vae(3))
         with pytest.raises(CheckpointError, match="does not fit this model"):
-            evolution(vae(2), [tmp_path / "model.safetensors"])
+            evolution(vae(2), [tmp_path / "model.safetensors"], digits)
         (tmp_path / "broken.safetensors").write_bytes(b"{")
         with pytest.raises(CheckpointError, match=r"broken.safetensors: does not fit this model"):
-            evolution(vae(2), [tmp_path / "broken.safetensors"])
+            evolution(vae(2), [tmp_path / "broken.safetensors"], digits)
 
     def test_is_animated_without_end(self, tmp_path: Path) -> None:
         frames = [(f"step {i}", Image.new("L", (60, 40), 60 * i)) for i in range(4)]

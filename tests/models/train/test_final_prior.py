@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from models.aggregate import fit_prior
 from models.checkpoint import read
-from models.data import hold_out, load_data
+from models.data import Pictures, hold_out, load_data
+from models.evaluate.__main__ import main as evaluate
 from models.mixture import PRIOR, read_prior
 from models.train.__main__ import main
 
@@ -30,7 +32,29 @@ def test_it_is_the_evaluator_s(argv: Flags, tmp_path: Path, digits_npz: Path, ca
     training, held_out = hold_out(load_data(f"npz:{digits_npz}", Path()).train, 0.05, 0)
     fit, _ = fit_prior(checkpoint.vae, training.x, held_out.x, candidates=(1, 2, 5, 10), binarize=True)
     torch.testing.assert_close(found.mixture.means, fit.mixture.means.float().double())
-    assert "prior: a mixture of " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "prior: a mixture of " in told
+    assert "it knows no labels, because the rarest of 10 labels has " in told
+
+
+def test_labels_are_those_of_the_data(
+    argv: Flags, tmp_path: Path, digits: Pictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Training and evaluation fit the same labels: whether a digit is one of 0 to 4."""
+    assert digits.labels is not None
+    np.savez(tmp_path / "two.npz", images=digits.x[:, 0].numpy(), labels=(digits.labels < 5).numpy().astype(np.int64))
+    assert main(argv("--data", f"npz:{tmp_path / 'two.npz'}")) == 0
+    assert "for one of 2 labels if asked" in capsys.readouterr().out
+    digest = read(tmp_path / "out").digest
+    for _ in range(2):
+        prior = read_prior(tmp_path / "out", digest, 2)
+        assert prior is not None
+        assert list(prior.by_label()) == ["0", "1"]
+        (tmp_path / "out" / PRIOR).unlink()
+        assert (
+            evaluate([str(tmp_path / "out"), "--samples", "1", "--fit-prior", "--prior-components", "2", "--device", "cpu"])
+            == 0
+        )
 
 
 def test_a_finished_run_gets_a_missing_one_and_keeps_the_one_it_has(argv: Flags, tmp_path: Path) -> None:

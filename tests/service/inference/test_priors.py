@@ -1,5 +1,7 @@
 """The priors from which latents of a model can be drawn."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,9 @@ import torch
 
 import models
 from models.checkpoint import read
-from models.mixture import GaussianMixture, write_prior
+from models.mixture import GaussianMixture, read_prior, write_prior
 from models.vae import VAE, VAEConfig
-from service.inference.priors import NoSuchPrior, Priors, priors_of
+from service.inference.priors import NoSuchLabel, NoSuchPrior, Priors, priors_of
 
 
 def load(directory: Path) -> Priors:
@@ -26,6 +28,42 @@ def test_a_mixture_beside_the_weights_is_the_aggregate_prior(weights: Path) -> N
     np.testing.assert_array_equal(mixture.weights, [0.25, 0.75])
     assert priors.choose(None) == ("aggregate", mixture)
     assert priors.choose("standard") == ("standard", None)
+
+
+def test_a_label_has_its_components(weights: Path) -> None:
+    priors = load(weights / "grey")
+    assert list(priors.labels) == ["7", "cat"]
+    for label, mean in (("7", [-4, -5, -6]), ("cat", [1, 2, 3])):
+        for asked in (None, "aggregate"):
+            name, part = priors.choose(asked, label)
+            assert name == "aggregate"
+            assert part is not None
+            np.testing.assert_array_equal(part.means, [mean])
+            np.testing.assert_array_equal(part.weights, [1.0])
+
+
+@pytest.mark.parametrize(
+    ("model", "prior", "label", "reason"),
+    [
+        ("grey", None, "8", r"'grey' has no label '8'\. Choose 7, cat\."),
+        ("grey", "standard", "7", r"'standard' knows no labels\. Leave out label, or choose prior=aggregate"),
+        ("colour", None, "7", r"'colour' knows no labels: .*Leave out label, or fit"),
+        ("grey", None, "x" * 1000, f"no label '{'x' * 80}'"),
+    ],
+)
+def test_a_label_that_cannot_be_drawn(weights: Path, model: str, prior: str | None, label: str, reason: str) -> None:
+    with pytest.raises(NoSuchLabel, match=reason):
+        load(weights / model).choose(prior, label)
+
+
+def test_other_labels_of_the_same_mixture_are_another_digest(weights: Path, tmp_path: Path) -> None:
+    shutil.copytree(weights / "grey", tmp_path / "grey")
+    checkpoint = read(tmp_path / "grey")
+    prior = read_prior(tmp_path / "grey", checkpoint.digest, 3)
+    assert prior is not None
+    assert prior.labels is not None
+    write_prior(tmp_path / "grey", prior.mixture, checkpoint.digest, {}, replace(prior.labels, index=torch.tensor([0, 1])))
+    assert load(tmp_path / "grey").digests != load(weights / "grey").digests
 
 
 def test_a_model_without_a_mixture_draws_from_its_own_prior(weights: Path) -> None:

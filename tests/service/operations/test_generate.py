@@ -9,7 +9,7 @@ import torch
 import models
 from service.engine.errors import Overloaded, TooLarge
 from service.inference.pipeline import Inference, Pipeline
-from service.inference.priors import NoSuchPrior
+from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.latents import noise
 from service.operations.generate import decode, sample
 
@@ -48,6 +48,16 @@ async def test_a_mixture_is_drawn_from_where_the_model_has_one(pipeline: Pipelin
     assert (await sample(pipeline, Inference(pipeline.catalog.get("colour")), 1)).prior == "standard"
     with pytest.raises(NoSuchPrior, match="'colour' has no aggregate prior"):
         await sample(pipeline, Inference(pipeline.catalog.get("colour")), 1, prior="aggregate")
+
+
+async def test_a_label_draws_from_its_components_with_the_noise_of_the_seed(pipeline: Pipeline, inference: Inference) -> None:
+    still = await sample(pipeline, inference, 30, seed=3, temperature=0.0, label="7")
+    assert (still.prior, {tuple(row) for row in still.z.tolist()}) == ("aggregate", {(-4, -5, -6)})
+    many, few = [await sample(pipeline, inference, n, seed=3, label="cat") for n in (16, 4)]
+    np.testing.assert_array_equal(many.z[:4], few.z)
+    np.testing.assert_allclose(many.z, [1, 2, 3] + 0.1 * noise.standard_normal(3, 16, 3), rtol=1e-6)
+    with pytest.raises(NoSuchLabel, match="Choose 7, cat"):
+        await sample(pipeline, inference, 1, label="8")
 
 
 async def test_rows_are_admitted_before_noise_is_drawn(pipeline: Pipeline, inference: Inference) -> None:

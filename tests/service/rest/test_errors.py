@@ -28,7 +28,7 @@ from service.http.host_check import UnknownHost
 from service.http.problems import HttpError, Malformed
 from service.http.receive import BodyTooLarge
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
-from service.inference.priors import NoSuchPrior
+from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.operations.collection_model import ModelNotLoaded, NoKlPerDim
 from service.rest.bodies import TooManyValues
 from service.rest.errors import STATUSES, describe
@@ -74,12 +74,12 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (TooBig("too many"), 413, "too_many_pixels"),
     (TooCostly("too long"), 413, "too_costly"),
     (TooLarge(5, 4), 413, "too_many_items"),
-    (TooManyParts(4), 413, "too_many_items"),
-    (TooManyValues(5, 4), 413, "too_many_items"),
+    *((error, 413, "too_many_items") for error in (TooManyParts(4), TooManyValues(5, 4))),
     (refusals.MetadataTooLarge(70_000, 3), 413, "metadata_too_large"),
     *((error, 415, "unsupported_media_type") for error in (Unsupported("what is it"), Encoded("gzip"))),
     (BadParameter("n: no"), 422, "invalid_parameter"),
     (NoSuchPrior("the model 'grey' has no vamp prior"), 422, "no_such_prior"),
+    (NoSuchLabel("the model 'grey' has no label '7'"), 422, "no_such_label"),
     (Unusable("wrong shape"), 422, "unusable_input"),
     (refusals.BadItem("no"), 422, "unusable_input"),
     (BadFilter("no"), 422, "invalid_filter"),

@@ -62,6 +62,8 @@ async def test_a_tag_is_of_all_that_an_answer_depends_on(client: httpx.AsyncClie
         f"{PATH}&model=colour",
         f"{PATH}&prior=standard",
         f"{PATH}&pixels=sample",
+        f"{PATH}&label=7",
+        f"{PATH}&label=cat",
     ]
     answers = [(await client.get(path)).raise_for_status() for path in paths]
     assert len({answer.headers["etag"] for answer in answers}) == len(paths)
@@ -97,6 +99,6 @@ async def test_what_was_drawn_without_a_seed_is_not_kept(client: httpx.AsyncClie
 
 
 async def test_a_bad_request_is_told_so_whatever_copy_it_has(client: httpx.AsyncClient) -> None:
-    for query, status in (("n=33", 422), ("n=0", 422), ("prior=vamp", 422), ("model=gray", 404)):
+    for query, status in (("n=33", 422), ("n=0", 422), ("prior=vamp", 422), ("label=8", 422), ("model=gray", 404)):
         answer = await client.get(f"/sample?seed=5&{query}", headers={"if-none-match": "*"})
         assert (answer.status_code, "etag" in answer.headers) == (status, False)

@@ -1,0 +1,97 @@
+"""Features of pictures for comparing samples with data: the last hidden layer of a small classifier that is trained here.
+
+Without labels the same net stays as it was drawn: random features. Knows nothing of VAEs, files or cards.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from models.data import Pictures
+
+FEATURES = 64
+STEPS, BATCH, RATE = 3000, 128, 2e-3
+# Larger pictures are averaged down to this side, so that the net stays small.
+MOST_SIDE = 64
+NET = (
+    "convolutions with 32 filters (5 x 5, padding 2) and 64 (3 x 3, padding 1), both with stride 2 and ReLU, then a dense "
+    f"layer of {FEATURES} with ReLU, whose outputs are the features; weights drawn layer by layer by "
+    "torch.nn.init.kaiming_normal_ with nonlinearity relu and one generator of the seed on the CPU, biases 0; pixels in [0, 1]"
+)
+TRAINING = (
+    f"; a classifier: a dense layer from the features to the labels (in ascending order) is drawn last, and all is trained on "
+    f"the training pictures with cross-entropy, {STEPS} steps of {BATCH} pictures in the order of torch.randperm of the same "
+    f"generator, epoch after epoch, Adam, learning rate {RATE} falling linearly to 0"
+)
+
+
+@dataclass(frozen=True)
+class FeatureNet:
+    """The net of features, and its classifier if the pictures have labels."""
+
+    body: nn.Module
+    head: nn.Module | None
+    classes: Tensor  # int64 (Y,), the labels in ascending order; empty without labels
+
+    @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        """Return the features of pictures, uint8 or float in [0, 1]: (N, C, H, W) -> float32 (N, FEATURES)."""
+        return torch.cat([self.body(prepared(rows)) for rows in x.split(1000)])
+
+    @torch.no_grad()
+    def labels(self, features: Tensor) -> Tensor:
+        """Return the most likely label of each row: (N, FEATURES) -> int64 (N,). Only for a net with a classifier."""
+        if self.head is None:
+            raise ValueError("the pictures had no labels, so that no classifier was trained")
+        return self.classes.to(features.device)[self.head(features).argmax(1)]
+
+
+def prepared(x: Tensor) -> Tensor:
+    """Return pictures as the net takes them, float in [0, 1] and at most MOST_SIDE pixels wide and high."""
+    x = x.float() / 255 if x.dtype == torch.uint8 else x
+    height, width = x.shape[2:]
+    size = min(height, MOST_SIDE), min(width, MOST_SIDE)
+    return x if size == (height, width) else functional.adaptive_avg_pool2d(x, size)
+
+
+def feature_net(train: Pictures, seed: int, device: torch.device) -> FeatureNet:
+    """Return the net for pictures like these, trained if they have at least two labels."""
+    noise = torch.Generator().manual_seed(seed)
+    channels, height, width = prepared(train.x[:1]).shape[1:]
+    flat = 64 * -(-height // 4) * -(-width // 4)  # each stride of 2 halves the sides, rounding up
+    body = nn.Sequential(
+        nn.Conv2d(channels, 32, 5, 2, 2), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(flat, FEATURES), nn.ReLU(),
+    )  # fmt: skip
+    labels = torch.zeros(len(train), dtype=torch.long) if train.labels is None else train.labels.cpu()
+    classes, targets = labels.unique(return_inverse=True)
+    head = nn.Linear(FEATURES, len(classes))
+    both = nn.Sequential(body, head)
+    for layer in both.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=noise)
+            nn.init.constant_(layer.get_parameter("bias"), 0)
+    both.to(device)
+    if len(classes) < 2:
+        return FeatureNet(body, None, classes[:0])
+    _train(both, train.x, targets, noise, device)
+    return FeatureNet(body, head, classes)
+
+
+def _train(net: nn.Module, x: Tensor, targets: Tensor, noise: torch.Generator, device: torch.device) -> None:
+    """Train with the settings in TRAINING. x: (N, C, H, W) bytes, targets: int64 (N,)."""
+    optimizer = torch.optim.Adam(net.parameters(), RATE)
+    order = torch.empty(0, dtype=torch.long)
+    for step in tqdm(range(STEPS), "classifier for features", unit="step", disable=None, leave=False):
+        if not len(order):
+            order = torch.randperm(len(x), generator=noise)
+        rows, order = order[:BATCH], order[BATCH:]
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * (1 - step / STEPS)
+        loss = functional.cross_entropy(net(prepared(x[rows.to(x.device)].to(device))), targets[rows].to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
