@@ -65,10 +65,15 @@ def list_collections(options: Options) -> Call[list[Collection]]:
 
 
 def put_collection(
-    name: str, options: Options, metric: str | None, description: str | None, keep: str | None
+    name: str,
+    options: Options,
+    metric: str | None,
+    description: str | None,
+    keep: str | None,
+    sigma_weight: float | None,
 ) -> Call[Collection]:
     """Make a collection, or change its metric and description, and what it keeps."""
-    body = present(model=options.model, metric=metric, description=description, keep=keep)
+    body = present(model=options.model, metric=metric, sigma_weight=sigma_weight, description=description, keep=keep)
     return json_call("PUT", _path(name), _collection, options, body)
 
 
@@ -212,6 +217,7 @@ def _neighbors(answer: dict[str, Any]) -> Neighbors:
         answer["seq"],
         warnings_of(answer),
         **_unknown(answer),
+        sigma_weight=answer.get("sigma_weight"),
     )
 
 

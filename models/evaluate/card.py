@@ -7,6 +7,7 @@ from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
+from models.evaluate import neighbors
 from models.files.atomic_file import write_atomically
 from models.train.arguments import PLACES
 from models.train.flags import build_parser
@@ -33,6 +34,7 @@ SOURCES = {
 # Maps a key of the protocol in metrics.json to its name in the card.
 EXPLAINED = {
     "knn_accuracy": "5-NN",
+    neighbors.KEY: "5-NN by metric",
     kl_range.KEY: "KL of 99.8 %",
     "mutual_information": "Mutual information",
     "prior_coverage": "Coverage",
@@ -58,6 +60,8 @@ def write_card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pic
 def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[str]) -> str:
     """Return the card as Markdown."""
     model, protocol = manifest.model, metrics["protocol"]
+    if neighbors.KEY in metrics:  # which has this number, too
+        metrics = {name: value for name, value in metrics.items() if name != "knn_accuracy"}
     rows = [
         (
             "importance-weighted negative log-likelihood",
@@ -74,6 +78,9 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         rows.append(("KL(posterior, N(0, I)) of 99.8 % of the pictures", f"{nats['low']:.2f} to {nats['high']:.2f}"))
     if "knn_accuracy" in metrics:
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
+    rows += [
+        (f"5-NN accuracy by {metric}", f"{100 * share:.2f} %") for metric, share in metrics.get(neighbors.KEY, {}).items()
+    ]
     rows += [*_latent_rows(metrics), *_prior_rows(metrics), *_factor_rows(metrics)]
     lines = [
         f"# {directory.name}",

@@ -16,7 +16,7 @@ from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, class_names
 from models.evaluate import html as page
-from models.evaluate import pictures, plots
+from models.evaluate import neighbors, pictures, plots
 from models.evaluate.card import SOURCES, description, evaluate_command, train_command
 from models.evaluate.html import number, row
 from models.evaluate.measure import nearest_rows, posteriors
@@ -255,6 +255,8 @@ def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
         ]
     if "knn_accuracy" in metrics:
         rows.append(row("5-NN accuracy", number(metrics, "knn_accuracy", 2, True), protocol["knn_accuracy"]))
+    for metric, share in metrics.get(neighbors.KEY, {}).items():
+        rows.append(row(f"5-NN accuracy by {metric}", number({"share": share}, "share", 2, True), protocol[neighbors.KEY]))
     if "aggregate_prior" in metrics:
         own = "aggregate_prior."
         bound = f"{number(metrics, own + 'iwae_nll')} ± {number(metrics, own + 'iwae_nll_standard_error')}"

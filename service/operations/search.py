@@ -9,7 +9,7 @@ import numpy as np
 from service.engine.errors import TooLarge
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
-from service.operations.collection_model import active_dimensions, model_of
+from service.operations.collection_model import distance_of, model_of
 from service.operations.items import Entries, encode_entries
 from service.operations.store_access import StoreAccess
 from service.store.filters import Condition
@@ -29,26 +29,26 @@ class TooManyNeighbors(TooLarge):
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """Options of a search: see `service.store.interface.Search`. `metric` is the collection's when None."""
+    """Options of a search: see `service.store.interface.Search`, and `distance_of` for metric and sigma_weight."""
 
     k: int = 10
     metric: str | None = None
     filter: tuple[Condition, ...] = ()
     candidates: int | None = None
     exact: bool | None = None
-    active_only: bool = False  # leave out dimensions whose KL on the model's card is about zero
     with_vectors: bool = False
     with_pictures: bool = False
     strict: bool = False
     exclude_self: bool = False
+    sigma_weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Neighbours of each query, by a metric; where they were asked for, pictures of all neighbours in their order."""
+    """Neighbours of each query; where they were asked for, pictures of all neighbours in their order."""
 
     found: Found
-    metric: str
+    asked: Search  # with the metric and its weight
     pixels: Floats | None  # (n, H, W, C), the means of the likelihood at their mu
 
 
@@ -66,22 +66,23 @@ async def search(
 
     The search counts as under way until the block ends: write the answer in it, so that the bound on searches also bounds
     the memory of long answers. `digest`: of the model whose vectors the queries are; it must be the collection's. Raises
-    TooManyNeighbors, StoreError, Overloaded, ModelNotLoaded, NoKlPerDim, BadInput, BatcherError.
+    TooManyNeighbors, NoSigmaWeight, StoreError, Overloaded, ModelNotLoaded, BadInput, BatcherError.
     """
+    metric, sigma_weight = distance_of(collection, wanted.metric, wanted.sigma_weight)
     _check_size(pipeline, collection, wanted, len(queries))
     with store.searches.admit(len(queries)):
         await encode_entries(pipeline, inference, collection, queries)
         asked = Search(
             _queries(queries),
             wanted.k,
-            wanted.metric or collection.metric,
+            metric,
             wanted.filter,
             wanted.candidates,
             wanted.exact,
-            active_dimensions(pipeline.catalog, collection) if wanted.active_only else None,
             with_vectors=wanted.with_vectors or wanted.with_pictures,
             strict=wanted.strict,
             exclude_self=wanted.exclude_self,
+            sigma_weight=sigma_weight,
         )
         try:
             found = await store.search(collection.name, digest, asked, inference.deadline)
@@ -89,7 +90,7 @@ async def search(
             error.item = queries.ids.index(error.id)
             raise
         pixels = await _decode(pipeline, inference, collection, found) if wanted.with_pictures else None
-        yield SearchResult(found, asked.metric, pixels)
+        yield SearchResult(found, asked, pixels)
 
 
 def _check_size(pipeline: Pipeline, collection: Collection, wanted: SearchOptions, queries: int) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from starlette.requests import Request
 
+from models.search_choice import SearchChoice
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
-from service.rest.model_schemas import ModelInfo, ModelList
+from service.rest.model_schemas import ModelInfo, ModelList, SearchInfo
 from service.rest.parameters import refuse_parameters
 from service.rest.registration import PROBLEMS, Router, service_of
 
@@ -28,12 +29,19 @@ def describe_model(catalog: Catalog, name: str) -> ModelInfo:
         digest=model.digest,
         latent_dim=manifest.model.latent_dim,
         shape=list(model.shape),
+        search=describe_search(manifest.search),
         priors=catalog.priors[name].names,
         config=dataclasses.asdict(manifest.model),
         preprocessing=dataclasses.asdict(manifest.preprocessing),
         data=manifest.data,
         metrics=catalog.metrics[name],
     )
+
+
+def describe_search(search: SearchChoice) -> SearchInfo:
+    """Return the distance that was chosen for a model as callers see it."""
+    weight = search.sigma_weight if search.metric == "w2" else None
+    return SearchInfo(metric=search.metric, sigma_weight=weight, chosen_by=search.chosen_by)
 
 
 def catalog_of(request: Request) -> Catalog:
