@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.engine.errors import TooLarge
+from service.inference.picture_warnings import PictureWarning
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.operations.collection_model import distance_of, model_of
@@ -89,6 +90,8 @@ async def search(
         except UnknownItem as error:
             error.item = queries.ids.index(error.id)
             raise
+        if wanted.metric is None and metric == "w2":
+            _warn_of_points(queries, found, inference)
         pixels = await _decode(pipeline, inference, collection, found) if wanted.with_pictures else None
         yield SearchResult(found, asked, pixels)
 
@@ -99,6 +102,16 @@ def _check_size(pipeline: Pipeline, collection: Collection, wanted: SearchOption
     most = pipeline.max_items if wanted.with_pictures else MOST_NEIGHBORS
     if asked > most:
         raise TooManyNeighbors(asked, most)
+
+
+def _warn_of_points(queries: Entries, found: Found, inference: Inference) -> None:
+    """Warn of queries without a sigma that were compared with items that have one, though nobody asked for w2."""
+    for i, neighbors in enumerate(found.neighbors):
+        if queries.ids[i] is None and not queries.has_sigma[i] and neighbors.items.has_sigma.any():
+            words = (
+                "The query has no sigma, so w2 takes it for a point, but the items have one: send its sigma, too, or metric=l2"
+            )
+            inference.warnings.found.append(PictureWarning(i, "no_sigma", words))
 
 
 def _queries(entries: Entries) -> list[Query]:

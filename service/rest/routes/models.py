@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from starlette.requests import Request
 
-from models.search_choice import SearchChoice
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
 from service.rest.model_schemas import ModelInfo, ModelList, SearchInfo
@@ -22,26 +21,21 @@ ERRORS: dict[int | str, dict[str, Any]] = {422: PROBLEMS, 500: PROBLEMS, 503: PR
 def describe_model(catalog: Catalog, name: str) -> ModelInfo:
     """Return all that is known of a model. Raises UnknownModel."""
     model = catalog.get(name)
-    manifest = model.manifest
+    manifest, best = model.manifest, model.manifest.search
+    weight = best.sigma_weight if best.metric == "w2" else None
     return ModelInfo(
         name=model.name,
         default=model.name == catalog.default,
         digest=model.digest,
         latent_dim=manifest.model.latent_dim,
         shape=list(model.shape),
-        search=describe_search(manifest.search),
+        search=SearchInfo(metric=best.metric, sigma_weight=weight, chosen_by=best.chosen_by),
         priors=catalog.priors[name].names,
         config=dataclasses.asdict(manifest.model),
         preprocessing=dataclasses.asdict(manifest.preprocessing),
         data=manifest.data,
         metrics=catalog.metrics[name],
     )
-
-
-def describe_search(search: SearchChoice) -> SearchInfo:
-    """Return the distance that was chosen for a model as callers see it."""
-    weight = search.sigma_weight if search.metric == "w2" else None
-    return SearchInfo(metric=search.metric, sigma_weight=weight, chosen_by=search.chosen_by)
 
 
 def catalog_of(request: Request) -> Catalog:

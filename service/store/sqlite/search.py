@@ -169,6 +169,7 @@ def _neighbors(
     search: Search, nearest: Nearest, excluded: str | None, rows: dict[int, tuple[object, ...]], dim: int
 ) -> Neighbors:
     found = [rows[number] for number in nearest.numbers.tolist()]
-    order = in_order([str(row[0]) for row in found], nearest.ranks, search.k, excluded)
-    distances = METRICS[search.metric].of_rank(nearest.ranks[order])
+    most = min(search.k, search.candidates or search.k)  # One more was measured if the excluded one is not among them.
+    order = in_order([str(row[0]) for row in found], nearest.ranks, most, excluded)
+    distances = search.distance.of_rank(nearest.ranks[order])
     return Neighbors(as_items([found[i] for i in order], dim, search.with_vectors), distances)

@@ -81,7 +81,9 @@ async def test_errors_are_those_of_the_domain(
     service: Service, inference: Inference, filled: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = points([None], np.zeros((1, 3), np.float32))
-    with pytest.raises(NoSigmaWeight, match="sigma_weight is a parameter of the metric w2, but the metric is l2: leave it out"):
+    with pytest.raises(
+        NoSigmaWeight, match="sigma_weight is a parameter of the metric w2, but the metric is l2: leave it out"
+    ):
         await search(service, inference, filled, query, SearchOptions(sigma_weight=2.0))
     with pytest.raises(UnknownItem):
         await search(service, inference, filled, points(["nobody"], query.mu), SearchOptions())

@@ -34,7 +34,9 @@ class Player:
                 await getattr(self, f"_{one['do']}")(self._workers[one["worker"]], one)
             for worker in self._workers:  # all has come to everybody
                 for name in self._groups:
-                    await self._search(worker, {"name": name, "queries": [None], "seed": 1, "k": 100, "metric": "w2", "sigma_weight": 2.0})
+                    await self._search(
+                        worker, {"name": name, "queries": [None], "seed": 1, "k": 100, "metric": "w2", "sigma_weight": 2.0}
+                    )
                     await self._list(worker, {"name": name, "limit": 100, "filter": {}})
         except (AssertionError, Refused) as error:
             raise AssertionError(f"operation {place}, {one}: {error}") from error

@@ -74,9 +74,7 @@ class Group:
         """Whether a condition that items without the key meet has an unknown key."""
         return any("ne" in filter[key] or filter[key].get("exists") is False for key in self.unknown(filter))
 
-    def orders(
-        self, metric: str, query: tuple[Any, Any], filter: dict[str, Any], sigma_weight: float
-    ) -> dict[str, float]:
+    def orders(self, metric: str, query: tuple[Any, Any], filter: dict[str, Any], sigma_weight: float) -> dict[str, float]:
         """What orders the items that may be found, by id."""
         able = {id: row for id, row in self.matching(filter).items() if row.sigma is not None or metric not in SIGMA_METRICS}
         if not able:
