@@ -78,9 +78,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         rows.append(("KL(posterior, N(0, I)) of 99.8 % of the pictures", f"{nats['low']:.2f} to {nats['high']:.2f}"))
     if "knn_accuracy" in metrics:
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
-    rows += [
-        (f"5-NN accuracy by {metric}", f"{100 * share:.2f} %") for metric, share in metrics.get(neighbors.KEY, {}).items()
-    ]
+    rows += [(neighbors.named(name), f"{100 * share:.2f} %") for name, share in metrics.get(neighbors.KEY, {}).items()]
     rows += [*_latent_rows(metrics), *_prior_rows(metrics), *_factor_rows(metrics)]
     lines = [
         f"# {directory.name}",

@@ -255,8 +255,8 @@ def _numbers(metrics: Mapping[str, Any], dim: int, prior: str) -> str:
         ]
     if "knn_accuracy" in metrics:
         rows.append(row("5-NN accuracy", number(metrics, "knn_accuracy", 2, True), protocol["knn_accuracy"]))
-    for metric, share in metrics.get(neighbors.KEY, {}).items():
-        rows.append(row(f"5-NN accuracy by {metric}", number({"share": share}, "share", 2, True), protocol[neighbors.KEY]))
+    for name in metrics.get(neighbors.KEY, ()):
+        rows.append(row(neighbors.named(name), number(metrics, f"{neighbors.KEY}.{name}", 2, True), protocol[neighbors.KEY]))
     if "aggregate_prior" in metrics:
         own = "aggregate_prior."
         bound = f"{number(metrics, own + 'iwae_nll')} ± {number(metrics, own + 'iwae_nll_standard_error')}"

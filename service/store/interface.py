@@ -187,7 +187,7 @@ class LatentStore(ABC):
 
     @abstractmethod
     async def create(self, collection: Collection) -> Collection:
-        """Make a collection. If it exists with the same digest, set metric, its weight and description, and `keep` unless None."""
+        """Make a collection. Of one with the same digest, set metric, weight, description, and `keep` unless None."""
 
     @abstractmethod
     async def collections(self) -> list[Collection]:
