@@ -19,9 +19,6 @@ POSTERIOR = DiagonalGaussian(torch.randn(300, 6, generator=NOISE).double(), torc
 def test_distances_grow_as_those_of_the_service(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mu, sigma = POSTERIOR.mu.numpy(), POSTERIOR.sigma.numpy()
     queries = DiagonalGaussian(POSTERIOR.mu[:7], POSTERIOR.logvar[:7])
-    scale = {"jeffreys": lambda found: found / 2, "fisher_rao": lambda found: (2 * found).sqrt()}.get(
-        name, lambda found: found
-    )
     for block in (neighbors.BLOCK_NUMBERS, 7 * 40):
         monkeypatch.setattr(neighbors, "BLOCK_NUMBERS", block)
         found = DISTANCES[name](queries, POSTERIOR).double().numpy()
