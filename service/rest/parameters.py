@@ -33,7 +33,7 @@ HINTS = {("include", "picture"): "; for the original: GET /collections/{name}/it
 
 # Parameters of earlier versions -> why they are gone, and what to do instead.
 REMOVED = {
-    "active_only": "dimensions that a model does not use are alike in all items, so it changed no neighbour; leave it out"
+    "active_only": "it made no difference, since the dimensions that a model does not use are alike in all items; leave it out"
 }
 
 

@@ -37,7 +37,7 @@ def test_it_is_chosen_by_the_validation_pictures(
     assert held_out.labels is not None
     wanted = choose_for(checkpoint.vae, fitting.x, fitting.labels, held_out.x, held_out.labels)
     assert checkpoint.manifest.search == wanted
-    assert wanted.chosen_by.startswith(f"5-NN accuracy of {len(held_out)} validation pictures among {len(fitting)} training")
+    assert f"{len(fitting)} training pictures to each of {len(held_out)} validation pictures" in wanted.chosen_by
     assert f"search: by {wanted} ({wanted.chosen_by})\n" in capsys.readouterr().out
     assert read_prior(out, checkpoint.digest, 2) is not None  # The digest does not change, so the mixture is still its own.
 
