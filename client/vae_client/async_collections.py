@@ -215,7 +215,8 @@ class AsyncCollectionMethods(AsyncTransport):
         """Return the k nearest items of a picture, of a posterior mu (D,) and maybe sigma, or of the item with an id.
 
         `exclude_self` leaves the item with that id out. A key of the filter that no item has is named in `unknown_keys` of the
-        result and in an UnknownKeyWarning; `strict` raises Conflict instead. `sigma_weight` is for the metric w2.
+        result and in an UnknownKeyWarning; `strict` raises Conflict instead. `sigma_weight` is for the metric w2, which takes
+        a `mu` without `sigma` for a point; the posterior of one picture as `mu` has both.
         """
         build = partial(
             collection_calls.search,

@@ -204,6 +204,8 @@ def search(
     if isinstance(picture, list | tuple):
         raise TypeError("search takes one picture, not a list: call it for each")
     image = None if picture is None else pictures.base64_of(picture)
+    if isinstance(mu, Posteriors) and sigma is None:
+        sigma = mu.sigma
     asked = present(image=image, mu=one_latent(mu), sigma=one_latent(sigma), id=id)
     body = {**asked, **options.parameters(), **present(include=names(include) or None, **parameters)}
     return json_call("POST", _path(name, "search"), _neighbors, options, body)
