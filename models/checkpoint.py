@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from reprlib import repr as short_repr
@@ -20,6 +20,7 @@ from models.files.plain_json import parse_json
 from models.files.regular_file import read_regular
 from models.files.tensor_file import Header, TensorFile, TensorFileError, read_tensors, to_bytes
 from models.preprocess import Preprocessing
+from models.search_choice import SearchChoice
 from models.vae import VAE, VAEConfig
 
 FORMAT_VERSION = 1
@@ -35,12 +36,16 @@ class CheckpointError(Exception):
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of config.json. `data` records the data set, its binarisation, and the arguments of the training."""
+    """The content of config.json. `data` records the data set, its binarisation, and the arguments of the training.
+
+    `search` is the distance for searches among the model's latents; `record_search` adds it.
+    """
 
     model: VAEConfig
     preprocessing: Preprocessing
     data: dict[str, Any]
     format_version: int = FORMAT_VERSION
+    search: SearchChoice = field(default_factory=SearchChoice)
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, dict):
@@ -55,7 +60,7 @@ class Checkpoint:
 
     vae: VAE
     manifest: Manifest
-    digest: str  # SHA-256, hexadecimal, over config.json followed by model.safetensors
+    digest: str  # SHA-256, hexadecimal, over config.json (without `search`) followed by model.safetensors
 
 
 def load(path: str | Path) -> VAE:
@@ -74,10 +79,21 @@ def save(
     By default `preprocessing` pads pictures to the model's size.
     """
     manifest = Manifest(vae.config, preprocessing or Preprocessing(*vae.config.shape), dict(data or {}))
-    config = (json.dumps(_stored(manifest), indent=2) + "\n").encode()
+    config = _config_bytes(_stored(manifest))
     directory = Path(path)
     make_directory(directory)
     write_together({directory / WEIGHTS: _weights(vae), directory / CONFIG: config})
+
+
+def record_search(path: Path, search: SearchChoice) -> None:
+    """Record the distance for searches in config.json of a checkpoint, whose digest stays. Raises CheckpointError, OSError."""
+    file = path / CONFIG
+    content = _read_bytes(file)
+    _parse_manifest(file, content)
+    new = _config_bytes({**parse_json(content), "search": dataclasses.asdict(search)})
+    if _without_search(new) != _without_search(content):
+        raise CheckpointError(f"{file}: was edited by hand, and writing it anew would change the digest of the model")
+    write_atomically(file, new)
 
 
 def save_weights(path: Path, vae: VAE, durable: bool = True) -> None:
@@ -104,7 +120,7 @@ def read(path: str | Path) -> Checkpoint:
     vae = VAE(manifest.model)
     vae.load_state_dict(weights.tensors)
     vae.requires_grad_(False).eval()
-    return Checkpoint(vae, manifest, hashlib.sha256(config_bytes + weights.content).hexdigest())
+    return Checkpoint(vae, manifest, hashlib.sha256(_without_search(config_bytes) + weights.content).hexdigest())
 
 
 def _model_json(config: VAEConfig) -> str:
@@ -112,7 +128,24 @@ def _model_json(config: VAEConfig) -> str:
 
 
 def _stored(manifest: Manifest) -> dict[str, Any]:
-    return {**dataclasses.asdict(manifest), "model": manifest.model.stored(), "preprocessing": manifest.preprocessing.stored()}
+    stored = {
+        **dataclasses.asdict(manifest), "model": manifest.model.stored(), "preprocessing": manifest.preprocessing.stored()
+    }  # fmt: skip
+    del stored["search"]
+    return stored
+
+
+def _config_bytes(stored: Mapping[str, Any]) -> bytes:
+    return (json.dumps(stored, indent=2) + "\n").encode()
+
+
+def _without_search(content: bytes) -> bytes:
+    """Return what config.json was before `record_search`.
+
+    The digest is about this: a new choice changes no answer of the model, and collections of its latents stay usable.
+    """
+    stored = parse_json(content)
+    return _config_bytes({key: value for key, value in stored.items() if key != "search"}) if "search" in stored else content
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -144,6 +177,7 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
         return Manifest(
             model=_build(VAEConfig, raw.pop("model", None), "model"),
             preprocessing=_build(Preprocessing, raw.pop("preprocessing", None), "preprocessing"),
+            search=_build(SearchChoice, raw.pop("search", {}), "search"),
             **raw,
         )
     except (TypeError, ValueError) as error:

@@ -9,111 +9,28 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from models.preprocess import Background, Invert
-from models.program import add_version_flag, program
 from models.readers.left_out import listed, plural
 from models.readers.ranges import pixel_lines
 from service.flags import explain
-from service.latents.distances import METRICS
 from service.server.tuning import open_standard_descriptors
 from service.settings import Settings, SettingsError, refuse_unknown, require_packages
 from service.store import POSTGRES, LatentStore, make_store
 from service.store.export import backup, check_file, dump, store_files
 from service.store.interface import Collection, StoreError, StoreUnusable, UnknownCollection, check_collection_name
+from service.store_flags import parse
 
 if TYPE_CHECKING:
     from service.inference.catalog import Catalog
     from service.inference.served_model import ServedModel
     from service.operations.ingest import Counts
-
-
-NEW = "OUT must be new, empty or an earlier {0}; it may not be this store, nor another one in use. Links are followed."
-
-
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(program("service.store"), description="Load, dump and back up the latent store.")
-    add_version_flag(parser)
-    store = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)  # before or after the subcommand
-    for one in (parser, store):
-        one.add_argument("--store", help="path of a sqlite file, or postgresql://... (default: VAE_STORE)")
-    commands = parser.add_subparsers(dest="command", required=True)
-    loading = commands.add_parser(
-        "load",
-        parents=[store],
-        help="encode pictures into a collection, which is created if needed",
-        description="Encode pictures and add them to a collection, which is created if needed.",
-    )
-    loading.add_argument("--collection", required=True, help="name of the collection")
-    loading.add_argument(
-        "--model", help="model that encodes the pictures (default: that of the collection; for a new one VAE_DEFAULT_MODEL)"
-    )
-    loading.add_argument(
-        "--models-dir",
-        type=Path,
-        help="directory that contains a checkpoint directory for each model (default: VAE_MODELS_DIR)",
-    )
-    loading.add_argument(
-        "--metric", choices=list(METRICS), help="distance by which a new collection is searched (default: l2)"
-    )
-    loading.add_argument(
-        "--prefix",
-        action="store_true",
-        help="begin each id with the name of the picture's folder, for paths that have the same ids",
-    )
-    loading.add_argument(
-        "--replace", action="store_true", help="encode again what is already there, and store it if it has changed"
-    )
-    loading.add_argument(
-        "--background", choices=get_args(Background), help="what transparent pictures are put on; see /encode"
-    )
-    loading.add_argument(
-        "--invert", choices=get_args(Invert), help="swap dark and light: of all pictures, or by their borders"
-    )
-    loading.add_argument(
-        "--max-corrupt",
-        type=_share,
-        default=0.01,
-        metavar="SHARE",
-        help="share of unreadable files above which the exit status is 1; one file is always allowed (default: 0.01)",
-    )
-    loading.add_argument(
-        "paths",
-        nargs="+",
-        type=Path,
-        metavar="PATH",
-        help="picture, folder of pictures, npz or npy file, or IDX file (the format of MNIST)",
-    )
-    dumping = commands.add_parser(
-        "dump",
-        parents=[store],
-        help="write a collection to OUT.npz and OUT.jsonl",
-        description=f"Write a collection to OUT.npz and OUT.jsonl. {NEW.format('dump')}",
-    )
-    dumping.add_argument("--collection", required=True, help="name of the collection")
-    dumping.add_argument("out", type=Path, metavar="OUT", help="path without .npz and .jsonl, which are added")
-    backing = commands.add_parser(
-        "backup",
-        parents=[store],
-        help="copy the sqlite file to OUT",
-        description=f"Copy the sqlite file to OUT. The store may be in use. {NEW.format('backup')}",
-    )
-    backing.add_argument("out", type=Path, metavar="OUT", help="path of the copy")
-    return parser.parse_args(arguments)
-
-
-def _share(text: str) -> float:
-    with suppress(ValueError):
-        if 0 <= (share := float(text)) < 1:
-            return share
-    raise argparse.ArgumentTypeError(f"must be a number of at least 0 and below 1, not {text!r}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -201,8 +118,7 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
             wanted = Inference(model, background=background, invert=invert).preprocessing
             sources = sources_of(options.paths, wanted, options.prefix)
             print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
-            new = Collection(options.collection, model.name, model.digest, model.latent_dim, options.metric or "l2")
-            collection = there or new
+            collection = there or _new(options, model)
             if collection.keep == "picture":
                 print("the originals of these pictures are not kept; add pictures over HTTP to keep them", flush=True)
             counts, total = Counts(), sum(source.count for source in sources)
@@ -246,20 +162,39 @@ async def _load_model(
     model = catalog.get(name)
     said = f"model: {name}@sha256:{model.digest[:12]}..."
     if there is None:
-        print(f"{said}, for the new collection {options.collection!r}")
+        print(f"{said}, for the new collection {options.collection!r}, which is searched by {_distance(_new(options, model))}")
         return model
     if model.digest != there.digest:
         raise StoreError(
             f"the collection {there.name!r} was made with {there.label}, not with {name}@sha256:{model.digest}; leave out "
             "--model, or load into a new collection"
         )
-    if options.metric not in (None, there.metric):
+    if options.metric not in (None, there.metric) or options.sigma_weight not in (None, there.sigma_weight):
         raise StoreError(
-            f"the collection {there.name!r} has the metric {there.metric}, and --metric is for new collections only; leave "
-            "it out, or change the metric with PUT over HTTP"
+            f"the collection {there.name!r} is searched by {_distance(there)}, and --metric and --sigma-weight are for new "
+            "collections only; leave them out, or change the metric with PUT over HTTP"
         )
     print(f"{said}, with which the collection {there.name!r} was made" + f" as {there.model}" * (there.model != name))
     return model
+
+
+def _new(options: argparse.Namespace, model: "ServedModel") -> Collection:
+    """Return the new collection that the command line asks for. Raises StoreError."""
+    from service.operations.collection_model import NoSigmaWeight, distance_of, new_collection
+
+    new = new_collection(options.collection, model)
+    try:
+        metric, sigma_weight = distance_of(new, options.metric, options.sigma_weight)
+    except NoSigmaWeight as error:
+        raise StoreError(
+            f"--sigma-weight is for the metric w2, but the metric is {error.metric}: leave it out, or add --metric w2"
+        ) from None
+    return replace(new, metric=metric, sigma_weight=sigma_weight)
+
+
+def _distance(collection: Collection) -> str:
+    weight = f" with a sigma_weight of {collection.sigma_weight:g}" if collection.metric == "w2" else ""
+    return collection.metric + weight
 
 
 def _report(counts: "Counts", total: int, options: argparse.Namespace) -> None:

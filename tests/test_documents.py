@@ -8,7 +8,7 @@ import torch
 
 from models.evaluate import __main__ as evaluate
 from models.train import arguments
-from service import store_command
+from service import store_flags
 from service.settings import Settings
 from tests.documents import DOCUMENTS, README, blocks, shell
 from tests.live.server import ROOT
@@ -35,7 +35,7 @@ def test_commands_parse() -> None:
         if words != ["--preset", "list"]:  # that one prints and ends
             arguments.parse([word for word in words if word != "--resume"])  # which needs a run
     for words in arguments_of("service.store"):
-        store_command.parse(words)
+        store_flags.parse(words)
     for words in arguments_of("models.evaluate"):
         evaluate.build_parser().parse_args(words)
 

@@ -34,6 +34,7 @@ ABOVE = (
     "service.settings",
     "service.state",
     "service.store_command",
+    "service.store_flags",
 )
 # package -> what it may import beside itself and the ground
 MAY_IMPORT = {

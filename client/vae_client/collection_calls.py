@@ -65,10 +65,15 @@ def list_collections(options: Options) -> Call[list[Collection]]:
 
 
 def put_collection(
-    name: str, options: Options, metric: str | None, description: str | None, keep: str | None
+    name: str,
+    options: Options,
+    metric: str | None,
+    description: str | None,
+    keep: str | None,
+    sigma_weight: float | None,
 ) -> Call[Collection]:
     """Make a collection, or change its metric and description, and what it keeps."""
-    body = present(model=options.model, metric=metric, description=description, keep=keep)
+    body = present(model=options.model, metric=metric, sigma_weight=sigma_weight, description=description, keep=keep)
     return json_call("PUT", _path(name), _collection, options, body)
 
 
@@ -199,6 +204,8 @@ def search(
     if isinstance(picture, list | tuple):
         raise TypeError("search takes one picture, not a list: call it for each")
     image = None if picture is None else pictures.base64_of(picture)
+    if isinstance(mu, Posteriors) and sigma is None:
+        sigma = mu.sigma
     asked = present(image=image, mu=one_latent(mu), sigma=one_latent(sigma), id=id)
     body = {**asked, **options.parameters(), **present(include=names(include) or None, **parameters)}
     return json_call("POST", _path(name, "search"), _neighbors, options, body)
@@ -212,6 +219,7 @@ def _neighbors(answer: dict[str, Any]) -> Neighbors:
         answer["seq"],
         warnings_of(answer),
         **_unknown(answer),
+        sigma_weight=answer.get("sigma_weight"),
     )
 
 

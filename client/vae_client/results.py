@@ -122,6 +122,7 @@ class Collection:
     """A collection. `count` is its number of items, `seq` the number of its last change.
 
     `keep` is "picture" if original pictures are kept. `loaded_as` is the name that its model has now, if that is another one.
+    `sigma_weight` is the weight of sigma if the metric is w2, and None for other metrics.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Collection:
     seq: int = 0
     keep: str = "nothing"
     loaded_as: str | None = None
+    sigma_weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,7 @@ class Neighbors:
     warnings: tuple[PictureWarning, ...] = ()
     unknown_keys: tuple[str, ...] = ()
     did_you_mean: Mapping[str, str] = field(default_factory=dict)
+    sigma_weight: float | None = None  # of w2; other metrics have none
 
     def __len__(self) -> int:
         return len(self.neighbors)

@@ -29,14 +29,18 @@ class CollectionMethods(Transport):
         name: str,
         *,
         metric: Metric | None = None,
+        sigma_weight: float | None = None,
         description: str | None = None,
         keep: Literal["nothing", "picture"] | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Collection:
-        """Make a collection, or change one that exists: what is None stays. `keep="picture"` keeps original pictures."""
+        """Make a collection, or change one that exists: what is None stays. `keep="picture"` keeps original pictures.
+
+        Without a metric, a new one is searched by the distance that was chosen for its model. `sigma_weight` is for w2.
+        """
         options = self._options(model, timeout_ms)
-        return self._run(collection_calls.put_collection(name, options, metric, description, keep))
+        return self._run(collection_calls.put_collection(name, options, metric, description, keep, sigma_weight))
 
     def get_collection(self, name: str, *, timeout_ms: int | None = None) -> Collection:
         """Return one collection with its number of items. Raises NotFound."""
@@ -198,11 +202,11 @@ class CollectionMethods(Transport):
         id: str | None = None,
         k: int = 10,
         metric: Metric | None = None,
+        sigma_weight: float | None = None,
         filter: Filter | None = None,
         strict: bool | None = None,
         exclude_self: bool | None = None,
         include: Iterable[Literal["mu", "sigma", "image"]] | Literal["mu", "sigma", "image"] = (),
-        active_only: bool | None = None,
         candidates: int | None = None,
         exact: bool | None = None,
         background: Background | None = None,
@@ -213,7 +217,8 @@ class CollectionMethods(Transport):
         """Return the k nearest items of a picture, of a posterior mu (D,) and maybe sigma, or of the item with an id.
 
         `exclude_self` leaves the item with that id out. A key of the filter that no item has is named in `unknown_keys` of the
-        result and in an UnknownKeyWarning; `strict` raises Conflict instead.
+        result and in an UnknownKeyWarning; `strict` raises Conflict instead. `sigma_weight` is for the metric w2, which takes
+        a `mu` without `sigma` for a point; the posterior of one picture as `mu` has both.
         """
         call = collection_calls.search(
             collection,
@@ -225,10 +230,10 @@ class CollectionMethods(Transport):
             include,
             k=k,
             metric=metric,
+            sigma_weight=sigma_weight,
             filter=filter,
             strict=strict,
             exclude_self=exclude_self,
-            active_only=active_only,
             candidates=candidates,
             exact=exact,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
-from models.evaluate import agreement, densities, information
+from models.evaluate import agreement, densities, information, neighbors
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.sample_quality import KEY, sample_rows
 from models.files.atomic_file import write_atomically
@@ -38,6 +38,7 @@ SOURCES = {
 # Maps a key of the protocol in metrics.json to its name in the card.
 EXPLAINED = {
     "knn_accuracy": "5-NN",
+    neighbors.KEY: "5-NN by metric",
     kl_range.KEY: "KL of 99.8 %",
     "mutual_information": "Mutual information",
     "prior_coverage": "Coverage",
@@ -67,6 +68,8 @@ def write_card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pic
 def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[str]) -> str:
     """Return the card as Markdown."""
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
+    if neighbors.KEY in metrics:  # which has this number, too
+        metrics = {name: value for name, value in metrics.items() if name != "knn_accuracy"}
     rows = [
         *densities.nats_rows(metrics, names),
         ("KL(posterior, prior)", f"{metrics['kl']:.2f}"),
@@ -78,6 +81,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         rows.append(("KL(posterior, N(0, I)) of 99.8 % of the pictures", f"{nats['low']:.2f} to {nats['high']:.2f}"))
     if "knn_accuracy" in metrics:
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
+    rows += [(neighbors.named(name), f"{100 * share:.2f} %") for name, share in metrics.get(neighbors.KEY, {}).items()]
     rows += [*information.card_rows(metrics), *_prior_rows(metrics, names), *_factor_rows(metrics)]
     rows += _sample_rows(metrics, model.prior)
     lines = [

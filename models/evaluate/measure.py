@@ -13,16 +13,16 @@ from models import aggregate, kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, class_names, hold_out, rows_of
 from models.distributions import DiagonalGaussian, StandardGaussian
-from models.evaluate import agreement, densities, diagnostics, factors, headings, information
+from models.evaluate import agreement, densities, diagnostics, factors, headings, information, neighbors
 from models.evaluate.bounds import likelihood_bounds
 from models.evaluate.sample_quality import KEY, sample_quality
 from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.priors import NAMES
 from models.readers.holding_out import HoldOut
+from models.search_choice import NEIGHBORS, majority
 from models.train.run_directory import data_digest
 from models.vae import VAE, to_unit_interval
 
-NEIGHBORS = 5
 PRIOR_DRAWS = 10_000
 
 
@@ -100,12 +100,19 @@ def evaluate(
         metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test)
         protocol["agreement"] = agreement.PROTOCOL
     if splits.train.labels is not None and splits.test.labels is not None:
-        references = posteriors(vae, splits.train.x, device).mu
-        predicted = nearest_labels(references, splits.train.labels.to(device), greys.mu)
-        metrics["knn_accuracy"] = float((predicted == splits.test.labels.to(device)).float().mean())
+        known, labels = splits.train.labels.to(device), splits.test.labels.to(device)
+        references = posteriors(vae, splits.train.x, device)
+        predicted = nearest_labels(references.mu, known, greys.mu)
+        metrics["knn_accuracy"] = float((predicted == labels).float().mean())
         protocol["knn_accuracy"] = (
             f"majority of the {NEIGHBORS} nearest by L2 on mu, {raw}; references: training split, queries: test split"
         )
+        choice = checkpoint.manifest.search
+        metrics[neighbors.KEY] = {
+            **neighbors.search_numbers(choice, references, known, greys, labels),
+            "pixels": neighbors.pixel_accuracy(splits.train.x.to(device), known, splits.test.x.to(device), labels),
+        }
+        protocol[neighbors.KEY] = neighbors.protocol(choice, raw)
     quality = sample_quality(vae, splits, prior, seed, device, class_names(data))
     if quality is not None:
         metrics[KEY], protocol[KEY] = quality
@@ -232,12 +239,8 @@ def standard_kl(posterior: DiagonalGaussian) -> Tensor:
 
 def nearest_labels(references: Tensor, labels: Tensor, queries: Tensor, neighbors: int = NEIGHBORS) -> Tensor:
     """Return the majority label of the nearest references by L2; a tie goes to the label of the nearest one."""
-    predictions = []
-    for nearest in nearest_rows(references, queries, neighbors).split(500):
-        found = labels[nearest]
-        votes = (found[:, :, None] == found[:, None, :]).sum(2)  # votes for each neighbour's label
-        predictions.append(found.gather(1, votes.argmax(1, keepdim=True)).squeeze(1))
-    return torch.cat(predictions)
+    parts = nearest_rows(references, queries, neighbors).split(500)
+    return torch.cat([majority(labels[nearest]) for nearest in parts])
 
 
 def nearest_rows(references: Tensor, queries: Tensor, neighbors: int) -> Tensor:

@@ -15,7 +15,7 @@ from PIL import Image
 from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, class_names
-from models.evaluate import agreement, densities, information, pictures, plots
+from models.evaluate import agreement, densities, information, neighbors, pictures, plots
 from models.evaluate import html as page
 from models.evaluate.card import SOURCES, description, evaluate_command, train_command
 from models.evaluate.headings import Headings, headings
@@ -265,6 +265,8 @@ def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str) 
         ]
     if "knn_accuracy" in metrics:
         rows.append(row("5-NN accuracy", number(metrics, "knn_accuracy", 2, True), protocol["knn_accuracy"]))
+    for name in metrics.get(neighbors.KEY, ()):
+        rows.append(row(neighbors.named(name), number(metrics, f"{neighbors.KEY}.{name}", 2, True), protocol[neighbors.KEY]))
     if "aggregate_prior" in metrics:
         own = "aggregate_prior."
         bound = f"{number(metrics, own + 'iwae_nll')} ± {number(metrics, own + 'iwae_nll_standard_error')}"

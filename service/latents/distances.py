@@ -6,7 +6,8 @@ above 0, no rank is NaN and none overflows. Knows nothing of where the Gaussians
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,13 +63,13 @@ def one_less_cosine(tangent2: Doubles) -> Doubles:
     return distance
 
 
-def squared_w2(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
-    """Squared 2-Wasserstein distance: |mu1 - mu2|^2 + |sigma1 - sigma2|^2, which is squared L2 on [mu, sigma].
+def squared_w2(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles, sigma_weight: float = 1.0) -> Doubles:
+    """Squared 2-Wasserstein distance, |mu1 - mu2|^2 + w^2 |sigma1 - sigma2|^2, which is squared L2 on [mu, w sigma].
 
-    Dowson & Landau 1982 (The Frechet distance between multivariate normal distributions), for commuting covariances.
-    Its root is in units of the latent space; sigma = 0 is a point.
+    Dowson & Landau 1982 (The Frechet distance between multivariate normal distributions), for commuting covariances: theirs
+    has w = 1. Its root is in units of the latent space; sigma = 0 is a point.
     """
-    return _sum(np.square(others_mu - mu)) + _sum(np.square(others_sigma - sigma))
+    return _sum(np.square(others_mu - mu)) + sigma_weight**2 * _sum(np.square(others_sigma - sigma))
 
 
 def jeffreys(mu: Doubles, sigma: Doubles, others_mu: Doubles, others_sigma: Doubles) -> Doubles:
@@ -127,3 +128,12 @@ METRICS: Mapping[str, DistanceMetric] = {
     "hellinger": DistanceMetric(bhattacharyya, needs_sigma=True, of_rank=hellinger_of),
     "fisher_rao": DistanceMetric(fisher_rao, needs_sigma=True),
 }
+
+# The largest sigma_weight: more would make mu irrelevant, and squares could overflow float32.
+MAX_SIGMA_WEIGHT = 1000.0
+
+
+def distance_metric(name: str, sigma_weight: float = 1.0) -> DistanceMetric:
+    """Return a metric by its name. `sigma_weight` is the w of w2; the others have no such weight and ignore it."""
+    metric = METRICS[name]
+    return replace(metric, rank=partial(squared_w2, sigma_weight=sigma_weight)) if name == "w2" else metric

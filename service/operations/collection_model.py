@@ -10,8 +10,6 @@ log = logging.getLogger(__name__)
 
 # Stands between a model's name and its digest, as in X-Model.
 DIGEST = "@sha256:"
-# In nats. A dimension with less is the prior, whatever the picture is.
-ACTIVE_KL = 0.01
 
 
 class ModelNotLoaded(Exception):
@@ -24,8 +22,14 @@ class ModelNotLoaded(Exception):
         )
 
 
-class NoKlPerDim(Exception):
-    """A model whose metrics.json does not say which of its dimensions are in use."""
+class NoSigmaWeight(Exception):
+    """A sigma_weight for a metric that has none."""
+
+    def __init__(self, metric: str) -> None:
+        super().__init__(
+            f"sigma_weight is a parameter of the metric w2, but the metric is {metric}: leave it out, or add metric=w2"
+        )
+        self.metric = metric
 
 
 def digest_of(catalog: Catalog, collection: Collection, stated: str | None) -> str:
@@ -60,14 +64,23 @@ def model_of(catalog: Catalog, collection: Collection) -> ServedModel:
     return catalog.models[name]
 
 
-def active_dimensions(catalog: Catalog, collection: Collection) -> tuple[int, ...] | None:
-    """Return the dimensions whose KL in the model's metrics.json is not about zero; None for all. Raises NoKlPerDim."""
-    model = model_of(catalog, collection)
-    kl = catalog.metrics[model.name].get("kl_per_dim")
-    if not isinstance(kl, list) or len(kl) != collection.dim or not all(isinstance(nats, int | float) for nats in kl):
-        raise NoKlPerDim(f"active_only: metrics.json of {model.name} has no kl_per_dim; python -m models.evaluate measures it")
-    active = tuple(i for i, nats in enumerate(kl) if nats >= ACTIVE_KL)
-    return None if len(active) == collection.dim else active
+def new_collection(name: str, model: ServedModel) -> Collection:
+    """Return an empty collection of a model, which is searched by the distance that was chosen for that model."""
+    best = model.manifest.search
+    return Collection(name, model.name, model.digest, model.latent_dim, best.metric, sigma_weight=best.sigma_weight)
+
+
+def distance_of(collection: Collection, metric: str | None, sigma_weight: float | None) -> tuple[str, float]:
+    """Return the metric and the weight of sigma that a request means. Raises NoSigmaWeight.
+
+    Without a metric, both are the collection's. A stated w2 has the weight 1 unless the request states that, too.
+    """
+    if sigma_weight is None:
+        return (metric, 1.0) if metric else (collection.metric, collection.sigma_weight)
+    metric = metric or collection.metric
+    if metric != "w2":
+        raise NoSigmaWeight(metric)
+    return metric, sigma_weight
 
 
 async def warn_of_missing_models(catalog: Catalog, store: LatentStore) -> None:

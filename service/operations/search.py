@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.engine.errors import TooLarge
+from service.inference.picture_warnings import PictureWarning
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
-from service.operations.collection_model import active_dimensions, model_of
+from service.operations.collection_model import distance_of, model_of
 from service.operations.items import Entries, encode_entries
 from service.operations.store_access import StoreAccess
 from service.store.filters import Condition
@@ -29,26 +30,26 @@ class TooManyNeighbors(TooLarge):
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """Options of a search: see `service.store.interface.Search`. `metric` is the collection's when None."""
+    """Options of a search: see `service.store.interface.Search`, and `distance_of` for metric and sigma_weight."""
 
     k: int = 10
     metric: str | None = None
     filter: tuple[Condition, ...] = ()
     candidates: int | None = None
     exact: bool | None = None
-    active_only: bool = False  # leave out dimensions whose KL on the model's card is about zero
     with_vectors: bool = False
     with_pictures: bool = False
     strict: bool = False
     exclude_self: bool = False
+    sigma_weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Neighbours of each query, by a metric; where they were asked for, pictures of all neighbours in their order."""
+    """Neighbours of each query; where they were asked for, pictures of all neighbours in their order."""
 
     found: Found
-    metric: str
+    asked: Search  # with the metric and its weight
     pixels: Floats | None  # (n, H, W, C), the means of the likelihood at their mu
 
 
@@ -66,30 +67,33 @@ async def search(
 
     The search counts as under way until the block ends: write the answer in it, so that the bound on searches also bounds
     the memory of long answers. `digest`: of the model whose vectors the queries are; it must be the collection's. Raises
-    TooManyNeighbors, StoreError, Overloaded, ModelNotLoaded, NoKlPerDim, BadInput, BatcherError.
+    TooManyNeighbors, NoSigmaWeight, StoreError, Overloaded, ModelNotLoaded, BadInput, BatcherError.
     """
+    metric, sigma_weight = distance_of(collection, wanted.metric, wanted.sigma_weight)
     _check_size(pipeline, collection, wanted, len(queries))
     with store.searches.admit(len(queries)):
         await encode_entries(pipeline, inference, collection, queries)
         asked = Search(
             _queries(queries),
             wanted.k,
-            wanted.metric or collection.metric,
+            metric,
             wanted.filter,
             wanted.candidates,
             wanted.exact,
-            active_dimensions(pipeline.catalog, collection) if wanted.active_only else None,
             with_vectors=wanted.with_vectors or wanted.with_pictures,
             strict=wanted.strict,
             exclude_self=wanted.exclude_self,
+            sigma_weight=sigma_weight,
         )
         try:
             found = await store.search(collection.name, digest, asked, inference.deadline)
         except UnknownItem as error:
             error.item = queries.ids.index(error.id)
             raise
+        if wanted.metric is None and metric == "w2":
+            _warn_of_points(queries, found, inference)
         pixels = await _decode(pipeline, inference, collection, found) if wanted.with_pictures else None
-        yield SearchResult(found, asked.metric, pixels)
+        yield SearchResult(found, asked, pixels)
 
 
 def _check_size(pipeline: Pipeline, collection: Collection, wanted: SearchOptions, queries: int) -> None:
@@ -98,6 +102,16 @@ def _check_size(pipeline: Pipeline, collection: Collection, wanted: SearchOption
     most = pipeline.max_items if wanted.with_pictures else MOST_NEIGHBORS
     if asked > most:
         raise TooManyNeighbors(asked, most)
+
+
+def _warn_of_points(queries: Entries, found: Found, inference: Inference) -> None:
+    """Warn of queries without a sigma that were compared with items that have one, though nobody asked for w2."""
+    for i, neighbors in enumerate(found.neighbors):
+        if queries.ids[i] is None and not queries.has_sigma[i] and neighbors.items.has_sigma.any():
+            words = (
+                "The query has no sigma, so w2 takes it for a point, but the items have one: send its sigma, too, or metric=l2"
+            )
+            inference.warnings.found.append(PictureWarning(i, "no_sigma", words))
 
 
 def _queries(entries: Entries) -> list[Query]:

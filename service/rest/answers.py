@@ -66,6 +66,11 @@ def unknown_keys(unknown: Sequence[Unknown]) -> dict[str, Any]:
     return fields
 
 
+def described_distance(metric: str, sigma_weight: float) -> dict[str, Any]:
+    """Return the fields of a JSON answer that name the metric of a search, and its weight of sigma if it has one."""
+    return {"metric": metric, **({"sigma_weight": sigma_weight} if metric == "w2" else {})}
+
+
 async def posteriors_json(fields: dict[str, Any]) -> bytes:
     """Write fields, among them arrays (N, ...), as JSON. Between parts of long arrays other requests get a turn."""
     written: dict[str, Any] = {}

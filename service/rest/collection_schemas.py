@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
+from service.latents.distances import MAX_SIGMA_WEIGHT
 from service.operations.items import DELETED_AT_ONCE, LISTED_IDS
 from service.rest.filter_schema import FILTER, FILTER_SCHEMA, NO_NUL, STRICT, STRICT_DELETION, Filter
 from service.rest.schemas import Parameters, PictureParameters, WarningList, split, words
@@ -14,6 +15,12 @@ from service.store.interface import COLLECTION_NAME, MAX_ID, IfExists
 
 Keep = Literal["nothing", "picture"]
 MetricName = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
+SigmaWeight = Annotated[float | None, Field(gt=0, le=MAX_SIGMA_WEIGHT, allow_inf_nan=False)]
+WEIGHT = (
+    "The weight w of sigma in the metric w2, which is then the distance of [mu, w sigma]. The default with a stated metric is "
+    "1, the published distance; otherwise it is that of the collection, or for a new one that of the model."
+)
+STATED_WEIGHT: Any = Field(None, description="The weight of sigma; only with the metric w2.")
 MAX_NEIGHBORS = 10_000
 # A description may be in the query, where a character can take 12 bytes. This stays well below the limit of headers.
 MAX_DESCRIPTION = 1000
@@ -50,8 +57,11 @@ class CollectionParameters(Parameters):
         "new collection, and that of an existing one, for which another one is refused (409).",
     )
     metric: MetricName | None = Field(
-        None, description="The metric of searches. The default is l2 for a new collection; that of an existing one stays."
+        None,
+        description="The metric of searches. The default for a new collection is the one that was chosen for its model: see "
+        "search in /models. That of an existing one stays.",
     )
+    sigma_weight: SigmaWeight = Field(None, description=WEIGHT)
     description: str | None = Field(
         None, max_length=MAX_DESCRIPTION, pattern=NO_NUL, description="Any text. By default, that of an existing one stays."
     )
@@ -108,6 +118,7 @@ class SearchParameters(PictureParameters):
     model: str | None = MODEL
     k: int = Field(10, ge=1, le=MAX_NEIGHBORS, description="The number of neighbours.")
     metric: MetricName | None = Field(None, description="The metric of the distances. The default is that of the collection.")
+    sigma_weight: SigmaWeight = Field(None, description=WEIGHT)
     filter: Filter = Field(default_factory=tuple, description=FILTER)
     strict: bool = Field(False, description=STRICT)
     include: Annotated[
@@ -118,16 +129,12 @@ class SearchParameters(PictureParameters):
             "original). The metadata is always included."
         ),
     ] = frozenset()
-    active_only: bool = Field(
-        False,
-        description="true leaves out the dimensions that the model does not use: those whose KL is about zero in its metrics, "
-        "see /models.",
-    )
     candidates: int | None = Field(
         None,
         ge=1,
         le=MAX_NEIGHBORS,
-        description="The metric is computed only for so many items, the nearest by w2. The answer is not exact then.",
+        description="The metric is computed only for so many items, the nearest by w2 (with the sigma_weight of a collection "
+        "that has one). The answer is not exact then.",
     )
     exclude_self: bool = Field(False, description="true leaves the item of a query by id out of its own neighbours.")
     exact: bool | None = Field(None, description="true does not use the approximate index, which only PostgreSQL has.")
@@ -151,6 +158,7 @@ class CollectionInfo(BaseModel):
     loaded_as: str | None = Field(None, description="The name under which that model is loaded, if it is another name.")
     latent_dim: int
     metric: MetricName
+    sigma_weight: float | None = STATED_WEIGHT
     description: str
     keep: Keep = Field(description="picture if the originals of pictures are kept.")
     count: int = Field(description="The number of items.")
@@ -271,6 +279,7 @@ class NeighborsAnswer(BaseModel):
     neighbors: list[NeighborInfo] | None = None
     results: list[dict[str, list[NeighborInfo]]] | None = None
     metric: MetricName
+    sigma_weight: float | None = STATED_WEIGHT
     exact: bool = Field(description="false if a nearer item may be missing.")
     seq: int = Field(description="The sequence number of the last change that the search has seen.")
     warnings: WarningList = None

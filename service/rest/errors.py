@@ -18,7 +18,7 @@ from service.formats.forms import TooManyParts
 from service.http.problems import HttpError, Problem, problem
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchLabel, NoSuchPrior
-from service.operations.collection_model import ModelNotLoaded, NoKlPerDim
+from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.operations.items import LISTED_IDS
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -65,7 +65,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     Unsupported: (415, "unsupported_media_type"),
     AskedTooMuch: (422, "too_many_items"),
     BadParameter: (422, "invalid_parameter"),
-    NoKlPerDim: (422, "invalid_parameter"),
+    NoSigmaWeight: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),
     NoSuchLabel: (422, "no_such_label"),
     Unusable: (422, "unusable_input"),

@@ -17,6 +17,14 @@ class ModelChange(BaseModel):
     seconds: float = Field(description="How many seconds it took.")
 
 
+class SearchInfo(BaseModel):
+    """The distance by which new collections of a model are searched."""
+
+    metric: str
+    sigma_weight: float | None = Field(description="The weight of sigma in w2; null for other metrics.")
+    chosen_by: str = Field(description="How it was chosen; empty for the default, l2.")
+
+
 class ModelInfo(BaseModel):
     """A loaded model."""
 
@@ -25,6 +33,7 @@ class ModelInfo(BaseModel):
     digest: str
     latent_dim: int
     shape: list[int] = Field(description="Height, width and channels.")
+    search: SearchInfo
     priors: list[str] = Field(description="The priors of /sample, the default first.")
     labels: list[str] = Field(description="The labels that /sample can draw; empty if the fitted prior knows none.")
     config: dict[str, Any]

@@ -31,6 +31,11 @@ NUMBERS = ("greater_than_equal", "greater_than", "less_than_equal", "finite_numb
 # (Parameter, word that it does not take) -> what to do instead.
 HINTS = {("include", "picture"): "; for the original: GET /collections/{name}/items/{id}/picture"}
 
+# Parameters of earlier versions -> why they are gone, and what to do instead.
+REMOVED = {
+    "active_only": "it made no difference, since the dimensions that a model does not use are alike in all items; leave it out"
+}
+
 
 class BadParameter(Exception):
     """A parameter does not exist, or its value is not allowed."""
@@ -126,6 +131,8 @@ def _whole(value: Any) -> Any:
 
 def _unknown(name: str, known: list[str]) -> str:
     name = name[:LONGEST_NAME]
+    if name in REMOVED:
+        return f"the parameter {name!r} was removed: {REMOVED[name]}"
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"the parameters are {', '.join(known)}"
     return f"unknown parameter {name!r}; {hint}"

@@ -121,6 +121,8 @@ EXAMPLES: Mapping[str, Any] = {
     "id": "ones/first",
     "cursor": "ones/first",
     "candidates": 100,
+    "metric": "w2",
+    "sigma_weight": 3,
     "exact": True,
 }
 

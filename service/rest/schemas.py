@@ -250,12 +250,12 @@ class Ends(BaseModel):
 
 
 class WarningInfo(BaseModel):
-    """What is probably wrong with a picture that was encoded all the same."""
+    """What is probably wrong with a picture that was encoded, or with a query that was answered, all the same."""
 
     model_config = ConfigDict(title="Warning")
 
-    item: int = Field(description="The index of the picture, counted from 0.")
-    code: str = Field(description="One of blank, clipped, low_range and unusual.")
+    item: int = Field(description="The index of the picture or the query, counted from 0.")
+    code: str = Field(description="One of blank, clipped, low_range and unusual; in a search also no_sigma.")
     detail: str = Field(description="The message says what was found, and what to try.")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.latents.distances import Doubles
+from service.latents.distances import DistanceMetric, Doubles, distance_metric
 from service.store.errors import BadCollectionName as BadCollectionName
 from service.store.errors import BadItem as BadItem
 from service.store.errors import DiskFull as DiskFull
@@ -63,6 +63,7 @@ class Collection:
     count: int = 0
     seq: int = 0  # sequence number of its last change
     keep: str | None = None  # "picture": originals of new items are kept; "nothing" or None: they are not
+    sigma_weight: float = 1.0  # the weight of sigma in w2; other metrics have none
 
     @property
     def label(self) -> str:
@@ -112,12 +113,17 @@ class Search:
     k: int
     metric: str
     filter: tuple[Condition, ...] = ()
-    candidates: int | None = None  # measure only this many nearest by w2
+    candidates: int | None = None  # measure only this many nearest by w2, with the collection's sigma_weight
     exact: bool | None = None  # False allows an approximate index; None leaves it to the store
-    dimensions: tuple[int, ...] | None = None  # dimensions to compare; None: all
     with_vectors: bool = False
     strict: bool = False  # a key of the filter that no item has is an error
     exclude_self: bool = False  # the item of a query by id is not among its neighbors
+    sigma_weight: float = 1.0  # the weight of sigma in w2; other metrics have none
+
+    @property
+    def distance(self) -> DistanceMetric:
+        """The metric with its weight."""
+        return distance_metric(self.metric, self.sigma_weight)
 
 
 @dataclass(slots=True)
@@ -181,7 +187,7 @@ class LatentStore(ABC):
 
     @abstractmethod
     async def create(self, collection: Collection) -> Collection:
-        """Make a collection. If it exists with the same digest, set its metric and description, and `keep` unless None."""
+        """Make a collection. Of one with the same digest, set metric, weight, description, and `keep` unless None."""
 
     @abstractmethod
     async def collections(self) -> list[Collection]:

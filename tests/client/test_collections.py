@@ -28,8 +28,10 @@ def name(client: Client, request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_collections(client: Client, digits: Pixels, request: pytest.FixtureRequest) -> None:
     name = "of-" + request.node.callspec.params["client"]
+    assert client.put_collection(name, metric="w2", sigma_weight=2.5).sigma_weight == 2.5
     made = client.put_collection(name, metric="w2", description="digits")
     assert (made.name, made.model, made.metric, made.description, made.count) == (name, "mnist", "w2", "digits", 0)
+    assert (made.sigma_weight, client.put_collection(name).sigma_weight) == (1.0, 1.0)
     assert made in client.list_collections()
     assert client.put_collection(name, keep="picture").keep == "picture"
     added = client.add(name, digits[:3], ids=["a/ä?", "b", "c"], metadata=[{"n": 0}, None, {"n": 2}])
@@ -45,6 +47,8 @@ def test_collections(client: Client, digits: Pixels, request: pytest.FixtureRequ
     near = client.search(name, digits[0], k=2, include=["mu", "image"], filter={"n": {"exists": True}})
     assert [one.id for one in near] == ["a/ä?", "c"]
     assert (near.metric, near.exact, near[0].distance, len(near)) == ("w2", True, 0.0, 2)
+    assert (near.sigma_weight, client.search(name, id="b", sigma_weight=3).sigma_weight) == (1.0, 3.0)
+    assert client.search(name, id="b", metric="l2").sigma_weight is None
     assert (near[0].image or b"").startswith(b"\x89PNG")
     assert [one.id for one in client.search(name, id="c", k=1)] == ["c"]
     assert client.search(name, mu=posteriors.mu[0], sigma=posteriors.sigma[0], k=1)[0].distance == 0.0

@@ -143,7 +143,9 @@ def test_one_posterior_is_one_latent(client: Client, digits: Pixels, request: py
     for start, end in ends:
         np.testing.assert_array_equal(client.interpolate(start, end, steps=three).pixels, right)
     for mu in (found.mu[:1], found[0], found.mu[0].tolist()):
-        assert client.search(name, mu=mu)[0].distance == 0
+        assert client.search(name, mu=mu, metric="l2")[0].distance == 0
+    assert client.search(name, mu=found[0])[0].distance == 0  # It has a sigma, too, which the metric of the model compares.
+    assert [warning.code for warning in client.search(name, mu=found.mu[0]).warnings] == ["no_sigma"]
     wrongs: list[Callable[[], object]] = [
         lambda: client.interpolate(found.mu, found.mu[0]),
         lambda: client.interpolate(found, found.mu[0]),

@@ -59,14 +59,17 @@ def test_models_are_listed_with_what_is_known_of_them(client: httpx.Client, mode
     assert [model["name"] for model in listed if model["default"]] == ["mnist"]
     for model in listed:
         directory = models_dir / model["name"]
-        config = (directory / "config.json").read_bytes()
+        config = json.loads((directory / "config.json").read_text())
+        search = config.pop("search", {"metric": "l2", "sigma_weight": None, "chosen_by": ""})
+        content = (json.dumps(config, indent=2) + "\n").encode()  # The digest is without the choice of a metric.
         assert model == client.get(f"/models/{model['name']}").raise_for_status().json()
-        assert model["digest"] == hashlib.sha256(config + (directory / "model.safetensors").read_bytes()).hexdigest()
-        assert model["latent_dim"] == json.loads(config)["model"]["latent_dim"]
-        assert model["config"] == {"prior": "standard", "prior_options": {}} | json.loads(config)["model"]
+        assert model["digest"] == hashlib.sha256(content + (directory / "model.safetensors").read_bytes()).hexdigest()
+        assert model["search"] == search
+        assert model["latent_dim"] == config["model"]["latent_dim"]
+        assert model["config"] == {"prior": "standard", "prior_options": {}} | config["model"]
         values = {"range": None, "background": "auto", "ink": "light", "invert": "no"}  # stored only where they differ
-        assert model["preprocessing"] == values | json.loads(config)["preprocessing"]
-        assert model["data"] == json.loads(config)["data"]
+        assert model["preprocessing"] == values | config["preprocessing"]
+        assert model["data"] == config["data"]
         metrics = directory / "metrics.json"
         assert model["metrics"] == (json.loads(metrics.read_text()) if metrics.exists() else {})
         answer = client.get("/sample", params={"model": model["name"]})

@@ -39,8 +39,11 @@ def test_pictures_are_found_by_pictures(digits_of: httpx.Client, pngs: list[byte
     assert one.headers["x-model"].startswith("mnist@sha256:")
     assert all("compute;dur=" in answer.headers["server-timing"] for answer in (added, one))
     body = one.json()
-    assert body.keys() == {"neighbors", "metric", "exact", "seq"}
-    assert (body["metric"], body["exact"], body["seq"], len(body["neighbors"])) == ("l2", True, 100, 3)
+    best = digits_of.get("/models/mnist").json()["search"]
+    assert best["metric"] == "w2"  # Sigma makes searches among digits better.
+    assert body.keys() == {"neighbors", "metric", "sigma_weight", "exact", "seq"}
+    assert (body["metric"], body["sigma_weight"], body["exact"], body["seq"]) == ("w2", best["sigma_weight"], True, 100)
+    assert len(body["neighbors"]) == 3
     assert body["neighbors"][0].keys() == {"id", "distance", "metadata", "image", "mu"}
     assert (body["neighbors"][0]["id"], body["neighbors"][0]["distance"]) == ("7/x.png", 0)
     decoded = digits_of.post("/decode", json={"z": [body["neighbors"][1]["mu"]]}).json()["images"]

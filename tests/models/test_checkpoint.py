@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import models
-from models.checkpoint import CONFIG, WEIGHTS, Manifest, load, read, save
+from models.checkpoint import CONFIG, WEIGHTS, CheckpointError, Manifest, load, read, record_search, save
 from models.files.atomic_file import write_atomically
 from models.preprocess import Preprocessing
+from models.search_choice import SearchChoice
 from models.vae import VAE, VAEConfig
 
 
@@ -57,6 +59,41 @@ class TestRoundTrip:
     def test_digest_is_sha256_over_both_files(self, saved: Path) -> None:
         content = (saved / CONFIG).read_bytes() + (saved / WEIGHTS).read_bytes()
         assert read(saved).digest == hashlib.sha256(content).hexdigest()
+
+    def test_the_distance_for_searches_is_recorded_and_the_digest_stays(self, saved: Path) -> None:
+        before, content = read(saved), (saved / CONFIG).read_bytes()
+        assert before.manifest.search == SearchChoice()
+        for choice in (SearchChoice("w2", 2.5, "it was tried"), SearchChoice("cosine")):
+            record_search(saved, choice)
+            after = read(saved)
+            assert (after.digest, after.manifest.search) == (before.digest, choice)
+            assert after.manifest.model == before.manifest.model
+        stored = json.loads((saved / CONFIG).read_text())
+        assert stored.pop("search") == {"metric": "cosine", "sigma_weight": 1.0, "chosen_by": ""}
+        assert json.loads(content) == stored
+
+    def test_a_configuration_edited_by_hand_keeps_its_digest(self, saved: Path) -> None:
+        (saved / CONFIG).write_text(json.dumps(json.loads((saved / CONFIG).read_text())))
+        before, content = read(saved).digest, (saved / CONFIG).read_bytes()
+        with pytest.raises(CheckpointError, match="was edited by hand, and writing it anew would change the digest"):
+            record_search(saved, SearchChoice("w2", 2.5))
+        assert (read(saved).digest, (saved / CONFIG).read_bytes()) == (before, content)
+
+    @pytest.mark.parametrize(
+        ("search", "reason"),
+        [
+            (None, "'search' must be an object"),
+            ({"metric": "l3"}, "metric must be one of l2, cosine, w2, not 'l3'"),
+            ({"metric": "w2", "sigma_weight": 0}, "sigma_weight must be a number above 0 and at most 1000, not 0"),
+            ({"best": 1}, "search: got an unexpected keyword argument 'best'"),
+        ],
+    )
+    def test_a_wrong_distance_for_searches_is_refused(self, saved: Path, search: Any, reason: str) -> None:
+        config = json.loads((saved / CONFIG).read_text())
+        (saved / CONFIG).write_text(json.dumps({**config, "search": search}))
+        with pytest.raises(CheckpointError) as caught:
+            read(saved)
+        assert reason in str(caught.value)
 
     def test_same_model_same_bytes(self, tmp_path: Path) -> None:
         original = vae()

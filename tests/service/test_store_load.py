@@ -10,7 +10,8 @@ import numpy as np
 import orjson
 import pytest
 
-from models.checkpoint import read
+from models.checkpoint import read, record_search
+from models.search_choice import SearchChoice
 from service.formats import png
 from service.store.interface import DiskFull, Items, Upserted
 from service.store.sqlite.store import SqliteStore
@@ -101,7 +102,7 @@ def test_a_load_says_what_it_found_and_what_became_of_it(setting: Path, capsys: 
     said = capsys.readouterr().out.splitlines()
     digest = read(Path(os.environ["VAE_MODELS_DIR"]) / "grey").digest
     assert said == [
-        f"model: grey@sha256:{digest[:12]}..., for the new collection 'some'",
+        f"model: grey@sha256:{digest[:12]}..., for the new collection 'some', which is searched by l2",
         f"{folder}: 5 pictures",
         "sizes (height x width): 8 x 8 (4)",
         "modes: L 4; read as grey",
@@ -171,7 +172,11 @@ def test_a_load_takes_the_model_of_the_collection_under_any_name(
     assert main([*again, "--model", "colour"]) == 1
     assert "leave out --model, or load into a new collection" in capsys.readouterr().err
     assert main([*again, "--metric", "w2"]) == 1
-    assert "has the metric l2" in capsys.readouterr().err
+    assert "is searched by l2, and --metric and --sigma-weight are for new collections only" in capsys.readouterr().err
+    assert main([*again, "--sigma-weight", "2"]) == 1
+    assert "is searched by l2" in capsys.readouterr().err
+    assert main([*again, "--metric", "l2"]) == 0
+    capsys.readouterr()
     for named in ([], ["--model", "grey-v1"]):
         assert main([*again, "--models-dir", str(others), *named]) == 0
         assert "with which the collection 'some' was made as grey\n" in capsys.readouterr().out
@@ -183,6 +188,37 @@ def test_a_load_takes_the_model_of_the_collection_under_any_name(
 
 
 @pytest.mark.parametrize(
+    ("flags", "said", "made"),
+    [
+        ("", "w2 with a sigma_weight of 3", ("w2", 3.0)),
+        ("--sigma-weight 0.5", "w2 with a sigma_weight of 0.5", ("w2", 0.5)),
+        ("--metric w2", "w2 with a sigma_weight of 1", ("w2", 1.0)),
+        ("--metric cosine", "cosine", ("cosine", 1.0)),
+    ],
+)
+def test_a_new_collection_has_the_distance_of_its_model_or_of_the_flags(
+    setting: Path,
+    weights: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: str,
+    said: str,
+    made: tuple[str, float],
+) -> None:
+    shutil.copytree(weights / "grey", setting / "models" / "grey")
+    record_search(setting / "models" / "grey", SearchChoice("w2", 3.0, "it was tried"))
+    folder = write_pictures(setting / "pictures", 2)
+    again = ["load", "--collection", "some", "--models-dir", str(setting / "models"), str(folder)]
+    assert main([*again, "--model", "grey", *flags.split()]) == 0
+    assert f"which is searched by {said}\n" in capsys.readouterr().out
+    with closing(sqlite3.connect(setting / "latents.db")) as connection:
+        assert connection.execute("SELECT metric, sigma_weight FROM collections").fetchall() == [made]
+    assert main([*again, *flags.split()]) == 0
+    with pytest.raises(SystemExit):
+        main([*again, "--sigma-weight", "0"])
+    assert "must be a number above 0 and at most 1000, not '0'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         ("dump --collection nix out", "the store has no collection 'nix': its collections are some; choose one"),
@@ -191,6 +227,7 @@ def test_a_load_takes_the_model_of_the_collection_under_any_name(
         ("dump --store text --collection some out", "text is not a latent store: it is not a sqlite file"),
         ("load --collection some --store a a", "a is a directory; give the path of a file"),
         ("load --collection some --max-corrupt 0.1 --model nix a", "has no checkpoint 'nix', only colour, grey; choose one"),
+        ("load --collection new --model grey --sigma-weight 2 a", "but the metric is l2: leave it out, or add --metric w2"),
         ("load --collection some a a", "a is given twice, perhaps under another name; give it once"),
         ("load --collection some a link", "link is given twice"),
         ("load --collection some --prefix a a/0.png", "which is also in a; nothing was stored; load the paths into different"),

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any
 
 from service.http.call import Answer, Call
-from service.operations.collection_model import digest_of, loaded_name
+from service.operations.collection_model import digest_of, distance_of, loaded_name, new_collection
 from service.operations.service import Service
-from service.rest.answers import json_answer
+from service.rest.answers import described_distance, json_answer
 from service.rest.collection_schemas import (
     NAME_SCHEMA,
     AllCollections,
@@ -34,7 +34,7 @@ def describe_collection(service: Service, collection: Collection) -> dict[str, A
         "digest": collection.digest,
         **({} if name in (None, collection.model) else {"loaded_as": name}),
         "latent_dim": collection.dim,
-        "metric": collection.metric,
+        **described_distance(collection.metric, collection.sigma_weight),
         "description": collection.description,
         "keep": collection.keep or "nothing",
         "count": collection.count,
@@ -43,7 +43,10 @@ def describe_collection(service: Service, collection: Collection) -> dict[str, A
 
 
 async def put(service: Service, call: Call) -> Answer:
-    """Make a collection, or change metric, description and `keep` of one: what is not stated stays, and so does its model."""
+    """Make a collection, or change metric, description and `keep` of one: what is not stated stays, and so does its model.
+
+    A new one is searched by the metric that was chosen for its model (`search` in /models), unless a metric is stated.
+    """
     body = only_parameters(await body_of(service, call))
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))
     name = call.path["name"]
@@ -55,10 +58,10 @@ async def put(service: Service, call: Call) -> Answer:
             digest_of(catalog, wanted, parameters.model)  # Another model is refused.
             wanted = replace(wanted, model=parameters.model if parameters.model in catalog.models else wanted.model)
     except UnknownCollection:
-        model = catalog.get(parameters.model)
-        wanted = Collection(name, model.name, model.digest, model.latent_dim)
+        wanted = new_collection(name, catalog.get(parameters.model))
     description = wanted.description if parameters.description is None else parameters.description
-    wanted = replace(wanted, metric=parameters.metric or wanted.metric, description=description, keep=parameters.keep)
+    metric, sigma_weight = distance_of(wanted, parameters.metric, parameters.sigma_weight)
+    wanted = replace(wanted, metric=metric, sigma_weight=sigma_weight, description=description, keep=parameters.keep)
     made = await service.store.create(wanted, inference.deadline)
     return json_answer(describe_collection(service, made), made)
 
@@ -90,7 +93,7 @@ async def delete(service: Service, call: Call) -> Answer:
 PATH = {"name": {"schema": NAME_SCHEMA, "example": "example"}}
 STORE_ERRORS = (*ERRORS, 403, 409, 507)
 INFO = json_content(CollectionInfo)
-EXAMPLE = {"model": "mnist", "metric": "l2", "description": "handwritten digits", "keep": "picture"}
+EXAMPLE = {"model": "mnist", "metric": "w2", "sigma_weight": 3, "description": "handwritten digits", "keep": "picture"}
 
 register = partial(add, router, scope="store", label="collections", tag="collections")
 register(

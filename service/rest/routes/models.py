@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
-from service.rest.model_schemas import ModelInfo, ModelList
+from service.rest.model_schemas import ModelInfo, ModelList, SearchInfo
 from service.rest.parameters import refuse_parameters
 from service.rest.registration import PROBLEMS, Router, service_of
 
@@ -21,13 +21,15 @@ ERRORS: dict[int | str, dict[str, Any]] = {422: PROBLEMS, 500: PROBLEMS, 503: PR
 def describe_model(catalog: Catalog, name: str) -> ModelInfo:
     """Return all that is known of a model. Raises UnknownModel."""
     model = catalog.get(name)
-    manifest = model.manifest
+    manifest, best = model.manifest, model.manifest.search
+    weight = best.sigma_weight if best.metric == "w2" else None
     return ModelInfo(
         name=model.name,
         default=model.name == catalog.default,
         digest=model.digest,
         latent_dim=manifest.model.latent_dim,
         shape=list(model.shape),
+        search=SearchInfo(metric=best.metric, sigma_weight=weight, chosen_by=best.chosen_by),
         priors=catalog.priors[name].names,
         labels=list(catalog.priors[name].labels),
         config=dataclasses.asdict(manifest.model),

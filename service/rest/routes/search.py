@@ -11,7 +11,7 @@ from service.inference.pipeline import Inference
 from service.operations import search as operations
 from service.operations.search import SearchResult
 from service.operations.service import Service
-from service.rest.answers import base64_pictures, json_answer, unknown_keys
+from service.rest.answers import base64_pictures, described_distance, json_answer, unknown_keys
 from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.rest.item_bodies import LISTS_PER_ITEM, queries_of, unnumbered
 from service.rest.parameters import BadParameter, read_parameters
@@ -49,11 +49,11 @@ async def search(service: Service, call: Call) -> Answer:
         parameters.filter,
         parameters.candidates,
         parameters.exact,
-        parameters.active_only,
         with_vectors=bool(include & VECTORS),
         with_pictures="image" in include,
         strict=parameters.strict,
         exclude_self=parameters.exclude_self,
+        sigma_weight=parameters.sigma_weight,
     )
     under_way = operations.search(service.pipeline, service.store, inference, collection, digest, queries, wanted)
     with unnumbered(alone):
@@ -76,7 +76,8 @@ def _answer(
     found, images = nearest.found, None if pictures is None else iter(pictures)
     results = [_describe(neighbors, include, images) for neighbors in found.neighbors]
     fields: dict[str, Any] = {"neighbors": results[0]} if alone else {"results": [{"neighbors": one} for one in results]}
-    fields |= {"metric": nearest.metric, "exact": found.exact, "seq": found.seq, **unknown_keys(found.unknown)}
+    fields |= described_distance(nearest.asked.metric, nearest.asked.sigma_weight)
+    fields |= {"exact": found.exact, "seq": found.seq, **unknown_keys(found.unknown)}
     return json_answer(fields, collection, inference)
 
 
@@ -108,7 +109,7 @@ add(
         SearchParameters,
         json_content(NeighborsAnswer),
         {
-            **json_content(QueryBody, {"mu": [0.5] * 20, "sigma": [0.2] * 20, "k": 3, "metric": "w2"}),
+            **json_content(QueryBody, {"mu": [0.5] * 20, "sigma": [0.2] * 20, "k": 3, "metric": "w2", "sigma_weight": 2}),
             "multipart/form-data": {"schema": FORM_OF_PICTURES},
             **PICTURES,
             "application/x-npy": BINARY,

@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from service.latents.distances import METRICS
 from service.store.interface import Collection, Floats, Found, Neighbors, Search
 from service.store.postgres.filters import pgvector_where
 from service.store.postgres.known_keys import unknown_keys
-from service.store.postgres.schema import PgConnection, indexed, table
+from service.store.postgres.schema import PgConnection, compared, indexed, table
 from service.store.postgres.work import ITEM, as_items, find, get, received, vector
 from service.store.sqlite.search import gaussians, in_order, own_id
 from service.store.vectors.candidates import BLOCK, Nearest
 
 # hnsw.ef_search, the candidates of the index: this factor times k, and its bounds.
 EF_FACTOR, EF_LEAST, EF_MOST = 4, 100, 1000
-OPERATORS = {"l2": "mu <-> %s::vector", "cosine": "mu <=> %s::vector", "w2": "both_ <-> %s::vector"}
+OPERATORS = {"l2": "<->", "cosine": "<=>", "w2": "<->"}
 STREAM = "vae_search"
 
 
@@ -30,14 +29,12 @@ def search(connection: PgConnection, name: str, digest: str, wanted: Search) -> 
     mu, sigma = gaussians(wanted, collection, lambda ids: get(connection, name, ids))
     unknown = unknown_keys(connection, number, collection, wanted.filter, wanted.strict)
     where, parameters = pgvector_where(wanted.filter)
-    unrestricted = wanted.candidates is None and wanted.dimensions is None
-    by_index = unrestricted and not wanted.exact and wanted.metric == indexed(collection.metric)
-    if METRICS[wanted.metric].needs_sigma:
+    has_index = wanted.metric == indexed(collection.metric) and wanted.sigma_weight == collection.sigma_weight
+    by_index = wanted.candidates is None and not wanted.exact and has_index
+    if wanted.distance.needs_sigma:
         where += " AND has_sigma"
     task = _Task(connection, number, collection, wanted, where, parameters)
-    if wanted.candidates is not None and wanted.dimensions is not None:
-        neighbors = task.reranked(mu, sigma, wanted.candidates)
-    elif by_index or wanted.candidates is not None:
+    if by_index or wanted.candidates is not None:
         ordered_by = wanted.metric if by_index else "w2"
         neighbors = [task.nearest_of(i, mu[i], sigma[i], ordered_by) for i in range(len(mu))]
     else:
@@ -53,9 +50,10 @@ class _Task:
     ) -> None:
         self.connection, self.table, self.dim, self.wanted = connection, table(number), collection.dim, wanted
         self.where, self.parameters, self.count = where, parameters, collection.count
+        self.sigma_weight = collection.sigma_weight
 
     def nearest_of(self, i: int, mu: Floats, sigma: Floats, metric: str, scanning: bool = False) -> Neighbors:
-        """Let the database find the nearest to query i by l2, cosine or w2, and measure those in float64.
+        """Let the database find the nearest to query i by l2, cosine or the collection's w2, and measure those in float64.
 
         `scanning`: without the index.
         """
@@ -64,12 +62,14 @@ class _Task:
         self.connection.execute(f"SET LOCAL hnsw.ef_search = {width}")
         self.connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
         self.connection.execute(f"SET LOCAL enable_indexscan = {'off' if scanning else 'on'}")
-        query = np.concatenate([mu, sigma]) if metric == "w2" else mu
+        weight = np.float32(self.sigma_weight)
+        query = np.concatenate([mu, weight * sigma]) if metric == "w2" else mu
+        by = f"{compared(metric, self.dim, self.sigma_weight)} {OPERATORS[metric]} %s::vector"
         excluded = own_id(self.wanted, i)
         others, own = ("", []) if excluded is None else (" AND id <> %s", [excluded])
         rows = self.connection.execute(
             f"SELECT {ITEM} FROM {self.table} WHERE true{self.where}{others} "  # noqa: S608
-            f"ORDER BY {OPERATORS[metric]} LIMIT %s",
+            f"ORDER BY {by} LIMIT %s",
             (*self.parameters, *own, vector(query), limit),
         ).fetchall()
         # The index may stop before it has found all that match.
@@ -79,36 +79,29 @@ class _Task:
 
     def exact(self, mu: Floats, sigma: Floats) -> list[Neighbors]:
         """Measure every matching item."""
-        chosen = self._scan(self.wanted.metric, mu, sigma, self.wanted.k)
+        chosen = self._scan(mu, sigma)
         rows = self._rows(chosen)
         return [
             Neighbors(as_items([rows[id] for id in names], self.dim, self.wanted.with_vectors), distances)
             for names, distances in chosen
         ]
 
-    def reranked(self, mu: Floats, sigma: Floats, candidates: int) -> list[Neighbors]:
-        """Return the nearest of the `candidates` nearest by w2 in some dimensions; the index knows only all dimensions."""
-        chosen = self._scan("w2", mu, sigma, candidates)
-        rows = self._rows(chosen)
-        return [self._nearest([rows[id] for id in names], mu[i], sigma[i]) for i, (names, _) in enumerate(chosen)]
-
     def _nearest(self, rows: Sequence[tuple[Any, ...]], mu: Floats, sigma: Floats) -> Neighbors:
-        ranks = self._ranks(self.wanted.metric, mu, sigma, received([row[3] for row in rows], 2 * self.dim))
+        ranks = self._ranks(mu, sigma, received([row[3] for row in rows], 2 * self.dim))
         order = in_order([row[0] for row in rows], ranks, self.wanted.k)
-        distances = METRICS[self.wanted.metric].of_rank(ranks[order])
+        distances = self.wanted.distance.of_rank(ranks[order])
         return Neighbors(as_items([rows[i] for i in order], self.dim, self.wanted.with_vectors), distances)
 
-    def _ranks(self, metric: str, mu: Floats, sigma: Floats, both: Floats) -> Any:
-        dims = np.arange(self.dim) if self.wanted.dimensions is None else np.array(self.wanted.dimensions, np.intp)
+    def _ranks(self, mu: Floats, sigma: Floats, both: Floats) -> Any:
         doubles = both.astype(np.float64)
-        others = doubles[:, : self.dim][:, dims], doubles[:, self.dim :][:, dims]
-        return METRICS[metric].rank(mu.astype(np.float64)[dims], sigma.astype(np.float64)[dims], *others)
+        others = doubles[:, : self.dim], doubles[:, self.dim :]
+        return self.wanted.distance.rank(mu.astype(np.float64), sigma.astype(np.float64), *others)
 
-    def _scan(self, metric: str, mu: Floats, sigma: Floats, count: int) -> list[tuple[list[str], Any]]:
+    def _scan(self, mu: Floats, sigma: Floats) -> list[tuple[list[str], Any]]:
         """Return (ids, distances) of the nearest to each query. Every matching item is read once, for all queries."""
         ids: list[str] = []
         excluded = [own_id(self.wanted, i) for i in range(len(mu))]
-        nearest = [Nearest(count + (id is not None)) for id in excluded]
+        nearest = [Nearest(self.wanted.k + (id is not None)) for id in excluded]
         with self.connection.cursor(STREAM, binary=True) as cursor:
             cursor.itersize = BLOCK
             statement = f"SELECT id, vector_send(both_) FROM {self.table} WHERE true{self.where}"  # noqa: S608
@@ -117,12 +110,12 @@ class _Task:
                 both, numbers = received([row[1] for row in rows], 2 * self.dim), np.arange(len(ids), len(ids) + len(rows))
                 ids += [row[0] for row in rows]
                 for i, one in enumerate(nearest):
-                    one.add(numbers, self._ranks(metric, mu[i], sigma[i], both))
+                    one.add(numbers, self._ranks(mu[i], sigma[i], both))
         chosen = []
         for one, own in zip(nearest, excluded, strict=True):
             names = [ids[number] for number in one.numbers.tolist()]
-            order = in_order(names, one.ranks, count, own)
-            chosen.append(([names[i] for i in order], METRICS[metric].of_rank(one.ranks[order])))
+            order = in_order(names, one.ranks, self.wanted.k, own)
+            chosen.append(([names[i] for i in order], self.wanted.distance.of_rank(one.ranks[order])))
         return chosen
 
     def _rows(self, chosen: Sequence[tuple[list[str], Any]]) -> dict[str, tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from service.store.postgres.schema import PgConnection, make_index, make_table, 
 # Timeouts of a statement that waits for no lock: for a filter over millions of items, and for making an index.
 STATEMENT_SECONDS = 30.0
 INDEX_SECONDS = 3600.0
-COLUMNS = "name, model, digest, dim, metric, description, count, seq, keep"
+COLUMNS = "name, model, digest, dim, metric, description, count, seq, keep, sigma_weight"
 ITEM = "id, seq, metadata, vector_send(both_), has_sigma"
 
 
@@ -44,12 +44,13 @@ def collections(connection: PgConnection) -> list[Collection]:
 
 
 def create(connection: PgConnection, wanted: Collection) -> Collection:
-    """Make a collection, or update model name, metric, description and `keep` of one. Raises ModelMismatch."""
+    """Make a collection, or update model name, metric, its weight, description and `keep` of one. Raises ModelMismatch."""
+    changeable = wanted.model, wanted.metric, wanted.sigma_weight, wanted.description, wanted.keep
     made = connection.execute(
-        "INSERT INTO vae_collections (name, model, digest, dim, metric, description, keep) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s) "
+        "INSERT INTO vae_collections (model, metric, sigma_weight, description, keep, name, digest, dim) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
         "ON CONFLICT (name) DO NOTHING RETURNING number",
-        (wanted.name, wanted.model, wanted.digest, wanted.dim, wanted.metric, wanted.description, wanted.keep),
+        (*changeable, wanted.name, wanted.digest, wanted.dim),
     ).fetchone()
     number, found = find(connection, wanted.name, lock_for=INDEX_SECONDS)
     if (found.digest, found.dim) != (wanted.digest, wanted.dim):
@@ -58,11 +59,11 @@ def create(connection: PgConnection, wanted: Collection) -> Collection:
         make_table(connection, number, wanted.dim)
     else:
         connection.execute(
-            "UPDATE vae_collections SET model = %s, metric = %s, description = %s, keep = coalesce(%s, keep) "
-            "WHERE number = %s",
-            (wanted.model, wanted.metric, wanted.description, wanted.keep, number),
+            "UPDATE vae_collections SET model = %s, metric = %s, sigma_weight = %s, description = %s, "
+            "keep = coalesce(%s, keep) WHERE number = %s",
+            (*changeable, number),
         )
-    make_index(connection, number, wanted.dim, wanted.metric)
+    make_index(connection, number, wanted)
     return find(connection, wanted.name)[1]
 
 

@@ -60,6 +60,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Originals of items, under the numbers of the items.
         "CREATE TABLE pictures (number INTEGER PRIMARY KEY, data BLOB NOT NULL)",
     ),
+    ("ALTER TABLE collections ADD COLUMN sigma_weight REAL NOT NULL DEFAULT 1.0",),
 )
 
 

@@ -44,7 +44,7 @@ def _sigmas(blobs: Sequence[bytes | None], dim: int) -> tuple[Floats, Mask]:
 def as_items(rows: Rows, dim: int, with_vectors: bool = True) -> Items:
     """Make a block from rows (id, seq, metadata, mu, sigma)."""
     if not with_vectors:
-        rows, dim = [(*row[:3], b"", None) for row in rows], 0
+        rows, dim = [(*row[:3], b"", None if row[4] is None else b"") for row in rows], 0
     ids, seqs, metadata, mu, sigma = map(list, zip(*rows, strict=True)) if (rows := list(rows)) else ([], [], [], [], [])
     return Items(ids, _stacked(mu, dim), *_sigmas(sigma, dim), [text.encode() for text in metadata], seqs=seqs)
 
@@ -158,8 +158,8 @@ def _vectors(rows: Sequence[tuple[Any, ...]], dim: int) -> Vectors:
 
 
 def by_number(connection: sqlite3.Connection, numbers: Sequence[int], with_vectors: bool) -> dict[int, tuple[Any, ...]]:
-    """Return rows (id, seq, metadata, mu, sigma) by number; mu and sigma are None unless asked for."""
-    both = "mu, sigma" if with_vectors else "NULL, NULL"
+    """Return rows (id, seq, metadata, mu, sigma) by number. Unless asked for, mu is None, and a sigma is empty."""
+    both = "mu, sigma" if with_vectors else "NULL, iif(sigma IS NULL, NULL, x'')"
     rows = connection.execute(
         f"SELECT number, id, seq, metadata, {both} FROM items WHERE number IN (SELECT value FROM json_each(?))",  # noqa: S608
         (orjson.dumps(list(numbers)).decode(),),

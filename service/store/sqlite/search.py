@@ -60,8 +60,9 @@ class SqliteSearch:
     def queries_a_turn(self, name: str, search: Search) -> int:
         """Return how many queries can be answered at once without delaying other callers. Any thread may call this."""
         known = self._known.get(name)
-        bounded = search.metric in BOUNDED and search.dimensions is None
-        return max(1, (MOST_BOUNDED if bounded else MOST_MEASURED) // max(1, len(known.index) if known else 0))
+        return max(
+            1, (MOST_BOUNDED if search.metric in BOUNDED else MOST_MEASURED) // max(1, len(known.index) if known else 0)
+        )
 
     def search(self, name: str, digest: str, searches: Sequence[Search]) -> list[Found | StoreError]:
         """Answer searches of one collection that differ only in queries and k. A bad search gets its error as the result."""
@@ -90,12 +91,11 @@ class SqliteSearch:
         extra = [id is not None for id in excluded]  # one more is found for each item that is left out afterwards
         wanted = [search.k for search, own, _ in good for _ in own]
         counts = [count + more for count, more in zip(wanted, extra, strict=True)]
-        dimensions = None if like.dimensions is None else np.array(like.dimensions, np.intp)
-        queries = Queries(like.metric, mu, sigma, counts, dimensions)
+        queries = Queries(like.metric, mu, sigma, counts, like.sigma_weight)
         if like.candidates is None:
             nearest = index.nearest(queries, masks)
         else:
-            nearest = index.rerank(queries, [like.candidates + more for more in extra], masks)
+            nearest = index.rerank(queries, [like.candidates + more for more in extra], collection.sigma_weight, masks)
         numbers = sorted({int(number) for one in nearest for number in one.numbers})
         with_vectors = any(search.with_vectors for search, _, _ in good)
         rows = by_number(connection, numbers, with_vectors)
@@ -169,6 +169,7 @@ def _neighbors(
     search: Search, nearest: Nearest, excluded: str | None, rows: dict[int, tuple[object, ...]], dim: int
 ) -> Neighbors:
     found = [rows[number] for number in nearest.numbers.tolist()]
-    order = in_order([str(row[0]) for row in found], nearest.ranks, search.k, excluded)
-    distances = METRICS[search.metric].of_rank(nearest.ranks[order])
+    most = min(search.k, search.candidates or search.k)  # One more was measured if the excluded one is not among them.
+    order = in_order([str(row[0]) for row in found], nearest.ranks, most, excluded)
+    distances = search.distance.of_rank(nearest.ranks[order])
     return Neighbors(as_items([found[i] for i in order], dim, search.with_vectors), distances)

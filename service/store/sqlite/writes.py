@@ -23,7 +23,7 @@ from service.store.sqlite.pictures import put_pictures
 from service.store.upserts import keys_of, upserted, wanted_of
 from service.store.vectors.chunk import row_bytes
 
-COLUMNS = "name, model, digest, dim, metric, description, count, seq, keep"
+COLUMNS = "name, model, digest, dim, metric, description, count, seq, keep, sigma_weight"
 
 
 def find(connection: sqlite3.Connection, name: str, digest: str | None = None) -> tuple[int, Collection]:
@@ -35,20 +35,23 @@ def find(connection: sqlite3.Connection, name: str, digest: str | None = None) -
 
 
 def create(connection: sqlite3.Connection, wanted: Collection) -> Collection:
-    """Make a collection, or update model name, metric, description and `keep` of one. Raises ModelMismatch."""
+    """Make a collection, or update model name, metric, its weight, description and `keep` of one. Raises ModelMismatch."""
+    changeable = wanted.model, wanted.metric, wanted.sigma_weight, wanted.description, wanted.keep
     row = connection.execute("SELECT 1 FROM collections WHERE name = ?", (wanted.name,)).fetchone()
     if row is None:
         connection.execute(
-            "INSERT INTO collections (name, model, digest, dim, metric, description, keep) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (wanted.name, wanted.model, wanted.digest, wanted.dim, wanted.metric, wanted.description, wanted.keep),
+            "INSERT INTO collections (model, metric, sigma_weight, description, keep, name, digest, dim) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*changeable, wanted.name, wanted.digest, wanted.dim),
         )
     else:
         number, found = find(connection, wanted.name)
         if (found.digest, found.dim) != (wanted.digest, wanted.dim):
             raise ModelMismatch(found, wanted.label)
         connection.execute(
-            "UPDATE collections SET model = ?, metric = ?, description = ?, keep = coalesce(?, keep) WHERE number = ?",
-            (wanted.model, wanted.metric, wanted.description, wanted.keep, number),
+            "UPDATE collections SET model = ?, metric = ?, sigma_weight = ?, description = ?, keep = coalesce(?, keep) "
+            "WHERE number = ?",
+            (*changeable, number),
         )
     return find(connection, wanted.name)[1]
 

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from service.latents.distances import METRICS, Doubles
+from service.latents.distances import DistanceMetric, Doubles, distance_metric
 from service.store.vectors.chunk import Chunk, Floats, Numbers, slack
 
 # Rows that are measured in float64 at a time.
 BLOCK = 1 << 12
 # Metrics that have bounds in float32.
 BOUNDED = ("l2", "w2", "cosine")
-# Squared lengths up to this one cannot overflow float32 in the computation of scores.
+# Squared lengths up to this one cannot overflow float32 in the computation of scores, whatever the weight of sigma is.
 LONGEST = 2.0**100
 # Bound on the error of one float32 product that underflows to 0.
 UNDERFLOW = 2.0**-120
@@ -31,7 +30,17 @@ class Queries:
     mu: Floats
     sigma: Floats
     counts: Sequence[int]
-    dimensions: NDArray[np.intp] | None = None  # dimensions to compare; None: all
+    sigma_weight: float = 1.0  # the weight of sigma in w2
+
+    @property
+    def distance(self) -> DistanceMetric:
+        """The metric with its weight."""
+        return distance_metric(self.metric, self.sigma_weight)
+
+    @property
+    def weight(self) -> float:
+        """The weight of sigma in the scores, 0 for a metric that is about mu alone."""
+        return self.sigma_weight if self.metric == "w2" else 0.0
 
     def __getitem__(self, part: slice) -> "Queries":
         return replace(self, mu=self.mu[part], sigma=self.sigma[part], counts=self.counts[part])
@@ -66,21 +75,21 @@ def merged(parts: Sequence[Nearest]) -> Nearest:
     return nearest
 
 
-def scores_of(metric: str, mu: Floats, sigma: Floats, chunk: Chunk, rows: slice) -> Floats:
+def scores_of(queries: Queries, mu: Floats, chunk: Chunk, rows: slice) -> Floats:
     """Return scores that order the rows of a chunk for each query, (Q, rows): |x|^2 / 2 - q . x less slack, or -cosine.
 
-    For the cosine, queries have length 1 or 0.
+    `mu` are the queries' own; for the cosine, they are scaled to length 1 (or have length 0).
     """
     scores: Floats = mu @ chunk.mu[rows].T
-    if metric == "cosine":
+    if queries.metric == "cosine":
         scores *= -chunk.inverse[rows]
         if chunk.any_short:
             short = np.flatnonzero(chunk.short[rows])
             scores[:, short] = -(mu @ unit_vectors(chunk.mu[rows][short]).T)
         return scores
-    if metric == "w2":
-        scores += sigma @ chunk.sigma[rows].T
-    np.subtract((chunk.half_both if metric == "w2" else chunk.half_mu)[rows], scores, out=scores)
+    if queries.weight:
+        scores += (np.float32(queries.weight**2) * queries.sigma) @ chunk.sigma[rows].T
+    np.subtract(chunk.halves(rows, queries.weight), scores, out=scores)
     return scores
 
 
@@ -94,23 +103,23 @@ def unit_vectors(mu: Floats) -> Floats:
 class Bounded:
     """The candidates of one query: rows whose lower bound is not above the k-th smallest upper bound.
 
-    With x a row, q the query, h = |x|^2 / 2, and c the slack: h - q . x in float32 is wrong by at most c |q| |x| and a little
-    for h, hence by at most c (|q|^2 / 2 + h), and by what float32 loses of products that are too small for it. The chunk's
-    norms are stored less c h, so a score less c |q|^2 / 2 is a lower bound, and a score plus 2 c h + c |q|^2 / 2 an upper one.
+    With x = [mu, w sigma] a row, q the query, h = |x|^2 / 2, and c the slack: h - q . x in float32 is wrong by at most
+    c |q| |x| and a little for h, hence by at most c (|q|^2 / 2 + h), and by what float32 loses of products that are too small
+    for it. The chunk's norms are stored less c h, so a score less c |q|^2 / 2 is a lower bound, and a score plus
+    2 c h + c |q|^2 / 2 an upper one.
     """
 
-    def __init__(self, metric: str, mu: Floats, sigma: Floats, count: int) -> None:
-        self.metric, self.sigma, self.count = metric, sigma, count
-        self.original, self.mu = mu, mu
-        dim = 2 * len(mu) if metric == "w2" else len(mu)
-        self.slack = slack(dim)
-        square = float(np.square(mu, dtype=np.float64).sum())
-        if metric == "cosine":
-            self.mu = unit_vectors(mu[None])[0]
+    def __init__(self, queries: Queries, i: int) -> None:
+        self.queries, self.count = queries, queries.counts[i]
+        self.original, self.sigma = queries.mu[i], queries.sigma[i]
+        self.mu, self.slack = self.original, slack(len(self.original))
+        if queries.metric == "cosine":
+            self.mu = unit_vectors(self.mu[None])[0]
             self.margin = 4 * self.slack  # both vectors have length 1, and the query is rounded
         else:
-            square += float(np.square(sigma, dtype=np.float64).sum()) if metric == "w2" else 0.0
-            self.margin = self.slack * square + dim * UNDERFLOW
+            own, spread = (float(np.square(vector, dtype=np.float64).sum()) for vector in (self.original, self.sigma))
+            square = own + queries.weight**2 * spread
+            self.margin = self.slack * square + 2 * len(self.original) * UNDERFLOW
         self.scores = np.empty(0, np.float32)
         self.uppers = np.empty(0, np.float64)
         self.places = np.empty(0, np.int64)
@@ -137,14 +146,13 @@ class Bounded:
     def _uppers(self, chunk: Chunk, rows: Numbers, scores: Floats) -> Doubles:
         """Return upper bounds, shifted like the scores."""
         uppers = scores.astype(np.float64) + self.margin
-        if self.metric != "cosine":
-            halves = chunk.half_both if self.metric == "w2" else chunk.half_mu
-            uppers += 2.1 * self.slack * halves[rows]
+        if self.queries.metric != "cosine":
+            uppers += 2.1 * self.slack * chunk.halves(rows, self.queries.weight)
         return uppers
 
     def measure(self, chunks: Sequence[Chunk]) -> Nearest:
         """Measure the candidates in float64 and return the nearest."""
-        nearest, rank = Nearest(self.count), METRICS[self.metric].rank
+        nearest, rank = Nearest(self.count), self.queries.distance.rank
         mu, sigma = self.original.astype(np.float64), self.sigma.astype(np.float64)
         for start in range(0, len(self.rows), BLOCK):
             places, rows = self.places[start : start + BLOCK], self.rows[start : start + BLOCK]

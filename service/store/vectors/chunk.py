@@ -22,7 +22,7 @@ UNIT_ROUNDOFF = 2.0**-24
 SHORT = 2.0**-80
 # Bytes that a row takes beside its mu and sigma.
 OVERHEAD_BYTES = 4 * 3 + 8 + 3
-COLUMNS = ("mu", "sigma", "half_mu", "half_both", "inverse", "numbers", "alive", "has_sigma", "short")
+COLUMNS = ("mu", "sigma", "half_mu", "half_sigma", "inverse", "numbers", "alive", "has_sigma", "short")
 
 
 def row_bytes(dim: int) -> int:
@@ -31,8 +31,11 @@ def row_bytes(dim: int) -> int:
 
 
 def slack(dim: int) -> float:
-    """Return a bound on the rounding error of a float32 inner product, relative to the lengths (Higham 2002, section 3.1)."""
-    return (dim + 8) * UNIT_ROUNDOFF
+    """Return a bound on the rounding error of the float32 inner product of two [mu, w sigma] of 2 x `dim` numbers.
+
+    It is relative to the lengths (Higham 2002, section 3.1). Part of it is for the roundings of w and of the half norms.
+    """
+    return (2 * dim + 10) * UNIT_ROUNDOFF
 
 
 def _zeros(rows: int, dim: int) -> Floats:
@@ -47,7 +50,7 @@ def _zeros(rows: int, dim: int) -> Floats:
 
 
 class Chunk:
-    """Up to CHUNK rows. Removed rows have an infinite norm, so they are never candidates."""
+    """Up to CHUNK rows. Removed rows have an infinite half_mu, so they are never candidates."""
 
     def __init__(self, dim: int, room: int) -> None:
         self.dim, self.room = dim, room
@@ -56,12 +59,19 @@ class Chunk:
         self.longest = 0.0  # no row has, or had, a larger |mu|^2 + |sigma|^2
         self.mu, self.sigma = _zeros(room, dim), _zeros(room, dim)
         self.half_mu: Floats = np.empty(room, np.float32)  # |mu|^2 / 2, less its slack
-        self.half_both: Floats = np.empty(room, np.float32)  # (|mu|^2 + |sigma|^2) / 2, less its slack
+        self.half_sigma: Floats = np.empty(room, np.float32)  # |sigma|^2 / 2, less its slack
         self.inverse: Floats = np.empty(room, np.float32)  # 1 / |mu|, 0 for a mean that is short or has length 0
         self.numbers: Numbers = np.empty(room, np.int64)
         self.alive: Mask = np.zeros(room, np.bool_)
         self.has_sigma: Mask = np.zeros(room, np.bool_)
         self.short: Mask = np.zeros(room, np.bool_)  # |mu| is not 0, but below SHORT
+
+    def halves(self, rows: slice | Numbers, sigma_weight: float) -> Floats:
+        """Return |[mu, w sigma]|^2 / 2 of some rows, less its slack: of w = 0, that of mu alone."""
+        if not sigma_weight:
+            return self.half_mu[rows]
+        halves: Floats = self.half_mu[rows] + np.float32(sigma_weight**2) * self.half_sigma[rows]
+        return halves
 
     def grow(self) -> None:
         """Double the room, to at most CHUNK rows."""
@@ -74,15 +84,14 @@ class Chunk:
 
     def put(self, rows: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
         self.mu[rows], self.sigma[rows], self.has_sigma[rows] = mu, sigma, has_sigma
-        squares = np.square(mu, dtype=np.float64).sum(axis=1)
-        both = squares + np.square(sigma, dtype=np.float64).sum(axis=1)
-        self.longest = max(self.longest, float(both.max(initial=0)))
+        squares, spread = (np.square(vectors, dtype=np.float64).sum(axis=1) for vectors in (mu, sigma))
+        self.longest = max(self.longest, float((squares + spread).max(initial=0)))
         lengths = np.sqrt(squares)
         self.short[rows] = short = (lengths > 0) & (lengths < SHORT)
         self.any_short |= bool(short.any())
         with np.errstate(over="ignore"):  # if a square overflows float32, `longest` disables the bounds
             self.half_mu[rows] = squares / 2 * (1 - slack(self.dim))
-            self.half_both[rows] = both / 2 * (1 - slack(2 * self.dim))
+            self.half_sigma[rows] = spread / 2 * (1 - slack(self.dim))
             self.inverse[rows] = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths >= SHORT)
         self.gone -= int((~self.alive[rows]).sum())
         self.alive[rows] = True
@@ -90,7 +99,7 @@ class Chunk:
     def remove(self, rows: Numbers) -> None:
         self.gone += int(self.alive[rows].sum())
         self.alive[rows] = self.has_sigma[rows] = False
-        self.half_mu[rows] = self.half_both[rows] = np.inf
+        self.half_mu[rows] = np.inf
 
     def append(self, numbers: Numbers, mu: Floats, sigma: Floats, has_sigma: Mask) -> None:
         """Add rows at the end, which must have room. Their numbers are ascending and greater than those in the chunk."""

@@ -132,7 +132,7 @@ class Index:
         """
         selected = self._selected(queries.metric, masks)
         few = sum(int(mask.sum()) for mask in selected) <= FEW
-        if few or queries.dimensions is not None or queries.metric not in BOUNDED or self._too_long(queries):
+        if few or queries.metric not in BOUNDED or self._too_long(queries):
             return self._scan(lambda places: [self._measure(queries, i, selected, places) for i in range(len(queries.counts))])
         shown = selected if masks is not None else None
         parts = [queries[start : start + TOGETHER] for start in range(0, len(queries.counts), TOGETHER)]
@@ -156,10 +156,12 @@ class Index:
         whole = [(c.has_sigma if METRICS[metric].needs_sigma else c.alive)[: c.size] for c in self._chunks]
         return whole if masks is None else [a & b for a, b in zip(whole, masks, strict=True)]
 
-    def rerank(self, queries: Queries, candidates: Sequence[int], masks: Sequence[Mask] | None = None) -> list[Nearest]:
-        """Search like `nearest`, but only among the `candidates[i]` nearest to query i by w2."""
+    def rerank(
+        self, queries: Queries, candidates: Sequence[int], sigma_weight: float, masks: Sequence[Mask] | None = None
+    ) -> list[Nearest]:
+        """Search like `nearest`, but only among the `candidates[i]` nearest to query i by w2 with this weight."""
         masks = self._selected(queries.metric, masks)  # rows that the metric cannot measure are no candidates
-        by_w2 = replace(queries, metric="w2", counts=candidates)
+        by_w2 = replace(queries, metric="w2", counts=candidates, sigma_weight=sigma_weight)
         found = []
         for i, near in enumerate(self.nearest(by_w2, masks)):
             chosen = np.sort(near.numbers[np.lexsort((near.numbers, near.ranks))[: candidates[i]]])
@@ -168,23 +170,19 @@ class Index:
 
     def _measure(self, queries: Queries, i: int, selected: Sequence[Mask], places: range) -> Nearest:
         """Scan in float64 for query i."""
-        nearest, rank, dimensions = Nearest(queries.counts[i]), METRICS[queries.metric].rank, queries.dimensions
+        nearest, rank = Nearest(queries.counts[i]), queries.distance.rank
         mu, sigma = queries.mu[i].astype(np.float64), queries.sigma[i].astype(np.float64)
-        if dimensions is not None:
-            mu, sigma = mu[dimensions], sigma[dimensions]
         for place in places:
             chunk, chosen = self._chunks[place], np.flatnonzero(selected[place])
             for start in range(0, len(chosen), BLOCK):
                 rows = chosen[start : start + BLOCK]
                 others = chunk.mu[rows].astype(np.float64), chunk.sigma[rows].astype(np.float64)
-                if dimensions is not None:
-                    others = others[0][:, dimensions], others[1][:, dimensions]
                 nearest.add(chunk.numbers[rows], rank(mu, sigma, *others))
         return nearest
 
     def _bound_and_measure(self, queries: Queries, selected: Sequence[Mask] | None, places: range) -> list[Nearest]:
         """Scan in float32 for candidates, and measure those in float64."""
-        bounded = [Bounded(queries.metric, queries.mu[i], queries.sigma[i], count) for i, count in enumerate(queries.counts)]
+        bounded = [Bounded(queries, i) for i in range(len(queries.counts))]
         mu, limits = np.stack([one.mu for one in bounded]), np.full(len(bounded), np.inf)
         for place in places:
             chunk, hidden = self._chunks[place], None
@@ -196,7 +194,7 @@ class Index:
                 rows = slice(start, min(start + SLICE, chunk.size))
                 if hidden is not None and hidden[rows].all():
                     continue
-                scores = scores_of(queries.metric, mu, queries.sigma, chunk, rows)  # (Q, rows)
+                scores = scores_of(queries, mu, chunk, rows)  # (Q, rows)
                 if hidden is not None:
                     np.copyto(scores, np.inf, where=hidden[rows])
                 for i in np.flatnonzero(scores.min(axis=1) <= limits).tolist():

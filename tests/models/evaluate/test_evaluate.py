@@ -22,6 +22,7 @@ from models.evaluate.measure import nearest_labels, posteriors
 from models.objective import evidence_lower_bound, importance_weighted_bound
 from models.train.__main__ import main as train
 from models.vae import VAE, VAEConfig, to_unit_interval
+from service.latents.distances import METRICS
 
 FAST = ["--samples", "8", "--limit", "20", "--device", "cpu"]
 
@@ -116,6 +117,12 @@ class TestMetrics:
         assert test.labels is not None
         nearest = brute_force_labels(references, splits.train.labels, queries, 5)
         assert metrics["knn_accuracy"] == pytest.approx(np.mean(np.array(nearest) == test.labels.numpy()))
+        assert metrics["search"]["l2"] == pytest.approx(metrics["knn_accuracy"])
+        assert metrics["search"].keys() == {"chosen", "pixels", *METRICS}
+        card = (trained / "README.md").read_text()
+        assert f"| 5-NN accuracy by L2 of pixels | {100 * metrics['search']['pixels']:.2f} % |" in card
+        assert card.count("5-NN accuracy by") == len(metrics["search"])
+        assert "| 5-NN accuracy |" not in card
         assert metrics["active_units"] == int((queries.numpy().var(0, ddof=1) > 0.01).sum())
 
     def test_a_learnt_prior_is_the_one_that_is_measured(self, digits_npz: Path, tmp_path: Path) -> None:
@@ -141,7 +148,7 @@ class TestMetrics:
         assert protocol["split"] == "test, 20 pictures"
         assert (protocol["iwae_samples"], protocol["seed"]) == (8, 3)
         assert protocol["limit"] == 20
-        assert {"active_units", "knn_accuracy"} <= protocol.keys()
+        assert {"active_units", "knn_accuracy", "search"} <= protocol.keys()
 
     def test_reproducible_by_seed(self, trained: Path) -> None:
         results = []
@@ -157,7 +164,7 @@ class TestMetrics:
         metrics = metrics_of(tmp_path / "out")
         assert metrics["protocol"]["pixels"].startswith("bytes x with uniform noise, (x + u) / 256")
         assert metrics["protocol"]["split"] == "test, 6 pictures"
-        assert "knn_accuracy" not in metrics
+        assert metrics.keys().isdisjoint({"knn_accuracy", "search"})
         noise, x = torch.Generator().manual_seed(0), load_data(f"npz:{tmp_path / 'greys.npz'}", tmp_path).test.x
         x = (x + torch.rand(x.shape, generator=noise)) / 256
         eps = torch.randn(8, 6, 2, generator=noise)

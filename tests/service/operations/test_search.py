@@ -8,7 +8,7 @@ from service.engine.errors import Overloaded
 from service.formats import png
 from service.inference.pipeline import Inference
 from service.operations import search as operations
-from service.operations.collection_model import NoKlPerDim
+from service.operations.collection_model import NoSigmaWeight
 from service.operations.generate import decode
 from service.operations.items import Entries, add_items
 from service.operations.search import SearchOptions, SearchResult, TooManyNeighbors
@@ -44,7 +44,7 @@ async def test_the_nearest_come_first(service: Service, inference: Inference, fi
     nearest = await search(service, inference, filled, queries, SearchOptions(k=3))
     assert [one.items.ids for one in nearest.found.neighbors] == [["03", "04", "02"], ["07", "06", "08"]]
     np.testing.assert_allclose(nearest.found.neighbors[1].distances, np.sqrt([0, 3, 3]))
-    assert (nearest.metric, nearest.found.exact, nearest.pixels) == ("l2", True, None)
+    assert (nearest.asked.metric, nearest.found.exact, nearest.pixels) == ("l2", True, None)
     assert nearest.found.neighbors[0].items.mu.shape == (3, 0)
 
 
@@ -58,7 +58,7 @@ async def test_a_picture_is_encoded_first(
             await add_items(service.pipeline, service.store, inference, filled, filled.digest, some)
     nearest = await search(service, inference, filled, some, SearchOptions(k=1, metric="w2"))
     assert nearest.found.neighbors[0].items.ids == ["picture"]
-    assert nearest.metric == "w2"
+    assert (nearest.asked.metric, nearest.asked.sigma_weight) == ("w2", 1.0)
 
 
 async def test_neighbours_may_be_seen(service: Service, inference: Inference, filled: Collection) -> None:
@@ -81,8 +81,10 @@ async def test_errors_are_those_of_the_domain(
     service: Service, inference: Inference, filled: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = points([None], np.zeros((1, 3), np.float32))
-    with pytest.raises(NoKlPerDim):
-        await search(service, inference, filled, query, SearchOptions(active_only=True))
+    with pytest.raises(
+        NoSigmaWeight, match="sigma_weight is a parameter of the metric w2, but the metric is l2: leave it out"
+    ):
+        await search(service, inference, filled, query, SearchOptions(sigma_weight=2.0))
     with pytest.raises(UnknownItem):
         await search(service, inference, filled, points(["nobody"], query.mu), SearchOptions())
     with service.store.searches.admit(64), pytest.raises(Overloaded):

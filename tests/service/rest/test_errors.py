@@ -29,7 +29,7 @@ from service.http.problems import HttpError, Malformed
 from service.http.receive import BodyTooLarge
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchLabel, NoSuchPrior
-from service.operations.collection_model import ModelNotLoaded, NoKlPerDim
+from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.rest.bodies import TooManyValues
 from service.rest.errors import STATUSES, describe
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -69,7 +69,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (refusals.ItemsExist("digits", ["7"]), 409, "items_exist"),
     (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
-    (NoKlPerDim("no card"), 422, "invalid_parameter"),
+    (NoSigmaWeight("l2"), 422, "invalid_parameter"),
     (BodyTooLarge(100), 413, "body_too_large"),
     (TooBig("too many"), 413, "too_many_pixels"),
     (TooCostly("too long"), 413, "too_costly"),

@@ -48,16 +48,17 @@ class Twin:
         sigma: Any,
         k: int,
         filter: tuple[Condition, ...] = (),
-        dimensions: tuple[int, ...] | None = None,
+        sigma_weight: float = 1.0,
     ) -> list[tuple[str, float]]:
         able = [id for id, row in self.rows.items() if row[2] or not METRICS[metric].needs_sigma]
         able = [id for id in able if all(matches(self.rows[id][3], condition) for condition in filter)]
         if not able:
             return []
         rows: list[Any] = [self.rows[id] for id in able]
-        dims = list(range(len(mu)) if dimensions is None else dimensions)
-        others = [np.stack([row[i] for row in rows]).astype(np.float64)[:, dims] for i in (0, 1)]
-        own = [np.asarray(v, np.float64)[dims] for v in (mu, sigma)]
+        # This is what the weight means, not how it is computed.
+        weight = sigma_weight if metric == "w2" else 1.0
+        others = [factor * np.stack([row[i] for row in rows]).astype(np.float64) for i, factor in ((0, 1.0), (1, weight))]
+        own = [factor * np.asarray(v, np.float64) for v, factor in ((mu, 1.0), (sigma, weight))]
         distances = METRICS[metric].of_rank(METRICS[metric].rank(*own, *others))
         return sorted(zip(able, distances.tolist(), strict=True), key=lambda p: (p[1], p[0]))[:k]
 

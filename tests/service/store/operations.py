@@ -85,7 +85,7 @@ def _operation(kind: str, chance: random.Random, workers: int) -> Operation:
         case "list":
             one |= {"limit": chance.choice((1, 3, 100)), "filter": _filter(chance), "strict": chance.random() < 0.2}
         case "create":
-            one |= {"model": int(chance.random() < 0.1), "metric": chance.choice(ALL_METRICS)}
+            one |= {"model": int(chance.random() < 0.1), **_distance(chance)}
             one |= {"keep": chance.choice((None, "picture", "nothing"))}
         case "search":
             one |= _search(chance)
@@ -137,14 +137,18 @@ def _filter(chance: random.Random) -> dict[str, Any]:
     return chance.choice([{}, {}, *tests])
 
 
+def _distance(chance: random.Random) -> Operation:
+    metric = chance.choice(ALL_METRICS)
+    return {"metric": metric, "sigma_weight": chance.choice((1.0, 0.25, 3.0)) if metric == "w2" else 1.0}
+
+
 def _search(chance: random.Random) -> Operation:
     return {
         "queries": [chance.choice(IDS) if chance.random() < 0.3 else None for _ in range(chance.choice((1, 1, 2)))],
         "seed": chance.randrange(1 << 30),
         "k": chance.choice((1, 2, 5, 100)),
-        "metric": chance.choice(ALL_METRICS),
+        **_distance(chance),
         "filter": _filter(chance),
-        "dims": chance.choice((None, None, None, (0,), (2, 0))),
         "candidates": chance.choice((None, None, None, 3, 1000)),
         "with_vectors": chance.random() < 0.3,
         "strict": chance.random() < 0.2,

@@ -34,7 +34,9 @@ class Player:
                 await getattr(self, f"_{one['do']}")(self._workers[one["worker"]], one)
             for worker in self._workers:  # all has come to everybody
                 for name in self._groups:
-                    await self._search(worker, {"name": name, "queries": [None], "seed": 1, "k": 100, "metric": "l2"})
+                    await self._search(
+                        worker, {"name": name, "queries": [None], "seed": 1, "k": 100, "metric": "w2", "sigma_weight": 2.0}
+                    )
                     await self._list(worker, {"name": name, "limit": 100, "filter": {}})
         except (AssertionError, Refused) as error:
             raise AssertionError(f"operation {place}, {one}: {error}") from error
@@ -46,18 +48,20 @@ class Player:
 
     async def _create(self, worker: Worker, one: Operation) -> None:
         digest, dim = MODELS[one["model"]]
-        wanted = Collection(one["name"], "model", digest, dim, one["metric"], keep=one.get("keep"))
+        weight = one.get("sigma_weight", 1.0)
+        wanted = Collection(one["name"], "model", digest, dim, one["metric"], keep=one.get("keep"), sigma_weight=weight)
         group = self._groups.get(one["name"])
         if group is not None and group.digest != digest:
             await refused("ModelMismatch", worker.call("create", collection=wanted))
             return
-        self._is(await worker.call("create", collection=wanted), one["name"], one["metric"], one.get("keep"))
+        self._is(await worker.call("create", collection=wanted), one["name"], wanted)
 
-    def _is(self, found: Collection, name: str, metric: str | None = None, keep: str | None = None) -> None:
+    def _is(self, found: Collection, name: str, wanted: Collection | None = None) -> None:
         group = self._groups.setdefault(name, Group(found.digest, found.dim, found.metric))
-        group.metric, group.keep = metric or group.metric, keep or group.keep
-        own = (name, group.digest, group.dim, group.metric, len(group.rows), group.seq, group.keep)
-        there = (found.name, found.digest, found.dim, found.metric, found.count, found.seq, found.keep)
+        if wanted is not None:
+            group.metric, group.sigma_weight, group.keep = wanted.metric, wanted.sigma_weight, wanted.keep or group.keep
+        own = (name, group.digest, group.dim, group.metric, group.sigma_weight, len(group.rows), group.seq, group.keep)
+        there = (found.name, found.digest, found.dim, found.metric, found.sigma_weight, found.count, found.seq, found.keep)
         assert there == own, (found, own)
 
     async def _drop(self, worker: Worker, one: Operation) -> None:
@@ -220,11 +224,11 @@ class Player:
     async def _search(self, worker: Worker, one: Operation) -> None:
         digest, dim = self._model(one["name"])
         mu, sigma, _ = gaussians(one["seed"], len(one["queries"]), dim, always=True)
-        metric, dims, candidates = one["metric"], one.get("dims"), one.get("candidates")
+        metric, weight, candidates = one["metric"], one["sigma_weight"], one.get("candidates")
         queries = [Query(mu[i], sigma[i]) if id is None else Query(id=id) for i, id in enumerate(one["queries"])]
         filter, vectors = parse_filter(one.get("filter", {})), one.get("with_vectors", False)
         exact, strict, exclude = True if candidates is None else None, one.get("strict", False), one.get("exclude_self", False)
-        search = Search(queries, one["k"], metric, filter, candidates, exact, dims, vectors, strict, exclude)
+        search = Search(queries, one["k"], metric, filter, candidates, exact, vectors, strict, exclude, weight)
         call = worker.call("search", name=one["name"], digest=digest, search=search)
         if error := self._error(one) or self._search_error(one) or self._filter_error(one):
             await refused(error, call)
@@ -236,7 +240,7 @@ class Player:
         for i, id in enumerate(one["queries"]):
             own = (mu[i], sigma[i]) if id is None else (group.rows[id].mu, group.rows[id].sigma)
             own = own if own[1] is not None else (own[0], np.zeros(dim))
-            orders = group.orders(metric, own, one.get("filter", {}), dims)
+            orders = group.orders(metric, own, one.get("filter", {}), weight)
             if exclude:
                 orders.pop(id, None)
             neighbors = found.neighbors[i]

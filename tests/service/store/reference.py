@@ -42,6 +42,7 @@ class Group:
     keys: set[str] = field(default_factory=set)
     seq: int = 0
     keep: str | None = None
+    sigma_weight: float = 1.0
 
     def upsert(self, id: str, mu: Any, sigma: Any, metadata: dict[str, Any] | None, picture: bytes | None) -> None:
         """`metadata`: None leaves that of the item that is replaced."""
@@ -73,9 +74,7 @@ class Group:
         """Whether a condition that items without the key meet has an unknown key."""
         return any("ne" in filter[key] or filter[key].get("exists") is False for key in self.unknown(filter))
 
-    def orders(
-        self, metric: str, query: tuple[Any, Any], filter: dict[str, Any], dims: tuple[int, ...] | None
-    ) -> dict[str, float]:
+    def orders(self, metric: str, query: tuple[Any, Any], filter: dict[str, Any], sigma_weight: float) -> dict[str, float]:
         """What orders the items that may be found, by id."""
         able = {id: row for id, row in self.matching(filter).items() if row.sigma is not None or metric not in SIGMA_METRICS}
         if not able:
@@ -85,9 +84,7 @@ class Group:
         mu = np.stack([row.mu for row in rows]).astype(np.longdouble)
         sigma = np.stack([zero if row.sigma is None else row.sigma for row in rows]).astype(np.longdouble)
         own_mu, own_sigma = (np.asarray(value, np.longdouble) for value in query)
-        if dims is not None:
-            mu, sigma, own_mu, own_sigma = mu[:, dims], sigma[:, dims], own_mu[list(dims)], own_sigma[list(dims)]
-        return dict(zip(able, order(metric, own_mu, own_sigma, mu, sigma), strict=True))
+        return dict(zip(able, order(metric, own_mu, own_sigma, mu, sigma, sigma_weight), strict=True))
 
 
 def merged(value: Any, patch: dict[str, Any]) -> dict[str, Any]:
@@ -123,14 +120,14 @@ def holds(metadata: dict[str, Any], key: str, test: dict[str, Any]) -> bool:
     return True
 
 
-def order(metric: str, m: Long, s: Long, mu: Long, sigma: Long) -> list[Any]:
+def order(metric: str, m: Long, s: Long, mu: Long, sigma: Long, sigma_weight: float) -> list[Any]:
     """(D,) and (N, D) -> what orders as the distance does, but does not round to equal numbers where it does."""
     d2 = (mu - m) ** 2
     match metric:
         case "l2":
             return list(np.sqrt(d2.sum(1)))
         case "w2":
-            return list(np.sqrt(d2.sum(1) + ((sigma - s) ** 2).sum(1)))
+            return list(np.sqrt(d2.sum(1) + ((sigma_weight * (sigma - s)) ** 2).sum(1)))
         case "cosine":
             return [half_tangent(m, row) for row in mu]
         case "jeffreys":

@@ -27,11 +27,14 @@ async def test_collections_are_made_listed_changed_and_dropped(store: LatentStor
     assert await store.collections() == []
     assert await store.create(DIGITS) == DIGITS
     assert await store.create(DIGITS) == DIGITS
-    other = replace(DIGITS, name="Clothes", digest="cd" * 32, dim=3, metric="w2")
+    other = replace(DIGITS, name="Clothes", digest="cd" * 32, dim=3, metric="w2", sigma_weight=2.5)
     assert await store.create(other) == other
     assert await store.collections() == [other, DIGITS]
     changed = replace(DIGITS, metric="cosine", description="new")
     assert await store.create(changed) == changed == await store.collection("digits")
+    for weight in (3.0, 0.1 + 0.2, 1.0):
+        weighted = replace(changed, metric="w2", sigma_weight=weight)
+        assert await store.create(weighted) == weighted == await store.collection("digits")
     with pytest.raises(ModelMismatch, match=f"{DIGEST}.*{'cd' * 32}"):
         await store.create(replace(DIGITS, digest="cd" * 32))
     await store.upsert("digits", DIGEST, items(np.random.default_rng(0), ["a", "b"]))

@@ -178,10 +178,29 @@ async def test_an_item_is_not_its_own_neighbor(store: LatentStore) -> None:
     assert alone.neighbors[0].items.ids == []
 
 
-async def test_ids_dimensions_vectors_and_candidates(store: LatentStore) -> None:
+async def test_ids_weights_vectors_and_candidates(store: LatentStore) -> None:
     twin = await filled(store)
     for metric in METRICS:
         await check_options(store, twin, metric)
+
+
+async def test_the_weight_of_sigma_is_that_of_the_search(store: LatentStore) -> None:
+    """Whether it is the collection's, for which there may be an approximate index, or another one."""
+    twin, rng = await filled(store), np.random.default_rng(7)
+    mu, sigma = rng.standard_normal((6, DIM)).astype(np.float32), rng.uniform(0.1, 1, (6, DIM)).astype(np.float32)
+    queries = [Query(mu[i], sigma[i]) for i in range(6)]
+    orders = set()
+    for own in (1.0, 4.0, 0.001, 1000.0):
+        await store.create(replace(DIGITS, metric="w2", sigma_weight=own))
+        for weight in (1.0, 4.0, 1000.0):
+            found = await store.search("digits", DIGEST, Search(queries, 9, "w2", sigma_weight=weight))
+            for i in range(6):
+                same(found.neighbors[i], twin.nearest("w2", mu[i], sigma[i], 9, sigma_weight=weight))
+            assert found.exact is (isinstance(store, SqliteStore) or weight != own)
+            orders.add((weight, tuple(found.neighbors[0].items.ids)))
+        few = await store.search("digits", DIGEST, Search(queries[:1], 9, "l2", candidates=9))
+        assert {*few.neighbors[0].items.ids} == {id for id, _ in twin.nearest("w2", mu[0], sigma[0], 9, sigma_weight=own)}
+    assert len(orders) == 3  # Each weight has its own neighbours.
 
 
 async def check_options(store: LatentStore, twin: Twin, metric: str) -> None:
@@ -193,8 +212,8 @@ async def check_options(store: LatentStore, twin: Twin, metric: str) -> None:
         row = twin.rows[id]
         assert (neighbors.mu[i].tolist(), neighbors.sigma[i].tolist()) == (row[0].tolist(), row[1].tolist())
         assert orjson.loads(neighbors.metadata[i]) == row[3]
-    part = await store.search("digits", DIGEST, Search([Query(id="0007")], 5, metric, exact=True, dimensions=(0, 3)))
-    same(part.neighbors[0], twin.nearest(metric, mu, sigma, 5, dimensions=(0, 3)))
+    part = await store.search("digits", DIGEST, Search([Query(id="0007")], 5, metric, exact=True, sigma_weight=2.5))
+    same(part.neighbors[0], twin.nearest(metric, mu, sigma, 5, sigma_weight=2.5))
     all_of_them = await store.search("digits", DIGEST, Search([Query(id="0007")], 5, metric, candidates=10_000))
     same(all_of_them.neighbors[0], twin.nearest(metric, mu, sigma, 5))
     assert (by_id.exact, part.exact, all_of_them.exact) == (True, True, False)

@@ -12,9 +12,9 @@ import pytest
 
 from service.store import make_store
 from service.store.filters import parse_filter
-from service.store.interface import Items, LatentStore, NoPicture, Query, Search
+from service.store.interface import Collection, Items, LatentStore, NoPicture, Query, Search
 from service.store.postgres import schema
-from service.store.sqlite.file import MIGRATIONS
+from service.store.sqlite import file
 
 DIGEST = "ab" * 32
 # A sqlite file of version 1, as the service made it before that version ended.
@@ -34,7 +34,8 @@ def block() -> Items:
 async def check(store: LatentStore) -> None:
     """All is there, and what is new works."""
     digits, empty = await store.collections()
-    assert (digits.name, digits.count, digits.seq, digits.metric, digits.keep) == ("digits", 4, 6, "w2", None)
+    assert (digits.name, digits.count, digits.seq, digits.keep) == ("digits", 4, 6, None)
+    assert (digits.metric, digits.sigma_weight, empty.metric) == ("w2", 1.0, "l2")
     assert (digits.description, empty.name, empty.dim) == ("made by version 1", "empty", 2)
     wanted, found = block(), await store.scan("digits")
     assert (found.ids, found.seqs) == (["a/picture", "b", "long", "ü"], [1, 2, 5, 3])
@@ -47,6 +48,7 @@ async def check(store: LatentStore) -> None:
     with pytest.raises(NoPicture):
         await store.picture("digits", "b")
     assert (await store.create(replace(digits, keep="picture"))).keep == "picture"
+    assert (await store.create(replace(digits, sigma_weight=2.5))).sigma_weight == 2.5
     wanted.pictures = [b"1", b"2", b"3", b"4", b"5"]
     assert (await store.upsert("digits", DIGEST, wanted)).added == ["gone"]
     assert await store.picture("digits", "gone") == b"4"
@@ -65,12 +67,18 @@ async def opened(address: str) -> None:
             await store.close()
 
 
-async def test_a_file_of_version_1(tmp_path: Path) -> None:
+@pytest.mark.parametrize("old", range(1, len(file.MIGRATIONS)))
+async def test_a_file_of_an_earlier_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: int) -> None:
     path = tmp_path / "latents.db"
     path.write_bytes(VERSION_1)
-    assert version(path) == 1
+    monkeypatch.setattr(file, "MIGRATIONS", file.MIGRATIONS[:old])
+    earlier = file.SqliteFile(path)
+    earlier.connection()
+    earlier.close()
+    monkeypatch.undo()
+    assert version(path) == old
     await opened(str(path))
-    assert version(path) == len(MIGRATIONS) > 1
+    assert version(path) == len(file.MIGRATIONS) > old
 
 
 def version(path: Path) -> int:
@@ -79,9 +87,10 @@ def version(path: Path) -> int:
     return int(found)
 
 
-async def test_a_database_of_version_1(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("old", range(1, len(schema.MIGRATIONS)))
+async def test_a_database_of_an_earlier_version(database: str, monkeypatch: pytest.MonkeyPatch, old: int) -> None:
     with psycopg.connect(database) as connection:
-        monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:old])
         schema.migrate(connection)
         monkeypatch.undo()
         for name, digest, dim, metric, words in (
@@ -95,7 +104,7 @@ async def test_a_database_of_version_1(database: str, monkeypatch: pytest.Monkey
             ).fetchone()
             assert row is not None
             schema.make_table(connection, row[0], dim)
-            schema.make_index(connection, row[0], dim, metric)
+            schema.make_index(connection, row[0], Collection("any", "mnist", digest, dim, metric))
         own = block()
         for i, id in enumerate(own.ids):
             mu, both = own.mu[i].tolist(), [*own.mu[i].tolist(), *own.sigma[i].tolist()]
@@ -107,7 +116,7 @@ async def test_a_database_of_version_1(database: str, monkeypatch: pytest.Monkey
                 )
         connection.execute("INSERT INTO vae_keys SELECT 1, unnest(%s::text[])", (sorted(own.keys),))
         connection.execute("UPDATE vae_collections SET seq = 6, count = 4 WHERE number = 1")
-        assert connection.execute("SELECT version FROM vae_schema").fetchone() == (1,)
+        assert connection.execute("SELECT version FROM vae_schema").fetchone() == (old,)
     await opened(database)
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT version FROM vae_schema").fetchone() == (len(schema.MIGRATIONS),)

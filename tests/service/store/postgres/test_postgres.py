@@ -176,6 +176,34 @@ async def test_the_index_is_used_and_finds_nearly_all(database: str) -> None:
         await store.close()
 
 
+async def test_the_index_is_of_the_weight_of_the_collection(database: str) -> None:
+    """It is used, finds nearly all, and there is only one, whatever the weight was before."""
+    store = PgvectorStore(database)
+    try:
+        await store.open()
+        for weight in (1.0, 2.5, 3.0):
+            await store.create(replace(DIGITS, metric="w2", sigma_weight=weight))
+        rng, twin = np.random.default_rng(0), Twin()
+        block = items(rng, [f"{i:05d}" for i in range(2000)])
+        await store.upsert("digits", DIGEST, block)
+        twin.upsert(block)
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("ANALYZE")
+        queries = rng.standard_normal((20, DIM)).astype(np.float32), rng.uniform(0.1, 1, (20, DIM)).astype(np.float32)
+        asked = Search([Query(mu, sigma) for mu, sigma in zip(*queries, strict=True)], 10, "w2", sigma_weight=3.0)
+        found = await store.search("digits", DIGEST, asked)
+        exact = [twin.nearest("w2", mu, sigma, 10, sigma_weight=3.0) for mu, sigma in zip(*queries, strict=True)]
+        shared = [len({*one.items.ids} & {id for id, _ in best}) for one, best in zip(found.neighbors, exact, strict=True)]
+        assert not found.exact
+        assert sum(shared) >= 0.95 * 200
+    finally:
+        await store.close()  # Statistics are there when the connection has ended.
+    with psycopg.connect(database, autocommit=True) as connection:
+        indexes = connection.execute("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname LIKE '%w2%'").fetchall()
+    assert len(indexes) == 1
+    assert indexes[0][0] >= 20
+
+
 async def test_a_newer_schema_is_refused(database: str) -> None:
     store = PgvectorStore(database)
     await store.open()

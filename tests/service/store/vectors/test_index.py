@@ -1,5 +1,6 @@
 """The index answers as its slow twin does: a full scan in float64 of whatever is in it."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.latents.distances import METRICS
+from service.latents.distances import METRICS, distance_metric
 from service.store.vectors import chunk
 from service.store.vectors.candidates import Nearest, Queries
 from service.store.vectors.chunk import Floats
@@ -30,16 +31,15 @@ class Twin:
         sigma: Floats,
         count: int,
         allowed: set[int] | None = None,
-        dimensions: NDArray[np.intp] | None = None,
+        sigma_weight: float = 1.0,
     ) -> dict[int, float]:
         needs = METRICS[metric].needs_sigma
         numbers = [n for n, row in self.rows.items() if (row[2] or not needs) and (allowed is None or n in allowed)]
         if not numbers:
             return {}
-        dims = np.arange(len(mu)) if dimensions is None else dimensions
-        others = [np.stack([self.rows[n][i] for n in numbers]).astype(np.float64)[:, dims] for i in (0, 1)]
-        own = [v.astype(np.float64)[dims] for v in (mu, sigma)]
-        ranks = METRICS[metric].rank(*own, *others)
+        others = [np.stack([self.rows[n][i] for n in numbers]).astype(np.float64) for i in (0, 1)]
+        own = [v.astype(np.float64) for v in (mu, sigma)]
+        ranks = distance_metric(metric, sigma_weight).rank(*own, *others)
         bound = np.sort(ranks)[min(count, len(ranks)) - 1]
         return {n: d for n, d in zip(numbers, ranks, strict=True) if d <= bound}
 
@@ -102,10 +102,10 @@ def test_every_metric_is_exact(metric: str, seed: int) -> None:
     counts = [1, 7, 30, 1, 10, 5000]
     for allowed in (None, set(list(twin.rows)[::2]), set(list(twin.rows)[:40]), set()):
         masks = None if allowed is None else index.mask(np.array(sorted(allowed), np.int64))
-        for dimensions in (None, np.array([0, 3])):
-            found = index.nearest(Queries(metric, queries, sigma, counts, dimensions), masks)
+        for weight in (1.0, 0.001, 2.5, 1000.0):
+            found = index.nearest(Queries(metric, queries, sigma, counts, weight), masks)
             for i, one in enumerate(found):
-                same(one, twin.nearest(metric, queries[i], sigma[i], counts[i], allowed, dimensions))
+                same(one, twin.nearest(metric, queries[i], sigma[i], counts[i], allowed, weight))
 
 
 @given(
@@ -114,17 +114,18 @@ def test_every_metric_is_exact(metric: str, seed: int) -> None:
     scale=st.sampled_from([1e-44, 1e-30, 1e-21, 1e-6, 1.0, 3e3, 1e18, 1e37]),
     shift=st.sampled_from([0.0, 1e-42, 1.0, 5e3]),
     dim=st.integers(1, 8),
+    weight=st.sampled_from([1.0, 0.001, 3.0, 1000.0]),
 )
 @settings(max_examples=120, deadline=None)
 def test_the_bounds_hold_where_float32_does_not_tell_rows_apart(
-    seed: int, metric: str, scale: float, shift: float, dim: int
+    seed: int, metric: str, scale: float, shift: float, dim: int, weight: float
 ) -> None:
     rng = np.random.default_rng(seed)
     index, twin = filled(rng, 6, dim, scale, shift)
     query = (rng.standard_normal((2, dim)) * scale + shift).astype(np.float32)
     sigma = np.full((2, dim), 0.5, np.float32)
-    for one, i in zip(index.nearest(Queries(metric, query, sigma, [3, 20])), (0, 1), strict=True):
-        same(one, twin.nearest(metric, query[i], sigma[i], (3, 20)[i]))
+    for one, i in zip(index.nearest(Queries(metric, query, sigma, [3, 20], weight)), (0, 1), strict=True):
+        same(one, twin.nearest(metric, query[i], sigma[i], (3, 20)[i], None, weight))
 
 
 MAGNITUDES = np.array([0, 1e-45, 1e-40, 1e-30, 1e-24, 1e-12, 1, 1, 1, 1e4])
@@ -150,11 +151,12 @@ def test_rows_of_all_magnitudes_lie_side_by_side(metric: str, dim: int, seed: in
     twin.rows = {n: (mu[n], sigma[n], True) for n in range(count)}
     queries, own = np.concatenate([some(6, 0), mu[:3]]), np.concatenate([some(6, 1e-45), sigma[:3]])
     with np.errstate(all="raise", under="ignore", divide="warn"):
-        found = index.nearest(Queries(metric, queries, own, [10] * len(queries)))
-    for i, one in enumerate(found):
+        found = {w: index.nearest(Queries(metric, queries, own, [10] * len(queries), w)) for w in (1.0, 1e-3, 1e3)}
+    for weight, i in itertools.product(found, range(len(queries))):
+        one = found[weight][i]
         assert not np.isnan(one.ranks).any()
         assert np.isfinite(METRICS[metric].of_rank(one.ranks)).all()
-        same(one, twin.nearest(metric, queries[i], own[i], 10))
+        same(one, twin.nearest(metric, queries[i], own[i], 10, None, weight))
 
 
 def test_the_order_of_changes_and_those_not_seen_make_no_difference() -> None:
@@ -217,11 +219,12 @@ def test_reranking_measures_the_nearest_by_w2(metric: str) -> None:
     query, sigma = np.ones((2, 4), np.float32), np.full((2, 4), 0.4, np.float32)
     queries = Queries(metric, query, sigma, [9, 2])
     whole = index.nearest(queries)
-    for one, two in zip(index.rerank(queries, [10**6] * len(queries.counts)), whole, strict=True):
+    for one, two in zip(index.rerank(queries, [10**6] * len(queries.counts), 1.0), whole, strict=True):
         assert as_dict(one) == as_dict(two)
     able = {n for n, row in twin.rows.items() if row[2] or not METRICS[metric].needs_sigma}
-    near = twin.nearest("w2", query[0], sigma[0], 30, able)
-    assert as_dict(index.rerank(queries, [30] * len(queries.counts))[0]).keys() <= near.keys()
+    for weight in (1.0, 10.0):
+        near = twin.nearest("w2", query[0], sigma[0], 30, able, weight)
+        assert as_dict(index.rerank(queries, [30] * len(queries.counts), weight)[0]).keys() <= near.keys()
 
 
 def test_its_length_is_that_before_a_change_until_the_change_is_done(monkeypatch: pytest.MonkeyPatch) -> None:

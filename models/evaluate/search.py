@@ -1,0 +1,70 @@
+"""python -m models.evaluate.search PATH ...: choose the distance for searches anew and record it in config.json.
+
+Training does this by itself; this is for checkpoints that were trained by an earlier version, or got other weights. The digest
+of the model stays, and so do its collections.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.checkpoint import Checkpoint, CheckpointError, read, record_search
+from models.data import Splits, hold_out
+from models.evaluate.__main__ import EvaluationError, load_splits
+from models.files.directory_lock import DirectoryInUse, locked
+from models.readers.download import DataError
+from models.search_choice import SearchChoice, choose_for
+from models.train.devices import DeviceError, choose_device
+from models.train.flags import add_data_flags
+
+
+def chosen(checkpoint: Checkpoint, splits: Splits, device: str) -> SearchChoice:
+    """Choose by the validation pictures, the same as in training. Raises EvaluationError, DeviceError."""
+    training = checkpoint.manifest.data.get("training", {})
+    fitting, held_out = splits.train, splits.validation
+    if held_out is None:
+        fitting, held_out = hold_out(splits.train, training.get("validation", 0.05), training.get("seed", 0))
+    if fitting.labels is None or held_out.labels is None:
+        raise EvaluationError("the pictures have no labels by which a distance could be chosen; searches use l2")
+    where = choose_device(device)
+    fitting, held_out = fitting.to(where), held_out.to(where)
+    try:
+        return choose_for(checkpoint.vae.to(where), fitting.x, fitting.labels, held_out.x, held_out.labels)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise EvaluationError(str(error)) from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command. Exit status: 0 for success, 1 if a checkpoint got no choice."""
+    args, status = build_parser().parse_args(argv), 0
+    for path in args.paths:
+        try:
+            with locked(path, "models.evaluate.search"):
+                checkpoint = read(path)
+                choice = chosen(checkpoint, load_splits(checkpoint, args), args.device)
+                record_search(path, choice)
+        except (CheckpointError, DataError, DeviceError, DirectoryInUse, EvaluationError, OSError) as error:
+            print(f"error: {path}: {error}", file=sys.stderr)
+            status = 1
+        else:
+            print(f"{path}: {choice} ({choice.chosen_by})", flush=True)
+    return status
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    name = "python -m models.evaluate.search"
+    parser = argparse.ArgumentParser(
+        name, description="Choose the distance for searches by the labels of validation pictures; record it in config.json."
+    )
+    add = parser.add_argument
+    add("paths", type=Path, nargs="+", metavar="PATH", help="checkpoint directories")
+    add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: the training data of each)")
+    add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default: %(default)s)")
+    add_data_flags(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The command line of `python -m service.store`. Knows nothing of what the subcommands do."""
+
+import argparse
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import get_args
+
+from models.preprocess import Background, Invert
+from models.program import add_version_flag, program
+from service.latents.distances import MAX_SIGMA_WEIGHT, METRICS
+
+NEW = "OUT must be new, empty or an earlier {0}; it may not be this store, nor another one in use. Links are followed."
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(program("service.store"), description="Load, dump and back up the latent store.")
+    add_version_flag(parser)
+    store = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)  # before or after the subcommand
+    for one in (parser, store):
+        one.add_argument("--store", help="path of a sqlite file, or postgresql://... (default: VAE_STORE)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    loading = commands.add_parser(
+        "load",
+        parents=[store],
+        help="encode pictures into a collection, which is created if needed",
+        description="Encode pictures and add them to a collection, which is created if needed.",
+    )
+    loading.add_argument("--collection", required=True, help="name of the collection")
+    loading.add_argument(
+        "--model", help="model that encodes the pictures (default: that of the collection; for a new one VAE_DEFAULT_MODEL)"
+    )
+    loading.add_argument(
+        "--models-dir",
+        type=Path,
+        help="directory that contains a checkpoint directory for each model (default: VAE_MODELS_DIR)",
+    )
+    loading.add_argument(
+        "--metric",
+        choices=list(METRICS),
+        help="distance by which a new collection is searched (default: the one that was chosen for the model, see /models)",
+    )
+    loading.add_argument(
+        "--sigma-weight",
+        type=_weight,
+        metavar="W",
+        help="weight of sigma in the metric w2 (default: 1 with --metric w2, else the one that was chosen for the model)",
+    )
+    loading.add_argument(
+        "--prefix",
+        action="store_true",
+        help="begin each id with the name of the picture's folder, for paths that have the same ids",
+    )
+    loading.add_argument(
+        "--replace", action="store_true", help="encode again what is already there, and store it if it has changed"
+    )
+    loading.add_argument(
+        "--background", choices=get_args(Background), help="what transparent pictures are put on; see /encode"
+    )
+    loading.add_argument(
+        "--invert", choices=get_args(Invert), help="swap dark and light: of all pictures, or by their borders"
+    )
+    loading.add_argument(
+        "--max-corrupt",
+        type=_share,
+        default=0.01,
+        metavar="SHARE",
+        help="share of unreadable files above which the exit status is 1; one file is always allowed (default: 0.01)",
+    )
+    loading.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="picture, folder of pictures, npz or npy file, or IDX file (the format of MNIST)",
+    )
+    dumping = commands.add_parser(
+        "dump",
+        parents=[store],
+        help="write a collection to OUT.npz and OUT.jsonl",
+        description=f"Write a collection to OUT.npz and OUT.jsonl. {NEW.format('dump')}",
+    )
+    dumping.add_argument("--collection", required=True, help="name of the collection")
+    dumping.add_argument("out", type=Path, metavar="OUT", help="path without .npz and .jsonl, which are added")
+    backing = commands.add_parser(
+        "backup",
+        parents=[store],
+        help="copy the sqlite file to OUT",
+        description=f"Copy the sqlite file to OUT. The store may be in use. {NEW.format('backup')}",
+    )
+    backing.add_argument("out", type=Path, metavar="OUT", help="path of the copy")
+    return parser.parse_args(arguments)
+
+
+def _share(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (share := float(text)) < 1:
+            return share
+    raise argparse.ArgumentTypeError(f"must be a number of at least 0 and below 1, not {text!r}")
+
+
+def _weight(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (weight := float(text)) <= MAX_SIGMA_WEIGHT:
+            return weight
+    raise argparse.ArgumentTypeError(f"must be a number above 0 and at most {MAX_SIGMA_WEIGHT:g}, not {text!r}")
