@@ -22,6 +22,9 @@ COVARIANCES: tuple[str, ...] = get_args(Covariance)
 CANDIDATES = (1, 2, 5, 10, 20, 50, 100, 200)
 # Added to every variance, so that it cannot collapse: (1/20)^2, a twentieth of the prior's standard deviation.
 FLOOR = 0.0025
+# Each covariance is averaged with the mean covariance of all components, which counts as so many draws per latent dimension.
+# Without it, mixtures of more than 50 components in 40 dimensions memorise the posteriors of the training pictures.
+SHRINKAGE = 10
 MAX_SWEEPS = 100
 # EM stops when a sweep raises the likelihood by fewer nats per sample.
 TOLERANCE = 2e-3
@@ -223,17 +226,28 @@ def _natural(mixture: GaussianMixture) -> Tensor:
 
 
 def _maximize(sums: Tensor, dim: int, full: bool) -> GaussianMixture:
-    """Return the most likely mixture, plus FLOOR, given the sums of each component's statistics, (K, F)."""
+    """Return the mixture for the sums of each component's statistics, (K, F): the likeliest, but for SHRINKAGE and FLOOR.
+
+    The shrunk covariances are the most probable ones under an inverse Wishart prior (Fraley & Raftery 2007).
+    """
     mass = sums[:, :1].clamp(min=1e-8)  # (K, 1)
     means, products = sums[:, 1 : 1 + dim] / mass, sums[:, 1 + dim :] / mass
     weights = (mass / mass.sum()).squeeze(1)
     if not full:
-        return GaussianMixture(weights, means, ((products - means.square()).clamp(min=0) + FLOOR).sqrt())
+        variances = _shrunk((products - means.square()).clamp(min=0), mass, dim)
+        return GaussianMixture(weights, means, (variances + FLOOR).sqrt())
     i, j = torch.triu_indices(dim, dim, device=sums.device)
     second = sums.new_zeros(len(sums), dim, dim)
     second[:, i, j] = second[:, j, i] = products
-    covariances = second - means[:, :, None] * means[:, None, :] + FLOOR * torch.eye(dim, dtype=sums.dtype, device=sums.device)
-    return GaussianMixture(weights, means, torch.linalg.cholesky(covariances))
+    covariances = _shrunk(second - means[:, :, None] * means[:, None, :], mass[:, :, None], dim)
+    floor = FLOOR * torch.eye(dim, dtype=sums.dtype, device=sums.device)
+    return GaussianMixture(weights, means, torch.linalg.cholesky(covariances + floor))
+
+
+def _shrunk(spread: Tensor, mass: Tensor, dim: int) -> Tensor:
+    """Average (co)variances, (K, ...), of components with this mass, (K, 1, ...), with their weighted mean."""
+    common, weight = (mass * spread).sum(0) / mass.sum(), SHRINKAGE * dim
+    return (mass * spread + weight * common) / (mass + weight)
 
 
 def _start(z: Tensor, components: int, full: bool, noise: torch.Generator) -> GaussianMixture:

@@ -96,7 +96,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         "## Trained and measured by",
         "",
         "```sh",
-        train_command(directory, manifest.data.get("training", {})),
+        *train_commands(directory, manifest.data),
         evaluate_command(directory, metrics),
         "```",
         "",
@@ -219,6 +219,16 @@ def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:
         f"python -m models.evaluate {directory.as_posix()} --samples {protocol['iwae_samples']} --seed {protocol['seed']}"
         f"{limit}{fit}"
     )
+
+
+def train_commands(directory: Path, data: Mapping[str, Any]) -> list[str]:
+    """Return the commands that train the model again: first those of the checkpoint that it started from, if recorded."""
+    last = [train_command(directory, data.get("training", {}))]
+    start = data.get("init_from")
+    earlier = start.get("data") if isinstance(start, dict) else None
+    if not isinstance(start, dict) or not isinstance(earlier, dict) or not isinstance(earlier.get("training"), dict):
+        return last
+    return [*train_commands(Path(str(start.get("path"))), earlier), *last]
 
 
 def train_command(directory: Path, training: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, class_names
 from models.evaluate import agreement, densities, information, neighbors, pictures, plots
 from models.evaluate import html as page
-from models.evaluate.card import SOURCES, description, evaluate_command, train_command
+from models.evaluate.card import SOURCES, description, evaluate_command, train_commands
 from models.evaluate.headings import Headings, headings
 from models.evaluate.html import number, row
 from models.evaluate.measure import nearest_rows, posteriors
@@ -294,7 +294,7 @@ def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str) 
 
 def _made(directory: Path, checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> str:
     data = checkpoint.manifest.data
-    commands = [train_command(directory, data.get("training", {})), evaluate_command(directory, metrics)]
+    commands = [*train_commands(directory, data), evaluate_command(directory, metrics)]
     source = SOURCES.get(data.get("name", ""), str(data.get("name")))
     lines = "".join(f"<p><code>{html.escape(command)}</code></p>" for command in commands)
     return f'<p class="dim">{html.escape(source)}</p>{lines}'

@@ -19,9 +19,10 @@ from models.train.resume import STATE, ResumeError, recorded_arguments
 PLACES = {
     "out", "resume", "overwrite", "data_dir", "mirror", "device", "threads", "save_every", "compile", "tensorboard",
     "no_snapshots", "command", "preset", "fit_prior", "choices", "lengthened", "now_longer", "init_digest",
+    "init_data",
 }  # fmt: skip
 # What a run records beside its arguments, so that it continues and describes itself as it started.
-RECORDS = ("preset", "fit_prior", "choices", "lengthened", "init_digest", "threads")
+RECORDS = ("preset", "fit_prior", "choices", "lengthened", "init_digest", "init_data", "threads")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,7 +31,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.set_defaults(
         command=storable(shlex.join(["python", "-m", "models.train", *(sys.argv[1:] if argv is None else argv)]))
     )
-    parser.set_defaults(choices=None, lengthened=None, now_longer=False, init_digest=None)
+    parser.set_defaults(choices=None, lengthened=None, now_longer=False, init_digest=None, init_data=None)
     first = parser.parse_args(argv)
     if first.steps and first.epochs:
         parser.error("--steps and --epochs both set the length of the run: choose one of them")

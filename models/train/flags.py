@@ -131,13 +131,13 @@ def _add_model(add: Add) -> None:
 
 def _add_objective(add: Add) -> None:
     add("--objective", choices=list(OBJECTIVES), default="elbo",
-        help="elbo, three variants (free-bits, beta-tc, iwae), or only one of its terms (autoencoder, kl-only)")
+        help="elbo, four variants (free-bits, beta-tc, iwae, iwae-dreg), or only one of its terms (autoencoder, kl-only)")
     add("--beta", type=positive(zero=True), default=1.0, metavar="WEIGHT",
         help="weight of the KL; for beta-tc, of the total correlation")
     add("--warmup", type=share, default=0.0, metavar="SHARE",
         help="share of the run during which the weight of the KL rises from 0; 0.1 to 0.3 helps against a posterior collapse")
     add("--samples", type=whole(1, MOST_SAMPLES), default=1, metavar="K",
-        help="posterior samples per picture and step; the K of iwae")
+        help="posterior samples per picture and step; the K of iwae and iwae-dreg")
     add("--free-bits", type=positive(zero=True), default=0.1, metavar="NATS",
         help="KL below this many nats per dimension is not penalised (free-bits)")
     add("--stratified", type=yes_no, default=False, metavar="yes|no",

@@ -6,7 +6,7 @@ Knows nothing of pictures or of the training loop.
 import argparse
 from typing import Any
 
-from models.checkpoint import CheckpointError, read
+from models.checkpoint import Checkpoint, CheckpointError, read
 from models.train.resume import ResumeError
 from models.vae import VAE, VAEConfig
 
@@ -49,8 +49,8 @@ def flags_of(args: argparse.Namespace) -> dict[str, Any]:
     return flags
 
 
-def load_initial(path: str, vae: VAE, data: str = "") -> str:
-    """Copy the checkpoint's weights into a model of the same net and size; return its digest. Raises InitError.
+def load_initial(path: str, vae: VAE, data: str = "") -> Checkpoint:
+    """Copy the checkpoint's weights into a model of the same net and size; return the checkpoint. Raises InitError.
 
     The likelihood may differ: nets give the logits of the mean for all of them, and its own parameters then start anew.
     """
@@ -71,7 +71,7 @@ def load_initial(path: str, vae: VAE, data: str = "") -> str:
         vae.config.likelihood_options,
     ):
         vae.likelihood.load_state_dict(checkpoint.vae.likelihood.state_dict())
-    return checkpoint.digest
+    return checkpoint
 
 
 def differences(saved: VAEConfig, wanted: VAEConfig) -> list[str]:

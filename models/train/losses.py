@@ -1,4 +1,4 @@
-"""The training objectives by name: beta-ELBO, free bits, beta-TC, IWAE, and two that have only one term of the ELBO.
+"""The training objectives by name: beta-ELBO, free bits, beta-TC, two of IWAE, and two that have only one term of the ELBO.
 
 Each one reports the ELBO at beta = 1 beside its loss. Knows nothing of data sets, optimisers or files.
 
@@ -193,6 +193,28 @@ class Iwae:
 
 
 @dataclass(frozen=True)
+class DoublyReparameterized(Iwae):
+    """The loss of `Iwae`, with the encoder's gradient of Tucker et al. 2019, arXiv:1810.04152, equation 8.
+
+    The gradient has the same expectation, and a variance that does not swamp it as K grows. With the weights normalised to
+    v_k, log q is taken at fixed mu and sigma, and the gradient of log w_k that reaches z_k is multiplied by
+    1 - beta + beta v_k, which is v_k at beta = 1. Decoder and prior get the gradient of `Iwae`.
+    """
+
+    def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
+        draws = draw(vae, x, eps)
+        fixed = DiagonalGaussian(draws.posterior.mu.detach(), draws.posterior.logvar.detach())
+        log_ratio = draws.prior.log_prob(draws.z) - fixed.log_prob(draws.z)  # (K, B)
+        beta = warm * self.beta
+        log_w = draws.log_likelihood + beta * log_ratio
+        if draws.z.requires_grad:
+            share = torch.softmax(log_w.detach(), 0)[..., None]  # (K, B, 1)
+            draws.z.register_hook(lambda gradient: (1 - beta + beta * share) * gradient)
+        bound = torch.logsumexp(log_w, 0) - math.log(len(eps))
+        return Loss(-bound.mean(), detached(draws.elbo()))
+
+
+@dataclass(frozen=True)
 class Autoencoder:
     """-log_likelihood at z = mu: a deterministic autoencoder, whose sigma is never trained."""
 
@@ -241,6 +263,7 @@ OBJECTIVES: Mapping[str, Callable[[Wishes], Objective]] = {
     "free-bits": lambda wishes: FreeBits(wishes.free_bits, wishes.beta),
     "beta-tc": lambda wishes: BetaTC(wishes.dataset_size, wishes.beta, wishes.stratified),
     "iwae": lambda wishes: Iwae(wishes.beta),
+    "iwae-dreg": lambda wishes: DoublyReparameterized(wishes.beta),
     "autoencoder": lambda _wishes: Autoencoder(),
     "kl-only": lambda _wishes: KLOnly(),
 }

@@ -26,8 +26,10 @@ def check(args: argparse.Namespace, batch_size: int) -> None:
         raise TrainingError("--objective free-bits needs the KL of each dimension, so it works with --prior standard only")
     if args.objective == "beta-tc" and batch_size < 2:
         raise TrainingError("--objective beta-tc compares the pictures of a batch, so it needs a --batch-size of 2 or more")
-    if args.objective == "iwae" and args.samples == 1:
-        raise TrainingError("--objective iwae with --samples 1 is only the ELBO with a noisier KL: choose --samples 2 or more")
+    if args.objective in ("iwae", "iwae-dreg") and args.samples == 1:
+        raise TrainingError(
+            f"--objective {args.objective} with --samples 1 is only the ELBO with a noisier KL: choose --samples 2 or more"
+        )
 
 
 def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:

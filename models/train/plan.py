@@ -55,7 +55,7 @@ def plan(run: Run, done: int) -> list[str]:
     if args.validate_every > 1:
         lines.append(f"log: one line every {args.validate_every} epochs, after the validation")
     if args.objective != "elbo" or run.objective.remark():
-        lines.append(f"objective: {args.objective}: {run.objective.remark() or 'at beta = 1 the ELBO'}")
+        lines.append(f"objective: {args.objective}: {run.objective.remark() or run.aim}")
     if args.init_from:
         lines.append(f"weights: from {args.init_from}, digest {args.init_digest[:12]}")
     return ["plan", *(f"  {line}" for line in lines)]

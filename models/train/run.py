@@ -49,7 +49,7 @@ class Validation(NamedTuple):
     elbo: float
     log_likelihood: float
     kl: float
-    bound: float | None  # importance-weighted; only for the objective iwae
+    bound: float | None  # importance-weighted; only for the objectives iwae and iwae-dreg
     active_units: int
     sigma: float | None = None  # of the pixels, and the root of their mean squared error; only for Gaussian likelihoods
     rmse: float | None = None
@@ -77,7 +77,8 @@ class Run:
         if START in args.choices and isinstance(self.vae.net, Conv) and not going_on:
             self.vae.net.start_from(mean_values(self.pictures.x))
         if args.init_from and not going_on:
-            args.init_digest = load_initial(args.init_from, self.vae, args.data)
+            start = load_initial(args.init_from, self.vae, args.data)
+            args.init_digest, args.init_data = start.digest, start.manifest.data
         self.binarize = args.binarize == "dynamic"
         self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.optimizer = torch.optim.Adam(parameter_groups(self.vae, args.l2), lr=args.lr, eps=args.adam_eps, fused=True)
@@ -93,6 +94,7 @@ class Run:
         self.objective = OBJECTIVES[args.objective](
             Wishes(args.beta, args.free_bits, args.stratified, dataset_size=len(self.pictures))
         )
+        self.aim = "the importance-weighted bound" if self.objective.criterion == "bound" else "at beta = 1 the ELBO"
         self.loss = torch.compile(self.objective.__call__) if args.compile else self.objective
         self.steps_per_check = self.steps_per_epoch * args.validate_every
         first = first_length(args)
@@ -218,7 +220,7 @@ class Run:
                      f"{self.vae.config.prior} prior, {weights} weights",
             **self.args.choices,
             **({"weights": f"from {self.args.init_from}, digest {self.args.init_digest}"} if self.args.init_from else {}),
-            "objective": f"{self.args.objective}: {self.objective.remark() or 'the ELBO'}" ,
+            "objective": f"{self.args.objective}: {self.objective.remark() or self.aim}",
             "steps": f"{plural(self.steps, 'step')} of {plural(self.batch_size, 'picture')}, "
                      f"{self.steps_per_epoch} in an epoch",
             "device": f"{self.device}, {'bf16 where autocast allows' if self.bf16 else 'float32'}",
@@ -261,6 +263,8 @@ class Run:
             data["choices"] = self.args.choices
         if self.args.init_from:
             data["init_from"] = {"path": self.args.init_from, "digest": self.args.init_digest}
+            if self.args.init_data:  # how those weights were trained
+                data["init_from"]["data"] = self.args.init_data
         if self.args.lengthened:
             data["lengthened"] = {"from": self.args.lengthened, "schedule": told(self.args)}
         if found and found.rmse is not None and math.isfinite(found.rmse):

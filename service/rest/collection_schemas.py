@@ -9,8 +9,9 @@ from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from service.latents.distances import MAX_SIGMA_WEIGHT
 from service.operations.items import DELETED_AT_ONCE, LISTED_IDS
+from service.rest.body_schemas import WarningList
 from service.rest.filter_schema import FILTER, FILTER_SCHEMA, NO_NUL, STRICT, STRICT_DELETION, Filter
-from service.rest.schemas import Parameters, PictureParameters, WarningList, split, words
+from service.rest.schemas import Parameters, PictureParameters, split, words
 from service.store.interface import COLLECTION_NAME, MAX_ID, IfExists
 
 Keep = Literal["nothing", "picture"]

@@ -19,9 +19,10 @@ from service.engine.errors import Overloaded
 from service.http.endpoint import Endpoint, Operation, Starting
 from service.http.registry import Registration
 from service.operations.service import Service
+from service.rest.body_schemas import Images, PicturesAnswer, Problem
 from service.rest.components import PROBLEM_TYPE, SCHEMAS
 from service.rest.errors import describe
-from service.rest.schemas import Images, NoParameters, PictureParameters, PicturesAnswer, Problem
+from service.rest.schemas import NoParameters, PictureParameters
 
 
 class RestOfPath(PathConvertor):

@@ -1,14 +1,10 @@
-"""Parameters of the operations, and schemas of bodies and answers for the OpenAPI page.
-
-Knows nothing about how they are served.
-"""
+"""Parameters of the operations of inference. Knows nothing about how they are served, nor of bodies and answers."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from models.preprocess import Background, Invert
-from service.formats.latent_rows import MAX_LATENT
 from service.latents.noise import MAX_SEED
 
 
@@ -191,117 +187,3 @@ class InterpolateParameters(PictureParameters):
 
 
 # --- bodies and answers, for the OpenAPI page
-
-
-def one_of(*names: str, alone: bool = False) -> ConfigDict:
-    """Return the configuration of a body that must have exactly one of some fields; their defaults are only for Python.
-
-    `alone`: there are no other fields; otherwise there are two names. Generators of clients do not understand `oneOf` here.
-    """
-
-    def require(schema: dict[str, Any]) -> None:
-        for name in names:
-            del schema["properties"][name]["default"]
-        if alone:
-            schema |= {"minProperties": 1, "maxProperties": 1, "additionalProperties": False}
-        else:
-            first, second = ({"required": [name]} for name in names)
-            schema |= {"if": first, "then": {"not": second}, "else": second}
-
-    return ConfigDict(json_schema_extra=require)
-
-
-Number = Annotated[float, Field(ge=-MAX_LATENT, le=MAX_LATENT)]
-
-
-class Images(BaseModel):
-    """Pictures as base64 or data URLs, of any size, in any supported format."""
-
-    model_config = one_of("images", "image")
-
-    images: list[str] = Field([], min_length=1)
-    image: str = Field("", description="One picture, the same as images with one element.")
-
-
-class Latents(BaseModel):
-    """Latents, one per row."""
-
-    model_config = one_of("z", "mu")
-
-    z: list[list[Number]] = Field([], min_length=1, description="Rows of latent_dim numbers each.")
-    mu: list[list[Number]] = Field([], min_length=1, description="The same as z, under the name that /encode gives it.")
-
-
-class End(BaseModel):
-    """One end of a path: a picture or a latent."""
-
-    model_config = one_of("image", "z", "mu", alone=True)
-
-    image: str = Field("", description="A picture as base64 or data URL.")
-    z: list[Number] = Field([], description="A latent of latent_dim numbers.")
-    mu: list[Number] = Field([], description="The same as z.")
-
-
-class Ends(BaseModel):
-    """The two ends of a path."""
-
-    start: End
-    end: End
-
-
-class WarningInfo(BaseModel):
-    """What is probably wrong with a picture that was encoded, or with a query that was answered, all the same."""
-
-    model_config = ConfigDict(title="Warning")
-
-    item: int = Field(description="The index of the picture or the query, counted from 0.")
-    code: str = Field(description="One of blank, clipped, low_range and unusual; in a search also no_sigma.")
-    detail: str = Field(description="The message says what was found, and what to try.")
-
-
-WarningList = Annotated[
-    list[WarningInfo] | None, Field(description="What is probably wrong with the pictures. It is left out if nothing is.")
-]
-
-
-class Posterior(BaseModel):
-    """The posterior q(z given x) of each picture. Row i belongs to picture i."""
-
-    model: str
-    mu: list[list[float]] = Field(description="The mean of each latent dimension: the embedding of the picture.")
-    sigma: list[list[float]] = Field(description="The standard deviation of each latent dimension.")
-    logvar: list[list[float]] | None = Field(None, description="The logarithm of sigma².")
-    kl: list[float] | None = Field(None, description="KL(q(z given x) || N(0, I)) in nats.")
-    kl_per_dim: list[list[float]] | None = Field(None, description="The share of each latent dimension in kl.")
-    z: list[list[float]] | None = Field(None, description="A draw from each posterior.")
-    seed: int | None = Field(None, description="The seed of z.")
-    warnings: WarningList = None
-
-
-class PicturesAnswer(BaseModel):
-    """Pictures as base64 PNG."""
-
-    model_config = ConfigDict(title="Pictures")
-
-    model: str
-    images: list[str]
-    shape: list[int] = Field(description="Height, width and channels.")
-    z: list[list[float]] | None = Field(None, description="The latents of the pictures.")
-    seed: int | None = Field(None, description="The seed of the latents and of the pixels, where one of them was drawn.")
-    prior: str | None = Field(None, description="The prior that the latents were drawn from.")
-    label: str | None = Field(None, description="The label that the latents were drawn for, if one was asked for.")
-    warnings: WarningList = None
-
-
-class Problem(BaseModel):
-    """An error (RFC 9457): what was found, and what would be right."""
-
-    type: str = Field(description="A URN that ends in the code.")
-    title: str = Field(description="The name of the status.")
-    status: int
-    detail: str = Field(description="What was found, and what would be right.")
-    code: str = Field(description="A stable word for programs.")
-    error: str = Field(description="The code and the detail in one line, for clients of other inference servers.")
-    request_id: str = Field(description="The id under which the log of the service has this request.")
-    item: int | None = Field(None, description="The index of the picture or latent at fault, counted from 0.")
-    ids: list[str] | None = Field(None, description="Only with the code items_exist: which of the ids exist.")

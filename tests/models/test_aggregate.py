@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.aggregate import (
     FLOOR,
+    SHRINKAGE,
     Covariance,
     TooFewSamples,
     choose_mixture,
@@ -57,13 +58,24 @@ def test_a_sweep_is_the_textbook_s() -> None:
     z = draws(300)
     mixture = fit_mixture(z, 3)
     r = (mixture.component_log_prob(z) - mixture.log_prob(z)[:, None]).exp()
+    spreads = []
     for k in range(3):
         mean = sum(r[n, k] * z[n] for n in range(300)) / r[:, k].sum()
         torch.testing.assert_close(mixture.means[k], mean, rtol=0, atol=0.05)
-        spread = sum(r[n, k] * torch.outer(z[n] - mean, z[n] - mean) for n in range(300)) / r[:, k].sum()
+        spreads.append(sum(r[n, k] * torch.outer(z[n] - mean, z[n] - mean) for n in range(300)))
+    common = sum(spreads) / 300
+    for k in range(3):
+        shrunk = (spreads[k] + 2 * SHRINKAGE * common) / (r[:, k].sum() + 2 * SHRINKAGE)
         covariance = mixture.scale[k] @ mixture.scale[k].T
-        torch.testing.assert_close(covariance, spread + FLOOR * torch.eye(2), rtol=0.05, atol=0.05)
+        torch.testing.assert_close(covariance, shrunk + FLOOR * torch.eye(2), rtol=0.05, atol=0.05)
         assert float(mixture.weights[k]) == pytest.approx(float(r[:, k].mean()), abs=0.01)
+
+
+def test_many_components_of_few_draws_are_not_thin() -> None:
+    """Each component has six draws of N(0, I), too few for a covariance: without SHRINKAGE, new draws have -13.5 nats."""
+    z, new = torch.randn(300, 5), torch.randn(2000, 5)
+    density = float(fit_mixture(z, 50).log_prob(new.double()).mean())
+    assert -9 < density < -7  # -7.1 for N(0, I) itself
 
 
 def test_a_mixture_is_found_again_and_its_number_of_components_too() -> None:

@@ -11,11 +11,12 @@ from service.operations.encode import draw_from_posterior
 from service.operations.service import Service
 from service.rest.answers import answer, posteriors_json, warnings_of
 from service.rest.bodies import pictures_of
+from service.rest.body_schemas import Posterior
 from service.rest.negotiation import answer_format
 from service.rest.parameters import read_parameters
 from service.rest.registration import BINARY, PICTURE_BODIES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
-from service.rest.schemas import EncodeParameters, Posterior
+from service.rest.schemas import EncodeParameters
 
 router = Router(tags=["inference"])
 

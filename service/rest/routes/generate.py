@@ -10,13 +10,14 @@ from service.operations import generate as operations
 from service.operations.service import Service
 from service.rest.answers import pictures_answer
 from service.rest.bodies import latents_of
+from service.rest.body_schemas import Latents
 from service.rest.etags import cache_headers, not_modified
 from service.rest.negotiation import answer_format
 from service.rest.parameters import check_count, read_parameters
 from service.rest.registration import BINARY, PICTURE_ANSWERS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, only_parameters, open_request
 from service.rest.scaling import choose_scale
-from service.rest.schemas import DecodeParameters, Latents, SampleParameters
+from service.rest.schemas import DecodeParameters, SampleParameters
 
 router = Router(tags=["inference"])
 

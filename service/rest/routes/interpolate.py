@@ -8,12 +8,13 @@ from service.operations import interpolate as operations
 from service.operations.service import Service
 from service.rest.answers import pictures_answer
 from service.rest.bodies import ends_of
+from service.rest.body_schemas import Ends
 from service.rest.negotiation import Format, answer_format
 from service.rest.parameters import check_count, read_parameters
 from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
 from service.rest.scaling import choose_scale
-from service.rest.schemas import Ends, InterpolateParameters
+from service.rest.schemas import InterpolateParameters
 
 router = Router(tags=["inference"])
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.checkpoint import read, save
-from models.evaluate.card import description
+from models.evaluate.card import description, train_command, train_commands
 from models.preprocess import Preprocessing
 from models.train.__main__ import main
 from models.train.arguments import parse
@@ -51,6 +51,27 @@ def test_it_is_recorded(argv: Start, saved: Path, tmp_path: Path, capsys: pytest
     assert manifest.data["init_from"] == {"path": str(saved), "digest": digest}
     assert f"Started from the weights of `{saved}`, digest {digest[:12]}." in description(manifest)
     assert digest in (tmp_path / "out" / "run" / "README.md").read_text()
+
+
+def test_both_stages_of_a_chain_are_recorded_and_in_the_card(argv: Start, digits_npz: Path, tmp_path: Path) -> None:
+    """The card has the commands of both, in their order, so that the weights can be made again."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["--data", f"npz:{digits_npz}", *SMALL, "--arch", "mlp", "--hidden", "12", "--out", str(first)]) == 0
+    more = ["--objective", "iwae-dreg", "--samples", "2", "--init-from", str(first)]
+    assert main(["--data", f"npz:{digits_npz}", *SMALL, *more, "--out", str(second)]) == 0
+    before, after = read(first).manifest.data, read(second).manifest.data
+    assert after["init_from"] == {"path": str(first), "digest": read(first).digest, "data": before}
+    one, two = train_commands(second, after)
+    assert one == train_command(first, before["training"])
+    assert two == train_command(second, after["training"])
+    assert f"--init-from {first}" in two
+
+
+def test_commands_of_a_start_that_recorded_nothing() -> None:
+    """Earlier versions wrote a path and a digest; a config.json of others may have anything."""
+    starts: list[object] = [{"path": "a", "digest": "b"}, {"data": {}}, {"data": {"training": 3}}, 7, None]
+    for start in starts:
+        assert len(train_commands(Path("c"), {"training": {"data": "mnist"}, "init_from": start})) == 1
 
 
 def test_a_resumed_run_does_not_need_it_any_more(argv: Start, saved: Path, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ OBJECTIVES = {  # every objective and every prior at least once, with what else 
     "free-bits": [*MLP, "--free-bits", "0.3", "--ema", "0.95", "--warmup", "0.4"],
     "beta-tc": [*MLP, "--beta", "6", "--stratified", "yes", "--ema", "0.9", "--schedule", "staircase"],
     "iwae": [*MLP, "--samples", "3", "--prior", "vamp", "--pseudo-inputs", "9", "--ema", "0.9"],
+    "iwae-dreg": [*MLP, "--samples", "3"],
     "autoencoder": [*MLP, "--dropout", "0.2"],
     "kl-only": ["--arch", "residual", "--conv-channels", "4", "--hidden", "8", "--ema", "0.9"],
 }

@@ -89,8 +89,9 @@ def test_averaged_weights_are_measured_and_saved(argv: list[str], tmp_path: Path
     assert run.validate()._asdict() == last["validation"] | dict.fromkeys(("bound", "sigma", "rmse"))
 
 
-def test_the_iwae_is_kept_for_its_bound(argv: list[str], tmp_path: Path) -> None:
-    assert main([*argv, "--objective", "iwae", "--samples", "5"]) == 0
+@pytest.mark.parametrize("objective", ["iwae", "iwae-dreg"])
+def test_the_iwae_is_kept_for_its_bound(argv: list[str], tmp_path: Path, objective: str) -> None:
+    assert main([*argv, "--objective", objective, "--samples", "5"]) == 0
     for line in (tmp_path / "out" / "run" / "metrics.jsonl").read_text().splitlines():
         terms = json.loads(line)["validation"]
         assert terms["bound"] > terms["elbo"] == pytest.approx(terms["log_likelihood"] - terms["kl"], rel=1e-5)
@@ -261,6 +262,7 @@ def test_more_samples_lessen_the_noise_of_the_elbo(start: Start) -> None:
         ("--objective free-bits --prior vamp", "--prior standard"),
         ("--objective beta-tc --batch-size 1", "--batch-size"),
         ("--objective iwae", "--samples"),
+        ("--objective iwae-dreg", "--samples"),
         ("--arch gated --dropout 0.1", "gated takes no --dropout"),
         ("--arch residual --hidden 3,4", "residual takes one --hidden"),
     ],
