@@ -24,7 +24,8 @@ def chosen(checkpoint: Checkpoint, splits: Splits, device: str) -> SearchChoice:
     training = checkpoint.manifest.data.get("training", {})
     fitting, held_out = splits.train, splits.validation
     if held_out is None:
-        fitting, held_out = hold_out(splits.train, training.get("validation", 0.05), training.get("seed", 0))
+        share, seed = training.get("validation", 0.05), training.get("seed", 0)
+        fitting, held_out = hold_out(splits.train, share, seed, kind=training.get("validation_split", "random"))
     if fitting.labels is None or held_out.labels is None:
         raise EvaluationError("the pictures have no labels by which a distance could be chosen; searches use l2")
     where = choose_device(device)
