@@ -33,7 +33,6 @@ from service.observe.request_record import RecordSinks
 class Allowed(NamedTuple):
     """What the layers make of a request that all of them allow because of its head alone."""
 
-    path: str  # without the root path
     headers: Headers  # what they add to its answer
     allowance: Allowance | None
 
@@ -70,14 +69,17 @@ class Front:
             stack = self._without_root_path = WithoutRootPath(stack, root_path)
         self.app = stack
 
+    def inner_path(self, path: str) -> str:
+        """Return a path without the root path."""
+        return path if self._without_root_path is None else self._without_root_path.inner(path)
+
     def allows(self, scope: Scope) -> Allowed | None:
         """Return what the layers make of a request without the header Origin. None: it has to go through them.
 
         Its body must not matter to them, nor how many requests its caller sends.
         """
-        if self._without_root_path is not None:
-            scope = {**scope, "path": self._without_root_path.inner(scope["path"])}
-        path: str = scope["path"]
+        path = self.inner_path(scope["path"])
+        scope = {**scope, "path": path}
         if self._host_check.fault(scope) is not None:
             return None
         headers = [] if self._cors is None else self._cors.without_origin
@@ -89,4 +91,4 @@ class Front:
                 return None
             if allowance.is_limited:
                 return None
-        return None if self._cross_site.refuses(scope) else Allowed(path, headers, allowance)
+        return None if self._cross_site.refuses(scope) else Allowed(headers, allowance)

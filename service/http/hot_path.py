@@ -85,6 +85,9 @@ class HotPath:
             self._heads[data[:end]] = found
 
     def _plain(self, scope: Scope) -> Head | None:
+        found = self.state.registry.hot.get(self._front.inner_path(scope["path"]))
+        if found is None or scope["method"] not in found.methods:
+            return None
         headers: Headers = scope["headers"]
         names = [name for name, _ in headers]
         if not PLAIN_HEADERS.issuperset(names) or len(set(names)) < len(names) or scope["http_version"] != "1.1":
@@ -96,8 +99,7 @@ class HotPath:
         if values.get("connection", "keep-alive").lower() != "keep-alive":
             return None
         allowed = self._front.allows(scope)
-        found = None if allowed is None else self.state.registry.find(allowed.path)
-        if allowed is None or found is None or not found.hot or scope["method"] not in found.methods:
+        if allowed is None:
             return None
         assert isinstance(found.endpoint, Endpoint)  # noqa: S101  only those are hot
         added = b"".join([b"%s: %s\r\n" % field for field in allowed.headers])

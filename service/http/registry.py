@@ -45,6 +45,7 @@ class Registry:
         self._scopes: defaultdict[str, set[str]] = defaultdict(set)
         self._labels: defaultdict[str, set[str]] = defaultdict(set)
         self.endpoints: dict[tuple[str, str], ASGIApp] = {}  # by method and path; only paths without parameters
+        self.hot: dict[str, Registration] = {}  # by path: those whose plain requests take the hot path
         seen: dict[str, tuple[str, str]] = {}
         for one in registrations:
             if seen.setdefault(one.path, (one.scope, one.label)) != (one.scope, one.label):
@@ -55,6 +56,8 @@ class Registry:
                 self._patterns[_first_word(one.path)].append((_pattern(one.path), one))
                 continue
             self._exact[one.path] = one
+            if one.hot:
+                self.hot[one.path] = one
             if one.endpoint is not None:
                 self.endpoints |= {(method, one.path): one.endpoint for method in one.methods}
 

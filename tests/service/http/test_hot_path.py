@@ -194,6 +194,16 @@ async def test_a_full_queue_counts_a_refusal_once(app: FastAPI, busy: Busy) -> N
         await asyncio.gather(waiting, other)
 
 
+async def test_the_table_of_heads_is_bounded(app: FastAPI, hot: Counter[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.http.hot_path.MOST_HEADS", 2)
+    requests = [b"".join(on_the_wire(of_httpx("GET", f"/sample?seed={seed}"))) for seed in range(3)]
+    async with listening(app) as (host, port, _), connected(host, port) as client:
+        wanted = [plain(await client.ask(request)) for request in requests]
+        assert [plain(await client.ask(request)) for request in reversed(requests)] == wanted[::-1]
+    assert hot == {200: 2}  # the first head had to make room for the third
+    assert len(app.state.hot_path._heads) == 2
+
+
 async def test_a_server_that_ends_says_so(app: FastAPI, hot: Counter[int]) -> None:
     exchange = of_httpx("POST", "/encode", content=PICTURE)
     async with listening(app) as (host, port, state), connected(host, port) as client:
