@@ -226,7 +226,7 @@ def _natural(mixture: GaussianMixture) -> Tensor:
 
 
 def _maximize(sums: Tensor, dim: int, full: bool) -> GaussianMixture:
-    """Return the mixture for the sums of each component's statistics, (K, F): the likeliest, but for SHRINKAGE and FLOOR.
+    """Return the most likely mixture, but for SHRINKAGE and FLOOR, given the sums of each component's statistics, (K, F).
 
     The shrunk covariances are the most probable ones under an inverse Wishart prior (Fraley & Raftery 2007).
     """
