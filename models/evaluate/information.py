@@ -41,7 +41,8 @@ def brackets(measured: RateOfAggregate, count: int, rates: Sequence[float]) -> d
     `rates` are the means of log q(z given x) - log r(z) for other densities r. Since E_q(z) log q(z) >= E_q(z) log r(z), I is
     at most each of them. Noise may put the bounds in the wrong order by a little; the upper one is then raised to the lower.
     """
-    least, rate = measured.mutual_information, measured.mutual_information + measured.marginal_kl
+    rate = measured.mutual_information + measured.marginal_kl
+    least = min(measured.mutual_information, math.log(count))  # which rounding may exceed
     most = max(least, min([rate, *rates]))
     return {
         "mutual_information": {"at_least": least, "at_most": most, "limit": math.log(count)},

@@ -112,10 +112,8 @@ def evaluate(
             **neighbors.search_numbers(choice, references, known, greys, labels),
             "pixels": neighbors.pixel_accuracy(splits.train.x.to(device), known, splits.test.x.to(device), labels),
         }
-        protocol[neighbors.KEY] = neighbors.protocol(choice, raw)
-    quality = sample_quality(vae, splits, prior, seed, device, class_names(data))
-    if quality is not None:
-        metrics[KEY], protocol[KEY] = quality
+        protocol[neighbors.KEY] = neighbors.protocol(choice, raw, len(splits.train))
+    metrics[KEY], protocol[KEY] = sample_quality(vae, splits, prior, seed, device, class_names(data))
     if splits.test.factors:
         metrics["factors"] = factor_numbers(posteriors(vae, splits.train.x, device).mu, splits.train, greys, splits.test, seed)
         protocol["factors"] = (
