@@ -18,8 +18,10 @@ def _as_set(value: object) -> object:
 
 
 def number_as_text(value: object) -> object:
-    """Return the text of a whole number, since labels are often numbers, and anything else as it is."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    """Return the text of a whole number, since labels are often numbers, and a text as it is. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("must be a text or a whole number")
+    return str(value)
 
 
 def words(*known: str) -> Any:

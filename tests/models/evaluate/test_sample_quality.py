@@ -11,8 +11,7 @@ from torch import Tensor
 
 from models.checkpoint import read, save
 from models.data import Pictures, Splits
-from models.evaluate import features
-from models.evaluate import report
+from models.evaluate import features, report
 from models.evaluate.card import card
 from models.evaluate.headings import headings
 from models.evaluate.measure import evaluate
