@@ -72,7 +72,8 @@ def fit_prior(
         counts, needed = labels.unique(return_counts=True)[1], SAMPLES_PER_NUMBER * (draws.shape[1] + 1)
         if len(counts) < 2 or DRAWS * int(counts.min()) < needed:
             record["labels_left_out"] = (
-                f"the rarest of {len(counts)} labels has {DRAWS * int(counts.min())} samples, and each needs {needed}"
+                f"the rarest of {len(counts)} labels has {DRAWS * int(counts.min())} draws, {DRAWS} from each "
+                f"picture, and each needs {needed}"
                 if len(counts) > 1
                 else "all pictures have the same label"
             )
@@ -155,7 +156,7 @@ def _too_few(samples: int, dim: int, components: int) -> str:
     most = samples // (dim + 1)
     return (
         f"a mixture of {components} Gaussian{'s' if components > 1 else ''} over {dim} dimensions needs at least "
-        f"{components * (dim + 1)} samples, but there are {samples}. "
+        f"{components * (dim + 1)} draws, {DRAWS} from each picture, but there are {samples}. "
         + (
             f"Choose at most {most} component{'s' if most > 1 else ''}, or use more pictures."
             if most

@@ -165,7 +165,7 @@ def sample_rows(metrics: Mapping[str, Any], prior: str) -> list[tuple[str, str, 
     names = {
         OWN: f"samples of {prior}",
         COOL: f"samples of {prior} at temperature {TEMPERATURE}",
-        FITTED: "samples of the aggregate prior",
+        FITTED: "samples of the fitted prior",
         REAL: "real against real, halves at random",
         REAL_IN_ORDER: "real against real, halves in order",
     }

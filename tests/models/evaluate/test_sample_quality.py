@@ -112,7 +112,7 @@ def test_they_are_among_the_numbers_of_an_evaluation(splits: Splits, tmp_path: P
     metrics = evaluate(checkpoint, splits, 1, 3, CPU, prior())
     assert (metrics[KEY], metrics["protocol"][KEY]) == sample_quality(checkpoint.vae, splits, prior(), 3, CPU)
     text = card(tmp_path, checkpoint.manifest, metrics, [])
-    assert "| samples of the aggregate prior: Fréchet distance; precision, recall | " in text
+    assert "| samples of the fitted prior: Fréchet distance; precision, recall | " in text
     assert f"Samples: {metrics['protocol'][KEY]}." in text
     page = report._numbers(metrics, headings(checkpoint.manifest, metrics), 3, "N(0, I)")
     for name, one in metrics[KEY].items():
