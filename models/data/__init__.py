@@ -115,8 +115,8 @@ SPRITES_GROUPS = "character"
 # How pictures are held out, for the lines about splits.
 HOW: Mapping[HoldOut, str] = {"random": "", "blocks": ", in blocks of neighbours"}
 WHOLE_CLASSES = (
-    "warning: each group is a whole class, so the classes of validation and test are never trained on; put a folder per person "
-    "(or other source) into each class, or give such groups as an array"
+    "warning: each group is a whole class, so the classes of validation and test are never trained on; put a folder per "
+    "person (or other source) into each class, or give such groups as an array"
 )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.readers.array_files import Stored
 from models.readers.array_labels import text_of

@@ -109,8 +109,8 @@ def _add_data(add: Add) -> None:
 def _add_model(add: Add) -> None:
     add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture of encoder and decoder")
     add("--latent-dim", type=whole(1, MAX_WIDTH), metavar="N",
-        help="number of latent dimensions (default: a quarter more than a short trial with 128 finds active; 20 for runs of "
-        "fewer than 715 steps)")
+        help="number of latent dimensions (default: a short trial with 128 counts those that matter; a quarter more, rounded "
+        "up to a multiple of 8; 20 for runs of fewer than 715 steps, and for autoencoder and kl-only)")
     add("--hidden", type=hidden, metavar="N,N,...",
         help="widths of the hidden layers: 500,500 (mlp, gated), or one number, 0 for none (conv, residual)")
     add("--conv-channels", type=widths, metavar="N,N,...",
@@ -122,7 +122,8 @@ def _add_model(add: Add) -> None:
     add("--likelihood", choices=sorted(LIKELIHOODS),
         help="distribution of pixels, p(x given z) (default: bernoulli for pictures that are nearly binary, else gaussian)")
     add("--sigma", type=sigma, default="optimal", metavar="NUMBER|learned|optimal",
-        help="standard deviation of the pixels with --likelihood gaussian")
+        help="standard deviation of the pixels with --likelihood gaussian: a number from 1/255 to 1000 (pixels are from 0 to "
+        "1), learned, or optimal, the RMSE of each batch (default: %(default)s)")
     add("--binarize", choices=("dynamic", "none"),
         help="dynamic: draw greys as 0 or 1 at each step (default for bernoulli on greys); none: keep them")
     add("--prior", choices=sorted(PRIORS), default="standard",

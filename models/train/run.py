@@ -30,7 +30,7 @@ from models.train.devices import choose_device
 from models.train.initial_weights import load_initial
 from models.train.latent_dim import fill_in_latent_dim, trial_steps
 from models.train.losses import OBJECTIVES, Loss, Wishes
-from models.train.model_flags import check, model_config, parameter_groups
+from models.train.model_flags import check_batch, model_config, parameter_groups
 from models.train.resume import STATE, RunState
 from models.train.run_directory import snapshot_path, snapshot_steps
 from models.train.training_data import load_pictures
@@ -101,7 +101,7 @@ class Run:
         self.warmup_steps: float = args.warmup * (first["steps"] or self.steps_per_epoch * first["epochs"])
         self.snapshots = frozenset() if args.no_snapshots else snapshot_steps(self.steps)
         self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data)
-        check(args, self.batch_size)
+        check_batch(args, self.batch_size)
 
     def lr(self, step: int) -> float:
         """Return the learning rate: constant, half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983), or a staircase.
