@@ -112,11 +112,11 @@ def choose(references: DiagonalGaussian, labels: Tensor, queries: DiagonalGaussi
     A tie goes to the first distance, and among weights to the smallest. Raises ValueError for fewer than 200 queries, and if
     all labels are the same.
     """
+    if len(torch.cat([labels, query_labels]).unique()) < 2:
+        raise ValueError("all pictures have the same label")
     if len(query_labels) < LEAST_QUERIES:
         there = "is 1 validation picture" if len(query_labels) == 1 else f"are {len(query_labels)} validation pictures"
         raise ValueError(f"there {there} with labels, and at least {LEAST_QUERIES} are needed")
-    if len(torch.cat([labels, query_labels]).unique()) < 2:
-        raise ValueError("all pictures have the same label")
     tried = [SearchChoice(), *(SearchChoice("w2", weight) for weight in WEIGHTS), SearchChoice("cosine")]
     near = [nearest_labels(distance_of(one), references, labels, queries) == query_labels[:, None] for one in tried]
     shares = [float(hits.double().mean()) for hits in near]

@@ -80,6 +80,8 @@ def test_a_single_label_chooses_nothing() -> None:
     references, labels = labelled(600, 0, 0.2)
     with pytest.raises(ValueError, match="all pictures have the same label"):
         choose(references, torch.ones_like(labels), references, torch.ones_like(labels))
+    with pytest.raises(ValueError, match="all pictures have the same label"):  # More pictures would not help.
+        choose(references, torch.ones_like(labels), references, torch.ones(5, dtype=torch.long))
 
 
 def test_distances_order_as_those_of_the_service() -> None:
