@@ -159,7 +159,7 @@ def _too_few(samples: int, dim: int, components: int) -> str:
     most = samples // (dim + 1)
     return (
         f"a mixture of {components} Gaussian{'s' if components > 1 else ''} over {dim} dimensions needs at least "
-        f"{components * (dim + 1)} samples, but there are {samples}. "
+        f"{components * (dim + 1)} draws, {DRAWS} from each picture, but there are {samples}. "
         + (
             f"Choose at most {most} component{'s' if most > 1 else ''}, or use more pictures."
             if most

@@ -75,11 +75,11 @@ def told(data: Mapping[str, Any]) -> str:
     beta, rmse = found["effective_beta"], found["validation_rmse"]
     on = f"the RMSE of {found['validation_pictures']:,} validation pictures"
     if found["kind"] == "optimal":
-        line = f"sigma {found['value']:.4f}, in closed form: {on}"
+        line = f"pixel sigma {found['value']:.4f}, in closed form: {on}"
         line += ", raised to 1/255, the step of 8-bit pixels" if rmse < SIGMA_FLOOR else ""
     else:
         kind = "learned" if found["kind"] == "learned" else "fixed"
-        line = f"sigma {found['value']:.4f}, {kind}; {on} is {rmse:.4f}"
+        line = f"pixel sigma {found['value']:.4f}, {kind}; {on} is {rmse:.4f}"
     line += f"; the effective beta against a calibrated decoder is {beta:.3g}"
     far = found["kind"] != "optimal" and not 1 / FAR <= beta <= FAR
-    return line + (", so the ELBO depends on the choice of sigma; --sigma optimal calibrates it" if far else "")
+    return line + (", so the ELBO depends on the choice of the pixel sigma; --sigma optimal calibrates it" if far else "")

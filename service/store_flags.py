@@ -45,7 +45,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--sigma-weight",
         type=_weight,
         metavar="W",
-        help="weight of sigma in the metric w2 (default: 1 with --metric w2, else the one that was chosen for the model)",
+        help="weight of sigma in the metric w2, above 0, at most 1000 (default: 1 with --metric w2, else the one that was "
+        "chosen for the model)",
     )
     loading.add_argument(
         "--prefix",

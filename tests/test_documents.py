@@ -134,7 +134,7 @@ def test_the_density_of_the_sprites_is_that_of_the_metrics() -> None:
     found = json.loads((ROOT / "models" / "weights" / "sprites" / "metrics.json").read_text())["densities"]
     words = f"at most {found['aggregate_prior_bits_per_dimension']:.3f} bits per dimension"
     assert words in README.replace("\n", " ")
-    assert f"RMSE and sigma are {found['rmse']:.4f}" in README
+    assert f"RMSE of its reconstructions and its pixel sigma are both {found['rmse']:.4f}" in README.replace("\n", " ")
     assert f"{found['sigma']:.4f}" == f"{found['rmse']:.4f}"
 
 

@@ -73,7 +73,7 @@ def _shorten(pictures: Pictures, limit: int | None) -> Pictures:
 
 
 def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Measure all numbers, with the aggregate prior if there is one or --fit-prior asks for it."""
+    """Measure all numbers, with the fitted prior if there is one or --fit-prior asks for it."""
     if args.fit_prior:
         covariance: aggregate.Covariance = args.prior_covariance
         try:
@@ -183,7 +183,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--samples", type=flag_types.whole(1, MOST_SAMPLES), default=500, metavar="K",
         help="samples of the importance-weighted bound for each picture (default: %(default)s)",
     )  # fmt: skip
-    add("--limit", type=flag_types.whole(2, 10**9), metavar="N", help="measure the first N test pictures only")
+    add(
+        "--limit", type=flag_types.whole(2, 10**9), metavar="N",
+        help="measure only the first N test pictures, which may be easier than the rest",
+    )  # fmt: skip
     add(
         "--seed", type=flag_types.seed, default=0, metavar="N",
         help="seed of binarisation, samples and mixture (default: %(default)s)",

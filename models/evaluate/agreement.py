@@ -81,9 +81,9 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
     if disagree(found):
         better = found["difference"] > 0
         line = f"Warning: {line[0].lower()}{line[1:]}. The splits disagree strongly: " + (
-            "the weights and sigma were chosen on pictures that are easier than new ones, perhaps because they resemble "
-            "training pictures. Train with --validation-split blocks for videos and other sequences, or group where pictures "
-            "belong together"
+            "the weights and the pixel sigma were chosen on pictures that are easier than new ones, perhaps because they "
+            "resemble training pictures. Train with --validation-split blocks for videos and other sequences, or group where "
+            "pictures belong together"
             if better
             else "the validation pictures are harder than those of the test, perhaps because the test pictures resemble "
             "training pictures, or because the splits have different sources"

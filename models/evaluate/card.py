@@ -43,8 +43,8 @@ EXPLAINED = {
     kl_range.KEY: "KL of 99.8 %",
     "mutual_information": "Mutual information",
     "prior_coverage": "Coverage",
-    "told_apart": "Told apart",
-    "aggregate_prior": "Aggregate prior",
+    "told_apart": "Recognised",
+    "aggregate_prior": "Fitted prior (`prior=aggregate`)",
     "factors": "Factors",
     "densities": "Bits per dimension",
     "agreement": "Validation",
@@ -52,8 +52,8 @@ EXPLAINED = {
 }
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
-    "samples.png": "Decoded draws from the prior.",
-    "samples-aggregate.png": "Decoded draws from the Gaussian mixture fitted to the aggregate posterior.",
+    "samples.png": "Decoded draws from the trained prior.",
+    "samples-aggregate.png": "Decoded draws from the fitted prior, a Gaussian mixture.",
     "interpolations.png": "From one test picture's mu to another's, straight lines.",
     "manifold.png": "The latent plane over percentiles of N(0, I): z1 to the right, z2 upwards.",
     "scatter.png": "mu of the test pictures by label; squares are 1 by 1, a standard deviation of N(0, I).",
@@ -178,8 +178,8 @@ def _prior_rows(metrics: Mapping[str, Any], names: Headings) -> list[tuple[str, 
     ]
     return [
         *([] if densities.is_density(metrics) else nats),
-        ("what the aggregate prior gains", f"{prior['gain']:.2f} +- {prior['gain_standard_error']:.2f}"),
-        ("rate with the aggregate prior", f"{prior['rate']:.2f}"),
+        ("what the fitted prior gains", f"{prior['gain']:.2f} +- {prior['gain_standard_error']:.2f}"),
+        ("rate with the fitted prior", f"{prior['rate']:.2f}"),
     ]
 
 
@@ -210,7 +210,7 @@ def _sample_rows(metrics: Mapping[str, Any], prior: str) -> list[tuple[str, str]
 
 
 def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:
-    """Return the command that measures the model again, and fits its aggregate prior again if it has one."""
+    """Return the command that measures the model again, and fits its prior again if it has a fitted one."""
     protocol, prior = metrics["protocol"], metrics.get("aggregate_prior")
     diagonal = " --prior-covariance diagonal" if prior and prior["covariance"] == "diagonal" else ""
     # Training fits a prior by itself, from fewer pictures; measuring again must not replace it.

@@ -1,4 +1,4 @@
-"""Numbers of likelihoods that are densities: bits per dimension of the 8-bit data, sigma, RMSE and effective beta.
+"""Numbers of likelihoods that are densities: bits per dimension of the 8-bit data, pixel sigma, RMSE and effective beta.
 
 A density in nats depends on the scale of the pixels and has no upper limit, so it cannot be compared between data sets or with
 a likelihood. Bits per dimension can. Also says when an importance-weighted bound is no estimate of a likelihood.
@@ -24,9 +24,9 @@ BLOCK = 256
 ROWS: Mapping[str, tuple[str, int]] = {
     "bits_per_dimension": ("bits per dimension, at most", 3),
     "elbo_bits_per_dimension": ("bits per dimension by the ELBO", 3),
-    "aggregate_prior_bits_per_dimension": ("bits per dimension with the aggregate prior, at most", 3),
+    "aggregate_prior_bits_per_dimension": ("bits per dimension with the fitted prior, at most", 3),
     "rmse": ("RMSE of the pixels in [0, 1]", 4),
-    "sigma": ("sigma of the pixels", 4),
+    "sigma": ("pixel sigma", 4),
     "effective_beta": ("effective beta against a calibrated decoder", 2),
 }
 
@@ -34,7 +34,7 @@ ROWS: Mapping[str, tuple[str, int]] = {
 def dequantized(x: Tensor, likelihood: str, noise: torch.Generator) -> Tensor:
     """Add uniform noise of one step to 8-bit pixels, so that a density of the result bounds the probability of the bytes.
 
-    log P(x) >= E log p(y) - D log S (Uria et al. 2013, arXiv:1306.0186; Theis et al. 2016, arXiv:1511.01844), with
+    log P(x) >= E log p(y) - P ln S for P values (Uria et al. 2013, arXiv:1306.0186; Theis et al. 2016, arXiv:1511.01844), with
     y = (x + u - 1/2) / S, S = 255 for a Gaussian, whose mean is x / 255, and y = (x + u) / S, S = 256 for a continuous
     Bernoulli, which ends at 0 and 1. uint8 (N, C, H, W) -> float32.
     """
@@ -75,9 +75,10 @@ def density_numbers(vae: VAE, x: Tensor, metrics: Mapping[str, Any], training: M
 
 
 PROTOCOL = (
-    "(nats / D + log S) / log 2, D the number of values of a picture, S the divisor in the formula of the pixels; RMSE: over "
-    "all values, bytes / 255 against the mean of p(x given z), one draw z of each posterior; effective beta: beta * sigma^2 / "
-    "RMSE^2 (RMSE at least 1/255), the weight of the KL that a decoder with the best sigma would need for the same optimum"
+    "(L / P + ln S) / ln 2, L the negative log density in nats, P the number of values of a picture (height x width x "
+    "channels), S the divisor in the formula of the pixels; RMSE: over all values, bytes / 255 against the mean of p(x given "
+    "z), one draw z of each posterior; effective beta: beta * (pixel sigma)^2 / RMSE^2 (RMSE at least 1/255), the weight of "
+    "the KL that a decoder with the best pixel sigma would need for the same optimum"
 )
 
 
@@ -89,9 +90,9 @@ def is_density(metrics: Mapping[str, Any]) -> bool:
 def bound_name(metrics: Mapping[str, Any], names: Headings, prior: Mapping[str, Any] | None = None) -> str:
     """Return the name of the negative importance-weighted bound, which is a likelihood only if its samples suffice.
 
-    `prior` has the numbers of the aggregate prior, if the bound is the one with it.
+    `prior` has the numbers of the fitted prior, if the bound is the one with it.
     """
-    named = f" with the aggregate prior ({prior['components']} Gaussians, {prior['covariance']})" if prior else ""
+    named = f" with the fitted prior ({prior['components']} Gaussians, {prior['covariance']})" if prior else ""
     if is_density(metrics):
         return f"negative importance-weighted bound of the raw density{named}"
     if names == KINDS["likelihood"] and (prior or metrics)["ess_mean"] < LEAST_ESS:
@@ -100,7 +101,7 @@ def bound_name(metrics: Mapping[str, Any], names: Headings, prior: Mapping[str, 
 
 
 def nats_rows(metrics: Mapping[str, Any], names: Headings) -> list[tuple[str, str]]:
-    """Return the rows of the card that come first: bounds in nats or, for a density, bits per dimension and sigma."""
+    """Return the rows of the card that come first: bounds in nats or, for a density, bits per dimension and pixel sigma."""
     if not is_density(metrics):
         return [
             (bound_name(metrics, names), f"{metrics['iwae_nll']:.2f} +- {metrics['iwae_nll_standard_error']:.2f}"),
@@ -127,11 +128,11 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
     if is_density(metrics):
         raw = f"ELBO {metrics['elbo']:.2f}, importance-weighted bound {-metrics['iwae_nll']:.2f}"
         if "aggregate_prior" in metrics:
-            raw += f", with the aggregate prior {-metrics['aggregate_prior']['iwae_nll']:.2f}"
+            raw += f", with the fitted prior {-metrics['aggregate_prior']['iwae_nll']:.2f}"
         found.append(
             f"Raw density, in nats per picture over pixels in [0, 1]: {raw} +- {metrics['iwae_nll_standard_error']:.2f}. It "
-            "depends on the scale of the pixels and grows without limit as sigma falls: do not compare it with other data or "
-            "other kinds of pixels."
+            "depends on the scale of the pixels and grows without limit as the pixel sigma falls: do not compare it with "
+            "other data or other kinds of pixels."
         )
     samples = metrics["protocol"]["iwae_samples"]
     if (ess := metrics["ess_mean"]) < LEAST_ESS:

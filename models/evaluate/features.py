@@ -23,8 +23,9 @@ NET = (
 )
 TRAINING = (
     f"; a classifier: a dense layer from the features to the labels (in ascending order) is drawn last, and all is trained on "
-    f"the training pictures with cross-entropy, {STEPS} steps of {BATCH} pictures in the order of torch.randperm of the same "
-    f"generator, epoch after epoch, Adam, learning rate {RATE} falling linearly to 0"
+    f"the training pictures, those for validation included, with cross-entropy, {STEPS} steps of {BATCH} pictures in the "
+    "order of torch.randperm of the same generator, epoch after epoch, the last step of an epoch with those that are left, "
+    f"Adam, learning rate {RATE} falling linearly to 0"
 )
 
 

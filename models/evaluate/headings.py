@@ -39,12 +39,12 @@ def headings(manifest: Manifest, metrics: Mapping[str, Any]) -> Headings:
 
 
 def constant_part(manifest: Manifest) -> str:
-    """Say how much of -log p(x given z) is a constant, for a Gaussian likelihood with a fixed sigma; otherwise ""."""
+    """Say how much of -log p(x given z) is a constant, for a Gaussian likelihood with a fixed pixel sigma; otherwise ""."""
     sigma, model = manifest.model.likelihood_options.get("sigma"), manifest.model
     if model.likelihood != "gaussian" or isinstance(sigma, str) or sigma is None:
         return ""
     return (
         f"Of the negative log density, {gaussian_constant(sigma, math.prod(model.shape)):.1f} nats are a constant, "
-        f"P/2 ln(2 pi sigma^2) for P = {math.prod(model.shape)} values and sigma = {sigma:.4g}; the rest is the squared error "
-        "over 2 sigma^2"
+        f"P/2 ln(2 pi s^2) for P = {math.prod(model.shape)} values and the pixel sigma s = {sigma:.4g}; the rest is the "
+        "squared error over 2 s^2"
     )

@@ -18,19 +18,19 @@ from models.mixture import GaussianMixture
 from models.priors import Prior
 
 NAMES = {"mutual_information": "mutual information I(x; z)", "marginal_kl": "KL(aggregate posterior, N(0, I))"}
-COVERAGE, APART = "coverage of the prior", "draws of the prior told from latents of pictures"
+COVERAGE, APART = "coverage of the prior", "a draw of the prior is recognised as such"
 # An estimate of I(x; z) nearer than this to log N says more of N than of the model.
 SATURATED_WITHIN = 1.0
 PROTOCOL = (
     "at least: mean of log q(z given x) - log q(z), one draw a picture, q(z) the mixture of the posteriors of the N test "
-    "pictures (Hoffman & Johnson 2016), which never exceeds log N; at most: mean of log q(z given x) - log r(z), where r is "
-    "the best known density of latents: N(0, I), the model's prior or the fitted one; KL(q(z), N(0, I)) is the mean KL to "
+    "pictures (Hoffman & Johnson 2016), which never exceeds ln N; at most: mean of log q(z given x) - log r(z), where r is "
+    "the best known density of latents: N(0, I), the trained prior or the fitted one; KL(q(z), N(0, I)) is the mean KL to "
     "N(0, I) less I(x; z), so it has a bracket too"
 )
 APART_PROTOCOL = (
-    "share of right guesses whether a latent is a draw from the posterior of a test picture or from the model's prior, half "
-    "of each, by which of the fitted prior and the model's prior has the higher density there: 50 % where both are the same. "
-    "At 100 %, the model's prior gives latents such as no picture has, whatever its coverage"
+    "share of right guesses whether a latent is a draw from the posterior of a test picture or from the trained prior, half "
+    "of each, by which of the fitted prior and the trained prior has the higher density there: 50 % by guessing, where both "
+    "are the same. At 100 % they never overlap: the trained prior gives latents such as no picture has, whatever its coverage"
 )
 
 
@@ -41,7 +41,8 @@ def brackets(measured: RateOfAggregate, count: int, rates: Sequence[float]) -> d
     `rates` are the means of log q(z given x) - log r(z) for other densities r. Since E_q(z) log q(z) >= E_q(z) log r(z), I is
     at most each of them. Noise may put the bounds in the wrong order by a little; the upper one is then raised to the lower.
     """
-    least, rate = measured.mutual_information, measured.mutual_information + measured.marginal_kl
+    rate = measured.mutual_information + measured.marginal_kl
+    least = min(measured.mutual_information, math.log(count))  # which rounding may exceed
     most = max(least, min([rate, *rates]))
     return {
         "mutual_information": {"at_least": least, "at_most": most, "limit": math.log(count)},
@@ -77,7 +78,7 @@ def card_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             rows.append((name, f"at least {found['at_least']:.2f}{saturation(found)}, at most {found['at_most']:.2f}"))
     if {"told_apart", "prior_coverage"} <= metrics.keys():
         rows.append((COVERAGE, f"{100 * metrics['prior_coverage']:.1f} %"))
-        rows.append((APART, f"{100 * metrics['told_apart']:.1f} % (50 %: not at all)"))
+        rows.append((APART, f"{100 * metrics['told_apart']:.1f} % (50 %: by guessing)"))
     return rows
 
 
@@ -90,7 +91,7 @@ def report_rows(metrics: Mapping[str, Any]) -> list[str]:
             least = f"at least{saturation(metrics[key])}"
             rows.append(row(f"{name}, {least}", number(metrics, f"{key}.at_least"), meaning))
             rows.append(row(f"{name}, at most", number(metrics, f"{key}.at_most"), "the same"))
-        rows.append(row("largest measurable mutual information", number(metrics, "mutual_information.limit"), "log N"))
+        rows.append(row("largest measurable mutual information", number(metrics, "mutual_information.limit"), "ln N"))
     if {"told_apart", "prior_coverage"} <= metrics.keys():
         rows.append(row(COVERAGE, number(metrics, "prior_coverage", 1, True), protocol["prior_coverage"]))
         rows.append(row(APART, number(metrics, "told_apart", 1, True), protocol["told_apart"]))

@@ -36,7 +36,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return all numbers. `samples` is the K of the importance-weighted bound; `seed` is for binarisation and samples.
 
-    `prior` is the aggregate prior to compare with the model's own prior.
+    `prior` is the fitted prior to compare with the trained prior.
     """
     vae, data = checkpoint.vae.to(device), checkpoint.manifest.data
     binarized = data.get("binarize") == "dynamic"
@@ -71,8 +71,9 @@ def evaluate(
             "active_units": f"variance over the test split of mu above {diagnostics.ACTIVE_VARIANCE} ({raw})",
             "mutual_information": f"{information.PROTOCOL}; N = {len(x)}",
             "prior_coverage": (
-                f"share of {PRIOR_DRAWS} draws of {NAMES[vae.config.prior]} at which q(z) is above the 5 % quantile of its "
-                "own draws (each without its own picture's posterior): 95 % where prior and aggregate posterior are the same"
+                f"share of {PRIOR_DRAWS} draws of {NAMES[vae.config.prior]} at which q(z), the mixture of the test "
+                "pictures' posteriors, is above the 5 % quantile of its own draws (each without its own picture's posterior): "
+                "95 % where the prior and q(z) are the same"
             ),
         },
     }
@@ -112,10 +113,8 @@ def evaluate(
             **neighbors.search_numbers(choice, references, known, greys, labels),
             "pixels": neighbors.pixel_accuracy(splits.train.x.to(device), known, splits.test.x.to(device), labels),
         }
-        protocol[neighbors.KEY] = neighbors.protocol(choice, raw)
-    quality = sample_quality(vae, splits, prior, seed, device, class_names(data))
-    if quality is not None:
-        metrics[KEY], protocol[KEY] = quality
+        protocol[neighbors.KEY] = neighbors.protocol(choice, raw, len(splits.train))
+    metrics[KEY], protocol[KEY] = sample_quality(vae, splits, prior, seed, device, class_names(data))
     if splits.test.factors:
         metrics["factors"] = factor_numbers(posteriors(vae, splits.train.x, device).mu, splits.train, greys, splits.test, seed)
         protocol["factors"] = (
@@ -149,7 +148,7 @@ def latent_numbers(
 ) -> dict[str, Any]:
     """Return brackets of the mutual information and of KL(q(z) || N(0, I)).
 
-    With a fitted mixture, also the coverage of the model's prior, and how well its draws are told from latents of pictures:
+    With a fitted mixture, also the coverage of the model's prior, and how often its draws are recognised as such:
     coverage alone looks good for a prior that is far too wide.
     """
     device = posterior.mu.device
@@ -166,7 +165,7 @@ def latent_numbers(
 
 
 def mixture_numbers(bounds: dict[str, Tensor], mixture: GaussianMixture) -> dict[str, Any]:
-    """Return the bound with the mixture as the prior, and its gain over the model's own prior, paired by picture."""
+    """Return the bound with the mixture as the prior, and its gain over the trained prior, paired by picture."""
     gain = bounds["mixture_iwae"] - bounds["iwae"]
     return {
         "components": len(mixture),

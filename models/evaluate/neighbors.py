@@ -41,12 +41,12 @@ def named(name: str) -> str:
     return f"5-NN accuracy by {words.get(name, name)}"
 
 
-def protocol(choice: SearchChoice, raw: str) -> str:
-    """Return how these numbers were measured. `raw`: what pixels the pictures have."""
+def protocol(choice: SearchChoice, raw: str, references: int) -> str:
+    """Return how these numbers were measured. `raw`: what pixels the pictures have. `references`: the number of them."""
     return (
-        f"share of the test pictures whose label is that of most of the {NEIGHBORS} nearest training pictures (of those with "
-        f"as many votes, that of the nearest), {raw}; new collections are searched by {choice}"
-        + (f", chosen by {choice.chosen_by}" if choice.chosen_by else "")
+        f"share of the test pictures whose label is that of most of the {NEIGHBORS} nearest of {references:,} training "
+        f"pictures, those for validation included (of those with as many votes, that of the nearest), {raw}; new collections "
+        f"are searched by {choice}" + (f", chosen by {choice.chosen_by}" if choice.chosen_by else "")
     )
 
 

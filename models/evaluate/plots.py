@@ -87,7 +87,7 @@ def rate_distortion(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]]
     figure, (axes,) = new_figure(4.1)
     points = [(metrics["rate"], metrics["distortion"], f"model, {prior} as prior", BLUE, "o")]
     if "aggregate_prior" in metrics:
-        points.append((metrics["aggregate_prior"]["rate"], metrics["distortion"], "aggregate prior", ORANGE, "D"))
+        points.append((metrics["aggregate_prior"]["rate"], metrics["distortion"], "fitted prior", ORANGE, "D"))
     way = [(e["validation"]["kl"], -e["validation"]["log_likelihood"]) for e in log if _known(e)]
     if way:
         axes.plot(*zip(*way, strict=True), color=GREY, linewidth=0.9, alpha=0.7, label="validation, epoch by epoch", zorder=1)

@@ -118,11 +118,11 @@ class _Drawing:
 
     def samples(self) -> str:
         standard = pictures.samples(self.vae, None)
-        parts = [self.picture("samples", standard, "samples of the prior", f"Decoded draws from {self.prior}.")]
+        parts = [self.picture("samples", standard, "samples of the trained prior", f"Decoded draws from {self.prior}.")]
         if self.mixture is not None:
-            caption = "Decoded draws from the mixture fitted to the aggregate posterior, driven by the same noise."
+            caption = "Decoded draws from the fitted prior, a Gaussian mixture, driven by the same noise."
             aggregate = pictures.samples(self.vae, self.mixture)
-            parts.append(self.picture("samples-aggregate", aggregate, "samples of the aggregate prior", caption))
+            parts.append(self.picture("samples-aggregate", aggregate, "samples of the fitted prior", caption))
         return "".join(parts)
 
     def latents(self, log: list[dict[str, Any]]) -> str:
@@ -273,9 +273,9 @@ def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str) 
         gain = f"{number(metrics, own + 'gain')} ± {number(metrics, own + 'gain_standard_error')}"
         rows += [
             row(densities.bound_name(metrics, names, metrics["aggregate_prior"]), bound, protocol["aggregate_prior"]),
-            row("aggregate prior: gain", gain, f"nats over {prior}, paired by picture"),
-            row("aggregate prior: rate", number(metrics, own + "rate"), "mean of log q(z given x) - log p(z)"),
-            row("aggregate prior: components", number(metrics, own + "components"), "chosen on held-out draws"),
+            row("fitted prior: gain", gain, f"nats over {prior}, paired by picture"),
+            row("fitted prior: rate", number(metrics, own + "rate"), "mean of log q(z given x) - log p(z)"),
+            row("fitted prior: Gaussians", number(metrics, own + "components"), "chosen on held-out draws"),
         ]
     rows += agreement.report_rows(metrics)
     for what, _, key in sample_rows(metrics, prior):

@@ -22,7 +22,7 @@ TEMPERATURE = 0.7
 # Each half of the test pictures needs more pictures than features, or its covariance has no full rank.
 FEWEST = 2 * (FEATURES + 1)
 BLOCK_ROWS = 1000
-REAL, REAL_IN_ORDER, OWN, COOL, FITTED = "real", "real_in_order", "own_prior", "temperature_0.7", "aggregate_prior"
+REAL, REAL_IN_ORDER, OWN, COOL, FITTED = "real", "real_in_order", "own_prior", "own_prior_cooled", "aggregate_prior"
 
 
 class Likeness(NamedTuple):
@@ -73,14 +73,14 @@ def sample_quality(
     seed: int,
     device: torch.device,
     classes: Sequence[str] | None = None,
-) -> tuple[dict[str, Any], str] | None:
-    """Return the numbers of the model's samples and their protocol; None if there are too few test pictures.
+) -> tuple[dict[str, Any], str]:
+    """Return the numbers of the model's samples and their protocol; no numbers if there are too few test pictures.
 
     `classes` are the names of the labels 0, 1, ..., if they have names.
     """
     test = splits.test
     if len(test) < FEWEST:
-        return None
+        return {}, f"not measured: there are {len(test)} test pictures, and at least {FEWEST} are needed"
     with torch.enable_grad():
         net = feature_net(splits.train, seed, device)
     count, noise = min(DRAWS, len(test)), torch.Generator().manual_seed(seed)
@@ -165,7 +165,7 @@ def sample_rows(metrics: Mapping[str, Any], prior: str) -> list[tuple[str, str, 
     names = {
         OWN: f"samples of {prior}",
         COOL: f"samples of {prior} at temperature {TEMPERATURE}",
-        FITTED: "samples of the aggregate prior",
+        FITTED: "samples of the fitted prior",
         REAL: "real against real, halves at random",
         REAL_IN_ORDER: "real against real, halves in order",
     }

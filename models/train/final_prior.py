@@ -63,7 +63,7 @@ def why_not(args: argparse.Namespace, pictures: int, dim: int, candidates: list[
     if args.prior != "standard":
         return f"the model has learnt its own prior (--prior {args.prior})"
     if not candidates:
-        needed, each = math.ceil(DRAWS_PER_DIMENSION * (dim + 1) / DRAWS), f"{DRAWS_PER_DIMENSION} x {dim + 1} samples"
+        needed, each = math.ceil(DRAWS_PER_DIMENSION * (dim + 1) / DRAWS), f"{DRAWS_PER_DIMENSION} x {dim + 1} draws"
         there = f"there {'is' if pictures == 1 else 'are'} {pictures:,}"
         found = there if pictures < needed else f"at most {MOST_PICTURES:,} are used"
         return (

@@ -1,7 +1,7 @@
 """Serves plain requests as soon as their last byte has arrived, without ASGI: the hot path.
 
 Most requests to a batched operation are small, arrive at once, and have the same few headers as thousands before them. For
-those, parsing the head and passing nine layers costs more than the answer. So the table `HotPath` keeps heads that were
+those, parsing the head and passing eight layers costs more than the answer. So the table `HotPath` keeps heads that were
 parsed in the usual way and that every layer allows whatever the body is. A request with exactly the bytes of such a head is
 handed to its operation at once, see `service.http.hot_request`. The operation is the same function that `Endpoint` calls, so
 its answer has the same bytes.
@@ -31,12 +31,12 @@ from service.observe.request_record import RecordSinks
 END_OF_HEAD = b"\r\n\r\n"
 # Bytes of the longest head that is kept, and the number of heads.
 LONGEST_HEAD, MOST_HEADS = 1 << 11, 1 << 10
-# Headers that change nothing about a request, or only in a way that depends on nothing but their values.
+# Headers whose effect is decided by their values alone, so that equal bytes mean equal treatment.
 PLAIN_HEADERS = frozenset(
     (b"host", b"content-length", b"content-type", b"accept", b"accept-encoding", b"accept-language", b"user-agent",
      b"connection", b"authorization", b"x-api-key", b"cache-control", b"pragma")
 )  # fmt: skip
-OK = b"HTTP/1.1 200 OK\r\n"
+STATUS_LINE = b"HTTP/1.1 200 OK\r\n"
 
 
 class Serving(Protocol):
@@ -122,7 +122,8 @@ class HotPath:
             return False
         request = connection.cycle = HotRequest(self, head, data, connection)
         connection.scope = head.scope
-        call = Call(head.headers, head.query, data[start:], request.started, method=head.scope["method"], limit=_no_deadline)
+        body, method = data[start:], head.scope["method"]
+        call = Call(head.headers, head.query, body, request.started, method=method, limit=_refuse_deadline)
         if head.allowance is not None:
             head.allowance.enter()
         if sinks.metrics is not None:
@@ -135,7 +136,7 @@ class HotPath:
         self._default_lines = b"".join([b"%s: %s\r\n" % field for field in headers])
         self._is_closing = b"connection" in [name for name, _ in headers]
 
-    def client_left(self, cycle: object) -> None:
+    def client_gone(self, cycle: object) -> None:
         """Cancel the last request of a connection that has been lost, if it is on the hot path."""
         if isinstance(cycle, HotRequest) and not cycle.response_complete:
             cycle.cancel()
@@ -145,11 +146,11 @@ class HotPath:
         headers = answer.headers | {"content-type": answer.media_type, "x-request-id": request_id}
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         own = f"{lines}content-length: {len(answer.body)}\r\n".encode("latin-1")
-        return OK + self._default_lines + own + head.added
+        return STATUS_LINE + self._default_lines + own + head.added
 
-    def count(self, head: Head, started: float, status: int, answer: Answer | None, request_id: str, client: object) -> None:
+    def finish(self, head: Head, started: float, status: int, answer: Answer | None, request_id: str, client: object) -> None:
         """Do what the layers do at the end of a request."""
-        self.leave(head)
+        self.count_out(head)
         seconds = time.monotonic() - started
         sinks = self.state.sinks
         if sinks.metrics is not None:
@@ -158,7 +159,7 @@ class HotPath:
             model = "" if answer is None else answer.headers.get("x-model", "").partition("@")[0]
             log_access({**head.scope, "client": client}, status, seconds, request_id, model)
 
-    def leave(self, head: Head) -> None:
+    def count_out(self, head: Head) -> None:
         """Count a request out again."""
         if head.allowance is not None:
             head.allowance.leave()
@@ -166,6 +167,6 @@ class HotPath:
             self.state.sinks.metrics.in_flight -= 1
 
 
-def _no_deadline(deadline: float | None) -> None:
+def _refuse_deadline(deadline: float | None) -> None:
     if deadline is not None:
         raise UsualWay

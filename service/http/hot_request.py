@@ -44,7 +44,7 @@ class Connection(Protocol):
     def end_of_hot_path(self) -> None:
         """Go on, because the answer has been written."""
 
-    def leave_hot_path(self, data: bytes, outcome: Answer | Exception | None, keep_alive: bool) -> None:
+    def fall_back(self, data: bytes, outcome: Answer | Exception | None, keep_alive: bool) -> None:
         """Handle a request in the usual way after all. `outcome`: what its operation has returned or raised."""
 
 
@@ -83,9 +83,9 @@ class HotRequest:
         except StopIteration as end:
             self._answer(end.value)
         except UsualWay:
-            self._leave()
+            self._fall_back()
         except Exception as error:  # the usual way answers it
-            self._leave(error)
+            self._fall_back(error)
         else:
             if hasattr(waited, "then"):
                 waited.then = self._go_on
@@ -109,16 +109,16 @@ class HotRequest:
         if self.disconnected:
             return
         if task.cancelled():
-            self._leave(ShuttingDown())
+            self._fall_back(ShuttingDown())
         elif error is None:
             self._answer(task.result())
         else:
-            self._leave(error if isinstance(error, Exception) and not isinstance(error, UsualWay) else None)
+            self._fall_back(error if isinstance(error, Exception) and not isinstance(error, UsualWay) else None)
 
-    def _leave(self, outcome: Answer | Exception | None = None) -> None:
-        self._path.leave(self._head)
+    def _fall_back(self, outcome: Answer | Exception | None = None) -> None:
+        self._path.count_out(self._head)
         self.response_complete = True
-        self._connection.leave_hot_path(self._data, outcome, self.keep_alive)
+        self._connection.fall_back(self._data, outcome, self.keep_alive)
 
     def cancel(self) -> None:
         """End the operation, because the client is gone."""
@@ -128,15 +128,15 @@ class HotRequest:
         else:
             with suppress(asyncio.CancelledError, Exception):
                 self._operation.throw(asyncio.CancelledError())
-        self._path.count(self._head, self.started, GONE, None, new_request_id(), self._connection.client)
+        self._path.finish(self._head, self.started, GONE, None, new_request_id(), self._connection.client)
 
     def _answer(self, answer: Answer) -> None:
         path, head, connection = self._path, self._head, self._connection
         if len(answer.body) > COUNTED_FROM or answer.status != OK:
-            self._leave(answer)  # which sends it piece by piece
+            self._fall_back(answer)  # which sends it piece by piece
             return
         request_id = new_request_id()
-        path.count(head, self.started, answer.status, answer, request_id, connection.client)
+        path.finish(head, self.started, answer.status, answer, request_id, connection.client)
         end = b"\r\n" if self.keep_alive else CLOSE
         self.response_complete = True
         if not connection.transport.is_closing():

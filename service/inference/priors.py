@@ -41,7 +41,7 @@ class Priors:
     mixtures: Mapping[str, Mixture]
     missing: Mapping[str, str]  # prior -> the reason why the model does not have it
     digests: Mapping[str, str]  # prior -> SHA-256 of its mixture's numbers and labels
-    labels: Mapping[str, Mixture]  # label -> that part of the aggregate prior; {} if it was fitted without labels
+    labels: Mapping[str, Mixture]  # label -> that part of the fitted prior; {} if it was fitted without labels
 
     @property
     def default(self) -> str:
@@ -63,7 +63,7 @@ class Priors:
         return prior, mixture if label is None else self._of_label(prior, label)
 
     def _of_label(self, prior: str, label: str) -> Mixture:
-        """Return the part of the aggregate prior for a label. Raises NoSuchLabel."""
+        """Return the part of the fitted prior for a label. Raises NoSuchLabel."""
         if prior == AGGREGATE and label in self.labels:
             return self.labels[label]
         if not self.labels:
@@ -83,7 +83,8 @@ class Priors:
         """Return the mixture of a prior, or None for N(0, I). Raise NoSuchPrior."""
         if prior != STANDARD and prior not in self.mixtures:
             reason = self.missing.get(prior, "unknown prior")
-            raise NoSuchPrior(f"the model {self.model!r} has no {prior} prior; {reason}. Choose {' or '.join(self.names)}.")
+            named = "fitted prior (prior=aggregate)" if prior == AGGREGATE else f"{prior} prior"
+            raise NoSuchPrior(f"the model {self.model!r} has no {named}; {reason}. Choose {' or '.join(self.names)}.")
         return self.mixtures.get(prior)
 
 

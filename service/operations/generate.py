@@ -48,9 +48,9 @@ async def sample(
     label: str | None = None,
     pixels: PixelKind = "mean",
 ) -> Samples:
-    """Return n draws from a prior that `Priors` names; for None from the aggregate prior, or the model's own if it has none.
+    """Return n draws from a prior that `Priors` names; for None from the fitted prior, or the trained one if it has none.
 
-    With a label, only from the components of the aggregate prior that have it.
+    With a label, only from the components of the fitted prior that have it.
 
     z = temperature * eps(seed, item) for N(0, I), z = mean_k + temperature * L_k eps for a mixture; the seed is drawn when
     there is none. Rows are admitted before any noise is drawn. Raises NoSuchPrior, NoSuchLabel, BatcherError.

@@ -126,7 +126,7 @@ class SearchParameters(PictureParameters):
         frozenset[Literal["mu", "sigma", "image", "metadata"]],
         BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "image", "metadata")),
         Field(
-            description="Additional fields, separated by commas: mu, sigma, image (the decoded latent as base64 PNG, not the "
+            description="Additional fields, separated by commas: mu, sigma, image (the decoded mu as base64 PNG, not the "
             "original). The metadata is always included."
         ),
     ] = frozenset()
@@ -134,8 +134,8 @@ class SearchParameters(PictureParameters):
         None,
         ge=1,
         le=MAX_NEIGHBORS,
-        description="The metric is computed only for so many items, the nearest by w2 (with the sigma_weight of a collection "
-        "that has one). The answer is not exact then.",
+        description="The metric is computed only for so many items, at least k: the nearest by w2 (with the sigma_weight of a "
+        "collection that has one). The answer is not exact then.",
     )
     exclude_self: bool = Field(False, description="true leaves the item of a query by id out of its own neighbours.")
     exact: bool | None = Field(None, description="true does not use the approximate index, which only PostgreSQL has.")

@@ -155,4 +155,5 @@ def _explain(error: ValidationError, kind: type[NoParameters]) -> str:
         hint = HINTS.get((name, found if isinstance(found, str) else ""), "")
         return f"{name} must be {values}, not {_shown(found, first['type'])}{hint}"
     message = first["msg"].removeprefix("Value error, ").partition(", unable to ")[0]  # The rest is about pydantic.
-    return f"{name}: {message[:1].lower()}{message[1:]}, not {short(found)}"
+    between = " " if message.startswith("must ") else ": "
+    return f"{name}{between}{message[:1].lower()}{message[1:]}, not {_shown(found, first['type'])}"

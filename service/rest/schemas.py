@@ -18,8 +18,10 @@ def _as_set(value: object) -> object:
 
 
 def number_as_text(value: object) -> object:
-    """Return the text of a whole number, since labels are often numbers, and anything else as it is."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    """Return the text of a whole number, since labels are often numbers, and a text as it is. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("must be a text or a whole number")
+    return str(value)
 
 
 def words(*known: str) -> Any:
@@ -57,7 +59,8 @@ PixelKind = Annotated[
     Literal["mean", "sample"],
     Field(
         description="mean gives the mean of the likelihood p(x given z). sample draws each pixel from it with the seed: 0 or "
-        "1 from a Bernoulli likelihood; from a Gaussian one the mean plus noise, clipped to [0, 1]."
+        "1 from a Bernoulli likelihood, a value between 0 and 1 from a continuous Bernoulli, and from a Gaussian the mean "
+        "plus noise, clipped to [0, 1]."
     ),
 ]
 IncludeLatents = Annotated[
@@ -140,17 +143,20 @@ class SampleParameters(DecodeParameters):
 
     n: int = Field(1, ge=1, description="The number of pictures.")
     temperature: float = Field(
-        1.0, ge=0, le=100, description="The scale of the noise. 0 gives the mean of the prior, or of one of its components."
+        1.0,
+        ge=0,
+        le=100,
+        description="The scale of the noise of latents. 0 gives the mean of the prior, or of one of its components.",
     )
     prior: Literal["standard", "vamp", "aggregate"] | None = Field(
         None,
         description="aggregate is the fitted prior, a Gaussian mixture; standard is N(0, I), and vamp a learnt VampPrior. "
-        "The default is aggregate if the model has it, else the prior that it was trained with.",
+        "The default is the fitted prior if the model has one, else its trained prior.",
     )
     label: Annotated[str, BeforeValidator(number_as_text, json_schema_input_type=str)] | None = Field(
         None,
-        description="Draws pictures of one label, see labels in /models; only with the prior aggregate, fitted to labelled "
-        "pictures.",
+        description="Draws pictures of one label, see labels in /models; only with the fitted prior (prior=aggregate) "
+        "of labelled pictures.",
     )
     include: IncludeLatents = frozenset()
 

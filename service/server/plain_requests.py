@@ -40,8 +40,10 @@ class PlainRequests(RequestParsing):
             hot_path.learn(data, self.scope)  # type: ignore[arg-type]  # uvicorn has a type of its own
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._hot_path is not None:
-            self._hot_path.client_left(self.cycle)
+        if self._plain_head:
+            self._parse(self._plain_head)  # so that it is counted as a request whose caller has left
+        elif self._hot_path is not None:
+            self._hot_path.client_gone(self.cycle)
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -80,7 +82,7 @@ class PlainRequests(RequestParsing):
         """Go on, because a request on the hot path has been answered."""
         self.on_response_complete()
 
-    def leave_hot_path(self, data: bytes, outcome: Answer | Exception | None, keep_alive: bool) -> None:
+    def fall_back(self, data: bytes, outcome: Answer | Exception | None, keep_alive: bool) -> None:
         """Handle a request in the usual way after all. `outcome`: what its operation has returned or raised."""
         self._outcome = outcome
         self._parse(data)

@@ -102,7 +102,7 @@ def test_too_few_draws() -> None:
     with pytest.raises(TooFewSamples, match=r"1 Gaussian over 3 dimensions needs at least 4 .* are 3\. Use more pictures\.$"):
         choose_mixture(torch.randn(3, 3), torch.randn(3, 3))
     needed = (
-        "a mixture of 500 Gaussians over 4 dimensions needs at least 2500 samples, but there are 136. "
+        "a mixture of 500 Gaussians over 4 dimensions needs at least 2500 draws, 2 from each picture, but there are 136. "
         "Choose at most 27 components, or use more pictures."
     )
     with pytest.raises(TooFewSamples, match=f"^{re.escape(needed)}$"):

@@ -148,7 +148,7 @@ def test_samples_stand_beside_real_pictures() -> None:
     text = card(Path("mine"), manifest(), metrics, [])
     for words in (
         "| samples of N(0, I): Fréchet distance; precision, recall | 29.10; 66.3 %, 85.6 % |",
-        "| samples of the aggregate prior: Fréchet distance; precision, recall | 2.43; 86.0 %, 83.7 % |",
+        "| samples of the fitted prior: Fréchet distance; precision, recall | 2.43; 86.0 %, 83.7 % |",
         "| real against real, halves at random: Fréchet distance; precision, recall | 1.86; 88.7 %, 87.8 % |",
         "| samples of a label that the classifier confirms | 95.0 % (0 98.4 %, cat 91.6 %) |",
         "Samples: features of a net.",

@@ -70,13 +70,13 @@ def test_numbers_are_those_of_the_protocol(faces: Path) -> None:
 def test_the_card_compares_bits_and_keeps_raw_densities_out_of_its_table(faces: Path) -> None:
     text = (faces / "out" / "README.md").read_text()
     table = [line for line in text.splitlines() if line.startswith("|")]
-    for name in ("bits per dimension, at most", "RMSE of the pixels", "sigma of the pixels", "effective beta against"):
+    for name in ("bits per dimension, at most", "RMSE of the pixels", "pixel sigma", "effective beta against"):
         assert sum(line.startswith(f"| {name}") for line in table) == 1, name
     assert not any("log-likelihood" in line or line.startswith("| ELBO |") for line in table)
     assert "Raw density, in nats per picture over pixels in [0, 1]: ELBO " in text
-    assert "Sigma 0." in text
+    assert "Pixel sigma 0." in text
     assert "in closed form: the RMSE of 5 validation pictures" in text
-    assert "Bits per dimension: (nats / D + log S) / log 2" in text
+    assert "Bits per dimension: (L / P + ln S) / ln 2" in text
     assert "Validation and test: the ELBO of 5 validation pictures is" in text or "Warning: validation and test" in text
 
 

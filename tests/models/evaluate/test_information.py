@@ -66,7 +66,7 @@ def test_coverage_never_stands_alone() -> None:
     metrics = {"prior_coverage": 1.0, "protocol": {"prior_coverage": "a", "told_apart": "b"}}
     assert (card_rows(metrics), report_rows(metrics)) == ([], [])
     both = metrics | {"told_apart": 0.97}
-    assert [value for _, value in card_rows(both)] == ["100.0 %", "97.0 % (50 %: not at all)"]
+    assert [value for _, value in card_rows(both)] == ["100.0 %", "97.0 % (50 %: by guessing)"]
     assert len(report_rows(both)) == 2
 
 

@@ -55,6 +55,6 @@ def test_pixels_are_compared_in_blocks(digits: Pictures, monkeypatch: pytest.Mon
 
 
 def test_the_protocol_names_the_choice() -> None:
-    words = neighbors.protocol(SearchChoice("w2", 2.5, "5-NN accuracy of 500"), "grey pixels")
+    words = neighbors.protocol(SearchChoice("w2", 2.5, "5-NN accuracy of 500"), "grey pixels", 60_000)
     assert "grey pixels; new collections are searched by w2 with sigma_weight 2.5, chosen by 5-NN accuracy of 500" in words
-    assert neighbors.protocol(SearchChoice(), "grey pixels").endswith("searched by l2")
+    assert neighbors.protocol(SearchChoice(), "grey pixels", 60_000).endswith("searched by l2")

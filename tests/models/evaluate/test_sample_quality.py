@@ -11,8 +11,9 @@ from torch import Tensor
 
 from models.checkpoint import read, save
 from models.data import Pictures, Splits
-from models.evaluate import features
+from models.evaluate import features, report
 from models.evaluate.card import card
+from models.evaluate.headings import headings
 from models.evaluate.measure import evaluate
 from models.evaluate.sample_quality import (
     KEY,
@@ -90,10 +91,9 @@ def test_numbers_of_a_model(splits: Splits, kind: str) -> None:
     vae = VAE(VAEConfig((1, 28, 28), 3, "mlp", {"hidden": [8]}, prior=kind, prior_options=options))
     fitted = prior()
     found = sample_quality(vae, splits, fitted, 3, CPU)
-    assert found is not None
     numbers, protocol = found
     assert sample_quality(vae, splits, fitted, 3, CPU) == found
-    sets = {"real", "real_in_order", "own_prior", "temperature_0.7", "aggregate_prior"}
+    sets = {"real", "real_in_order", "own_prior", "own_prior_cooled", "aggregate_prior"}
     assert numbers.keys() == sets | {"classifier_accuracy", "confirmed"}
     for name in sets:
         assert numbers[name].keys() == {"frechet", "precision", "recall"}
@@ -103,7 +103,7 @@ def test_numbers_of_a_model(splits: Splits, kind: str) -> None:
     for words in ("140 decoded means", "seed 3", "first 70 pictures", "14 latents from its components"):
         assert words in protocol
     rows = sample_rows({KEY: numbers}, "N(0, I)")
-    assert [key for _, _, key in rows] == ["own_prior", "temperature_0.7", "aggregate_prior", "real", "real_in_order"]
+    assert [key for _, _, key in rows] == ["own_prior", "own_prior_cooled", "aggregate_prior", "real", "real_in_order"]
 
 
 def test_they_are_among_the_numbers_of_an_evaluation(splits: Splits, tmp_path: Path) -> None:
@@ -112,17 +112,23 @@ def test_they_are_among_the_numbers_of_an_evaluation(splits: Splits, tmp_path: P
     metrics = evaluate(checkpoint, splits, 1, 3, CPU, prior())
     assert (metrics[KEY], metrics["protocol"][KEY]) == sample_quality(checkpoint.vae, splits, prior(), 3, CPU)
     text = card(tmp_path, checkpoint.manifest, metrics, [])
-    assert "| samples of the aggregate prior: Fréchet distance; precision, recall | " in text
+    assert "| samples of the fitted prior: Fréchet distance; precision, recall | " in text
     assert f"Samples: {metrics['protocol'][KEY]}." in text
+    page = report._numbers(metrics, headings(checkpoint.manifest, metrics), 3, "N(0, I)")
+    for name, one in metrics[KEY].items():
+        if isinstance(one, dict) and "frechet" in one:
+            assert f'data-key="sample_quality.{name}.frechet" value="{one["frechet"]!r}"' in page
+    few = evaluate(checkpoint, Splits(splits.train, splits.test[:20]), 1, 3, CPU, prior())
+    assert "Samples: not measured: there are 20 test pictures" in card(tmp_path, checkpoint.manifest, few, [])
 
 
 def test_without_labels_or_prior(splits: Splits) -> None:
     vae = VAE(VAEConfig((1, 28, 28), 3, "mlp", {"hidden": [8]}))
     found = sample_quality(vae, Splits(Pictures(splits.train.x), Pictures(splits.test.x)), None, 0, CPU)
-    assert found is not None
-    assert found[0].keys() == {"real", "real_in_order", "own_prior", "temperature_0.7"}
+    assert found[0].keys() == {"real", "real_in_order", "own_prior", "own_prior_cooled"}
     assert "no training, because the pictures have no labels" in found[1]
-    assert sample_quality(vae, Splits(splits.train, splits.test[:129]), None, 0, CPU) is None
+    few = sample_quality(vae, Splits(splits.train, splits.test[:129]), None, 0, CPU)
+    assert few == ({}, "not measured: there are 129 test pictures, and at least 130 are needed")
     assert sample_rows({}, "N(0, I)") == []
 
 

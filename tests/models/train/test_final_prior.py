@@ -83,7 +83,7 @@ def test_a_finished_run_gets_a_missing_one_and_keeps_the_one_it_has(argv: Flags,
         (["--prior", "vamp", "--pseudo-inputs", "5"], "learnt its own prior"),
         (
             ["--latent-dim", "60"],
-            "over 60 latent dimensions needs at least 305 pictures (10 x 61 samples, two from each), and there are 219",
+            "over 60 latent dimensions needs at least 305 pictures (10 x 61 draws, two from each), and there are 219",
         ),
     ],
 )

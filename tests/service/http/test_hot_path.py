@@ -43,13 +43,13 @@ ALL = [
 def hot(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     """Counts the requests that the hot path has ended, by status."""
     counts: Counter[int] = Counter()
-    count = HotPath.count
+    count = HotPath.finish
 
     def counting(self: HotPath, head: object, started: float, status: int, *others: object) -> None:
         counts[status] += 1
         count(self, head, started, status, *others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(HotPath, "count", counting)
+    monkeypatch.setattr(HotPath, "finish", counting)
     return counts
 
 
@@ -133,6 +133,17 @@ async def test_a_client_that_leaves(app: FastAPI, busy: Busy, hot: Counter[int])
     assert hot == {200: 1, 499: 1}
     assert (lane.stats.rows - rows, lane.stats.dropped_rows, lane.queued_rows) == (1, 1, 0)
     assert metrics_of(app) == ({200: 2, 499: 1}, 0)
+
+
+async def test_a_client_that_leaves_before_its_body(app: FastAPI) -> None:
+    head, body = on_the_wire(of_httpx("POST", "/encode", content=PICTURE))
+    async with listening(app) as (host, port, _), connected(host, port) as client:
+        await client.ask(head + body)
+        await client.send(head)
+        client.writer.transport.abort()
+        while not metrics_of(app)[0].get(499):  # noqa: ASYNC110  nothing tells of it
+            await asyncio.sleep(0.001)
+    assert metrics_of(app) == ({200: 1, 499: 1}, 0)
 
 
 async def test_a_client_that_closes_its_side_gets_its_answer(app: FastAPI, busy: Busy, hot: Counter[int]) -> None:

@@ -46,7 +46,7 @@ async def test_a_mixture_is_drawn_from_where_the_model_has_one(pipeline: Pipelin
     assert unnamed.prior == "aggregate"
     np.testing.assert_array_equal(unnamed.z, found.z)
     assert (await sample(pipeline, Inference(pipeline.catalog.get("colour")), 1)).prior == "standard"
-    with pytest.raises(NoSuchPrior, match="'colour' has no aggregate prior"):
+    with pytest.raises(NoSuchPrior, match=r"'colour' has no fitted prior \(prior=aggregate\)"):
         await sample(pipeline, Inference(pipeline.catalog.get("colour")), 1, prior="aggregate")
 
 
