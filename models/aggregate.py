@@ -5,6 +5,7 @@ pictures have labels, each label gets a mixture of its own, and the prior is the
 Training and evaluation both use it. Knows nothing of files or of the service.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -59,25 +60,27 @@ def fit_prior(
     seed: int = 0,
     binarize: bool = False,
     labels: Tensor | None = None,
+    classes: Sequence[str] | None = None,
 ) -> tuple[Fit, dict[str, Any]]:
     """Fit a mixture to the posteriors of training pictures; return it and a record of the fit for `write_prior`.
 
     The pictures are uint8 (N, C, H, W) on the device of `vae`. Those held out choose the number of components. `labels`, int64
     (N,), are those of the training pictures; they are left out, and the record says why, if a label has too few pictures.
+    `classes` has the names of the labels 0, 1, ..., for this reason only.
     """
     noise = torch.Generator(training.device).manual_seed(seed)
     draws, check = (draw_posteriors(vae, x, noise, DRAWS, binarize) for x in (training, held_out))
     record: dict[str, Any] = {"fitted_draws": len(draws), "fit_seed": seed}
     if labels is not None:
-        counts, needed = labels.unique(return_counts=True)[1], SAMPLES_PER_NUMBER * (draws.shape[1] + 1)
-        if len(counts) < 2 or DRAWS * int(counts.min()) < needed:
-            record["labels_left_out"] = (
-                f"the rarest of {len(counts)} labels has {DRAWS * int(counts.min())} draws, {DRAWS} from each "
-                f"picture, and each needs {needed}"
-                if len(counts) > 1
-                else "all pictures have the same label"
-            )
-            labels = None
+        distinct, counts = labels.unique(return_counts=True)
+        needed = math.ceil(SAMPLES_PER_NUMBER * (draws.shape[1] + 1) / DRAWS)
+        if len(counts) < 2:
+            record["labels_left_out"], labels = "all pictures have the same label", None
+        elif (fewest := int(counts.min())) < needed:
+            rarest = int(distinct[counts.argmin()])
+            named = classes[rarest] if classes and 0 <= rarest < len(classes) else rarest
+            has = f"{fewest} picture{'' if fewest == 1 else 's'}"
+            record["labels_left_out"], labels = f"label {named} has {has}, and each needs {needed}", None
     fit = choose_mixture(draws, check, covariance, candidates, seed, None if labels is None else labels.repeat(DRAWS))
     scores = {str(components): score for components, score in fit.held_out.items()}
     return fit, {"held_out_log_density": scores, **record}

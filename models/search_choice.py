@@ -109,20 +109,24 @@ def choose(references: DiagonalGaussian, labels: Tensor, queries: DiagonalGaussi
     """Return the distance by which most neighbours have the label of the query: l2, w2 with one of WEIGHTS, or cosine.
 
     Each of the 5 nearest references of each held-out query counts, since their vote alone would be decided by a few queries.
-    A tie goes to the first distance, and among weights to the smallest. Raises ValueError for fewer than 200 queries.
+    A tie goes to the first distance, and among weights to the smallest. Raises ValueError for fewer than 200 queries, and if
+    all labels are the same.
     """
+    if len(torch.cat([labels, query_labels]).unique()) < 2:
+        raise ValueError("all pictures have the same label")
     if len(query_labels) < LEAST_QUERIES:
-        raise ValueError(
-            f"there are {len(query_labels)} validation pictures with labels, and at least {LEAST_QUERIES} are needed"
-        )
+        there = "is 1 validation picture" if len(query_labels) == 1 else f"are {len(query_labels)} validation pictures"
+        raise ValueError(f"there {there} with labels, and at least {LEAST_QUERIES} are needed")
     tried = [SearchChoice(), *(SearchChoice("w2", weight) for weight in WEIGHTS), SearchChoice("cosine")]
     near = [nearest_labels(distance_of(one), references, labels, queries) == query_labels[:, None] for one in tried]
     shares = [float(hits.double().mean()) for hits in near]
     best = tried[shares.index(max(shares))]
     words = (
         f"the labels of the {NEIGHBORS} nearest of {len(labels):,} training pictures to each of {len(query_labels):,} "
-        f"validation pictures: {100 * max(shares):.2f} % are right, with l2 {100 * shares[0]:.2f} %"
+        f"validation pictures: {100 * max(shares):.2f} % are right"
     )
+    if best.metric != "l2":
+        words += f", with l2 {100 * shares[0]:.2f} %"
     return SearchChoice(best.metric, best.sigma_weight, words)
 
 

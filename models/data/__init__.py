@@ -19,7 +19,7 @@ from models.readers.download import DataError, ensure_file
 from models.readers.folder import FolderOptions, read_folder
 from models.readers.formats import SUFFIXES
 from models.readers.found import Found
-from models.readers.holding_out import HoldOut, hold_out_rows
+from models.readers.holding_out import HoldOut, check_groups, hold_out_rows, share_lines
 from models.readers.idx import read_idx
 from models.readers.layout import TEST, TRAIN, VALIDATION
 from models.readers.left_out import plural
@@ -113,7 +113,11 @@ SPRITES_FILE = "lpc_sprites_64x64.npz"
 SPRITES_FACTORS = ("body", "bottomwear", "topwear", "hair", "action", "direction")
 SPRITES_GROUPS = "character"
 # How pictures are held out, for the lines about splits.
-HOW: Mapping[HoldOut, str] = {"random": "", "blocks": ", in blocks of neighbours", "group": ", whole groups"}
+HOW: Mapping[HoldOut, str] = {"random": "", "blocks": ", in blocks of neighbours"}
+WHOLE_CLASSES = (
+    "warning: each group is a whole class, so the classes of validation and test are never trained on; put a folder per "
+    "person (or other source) into each class, or give such groups as an array"
+)
 
 
 def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mirror: str | None = None) -> Splits:
@@ -190,22 +194,30 @@ def split(found: Found, kind: HoldOut = "random") -> Splits:
     rows: dict[str, list[int]] = {
         part: [i for i, name in enumerate(names) if name == part] for part in (TRAIN, TEST, VALIDATION)
     }
-    groups = None if found.groups is None else torch.from_numpy(found.groups)
+    groups = None if found.groups is None else torch.from_numpy(found.groups.numbers)
     lines = list(found.summary)
     where = lines[0].partition(": ")[0] if lines else "the data set"
     if not rows[TRAIN]:
         there = " and ".join(f"a {part} split" for part, own in rows.items() if own)
         raise DataError(f"{where}: has only {there}, so there is nothing to train on; give its folder to use it anyway")
+    if kind == "group":
+        lines += _group_lines(found, rows)
     how, left = " (as the data set has them)", list[int]()
     if not rows[TEST]:
         count = len(rows[TRAIN])
         if count < 10:
             raise DataError(f"{where}: only {plural(count, 'picture')}: at least 10 are needed for training and test splits")
         own = torch.tensor(rows[TRAIN])
-        kept, held_out = hold_out_rows(count, count // 10, kind, 0, None, None if groups is None else groups[own])
+        kept, held_out = hold_out_rows(
+            count, count // 10, kind, 0, None, None if groups is None else groups[own], 1 if rows[VALIDATION] else 2
+        )
         rows[TRAIN], rows[TEST] = own[kept].tolist(), own[held_out].tolist()
         left = sorted(set(own.tolist()).difference(rows[TRAIN], rows[TEST]))
-        how = f" (a tenth of the training pictures is held out as test{HOW[kind]})"
+        if kind == "group":
+            how = f" (held out as test: {len(held_out):,} of {plural(count, 'picture')}, whole groups)"
+            lines += share_lines("test", len(held_out), count // 10, count)
+        else:
+            how = f" (a tenth of the training pictures is held out as test{HOW[kind]})"
     order = torch.tensor(rows[TRAIN] + rows[TEST] + rows[VALIDATION] + left)
     whole = Pictures(
         torch.from_numpy(found.x),
@@ -222,6 +234,19 @@ def split(found: Found, kind: HoldOut = "random") -> Splits:
     lines.insert(1, f"splits: {', '.join(counts)}{how}")
     validation = whole[second:third] if rows[VALIDATION] else None
     return Splits(whole[:first], whole[first:second], validation, found.preprocessing, lines, found.classes)
+
+
+def _group_lines(found: Found, rows: Mapping[str, Sequence[int]]) -> list[str]:
+    """Return a warning if the groups to be held out are whole classes. Raises DataError if there are too few of them."""
+    missing = [part for part in (VALIDATION, TEST) if not rows[part]]
+    if found.groups is None or not missing:
+        return []
+    own = found.groups.numbers[rows[TRAIN]]
+    check_groups([found.groups.names[i] for i in np.unique(own)], ["training", *missing])
+    if found.labels is None:
+        return []
+    pairs = set(zip(own.tolist(), (labels := found.labels[rows[TRAIN]]).tolist(), strict=True))
+    return [WHOLE_CLASSES] if len(pairs) == len(np.unique(own)) == len(np.unique(labels)) else []
 
 
 def rows_of(pictures: Pictures, share: float, seed: int, kind: HoldOut = "random") -> tuple[Tensor, Tensor]:

@@ -25,6 +25,8 @@ NEAR = 0.05
 PLACES = 3
 # From these shares on, a warning says what to do; the second is that of neighbours, in multiples of chance.
 MANY, MUCH_MORE = 0.1, 5.0
+# In fewer pictures, these shares say nothing.
+LEAST_HELD_OUT = 10
 
 
 def compare(training: Pictures, held_out: Pictures, rows: Tensor | None = None) -> dict[str, Any]:
@@ -53,8 +55,11 @@ def compare(training: Pictures, held_out: Pictures, rows: Tensor | None = None) 
     return found
 
 
-def line(found: Mapping[str, Any], name: str, advise: bool = True) -> str:
-    """Return a line about the result of `compare` for the held-out split `name`. `advise` names the flag of training."""
+def line(found: Mapping[str, Any], name: str, advise: bool = True, own: bool = True) -> str:
+    """Return a line about the result of `compare` for the held-out split `name`. `advise` names the flag of training.
+
+    `own`: the user can give the pictures groups.
+    """
     total, near = found["compared"], found["near"]
     of = f"{name} picture"
     parts = [f"{of_all(near, total, of)} nearly repeated in training"]
@@ -64,7 +69,8 @@ def line(found: Mapping[str, Any], name: str, advise: bool = True) -> str:
         parts.append(f"{adjacent:,} resemble a picture most that lies at most {PLACES} places away, as in a video")
     if found.get("same_group"):
         parts.append(f"{found['same_group']:,} are of a group that is trained on, too")
-    bad = is_sequence or near >= MANY * total
+    bad = total >= LEAST_HELD_OUT and (is_sequence or near >= MANY * total)
+    advise = advise and (own or is_sequence)
     way = "--validation-split blocks" if is_sequence else "an array `groups`, or sub-folders, and --validation-split group"
     way = "--validation-split group" if found.get("same_group") else way
     what = f"; so its numbers look too good{f': use {way}' if advise else ''}" if bad else ""

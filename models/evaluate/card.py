@@ -16,6 +16,7 @@ from models.sigma import told as told_sigma
 from models.train.arguments import PLACES
 from models.train.flags import build_parser
 from models.train.losses import OBJECTIVES, Wishes
+from models.train.model_flags import ONLY_WITH, has_effect
 from models.train.plan import kept
 from models.train.presets import PRESETS
 
@@ -232,11 +233,15 @@ def train_commands(directory: Path, data: Mapping[str, Any]) -> list[str]:
 
 
 def train_command(directory: Path, training: dict[str, Any]) -> str:
-    """Return the command that trains the model again: the data and all recorded arguments that are not defaults."""
+    """Return the command that trains the model again: the data and all recorded arguments that are not defaults.
+
+    Those without an effect, such as --sigma of a preset whose likelihood was changed, would be refused, and are left out.
+    """
     parser = build_parser()
     words = ["python -m models.train"]
+    values = {**{other: parser.get_default(other) for other, _ in ONLY_WITH.values()}, **training}
     for key, value in training.items():
-        if key in PLACES or (value == parser.get_default(key) and key != "data"):
+        if key in PLACES or (value == parser.get_default(key) and key != "data") or not has_effect(key, values):
             continue
         text = ("x" if key == "size" else ",").join(map(str, value)) if isinstance(value, list) else value
         words.append(f"--{key.replace('_', '-')} {shlex.quote(str(text))}")

@@ -213,8 +213,9 @@ def fit_prior(
     share, split_seed, kind = _choice(checkpoint.manifest.data.get("training", {}))
     parts = hold_out(train, share, split_seed, kind=kind) if validation is None else (train, validation)
     vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in parts)
-    fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize, parts[0].labels)
-    labels = None if fit.labels is None else ComponentLabels.named(fit.labels, class_names(checkpoint.manifest.data))
+    names = class_names(checkpoint.manifest.data)
+    fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize, parts[0].labels, names)
+    labels = None if fit.labels is None else ComponentLabels.named(fit.labels, names)
     return FittedPrior(fit.mixture, record, labels)
 
 

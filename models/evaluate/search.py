@@ -27,7 +27,7 @@ def chosen(checkpoint: Checkpoint, splits: Splits, device: str) -> SearchChoice:
         share, seed = training.get("validation", 0.05), training.get("seed", 0)
         fitting, held_out = hold_out(splits.train, share, seed, kind=training.get("validation_split", "random"))
     if fitting.labels is None or held_out.labels is None:
-        raise EvaluationError("the pictures have no labels by which a distance could be chosen; searches use l2")
+        raise EvaluationError("the pictures have no labels by which a distance could be chosen")
     where = choose_device(device)
     fitting, held_out = fitting.to(where), held_out.to(where)
     try:
@@ -36,17 +36,24 @@ def chosen(checkpoint: Checkpoint, splits: Splits, device: str) -> SearchChoice:
         raise EvaluationError(str(error)) from None
 
 
+def still(choice: SearchChoice) -> str:
+    """Return what an error leaves as it was."""
+    return f"; the recorded choice, {choice}, stays" if choice.chosen_by else "; searches use l2"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Exit status: 0 for success, 1 if a checkpoint got no choice."""
     args, status = build_parser().parse_args(argv), 0
     for path in args.paths:
+        stays = ""
         try:
             with locked(path, "models.evaluate.search"):
                 checkpoint = read(path)
+                stays = still(checkpoint.manifest.search)
                 choice = chosen(checkpoint, load_splits(checkpoint, args), args.device)
                 record_search(path, choice)
         except (CheckpointError, DataError, DeviceError, DirectoryInUse, EvaluationError, OSError) as error:
-            print(f"error: {path}: {error}", file=sys.stderr)
+            print(f"error: {path}: {error}{stays}", file=sys.stderr)
             status = 1
         else:
             print(f"{path}: {choice} ({choice.chosen_by})", flush=True)
@@ -57,7 +64,10 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     name = "python -m models.evaluate.search"
     parser = argparse.ArgumentParser(
-        name, description="Choose the distance for searches by the labels of validation pictures; record it in config.json."
+        name,
+        description="Choose the distance for searches by the labels of validation pictures, and record it in config.json: l2, "
+        "cosine, or w2 with the best of some sigma weights. At least 200 validation pictures with labels are needed; on an "
+        "error, a choice that is recorded stays.",
     )
     add = parser.add_argument
     add("paths", type=Path, nargs="+", metavar="PATH", help="checkpoint directories")

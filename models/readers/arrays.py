@@ -201,8 +201,7 @@ def read_arrays(path: Path, options: FolderOptions, names: Sequence[str] = (), g
         groups = None
         if stored := found.others.get(groups_name):
             with reading(path):
-                groups = array_groups(stored, len(found), found.shape.count)
-        if groups is not None:
+                groups = array_groups(shown(path), stored, len(found), found.shape.count)
             del found.others[groups_name]
         missing = [name for name in names if name not in found.others]
         if missing:

@@ -2,12 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.preprocess import Preprocessing
+
+UNKNOWN = -1
+
+
+class Groups(NamedTuple):
+    """The number of each picture's group, (N,), or UNKNOWN; and the names of the groups 0, 1, ..."""
+
+    numbers: NDArray[np.int64]
+    names: list[str]
 
 
 @dataclass
@@ -21,7 +30,7 @@ class Found:
     factors: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)  # name -> (N,)
     preprocessing: Preprocessing | None = None
     summary: list[str] = field(default_factory=list)
-    groups: NDArray[np.int64] | None = None  # (N,), which pictures belong together; -1: unknown
+    groups: Groups | None = None  # which pictures belong together
 
 
 def class_numbers(names: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:

@@ -4,17 +4,20 @@ Pictures of one video, patient or author resemble each other. If some of them ar
 held-out ones measure memory, and their numbers look too good. Knows nothing of pixels or files.
 """
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from models.readers.download import DataError
-from models.readers.left_out import plural
+from models.readers.left_out import listed, plural
 
 HoldOut = Literal["random", "blocks", "group"]
 HOLD_OUT: tuple[str, ...] = get_args(HoldOut)
 BLOCKS = 10
+# A warning says so if whole groups hold out more than so many times what is wanted, or less than its inverse.
+FAR = 2
 NO_GROUPS = (
     "give an array `groups` (a number or text for each picture) in the npz file, or put the pictures of each group into a "
     "folder of their own; or choose --validation-split random or blocks"
@@ -22,13 +25,20 @@ NO_GROUPS = (
 
 
 def hold_out_rows(
-    count: int, wanted: int, kind: HoldOut, seed: int, place: Tensor | None = None, groups: Tensor | None = None
+    count: int,
+    wanted: int,
+    kind: HoldOut,
+    seed: int,
+    place: Tensor | None = None,
+    groups: Tensor | None = None,
+    kept_groups: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Return (rows to train on, held-out rows) of `count` pictures; about `wanted` are held out.
 
     `random` holds out any pictures. `blocks` holds out up to 10 blocks of neighbours, one in each tenth of the source's
     order, which is that of `place` (count,); half a block on either side of each is neither trained on nor held out. `group`
-    holds out whole groups, `groups` (count,), until there are enough. Raises DataError.
+    holds out whole groups, `groups` (count,), that come near to what is wanted, and leaves `kept_groups` at least. Raises
+    DataError.
     """
     noise = torch.Generator().manual_seed(seed)
     if kind == "random":
@@ -40,7 +50,7 @@ def hold_out_rows(
         return order[role == 0], order[role == 2]
     if groups is None:
         raise DataError(f"--validation-split group, but the data have no groups: {NO_GROUPS}")
-    held_out = _groups(groups, wanted, noise)
+    held_out = _groups(groups, wanted, noise, kept_groups)
     return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
 
 
@@ -59,13 +69,41 @@ def _blocks(count: int, wanted: int, noise: torch.Generator) -> Tensor:
     return role
 
 
-def _groups(groups: Tensor, wanted: int, noise: torch.Generator) -> Tensor:
-    """Return which pictures belong to the held-out groups; one group at least stays for training."""
+def _groups(groups: Tensor, wanted: int, noise: torch.Generator, kept: int) -> Tensor:
+    """Return which pictures belong to the held-out groups, at least one; `kept` groups at least stay for training.
+
+    Groups are taken in an order by chance, but for those that would be too many, and then perhaps the smallest of the rest.
+    """
     names, sizes = groups.unique(return_counts=True)
     if len(names) < 2:
         raise DataError(f"--validation-split group, but there is only {plural(len(names), 'group')}: {NO_GROUPS}")
-    order = torch.randperm(len(names), generator=noise)
-    before = sizes[order].cumsum(0) - sizes[order]  # pictures in the groups that come earlier
-    taken = before < max(1, wanted)
-    taken[-1] = False
-    return torch.isin(groups, names[order[taken]])
+    order, most = torch.randperm(len(names), generator=noise).tolist(), max(1, len(names) - kept)
+    taken, left = list[int](), max(1, wanted)
+    for i in order:
+        if len(taken) < most and sizes[i] <= left:
+            taken.append(i)
+            left -= int(sizes[i])
+    rest = [i for i in order if i not in set(taken)]
+    smallest = min(rest, key=lambda i: int(sizes[i]))  # the first of several, so that the seed chooses it
+    if len(taken) < most and (not taken or abs(left - int(sizes[smallest])) < left):
+        taken.append(smallest)
+    return torch.isin(groups, names[taken])
+
+
+def check_groups(names: Sequence[str], parts: Sequence[str]) -> None:
+    """Raise DataError if there are fewer groups than parts of the data that need one each, such as training and test."""
+    if len(names) < len(parts):
+        raise DataError(
+            f"--validation-split group needs at least {len(parts)} groups, one each for {', '.join(parts[:-1])} and "
+            f"{parts[-1]}, but {'there is 1' if len(names) == 1 else f'there are {len(names)}'} ({listed(list(names))})"
+        )
+
+
+def share_lines(part: str, held_out: int, wanted: int, count: int) -> list[str]:
+    """Return a warning if whole groups of `part` are far from the number of pictures that was wanted."""
+    if wanted / FAR <= held_out <= wanted * FAR:
+        return []
+    return [
+        f"warning: {part} has {held_out:,} of {plural(count, 'picture')} where {wanted:,} {'was' if wanted == 1 else 'were'} "
+        "wanted, because whole groups are held out"
+    ]

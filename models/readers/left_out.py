@@ -24,8 +24,8 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 
 def of_all(count: int, whole: int, one: str) -> str:
-    """Return "1 of 1 picture is" or "3 of 20 pictures are"."""
-    return f"{count:,} of {plural(whole, one)} {'is' if count == 1 else 'are'}"
+    """Return "0 of 1 picture is", "1 of 20 pictures is" or "3 of 20 pictures are"."""
+    return f"{count:,} of {plural(whole, one)} {'is' if 1 in (count, whole) else 'are'}"
 
 
 @dataclass

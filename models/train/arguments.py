@@ -12,6 +12,7 @@ from models.readers.path_names import storable
 from models.train.continuing import lengthen
 from models.train.flags import build_parser
 from models.train.initial_weights import flags_of
+from models.train.model_flags import ONLY_WITH, check_flags
 from models.train.presets import PRESETS
 from models.train.resume import STATE, ResumeError, recorded_arguments
 
@@ -19,19 +20,22 @@ from models.train.resume import STATE, ResumeError, recorded_arguments
 PLACES = {
     "out", "resume", "overwrite", "data_dir", "mirror", "device", "threads", "save_every", "compile", "tensorboard",
     "no_snapshots", "command", "preset", "fit_prior", "choices", "lengthened", "now_longer", "init_digest",
-    "init_data",
+    "init_data", "given",
 }  # fmt: skip
 # What a run records beside its arguments, so that it continues and describes itself as it started.
 RECORDS = ("preset", "fit_prior", "choices", "lengthened", "init_digest", "init_data", "threads")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the arguments. With --resume, take those that the run recorded; raise ResumeError if others contradict them."""
+    """Parse the arguments. With --resume, take those that the run recorded; raise ResumeError if others contradict them.
+
+    `given` has the flags of ONLY_WITH that a new run's command line names. Raises TrainingError for contradicting flags.
+    """
     parser = build_parser()
     parser.set_defaults(
         command=storable(shlex.join(["python", "-m", "models.train", *(sys.argv[1:] if argv is None else argv)]))
     )
-    parser.set_defaults(choices=None, lengthened=None, now_longer=False, init_digest=None, init_data=None)
+    parser.set_defaults(choices=None, lengthened=None, now_longer=False, init_digest=None, init_data=None, given=())
     first = parser.parse_args(argv)
     if first.steps and first.epochs:
         parser.error("--steps and --epochs both set the length of the run: choose one of them")
@@ -41,7 +45,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.set_defaults(**(PRESETS[first.preset].flags if first.preset else {}))
         if first.epochs:  # A length in steps, as some presets have it, would win over --epochs.
             parser.set_defaults(steps=None)
-        return parser.parse_args(argv)
+        named = vars(parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(ONLY_WITH))))
+        parser.set_defaults(given=tuple(flag for flag in ONLY_WITH if named[flag] is not None))
+        args = parser.parse_args(argv)
+        check_flags(args)
+        return args
     previous = recorded_arguments(first.out / "run")
     if previous is None:
         raise ResumeError(no_run(first.out))

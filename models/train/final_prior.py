@@ -1,6 +1,7 @@
 """Fit the aggregate prior at the end of a run, as `models.evaluate --fit-prior` does, on a bounded number of pictures."""
 
 import argparse
+import math
 from pathlib import Path
 
 from torch import Tensor
@@ -37,11 +38,12 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
     vae = checkpoint.vae.to(held_out.device)
     binarize = args.binarize == "dynamic"
     fitting, check = training[:MOST_PICTURES], held_out[:MOST_PICTURES]
-    fit, record = fit_prior(vae, fitting.x, check, "full", candidates, SEED, binarize, fitting.labels)
+    names = class_names(checkpoint.manifest.data)
+    fit, record = fit_prior(vae, fitting.x, check, "full", candidates, SEED, binarize, fitting.labels, names)
     gain = max(fit.held_out.values()) - fit.standard
     if gain <= 0:
         return "prior: none was fitted, because N(0, I) describes the held-out latents as well as any mixture"
-    labels = None if fit.labels is None else ComponentLabels.named(fit.labels, class_names(checkpoint.manifest.data))
+    labels = None if fit.labels is None else ComponentLabels.named(fit.labels, names)
     write_prior(out, fit.mixture, checkpoint.digest, {**record, "fitted_by": "models.train"}, labels)
     known = "" if labels is None else f", for one of {plural(len(labels.names), 'label')} if asked"
     if reason := record.get("labels_left_out", ""):
@@ -61,5 +63,11 @@ def why_not(args: argparse.Namespace, pictures: int, dim: int, candidates: list[
     if args.prior != "standard":
         return f"the model has learnt its own prior (--prior {args.prior})"
     if not candidates:
-        return f"a mixture over {plural(dim, 'latent dimension')} needs more than {plural(pictures, 'picture')}"
+        needed, each = math.ceil(DRAWS_PER_DIMENSION * (dim + 1) / DRAWS), f"{DRAWS_PER_DIMENSION} x {dim + 1} draws"
+        there = f"there {'is' if pictures == 1 else 'are'} {pictures:,}"
+        found = there if pictures < needed else f"at most {MOST_PICTURES:,} are used"
+        return (
+            f"a mixture over {plural(dim, 'latent dimension')} needs at least {needed:,} pictures ({each}, two from each), "
+            f"and {found}"
+        )
     return ""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from models.distributions import SIGMA_CEILING, SIGMA_FLOOR
 from models.model_name import RULE, is_name
 from models.nets.layers import MAX_WIDTH
 from models.preprocess import checked_range
@@ -118,5 +119,10 @@ def range_of(text: str) -> list[float]:
 
 
 def sigma(text: str) -> float | str:
-    """Return a number, or the words "learned" or "optimal"."""
-    return text if text in ("learned", "optimal") else float(_read(float, text, "a number, learned or optimal"))
+    """Return a number that a Gaussian likelihood takes, or the words "learned" or "optimal"."""
+    if text in ("learned", "optimal"):
+        return text
+    number = float(_read(float, text, rule := f"a number from 1/255 to {SIGMA_CEILING:g}, learned or optimal"))
+    if not SIGMA_FLOOR <= number <= SIGMA_CEILING:
+        raise _wrong(rule, text)
+    return number

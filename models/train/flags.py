@@ -99,7 +99,8 @@ def _add_data(add: Add) -> None:
     add("--max-corrupt", type=share, default=0.01, metavar="SHARE",
         help="largest share of a folder's files that may be unreadable (one always may)")
     add("--validation", type=share, default=0.05, metavar="SHARE",
-        help="share of the training pictures held out to choose the best weights, unless the data have a validation split")
+        help="share of the training pictures held out to choose the best weights, unless the data have a validation split; "
+        "one picture at least, also with 0")
     add("--validation-split", choices=HOLD_OUT, default="random",
         help="what is held out for validation, and for the test where the data have no such split: random pictures; blocks of "
         "neighbours, for videos and other sequences; whole groups, from sub-folders or the array `groups`")
@@ -108,8 +109,8 @@ def _add_data(add: Add) -> None:
 def _add_model(add: Add) -> None:
     add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture of encoder and decoder")
     add("--latent-dim", type=whole(1, MAX_WIDTH), metavar="N",
-        help="number of latent dimensions (default: a quarter more than a short trial with 128 finds active; 20 for runs of "
-        "fewer than 715 steps)")
+        help="number of latent dimensions (default: a short trial with 128 counts those that matter; a quarter more, rounded "
+        "up to a multiple of 8; 20 for runs of fewer than 715 steps, and for autoencoder and kl-only)")
     add("--hidden", type=hidden, metavar="N,N,...",
         help="widths of the hidden layers: 500,500 (mlp, gated), or one number, 0 for none (conv, residual)")
     add("--conv-channels", type=widths, metavar="N,N,...",
@@ -121,7 +122,8 @@ def _add_model(add: Add) -> None:
     add("--likelihood", choices=sorted(LIKELIHOODS),
         help="distribution of pixels, p(x given z) (default: bernoulli for pictures that are nearly binary, else gaussian)")
     add("--sigma", type=sigma, default="optimal", metavar="NUMBER|learned|optimal",
-        help="standard deviation of the pixels with --likelihood gaussian")
+        help="standard deviation of the pixels with --likelihood gaussian: a number from 1/255 to 1000 (pixels are from 0 to "
+        "1), learned, or optimal, the RMSE of each batch (default: %(default)s)")
     add("--binarize", choices=("dynamic", "none"),
         help="dynamic: draw greys as 0 or 1 at each step (default for bernoulli on greys); none: keep them")
     add("--prior", choices=sorted(PRIORS), default="standard",

@@ -5,6 +5,7 @@ A latent too many costs little, because training switches it off, and one too fe
 
 import argparse
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -17,11 +18,13 @@ from models.train.model_flags import model_config
 from models.vae import VAE, to_unit_interval
 
 LATENTS = 20  # for runs without a trial
+TRIAL = "a trial"  # the first words of the reason for what a trial chose
 MOST = 128  # latent dimensions of the trial, and the most that is chosen
 # The trial takes this share of the run's steps, at most MOST_STEPS. Its steps are slower by up to a third.
 SHARE, LEAST_STEPS, MOST_STEPS = 0.07, 50, 1000
 MEASURED = 2000  # pictures, on which the axes are counted
-# A quarter more than what is active, since longer runs find more, and then the next multiple of STEP.
+# A quarter more than what the trial counts, and then the next multiple of STEP: the trial counts by another measure than a
+# long run, and may count more or less, and a spare dimension is cheap.
 MARGIN, STEP = 1.25, 8
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, arXiv:1509.00519, section 5.2
 
@@ -38,32 +41,44 @@ def fill_in_latent_dim(args: argparse.Namespace, pictures: Tensor, run_steps: in
     A resumed run has it already.
     """
     if args.latent_dim:
+        if args.latent_dim > (values := pictures[0].numel()):
+            tqdm.write(f"warning: --latent-dim {args.latent_dim} is more than the {values} values of a picture")
         return
     steps = trial_steps(run_steps)
     if args.objective in ("autoencoder", "kl-only"):
-        args.latent_dim, reason = LATENTS, f"the default for --objective {args.objective}"
+        args.latent_dim, reason = LATENTS, f", the default for --objective {args.objective}"
     elif not steps:
-        args.latent_dim, reason = LATENTS, f"the default, because {run_steps} steps are too few for a trial"
+        args.latent_dim, reason = LATENTS, f", the default, because {run_steps} steps are too few for a trial"
     else:
-        args.latent_dim, reason = by_trial(args, pictures, steps)
-    args.choices["latent dimensions"] = f"{args.latent_dim} latent dimensions, {reason}"
+        args.latent_dim, found = by_trial(args, pictures, steps)
+        reason = f": {found}"
+    args.choices["latent dimensions"] = f"{args.latent_dim} latent dimensions{reason}"
+
+
+def is_by_trial(choices: Mapping[str, str]) -> bool:
+    """Return whether a trial chose the number of latent dimensions."""
+    return choices.get("latent dimensions", "").partition(": ")[2].startswith(TRIAL)
 
 
 def by_trial(args: argparse.Namespace, pictures: Tensor, steps: int) -> tuple[int, str]:
     """Return the number of latent dimensions that a trial of so many steps finds, and the reason.
 
-    Measured with the nets of the defaults and MOST latents after 160 and 400 steps: 19 and 34
-    active axes on MNIST, 13 and 23 on Fashion-MNIST, 74 and 95 on new drawings; after long runs with 40 latents, 24 and 27 of
+    Measured with the nets of the defaults and MOST latents after 160 and 400 steps: 19 and 34 principal axes on MNIST, 13 and
+    23 on Fashion-MNIST, 74 and 95 on new drawings. Burda's count is another one: after long runs with 40 latents, 24 and 27 of
     them are active on MNIST and Fashion-MNIST, and drawings need more than 40.
     """
     most = min(MOST, pictures[0].numel())
     tqdm.write(f"trial: {steps} steps with {most} latent dimensions, to count how many the pictures need")
     mu = _trained_means(args, pictures, steps, most)
     active = active_axes(mu)
-    dim = min(most, STEP * math.ceil(max(1, MARGIN * active) / STEP))
+    wanted = MARGIN * active
+    rounded = STEP * math.ceil(max(1, wanted) / STEP)
+    dim = min(most, rounded)
+    next_one = f", and the next multiple of {STEP} is {rounded}" if rounded != wanted else ""
+    capped = f", but a trial chooses at most {most}" if dim < rounded else ""
     return dim, (
-        f"because {active} of {most} were active after a trial of {steps} steps (principal axes of mu whose variance is above "
-        f"{ACTIVE_VARIANCE}), and a quarter more leaves room"
+        f"{TRIAL} of {steps} steps found {active} that matter (principal axes of mu whose variance is above "
+        f"{ACTIVE_VARIANCE}); a quarter more is {wanted:g}{next_one}{capped}"
     )
 
 

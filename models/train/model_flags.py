@@ -4,6 +4,7 @@ Knows nothing of pictures, files or the training loop.
 """
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +14,15 @@ from models.nets.conv import default_channels
 from models.readers.memory import free_memory
 from models.vae import VAE, VAEConfig
 
+# Flags that have an effect with one value of another flag only.
+ONLY_WITH: Mapping[str, tuple[str, str]] = {
+    "sigma": ("likelihood", "gaussian"),
+    "pseudo_inputs": ("prior", "vamp"),
+    "blocks": ("arch", "residual"),
+    "free_bits": ("objective", "free-bits"),
+    "stratified": ("objective", "beta-tc"),
+}
+OTHER_NAMES = {"arch": "architecture"}
 BYTES_PER_WEIGHT = 16  # float32: the weight, its gradient, and the two moments of Adam
 
 
@@ -20,16 +30,40 @@ class TrainingError(Exception):
     """The run cannot start or continue; the message says why."""
 
 
-def check(args: argparse.Namespace, batch_size: int) -> None:
-    """Raise TrainingError for flags that contradict each other."""
+def has_effect(flag: str, values: Mapping[str, Any]) -> bool:
+    """Return whether a flag changes anything, given the values of all flags. A value that is open may be the right one."""
+    other, wanted = ONLY_WITH.get(flag, ("", ""))
+    return not other or values[other] in (wanted, None)
+
+
+def check_given(args: argparse.Namespace) -> None:
+    """Raise TrainingError if the command line has a flag that would change nothing; those of presets may be idle."""
+    for flag in args.given:
+        if not has_effect(flag, vars(args)):
+            other, wanted = ONLY_WITH[flag]
+            word, _, reason = (args.choices or {}).get(other, getattr(args, other)).partition(", ")
+            name = f"--{flag.replace('_', '-')}"
+            raise TrainingError(
+                f"{name} is for --{other} {wanted}, but the {OTHER_NAMES.get(other, other)} is {word}"
+                f"{f' ({reason})' if reason else ''}: add --{other} {wanted}, or leave {name} out"
+            )
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Raise TrainingError for flags that contradict each other, whatever the data are."""
+    check_given(args)
     if args.objective == "free-bits" and args.prior != "standard":
         raise TrainingError("--objective free-bits needs the KL of each dimension, so it works with --prior standard only")
-    if args.objective == "beta-tc" and batch_size < 2:
-        raise TrainingError("--objective beta-tc compares the pictures of a batch, so it needs a --batch-size of 2 or more")
     if args.objective in ("iwae", "iwae-dreg") and args.samples == 1:
         raise TrainingError(
             f"--objective {args.objective} with --samples 1 is only the ELBO with a noisier KL: choose --samples 2 or more"
         )
+
+
+def check_batch(args: argparse.Namespace, batch_size: int) -> None:
+    """Raise TrainingError if an objective needs larger batches."""
+    if args.objective == "beta-tc" and batch_size < 2:
+        raise TrainingError("--objective beta-tc compares the pictures of a batch, so it needs a --batch-size of 2 or more")
 
 
 def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
@@ -44,6 +78,7 @@ def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
 
 def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
     """Return the configuration for the flags, and fill in defaults that depend on the data. Raises TrainingError."""
+    check_given(args)
     channels, height, width = x.shape[1:]
     args.binarize = args.binarize or ("dynamic" if args.likelihood == "bernoulli" and channels == 1 else "none")
     args.activation = args.activation or ("relu" if args.arch == "mlp" else "silu")

@@ -28,9 +28,9 @@ from models.train.choices import START, choose, mean_values
 from models.train.continuing import first_length, told
 from models.train.devices import choose_device
 from models.train.initial_weights import load_initial
-from models.train.latent_dim import fill_in_latent_dim, trial_steps
+from models.train.latent_dim import fill_in_latent_dim, is_by_trial, trial_steps
 from models.train.losses import OBJECTIVES, Loss, Wishes
-from models.train.model_flags import check, model_config, parameter_groups
+from models.train.model_flags import check_batch, model_config, parameter_groups
 from models.train.resume import STATE, RunState
 from models.train.run_directory import snapshot_path, snapshot_steps
 from models.train.training_data import load_pictures
@@ -101,7 +101,7 @@ class Run:
         self.warmup_steps: float = args.warmup * (first["steps"] or self.steps_per_epoch * first["epochs"])
         self.snapshots = frozenset() if args.no_snapshots else snapshot_steps(self.steps)
         self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data)
-        check(args, self.batch_size)
+        check_batch(args, self.batch_size)
 
     def lr(self, step: int) -> float:
         """Return the learning rate: constant, half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983), or a staircase.
@@ -202,7 +202,8 @@ class Run:
                          f"latent; if this lasts, start a new run with {other}--warmup 0.2, "
                          "--objective free-bits or a smaller --lr")  # fmt: skip
         elif active == dim > 2 and ended and trial_steps(self.steps) and not self.args.preset:
-            found.append(f"all {dim} latent dimensions are active: a larger --latent-dim, such as {2 * dim}, may "
+            chosen = ", as many as a trial chose," if is_by_trial(self.args.choices) else ""
+            found.append(f"all {dim} latent dimensions{chosen} are active: a larger --latent-dim, such as {2 * dim}, may "
                          "give a better ELBO")  # fmt: skip
         elif 2 * active < dim and "latent dimensions" not in self.args.choices:
             found.append(f"fewer than half of the {dim} latent dimensions are active (variance of mu over the validation "

@@ -14,7 +14,7 @@ from models.data import Pictures, Splits, hold_out, load_data, near_duplicates
 from models.preprocess import Preprocessing
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
-from models.readers.holding_out import HoldOut
+from models.readers.holding_out import HoldOut, share_lines
 from models.readers.left_out import plural
 from models.readers.path_names import expanded, shown
 from models.readers.ranges import RANGE_FLAG
@@ -72,19 +72,26 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
     data = Data(others.pop("training pictures"), len(pictures), (channels, height, width), others)
     if args.resume:
         check_data(args.out, args.data, data)
+    own, lines = args.data.startswith(("folder:", "npz:")), list[str]()
     if splits.validation is None:
+        if args.validation_split == "group" and pictures.groups is None and not own:
+            raise DataError(f"--validation-split group, but {args.data} has no groups: choose random or blocks")
+        count = len(pictures)
         training, validation = hold_out(pictures, args.validation, args.seed, True, args.validation_split)
+        if args.validation_split == "group":
+            lines += share_lines("validation", len(validation), max(1, round(args.validation * count)), count)
     else:
         training, validation = pictures, splits.validation
     if not len(training):
         raise DataError(f"--validation {args.validation} of {plural(len(pictures), 'picture')} leaves none to train on")
     found = near_duplicates.compare(training, validation)
-    line = near_duplicates.line(found, "validation", splits.validation is None and args.validation_split == "random")
+    advise = splits.validation is None and args.validation_split == "random"
+    lines.append(near_duplicates.line(found, "validation", advise, own or pictures.groups is not None))
     if not resuming:
-        tqdm.write(line)
+        tqdm.write("\n".join(lines))
     return Loaded(
         training.to(device), validation.to(device), data, len(splits.test), splits.preprocessing,
-        [*splits.summary, line], splits.classes, found,
+        [*splits.summary, *lines], splits.classes, found,
     )  # fmt: skip
 
 

@@ -172,13 +172,16 @@ class TestLabels:
     def test_labels_of_few_pictures_are_left_out(self, digits: Pictures) -> None:
         vae = VAE(VAEConfig((1, 28, 28), 2, "mlp", {"hidden": [8]}))
         assert digits.labels is not None
-        two = torch.where(digits.labels == 7, 1, 0)  # 28 of 256 pictures; 30 samples are two of each of 15 pictures
+        two = torch.where(digits.labels == 7, 1, 0)  # 28 of 256 pictures; each needs 15
         for labels, known, reason in (
             (two, True, None),
-            (digits.labels, False, "each needs 30"),
+            (digits.labels, False, "label "),
             (torch.zeros(256, dtype=torch.long), False, "same label"),
         ):
             fit, record = fit_prior(vae, digits.x, digits.x, candidates=(1, 2), labels=labels)
             assert (fit.labels is not None) == known
             assert (reason is None) == ("labels_left_out" not in record)
             assert (reason or "") in record.get("labels_left_out", "")
+        few = torch.where(torch.arange(256) < 14, 1, 0)
+        _, record = fit_prior(vae, digits.x, digits.x, candidates=(1,), labels=few, classes=["cat", "dog"])
+        assert record["labels_left_out"] == "label dog has 14 pictures, and each needs 15"

@@ -54,6 +54,7 @@ def test_l2_stays_where_nothing_is_better() -> None:
     apart = 100 * torch.eye(5)[labels] + 0.01 * torch.randn(600, 5, generator=torch.Generator().manual_seed(0))
     best = choose(gaussians(apart, same), labels, gaussians(apart[:300], same[:300]), labels[:300])
     assert (best.metric, best.sigma_weight) == ("l2", 1.0)  # All are right, and the first one wins.
+    assert best.chosen_by.endswith("300 validation pictures: 100.00 % are right")
 
 
 def test_directions_count_where_lengths_mean_nothing() -> None:
@@ -71,6 +72,16 @@ def test_few_pictures_choose_nothing() -> None:
     queries, known = labelled(199, 1, 0.2)
     with pytest.raises(ValueError, match="there are 199 validation pictures with labels, and at least 200 are needed"):
         choose(references, labels, queries, known)
+    with pytest.raises(ValueError, match="there is 1 validation picture with labels"):
+        choose(references, labels, queries, known[:1])
+
+
+def test_a_single_label_chooses_nothing() -> None:
+    references, labels = labelled(600, 0, 0.2)
+    with pytest.raises(ValueError, match="all pictures have the same label"):
+        choose(references, torch.ones_like(labels), references, torch.ones_like(labels))
+    with pytest.raises(ValueError, match="all pictures have the same label"):  # More pictures would not help.
+        choose(references, torch.ones_like(labels), references, torch.ones(5, dtype=torch.long))
 
 
 def test_distances_order_as_those_of_the_service() -> None:

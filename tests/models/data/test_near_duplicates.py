@@ -56,3 +56,10 @@ def test_copies_are_said_to_need_groups() -> None:
     assert line(found, "validation").endswith("an array `groups`, or sub-folders, and --validation-split group")
     assert line(found | {"near": 0}, "test") == "near-duplicates: 0 of 10 test pictures are nearly repeated in training"
     assert near_duplicates.MANY * 10 == 1
+    assert line(found, "validation", own=False).endswith("so its numbers look too good")  # Those of mnist cannot be given.
+
+
+def test_few_pictures_give_no_warning() -> None:
+    few = {"compared": 1, "training": 90, "near": 0, "adjacent": 1, "adjacent_by_chance": 0.1}
+    assert line(few, "validation").startswith("near-duplicates: 0 of 1 validation picture is nearly repeated in training; 1 ")
+    assert "look too good" not in line(few | {"near": 1}, "validation")

@@ -1,5 +1,6 @@
 """What is held out: any pictures, blocks of neighbours with gaps beside them, or whole groups."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,50 @@ def test_groups_are_never_divided() -> None:
     training, held_out = hold_out_rows(500, 50, "group", 0, None, groups)
     assert len(training) + len(held_out) == 500
     assert not torch.isin(groups[training], groups[held_out]).any()
-    assert 50 <= len(held_out) <= 50 + int(groups.bincount().max())
+    assert abs(len(held_out) - 50) <= int(groups.bincount().min())
     assert held_out.tolist() != hold_out_rows(500, 50, "group", 1, None, groups)[1].tolist()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_group_that_is_too_large_is_passed_over(seed: int) -> None:
+    groups = torch.tensor([0] * 200 + [i for i in (1, 2, 3, 4) for _ in range(25)])
+    assert len(hold_out_rows(300, 30, "group", seed, None, groups)[1]) == 25
+    assert len(hold_out_rows(300, 60, "group", seed, None, groups)[1]) == 50
+    assert len(hold_out_rows(300, 70, "group", seed, None, groups)[1]) == 75
+    assert len(hold_out_rows(300, 100, "group", seed, None, groups, 3)[1]) == 50
+
+
+def test_the_real_share_is_told_and_a_warning_if_it_is_far(tmp_path: Path) -> None:
+    def summary(*sizes: int) -> list[str]:
+        groups = np.repeat(np.arange(len(sizes)), sizes)
+        np.savez(tmp_path / "x.npz", images=np.zeros((len(groups), 8, 8), np.uint8), groups=groups)
+        return load_data(f"npz:{tmp_path / 'x.npz'}", tmp_path, FolderOptions(hold_out="group")).summary
+
+    even = summary(200, 25, 25, 25, 25)
+    assert even[1] == "splits: train 275, test 25 (held out as test: 25 of 300 pictures, whole groups)"
+    assert not any("wanted" in line for line in even)
+    warning = "warning: test has 100 of 300 pictures where 30 were wanted, because whole groups are held out"
+    assert warning in summary(100, 100, 100)
+
+
+def test_training_validation_and_test_need_a_group_each(tmp_path: Path) -> None:
+    write_all(tmp_path / "set", *many("cat", 8), *many("dog", 8))
+    wanted = r"needs at least 3 groups, one each for training, validation and test, but there are 2 \(cat, dog\)"
+    with pytest.raises(DataError, match=wanted):
+        load_data(f"folder:{tmp_path / 'set'}", tmp_path, FolderOptions(hold_out="group"))
+    write_all(tmp_path / "set2", *many("train/cat", 8), *many("test/cat", 8), *many("test/dog", 8))
+    with pytest.raises(DataError, match=r"at least 2 groups, one each for training and validation, but there is 1 \(cat\)"):
+        load_data(f"folder:{tmp_path / 'set2'}", tmp_path, FolderOptions(hold_out="group"))
+
+
+def test_groups_that_are_whole_classes_get_a_warning(tmp_path: Path) -> None:
+    write_all(tmp_path / "set", *(name for label in ("cat", "dog", "eel") for name in many(label, 8)))
+    whole = load_data(f"folder:{tmp_path / 'set'}", tmp_path, FolderOptions(hold_out="group")).summary
+    assert any(line.startswith("warning: each group is a whole class, so the classes of validation") for line in whole)
+    people = [f"{label}/{who}" for label in ("cat", "dog") for who in ("ann", "bob")]
+    write_all(tmp_path / "set2", *(name for folder in people for name in many(folder, 8)))
+    finer = load_data(f"folder:{tmp_path / 'set2'}", tmp_path, FolderOptions(hold_out="group")).summary
+    assert not any("whole class" in line for line in finer)
 
 
 def test_one_group_stays_for_training() -> None:
@@ -67,7 +110,7 @@ def test_an_array_of_groups_keeps_test_and_validation_apart(tmp_path: Path, grou
     np.savez(tmp_path / "x.npz", images=x, groups=groups)
     splits = load_data(f"npz:{tmp_path / 'x.npz'}", tmp_path, FolderOptions(hold_out="group"))
     assert "groups: 10, from the array groups" in splits.summary
-    assert splits.summary[1] == "splits: train 54, test 6 (a tenth of the training pictures is held out as test, whole groups)"
+    assert splits.summary[1] == "splits: train 54, test 6 (held out as test: 6 of 60 pictures, whole groups)"
     training, validation = hold_out(splits.train, 0.05, 0, kind="group")
     parts = [set(part.x.flatten().tolist()) for part in (training, validation, splits.test)]
     assert [len(part) for part in parts] == [8, 1, 1]
@@ -86,11 +129,19 @@ def test_groups_in_two_splits_get_a_warning(tmp_path: Path) -> None:
     assert splits.train.groups.tolist() == [0, 0, 1, 1]
 
 
-def test_groups_of_another_shape_stay_among_the_other_arrays(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", images=np.zeros((20, 8, 8), np.uint8), groups=np.zeros(3, np.int64))
-    splits = load_data(f"npz:{tmp_path / 'x.npz'}", tmp_path)
-    assert splits.train.groups is None
-    assert "left out: the arrays groups int64 (3,)" in splits.summary
+@pytest.mark.parametrize(
+    ("groups", "found"),
+    [
+        (np.zeros(3, np.int64), "groups int64 (3,), should be one number or text for each of 20 pictures"),
+        (np.zeros((20, 2), np.int64), "groups int64 (20, 2), should be one number or text for each of 20 pictures"),
+        (np.array([1.0] * 19 + [np.nan]), "each of 20 pictures; the first that is none is nan, number 19 counted from 0"),
+        (np.array(["a"] * 20, object), "each of 20 pictures; Python objects are not read: store text as np.array(groups, "),
+    ],
+)
+def test_groups_that_cannot_be_used_are_refused(tmp_path: Path, groups: np.ndarray, found: str) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((20, 8, 8), np.uint8), groups=groups)
+    with pytest.raises(DataError, match=re.escape(found)):
+        load_data(f"npz:{tmp_path / 'x.npz'}", tmp_path)
 
 
 def test_sub_folders_are_groups(tmp_path: Path) -> None:

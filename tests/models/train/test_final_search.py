@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models import search_choice
-from models.checkpoint import CONFIG, read
+from models.checkpoint import CONFIG, read, record_search
 from models.data import Pictures, hold_out, load_data
 from models.evaluate.search import main as choose_anew
 from models.mixture import read_prior
@@ -65,6 +65,11 @@ def test_without_enough_labels_it_is_l2(
     lines = capsys.readouterr().err.splitlines()
     assert any(line.endswith("no labels by which a distance could be chosen; searches use l2") for line in lines)
     assert "none" in lines[-1]
+    record_search(tmp_path / "out", SearchChoice("w2", 6.0, "an earlier choice"))
+    assert choose_anew([str(tmp_path / "out"), "--device", "cpu"]) == 1
+    wanted = "no labels by which a distance could be chosen; the recorded choice, w2 with sigma_weight 6, stays"
+    assert capsys.readouterr().err.rstrip().endswith(wanted)
+    assert read(tmp_path / "out").manifest.search.metric == "w2"
     monkeypatch.setattr(search_choice, "LEAST_QUERIES", 200)
     assert main(argv("--overwrite")) == 0
     assert "search: by l2, because there are 69 validation pictures with labels, and at least 200" in capsys.readouterr().out

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from models.evaluate.__main__ import build_parser as evaluation
+from models.evaluate.card import train_command
 from models.train.__main__ import main
+from models.train.arguments import parse
 from models.train.flags import build_parser as training
 
 Refused = Callable[..., str]
+SIGMA = "--sigma: must be a number from 1/255 to 1000, learned or optimal"
 WIDTHS = "must be a whole number from 1 to 1,048,576, or several with commas, such as 500,500"
 
 
@@ -51,7 +54,10 @@ def test_no_message_names_our_functions(
         (["--lr", "inf"], "--lr: must be a number above 0, not inf"),
         (["--ema", "1"], "--ema: must be a number, at least 0 and below 1, not 1"),
         (["--range", "5"], "--range: must be LO,HI, two numbers of which the first is smaller, such as 0,4095, not 5"),
-        (["--sigma", "x"], "--sigma: must be a number, learned or optimal, not x"),
+        (["--sigma", "x"], f"{SIGMA}, not x"),
+        (["--sigma", "0.001"], f"{SIGMA}, not 0.001"),
+        (["--sigma", "1001"], f"{SIGMA}, not 1001"),
+        (["--sigma", "nan"], f"{SIGMA}, not nan"),
         (["--seed", "-1"], "--seed: must be a whole number from 0 to 2^53 - 1, not -1"),
         (
             ["--hidden", ""],
@@ -69,6 +75,41 @@ def test_no_message_names_our_functions(
 )
 def test_messages(argv: list[str], reason: str, refused: Refused) -> None:
     assert refused(*argv) == reason
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        ("--sigma 0.1 --likelihood bernoulli", "--sigma is for --likelihood gaussian, but the likelihood is bernoulli: add "
+         "--likelihood gaussian, or leave --sigma out"),
+        ("--sigma optimal --preset keras --likelihood bernoulli", "the likelihood is bernoulli: add"),
+        ("--free-bits 0.1", "--free-bits is for --objective free-bits, but the objective is elbo: add --objective free-bits"),
+        ("--pseudo-inputs 5", "--pseudo-inputs is for --prior vamp, but the prior is standard"),
+        ("--blocks 2", "--blocks is for --arch residual, but the architecture is conv"),
+        ("--stratified yes", "--stratified is for --objective beta-tc, but the objective is elbo"),
+        ("--objective iwae-dreg", "--objective iwae-dreg with --samples 1 is only the ELBO with a noisier KL"),
+    ],
+)  # fmt: skip
+def test_flags_without_an_effect_are_refused_before_the_data_are_read(
+    argv: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--out", str(tmp_path / "out"), "--data", "npz:missing.npz", *argv.split()]) == 1
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_preset_sets_may_be_idle() -> None:
+    args = parse(["--out", "x", "--preset", "keras", "--likelihood", "bernoulli"])
+    assert args.given == ()
+    assert parse(["--out", "x", "--preset", "residual", "--blocks", "2"]).given == ("blocks",)
+    assert "--sigma" not in train_command(Path("x"), {"likelihood": "bernoulli", "sigma": 0.7, "objective": "elbo"})
+
+
+def test_sigma_of_a_likelihood_that_the_pictures_choose(
+    digits_npz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--out", str(tmp_path / "out"), "--data", f"npz:{digits_npz}", "--sigma", "0.1", "--device", "cpu"]) == 1
+    assert "but the likelihood is bernoulli (because only " in capsys.readouterr().err
 
 
 def test_a_length_in_steps_and_in_epochs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from models.train import latent_dim
 from models.train.__main__ import main
 from models.train.arguments import parse
 from models.train.choices import choose
-from models.train.latent_dim import LATENTS, active_axes, fill_in_latent_dim, trial_steps
+from models.train.latent_dim import LATENTS, active_axes, fill_in_latent_dim, is_by_trial, trial_steps
 
 FAST = ["--arch", "mlp", "--hidden", "32", "--batch-size", "32", "--device", "cpu", "--no-snapshots", "--no-fit-prior"]
 
@@ -52,9 +53,41 @@ def test_pictures_with_more_to_tell_get_more_latents(capsys: pytest.CaptureFixtu
     assert few.latent_dim == 8
     assert 32 <= many.latent_dim <= 64
     reason = many.choices["latent dimensions"]
-    assert reason.startswith(f"{many.latent_dim} latent dimensions, because ")
-    assert "of 64 were active after a trial of 350 steps" in reason
+    found = re.fullmatch(
+        r"(\d+) latent dimensions: a trial of 350 steps found (\d+) that matter \(principal axes of mu whose variance is "
+        r"above 0.01\); a quarter more is ([\d.]+)(, and the next multiple of 8 is (\d+))?",
+        reason,
+    )
+    assert found is not None
+    assert float(found[3]) == 1.25 * int(found[2])
+    assert int(found[1]) == many.latent_dim == (int(found[5]) if found[4] else float(found[3]))
     assert "trial: 350 steps with 64 latent dimensions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("active", "dim", "words"),
+    [
+        (10, 16, "found 10 that matter (principal axes of mu whose variance is above 0.01); a quarter more is 12.5, and the "
+         "next multiple of 8 is 16"),
+        (32, 40, "; a quarter more is 40"),
+        (60, 64, "; a quarter more is 75, and the next multiple of 8 is 80, but a trial chooses at most 64"),
+    ],
+)  # fmt: skip
+def test_the_reason_says_how_it_counted(active: int, dim: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latent_dim, "_trained_means", lambda *_: torch.zeros(3, 2))
+    monkeypatch.setattr(latent_dim, "active_axes", lambda _: active)
+    args = chosen(sources(4), 5000)
+    assert args.latent_dim == dim
+    assert args.choices["latent dimensions"].endswith(words)
+    assert is_by_trial(args.choices)
+    assert not is_by_trial(chosen(sources(4), 500).choices)
+
+
+def test_more_latents_than_values_get_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen(sources(4), 500, "--latent-dim", "65")
+    assert "warning: --latent-dim 65 is more than the 64 values of a picture" in capsys.readouterr().out
+    chosen(sources(4), 500, "--latent-dim", "64")
+    assert "warning" not in capsys.readouterr().out
 
 
 def test_pictures_that_are_all_equal_get_the_fewest() -> None:
@@ -83,7 +116,7 @@ def test_a_run_is_the_same_as_one_whose_user_names_that_number(
     manifest = read(tmp_path / "chosen").manifest
     dim = manifest.model.latent_dim
     reason = manifest.data["choices"]["latent dimensions"]
-    assert "after a trial of 5 steps" in reason
+    assert "a trial of 5 steps found" in reason
     assert f"net: {reason}" in capsys.readouterr().out
     assert main([*flags, "--latent-dim", str(dim), "--out", str(tmp_path / "named")]) == 0
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("chosen", "named")]

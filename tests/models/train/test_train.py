@@ -277,8 +277,6 @@ def test_flags_that_are_refused(flags: Flags, tmp_path: Path, more: str) -> None
         ("--data cifar", "unknown data set"),
         ("--data npz:missing.npz", "missing.npz"),
         ("--data folder:missing", "no such folder"),
-        ("--likelihood gaussian --sigma 0.001", "sigma must be"),
-        ("--likelihood gaussian --sigma nan", "sigma must be"),
         ("--arch conv --hidden 32,16", "conv takes one --hidden"),
         ("--arch conv --hidden 32 --dropout 0.1", "conv takes no --dropout"),
         ("--validation 0.999", "--validation"),

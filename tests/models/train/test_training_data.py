@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 from PIL import Image
 
 from models.checkpoint import CONFIG, WEIGHTS, read
+from models.data import Pictures, Splits
 from models.evaluate.__main__ import main as evaluate
+from models.train import training_data
 from models.train.__main__ import main
 from models.train.resume import STATE
 
@@ -209,3 +212,21 @@ def test_a_new_run_does_not_destroy_the_steps_of_a_stopped_one(run: Path, capsys
     assert contents(run) == before
     (run / "run" / STATE).write_bytes(b"broken")
     assert main(again) == 0
+
+
+def test_a_data_set_by_name_cannot_be_given_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = Pictures(torch.from_numpy(X[:, None]))
+    monkeypatch.setattr(training_data, "load_data", lambda *_: Splits(pictures, pictures))
+    assert main(["--data", "mnist", "--validation-split", "group", "--out", str(tmp_path / "out"), *FLAGS]) == 1
+    assert capsys.readouterr().err == "error: --validation-split group, but mnist has no groups: choose random or blocks\n"
+
+
+def test_a_validation_group_that_is_larger_than_wanted_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "x.npz", images=X, groups=np.arange(60) // 20)
+    flags = ["--data", f"npz:{tmp_path / 'x.npz'}", "--validation-split", "group", "--epochs", "1", *FLAGS]
+    assert main([*flags, "--out", str(tmp_path / "out")]) == 0
+    line = "warning: validation has 20 of 40 pictures where 2 were wanted, because whole groups are held out"
+    assert line in capsys.readouterr().out.splitlines()
+    assert line in read(tmp_path / "out").manifest.data["summary"]
