@@ -102,6 +102,7 @@ def test_a_broken_checkpoint_among_others_is_left_out(tiny_dir: Path) -> None:
     with torch.random.fork_rng():
         models.save(tiny_dir / "good", models.VAE(models.VAEConfig((1, 8, 8), 2, "mlp", {"hidden": [8]})))
     with serving("--models-dir", str(tiny_dir), "--admin", "true") as server:
+        server.poll(lambda: any(line.startswith("ERROR") for line in server.lines))  # its log may come a little later
         (line,) = [line for line in server.lines if line.startswith("ERROR")]
         assert "cannot load the model tiny: " in line
         assert (server.info()["models"], server.info()["failed_models"]) == (["good"], ["tiny"])
