@@ -62,7 +62,7 @@ class Observer:
                 metrics.answered(self._registry.label_of(scope["path"]), status, seconds)
             if record.span is not None:
                 record.span.end(record, status, request_id_of(scope), _model(record))
-            if sinks.access_log and log.isEnabledFor(logging.INFO):
+            if sinks.access_log:
                 log_access(scope, status, seconds, request_id_of(scope), _model(record), record.trace)
 
 
@@ -101,6 +101,8 @@ def log_access(
     scope: Scope, status: int, seconds: float, request_id: str, model: str, trace: TraceContext | None = None
 ) -> None:
     """Write the line of a finished request. `model`: the name of the model that answered, or empty."""
+    if not log.isEnabledFor(logging.INFO):
+        return
     path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
     fields = {
         "client": _address(scope),
