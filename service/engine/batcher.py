@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from service.engine.errors import DeviceLost
-from service.engine.gate import Delivery, Gate, Outcome
+from service.engine.gate import BlockFuture, Delivery, Gate
 from service.engine.lane import Lane, LaneConfig
 
 Turn = Callable[[], DeviceLost | None]
@@ -39,7 +39,7 @@ class Batcher:
         self._gate = Gate()
         self._gate.tell = self._tell
         self._lanes: deque[Lane] = deque()
-        self._calls: deque[tuple[Callable[[], Any], Outcome]] = deque()
+        self._calls: deque[tuple[Callable[[], Any], BlockFuture]] = deque()
         self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for _ in range(workers)]
         self._short_seconds = short_seconds
         self._loop: asyncio.AbstractEventLoop | None = None  # the event loop that runs short batches
@@ -79,7 +79,7 @@ class Batcher:
 
     async def call(self, function: Callable[[], Any]) -> Any:
         """Run a function on a worker between batches. Return its result or raise its exception."""
-        future = Outcome(asyncio.get_running_loop())
+        future = BlockFuture(loop=asyncio.get_running_loop())
         with self._gate.lock:
             self._gate.check_open()
             self._calls.append((function, future))
@@ -212,7 +212,7 @@ class Batcher:
                 lane.fail(error, deliver)
 
 
-def _call(function: Callable[[], Any], future: Outcome, deliver: Delivery) -> None:
+def _call(function: Callable[[], Any], future: BlockFuture, deliver: Delivery) -> None:
     try:
         deliver.add(future, function())
     except StopIteration as error:  # a future refuses to hold a StopIteration

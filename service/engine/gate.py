@@ -6,7 +6,7 @@ Knows nothing of arrays, devices or HTTP, and uses only the standard library.
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from service.engine.errors import Closed, DeviceLost
 
@@ -29,17 +29,39 @@ class Gate:
             raise Closed(self.closed_because)
 
 
-class Outcome(asyncio.Future[Any]):
+class Outcome(Protocol):
+    """What receives the results of a block, or the error that it has failed with: a future, or anything like one."""
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop on which the results are delivered."""
+
+    def done(self) -> bool:
+        """Return whether nobody waits for the results any more, or they have been delivered."""
+
+    def set_result(self, result: Any, /) -> None:
+        """Receive the results. Must not raise."""
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """Receive the error. Must not raise."""
+
+
+class BlockFuture(asyncio.Future[Any]):
     """The future of a submitted block.
 
     `then` is called on the event loop as soon as the future is done: one iteration of the loop earlier than callbacks are.
     """
 
-    __slots__ = ("then",)
+    then: Callable[[], None] | None = None
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self.then: Callable[[], None] | None = None
+    def set_result(self, result: Any) -> None:
+        super().set_result(result)
+        if self.then is not None:
+            self.then()
+
+    def set_exception(self, exception: type[BaseException] | BaseException) -> None:
+        super().set_exception(exception)
+        if self.then is not None:
+            self.then()
 
 
 class Delivery:
@@ -74,5 +96,3 @@ def _resolve(outcomes: Sequence[tuple[Outcome, Any, Exception | None]]) -> None:
             future.set_result(value)
         else:
             future.set_exception(error)
-        if future.then is not None:
-            future.then()

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any
 
 from service.engine.errors import DeadlineExceeded, DeviceLost, Overloaded, TooLarge
-from service.engine.fair_queue import Block, FairQueue, Ticket
-from service.engine.gate import Delivery, Gate, Outcome
+from service.engine.fair_queue import Block, FairQueue, QueuedRequest, Ticket
+from service.engine.gate import BlockFuture, Delivery, Gate, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +105,25 @@ class Lane:
                 raise Overloaded(self._seconds_to_drain())
             self.queued_rows += rows
         return Reservation(self, rows)
+
+    def enqueue(self, block: Block, request: QueuedRequest, outcome: Outcome) -> Ticket | None:
+        """Admit the rows of a request that has just one block, and queue them. Return None if `reserve` would refuse them."""
+        ticket, rows = Ticket(block, outcome, request, None, time.monotonic()), len(block)
+        with self._gate.lock:
+            if self._gate.closed_because or rows > min(self.max_rows, self.max_queue_rows - self.queued_rows):
+                return None
+            self.queued_rows += rows
+            self.put(ticket)
+        return ticket
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """Forget a ticket whose caller is gone."""
+        with self._gate.lock:
+            self.drop(ticket)
+
+    def join(self, parts: list[Any]) -> Any:
+        """Return the results of a block, which batches may have computed in several parts."""
+        return parts[0] if len(parts) == 1 else self._join(parts)
 
     # The methods below run while the gate's lock is held.
 
@@ -248,7 +267,7 @@ class Reservation:
     async def submit(self, block: Block, deadline: float | None = None) -> Any:
         """Compute these rows. `deadline` is in the time of `time.monotonic`. Raise the same errors as `Lane.submit`."""
         lane, gate = self._lane, self._lane._gate
-        future = Outcome(asyncio.get_running_loop())
+        future = BlockFuture(loop=asyncio.get_running_loop())
         self.last_submitted = now = time.monotonic()
         self.first_submitted = self.first_submitted or now
         ticket, rows = Ticket(block, future, self, deadline, now), len(block)
@@ -262,10 +281,9 @@ class Reservation:
         try:
             parts = await future
         except asyncio.CancelledError:
-            with gate.lock:
-                lane.drop(ticket)
+            lane.withdraw(ticket)
             raise
-        return parts[0] if len(parts) == 1 else lane._join(parts)
+        return lane.join(parts)
 
     def __enter__(self) -> "Reservation":
         return self

@@ -21,9 +21,12 @@ from service.asgi import Headers, Scope
 from service.http.access.allowance import Allowance
 from service.http.body_memory import COUNTED_FROM, stated_length
 from service.http.call import Answer, Call
+from service.http.direct import Direct
+from service.http.direct_request import DirectRequest
 from service.http.endpoint import Endpoint, Operation
 from service.http.front import Front
-from service.http.hot_request import Connection, HotRequest, UsualWay
+from service.http.hot_cycle import Connection, HotCycle
+from service.http.hot_request import HotRequest, UsualWay
 from service.http.observer import log_access
 from service.http.registry import Registry
 from service.observe.request_record import RecordSinks
@@ -60,6 +63,7 @@ class Head:
     label: str
     allowance: Allowance | None
     added: bytes  # header lines that the layers add to the answer
+    direct: Direct | None  # serves those of its requests that need one pass through a queue
 
 
 class HotPath:
@@ -105,7 +109,8 @@ class HotPath:
         added = b"".join([b"%s: %s\r\n" % field for field in allowed.headers])
         query = scope["query_string"].decode("latin-1")
         kept = {name: scope[name] for name in ("http_version", "method", "path", "raw_path")}
-        return Head(found.endpoint.operation, kept, values, query, length, found.label, allowed.allowance, added)
+        direct = None if found.direct is None else found.direct(values, query)
+        return Head(found.endpoint.operation, kept, values, query, length, found.label, allowed.allowance, added, direct)
 
     def find(self, data: bytes) -> tuple[Head, int] | None:
         """Return the plain head at the start of `data` and where its body starts; None if the head is not known as plain."""
@@ -120,14 +125,17 @@ class HotPath:
         service, sinks = self.state.service, self.state.sinks
         if service is None or self._is_closing or sinks.tracing is not None:
             return False
+        body = data[start:]
+        if head.direct is not None and (asked := head.direct.rows(service, body)) is not None:
+            direct = DirectRequest(self, head, data, connection, head.direct, asked)
+            if direct.enqueue():
+                connection.cycle, connection.scope = direct, head.scope
+                self._count_in(head)
+                return True
         request = connection.cycle = HotRequest(self, head, data, connection)
         connection.scope = head.scope
-        body, method = data[start:], head.scope["method"]
-        call = Call(head.headers, head.query, body, request.started, method=method, limit=_refuse_deadline)
-        if head.allowance is not None:
-            head.allowance.enter()
-        if sinks.metrics is not None:
-            sinks.metrics.in_flight += 1
+        call = Call(head.headers, head.query, body, request.started, method=head.scope["method"], limit=_refuse_deadline)
+        self._count_in(head)
         request.run(head.operation(service, call).__await__())
         return True
 
@@ -138,26 +146,34 @@ class HotPath:
 
     def client_gone(self, cycle: object) -> None:
         """Cancel the last request of a connection that has been lost, if it is on the hot path."""
-        if isinstance(cycle, HotRequest) and not cycle.response_complete:
+        if isinstance(cycle, HotCycle) and not cycle.response_complete:
             cycle.cancel()
 
     def lines_of(self, head: Head, answer: Answer, request_id: str) -> bytes:
         """Return the lines of an answer before its body, as the usual way sends them."""
         headers = answer.headers | {"content-type": answer.media_type, "x-request-id": request_id}
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        own = f"{lines}content-length: {len(answer.body)}\r\n".encode("latin-1")
-        return STATUS_LINE + self._default_lines + own + head.added
+        return self.lines_around(f"{lines}content-length: {len(answer.body)}\r\n".encode("latin-1"), head)
 
-    def finish(self, head: Head, started: float, status: int, answer: Answer | None, request_id: str, client: object) -> None:
-        """Do what the layers do at the end of a request."""
+    def lines_around(self, own: bytes, head: Head) -> bytes:
+        """Return the lines of an answer before its body: the server's, its own and those of the layers."""
+        return b"".join((STATUS_LINE, self._default_lines, own, head.added))
+
+    def finish(self, head: Head, started: float, status: int, model: str, request_id: str, client: object) -> None:
+        """Do what the layers do at the end of a request. `model`: the name of the model that has answered, or empty."""
         self.count_out(head)
         seconds = time.monotonic() - started
         sinks = self.state.sinks
         if sinks.metrics is not None:
             sinks.metrics.answered(head.label, status, seconds)
         if sinks.access_log:
-            model = "" if answer is None else answer.headers.get("x-model", "").partition("@")[0]
             log_access({**head.scope, "client": client}, status, seconds, request_id, model)
+
+    def _count_in(self, head: Head) -> None:
+        if head.allowance is not None:
+            head.allowance.enter()
+        if self.state.sinks.metrics is not None:
+            self.state.sinks.metrics.in_flight += 1
 
     def count_out(self, head: Head) -> None:
         """Count a request out again."""

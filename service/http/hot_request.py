@@ -6,16 +6,15 @@ iteration of the event loop passes before the answer is written. Knows nothing o
 
 import asyncio
 import logging
-import time
 import types
 from collections.abc import Generator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from service.http.body_memory import COUNTED_FROM
 from service.http.call import Answer
 from service.http.endpoint import ShuttingDown
-from service.http.observer import GONE
+from service.http.hot_cycle import OK, Connection, HotCycle
 from service.http.request_id import new_request_id
 
 if TYPE_CHECKING:
@@ -23,51 +22,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OK = 200
-CLOSE = b"connection: close\r\n\r\n"
-
 
 class UsualWay(Exception):
     """This request cannot be served on the hot path."""
 
 
-class Connection(Protocol):
-    """The connection of a request. `cycle` and `scope` are those of uvicorn."""
+class HotRequest(HotCycle):
+    """A request on the hot path whose operation is a coroutine."""
 
-    transport: asyncio.Transport
-    client: tuple[str, int] | None
-    server_state: Any
-    tasks: set[asyncio.Task[Any]]
-    cycle: Any
-    scope: Any
-
-    def end_of_hot_path(self) -> None:
-        """Go on, because the answer has been written."""
-
-    def fall_back(self, data: bytes, outcome: Answer | Exception | None, keep_alive: bool) -> None:
-        """Handle a request in the usual way after all. `outcome`: what its operation has returned or raised."""
-
-
-class _NoWaiters:
-    """Stands for the event by which uvicorn tells a request of news. Nobody waits for it here."""
-
-    def set(self) -> None:
-        """Do nothing."""
-
-
-class HotRequest:
-    """A request on the hot path. Its connection treats it as the `cycle` of uvicorn."""
-
-    __slots__ = ("_connection", "_data", "_head", "_operation", "_path", "_task", "disconnected", "keep_alive",
-                 "response_complete", "scope", "started")  # fmt: skip
-    # What else the connection reads of a cycle.
-    more_body, body, response_started, expected_content_length, message_event = False, b"", False, 0, _NoWaiters()
+    __slots__ = ("_operation", "_task")
 
     def __init__(self, path: "HotPath", head: "Head", data: bytes, connection: Connection) -> None:
-        self._path, self._head, self._data, self._connection = path, head, data, connection
+        super().__init__(path, head, data, connection)
         self._task: asyncio.Task[Answer] | None = None
-        self.scope, self.started = head.scope, time.monotonic()
-        self.disconnected, self.response_complete, self.keep_alive = False, False, True
 
     def run(self, operation: Generator[Any, None, Answer]) -> None:
         """Run the operation until it waits for a batch."""
@@ -115,20 +82,12 @@ class HotRequest:
         else:
             self._fall_back(error if isinstance(error, Exception) and not isinstance(error, UsualWay) else None)
 
-    def _fall_back(self, outcome: Answer | Exception | None = None) -> None:
-        self._path.count_out(self._head)
-        self.response_complete = True
-        self._connection.fall_back(self._data, outcome, self.keep_alive)
-
-    def cancel(self) -> None:
-        """End the operation, because the client is gone."""
-        self.disconnected = True
+    def _stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
         else:
             with suppress(asyncio.CancelledError, Exception):
                 self._operation.throw(asyncio.CancelledError())
-        self._path.finish(self._head, self.started, GONE, None, new_request_id(), self._connection.client)
 
     def _answer(self, answer: Answer) -> None:
         path, head, connection = self._path, self._head, self._connection
@@ -136,14 +95,9 @@ class HotRequest:
             self._fall_back(answer)  # which sends it piece by piece
             return
         request_id = new_request_id()
-        path.finish(head, self.started, answer.status, answer, request_id, connection.client)
-        end = b"\r\n" if self.keep_alive else CLOSE
-        self.response_complete = True
-        if not connection.transport.is_closing():
-            connection.transport.write(b"".join((path.lines_of(head, answer, request_id), end, answer.body)))
-            if not self.keep_alive:
-                connection.transport.close()
-            connection.end_of_hot_path()
+        model = answer.headers.get("x-model", "").partition("@")[0]
+        path.finish(head, self.started, answer.status, model, request_id, connection.client)
+        self._send(path.lines_of(head, answer, request_id), answer.body)
 
 
 @types.coroutine

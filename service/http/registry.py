@@ -5,10 +5,11 @@ Access control, metrics, the shortcut and the OpenAPI page all look up paths her
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from service.asgi import ASGIApp
+from service.http.direct import Direct
 
 # Scopes besides those of keys: no key is needed; any key is enough; no key is enough.
 OPEN, ANY_KEY, CLOSED = "", "any key", "closed"
@@ -24,6 +25,7 @@ class Registration:
 
     `scope`: the scope that a key needs, or one of the above. `label`: the value of `operation` in the metrics. `endpoint`: an
     application that answers `methods` without the router, if there is one. `hot`: plain requests take the hot path.
+    `direct`: makes a `Direct` for the headers and the query of plain requests, or None where those need the operation itself.
     """
 
     path: str
@@ -32,6 +34,7 @@ class Registration:
     label: str
     endpoint: ASGIApp | None = None
     hot: bool = False
+    direct: Callable[[Mapping[str, str], str], Direct | None] | None = None
 
 
 class Registry:

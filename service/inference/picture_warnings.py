@@ -47,8 +47,7 @@ class Warnings:
 
     def add_blank(self, pixels: NDArray[Any], item: int) -> None:
         """Look at a picture (C, H, W) that was not decoded by Pillow."""
-        data = pixels[0].tobytes()
-        if data == data[: pixels.itemsize] * pixels[0].size and (note := blank_note(pixels)):
+        if is_flat(pixels) and (note := blank_note(pixels)):
             self.add_notes(item, [note])
 
     def contradicts(self, item: int, pixels: NDArray[Any], spec: Preprocessing) -> bool:
@@ -58,6 +57,13 @@ class Warnings:
     def renumbered(self, items: Sequence[int]) -> None:
         """Give each warning the item that its picture belongs to: `items[i]` for picture i."""
         self.found = [warning._replace(item=items[warning.item]) for warning in self.found]
+
+
+def is_flat(pixels: NDArray[Any]) -> bool:
+    """Return whether the first channel of a picture (C, H, W) has a single value."""
+    data: bytes = pixels[0].tobytes()
+    value = data[: pixels.itemsize]
+    return data == value * (len(data) // len(value))
 
 
 class KlCheck:

@@ -113,7 +113,7 @@ class Pipeline:
                 inference.warnings.add_blank(pixels, item)
             floats = rows.dtype == np.float32
             posteriors = await self.through(model.encode_float if floats else model.encode, rows, inference)
-            _look(inference, rows, posteriors, 0)
+            look_at(inference, rows, posteriors, 0)
             return posteriors
         waiting, spent, count = [], 0, len(pictures)
         with model.encode.reserve(count) as reservation:
@@ -125,7 +125,7 @@ class Pipeline:
                     if len(block) == count:
                         answer: Floats = await reservation.submit(block, inference.deadline)
                         inference.timings.add(reservation)
-                        _look(inference, block, answer, 0)
+                        look_at(inference, block, answer, 0)
                         return answer
                     waiting.append(asyncio.ensure_future(_submitted(reservation, block, inference, first)))
                 parts = await asyncio.gather(*waiting)
@@ -191,11 +191,11 @@ class Pipeline:
 async def _submitted(reservation: Reservation, block: Pixels, inference: Inference, first: int) -> Floats:
     """Encode some of the pictures of a request; `first` is the index of the first of them."""
     rows: Floats = await reservation.submit(block, inference.deadline)
-    _look(inference, block, rows, first)
+    look_at(inference, block, rows, first)
     return rows
 
 
-def _look(inference: Inference, block: NDArray[Any], rows: Floats, first: int) -> None:
+def look_at(inference: Inference, block: NDArray[Any], rows: Floats, first: int) -> None:
     """Warn of unusual posteriors, rows (n, 3, D) of the pictures of a block (n, C, H, W)."""
     check = inference.model.kl_check
     if check is not None:

@@ -14,7 +14,7 @@ from service.formats.json_values import json_bytes
 from service.formats.npy import npy
 from service.http.call import Answer
 from service.inference.pipeline import Inference
-from service.inference.served_model import Floats
+from service.inference.served_model import Floats, ServedModel
 from service.observe.printable import header_value
 from service.rest.arrangement import arrange, enlarge
 from service.rest.negotiation import MEDIA_TYPES, Format
@@ -26,9 +26,20 @@ from service.store.interface import Collection
 NUMBERS_A_TURN = 10_000
 
 
+# The header Server-Timing: milliseconds that the rows of a request waited, and that they took.
+SERVER_TIMING = "queue;dur=%.3f, compute;dur=%.3f"
+
+
 def timing_of(inference: Inference) -> str:
     """Return the header Server-Timing: how long the rows of a request waited, and how long they took."""
-    return f"queue;dur={inference.timings.queue * 1e3:.3f}, compute;dur={inference.timings.compute * 1e3:.3f}"
+    return SERVER_TIMING % (inference.timings.queue * 1e3, inference.timings.compute * 1e3)
+
+
+def lines_of(model: ServedModel, form: Format) -> bytes:
+    """Return the header lines of an answer without warnings, as `Direct.lines` wants them."""
+    own = {"x-model": model.label, "server-timing": "", "vary": "accept", "content-type": MEDIA_TYPES[form]}
+    lines = "".join([f"{name}: {value.replace('%', '%%') or SERVER_TIMING}\r\n" for name, value in own.items()])
+    return f"{lines}x-request-id: %s\r\ncontent-length: %d\r\n".encode("latin-1")
 
 
 def answer(body: bytes, form: Format, inference: Inference, headers: dict[str, str] | None = None) -> Answer:

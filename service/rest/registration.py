@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.engine.errors import Overloaded
+from service.http.direct import Direct
 from service.http.endpoint import Endpoint, Operation, Starting
 from service.http.registry import Registration
 from service.operations.service import Service
@@ -203,15 +204,17 @@ def add(
     name: str = "",
     tag: str = "",
     hot: bool = False,
+    direct: Callable[[Mapping[str, str], str], Direct | None] | None = None,
 ) -> None:
     """Register an operation: one route that answers, and one entry of the OpenAPI page for each method.
 
     `scope`: the scope that a key needs. `label`: its name in the metrics. `tagged`: answers to GET may have ETags.
     `name`: the operationId of the first method, from which generated clients name a function; `tag`: its group on the page.
-    `hot`: plain requests take the hot path; the operation must only compute, and change nothing.
+    `hot`: plain requests take the hot path; the operation must only compute, and change nothing. `direct`: serves plain
+    requests without the operation, with the same answers.
     """
     endpoint = Endpoint(operation, describe, (Overloaded,))
-    router.registrations.append(Registration(path, tuple(methods), scope, label, endpoint, hot))
+    router.registrations.append(Registration(path, tuple(methods), scope, label, endpoint, hot, direct))
     router.add_route(path, endpoint, methods, include_in_schema=False)  # type: ignore[arg-type]
 
     def documented() -> None:  # Only documentation: the route above answers.

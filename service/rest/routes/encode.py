@@ -12,6 +12,7 @@ from service.operations.service import Service
 from service.rest.answers import answer, posteriors_json, warnings_of
 from service.rest.bodies import pictures_of
 from service.rest.body_schemas import Posterior
+from service.rest.direct_encode import direct_encode
 from service.rest.negotiation import answer_format
 from service.rest.parameters import read_parameters
 from service.rest.registration import BINARY, PICTURE_BODIES, Router, add, describe_operation, json_content
@@ -65,4 +66,5 @@ add(
     label="encode",
     name="encode",
     hot=True,
+    direct=direct_encode,
 )

@@ -11,6 +11,7 @@ from service.operations.service import Service
 from service.rest.answers import pictures_answer
 from service.rest.bodies import latents_of
 from service.rest.body_schemas import Latents
+from service.rest.direct_decode import direct_decode
 from service.rest.etags import cache_headers, not_modified
 from service.rest.negotiation import answer_format
 from service.rest.parameters import check_count, read_parameters
@@ -108,6 +109,7 @@ add(
     label="decode",
     name="decode",
     hot=True,
+    direct=direct_decode,
 )
 add(
     router,
