@@ -167,7 +167,7 @@ class HotPath:
         if sinks.metrics is not None:
             sinks.metrics.answered(head.label, status, seconds)
         if sinks.access_log:
-            log_access({**head.scope, "client": client}, status, seconds, request_id, model)
+            log_access(head.scope, client, status, seconds, request_id, model)
 
     def _count_in(self, head: Head) -> None:
         if head.allowance is not None:

@@ -4,23 +4,16 @@ It treats all requests alike, whatever answers or refuses them. It logs neither 
 which hold private pictures. It knows nothing about operations.
 """
 
-import logging
-import re
 import time
-from urllib.parse import quote
 
 from service.asgi import ASGIApp, Receive, Scope, Send
 from service.http.registry import Registry
 from service.http.request_id import request_id_of
+from service.observe import access_log
 from service.observe.request_record import RecordSinks, RequestRecord
 from service.observe.trace_context import HEADER, TraceContext, incoming, new_trace
 
-log = logging.getLogger("service.access")
-
 GONE = 499  # The client closed the connection before the answer. HTTP has no status for this; 499 is nginx's.
-LONGEST_PATH = 200
-# An IPv4 address, an IPv6 address with an optional zone, or nothing.
-ADDRESS = re.compile(r"[0-9A-Fa-f:.]{0,45}(%[0-9A-Za-z_.-]{1,16})?")
 
 
 class Observer:
@@ -63,7 +56,7 @@ class Observer:
             if record.span is not None:
                 record.span.end(record, status, request_id_of(scope), _model(record))
             if sinks.access_log:
-                log_access(scope, status, seconds, request_id_of(scope), _model(record), record.trace)
+                log_access(scope, scope.get("client"), status, seconds, request_id_of(scope), _model(record), record.trace)
 
 
 def record_of(scope: Scope) -> RequestRecord | None:
@@ -91,39 +84,12 @@ def _model(record: RequestRecord) -> str:
     return str(label.partition(b"@")[0].decode("latin-1"))
 
 
-def _address(scope: Scope) -> str:
-    """Return the caller's address. It may come from a proxy's header, so it is checked."""
-    address = str((scope.get("client") or ("",))[0])
-    return address if ADDRESS.fullmatch(address) else "unknown"
-
-
 def log_access(
-    scope: Scope, status: int, seconds: float, request_id: str, model: str, trace: TraceContext | None = None
+    scope: Scope, client: object, status: int, seconds: float, request_id: str, model: str, trace: TraceContext | None = None
 ) -> None:
     """Write the line of a finished request. `model`: the name of the model that answered, or empty."""
-    if not log.isEnabledFor(logging.INFO):
-        return
-    path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
-    fields = {
-        "client": _address(scope),
-        "method": scope["method"],
-        "path": quote(path[:LONGEST_PATH], safe="/%:@!$&'()*+,;=~"),  # Quoting keeps the log entry on one line.
-        "status": status,
-        "seconds": round(seconds, 6),
-        "request_id": request_id,
-    }
-    if model:
-        fields["model"] = model
-    if trace is not None:
-        fields["trace_id"], fields["span_id"] = trace.trace_id, trace.span_id
-    log.info(
-        '%s - "%s %s" %d in %.1f ms%s, %s',
-        fields["client"],
-        fields["method"],
-        fields["path"],
-        status,
-        1e3 * seconds,
-        f", {model}" if model else "",
-        fields["request_id"],
-        extra=fields,
-    )
+    if access_log.is_on():
+        path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+        address = str(client[0]) if isinstance(client, tuple | list) and client else ""
+        access = access_log.Access(time.time(), address, scope["method"], path, status, seconds, request_id, model, trace)
+        access_log.write(access)

@@ -17,7 +17,7 @@ MOST_WAITING = 1 << 20
 # Characters that are written with one system call.
 MOST_AT_ONCE = 1 << 14
 # Pause between two looks at the queue: under load, waking the thread for each line would take longer than writing it.
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.025
 # How long `flush`, at the end of the process, waits for lines that are not written yet.
 PATIENCE_SECONDS = 0.5
 
@@ -32,6 +32,7 @@ class LogWriter(logging.Handler):
         self._lines: deque[str] = deque()
         # Each number only grows, and only one thread changes it: characters queued and written, lines dropped and reported.
         self._queued = self._written = self._dropped = self._told = 0
+        self._one_at_a_time = threading.Lock()
         self._work, self._progress = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -41,6 +42,15 @@ class LogWriter(logging.Handler):
             line = self.format(record) + "\n"
         except Exception:  # a mistake in a log call must not cost a request
             line = f"{record.levelname}: a record of {record.name} could not be formatted: {record.msg!r}\n"
+        with self._one_at_a_time:
+            self._queue(line)
+
+    def put(self, line: str) -> None:
+        """Queue a formatted line, without its end."""
+        with self._one_at_a_time:
+            self._queue(f"{line}\n")
+
+    def _queue(self, line: str) -> None:
         if self._queued - self._written + len(line) > self._most_waiting:
             self._dropped += 1
             return

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from service.observe import access_log
+from service.observe.access_log import Access
+from service.observe.log_writer import LogWriter
 from service.observe.logs import JsonFormatter, LogFormat, TextFormatter, log_config
+from service.observe.trace_context import TraceContext
 
 
 def record(message: str, *arguments: object, **extra: Any) -> logging.LogRecord:
@@ -71,3 +75,35 @@ def test_all_loggers_share_the_handler_and_queries_are_in_none(access_log: bool)
         assert config["loggers"][name]["handlers"] == ["default"]
     assert config["root"]["handlers"] == ["default"]
     assert config["loggers"]["service"]["level"] == "WARNING"
+
+
+@pytest.mark.parametrize(
+    "path", ["/encode", "/collections/a%b/items/50%25", '/"x" in 987654500.0 ms', '/a"seconds":987654.5', "/\x7f"]
+)
+@pytest.mark.parametrize("trace", [None, TraceContext("1" * 32, "2" * 16, True)])
+def test_a_request_has_the_same_line_with_and_without_a_record(path: str, trace: TraceContext | None) -> None:
+    for model, seconds in (("mnist", 0.0123456789), ("", 987654.5), ("m%s", 5e-5)):
+        access = Access(1_700_000_000.5, "::1%eth0", "POST", path, 200, seconds, "id-%s", model, trace)
+        one = logging.getLogger("x").makeRecord(
+            "service.access", logging.INFO, "", 1, "%s", (access.message(),), None, extra=access.fields()
+        )
+        one.created = access.finished
+        assert json.loads(JsonFormatter().format_access(access)) == json.loads(JsonFormatter().format(one))
+        words = TextFormatter("%(levelprefix)s %(message)s", use_colors=False)
+        assert words.format_access(access) == words.format(one)
+
+
+def test_the_access_log_goes_to_the_writer_or_to_whoever_listens(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, writer = logging.getLogger("service.access"), LogWriter(sys.__stderr__)
+    writer.setFormatter(JsonFormatter())
+    monkeypatch.setattr(log, "propagate", False)
+    monkeypatch.setattr(log, "handlers", [writer])
+    access_log.write(Access(1.0, "127.0.0.1", "GET", "/info", 200, 0.001, "first"))
+    monkeypatch.setattr(log, "handlers", [writer, caplog.handler])
+    log.setLevel("INFO")
+    access_log.write(Access(1.0, "127.0.0.1", "GET", "/info", 200, 0.001, "second"))
+    writer.flush()
+    assert [json.loads(line)["request_id"] for line in capfd.readouterr().err.splitlines()] == ["first", "second"]
+    assert [record.__dict__["request_id"] for record in caplog.records] == ["second"]
