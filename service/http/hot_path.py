@@ -12,6 +12,7 @@ a long answer is handed over to it at the end.
 Knows nothing of what an operation does, nor how connections parse requests.
 """
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from service.http.hot_request import HotRequest, UsualWay
 from service.http.observer import log_access
 from service.http.registry import Registry
 from service.observe.request_record import RecordSinks
+
+log = logging.getLogger(__name__)
 
 END_OF_HEAD = b"\r\n\r\n"
 # Bytes of the longest head that is kept, and the number of heads.
@@ -126,17 +129,29 @@ class HotPath:
         if service is None or self._is_closing or sinks.tracing is not None:
             return False
         body = data[start:]
-        if head.direct is not None and (asked := head.direct.rows(service, body)) is not None:
-            direct = DirectRequest(self, head, data, connection, head.direct, asked)
-            if direct.enqueue():
-                connection.cycle, connection.scope = direct, head.scope
-                self._count_in(head)
-                return True
+        if head.direct is not None and self._begins_direct(head.direct, head, data, body, connection):
+            return True
         request = connection.cycle = HotRequest(self, head, data, connection)
         connection.scope = head.scope
         call = Call(head.headers, head.query, body, request.started, method=head.scope["method"], limit=_refuse_deadline)
         self._count_in(head)
         request.run(head.operation(service, call).__await__())
+        return True
+
+    def _begins_direct(self, direct: Direct, head: Head, data: bytes, body: bytes, connection: Connection) -> bool:
+        """Put the rows of a request into their queue. Return False if its operation has to answer it."""
+        try:
+            asked = direct.rows(self.state.service, body)
+        except Exception:
+            log.exception("a request on the hot path could not be read")  # The operation will answer it, or raise again.
+            return False
+        if asked is None:
+            return False
+        request = DirectRequest(self, head, data, connection, direct, asked)
+        if not request.enqueue():
+            return False
+        connection.cycle, connection.scope = request, head.scope
+        self._count_in(head)
         return True
 
     def _read_default_headers(self, headers: Headers) -> None:

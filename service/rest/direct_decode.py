@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import orjson
 
-from service.engine.lane import Lane
 from service.formats.errors import BadInput
 from service.formats.latent_rows import latent_rows
 from service.formats.npy import NPY_MAGIC, npy_array
+from service.http.direct import Asked
 from service.inference.catalog import UnknownModel
 from service.inference.pipeline import Inference
 from service.inference.served_model import Floats, ServedModel
@@ -34,7 +34,7 @@ class DirectDecode:
         self._parameters, self._form, self._accept = parameters, form, accept
         self._lines: tuple[ServedModel | None, bytes] = None, b""
 
-    def rows(self, service: Service, body: bytes) -> tuple[ServedModel, Lane, Floats] | None:
+    def rows(self, service: Service, body: bytes) -> Asked | None:
         """Return the latents of a body, float32 (N, D)."""
         try:
             model = service.pipeline.catalog.get(self._parameters.model)

@@ -10,11 +10,11 @@ import numpy as np
 import orjson
 
 from models.preprocess import Pixels
-from service.engine.lane import Lane
 from service.formats import png
 from service.formats.errors import BadInput
 from service.formats.json_values import json_bytes
 from service.formats.npy import NPY_MAGIC, npy_array, picture_rows
+from service.http.direct import Asked
 from service.inference.catalog import UnknownModel
 from service.inference.picture_warnings import is_flat
 from service.inference.pipeline import Inference, look_at
@@ -37,7 +37,7 @@ class DirectEncode:
         self._name = model
         self._lines: tuple[ServedModel | None, bytes] = None, b""
 
-    def rows(self, service: Service, body: bytes) -> tuple[ServedModel, Lane, Pixels] | None:
+    def rows(self, service: Service, body: bytes) -> Asked | None:
         """Return the pictures of a body, uint8 (N, C, H, W), none of them inverted, flat or float."""
         try:
             model = service.pipeline.catalog.get(self._name)
