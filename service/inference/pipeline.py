@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from isal import ISAL_VERSION
 from numpy.typing import NDArray
 
 from models.depth import Depth, Note, Range, depth_of
@@ -81,7 +82,8 @@ class Pipeline:
     @cached_property
     def version(self) -> str:
         """The software that computes answers: the same version and the same model give equal requests equal bytes."""
-        return f"{version('vae-service')}, zlib {zlib.ZLIB_RUNTIME_VERSION}, {self.catalog.device.fingerprint}"
+        compression = f"zlib {zlib.ZLIB_RUNTIME_VERSION}, ISA-L {ISAL_VERSION}"
+        return f"{version('vae-service')}, {compression}, {self.catalog.device.fingerprint}"
 
     async def close(self) -> None:
         """End the decoders and the threads."""
