@@ -203,11 +203,12 @@ def fit_mixture(
     return replace(mixture, means=mixture.means + centre)
 
 
-def _blocks(z: Tensor, full: bool) -> Sequence[Tensor]:
+def _blocks(z: Tensor, full: bool) -> tuple[Tensor, ...]:
     """Split samples (N, D) into blocks whose statistics are small."""
     dim = z.shape[1]
     features = 1 + dim + (dim * (dim + 1) // 2 if full else dim)
-    return z.split(min(MOST_ROWS, max(FEWEST_ROWS, MOST_STATISTICS // features)))
+    blocks: tuple[Tensor, ...] = z.split(min(MOST_ROWS, max(FEWEST_ROWS, MOST_STATISTICS // features)))
+    return blocks
 
 
 def _statistics(z: Tensor, full: bool) -> Tensor:
