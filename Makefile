@@ -11,7 +11,7 @@ TORCH := $(shell grep -i '^torch==' constraints.txt)
 SETUPTOOLS := $(shell grep -i '^setuptools==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
 
-.PHONY: setup serve wheel test lint soak bench bench-client bench-peers bench-overload bench-gpu bench-train clean
+.PHONY: setup serve wheel test lint soak bench bench-client bench-cost bench-gpu bench-overload bench-peers bench-pictures bench-search bench-train clean
 
 setup: $(SERVING)
 
@@ -63,6 +63,18 @@ bench: $(TESTING)
 # the Python client against the same requests by wrk
 bench-client: $(TESTING)
 	$(BIN)/python -m benchmarks.client $(BENCH_ARGS)
+
+# CPU time of a request, by stage
+bench-cost: $(TESTING)
+	$(BIN)/python -m benchmarks.cost $(BENCH_ARGS)
+
+# colour pictures of 64 x 64 and 256 x 256, as PNG and JPEG
+bench-pictures: $(TESTING)
+	$(BIN)/python -m benchmarks.pictures $(BENCH_ARGS)
+
+# nearest neighbours of pictures, beside /encode alone
+bench-search: $(TESTING)
+	$(BIN)/python -m benchmarks.search $(BENCH_ARGS)
 
 bench-overload: $(TESTING)
 	$(BIN)/python -m benchmarks.overload $(BENCH_ARGS)

@@ -31,7 +31,8 @@ class Bystanders:
                 ours += used.user + used.system + used.children_user + used.children_system
         except psutil.NoSuchProcess:  # A child has just ended; its time is counted for its parent.
             pass
-        return everybody.user + everybody.system - ours
+        # Linux counts processes with a lower priority apart.
+        return everybody.user + everybody.system + getattr(everybody, "nice", 0.0) - ours
 
 
 def remark(cores: list[float]) -> str:

@@ -1,6 +1,6 @@
 """The servers in `python -m benchmarks.peers`: how to start each, how to send a request, and how to read its response.
 
-Knows nothing of environments or measurements.
+A contender without a `package` runs in our own environment. Knows nothing of environments or measurements.
 """
 
 from collections.abc import Callable
@@ -37,10 +37,19 @@ class Contender:
     ask: Callable[[Request], Request] = _unchanged
     mu: Callable[[Any], list[float]] = _first_row
     draws: bool = False  # has /decode and /sample too
+    computes: bool = True  # False for a floor, whose answers are always the same
 
 
 def _script(name: str) -> Callable[[int], list[str]]:
     return lambda port: [f"{SCRIPTS}/{name}.py", str(port)]
+
+
+def _bare(kind: str, how: str) -> Callable[[int], list[str]]:
+    return lambda port: [f"{SCRIPTS}/bare.py", kind, how, str(port)]
+
+
+def _mosec(port: int) -> list[str]:
+    return [f"{SCRIPTS}/mosec_peer.py", "--address", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
 
 
 def _bentoml(port: int) -> list[str]:
@@ -87,4 +96,10 @@ PEERS = (
         mu=_first_output,
     ),
     Contender("ray", "Ray Serve", _script("ray_peer"), "ray", {"RAY_USAGE_STATS_ENABLED": "0"}),
+    Contender("mosec", "MOSEC", _mosec, "mosec"),
+    # How little a request can cost in Python: the same computation without any other feature, and no computation at all.
+    Contender("bare-asgi", "yardstick: ASGI callable", _bare("encode", "asgi")),
+    Contender("bare-protocol", "yardstick: protocol class", _bare("encode", "protocol")),
+    Contender("floor-asgi", "floor: ASGI callable, fixed bytes", _bare("fixed", "asgi"), computes=False),
+    Contender("floor-protocol", "floor: protocol class, fixed bytes", _bare("fixed", "protocol"), computes=False),
 )

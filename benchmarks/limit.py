@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,6 +29,7 @@ from benchmarks.workload import BOUNDARY, LATENT_DIM, MODEL, ROOT, Traffic, npy,
 from models.mosaic import tile
 from service.engine.programs.onnx_program import start_session
 
+WEIGHTS = ROOT / "models" / "weights" / MODEL
 BATCH = 64
 PART_HEADER = re.compile(rb"\r\n\r\n")
 
@@ -52,7 +54,7 @@ class TorchEngine:
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
-        self._vae = models.load(ROOT / "models" / "weights" / MODEL)
+        self._vae = models.load(WEIGHTS)
 
     def encode(self, pixels: Rows) -> Floats:
         """See Engine."""
@@ -66,15 +68,15 @@ class TorchEngine:
 
 
 class OnnxEngine:
-    """The model as the service exports it for ONNX Runtime, on one thread of the CPU."""
+    """A model as the service exports it for ONNX Runtime, on one thread of the CPU."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Path = WEIGHTS) -> None:
         torch.set_num_threads(1)
-        vae = models.load(ROOT / "models" / "weights" / MODEL)
+        vae = models.load(weights)
         channels, height, width = vae.config.shape
         pixels = np.zeros((BATCH, channels, height, width), np.float32)
         self._encode = start_session(lambda x: _posterior(vae, x), pixels, 1)
-        self._decode = start_session(lambda z: _pictures(vae, z), np.zeros((BATCH, LATENT_DIM), np.float32), 1)
+        self._decode = start_session(lambda z: _pictures(vae, z), np.zeros((BATCH, vae.config.latent_dim), np.float32), 1)
 
     def encode(self, pixels: Rows) -> Floats:
         """See Engine."""

@@ -43,6 +43,7 @@ class Result:
     socket_errors: int
     statuses: Mapping[str, int]  # other responses, by status
     client_cpu: float  # CPU seconds of wrk per second of the run
+    requests: int  # all responses
 
     @property
     def errors(self) -> int:
@@ -81,6 +82,7 @@ def run(url: str, requests: Sequence[Request], connections: int, seconds: int) -
         socket_errors=seen["socket_errors"],
         statuses=seen["statuses"],
         client_cpu=cpu / seen["seconds"],
+        requests=seen["requests"],
     )
 
 

@@ -1,8 +1,9 @@
 """`python -m benchmarks.peers`: compare this service with other servers, with equal weights, requests and client.
 
 One server runs at a time; a round visits all of them, and ratios are taken within a round. The peers compute with one torch
-thread, this service runs with its defaults. A peer that cannot be installed, does not start or gives other answers is listed
-with the reason. Knows nothing of how the servers work.
+thread, this service runs with its defaults. Yardsticks and floors (peers/bare.py) show how little a request can cost. A peer
+that cannot be installed, does not start or gives other answers is listed with the reason. Knows nothing of how the servers
+work.
 """
 
 import argparse
@@ -27,7 +28,18 @@ DRAWS = ("decode 1 to PNG", "sample 16 to JSON")
 TOLERANCE = 1e-4
 CHECKED = 8
 WARM_UP_SECONDS = 1
-COLUMNS = ("requests", "connections", "server", "requests/s", "spread", "ratio to ours", "p50 ms", "p99 ms", "errors")
+COLUMNS = (
+    "requests",
+    "connections",
+    "server",
+    "requests/s",
+    "spread",
+    "ratio to ours",
+    "p50 ms",
+    "p99 ms",
+    "CPU µs a request",
+    "errors",
+)
 COSTS = ("server", "version", "start to first response, s", "RSS MB", "PSS MB")
 
 Means = list[list[float]]
@@ -44,6 +56,7 @@ class Visit:
     start_seconds: float
     memory: Memory
     results: dict[tuple[str, int], Result]  # by `Scenario.key`
+    cpu: dict[tuple[str, int], float]  # seconds of CPU time of the server per request, all its processes together
     others: list[float]  # cores used by other processes, per measurement
 
 
@@ -96,19 +109,22 @@ def visit(standing: Standing, seconds: int, ours: Means | None) -> tuple[Visit, 
             pass  # The first start only fills the system's file cache, so that start-up times are comparable.
         with running(command, port, encode[0], variables) as server:
             found = means(contender, server, encode)
-            compare(found, ours or found)
+            if contender.computes:
+                compare(found, ours or found)
             results: dict[tuple[str, int], Result] = {}
+            cpu: dict[tuple[str, int], float] = {}
             disturbances = []
             for scenario, requests in plan:
                 load.run(server.url, requests, scenario.connections, WARM_UP_SECONDS)
-                others = Bystanders(server.pid)
-                results[scenario.key] = load.run(server.url, requests, scenario.connections, seconds)
+                others, before = Bystanders(server.pid), server.cpu()
+                result = results[scenario.key] = load.run(server.url, requests, scenario.connections, seconds)
+                cpu[scenario.key] = (server.cpu().total - before.total) / result.requests
                 disturbances.append(others.cores())
                 report.progress(
                     f"{contender.title}, {scenario.name}, {scenario.connections} connections: "
-                    f"{results[scenario.key].requests_per_second:.0f} requests/s"
+                    f"{result.requests_per_second:.0f} requests/s"
                 )
-            return Visit(server.start_seconds, server.memory(), results, disturbances), found
+            return Visit(server.start_seconds, server.memory(), results, cpu, disturbances), found
 
 
 def measure_all(names: Sequence[str], rounds: int, seconds: int) -> list[Standing]:
@@ -119,7 +135,8 @@ def measure_all(names: Sequence[str], rounds: int, seconds: int) -> list[Standin
             continue
         report.progress(f"{contender.title}: environment")
         try:
-            standings.append(Standing(contender, environments.interpreter(contender.name)))
+            python = environments.interpreter(contender.name) if contender.package else Path(sys.executable)
+            standings.append(Standing(contender, python))
         except InstallError as error:
             standings.append(Standing(contender, Path(), failure=str(error)))
     for _ in range(rounds):
@@ -162,6 +179,7 @@ def speed_rows(standings: Sequence[Standing]) -> Iterator[list[str]]:
                 report.number(report.median(ratios)),
                 report.number(report.median(result.p50_ms for result in results)),
                 report.number(report.median(result.p99_ms for result in results)),
+                report.number(report.median(1e6 * seen.cpu[scenario.key] for seen in standing.visits)),
                 report.errors(problems),
             ]
 

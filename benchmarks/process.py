@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import httpx
@@ -34,6 +34,19 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class CpuTime:
+    """CPU seconds of a process and all its children; `system` is what the operating system took for them."""
+
+    user: float
+    system: float
+
+    @property
+    def total(self) -> float:
+        """Their sum."""
+        return self.user + self.system
+
+
+@dataclass(frozen=True)
 class Running:
     """A running server."""
 
@@ -51,6 +64,15 @@ class Running:
                 continue
             rss, pss = rss + used.rss, pss + used.pss
         return Memory(rss / 1e6, pss / 1e6)
+
+    def cpu(self) -> CpuTime:
+        """Return the CPU time of all its processes so far."""
+        user = system = 0.0
+        for process in _tree(self.pid):
+            with suppress(psutil.Error):  # The process has just ended; its time is counted for its parent.
+                times = process.cpu_times()
+                user, system = user + times.user + times.children_user, system + times.system + times.children_system
+        return CpuTime(user, system)
 
 
 def free_port() -> int:
