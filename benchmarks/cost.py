@@ -44,7 +44,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "stack": ("what is done for every request: checks, counters, ids, the middleware, the hot path", ("service/http/",)),
     "observe": (
         "the access log and the metrics",
-        ("service/observe/", "service/http/observer.py:log_access", "service/http/observer.py:_address"),
+        ("service/observe/", "service/http/observer.py:log_access"),
     ),
     "body": (
         "JSON or npy to items, the parameters, the choice of the model",
@@ -70,7 +70,10 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
             "service/formats/png.py:write",
             "service/formats/png.py:_chunk",
             "service/formats/pictures.py:to_uint8",
+            "service/rest/direct_encode.py:DirectEncode.body",
+            "service/rest/direct_decode.py:DirectDecode.body",
             "service/http/hot_path.py:HotPath.lines_of",
+            "service/http/hot_path.py:HotPath.lines_around",
             "models/mosaic.py",
         ),
     ),
