@@ -49,7 +49,7 @@ def hold_out_rows(
         return order[wanted:], order[:wanted]
     if kind == "blocks":
         order = torch.arange(count) if place is None else place.argsort(stable=True)
-        role = _blocks(count, wanted, noise)
+        role = _blocks(count, wanted, noise, *block_sizes(count, wanted, place))
         return order[role == 0], order[role == 2]
     if groups is None:
         raise DataError(f"--validation-split group, but the data have no groups: {NO_GROUPS}")
@@ -57,20 +57,23 @@ def hold_out_rows(
     return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
 
 
-def block_sizes(count: int, wanted: int) -> tuple[int, int]:
+def block_sizes(count: int, wanted: int, place: Tensor | None = None) -> tuple[int, int]:
     """Return the number of blocks that hold out `wanted` of `count` pictures, and the gap on either side of each.
 
     There are 10 blocks, and fewer in short sources, two at least, so that there is room for gaps of 30 pictures. Gaps are
-    shorter where even two blocks leave no room, and longer where half a block is.
+    shorter where even two blocks leave no room, and longer where half a block is. The room is that of the whole source, in
+    which the pictures are at `place` (count,), so that the gaps of validation and test are alike.
     """
+    if place is not None:
+        count = max(count, min(2 * count, int(place.max()) + 1))
     number = min(MOST_BLOCKS, max(FEWEST_BLOCKS, int(GAP_SHARE * count / (2 * APART))), max(1, wanted))
     room = int(GAP_SHARE * count / (2 * number))
     return number, max(1, wanted // number // 2, min(APART, room))
 
 
-def block_line(name: str, count: int, wanted: int) -> str:
+def block_line(name: str, count: int, wanted: int, place: Tensor | None = None) -> str:
     """Return a line with the blocks and gaps of the held-out split `name`, and a warning if the gaps are short."""
-    number, gap = block_sizes(count, wanted)
+    number, gap = block_sizes(count, wanted, place)
     away = f"{gap + 1} or more places from the nearest training picture"
     line = f"blocks: {name} has {plural(number, 'block')} of neighbours, {away}"
     if gap >= APART:
@@ -81,10 +84,9 @@ def block_line(name: str, count: int, wanted: int) -> str:
     )
 
 
-def _blocks(count: int, wanted: int, noise: torch.Generator) -> Tensor:
+def _blocks(count: int, wanted: int, noise: torch.Generator, number: int, gap: int) -> Tensor:
     """Return the role of each picture in order: 0 training, 1 neither, 2 held out."""
     role = torch.zeros(count, dtype=torch.int8)
-    number, gap = block_sizes(count, wanted)
     for i in range(number):
         first, end = count * i // number, count * (i + 1) // number
         size = min(wanted * (i + 1) // number - wanted * i // number, end - first)

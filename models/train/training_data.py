@@ -77,11 +77,11 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
         if args.validation_split == "group" and pictures.groups is None and not own:
             raise DataError(f"--validation-split group, but {args.data} has no groups: choose random or blocks")
         count, wanted = len(pictures), max(1, round(args.validation * len(pictures)))
+        if args.validation_split == "blocks":  # before the pictures are sorted
+            lines.append(block_line("validation", count, wanted, pictures.place))
         training, validation = hold_out(pictures, args.validation, args.seed, True, args.validation_split)
         if args.validation_split == "group":
             lines += share_lines("validation", len(validation), wanted, count)
-        if args.validation_split == "blocks":
-            lines.append(block_line("validation", count, wanted))
     else:
         training, validation = pictures, splits.validation
     if not len(training):

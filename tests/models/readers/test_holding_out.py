@@ -43,6 +43,15 @@ def test_blocks_lie_apart_from_what_is_trained_on(count: int, wanted: int, block
             assert (training[:, None] - held_out).abs().min() == gap + 1
 
 
+def test_gaps_of_validation_are_as_long_as_the_source_allows() -> None:
+    place = torch.cat([torch.arange(100), torch.arange(200, 400)])
+    assert block_sizes(300, 30) == (2, 15)
+    assert block_sizes(300, 30, place) == (2, 20)
+    assert block_sizes(300, 30, 1000 * place) == (2, 30)  # as for at most twice as many pictures
+    training, held_out = hold_out_rows(300, 30, "blocks", 0, place)
+    assert (place[training][:, None] - place[held_out]).abs().min() > 20
+
+
 def test_the_line_of_blocks_has_their_gap_and_a_warning_if_it_is_short() -> None:
     line = "blocks: validation has 10 blocks of neighbours, 31 or more places from the nearest training picture"
     assert block_line("validation", 10_000, 500) == line
@@ -183,5 +192,5 @@ def test_blocks_hold_out_the_test_split_too(tmp_path: Path) -> None:
     frames = [part.x[:, 0, 0, 0].long() for part in (training, validation, splits.test)]
     assert frames[0].tolist() == sorted(frames[0].tolist())
     assert (len(splits.test), len(validation)) == (20, 14)
-    for held_out, gap in zip(frames[1:], (7, 10), strict=True):
-        assert (frames[0][:, None] - held_out).abs().min() > gap
+    for held_out, away in zip(frames[1:], (9, 11), strict=True):  # The last frames were left out beside the test.
+        assert (frames[0][:, None] - held_out).abs().min() == away
