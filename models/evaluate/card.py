@@ -180,6 +180,7 @@ def _prior_rows(metrics: Mapping[str, Any], names: Headings) -> list[tuple[str, 
         *([] if densities.is_density(metrics) else nats),
         ("what the fitted prior gains", f"{prior['gain']:.2f} +- {prior['gain_standard_error']:.2f}"),
         ("rate with the fitted prior", f"{prior['rate']:.2f}"),
+        *([("labels of the fitted prior", f"none: {prior['labels_left_out']}")] if "labels_left_out" in prior else []),
     ]
 
 

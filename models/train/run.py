@@ -24,9 +24,10 @@ from models.sigma import calibrate, mean_squared_error, sigma_of
 from models.sigma import record as sigma_record
 from models.train import arguments
 from models.train.averaging import Average
-from models.train.choices import START, choose, mean_values
+from models.train.choices import LABELS, START, choose, mean_values
 from models.train.continuing import first_length, told
 from models.train.devices import choose_device
+from models.train.final_prior import lost_labels
 from models.train.initial_weights import load_initial
 from models.train.latent_dim import fill_in_latent_dim, is_by_trial, trial_steps
 from models.train.losses import OBJECTIVES, Loss, Wishes
@@ -73,6 +74,8 @@ class Run:
         self.steps_per_epoch = len(self.pictures) // self.batch_size
         self.steps: int = args.steps or self.steps_per_epoch * args.epochs
         fill_in_latent_dim(args, self.pictures.x, self.steps)
+        if not going_on and (reason := lost_labels(args, self.loaded, args.latent_dim)):
+            args.choices[LABELS] = f"the prior that is fitted at the end knows no labels, because {reason}"
         self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
         if START in args.choices and isinstance(self.vae.net, Conv) and not going_on:
             self.vae.net.start_from(mean_values(self.pictures.x))
@@ -203,8 +206,9 @@ class Run:
                          "--objective free-bits or a smaller --lr")  # fmt: skip
         elif active == dim > 2 and ended and trial_steps(self.steps) and not self.args.preset:
             chosen = ", as many as a trial chose," if is_by_trial(self.args.choices) else ""
-            found.append(f"all {dim} latent dimensions{chosen} are active: a larger --latent-dim, such as {2 * dim}, may "
-                         "give a better ELBO")  # fmt: skip
+            lost = "" if LABELS in self.args.choices else lost_labels(self.args, self.loaded, 2 * dim)
+            found.append(f"all {dim} latent dimensions{chosen} are active: a larger --latent-dim, such as {2 * dim}, may give "
+                         f"a better ELBO{lost and f', but the fitted prior would lose the labels: {lost}'}")  # fmt: skip
         elif 2 * active < dim and "latent dimensions" not in self.args.choices:
             found.append(f"fewer than half of the {dim} latent dimensions are active (variance of mu over the validation "
                          f"split above {ACTIVE_VARIANCE}): a smaller --latent-dim would do")  # fmt: skip
