@@ -22,7 +22,7 @@ from models.priors import VampPrior
 from models.readers.left_out import plural
 from models.sigma import calibrate, mean_squared_error, sigma_of
 from models.sigma import record as sigma_record
-from models.train import arguments
+from models.train import arguments, overfitting
 from models.train.averaging import Average
 from models.train.choices import LABELS, START, choose, mean_values
 from models.train.continuing import first_length, told
@@ -139,7 +139,7 @@ class Run:
             group["lr"] = lr
         size = (self.args.samples, len(x), self.vae.config.latent_dim)
         eps = torch.randn(size, generator=self.noise, device=self.device)
-        # A tensor, because torch.compile would compile the loss again for each new number.
+        # A tensor, because torch.compile would compile again for each new number.
         warm = torch.tensor(self.warm(step), device=self.device) if self.args.compile else self.warm(step)
         with self.autocast:
             loss = self.loss(self.vae, x, eps, warm)
@@ -257,15 +257,14 @@ class Run:
         shape = self.vae.config.shape
         spec = self.loaded.preprocessing or Preprocessing(*shape, fit=self.args.fit or "pad", filter=self.args.filter)
         data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
-        if self.loaded.summary:
-            data["summary"] = self.loaded.summary
-        if self.loaded.classes:
-            data["classes"] = self.loaded.classes
-        data["near_duplicates"] = self.loaded.near_duplicates
-        if self.args.preset:
-            data["preset"] = self.args.preset
-        if self.args.choices:
-            data["choices"] = self.args.choices
+        known = {
+            "summary": self.loaded.summary,
+            "classes": self.loaded.classes,
+            "near_duplicates": self.loaded.near_duplicates,
+            "preset": self.args.preset,
+            "choices": self.args.choices,
+        }
+        data |= {name: value for name, value in known.items() if value}
         if self.args.init_from:
             data["init_from"] = {"path": self.args.init_from, "digest": self.args.init_digest}
             if self.args.init_data:  # how those weights were trained
@@ -277,6 +276,8 @@ class Run:
         data["kept"] = {"epoch": epoch, "by": reason}
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
+            if found and self.objective.criterion != "last":
+                data |= overfitting.record(self.vae, self.prepare, self.pictures.x, self.validation.x)
             save(self.args.out, self.vae, spec, data)
 
 
