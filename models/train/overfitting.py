@@ -63,7 +63,9 @@ def told(data: Mapping[str, Any]) -> str:
     if not isinstance(found, dict) or not (found["difference"] > SHARE and found["standard_errors"] > ERRORS):
         return ""
     dropout = ", --dropout 0.2" if training.get("arch") == "mlp" else ""
-    patience = "" if training.get("patience") else "; --patience 5 or fewer --epochs save the time after the best epoch"
+    epochs, kept = training.get("epochs"), data.get("kept", {}).get("epoch")
+    later = not training.get("patience") and isinstance(epochs, int) and isinstance(kept, int) and kept < epochs
+    patience = "; --patience 5 or fewer --epochs save the time after the best epoch" if later else ""
     return (
         f"overfitting: the ELBO of {found['training_pictures']:,} training pictures is {found['training_elbo']:.2f}, that of "
         f"{found['validation_pictures']:,} validation pictures {found['validation_elbo']:.2f}, so that it is better by "

@@ -58,7 +58,7 @@ def test_it_is_told_if_the_difference_is_large_and_no_chance(difference: float, 
         "training_elbo": -80.0, "validation_elbo": -100.0, "training_pictures": 1000, "validation_pictures": 50,
         "difference": difference, "standard_errors": errors,
     }  # fmt: skip
-    data = {overfitting.KEY: numbers, "training": {"arch": "conv", "patience": 0}}
+    data = {overfitting.KEY: numbers, "training": {"arch": "conv", "patience": 0, "epochs": 9}, "kept": {"epoch": 4}}
     assert bool(overfitting.told(data)) == is_told
     if is_told:
         assert overfitting.told(data) == (
@@ -66,6 +66,7 @@ def test_it_is_told_if_the_difference_is_large_and_no_chance(difference: float, 
             "is better by 20 % and 5.0 standard errors (told above 5 % and 2); what helps: more pictures, or a smaller net; "
             "--patience 5 or fewer --epochs save the time after the best epoch"
         )
+        assert overfitting.told({**data, "kept": {"epoch": 9}}).endswith("more pictures, or a smaller net")
         patient = {**data, "training": {"arch": "mlp", "patience": 3}}
         assert overfitting.told(patient).endswith("what helps: more pictures, --dropout 0.2, or a smaller net")
 
