@@ -257,13 +257,9 @@ class Run:
         shape = self.vae.config.shape
         spec = self.loaded.preprocessing or Preprocessing(*shape, fit=self.args.fit or "pad", filter=self.args.filter)
         data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
-        known = {
-            "summary": self.loaded.summary,
-            "classes": self.loaded.classes,
-            "near_duplicates": self.loaded.near_duplicates,
-            "preset": self.args.preset,
-            "choices": self.args.choices,
-        }
+        loaded, args = self.loaded, self.args
+        known = {"summary": loaded.summary, "classes": loaded.classes, "near_duplicates": loaded.near_duplicates}
+        known |= {"preset": args.preset, "choices": args.choices}
         data |= {name: value for name, value in known.items() if value}
         if self.args.init_from:
             data["init_from"] = {"path": self.args.init_from, "digest": self.args.init_digest}
