@@ -73,19 +73,31 @@ def fit_prior(
     noise = torch.Generator(training.device).manual_seed(seed)
     draws, check = (draw_posteriors(vae, x, noise, DRAWS, binarize) for x in (training, held_out))
     record: dict[str, Any] = {"fitted_draws": len(draws), "fit_seed": seed}
-    if labels is not None:
-        distinct, counts = labels.unique(return_counts=True)
-        needed = math.ceil(SAMPLES_PER_NUMBER * (draws.shape[1] + 1) / DRAWS)
-        if len(counts) < 2:
-            record["labels_left_out"], labels = "all pictures have the same label", None
-        elif (fewest := int(counts.min())) < needed:
-            rarest = int(distinct[counts.argmin()])
-            named = classes[rarest] if classes and 0 <= rarest < len(classes) else rarest
-            has = f"{fewest} picture{'' if fewest == 1 else 's'}"
-            record["labels_left_out"], labels = f"label {named} has {has}, and each needs {needed}", None
+    if labels is not None and (reason := why_no_labels(labels, draws.shape[1], classes)):
+        record["labels_left_out"], labels = reason, None
     fit = choose_mixture(draws, check, covariance, candidates, seed, None if labels is None else labels.repeat(DRAWS))
     scores = {str(components): score for components, score in fit.held_out.items()}
     return fit, {"held_out_log_density": scores, **record}
+
+
+def why_no_labels(labels: Tensor, dim: int, classes: Sequence[str] | None = None) -> str:
+    """Return why no mixture over `dim` latent dimensions is fitted label by label to these, int64 (N,); "" if one is.
+
+    `classes` has the names of the labels 0, 1, ...
+    """
+    distinct, counts = labels.unique(return_counts=True)
+    needed = math.ceil(SAMPLES_PER_NUMBER * (dim + 1) / DRAWS)
+    if len(counts) < 2:
+        return "all pictures have the same label"
+    if (fewest := int(counts.min())) >= needed:
+        return ""
+    rarest = int(distinct[counts.argmin()])
+    named = classes[rarest] if classes and 0 <= rarest < len(classes) else rarest
+    has = f"{fewest} picture{'' if fewest == 1 else 's'}"
+    most = DRAWS * fewest // SAMPLES_PER_NUMBER - 1
+    helps = f", or a --latent-dim of at most {most}," if most >= 1 else ""
+    dims = f"{dim} latent dimension{'' if dim == 1 else 's'}"
+    return f"label {named} has {has}, and with {dims} each needs {needed}; more pictures{helps} would help"
 
 
 @torch.no_grad()

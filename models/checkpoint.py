@@ -19,8 +19,8 @@ from models.files.atomic_file import make_directory, write_atomically, write_tog
 from models.files.plain_json import parse_json
 from models.files.regular_file import read_regular
 from models.files.tensor_file import Header, TensorFile, TensorFileError, read_tensors, to_bytes
+from models.metric_choice import MetricChoice
 from models.preprocess import Preprocessing
-from models.search_choice import SearchChoice
 from models.vae import VAE, VAEConfig
 
 FORMAT_VERSION = 1
@@ -38,14 +38,14 @@ class CheckpointError(Exception):
 class Manifest:
     """The content of config.json. `data` records the data set, its binarisation, and the arguments of the training.
 
-    `search` is the distance for searches among the model's latents; `record_search` adds it.
+    `search` is the metric of searches among the model's latents; `record_metric` adds it.
     """
 
     model: VAEConfig
     preprocessing: Preprocessing
     data: dict[str, Any]
     format_version: int = FORMAT_VERSION
-    search: SearchChoice = field(default_factory=SearchChoice)
+    search: MetricChoice = field(default_factory=MetricChoice)
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, dict):
@@ -85,13 +85,13 @@ def save(
     write_together({directory / WEIGHTS: _weights(vae), directory / CONFIG: config})
 
 
-def record_search(path: Path, search: SearchChoice) -> None:
-    """Record the distance for searches in config.json of a checkpoint, whose digest stays. Raises CheckpointError, OSError."""
+def record_metric(path: Path, search: MetricChoice) -> None:
+    """Record the metric of searches in config.json, as `search`; the digest stays. Raises CheckpointError, OSError."""
     file = path / CONFIG
     content = _read_bytes(file)
     _parse_manifest(file, content)
     new = _config_bytes({**parse_json(content), "search": dataclasses.asdict(search)})
-    if _without_search(new) != _without_search(content):
+    if _without_metric(new) != _without_metric(content):
         raise CheckpointError(f"{file}: was edited by hand, and writing it anew would change the digest of the model")
     write_atomically(file, new)
 
@@ -120,7 +120,7 @@ def read(path: str | Path) -> Checkpoint:
     vae = VAE(manifest.model)
     vae.load_state_dict(weights.tensors)
     vae.requires_grad_(False).eval()
-    return Checkpoint(vae, manifest, hashlib.sha256(_without_search(config_bytes) + weights.content).hexdigest())
+    return Checkpoint(vae, manifest, hashlib.sha256(_without_metric(config_bytes) + weights.content).hexdigest())
 
 
 def _model_json(config: VAEConfig) -> str:
@@ -139,8 +139,8 @@ def _config_bytes(stored: Mapping[str, Any]) -> bytes:
     return (json.dumps(stored, indent=2) + "\n").encode()
 
 
-def _without_search(content: bytes) -> bytes:
-    """Return what config.json was before `record_search`.
+def _without_metric(content: bytes) -> bytes:
+    """Return what config.json was before `record_metric`.
 
     The digest is about this: a new choice changes no answer of the model, and collections of its latents stay usable.
     """
@@ -177,7 +177,7 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
         return Manifest(
             model=_build(VAEConfig, raw.pop("model", None), "model"),
             preprocessing=_build(Preprocessing, raw.pop("preprocessing", None), "preprocessing"),
-            search=_build(SearchChoice, raw.pop("search", {}), "search"),
+            search=_build(MetricChoice, raw.pop("search", {}), "search"),
             **raw,
         )
     except (TypeError, ValueError) as error:

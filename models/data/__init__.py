@@ -19,7 +19,7 @@ from models.readers.download import DataError, ensure_file
 from models.readers.folder import FolderOptions, read_folder
 from models.readers.formats import SUFFIXES
 from models.readers.found import Found
-from models.readers.holding_out import HoldOut, check_groups, hold_out_rows, share_lines
+from models.readers.holding_out import HoldOut, block_line, check_groups, hold_out_rows, share_lines
 from models.readers.idx import read_idx
 from models.readers.layout import TEST, TRAIN, VALIDATION
 from models.readers.left_out import plural
@@ -218,6 +218,7 @@ def split(found: Found, kind: HoldOut = "random") -> Splits:
             lines += share_lines("test", len(held_out), count // 10, count)
         else:
             how = f" (a tenth of the training pictures is held out as test{HOW[kind]})"
+            lines += [block_line("test", count, count // 10)] if kind == "blocks" else []
     order = torch.tensor(rows[TRAIN] + rows[TEST] + rows[VALIDATION] + left)
     whole = Pictures(
         torch.from_numpy(found.x),

@@ -13,6 +13,7 @@ from models.evaluate.sample_quality import KEY, sample_rows
 from models.files.atomic_file import write_atomically
 from models.priors import NAMES
 from models.sigma import told as told_sigma
+from models.train import overfitting
 from models.train.arguments import PLACES
 from models.train.flags import build_parser
 from models.train.losses import OBJECTIVES, Wishes
@@ -141,6 +142,8 @@ def description(manifest: Manifest) -> list[str]:
         found.append(f"{sigma[0].upper()}{sigma[1:]}.")
     if weights := kept(data):
         found.append(f"{weights[0].upper()}{weights[1:]}.")
+    if overfit := overfitting.told(data):
+        found.append(f"{overfit[0].upper()}{overfit[1:]}.")
     training = build_parser().parse_args(["--out", ""])  # Gives defaults for flags that earlier versions did not record.
     vars(training).update(data.get("training", {}))
     objective = OBJECTIVES[training.objective](Wishes(training.beta, training.free_bits, training.stratified, 1))
@@ -180,6 +183,7 @@ def _prior_rows(metrics: Mapping[str, Any], names: Headings) -> list[tuple[str, 
         *([] if densities.is_density(metrics) else nats),
         ("what the fitted prior gains", f"{prior['gain']:.2f} +- {prior['gain_standard_error']:.2f}"),
         ("rate with the fitted prior", f"{prior['rate']:.2f}"),
+        *([("labels of the fitted prior", f"none: {prior['labels_left_out']}")] if "labels_left_out" in prior else []),
     ]
 
 

@@ -16,10 +16,10 @@ from models.distributions import DiagonalGaussian, StandardGaussian
 from models.evaluate import agreement, densities, diagnostics, factors, headings, information, neighbors
 from models.evaluate.bounds import likelihood_bounds
 from models.evaluate.sample_quality import KEY, sample_quality
+from models.metric_choice import NEIGHBORS, majority
 from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.priors import NAMES
 from models.readers.holding_out import HoldOut
-from models.search_choice import NEIGHBORS, majority
 from models.train.run_directory import data_digest
 from models.vae import VAE, to_unit_interval
 
@@ -110,7 +110,7 @@ def evaluate(
         )
         choice = checkpoint.manifest.search
         metrics[neighbors.KEY] = {
-            **neighbors.search_numbers(choice, references, known, greys, labels),
+            **neighbors.metric_numbers(choice, references, known, greys, labels),
             "pixels": neighbors.pixel_accuracy(splits.train.x.to(device), known, splits.test.x.to(device), labels),
         }
         protocol[neighbors.KEY] = neighbors.protocol(choice, raw, len(splits.train))

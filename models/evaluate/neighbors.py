@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.distributions import DiagonalGaussian
-from models.search_choice import NEIGHBORS, SearchChoice, accuracy, cosine, distance_of, l2, majority
+from models.metric_choice import NEIGHBORS, MetricChoice, accuracy, cosine, distance_of, l2, majority
 
 # Elements of one block of pairs, so that a processor's cache holds them.
 BLOCK_NUMBERS = 1 << 18
@@ -18,15 +18,15 @@ PIXEL_ROWS = 4096
 KEY = "search"
 
 
-def search_numbers(
-    choice: SearchChoice, references: DiagonalGaussian, labels: Tensor, queries: DiagonalGaussian, query_labels: Tensor
+def metric_numbers(
+    choice: MetricChoice, references: DiagonalGaussian, labels: Tensor, queries: DiagonalGaussian, query_labels: Tensor
 ) -> dict[str, float]:
     """Return the accuracy by the distance that new collections have, and by each metric, with w2 as it is published."""
     distances = {
         "chosen": distance_of(choice),
         "l2": l2,
         "cosine": cosine,
-        "w2": distance_of(SearchChoice("w2")),
+        "w2": distance_of(MetricChoice("w2")),
         "jeffreys": jeffreys,
         "bhattacharyya": bhattacharyya,
         "fisher_rao": fisher_rao,
@@ -41,7 +41,7 @@ def named(name: str) -> str:
     return f"5-NN accuracy by {words.get(name, name)}"
 
 
-def protocol(choice: SearchChoice, raw: str, references: int) -> str:
+def protocol(choice: MetricChoice, raw: str, references: int) -> str:
     """Return how these numbers were measured. `raw`: what pixels the pictures have. `references`: the number of them."""
     return (
         f"share of the test pictures whose label is that of most of the {NEIGHBORS} nearest of {references:,} training "

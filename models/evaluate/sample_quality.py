@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.data import Splits
-from models.evaluate.features import FEATURES, MOST_SIDE, NET, TRAINING, FeatureNet, feature_net
+from models.evaluate.features import FEATURES, MOST_SIDE, NET, FeatureNet, feature_net
 from models.mixture import ComponentLabels, FittedPrior
 from models.priors import NAMES
 from models.vae import VAE
@@ -138,17 +138,16 @@ def confirmed(
 
 def protocol(net: FeatureNet, prior: str, count: int, half: int, seed: int) -> str:
     """Return all that a script needs to compute the numbers again."""
-    training = "; no training, because the pictures have no labels" if net.head is None else TRAINING
     text = (
-        f"features: {NET}{training}; seed {seed}; sides above {MOST_SIDE} pixels are averaged down to it (adaptive_avg_pool2d)"
-        f". Samples: {count} decoded means, rounded to bytes, of z = eps and {TEMPERATURE} eps ({prior}), and of the fitted "
-        "prior's means_k + scale_k eps, k by the inverse CDF of its weights at a uniform number (float64). One generator of "
-        "the seed on the CPU draws in this order: torch.randperm of the test pictures, eps, uniform. Samples are compared "
-        f"with the first {count} test pictures of the permutation. Fréchet distance: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 "
-        "C2)^(1/2)) of means and covariances (N - 1), float64. Precision and recall: Kynkäänniemi et al. 2019, "
-        f"{NEIGHBORS} nearest neighbours. Real against real: the first {half} pictures of the permutation against the next "
-        f"{half}; in order: the first {half} test pictures against the next {half}, which differ by more than chance if the "
-        "data set is sorted"
+        f"features: {NET}; {net.training}; seed {seed}; sides above {MOST_SIDE} pixels are averaged down to it "
+        f"(adaptive_avg_pool2d). Samples: {count} decoded means, rounded to bytes, of z = eps and {TEMPERATURE} eps "
+        f"({prior}), and of the fitted prior's means_k + scale_k eps, k by the inverse CDF of its weights at a uniform "
+        "number (float64). One generator of the seed on the CPU draws in this order: torch.randperm of the test pictures, "
+        f"eps, uniform. Samples are compared with the first {count} test pictures of the permutation. Fréchet distance: |m1 "
+        "- m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of means and covariances (N - 1), float64. Precision and recall: "
+        f"Kynkäänniemi et al. 2019, {NEIGHBORS} nearest neighbours. Real against real: the first {half} pictures of the "
+        f"permutation against the next {half}; in order: the first {half} test pictures against the next {half}, which "
+        "differ by more than chance if the data set is sorted"
     )
     if net.head is None:
         return text

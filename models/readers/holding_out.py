@@ -15,7 +15,10 @@ from models.readers.left_out import listed, plural
 
 HoldOut = Literal["random", "blocks", "group"]
 HOLD_OUT: tuple[str, ...] = get_args(HoldOut)
-BLOCKS = 10
+MOST_BLOCKS, FEWEST_BLOCKS = 10, 2
+# Frames of a video resemble each other for about a second: in three videos, the difference of two frames grew until they were
+# 20 to 30 apart. The gaps are as long where both sides of all blocks together are at most this share of the pictures.
+APART, GAP_SHARE = 30, 0.2
 # A warning says so if whole groups hold out more than so many times what is wanted, or less than its inverse.
 FAR = 2
 NO_GROUPS = (
@@ -35,10 +38,10 @@ def hold_out_rows(
 ) -> tuple[Tensor, Tensor]:
     """Return (rows to train on, held-out rows) of `count` pictures; about `wanted` are held out.
 
-    `random` holds out any pictures. `blocks` holds out up to 10 blocks of neighbours, one in each tenth of the source's
-    order, which is that of `place` (count,); half a block on either side of each is neither trained on nor held out. `group`
-    holds out whole groups, `groups` (count,), that come near to what is wanted, and leaves `kept_groups` at least. Raises
-    DataError.
+    `random` holds out any pictures. `blocks` holds out blocks of neighbours, one in each equal part of the source's order,
+    which is that of `place` (count,); the gap on either side of each is neither trained on nor held out, see `block_sizes`.
+    `group` holds out whole groups, `groups` (count,), that come near to what is wanted, and leaves `kept_groups` at least.
+    Raises DataError.
     """
     noise = torch.Generator().manual_seed(seed)
     if kind == "random":
@@ -46,7 +49,7 @@ def hold_out_rows(
         return order[wanted:], order[:wanted]
     if kind == "blocks":
         order = torch.arange(count) if place is None else place.argsort(stable=True)
-        role = _blocks(count, wanted, noise)
+        role = _blocks(count, wanted, noise, *block_sizes(count, wanted, place))
         return order[role == 0], order[role == 2]
     if groups is None:
         raise DataError(f"--validation-split group, but the data have no groups: {NO_GROUPS}")
@@ -54,15 +57,40 @@ def hold_out_rows(
     return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
 
 
-def _blocks(count: int, wanted: int, noise: torch.Generator) -> Tensor:
+def block_sizes(count: int, wanted: int, place: Tensor | None = None) -> tuple[int, int]:
+    """Return the number of blocks that hold out `wanted` of `count` pictures, and the gap on either side of each.
+
+    There are 10 blocks, and fewer in short sources, two at least, so that there is room for gaps of 30 pictures. Gaps are
+    shorter where even two blocks leave no room, and longer where half a block is. The room is that of the whole source, in
+    which the pictures are at `place` (count,), so that the gaps of validation and test are alike.
+    """
+    if place is not None:
+        count = max(count, min(2 * count, int(place.max()) + 1))
+    number = min(MOST_BLOCKS, max(FEWEST_BLOCKS, int(GAP_SHARE * count / (2 * APART))), max(1, wanted))
+    room = int(GAP_SHARE * count / (2 * number))
+    return number, max(1, wanted // number // 2, min(APART, room))
+
+
+def block_line(name: str, count: int, wanted: int, place: Tensor | None = None) -> str:
+    """Return a line with the blocks and gaps of the held-out split `name`, and a warning if the gaps are short."""
+    number, gap = block_sizes(count, wanted, place)
+    away = f"{gap + 1} or more places from the nearest training picture"
+    line = f"blocks: {name} has {plural(number, 'block')} of neighbours, {away}"
+    if gap >= APART:
+        return line
+    return (
+        f"warning: {line}; frames of a video resemble each other for about a second, {APART} places, so that its numbers may "
+        "look too good; more frames make the gaps longer"
+    )
+
+
+def _blocks(count: int, wanted: int, noise: torch.Generator, number: int, gap: int) -> Tensor:
     """Return the role of each picture in order: 0 training, 1 neither, 2 held out."""
     role = torch.zeros(count, dtype=torch.int8)
-    number = max(1, min(BLOCKS, wanted))
     for i in range(number):
         first, end = count * i // number, count * (i + 1) // number
         size = min(wanted * (i + 1) // number - wanted * i // number, end - first)
         start = first + int(torch.randint(end - first - size + 1, (1,), generator=noise))
-        gap = max(1, size // 2)
         around = role[max(0, start - gap) : start + size + gap]
         around[around == 0] = 1
         role[start : start + size] = 2

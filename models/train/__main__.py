@@ -22,12 +22,12 @@ from models.files.atomic_file import make_directory, remove_leftovers
 from models.files.directory_lock import DirectoryInUse, locked
 from models.readers.download import DataError
 from models.sigma import told as told_sigma
-from models.train import arguments, event_log
+from models.train import arguments, event_log, overfitting
 from models.train.continuing import told
 from models.train.devices import DeviceError, is_out_of_memory
 from models.train.event_log import EventLog
+from models.train.final_metric import end_with_metric
 from models.train.final_prior import end_with_prior
-from models.train.final_search import end_with_search
 from models.train.flags import default_data_dir
 from models.train.losses import Loss
 from models.train.model_flags import TrainingError
@@ -207,9 +207,9 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
     if not progress.best_epoch:
         raise TrainingError(f"the loss was never finite on all validation pictures: {_after_nan(run, progress)}")
     checkpoint = read(args.out)
-    for line in filter(None, (kept(checkpoint.manifest.data), told_sigma(checkpoint.manifest.data))):
+    for line in filter(None, (tell(checkpoint.manifest.data) for tell in (kept, told_sigma, overfitting.told))):
         print(line)
-    if line := end_with_search(args.out, checkpoint, run.pictures, run.validation):
+    if line := end_with_metric(args.out, checkpoint, run.pictures, run.validation):
         print(line)
     if line := end_with_prior(args.out, checkpoint, args, run.pictures, run.validation.x):
         print(line)

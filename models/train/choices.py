@@ -24,6 +24,7 @@ SAMPLED_VALUES = 1 << 22  # The shares are measured on about so many values.
 EPOCHS, LEAST_STEPS = 50, 2000
 BATCH, SMALL_BATCH = 128, 32
 SMALL_SET = 5000  # With fewer pictures, small batches give more steps for the same time.
+LABELS = "labels"  # why the fitted prior will not know them
 START = "first weights"  # the choice to start from the mean of the pictures
 MEAN_PICTURES = 1000  # The mean of the pictures is measured on about so many.
 # Pictures with a larger side than this get a net with fewer channels: at 105 x 105, steps then take a third of the time.

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from models.aggregate import CANDIDATES, DRAWS, fit_prior
+from models.aggregate import CANDIDATES, DRAWS, fit_prior, why_no_labels
 from models.checkpoint import Checkpoint
 from models.data import Pictures, class_names
 from models.mixture import PRIOR, ComponentLabels, StalePrior, read_prior, write_prior
 from models.readers.left_out import plural
+from models.train.training_data import Loaded
 
 # Most pictures that are encoded: more improve the mixture little, and EM would take longer than a small run.
 MOST_PICTURES = 10_000
@@ -31,18 +32,17 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
             return ""
     except StalePrior:
         (out / PRIOR).unlink()
-    candidates = [k for k in CANDIDATES if k * DRAWS_PER_DIMENSION * (dim + 1) <= DRAWS * min(len(training), MOST_PICTURES)]
-    reason = why_not(args, len(training), dim, candidates)
-    if reason:
+    if reason := why_not(args, len(training), dim):
         return f"prior: none was fitted, because {reason}"
-    vae = checkpoint.vae.to(held_out.device)
+    vae, candidates = checkpoint.vae.to(held_out.device), candidates_for(len(training), dim)
     binarize = args.binarize == "dynamic"
     fitting, check = training[:MOST_PICTURES], held_out[:MOST_PICTURES]
     names = class_names(checkpoint.manifest.data)
     fit, record = fit_prior(vae, fitting.x, check, "full", candidates, SEED, binarize, fitting.labels, names)
     gain = max(fit.held_out.values()) - fit.standard
     if gain <= 0:
-        return "prior: none was fitted, because N(0, I) describes the held-out latents as well as any mixture"
+        no_labels = "" if training.labels is None else "; so it knows no labels"
+        return f"prior: none was fitted, because N(0, I) describes the held-out latents as well as any mixture{no_labels}"
     labels = None if fit.labels is None else ComponentLabels.named(fit.labels, names)
     write_prior(out, fit.mixture, checkpoint.digest, {**record, "fitted_by": "models.train"}, labels)
     known = "" if labels is None else f", for one of {plural(len(labels.names), 'label')} if asked"
@@ -54,15 +54,39 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
     )
 
 
-def why_not(args: argparse.Namespace, pictures: int, dim: int, candidates: list[int]) -> str:
-    """Return the reason why no mixture is fitted, "" if one is."""
+def candidates_for(pictures: int, dim: int) -> list[int]:
+    """Return the numbers of Gaussians that so many training pictures can be fitted with."""
+    return [k for k in CANDIDATES if k * DRAWS_PER_DIMENSION * (dim + 1) <= DRAWS * min(pictures, MOST_PICTURES)]
+
+
+def lost_labels(args: argparse.Namespace, loaded: Loaded, dim: int) -> str:
+    """Return why the fitted prior of a run with `dim` latent dimensions will not know the labels; "" if it will.
+
+    Also "" without labels, and if no prior is wanted.
+    """
+    labels = loaded.training.labels
+    if labels is None or unwanted(args):
+        return ""
+    names = class_names({"name": args.data, "classes": loaded.classes})
+    return why_not(args, len(labels), dim) or why_no_labels(labels[:MOST_PICTURES], dim, names)
+
+
+def unwanted(args: argparse.Namespace) -> str:
+    """Return the reason in the flags why no mixture is fitted, "" if one is wanted."""
     if not args.fit_prior:
         return "of --no-fit-prior"
     if args.objective in ("autoencoder", "kl-only"):
         return f"--objective {args.objective} trains no posterior to draw from"
     if args.prior != "standard":
         return f"the model has learnt its own prior (--prior {args.prior})"
-    if not candidates:
+    return ""
+
+
+def why_not(args: argparse.Namespace, pictures: int, dim: int) -> str:
+    """Return the reason why no mixture is fitted, "" if one is."""
+    if reason := unwanted(args):
+        return reason
+    if not candidates_for(pictures, dim):
         needed, each = math.ceil(DRAWS_PER_DIMENSION * (dim + 1) / DRAWS), f"{DRAWS_PER_DIMENSION} x {dim + 1} draws"
         there = f"there {'is' if pictures == 1 else 'are'} {pictures:,}"
         found = there if pictures < needed else f"at most {MOST_PICTURES:,} are used"

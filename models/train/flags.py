@@ -109,8 +109,9 @@ def _add_data(add: Add) -> None:
 def _add_model(add: Add) -> None:
     add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture of encoder and decoder")
     add("--latent-dim", type=whole(1, MAX_WIDTH), metavar="N",
-        help="number of latent dimensions (default: a short trial with 128 counts those that matter; a quarter more, rounded "
-        "up to a multiple of 8; 20 for runs of fewer than 715 steps, and for autoencoder and kl-only)")
+        help="number of latent dimensions (default: a short trial with 128 counts those that matter; a quarter more, or twice "
+        "as many after fewer than 200 steps, rounded up to a multiple of 8; 20 for runs of fewer than 715 steps, and "
+        "for autoencoder and kl-only)")
     add("--hidden", type=hidden, metavar="N,N,...",
         help="widths of the hidden layers: 500,500 (mlp, gated), or one number, 0 for none (conv, residual)")
     add("--conv-channels", type=widths, metavar="N,N,...",

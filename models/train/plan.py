@@ -15,7 +15,7 @@ import torch
 from models.distributions import gaussian_constant
 from models.program import command
 from models.readers.left_out import plural
-from models.train.choices import START
+from models.train.choices import LABELS, START
 from models.train.continuing import told
 from models.train.losses import KEPT
 from models.train.run import Run
@@ -43,6 +43,7 @@ def plan(run: Run, done: int) -> list[str]:
         f"net: {config.arch} ({options}), {plural(config.latent_dim, 'latent dimension')}, {config.prior} prior, "
         f"{weights:,} weights",
         *(f"net: {reasons[name]}" for name in ("latent dimensions", "hidden", "channels", START) if name in reasons),
+        *([f"prior: {reasons[LABELS]}"] if LABELS in reasons else []),
         f"likelihood: {reasons.get('likelihood', config.likelihood)}{sigma}"
         f"{'; each value is redrawn as 0 or 1 at each step' if run.binarize else ''}",
         f"length: {length}, {plural(run.batch_size, 'picture')} a step{why}{batch}",

@@ -22,11 +22,12 @@ from models.priors import VampPrior
 from models.readers.left_out import plural
 from models.sigma import calibrate, mean_squared_error, sigma_of
 from models.sigma import record as sigma_record
-from models.train import arguments
+from models.train import arguments, overfitting
 from models.train.averaging import Average
-from models.train.choices import START, choose, mean_values
+from models.train.choices import LABELS, START, choose, mean_values
 from models.train.continuing import first_length, told
 from models.train.devices import choose_device
+from models.train.final_prior import lost_labels
 from models.train.initial_weights import load_initial
 from models.train.latent_dim import fill_in_latent_dim, is_by_trial, trial_steps
 from models.train.losses import OBJECTIVES, Loss, Wishes
@@ -73,6 +74,8 @@ class Run:
         self.steps_per_epoch = len(self.pictures) // self.batch_size
         self.steps: int = args.steps or self.steps_per_epoch * args.epochs
         fill_in_latent_dim(args, self.pictures.x, self.steps)
+        if not going_on and (reason := lost_labels(args, self.loaded, args.latent_dim)):
+            args.choices[LABELS] = f"the prior that is fitted at the end knows no labels, because {reason}"
         self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
         if START in args.choices and isinstance(self.vae.net, Conv) and not going_on:
             self.vae.net.start_from(mean_values(self.pictures.x))
@@ -136,7 +139,7 @@ class Run:
             group["lr"] = lr
         size = (self.args.samples, len(x), self.vae.config.latent_dim)
         eps = torch.randn(size, generator=self.noise, device=self.device)
-        # A tensor, because torch.compile would compile the loss again for each new number.
+        # A tensor, because torch.compile would compile again for each new number.
         warm = torch.tensor(self.warm(step), device=self.device) if self.args.compile else self.warm(step)
         with self.autocast:
             loss = self.loss(self.vae, x, eps, warm)
@@ -203,8 +206,9 @@ class Run:
                          "--objective free-bits or a smaller --lr")  # fmt: skip
         elif active == dim > 2 and ended and trial_steps(self.steps) and not self.args.preset:
             chosen = ", as many as a trial chose," if is_by_trial(self.args.choices) else ""
-            found.append(f"all {dim} latent dimensions{chosen} are active: a larger --latent-dim, such as {2 * dim}, may "
-                         "give a better ELBO")  # fmt: skip
+            lost = "" if LABELS in self.args.choices else lost_labels(self.args, self.loaded, 2 * dim)
+            found.append(f"all {dim} latent dimensions{chosen} are active: a larger --latent-dim, such as {2 * dim}, may give "
+                         f"a better ELBO{lost and f', but the fitted prior would lose the labels: {lost}'}")  # fmt: skip
         elif 2 * active < dim and "latent dimensions" not in self.args.choices:
             found.append(f"fewer than half of the {dim} latent dimensions are active (variance of mu over the validation "
                          f"split above {ACTIVE_VARIANCE}): a smaller --latent-dim would do")  # fmt: skip
@@ -253,15 +257,10 @@ class Run:
         shape = self.vae.config.shape
         spec = self.loaded.preprocessing or Preprocessing(*shape, fit=self.args.fit or "pad", filter=self.args.filter)
         data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
-        if self.loaded.summary:
-            data["summary"] = self.loaded.summary
-        if self.loaded.classes:
-            data["classes"] = self.loaded.classes
-        data["near_duplicates"] = self.loaded.near_duplicates
-        if self.args.preset:
-            data["preset"] = self.args.preset
-        if self.args.choices:
-            data["choices"] = self.args.choices
+        loaded, args = self.loaded, self.args
+        known = {"summary": loaded.summary, "classes": loaded.classes, "near_duplicates": loaded.near_duplicates}
+        known |= {"preset": args.preset, "choices": args.choices}
+        data |= {name: value for name, value in known.items() if value}
         if self.args.init_from:
             data["init_from"] = {"path": self.args.init_from, "digest": self.args.init_digest}
             if self.args.init_data:  # how those weights were trained
@@ -273,6 +272,8 @@ class Run:
         data["kept"] = {"epoch": epoch, "by": reason}
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
+            if found and self.objective.criterion != "last":
+                data |= overfitting.record(self.vae, self.prepare, self.pictures.x, self.validation.x)
             save(self.args.out, self.vae, spec, data)
 
 

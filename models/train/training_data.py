@@ -14,7 +14,7 @@ from models.data import Pictures, Splits, hold_out, load_data, near_duplicates
 from models.preprocess import Preprocessing
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
-from models.readers.holding_out import HoldOut, share_lines
+from models.readers.holding_out import HoldOut, block_line, share_lines
 from models.readers.left_out import plural
 from models.readers.path_names import expanded, shown
 from models.readers.ranges import RANGE_FLAG
@@ -76,10 +76,12 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
     if splits.validation is None:
         if args.validation_split == "group" and pictures.groups is None and not own:
             raise DataError(f"--validation-split group, but {args.data} has no groups: choose random or blocks")
-        count = len(pictures)
+        count, wanted = len(pictures), max(1, round(args.validation * len(pictures)))
+        if args.validation_split == "blocks":  # before the pictures are sorted
+            lines.append(block_line("validation", count, wanted, pictures.place))
         training, validation = hold_out(pictures, args.validation, args.seed, True, args.validation_split)
         if args.validation_split == "group":
-            lines += share_lines("validation", len(validation), max(1, round(args.validation * count)), count)
+            lines += share_lines("validation", len(validation), wanted, count)
     else:
         training, validation = pictures, splits.validation
     if not len(training):

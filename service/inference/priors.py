@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from models.checkpoint import Checkpoint
-from models.mixture import GaussianMixture, StalePrior, read_prior
+from models.mixture import FittedPrior, GaussianMixture, StalePrior, read_prior
 from models.priors import PosteriorMixture
 from service.latents.mixture import Mixture
 
@@ -26,6 +26,11 @@ STANDARD, VAMP, AGGREGATE = "standard", "vamp", "aggregate"
 
 class NoSuchPrior(Exception):
     """The model does not have this prior."""
+
+
+NO_LABELS = "its fitted prior was fitted without them, or there is none"
+# A reason from a file is shown up to so many characters.
+MOST_REASON = 500
 
 
 class NoSuchLabel(Exception):
@@ -42,6 +47,7 @@ class Priors:
     missing: Mapping[str, str]  # prior -> the reason why the model does not have it
     digests: Mapping[str, str]  # prior -> SHA-256 of its mixture's numbers and labels
     labels: Mapping[str, Mixture]  # label -> that part of the fitted prior; {} if it was fitted without labels
+    no_labels: str = ""  # the reason for {}, if it is known
 
     @property
     def default(self) -> str:
@@ -68,7 +74,7 @@ class Priors:
             return self.labels[label]
         if not self.labels:
             raise NoSuchLabel(
-                f"the model {self.model!r} knows no labels: its fitted prior was fitted without them, or there is none. "
+                f"the model {self.model!r} knows no labels: {self.no_labels or NO_LABELS}. "
                 "Leave out label, or fit the prior to pictures with labels (python -m models.evaluate PATH --fit-prior)."
             )
         if prior != AGGREGATE:
@@ -110,7 +116,15 @@ def priors_of(model: str, directory: Path, checkpoint: Checkpoint) -> Priors:
         mixtures[AGGREGATE] = _arrays(fitted.mixture)
         labels = {label: _arrays(part) for label, part in fitted.by_label().items()}
     digests = {name: _digest(mixture, *(labels.values() if name == AGGREGATE else ())) for name, mixture in mixtures.items()}
-    return Priors(model, VAMP if VAMP in mixtures else STANDARD, mixtures, missing, digests, labels)
+    reason = "" if labels else why_no_labels(checkpoint, fitted)
+    return Priors(model, VAMP if VAMP in mixtures else STANDARD, mixtures, missing, digests, labels, reason)
+
+
+def why_no_labels(checkpoint: Checkpoint, fitted: FittedPrior | None) -> str:
+    """Return the reason, recorded by the fit or else by training, why the fitted prior knows no labels; "" if none is."""
+    record, key = (checkpoint.manifest.data.get("choices"), "labels") if fitted is None else (fitted.fitted, "labels_left_out")
+    reason = record.get(key) if isinstance(record, dict) else None
+    return reason[:MOST_REASON] if isinstance(reason, str) else ""
 
 
 def _arrays(mixture: GaussianMixture) -> Mixture:

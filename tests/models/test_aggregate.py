@@ -18,6 +18,7 @@ from models.aggregate import (
     fit_labelled,
     fit_mixture,
     fit_prior,
+    why_no_labels,
 )
 from models.data import Pictures
 from models.mixture import GaussianMixture
@@ -184,4 +185,11 @@ class TestLabels:
             assert (reason or "") in record.get("labels_left_out", "")
         few = torch.where(torch.arange(256) < 14, 1, 0)
         _, record = fit_prior(vae, digits.x, digits.x, candidates=(1,), labels=few, classes=["cat", "dog"])
-        assert record["labels_left_out"] == "label dog has 14 pictures, and each needs 15"
+        assert record["labels_left_out"] == (
+            "label dog has 14 pictures, and with 2 latent dimensions each needs 15; more pictures, or a --latent-dim of at "
+            "most 1, would help"
+        )
+        assert why_no_labels(torch.tensor([3, 4, 4]), 5) == (
+            "label 3 has 1 picture, and with 5 latent dimensions each needs 30; more pictures would help"
+        )
+        assert why_no_labels(few, 1) == ""  # A --latent-dim of 1 does help.

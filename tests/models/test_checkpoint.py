@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import models
-from models.checkpoint import CONFIG, WEIGHTS, CheckpointError, Manifest, load, read, record_search, save
+from models.checkpoint import CONFIG, WEIGHTS, CheckpointError, Manifest, load, read, record_metric, save
 from models.files.atomic_file import write_atomically
+from models.metric_choice import MetricChoice
 from models.preprocess import Preprocessing
-from models.search_choice import SearchChoice
 from models.vae import VAE, VAEConfig
 
 
@@ -62,9 +62,9 @@ class TestRoundTrip:
 
     def test_the_distance_for_searches_is_recorded_and_the_digest_stays(self, saved: Path) -> None:
         before, content = read(saved), (saved / CONFIG).read_bytes()
-        assert before.manifest.search == SearchChoice()
-        for choice in (SearchChoice("w2", 2.5, "it was tried"), SearchChoice("cosine")):
-            record_search(saved, choice)
+        assert before.manifest.search == MetricChoice()
+        for choice in (MetricChoice("w2", 2.5, "it was tried"), MetricChoice("cosine")):
+            record_metric(saved, choice)
             after = read(saved)
             assert (after.digest, after.manifest.search) == (before.digest, choice)
             assert after.manifest.model == before.manifest.model
@@ -76,7 +76,7 @@ class TestRoundTrip:
         (saved / CONFIG).write_text(json.dumps(json.loads((saved / CONFIG).read_text())))
         before, content = read(saved).digest, (saved / CONFIG).read_bytes()
         with pytest.raises(CheckpointError, match="was edited by hand, and writing it anew would change the digest"):
-            record_search(saved, SearchChoice("w2", 2.5))
+            record_metric(saved, MetricChoice("w2", 2.5))
         assert (read(saved).digest, (saved / CONFIG).read_bytes()) == (before, content)
 
     @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import numpy as np
 import orjson
 import pytest
 
-from models.checkpoint import read, record_search
-from models.search_choice import SearchChoice
+from models.checkpoint import read, record_metric
+from models.metric_choice import MetricChoice
 from service.formats import png
 from service.store.interface import DiskFull, Items, Upserted
 from service.store.sqlite.store import SqliteStore
@@ -205,7 +205,7 @@ def test_a_new_collection_has_the_distance_of_its_model_or_of_the_flags(
     made: tuple[str, float],
 ) -> None:
     shutil.copytree(weights / "grey", setting / "models" / "grey")
-    record_search(setting / "models" / "grey", SearchChoice("w2", 3.0, "it was tried"))
+    record_metric(setting / "models" / "grey", MetricChoice("w2", 3.0, "it was tried"))
     folder = write_pictures(setting / "pictures", 2)
     again = ["load", "--collection", "some", "--models-dir", str(setting / "models"), str(folder)]
     assert main([*again, "--model", "grey", *flags.split()]) == 0

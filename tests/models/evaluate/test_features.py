@@ -26,6 +26,16 @@ def test_a_classifier_learns_the_labels_and_is_the_same_for_the_same_seed(digits
     assert float(torch.eq(nets[0].labels(found[0]), digits.labels).float().mean()) > 0.9
 
 
+@pytest.mark.parametrize(("count", "steps"), [(200, 100), (1000, 200), (14_999, 2999), (15_000, 3000), (20_000, 3000)])
+def test_small_sets_get_fewer_steps(count: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "STEPS", 3000)
+    taken = []
+    monkeypatch.setattr(features, "_train", lambda *args: taken.append(args[3]))
+    net = feature_net(Pictures(torch.zeros(count, 1, 4, 4, dtype=torch.uint8), torch.arange(count) % 2), 0, CPU)
+    assert (taken, net.steps) == ([steps], steps)
+    assert f"cross-entropy, {steps} steps of 128 pictures in the order of torch.randperm" in net.training
+
+
 def test_labels_need_not_be_0_to_9(digits: Pictures) -> None:
     assert digits.labels is not None
     net = feature_net(Pictures(digits.x, 100 - 3 * digits.labels), 0, CPU)

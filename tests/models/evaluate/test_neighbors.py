@@ -7,7 +7,7 @@ import torch
 from models.data import Pictures
 from models.distributions import DiagonalGaussian
 from models.evaluate import neighbors
-from models.search_choice import SearchChoice
+from models.metric_choice import MetricChoice
 from service.latents.distances import METRICS
 
 DISTANCES = {"jeffreys": neighbors.jeffreys, "bhattacharyya": neighbors.bhattacharyya, "fisher_rao": neighbors.fisher_rao}
@@ -31,11 +31,11 @@ def test_every_metric_has_its_accuracy() -> None:
     labels = torch.arange(300) % 3
     apart = DiagonalGaussian(POSTERIOR.mu + 9 * torch.eye(6)[labels], POSTERIOR.logvar)
     queries = DiagonalGaussian(apart.mu[:40], apart.logvar[:40])
-    found = neighbors.search_numbers(SearchChoice("w2", 2.5), apart, labels, queries, labels[:40])
+    found = neighbors.metric_numbers(MetricChoice("w2", 2.5), apart, labels, queries, labels[:40])
     assert found.keys() == {"chosen", *METRICS}
     assert found["chosen"] == found["l2"] == found["w2"] == 1.0
     assert all(0.3 < share <= 1 for share in found.values())
-    weak = neighbors.search_numbers(SearchChoice("w2", 1000.0), apart, labels, queries, labels[:40])
+    weak = neighbors.metric_numbers(MetricChoice("w2", 1000.0), apart, labels, queries, labels[:40])
     assert weak["chosen"] < 1  # The means do not count any more.
     assert {**weak, "chosen": 1.0} == found
 
@@ -55,6 +55,6 @@ def test_pixels_are_compared_in_blocks(digits: Pictures, monkeypatch: pytest.Mon
 
 
 def test_the_protocol_names_the_choice() -> None:
-    words = neighbors.protocol(SearchChoice("w2", 2.5, "5-NN accuracy of 500"), "grey pixels", 60_000)
+    words = neighbors.protocol(MetricChoice("w2", 2.5, "5-NN accuracy of 500"), "grey pixels", 60_000)
     assert "grey pixels; new collections are searched by w2 with sigma_weight 2.5, chosen by 5-NN accuracy of 500" in words
-    assert neighbors.protocol(SearchChoice(), "grey pixels", 60_000).endswith("searched by l2")
+    assert neighbors.protocol(MetricChoice(), "grey pixels", 60_000).endswith("searched by l2")

@@ -247,8 +247,9 @@ class TestAggregatePrior:
         self, plane: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         copy = shutil.copytree(plane, tmp_path / "copy")
-        weights = (copy / "config.json").read_text()
-        (copy / "config.json").write_text(weights.replace("\n", " \n", 1))
+        config = json.loads((copy / "config.json").read_text())
+        config["data"]["remark"] = "other weights have another digest"
+        (copy / "config.json").write_text(json.dumps(config, indent=2))
         assert main([str(copy), *FAST]) == 1
         assert "fit it again" in capsys.readouterr().err
         assert main([str(copy), *FAST, "--fit-prior", "--prior-components", "2", "--prior-covariance", "diagonal"]) == 0

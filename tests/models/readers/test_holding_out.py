@@ -10,7 +10,7 @@ import torch
 from models.data import hold_out, load_data
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
-from models.readers.holding_out import BLOCKS, hold_out_rows
+from models.readers.holding_out import block_line, block_sizes, hold_out_rows
 from tests.models.readers.pictures import many, write_all
 
 
@@ -22,16 +22,42 @@ def test_random_is_what_it_has_always_been() -> None:
     assert training.tolist() == order[5:].tolist()
 
 
-@pytest.mark.parametrize(("count", "wanted"), [(2000, 100), (1967, 98), (300, 7), (50, 1), (20, 2)])
-def test_blocks_lie_apart_from_what_is_trained_on(count: int, wanted: int) -> None:
-    training, held_out = hold_out_rows(count, wanted, "blocks", 0)
-    assert len(held_out) == wanted
-    together = torch.cat([training, held_out])
-    assert len(together.unique()) == len(together)
-    assert len(training) >= count - 3 * wanted - 2 * BLOCKS
-    blocks = 1 + int((held_out.diff() > 1).sum())
-    assert 1 <= blocks <= min(BLOCKS, wanted)
-    assert (training[:, None] - held_out).abs().min() > 1
+# A short video gets gaps that are long against its blocks: frames a few places apart are nearly the same picture.
+SIZES = [
+    (60_000, 3000, 10, 150), (10_000, 500, 10, 30), (2000, 100, 6, 30), (1967, 98, 6, 30), (600, 60, 2, 30), (250, 25, 2, 12),
+    (120, 12, 2, 6), (50, 1, 1, 5), (20, 2, 2, 1), (3, 1, 1, 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "wanted", "blocks", "gap"), SIZES)
+def test_blocks_lie_apart_from_what_is_trained_on(count: int, wanted: int, blocks: int, gap: int) -> None:
+    assert block_sizes(count, wanted) == (blocks, gap)
+    for seed in range(5):
+        training, held_out = hold_out_rows(count, wanted, "blocks", seed)
+        assert len(held_out) == wanted
+        together = torch.cat([training, held_out])
+        assert len(together.unique()) == len(together)
+        assert len(training) >= count - wanted - 2 * blocks * gap
+        assert 1 <= 1 + int((held_out.diff() > 1).sum()) <= blocks
+        if len(training):
+            assert (training[:, None] - held_out).abs().min() == gap + 1
+
+
+def test_gaps_of_validation_are_as_long_as_the_source_allows() -> None:
+    place = torch.cat([torch.arange(100), torch.arange(200, 400)])
+    assert block_sizes(300, 30) == (2, 15)
+    assert block_sizes(300, 30, place) == (2, 20)
+    assert block_sizes(300, 30, 1000 * place) == (2, 30)  # as for at most twice as many pictures
+    training, held_out = hold_out_rows(300, 30, "blocks", 0, place)
+    assert (place[training][:, None] - place[held_out]).abs().min() > 20
+
+
+def test_the_line_of_blocks_has_their_gap_and_a_warning_if_it_is_short() -> None:
+    line = "blocks: validation has 10 blocks of neighbours, 31 or more places from the nearest training picture"
+    assert block_line("validation", 10_000, 500) == line
+    short = block_line("test", 120, 12)
+    assert short.startswith("warning: blocks: test has 2 blocks of neighbours, 7 or more places from the nearest training")
+    assert short.endswith("its numbers may look too good; more frames make the gaps longer")
 
 
 def test_blocks_follow_the_order_of_the_source() -> None:
@@ -160,10 +186,11 @@ def test_blocks_hold_out_the_test_split_too(tmp_path: Path) -> None:
     x = np.repeat(np.arange(200), 64).astype(np.uint8).reshape(200, 8, 8)
     np.save(tmp_path / "x.npy", x)
     splits = load_data(f"npz:{tmp_path / 'x.npy'}", tmp_path, FolderOptions(hold_out="blocks"))
-    assert "left out beside the blocks 20 (" in splits.summary[1]
+    assert "left out beside the blocks 40 (" in splits.summary[1]
+    assert "test has 2 blocks of neighbours, 11 or more places from the nearest training picture" in splits.summary[-1]
     training, validation = hold_out(splits.train, 0.1, 0, in_place=True, kind="blocks")
     frames = [part.x[:, 0, 0, 0].long() for part in (training, validation, splits.test)]
     assert frames[0].tolist() == sorted(frames[0].tolist())
-    assert (len(splits.test), len(validation)) == (20, 16)
-    for held_out in frames[1:]:
-        assert (frames[0][:, None] - held_out).abs().min() > 1
+    assert (len(splits.test), len(validation)) == (20, 14)
+    for held_out, away in zip(frames[1:], (9, 11), strict=True):  # The last frames were left out beside the test.
+        assert (frames[0][:, None] - held_out).abs().min() == away

@@ -13,6 +13,7 @@ from models.checkpoint import read
 from models.data import Pictures, hold_out, load_data
 from models.evaluate.__main__ import main as evaluate
 from models.mixture import PRIOR, read_prior
+from models.train import latent_dim
 from models.train.__main__ import main
 
 Flags = Callable[..., list[str]]
@@ -35,7 +36,24 @@ def test_it_is_the_evaluator_s(argv: Flags, tmp_path: Path, digits_npz: Path, ca
     torch.testing.assert_close(found.mixture.means, fit.mixture.means.float().double())
     told = capsys.readouterr().out
     assert "prior: a mixture of " in told
-    assert re.search(r"it knows no labels, because label \d has \d+ pictures, and each needs 15\n", told)
+    assert re.search(r"it knows no labels, because label \d has \d+ pictures, and with 2 latent dimensions each needs", told)
+    plan = re.search(r"prior: (the prior that is fitted at the end knows no labels, because label .*would help)\n", told)
+    assert plan is not None
+    assert checkpoint.manifest.data["choices"]["labels"] == plan[1]
+
+
+def test_a_hint_at_a_larger_d_says_that_it_would_lose_the_labels(
+    argv: Flags, tmp_path: Path, digits: Pictures, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(latent_dim, "LEAST_STEPS", 5)
+    labels = np.where(np.arange(256) < 30, 1, 0)  # With 3 latent dimensions each needs 20, with 6 it needs 35.
+    np.savez(tmp_path / "two.npz", images=digits.x[:, 0].numpy(), labels=labels)
+    assert main(argv("--data", f"npz:{tmp_path / 'two.npz'}", "--latent-dim", "3", "--epochs", "20")) == 0
+    said = capsys.readouterr()
+    assert "the prior that is fitted at the end knows no labels" not in said.out
+    assert "for one of 2 labels if asked" in said.out
+    wanted = r"such as 6, may give a better ELBO, but the fitted prior would lose the labels: label 1 has \d+ pictures, and"
+    assert re.search(wanted, said.err)
 
 
 def test_labels_are_those_of_the_data(

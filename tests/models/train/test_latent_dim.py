@@ -79,6 +79,11 @@ def test_the_reason_says_how_it_counted(active: int, dim: int, words: str, monke
     args = chosen(sources(4), 5000)
     assert args.latent_dim == dim
     assert args.choices["latent dimensions"].endswith(words)
+    short = chosen(sources(4), 2000)
+    if active == 10:
+        assert short.latent_dim == 24
+        wanted = "twice as many, because so few steps find too few, is 20, and the next multiple of 8 is 24"
+        assert short.choices["latent dimensions"].endswith(wanted)
     assert is_by_trial(args.choices)
     assert not is_by_trial(chosen(sources(4), 500).choices)
 

@@ -12,7 +12,7 @@ import models
 from models.checkpoint import read
 from models.mixture import GaussianMixture, read_prior, write_prior
 from models.vae import VAE, VAEConfig
-from service.inference.priors import NoSuchLabel, NoSuchPrior, Priors, priors_of
+from service.inference.priors import NoSuchLabel, NoSuchPrior, Priors, priors_of, why_no_labels
 
 
 def load(directory: Path) -> Priors:
@@ -54,6 +54,20 @@ def test_a_label_has_its_components(weights: Path) -> None:
 def test_a_label_that_cannot_be_drawn(weights: Path, model: str, prior: str | None, label: str, reason: str) -> None:
     with pytest.raises(NoSuchLabel, match=reason):
         load(weights / model).choose(prior, label)
+
+
+def test_the_reason_why_a_model_knows_no_labels(weights: Path, tmp_path: Path) -> None:
+    shutil.copytree(weights / "grey", tmp_path / "grey")
+    checkpoint = read(tmp_path / "grey")
+    fitted = read_prior(tmp_path / "grey", checkpoint.digest, 3)
+    assert fitted is not None
+    record = {"labels_left_out": "label 7 has 3 pictures, and each needs 20"}
+    write_prior(tmp_path / "grey", fitted.mixture, checkpoint.digest, record)
+    with pytest.raises(NoSuchLabel, match=r"'grey' knows no labels: label 7 has 3 pictures, and each needs 20\. Leave out"):
+        load(tmp_path / "grey").choose(None, "7")
+    for known, reason in (({"labels": "none is fitted, because ..."}, "none is fitted, because ..."), ({"labels": 7}, "")):
+        manifest = replace(checkpoint.manifest, data={"choices": known})
+        assert why_no_labels(replace(checkpoint, manifest=manifest), None) == reason
 
 
 def test_other_labels_of_the_same_mixture_are_another_digest(weights: Path, tmp_path: Path) -> None:

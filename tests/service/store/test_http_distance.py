@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
-from models.checkpoint import read, record_search
-from models.search_choice import SearchChoice
+from models.checkpoint import read, record_metric
+from models.metric_choice import MetricChoice
 from tests.service.rest.test_errors import check
 from tests.service.store.test_http import SEARCH, add, item, serving
 
@@ -23,7 +23,7 @@ async def client(weights: Path, address: str, tmp_path: Path) -> AsyncIterator[h
     for name in ("grey", "plain"):
         shutil.copytree(weights / "grey", directory / name)
     before = read(directory / "grey").digest
-    record_search(directory / "grey", SearchChoice("w2", 3.0, "5-NN accuracy of 500 validation pictures"))
+    record_metric(directory / "grey", MetricChoice("w2", 3.0, "5-NN accuracy of 500 validation pictures"))
     assert read(directory / "grey").digest == before  # so that its mixture and its collections go on
     async with serving(weights, address, models_dir=directory) as (_, client):
         yield client

@@ -1,7 +1,8 @@
 """The distance by which the latents of a model are best searched: how it is chosen, and how config.json records it.
 
 Dividing by sigma makes the nearest neighbours worse, sigma as a feature makes them better: the 2-Wasserstein distance with a
-weight w is the Euclidean distance of [mu, w sigma], and w is chosen on labelled validation pictures. Knows nothing of files.
+weight w is the Euclidean distance of [mu, w sigma], and w is chosen on labelled validation pictures, or on all pictures with
+one left out where there are too few. config.json has the choice as `search`. Knows nothing of files.
 """
 
 from collections.abc import Callable
@@ -20,18 +21,22 @@ METRICS = ("l2", "cosine", "w2")  # those that a search can bound, so that it is
 WEIGHTS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 MAX_WEIGHT = 1000.0
 MAX_WORDS = 1000
-# With fewer validation pictures, chance would choose.
+# With fewer queries, chance would choose.
 LEAST_QUERIES = 200
 # More would take minutes and change little.
 MOST_REFERENCES, MOST_QUERIES = 60_000, 5_000
 BLOCK = 250
+NO_LABELS = (
+    "the pictures have no labels by which a metric could be chosen; a sub-folder for each class, or an array `labels`, "
+    "would help"
+)
 
 # (posteriors of b queries, posteriors of N references) -> what orders the references for each query, (b, N)
 Distance = Callable[[DiagonalGaussian, DiagonalGaussian], Tensor]
 
 
 @dataclass(frozen=True)
-class SearchChoice:
+class MetricChoice:
     """The metric of searches, the weight of sigma if it is w2, and how they were chosen: "" for the default, l2."""
 
     metric: str = "l2"
@@ -70,7 +75,7 @@ def w2(queries: DiagonalGaussian, references: DiagonalGaussian, sigma_weight: fl
     return torch.cdist(near, far)
 
 
-def distance_of(choice: SearchChoice) -> Distance:
+def distance_of(choice: MetricChoice) -> Distance:
     """Return the distance that a choice means."""
     return (
         partial(w2, sigma_weight=choice.sigma_weight) if choice.metric == "w2" else {"l2": l2, "cosine": cosine}[choice.metric]
@@ -84,12 +89,21 @@ def majority(labels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def nearest_labels(distance: Distance, references: DiagonalGaussian, labels: Tensor, queries: DiagonalGaussian) -> Tensor:
-    """Return the labels of the 5 nearest references of each query, nearest first, (Q, 5). Computes in float64."""
+def nearest_labels(
+    distance: Distance, references: DiagonalGaussian, labels: Tensor, queries: DiagonalGaussian, own: Tensor | None = None
+) -> Tensor:
+    """Return the labels of the 5 nearest references of each query, nearest first, (Q, 5). Computes in float64.
+
+    `own`, int64 (Q,), has the row of each query among the references, which is then left out.
+    """
     references, found = _doubles(references, slice(None)), []
     for start in range(0, len(queries.mu), BLOCK):
-        distances = distance(_doubles(queries, slice(start, start + BLOCK)), references)
-        found.append(labels[distances.topk(min(NEIGHBORS, len(labels)), largest=False).indices])
+        rows = slice(start, start + BLOCK)
+        distances = distance(_doubles(queries, rows), references)
+        if own is not None:
+            distances.scatter_(1, own[rows, None], torch.inf)
+        count = min(NEIGHBORS, len(labels) - (own is not None))
+        found.append(labels[distances.topk(count, largest=False).indices])
     return torch.cat(found)
 
 
@@ -105,32 +119,48 @@ def _doubles(gaussians: DiagonalGaussian, rows: slice) -> DiagonalGaussian:
     return DiagonalGaussian(gaussians.mu[rows].double(), gaussians.logvar[rows].double())
 
 
-def choose(references: DiagonalGaussian, labels: Tensor, queries: DiagonalGaussian, query_labels: Tensor) -> SearchChoice:
+def choose(references: DiagonalGaussian, labels: Tensor, queries: DiagonalGaussian, query_labels: Tensor) -> MetricChoice:
     """Return the distance by which most neighbours have the label of the query: l2, w2 with one of WEIGHTS, or cosine.
 
     Each of the 5 nearest references of each held-out query counts, since their vote alone would be decided by a few queries.
-    A tie goes to the first distance, and among weights to the smallest. Raises ValueError for fewer than 200 queries, and if
+    With fewer than 200 queries, each picture of both sets, or each nth of more than 5,000, is a query among all others. A tie
+    goes to the first distance, and among weights to the smallest. Raises ValueError for fewer than 200 pictures in all, and if
     all labels are the same.
     """
-    if len(torch.cat([labels, query_labels]).unique()) < 2:
-        raise ValueError("all pictures have the same label")
-    if len(query_labels) < LEAST_QUERIES:
-        there = "is 1 validation picture" if len(query_labels) == 1 else f"are {len(query_labels)} validation pictures"
-        raise ValueError(f"there {there} with labels, and at least {LEAST_QUERIES} are needed")
-    tried = [SearchChoice(), *(SearchChoice("w2", weight) for weight in WEIGHTS), SearchChoice("cosine")]
-    near = [nearest_labels(distance_of(one), references, labels, queries) == query_labels[:, None] for one in tried]
+    held_out, together = len(query_labels), torch.cat([query_labels, labels])
+    if len(together.unique()) < 2:
+        raise ValueError("all pictures have the same label; labels that tell the pictures apart would help")
+    if len(together) < LEAST_QUERIES:
+        raise ValueError(
+            f"there are {len(together)} pictures with labels, and at least {LEAST_QUERIES} are needed; more of them would help"
+        )
+    own: Tensor | None = None
+    whose = f"{len(labels):,} training pictures to each of {held_out:,} validation pictures"
+    if held_out < LEAST_QUERIES:
+        references, labels = _joined(queries, references), together
+        own = torch.arange(0, len(labels), -(-len(labels) // MOST_QUERIES), device=labels.device)
+        queries, query_labels = DiagonalGaussian(references.mu[own], references.logvar[own]), labels[own]
+        whose = f"{len(labels) - 1:,} other pictures of training and validation to each of {len(own):,} (leave-one-out)"
+    tried = [MetricChoice(), *(MetricChoice("w2", weight) for weight in WEIGHTS), MetricChoice("cosine")]
+    near = [nearest_labels(distance_of(one), references, labels, queries, own) == query_labels[:, None] for one in tried]
     shares = [float(hits.double().mean()) for hits in near]
     best = tried[shares.index(max(shares))]
-    words = (
-        f"the labels of the {NEIGHBORS} nearest of {len(labels):,} training pictures to each of {len(query_labels):,} "
-        f"validation pictures: {100 * max(shares):.2f} % are right"
-    )
+    words = f"the labels of the {NEIGHBORS} nearest of {whose}: {100 * max(shares):.2f} % are right"
     if best.metric != "l2":
         words += f", with l2 {100 * shares[0]:.2f} %"
-    return SearchChoice(best.metric, best.sigma_weight, words)
+    if own is not None:
+        words += (
+            f"; only {held_out} are for validation, fewer than {LEAST_QUERIES}, so the model was trained on most of the "
+            "queries, and the share is higher than for new pictures"
+        )
+    return MetricChoice(best.metric, best.sigma_weight, words)
 
 
-def choose_for(vae: VAE, x: Tensor, labels: Tensor, held_out_x: Tensor, held_out_labels: Tensor) -> SearchChoice:
+def _joined(first: DiagonalGaussian, second: DiagonalGaussian) -> DiagonalGaussian:
+    return DiagonalGaussian(torch.cat([first.mu, second.mu]), torch.cat([first.logvar, second.logvar]))
+
+
+def choose_for(vae: VAE, x: Tensor, labels: Tensor, held_out_x: Tensor, held_out_labels: Tensor) -> MetricChoice:
     """Encode pictures, uint8 (N, C, H, W) on the device of `vae`, and choose by them. Raises ValueError, see `choose`.
 
     At most 60,000 training and 5,000 held-out pictures are used.

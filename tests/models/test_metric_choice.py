@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import search_choice
+from models import metric_choice
 from models.distributions import DiagonalGaussian
-from models.search_choice import SearchChoice, accuracy, choose, distance_of, encoded, majority, nearest_labels
+from models.metric_choice import MetricChoice, accuracy, choose, distance_of, encoded, majority, nearest_labels
 from models.vae import VAE, VAEConfig
 from service.latents.distances import MAX_SIGMA_WEIGHT, METRICS
 
@@ -34,11 +34,11 @@ def test_sigma_counts_where_it_says_the_label() -> None:
     best = choose(references, labels, queries, known)
     assert (best.metric, best.sigma_weight) == ("w2", 8.0)
     found = accuracy(distance_of(best), references, labels, queries, known)
-    plain = accuracy(distance_of(SearchChoice()), references, labels, queries, known)
+    plain = accuracy(distance_of(MetricChoice()), references, labels, queries, known)
     assert found > 0.9 > plain
     shares = [
         100 * float((nearest_labels(distance_of(one), references, labels, queries) == known[:, None]).double().mean())
-        for one in (best, SearchChoice())
+        for one in (best, MetricChoice())
     ]
     assert best.chosen_by == (
         "the labels of the 5 nearest of 600 training pictures to each of 300 validation pictures: "
@@ -67,13 +67,37 @@ def test_directions_count_where_lengths_mean_nothing() -> None:
     assert choose(parts[0], labels[:300], parts[1], labels[300:]).metric == "cosine"
 
 
-def test_few_pictures_choose_nothing() -> None:
+def test_few_validation_pictures_are_compared_with_one_left_out() -> None:
     references, labels = labelled(600, 0, 0.2)
     queries, known = labelled(199, 1, 0.2)
-    with pytest.raises(ValueError, match="there are 199 validation pictures with labels, and at least 200 are needed"):
+    best = choose(references, labels, queries, known)
+    assert (best.metric, best.sigma_weight) == ("w2", 8.0)
+    assert best.chosen_by.startswith(
+        "the labels of the 5 nearest of 798 other pictures of training and validation to each of 799 (leave-one-out): "
+    )
+    assert "; only 199 are for validation, fewer than 200, so the model was trained on most of the queries" in best.chosen_by
+    mu, sigma = (torch.cat([getattr(one, name) for one in (queries, references)]) for name in ("mu", "sigma"))
+    every, hits = torch.cat([known, labels]), 0
+    for i in range(799):  # Its own label would be right each time.
+        away = ((mu - mu[i]).double().square() + 64 * (sigma - sigma[i]).double().square()).sum(1)
+        away[i] = torch.inf
+        hits += int((every[away.argsort()[:5]] == every[i]).sum())
+    assert f": {100 * hits / (5 * 799):.2f} % are right, with l2" in best.chosen_by
+
+
+def test_of_many_pictures_some_are_left_out_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metric_choice, "MOST_QUERIES", 300)
+    (references, labels), (queries, known) = (labelled(rows, seed, 0.2) for rows, seed in ((600, 0), (100, 1)))
+    assert (
+        "of 699 other pictures of training and validation to each of 234 ("
+        in choose(references, labels, queries, known).chosen_by
+    )
+
+
+def test_few_pictures_choose_nothing() -> None:
+    (references, labels), (queries, known) = (labelled(rows, seed, 0.2) for rows, seed in ((150, 0), (49, 1)))
+    with pytest.raises(ValueError, match="there are 199 pictures with labels, and at least 200 are needed; more of them"):
         choose(references, labels, queries, known)
-    with pytest.raises(ValueError, match="there is 1 validation picture with labels"):
-        choose(references, labels, queries, known[:1])
 
 
 def test_a_single_label_chooses_nothing() -> None:
@@ -89,7 +113,7 @@ def test_distances_order_as_those_of_the_service() -> None:
     mu, sigma = torch.randn(60, 3, generator=noise).double(), torch.rand(60, 3, generator=noise).double() + 0.1
     posterior = gaussians(mu, sigma)
     queries = DiagonalGaussian(posterior.mu[:4], posterior.logvar[:4])
-    for choice in (SearchChoice(), SearchChoice("cosine"), SearchChoice("w2"), SearchChoice("w2", 2.5)):
+    for choice in (MetricChoice(), MetricChoice("cosine"), MetricChoice("w2"), MetricChoice("w2", 2.5)):
         found = distance_of(choice)(queries, posterior)
         rank = METRICS[choice.metric].rank
         for i in range(4):
@@ -107,8 +131,8 @@ def test_accuracy_is_that_of_a_sort(monkeypatch: pytest.MonkeyPatch) -> None:
         votes = labels[distances.argsort()[:5]].tolist()
         hits += max(votes, key=votes.count) == known[i]
     for block in (7, 250):
-        monkeypatch.setattr(search_choice, "BLOCK", block)
-        assert accuracy(distance_of(SearchChoice()), references, labels, queries, known) == hits / 30
+        monkeypatch.setattr(metric_choice, "BLOCK", block)
+        assert accuracy(distance_of(MetricChoice()), references, labels, queries, known) == hits / 30
 
 
 def test_a_tie_goes_to_the_nearest() -> None:
@@ -141,12 +165,12 @@ BAD: list[dict[str, Any]] = [
 @pytest.mark.parametrize("fields", BAD)
 def test_what_a_choice_cannot_be(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be|only w2"):
-        SearchChoice(**fields)
+        MetricChoice(**fields)
 
 
 def test_the_service_takes_every_choice() -> None:
-    assert set(search_choice.METRICS) <= set(METRICS)
-    assert max(search_choice.WEIGHTS) < search_choice.MAX_WEIGHT == MAX_SIGMA_WEIGHT
-    for metric, weight in itertools.product(search_choice.METRICS, (1.0, 1000)):
+    assert set(metric_choice.METRICS) <= set(METRICS)
+    assert max(metric_choice.WEIGHTS) < metric_choice.MAX_WEIGHT == MAX_SIGMA_WEIGHT
+    for metric, weight in itertools.product(metric_choice.METRICS, (1.0, 1000)):
         if metric == "w2" or weight == 1:
-            assert str(SearchChoice(metric, weight)).startswith(metric)
+            assert str(MetricChoice(metric, weight)).startswith(metric)

@@ -1,4 +1,4 @@
-"""python -m models.evaluate.search PATH ...: choose the distance for searches anew and record it in config.json.
+"""python -m models.evaluate.choose_metric PATH ...: choose the metric of searches anew and record it in config.json.
 
 Training does this by itself; this is for checkpoints that were trained by an earlier version, or got other weights. The digest
 of the model stays, and so do its collections.
@@ -9,25 +9,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.checkpoint import Checkpoint, CheckpointError, read, record_search
+from models.checkpoint import Checkpoint, CheckpointError, read, record_metric
 from models.data import Splits, hold_out
 from models.evaluate.__main__ import EvaluationError, load_splits
 from models.files.directory_lock import DirectoryInUse, locked
+from models.metric_choice import NO_LABELS, MetricChoice, choose_for
 from models.readers.download import DataError
-from models.search_choice import SearchChoice, choose_for
 from models.train.devices import DeviceError, choose_device
 from models.train.flags import add_data_flags
 
 
-def chosen(checkpoint: Checkpoint, splits: Splits, device: str) -> SearchChoice:
-    """Choose by the validation pictures, the same as in training. Raises EvaluationError, DeviceError."""
+def chosen(checkpoint: Checkpoint, splits: Splits, device: str) -> MetricChoice:
+    """Choose as training does, see `models.metric_choice`. Raises EvaluationError, DeviceError."""
     training = checkpoint.manifest.data.get("training", {})
     fitting, held_out = splits.train, splits.validation
     if held_out is None:
         share, seed = training.get("validation", 0.05), training.get("seed", 0)
         fitting, held_out = hold_out(splits.train, share, seed, kind=training.get("validation_split", "random"))
     if fitting.labels is None or held_out.labels is None:
-        raise EvaluationError("the pictures have no labels by which a distance could be chosen")
+        raise EvaluationError(NO_LABELS)
     where = choose_device(device)
     fitting, held_out = fitting.to(where), held_out.to(where)
     try:
@@ -36,7 +36,7 @@ def chosen(checkpoint: Checkpoint, splits: Splits, device: str) -> SearchChoice:
         raise EvaluationError(str(error)) from None
 
 
-def still(choice: SearchChoice) -> str:
+def still(choice: MetricChoice) -> str:
     """Return what an error leaves as it was."""
     return f"; the recorded choice, {choice}, stays" if choice.chosen_by else "; searches use l2"
 
@@ -47,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in args.paths:
         stays = ""
         try:
-            with locked(path, "models.evaluate.search"):
+            with locked(path, "models.evaluate.choose_metric"):
                 checkpoint = read(path)
                 stays = still(checkpoint.manifest.search)
                 choice = chosen(checkpoint, load_splits(checkpoint, args), args.device)
-                record_search(path, choice)
+                record_metric(path, choice)
         except (CheckpointError, DataError, DeviceError, DirectoryInUse, EvaluationError, OSError) as error:
             print(f"error: {path}: {error}{stays}", file=sys.stderr)
             status = 1
@@ -62,12 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    name = "python -m models.evaluate.search"
+    name = "python -m models.evaluate.choose_metric"
     parser = argparse.ArgumentParser(
         name,
-        description="Choose the distance for searches by the labels of validation pictures, and record it in config.json: l2, "
-        "cosine, or w2 with the best of some sigma weights. At least 200 validation pictures with labels are needed; on an "
-        "error, a choice that is recorded stays.",
+        description="Choose the metric of searches by the labels of validation pictures, and record it in config.json, as "
+        "`search`: l2, cosine, or w2 with the best of some sigma weights. With fewer than 200 validation pictures, each of "
+        "all pictures is compared with the others (leave-one-out); at least 200 with labels are needed. On an error, a choice "
+        "that is recorded stays.",
     )
     add = parser.add_argument
     add("paths", type=Path, nargs="+", metavar="PATH", help="checkpoint directories")

@@ -1,0 +1,74 @@
+"""Compare the ELBO of training pictures with that of validation pictures, and say so if a model overfits.
+
+The weights are those that are saved. Knows nothing of files or of the training loop.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.objective import evidence_lower_bound
+from models.vae import VAE
+
+KEY = "overfitting"  # where config.json has the record, in `data`
+# A model overfits if training pictures are better by more than this share of the ELBO and more than so many standard errors.
+SHARE, ERRORS = 0.05, 2.0
+# So many pictures of each split are measured, evenly spread.
+MEASURED = 1000
+BLOCK = 256
+
+# (pictures as bytes, noise) -> x as in training
+Prepare = Callable[[Tensor, torch.Generator], Tensor]
+
+
+@torch.no_grad()
+def record(vae: VAE, prepare: Prepare, training: Tensor, validation: Tensor) -> dict[str, Any]:
+    """Return the mean ELBOs of pictures of both splits, uint8 (N, C, H, W), and their difference; {} if they are not finite.
+
+    One posterior sample is drawn for each picture. The difference is in shares of the validation ELBO's size, and in standard
+    errors. `vae` is left in training mode.
+    """
+    vae.eval()
+    train, held_out = (_elbos(vae, prepare, x) for x in (training, validation))
+    vae.train()
+    gap = float(train.mean() - held_out.mean())
+    error = sum(float(one.var(correction=0)) / len(one) for one in (train, held_out)) ** 0.5
+    if not math.isfinite(gap + error):
+        return {}
+    numbers = {
+        "training_elbo": float(train.mean()),
+        "validation_elbo": float(held_out.mean()),
+        "training_pictures": len(train),
+        "validation_pictures": len(held_out),
+        "difference": gap / max(abs(float(held_out.mean())), 1e-9),
+        "standard_errors": gap / max(error, 1e-9),
+    }
+    return {KEY: numbers}
+
+
+def _elbos(vae: VAE, prepare: Prepare, x: Tensor) -> Tensor:
+    noise, found = torch.Generator(x.device).manual_seed(0), []
+    for block in x[:: -(-len(x) // MEASURED)].split(BLOCK):
+        eps = torch.randn(len(block), vae.config.latent_dim, generator=noise, device=x.device)
+        found.append(evidence_lower_bound(vae, prepare(block, noise), eps).elbo)
+    return torch.cat(found).double()  # (n,)
+
+
+def told(data: Mapping[str, Any]) -> str:
+    """Say that a model overfits, by how much, and what helps; "" if it does not. `data` is that of a checkpoint's manifest."""
+    found, training = data.get(KEY), data.get("training", {})
+    if not isinstance(found, dict) or not (found["difference"] > SHARE and found["standard_errors"] > ERRORS):
+        return ""
+    dropout = ", --dropout 0.2" if training.get("arch") == "mlp" else ""
+    epochs, kept = training.get("epochs"), data.get("kept", {}).get("epoch")
+    later = not training.get("patience") and isinstance(epochs, int) and isinstance(kept, int) and kept < epochs
+    patience = "; --patience 5 or fewer --epochs save the time after the best epoch" if later else ""
+    return (
+        f"overfitting: the ELBO of {found['training_pictures']:,} training pictures is {found['training_elbo']:.2f}, that of "
+        f"{found['validation_pictures']:,} validation pictures {found['validation_elbo']:.2f}, so that it is better by "
+        f"{100 * found['difference']:.0f} % and {found['standard_errors']:.1f} standard errors (told above {100 * SHARE:g} % "
+        f"and {ERRORS:g}); what helps: more pictures{dropout}, or a smaller net{patience}"
+    )
