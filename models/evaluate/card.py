@@ -216,9 +216,11 @@ def _sample_rows(metrics: Mapping[str, Any], prior: str) -> list[tuple[str, str]
 def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:
     """Return the command that measures the model again, and fits its prior again if it has a fitted one."""
     protocol, prior = metrics["protocol"], metrics.get("aggregate_prior")
-    diagonal = " --prior-covariance diagonal" if prior and prior["covariance"] == "diagonal" else ""
+    options = " --prior-covariance diagonal" if prior and prior["covariance"] == "diagonal" else ""
+    if prior and "candidates" in prior:
+        options += f" --prior-components {','.join(map(str, prior['candidates']))}"
     # Training fits a prior by itself, from fewer pictures; measuring again must not replace it.
-    fit = f" --fit-prior{diagonal}" if prior and prior.get("fitted_by") != "models.train" else ""
+    fit = f" --fit-prior{options}" if prior and prior.get("fitted_by") != "models.train" else ""
     limit = f" --limit {protocol['limit']}" if "limit" in protocol else ""
     return (
         f"python -m models.evaluate {directory.as_posix()} --samples {protocol['iwae_samples']} --seed {protocol['seed']}"

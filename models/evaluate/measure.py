@@ -215,6 +215,8 @@ def fit_prior(
     vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in parts)
     names = class_names(checkpoint.manifest.data)
     fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize, parts[0].labels, names)
+    if tuple(candidates) != aggregate.CANDIDATES:
+        record["candidates"] = list(candidates)
     labels = None if fit.labels is None else ComponentLabels.named(fit.labels, names)
     return FittedPrior(fit.mixture, record, labels)
 

@@ -129,6 +129,7 @@ class TestMetrics:
         """Coverage by draws of the VampPrior, KL and bound to it; report and fitted mixture as for any other."""
         path = train_small(f"npz:{digits_npz}", tmp_path / "vamp", "--prior", "vamp", "--pseudo-inputs", "9")
         assert main([str(path), *FAST, "--fit-prior", "--prior-components", "1,2", "--report"]) == 0
+        assert " --fit-prior --prior-components 1,2\n" in (path / "README.md").read_text()
         metrics, vae = metrics_of(path), read(path).vae.eval()
         assert "draws of the VampPrior" in metrics["protocol"]["prior_coverage"]
         x = torch.bernoulli(to_unit_interval(load_data(f"npz:{digits_npz}", tmp_path).test.x[:20]),
