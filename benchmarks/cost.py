@@ -44,7 +44,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "stack": ("what is done for every request: checks, counters, ids, the middleware, the hot path", ("service/http/",)),
     "observe": (
         "the access log and the metrics",
-        ("service/observe/", "service/http/observer.py:log_access"),
+        ("service/observe/",),
     ),
     "body": (
         "JSON or npy to items, the parameters, the choice of the model",

@@ -28,8 +28,9 @@ from service.http.endpoint import Endpoint, Operation
 from service.http.front import Front
 from service.http.hot_cycle import Connection, HotCycle
 from service.http.hot_request import HotRequest, UsualWay
-from service.http.observer import log_access
+from service.http.observer import logged_path
 from service.http.registry import Registry
+from service.observe import access_log
 from service.observe.request_record import RecordSinks
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Head:
     length: int  # bytes of the body
     label: str
     allowance: Allowance | None
+    logged_path: str
     added: bytes  # header lines that the layers add to the answer
     direct: Direct | None  # serves those of its requests that need one pass through a queue
 
@@ -113,7 +115,8 @@ class HotPath:
         query = scope["query_string"].decode("latin-1")
         kept = {name: scope[name] for name in ("http_version", "method", "path", "raw_path")}
         direct = None if found.direct is None else found.direct(values, query)
-        return Head(found.endpoint.operation, kept, values, query, length, found.label, allowed.allowance, added, direct)
+        operation, path = found.endpoint.operation, logged_path(scope)
+        return Head(operation, kept, values, query, length, found.label, allowed.allowance, path, added, direct)
 
     def find(self, data: bytes) -> tuple[Head, int] | None:
         """Return the plain head at the start of `data` and where its body starts; None if the head is not known as plain."""
@@ -182,7 +185,7 @@ class HotPath:
         if sinks.metrics is not None:
             sinks.metrics.answered(head.label, status, seconds)
         if sinks.access_log:
-            log_access(head.scope, client, status, seconds, request_id, model)
+            access_log.write(client, head.scope["method"], head.logged_path, status, seconds, request_id, model)
 
     def _count_in(self, head: Head) -> None:
         if head.allowance is not None:

@@ -56,7 +56,8 @@ class Observer:
             if record.span is not None:
                 record.span.end(record, status, request_id_of(scope), _model(record))
             if sinks.access_log:
-                log_access(scope, scope.get("client"), status, seconds, request_id_of(scope), _model(record), record.trace)
+                names = scope.get("client"), scope["method"], logged_path(scope)
+                access_log.write(*names, status, seconds, request_id_of(scope), _model(record), record.trace)
 
 
 def record_of(scope: Scope) -> RequestRecord | None:
@@ -84,12 +85,6 @@ def _model(record: RequestRecord) -> str:
     return str(label.partition(b"@")[0].decode("latin-1"))
 
 
-def log_access(
-    scope: Scope, client: object, status: int, seconds: float, request_id: str, model: str, trace: TraceContext | None = None
-) -> None:
-    """Write the line of a finished request. `model`: the name of the model that answered, or empty."""
-    if access_log.is_on():
-        path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
-        address = str(client[0]) if isinstance(client, tuple | list) and client else ""
-        access = access_log.Access(time.time(), address, scope["method"], path, status, seconds, request_id, model, trace)
-        access_log.write(access)
+def logged_path(scope: Scope) -> str:
+    """Return the path of a request as the client has sent it."""
+    return scope.get("raw_path", b"").decode("latin-1") or str(scope["path"])

@@ -6,8 +6,10 @@ our own writer listens, that gets them directly. Knows nothing of HTTP beyond th
 
 import logging
 import re
+import time
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from service.observe.log_writer import LogWriter
@@ -20,7 +22,8 @@ LONGEST_PATH = 200
 ADDRESS = re.compile(r"[0-9A-Fa-f:.]{0,45}(%[0-9A-Za-z_.-]{1,16})?")
 
 
-class Access(NamedTuple):
+@dataclass(slots=True)
+class Access:
     """One finished request. `finished`: in the time of `time.time`. `model`: the model that answered, or empty."""
 
     finished: float
@@ -56,13 +59,21 @@ class Access(NamedTuple):
         return f"{_address(self.client)} - {request}{model}, {self.request_id}"
 
 
-def is_on() -> bool:
-    """Return whether lines are logged at all."""
-    return log.isEnabledFor(logging.INFO)
-
-
-def write(access: Access) -> None:
-    """Log a request."""
+def write(
+    client: object,
+    method: str,
+    path: str,
+    status: int,
+    seconds: float,
+    request_id: str,
+    model: str = "",
+    trace: TraceContext | None = None,
+) -> None:
+    """Log a request that is finished now. `client`: (address, port), or None."""
+    if not log.isEnabledFor(logging.INFO):
+        return
+    address = str(client[0]) if isinstance(client, tuple | list) and client else ""
+    access = Access(time.time(), address, method, path, status, seconds, request_id, model, trace)
     handlers = log.handlers
     if len(handlers) == 1 and isinstance(handlers[0], LogWriter) and not (log.propagate or log.filters):
         writer = handlers[0]

@@ -33,34 +33,32 @@ class LogWriter(logging.Handler):
         # Each number only grows, and only one thread changes it: characters queued and written, lines dropped and reported.
         self._queued = self._written = self._dropped = self._told = 0
         self._one_at_a_time = threading.Lock()
+        self._is_awake = False  # whether the thread will look at the queue again
         self._work, self._progress = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a record. The logging module holds the handler's lock during the call."""
+        """Queue a record."""
         try:
             line = self.format(record) + "\n"
         except Exception:  # a mistake in a log call must not cost a request
             line = f"{record.levelname}: a record of {record.name} could not be formatted: {record.msg!r}\n"
-        with self._one_at_a_time:
-            self._queue(line)
+        self.put(line)
 
     def put(self, line: str) -> None:
-        """Queue a formatted line, without its end."""
+        """Queue a formatted line. Any thread may call it."""
         with self._one_at_a_time:
-            self._queue(f"{line}\n")
-
-    def _queue(self, line: str) -> None:
-        if self._queued - self._written + len(line) > self._most_waiting:
-            self._dropped += 1
-            return
-        self._queued += len(line)
-        self._lines.append(line)
-        if not self._work.is_set():
-            self._work.set()
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-            self._thread.start()
+            if self._queued - self._written + len(line) > self._most_waiting:
+                self._dropped += 1
+                return
+            self._queued += len(line)
+            self._lines.append(line)
+            if not self._is_awake:
+                self._is_awake = True
+                self._work.set()
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+                    self._thread.start()
 
     def flush(self) -> None:
         """Wait until the queue is written, for PATIENCE_SECONDS at most: the process may be about to end."""
@@ -74,6 +72,7 @@ class LogWriter(logging.Handler):
         while True:
             self._work.wait()
             self._work.clear()
+            self._is_awake = False  # Lines that are queued from now on wake the thread again.
             while self._lines:
                 lines, size = [], 0
                 while self._lines and size < MOST_AT_ONCE:

@@ -48,7 +48,7 @@ class JsonFormatter(logging.Formatter):
             return orjson.dumps({name: _writable(value) for name, value in line.items()}).decode()
 
     def format_access(self, access: Access) -> str:
-        """Return the line of a request, as `format` does, but from a template: most requests differ in a few values only."""
+        """Return the line of a request and its end, from a template: most requests differ in a few values only."""
         template = _template(access.client, access.method, access.path, access.status, access.model, access.trace)
         ms, seconds, request_id = 1e3 * access.seconds, round(access.seconds, 6), access.request_id
         return template % (_time(int(access.finished * 1e3)), ms, request_id, seconds, request_id)
@@ -62,7 +62,7 @@ def _template(client: str, method: str, path: str, status: int, model: str, trac
     text = orjson.dumps(line).decode().replace("%", "%%").replace(ID, "%s")
     # Neither of these can be part of a path, which has no blanks and no quotes.
     text = text.replace(f" in {1e3 * SECONDS:.1f} ms", " in %.1f ms")
-    return text.replace(f'"seconds":{SECONDS}', '"seconds":%s')
+    return text.replace(f'"seconds":{SECONDS}', '"seconds":%s') + "\n"
 
 
 @lru_cache(maxsize=16)  # Under load many lines have the same time.
@@ -86,8 +86,8 @@ class TextFormatter(DefaultFormatter):
         return super().formatMessage(record)
 
     def format_access(self, access: Access) -> str:
-        """Return the line of a request, as `format` does."""
-        return self.format(logging.LogRecord(ACCESS, logging.INFO, __file__, 0, "%s", (access.message(),), None))
+        """Return the line of a request and its end."""
+        return self.format(logging.LogRecord(ACCESS, logging.INFO, __file__, 0, "%s", (access.message(),), None)) + "\n"
 
 
 def log_config(form: LogFormat, level: str, access_log: bool) -> dict[str, Any]:
