@@ -33,6 +33,7 @@ class DirectRequest(HotCycle):
         self._model, self._queue, self._rows = asked
         self.tickets: deque[Any] = deque()
         self.queue_seconds, self.compute_seconds = 0.0, 0.0
+        self._ticket: Any = None
 
     def enqueue(self) -> bool:
         """Put the rows into the queue. Return False if it takes no more rows now; the operation will say why."""
@@ -40,7 +41,9 @@ class DirectRequest(HotCycle):
         return self._ticket is not None
 
     def _stop(self) -> None:
-        self._queue.withdraw(self._ticket)
+        if self._ticket is not None:
+            self._queue.withdraw(self._ticket)
+            self._ticket = None
 
     # Called by the engine, on the event loop. An error must not get into it.
 
@@ -54,21 +57,27 @@ class DirectRequest(HotCycle):
 
     def set_result(self, parts: list[Any]) -> None:
         """Answer."""
+        self._ticket = None  # It refers back here, and only the garbage collector would free such a cycle.
         try:
-            self._answer(self._queue.join(parts))
+            body = self._direct.body(self._model, self._rows, self._queue.join(parts))
+        except Exception as error:
+            self.set_exception(error)
+            return
+        try:
+            self._answer(body)
         except Exception:
             self._fail("an answer on the hot path could not be sent")
 
     def set_exception(self, error: Exception) -> None:
         """Let the usual way tell the error."""
+        self._ticket = None
         try:
             self._fall_back(error)
         except Exception:
             self._fail("an error on the hot path could not be sent")
 
-    def _answer(self, results: Any) -> None:
+    def _answer(self, body: bytes) -> None:
         path, head, model = self._path, self._head, self._model
-        body = self._direct.body(model, self._rows, results)
         request_id = new_request_id()
         path.finish(head, self.started, OK, model.name, request_id, self._connection.client)
         own = self._direct.lines(model) % (

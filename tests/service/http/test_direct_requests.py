@@ -1,6 +1,7 @@
 """Requests that go straight into a queue: which ones do, and that their answers are the usual ones, warnings included."""
 
 import base64
+import gc
 import io
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from service.app import create_app
 from service.formats import png
 from service.formats.npy import npy
 from service.http.direct_request import DirectRequest
+from service.rest.direct_encode import DirectEncode
 from service.settings import Settings
 from tests.service.asgi import Exchange, of_httpx
 from tests.service.http.connections import connected, listening, on_the_wire
@@ -157,3 +159,46 @@ async def test_another_model_of_the_same_name_answers_in_its_own_name(mnist: Fas
         again = [await client.ask(request) for _ in range(2)][1]
     assert enqueued == {True: 2}
     assert dict(first.headers)[b"x-model"] != dict(again.headers)[b"x-model"] == b"mnist@sha256:" + b"0" * 64
+
+
+async def test_an_answer_that_cannot_be_written_is_an_error_of_ours(mnist: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = b"".join(on_the_wire(DIRECT[0]))
+
+    def fail(*_: object) -> bytes:
+        raise ValueError("no")
+
+    async with listening(mnist) as (host, port, _), connected(host, port) as client:
+        good = plain([await client.ask(request) for _ in range(2)][1])
+        with monkeypatch.context() as patch:
+            patch.setattr(DirectEncode, "body", fail)
+            assert (await client.ask(request)).status == 500
+        assert plain(await client.ask(request)) == good
+        assert mnist.state.sinks.metrics.in_flight == 0
+
+
+async def test_what_cannot_be_read_directly_is_left_to_the_operation(mnist: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = b"".join(on_the_wire(DIRECT[0]))
+
+    def fail(*_: object) -> None:
+        raise ValueError("no")
+
+    async with listening(mnist) as (host, port, _), connected(host, port) as client:
+        good = plain([await client.ask(request) for _ in range(2)][1])
+        monkeypatch.setattr(DirectEncode, "rows", fail)
+        assert plain(await client.ask(request)) == good
+
+
+async def test_requests_leave_nothing_behind(mnist: FastAPI) -> None:
+    request = b"".join(on_the_wire(DIRECT[0]))
+    async with listening(mnist) as (host, port, _), connected(host, port) as client:
+        for _ in range(3):
+            await client.ask(request)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                await client.ask(request)
+            left = sum(isinstance(one, DirectRequest) for one in gc.get_objects())
+        finally:
+            gc.enable()
+    assert left == 1  # the last one, which its connection still has
