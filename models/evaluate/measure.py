@@ -19,7 +19,7 @@ from models.evaluate.sample_quality import KEY, sample_quality
 from models.metric_choice import NEIGHBORS, majority
 from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.priors import NAMES
-from models.readers.holding_out import HoldOut
+from models.readers.holding_out import HoldOut, clusters
 from models.train.run_directory import data_digest
 from models.vae import VAE, to_unit_interval
 
@@ -97,7 +97,9 @@ def evaluate(
             validation = splits.train[held_out]
         noise.manual_seed(seed)
         y = prepared(vae, validation.x.to(device), binarized, noise)
-        metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise)
+        kind = _choice(training)[2]
+        each = [clusters(kind, len(part), part.place, part.groups) for part in (validation, splits.test)]
+        metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise, each) | {"held_out": kind}
         metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test)
         protocol["agreement"] = agreement.PROTOCOL
     if splits.train.labels is not None and splits.test.labels is not None:
@@ -221,7 +223,7 @@ def fit_prior(
     return FittedPrior(fit.mixture, record, labels)
 
 
-def _choice(training: Mapping[str, Any]) -> tuple[float, int, HoldOut]:
+def _choice(training: Mapping[str, Any]) -> tuple[float | None, int, HoldOut]:
     """Return share, seed and kind of the pictures that training held out for validation."""
     return training.get("validation", 0.05), training.get("seed", 0), training.get("validation_split", "random")
 
