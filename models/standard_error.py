@@ -39,7 +39,7 @@ def clustered(values: Tensor, clusters: Tensor | None = None) -> Mean:
     return Mean(float(mean), error, count)
 
 
-def words(error: float | None, count: int, kind: str) -> str:
+def told_error(error: float | None, count: int, kind: str) -> str:
     """Return "+- 3.21 (standard error over 6 blocks)", and say so if they are few. `kind`: how pictures are held out."""
     over = plural(count, {"blocks": "block", "group": "group"}.get(kind, "picture"))
     if error is None:
@@ -65,5 +65,5 @@ def told(data: Mapping[str, Any]) -> str:
     kind = data.get("training", {}).get("validation_split", "random")
     return (
         f"validation: the ELBO of {plural(found['pictures'], 'picture')} is {found['elbo']:.2f} "
-        f"{words(found['standard_error'], found['clusters'], kind)}"
+        f"{told_error(found['standard_error'], found['clusters'], kind)}"
     )

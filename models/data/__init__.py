@@ -217,8 +217,7 @@ def split(found: Found, kind: HoldOut = "random", share: float | None = None) ->
             kept, *held_out = hold_out_rows(count, wanted[TEST], kind, 0, None, named)
         else:
             wanted[VALIDATION] = held_out_count(count, share, kind, named)
-            kept, second, first = holding_out.hold_out_both(count, wanted[TEST], wanted[VALIDATION], kind, named)
-            held_out = [first, second]
+            kept, *held_out = holding_out.hold_out_both(count, wanted[TEST], wanted[VALIDATION], kind, named)
         rows[TRAIN] = own[kept].tolist()
         rows |= {part: own[some].tolist() for part, some in zip(wanted, held_out, strict=True)}
         left = sorted(set(own.tolist()).difference(rows[TRAIN], *(rows[part] for part in wanted)))

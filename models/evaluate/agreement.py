@@ -13,7 +13,7 @@ from torch import Tensor
 from models.data import Pictures, near_duplicates
 from models.evaluate import html as page
 from models.objective import evidence_lower_bound
-from models.standard_error import clustered, words
+from models.standard_error import clustered, told_error
 from models.vae import VAE
 
 # Splits disagree if the ELBOs differ by more than this share, and by more than so many standard errors.
@@ -92,7 +92,7 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
     errors = ["", ""]
     if "test_clusters" in found:  # Earlier versions recorded no errors.
         kind = found.get("held_out", "random")
-        errors = [f" {words(found[f'{of}_error'], found[f'{of}_clusters'], kind)}" for of in ("validation", "test")]
+        errors = [f" {told_error(found[f'{of}_error'], found[f'{of}_clusters'], kind)}" for of in ("validation", "test")]
     line = (
         f"Validation and test: the ELBO of {found['validation_pictures']:,} validation pictures is "
         f"{found['validation_elbo']:.2f}{errors[0]}, that of the test pictures {metrics['elbo']:.2f}{errors[1]}, a difference "

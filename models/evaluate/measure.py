@@ -12,6 +12,7 @@ from torch import Tensor
 from models import aggregate, kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, class_names, hold_out, rows_of
+from models.data.clusters import clusters
 from models.distributions import DiagonalGaussian, StandardGaussian
 from models.evaluate import agreement, densities, diagnostics, factors, headings, information, neighbors
 from models.evaluate.bounds import likelihood_bounds
@@ -19,7 +20,7 @@ from models.evaluate.sample_quality import KEY, sample_quality
 from models.metric_choice import NEIGHBORS, majority
 from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.priors import NAMES
-from models.readers.holding_out import HoldOut, clusters
+from models.readers.holding_out import HoldOut
 from models.train.run_directory import data_digest
 from models.vae import VAE, to_unit_interval
 
@@ -98,7 +99,8 @@ def evaluate(
         noise.manual_seed(seed)
         y = prepared(vae, validation.x.to(device), binarized, noise)
         kind = _choice(training)[2]
-        each = [clusters(kind, len(part), part.place, part.groups) for part in (validation, splits.test)]
+        trained = splits.train if rows is None else splits.train[rows]
+        each = [clusters(kind, part, trained) for part in (validation, splits.test)]
         metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise, each) | {"held_out": kind}
         metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test)
         protocol["agreement"] = agreement.PROTOCOL

@@ -57,11 +57,12 @@ def hold_out_rows(
 def hold_out_both(
     count: int, test: int, validation: int, kind: HoldOut, groups: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the rows for (training, validation, test) of `count` pictures, where `kind` is blocks or group.
+    """Return the rows for (training, test, validation) of `count` pictures, where `kind` is blocks or group.
 
-    Both parts are drawn alike, so that one says what the other will: their blocks lie side by side, in turns, in each equal
-    part of the source; their groups are neighbours in the order of the groups where they can be. No gap is between the two,
-    because no weights are trained on either. Raises DataError.
+    Both parts are drawn alike, so that one says what the other will. Each equal part of the source has one block of both, in
+    which they take turns, twice each, so that a new scene or a trend favours neither, and both are as far from training. No
+    gap is between the two, because no weights are trained on either. Their groups are neighbours in the order of the groups,
+    where they can be. Raises DataError.
     """
     noise = torch.Generator().manual_seed(0)
     if kind == "blocks":
@@ -71,8 +72,8 @@ def hold_out_both(
         role[_groups(groups, test, noise, kept=2)] = 2
         left = (role == 0).nonzero().flatten()
         role[left[_groups(groups[left], validation, noise, near=groups[role == 2].unique())]] = 3
-    training, second, first = ((role == part).nonzero().flatten() for part in (0, 3, 2))
-    return training, second, first
+    training, first, second = ((role == part).nonzero().flatten() for part in (0, 2, 3))
+    return training, first, second
 
 
 def block_sizes(count: int, wanted: int) -> tuple[int, int]:
@@ -92,9 +93,9 @@ def block_line(names: Sequence[str], count: int, wanted: int) -> str:
     `wanted` is the number of pictures of the largest split.
     """
     number, gap = block_sizes(count, wanted)
-    have = f"{names[0]} has" if len(names) == 1 else f"{' and '.join(names)} have side by side"
+    have = f"{names[0]} has" if len(names) == 1 else f"{' and '.join(names)} share"
     away = f"{gap + 1} or more places from the nearest training picture"
-    line = f"blocks: {have} {plural(number, 'block')} of neighbours{' each' if len(names) > 1 else ''}, {away}"
+    line = f"blocks: {have} {plural(number, 'block')} of neighbours{' in turns' if len(names) > 1 else ''}, {away}"
     if gap >= APART:
         return line
     return (
@@ -111,10 +112,11 @@ def _blocks(count: int, wanted: Sequence[int], noise: torch.Generator) -> Tensor
         first, end = count * i // number, count * (i + 1) // number
         parts = [(part, all_of * (i + 1) // number - all_of * i // number) for part, all_of in enumerate(wanted, 2)]
         size = sum(some for _, some in parts)
+        turns = parts if i % 2 or len(parts) == 1 else parts[::-1]
         start = first + int(torch.randint(max(0, end - first - size) + 1, (1,), generator=noise))
         around = role[max(0, start - gap) : start + size + gap]
         around[around == 0] = 1
-        for part, some in parts if i % 2 else parts[::-1]:
+        for part, some in [*((part, some // 2) for part, some in turns), *((part, some - some // 2) for part, some in turns)]:
             role[start : start + some] = part
             start += some
     return role
@@ -167,21 +169,6 @@ def _known(groups: Tensor | None) -> Tensor:
     if groups is None:
         raise DataError(f"--validation-split group, but the data have no groups: {NO_GROUPS}")
     return groups
-
-
-def clusters(kind: HoldOut, count: int, place: Tensor | None, groups: Tensor | None) -> Tensor:
-    """Return which of `count` held-out pictures resemble each other, (count,): numbers of blocks or groups.
-
-    Each picture is one of its own if pictures are held out at random.
-    """
-    if kind == "group" and groups is not None:
-        return groups.unique(return_inverse=True)[1]
-    if kind == "blocks" and place is not None:
-        inside, order = place.sort(stable=True)
-        numbers = torch.zeros(count, dtype=torch.int64)
-        numbers[order[1:]] = (inside.diff() > 1).cumsum(0)
-        return numbers
-    return torch.arange(count)
 
 
 def check_groups(names: Sequence[str], parts: Sequence[str]) -> None:

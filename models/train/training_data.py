@@ -12,10 +12,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.data import Pictures, Splits, hold_out, load_data, near_duplicates
+from models.data.clusters import clusters
 from models.preprocess import Preprocessing
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
-from models.readers.holding_out import SHARES, WHY_MANY, HoldOut, block_line, clusters, held_out_count, share_lines
+from models.readers.holding_out import SHARES, WHY_MANY, HoldOut, block_line, held_out_count, share_lines
 from models.readers.left_out import plural
 from models.readers.path_names import expanded, shown
 from models.readers.ranges import RANGE_FLAG
@@ -35,7 +36,7 @@ class Loaded(NamedTuple):
     summary: list[str]
     classes: list[str] | None
     near_duplicates: dict[str, Any]
-    clusters: Tensor  # the block or group of each validation picture, see `models.readers.holding_out.clusters`
+    clusters: Tensor  # the block or group of each validation picture, see `models.data.clusters`
 
 
 def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
@@ -101,7 +102,7 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
     return Loaded(
         training.to(device), validation.to(device), data, len(splits.test), splits.preprocessing,
         [*splits.summary, *lines], splits.classes, found,
-        clusters(args.validation_split, len(validation), validation.place, validation.groups),
+        clusters(args.validation_split, validation, training),
     )  # fmt: skip
 
 
