@@ -100,7 +100,7 @@ def evaluate(
         y = prepared(vae, validation.x.to(device), binarized, noise)
         kind = _choice(training)[2]
         trained = splits.train if rows is None else splits.train[rows]
-        each = [clusters(kind, part, trained) for part in (validation, splits.test)]
+        each = None if kind == "random" else (clusters(kind, validation, trained), clusters(kind, splits.test, trained))
         metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise, each) | {"held_out": kind}
         metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test)
         protocol["agreement"] = agreement.PROTOCOL
@@ -117,7 +117,7 @@ def evaluate(
             **neighbors.metric_numbers(choice, references, known, greys, labels),
             "pixels": neighbors.pixel_accuracy(splits.train.x.to(device), known, splits.test.x.to(device), labels),
         }
-        protocol[neighbors.KEY] = neighbors.protocol(choice, raw, len(splits.train))
+        protocol[neighbors.KEY] = neighbors.protocol(choice, raw, len(splits.train), splits.validation is None)
     metrics[KEY], protocol[KEY] = sample_quality(vae, splits, prior, seed, device, class_names(data))
     if splits.test.factors:
         metrics["factors"] = factor_numbers(posteriors(vae, splits.train.x, device).mu, splits.train, greys, splits.test, seed)
