@@ -18,6 +18,14 @@ from models.vae import VAE
 # Splits disagree if the ELBOs differ by more than this share, and by more than so many standard errors.
 SHARE, ERRORS = 0.05, 3.0
 BLOCK = 256
+# What the numbers about standard errors are called in the report, and their digits.
+ERROR_ROWS = {
+    "standard_errors": ("the same in standard errors", 1),
+    "validation_error": ("standard error of the validation ELBO", 2),
+    "validation_clusters": ("over so many pictures, blocks or groups", 0),
+    "test_error": ("standard error of the test ELBO", 2),
+    "test_clusters": ("over so many pictures, blocks or groups", 0),
+}
 # What the counts of `models.data.near_duplicates` are called in the report.
 COUNTS = {
     "compared": "compared with training",
@@ -136,9 +144,11 @@ def report_rows(metrics: Mapping[str, Any]) -> list[str]:
             f"strong above {100 * SHARE:g} % and {ERRORS:g} standard errors",
         ),
     ]
-    if metrics["agreement"]["standard_errors"] is not None:
-        errors = number(metrics, "agreement.standard_errors", 1)
-        rows.append(page.row("the same in standard errors", errors, "over blocks or groups, if they are held out"))
+    rows += [
+        page.row(name, number(metrics, f"agreement.{key}", digits), "over blocks or groups, if they are held out")
+        for key, (name, digits) in ERROR_ROWS.items()
+        if metrics["agreement"].get(key) is not None  # There are none over one block, and earlier versions had others.
+    ]
     for split, counts in metrics["agreement"].get("near_duplicates", {}).items():
         rows += [
             page.row(
