@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from models.preprocess import Preprocessing
+from models.readers import holding_out
 from models.readers.arrays import read_arrays
 from models.readers.copies import copy_lines
 from models.readers.download import DataError, ensure_file
 from models.readers.folder import FolderOptions, read_folder
 from models.readers.formats import SUFFIXES
 from models.readers.found import Found
-from models.readers.holding_out import HoldOut, block_line, check_groups, hold_out_rows, share_lines
+from models.readers.holding_out import HoldOut, block_line, enough_groups, held_out_count, hold_out_rows, share_lines
 from models.readers.idx import read_idx
 from models.readers.layout import TEST, TRAIN, VALIDATION
 from models.readers.left_out import plural
@@ -113,7 +114,7 @@ SPRITES_FILE = "lpc_sprites_64x64.npz"
 SPRITES_FACTORS = ("body", "bottomwear", "topwear", "hair", "action", "direction")
 SPRITES_GROUPS = "character"
 # How pictures are held out, for the lines about splits.
-HOW: Mapping[HoldOut, str] = {"random": "", "blocks": ", in blocks of neighbours"}
+HOW: Mapping[HoldOut, str] = {"random": "", "blocks": ", in blocks of neighbours", "group": ", whole groups"}
 WHOLE_CLASSES = (
     "warning: each group is a whole class, so the classes of validation and test are never trained on; put a folder per "
     "person (or other source) into each class, or give such groups as an array"
@@ -133,11 +134,11 @@ def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mi
     if kind == "folder" and rest:
         if (path := expanded(rest)).is_file():
             raise DataError(f"{shown(path)} is a file, not a folder; {advice(path)}")
-        return split(read_folder(path, options), options.hold_out)
+        return split(read_folder(path, options), options.hold_out, options.validation)
     if kind == "npz" and rest:
         if (path := expanded(rest)).is_dir():
             raise DataError(f"{shown(path)} is a folder, not a file of arrays; {advice(path)}")
-        return split(read_arrays(path, options), options.hold_out)
+        return split(read_arrays(path, options), options.hold_out, options.validation)
     if name in IDX_FILES:
         mirrors, checksums = IDX_FILES[name]
         files = {
@@ -154,7 +155,7 @@ def load_data(name: str, data_dir: Path, folder: FolderOptions | None = None, mi
         return Splits(train, test)
     if name == SPRITES:
         found = read_arrays(data_dir / SPRITES / SPRITES_FILE, options, SPRITES_FACTORS, SPRITES_GROUPS)
-        return split(found, options.hold_out)
+        return split(found, options.hold_out, options.validation)
     known = f"known: {', '.join(IDX_FILES)}, {SPRITES}, folder:PATH, npz:PATH"
     path = expanded(rest if kind in ("folder", "npz") else name)
     hint = ""
@@ -185,10 +186,11 @@ def advice(path: Path) -> str:
     return f"use --data npz:{shown(path)} if it is a file of arrays (npz, npy or IDX)"
 
 
-def split(found: Found, kind: HoldOut = "random") -> Splits:
+def split(found: Found, kind: HoldOut = "random", share: float | None = None) -> Splits:
     """Divide what was read into its splits, in place. Without a test split, one tenth of the training pictures is one.
 
-    `kind` says how that tenth is chosen; see `models.readers.holding_out`.
+    `kind` says how that tenth is chosen; see `models.readers.holding_out`. Blocks and groups for validation, a `share` of the
+    pictures, are chosen together with it, so that both are alike.
     """
     names = found.splits or [TRAIN] * len(found.x)
     rows: dict[str, list[int]] = {
@@ -208,17 +210,26 @@ def split(found: Found, kind: HoldOut = "random") -> Splits:
         if count < 10:
             raise DataError(f"{where}: only {plural(count, 'picture')}: at least 10 are needed for training and test splits")
         own = torch.tensor(rows[TRAIN])
-        kept, held_out = hold_out_rows(
-            count, count // 10, kind, 0, None, None if groups is None else groups[own], 1 if rows[VALIDATION] else 2
-        )
-        rows[TRAIN], rows[TEST] = own[kept].tolist(), own[held_out].tolist()
-        left = sorted(set(own.tolist()).difference(rows[TRAIN], rows[TEST]))
+        wanted, named = {TEST: count // 10}, None if groups is None else groups[own]
         if kind == "group":
-            how = f" (held out as test: {len(held_out):,} of {plural(count, 'picture')}, whole groups)"
-            lines += share_lines("test", len(held_out), count // 10, count)
+            wanted[TEST] = enough_groups(named, count // 10)
+        if kind == "random" or rows[VALIDATION]:
+            kept, *held_out = hold_out_rows(count, wanted[TEST], kind, 0, None, named)
         else:
-            how = f" (a tenth of the training pictures is held out as test{HOW[kind]})"
-            lines += [block_line("test", count, count // 10)] if kind == "blocks" else []
+            wanted[VALIDATION] = held_out_count(count, share, kind, named)
+            kept, *held_out = holding_out.hold_out_both(count, wanted[TEST], wanted[VALIDATION], kind, named)
+        rows[TRAIN] = own[kept].tolist()
+        rows |= {part: own[some].tolist() for part, some in zip(wanted, held_out, strict=True)}
+        left = sorted(set(own.tolist()).difference(rows[TRAIN], *(rows[part] for part in wanted)))
+        how = f" (a tenth of the training pictures is held out as test{HOW[kind]})"
+        if kind != "random":
+            how = f" (held out of {count:,} pictures: {' and '.join(wanted)}{HOW[kind]})"
+        if kind == "group":
+            lines += [line for part in wanted for line in share_lines(part, len(rows[part]), wanted[part], count)]
+        if kind == "blocks":
+            lines.append(block_line(list(wanted), count, max(wanted.values())))
+        if VALIDATION in wanted and share is None:
+            lines.append(f"validation: as many as for the test, drawn alike, {holding_out.WHY_MANY}")
     order = torch.tensor(rows[TRAIN] + rows[TEST] + rows[VALIDATION] + left)
     whole = Pictures(
         torch.from_numpy(found.x),
@@ -243,24 +254,24 @@ def _group_lines(found: Found, rows: Mapping[str, Sequence[int]]) -> list[str]:
     if found.groups is None or not missing:
         return []
     own = found.groups.numbers[rows[TRAIN]]
-    check_groups([found.groups.names[i] for i in np.unique(own)], ["training", *missing])
+    holding_out.check_groups([found.groups.names[i] for i in np.unique(own)], ["training", *missing])
     if found.labels is None:
         return []
     pairs = set(zip(own.tolist(), (labels := found.labels[rows[TRAIN]]).tolist(), strict=True))
     return [WHOLE_CLASSES] if len(pairs) == len(np.unique(own)) == len(np.unique(labels)) else []
 
 
-def rows_of(pictures: Pictures, share: float, seed: int, kind: HoldOut = "random") -> tuple[Tensor, Tensor]:
+def rows_of(pictures: Pictures, share: float | None, seed: int, kind: HoldOut = "random") -> tuple[Tensor, Tensor]:
     """Return the rows to train on, and those that are held out: the validation share, at least one picture.
 
     The seed chooses them as it does in training; `kind`: see `models.readers.holding_out`. Raises DataError.
     """
-    wanted = max(1, round(len(pictures) * share))
+    wanted = held_out_count(len(pictures), share, kind, pictures.groups)
     return hold_out_rows(len(pictures), wanted, kind, seed, pictures.place, pictures.groups)
 
 
 def hold_out(
-    pictures: Pictures, share: float, seed: int, in_place: bool = False, kind: HoldOut = "random"
+    pictures: Pictures, share: float | None, seed: int, in_place: bool = False, kind: HoldOut = "random"
 ) -> tuple[Pictures, Pictures]:
     """Return (training, validation), the pictures of `rows_of`.
 

@@ -52,6 +52,7 @@ def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
         max_corrupt=training.get("max_corrupt", FolderOptions.max_corrupt),
         model=spec,
         hold_out=training.get("validation_split", "random"),
+        validation=training.get("validation"),
     )
     splits = load_data(name, args.data_dir, options, args.mirror)
     print(*splits.summary, sep="\n", end="\n" if splits.summary else "", file=sys.stderr)

@@ -12,11 +12,20 @@ from torch import Tensor
 from models.data import Pictures, near_duplicates
 from models.evaluate import html as page
 from models.objective import evidence_lower_bound
+from models.standard_error import clustered, told_error
 from models.vae import VAE
 
 # Splits disagree if the ELBOs differ by more than this share, and by more than so many standard errors.
 SHARE, ERRORS = 0.05, 3.0
 BLOCK = 256
+# What the numbers about standard errors are called in the report, and their digits.
+ERROR_ROWS = {
+    "standard_errors": ("the same in standard errors", 1),
+    "validation_error": ("standard error of the validation ELBO", 2),
+    "validation_clusters": ("over so many pictures, blocks or groups", 0),
+    "test_error": ("standard error of the test ELBO", 2),
+    "test_clusters": ("over so many pictures, blocks or groups", 0),
+}
 # What the counts of `models.data.near_duplicates` are called in the report.
 COUNTS = {
     "compared": "compared with training",
@@ -29,24 +38,42 @@ COUNTS = {
 
 
 @torch.no_grad()
-def compare(vae: VAE, x: Tensor, test_elbo: Tensor, noise: torch.Generator) -> dict[str, Any]:
-    """Return the ELBO of the validation pictures x (N, C, H, W), and how it differs from that of the test, (M,)."""
+def compare(
+    vae: VAE, x: Tensor, test_elbo: Tensor, noise: torch.Generator, clusters: tuple[Tensor, Tensor] | None = None
+) -> dict[str, Any]:
+    """Return the ELBO of the validation pictures x (N, C, H, W), and how it differs from that of the test, (M,).
+
+    `clusters` are the blocks or groups of the pictures of both.
+    """
     parts = []
     for block in x.split(BLOCK):
         eps = torch.randn(len(block), vae.config.latent_dim, generator=noise, device=x.device)
         parts.append(evidence_lower_bound(vae, block, eps).elbo)
-    return difference(torch.cat(parts).double(), test_elbo)
+    return difference(torch.cat(parts).double(), test_elbo, clusters)
 
 
-def difference(validation: Tensor, test: Tensor) -> dict[str, Any]:
-    """Return how the mean ELBOs of the two splits differ: (N,), (M,), float64."""
-    gap, whole = float(validation.mean() - test.mean()), abs(float(test.mean()))
-    variance = sum(float(one.var(correction=0)) / len(one) for one in (validation, test))
+def difference(validation: Tensor, test: Tensor, clusters: tuple[Tensor, Tensor] | None = None) -> dict[str, Any]:
+    """Return how the mean ELBOs of the two splits differ: (N,), (M,), float64.
+
+    The standard errors are over `clusters`, see `models.standard_error`. With one cluster there are none. That of the
+    difference counts what both splits have in a cluster as one, because they share blocks, which differ more than their turns.
+    """
+    of = clusters or (None, None)
+    ours, theirs = clustered(validation, of[0]), clustered(test, of[1])
+    gap, error = ours.value - theirs.value, None
+    if ours.error is not None and theirs.error is not None:
+        parts = [(validation - ours.value) / len(validation), (theirs.value - test) / len(test)]
+        both = torch.cat(parts) * (len(validation) + len(test))
+        error = clustered(both, torch.cat(clusters) if clusters else None).error
     return {
-        "validation_elbo": float(validation.mean()),
+        "validation_elbo": ours.value,
         "validation_pictures": len(validation),
-        "difference": gap / max(whole, 1e-9),
-        "standard_errors": gap / max(variance**0.5, 1e-9),
+        "validation_error": ours.error,
+        "validation_clusters": ours.clusters,
+        "test_error": theirs.error,
+        "test_clusters": theirs.clusters,
+        "difference": gap / max(abs(theirs.value), 1e-9),
+        "standard_errors": None if error is None else gap / max(error, 1e-9),
     }
 
 
@@ -57,15 +84,17 @@ def repeated(training: Pictures, rows: Tensor | None, validation: Pictures, test
 
 
 PROTOCOL = (
-    "one draw of each posterior, pixels as in the test; difference: (validation - test) / |test|; near-duplicates: at 16 x 16 "
-    f"pixels, up to {near_duplicates.MOST_HELD_OUT} pictures of each split, nearer to a training picture than "
+    "one draw of each posterior, pixels as in the test; difference: (validation - test) / |test|; standard errors over blocks "
+    "or groups where they are held out (weighted by their sizes), else over pictures; that of the difference takes what both "
+    "splits have in a block as one; near-duplicates: at 16 x 16 pixels, up to "
+    f"{near_duplicates.MOST_HELD_OUT} pictures of each split, nearer to a training picture than "
     f"{near_duplicates.NEAR:.0%} of the RMS distance between pictures"
 )
 
 
 def disagree(found: Mapping[str, Any]) -> bool:
     """Return whether the two ELBOs differ strongly."""
-    return bool(abs(found["difference"]) > SHARE and abs(found["standard_errors"]) > ERRORS)
+    return bool(abs(found["difference"]) > SHARE and abs(found["standard_errors"] or 0) > ERRORS)
 
 
 def lines(metrics: Mapping[str, Any]) -> list[str]:
@@ -73,11 +102,17 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
     found = metrics.get("agreement")
     if not found:
         return []
+    errors = ["", ""]
+    if "test_clusters" in found:  # Earlier versions recorded no errors.
+        kind = found.get("held_out", "random")
+        errors = [f" {told_error(found[f'{of}_error'], found[f'{of}_clusters'], kind)}" for of in ("validation", "test")]
     line = (
         f"Validation and test: the ELBO of {found['validation_pictures']:,} validation pictures is "
-        f"{found['validation_elbo']:.2f}, that of the test pictures {metrics['elbo']:.2f}, a difference of "
-        f"{100 * found['difference']:+.1f} %"
+        f"{found['validation_elbo']:.2f}{errors[0]}, that of the test pictures {metrics['elbo']:.2f}{errors[1]}, a difference "
+        f"of {100 * found['difference']:+.1f} %"
     )
+    if errors[0] and found["standard_errors"] is not None:
+        line += f" and {abs(found['standard_errors']):.1f} standard errors"
     if disagree(found):
         better = found["difference"] > 0
         line = f"Warning: {line[0].lower()}{line[1:]}. The splits disagree strongly: " + (
@@ -108,7 +143,11 @@ def report_rows(metrics: Mapping[str, Any]) -> list[str]:
             number(metrics, "agreement.difference", 1, True),
             f"strong above {100 * SHARE:g} % and {ERRORS:g} standard errors",
         ),
-        page.row("the same in standard errors", number(metrics, "agreement.standard_errors", 1), "of the difference"),
+    ]
+    rows += [
+        page.row(name, number(metrics, f"agreement.{key}", digits), "over blocks or groups, if they are held out")
+        for key, (name, digits) in ERROR_ROWS.items()
+        if metrics["agreement"].get(key) is not None  # There are none over one block, and earlier versions had others.
     ]
     for split, counts in metrics["agreement"].get("near_duplicates", {}).items():
         rows += [

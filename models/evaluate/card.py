@@ -12,6 +12,7 @@ from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.sample_quality import KEY, sample_rows
 from models.files.atomic_file import write_atomically
 from models.priors import NAMES
+from models.readers.holding_out import SHARES
 from models.sigma import told as told_sigma
 from models.train import overfitting
 from models.train.arguments import PLACES
@@ -244,10 +245,16 @@ def train_command(directory: Path, training: dict[str, Any]) -> str:
     Those without an effect, such as --sigma of a preset whose likelihood was changed, would be refused, and are left out.
     """
     parser = build_parser()
+    parser.set_defaults(validation=SHARES["random"] if training.get("validation_split", "random") == "random" else None)
     words = ["python -m models.train"]
     values = {**{other: parser.get_default(other) for other, _ in ONLY_WITH.values()}, **training}
     for key, value in training.items():
-        if key in PLACES or (value == parser.get_default(key) and key != "data") or not has_effect(key, values):
+        if (
+            key in PLACES
+            or value is None
+            or (value == parser.get_default(key) and key != "data")
+            or not has_effect(key, values)
+        ):
             continue
         text = ("x" if key == "size" else ",").join(map(str, value)) if isinstance(value, list) else value
         words.append(f"--{key.replace('_', '-')} {shlex.quote(str(text))}")

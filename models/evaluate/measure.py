@@ -12,6 +12,7 @@ from torch import Tensor
 from models import aggregate, kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, class_names, hold_out, rows_of
+from models.data.clusters import clusters
 from models.distributions import DiagonalGaussian, StandardGaussian
 from models.evaluate import agreement, densities, diagnostics, factors, headings, information, neighbors
 from models.evaluate.bounds import likelihood_bounds
@@ -97,7 +98,10 @@ def evaluate(
             validation = splits.train[held_out]
         noise.manual_seed(seed)
         y = prepared(vae, validation.x.to(device), binarized, noise)
-        metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise)
+        kind = _choice(training)[2]
+        trained = splits.train if rows is None else splits.train[rows]
+        each = None if kind == "random" else (clusters(kind, validation, trained), clusters(kind, splits.test, trained))
+        metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise, each) | {"held_out": kind}
         metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test)
         protocol["agreement"] = agreement.PROTOCOL
     if splits.train.labels is not None and splits.test.labels is not None:
@@ -113,7 +117,7 @@ def evaluate(
             **neighbors.metric_numbers(choice, references, known, greys, labels),
             "pixels": neighbors.pixel_accuracy(splits.train.x.to(device), known, splits.test.x.to(device), labels),
         }
-        protocol[neighbors.KEY] = neighbors.protocol(choice, raw, len(splits.train))
+        protocol[neighbors.KEY] = neighbors.protocol(choice, raw, len(splits.train), splits.validation is None)
     metrics[KEY], protocol[KEY] = sample_quality(vae, splits, prior, seed, device, class_names(data))
     if splits.test.factors:
         metrics["factors"] = factor_numbers(posteriors(vae, splits.train.x, device).mu, splits.train, greys, splits.test, seed)
@@ -221,7 +225,7 @@ def fit_prior(
     return FittedPrior(fit.mixture, record, labels)
 
 
-def _choice(training: Mapping[str, Any]) -> tuple[float, int, HoldOut]:
+def _choice(training: Mapping[str, Any]) -> tuple[float | None, int, HoldOut]:
     """Return share, seed and kind of the pictures that training held out for validation."""
     return training.get("validation", 0.05), training.get("seed", 0), training.get("validation_split", "random")
 

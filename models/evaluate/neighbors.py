@@ -41,11 +41,15 @@ def named(name: str) -> str:
     return f"5-NN accuracy by {words.get(name, name)}"
 
 
-def protocol(choice: MetricChoice, raw: str, references: int) -> str:
-    """Return how these numbers were measured. `raw`: what pixels the pictures have. `references`: the number of them."""
+def protocol(choice: MetricChoice, raw: str, references: int, all_of_them: bool = True) -> str:
+    """Return how these numbers were measured. `raw`: what pixels the pictures have. `references`: the number of them.
+
+    `all_of_them`: they include those for validation.
+    """
     return (
         f"share of the test pictures whose label is that of most of the {NEIGHBORS} nearest of {references:,} training "
-        f"pictures, those for validation included (of those with as many votes, that of the nearest), {raw}; new collections "
+        f"pictures{', those for validation included' if all_of_them else ''} (of those with as many votes, that of the "
+        f"nearest), {raw}; new collections "
         f"are searched by {choice}" + (f", chosen by {choice.chosen_by}" if choice.chosen_by else "")
     )
 

@@ -48,6 +48,7 @@ class FolderOptions:
     values: ValueOptions = field(default_factory=ValueOptions)
     model: Preprocessing | None = None
     hold_out: HoldOut = "random"  # how a test split is chosen where the data have none
+    validation: float | None = None  # share that is chosen with it, for blocks and groups; None: the default
 
 
 def read_folder(root: Path, options: FolderOptions) -> Found:

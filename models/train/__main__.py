@@ -22,6 +22,7 @@ from models.files.atomic_file import make_directory, remove_leftovers
 from models.files.directory_lock import DirectoryInUse, locked
 from models.readers.download import DataError
 from models.sigma import told as told_sigma
+from models.standard_error import told as told_error
 from models.train import arguments, event_log, overfitting
 from models.train.continuing import told
 from models.train.devices import DeviceError, is_out_of_memory
@@ -207,8 +208,8 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
     if not progress.best_epoch:
         raise TrainingError(f"the loss was never finite on all validation pictures: {_after_nan(run, progress)}")
     checkpoint = read(args.out)
-    for line in filter(None, (tell(checkpoint.manifest.data) for tell in (kept, told_sigma, overfitting.told))):
-        print(line)
+    tells = (kept, told_error, told_sigma, overfitting.told)
+    print(*filter(None, (tell(checkpoint.manifest.data) for tell in tells)), sep="\n")
     if line := end_with_metric(args.out, checkpoint, run.pictures, run.validation):
         print(line)
     if line := end_with_prior(args.out, checkpoint, args, run.pictures, run.validation.x):

@@ -98,9 +98,9 @@ def _add_data(add: Add) -> None:
         help="swap dark and light: yes, in all pictures; auto, in those whose border contradicts most others")
     add("--max-corrupt", type=share, default=0.01, metavar="SHARE",
         help="largest share of a folder's files that may be unreadable (one always may)")
-    add("--validation", type=share, default=0.05, metavar="SHARE",
+    add("--validation", type=share, metavar="SHARE",
         help="share of the training pictures held out to choose the best weights, unless the data have a validation split; "
-        "one picture at least, also with 0")
+        "one picture at least, also with 0 (default: 0.05; blocks and groups as many as for the test, 0.1, of several groups)")
     add("--validation-split", choices=HOLD_OUT, default="random",
         help="what is held out for validation, and for the test where the data have no such split: random pictures; blocks of "
         "neighbours, for videos and other sequences; whole groups, from sub-folders or the array `groups`")

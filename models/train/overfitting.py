@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.objective import evidence_lower_bound
+from models.standard_error import clustered
 from models.vae import VAE
 
 KEY = "overfitting"  # where config.json has the record, in `data`
@@ -25,17 +26,19 @@ Prepare = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @torch.no_grad()
-def record(vae: VAE, prepare: Prepare, training: Tensor, validation: Tensor) -> dict[str, Any]:
+def record(vae: VAE, prepare: Prepare, training: Tensor, validation: Tensor, clusters: Tensor | None = None) -> dict[str, Any]:
     """Return the mean ELBOs of pictures of both splits, uint8 (N, C, H, W), and their difference; {} if they are not finite.
 
     One posterior sample is drawn for each picture. The difference is in shares of the validation ELBO's size, and in standard
-    errors. `vae` is left in training mode.
+    errors over the `clusters` of validation pictures that resemble each other, (N,). `vae` is left in training mode.
     """
     vae.eval()
     train, held_out = (_elbos(vae, prepare, x) for x in (training, validation))
     vae.train()
     gap = float(train.mean() - held_out.mean())
-    error = sum(float(one.var(correction=0)) / len(one) for one in (train, held_out)) ** 0.5
+    over = clustered(held_out, None if clusters is None else clusters[:: _step(validation)])
+    errors = (clustered(train).error, clustered(held_out).error if over.error is None else over.error)
+    error = math.hypot(*(error or 0.0 for error in errors))
     if not math.isfinite(gap + error):
         return {}
     numbers = {
@@ -51,10 +54,14 @@ def record(vae: VAE, prepare: Prepare, training: Tensor, validation: Tensor) -> 
 
 def _elbos(vae: VAE, prepare: Prepare, x: Tensor) -> Tensor:
     noise, found = torch.Generator(x.device).manual_seed(0), []
-    for block in x[:: -(-len(x) // MEASURED)].split(BLOCK):
+    for block in x[:: _step(x)].split(BLOCK):
         eps = torch.randn(len(block), vae.config.latent_dim, generator=noise, device=x.device)
         found.append(evidence_lower_bound(vae, prepare(block, noise), eps).elbo)
     return torch.cat(found).double()  # (n,)
+
+
+def _step(x: Tensor) -> int:
+    return -(-len(x) // MEASURED)
 
 
 def told(data: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from models import standard_error
 from models.checkpoint import save, save_weights
 from models.mosaic import grid, write_png
 from models.nets.conv import Conv
@@ -54,6 +55,7 @@ class Validation(NamedTuple):
     active_units: int
     sigma: float | None = None  # of the pixels, and the root of their mean squared error; only for Gaussian likelihoods
     rmse: float | None = None
+    standard_error: float | None = None  # of the ELBO, over blocks or groups if they are held out
 
 
 class Run:
@@ -182,8 +184,8 @@ class Run:
         log_likelihood, kl = (float(torch.cat(values).mean()) for values in zip(*terms, strict=True))
         active = int((torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum())
         bound = float(torch.cat(bounds).mean()) if bounds else None
-        elbo = float(torch.cat([t.elbo for t in terms]).mean())
-        return Validation(elbo, log_likelihood, kl, bound, active, sigma, rmse)
+        elbo = standard_error.clustered(torch.cat([t.elbo for t in terms]), self.loaded.clusters)
+        return Validation(elbo.value, log_likelihood, kl, bound, active, sigma, rmse, elbo.error)
 
     def warnings(self, warm: float, active: int | None, ended: bool = False) -> list[str]:
         """Return warnings for the log: the loss is not the negative ELBO, the posterior collapses, or D does not fit.
@@ -269,11 +271,12 @@ class Run:
             data["lengthened"] = {"from": self.args.lengthened, "schedule": told(self.args)}
         if found and found.rmse is not None and math.isfinite(found.rmse):
             data["sigma"] = sigma_record(self.vae, found.rmse**2, self.objective.beta, len(self.validation))
+        data |= standard_error.record(found.elbo, found.standard_error, loaded.clusters) if found else {}
         data["kept"] = {"epoch": epoch, "by": reason}
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
             if found and self.objective.criterion != "last":
-                data |= overfitting.record(self.vae, self.prepare, self.pictures.x, self.validation.x)
+                data |= overfitting.record(self.vae, self.prepare, self.pictures.x, self.validation.x, self.loaded.clusters)
             save(self.args.out, self.vae, spec, data)
 
 

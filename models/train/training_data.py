@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from models.data import Pictures, Splits, hold_out, load_data, near_duplicates
+from models.data.clusters import clusters
 from models.preprocess import Preprocessing
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
-from models.readers.holding_out import HoldOut, block_line, share_lines
+from models.readers.holding_out import SHARES, WHY_MANY, HoldOut, block_line, held_out_count, share_lines
 from models.readers.left_out import plural
 from models.readers.path_names import expanded, shown
 from models.readers.ranges import RANGE_FLAG
@@ -34,6 +36,7 @@ class Loaded(NamedTuple):
     summary: list[str]
     classes: list[str] | None
     near_duplicates: dict[str, Any]
+    clusters: Tensor  # the block or group of each validation picture, see `models.data.clusters`
 
 
 def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
@@ -42,11 +45,13 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
     The data set's own validation split is used where it has one; otherwise a share of the training pictures is held out.
     With --resume they must be the same as before. Raises DataError, ResumeError.
     """
+    if args.validation is None and args.validation_split == "random":
+        args.validation = SHARES["random"]  # Blocks and groups have more than a share: there are enough of them.
     source = f"the range of --init-from {args.init_from}" if args.init_from else RANGE_FLAG
     options = FolderOptions(
         args.size and tuple(args.size), args.channels, args.fit, args.filter, args.max_corrupt,
         ValueOptions(args.range and tuple(args.range), args.background, args.invert, source),
-        hold_out=args.validation_split,
+        hold_out=args.validation_split, validation=args.validation,
     )  # fmt: skip
     check_out(args.out, args.data)
     resuming = args.resume and (args.out / "run" / STATE).exists()
@@ -76,9 +81,12 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
     if splits.validation is None:
         if args.validation_split == "group" and pictures.groups is None and not own:
             raise DataError(f"--validation-split group, but {args.data} has no groups: choose random or blocks")
-        count, wanted = len(pictures), max(1, round(args.validation * len(pictures)))
-        if args.validation_split == "blocks":  # before the pictures are sorted
-            lines.append(block_line("validation", count, wanted, pictures.place))
+        count = len(pictures)
+        wanted = held_out_count(count, args.validation, args.validation_split, pictures.groups)
+        if args.validation is None:
+            lines.append(f"validation: about {wanted:,} of {plural(count, 'picture')}, {WHY_MANY}")
+        if args.validation_split == "blocks":
+            lines.append(block_line(["validation"], count, wanted))
         training, validation = hold_out(pictures, args.validation, args.seed, True, args.validation_split)
         if args.validation_split == "group":
             lines += share_lines("validation", len(validation), wanted, count)
@@ -94,6 +102,7 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
     return Loaded(
         training.to(device), validation.to(device), data, len(splits.test), splits.preprocessing,
         [*splits.summary, *lines], splits.classes, found,
+        clusters(args.validation_split, validation, training),
     )  # fmt: skip
 
 

@@ -113,3 +113,20 @@ def test_splits_that_disagree(validation: float, spread: float, words: str) -> N
 def test_old_evaluations_have_no_comparison() -> None:
     assert agreement.lines(METRICS) == []
     assert agreement.report_rows(METRICS) == []
+
+
+def test_the_error_of_a_difference_counts_shared_blocks_once() -> None:
+    """Blocks differ by 100, and the two splits in each by 1: the difference is far more certain than either mean."""
+    noise = torch.Generator().manual_seed(0)
+    blocks = torch.arange(60) // 10
+    levels = 100 * torch.randn(6, generator=noise)[blocks].double()
+    validation, test = (levels + torch.randn(60, generator=noise).double() for _ in range(2))
+    shared = agreement.difference(validation + 2, test, (blocks, blocks))
+    apart = agreement.difference(validation + 2, test, (blocks, blocks + 6))
+    assert shared["validation_error"] == apart["validation_error"] > 20
+    assert shared["standard_errors"] > 4
+    assert abs(apart["standard_errors"]) < 0.5
+    alone = agreement.difference(validation, test)
+    expected = (validation.var() / 60 + test.var() / 60).sqrt() * alone["standard_errors"]
+    assert float(expected) == pytest.approx(float(validation.mean() - test.mean()), rel=0.02)
+    assert agreement.difference(validation, test, (0 * blocks, blocks))["standard_errors"] is None

@@ -227,6 +227,32 @@ def test_a_validation_group_that_is_larger_than_wanted_is_told(tmp_path: Path, c
     np.savez(tmp_path / "x.npz", images=X, groups=np.arange(60) // 20)
     flags = ["--data", f"npz:{tmp_path / 'x.npz'}", "--validation-split", "group", "--epochs", "1", *FLAGS]
     assert main([*flags, "--out", str(tmp_path / "out")]) == 0
-    line = "warning: validation has 20 of 40 pictures where 2 were wanted, because whole groups are held out"
+    line = "warning: validation has 20 of 60 pictures where 6 were wanted, because whole groups are held out"
     assert line in capsys.readouterr().out.splitlines()
     assert line in read(tmp_path / "out").manifest.data["summary"]
+
+
+def test_the_validation_elbo_has_an_error_over_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "x.npz", images=X)
+    flags = ["--data", f"npz:{tmp_path / 'x.npz'}", "--validation-split", "blocks", "--epochs", "1", *FLAGS]
+    assert main([*flags, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    found = read(tmp_path / "out").manifest.data["validation"]
+    assert (found["pictures"], found["clusters"]) == (6, 5)
+    line = (
+        f"validation: the ELBO of 6 pictures is {found['elbo']:.2f} +- {found['standard_error']:.2f} (standard error over 5 "
+    )
+    assert f"{line}blocks)" in said
+    assert evaluate([str(tmp_path / "out"), "--samples", "1"]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["agreement"]
+    assert (metrics["validation_clusters"], metrics["test_clusters"], metrics["held_out"]) == (5, 5, "blocks")
+    assert main(["--out", str(tmp_path / "out"), "--resume"]) == 0
+
+
+def test_an_error_over_one_group_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "x.npz", images=X, groups=np.arange(60) // 20)
+    flags = ["--data", f"npz:{tmp_path / 'x.npz'}", "--validation-split", "group", "--epochs", "1", *FLAGS]
+    assert main([*flags, "--out", str(tmp_path / "out")]) == 0
+    assert "(without a standard error, because it rests on 1 group)" in capsys.readouterr().out
+    assert evaluate([str(tmp_path / "out"), "--samples", "1", "--report"]) == 0
+    assert "rests on 1 group" in (tmp_path / "out" / "README.md").read_text()
