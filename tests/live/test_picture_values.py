@@ -55,7 +55,7 @@ def test_a_drawing_on_white_is_told_to_invert(client: httpx.Client) -> None:
     assert warnings is not None
     assert [(one["item"], one["code"]) for one in warnings] == [(0, "unusual")]
     assert warnings[0]["detail"].endswith(
-        "the model's test pictures have 10 to 41. The picture looks inverted: try invert=yes"
+        "the model's test pictures have 9 to 37. The picture looks inverted: try invert=yes"
     )
     for invert in ("yes", "auto"):
         assert kl(client, ON_WHITE, invert=invert)[1] is None
