@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from service.formats.errors import Undecodable, Unusable, describe
 
 NPY_MAGIC = b"\x93NUMPY"
 MAX_NPY_HEADER = 10_000
+ADDRESS = re.compile(r" object at 0x[0-9a-f]+")
 
 
 def npy_array(body: bytes) -> NDArray[Any]:
@@ -24,7 +26,8 @@ def npy_array(body: bytes) -> NDArray[Any]:
     except KeyError:
         raise Undecodable("the npy file has an unsupported format version; supported are 1.0 and 2.0") from None
     except Exception as error:  # the header is a Python literal, whose parser raises many types
-        raise Undecodable(f"the header of the npy file is corrupt: {describe(error)}") from None
+        reason = ADDRESS.sub("", describe(error))  # of objects in this process
+        raise Undecodable(f"the header of the npy file is corrupt: {reason}") from None
     if any(type(size) is not int for size in shape):
         raise Undecodable(f"the npy file has the shape {shape}, but sizes must be whole numbers")
     if dtype.kind not in "fiu":

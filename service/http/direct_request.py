@@ -30,6 +30,8 @@ class DirectRequest(HotCycle):
         """Keep what `direct.rows` has returned: `asked`."""
         super().__init__(path, head, data, connection)
         self._direct = direct
+        self._model: Any
+        self._queue: Any
         self._model, self._queue, self._rows = asked
         self.tickets: deque[Any] = deque()
         self.queue_seconds, self.compute_seconds = 0.0, 0.0
@@ -70,7 +72,7 @@ class DirectRequest(HotCycle):
 
     def set_exception(self, error: Exception) -> None:
         """Let the usual way tell the error."""
-        self._ticket = None
+        self._ticket = self._model = self._queue = self._rows = None
         try:
             self._fall_back(error)
         except Exception:
@@ -83,6 +85,7 @@ class DirectRequest(HotCycle):
         own = self._direct.lines(model) % (
             1e3 * self.queue_seconds, 1e3 * self.compute_seconds, request_id.encode("ascii"), len(body)
         )  # fmt: skip
+        self._model = self._queue = self._rows = None  # An idle connection must not keep an unloaded model alive.
         self._send(path.lines_around(own, head), body)
 
     def _fail(self, what: str) -> None:

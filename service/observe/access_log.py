@@ -73,7 +73,7 @@ def write(
     if not log.isEnabledFor(logging.INFO):
         return
     address = str(client[0]) if isinstance(client, tuple | list) and client else ""
-    access = Access(time.time(), address, method, path, status, seconds, request_id, model, trace)
+    access = Access(time.time(), address, method, path[:LONGEST_PATH], status, seconds, request_id, model, trace)
     handlers = log.handlers
     if len(handlers) == 1 and isinstance(handlers[0], LogWriter) and not (log.propagate or log.filters):
         writer = handlers[0]

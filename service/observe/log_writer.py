@@ -32,7 +32,8 @@ class LogWriter(logging.Handler):
         self._lines: deque[str] = deque()
         # Each number only grows, and only one thread changes it: characters queued and written, lines dropped and reported.
         self._queued = self._written = self._dropped = self._told = 0
-        self._one_at_a_time = threading.Lock()
+        # Reentrant, because garbage may be collected in `put`, and its finalizers may log.
+        self._one_at_a_time = threading.RLock()
         self._is_awake = False  # whether the thread will look at the queue again
         self._work, self._progress = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None

@@ -32,7 +32,8 @@ class DirectDecode:
     def __init__(self, parameters: DecodeParameters, form: Format, accept: str) -> None:
         """Serve requests with these parameters in the query."""
         self._parameters, self._form, self._accept = parameters, form, accept
-        self._lines: tuple[ServedModel | None, bytes] = None, b""
+        # By the model's label: a reference to the model would keep it alive after it is unloaded.
+        self._lines = "", b""
 
     def rows(self, service: Service, body: bytes) -> Asked | None:
         """Return the latents of a body, float32 (N, D)."""
@@ -41,9 +42,10 @@ class DirectDecode:
             if body.startswith(NPY_MAGIC):
                 z = latent_rows(npy_array(body), model.latent_dim)
             else:
-                values = orjson.loads(body)
-                latents = values.get("z", values.get("mu")) if isinstance(values, dict) and len(values) == 1 else None
-                if not isinstance(latents, list):
+                values = orjson.loads(body) if body.startswith(b"{") else {}
+                latents = values.get("z", values.get("mu")) if len(values) == 1 else None
+                # A key may be there twice; its items count, too.
+                if not isinstance(latents, list) or body.count(b"[") != len(latents) + 1:
                     return None
                 z = latent_rows(latents, model.latent_dim)
             size = len(z) * math.prod(model.shape) * self._scale(model, len(z)) ** 2 if len(z) else math.inf
@@ -61,8 +63,8 @@ class DirectDecode:
 
     def lines(self, model: ServedModel) -> bytes:
         """Return the header lines of an answer."""
-        if self._lines[0] is not model:
-            self._lines = model, lines_of(model, self._form)
+        if self._lines[0] != model.label:
+            self._lines = model.label, lines_of(model, self._form)
         return self._lines[1]
 
 

@@ -25,8 +25,8 @@ from service.rest.negotiation import answer_format
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.schemas import EncodeParameters
 
-# Latents of all rows together have at most so many dimensions, so that the answer is short.
-MOST_DIMENSIONS = 2000
+# Limits of all latents together and of rows, each of which may have a warning, so that the answer is short.
+MOST_DIMENSIONS, MOST_ROWS = 2000, 32
 
 
 class DirectEncode:
@@ -35,7 +35,8 @@ class DirectEncode:
     def __init__(self, model: str | None) -> None:
         """Serve requests to a model; None: the default."""
         self._name = model
-        self._lines: tuple[ServedModel | None, bytes] = None, b""
+        # By the model's label: a reference to the model would keep it alive after it is unloaded.
+        self._lines = "", b""
 
     def rows(self, service: Service, body: bytes) -> Asked | None:
         """Return the pictures of a body, uint8 (N, C, H, W), none of them inverted, flat or float."""
@@ -47,7 +48,7 @@ class DirectEncode:
         if spec.invert != "no" or spec.height * spec.width > service.pipeline.max_pixels:
             return None
         rows = _npy_rows(body, model.shape) if body.startswith(NPY_MAGIC) else _picture(body, spec.shape)
-        if rows is None or len(rows) * model.latent_dim > MOST_DIMENSIONS:
+        if rows is None or len(rows) > MOST_ROWS or len(rows) * model.latent_dim > MOST_DIMENSIONS:
             return None
         for pixels in rows:
             if is_flat(pixels):  # It may get a warning.
@@ -66,8 +67,8 @@ class DirectEncode:
 
     def lines(self, model: ServedModel) -> bytes:
         """Return the header lines of an answer."""
-        if self._lines[0] is not model:
-            self._lines = model, lines_of(model, "json")
+        if self._lines[0] != model.label:
+            self._lines = model.label, lines_of(model, "json")
         return self._lines[1]
 
 
@@ -94,6 +95,8 @@ def _npy_rows(body: bytes, shape: tuple[int, int, int]) -> Pixels | None:
 def _picture(body: bytes, shape: tuple[int, int, int]) -> Pixels | None:
     """Return the picture (1, C, H, W) of a body that is a PNG, or JSON with nothing but one in plain base64."""
     if body.startswith(b"{"):
+        if body.count(b"[") > 1:  # A key may be there twice; its items count, too.
+            return None
         try:
             values = orjson.loads(body)
             texts = [values["image"]] if "image" in values else values.get("images")

@@ -3,6 +3,8 @@
 import base64
 import gc
 import io
+import json
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -74,6 +76,8 @@ USUAL = [
     posted(json={"images": [text(PIXELS)], "model": "mnist"}),
     posted(json=[text(PIXELS)]),
     posted(content=b'{"images":'),
+    posted(content=b'{"image":[%s],"image":"%s"}' % (b"[]," * 5000 + b"[]", text(PIXELS).encode())),
+    posted(content=npy(np.repeat(PIXELS, 33, 0))),
     posted(content=b"{}"),
     posted(content=jpeg()),
     posted(content=SEVEN[:-1]),
@@ -94,6 +98,8 @@ USUAL = [
     posted(files={"image": SEVEN}),
     posted(content=SEVEN, headers={"content-type": "multipart/form-data; boundary=x"}),
     of_httpx("POST", "/decode", json={"z": ROW}),
+    of_httpx("POST", "/decode", content=b" " * 70 + json.dumps({"z": Z}).encode(), headers={"content-type": "text/plain"}),
+    of_httpx("POST", "/decode", content=b'{"z":[%s],"z":%s}' % (b"[]," * 5000 + b"[]", json.dumps(Z).encode())),
     of_httpx("POST", "/decode", json={"z": Z, "mu": Z}),
     of_httpx("POST", "/decode", json={"z": Z, "format": "png"}),
     of_httpx("POST", "/decode", json={"z": [[0.1] * 19]}),
@@ -202,3 +208,17 @@ async def test_requests_leave_nothing_behind(mnist: FastAPI) -> None:
         finally:
             gc.enable()
     assert left == 1  # the last one, which its connection still has
+
+
+async def test_an_unloaded_model_is_not_kept_alive(mnist: FastAPI) -> None:
+    catalog = mnist.state.service.pipeline.catalog
+    requests = [b"".join(on_the_wire(one)) for one in DIRECT]
+    async with listening(mnist) as (host, port, _), connected(host, port) as client:
+        for request in requests:
+            for _ in range(3):
+                await client.ask(request)
+        before = weakref.ref(catalog.get(None))
+        await catalog.replace("mnist")
+        gc.collect()
+        assert before() is None
+        assert (await client.ask(requests[0])).status == 200

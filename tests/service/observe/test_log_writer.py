@@ -86,3 +86,20 @@ def test_a_bad_log_call_is_a_line(pipe: tuple[int, int]) -> None:
         writer.flush()
     with os.fdopen(pipe[0]) as found:
         assert "could not be formatted" in found.read()
+
+
+def test_a_finalizer_may_log_while_a_line_is_queued(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    with os.fdopen(pipe[1], "w") as stream:
+        writer = LogWriter(stream)
+        waken = writer._work.set
+
+        def collect() -> None:
+            monkeypatch.setattr(writer._work, "set", waken)
+            writer.handle(record("of a finalizer"))
+            waken()
+
+        monkeypatch.setattr(writer._work, "set", collect)
+        writer.put("of a request\n")
+        writer.flush()
+    with os.fdopen(pipe[0]) as found:
+        assert found.read().splitlines() == ["of a request", "of a finalizer"]
