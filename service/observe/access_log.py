@@ -15,9 +15,12 @@ from urllib.parse import quote
 from service.observe.log_writer import LogWriter
 from service.observe.trace_context import TraceContext
 
-log = logging.getLogger("service.access")
+# The logger of requests.
+ACCESS = "service.access"
+log = logging.getLogger(ACCESS)
 
-LONGEST_PATH = 200
+# Longer paths and addresses are cut: the caches below would keep them.
+LONGEST_PATH, LONGEST_ADDRESS = 200, 64
 # An IPv4 address, an IPv6 address with an optional zone, or nothing.
 ADDRESS = re.compile(r"[0-9A-Fa-f:.]{0,45}(%[0-9A-Za-z_.-]{1,16})?")
 
@@ -72,7 +75,7 @@ def write(
     """Log a request that is finished now. `client`: (address, port), or None."""
     if not log.isEnabledFor(logging.INFO):
         return
-    address = str(client[0]) if isinstance(client, tuple | list) and client else ""
+    address = str(client[0])[:LONGEST_ADDRESS] if isinstance(client, tuple | list) and client else ""
     access = Access(time.time(), address, method, path[:LONGEST_PATH], status, seconds, request_id, model, trace)
     handlers = log.handlers
     if len(handlers) == 1 and isinstance(handlers[0], LogWriter) and not (log.propagate or log.filters):
@@ -91,4 +94,4 @@ def _address(client: str) -> str:
 @lru_cache(maxsize=1000)
 def _quoted(path: str) -> str:
     """Return a path that keeps the log entry on one line."""
-    return quote(path[:LONGEST_PATH], safe="/%:@!$&'()*+,;=~")
+    return quote(path, safe="/%:@!$&'()*+,;=~")

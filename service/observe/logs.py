@@ -13,15 +13,13 @@ from typing import Any, Literal
 import orjson
 from uvicorn.logging import DefaultFormatter
 
-from service.observe.access_log import Access
+from service.observe.access_log import ACCESS, Access
 from service.observe.printable import one_line
 from service.observe.trace_context import TraceContext
 
 # What stands in a template for the values that differ from request to request. No field has this character.
 ID, SECONDS = "\x7f", 987654.5
 LogFormat = Literal["auto", "json", "text"]
-# The logger of requests.
-ACCESS = "service.access"
 
 # Fields that the log record of a request may have beside its message.
 FIELDS = ("client", "method", "path", "status", "seconds", "model", "request_id", "trace_id", "span_id")

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from service.formats.json_values import json_bytes
 from service.formats.npy import npy
 from service.http.call import Answer
 from service.inference.pipeline import Inference
-from service.inference.served_model import Floats, ServedModel
+from service.inference.served_model import Floats
 from service.observe.printable import header_value
 from service.rest.arrangement import arrange, enlarge
 from service.rest.negotiation import MEDIA_TYPES, Format
@@ -35,9 +36,10 @@ def timing_of(inference: Inference) -> str:
     return SERVER_TIMING % (inference.timings.queue * 1e3, inference.timings.compute * 1e3)
 
 
-def lines_of(model: ServedModel, form: Format) -> bytes:
-    """Return the header lines of an answer without warnings, as `Direct.lines` wants them."""
-    own = {"x-model": model.label, "server-timing": "", "vary": "accept", "content-type": MEDIA_TYPES[form]}
+@lru_cache(maxsize=1000)
+def lines_of(label: str, form: Format) -> bytes:
+    """Return the header lines of an answer without warnings, as `Direct.lines` wants them. `label`: that of the model."""
+    own = {"x-model": label, "server-timing": "", "vary": "accept", "content-type": MEDIA_TYPES[form]}
     lines = "".join([f"{name}: {value.replace('%', '%%') or SERVER_TIMING}\r\n" for name, value in own.items()])
     return f"{lines}x-request-id: %s\r\ncontent-length: %d\r\n".encode("latin-1")
 

@@ -32,8 +32,6 @@ class DirectDecode:
     def __init__(self, parameters: DecodeParameters, form: Format, accept: str) -> None:
         """Serve requests with these parameters in the query."""
         self._parameters, self._form, self._accept = parameters, form, accept
-        # By the model's label: a reference to the model would keep it alive after it is unloaded.
-        self._lines = "", b""
 
     def rows(self, service: Service, body: bytes) -> Asked | None:
         """Return the latents of a body, float32 (N, D)."""
@@ -63,9 +61,7 @@ class DirectDecode:
 
     def lines(self, model: ServedModel) -> bytes:
         """Return the header lines of an answer."""
-        if self._lines[0] != model.label:
-            self._lines = model.label, lines_of(model, self._form)
-        return self._lines[1]
+        return lines_of(model.label, self._form)
 
 
 def direct_decode(headers: Mapping[str, str], query: str) -> DirectDecode | None:

@@ -35,8 +35,6 @@ class DirectEncode:
     def __init__(self, model: str | None) -> None:
         """Serve requests to a model; None: the default."""
         self._name = model
-        # By the model's label: a reference to the model would keep it alive after it is unloaded.
-        self._lines = "", b""
 
     def rows(self, service: Service, body: bytes) -> Asked | None:
         """Return the pictures of a body, uint8 (N, C, H, W), none of them inverted, flat or float."""
@@ -67,9 +65,7 @@ class DirectEncode:
 
     def lines(self, model: ServedModel) -> bytes:
         """Return the header lines of an answer."""
-        if self._lines[0] != model.label:
-            self._lines = model.label, lines_of(model, "json")
-        return self._lines[1]
+        return lines_of(model.label, "json")
 
 
 def direct_encode(headers: Mapping[str, str], query: str) -> DirectEncode | None:
