@@ -109,7 +109,7 @@ def settings() -> list[Setting]:
     encode = known["encode 1, JSON"]
     both = encode, with_headers(encode, GENERAL, "encode 1, JSON, general path")
     samples = tuple(sample_request(seed, "?format=png") for seed in range(DIFFERENT_REQUESTS))
-    names = "encode 1, PNG", "encode 1, npy", "decode 1 to PNG"
+    names = "encode 1, PNG", "encode 1, npy", "decode 1 to PNG", "sample 16 to JSON"
     kinds = *both, *(known[name] for name in names), Traffic("sample 16 to PNG", 16, samples)
     keyed = tuple(with_headers(kind, {"Authorization": f"Bearer {KEY}"}, kind.name) for kind in both)
     return [

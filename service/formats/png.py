@@ -54,14 +54,28 @@ def read_plain(data: bytes, channels: int, height: int, width: int) -> Pixels | 
 
 def write(pixels: Pixels) -> bytes:
     """Write uint8 (H, W, C) as a PNG file."""
-    height, width, channels = pixels.shape
+    return write_each(pixels[None])[0]
+
+
+def write_each(pixels: Pixels) -> list[bytes]:
+    """Write uint8 (N, H, W, C) as N PNG files."""
+    count, height, width, channels = pixels.shape
     if height * width > SMALL_PIXELS:
-        out = io.BytesIO()
-        to_image(pixels).save(out, "PNG", compress_level=LEVEL_OF_LARGE)
-        return out.getvalue()
-    lines = np.zeros((height, 1 + width * channels), np.uint8)  # the first byte of a line is its filter: 0 for none
-    lines[:, 1:] = pixels.reshape(height, -1)
-    return _start(channels, height, width) + _chunk(b"IDAT", isal_zlib.compress(lines.data, LEVEL_OF_SMALL)) + _END
+        return [_by_pillow(picture) for picture in pixels]
+    lines = np.zeros((count, height, 1 + width * channels), np.uint8)  # the first byte of a line is its filter: 0 for none
+    lines[:, :, 1:] = pixels.reshape(count, height, -1)
+    raw, size = lines.data.cast("B"), height * (1 + width * channels)
+    start, files = _start(channels, height, width), []
+    for first in range(0, count * size, size):
+        data = b"IDAT" + isal_zlib.compress(raw[first : first + size], LEVEL_OF_SMALL)
+        files.append(b"%b%b%b%b%b" % (start, (len(data) - 4).to_bytes(4), data, zlib.crc32(data).to_bytes(4), _END))
+    return files
+
+
+def _by_pillow(pixels: Pixels) -> bytes:
+    out = io.BytesIO()
+    to_image(pixels).save(out, "PNG", compress_level=LEVEL_OF_LARGE)
+    return out.getvalue()
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_SEED = 2**53 - 1  # the largest whole number that every JSON reader keeps exact
+Coefficients = tuple[float, ...]
 LATENTS, PIXELS = 0, 1  # the fourth words of the counters
 
 
@@ -43,9 +44,10 @@ def _words(seed: int, items: int, dim: int, first: int, stream: int = LATENTS) -
     philox = np.random.Philox(key=np.array([seed, 0], np.uint64))
     state = philox.state
     state["state"]["counter"][3] = stream
+    key = state["state"]["key"]
     words = np.empty((items, dim), np.uint64)
     for i in range(items):
-        state["state"]["key"][1] = first + i
+        key[1] = first + i
         philox.state = state
         words[i] = philox.random_raw(dim)
     return words
@@ -56,21 +58,26 @@ def _uniform(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
+def _by_power(numerator: Coefficients, denominator: Coefficients) -> NDArray[np.float64]:
+    """Return both coefficients of each power side by side, (powers, 2, 1)."""
+    return np.array([numerator, denominator]).T[:, :, None]
+
+
 # Rational approximations of Wichura 1988, algorithm AS 241 (PPND16), Applied Statistics 37(3): coefficients of numerator
 # and denominator by falling power, for the middle, the tails, and the far tails.
-_MIDDLE = (
+_MIDDLE = _by_power(
     (2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4, 4.5921953931549871457e4,
      1.3731693765509461125e4, 1.9715909503065514427e3, 1.3314166789178437745e2, 3.3871328727963666080e0),
     (5.2264952788528545610e3, 2.8729085735721942674e4, 3.9307895800092710610e4, 2.1213794301586595867e4,
      5.3941960214247511077e3, 6.8718700749205790830e2, 4.2313330701600911252e1, 1.0),
 )  # fmt: skip
-_TAIL = (
+_TAIL = _by_power(
     (7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1, 1.27045825245236838258e0,
      3.64784832476320460504e0, 5.76949722146069140550e0, 4.63033784615654529590e0, 1.42343711074968357734e0),
     (1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2, 1.48103976427480074590e-1,
      6.89767334985100004550e-1, 1.67638483018380384940e0, 2.05319162663775882187e0, 1.0),
 )  # fmt: skip
-_FAR = (
+_FAR = _by_power(
     (2.01033439929228813265e-7, 2.71155556874348757815e-5, 1.24266094738807843860e-3, 2.65321895265761230930e-2,
      2.96560571828504891230e-1, 1.78482653991729133580e0, 5.46378491116411436990e0, 6.65790464350110377720e0),
     (2.04426310338993978564e-15, 1.42151175831644588870e-7, 1.84631831751005468180e-5, 7.86869131145613259100e-4,
@@ -80,20 +87,27 @@ _FAR = (
 
 def inverse_normal_cdf(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return Phi^-1(p) for p in (0, 1), to about 16 digits (AS 241)."""
-    q = p - 0.5
-    r = 0.180625 - q * q
-    result = q * _ratio(_MIDDLE, r)
-    tails = np.abs(q) > 0.425
-    if tails.any():
-        distance = np.sqrt(-np.log(np.minimum(p[tails], 1 - p[tails])))
-        size = np.where(distance <= 5, _ratio(_TAIL, distance - 1.6), _ratio(_FAR, distance - 5))
+    flat = p.ravel()
+    q = flat - 0.5
+    result = q * _ratio(_MIDDLE, 0.180625 - q * q)
+    tails = np.flatnonzero(np.abs(q) > 0.425)
+    if len(tails):
+        outer = flat[tails]
+        distance = np.sqrt(-np.log(np.minimum(outer, 1 - outer)))
+        size = _ratio(_TAIL, distance - 1.6)
+        far = distance > 5
+        if far.any():
+            size[far] = _ratio(_FAR, distance[far] - 5)
         result[tails] = np.copysign(size, q[tails])
-    return result
+    return result.reshape(p.shape)
 
 
-def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: NDArray[np.float64]) -> NDArray[np.float64]:
-    numerator, denominator = (np.full_like(x, c[0]) for c in coefficients)
-    for a, b in zip(coefficients[0][1:], coefficients[1][1:], strict=True):
-        numerator = numerator * x + a
-        denominator = denominator * x + b
-    return numerator / denominator
+def _ratio(coefficients: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return numerator / denominator at x, (n,); both are evaluated together."""
+    both = coefficients[0] * x  # (2, n)
+    both += coefficients[1]
+    for power in coefficients[2:]:
+        both *= x
+        both += power
+    ratio: NDArray[np.float64] = both[0] / both[1]
+    return ratio

@@ -1,7 +1,7 @@
 """Arrays -> answers: headers that every operation sends, posteriors and pictures in the format that was asked for."""
 
 import asyncio
-import base64
+import binascii
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -125,4 +125,4 @@ def pictures_answer(
 
 def base64_pictures(pixels: Floats) -> list[str]:
     """Return pictures, float32 (N, H, W, C) in [0, 1], as base64 PNG."""
-    return [base64.b64encode(png.write(picture)).decode("ascii") for picture in codecs.to_uint8(pixels)]
+    return [binascii.b2a_base64(file, newline=False).decode("ascii") for file in png.write_each(codecs.to_uint8(pixels))]
