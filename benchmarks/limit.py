@@ -27,7 +27,7 @@ import models
 from benchmarks.load import Request
 from benchmarks.workload import BOUNDARY, LATENT_DIM, MODEL, ROOT, Traffic, npy, png, traffic
 from models.mosaic import tile
-from service.engine.programs.onnx_program import start_session
+from service.engine.programs.onnx_program import start_sessions
 
 WEIGHTS = ROOT / "models" / "weights" / MODEL
 BATCH = 64
@@ -75,8 +75,10 @@ class OnnxEngine:
         vae = models.load(weights)
         channels, height, width = vae.config.shape
         pixels = np.zeros((BATCH, channels, height, width), np.float32)
-        self._encode = start_session(lambda x: _posterior(vae, x), pixels, 1)
-        self._decode = start_session(lambda z: _pictures(vae, z), np.zeros((BATCH, vae.config.latent_dim), np.float32), 1)
+        self._encode = start_sessions(lambda x: _posterior(vae, x), pixels, 1).large
+        self._decode = start_sessions(
+            lambda z: _pictures(vae, z), np.zeros((BATCH, vae.config.latent_dim), np.float32), 1
+        ).large
 
     def encode(self, pixels: Rows) -> Floats:
         """See Engine."""

@@ -21,7 +21,7 @@ from service.engine.buckets import BucketedProgram, NotInvariant, Steps, smaller
 from service.engine.errors import DeviceUnusable
 from service.engine.lane import Lane, LaneConfig
 from service.engine.programs.cuda_program import CudaProgram, Streams
-from service.engine.programs.onnx_program import OnnxProgram, OnnxUnusable, installed_version, is_installed, start_session
+from service.engine.programs.onnx_program import OnnxProgram, OnnxUnusable, installed_version, is_installed, start_sessions
 from service.engine.programs.torch_program import Function, Program, Rows, TorchProgram
 
 log = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ class Device:
         if floats is not None:
             rows = examples[: floats.reference]
             same = make_program(rows)
-            if isinstance(same, OnnxProgram):  # one session computes both types of rows, and sees only floats
+            if isinstance(same, OnnxProgram):  # the same sessions compute both types of rows, and see only floats
                 return BucketedProgram(same, rows, floats.bucket_seconds)
         program, reference = await self._with_reference(make_program, examples)
         for bucket in smaller_buckets(program.reference):
@@ -194,8 +194,8 @@ class Device:
             return partial(CudaProgram, function, self._streams)
         if self.engine == "onnx":
             try:
-                session = start_session(function, floats, self.threads, self._loop_threads, SHORT_SECONDS)
-                return partial(OnnxProgram, session)
+                sessions = start_sessions(function, floats, self.threads, self._loop_threads, SHORT_SECONDS)
+                return partial(OnnxProgram, sessions)
             except OnnxUnusable as error:
                 if not self._fallback:
                     raise DeviceUnusable(str(error)) from error

@@ -9,12 +9,12 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +26,8 @@ from service.engine.programs.torch_program import Function, Rows, stage
 TOLERANCE = 1e-5
 # Number of rows on which both are compared.
 COMPARED_ROWS = 16
-# Shorter batches gain nothing from more threads. For others, more threads are used only if they take less than this share of
-# the time.
+# Shorter batches gain nothing from more threads, which would also take cores from the callers. For others, more threads are
+# used only if they take less than this share of the time.
 LEAST_SHARED_SECONDS, CLEARLY = 0.0005, 0.95
 TIMED_RUNS = 5
 
@@ -46,29 +46,50 @@ def installed_version() -> str:
     return version("onnxruntime") if find_spec("onnxruntime") else "none"
 
 
-class OnnxProgram:
-    """A session of ONNX Runtime. It computes one batch at a time; uint8 rows are divided by 255, as models do."""
+class Sessions(NamedTuple):
+    """Sessions of ONNX Runtime for one function: one for small batches, and one for all others, perhaps with more threads."""
 
-    def __init__(self, session: Any, examples: Rows) -> None:
-        """Wrap a session made by `start_session`. `examples`: typical rows (max_batch, *row_shape)."""
-        self._session = session
+    small: Any
+    large: Any
+    first_large: int  # rows of the smallest batch that is not small
+
+    def of(self, rows: int) -> Any:
+        """Return the session for batches of so many rows."""
+        return self.small if rows < self.first_large else self.large
+
+
+class OnnxProgram:
+    """Runs sessions of ONNX Runtime. It computes one batch at a time; uint8 rows are divided by 255, as models do."""
+
+    def __init__(self, sessions: Sessions, examples: Rows) -> None:
+        """Wrap what `start_sessions` has made. `examples`: typical rows (max_batch, *row_shape)."""
+        self._sessions = sessions
         self._staged = np.zeros_like(examples)
         self._floats = self._staged if examples.dtype == np.float32 else np.zeros(examples.shape, np.float32)
+        answers = _run(sessions.small, self._floats[:1])
+        self._answers = np.empty((len(examples), *answers.shape[1:]), np.float32)
+        self._bound: dict[int, Callable[[], None]] = {}
 
     def __call__(self, blocks: Sequence[Rows], bucket: int) -> Rows:
-        rows, batch = stage(blocks, self._staged[:bucket]), self._floats[:bucket]
+        rows = stage(blocks, self._staged[:bucket])
         if self._staged is not self._floats:
-            np.divide(self._staged[:bucket], np.float32(255), out=batch, dtype=np.float32)
-        return _run(self._session, batch)[:rows]
+            np.divide(self._staged[:bucket], np.float32(255), out=self._floats[:bucket], dtype=np.float32)
+        run = self._bound.get(bucket)
+        if run is None:
+            session = self._sessions.of(bucket)
+            run = self._bound[bucket] = _bind(session, self._floats[:bucket], self._answers[:bucket])
+        run()
+        return self._answers[:rows].copy()  # The next batch overwrites them.
 
 
-def start_session(
+def start_sessions(
     function: Function, examples: Rows, threads: int, loop_threads: int = 0, short_seconds: float = math.inf
-) -> Any:
-    """Make a session that computes a function of float32 rows, with `threads` threads. Raise OnnxUnusable.
+) -> Sessions:
+    """Make sessions that compute a function of float32 rows, with `threads` threads. Raise OnnxUnusable.
 
-    It gets `loop_threads` threads instead if a batch like the examples then takes at most `short_seconds` (such a batch runs
-    on the event loop, which needs no core meanwhile), is clearly faster (some operators are not), and gives the same bits.
+    Large batches get `loop_threads` threads instead if one like the examples then takes at most `short_seconds` (such a batch
+    runs on the event loop, which needs no core meanwhile), is clearly faster (some operators are not), and gives the same
+    bits.
     """
     if not is_installed():
         raise OnnxUnusable("ONNX Runtime is not installed; install it with: pip install 'vae-service[onnx]'")
@@ -89,8 +110,8 @@ def start_session(
             (alone, answers), (together, same) = _race((session, shared), examples)
             is_faster = together < min(short_seconds, CLEARLY * alone)
             if is_faster and np.array_equal(answers, same, equal_nan=True):
-                return shared
-    return session
+                return Sessions(session, shared, math.ceil(len(examples) * LEAST_SHARED_SECONDS / alone))
+    return Sessions(session, session, 0)
 
 
 def _open(model: bytes, threads: int, spinning: bool = False) -> Any:
@@ -116,6 +137,15 @@ def _open(model: bytes, threads: int, spinning: bool = False) -> Any:
 def _run(session: Any, rows: Rows) -> Rows:
     answers: Rows = session.run(None, {"rows": rows})[0]
     return answers
+
+
+def _bind(session: Any, rows: Rows, answers: Rows) -> Callable[[], None]:
+    """Return what computes float32 rows in place: from and to these arrays, without the copies and checks of `_run`."""
+    binding = session.io_binding()
+    (given,), (made,) = session.get_inputs(), session.get_outputs()
+    binding.bind_input(given.name, "cpu", 0, np.float32, rows.shape, rows.ctypes.data)
+    binding.bind_output(made.name, "cpu", 0, np.float32, answers.shape, answers.ctypes.data)
+    return partial(session.run_with_iobinding, binding)
 
 
 def _race(sessions: Sequence[Any], rows: Rows) -> list[tuple[float, Rows]]:

@@ -19,7 +19,7 @@ from models import VAE, VAEConfig
 from service.engine.device import Device, EngineName, Precision, QueueLimits
 from service.engine.errors import DeviceUnusable
 from service.engine.programs import onnx_program
-from service.engine.programs.onnx_program import TOLERANCE, OnnxProgram, OnnxUnusable, is_installed, start_session
+from service.engine.programs.onnx_program import TOLERANCE, OnnxProgram, OnnxUnusable, is_installed, start_sessions
 from service.latents import noise as seeds
 
 Function = Callable[[Tensor], Tensor]
@@ -60,7 +60,7 @@ def encoder(vae: VAE) -> Function:
 
 def check(function: Function, rows: Rows, wanted_rows: Rows | None = None) -> None:
     """Within the tolerance of torch, and the same bits in every batch size, from several places of the rows."""
-    program = OnnxProgram(start_session(function, rows[:16] if wanted_rows is None else wanted_rows[:16], 1), rows)
+    program = OnnxProgram(start_sessions(function, rows[:16] if wanted_rows is None else wanted_rows[:16], 1), rows)
     answers = program([rows], MAX_BATCH)
     with torch.inference_mode():
         wanted = function(torch.from_numpy(rows)).numpy()
@@ -114,11 +114,21 @@ def test_more_threads_give_the_same_bits(shipped: VAE, monkeypatch: pytest.Monke
     monkeypatch.setattr(onnx_program, "LEAST_SHARED_SECONDS", 0)
     monkeypatch.setattr(onnx_program, "CLEARLY", math.inf)
     for function, rows in ((encoder(shipped), pictures(shipped)), (lambda z: shipped.decode(z).mean, latents(shipped))):
-        one, two = start_session(function, rows, 1), start_session(function, rows, 1, 2)
-        assert (threads_of(one), threads_of(two)) == (1, 2)
+        one, two = start_sessions(function, rows, 1), start_sessions(function, rows, 1, 2)
+        assert (threads_of(one.of(1)), threads_of(two.of(1))) == (1, 2)
         for bucket in range(1, MAX_BATCH + 1):
-            alone, shared = (OnnxProgram(session, rows)([rows[:bucket]], bucket) for session in (one, two))
+            alone, shared = (OnnxProgram(sessions, rows)([rows[:bucket]], bucket) for sessions in (one, two))
             np.testing.assert_array_equal(alone, shared)
+
+
+def test_small_batches_keep_their_threads(shipped: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_program, "CLEARLY", math.inf)
+    monkeypatch.setattr(
+        onnx_program, "_race", lambda sessions, rows: [(0.001, onnx_program._run(one, rows)) for one in sessions]
+    )
+    monkeypatch.setattr(onnx_program, "LEAST_SHARED_SECONDS", 0.0004)
+    sessions = start_sessions(encoder(shipped), pictures(shipped)[:30], 1, 2)
+    assert [threads_of(sessions.of(rows)) for rows in (1, 11, 12, 30)] == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize(("short_seconds", "least_seconds"), [(0.0, 0.0), (math.inf, math.inf)])
@@ -127,7 +137,7 @@ def test_batches_that_are_long_or_tiny_keep_their_threads(
 ) -> None:
     monkeypatch.setattr(onnx_program, "LEAST_SHARED_SECONDS", least_seconds)
     monkeypatch.setattr(onnx_program, "CLEARLY", math.inf)
-    assert threads_of(start_session(lambda x: x + 1, examples(), 1, 2, short_seconds)) == 1
+    assert threads_of(start_sessions(lambda x: x + 1, examples(), 1, 2, short_seconds).large) == 1
 
 
 def test_more_threads_that_give_other_bits_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,12 +145,12 @@ def test_more_threads_that_give_other_bits_are_not_used(monkeypatch: pytest.Monk
     monkeypatch.setattr(onnx_program, "CLEARLY", math.inf)
     run = onnx_program._run
     monkeypatch.setattr(onnx_program, "_run", lambda session, rows: run(session, rows) + 1e-7 * (threads_of(session) == 2))
-    assert threads_of(start_session(lambda x: x / 1000, examples(), 1, 2)) == 1
+    assert threads_of(start_sessions(lambda x: x / 1000, examples(), 1, 2).large) == 1
 
 
 def test_an_answer_is_not_overwritten_by_the_next_batch() -> None:
     rows = np.ones((8, 3), np.float32)
-    program = OnnxProgram(start_session(lambda x: x, rows, 1), rows)
+    program = OnnxProgram(start_sessions(lambda x: x, rows, 1), rows)
     first = program([rows[:2]], 8)
     program([0 * rows[:2]], 8)
     np.testing.assert_array_equal(first, rows[:2])
@@ -150,8 +160,8 @@ def test_it_tells_nobody(tmp_path: Path) -> None:
     """By itself, ONNX Runtime keeps an identifier and reports in the home directory, and a thread that sends them."""
     program = (
         "import numpy\n"
-        "from service.engine.programs.onnx_program import start_session\n"
-        "start_session(lambda x: x + 1, numpy.ones((2, 3), numpy.float32), 1)\n"
+        "from service.engine.programs.onnx_program import start_sessions\n"
+        "start_sessions(lambda x: x + 1, numpy.ones((2, 3), numpy.float32), 1)\n"
     )
     root = Path(models.__file__).parent.parent
     # nothing of the environment but this: some variables (CI, for one) silence it too
@@ -189,12 +199,12 @@ def test_what_it_cannot_compute_is_said(function: Function) -> None:
     with pytest.raises(
         OnnxUnusable, match=r"ONNX Runtime cannot compute this model: .|of ONNX Runtime differ from torch's by up to ."
     ):
-        start_session(function, examples(), 1)
+        start_sessions(function, examples(), 1)
 
 
 def test_a_difference_within_the_tolerance_is_none() -> None:
-    session = start_session(lambda x: x * (1 if torch.onnx.is_in_onnx_export() else 1 + TOLERANCE / 2), examples(), 1)
-    np.testing.assert_array_equal(OnnxProgram(session, examples())([examples()], 16), examples())
+    sessions = start_sessions(lambda x: x * (1 if torch.onnx.is_in_onnx_export() else 1 + TOLERANCE / 2), examples(), 1)
+    np.testing.assert_array_equal(OnnxProgram(sessions, examples())([examples()], 16), examples())
 
 
 def started(engine: EngineName, precision: Precision = "float32") -> Device:
@@ -258,7 +268,7 @@ def test_where_it_is_not_installed_auto_means_torch_and_onnx_is_refused(monkeypa
     monkeypatch.setattr("service.engine.programs.onnx_program.find_spec", lambda name: None)
     assert Device("cpu", 1).engine == "torch"
     with pytest.raises(OnnxUnusable, match=r"pip install 'vae-service\[onnx\]'"):
-        start_session(lambda x: x, examples(), 1)
+        start_sessions(lambda x: x, examples(), 1)
 
 
 async def test_bf16_answers_are_near_and_alike(weights: Path) -> None:
