@@ -48,8 +48,8 @@ class JsonFormatter(logging.Formatter):
     def format_access(self, access: Access) -> str:
         """Return the line of a request and its end, from a template: most requests differ in a few values only."""
         template = _template(access.client, access.method, access.path, access.status, access.model, access.trace)
-        ms, seconds, request_id = 1e3 * access.seconds, round(access.seconds, 6), access.request_id
-        return template % (_time(int(access.finished * 1e3)), ms, request_id, seconds, request_id)
+        seconds, request_id = access.seconds, access.request_id
+        return template % (_time(int(access.finished * 1e3)), 1e3 * seconds, request_id, seconds, request_id)
 
 
 @lru_cache(maxsize=1000)
@@ -60,7 +60,7 @@ def _template(client: str, method: str, path: str, status: int, model: str, trac
     text = orjson.dumps(line).decode().replace("%", "%%").replace(ID, "%s")
     # Neither of these can be part of a path, which has no blanks and no quotes.
     text = text.replace(f" in {1e3 * SECONDS:.1f} ms", " in %.1f ms")
-    return text.replace(f'"seconds":{SECONDS}', '"seconds":%s') + "\n"
+    return text.replace(f'"seconds":{SECONDS}', '"seconds":%.6f') + "\n"
 
 
 @lru_cache(maxsize=16)  # Under load many lines have the same time.
