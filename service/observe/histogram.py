@@ -27,31 +27,31 @@ class Histogram:
         self._counts = np.zeros(len(bounds) + 1, np.int64)
         self._sum = 0.0
         self._waiting: list[float] = []
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # for the counts; nothing but appending is done to `_waiting` without it
 
     def observe(self, value: float) -> None:
         """Add a value."""
-        with self._lock:
-            self._waiting.append(value)
-            if len(self._waiting) >= WAITING:
-                self._sort_in()
+        self._waiting.append(value)
+        if len(self._waiting) >= WAITING:
+            self._sort_in()
 
     def observe_all(self, values: Iterable[float]) -> None:
         """Add many values."""
-        with self._lock:
-            self._waiting.extend(values)
-            if len(self._waiting) >= WAITING:
-                self._sort_in()
+        self._waiting.extend(values)
+        if len(self._waiting) >= WAITING:
+            self._sort_in()
 
     def read(self) -> Counted:
         """Return what was added until now."""
+        self._sort_in()
         with self._lock:
-            self._sort_in()
             return Counted(tuple(self._bounds.tolist()), tuple(self._counts.tolist()), self._sum)
 
     def _sort_in(self) -> None:
-        values = np.array(self._waiting, np.float64)
-        self._waiting.clear()
-        found = np.searchsorted(self._bounds, values)  # NaN goes into the last bucket
-        self._counts += np.bincount(found, minlength=len(self._counts))
-        self._sum += float(values[np.isfinite(values)].sum())  # inf or NaN would spoil the sum for ever
+        with self._lock:
+            count = len(self._waiting)
+            values = np.array(self._waiting[:count], np.float64)
+            del self._waiting[:count]  # Those that other threads append meanwhile stay.
+            found = np.searchsorted(self._bounds, values)  # NaN goes into the last bucket
+            self._counts += np.bincount(found, minlength=len(self._counts))
+            self._sum += float(values[np.isfinite(values)].sum())  # inf or NaN would spoil the sum for ever
