@@ -9,10 +9,13 @@ from typing import Any
 from service.inference.deadline import in_time
 from service.operations.admission import Admission
 from service.store import LatentStore
+from service.store.directions import Direction
 from service.store.filters import Condition
 from service.store.interface import Collection, Deleted, Found, IfExists, Items, Patched, Search, UnknownItem, Upserted
 
 LATE = "the deadline passed before the store had answered"
+# Most directions that are made at the same time: each holds up to 20,000 vectors in memory.
+MOST_FITS = 2
 DOUBT = f"{LATE}; the change may or may not have been made"
 
 
@@ -20,13 +23,14 @@ class StoreAccess:
     """A latent store behind admission. All methods raise StoreError, Overloaded and DeadlineExceeded.
 
     `search` and `upsert` are the exception: pictures are encoded for them, so their callers ask `searches` or `writes` for
-    admission before that.
+    admission before that. Who makes a direction asks `fits`.
     """
 
     def __init__(self, store: LatentStore, max_rows: int) -> None:
         """`max_rows`: how many rows of each kind, reads, searches and writes, may be under way."""
         self.store = store  # for work of our own, which is never refused
         self.reads, self.searches, self.writes = Admission(max_rows), Admission(max_rows), Admission(max_rows)
+        self.fits = Admission(MOST_FITS)
 
     async def collections(self, deadline: float | None = None) -> list[Collection]:
         """Return all collections, by name."""
@@ -47,6 +51,23 @@ class StoreAccess:
         """Delete a collection with its items, and return what it was. Raises UnknownCollection."""
         with self.writes.admit(1):
             return await in_time(self.store.drop(name), deadline, DOUBT)
+
+    async def put_direction(self, collection: Collection, direction: Direction, deadline: float | None = None) -> None:
+        """Add a direction, or replace the one that has its name. Raises ModelMismatch, DirectionsFull."""
+        with self.writes.admit(1):
+            await in_time(self.store.put_direction(collection.name, collection.digest, direction), deadline, DOUBT)
+
+    async def directions(
+        self, name: str, names: Sequence[str] | None = None, deadline: float | None = None
+    ) -> list[Direction]:
+        """Return all directions, sorted by name; or those with these names, in this order. Raises UnknownDirection."""
+        with self.reads.admit(1):
+            return await in_time(self.store.directions(name, names), deadline, LATE)
+
+    async def delete_direction(self, name: str, direction: str, deadline: float | None = None) -> Direction:
+        """Delete a direction, and return what it was. Raises UnknownCollection, UnknownDirection."""
+        with self.writes.admit(1):
+            return await in_time(self.store.delete_direction(name, direction), deadline, DOUBT)
 
     async def item(self, name: str, id: str, deadline: float | None = None) -> Items:
         """Return one item, a block of one row. Raises UnknownCollection, UnknownItem."""

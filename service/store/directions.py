@@ -22,7 +22,7 @@ class Side:
 
     source: str  # where they came from: filter, ids, images or latents
     found: int  # how many there were
-    used: int  # how many the direction was made from: all, or a sample
+    n: int  # how many the direction was made from: all, or a sample
     filter: dict[str, Any] | None = None  # as it was sent; only of a filter
 
 

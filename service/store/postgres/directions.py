@@ -27,7 +27,7 @@ def directions(connection: PgConnection, name: str, names: Sequence[str] | None 
     rows = connection.execute(
         "SELECT name, vector, details FROM vae_directions WHERE collection = %s ORDER BY name", (number,)
     )
-    return chosen(name, {row[0]: from_record(*row, collection.dim) for row in rows}, names)
+    return chosen(name, {row[0]: from_record(row[0], row[1], row[2], collection.dim) for row in rows}, names)
 
 
 def delete(connection: PgConnection, name: str, direction: str) -> Direction:

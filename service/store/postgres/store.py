@@ -34,8 +34,8 @@ from service.store.interface import (
     StoreUnusable,
     Upserted,
 )
-from service.store.postgres import search as searches
 from service.store.postgres import directions, work, writes
+from service.store.postgres import search as searches
 from service.store.postgres.cancel_scope import CancelScope, Stopped, bound
 from service.store.postgres.connection_pool import ConnectionPool, is_answering
 from service.store.postgres.schema import PgConnection, migrate

@@ -25,7 +25,7 @@ def directions(connection: sqlite3.Connection, name: str, names: Sequence[str] |
     """Return all directions, sorted by name; or those with these names, in this order. Raises UnknownDirection."""
     number, collection = find(connection, name)
     rows = connection.execute("SELECT name, vector, details FROM directions WHERE collection = ? ORDER BY name", (number,))
-    return chosen(name, {row[0]: from_record(*row, collection.dim) for row in rows}, names)
+    return chosen(name, {row[0]: from_record(row[0], row[1], row[2], collection.dim) for row in rows}, names)
 
 
 def delete(connection: sqlite3.Connection, name: str, direction: str) -> Direction:

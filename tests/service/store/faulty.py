@@ -55,7 +55,8 @@ async def delete(store: SqliteStore) -> object:
 
 
 async def put_direction(store: SqliteStore) -> object:
-    return await store.put_direction("digits", DIGEST, direction_player.made(1, "smile", DIM))
+    await store.put_direction("digits", DIGEST, direction_player.made(1, "smile", DIM))
+    return None
 
 
 async def drop(store: SqliteStore) -> object:

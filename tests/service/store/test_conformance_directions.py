@@ -26,7 +26,7 @@ from tests.service.store.gaussians import DIGEST, DIGITS, DIM
 def direction(name: str = "smile", seed: int = 0, **fields: object) -> Direction:
     vector = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
     vector[0] = 1e-42  # subnormal
-    positive, negative = Side("filter", 70_000, 10_000, {"label": {"in": [7, "ü\"\\", None]}}), Side("ids", 3, 3)
+    positive, negative = Side("filter", 70_000, 10_000, {"label": {"in": [7, 'ü"\\', None]}}), Side("ids", 3, 3)
     made = Direction(name, vector, 0.1 + 0.2, "mean_difference", 1 / 3, 41, positive, negative, ("hat", "A.b-c_9"))
     return replace(made, **fields)  # type: ignore[arg-type]
 
@@ -81,9 +81,7 @@ async def test_directions_belong_to_a_collection_and_its_model(store: LatentStor
     assert same((await store.directions("others"))[0], direction(seed=5))
 
 
-async def test_a_collection_has_a_bounded_number_of_directions(
-    store: LatentStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_collection_has_a_bounded_number_of_directions(store: LatentStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (bounds, of_sqlite, of_postgres):
         monkeypatch.setattr(module, "MAX_DIRECTIONS", 2)
     await store.create(DIGITS)
