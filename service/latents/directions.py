@@ -29,28 +29,27 @@ def mean_difference(positive: Doubles, negative: Doubles) -> Doubles:
 
 
 def logistic_regression(positive: Doubles, negative: Doubles) -> Doubles:
-    """Return the normal of the plane that separates the two sides best, (D,), towards the positive one.
+    """Return the normal w of the plane that separates the two sides best, (D,), towards the positive one.
 
-    It minimises sum_i log(1 + exp(-y_i (w x_i + b))) + |w|^2 / 2 over the latents x, standardised in each dimension, by
-    L-BFGS; w is then divided by the standard deviations, so that it is the normal in latent space.
+    It minimises sum_i log(1 + exp(-y_i (w x_i + b))) + |w|^2 / 2 over the latents x by L-BFGS. They are centred, but not
+    standardised: the prior has the same scale in all dimensions. In a dimension that a model does not use, latents hardly
+    differ; standardised, it would get a large weight, and an edit along w would change only what the decoder ignores.
     """
     from scipy.optimize import minimize  # importing it takes a quarter of a second
 
     x = np.concatenate([positive, negative])
-    mean, std = x.mean(axis=0), x.std(axis=0)
-    std[std == 0] = 1  # such a dimension is zero then, and gets no weight
-    x = (x - mean) / std
+    x -= x.mean(axis=0)
     y = np.repeat([1.0, -1.0], [len(positive), len(negative)])
 
     def loss(parameters: Doubles) -> tuple[float, Doubles]:
         w, b = parameters[:-1], parameters[-1]
-        margin = y * (np.einsum("nd,d->n", x, w) + b)
-        slope = -y * np.exp(-np.logaddexp(0, margin))  # dloss/dlogit = -y sigmoid(-margin)
-        value = np.logaddexp(0, -margin).sum() + np.einsum("d,d->", w, w) / 2
+        margin = y * (project(x, w) + b)
+        slope = -y * np.exp(-np.logaddexp(0, margin))  # by w x + b
+        value = np.logaddexp(0, -margin).sum() + (w**2).sum() / 2
         return float(value), np.append(np.einsum("nd,n->d", x, slope) + w, slope.sum())
 
     found = minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 200})
-    normal: Doubles = found.x[:-1] / std
+    normal: Doubles = found.x[:-1]
     return normal
 
 
