@@ -22,7 +22,7 @@ from service.operations.collection_model import model_of
 from service.operations.store_access import StoreAccess
 from service.store.directions import Direction, Side
 from service.store.filters import Condition
-from service.store.interface import Collection, Floats, Items
+from service.store.interface import Collection, Floats, Items, UnknownItem
 
 # The items of a side: at least so many, so that one can be held out, and at most so many, else a sample is taken.
 FEWEST, MOST = 2, 10_000
@@ -177,7 +177,11 @@ async def _read(
 ) -> None:
     """Fill in the sample of a side that is a filter or ids. Raises BadSides, UnknownItem, UnknownKey, StoreError."""
     if own.ids:
-        sample.add(await store.items(collection, own.ids, deadline))
+        try:
+            sample.add(await store.items(collection, own.ids, deadline))
+        except UnknownItem as error:
+            error.item = None  # both sides have such a number
+            raise
     if own.filter is None:
         return
     others, after = frozenset(other.ids), ""
