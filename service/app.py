@@ -46,6 +46,7 @@ from service.rest.routes import (
     collections,
     deletions,
     directions,
+    edit,
     encode,
     generate,
     health,
@@ -87,7 +88,7 @@ LOADING_BLOCK_BYTES = 8 << 20
 # The routes of originals come before those of items, whose ids may contain slashes.
 FAMILIES = (
     *(encode, generate, interpolate, reconstruct),
-    *(collections, originals, items, deletions, search, directions),
+    *(collections, originals, items, deletions, search, directions, edit),
     *(models, health, metrics),
 )
 ROUTERS: list[Router] = [family.router for family in FAMILIES]

@@ -43,8 +43,10 @@ class TimedStore(LatentStore):
     async def put_direction(self, name: str, digest: str, direction: Direction) -> None:
         await self._store.put_direction(name, digest, direction)
 
-    async def directions(self, name: str, names: Sequence[str] | None = None) -> list[Direction]:
-        return await self._store.directions(name, names)
+    async def directions(
+        self, name: str, names: Sequence[str] | None = None, digest: str | None = None
+    ) -> list[Direction]:
+        return await self._store.directions(name, names, digest)
 
     async def delete_direction(self, name: str, direction: str) -> Direction:
         return await self._store.delete_direction(name, direction)

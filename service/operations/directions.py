@@ -90,7 +90,7 @@ async def make_direction(
         raise BadSides(f"orthogonal_to names {name!r} itself; leave it out")
     deadline = inference.deadline
     with store.fits.admit(1):
-        others = [one.vector.astype(np.float64) for one in await store.directions(collection.name, orthogonal_to, deadline)]
+        others = [one.vector.astype(np.float64) for one in await store.directions_of(collection, orthogonal_to, deadline)]
         await _check_overlap(store, collection, given, deadline)
         samples = await _encode(pipeline, inference, collection, given)
         for sample, own, other in zip(samples, given, reversed(given), strict=True):

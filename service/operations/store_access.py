@@ -57,12 +57,26 @@ class StoreAccess:
         with self.writes.admit(1):
             await in_time(self.store.put_direction(collection.name, collection.digest, direction), deadline, DOUBT)
 
-    async def directions(
-        self, name: str, names: Sequence[str] | None = None, deadline: float | None = None
-    ) -> list[Direction]:
-        """Return all directions, sorted by name; or those with these names, in this order. Raises UnknownDirection."""
+    async def directions(self, name: str, deadline: float | None = None) -> list[Direction]:
+        """Return all directions of a collection, sorted by name. Raises UnknownCollection."""
         with self.reads.admit(1):
-            return await in_time(self.store.directions(name, names), deadline, LATE)
+            return await in_time(self.store.directions(name), deadline, LATE)
+
+    async def directions_of(
+        self, collection: Collection, names: Sequence[str], deadline: float | None = None
+    ) -> list[Direction]:
+        """Return the directions with these names, in this order, of a collection that was read before.
+
+        Raises UnknownCollection, UnknownDirection, and ModelMismatch if the collection has been made anew.
+        """
+        with self.reads.admit(1):
+            return await in_time(self.store.directions(collection.name, names, collection.digest), deadline, LATE)
+
+    async def direction(self, name: str, direction: str, deadline: float | None = None) -> Direction:
+        """Return one direction. Raises UnknownCollection, UnknownDirection."""
+        with self.reads.admit(1):
+            (found,) = await in_time(self.store.directions(name, [direction]), deadline, LATE)
+            return found
 
     async def delete_direction(self, name: str, direction: str, deadline: float | None = None) -> Direction:
         """Delete a direction, and return what it was. Raises UnknownCollection, UnknownDirection."""
@@ -75,23 +89,6 @@ class StoreAccess:
             found = await in_time(self.store.get(name, [id]), deadline, LATE)
         if not found.ids:
             raise UnknownItem(name, id)
-        return found
-
-    async def items(self, collection: Collection, ids: Sequence[str], deadline: float | None = None) -> Items:
-        """Return items by their ids, each once, in the order of the ids, from a collection that was read before.
-
-        Raises UnknownCollection, UnknownItem with the index of the id, and ModelMismatch if the collection has been made anew.
-        """
-        once = list(dict.fromkeys(ids))
-        with self.reads.admit(len(once)):
-            found = await in_time(self.store.get(collection.name, once), deadline, LATE)
-            (await in_time(self.store.collection(collection.name), deadline, LATE)).of_model(collection.digest)
-        missing = set(once) - set(found.ids)
-        for i, id in enumerate(ids):
-            if id in missing:
-                error = UnknownItem(collection.name, id)
-                error.item = i
-                raise error
         return found
 
     async def picture(self, name: str, id: str, deadline: float | None = None) -> bytes:

@@ -70,14 +70,14 @@ async def put(service: Service, call: Call) -> Answer:
 async def list_all(service: Service, call: Call) -> Answer:
     """List the directions of a collection in the order of their names, without their vectors."""
     name, inference = await open_stored(service, call, query_parameters(InCollection, call))
-    found = await service.store.directions(name, deadline=inference.deadline)
+    found = await service.store.directions(name, inference.deadline)
     return json_answer({"directions": [describe_direction(name, one, with_vector=False) for one in found]})
 
 
 async def get(service: Service, call: Call) -> Answer:
     """Show one direction with its vector."""
     name, inference = await open_stored(service, call, query_parameters(InCollection, call))
-    (found,) = await service.store.directions(name, [call.path["direction"]], inference.deadline)
+    found = await service.store.direction(name, call.path["direction"], inference.deadline)
     return json_answer(describe_direction(name, found))
 
 

@@ -73,6 +73,9 @@ async def test_directions_belong_to_a_collection_and_its_model(store: LatentStor
     await store.put_direction("digits", DIGEST, direction())
     with pytest.raises(ModelMismatch):
         await store.put_direction("digits", "cd" * 32, direction("x"))
+    with pytest.raises(ModelMismatch):
+        await store.directions("digits", ["smile"], "cd" * 32)
+    assert len(await store.directions("digits", digest=DIGEST)) == 1
     assert await store.directions("others") == []
     await store.put_direction("others", DIGEST, direction(seed=5))
     await store.drop("digits")
