@@ -43,9 +43,7 @@ class TimedStore(LatentStore):
     async def put_direction(self, name: str, digest: str, direction: Direction) -> None:
         await self._store.put_direction(name, digest, direction)
 
-    async def directions(
-        self, name: str, names: Sequence[str] | None = None, digest: str | None = None
-    ) -> list[Direction]:
+    async def directions(self, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
         return await self._store.directions(name, names, digest)
 
     async def delete_direction(self, name: str, direction: str) -> Direction:

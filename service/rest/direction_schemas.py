@@ -33,6 +33,7 @@ class DirectionParameters(PictureParameters):
     )
     orthogonal_to: Names = Field(
         frozenset(),
+        examples=[""],
         description="The names of other directions of the collection, separated by commas: the part along them is removed.",
     )
 

@@ -1,6 +1,5 @@
 """Parameters and the body of /edit. Knows nothing about how it is served."""
 
-import math
 from typing import Annotated, Any, ClassVar
 
 import orjson
@@ -27,7 +26,7 @@ def _amounts(value: object) -> dict[str, float]:
     for name, amount in value.items():
         if not COLLECTION_NAME.fullmatch(name):
             raise ValueError(f"must have names of directions before the amounts, as in {FORMS[8:]}")
-        if type(amount) not in (int, float) or not math.isfinite(amount) or abs(amount) > MAX_AMOUNT:
+        if type(amount) not in (int, float) or not abs(amount) <= MAX_AMOUNT:  # nor NaN
             raise ValueError(f"must have numbers from -{MAX_AMOUNT:g} to {MAX_AMOUNT:g} as amounts")
     return {name: float(amount) for name, amount in value.items()}
 
@@ -83,6 +82,7 @@ class EditParameters(DecodeParameters, PointParameters):
     )
     keep: Names = Field(
         frozenset(),
+        examples=[""],
         description="The names of directions, separated by commas, along which nothing may change: the part of the edit "
         "along them is left out.",
     )

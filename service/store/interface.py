@@ -209,9 +209,7 @@ class LatentStore(ABC):
         """Add a direction, or replace the one that has its name. Raises ModelMismatch, DirectionsFull."""
 
     @abstractmethod
-    async def directions(
-        self, name: str, names: Sequence[str] | None = None, digest: str | None = None
-    ) -> list[Direction]:
+    async def directions(self, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
         """Return all directions, sorted by name; or those with these names, in this order.
 
         `digest`: that of the model which the collection must have, if stated. Raises UnknownDirection, ModelMismatch.

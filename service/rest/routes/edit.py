@@ -12,7 +12,15 @@ from service.rest.edit_schemas import EditBody, EditParameters
 from service.rest.negotiation import answer_format
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.points import LISTS_PER_POINT, open_points, points_of
-from service.rest.registration import PICTURE_ANSWERS, PICTURE_BODIES, PICTURE_EXAMPLE, Router, add, describe_operation, json_content
+from service.rest.registration import (
+    PICTURE_ANSWERS,
+    PICTURE_BODIES,
+    PICTURE_EXAMPLE,
+    Router,
+    add,
+    describe_operation,
+    json_content,
+)
 from service.rest.requests import body_of
 from service.rest.routes.collections import STORE_ERRORS
 from service.rest.scaling import choose_scale
@@ -29,14 +37,13 @@ async def edit(service: Service, call: Call) -> Answer:
     """
     body = await body_of(service, call, LISTS_PER_POINT)
     parameters = read_parameters(EditParameters, call.query, *body.parameters(EditParameters))
-    if parameters.collection is None:
-        raise BadParameter("collection is missing: name the collection that has the directions")
     if not parameters.directions:
         raise BadParameter('directions is missing: send {"directions": {"smile": 1.5}} or directions=smile:1.5')
     accept = call.headers.get("accept", "")
     form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     inference, collection = await open_points(service, call, parameters)
-    assert collection is not None
+    if collection is None:
+        raise BadParameter("collection is missing: name the collection that has the directions")
     points = await service.pipeline.offload(len(call.body), partial(points_of, body, inference, collection))
     scale = choose_scale(parameters, form, accept, len(points), inference.model.shape)
     fields: dict[str, Any] = {}

@@ -21,8 +21,13 @@ def put(connection: PgConnection, name: str, digest: str, direction: Direction) 
         raise DirectionsFull(name, MAX_DIRECTIONS)
 
 
-def directions(connection: PgConnection, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
-    """Return all directions, sorted by name; or those with these names, in this order. Raises UnknownDirection, ModelMismatch."""
+def directions(
+    connection: PgConnection, name: str, names: Sequence[str] | None = None, digest: str | None = None
+) -> list[Direction]:
+    """Return all directions, sorted by name; or those with these names, in this order.
+
+    Raises UnknownCollection, UnknownDirection, ModelMismatch.
+    """
     number, collection = find(connection, name, digest)
     rows = connection.execute(
         "SELECT name, vector, details FROM vae_directions WHERE collection = %s ORDER BY name", (number,)

@@ -114,9 +114,7 @@ class PgvectorStore(LatentStore):
     async def put_direction(self, name: str, digest: str, direction: Direction) -> None:
         await self._run(partial(directions.put, name=name, digest=digest, direction=direction), name, self._writing)
 
-    async def directions(
-        self, name: str, names: Sequence[str] | None = None, digest: str | None = None
-    ) -> list[Direction]:
+    async def directions(self, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
         return await self._run(partial(directions.directions, name=name, names=names, digest=digest), CATALOG)
 
     async def delete_direction(self, name: str, direction: str) -> Direction:

@@ -21,8 +21,13 @@ def put(connection: sqlite3.Connection, name: str, digest: str, direction: Direc
         raise DirectionsFull(name, MAX_DIRECTIONS)
 
 
-def directions(connection: sqlite3.Connection, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
-    """Return all directions, sorted by name; or those with these names, in this order. Raises UnknownDirection, ModelMismatch."""
+def directions(
+    connection: sqlite3.Connection, name: str, names: Sequence[str] | None = None, digest: str | None = None
+) -> list[Direction]:
+    """Return all directions, sorted by name; or those with these names, in this order.
+
+    Raises UnknownCollection, UnknownDirection, ModelMismatch.
+    """
     number, collection = find(connection, name, digest)
     rows = connection.execute("SELECT name, vector, details FROM directions WHERE collection = ? ORDER BY name", (number,))
     return chosen(name, {row[0]: from_record(row[0], row[1], row[2], collection.dim) for row in rows}, names)

@@ -180,9 +180,7 @@ class SqliteStore(LatentStore):
     async def get(self, name: str, ids: Sequence[str]) -> Items:
         return await self._of(name, self._read(partial(reads.get, name=name, ids=ids)))
 
-    async def directions(
-        self, name: str, names: Sequence[str] | None = None, digest: str | None = None
-    ) -> list[Direction]:
+    async def directions(self, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
         return await self._of(name, self._read(partial(directions.directions, name=name, names=names, digest=digest)))
 
     async def picture(self, name: str, id: str) -> bytes:

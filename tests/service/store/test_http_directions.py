@@ -55,7 +55,12 @@ async def test_a_direction_is_made_kept_replaced_and_deleted(client: httpx.Async
     np.testing.assert_allclose(made["vector"], difference / np.linalg.norm(difference), rtol=1e-6)
     projections = np.concatenate([positive, negative]) @ made["vector"]
     assert made["unit"] == pytest.approx(projections.std(), rel=1e-6)
-    assert (made["name"], made["collection"], made["method"], made["orthogonal_to"]) == ("smile", "some", "mean_difference", [])
+    assert (made["name"], made["collection"], made["method"], made["orthogonal_to"]) == (
+        "smile",
+        "some",
+        "mean_difference",
+        [],
+    )
     assert made["positive"] == {"source": "filter", "filter": {"smile": True}, "found": 6, "n": 6}
     assert made["negative"] == {"source": "filter", "filter": {"smile": False}, "found": 6, "n": 6}
     assert 0.5 < made["auc"] <= 1
