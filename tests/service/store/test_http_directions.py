@@ -87,13 +87,15 @@ async def test_every_form_of_a_side_gives_the_same_direction(client: httpx.Async
     made = (await client.put(SMILE, json=BOTH)).raise_for_status().json()
     sides = [[one for one in items if one["metadata"]["smile"] is smiles] for smiles in (True, False)]
     for form in ("filter", "ids", "mu", "z"):
+        positive: dict[str, Any]
+        negative: dict[str, Any]
         match form:
             case "filter":
                 positive, negative = ({"filter": {"smile": {"eq": smiles}}} for smiles in (True, False))
             case "ids":  # those that are named twice count once
                 positive, negative = ({"ids": [one["id"] for one in [*side, side[0]]][::-1]} for side in sides)
             case _:
-                positive, negative = ({form: [one["mu"] for one in side]} for side in sides)
+                positive, negative = ({str(form): [one["mu"] for one in side]} for side in sides)
         found = (await client.put(f"{PATH}/{form}", json={"positive": positive, "negative": negative})).raise_for_status()
         np.testing.assert_allclose(found.json()["vector"], made["vector"], rtol=1e-6)
         assert found.json()["unit"] == pytest.approx(made["unit"])

@@ -85,14 +85,15 @@ async def test_pictures_come_in_every_dress(client: httpx.AsyncClient) -> None:
     files = [("image", (f"{i}.png", data)) for i, data in enumerate(PNGS)]
     short = "&directions=smile:2,hat:-1&keep=glasses"
     for answer in (
-        await client.post(f"{EDIT}&include=z", json={"images": texts(), "directions": {"smile": 2, "hat": -1}, "keep": "glasses"}),
+        await client.post(f"{EDIT}&include=z", json={
+            "images": texts(), "directions": {"smile": 2, "hat": -1}, "keep": "glasses"}),
         await client.post(f"{EDIT}&include=z{short}", json={"images": texts()}),
         await client.post(f"{EDIT}&include=z{short}", files=files),
         await client.post("/edit", files=files, data={
             "collection": "some", "directions": '{"smile": 2, "hat": -1}', "keep": "glasses", "include": "z"}),
         await client.post("/edit", files=files, data={
             "collection": "some", "directions": " smile:2.0, hat:-1", "keep": "glasses", "include": "z"}),
-        await client.post(f"{EDIT}&include=z{short}", content=npy_bytes(PIXELS.transpose(0, 3, 1, 2))),
+        await client.post(f"{EDIT}&include=z{short}", content=npy_bytes(PIXELS)),
         await client.post(f"{EDIT}&include=z{short}", content=npy(mu)),
     ):  # fmt: skip
         found = answer.raise_for_status().json()
