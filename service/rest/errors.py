@@ -61,6 +61,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     ItemsExist: (409, "items_exist"),
     ModelMismatch: (409, "model_mismatch"),
     ModelNotLoaded: (409, "model_not_loaded"),
+    DirectionsFull: (409, "directions_full"),
     TooBig: (413, "too_many_pixels"),
     TooCostly: (413, "too_costly"),
     TooLarge: (413, "too_many_items"),
@@ -93,7 +94,6 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     DeadlineExceeded: (504, "deadline_exceeded"),
     StoreFull: (507, "store_full"),
     PicturesFull: (507, "pictures_full"),
-    DirectionsFull: (507, "directions_full"),
     DiskFull: (507, "disk_full"),
 }
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}

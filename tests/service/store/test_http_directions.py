@@ -238,7 +238,7 @@ async def test_the_numbers_of_directions_are_bounded(client: httpx.AsyncClient, 
         monkeypatch.setattr(module, "MAX_DIRECTIONS", 1)
     await add(client, *faces(8))
     (await client.put(SMILE, json=BOTH)).raise_for_status()
-    check(await client.put(f"{PATH}/other", json=BOTH), 507, "directions_full", "has 1 directions already")
+    check(await client.put(f"{PATH}/other", json=BOTH), 409, "directions_full", "has 1 directions already")
 
 
 async def test_many_at_once_get_the_same_or_are_told_to_come_back(client: httpx.AsyncClient) -> None:
