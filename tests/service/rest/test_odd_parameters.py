@@ -155,7 +155,15 @@ async def test_in_what_is_worked_on(some: httpx.AsyncClient) -> None:
                 check(await some.post("/collections/some/search", content=json.dumps(body)), name, odd)
         for end in (odd, {"z": odd}, {"image": odd}, {"z": [odd] * 3}):
             check(await some.post("/interpolate", content=json.dumps({"start": end, "end": {"z": Z}})), odd)
-        for side in (odd, {"a": odd}, {"filter": odd}, {"ids": odd}, {"ids": [odd]}, {"images": [odd]}, {"mu": [[odd] * 3] * 2}):
+        for side in (
+            odd,
+            {"a": odd},
+            {"filter": odd},
+            {"ids": odd},
+            {"ids": [odd]},
+            {"images": [odd]},
+            {"mu": [[odd] * 3] * 2},
+        ):
             sides = json.dumps({"positive": side, "negative": {"mu": [Z, Z]}})
             check(await some.put("/collections/some/directions/smile", content=sides), odd, side)
         for amounts in (odd, {"smile": odd}, {str(odd): 1}):
