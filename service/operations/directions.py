@@ -133,7 +133,8 @@ async def _check_overlap(
 ) -> None:
     """Raise BadSides if an item is on both sides, both of which are filters or both ids."""
     positive, negative = given
-    both = [id for id in positive.ids if id in set(negative.ids)]
+    others = frozenset(negative.ids)
+    both = [id for id in positive.ids if id in others]
     if positive.filter is not None and negative.filter is not None:
         filter = positive.conditions + negative.conditions
         both = (await store.scan(collection.name, "", 1, filter, deadline)).ids
@@ -176,9 +177,9 @@ async def _read(
     deadline: float | None,
 ) -> None:
     """Fill in the sample of a side that is a filter or ids. Raises BadSides, UnknownItem, UnknownKey, StoreError."""
-    if own.ids:
+    for i in range(0, len(own.ids), PAGE):
         try:
-            sample.add(await store.items(collection, own.ids, deadline))
+            sample.add(await store.items(collection, own.ids[i : i + PAGE], deadline))
         except UnknownItem as error:
             error.item = None  # both sides have such a number
             raise

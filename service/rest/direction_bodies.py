@@ -39,11 +39,10 @@ def sides_of(body: Body, dim: int) -> tuple[Given, Given]:
 
 
 def _given(value: object, word: str, dim: int) -> Given:
+    if value is None:
+        raise Unusable(f"{word!r} is missing: it must be {FORMS}")
     if not isinstance(value, dict):
-        found = "is missing: it" if value is None else ""
-        raise Unusable(
-            f"{word!r} {found} must be {FORMS}".replace("  ", " ") + ("" if value is None else f", not {json_type(value)}")
-        )
+        raise Unusable(f"{word!r} must be {FORMS}, not {json_type(value)}")
     listed = [key for key in LISTS if isinstance(value.get(key), list)]
     if not listed and not isinstance(value.get("filter"), dict):
         return _filter(value, word)
