@@ -45,6 +45,8 @@ from service.rest.routes import (
     admin,
     collections,
     deletions,
+    directions,
+    edit,
     encode,
     generate,
     health,
@@ -86,7 +88,7 @@ LOADING_BLOCK_BYTES = 8 << 20
 # The routes of originals come before those of items, whose ids may contain slashes.
 FAMILIES = (
     *(encode, generate, interpolate, reconstruct),
-    *(collections, originals, items, deletions, search),
+    *(collections, originals, items, deletions, search, directions, edit),
     *(models, health, metrics),
 )
 ROUTERS: list[Router] = [family.router for family in FAMILIES]

@@ -89,6 +89,8 @@ async def _dump(settings: Settings, options: argparse.Namespace) -> None:
             raise StoreError(f"the store has no collection {options.collection!r}: {there}") from None
         if collection.keep == "picture":
             print("the dump has no originals of pictures; a backup has them", flush=True)
+        if directions := await store.directions(options.collection):
+            print(f"the dump leaves out {plural(len(directions), 'direction')}, which a backup has", flush=True)
         with tqdm(total=collection.count, unit="item") as bar:
             await dump(store, options.collection, options.out, bar.update, own)
 

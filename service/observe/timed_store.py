@@ -7,6 +7,7 @@ from typing import Any
 
 from service.observe.histogram import Histogram
 from service.store import LatentStore
+from service.store.directions import Direction
 from service.store.filters import Condition
 from service.store.interface import Collection, Deleted, Found, IfExists, Items, Patched, Search, Upserted
 
@@ -38,6 +39,15 @@ class TimedStore(LatentStore):
 
     async def drop(self, name: str) -> Collection:
         return await self._store.drop(name)
+
+    async def put_direction(self, name: str, digest: str, direction: Direction) -> None:
+        await self._store.put_direction(name, digest, direction)
+
+    async def directions(self, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
+        return await self._store.directions(name, names, digest)
+
+    async def delete_direction(self, name: str, direction: str) -> Direction:
+        return await self._store.delete_direction(name, direction)
 
     async def scan(
         self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = (), strict: bool = False

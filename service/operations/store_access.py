@@ -9,10 +9,13 @@ from typing import Any
 from service.inference.deadline import in_time
 from service.operations.admission import Admission
 from service.store import LatentStore
+from service.store.directions import Direction
 from service.store.filters import Condition
 from service.store.interface import Collection, Deleted, Found, IfExists, Items, Patched, Search, UnknownItem, Upserted
 
 LATE = "the deadline passed before the store had answered"
+# Most directions that are made at the same time: each holds up to 20,000 vectors in memory.
+MOST_FITS = 2
 DOUBT = f"{LATE}; the change may or may not have been made"
 
 
@@ -20,13 +23,14 @@ class StoreAccess:
     """A latent store behind admission. All methods raise StoreError, Overloaded and DeadlineExceeded.
 
     `search` and `upsert` are the exception: pictures are encoded for them, so their callers ask `searches` or `writes` for
-    admission before that.
+    admission before that. Who makes a direction asks `fits`.
     """
 
     def __init__(self, store: LatentStore, max_rows: int) -> None:
         """`max_rows`: how many rows of each kind, reads, searches and writes, may be under way."""
         self.store = store  # for work of our own, which is never refused
         self.reads, self.searches, self.writes = Admission(max_rows), Admission(max_rows), Admission(max_rows)
+        self.fits = Admission(MOST_FITS)
 
     async def collections(self, deadline: float | None = None) -> list[Collection]:
         """Return all collections, by name."""
@@ -48,12 +52,60 @@ class StoreAccess:
         with self.writes.admit(1):
             return await in_time(self.store.drop(name), deadline, DOUBT)
 
+    async def put_direction(self, collection: Collection, direction: Direction, deadline: float | None = None) -> None:
+        """Add a direction, or replace the one that has its name. Raises ModelMismatch, DirectionsFull."""
+        with self.writes.admit(1):
+            await in_time(self.store.put_direction(collection.name, collection.digest, direction), deadline, DOUBT)
+
+    async def directions(self, name: str, deadline: float | None = None) -> list[Direction]:
+        """Return all directions of a collection, sorted by name. Raises UnknownCollection."""
+        with self.reads.admit(1):
+            return await in_time(self.store.directions(name), deadline, LATE)
+
+    async def directions_of(
+        self, collection: Collection, names: Sequence[str], deadline: float | None = None
+    ) -> list[Direction]:
+        """Return the directions with these names, in this order, of a collection that was read before.
+
+        Raises UnknownCollection, UnknownDirection, and ModelMismatch if the collection has been made anew.
+        """
+        with self.reads.admit(1):
+            return await in_time(self.store.directions(collection.name, names, collection.digest), deadline, LATE)
+
+    async def direction(self, name: str, direction: str, deadline: float | None = None) -> Direction:
+        """Return one direction. Raises UnknownCollection, UnknownDirection."""
+        with self.reads.admit(1):
+            (found,) = await in_time(self.store.directions(name, [direction]), deadline, LATE)
+            return found
+
+    async def delete_direction(self, name: str, direction: str, deadline: float | None = None) -> Direction:
+        """Delete a direction, and return what it was. Raises UnknownCollection, UnknownDirection."""
+        with self.writes.admit(1):
+            return await in_time(self.store.delete_direction(name, direction), deadline, DOUBT)
+
     async def item(self, name: str, id: str, deadline: float | None = None) -> Items:
         """Return one item, a block of one row. Raises UnknownCollection, UnknownItem."""
         with self.reads.admit(1):
             found = await in_time(self.store.get(name, [id]), deadline, LATE)
         if not found.ids:
             raise UnknownItem(name, id)
+        return found
+
+    async def items(self, collection: Collection, ids: Sequence[str], deadline: float | None = None) -> Items:
+        """Return items by their ids, each once, in the order of the ids, from a collection that was read before.
+
+        Raises UnknownCollection, UnknownItem with the index of the id, and ModelMismatch if the collection has been made anew.
+        """
+        once = list(dict.fromkeys(ids))
+        with self.reads.admit(len(once)):
+            found = await in_time(self.store.get(collection.name, once), deadline, LATE)
+            (await in_time(self.store.collection(collection.name), deadline, LATE)).of_model(collection.digest)
+        missing = set(once) - set(found.ids)
+        for i, id in enumerate(ids):
+            if id in missing:
+                error = UnknownItem(collection.name, id)
+                error.item = i
+                raise error
         return found
 
     async def picture(self, name: str, id: str, deadline: float | None = None) -> bytes:

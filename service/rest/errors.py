@@ -18,7 +18,9 @@ from service.formats.forms import TooManyParts
 from service.http.problems import HttpError, Problem, problem
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchLabel, NoSuchPrior
+from service.latents.directions import NoDirection
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
+from service.operations.directions import BadSides
 from service.operations.items import LISTED_IDS
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -26,6 +28,7 @@ from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
     BadCollectionName,
     BadItem,
+    DirectionsFull,
     DiskFull,
     ItemsExist,
     MetadataTooLarge,
@@ -37,6 +40,7 @@ from service.store.interface import (
     StoreUnavailable,
     StoreUnusable,
     UnknownCollection,
+    UnknownDirection,
     UnknownItem,
 )
 
@@ -49,6 +53,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     NoCheckpoint: (404, "no_checkpoint"),
     UnknownCollection: (404, "unknown_collection"),
     UnknownItem: (404, "unknown_item"),
+    UnknownDirection: (404, "unknown_direction"),
     NoPicture: (404, "no_picture"),
     AlreadyLoaded: (409, "already_loaded"),
     StillNeeded: (409, "still_needed"),
@@ -56,6 +61,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     ItemsExist: (409, "items_exist"),
     ModelMismatch: (409, "model_mismatch"),
     ModelNotLoaded: (409, "model_not_loaded"),
+    DirectionsFull: (409, "directions_full"),
     TooBig: (413, "too_many_pixels"),
     TooCostly: (413, "too_costly"),
     TooLarge: (413, "too_many_items"),
@@ -71,6 +77,8 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     Unusable: (422, "unusable_input"),
     BadCollectionName: (422, "unusable_input"),
     BadItem: (422, "unusable_input"),
+    BadSides: (422, "unusable_input"),
+    NoDirection: (422, "no_direction"),
     UnknownKey: (409, "unknown_key"),
     BadFilter: (422, "invalid_filter"),
     CatalogError: (422, "unusable_model"),

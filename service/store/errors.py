@@ -2,13 +2,15 @@
 
 StoreError
   ├── UnknownCollection, UnknownItem      no collection has that name, no item that id
-  ├── BadCollectionName                   no collection may have that name
+  ├── UnknownDirection                    the collection has no direction with that name
+  ├── BadCollectionName                   no collection, or no direction, may have that name
   ├── NoPicture                           the item has no original picture
   ├── ItemsExist                          ids of new items that the collection has already
   ├── ModelMismatch                       the vectors are those of another model
   ├── BadItem                             an item or a query that does not fit the collection
   ├── MetadataTooLarge                    more metadata than an item may have
   ├── StoreFull, PicturesFull             the bound on the memory for vectors, or on kept pictures, is reached
+  ├── DirectionsFull                      the collection has as many directions as it may have
   ├── DiskFull                            the disk has no room
   ├── StoreUnavailable                    temporary: the database cannot be reached or does not answer
   │     └── StoreBusy                     temporary: another session or process holds a lock
@@ -40,11 +42,11 @@ class UnknownCollection(StoreError):
 
 
 class BadCollectionName(StoreError):
-    """No collection may have that name."""
+    """No collection, or no direction, may have that name."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, what: str = "collection") -> None:
         super().__init__(
-            f"{name[:120]!r} is not a valid name for a collection: use up to 100 letters, digits, '.', '_' and '-', of "
+            f"{name[:120]!r} is not a valid name for a {what}: use up to 100 letters, digits, '.', '_' and '-', of "
             "which the first is a letter or digit"
         )
 
@@ -59,6 +61,15 @@ class UnknownItem(StoreError):
 
     def __str__(self) -> str:
         return super().__str__() if self.item is None else f"item {self.item}: {super().__str__()}"
+
+
+class UnknownDirection(StoreError):
+    """The collection has no direction with that name."""
+
+    def __init__(self, collection: str, name: str, known: Iterable[str] = ()) -> None:
+        near = difflib.get_close_matches(name[:80], list(known), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"GET /collections/{collection}/directions lists all"
+        super().__init__(f"the collection {collection!r} has no direction {name[:120]!r}; {hint}")
 
 
 class NoPicture(StoreError):
@@ -129,6 +140,16 @@ class PicturesFull(StoreError):
         super().__init__(
             f"the kept pictures would take {needed} bytes, {max_bytes} are allowed; nothing was stored; delete items, raise "
             'VAE_STORE_MAX_PICTURE_BYTES, or PUT the collection with {"keep": "nothing"}'
+        )
+
+
+class DirectionsFull(StoreError):
+    """The collection has as many directions as it may have; nothing was stored."""
+
+    def __init__(self, collection: str, most: int) -> None:
+        super().__init__(
+            f"the collection {collection!r} has {most} directions already, and may not have more; nothing was stored; delete "
+            "one, or replace one by using its name"
         )
 
 

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.latents.distances import DistanceMetric, Doubles, distance_metric
+from service.store.directions import Direction
 from service.store.errors import BadCollectionName as BadCollectionName
 from service.store.errors import BadItem as BadItem
+from service.store.errors import DirectionsFull as DirectionsFull
 from service.store.errors import DiskFull as DiskFull
 from service.store.errors import ItemsExist as ItemsExist
 from service.store.errors import MetadataTooLarge as MetadataTooLarge
@@ -27,6 +29,7 @@ from service.store.errors import StoreFull as StoreFull
 from service.store.errors import StoreUnavailable as StoreUnavailable
 from service.store.errors import StoreUnusable as StoreUnusable
 from service.store.errors import UnknownCollection as UnknownCollection
+from service.store.errors import UnknownDirection as UnknownDirection
 from service.store.errors import UnknownItem as UnknownItem
 from service.store.filters import Condition, Unknown
 
@@ -44,10 +47,10 @@ COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_ID = 512
 
 
-def check_collection_name(name: str) -> None:
-    """Raise BadCollectionName unless a collection may have this name."""
+def check_collection_name(name: str, what: str = "collection") -> None:
+    """Raise BadCollectionName unless a collection may have this name; directions have such names, too."""
     if not COLLECTION_NAME.fullmatch(name):
-        raise BadCollectionName(name)
+        raise BadCollectionName(name, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +202,22 @@ class LatentStore(ABC):
 
     @abstractmethod
     async def drop(self, name: str) -> Collection:
-        """Delete a collection with its items, and return what it was. Raises UnknownCollection."""
+        """Delete a collection with its items and directions, and return what it was. Raises UnknownCollection."""
+
+    @abstractmethod
+    async def put_direction(self, name: str, digest: str, direction: Direction) -> None:
+        """Add a direction, or replace the one that has its name. Raises ModelMismatch, DirectionsFull."""
+
+    @abstractmethod
+    async def directions(self, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
+        """Return all directions, sorted by name; or those with these names, in this order.
+
+        `digest`: that of the model which the collection must have, if stated. Raises UnknownDirection, ModelMismatch.
+        """
+
+    @abstractmethod
+    async def delete_direction(self, name: str, direction: str) -> Direction:
+        """Delete a direction, and return what it was. Raises UnknownDirection."""
 
     @abstractmethod
     async def upsert(self, name: str, digest: str, items: Items, if_exists: IfExists = "replace") -> Upserted:

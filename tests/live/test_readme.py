@@ -84,7 +84,10 @@ def test_every_endpoint_is_listed_and_shown(server: Server) -> None:
     assert set(re.findall(r"(/[a-z/{}]+)`", table)) == paths
     shown = " ".join(command.text for command in COMMANDS)
     examples = [
-        path.replace("/collections/{name}", "/collections/digits").replace("{name}", "mnist").replace("{id}", "two.png")
+        path.replace("/collections/{name}", "/collections/digits")
+        .replace("{name}", "mnist")
+        .replace("{id}", "two.png")
+        .replace("{direction}", "sevens")
         for path in paths
         if not path.startswith("/admin/")  # off by default
     ]

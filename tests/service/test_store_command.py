@@ -14,6 +14,7 @@ from service.store.interface import Collection, Items, StoreUnusable
 from service.store.output_files import check_output
 from service.store.sqlite.store import SqliteStore
 from service.store_command import main
+from tests.service.store.direction_player import made
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -139,6 +140,32 @@ def test_a_dump_replaces_a_dump(full: Path) -> None:
         assert main(["dump", "--collection", "some", str(full / "out")]) == 0
     assert main(["dump", "--collection", "../x", str(full / "out")]) == 1
     assert len((full / "out.jsonl").read_bytes().splitlines()) == 2
+
+
+def test_a_dump_says_that_it_leaves_directions_out(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["dump", "--collection", "some", str(full / "out")]
+    assert main(arguments) == 0
+    assert "direction" not in capsys.readouterr().out
+
+    async def add() -> None:
+        store = SqliteStore(full / "latents.db", 1 << 20)
+        await store.put_direction("some", "ab" * 32, made(1, "smile", 3))
+        await store.put_direction("some", "ab" * 32, made(2, "hat", 3))
+        await store.close()
+
+    asyncio.run(add())
+    assert main(arguments) == 0
+    assert "the dump leaves out 2 directions, which a backup has" in capsys.readouterr().out
+    assert main(["backup", str(full / "copy.db")]) == 0
+
+    async def names() -> list[str]:
+        store = SqliteStore(full / "copy.db", 1 << 20)
+        try:
+            return [one.name for one in await store.directions("some")]
+        finally:
+            await store.close()
+
+    assert asyncio.run(names()) == ["hat", "smile"]
 
 
 def test_a_dump_that_fails_in_its_middle_leaves_both_files_as_they_were(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:

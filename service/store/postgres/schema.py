@@ -55,6 +55,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE vae_pictures ALTER COLUMN data SET STORAGE EXTERNAL",
     ),
     ("ALTER TABLE vae_collections ADD COLUMN sigma_weight double precision NOT NULL DEFAULT 1.0",),
+    (
+        # Vectors are float32, little endian; details are JSON.
+        """CREATE TABLE vae_directions (
+             collection bigint NOT NULL REFERENCES vae_collections ON DELETE CASCADE,
+             name text COLLATE "C" NOT NULL,
+             vector bytea NOT NULL,
+             details text NOT NULL,
+             PRIMARY KEY (collection, name)
+           )""",
+    ),
 )
 
 

@@ -16,6 +16,7 @@ import psycopg
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from service.store.daemon_threads import DaemonThreads
+from service.store.directions import Direction
 from service.store.filters import Condition
 from service.store.interface import (
     MAX_PICTURE_BYTES,
@@ -33,8 +34,8 @@ from service.store.interface import (
     StoreUnusable,
     Upserted,
 )
+from service.store.postgres import directions, work, writes
 from service.store.postgres import search as searches
-from service.store.postgres import work, writes
 from service.store.postgres.cancel_scope import CancelScope, Stopped, bound
 from service.store.postgres.connection_pool import ConnectionPool, is_answering
 from service.store.postgres.schema import PgConnection, migrate
@@ -109,6 +110,16 @@ class PgvectorStore(LatentStore):
 
     async def drop(self, name: str) -> Collection:
         return await self._run(partial(work.drop, name=name), name, self._writing)
+
+    async def put_direction(self, name: str, digest: str, direction: Direction) -> None:
+        await self._run(partial(directions.put, name=name, digest=digest, direction=direction), name, self._writing)
+
+    async def directions(self, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
+        return await self._run(partial(directions.directions, name=name, names=names, digest=digest), CATALOG)
+
+    async def delete_direction(self, name: str, direction: str) -> Direction:
+        change = partial(directions.delete, name=name, direction=direction)
+        return await self._run(change, name, self._writing, repeats=False)
 
     async def upsert(self, name: str, digest: str, items: Items, if_exists: IfExists = "replace") -> Upserted:
         most = self._max_picture_bytes

@@ -61,6 +61,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE pictures (number INTEGER PRIMARY KEY, data BLOB NOT NULL)",
     ),
     ("ALTER TABLE collections ADD COLUMN sigma_weight REAL NOT NULL DEFAULT 1.0",),
+    (
+        # Vectors are float32, little endian; details are JSON.
+        """CREATE TABLE directions (
+             collection INTEGER NOT NULL,
+             name TEXT NOT NULL,
+             vector BLOB NOT NULL,
+             details TEXT NOT NULL,
+             PRIMARY KEY (collection, name)
+           )""",
+    ),
 )
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from service.store.directions import Direction
 from service.store.filters import BadFilter, Condition
 from service.store.group_turns import Ended, Turns, Waiting
 from service.store.interface import (
@@ -34,7 +35,7 @@ from service.store.interface import (
     UnknownCollection,
     Upserted,
 )
-from service.store.sqlite import deletes, reads, writes
+from service.store.sqlite import deletes, directions, reads, writes
 from service.store.sqlite.file import NoFileYet, SqliteFile
 from service.store.sqlite.search import SqliteSearch
 from service.thread_pool import thread_pool
@@ -110,6 +111,12 @@ class SqliteStore(LatentStore):
         write = partial(deletes.delete_matching, name=name, filter=filter, after=after, limit=limit, strict=strict)
         return await self._of(name, self._write(write))
 
+    async def put_direction(self, name: str, digest: str, direction: Direction) -> None:
+        await self._of(name, self._write(partial(directions.put, name=name, digest=digest, direction=direction)))
+
+    async def delete_direction(self, name: str, direction: str) -> Direction:
+        return await self._of(name, self._write(partial(directions.delete, name=name, direction=direction)))
+
     async def _write(self, write: Callable[[sqlite3.Connection], T], make: bool = False) -> T:
         return await _outcome(self._writes.submit, (write, make))  # type: ignore[no-any-return]
 
@@ -172,6 +179,9 @@ class SqliteStore(LatentStore):
 
     async def get(self, name: str, ids: Sequence[str]) -> Items:
         return await self._of(name, self._read(partial(reads.get, name=name, ids=ids)))
+
+    async def directions(self, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
+        return await self._of(name, self._read(partial(directions.directions, name=name, names=names, digest=digest)))
 
     async def picture(self, name: str, id: str) -> bytes:
         return await self._of(name, self._read(partial(reads.picture, name=name, id=id)))

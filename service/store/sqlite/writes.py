@@ -61,6 +61,7 @@ def drop(connection: sqlite3.Connection, name: str) -> Collection:
     number, collection = find(connection, name)
     connection.execute("DELETE FROM collections WHERE number = ?", (number,))
     connection.execute("DELETE FROM keys WHERE collection = ?", (number,))
+    connection.execute("DELETE FROM directions WHERE collection = ?", (number,))
     connection.execute("DELETE FROM items WHERE number >= ? AND number < ?", span(number))
     connection.execute("DELETE FROM pictures WHERE number >= ? AND number < ?", span(number))
     return collection

@@ -55,6 +55,8 @@ JSON: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/collections/some/search"): {"mu": Z},
     ("POST", "/collections/some/delete"): {"ids": ["b"]},
     ("PATCH", "/collections/some/items/a"): {"note": None},
+    ("PUT", "/collections/some/directions/smile"): {"positive": {"mu": [Z, Z]}, "negative": {"mu": [[0.0] * 3] * 2}},
+    ("POST", "/edit"): {"z": [Z], "collection": "some", "directions": {"smile": 1}},
 }
 FORMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/encode"): ("image",),
@@ -62,6 +64,7 @@ FORMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/interpolate"): ("start", "end"),
     ("POST", "/collections/some/items"): ("image",),
     ("POST", "/collections/some/search"): ("image",),
+    ("POST", "/edit"): ("image",),
 }
 HEADERS = (
     "accept",
@@ -74,7 +77,7 @@ HEADERS = (
     "x-seed",
     "range",
 )
-PLACES = {"{name}": "some", "{id}": "a"}
+PLACES = {"{name}": "some", "{id}": "a", "{direction}": "smile"}
 
 
 @pytest.fixture
@@ -152,6 +155,20 @@ async def test_in_what_is_worked_on(some: httpx.AsyncClient) -> None:
                 check(await some.post("/collections/some/search", content=json.dumps(body)), name, odd)
         for end in (odd, {"z": odd}, {"image": odd}, {"z": [odd] * 3}):
             check(await some.post("/interpolate", content=json.dumps({"start": end, "end": {"z": Z}})), odd)
+        for side in (
+            odd,
+            {"a": odd},
+            {"filter": odd},
+            {"ids": odd},
+            {"ids": [odd]},
+            {"images": [odd]},
+            {"mu": [[odd] * 3] * 2},
+        ):
+            sides = json.dumps({"positive": side, "negative": {"mu": [Z, Z]}})
+            check(await some.put("/collections/some/directions/smile", content=sides), odd, side)
+        for amounts in (odd, {"smile": odd}, {str(odd): 1}):
+            edit = json.dumps({"z": [Z], "collection": "some", "directions": amounts})
+            check(await some.post("/edit", content=edit), odd, amounts)
         check(await some.post("/encode", content=json.dumps({"images": [odd]})), odd)
         check(await some.post("/decode", content=json.dumps({"z": [[odd] * 3]})), odd)
     for odd in ODD:
@@ -168,6 +185,7 @@ async def test_in_paths(some: httpx.AsyncClient) -> None:
         for method, path in (
             ("GET", "/collections/{}"), ("PUT", "/collections/{}"), ("GET", "/collections/{}/items"), ("GET", "/{}"),
             ("GET", "/collections/some/items/{}"), ("DELETE", "/collections/some/items/{}"), ("GET", "/models/{}"),
+            ("GET", "/collections/some/directions/{}"), ("DELETE", "/collections/some/directions/{}"),
         ):  # fmt: skip
             if len(text) < 5000:
                 check(await some.request(method, path.format(text)), method, path, odd)

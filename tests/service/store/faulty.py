@@ -23,9 +23,10 @@ from service.store.export import backup
 from service.store.interface import DiskFull, NoPicture, Query, Search, StoreError, StoreUnavailable, StoreUnusable
 from service.store.sqlite.store import SqliteStore
 from tests.fault_injection import Faults
+from tests.service.store import direction_player
 from tests.service.store.gaussians import DIGEST, DIGITS, DIM, items
 
-# what a collection holds: sequence numbers by id; None: there is no collection
+# what a collection holds: sequence numbers by id, and by direction; None: there is no collection
 State = dict[str, int] | None
 BEFORE: State = {"a": 1, "b": 2, "c": 3}
 LOOK = Search([Query(np.zeros(DIM, np.float32))], 10, "l2")
@@ -53,6 +54,11 @@ async def delete(store: SqliteStore) -> object:
     return await store.delete("digits", "b")
 
 
+async def put_direction(store: SqliteStore) -> object:
+    await store.put_direction("digits", DIGEST, direction_player.made(1, "smile", DIM))
+    return None
+
+
 async def drop(store: SqliteStore) -> object:
     return await store.drop("digits")
 
@@ -78,6 +84,7 @@ CHANGES: dict[str, tuple[Callable[[SqliteStore], Awaitable[object]], State, Stat
     "keep": (keep, BEFORE, {"a": 4, "b": 2, "c": 3, "d": 5}),
     "delete several": (delete_several, BEFORE, {"c": 3}),
     "delete": (delete, BEFORE, {"a": 1, "c": 3}),
+    "direction": (put_direction, BEFORE, {"a": 1, "b": 2, "c": 3, "direction smile": 1}),
     "drop": (drop, BEFORE, None),
     "create": (create, None, {}),
     "close": (close, BEFORE, BEFORE),
@@ -106,7 +113,8 @@ async def state(store: SqliteStore) -> State:
             await store.picture("digits", id)
             with_original += 1
     assert with_original in (0, 2), with_original
-    return dict(zip(found.ids, found.seqs, strict=True))
+    directions = {f"direction {one.name}": one.seq for one in await store.directions("digits")}
+    return dict(zip(found.ids, found.seqs, strict=True)) | directions
 
 
 async def state_of(path: Path) -> State:

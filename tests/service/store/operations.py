@@ -19,7 +19,7 @@ MODELS = (("aa" * 32, 3), ("bb" * 32, 6))
 COLLECTIONS = ("one", "two")
 IDS = [f"i{number:02d}" for number in range(40)]
 # what may be under way when a worker is killed
-CHANGES = ("upsert", "upsert", "delete", "patch", "delete_ids", "delete_matching")
+CHANGES = ("upsert", "upsert", "delete", "patch", "delete_ids", "delete_matching", "put_direction", "delete_direction")
 # (what, how often)
 WEIGHTS = {
     "upsert": 24,
@@ -32,6 +32,9 @@ WEIGHTS = {
     "get": 4,
     "list": 4,
     "create": 4,
+    "put_direction": 3,
+    "delete_direction": 2,
+    "directions": 2,
     "drop": 1,
     "collections": 1,
     "together": 3,
@@ -78,6 +81,8 @@ def _operation(kind: str, chance: random.Random, workers: int) -> Operation:
                 "after": chance.choice(("", "i20")),
                 "limit": chance.choice((2, 100)),
             }
+        case "put_direction" | "delete_direction":
+            one |= {"direction": chance.choice("abc"), "seed": chance.randrange(1 << 30)}
         case "picture":
             one |= {"id": chance.choice(IDS)}
         case "get":

@@ -10,12 +10,13 @@ import orjson
 from service.store.filters import parse_filter
 from service.store.interface import Collection, Found, Items, Query, Search, Upserted
 from tests.service.store.changes import change, pictures_of, plain
+from tests.service.store.direction_player import DirectionPlayer, expect, refused
 from tests.service.store.operations import MODELS, Operation, gaussians
 from tests.service.store.reference import SIGMA_METRICS, Group, Row, check_nearest
 from tests.service.store.workers import Refused, Worker
 
 
-class Player:
+class Player(DirectionPlayer):
     """The reference, and workers that should agree with it."""
 
     def __init__(self, workers: Sequence[Worker], settle: Callable[[], object], in_turn: bool = False) -> None:
@@ -38,6 +39,7 @@ class Player:
                         worker, {"name": name, "queries": [None], "seed": 1, "k": 100, "metric": "w2", "sigma_weight": 2.0}
                     )
                     await self._list(worker, {"name": name, "limit": 100, "filter": {}})
+                    await self._directions(worker, {"name": name})
         except (AssertionError, Refused) as error:
             raise AssertionError(f"operation {place}, {one}: {error}") from error
         finally:
@@ -158,6 +160,9 @@ class Player:
     async def _kill(self, worker: Worker, one: Operation) -> None:
         """What was acknowledged is there; what was not is there in whole or not at all."""
         during = one["during"]
+        if during["do"].endswith("direction"):
+            await self.kill_direction(worker, during, 0.004 * one["after"] ** 2)
+            return
         before = self._groups[during["name"]].seq if during["name"] in self._groups else None
         try:
             answer = await worker.kill(during["do"], self._arguments(during), 0.004 * one["after"] ** 2)
@@ -270,21 +275,6 @@ def same(found: Items, rows: dict[str, Row], vectors: bool = True) -> None:
         sigma = np.zeros_like(row.mu) if row.sigma is None else row.sigma
         assert (found.mu[i].tobytes(), found.sigma[i].tobytes()) == (row.mu.tobytes(), sigma.tobytes())
         assert bool(found.has_sigma[i]) is (row.sigma is not None)
-
-
-async def refused(kind: str, call: Any) -> None:
-    """The call is, for this reason."""
-    try:
-        result = await call
-    except Refused as error:
-        expect(kind, error)
-    else:
-        raise AssertionError(f"{kind} was expected, not {result}")
-
-
-def expect(kind: str | None, error: Refused) -> None:
-    """It was refused for this reason."""
-    assert error.kind == kind, error
 
 
 def _turn(answer: Upserted) -> tuple[int, bool]:

@@ -43,6 +43,7 @@ class Group:
     seq: int = 0
     keep: str | None = None
     sigma_weight: float = 1.0
+    directions: dict[str, Any] = field(default_factory=dict)  # as they are kept
 
     def upsert(self, id: str, mu: Any, sigma: Any, metadata: dict[str, Any] | None, picture: bytes | None) -> None:
         """`metadata`: None leaves that of the item that is replaced."""

@@ -22,7 +22,10 @@ def memory(tmp_path: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.parametrize("change", ["create", "add", "keep", "patch", "delete several", "delete", "drop", "close", "backup"])
+CHANGES = ("create", "add", "keep", "patch", "direction", "delete several", "delete", "drop", "close", "backup")
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_one_failure_of_the_disk(change: str, memory: Path) -> None:
     command = [sys.executable, "-m", "tests.service.store.faulty", str(memory), change, "EIO", "ENOSPC"]
     done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, check=True)

@@ -15,6 +15,7 @@ from service.store.filters import parse_filter
 from service.store.interface import Collection, Items, LatentStore, NoPicture, Query, Search
 from service.store.postgres import schema
 from service.store.sqlite import file
+from tests.service.store.direction_player import made, records
 
 DIGEST = "ab" * 32
 # A sqlite file of version 1, as the service made it before that version ended.
@@ -49,6 +50,8 @@ async def check(store: LatentStore) -> None:
         await store.picture("digits", "b")
     assert (await store.create(replace(digits, keep="picture"))).keep == "picture"
     assert (await store.create(replace(digits, sigma_weight=2.5))).sigma_weight == 2.5
+    assert await store.directions("digits") == []
+    await store.put_direction("digits", DIGEST, made(7, "smile", 3))
     wanted.pictures = [b"1", b"2", b"3", b"4", b"5"]
     assert (await store.upsert("digits", DIGEST, wanted)).added == ["gone"]
     assert await store.picture("digits", "gone") == b"4"
@@ -61,6 +64,7 @@ async def opened(address: str) -> None:
         try:
             if attempt:
                 assert await store.picture("digits", "b") == b"2"
+                assert records(await store.directions("digits")) == records([made(7, "smile", 3)])
             else:
                 await check(store)
         finally:
