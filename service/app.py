@@ -45,11 +45,13 @@ from service.rest.routes import (
     admin,
     collections,
     deletions,
+    density,
     encode,
     generate,
     health,
     interpolate,
     items,
+    maps,
     metrics,
     models,
     originals,
@@ -87,6 +89,7 @@ LOADING_BLOCK_BYTES = 8 << 20
 FAMILIES = (
     *(encode, generate, interpolate, reconstruct),
     *(collections, originals, items, deletions, search),
+    *(density, maps),
     *(models, health, metrics),
 )
 ROUTERS: list[Router] = [family.router for family in FAMILIES]
