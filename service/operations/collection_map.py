@@ -104,7 +104,7 @@ async def points(
     """
     check_plane(dims, collection.dim)
     with store.searches.admit(1):
-        filters = [filter] if dims is not None else [filter, ()]
+        filters = [filter, ()] if filter and dims is None else [filter]
         lent = store.snapshots.lent(collection.name, filters, inference.deadline, strict, with_metadata=bool(keys))
         async with lent as snapshots:
             found = snapshots[0]
@@ -134,7 +134,7 @@ async def density_map(
     check_plane(dims, collection.dim)
     name, mixture = prior_of(pipeline, collection, prior)
     with store.searches.admit(1):
-        filters = [filter] if dims is not None else [filter, ()]
+        filters = [filter, ()] if filter and dims is None else [filter]
         async with store.snapshots.lent(collection.name, filters, inference.deadline, strict) as snapshots:
             found = snapshots[0]
             key = ("map", size, dims, bandwidth, name)

@@ -61,29 +61,29 @@ async def coverage(
     filter: tuple[Condition, ...] = (),
     bandwidth: Bandwidth = "auto",
     prior: str | None = None,
-    n: int = 500,
+    draws: int = 500,
     seed: int = 0,
     strict: bool = False,
 ) -> Coverage:
-    """Return how much of the prior is covered, by n draws from it.
+    """Return how much of the prior is covered, by draws from it.
 
     The threshold is that of draws from the stored posteriors, each with its own item left out of the density. A prior that is
     the aggregate posterior has the coverage ALPHA. Raises NoDensity, TooManyPairs, StoreError, ModelNotLoaded, NoSuchPrior.
     """
     name, mixture = prior_of(pipeline, collection, prior)
-    with store.searches.admit(n):
+    with store.searches.admit(draws):
         async with store.snapshots.lent(collection.name, [filter], inference.deadline, strict) as [snapshot]:
             count = len(snapshot)
             components, chosen = await components_of(pipeline, inference, snapshot, bandwidth)
             rows = sample_of(count, sample_size(count))
             if count < 2:
-                return Coverage(None, None, None, name, n, 0, chosen, snapshot)
-            z = await pipeline.offload(LONG, partial(_draw, seed, n, collection.dim, mixture))
-            own = await pipeline.offload(LONG, partial(_posterior_draws, snapshot, rows.tolist(), seed, n))
-            drawn, _ = await evaluate(pipeline, inference, z, components, [-1] * n)
+                return Coverage(None, None, None, name, draws, 0, chosen, snapshot)
+            z = await pipeline.offload(LONG, partial(_draw, seed, draws, collection.dim, mixture))
+            own = await pipeline.offload(LONG, partial(_posterior_draws, snapshot, rows.tolist(), seed, draws))
+            drawn, _ = await evaluate(pipeline, inference, z, components, [-1] * draws)
             reference, _ = await evaluate(pipeline, inference, own, components, rows.tolist())
             share, error, threshold = await pipeline.offload(LONG, partial(_share, drawn, reference, seed))
-    return Coverage(share, error, threshold, name, n, len(rows), chosen, snapshot)
+    return Coverage(share, error, threshold, name, draws, len(rows), chosen, snapshot)
 
 
 def _draw(seed: int, n: int, dim: int, mixture: Mixture | None) -> Floats:

@@ -44,10 +44,10 @@ class Snapshots:
     ) -> AsyncIterator[list[Snapshot]]:
         """Lend the snapshots of what the filters find, all in the same state; work with them inside the block.
 
-        `strict`: a key of a filter that no item has is an error. Raises UnknownCollection, UnknownKey, SnapshotTooLarge,
-        DeadlineExceeded.
+        `strict`: a key of a filter that no item has is an error. `with_metadata`: of what the first filter finds. Raises
+        UnknownCollection, UnknownKey, SnapshotTooLarge, DeadlineExceeded.
         """
-        wanted = [Wanted(filter, with_metadata) for filter in filters]
+        wanted = [Wanted(filter, with_metadata and not i) for i, filter in enumerate(filters)]
         await in_time(self._turns.acquire(), deadline, LATE)
         try:
             found = await in_time(self._read(name, wanted), deadline, LATE)

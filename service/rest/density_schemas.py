@@ -152,7 +152,7 @@ class CoverageParameters(InCollection):
     strict: bool = Field(False, description=STRICT)
     bandwidth: Bandwidth = BANDWIDTH
     prior: Prior | None = PRIOR
-    n: int = Field(500, ge=1, le=10_000, description="The number of draws from the prior.")
+    draws: int = Field(500, ge=1, le=10_000, description="The number of draws from the prior.")
     seed: int = Field(0, ge=0, le=MAX_SEED, description="The seed of the draws: the same one gives the same answer.")
 
 
@@ -257,7 +257,7 @@ class CoverageAnswer(BandwidthInfo):
     threshold: float | None = Field(description="The log density, in nats, from which on a draw is covered.")
     alpha: float = Field(description="The share of the posteriors' own mass above the threshold.")
     prior: str
-    n: int
+    draws: int
     seed: int
     reference: int = Field(description="The draws from the posteriors that the threshold was found by.")
     count: int

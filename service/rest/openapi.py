@@ -22,6 +22,7 @@ GROUPS: Mapping[str, str] = {
     "inference": "Pictures to posteriors, whose means are embeddings; latents to pictures; new pictures; morphs.",
     "collections": "Named collections, each of posteriors of one model.",
     "items": "The items of a collection: add, list and change them, and search for similar pictures.",
+    "densities": "A collection as a density: log densities, two sets compared, maps, and the coverage of the prior.",
     "deletion": "Delete items and collections.",
     "models": "The loaded models.",
     "service": "Limits, versions, counts and metrics of the service.",

@@ -116,7 +116,7 @@ async def compare(service: Service, call: Call) -> Answer:
 async def coverage(service: Service, call: Call) -> Answer:
     """Return how much of the prior's mass the stored posteriors cover: alpha-precision (Alaa et al. 2022), alpha = 0.95.
 
-    It is the share of n draws from the prior that fall where 95 % of the posteriors' own mass lies. A prior that equals the
+    It is the share of draws from the prior that fall where 95 % of the posteriors' own mass lies. A prior that equals the
     stored posteriors together has 0.95.
     """
     parameters = query_parameters(CoverageParameters, call)
@@ -129,7 +129,7 @@ async def coverage(service: Service, call: Call) -> Answer:
         parameters.filter,
         parameters.bandwidth,
         parameters.prior,
-        parameters.n,
+        parameters.draws,
         parameters.seed,
         parameters.strict,
     )
@@ -139,7 +139,7 @@ async def coverage(service: Service, call: Call) -> Answer:
         "threshold": found.threshold,
         "alpha": coverages.ALPHA,
         "prior": found.prior,
-        "n": found.draws,
+        "draws": found.draws,
         "seed": parameters.seed,
         "reference": found.reference,
         **_counts(found.snapshot),

@@ -29,6 +29,8 @@ from service.http.problems import HttpError, Malformed
 from service.http.receive import BodyTooLarge
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchLabel, NoSuchPrior
+from service.latents.density import NoDensity
+from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.rest.bodies import TooManyValues
 from service.rest.errors import STATUSES, describe
@@ -74,6 +76,9 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (TooBig("too many"), 413, "too_many_pixels"),
     (TooCostly("too long"), 413, "too_costly"),
     (TooLarge(5, 4), 413, "too_many_items"),
+    (refusals.SnapshotTooLarge("digits", 7, 1 << 28, with_metadata=True), 413, "collection_too_large"),
+    (NoDensity("no width"), 422, "no_density"),
+    (NoPlane("one dimension"), 422, "invalid_parameter"),
     *((error, 413, "too_many_items") for error in (TooManyParts(4), TooManyValues(5, 4))),
     (refusals.MetadataTooLarge(70_000, 3), 413, "metadata_too_large"),
     *((error, 415, "unsupported_media_type") for error in (Unsupported("what is it"), Encoded("gzip"))),
