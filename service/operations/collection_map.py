@@ -24,7 +24,7 @@ from service.latents.plane import (
 from service.operations.coverage import prior_of
 from service.operations.density import LONG, Bandwidth, Chosen, components_of, in_turns, keep
 from service.operations.store_access import StoreAccess
-from service.store.filters import Condition
+from service.store.filters import Condition, Unknown
 from service.store.interface import Collection
 from service.store.snapshot import Snapshot
 
@@ -35,6 +35,8 @@ MOST_POINTS = 100_000
 MOST_SPREAD = 6_400_000
 # Numbers of a block of Gaussians and grid lines, which take about 20 milliseconds.
 TURN = 1 << 16
+# Maps of up to so many cells on a side are kept for later requests.
+MOST_KEPT_CELLS = 128
 # The most bytes of chosen metadata in an answer.
 MOST_METADATA = 32 << 20
 
@@ -67,7 +69,9 @@ class Points:
 class DensityMap:
     """A density over a grid on a plane; row 0 is the lowest y."""
 
-    snapshot: Snapshot
+    count: int  # items that the filter finds
+    seq: int
+    unknown: tuple[Unknown, ...]
     plane: Plane
     bandwidth: Chosen
     prior: str
@@ -156,8 +160,21 @@ async def density_map(
             prior_masses = await _masses(pipeline, inference, expected, x, y)
             area = (x[1] - x[0]) * (y[1] - y[0])
             low = holes(masses, prior_masses)
-            made = DensityMap(found, plane, chosen, name, x, y, masses / area, prior_masses / area, low, len(rows))
-            return keep(found, key, made)
+            made = DensityMap(
+                len(found),
+                found.seq,
+                found.unknown,
+                plane,
+                chosen,
+                name,
+                x,
+                y,
+                masses / area,
+                prior_masses / area,
+                low,
+                len(rows),
+            )
+            return keep(found, key, made) if size <= MOST_KEPT_CELLS else made
 
 
 async def _plane(pipeline: Pipeline, inference: Inference, dims: tuple[int, int] | None, whole: Snapshot) -> Plane:

@@ -64,7 +64,7 @@ async def compare(
 
     One bandwidth serves both: auto is found by the items of both together. Raises NoDensity, TooManyPairs, StoreError.
     """
-    with store.searches.admit(limit if queries is None else len(queries)):
+    with store.searches.admit(1 if queries is None else len(queries)):
         if queries is not None:
             await encode_entries(pipeline, inference, collection, queries)
         async with store.snapshots.lent(collection.name, filters, inference.deadline, strict) as [a, b]:

@@ -71,7 +71,7 @@ async def coverage(
     the aggregate posterior has the coverage ALPHA. Raises NoDensity, TooManyPairs, StoreError, ModelNotLoaded, NoSuchPrior.
     """
     name, mixture = prior_of(pipeline, collection, prior)
-    with store.searches.admit(draws):
+    with store.searches.admit(1):
         async with store.snapshots.lent(collection.name, [filter], inference.deadline, strict) as [snapshot]:
             count = len(snapshot)
             components, chosen = await components_of(pipeline, inference, snapshot, bandwidth)

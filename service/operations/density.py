@@ -34,8 +34,8 @@ from service.store.snapshot import Snapshot
 MOST_PAIRS = 1 << 30
 # The bandwidth and the percentiles are found by a sample of the items: so many, and fewer if that takes more pairs than these.
 MOST_SAMPLE, LEAST_SAMPLE, SAMPLE_PAIRS = 1000, 100, 40_000_000
-# So many results are kept with a snapshot.
-MOST_RESULTS = 16
+# So many results are kept with a snapshot. The largest is a map of 128 x 128 cells, which takes half a MiB.
+MOST_RESULTS = 8
 # More bytes than a thread is asked for: this is never done on the event loop.
 LONG = 1 << 62
 AUTO: Literal["auto"] = "auto"

@@ -16,6 +16,8 @@ from service.store.snapshot import Snapshot, Wanted
 # The most memory of one snapshot, and that of all which are kept for later requests, per process. A million items of 20
 # dimensions take about 250 MiB.
 MAX_BYTES = 256 << 20
+# The most snapshots that are kept, since results are kept with each.
+MOST_KEPT = 16
 # Requests that work with snapshots at the same time; others wait. So snapshots take at most (2 * 4 + 1) * 256 MiB, and a
 # request needs two of them only where it compares.
 MOST_AT_ONCE = 4
@@ -64,6 +66,6 @@ class Snapshots:
         for one in found:
             self._kept[name, one.wanted] = one
             self._kept.move_to_end((name, one.wanted))
-        while sum(one.nbytes for one in self._kept.values()) > self._max_bytes:
+        while len(self._kept) > MOST_KEPT or sum(one.nbytes for one in self._kept.values()) > self._max_bytes:
             self._kept.popitem(last=False)
         return found

@@ -133,9 +133,9 @@ def _density(made: DensityMap, form: Format, dims: tuple[int, int] | None, scale
         return _binary(png.write(enlarge(picture(made.density, made.holes), scale)), form, collection, ranges)
     fields = {
         "plane": _plane(made.plane, dims),
-        "count": len(made.snapshot),
-        "seq": made.snapshot.seq,
-        **unknown_keys(made.snapshot.unknown),
+        "count": made.count,
+        "seq": made.seq,
+        **unknown_keys(made.unknown),
         "density": made.density,
         "prior_density": made.prior_density,
         "holes": made.holes,
