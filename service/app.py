@@ -45,6 +45,7 @@ from service.rest.routes import (
     admin,
     collections,
     deletions,
+    density,
     directions,
     edit,
     encode,
@@ -52,6 +53,7 @@ from service.rest.routes import (
     health,
     interpolate,
     items,
+    maps,
     metrics,
     models,
     originals,
@@ -88,7 +90,8 @@ LOADING_BLOCK_BYTES = 8 << 20
 # The routes of originals come before those of items, whose ids may contain slashes.
 FAMILIES = (
     *(encode, generate, interpolate, reconstruct),
-    *(collections, originals, items, deletions, search, directions, edit),
+    *(collections, originals, items, deletions, search),
+    *(directions, edit, density, maps),
     *(models, health, metrics),
 )
 ROUTERS: list[Router] = [family.router for family in FAMILIES]

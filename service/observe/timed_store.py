@@ -10,6 +10,7 @@ from service.store import LatentStore
 from service.store.directions import Direction
 from service.store.filters import Condition
 from service.store.interface import Collection, Deleted, Found, IfExists, Items, Patched, Search, Upserted
+from service.store.snapshot import Snapshot, Wanted
 
 
 class TimedStore(LatentStore):
@@ -83,6 +84,11 @@ class TimedStore(LatentStore):
     async def search(self, name: str, digest: str, search: Search) -> Found:
         with self._timed("search"):
             return await self._store.search(name, digest, search)
+
+    async def snapshots(
+        self, name: str, wanted: Sequence[Wanted], known: Sequence[Snapshot | None], max_bytes: int
+    ) -> list[Snapshot]:
+        return await self._store.snapshots(name, wanted, known, max_bytes)
 
     @contextmanager
     def _timed(self, operation: str) -> Iterator[None]:

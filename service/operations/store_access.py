@@ -8,6 +8,7 @@ from typing import Any
 
 from service.inference.deadline import in_time
 from service.operations.admission import Admission
+from service.operations.snapshots import Snapshots
 from service.store import LatentStore
 from service.store.directions import Direction
 from service.store.filters import Condition
@@ -22,8 +23,8 @@ DOUBT = f"{LATE}; the change may or may not have been made"
 class StoreAccess:
     """A latent store behind admission. All methods raise StoreError, Overloaded and DeadlineExceeded.
 
-    `search` and `upsert` are the exception: pictures are encoded for them, so their callers ask `searches` or `writes` for
-    admission before that. Who makes a direction asks `fits`.
+    `search`, `upsert` and `snapshots` are the exception: pictures are encoded for them, so their callers ask `searches` or
+    `writes` for admission before that. Who makes a direction asks `fits`.
     """
 
     def __init__(self, store: LatentStore, max_rows: int) -> None:
@@ -31,6 +32,7 @@ class StoreAccess:
         self.store = store  # for work of our own, which is never refused
         self.reads, self.searches, self.writes = Admission(max_rows), Admission(max_rows), Admission(max_rows)
         self.fits = Admission(MOST_FITS)
+        self.snapshots = Snapshots(store)  # callers ask `searches` for admission before
 
     async def collections(self, deadline: float | None = None) -> list[Collection]:
         """Return all collections, by name."""

@@ -18,7 +18,9 @@ from service.formats.forms import TooManyParts
 from service.http.problems import HttpError, Problem, problem
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchLabel, NoSuchPrior
+from service.latents.density import NoDensity
 from service.latents.directions import NoDirection
+from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.operations.directions import BadSides
 from service.operations.items import LISTED_IDS
@@ -35,6 +37,7 @@ from service.store.interface import (
     ModelMismatch,
     NoPicture,
     PicturesFull,
+    SnapshotTooLarge,
     StoreBusy,
     StoreFull,
     StoreUnavailable,
@@ -66,12 +69,15 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     TooCostly: (413, "too_costly"),
     TooLarge: (413, "too_many_items"),
     TooManyParts: (413, "too_many_items"),
+    SnapshotTooLarge: (413, "collection_too_large"),
     TooManyValues: (413, "too_many_items"),
     MetadataTooLarge: (413, "metadata_too_large"),
     Unsupported: (415, "unsupported_media_type"),
     AskedTooMuch: (422, "too_many_items"),
     BadParameter: (422, "invalid_parameter"),
     NoSigmaWeight: (422, "invalid_parameter"),
+    NoDensity: (422, "no_density"),
+    NoPlane: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),
     NoSuchLabel: (422, "no_such_label"),
     Unusable: (422, "unusable_input"),

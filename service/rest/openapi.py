@@ -23,6 +23,7 @@ GROUPS: Mapping[str, str] = {
     "collections": "Named collections, each of posteriors of one model.",
     "items": "The items of a collection: add, list and change them, and search for similar pictures.",
     "directions": "Directions in the latent space of a collection, and edits along them.",
+    "densities": "A collection as a density: log densities, two sets compared, maps, and the coverage of the prior.",
     "deletion": "Delete items, directions and collections.",
     "models": "The loaded models.",
     "service": "Limits, versions, counts and metrics of the service.",

@@ -9,6 +9,7 @@ StoreError
   ├── ModelMismatch                       the vectors are those of another model
   ├── BadItem                             an item or a query that does not fit the collection
   ├── MetadataTooLarge                    more metadata than an item may have
+  ├── SnapshotTooLarge                    a collection, or what a filter finds in it, that is too large to be read as a whole
   ├── StoreFull, PicturesFull             the bound on the memory for vectors, or on kept pictures, is reached
   ├── DirectionsFull                      the collection has as many directions as it may have
   ├── DiskFull                            the disk has no room
@@ -121,6 +122,17 @@ class MetadataTooLarge(StoreError):
     def __init__(self, size: int, most: int, item: int | None = None, what: str = "the metadata") -> None:
         where = "" if item is None else f"item {item}: "
         super().__init__(f"{where}{what} takes {size} bytes, at most {most} ({most >> 10} KiB) are allowed")
+
+
+class SnapshotTooLarge(StoreError):
+    """A collection, or what a filter finds in it, takes too much memory to be worked with as a whole."""
+
+    def __init__(self, collection: str, items: int, max_bytes: int, with_metadata: bool) -> None:
+        what, instead = (" and their metadata", ", ask for no metadata") if with_metadata else ("", "")
+        super().__init__(
+            f"the vectors of {items} or more items of the collection {collection!r}{what} take more than the "
+            f"{max_bytes >> 20} MiB that may be worked with as a whole; narrow the filter{instead}, or split the collection"
+        )
 
 
 class StoreFull(StoreError):

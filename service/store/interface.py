@@ -23,6 +23,7 @@ from service.store.errors import MetadataTooLarge as MetadataTooLarge
 from service.store.errors import ModelMismatch as ModelMismatch
 from service.store.errors import NoPicture as NoPicture
 from service.store.errors import PicturesFull as PicturesFull
+from service.store.errors import SnapshotTooLarge as SnapshotTooLarge
 from service.store.errors import StoreBusy as StoreBusy
 from service.store.errors import StoreError as StoreError
 from service.store.errors import StoreFull as StoreFull
@@ -32,6 +33,7 @@ from service.store.errors import UnknownCollection as UnknownCollection
 from service.store.errors import UnknownDirection as UnknownDirection
 from service.store.errors import UnknownItem as UnknownItem
 from service.store.filters import Condition, Unknown
+from service.store.snapshot import Snapshot, Wanted
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -266,4 +268,14 @@ class LatentStore(ABC):
         """Return items sorted by id, beginning with the first id greater than `after`.
 
         `strict`: raise UnknownKey if no item has a key of the filter.
+        """
+
+    @abstractmethod
+    async def snapshots(
+        self, name: str, wanted: Sequence[Wanted], known: Sequence[Snapshot | None], max_bytes: int
+    ) -> list[Snapshot]:
+        """Return all that is wanted of a collection, everything in the same state.
+
+        `known`: for each what an earlier call returned, which is returned again if the collection has not changed. Raises
+        SnapshotTooLarge if one takes more than `max_bytes`.
         """

@@ -40,6 +40,8 @@ from service.store.postgres.cancel_scope import CancelScope, Stopped, bound
 from service.store.postgres.connection_pool import ConnectionPool, is_answering
 from service.store.postgres.schema import PgConnection, migrate
 from service.store.postgres.slots import NoSlot, Slots
+from service.store.postgres.snapshots import snapshots
+from service.store.snapshot import Snapshot, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +154,11 @@ class PgvectorStore(LatentStore):
     ) -> Items:
         task = partial(work.scan, name=name, after=after, limit=limit, filter=filter, strict=strict)
         return await self._run(task, name)
+
+    async def snapshots(
+        self, name: str, wanted: Sequence[Wanted], known: Sequence[Snapshot | None], max_bytes: int
+    ) -> list[Snapshot]:
+        return await self._run(partial(snapshots, name=name, wanted=wanted, known=known, max_bytes=max_bytes), name)
 
     async def _run(self, task: Callable[[PgConnection], T], name: str, side: "_Side | None" = None, repeats: bool = True) -> T:
         """Run a task in a transaction on a thread, and again if the connection was lost.

@@ -35,9 +35,11 @@ from service.store.interface import (
     UnknownCollection,
     Upserted,
 )
+from service.store.snapshot import Snapshot, Wanted
 from service.store.sqlite import deletes, directions, reads, writes
 from service.store.sqlite.file import NoFileYet, SqliteFile
 from service.store.sqlite.search import SqliteSearch
+from service.store.sqlite.snapshots import snapshots
 from service.thread_pool import thread_pool
 
 READERS = 2
@@ -190,6 +192,12 @@ class SqliteStore(LatentStore):
         self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = (), strict: bool = False
     ) -> Items:
         read = partial(reads.scan, name=name, after=after, limit=limit, filter=filter, strict=strict)
+        return await self._of(name, self._read(read))
+
+    async def snapshots(
+        self, name: str, wanted: Sequence[Wanted], known: Sequence[Snapshot | None], max_bytes: int
+    ) -> list[Snapshot]:
+        read = partial(snapshots, name=name, wanted=wanted, known=known, max_bytes=max_bytes)
         return await self._of(name, self._read(read))
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:

@@ -10,6 +10,7 @@ from service.observe.metrics import Metrics
 from service.observe.timed_store import TimedStore
 from service.store.filters import parse_filter
 from service.store.interface import LatentStore, Query, Search, StoreUnusable, UnknownItem
+from service.store.snapshot import Wanted
 from service.store.sqlite.store import SqliteStore
 from tests.service.store.gaussians import DIGEST, DIGITS, items
 
@@ -42,6 +43,7 @@ async def test_operations_are_timed(tmp_path: Path) -> None:
         await store.picture("digits", "a")
     counts = {name: sum(histogram.read().counts) for name, histogram in metrics.store_seconds.items()}
     assert counts == {"upsert": 1, "patch": 1, "get": 2, "delete": 4, "search": 1}
+    assert (await store.snapshots("digits", [Wanted()], [None], 1 << 20))[0].ids == []
     assert (await store.drop("digits")).count == 0
     store.check()
     path.unlink()

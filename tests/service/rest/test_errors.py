@@ -29,6 +29,8 @@ from service.http.problems import HttpError, Malformed
 from service.http.receive import BodyTooLarge
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchLabel, NoSuchPrior
+from service.latents.density import NoDensity
+from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.rest.bodies import TooManyValues
 from service.rest.errors import STATUSES, describe
@@ -40,7 +42,6 @@ from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
     Collection,
     ModelMismatch,
-    StoreUnavailable,
     StoreUnusable,
     UnknownCollection,
     UnknownItem,
@@ -74,20 +75,21 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (TooBig("too many"), 413, "too_many_pixels"),
     (TooCostly("too long"), 413, "too_costly"),
     (TooLarge(5, 4), 413, "too_many_items"),
+    (refusals.SnapshotTooLarge("digits", 7, 9, with_metadata=True), 413, "collection_too_large"),
+    (NoDensity("no width"), 422, "no_density"),
     *((error, 413, "too_many_items") for error in (TooManyParts(4), TooManyValues(5, 4))),
     (refusals.MetadataTooLarge(70_000, 3), 413, "metadata_too_large"),
     *((error, 415, "unsupported_media_type") for error in (Unsupported("what is it"), Encoded("gzip"))),
-    (BadParameter("n: no"), 422, "invalid_parameter"),
+    *((error, 422, "invalid_parameter") for error in (BadParameter("n: no"), NoPlane("one dimension"))),
+    *((error, 422, "unusable_input") for error in (Unusable("wrong shape"), refusals.BadItem("no"))),
+    *((error, 422, "unusable_model") for error in (CatalogError("cannot load"), DeviceUnusable("no such engine"))),
+    *((error, 504, "deadline_exceeded") for error in (TooLate(), DeadlineExceeded("late"))),
     (NoSuchPrior("the model 'grey' has no vamp prior"), 422, "no_such_prior"),
     (NoSuchLabel("the model 'grey' has no label '7'"), 422, "no_such_label"),
-    (Unusable("wrong shape"), 422, "unusable_input"),
-    (refusals.BadItem("no"), 422, "unusable_input"),
     (BadFilter("no"), 422, "invalid_filter"),
     (UnknownKey("no"), 409, "unknown_key"),
     (AskedTooMuch("n", 5, 4), 422, "too_many_items"),
     (OtherSite(), 403, "other_site"),
-    (CatalogError("cannot load"), 422, "unusable_model"),
-    (DeviceUnusable("no such engine"), 422, "unusable_model"),
     (Overloaded(0.2), 429, "queue_full"),
     (RateExceeded("app", 10, 0.1), 429, "rate_exceeded"),
     (ConcurrencyExceeded("app", 2), 429, "concurrency_exceeded"),
@@ -102,11 +104,9 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (DecoderUnavailable("too many processes"), 503, "decoder_unavailable"),
     (Starting(), 503, "starting"),
     (ShuttingDown(), 503, "draining"),
-    (TooLate(), 504, "deadline_exceeded"),
     (refusals.StoreBusy("a lock"), 503, "busy"),
-    (StoreUnavailable("away"), 503, "store_unavailable"),
+    (refusals.StoreUnavailable("away"), 503, "store_unavailable"),
     (StoreUnusable("corrupt"), 503, "store_unusable"),
-    (DeadlineExceeded("late"), 504, "deadline_exceeded"),
     (refusals.StoreFull(2, 1), 507, "store_full"),
     (refusals.PicturesFull(2, 1), 507, "pictures_full"),
     (refusals.DiskFull("no room"), 507, "disk_full"),
