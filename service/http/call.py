@@ -25,6 +25,7 @@ class Call:
     method: str = "POST"
     timings: Timings = field(default_factory=Timings)
     limit: Callable[[float | None], object] = lambda deadline: None  # called with the deadline, or None, once it is known
+    need: Callable[[str], None] = lambda scope: None  # raises MissingScope if the caller's key lacks one more scope
 
     @property
     def content_type(self) -> str:

@@ -6,9 +6,11 @@ raises. It cancels the operation if the client disconnects. It knows nothing abo
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 from service.asgi import Headers, Receive, Scope, Send
+from service.http.access.guard import Access
 from service.http.access.refusal_pace import RefusalPace
 from service.http.body_memory import COUNTED_FROM, BodyMemory, BodyShare
 from service.http.call import OUTCOME, Answer, Call, stated_deadline
@@ -36,6 +38,7 @@ class Serving(Protocol):
     max_body_bytes: int
     disconnects: DisconnectTimer
     refusal_pace: RefusalPace
+    access: Access | None
 
 
 class Starting(HttpError):
@@ -133,6 +136,8 @@ class Endpoint:
         try:
             query = scope["query_string"].decode("latin-1")
             call = Call(headers, query, body, path=scope.get("path_params") or {}, method=scope["method"], limit=watch.limit)
+            if state.access is not None:
+                call.need = partial(state.access.need, scope["headers"])
             if "x-timeout-ms" in headers or "timeout_ms" in query:
                 watch.limit(stated_deadline(call))
             if state.sinks.tracing is not None and (record := record_of(scope)) is not None:

@@ -136,7 +136,8 @@ class HotPath:
             return True
         request = connection.cycle = HotRequest(self, head, data, connection)
         connection.scope = head.scope
-        call = Call(head.headers, head.query, body, request.started, method=head.scope["method"], limit=_refuse_deadline)
+        method = head.scope["method"]
+        call = Call(head.headers, head.query, body, request.started, method=method, limit=_refuse_deadline, need=_refuse_scope)
         self._count_in(head)
         request.run(head.operation(service, call).__await__())
         return True
@@ -199,6 +200,11 @@ class HotPath:
             head.allowance.leave()
         if self.state.sinks.metrics is not None:
             self.state.sinks.metrics.in_flight -= 1
+
+
+def _refuse_scope(scope: str) -> None:
+    """Leave it to the usual way to look up the scopes of the caller's key."""
+    raise UsualWay
 
 
 def _refuse_deadline(deadline: float | None) -> None:

@@ -29,7 +29,7 @@ LISTED_IDS = 1000
 
 @dataclass(slots=True)
 class Entries:
-    """N items or queries; each is a picture, or mu and perhaps sigma, or neither (a query by its id)."""
+    """N items, queries or points; each is a picture, or mu and perhaps sigma, or neither (then it is a stored item's id)."""
 
     ids: list[str | None]
     images: list[EncodedPicture | None]
@@ -101,10 +101,14 @@ async def encode_entries(pipeline: Pipeline, inference: Inference, collection: C
 
     Raises ModelNotLoaded, BadInput, BatcherError.
     """
+    if entries.pictures:
+        inference.model = model_of(pipeline.catalog, collection)
+        await encode_pictures(pipeline, inference, entries)
+
+
+async def encode_pictures(pipeline: Pipeline, inference: Inference, entries: Entries) -> None:
+    """Fill in the posteriors of the entries that are pictures, in one pass. Raises BadInput, BatcherError."""
     pictures = entries.pictures
-    if not pictures:
-        return
-    inference.model = model_of(pipeline.catalog, collection)
     encoded = [image for image in entries.images if image is not None]
     try:
         entries.encoded(await pipeline.encode(Pictures(encoded), inference))

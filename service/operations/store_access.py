@@ -56,6 +56,23 @@ class StoreAccess:
             raise UnknownItem(name, id)
         return found
 
+    async def items(self, collection: Collection, ids: Sequence[str], deadline: float | None = None) -> Items:
+        """Return items by their ids, each once, in the order of the ids, from a collection that was read before.
+
+        Raises UnknownCollection, UnknownItem with the index of the id, and ModelMismatch if the collection has been made anew.
+        """
+        once = list(dict.fromkeys(ids))
+        with self.reads.admit(len(once)):
+            found = await in_time(self.store.get(collection.name, once), deadline, LATE)
+            (await in_time(self.store.collection(collection.name), deadline, LATE)).of_model(collection.digest)
+        missing = set(once) - set(found.ids)
+        for i, id in enumerate(ids):
+            if id in missing:
+                error = UnknownItem(collection.name, id)
+                error.item = i
+                raise error
+        return found
+
     async def picture(self, name: str, id: str, deadline: float | None = None) -> bytes:
         """Return the original of an item. Raises UnknownCollection, UnknownItem, NoPicture."""
         with self.reads.admit(1):

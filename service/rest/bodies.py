@@ -1,4 +1,4 @@
-"""Parse request bodies of any kind: pictures, latents, the two ends of a path, and the parameters beside them.
+"""Parse request bodies of any kind: pictures, latents, and the parameters beside them.
 
 Items are counted before anything is decoded. Knows nothing about models, devices or routes.
 """
@@ -16,16 +16,14 @@ from service.engine.errors import TooLarge
 from service.formats import pictures as codecs
 from service.formats.errors import Undecodable, Unsupported, Unusable, first_bytes
 from service.formats.forms import Part, parse_form
-from service.formats.json_values import BOM, is_utf_16, json_list, json_object
-from service.formats.latent_rows import latent_row, latent_rows
+from service.formats.json_values import BOM, is_utf_16, json_object
+from service.formats.latent_rows import latent_rows
 from service.formats.npy import NPY_MAGIC, npy_array, picture_rows
 from service.formats.pictures import EncodedPicture, Pictures
 from service.http.call import Call
 from service.rest.parameters import BadParameter
 from service.rest.schemas import Parameters
 
-# One end of a path: a picture, or a latent (1, D).
-End = Pictures | NDArray[np.float32]
 Kind = Literal["empty", "json", "form", "npy", "picture"]
 # How error messages name a kind.
 A_KIND: Mapping[Kind, str] = {"empty": "nothing", "json": "JSON", "form": "a form", "npy": "npy", "picture": "a picture"}
@@ -116,7 +114,7 @@ def read_body(call: Call, max_items: int, lists_per_item: int = 1, parts_per_ite
     """
     kind = _kind(call)
     if kind == "json":
-        _check_json(call.body, max_items, lists_per_item)
+        check_json(call.body, max_items, lists_per_item)
         return Body(kind, call.body, max_items, values=json_object(call.body))
     if kind == "form":
         # Besides the parts of max_items pictures, a form may have 20 parameters.
@@ -125,7 +123,7 @@ def read_body(call: Call, max_items: int, lists_per_item: int = 1, parts_per_ite
     return Body(kind, call.body, max_items)
 
 
-def _check_json(body: bytes, max_items: int, lists_per_item: int) -> None:
+def check_json(body: bytes, max_items: int, lists_per_item: int) -> None:
     """Check the number of values before parsing, by counting characters. Raises TooLarge, TooManyValues."""
     if len(body) <= SMALL_JSON:
         lists = body.count(b"[")
@@ -240,17 +238,6 @@ def latents_of(body: Body, dim: int, model: str = "") -> NDArray[np.float32]:
     return z
 
 
-def ends_of(body: Body, dim: int, model: str = "") -> tuple[End, End]:
-    """Return the start and the end of a path, each one picture or one latent (1, D); see `latents_of`. Raises BadInput."""
-    if body.kind == "json":
-        return _json_end(body.values, "start", dim, model), _json_end(body.values, "end", dim, model)
-    if body.kind == "form":
-        return _form_end(body.parts, "start", dim, model), _form_end(body.parts, "end", dim, model)
-    if body.kind == "empty":
-        raise Undecodable("the body is empty: send JSON or a form with start and end")
-    raise Unsupported(f"send the start and end of a path as JSON or as a form, not as {A_KIND[body.kind]}")
-
-
 def _either(body: Body, name: str, other: str) -> str:
     """Return which of two names of the same thing the JSON body has; the first if it has none. Raises Unusable for both."""
     if other not in body.values:
@@ -276,25 +263,3 @@ def _list(body: Body, key: str, what: str) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise Unusable(f"{key!r} must be a list of one or more {what}")
     return value
-
-
-def _json_end(values: Mapping[str, Any], name: str, dim: int, model: str) -> End:
-    end = values.get(name)
-    if not isinstance(end, dict) or len(end) != 1 or not end.keys() <= {"image", "z", "mu"}:
-        raise Unusable(f'{name!r} must be {{"image": "<base64>"}}, {{"z": [...]}} or {{"mu": [...]}}')
-    (key,) = end
-    if key != "image":
-        return latent_row(end[key], dim, f"{key} of {name}", model)
-    if not isinstance(end["image"], str):
-        raise Unusable(f"the image of {name!r} must be a string: base64 or a data URL")
-    return Pictures([end["image"]])
-
-
-def _form_end(parts: list[Part], name: str, dim: int, model: str) -> End:
-    found = [part for part in parts if part.name == name]
-    if len(found) != 1:
-        raise Unusable(f"the form must have exactly one field {name!r}, but it has {len(found)}")
-    if found[0].filename is not None:
-        return Pictures([found[0].data])
-    _check_json(found[0].data, 1, 1)
-    return latent_row(json_list(found[0].data, name), dim, name, model)

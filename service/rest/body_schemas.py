@@ -47,13 +47,14 @@ class Latents(BaseModel):
 
 
 class End(BaseModel):
-    """One end of a path: a picture or a latent."""
+    """One end of a path: a picture, a latent, or a stored item."""
 
-    model_config = one_of("image", "z", "mu", alone=True)
+    model_config = one_of("image", "z", "mu", "id", alone=True)
 
     image: str = Field("", description="A picture as base64 or data URL.")
     z: list[Number] = Field([], description="A latent of latent_dim numbers.")
     mu: list[Number] = Field([], description="The same as z.")
+    id: str = Field("", description="The id of an item of the collection that the request names.")
 
 
 class Ends(BaseModel):

@@ -34,6 +34,9 @@ ITEM_KEYS = ("id", "image", "mu", "sigma", "metadata")
 # Fields of a form beside `image`.
 FORM_FIELDS = ("id", "metadata")
 QUERY_KEYS = ("image", "mu", "sigma", "id")
+POINT_KEYS = ("image", "z", "mu", "sigma", "id")
+# What says where an item, a query or a point is; each has exactly one of them.
+SOURCES = ("image", "z", "mu", "id")
 
 
 def check_id(id: object, item: int | None = None) -> str:
@@ -47,7 +50,7 @@ def items_of(body: Body, dim: int, id: str | None = None) -> Entries:
     """Return the items to add. `id`: that of the only item. Raises BadInput, TooLarge, BadItem, MetadataTooLarge."""
     match body.kind:
         case "json":
-            entries = _json_entries(_list(body, "items"), dim, ITEM_KEYS)
+            entries = json_entries(_list(body, "items"), dim, ITEM_KEYS)
         case "npy":
             entries = _npy_entries(body, dim)
         case _:
@@ -148,11 +151,11 @@ def queries_of(body: Body, dim: int) -> tuple[Entries, bool]:
     if body.kind == "json" and "queries" in body.values:
         if beside := sorted(body.values.keys() & set(QUERY_KEYS)):
             raise Unusable(f"queries cannot be combined with {', '.join(beside)}: send either one query, or a list in queries")
-        return _json_entries(_list(body, "queries"), dim, QUERY_KEYS), False
+        return json_entries(_list(body, "queries"), dim, QUERY_KEYS), False
     if body.kind == "json":
         entry = {key: value for key, value in body.values.items() if key in QUERY_KEYS}
         with unnumbered():
-            return _json_entries([entry], dim, QUERY_KEYS), True
+            return json_entries([entry], dim, QUERY_KEYS), True
     entries = _npy_entries(body, dim) if body.kind == "npy" else _picture_entries(body, dim)
     return entries, len(entries) == 1
 
@@ -167,7 +170,8 @@ def _list(body: Body, key: str) -> list[Any]:
     return rows
 
 
-def _blank(ids: list[str | None], images: Sequence[EncodedPicture | None], dim: int) -> Entries:
+def blank(ids: list[str | None], images: Sequence[EncodedPicture | None], dim: int) -> Entries:
+    """Return entries with ids and pictures only; their vectors are still to be filled in."""
     mu, sigma = (np.zeros((len(ids), dim), np.float32) for _ in range(2))
     return Entries(ids, list(images), mu, sigma, np.zeros(len(ids), np.bool_), [b""] * len(ids))
 
@@ -175,13 +179,13 @@ def _blank(ids: list[str | None], images: Sequence[EncodedPicture | None], dim: 
 def _picture_entries(body: Body, dim: int) -> Entries:
     match body.kind:
         case "picture":
-            return _blank([None], [body.raw], dim)
+            return blank([None], [body.raw], dim)
         case "form":
             parts = body.form_pictures()
             body.check_count(parts)
             names = [part.filename or "" for part in parts]
             ids = [None if is_generic(name) else check_id(name, i) for i, name in enumerate(names)]
-            return _blank(ids, [part.data for part in parts], dim)
+            return blank(ids, [part.data for part in parts], dim)
     if body.kind == "empty":
         raise Undecodable("the body is empty: send JSON, a picture, a form or npy")
     raise Unsupported(f"send JSON, a picture, a form or npy, not {A_KIND[body.kind]}")
@@ -196,22 +200,23 @@ def _npy_entries(body: Body, dim: int) -> Entries:
     body.check_count(parts[0])
     if not len(parts[0]):
         raise Unusable("the array is empty; at least one latent is needed")
-    entries = _blank([None] * len(parts[0]), [None] * len(parts[0]), dim)
+    entries = blank([None] * len(parts[0]), [None] * len(parts[0]), dim)
     entries.mu = latent_rows(parts[0], dim, "mu")
     if len(parts) == 2:
         entries.sigma, entries.has_sigma = _sigmas(parts[1], dim, range(len(parts[1]))), np.ones(len(parts[1]), np.bool_)
     return entries
 
 
-def _json_entries(rows: list[Any], dim: int, keys: tuple[str, ...]) -> Entries:
+def json_entries(rows: list[Any], dim: int, keys: tuple[str, ...]) -> Entries:
+    """Return entries from JSON objects that may have these keys. Raises Unusable with the index of the one at fault."""
     ids: list[str | None] = []
     images: list[EncodedPicture | None] = []
     for i, row in enumerate(rows):
         _check_entry(row, keys, i)
         ids.append(check_id(row["id"], i) if row.get("id") is not None else None)
         images.append(row.get("image"))
-    entries = _blank(ids, images, dim)
-    for name, target in (("mu", entries.mu), ("sigma", entries.sigma)):
+    entries = blank(ids, images, dim)
+    for name, target in (("z", entries.mu), ("mu", entries.mu), ("sigma", entries.sigma)):
         where = [i for i, row in enumerate(rows) if row.get(name) is not None]
         if where:
             values = [_vector(rows[i][name], dim, name, i) for i in where]
@@ -230,9 +235,10 @@ def _check_entry(row: object, keys: tuple[str, ...], item: int) -> None:
     unknown = sorted(row.keys() - set(keys))
     if unknown:
         raise Unusable(f"unknown key {unknown[0][:80]!r}; known are {', '.join(keys)}", item)
-    sources = [key for key in ("image", "mu", *(("id",) if keys is QUERY_KEYS else ())) if row.get(key) is not None]
+    known = [key for key in SOURCES if key in keys and (key != "id" or keys is not ITEM_KEYS)]
+    sources = [key for key in known if row.get(key) is not None]
     if len(sources) != 1:
-        wanted = "a query needs exactly one of image, mu and id" if keys is QUERY_KEYS else "needs exactly one of image and mu"
+        wanted = f"{'a query ' if keys is QUERY_KEYS else ''}needs exactly one of {', '.join(known[:-1])} and {known[-1]}"
         raise Unusable(f"{wanted}, but has {' and '.join(sources) or 'none'}", item)
     if "sigma" in row and sources != ["mu"]:
         raise Unusable(f"sigma can be given only with mu, not with {sources[0]}", item)
@@ -252,7 +258,11 @@ def _renumbered(values: Any, dim: int, name: str, where: Sequence[int]) -> NDArr
     try:
         return latent_rows(values, dim, name)
     except Unusable as error:
-        raise Unusable(error.reason, None if error.item is None else where[error.item]) from None
+        if error.item is None and len(values) > 1:  # about a type; find the row that has it
+            for i, row in enumerate(values):
+                _renumbered([row], dim, name, [where[i]])
+        found = 0 if len(values) == 1 else error.item
+        raise Unusable(error.reason, None if found is None else where[found]) from None
 
 
 def _sigmas(values: Any, dim: int, where: Sequence[int]) -> NDArray[np.float32]:

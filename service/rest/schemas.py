@@ -106,6 +106,15 @@ class PictureParameters(Parameters):
     )
 
 
+class PointParameters(PictureParameters):
+    """The parameters of every operation that takes points: pictures, latents, posteriors, or ids of a collection's items."""
+
+    collection: str | None = Field(
+        None,
+        description="The collection of the points that are ids of items. Its model answers, and a key needs the scope store.",
+    )
+
+
 class EncodeParameters(PictureParameters):
     """Parameters of /encode."""
 
@@ -173,7 +182,7 @@ class ReconstructParameters(DecodeParameters, PictureParameters):
     )
 
 
-class InterpolateParameters(PictureParameters):
+class InterpolateParameters(PointParameters):
     """Parameters of /interpolate."""
 
     payload: ClassVar[tuple[str, ...]] = ("start", "end")

@@ -57,6 +57,13 @@ class Access:
             raise MissingScope(key.name, scope)
         return self.allowances[key.name]
 
+    def need(self, headers: Headers, scope: str) -> None:
+        """Check one more scope of a caller with a valid key, because of what its request asks for. Raises MissingScope."""
+        key = self.keyring.find(presented_keys(headers))
+        if scope not in key.scopes:
+            self.refused[REASONS[MissingScope]] += 1
+            raise MissingScope(key.name, scope, "request")
+
 
 class Guard:
     """Passes on the requests that Access allows, and answers all others with an error."""

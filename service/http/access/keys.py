@@ -47,12 +47,12 @@ class Unauthorized(HttpError):
 
 
 class MissingScope(HttpError):
-    """The key lacks the scope that the path needs."""
+    """The key lacks the scope that the path, or the request, needs."""
 
     status, code = 403, "missing_scope"
 
-    def __init__(self, name: str, scope: str) -> None:
-        super().__init__(f"the key of {name!r} lacks the scope {scope!r}, which this path needs")
+    def __init__(self, name: str, scope: str, what: str = "path") -> None:
+        super().__init__(f"the key of {name!r} lacks the scope {scope!r}, which this {what} needs")
 
 
 class NothingHere(HttpError):

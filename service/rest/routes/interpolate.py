@@ -1,4 +1,4 @@
-"""/interpolate: two ends, each a picture or a latent; the frames of a path between them."""
+"""/interpolate: two ends, each a picture, a latent or an item; the frames of a path between them."""
 
 from functools import partial
 from typing import Any
@@ -7,12 +7,12 @@ from service.http.call import Answer, Call
 from service.operations import interpolate as operations
 from service.operations.service import Service
 from service.rest.answers import pictures_answer
-from service.rest.bodies import ends_of
 from service.rest.body_schemas import Ends
 from service.rest.negotiation import Format, answer_format
 from service.rest.parameters import check_count, read_parameters
+from service.rest.points import LISTS_PER_POINT, ends_of, open_points
 from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, Router, add, describe_operation, json_content
-from service.rest.requests import body_of, open_request
+from service.rest.requests import body_of
 from service.rest.scaling import choose_scale
 from service.rest.schemas import InterpolateParameters
 
@@ -22,18 +22,20 @@ FORMATS: tuple[Format, ...] = ("json", "npy", "png", "webp", "gif")
 
 
 async def interpolate(service: Service, call: Call) -> Answer:
-    """Return the frames from start to end, both included. A picture stands for the mu of its posterior."""
-    body = await body_of(service, call)
+    """Return the frames from start to end, both included. Pictures and stored items stand for the mu of their posteriors."""
+    body = await body_of(service, call, LISTS_PER_POINT)
     given = body.parameters(InterpolateParameters)
     parameters = read_parameters(InterpolateParameters, call.query, *given)
     accept = call.headers.get("accept", "")
     form = answer_format(parameters.format, accept, FORMATS)
-    inference = open_request(service, call, parameters)
+    inference, collection = await open_points(service, call, parameters)
     check_count("steps", parameters.steps, given, service.pipeline.max_items)
     scale = choose_scale(parameters, form, accept, parameters.steps, inference.model.shape)
-    ends = partial(ends_of, body, inference.model.latent_dim, inference.model.name)
-    start, end = await service.pipeline.offload(len(call.body), ends)
-    frames = await operations.interpolate(service.pipeline, inference, start, end, parameters.steps, parameters.method)
+    parse = partial(ends_of, body, inference.model.latent_dim, inference.model.name, collection)
+    ends = await service.pipeline.offload(len(call.body), parse)
+    frames = await operations.interpolate(
+        service.pipeline, service.store, inference, ends, parameters.steps, parameters.method, collection
+    )
     fields: dict[str, Any] = {"method": parameters.method}
     if "z" in parameters.include:
         fields["z"] = frames.z

@@ -1,6 +1,5 @@
 """What a body is and what it brings, in every dress that clients give it."""
 
-import io
 import json
 from typing import Any
 
@@ -15,7 +14,7 @@ from service.formats.forms import TooManyParts
 from service.formats.npy import npy
 from service.formats.pictures import Pictures
 from service.http.call import Call
-from service.rest.bodies import Body, ends_of, latents_of, pictures_of, read_body
+from service.rest.bodies import Body, latents_of, pictures_of, read_body
 from service.rest.parameters import BadParameter
 from service.rest.schemas import DecodeParameters, EncodeParameters, InterpolateParameters, SampleParameters
 
@@ -222,78 +221,3 @@ def test_more_latents_than_allowed_are_counted_before_they_are_looked_at() -> No
     assert len(latents_of(of_json({"z": [[1, 1, 1]] * 4}), 3)) == 4
     with pytest.raises(TooLarge, match="5 items, at most 4"):
         latents_of(of_json({"z": [["not", "a", "number"]] * 5}), 3)
-
-
-# --- ends of a path
-
-
-def as_list(end: Pictures | np.ndarray[Any, Any]) -> list[Any]:
-    return list(end.encoded) if isinstance(end, Pictures) else end.tolist()
-
-
-@pytest.mark.parametrize(
-    ("body", "start", "end"),
-    [
-        (of_json({"start": {"image": "AAAA"}, "end": {"image": "BBBB"}, "steps": 3}), ["AAAA"], ["BBBB"]),
-        (of_json({"start": {"z": [1, 2, 3]}, "end": {"image": "BBBB"}}), [[1, 2, 3]], ["BBBB"]),
-        (form([("end", ("e.png", b"E")), ("start", ("s.png", b"S"))], {"steps": "3"}), [b"S"], [b"E"]),
-        (form([("start", (None, b"[1, 2, 3]")), ("end", ("e.png", b"E"))]), [[1, 2, 3]], [b"E"]),
-    ],
-)
-def test_each_end_is_a_picture_or_a_latent(body: Body, start: list[Any], end: list[Any]) -> None:
-    assert [as_list(found) for found in ends_of(body, 3)] == [start, end]
-
-
-GOOD = {"z": [1, 2, 3]}
-
-
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (None, r"'end' must be \{\"image\": \"<base64>\"\}, \{\"z\": \[...\]\} or \{\"mu\": \[...\]\}"),
-        ([1, 2, 3], "'end' must be"),
-        ("AAAA", "'end' must be"),
-        ({}, "'end' must be"),
-        ({"z": [1, 2, 3], "image": "AAAA"}, "'end' must be"),
-        ({"Z": [1, 2, 3]}, "'end' must be"),
-        ({"z": [1, 2, 3], "mu": [1, 2, 3]}, "'end' must be"),
-        ({"mu": [1, 2]}, "mu of (start|end) has 2 numbers, but the model grey takes 3; name another with model="),
-        ({"image": 7}, "the image of 'end' must be a string"),
-        ({"z": [1]}, "z of (start|end) has 1 number, but the model grey takes 3"),
-        ({"z": [[1, 2, 3]]}, "z of (start|end) has 1 number"),
-        ({"z": None}, "z of (start|end) must be a list of 3 numbers, not null"),
-        ({"z": [1, 2, True]}, "booleans"),
-        ({"z": [1, 2, 1e6]}, "finite"),
-    ],
-)
-def test_an_end_that_is_neither_says_what_it_needs(bad: object, message: str) -> None:
-    with pytest.raises(Unusable, match=message):
-        ends_of(of_json({"start": GOOD, "end": bad}), 3, "grey")
-    with pytest.raises(Unusable, match=message.replace("'end'", "'start'")):
-        ends_of(of_json({"start": bad, "end": GOOD}), 3, "grey")
-
-
-@pytest.mark.parametrize(
-    ("body", "error", "message"),
-    [
-        (of_json({"start": GOOD}), Unusable, "'end' must be"),
-        (form([("start", (None, b"[1, 2, 3]"))]), Unusable, "exactly one field 'end', but it has 0"),
-        (form([("start", (None, b"[1, 2, 3]"))] * 2), Unusable, "exactly one field 'start', but it has 2"),
-        (form([("start", (None, b"[1, 2"))]), Undecodable, "start is neither a file nor a JSON list of numbers"),
-        (form([("start", (None, b"7"))]), Unusable, "start must be a file or a JSON list"),
-        (read(b""), Undecodable, "send JSON or a form with start and end"),
-        (read(PNG), Unsupported, "not as a picture"),
-        (read(LATENTS), Unsupported, "not as npy"),
-    ],
-)
-def test_a_body_without_both_ends_says_what_it_needs(body: Body, error: type[BadInput], message: str) -> None:
-    with pytest.raises(error, match=message):
-        ends_of(body, 3)
-
-
-def test_npy_files_are_no_latents_of_a_form() -> None:
-    """A file is a picture; its bytes are looked at when it is decoded."""
-    out = io.BytesIO()
-    np.save(out, np.ones(3, np.float32))
-    start, _ = ends_of(form([("start", ("z.npy", out.getvalue())), ("end", ("e.png", PNG))]), 3)
-    assert as_list(start) == [out.getvalue()]

@@ -20,11 +20,11 @@ from service.rest.bodies import (
     MOST_SPACES,
     Body,
     TooManyValues,
-    ends_of,
     latents_of,
     pictures_of,
     read_body,
 )
+from service.rest.points import ends_of
 
 
 def picture(side: int) -> bytes:

@@ -1,0 +1,153 @@
+"""Bodies -> points of a latent space: pictures, latents, posteriors, or ids of the items of one collection.
+
+Counts and checks before anything is decoded or looked up. Knows nothing of routes.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.formats.errors import Undecodable, Unsupported, Unusable
+from service.formats.forms import Part
+from service.formats.json_values import json_list
+from service.formats.latent_rows import latent_row
+from service.formats.npy import npy_array
+from service.http.call import Call
+from service.inference.pipeline import Inference
+from service.operations.collection_model import digest_of, model_of
+from service.operations.items import Entries
+from service.operations.points import Points
+from service.operations.service import Service
+from service.rest.bodies import A_KIND, Body, check_json, latents_of, pictures_of
+from service.rest.item_bodies import POINT_KEYS, blank, check_id, json_entries
+from service.rest.parameters import BadParameter
+from service.rest.requests import open_request
+from service.rest.schemas import PointParameters
+from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
+
+# Each point may have two JSON lists: mu and sigma.
+LISTS_PER_POINT = 2
+# What the JSON body of `points_of` may have; z and mu mean the same, and so do images and image.
+BODIES = ("images", "image", "z", "mu", "points")
+MAX_WEIGHT = 100.0
+
+
+async def open_points(service: Service, call: Call, parameters: PointParameters) -> tuple[Inference, Collection | None]:
+    """Return the model and the deadline of a call, and the collection that it names for its ids, whose model then answers.
+
+    Raises UnknownModel, BadParameter, MissingScope, StoreError, ModelMismatch, ModelNotLoaded.
+    """
+    name = parameters.collection
+    if name is None:
+        return open_request(service, call, parameters), None
+    call.need("store")
+    if not COLLECTION_NAME.fullmatch(name):
+        raise UnknownCollection(name[:120])
+    inference = open_request(service, call, parameters.model_copy(update={"model": None}))
+    collection = await service.store.collection(name, inference.deadline)
+    catalog = service.pipeline.catalog
+    digest_of(catalog, collection, parameters.model)
+    inference.model = model_of(catalog, collection)
+    return inference, collection
+
+
+def points_of(body: Body, inference: Inference, collection: Collection | None) -> Points:
+    """Return pictures as /encode takes them, latents as /decode takes them, or the entries of the JSON list `points`.
+
+    An npy array with two dimensions has latents. Raises BadInput, BadParameter, TooLarge.
+    """
+    model = inference.model
+    if body.kind == "npy":
+        is_latents = npy_array(body.raw).ndim == 2
+    elif body.kind == "json":
+        given = [name for name in BODIES if name in body.values]
+        if "points" in given and len(given) == 1:
+            return listed_points(body, "points", model.latent_dim, collection)
+        if not given or not ({*given} <= {"z", "mu"} or {*given} <= {"images", "image"}):
+            raise Unusable(f"the JSON body needs one of {', '.join(BODIES)}, but has {' and '.join(given) or 'none of them'}")
+        is_latents = not {"z", "mu"}.isdisjoint(given)
+    else:
+        is_latents = False
+    if not is_latents:
+        return pictures_of(body, model.shape, inference.preprocessing.range is not None)
+    z = latents_of(body, model.latent_dim, model.name)
+    entries = blank([None] * len(z), [None] * len(z), model.latent_dim)
+    entries.mu = z
+    return entries
+
+
+def listed_points(
+    body: Body, key: str, dim: int, collection: Collection | None, keys: tuple[str, ...] = POINT_KEYS
+) -> Entries:
+    """Return the points of a list in a JSON body; each is an object that may have the keys. Raises as `points_of`."""
+    if body.kind not in ("json", "empty"):
+        raise Unsupported(f"send the {key} as JSON, not as {A_KIND[body.kind]}")
+    rows = body.values.get(key)
+    if not isinstance(rows, list) or not rows:
+        raise Unusable(
+            f'the JSON body needs {key!r}, a list of one or more objects like {{"image": "<base64>"}}, {{"z": [...]}}, '
+            '{"mu": [...], "sigma": [...]} or {"id": "..."}'
+        )
+    body.check_count(rows)
+    entries = json_entries(rows, dim, keys)
+    check_ids(entries, collection)
+    return entries
+
+
+def weights_of(body: Body, key: str, least: float) -> NDArray[np.float64]:
+    """Return the weights of the points that `listed_points` has checked, (N,); 1 where none is given. Raises Unusable."""
+    weights = np.ones(len(body.values[key]))
+    for i, row in enumerate(body.values[key]):
+        weight = row.get("weight")
+        if weight is None:
+            continue
+        if type(weight) not in (int, float) or not least <= weight <= MAX_WEIGHT:
+            raise Unusable(f"weight must be a number from {least:g} to {MAX_WEIGHT:g}, not {str(weight)[:40]}", i)
+        weights[i] = weight
+    return weights
+
+
+def check_ids(entries: Entries, collection: Collection | None) -> None:
+    """Raise BadParameter if there are ids without a collection that they are in."""
+    if collection is None and any(id is not None for id in entries.ids):
+        raise BadParameter("collection is missing: a point has an id, so the request must name the collection of that item")
+
+
+def ends_of(body: Body, dim: int, model: str = "", collection: Collection | None = None) -> Entries:
+    """Return the start and the end of a path: two points without a sigma. Errors name the `model`. Raises as `points_of`."""
+    ends = blank([None, None], [None, None], dim)
+    if body.kind == "empty":
+        raise Undecodable("the body is empty: send JSON or a form with start and end")
+    if body.kind not in ("json", "form"):
+        raise Unsupported(f"send the start and end of a path as JSON or as a form, not as {A_KIND[body.kind]}")
+    for i, name in enumerate(("start", "end")):
+        if body.kind == "json":
+            _json_end(ends, i, body.values.get(name), name, dim, model)
+        else:
+            _form_end(ends, i, body.parts, name, dim, model)
+    check_ids(ends, collection)
+    return ends
+
+
+def _json_end(ends: Entries, i: int, end: object, name: str, dim: int, model: str) -> None:
+    if not isinstance(end, dict) or len(end) != 1 or not end.keys() <= {"image", "z", "mu", "id"}:
+        raise Unusable(f'{name!r} must be {{"image": "<base64>"}}, {{"z": [...]}}, {{"mu": [...]}} or {{"id": "..."}}')
+    ((key, value),) = end.items()
+    if key == "id":
+        ends.ids[i] = check_id(value)
+    elif key != "image":
+        ends.mu[i] = latent_row(value, dim, f"{key} of {name}", model)
+    elif isinstance(value, str):
+        ends.images[i] = value
+    else:
+        raise Unusable(f"the image of {name!r} must be a string: base64 or a data URL")
+
+
+def _form_end(ends: Entries, i: int, parts: list[Part], name: str, dim: int, model: str) -> None:
+    found = [part for part in parts if part.name == name]
+    if len(found) != 1:
+        raise Unusable(f"the form must have exactly one field {name!r}, but it has {len(found)}")
+    if found[0].filename is not None:
+        ends.images[i] = found[0].data
+    else:
+        check_json(found[0].data, 1, 1)
+        ends.mu[i] = latent_row(json_list(found[0].data, name), dim, name, model)
