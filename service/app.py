@@ -44,17 +44,20 @@ from service.rest.registration import Router
 from service.rest.routes import (
     admin,
     collections,
+    combine,
     deletions,
     encode,
     generate,
     health,
     interpolate,
     items,
+    manifold,
     metrics,
     models,
     originals,
     reconstruct,
     search,
+    traverse,
 )
 from service.server.tuning import settle
 from service.settings import Settings, SettingsError
@@ -86,6 +89,7 @@ LOADING_BLOCK_BYTES = 8 << 20
 # The routes of originals come before those of items, whose ids may contain slashes.
 FAMILIES = (
     *(encode, generate, interpolate, reconstruct),
+    *(combine, traverse, manifold),
     *(collections, originals, items, deletions, search),
     *(models, health, metrics),
 )

@@ -20,6 +20,8 @@ from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint,
 from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.operations.items import LISTED_IDS
+from service.operations.manifold import NoSuchDimension
+from service.operations.traverse import NoKl
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.store.filters import BadFilter, UnknownKey
@@ -66,6 +68,8 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     AskedTooMuch: (422, "too_many_items"),
     BadParameter: (422, "invalid_parameter"),
     NoSigmaWeight: (422, "invalid_parameter"),
+    NoSuchDimension: (422, "invalid_parameter"),
+    NoKl: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),
     NoSuchLabel: (422, "no_such_label"),
     Unusable: (422, "unusable_input"),
