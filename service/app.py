@@ -44,6 +44,7 @@ from service.rest.registration import Router
 from service.rest.routes import (
     admin,
     collections,
+    combine,
     deletions,
     density,
     directions,
@@ -53,12 +54,14 @@ from service.rest.routes import (
     health,
     interpolate,
     items,
+    manifold,
     maps,
     metrics,
     models,
     originals,
     reconstruct,
     search,
+    traverse,
 )
 from service.server.tuning import settle
 from service.settings import Settings, SettingsError
@@ -90,6 +93,7 @@ LOADING_BLOCK_BYTES = 8 << 20
 # The routes of originals come before those of items, whose ids may contain slashes.
 FAMILIES = (
     *(encode, generate, interpolate, reconstruct),
+    *(combine, traverse, manifold),
     *(collections, originals, items, deletions, search),
     *(directions, edit, density, maps),
     *(models, health, metrics),

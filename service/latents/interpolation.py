@@ -48,3 +48,25 @@ def path(start: NDArray[np.float32], end: NDArray[np.float32], steps: int, metho
     along, a, b = METHODS[method], start.astype(np.float64), end.astype(np.float64)
     inner = [along(a, b, t).astype(np.float32) for t in np.linspace(0, 1, steps)[1:-1]]
     return np.stack([start, *inner, end])
+
+
+def path_through(points: NDArray[np.float32], steps: int, method: str) -> NDArray[np.float32]:
+    """Return `steps` latents from the first of N >= 2 points to the last, through all others: (N, D) -> float32 (steps, D).
+
+    Point i is frame round(i (steps - 1) / (N - 1)), so every segment has the same number of frames, or one more or less, and
+    its frames are evenly spaced. `steps` is at least N.
+    """
+    last = len(points) - 1
+    frames = [(2 * i * (steps - 1) + last) // (2 * last) for i in range(last + 1)]
+    segments = [path(points[i], points[i + 1], frames[i + 1] - frames[i] + 1, method)[:-1] for i in range(last)]
+    return np.concatenate([*segments, points[-1:]])
+
+
+def grid_between(corners: NDArray[np.float32], steps: int, method: str) -> NDArray[np.float32]:
+    """Return a square of latents between four corners, row by row from the top: (4, D) -> float32 (steps^2, D).
+
+    The corners are upper left, upper right, lower left and lower right. The left and the right side are paths, and every row
+    is a path between them: with straight lines that is bilinear interpolation.
+    """
+    left, right = (path(corners[i], corners[i + 2], steps, method) for i in range(2))
+    return np.concatenate([path(start, end, steps, method) for start, end in zip(left, right, strict=True)])

@@ -1,6 +1,7 @@
-"""Two ends, each a picture, a latent or an item -> frames of a path between them. Knows nothing of HTTP."""
+"""Points -> frames of a path through them, or of a grid between four of them. Knows nothing of HTTP."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from service.engine.errors import TooLarge
 from service.inference.pipeline import Inference, Pipeline
@@ -10,30 +11,37 @@ from service.operations.points import Points, locate
 from service.operations.store_access import StoreAccess
 from service.store.interface import Collection
 
+# A latent of a path takes about as long as so many bytes of JSON.
+BYTES_PER_FRAME = 2048
+
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """A path in latent space and its pictures, both ends included."""
+    """Latents on a path or a grid, and their pictures."""
 
-    z: Floats  # (steps, D)
-    pixels: Floats  # (steps, H, W, C)
+    z: Floats  # (N, D)
+    pixels: Floats  # (N, H, W, C)
 
 
 async def interpolate(
     pipeline: Pipeline,
     store: StoreAccess,
     inference: Inference,
-    ends: Points,
+    points: Points,
     steps: int,
     method: str = "linear",
     collection: Collection | None = None,
+    corners: bool = False,
 ) -> Frames:
-    """Return the frames of a path by one of `service.latents.interpolation.METHODS`; a posterior stands for its mu.
+    """Return `steps` frames of a path through points by one of `service.latents.interpolation.METHODS`.
 
-    `collection`: see `locate`. Raises what `locate` does, and TooLarge.
+    With `corners`, the four points are those of a square, and the frames are its `steps` x `steps` pictures. A posterior
+    stands for its mu. Raises what `locate` does, and TooLarge.
     """
-    if steps > pipeline.max_items:  # before there are so many latents
-        raise TooLarge(steps, pipeline.max_items)
-    start, end = (await locate(pipeline, store, inference, ends, collection)).mu
-    z = paths.path(start, end, steps, method)
+    count = steps * steps if corners else steps
+    if count > pipeline.max_items:  # before there are so many latents
+        raise TooLarge(count, pipeline.max_items)
+    mu = (await locate(pipeline, store, inference, points, collection)).mu
+    walk = partial(paths.grid_between if corners else paths.path_through, mu, steps, method)
+    z = await pipeline.offload(BYTES_PER_FRAME * count, walk)
     return Frames(z, await pipeline.through(inference.model.decode, z, inference))

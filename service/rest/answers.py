@@ -4,7 +4,7 @@ import asyncio
 import binascii
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -109,18 +109,30 @@ def pictures_answer(
     scale: int = 1,
 ) -> Answer:
     """Return pictures, float32 (N, H, W, C) in [0, 1], in any format. JSON also gets `fields`; `scale` enlarges files."""
-    model = inference.model
-    if form == "json":
-        images = base64_pictures(pixels)
-        made = {"model": model.name, "images": images, "shape": list(model.shape), **(fields or {}), **warnings_of(inference)}
-        body = json_bytes(made)
-    elif form == "npy":
-        body = npy(pixels if parameters.dtype == "float32" else codecs.to_uint8(pixels))
-    elif form == "png":
+    if form == "png":
         body = png.write(enlarge(arrange(codecs.to_uint8(pixels), parameters.layout), scale))
-    else:
+    elif form in ("webp", "gif"):
         body = codecs.animation(list(enlarge(codecs.to_uint8(pixels), scale)), form)
+    else:
+        return data_answer(pixels, form, inference, parameters.dtype, fields, headers)
     return answer(body, form, inference, headers)
+
+
+def data_answer(
+    pixels: Floats,
+    form: Format,
+    inference: Inference,
+    dtype: Literal["uint8", "float32"],
+    fields: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    """Return pictures, float32 (N, H, W, C) in [0, 1], as npy or as JSON, which also gets `fields`."""
+    model = inference.model
+    if form == "npy":
+        return answer(npy(pixels if dtype == "float32" else codecs.to_uint8(pixels)), form, inference, headers)
+    images = base64_pictures(pixels)
+    made = {"model": model.name, "images": images, "shape": list(model.shape), **(fields or {}), **warnings_of(inference)}
+    return answer(json_bytes(made), form, inference, headers)
 
 
 def base64_pictures(pixels: Floats) -> list[str]:

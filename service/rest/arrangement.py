@@ -43,6 +43,11 @@ def size_of(count: int, shape: tuple[int, int], layout: str, compare: bool) -> t
         total = 2 * count
         columns = {"grid": min(count, COMPARED_COLUMNS), "row": count, "column": 2}[layout]
     rows = math.ceil(count / columns) * 2 if compare and layout != "column" else math.ceil(total / columns)
+    return tiled_size(rows, columns, shape)
+
+
+def tiled_size(rows: int, columns: int, shape: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of rows of pictures of a shape (H, W) in one picture."""
     return rows * (shape[0] + GAP_PIXELS) - GAP_PIXELS, columns * (shape[1] + GAP_PIXELS) - GAP_PIXELS
 
 

@@ -57,13 +57,6 @@ class End(BaseModel):
     id: str = Field("", description="The id of an item of the collection that the request names.")
 
 
-class Ends(BaseModel):
-    """The two ends of a path."""
-
-    start: End
-    end: End
-
-
 class WarningInfo(BaseModel):
     """What is probably wrong with a picture that was encoded, or with a query that was answered, all the same."""
 

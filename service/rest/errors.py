@@ -24,6 +24,8 @@ from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.operations.directions import BadSides
 from service.operations.items import LISTED_IDS
+from service.operations.manifold import NoSuchDimension
+from service.operations.traverse import NoKl
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.store.filters import BadFilter, UnknownKey
@@ -78,6 +80,8 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     NoSigmaWeight: (422, "invalid_parameter"),
     NoDensity: (422, "no_density"),
     NoPlane: (422, "invalid_parameter"),
+    NoSuchDimension: (422, "invalid_parameter"),
+    NoKl: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),
     NoSuchLabel: (422, "no_such_label"),
     Unusable: (422, "unusable_input"),

@@ -1,6 +1,7 @@
 """Complete the OpenAPI page with what only a running service knows: limits, models and API keys."""
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,6 +35,8 @@ GROUPS: Mapping[str, str] = {
 LAST = {"/collections/{name}/items/{id}/picture": 1, "/collections/{name}": 2}
 # The parameters that set the number of items in an answer.
 COUNTS = ("n", "steps")
+# Its n is the side of a square of pictures.
+MANIFOLD = "/manifold"
 # The fields that are lists of latents.
 LATENTS = ("z", "mu")
 
@@ -49,7 +52,7 @@ def describe_bounds(page: dict[str, Any], max_rows: int, problem: Mapping[str, A
                 operation["responses"].setdefault(status, dict(problem))
         for name, schema in _schemas(page, path):
             if name in COUNTS and schema["type"] == "integer":  # In a form it is a string.
-                schema["maximum"] = max_rows
+                schema["maximum"] = math.isqrt(max_rows) if path == MANIFOLD else max_rows
 
 
 def describe_models(page: dict[str, Any], catalog: Catalog) -> None:

@@ -20,15 +20,19 @@ from service.operations.service import Service
 from service.rest.bodies import A_KIND, Body, check_json, latents_of, pictures_of
 from service.rest.item_bodies import POINT_KEYS, blank, check_id, json_entries
 from service.rest.parameters import BadParameter
+from service.rest.registration import ERRORS
 from service.rest.requests import open_request
-from service.rest.schemas import PointParameters
+from service.rest.schemas import Parameters, PointParameters
 from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
 
 # Each point may have two JSON lists: mu and sigma.
 LISTS_PER_POINT = 2
 # What the JSON body of `points_of` may have; z and mu mean the same, and so do images and image.
 BODIES = ("images", "image", "z", "mu", "points")
+WEIGHTED_KEYS = (*POINT_KEYS, "weight")
 MAX_WEIGHT = 100.0
+# The statuses of errors: those of inference, and the conflict of a collection with another model.
+POINT_ERRORS = (*ERRORS, 409)
 
 
 async def open_points(service: Service, call: Call, parameters: PointParameters) -> tuple[Inference, Collection | None]:
@@ -36,9 +40,13 @@ async def open_points(service: Service, call: Call, parameters: PointParameters)
 
     Raises UnknownModel, BadParameter, MissingScope, StoreError, ModelMismatch, ModelNotLoaded.
     """
-    name = parameters.collection
-    if name is None:
+    if parameters.collection is None:
         return open_request(service, call, parameters), None
+    return await open_collection_of(service, call, parameters, parameters.collection)
+
+
+async def open_collection_of(service: Service, call: Call, parameters: Parameters, name: str) -> tuple[Inference, Collection]:
+    """Return the model and the deadline of a call, and a collection, whose model the former is. Raises as `open_points`."""
     call.need("store")
     if not COLLECTION_NAME.fullmatch(name):
         raise UnknownCollection(name[:120])
@@ -79,7 +87,9 @@ def listed_points(
     body: Body, key: str, dim: int, collection: Collection | None, keys: tuple[str, ...] = POINT_KEYS
 ) -> Entries:
     """Return the points of a list in a JSON body; each is an object that may have the keys. Raises as `points_of`."""
-    if body.kind not in ("json", "empty"):
+    if body.kind == "empty":
+        raise Undecodable(f"the body is empty: send JSON with {key!r}")
+    if body.kind != "json":
         raise Unsupported(f"send the {key} as JSON, not as {A_KIND[body.kind]}")
     rows = body.values.get(key)
     if not isinstance(rows, list) or not rows:
@@ -93,9 +103,12 @@ def listed_points(
     return entries
 
 
-def weights_of(body: Body, key: str, least: float) -> NDArray[np.float64]:
-    """Return the weights of the points that `listed_points` has checked, (N,); 1 where none is given. Raises Unusable."""
-    weights = np.ones(len(body.values[key]))
+def weighted_points(
+    body: Body, key: str, dim: int, collection: Collection | None, least: float
+) -> tuple[Entries, NDArray[np.float64]]:
+    """Return the points of a list, and their weights (N,), from `least` to MAX_WEIGHT and 1 where none is given."""
+    points = listed_points(body, key, dim, collection, WEIGHTED_KEYS)
+    weights = np.ones(len(points))
     for i, row in enumerate(body.values[key]):
         weight = row.get("weight")
         if weight is None:
@@ -103,7 +116,7 @@ def weights_of(body: Body, key: str, least: float) -> NDArray[np.float64]:
         if type(weight) not in (int, float) or not least <= weight <= MAX_WEIGHT:
             raise Unusable(f"weight must be a number from {least:g} to {MAX_WEIGHT:g}, not {str(weight)[:40]}", i)
         weights[i] = weight
-    return weights
+    return points, weights
 
 
 def check_ids(entries: Entries, collection: Collection | None) -> None:
@@ -133,7 +146,7 @@ def _json_end(ends: Entries, i: int, end: object, name: str, dim: int, model: st
         raise Unusable(f'{name!r} must be {{"image": "<base64>"}}, {{"z": [...]}}, {{"mu": [...]}} or {{"id": "..."}}')
     ((key, value),) = end.items()
     if key == "id":
-        ends.ids[i] = check_id(value)
+        ends.ids[i] = check_id(value, i)
     elif key != "image":
         ends.mu[i] = latent_row(value, dim, f"{key} of {name}", model)
     elif isinstance(value, str):

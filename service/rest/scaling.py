@@ -31,16 +31,21 @@ def choose_scale(
     if form in ("json", "npy"):
         return 1
     height, width = size_of(count, shape[:2], parameters.layout, compare) if form == "png" else shape[:2]
-    pixels = height * width * (1 if form == "png" else count)
+    return fit_scale(parameters.scale, accept, (height, width), 1 if form == "png" else count, count)
+
+
+def fit_scale(stated: int | None, accept: str, size: tuple[int, int], frames: int, count: int) -> int:
+    """Return the factor for files of so many frames of a size (H, W), which show `count` pictures; see `choose_scale`."""
+    height, width = size
     # An answer of the model's own size is never refused.
-    largest = max(1, min(MAX_SCALE, math.isqrt(MAX_PIXELS // pixels), MAX_SIDE // max(height, width)))
-    if parameters.scale is None:
+    largest = max(1, min(MAX_SCALE, math.isqrt(MAX_PIXELS // (height * width * frames)), MAX_SIDE // max(height, width)))
+    if stated is None:
         return min(largest, max(1, round(BROWSER_PIXELS / max(height, width)))) if is_browser(accept) else 1
-    if parameters.scale > largest:
+    if stated > largest:
         raise BadParameter(
-            f"scale: with scale={parameters.scale} the answer would be too large: it can have at most {MAX_PIXELS} pixels, "
+            f"scale: with scale={stated} the answer would be too large: it can have at most {MAX_PIXELS} pixels, "
             f"and {MAX_SIDE} on a side, so scale can be at most {largest} here; use that"
             + ", or ask for fewer pictures"
             * (count > 1)
         )
-    return parameters.scale
+    return stated

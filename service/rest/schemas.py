@@ -185,16 +185,18 @@ class ReconstructParameters(DecodeParameters, PictureParameters):
 class InterpolateParameters(PointParameters):
     """Parameters of /interpolate."""
 
-    payload: ClassVar[tuple[str, ...]] = ("start", "end")
+    payload: ClassVar[tuple[str, ...]] = ("start", "end", "points", "corners")
     files: ClassVar[tuple[str, ...]] = ("start", "end")
 
     format: FramesFormat | None = Field(
         None, description="The format of the answer. It overrides the header Accept.", examples=["gif"]
     )
     dtype: NpyType = "uint8"
-    layout: Layout = Field("row", description="The layout of the frames in one PNG.")
+    layout: Layout = Field("row", description="The layout of the frames in one PNG; with corners, the default is grid.")
     scale: Scale | None = None
-    steps: int = Field(8, ge=2, description="The number of frames, both ends included.")
+    steps: int = Field(
+        8, ge=2, description="The number of frames, both ends included; with corners, of each row and of each column."
+    )
     method: Literal["linear", "slerp", "matched"] = Field(
         "linear", description="The kind of path. matched is a line with the variance of the prior."
     )

@@ -51,6 +51,13 @@ def mixture(pngs: list[bytes], digits: Pixels) -> list[Request]:
         request("GET", "/sample?seed=1&format=png&n=9", 200, 304, headers={"if-none-match": "*"}),
         request("POST", "/sample", json={"n": 2, "temperature": 0.5}),
         request("POST", "/interpolate?format=webp", json={"start": {"z": z[0]}, "end": {"image": text(pngs[0])}, "steps": 5}),
+        request(
+            "POST", "/interpolate?format=png", json={"corners": [{"z": z[0]}, *({"image": text(png)} for png in pngs[:3])]}
+        ),
+        request("POST", "/combine", json={"terms": [{"image": text(pngs[0])}, {"z": z[0], "weight": -1}]}),
+        request("POST", "/barycenter?method=w2", json={"points": [{"image": text(png)} for png in pngs[:3]]}),
+        request("POST", "/traverse?dims=local:3&format=png", content=pngs[4]),
+        request("GET", "/manifold?dims=0,1&n=8"),
         request("POST", "/reconstruct?format=png&compare=true", content=pngs[3]),
         *(
             request(

@@ -91,6 +91,10 @@ async def test_every_operation_of_many_callers(crowd: httpx.AsyncClient, pngs: l
         lambda i: ("POST", "/reconstruct?format=png&compare=true", {"content": pngs[i]}),
         lambda i: ("POST", "/interpolate?steps=5&format=npy", {"files": {"start": ("x", pngs[i]), "end": ("y", pngs[i + 1])}}),
         lambda i: ("GET", f"/sample?n=2&seed={i}&model=fashion-mnist&format=png", {}),
+        lambda i: ("POST", "/combine?include=z", {"json": {"terms": [{"image": text(pngs[i])}, {"z": z[i].tolist()}]}}),
+        lambda i: ("POST", "/barycenter?method=w2", {"json": {"points": [{"image": text(png)} for png in pngs[i : i + 3]]}}),
+        lambda i: ("POST", "/traverse?dims=local:3&steps=5", {"files": [("image", ("x", png)) for png in pngs[i : i + 2]]}),
+        lambda i: ("GET", f"/manifold?dims={i % 20},{(i + 1) % 20}&n=5", {}),
     ]
     requests: list[Request] = [kinds[i % len(kinds)](i) for i in range(CALLERS)]
     expected = await alone(crowd, requests)

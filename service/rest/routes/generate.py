@@ -5,12 +5,12 @@ from functools import partial
 from typing import Any
 
 from service.http.call import Answer, Call
-from service.latents import noise as seeds
 from service.operations import generate as operations
 from service.operations.service import Service
 from service.rest.answers import pictures_answer
 from service.rest.bodies import latents_of
 from service.rest.body_schemas import Latents
+from service.rest.decoding import decoded
 from service.rest.direct_decode import direct_decode
 from service.rest.etags import cache_headers, not_modified
 from service.rest.negotiation import answer_format
@@ -33,15 +33,7 @@ async def decode(service: Service, call: Call) -> Answer:
     model = inference.model
     z = await service.pipeline.offload(len(call.body), partial(latents_of, body, model.latent_dim, model.name))
     scale = choose_scale(parameters, form, accept, len(z), model.shape)
-    fields: dict[str, Any] = {}
-    headers: dict[str, str] = {}
-    seed = None
-    if parameters.pixels == "sample":
-        seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
-        fields, headers = {"seed": seed}, {"x-seed": str(seed)}
-    pixels = await operations.decode(service.pipeline, inference, z, seed)
-    render = partial(pictures_answer, pixels, form, inference, parameters, fields, headers, scale)
-    return await service.pipeline.offload(pixels.nbytes * scale**2, render)
+    return await decoded(service, inference, z, form, parameters, scale)
 
 
 async def sample(service: Service, call: Call) -> Answer:

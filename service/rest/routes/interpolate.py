@@ -1,20 +1,26 @@
-"""/interpolate: two ends, each a picture, a latent or an item; the frames of a path between them."""
+"""/interpolate: pictures, latents or items; the frames of a path through them, or of a square between four of them."""
 
+import math
 from functools import partial
 from typing import Any
 
+from service.formats.errors import Unusable
 from service.http.call import Answer, Call
+from service.inference.pipeline import Inference
 from service.operations import interpolate as operations
+from service.operations.items import Entries
 from service.operations.service import Service
 from service.rest.answers import pictures_answer
-from service.rest.body_schemas import Ends
+from service.rest.bodies import Body
 from service.rest.negotiation import Format, answer_format
-from service.rest.parameters import check_count, read_parameters
-from service.rest.points import LISTS_PER_POINT, ends_of, open_points
+from service.rest.parameters import BadParameter, check_count, read_parameters
+from service.rest.point_schemas import PathBody
+from service.rest.points import LISTS_PER_POINT, POINT_ERRORS, ends_of, listed_points, open_points
 from service.rest.registration import BINARY, PICTURE_ANSWERS, PICTURE_EXAMPLE, Router, add, describe_operation, json_content
 from service.rest.requests import body_of
 from service.rest.scaling import choose_scale
 from service.rest.schemas import InterpolateParameters
+from service.store.interface import Collection
 
 router = Router(tags=["inference"])
 
@@ -22,25 +28,69 @@ FORMATS: tuple[Format, ...] = ("json", "npy", "png", "webp", "gif")
 
 
 async def interpolate(service: Service, call: Call) -> Answer:
-    """Return the frames from start to end, both included. Pictures and stored items stand for the mu of their posteriors."""
+    """Return the frames from start to end, both included. Pictures and stored items stand for the mu of their posteriors.
+
+    With `points` instead of start and end, the path goes through all of them, and each is one of the frames. With `corners`,
+    four points, the answer has steps x steps frames: a square between its upper left, upper right, lower left and lower right
+    corner, row by row.
+    """
     body = await body_of(service, call, LISTS_PER_POINT)
     given = body.parameters(InterpolateParameters)
     parameters = read_parameters(InterpolateParameters, call.query, *given)
     accept = call.headers.get("accept", "")
     form = answer_format(parameters.format, accept, FORMATS)
     inference, collection = await open_points(service, call, parameters)
-    check_count("steps", parameters.steps, given, service.pipeline.max_items)
-    scale = choose_scale(parameters, form, accept, parameters.steps, inference.model.shape)
-    parse = partial(ends_of, body, inference.model.latent_dim, inference.model.name, collection)
-    ends = await service.pipeline.offload(len(call.body), parse)
+    corners = "corners" in body.values
+    if corners:
+        parameters = _of_square(parameters, service.pipeline.max_items)
+    else:
+        check_count("steps", parameters.steps, given, service.pipeline.max_items)
+    count = parameters.steps**2 if corners else parameters.steps
+    scale = choose_scale(parameters, form, accept, count, inference.model.shape)
+    parse = partial(_points_of, body, inference, collection, parameters.steps)
+    points = await service.pipeline.offload(len(call.body), parse)
     frames = await operations.interpolate(
-        service.pipeline, service.store, inference, ends, parameters.steps, parameters.method, collection
+        service.pipeline, service.store, inference, points, parameters.steps, parameters.method, collection, corners
     )
     fields: dict[str, Any] = {"method": parameters.method}
     if "z" in parameters.include:
         fields["z"] = frames.z
     render = partial(pictures_answer, frames.pixels, form, inference, parameters, fields, scale=scale)
     return await service.pipeline.offload(frames.pixels.nbytes * scale**2, render)
+
+
+def _of_square(parameters: InterpolateParameters, most: int) -> InterpolateParameters:
+    """Return the parameters of a square of frames, which is a grid unless another layout is stated. Raises BadParameter."""
+    steps = parameters.steps
+    if steps > math.isqrt(most):
+        raise BadParameter(
+            f"steps is {steps}, but with corners it can be at most {math.isqrt(most)}: the square has steps x steps pictures, "
+            f"and at most {most} are allowed in one request"
+        )
+    return parameters if "layout" in parameters.model_fields_set else parameters.model_copy(update={"layout": "grid"})
+
+
+def _points_of(body: Body, inference: Inference, collection: Collection | None, steps: int) -> Entries:
+    """Return the points of a path, or the four corners of a square. Raises BadInput, BadParameter, TooLarge."""
+    model = inference.model
+    kinds = [name for name in ("points", "corners") if name in body.values]
+    if not kinds:
+        return ends_of(body, model.latent_dim, model.name, collection)
+    if others := sorted(body.values.keys() & {"start", "end", *kinds[1:]}):
+        raise Unusable(f"the JSON body has {kinds[0]!r} and {others[0]!r}; send start and end, or points, or corners")
+    points = listed_points(body, kinds[0], model.latent_dim, collection)
+    if kinds == ["corners"] and len(points) != 4:
+        raise Unusable(
+            f"'corners' has {len(points)} points, but must have 4: upper left, upper right, lower left, lower right"
+        )
+    if kinds == ["points"] and len(points) < 2:
+        raise Unusable("'points' has 1 point, but a path needs at least 2")
+    if kinds == ["points"] and steps < len(points):
+        raise BadParameter(
+            f"steps is {steps}, but the path has {len(points)} points, each of which is a frame: steps must be at least "
+            f"{len(points)}"
+        )
+    return points
 
 
 EXAMPLE = {"start": {"image": PICTURE_EXAMPLE}, "end": {"z": [1.0] * 20}, "steps": 8, "method": "linear"}
@@ -56,14 +106,15 @@ add(
     "/interpolate",
     ["POST"],
     interpolate,
-    "Morph: frames of a path between two pictures or latents",
+    "Morph: frames of a path between pictures or latents",
     describe_operation(
         InterpolateParameters,
         {**PICTURE_ANSWERS, "image/webp": BINARY, "image/gif": BINARY},
         {
-            **json_content(Ends, EXAMPLE),
+            **json_content(PathBody, EXAMPLE),
             "multipart/form-data": {"schema": FORM_OF_ENDS},
         },
+        errors=POINT_ERRORS,
     ),
     scope="infer",
     label="interpolate",

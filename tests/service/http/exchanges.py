@@ -19,6 +19,10 @@ LATENTS = npy(np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3))
 FORM = [("image", ("a.png", PICTURE)), ("image", ("b.png", PICTURE))]
 ENDS = {"start": {"image": TEXT}, "end": {"z": [0.5, -1, 2]}}
 
+THREE = {"points": [{"image": TEXT}, {"z": [0.5, -1, 2]}, {"mu": [1, 1, 1], "sigma": [1, 1, 1]}]}
+CORNERS = {"corners": [*THREE["points"], {"z": [0, 0, 0]}]}
+TERMS = {"terms": [{"image": TEXT, "weight": 2}, {"z": [0.5, -1, 2], "weight": -0.5}]}
+
 OF_PICTURES = ("encode", "reconstruct")
 WITH_BODY = ("encode", "decode", "interpolate", "reconstruct")
 
@@ -46,6 +50,15 @@ GOOD: list[Exchange] = [
     of_httpx("GET", "/sample?seed=8", headers={"accept": "text/html,image/avif,*/*;q=0.8"}),
     *(of_httpx("POST", f"/interpolate?steps=4&format={form}", json=ENDS) for form in ("json", "npy", "png", "webp", "gif")),
     of_httpx("POST", "/interpolate?include=z&method=slerp", files={"start": ("a", PICTURE), "end": ("b", PICTURE)}),
+    *(of_httpx("POST", f"/interpolate?steps=4&include=z&format={form}", json=THREE) for form in ("json", "npy", "png", "gif")),
+    *(of_httpx("POST", f"/interpolate?steps=3&format={form}", json=CORNERS) for form in ("json", "npy", "png")),
+    *(of_httpx("POST", f"/combine?include=z&format={form}", json=TERMS) for form in ("json", "npy", "png")),
+    of_httpx("POST", "/barycenter?method=w2", json={"points": [{"image": TEXT}, {"image": TEXT, "weight": 2}]}),
+    *(
+        of_httpx("POST", f"/traverse?steps=3&dims=local:2&format={form}", content=PICTURE)
+        for form in ("json", "npy", "png", "webp")
+    ),
+    *(of_httpx("GET", f"/manifold?n=3&dims=0,2&format={form}") for form in ("json", "npy", "png")),
     Exchange("POST", "/encode", pieces=[PICTURE[:10], b"", PICTURE[10:50], PICTURE[50:]]),
     Exchange("POST", "/encode", headers=[(b"content-length", b"5")], pieces=[PICTURE]),
     Exchange("GET", "/sample", b"seed=9&&n=1&"),
@@ -83,6 +96,10 @@ BAD: list[tuple[int, str, Exchange]] = [
     (422, "invalid_parameter", Exchange("GET", "/sample", b"\xff=%zz&n=\xe9")),
     (422, "invalid_parameter", of_httpx("GET", "/sample", headers={"x-timeout-ms": "soon"})),
     (422, "unusable_input", of_httpx("POST", "/decode", json={"z": [[1, 2]]})),
+    (422, "unusable_input", of_httpx("POST", "/interpolate", json={"points": [{"z": [1, 2, 3]}]})),
+    (422, "invalid_parameter", of_httpx("POST", "/interpolate", json={"start": {"id": "a"}, "end": {"id": "b"}})),
+    (404, "unknown_collection", of_httpx("POST", "/interpolate?collection=none", json=ENDS)),
+    (422, "unusable_input", of_httpx("POST", "/combine", json={"terms": [{"z": [1, 2]}]})),
     (422, "unusable_input", of_httpx("POST", "/encode", content=npy(np.full((1, 8, 8), 2, np.float32)))),
 ]
 ELSEWHERE = ("/models", "/models/grey", "/health/live", "/health/ready", "/docs", "/openapi.json", "/")

@@ -34,6 +34,7 @@ class Service:
                 bodies=self.bodies,
                 sinks=RecordSinks(),
                 disconnects=DisconnectTimer(),
+                access=None,
             )
         )
 

@@ -263,6 +263,28 @@ async def test_keys(weights: Path, tmp_path: Path, hot: Counter[int], limit: str
         assert app.state.refused == {"scope": 3, "key": 3}
 
 
+async def test_a_collection_needs_a_scope_of_its_own(weights: Path, tmp_path: Path, hot: Counter[int]) -> None:
+    """A key that may only infer cannot read what is stored through an operation of inference, whichever way it takes."""
+    keys = SecretStr(f"app infer {GOOD_KEY}; both infer,store {OTHER_KEY}")
+    app = create_app(Settings(models_dir=weights, models="grey", store=str(tmp_path / "keys.db"), api_keys=keys))
+    exchange = of_httpx("POST", "/interpolate?collection=some", json={"start": {"id": "a"}, "end": {"id": "a"}})
+    async with app.router.lifespan_context(app):
+        await app.state.started.wait()
+        async with listening(app) as (host, port, _), connected(host, port) as client:
+            for made in (
+                of_httpx("PUT", "/collections/some", json={"model": "grey"}),
+                of_httpx("POST", "/collections/some/items", json={"items": [{"id": "a", "mu": [1, 2, 3]}]}),
+            ):
+                assert (await client.ask(b"".join(on_the_wire(made, (b"x-api-key", OTHER_KEY.encode()))))).status == 200
+            for key, status in ((OTHER_KEY, 200), (GOOD_KEY, 403)):
+                request = b"".join(on_the_wire(exchange, (b"x-api-key", key.encode())))
+                answers = [await client.ask(request) for _ in range(3)]
+                assert {answer.status for answer in answers} == {status}
+        assert b"the key of 'app' lacks the scope 'store', which this request needs" in answers[0].body
+        assert not hot
+        assert app.state.refused == {"scope": 3}
+
+
 async def test_cors_headers(weights: Path, tmp_path: Path, hot: Counter[int]) -> None:
     app = create_app(
         Settings(models_dir=weights, models="grey", store=str(tmp_path / "cors.db"), cors_origins=["https://app.example"])

@@ -17,7 +17,14 @@ OPERATIONS = {
     ("POST", "/sample"),
     ("POST", "/interpolate"),
     ("POST", "/reconstruct"),
+    ("POST", "/combine"),
+    ("POST", "/barycenter"),
+    ("POST", "/traverse"),
+    ("GET", "/manifold"),
 }
+
+# What they answer to a request without a body: 33 pictures are too many for the fixture's application, and a plane needs dims.
+WITHOUT_BODY = {"/sample": 200, "/traverse": 413, "/manifold": 422}
 
 
 class Passed(Exception):
@@ -47,7 +54,7 @@ def test_the_operations_above_are_those_of_the_documentation(app: FastAPI) -> No
 @pytest.mark.parametrize(("method", "path"), sorted(OPERATIONS))
 async def test_every_operation_is_reached_without_the_router(alone: ASGIApp, method: str, path: str) -> None:
     sent = await send(alone, Exchange(method, path))
-    assert (sent.status, sent.complete) == (200 if path == "/sample" else 400, True)
+    assert (sent.status, sent.complete) == (WITHOUT_BODY.get(path, 400), True)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.latents import noise as seeds
-from service.latents.interpolation import METHODS, path
+from service.latents.interpolation import METHODS, grid_between, path, path_through
 from service.latents.mixture import Mixture
 
 Floats = NDArray[np.float32]
@@ -182,3 +182,39 @@ def test_draws_pass_the_test_of_kolmogorov_and_smirnov(direction: tuple[float, f
     steps = np.arange(n + 1) / n
     distance = max(np.abs(cdf - steps[1:]).max(), np.abs(cdf - steps[:-1]).max())
     assert distance < 1.95 / np.sqrt(n)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_path_through_two_points_is_the_path_between_them(method: str) -> None:
+    points = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
+    np.testing.assert_array_equal(path_through(points, 7, method), path(points[0], points[1], 7, method))
+
+
+@pytest.mark.parametrize(("count", "steps"), [(3, 3), (3, 8), (4, 10), (5, 7), (7, 100)])
+def test_a_path_has_each_of_its_points_and_even_segments(count: int, steps: int) -> None:
+    points = np.random.default_rng(0).normal(size=(count, 5)).astype(np.float32)
+    found = path_through(points, steps, "linear")
+    assert found.shape == (steps, 5)
+    where = [int(np.flatnonzero((found == point).all(1))[0]) for point in points]
+    assert where == [round(i * (steps - 1) / (count - 1) + 1e-9) for i in range(count)]
+    assert np.ptp(np.diff(where)) <= 1
+    for i in range(count - 1):
+        np.testing.assert_array_equal(
+            found[where[i] : where[i + 1] + 1], path(points[i], points[i + 1], where[i + 1] - where[i] + 1, "linear")
+        )
+
+
+def test_a_square_between_corners_is_bilinear() -> None:
+    corners = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    found = grid_between(corners, 5, "linear").reshape(5, 5, 5)
+    for i, down in enumerate(np.linspace(0, 1, 5)):
+        for j, right in enumerate(np.linspace(0, 1, 5)):
+            shares = np.outer([1 - down, down], [1 - right, right]).ravel()
+            np.testing.assert_allclose(found[i, j], shares @ corners.astype(np.float64), atol=1e-6)
+    np.testing.assert_array_equal(found[[0, 0, -1, -1], [0, -1, 0, -1]], corners)
+
+
+def test_a_matched_square_has_the_variance_of_the_prior() -> None:
+    corners = np.random.default_rng(0).normal(size=(4, 20_000)).astype(np.float32)
+    found = grid_between(corners, 3, "matched")
+    np.testing.assert_allclose(found.std(1), np.ones(9), atol=0.03)

@@ -32,6 +32,8 @@ from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.latents.density import NoDensity
 from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
+from service.operations.manifold import NoSuchDimension
+from service.operations.traverse import NoKl
 from service.rest.bodies import TooManyValues
 from service.rest.errors import STATUSES, describe
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -39,13 +41,7 @@ from service.rest.routes.generate import sample
 from service.server.errors import HeadTooLarge, SpokeTls, TooManyConnections, TooSlow, TrailersTooLarge
 from service.store import errors as refusals
 from service.store.filters import BadFilter, UnknownKey
-from service.store.interface import (
-    Collection,
-    ModelMismatch,
-    StoreUnusable,
-    UnknownCollection,
-    UnknownItem,
-)
+from service.store.interface import Collection, ModelMismatch, StoreUnusable, UnknownCollection, UnknownItem
 
 DIGITS = Collection("digits", "mnist", "cd" * 32, 20)
 MEMBERS = {"type", "title", "status", "detail", "code", "error", "request_id"}
@@ -71,6 +67,8 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
     (NoSigmaWeight("l2"), 422, "invalid_parameter"),
+    (NoSuchDimension("mnist", 20, 20), 422, "invalid_parameter"),
+    (NoKl("mnist"), 422, "invalid_parameter"),
     (BodyTooLarge(100), 413, "body_too_large"),
     (TooBig("too many"), 413, "too_many_pixels"),
     (TooCostly("too long"), 413, "too_costly"),

@@ -50,6 +50,9 @@ JSON: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/decode"): {"z": [Z]},
     ("POST", "/sample"): {},
     ("POST", "/interpolate"): {"start": {"z": Z}, "end": {"z": Z}},
+    ("POST", "/combine"): {"terms": [{"z": Z}]},
+    ("POST", "/barycenter"): {"points": [{"z": Z}]},
+    ("POST", "/traverse"): {"z": [Z], "steps": 2},
     ("PUT", "/collections/some"): {},
     ("POST", "/collections/some/items"): {"items": [{"id": "a", "mu": Z}]},
     ("POST", "/collections/some/search"): {"mu": Z},
@@ -61,6 +64,7 @@ JSON: dict[tuple[str, str], dict[str, Any]] = {
 FORMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/encode"): ("image",),
     ("POST", "/reconstruct"): ("image",),
+    ("POST", "/traverse"): ("image",),
     ("POST", "/interpolate"): ("start", "end"),
     ("POST", "/collections/some/items"): ("image",),
     ("POST", "/collections/some/search"): ("image",),

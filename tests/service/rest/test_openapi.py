@@ -69,6 +69,15 @@ async def test_the_page_allows_a_good_request_of_every_model(client: httpx.Async
             "/interpolate": [
                 {"start": {"z": z}, "end": {"image": picture}, "steps": 3},
                 {"start": {"mu": z}, "end": {"z": z}},
+                {"points": [{"mu": z, "sigma": [0.5] * len(z)}, {"image": picture}, {"z": z}], "steps": 3},
+                {"corners": [{"z": z}] * 4, "steps": 3},
+            ],
+            "/combine": [{"terms": [{"z": z}, {"image": picture, "weight": -2}]}],
+            "/barycenter": [{"points": [{"mu": z, "sigma": [0.5] * len(z), "weight": 2}, {"image": picture}], "method": "w2"}],
+            "/traverse": [
+                {"steps": 2},
+                {"z": [z], "dims": [0, 2], "steps": 2},
+                {"points": [{"image": picture}], "dims": "local:1"},
             ],
         }
         for path, body in ((path, body) for path, some in bodies.items() for body in some):
@@ -89,6 +98,13 @@ async def test_the_page_does_not_allow_two_names_of_one_thing(client: httpx.Asyn
         ("/decode", {}, "no 'z'"),
         ("/interpolate", {"start": {"z": z, "mu": z}, "end": {"z": z}}, "'start' must be"),
         ("/interpolate", {"start": {"z": z}, "end": {}}, "'end' must be"),
+        ("/interpolate", {"start": {"z": z}}, "'end' must be"),
+        ("/interpolate", {"points": [{"z": z}]}, "a path needs at least 2"),
+        ("/interpolate", {"corners": [{"z": z}] * 3, "steps": 2}, "must have 4"),
+        ("/combine", {"terms": []}, "a list of one or more objects"),
+        ("/combine", {"terms": [{"z": z, "weight": 101}]}, "weight must be a number from -100 to 100"),
+        ("/barycenter", {"points": [{"z": z, "weight": -1}]}, "weight must be a number from 0 to 100"),
+        ("/traverse", {"dims": "best", "steps": 2}, "dims must be top:N"),
         ("/interpolate", {"start": {"z": z}, "end": {"mu": [2 * MAX_LATENT] * 3}}, "latents must be finite and between"),
     ]
     for path, body, message in bodies:
@@ -147,7 +163,8 @@ def test_what_the_page_says_is_short_and_readable(weights: Path) -> None:
             if parameter["in"] == "query":
                 assert parameter["description"].endswith("."), parameter
                 assert "default" not in parameter.get("schema", {}), parameter  # It would override the body.
-                if parameter["name"] != "label":  # No label is known to every model, so that /docs must not send one.
+                # No label is known to every model, and no collection need exist, so that /docs must not send one.
+                if parameter["name"] not in ("label", "collection", "item"):
                     assert "content" in parameter or len(parameter["schema"]["examples"]) == 1, parameter
     assert [tag["name"] for tag in page["tags"]][-1] == "admin"
     assert "admin" not in [tag["name"] for tag in create_app(Settings(models_dir=weights)).openapi()["tags"]]

@@ -16,15 +16,13 @@ from service.inference.pipeline import Inference
 from service.operations.items import Entries
 from service.operations.service import Service
 from service.rest.bodies import Body
-from service.rest.item_bodies import POINT_KEYS
 from service.rest.parameters import BadParameter
-from service.rest.points import ends_of, listed_points, points_of, weights_of
+from service.rest.points import ends_of, listed_points, points_of, weighted_points
 from service.store.interface import Collection
 from tests.service.rest.test_bodies import LATENTS, NPY, PNG, form, of_json, read
 
 Z = [1.0, 2.0, 3.0]
 SOME = Collection("some", "grey", "d" * 64, 3)
-WEIGHTED = (*POINT_KEYS, "weight")
 
 
 @pytest.fixture
@@ -153,7 +151,7 @@ def test_errors_say_which_point_is_at_fault(row: object, message: str) -> None:
         (of_json({"points": []}), Unusable, "needs 'points', a list of one or more objects"),
         (of_json({"points": {"z": Z}}), Unusable, "needs 'points', a list of one or more objects"),
         (of_json({}), Unusable, "needs 'points', a list of one or more objects"),
-        (read(b""), Unusable, "needs 'points', a list of one or more objects"),
+        (read(b""), Undecodable, "the body is empty: send JSON with 'points'"),
         (read(LATENTS), Unsupported, "send the points as JSON, not as npy"),
         (read(PNG), Unsupported, "send the points as JSON, not as a picture"),
         (of_json({"points": [{"z": Z}] * 5}), TooLarge, "5"),
@@ -167,15 +165,16 @@ def test_a_body_without_a_list_of_points_says_what_it_needs(body: Body, error: t
 
 def test_weights_are_one_unless_they_are_given() -> None:
     body = of_json({"terms": [{"z": Z}, {"z": Z, "weight": -2.5}, {"z": Z, "weight": None}]})
-    listed_points(body, "terms", 3, None, WEIGHTED)
-    assert weights_of(body, "terms", -100).tolist() == [1, -2.5, 1]
+    points, weights = weighted_points(body, "terms", 3, None, -100)
+    assert points.mu.tolist() == [Z] * 3
+    assert weights.tolist() == [1, -2.5, 1]
 
 
 @pytest.mark.parametrize("weight", ["2", True, 101, -1, [1], 10**400])
 def test_a_weight_that_is_none_is_refused(weight: object) -> None:
     body = Body("json", b"", 4, values={"terms": [{"z": Z}, {"z": Z, "weight": weight}]})
     with pytest.raises(Unusable, match="item 1: weight must be a number from 0 to 100, not"):
-        weights_of(body, "terms", 0)
+        weighted_points(body, "terms", 3, None, 0)
 
 
 # --- pictures or latents

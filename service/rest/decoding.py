@@ -1,0 +1,35 @@
+"""The answer to a request for the pictures of latents, in every format, with drawn pixels if they are asked for."""
+
+from functools import partial
+from typing import Any
+
+from service.http.call import Answer
+from service.inference.pipeline import Inference
+from service.inference.served_model import Floats
+from service.latents import noise as seeds
+from service.operations import generate
+from service.operations.service import Service
+from service.rest.answers import pictures_answer
+from service.rest.negotiation import Format
+from service.rest.schemas import DecodeParameters
+
+
+async def decoded(
+    service: Service,
+    inference: Inference,
+    z: Floats,
+    form: Format,
+    parameters: DecodeParameters,
+    scale: int,
+    fields: dict[str, Any] | None = None,
+) -> Answer:
+    """Decode latents (N, D) and return their pictures; JSON also gets `fields`. Raises BatcherError."""
+    fields = dict(fields or {})
+    headers: dict[str, str] = {}
+    seed = None
+    if parameters.pixels == "sample":
+        seed = fields["seed"] = seeds.draw_seed() if parameters.seed is None else parameters.seed
+        headers["x-seed"] = str(seed)
+    pixels = await generate.decode(service.pipeline, inference, z, seed)
+    render = partial(pictures_answer, pixels, form, inference, parameters, fields, headers, scale)
+    return await service.pipeline.offload(pixels.nbytes * scale**2, render)

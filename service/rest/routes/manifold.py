@@ -1,0 +1,119 @@
+"""/manifold: a plane of the latent space, decoded."""
+
+import hashlib
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from models.mosaic import tile
+from service.formats import pictures as codecs
+from service.formats import png
+from service.http.call import Answer, Call
+from service.inference.pipeline import Inference
+from service.inference.served_model import Floats
+from service.operations import manifold as operations
+from service.operations.manifold import Plane
+from service.operations.service import Service
+from service.rest.answers import answer, data_answer
+from service.rest.arrangement import GAP_PIXELS, enlarge, tiled_size
+from service.rest.etags import cache_headers, not_modified
+from service.rest.item_bodies import check_id, unnumbered
+from service.rest.negotiation import ANYTHING, Format, answer_format
+from service.rest.parameters import BadParameter
+from service.rest.point_schemas import ManifoldAnswer, ManifoldParameters
+from service.rest.points import open_collection_of
+from service.rest.registration import BINARY, Router, add, describe_operation, json_content
+from service.rest.requests import open_request, query_parameters
+from service.rest.scaling import fit_scale
+
+router = Router(tags=["inference"])
+
+
+async def manifold(service: Service, call: Call) -> Answer:
+    """Return the decoded plane of two dimensions over percentiles of N(0, 1): the first to the right, the second upwards.
+
+    All other dimensions are 0, or those of a stored item. Programs that accept anything get a PNG.
+    """
+    parameters = query_parameters(ManifoldParameters, call)
+    accept = call.headers.get("accept", "")
+    anything = parameters.format is None and accept in ("", ANYTHING)
+    form: Format = "png" if anything else answer_format(parameters.format, accept, ("png", "json", "npy"))
+    side, most = parameters.n, service.pipeline.max_items
+    if side > math.isqrt(most):
+        raise BadParameter(
+            f"n is {side}, but can be at most {math.isqrt(most)}: the plane has n x n pictures, and at most {most} are "
+            "allowed in one request"
+        )
+    point, inference = await _point(service, call, parameters)
+    model = inference.model
+    dims = _dims(parameters.dims, inference)
+    scale = 1
+    if form == "png":
+        scale = fit_scale(parameters.scale, accept, tiled_size(side, side, model.shape[:2]), 1, side * side)
+    through = "" if point is None else hashlib.sha256(point.tobytes()).hexdigest()
+    cached = cache_headers(parameters, form, 0, scale, service.pipeline.version, model.label, through)
+    unchanged = not_modified(call, {"x-model": model.label, **cached})
+    if unchanged is not None:
+        return unchanged
+    plane = await operations.manifold(service.pipeline, inference, dims, side, parameters.span, point)
+    render = partial(_answer, plane, form, inference, parameters, scale, dict(cached))
+    return await service.pipeline.offload(plane.pixels.nbytes * scale**2, render)
+
+
+async def _point(service: Service, call: Call, parameters: ManifoldParameters) -> tuple[Floats | None, Inference]:
+    """Return the mu (D,) of the item that the plane goes through, if any, and the model and deadline."""
+    if parameters.item is None and parameters.collection is None:
+        return None, open_request(service, call, parameters)
+    if parameters.item is None or parameters.collection is None:
+        raise BadParameter("item and collection belong together: they name the item that the plane goes through")
+    id = check_id(parameters.item)
+    inference, collection = await open_collection_of(service, call, parameters, parameters.collection)
+    with unnumbered():
+        items = await service.store.items(collection, [id], inference.deadline)
+    return items.mu[0], inference
+
+
+def _dims(text: str | None, inference: Inference) -> tuple[int, int]:
+    """Return the two dimensions. Raises BadParameter if a model of more than two needs them."""
+    dim = inference.model.latent_dim
+    if text is not None:
+        first, second = map(int, text.split(","))
+        return first, second
+    if dim != 2:
+        raise BadParameter(
+            f"dims is missing: {inference.model.name} has D = {dim}, so name the two dimensions of the plane, such as dims=0,1"
+        )
+    return 0, 1
+
+
+def _answer(
+    plane: Plane, form: Format, inference: Inference, parameters: ManifoldParameters, scale: int, headers: dict[str, str]
+) -> Answer:
+    if form == "png":
+        mosaic = tile(codecs.to_uint8(plane.pixels), parameters.n, GAP_PIXELS)
+        return answer(png.write(enlarge(mosaic, scale)), form, inference, headers)
+    fields: dict[str, Any] = {"dims": list(plane.dims), "n": parameters.n, "values": plane.values.astype(np.float32)}
+    if "z" in parameters.include:
+        fields["z"] = plane.z
+    return data_answer(plane.pixels, form, inference, parameters.dtype, fields, headers)
+
+
+add(
+    router,
+    "/manifold",
+    ["GET"],
+    manifold,
+    "The manifold: a plane of the latent space, decoded",
+    describe_operation(
+        ManifoldParameters,
+        {"image/png": BINARY, **json_content(ManifoldAnswer), "application/x-npy": BINARY},
+        {},
+        errors=(404, 409, 415, 422, 429, 500, 503, 504),
+    ),
+    tagged=True,
+    scope="infer",
+    label="manifold",
+    name="manifold",
+)
