@@ -32,10 +32,10 @@ MOST_DEFAULT = 3
 BANDWIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)  # multiples of median nearest-neighbour distance / sqrt(D)
 LEAST_BANDWIDTH = 1e-3
 # Most held-out and test pictures that are scored, and most pictures of each kind of stranger.
-MOST_PICTURES, MOST_STRANGERS = 10_000, 1000
+MOST_HELD_OUT, MOST_TEST, MOST_STRANGERS = 10_000, 2000, 1000
 # The same for the scores that need many decoded latents, and for regret, which takes as long as 170 of them.
-MOST_BOUNDS, MOST_BOUND_STRANGERS = 2000, 200
-MOST_REGRETS, MOST_REGRET_STRANGERS = 200, 50
+MOST_BOUNDS, MOST_BOUND_STRANGERS = 1200, 100
+MOST_REGRETS, MOST_REGRET_STRANGERS = 200, 25
 # With fewer held-out pictures, p-values are coarse.
 FEW = 500
 BLOCK, REGRET_BLOCK = 256, 25
@@ -119,7 +119,7 @@ def calibrate(
     training, held_out, how = held_out_split(checkpoint.manifest.data, splits)
     noise = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(training), generator=noise)[:MOST_LATENTS]
-    held_out = some(held_out, MOST_PICTURES, noise)
+    held_out = some(held_out, MOST_HELD_OUT, noise)
     vae = checkpoint.vae.to(device)
     mu, sigma = map(rounded, posteriors_of(vae, training.x[chosen], device))
     bandwidth, tried = choose_bandwidth(mu, sigma, posteriors_of(vae, held_out.x, device)[0])
@@ -157,7 +157,7 @@ def calibrate(
         "default": {"scores": default, "mean_auroc": compared},
         "strangers": {"made": list(made), "other": list(others or {})},
         "auroc": aurocs(found, usual, kinds),
-        "test": checked(found, scorer(some(splits.test, MOST_PICTURES, noise).x)),
+        "test": checked(found, scorer(some(splits.test, MOST_TEST, noise).x)),
     }  # fmt: skip
     return Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names, record)
 
