@@ -34,11 +34,11 @@ def test_small_and_with_the_card_of_its_metrics(name: str) -> None:
     shown = [name for name in card.CAPTIONS if (directory / name).exists()]
     relative = Path("models/weights") / name
     calibration = read_calibration(directory, read(directory).digest, manifest.model.latent_dim)
-    record = None if calibration is None else calibration.record
-    assert (directory / "README.md").read_text() == card.card(relative, manifest, metrics, shown, record)
+    assert calibration is not None
+    assert (directory / "README.md").read_text() == card.card(relative, manifest, metrics, shown, calibration.record)
 
 
-@pytest.mark.parametrize("name", ["fashion-mnist", "fashion-mnist-40", "mnist", "mnist-2d", "mnist-40"])
+@pytest.mark.parametrize("name", NAMES)
 def test_calibrations_are_small_and_keep_what_they_promise(name: str) -> None:
     path = SHIPPED / name / CALIBRATION
     assert path.stat().st_size < 2_000_000
