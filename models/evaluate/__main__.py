@@ -1,13 +1,14 @@
 """python -m models.evaluate PATH: measure a model and write metrics.json, pictures, card and golden answer beside it.
 
---fit-prior first fits a Gaussian mixture to the aggregate posterior and stores it beside the weights. --report writes one
-HTML page with everything. `models.evaluate.measure` computes the numbers.
+--fit-prior first fits a Gaussian mixture to the aggregate posterior and stores it beside the weights. --calibrate only writes
+calibration.safetensors, with which scores get p-values. --report writes one HTML page with everything.
+`models.evaluate.measure` computes the numbers.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from typing import Any
 import torch
 
 from models import aggregate
+from models.calibration import CALIBRATION, read_calibration, write_calibration
 from models.checkpoint import Checkpoint, CheckpointError, read
 from models.data import Pictures, Splits, load_data
-from models.evaluate import agreement, card, pictures
+from models.evaluate import agreement, calibrate, card, pictures, unusual
 from models.evaluate.measure import evaluate, fit_prior
 from models.files.atomic_file import write_atomically
 from models.files.directory_lock import DirectoryInUse, locked
@@ -116,15 +118,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     try:
         with locked(args.path, "models.evaluate"):
-            metrics = _evaluate(args)
+            metrics = _calibrate(args) if args.calibrate else _evaluate(args)
     except (CheckpointError, DataError, DeviceError, DirectoryInUse, EvaluationError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"stopped; {args.path} may lack some numbers, pictures or the card until you run this again", file=sys.stderr)
         return 130
-    print(json.dumps({name: value for name, value in metrics.items() if name != "kl_per_dim"}, indent=2))
+    if metrics:
+        print(json.dumps({name: value for name, value in metrics.items() if name != "kl_per_dim"}, indent=2))
     return 0
+
+
+def _calibrate(args: argparse.Namespace) -> dict[str, Any]:
+    """Write the calibration, say what it is, and go on with --recorded."""
+    checkpoint = read(args.path)
+    if args.fit_prior or args.limit is not None or args.data:
+        raise EvaluationError("--calibrate uses the data of the training, whole: leave out --fit-prior, --limit and --data")
+    if args.report is not None and not args.recorded:
+        raise EvaluationError("--calibrate does not measure what the report shows: add --recorded, or leave out --report")
+    splits, others = load_splits(checkpoint, args), dict[str, torch.Tensor]()
+    for name in args.strangers:
+        kind, separator, path = name.partition(":")
+        others[f"{kind}{separator}{Path(path).stem}"] = _strangers(name, checkpoint, args)
+    found = calibrate.calibrate(checkpoint, splits, args.seed, choose_device(args.device), others)
+    write_calibration(args.path, found, checkpoint.digest)
+    print(f"calibration: {args.path / CALIBRATION}", *unusual.lines(found), sep="\n")
+    return _evaluate(args) if args.recorded else {}
+
+
+def _strangers(name: str, checkpoint: Checkpoint, args: argparse.Namespace) -> torch.Tensor:
+    """Return the test pictures of another data set. Raises DataError."""
+    x = load_data(name, args.data_dir, FolderOptions(model=checkpoint.manifest.preprocessing), args.mirror).test.x
+    if tuple(x.shape[1:]) != checkpoint.vae.config.shape:
+        raise DataError(
+            f"--strangers {name} has pictures of shape {tuple(x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
+        )
+    return x
 
 
 def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
@@ -145,14 +175,21 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
     write_golden(args.path, checkpoint, splits.test.x)
     drawn = pictures.write_pictures(args.path, checkpoint.vae, splits.test, mixture)
     print(*agreement.lines(metrics), sep="\n", end="\n" if "agreement" in metrics else "", file=sys.stderr)
-    card.write_card(args.path, checkpoint.manifest, metrics, drawn)
+    calibration = read_calibration(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
+    known = None if calibration is None else calibration.record
+    card.write_card(args.path, checkpoint.manifest, metrics, drawn, known)
     if args.report is not None:
-        print(_write_report(args, checkpoint, splits, metrics, mixture), file=sys.stderr)
+        print(_write_report(args, checkpoint, splits, metrics, mixture, known), file=sys.stderr)
     return metrics
 
 
 def _write_report(
-    args: argparse.Namespace, checkpoint: Checkpoint, splits: Splits, metrics: dict[str, Any], mixture: GaussianMixture | None
+    args: argparse.Namespace,
+    checkpoint: Checkpoint,
+    splits: Splits,
+    metrics: dict[str, Any],
+    mixture: GaussianMixture | None,
+    known: Mapping[str, Any] | None,
 ) -> Path:
     if "rate" not in metrics:
         raise EvaluationError(f"{args.path / METRICS} was written by an earlier version: measure again, without --recorded")
@@ -160,7 +197,8 @@ def _write_report(
         from models.evaluate import report
     except ModuleNotFoundError as error:
         raise EvaluationError(f"the report needs {error.name}: pip install 'vae-service[report]'") from None
-    return report.write_report(Path(args.report or args.path / "report"), args.path, checkpoint, splits, metrics, mixture)
+    out = Path(args.report or args.path / "report")
+    return report.write_report(out, args.path, checkpoint, splits, metrics, mixture, known)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -206,6 +244,16 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--prior-components", type=flag_types.widths, default=aggregate.CANDIDATES, metavar="K,K,...",
         help=f"numbers of Gaussians to try (default: {','.join(map(str, aggregate.CANDIDATES))})",
+    )  # fmt: skip
+    add = parser.add_argument_group("calibration").add_argument
+    add(
+        "--calibrate", action="store_true",
+        help="only write calibration.safetensors beside the weights: scores of the validation pictures, with which /score "
+        "says how unusual a picture is; with --recorded, go on to the card and the report",
+    )  # fmt: skip
+    add(
+        "--strangers", action="append", default=[], type=storable, metavar="DATA",
+        help="another data set, as --data takes it, that the scores should tell from the model's own; may be repeated",
     )  # fmt: skip
     add = parser.add_argument_group("output").add_argument
     add("--report", nargs="?", const="", metavar="DIR", help="write an HTML report into DIR (default: PATH/report)")

@@ -7,7 +7,7 @@ from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
-from models.evaluate import agreement, densities, information, neighbors
+from models.evaluate import agreement, densities, information, neighbors, unusual
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.sample_quality import KEY, sample_rows
 from models.files.atomic_file import write_atomically
@@ -62,14 +62,26 @@ CAPTIONS = {
 }
 
 
-def write_card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[Path]) -> None:
-    """Write README.md beside the weights. Raises OSError."""
-    text = card(directory, manifest, metrics, [path.name for path in pictures])
+def write_card(
+    directory: Path,
+    manifest: Manifest,
+    metrics: dict[str, Any],
+    pictures: Sequence[Path],
+    calibration: Mapping[str, Any] | None = None,
+) -> None:
+    """Write README.md beside the weights; `calibration` is the record of one, if there is one. Raises OSError."""
+    text = card(directory, manifest, metrics, [path.name for path in pictures], calibration)
     write_atomically(directory / "README.md", text.encode(), durable=False)
 
 
-def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures: Sequence[str]) -> str:
-    """Return the card as Markdown."""
+def card(
+    directory: Path,
+    manifest: Manifest,
+    metrics: dict[str, Any],
+    pictures: Sequence[str],
+    calibration: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the card as Markdown; `calibration` is the record of one, if there is one."""
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
     if neighbors.KEY in metrics:  # which has this number, too
         metrics = {name: value for name, value in metrics.items() if name != "knn_accuracy"}
@@ -115,6 +127,7 @@ def card(directory: Path, manifest: Manifest, metrics: dict[str, Any], pictures:
         f"Active units: {protocol['active_units']}."
         + "".join(f" {name}: {protocol[key]}." for key, name in EXPLAINED.items() if key in metrics and key in protocol),
         "",
+        *(unusual.card_lines(directory, calibration) if calibration else []),
         *(line for picture in pictures for line in (f"![{CAPTIONS[picture]}]({picture})", "", CAPTIONS[picture], "")),
     ]
     return "\n".join(lines)

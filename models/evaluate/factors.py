@@ -5,12 +5,13 @@ Each takes factors as name -> int64 (N,). All range from 0 to 1, and are higher 
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from models.distributions import LOG_2PI, DiagonalGaussian
+from models.evaluate.html import number, row
 
 Factors = Mapping[str, Tensor]
 BINS = 20
@@ -156,3 +157,17 @@ def _entropy(values: Tensor) -> Tensor:
     share = torch.bincount(values).double() / len(values)
     entropy: Tensor = -torch.special.xlogy(share, share).sum().cpu()
     return entropy
+
+
+def report_rows(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the rows of a report, as HTML; [] without factors."""
+    if "factors" not in metrics:
+        return []
+    protocol = metrics["protocol"]
+    return [
+        row("MIG", number(metrics, "factors.mig", 3), protocol["factors"]),
+        row("SAP", number(metrics, "factors.sap", 3), "factors: " + ", ".join(metrics["factors"]["names"])),
+        row("DCI disentanglement", number(metrics, "factors.dci_disentanglement", 3), "a dimension predicts one factor"),
+        row("DCI completeness", number(metrics, "factors.dci_completeness", 3), "a factor is predicted by one dimension"),
+        row("DCI informativeness", number(metrics, "factors.dci_informativeness", 3), "balanced accuracy"),
+    ]

@@ -27,6 +27,9 @@ nav a, a { color: inherit; }
 table { width: 100%; border-collapse: collapse; background: var(--panel); border: 1px solid var(--line); }
 td, th { text-align: left; vertical-align: top; padding: .4rem .6rem; border-top: 1px solid var(--line); font-weight: normal; }
 td:nth-child(2) { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; font-weight: 600; }
+table.matrix { display: block; overflow-x: auto; }
+table.matrix td { text-align: right; font-variant-numeric: tabular-nums; font-weight: normal; color: inherit; }
+table.matrix th, table.matrix td { font-size: .85rem; white-space: nowrap; }
 figure { margin: 1rem 0; padding: .6rem; background: var(--panel); border: 1px solid var(--line); }
 figure img { display: block; width: 100%; height: auto; background: #ffffff; }
 figure img.pixels { image-rendering: pixelated; background: #000000; }
@@ -34,6 +37,9 @@ figcaption { margin-top: .5rem; }
 @media (max-width: 40rem) {
   table, tbody, tr, th, td { display: block; border: 0; padding: 0; }
   table { border: 1px solid var(--line); }
+  table.matrix tbody { display: table; }
+  table.matrix tr { display: table-row; }
+  table.matrix th, table.matrix td { display: table-cell; padding: .2rem .4rem; }
   tr { display: grid; grid-template-columns: 1fr auto; gap: 0 .8rem; padding: .5rem .6rem; border-top: 1px solid var(--line); }
   td:last-child { grid-column: 1 / -1; }
   main { padding: .6rem; }

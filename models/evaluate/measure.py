@@ -94,11 +94,11 @@ def evaluate(
     if data.get("digest") == data_digest(splits.train.x):  # Other data have no pictures on which the weights were chosen.
         rows, validation = None, splits.validation
         if validation is None:
-            rows, held_out = rows_of(splits.train, *_choice(training))
+            rows, held_out = rows_of(splits.train, *training_choice(training))
             validation = splits.train[held_out]
         noise.manual_seed(seed)
         y = prepared(vae, validation.x.to(device), binarized, noise)
-        kind = _choice(training)[2]
+        kind = training_choice(training)[2]
         trained = splits.train if rows is None else splits.train[rows]
         each = None if kind == "random" else (clusters(kind, validation, trained), clusters(kind, splits.test, trained))
         metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise, each) | {"held_out": kind}
@@ -214,7 +214,7 @@ def fit_prior(
     `validation` is given if the data set has a validation split of its own.
     """
     binarize = checkpoint.manifest.data.get("binarize") == "dynamic"
-    share, split_seed, kind = _choice(checkpoint.manifest.data.get("training", {}))
+    share, split_seed, kind = training_choice(checkpoint.manifest.data.get("training", {}))
     parts = hold_out(train, share, split_seed, kind=kind) if validation is None else (train, validation)
     vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in parts)
     names = class_names(checkpoint.manifest.data)
@@ -225,7 +225,7 @@ def fit_prior(
     return FittedPrior(fit.mixture, record, labels)
 
 
-def _choice(training: Mapping[str, Any]) -> tuple[float | None, int, HoldOut]:
+def training_choice(training: Mapping[str, Any]) -> tuple[float | None, int, HoldOut]:
     """Return share, seed and kind of the pictures that training held out for validation."""
     return training.get("validation", 0.05), training.get("seed", 0), training.get("validation_split", "random")
 

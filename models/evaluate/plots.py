@@ -226,3 +226,23 @@ def labelled_tiles(
     axes.set_ylabel(ylabel, fontsize=9)
     axes.spines[:].set_visible(False)
     return figure
+
+
+def aurocs(found: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Plot the AUROC of each score, a symbol each, for each kind of stranger, a row each: score -> kind -> AUROC."""
+    kinds = list(found["p_value"])
+    figure, (axes,) = new_figure(0.9 + 0.32 * len(kinds))
+    rows = range(len(kinds), 0, -1)
+    axes.hlines(rows, 0, 1, color="#e4e4e4", linewidth=0.8, zorder=0)
+    axes.axvline(0.5, color=GREY, linewidth=0.8, zorder=0)
+    colors = dict(zip([name for name in found if name != "p_value"], SERIES * 3, strict=False))
+    for (name, values), marker in zip(found.items(), "DosvP^X*<>", strict=False):
+        known = [(values[kind], row) for kind, row in zip(kinds, rows, strict=True) if kind in values]
+        words, size = ("p-value", 42) if name == "p_value" else (name, 24)
+        x, y = zip(*known, strict=True)
+        axes.scatter(x, y, s=size, marker=marker, color=colors.get(name, INK), label=words, linewidths=0)
+    axes.set_yticks(list(rows), kinds)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_xlabel("AUROC", fontsize=9)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+    return figure

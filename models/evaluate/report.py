@@ -15,7 +15,7 @@ from PIL import Image
 from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Pictures, Splits, class_names
-from models.evaluate import agreement, densities, information, neighbors, pictures, plots
+from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, unusual
 from models.evaluate import html as page
 from models.evaluate.card import SOURCES, description, evaluate_command, train_commands
 from models.evaluate.headings import Headings, headings
@@ -43,25 +43,25 @@ def write_report(
     splits: Splits,
     metrics: Mapping[str, Any],
     mixture: GaussianMixture | None = None,
+    calibration: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write index.html and its pictures into `out`, and return the path of the page. The VAE is on the CPU.
 
-    Curves come from `directory`/run/metrics.jsonl, the evolution from `directory`/run/snapshots, if these exist.
+    Curves come from `directory`/run/metrics.jsonl, the evolution from `directory`/run/snapshots, if these exist;
     """
     out.mkdir(parents=True, exist_ok=True)
     drawing = _Drawing(out, checkpoint, splits, metrics, mixture)
     log, snapshots = read_log(directory), sorted((directory / "run" / "snapshots").glob("*.safetensors"))
+    names = headings(checkpoint.manifest, metrics)
     sections = [
-        (
-            "Numbers",
-            _numbers(metrics, headings(checkpoint.manifest, metrics), checkpoint.vae.config.latent_dim, drawing.prior),
-        ),
+        ("Numbers", _numbers(metrics, names, checkpoint.vae.config.latent_dim, drawing.prior)),
         ("Training", drawing.training(log)),
         ("Reconstructions", drawing.reconstructions()),
         ("Samples", drawing.samples()),
         ("Latents", drawing.latents(log)),
         ("Walks", drawing.walks()),
         ("Neighbours", drawing.neighbors()),
+        (unusual.TITLE, drawing.unusual(calibration)),
         ("Evolution", drawing.evolution(snapshots)),
         ("How it was made", _made(directory, checkpoint, metrics)),
     ]
@@ -203,6 +203,12 @@ class _Drawing:
         caption = "Test pictures (left) and the training pictures whose mu are nearest to theirs (L2), nearest first."
         return self.picture("neighbors", image, "nearest neighbours", caption)
 
+    def unusual(self, record: Mapping[str, Any] | None) -> str:
+        if not record:
+            return ""
+        figure = plots.aurocs(record["auroc"])
+        return unusual.report_section(record) + self.plot("strangers", figure, "AUROC of strangers", unusual.CAPTION)
+
     def evolution(self, snapshots: list[Path]) -> str:
         if not snapshots:
             return ""
@@ -280,14 +286,7 @@ def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str) 
     rows += agreement.report_rows(metrics)
     for what, _, key in sample_rows(metrics, prior):
         rows.append(row(f"{what}: Fréchet distance", number(metrics, f"{KEY}.{key}.frechet"), protocol[KEY]))
-    if "factors" in metrics:
-        rows += [
-            row("MIG", number(metrics, "factors.mig", 3), protocol["factors"]),
-            row("SAP", number(metrics, "factors.sap", 3), "factors: " + ", ".join(metrics["factors"]["names"])),
-            row("DCI disentanglement", number(metrics, "factors.dci_disentanglement", 3), "a dimension predicts one factor"),
-            row("DCI completeness", number(metrics, "factors.dci_completeness", 3), "a factor is predicted by one dimension"),
-            row("DCI informativeness", number(metrics, "factors.dci_informativeness", 3), "balanced accuracy"),
-        ]
+    rows += factors.report_rows(metrics)
     words = f"{protocol['unit'].capitalize()}; {protocol['split']}; pixels: {protocol['pixels']}."
     return page.table(rows) + f'<p class="dim">{html.escape(words)}</p>'
 

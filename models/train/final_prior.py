@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from models.aggregate import CANDIDATES, DRAWS, fit_prior, why_no_labels
+from models.calibration import CALIBRATION, StaleCalibration, read_calibration
 from models.checkpoint import Checkpoint
 from models.data import Pictures, class_names
 from models.mixture import PRIOR, ComponentLabels, StalePrior, read_prior, write_prior
@@ -24,9 +25,13 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
     """Write prior.safetensors beside the weights, unless it is there; return a line for the user, "" if nothing was done.
 
     The pictures, `held_out` uint8 (N, C, H, W), are on the training device. Where no mixture is fitted, one that belongs to
-    other weights is removed.
+    other weights is removed, as is a calibration of other weights.
     """
     dim = checkpoint.vae.config.latent_dim
+    try:
+        read_calibration(out, checkpoint.digest, dim)
+    except StaleCalibration:
+        (out / CALIBRATION).unlink()
     try:
         if read_prior(out, checkpoint.digest, dim) is not None:
             return ""

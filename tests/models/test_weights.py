@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
+from models.calibration import CALIBRATION, MOST_LATENTS, read_calibration
 from models.checkpoint import WEIGHTS, read
 from models.data import Pictures
 from models.evaluate import card, pictures
@@ -32,7 +33,28 @@ def test_small_and_with_the_card_of_its_metrics(name: str) -> None:
     assert metrics["protocol"]["iwae_samples"] >= (500 if published else 100)
     shown = [name for name in card.CAPTIONS if (directory / name).exists()]
     relative = Path("models/weights") / name
-    assert (directory / "README.md").read_text() == card.card(relative, manifest, metrics, shown)
+    calibration = read_calibration(directory, read(directory).digest, manifest.model.latent_dim)
+    assert calibration is not None
+    assert (directory / "README.md").read_text() == card.card(relative, manifest, metrics, shown, calibration.record)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_calibrations_are_small_and_keep_what_they_promise(name: str) -> None:
+    path = SHIPPED / name / CALIBRATION
+    assert path.stat().st_size < 2_000_000
+    calibration = read_calibration(path.parent, read(path.parent).digest, read(path.parent).vae.config.latent_dim)
+    assert calibration is not None
+    assert len(calibration.mu) <= MOST_LATENTS
+    assert 2 <= len(calibration.default) <= 3
+    assert calibration.record["digest"] == read(path.parent).digest
+    assert calibration.record["held_out"]["split"].startswith("validation")
+    assert str(SHIPPED.parent) not in json.dumps(calibration.record)
+    auroc = calibration.record["auroc"]["p_value"]
+    if name in ("mnist-40", "fashion-mnist-40"):
+        assert min(auroc[kind] for kind in ("inverted", "one colour", "noise", "omniglot")) >= 0.92
+        assert auroc["rotated by 90 degrees"] >= 0.85
+        assert calibration.record["test"]["distance"] <= 0.05
+        assert 0.03 <= calibration.record["test"]["share_up_to_0.05"] <= 0.07
 
 
 def test_encode_and_decode_of_mnist_are_under_5_mflop() -> None:

@@ -1,0 +1,269 @@
+"""Make the calibration of a model: scores of pictures that the net never trained on, and which of them tell strangers best.
+
+Knows nothing of the command line. `models.calibration` has the file, `models.scores` the formulae.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models import regret, scores
+from models.calibration import MOST_LATENTS, Calibration, rounded, smallest_p
+from models.checkpoint import Checkpoint
+from models.data import Pictures, Splits, class_names, rows_of
+from models.evaluate.measure import training_choice
+from models.evaluate.strangers import auroc, strangers, uniformity
+from models.readers.download import DataError
+from models.scores import Array, TrainingLatents
+from models.sigma import sigma_of
+from models.vae import VAE, to_unit_interval
+
+# Scores of which the default is chosen: each costs less than the encoder. At least one of each kind is taken, so that neither
+# a well-drawn picture with a strange latent nor a badly drawn one with a usual latent passes.
+LATENT_SCORES, PIXEL_SCORES = ("knn", "density"), ("reconstruction", "deviance", "unexplained")
+MOST_DEFAULT = 3
+BANDWIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)  # multiples of median nearest-neighbour distance / sqrt(D)
+LEAST_BANDWIDTH = 1e-3
+# Most held-out and test pictures that are scored, and most pictures of each kind of stranger.
+MOST_HELD_OUT, MOST_TEST, MOST_STRANGERS = 10_000, 2000, 1000
+# The same for the scores that need many decoded latents, and for regret, which takes as long as 170 of them.
+MOST_BOUNDS, MOST_BOUND_STRANGERS = 1200, 100
+MOST_REGRETS, MOST_REGRET_STRANGERS = 200, 25
+# With fewer held-out pictures, p-values are coarse.
+FEW = 500
+BLOCK, REGRET_BLOCK = 256, 25
+UNRECORDED = "the checkpoint does not record what an earlier stage of the training held out, which began with the weights"
+
+
+@torch.inference_mode()
+def posteriors_of(vae: VAE, x: Tensor, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mu and sigma of pictures as the service sees them, not binarised: uint8 (N, C, H, W) -> (N, D) each."""
+    parts = [vae.encode(to_unit_interval(block.to(device))) for block in x.split(BLOCK)]
+    mu, sigma = (torch.cat(part).float().cpu().numpy() for part in zip(*((q.mu, q.sigma) for q in parts), strict=True))
+    return mu, sigma
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Computes all scores of pictures, with draws of z from a seed."""
+
+    vae: VAE  # on the device, in evaluation mode
+    latents: TrainingLatents
+    device: torch.device
+    seed: int
+
+    @torch.inference_mode()
+    def __call__(self, x: Tensor, bounds: int = 0, regrets: int = 0) -> dict[str, Array]:
+        """Return each score so that larger is more unusual: uint8 (N, C, H, W) -> name -> (N,).
+
+        elbo and iwae are those of the first `bounds` pictures only, regret that of the first `regrets`.
+        """
+        noise, found = torch.Generator().manual_seed(self.seed), dict[str, list[Array]]()
+        for i, block in enumerate(x.split(BLOCK)):
+            first = i * BLOCK
+            parts = [self._cheap(block), self._bounds(block[: max(0, bounds - first)], noise)]
+            parts += [self._regret(some, noise) for some in block[: max(0, regrets - first)].split(REGRET_BLOCK)]
+            for name, values in (one for part in parts for one in part.items()):
+                found.setdefault(name, []).append(scores.unusual(name, values))
+        return {name: np.concatenate(values) for name, values in found.items()}
+
+    def _cheap(self, block: Tensor) -> dict[str, Array]:
+        likelihood, sigma = self.vae.config.likelihood, sigma_of(self.vae)
+        posterior = self.vae.encode(to_unit_interval(block.to(self.device)))
+        x, mean, mu = block.numpy(), self._mean(posterior.mu), posterior.mu.cpu().numpy()
+        return {
+            "knn": self.latents.knn_distance(mu),
+            "density": -self.latents.log_density(mu),
+            "reconstruction": scores.squared_error(x, mean),
+            "deviance": scores.deviance(likelihood, x, mean, sigma),
+            "unexplained": scores.unexplained(x, mean),
+        }
+
+    def _bounds(self, block: Tensor, noise: torch.Generator) -> dict[str, Array]:
+        if not len(block):
+            return {}
+        posterior, weights = self.vae.encode(to_unit_interval(block.to(self.device))), []
+        for _ in range(scores.SAMPLES):
+            z = posterior.sample(torch.randn(posterior.mu.shape, generator=noise).to(self.device))
+            log_p = self.vae.prior(posterior.mu).log_prob(z) - posterior.log_prob(z)
+            own = scores.log_likelihood(self.vae.config.likelihood, block.numpy(), self._mean(z), sigma_of(self.vae))
+            weights.append(own + log_p.double().cpu().numpy())
+        each = np.stack(weights, 1)  # (N, K)
+        return {"elbo": scores.mean_bound(each), "iwae": scores.importance_bound(each)[0]}
+
+    def _regret(self, block: Tensor, noise: torch.Generator) -> dict[str, Array]:
+        if not len(block):
+            return {}
+        eps = torch.randn(regret.HELD + regret.STEPS, self.vae.config.latent_dim, generator=noise).to(self.device)
+        return {"regret": regret.regret(self.vae, to_unit_interval(block.to(self.device)), eps).cpu().numpy()}
+
+    def _mean(self, z: Tensor) -> NDArray[np.float32]:
+        return self.vae.decode(z).mean.float().cpu().numpy()
+
+
+def calibrate(
+    checkpoint: Checkpoint, splits: Splits, seed: int, device: torch.device, others: Mapping[str, Tensor] | None = None
+) -> Calibration:
+    """Return the calibration of a model, made from the splits that it was trained with.
+
+    `others` are pictures of other data sets, uint8 (N, C, H, W), by their names as --data takes them. They are measured, and
+    choose nothing. Raises DataError if there is no validation split, or if an earlier stage of the training may have seen it.
+    """
+    training, held_out, how = held_out_split(checkpoint.manifest.data, splits)
+    noise = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(training), generator=noise)[:MOST_LATENTS]
+    held_out = some(held_out, MOST_HELD_OUT, noise)
+    vae = checkpoint.vae.to(device)
+    mu, sigma = map(rounded, posteriors_of(vae, training.x[chosen], device))
+    bandwidth, tried = choose_bandwidth(mu, sigma, posteriors_of(vae, held_out.x, device)[0])
+    scorer = Scorer(vae, TrainingLatents(mu, sigma, bandwidth), device, seed)
+    usual = scorer(held_out.x, MOST_BOUNDS, MOST_REGRETS)
+    sample = some(held_out, MOST_STRANGERS, noise).x
+    parts = MOST_BOUND_STRANGERS, MOST_REGRET_STRANGERS
+    made = {kind: scorer(x, *parts) for kind, x in strangers(sample, seed).items()}
+    default, compared = choose_default(usual, made)
+    smallest = smallest_p({name: usual[name] for name in default})
+    labels, names = None, tuple[str, ...]()
+    if training.labels is not None:
+        labels = training.labels[chosen].numpy()
+        known = class_names(checkpoint.manifest.data)
+        names = tuple(known) if known else tuple(map(str, range(int(labels.max()) + 1)))
+    sorted_scores = {name: np.sort(values) for name, values in usual.items()}
+    found = Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names)
+    kinds = {
+        **made,
+        **{name.partition(":")[2] or name: scorer(x[:MOST_STRANGERS], *parts) for name, x in (others or {}).items()},
+    }
+    record = {
+        "seed": seed,
+        "digest": checkpoint.digest,
+        "held_out": {
+            "pictures": {name: len(values) for name, values in usual.items()},
+            "split": how,
+            "smallest_p_value": 1 / (len(held_out) + 1),
+        },
+        "training_latents": {
+            "stored": len(chosen), "of": len(training), "choice": "drawn at random with the seed", "type": "float16",
+        },
+        "bandwidth": {"value": bandwidth, "held_out_log_density": tried},
+        "samples": scores.SAMPLES,
+        "default": {"scores": default, "mean_auroc": compared},
+        "strangers": {"made": list(made), "other": list(others or {})},
+        "auroc": aurocs(found, usual, kinds),
+        "test": checked(found, scorer(some(splits.test, MOST_TEST, noise).x)),
+    }  # fmt: skip
+    return Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names, record)
+
+
+def held_out_split(data: Mapping[str, Any], splits: Splits) -> tuple[Pictures, Pictures, str]:
+    """Return the pictures that the net was trained on, those that it was not, and a description of these. Raises DataError."""
+    if splits.validation is not None:
+        return splits.train, splits.validation, "validation, a split of the data set's own"
+    if not isinstance(data.get("training"), dict):
+        raise DataError(
+            "the checkpoint does not record which pictures were held out in training, so that there is no validation split to "
+            "calibrate on; train it again, or give the data set a validation split of its own"
+        )
+    choice = training_choice(data["training"])
+    stages, start, unknown = 1, data.get("init_from"), ""
+    while isinstance(start, dict):
+        earlier = start.get("data")
+        if not isinstance(earlier, dict) or not isinstance(earlier.get("training"), dict):
+            unknown = f"; {UNRECORDED} {str(start.get('digest'))[:12]}"
+            break
+        if earlier.get("name") == data.get("name") and (before := training_choice(earlier["training"])) != choice:
+            raise DataError(
+                f"the weights were trained in stages that held out different pictures: (share, seed, kind) was {before}, then "
+                f"{choice}, so that no validation split is new to the net; calibrate needs the same in all stages"
+            )
+        stages, start = stages + 1, earlier.get("init_from")
+    rows, held_out = rows_of(splits.train, *choice)
+    if not len(held_out) or not len(rows):
+        raise DataError(
+            f"the validation split has {len(held_out)} pictures and the training split {len(rows)}: both need some"
+        )
+    share, seed, kind = choice
+    part = "a share" if share is None else f"{100 * share:g} %"
+    staged = f", the same in all {stages} stages of the training" if stages > 1 else ""
+    how = f"validation, {part} of the training pictures ({kind}, seed {seed}){staged}{unknown}"
+    return splits.train[rows], splits.train[held_out], how
+
+
+def some(pictures: Pictures, most: int, noise: torch.Generator) -> Pictures:
+    """Return at most so many pictures, drawn at random."""
+    return pictures[torch.randperm(len(pictures), generator=noise)[:most]]
+
+
+def choose_bandwidth(
+    mu: NDArray[np.float32], sigma: NDArray[np.float32], held_out: NDArray[np.float32]
+) -> tuple[float, dict[str, float]]:
+    """Return the bandwidth with the best mean log density of held-out mu, (n, D), and that mean for each one tried."""
+    nearest = TrainingLatents(mu, sigma, 0).knn_distance(mu[:1000], 2)  # the nearest is each latent itself
+    scale = float(np.median(nearest)) / math.sqrt(mu.shape[1])
+    tried = {max(LEAST_BANDWIDTH, factor * scale): 0.0 for factor in BANDWIDTHS}
+    for bandwidth in tried:
+        tried[bandwidth] = float(TrainingLatents(mu, sigma, bandwidth).log_density(held_out[:2000]).mean())
+    best = max(tried, key=lambda bandwidth: tried[bandwidth])
+    return best, {f"{bandwidth:.4f}": round(nats, 3) for bandwidth, nats in tried.items()}
+
+
+def choose_default(
+    usual: Mapping[str, Array], made: Mapping[str, Mapping[str, Array]]
+) -> tuple[tuple[str, ...], dict[str, float]]:
+    """Return the cheap scores whose p-values together tell strangers best, and the mean AUROC of each choice, best first.
+
+    The mean is over the kinds of strangers that were made from the model's own pictures.
+    """
+    held_out = {name: np.sort(values) for name, values in usual.items()}
+    found = {}
+    for size in range(2, MOST_DEFAULT + 1):
+        for names in itertools.combinations((*LATENT_SCORES, *PIXEL_SCORES), size):
+            if not set(names) & set(LATENT_SCORES) or not set(names) & set(PIXEL_SCORES):
+                continue
+            known = -smallest(held_out, usual, names)
+            each = [auroc(known, -smallest(held_out, values, names)) for values in made.values()]
+            found[names] = sum(each) / len(each)
+    order = sorted(found, key=lambda names: (-round(found[names], 4), len(names)))
+    return order[0], {" + ".join(names): round(found[names], 4) for names in order}
+
+
+def smallest(held_out: Mapping[str, Array], values: Mapping[str, Array], names: Sequence[str]) -> Array:
+    """Return the smallest p-value of each picture among the named scores, (N,), before it is calibrated again."""
+    found: Array = np.min([scores.conformal_p(held_out[name], values[name]) for name in names], axis=0)
+    return found
+
+
+def p_values(calibration: Calibration, values: Mapping[str, Array]) -> Array:
+    """Return the overall p-value of scores, (N,)."""
+    each = {name: scores.conformal_p(calibration.held_out[name], values[name]) for name in calibration.default}
+    return calibration.overall(each)
+
+
+def aurocs(
+    calibration: Calibration, usual: Mapping[str, Array], kinds: Mapping[str, Mapping[str, Array]]
+) -> dict[str, dict[str, float]]:
+    """Return how well each score, and the overall p-value, tells each kind of stranger from held-out pictures."""
+    known = p_values(calibration, usual)
+    found = {"p_value": {kind: auroc(-known, -p_values(calibration, values)) for kind, values in kinds.items()}}
+    for name in usual:
+        found[name] = {kind: auroc(usual[name], values[name]) for kind, values in kinds.items()}
+    return {name: {kind: round(value, 4) for kind, value in each.items()} for name, each in found.items()}
+
+
+def checked(calibration: Calibration, test: Mapping[str, Array]) -> dict[str, Any]:
+    """Return how far the p-values of test pictures are from uniform: Kolmogorov-Smirnov distance, and share up to 0.05."""
+    p = p_values(calibration, test)
+    count, held_out = len(p), len(calibration.smallest)
+    return {
+        "pictures": count,
+        "distance": round(uniformity(p), 4),
+        "distance_by_chance": round(1.36 * math.sqrt(1 / count + 1 / held_out), 4),
+        "share_up_to_0.05": round(float((p <= 0.05).mean()), 4),
+    }
