@@ -18,8 +18,10 @@ from service.formats.forms import TooManyParts
 from service.http.problems import HttpError, Problem, problem
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchLabel, NoSuchPrior
+from service.inference.regret_lane import ModelChanged
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.operations.items import LISTED_IDS
+from service.operations.score import NoCalibration
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.store.filters import BadFilter, UnknownKey
@@ -56,6 +58,8 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     ItemsExist: (409, "items_exist"),
     ModelMismatch: (409, "model_mismatch"),
     ModelNotLoaded: (409, "model_not_loaded"),
+    ModelChanged: (409, "model_changed"),
+    NoCalibration: (409, "no_calibration"),
     TooBig: (413, "too_many_pixels"),
     TooCostly: (413, "too_costly"),
     TooLarge: (413, "too_many_items"),

@@ -29,7 +29,9 @@ from service.http.problems import HttpError, Malformed
 from service.http.receive import BodyTooLarge
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchLabel, NoSuchPrior
+from service.inference.regret_lane import ModelChanged
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
+from service.operations.score import NoCalibration
 from service.rest.bodies import TooManyValues
 from service.rest.errors import STATUSES, describe
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -37,14 +39,7 @@ from service.rest.routes.generate import sample
 from service.server.errors import HeadTooLarge, SpokeTls, TooManyConnections, TooSlow, TrailersTooLarge
 from service.store import errors as refusals
 from service.store.filters import BadFilter, UnknownKey
-from service.store.interface import (
-    Collection,
-    ModelMismatch,
-    StoreUnavailable,
-    StoreUnusable,
-    UnknownCollection,
-    UnknownItem,
-)
+from service.store.interface import Collection, ModelMismatch, StoreUnavailable, StoreUnusable, UnknownCollection, UnknownItem
 
 DIGITS = Collection("digits", "mnist", "cd" * 32, 20)
 MEMBERS = {"type", "title", "status", "detail", "code", "error", "request_id"}
@@ -69,6 +64,8 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (refusals.ItemsExist("digits", ["7"]), 409, "items_exist"),
     (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
+    (ModelChanged("grey", "its directory has others now"), 409, "model_changed"),
+    (NoCalibration("grey", "knn needs a calibration"), 409, "no_calibration"),
     (NoSigmaWeight("l2"), 422, "invalid_parameter"),
     (BodyTooLarge(100), 413, "body_too_large"),
     (TooBig("too many"), 413, "too_many_pixels"),
