@@ -94,6 +94,7 @@ class MapParameters(NoParameters):
         None,
         description="pca is the plane of the two principal components of the training latents; dims is that of two dimensions "
         "of the latent space. The default is dims if two dimensions are given or there are just two, else pca.",
+        examples=["dims"],
     )
     dims: str | None = Field(
         None,

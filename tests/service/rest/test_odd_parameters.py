@@ -59,6 +59,7 @@ JSON: dict[tuple[str, str], dict[str, Any]] = {
 FORMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/encode"): ("image",),
     ("POST", "/reconstruct"): ("image",),
+    ("POST", "/score"): ("image",),
     ("POST", "/interpolate"): ("start", "end"),
     ("POST", "/collections/some/items"): ("image",),
     ("POST", "/collections/some/search"): ("image",),
