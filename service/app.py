@@ -34,7 +34,9 @@ from service.observe.metrics import Metrics
 from service.observe.request_record import RecordSinks
 from service.observe.shared_metrics import SharedMetrics
 from service.observe.timed_store import TimedStore
+from service.operations.admission import Admission
 from service.operations.collection_model import warn_of_missing_models
+from service.operations.score import MOST_REGRETS
 from service.operations.service import Service
 from service.operations.store_access import StoreAccess
 from service.rest import errors
@@ -57,9 +59,11 @@ from service.rest.routes import (
     manifold,
     maps,
     metrics,
+    model_map,
     models,
     originals,
     reconstruct,
+    score,
     search,
     traverse,
 )
@@ -92,11 +96,11 @@ LOADING_BLOCK_BYTES = 8 << 20
 
 # The routes of originals come before those of items, whose ids may contain slashes.
 FAMILIES = (
-    *(encode, generate, interpolate, reconstruct),
+    *(encode, generate, interpolate, reconstruct, score),
     *(combine, traverse, manifold),
     *(collections, originals, items, deletions, search),
     *(directions, edit, density, maps),
-    *(models, health, metrics),
+    *(models, model_map, health, metrics),
 )
 ROUTERS: list[Router] = [family.router for family in FAMILIES]
 # FastAPI adds these routes itself.
@@ -137,7 +141,8 @@ def create_app(
             store = TimedStore(store, sinks.metrics.store_seconds)
         decoders = Decoders(settings.max_pixels, settings.max_decoded_bytes, settings.decode_seconds)
         pipeline = Pipeline(Catalog(device), decoders)
-        service = Service(pipeline, StoreAccess(store, limits.max_queue_rows), settings.workers)
+        regrets = Admission(min(MOST_REGRETS, limits.max_queue_rows))
+        service = Service(pipeline, StoreAccess(store, limits.max_queue_rows), regrets, settings.workers)
         publishing: asyncio.Task[None] | None = None
         if sinks.metrics is not None:
             pipeline.catalog.tell_of, pipeline.tell_of_reconstructions = sinks.metrics.watch, sinks.metrics.reconstructed

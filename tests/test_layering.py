@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "operations": (
         *("service.inference", "service.store", "service.engine.errors", "service.formats", "service.latents"),
         *("models.readers", "models.files", "models.preprocess"),
+        *("models.scores", "models.calibration", "models.regret"),
     ),
     "observe": ("service.inference", "service.store", "service.engine", "service.latents"),
     "http": ("service.observe",),
@@ -53,7 +54,7 @@ MAY_IMPORT = {
     "rest": (
         *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
         *("service.inference", "service.store", "service.engine.errors", "service.state"),
-        *("models.preprocess", "models.mosaic"),
+        *("models.preprocess", "models.mosaic", "models.scores"),
     ),
 }
 

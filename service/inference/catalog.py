@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from models import kl_range
+from models.calibration import Calibration, StaleCalibration, read_calibration
 from models.checkpoint import CONFIG, Checkpoint, CheckpointError, read
 from models.golden import Golden, StaleGolden, read_golden
 from models.metrics_file import METRICS, read_metrics
@@ -185,8 +187,10 @@ class Catalog:
             checkpoint = await asyncio.to_thread(read, directory)
             priors = await asyncio.to_thread(priors_of, name, directory, checkpoint)
             golden = await asyncio.to_thread(_golden, directory, checkpoint)
+            calibration = await asyncio.to_thread(_calibration, directory, checkpoint)
             metrics = await asyncio.to_thread(_metrics, directory)
-            model = await start_model(name, checkpoint, self.device, kl_range.recorded(metrics))
+            usual, again = kl_range.recorded(metrics), partial(read, directory)
+            model = await start_model(name, checkpoint, self.device, usual, calibration, again)
             if golden is not None:
                 await check_golden(model, golden, self.device.precision)
             result = "ok"
@@ -237,6 +241,14 @@ def _golden(directory: Path, checkpoint: Checkpoint) -> Golden | None:
     try:
         return read_golden(directory, checkpoint.digest, checkpoint.manifest.model)
     except StaleGolden as error:
+        log.warning("%s", error)
+        return None
+
+
+def _calibration(directory: Path, checkpoint: Checkpoint) -> Calibration | None:
+    try:
+        return read_calibration(directory, checkpoint.digest, checkpoint.manifest.model.latent_dim)
+    except StaleCalibration as error:
         log.warning("%s", error)
         return None
 

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.calibration import Calibration
 from models.depth import Note
 from models.ink import CONTRADICTS, blank_note, contradicts
 from models.kl_range import KlRange
 from models.preprocess import Preprocessing
+from models.scores import unusual
 
 
 class PictureWarning(NamedTuple):
@@ -69,14 +71,21 @@ def is_flat(pixels: NDArray[Any]) -> bool:
 class KlCheck:
     """Finds posteriors whose KL is far outside of that of the model's test pictures, or above it if they look inverted."""
 
-    def __init__(self, kl_range: KlRange, dim: int) -> None:
+    def __init__(self, kl_range: KlRange, dim: int, calibration: Calibration | None = None) -> None:
+        """Take the usual KL of posteriors of `dim` dimensions, and what else is usual, which only `warn` looks at."""
         self._range, self._dim = kl_range, dim
+        self._usual = calibration if calibration is not None and "knn" in calibration.held_out else None
         self._low, self._high = kl_range.limits
         # Float32 sums in this narrower range surely need no warning. Everything else is computed in float64.
         margin = 0.01 * (self._high - self._low)
         # KL = (sum(mu^2 + sigma^2) - sum(logvar) - D) / 2; these are limits of the two sums.
         self._sure = 2 * (self._low + margin) + dim, 2 * (kl_range.high - margin) + dim
         self._ones = np.ones(dim, np.float32)
+
+    @property
+    def warning_bytes(self) -> int:
+        """How long `warn` takes at most, as the number of bytes that `Offload` wants."""
+        return 12_800 if self._usual is None else 12_800 + self._usual.mu.nbytes // 16
 
     def suspects(self, rows: NDArray[np.float32]) -> Sequence[int]:
         """Return which of some posteriors, rows (n, 3, D) of mu, sigma, logvar, `warn` must look at: few or none."""
@@ -101,8 +110,21 @@ class KlCheck:
             return
         hint = f". The picture looks inverted: try invert={'no' if spec.invert == 'yes' else 'yes'}" if inverted else ""
         usual = f"the model's test pictures have {_nats(self._range.low)} to {_nats(self._range.high)}"
-        detail = f"The KL of this picture is {_nats(nats)} nats; {usual}{hint}"
+        detail = f"The KL of this picture is {_nats(nats)} nats; {usual}{self._distance(mu)}{hint}"
         to.found.append(PictureWarning(item, "unusual", detail))
+
+    def _distance(self, mu: NDArray[np.float64]) -> str:
+        """Return how far a latent, (D,), is from the training pictures, in the words of the calibration; "" without one."""
+        if self._usual is None or not np.isfinite(mu).all():
+            return ""
+        held_out = self._usual.held_out["knn"]
+        nearer = int(np.searchsorted(held_out, unusual("knn", self._usual.latents.knn_distance(mu[None])))[0])
+        count = f"{len(held_out):,} held-out pictures"
+        # Rounded down: only what is farther than all of them is called so.
+        share = (
+            f"all {count}" if nearer == len(held_out) else f"{np.floor(1000 * nearer / len(held_out)) / 10:.1f} % of {count}"
+        )
+        return f". In latent space it is farther from the training pictures than {share}"
 
 
 def _nats(value: float) -> str:

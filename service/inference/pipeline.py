@@ -115,7 +115,7 @@ class Pipeline:
                 inference.warnings.add_blank(pixels, item)
             floats = rows.dtype == np.float32
             posteriors = await self.through(model.encode_float if floats else model.encode, rows, inference)
-            look_at(inference, rows, posteriors, 0)
+            await self._look_at(inference, rows, posteriors, 0)
             return posteriors
         waiting, spent, count = [], 0, len(pictures)
         with model.encode.reserve(count) as reservation:
@@ -127,9 +127,9 @@ class Pipeline:
                     if len(block) == count:
                         answer: Floats = await reservation.submit(block, inference.deadline)
                         inference.timings.add(reservation)
-                        look_at(inference, block, answer, 0)
+                        await self._look_at(inference, block, answer, 0)
                         return answer
-                    waiting.append(asyncio.ensure_future(_submitted(reservation, block, inference, first)))
+                    waiting.append(asyncio.ensure_future(self._submitted(reservation, block, inference, first)))
                 parts = await asyncio.gather(*waiting)
             except BaseException as error:  # one bad picture, or the caller left: the rest is not needed
                 for task in waiting:
@@ -140,6 +140,19 @@ class Pipeline:
                 raise
         inference.timings.add(reservation)
         return np.concatenate(parts)
+
+    async def _submitted(self, reservation: Reservation, block: Pixels, inference: Inference, first: int) -> Floats:
+        """Encode some of the pictures of a request; `first` is the index of the first of them."""
+        rows: Floats = await reservation.submit(block, inference.deadline)
+        await self._look_at(inference, block, rows, first)
+        return rows
+
+    async def _look_at(self, inference: Inference, block: NDArray[Any], rows: Floats, first: int) -> None:
+        """Warn of unusual posteriors, on a thread if there are many; see `look_at`."""
+        check = inference.model.kl_check
+        if check is not None and (suspects := check.suspects(rows)):
+            look = partial(look_at, inference, block, rows, first, suspects)
+            await self.offload(len(suspects) * check.warning_bytes, look)
 
     async def _decode(
         self, encoded: Sequence[EncodedPicture], first: int, inference: Inference, spent: int
@@ -190,18 +203,11 @@ class Pipeline:
         return _inked(np.stack(block) if len(block) > 1 else block[0][None], spec)
 
 
-async def _submitted(reservation: Reservation, block: Pixels, inference: Inference, first: int) -> Floats:
-    """Encode some of the pictures of a request; `first` is the index of the first of them."""
-    rows: Floats = await reservation.submit(block, inference.deadline)
-    look_at(inference, block, rows, first)
-    return rows
-
-
-def look_at(inference: Inference, block: NDArray[Any], rows: Floats, first: int) -> None:
-    """Warn of unusual posteriors, rows (n, 3, D) of the pictures of a block (n, C, H, W)."""
+def look_at(inference: Inference, block: NDArray[Any], rows: Floats, first: int, suspects: Sequence[int]) -> None:
+    """Warn of unusual posteriors among the suspects of rows (n, 3, D), those of the pictures of a block (n, C, H, W)."""
     check = inference.model.kl_check
     if check is not None:
-        for i in check.suspects(rows):
+        for i in suspects:
             check.warn(rows[i], block[i], first + i, inference.preprocessing, inference.warnings)
 
 

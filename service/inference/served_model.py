@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.calibration import Calibration
 from models.checkpoint import Checkpoint, Manifest
-from models.distributions import Likelihood
+from models.distributions import Gaussian, Likelihood
 from models.golden import Golden
 from models.kl_range import KlRange
 from models.vae import VAE
@@ -25,6 +26,7 @@ from service.engine.lane import Lane
 from service.inference.picture_warnings import KlCheck
 from service.inference.pixel_draws import Draw, draw_for
 from service.inference.reconstruction_error import Score, is_density, score_for
+from service.inference.regret_lane import RegretLane
 from service.latents import noise as seeds
 
 Floats = NDArray[np.float32]
@@ -48,10 +50,13 @@ class ServedModel:
     encode: Lane  # uint8 (C, H, W) -> float32 (3, D): mu, sigma, logvar
     encode_float: Lane  # float32 (C, H, W) in [0, 1] -> the same
     decode: Lane  # float32 (D,) -> float32 (H, W, C): the mean of the likelihood
+    regret: RegretLane  # makes a lane when it is first needed
     draw: Draw  # pixels from p(x given z), from what `decode` answers and a seed
     score: Score | None = None  # -log p(x given z) of pictures, from what `decode` answers
     is_density: bool = False  # then those nats may be negative
     kl_check: KlCheck | None = None  # None for a model whose card does not have the KL of its test pictures
+    sigma: float | None = None  # that of a Gaussian likelihood
+    calibration: Calibration | None = None  # what is usual for the model
 
     @cached_property
     def label(self) -> str:
@@ -72,12 +77,21 @@ class ServedModel:
     @property
     def lanes(self) -> dict[str, Lane]:
         """The lanes by the names that `/info` shows."""
-        return {"encode": self.encode, "encode_float": self.encode_float, "decode": self.decode}
+        made = {"encode": self.encode, "encode_float": self.encode_float, "decode": self.decode}
+        return made if self.regret.lane is None else {**made, "regret": self.regret.lane}
 
 
-async def start_model(name: str, checkpoint: Checkpoint, device: Device, kl_range: KlRange | None = None) -> ServedModel:
+async def start_model(
+    name: str,
+    checkpoint: Checkpoint,
+    device: Device,
+    kl_range: KlRange | None = None,
+    calibration: Calibration | None = None,
+    read: Callable[[], Checkpoint] | None = None,
+) -> ServedModel:
     """Move a model to the device, warm it up and check it there, beside whatever is served. Raises RuntimeError.
 
+    `read` reads the checkpoint again if somebody asks for regret; without it, the checkpoint stays in memory.
     Its lanes end when nobody has the model any more: neither the catalog nor a request.
     """
     vae, latents, floats, likelihood = await device.aside(lambda: _with_examples(checkpoint, device))
@@ -89,14 +103,30 @@ async def start_model(name: str, checkpoint: Checkpoint, device: Device, kl_rang
         device.forget([encode, encode_float])
         raise
     draw, score, density = draw_for(likelihood), score_for(likelihood), is_density(likelihood)
-    check = None if kl_range is None else KlCheck(kl_range, checkpoint.manifest.model.latent_dim)
-    lanes = encode, encode_float, decode
-    model = ServedModel(name, checkpoint.digest, checkpoint.manifest, *lanes, draw, score, density, check)
+    sigma = float(likelihood.sigma) if isinstance(likelihood, Gaussian) else None
+    check = None if kl_range is None else KlCheck(kl_range, checkpoint.manifest.model.latent_dim, calibration)
+    regret = RegretLane(name, checkpoint.digest, read or (lambda: checkpoint), device)
+    model = ServedModel(
+        name,
+        checkpoint.digest,
+        checkpoint.manifest,
+        encode,
+        encode_float,
+        decode,
+        regret,
+        draw,
+        score,
+        density,
+        check,
+        sigma,
+        calibration,
+    )
     loop = asyncio.get_running_loop()
 
     def forget() -> None:  # It may run on any thread and under any lock, so the loop does the work.
         with suppress(RuntimeError):  # The loop may be closed.
             loop.call_soon_threadsafe(device.forget, [encode, encode_float, decode])
+            loop.call_soon_threadsafe(regret.end)
 
     weakref.finalize(model, forget).atexit = False
     return model

@@ -8,12 +8,13 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.lane import BatchReport, LaneStats
+from service.engine.lane import BatchReport, Lane, LaneStats
 from service.inference.catalog import Catalog
 from service.inference.served_model import Floats, ServedModel
 from service.observe.drift import Drift
@@ -26,7 +27,7 @@ ROWS = (1.0, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048, 4096)
 
 STORE_OPERATIONS = ("upsert", "patch", "get", "delete", "search")
 # Both encode lanes take pictures and answer posteriors, so they share a label.
-LANES = {"encode": "encode", "encode_float": "encode", "decode": "decode"}
+LANES = {"encode": "encode", "encode_float": "encode", "decode": "decode", "regret": "regret"}
 
 Labels = tuple[str, ...]
 Kind = Literal["counter", "gauge", "histogram"]
@@ -100,6 +101,13 @@ class Metrics:
             batches = self._lanes[model.name, LANES[name]]
             batches.stats.append(lane.stats)
             lane.watch = _watch_encode(batches, drift) if LANES[name] == "encode" else batches.count
+        model.regret.tell_of = partial(self._watch_regret, model.name)
+
+    def _watch_regret(self, name: str, lane: Lane) -> None:
+        """Count the batches of regret, whose lane is made when it is first needed."""
+        batches = self._lanes[name, "regret"]
+        batches.stats.append(lane.stats)
+        lane.watch = batches.count
 
     def reconstructed(self, model: ServedModel, means: Floats, originals: list[NDArray[Any]]) -> None:
         """Add the errors of reconstructions `means` (N, H, W, C) of pictures, blocks (n, C, H, W), to the drift."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from service.inference.pipeline import Pipeline
+from service.operations.admission import Admission
 from service.operations.store_access import StoreAccess
 
 
@@ -10,11 +11,13 @@ from service.operations.store_access import StoreAccess
 class Service:
     """The loaded models and the latent store.
 
+    `regrets` bounds the pictures whose posteriors are being optimised, of all requests and models.
     `workers`: how many processes serve behind the same port, each with models of its own; this one counts.
     """
 
     pipeline: Pipeline
     store: StoreAccess
+    regrets: Admission
     workers: int = 1
 
     async def close(self) -> None:

@@ -57,9 +57,9 @@ class DirectEncode:
         """Write posteriors (N, 3, D) as JSON."""
         mu, sigma = np.ascontiguousarray(results[:, 0]), np.ascontiguousarray(results[:, 1])
         fields = {"model": model.name, "mu": mu, "sigma": sigma}
-        if model.kl_check is not None and model.kl_check.suspects(results):
+        if model.kl_check is not None and (suspects := model.kl_check.suspects(results)):
             inference = Inference(model)
-            look_at(inference, rows, results, 0)
+            look_at(inference, rows, results, 0, suspects)
             fields |= warnings_of(inference)
         return json_bytes(fields)
 

@@ -18,6 +18,7 @@ from service.formats.forms import TooManyParts
 from service.http.problems import HttpError, Problem, problem
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchLabel, NoSuchPrior
+from service.inference.regret_lane import ModelChanged
 from service.latents.density import NoDensity
 from service.latents.directions import NoDirection
 from service.operations.collection_map import NoPlane
@@ -25,6 +26,7 @@ from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.operations.directions import BadSides
 from service.operations.items import LISTED_IDS
 from service.operations.manifold import NoSuchDimension
+from service.operations.score import NoCalibration
 from service.operations.traverse import NoKl
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -67,6 +69,8 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     ModelMismatch: (409, "model_mismatch"),
     ModelNotLoaded: (409, "model_not_loaded"),
     DirectionsFull: (409, "directions_full"),
+    ModelChanged: (409, "model_changed"),
+    NoCalibration: (409, "no_calibration"),
     TooBig: (413, "too_many_pixels"),
     TooCostly: (413, "too_costly"),
     TooLarge: (413, "too_many_items"),

@@ -25,6 +25,14 @@ class SearchInfo(BaseModel):
     chosen_by: str = Field(description="How it was chosen; empty for the default, l2.")
 
 
+class CalibrationInfo(BaseModel):
+    """What is known of pictures that are usual for a model."""
+
+    scores: list[str] = Field(description="The scores that have p-values.")
+    latents: int = Field(description="The number of training latents that /score compares with.")
+    record: dict[str, Any] = Field(description="How it was made: counts, seed, split, and how the scores were chosen.")
+
+
 class ModelInfo(BaseModel):
     """A loaded model."""
 
@@ -36,6 +44,8 @@ class ModelInfo(BaseModel):
     search: SearchInfo
     priors: list[str] = Field(description="The priors of /sample, the default first.")
     labels: list[str] = Field(description="The labels that /sample can draw; empty if the fitted prior knows none.")
+    calibration: CalibrationInfo | None = Field(description="null if the model has none.")
+    scores: list[str] = Field(description="The scores of /score by default.")
     config: dict[str, Any]
     preprocessing: dict[str, Any]
     data: dict[str, Any]

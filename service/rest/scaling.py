@@ -6,6 +6,7 @@ from service.rest.arrangement import size_of
 from service.rest.negotiation import Format, is_browser
 from service.rest.parameters import BadParameter
 from service.rest.schemas import MAX_SCALE, DecodeParameters, InterpolateParameters
+from service.rest.score_schemas import ScoreParameters
 
 # The longest side of a picture that a browser gets is about so many pixels, unless the request says otherwise.
 BROWSER_PIXELS = 512
@@ -16,7 +17,7 @@ MAX_SIDE = 16_383
 
 
 def choose_scale(
-    parameters: DecodeParameters | InterpolateParameters,
+    parameters: DecodeParameters | InterpolateParameters | ScoreParameters,
     form: Format,
     accept: str,
     count: int,

@@ -7,12 +7,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import torch
 from fastapi import FastAPI
 
 import models
 from models import VAE, VAEConfig
+from models.calibration import Calibration, smallest_p, write_calibration
 from models.mixture import ComponentLabels, GaussianMixture, write_prior
 from service.app import create_app
 from service.engine.batcher import Batcher
@@ -35,7 +37,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with two checkpoints of random weights: "grey" (mlp, 1 x 8 x 8) and "colour" (conv, 3 x 12 x 16).
 
-    Beside "grey" lies a mixture of two components for `/sample`, whose labels are "7" and "cat".
+    Beside "grey" lie a mixture of two components for `/sample`, whose labels are "7" and "cat", and a calibration.
     """
     directory = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
@@ -44,9 +46,26 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.tensor([0.25, 0.75]), torch.tensor([[1.0, 2, 3], [-4, -5, -6]]), 0.1 * torch.eye(3).repeat(2, 1, 1)
     )
     write_prior(directory / "grey", mixture, models.checkpoint.read(directory / "grey").digest, {}, LABELS)
+    write_calibration(directory / "grey", calibration_of_grey(), models.checkpoint.read(directory / "grey").digest)
     conv = VAEConfig((3, 12, 16), 4, "conv", {"channels": [4, 8], "hidden": 16}, "gaussian", {"sigma": 0.1})
     models.save(directory / "colour", VAE(conv))
     return directory
+
+
+def calibration_of_grey() -> Calibration:
+    """Made-up training latents (50, 3), and 99 made-up held-out values of each score but density and regret."""
+    noise = np.random.default_rng(0)
+    mu = noise.normal(size=(50, 3)).astype(np.float16).astype(np.float32)
+    sigma = noise.uniform(0.1, 1, (50, 3)).astype(np.float16).astype(np.float32)
+    held_out = {
+        name: noise.normal(mean, 5, 99)
+        for name, mean in (("knn", 1), ("reconstruction", 25), ("deviance", 60), ("elbo", 70), ("iwae", 70))
+    }
+    default = ("knn", "deviance")
+    smallest = smallest_p({name: held_out[name] for name in default})
+    ordered = {name: np.sort(values) for name, values in held_out.items()}
+    labels = np.arange(50) % 2
+    return Calibration(mu, sigma, 0.5, default, ordered, smallest, labels, ("7", "cat"), {"samples": 8, "seed": 0})
 
 
 @pytest.fixture

@@ -7,9 +7,12 @@ from typing import Any
 import torch
 from starlette.requests import Request
 
+from models.scores import UNITS
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
-from service.rest.model_schemas import ModelInfo, ModelList, SearchInfo
+from service.inference.served_model import ServedModel
+from service.operations.score import default_scores
+from service.rest.model_schemas import CalibrationInfo, ModelInfo, ModelList, SearchInfo
 from service.rest.parameters import refuse_parameters
 from service.rest.registration import PROBLEMS, Router, service_of
 
@@ -32,10 +35,21 @@ def describe_model(catalog: Catalog, name: str) -> ModelInfo:
         search=SearchInfo(metric=best.metric, sigma_weight=weight, chosen_by=best.chosen_by),
         priors=catalog.priors[name].names,
         labels=list(catalog.priors[name].labels),
+        calibration=_calibration_of(model),
+        scores=list(default_scores(model)),
         config=dataclasses.asdict(manifest.model),
         preprocessing=dataclasses.asdict(manifest.preprocessing),
         data=manifest.data,
         metrics=catalog.metrics[name],
+    )
+
+
+def _calibration_of(model: ServedModel) -> CalibrationInfo | None:
+    found = model.calibration
+    if found is None:
+        return None
+    return CalibrationInfo(
+        scores=[name for name in UNITS if name in found.held_out], latents=len(found.mu), record=found.record
     )
 
 

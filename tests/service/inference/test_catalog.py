@@ -10,6 +10,7 @@ import torch
 
 import models
 from models import VAE, VAEConfig
+from models.calibration import CALIBRATION, write_calibration
 from models.mixture import PRIOR
 from service.engine.device import Device, QueueLimits
 from service.inference.catalog import Catalog, CatalogError, UnknownModel, find
@@ -153,3 +154,22 @@ async def test_a_model_that_overflows_is_served_all_the_same(catalog: Catalog, t
     models.save(tmp_path / "huge", vae)
     await catalog.load(tmp_path, (), "huge")
     assert list(catalog.models) == ["huge"]
+
+
+async def test_a_calibration_belongs_to_its_weights(catalog: Catalog, shelf: Path, caplog: pytest.LogCaptureFixture) -> None:
+    await catalog.load(shelf, ("grey", "colour"), "grey")
+    calibration = catalog.get("grey").calibration
+    assert calibration is not None
+    assert calibration.default == ("knn", "deviance")
+    assert catalog.get("colour").calibration is None
+    kept = (shelf / "grey" / CALIBRATION).read_bytes()
+    write_calibration(shelf / "grey", calibration, "0" * 64)
+    assert (await catalog.replace("grey")).digest == catalog.get("grey").digest
+    assert catalog.get("grey").calibration is None
+    assert "was made with other weights; make it again: python -m models.evaluate" in caplog.text
+    (shelf / "grey" / CALIBRATION).write_bytes(kept[:-1])
+    with pytest.raises(CatalogError, match=f"cannot load the model grey: .*{CALIBRATION}"):
+        await catalog.replace("grey")
+    (shelf / "grey" / CALIBRATION).write_bytes(kept)
+    await catalog.replace("grey")
+    assert catalog.get("grey").calibration is not None

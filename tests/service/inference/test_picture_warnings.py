@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.calibration import Calibration
 from models.ink import CONTRADICTS
 from models.kl_range import KlRange
 from models.preprocess import Preprocessing
+from models.scores import TrainingLatents
 from service.inference.picture_warnings import KlCheck, PictureWarning, Warnings
 
 SPEC = Preprocessing(1, 4, 4)
@@ -112,3 +114,34 @@ def test_items_are_renumbered_and_forgotten() -> None:
     assert warnings.found == [(7, "blank", "")]
     warnings.clear()
     assert not warnings.found
+
+
+def test_a_calibration_says_how_far_away_an_unusual_picture_is() -> None:
+    rng = np.random.default_rng(0)
+    mu = rng.normal(size=(40, 20)).astype(np.float16).astype(np.float32)
+    held_out = {"knn": np.sort(TrainingLatents(mu, mu, 0).knn_distance(rng.normal(size=(999, 20))))}
+    calibration = Calibration(mu, np.ones_like(mu), 0.5, ("knn",), held_out, np.linspace(0, 1, 999))
+    check, warnings = KlCheck(RANGE, 20, calibration), Warnings()
+    far, near = posteriors([138.0, 138.0])
+    near[0] = mu[0]
+    unknown = far.copy()
+    unknown[0] = np.nan
+    for item, row in enumerate((far, near, unknown)):
+        check.warn(row, LIGHT, item, SPEC, warnings)
+    usual, hint = "; the model's test pictures have 14 to 41", ". The picture looks inverted: try invert=yes"
+    apart = ". In latent space it is farther from the training pictures than "
+    assert warnings.found[0].detail == f"The KL of this picture is 138 nats{usual}{apart}all 999 held-out pictures{hint}"
+    assert warnings.found[-1].detail == f"The KL of this picture is nan nats{usual}{hint}"
+    near[0, 0] += 60
+    check.warn(near, DARK, 3, SPEC, warnings)
+    assert warnings.found[-1].detail.endswith(f"{apart}all 999 held-out pictures")
+
+
+def test_the_share_of_nearer_held_out_pictures_is_rounded_down() -> None:
+    mu = np.zeros((5, 2), np.float32)
+    calibration = Calibration(mu, mu + 1, 0.5, ("knn",), {"knn": np.arange(1.0, 3000)}, np.linspace(0, 1, 9))
+    check, warnings = KlCheck(KlRange(1.0, 1.5), 2, calibration), Warnings()
+    for distance in (2998.5, 10.0, 0.5):
+        check.warn(np.array([[distance, 0], [1, 1], [0, 0]], np.float32), DARK, 0, SPEC, warnings)
+    ends = ["than 99.9 % of 2,999 held-out pictures", "than 0.3 % of 2,999 held-out pictures"]
+    assert [one.detail[-len(end) :] for one, end in zip(warnings.found, ends, strict=False)] == ends

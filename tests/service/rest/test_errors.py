@@ -29,10 +29,12 @@ from service.http.problems import HttpError, Malformed
 from service.http.receive import BodyTooLarge
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
 from service.inference.priors import NoSuchLabel, NoSuchPrior
+from service.inference.regret_lane import ModelChanged
 from service.latents.density import NoDensity
 from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.operations.manifold import NoSuchDimension
+from service.operations.score import NoCalibration
 from service.operations.traverse import NoKl
 from service.rest.bodies import TooManyValues
 from service.rest.errors import STATUSES, describe
@@ -66,6 +68,8 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (refusals.ItemsExist("digits", ["7"]), 409, "items_exist"),
     (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
+    (ModelChanged("grey", "its directory has others now"), 409, "model_changed"),
+    (NoCalibration("grey", "knn needs a calibration"), 409, "no_calibration"),
     (NoSigmaWeight("l2"), 422, "invalid_parameter"),
     (NoSuchDimension("mnist", 20, 20), 422, "invalid_parameter"),
     (NoKl("mnist"), 422, "invalid_parameter"),

@@ -65,6 +65,7 @@ FORMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/encode"): ("image",),
     ("POST", "/reconstruct"): ("image",),
     ("POST", "/traverse"): ("image",),
+    ("POST", "/score"): ("image",),
     ("POST", "/interpolate"): ("start", "end"),
     ("POST", "/collections/some/items"): ("image",),
     ("POST", "/collections/some/search"): ("image",),

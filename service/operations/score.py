@@ -1,0 +1,219 @@
+"""Pictures -> how unusual each is: scores, and their p-values where the model has a calibration. Knows nothing of HTTP."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import scores
+from models.calibration import Calibration
+from models.scores import Array, TrainingLatents
+from service.engine.errors import TooLarge
+from service.formats.pictures import Pictures
+from service.inference.pipeline import Inference, Pipeline
+from service.inference.priors import VAMP
+from service.inference.served_model import Floats, ServedModel
+from service.latents import noise as seeds
+from service.operations.admission import Admission
+from service.operations.encode import Posteriors
+from service.operations.likelihood_bounds import likelihood_bounds
+from service.operations.regret import regret
+
+# What needs the training latents of the calibration, the mean of the decoder at mu, and draws from the posterior.
+NEAR, AT_MU, DRAWN = ("knn", "density"), ("reconstruction", "unexplained", "deviance"), ("elbo", "iwae")
+# The scores of a model without a calibration, unless others are asked for.
+UNCALIBRATED = ("reconstruction", "deviance")
+# Pictures are compared in blocks of about so many pixels: larger arrays would be new memory, which takes longer than the sums.
+BLOCK_PIXELS = 1 << 13
+# Limits of regret, in pictures: of one request, and of all that are optimised at a time.
+MOST_REGRET, MOST_REGRETS = 64, 256
+
+
+class NoCalibration(Exception):
+    """A score, or something else, that only a model with a calibration has."""
+
+    def __init__(self, model: str, what: str) -> None:
+        super().__init__(
+            f"{what}, and the model {model!r} has none. Make one: python -m models.evaluate PATH --calibrate, with the PATH "
+            "of its directory; then load the model again"
+        )
+
+
+class TooManyLatents(TooLarge):
+    """More latents to decode than one request may have."""
+
+    def __init__(self, pictures: int, each: int, most: int) -> None:
+        super().__init__(pictures * each, most)
+        self.pictures, self.each = pictures, each
+
+    def __str__(self) -> str:
+        fewer = f"Send at most {self.max_rows // self.each} pictures, or" if self.each <= self.max_rows else "Please"
+        return (
+            f"these scores of {self.pictures} pictures need {self.each} decoded latents each, {self.rows} in all; at most "
+            f"{self.max_rows} are allowed in one request. {fewer} ask for fewer samples or scores"
+        )
+
+
+class TooManyRegrets(TooLarge):
+    """More pictures than one request may have optimised."""
+
+    def __str__(self) -> str:
+        return (
+            f"the request has {self.rows} pictures, and regret takes at most {self.max_rows} in one request, since it "
+            "optimises the posterior of each"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores of N pictures in the order of `models.scores.UNITS`; float64."""
+
+    values: Mapping[str, Array]  # name -> (N,)
+    p_values: Mapping[str, Array]  # name -> (N,), of those scores that are calibrated
+    p_value: Array | None  # (N,); None unless all default scores of a calibration are there
+    ess: Array | None = None  # (N,), effective samples of iwae
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """N pictures as the model saw them, and the means of the decoder at mu, which have the same shape (N, H, W, C)."""
+
+    x: NDArray[Any]  # uint8, or float32 in [0, 1]
+    means: Floats
+
+
+@dataclass(slots=True)
+class _Found:
+    values: dict[str, Array] = field(default_factory=dict)
+    ess: Array | None = None
+
+
+def default_scores(model: ServedModel) -> tuple[str, ...]:
+    """Return the scores of a request that names none: those of the calibration, else those that need none and cost little."""
+    return UNCALIBRATED if model.calibration is None else model.calibration.default
+
+
+def samples_of(model: ServedModel, asked: int | None) -> int:
+    """Return the number of draws for elbo and iwae: as asked, else that of the calibration, else `scores.SAMPLES`."""
+    known = None if model.calibration is None else model.calibration.record.get("samples")
+    return asked or (known if isinstance(known, int) and known > 0 else scores.SAMPLES)
+
+
+async def score(
+    pipeline: Pipeline,
+    regrets: Admission,
+    inference: Inference,
+    pictures: Pictures,
+    names: Collection[str],
+    samples: int,
+    seed: int,
+) -> Scored:
+    """Return the scores of pictures; no names: the default ones. `samples` and `seed` are those of elbo and iwae.
+
+    Everything is admitted before anything is computed: `regrets` bounds the pictures of all requests whose posteriors are
+    optimised. Raises NoCalibration, TooManyLatents, TooManyRegrets, ModelChanged, BadInput, BatcherError.
+    """
+    model, count = inference.model, len(pictures)
+    wanted = frozenset(names or default_scores(model))
+    if model.calibration is None and (near := [name for name in NEAR if name in wanted]):
+        raise NoCalibration(model.name, f"the score {near[0]} compares pictures with the training latents of a calibration")
+    drawn, optimised, at_mu = not wanted.isdisjoint(DRAWN), "regret" in wanted, not wanted.isdisjoint(AT_MU)
+    latents = at_mu + drawn * samples  # to decode, of each picture
+    _check_size(model, count, latents, optimised)
+    learnt = pipeline.catalog.priors[model.name].mixtures.get(VAMP)
+    prior = None if learnt is None else TrainingLatents(learnt.means, learnt.scale, 0.0)
+    found = _Found()
+    with ExitStack() as admitted:
+        if optimised:
+            admitted.enter_context(regrets.admit(count))
+        decoding = admitted.enter_context(model.decode.reserve(count * latents)) if latents else None
+        originals: list[NDArray[Any]] = []
+        posteriors = Posteriors(await pipeline.encode(pictures, inference, originals))
+        x = np.concatenate(originals)  # (N, C, H, W)
+        compared = pipeline.offload(_cost(model, wanted, count), partial(_near, model, wanted, posteriors, found))
+        if decoding is not None and at_mu:  # While the device decodes, a thread compares latents.
+            at = decoding.submit(np.ascontiguousarray(posteriors.mu), inference.deadline)
+            means, _ = await asyncio.gather(at, compared)
+            await pipeline.offload(2 * x.size, partial(_at_mu, model, wanted, x, means, found))
+        else:
+            await compared
+        if decoding is not None and drawn:
+            eps = seeds.standard_normal(seed, samples, model.latent_dim)
+            decode = partial(decoding.submit, deadline=inference.deadline)
+            bounds = await likelihood_bounds(pipeline, model, decode, x, posteriors, prior, eps)
+            found.values |= {"elbo": bounds.elbo, "iwae": bounds.iwae}
+            found.ess = bounds.ess if "iwae" in wanted else None
+        if optimised:
+            found.values["regret"] = await regret(pipeline, inference, x, posteriors, seed)
+    if decoding is not None:
+        inference.timings.add(decoding)
+    values = {name: found.values[name] for name in scores.UNITS if name in wanted}
+    return Scored(values, *_p_values(model.calibration, values, samples), found.ess)
+
+
+async def compare(pipeline: Pipeline, inference: Inference, pictures: Pictures) -> Seen:
+    """Return pictures and what the decoder makes of mu. Raises BadInput, BatcherError."""
+    originals: list[NDArray[Any]] = []
+    with inference.model.decode.reserve(len(pictures)) as admitted:
+        rows = await pipeline.encode(pictures, inference, originals)
+        means = await admitted.submit(np.ascontiguousarray(rows[:, 0]), inference.deadline)
+    inference.timings.add(admitted)
+    return Seen(np.concatenate(originals).transpose(0, 2, 3, 1), means)
+
+
+def _check_size(model: ServedModel, count: int, latents: int, optimised: bool) -> None:
+    """Refuse what no request may ask for. Raises TooManyLatents, TooManyRegrets."""
+    most = model.decode.max_rows
+    if optimised and count > MOST_REGRET:
+        raise TooManyRegrets(count, MOST_REGRET)
+    if count <= most < count * latents:  # Too many pictures are refused as everywhere.
+        raise TooManyLatents(count, latents, most)
+
+
+def _cost(model: ServedModel, wanted: Collection[str], count: int) -> int:
+    """Return how long `_near` takes, as the number of bytes that `Offload` wants."""
+    latents = 0 if model.calibration is None else model.calibration.mu.nbytes // 16
+    return count * latents * len([name for name in NEAR if name in wanted])
+
+
+def _near(model: ServedModel, wanted: Collection[str], posteriors: Posteriors, found: _Found) -> None:
+    """Add the scores that compare the posteriors with the training latents."""
+    if model.calibration is not None:
+        latents = model.calibration.latents
+        if "knn" in wanted:
+            found.values["knn"] = latents.knn_distance(posteriors.mu)
+        if "density" in wanted:
+            found.values["density"] = -latents.log_density(posteriors.mu)
+
+
+def _at_mu(model: ServedModel, wanted: Collection[str], x: NDArray[Any], means: Floats, found: _Found) -> None:
+    """Add the scores that compare pictures (N, C, H, W) with the means at mu, (N, H, W, C)."""
+    means, some = means.transpose(0, 3, 1, 2), max(1, BLOCK_PIXELS // x[0].size)
+    blocks = [(x[first : first + some], means[first : first + some]) for first in range(0, len(x), some)]
+    if "reconstruction" in wanted:
+        found.values["reconstruction"] = np.concatenate([scores.squared_error(*block) for block in blocks])
+    if "unexplained" in wanted:
+        found.values["unexplained"] = np.concatenate([scores.unexplained(*block) for block in blocks])
+    if "deviance" in wanted:
+        kind = model.manifest.model.likelihood
+        found.values["deviance"] = np.concatenate([scores.deviance(kind, *block, model.sigma) for block in blocks])
+
+
+def _p_values(
+    calibration: Calibration | None, values: Mapping[str, Array], samples: int
+) -> tuple[Mapping[str, Array], Array | None]:
+    """Return the p-values of scores, and those of the default scores together, None where they are not all there.
+
+    Bounds of another number of samples than that of the calibration are other scores, and have none.
+    """
+    if calibration is None:
+        return {}, None
+    same = samples == calibration.record.get("samples")
+    found = calibration.p_values({name: value for name, value in values.items() if same or name not in DRAWN})
+    complete = all(name in found for name in calibration.default)
+    return found, calibration.overall(found) if complete else None
