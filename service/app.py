@@ -47,6 +47,7 @@ from service.rest.routes import (
     admin,
     collections,
     combine,
+    compress,
     deletions,
     density,
     directions,
@@ -97,7 +98,7 @@ LOADING_BLOCK_BYTES = 8 << 20
 # The routes of originals come before those of items, whose ids may contain slashes.
 FAMILIES = (
     *(encode, generate, interpolate, reconstruct, score),
-    *(combine, traverse, manifold),
+    *(combine, traverse, manifold, compress),
     *(collections, originals, items, deletions, search),
     *(directions, edit, density, maps),
     *(models, model_map, health, metrics),

@@ -23,6 +23,7 @@ from models.kl_range import KlRange
 from models.vae import VAE
 from service.engine.device import Device, Precision
 from service.engine.lane import Lane
+from service.inference.decoded_length import Natural, natural_for
 from service.inference.picture_warnings import KlCheck
 from service.inference.pixel_draws import Draw, draw_for
 from service.inference.reconstruction_error import Score, is_density, score_for
@@ -52,6 +53,7 @@ class ServedModel:
     decode: Lane  # float32 (D,) -> float32 (H, W, C): the mean of the likelihood
     regret: RegretLane  # makes a lane when it is first needed
     draw: Draw  # pixels from p(x given z), from what `decode` answers and a seed
+    natural: Natural  # the natural parameters of p(x given z), from what `decode` answers
     score: Score | None = None  # -log p(x given z) of pictures, from what `decode` answers
     is_density: bool = False  # then those nats may be negative
     kl_check: KlCheck | None = None  # None for a model whose card does not have the KL of its test pictures
@@ -115,6 +117,7 @@ async def start_model(
         decode,
         regret,
         draw,
+        natural_for(likelihood),
         score,
         density,
         check,

@@ -3,6 +3,7 @@
 Knows nothing of HTTP, pictures or models.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ class StoreAccess:
         self.store = store  # for work of our own, which is never refused
         self.reads, self.searches, self.writes = Admission(max_rows), Admission(max_rows), Admission(max_rows)
         self.fits = Admission(MOST_FITS)
+        self.graph_turn = asyncio.Lock()  # held while the graph of a collection is made
         self.snapshots = Snapshots(store)  # callers ask `searches` for admission before
 
     async def collections(self, deadline: float | None = None) -> list[Collection]:

@@ -98,6 +98,15 @@ class PicturesAnswer(BaseModel):
     seed: int | None = Field(None, description="The seed of the latents and of the pixels, where one of them was drawn.")
     prior: str | None = Field(None, description="The prior that the latents were drawn from.")
     label: str | None = Field(None, description="The label that the latents were drawn for, if one was asked for.")
+    log_density: list[float] | None = Field(None, description="The log density of the collection's items at each frame, nats.")
+    length: float | None = Field(
+        None, description="The length of the path: the sum over its frames of sqrt(symmetric KL) of decoded distributions."
+    )
+    bandwidth: float | None = Field(None, description="The bandwidth of log_density.")
+    ids: list[str] | None = Field(None, description="The stored items on a path with method=graph, in order.")
+    graph: dict[str, int] | None = Field(
+        None, description="How many items the graph has, and the collection (count); a large one is sampled evenly."
+    )
     warnings: WarningList = None
 
 

@@ -23,6 +23,7 @@ from service.latents.density import NoDensity
 from service.latents.directions import NoDirection
 from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
+from service.operations.compress import OtherModel
 from service.operations.directions import BadSides
 from service.operations.items import LISTED_IDS
 from service.operations.manifold import NoSuchDimension
@@ -71,6 +72,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     DirectionsFull: (409, "directions_full"),
     ModelChanged: (409, "model_changed"),
     NoCalibration: (409, "no_calibration"),
+    OtherModel: (409, "model_mismatch"),
     TooBig: (413, "too_many_pixels"),
     TooCostly: (413, "too_costly"),
     TooLarge: (413, "too_many_items"),

@@ -197,10 +197,32 @@ class InterpolateParameters(PointParameters):
     steps: int = Field(
         8, ge=2, description="The number of frames, both ends included; with corners, of each row and of each column."
     )
-    method: Literal["linear", "slerp", "matched"] = Field(
-        "linear", description="The kind of path. matched is a line with the variance of the prior."
+    method: Literal["linear", "slerp", "matched", "graph"] = Field(
+        "linear",
+        description="The kind of path. matched is a line with the variance of the prior. graph goes from item to item of the "
+        "collection, by the shortest way in the graph of nearest neighbours.",
     )
-    include: IncludeLatents = frozenset()
+    density_weight: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="With method=graph, an edge costs length^(1 + 2 density_weight): 0 gives the shortest path, more makes it "
+        "keep to where items are dense. At 0.5 the cost is the symmetric KL of the decoded distributions.",
+    )
+    bandwidth: Annotated[float, Field(ge=0, le=1000)] | Literal["auto"] | None = Field(
+        None,
+        description="The h in N(mu, sigma^2 + h^2), the density of each item in log_density. The default is 0, the posteriors "
+        "as they are, or auto if an item has no sigma.",
+        examples=[0],
+    )
+    include: Annotated[
+        frozenset[Literal["z", "log_density"]],
+        BeforeValidator(split, json_schema_input_type=words("z", "log_density")),
+        Field(
+            description="Additional fields of JSON answers: z, the latents; log_density, that of the collection's items at "
+            "each frame, with the length of the path. method=graph always has the latter."
+        ),
+    ] = frozenset()
 
 
 # --- bodies and answers, for the OpenAPI page

@@ -91,6 +91,8 @@ def test_every_example_works(page: Browser) -> None:
     assert names.index("operations-items-add_items") < names.index("operations-items-search_collection")
     assert [name.rpartition("-")[2] for name in names if "-deletion-" in name][-1] == "delete_collection"
     for name in names:
+        if name == "operations-inference-decompress":  # It takes nothing but a file, and only /compress makes one.
+            continue
         url, status, text = press(page, name)
         assert status == 200, (name, url, text)
         fold(page, name)

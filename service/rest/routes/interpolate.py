@@ -4,10 +4,13 @@ import math
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from service.formats.errors import Unusable
 from service.http.call import Answer, Call
 from service.inference.pipeline import Inference
 from service.operations import interpolate as operations
+from service.operations.graph_path import Along, graph_path, measure
 from service.operations.items import Entries
 from service.operations.service import Service
 from service.rest.answers import pictures_answer
@@ -40,6 +43,7 @@ async def interpolate(service: Service, call: Call) -> Answer:
     accept = call.headers.get("accept", "")
     form = answer_format(parameters.format, accept, FORMATS)
     inference, collection = await open_points(service, call, parameters)
+    _check_method(parameters, body, collection)
     corners = "corners" in body.values
     if corners:
         parameters = _of_square(parameters, service.pipeline.max_items)
@@ -49,14 +53,42 @@ async def interpolate(service: Service, call: Call) -> Answer:
     scale = choose_scale(parameters, form, accept, count, inference.model.shape)
     parse = partial(_points_of, body, inference, collection, parameters.steps)
     points = await service.pipeline.offload(len(call.body), parse)
-    frames = await operations.interpolate(
-        service.pipeline, service.store, inference, points, parameters.steps, parameters.method, collection, corners
-    )
     fields: dict[str, Any] = {"method": parameters.method}
+    if collection is not None and parameters.method == "graph":
+        weights = parameters.density_weight, parameters.bandwidth
+        if len(points) != 2:
+            raise BadParameter(f"method=graph joins 2 points, but 'points' has {len(points)}: send a request for each pair")
+        found = await graph_path(service.pipeline, service.store, inference, collection, points, parameters.steps, *weights)
+        frames, along = found.frames, found.along
+        fields |= {"ids": found.ids, "graph": {"items": found.items, "count": found.count}, **_described(along)}
+    else:
+        frames = await operations.interpolate(
+            service.pipeline, service.store, inference, points, parameters.steps, parameters.method, collection, corners
+        )
+        if collection is not None and "log_density" in parameters.include:
+            along = await measure(service.pipeline, service.store, inference, collection, frames, parameters.bandwidth)
+            fields |= _described(along)
     if "z" in parameters.include:
         fields["z"] = frames.z
     render = partial(pictures_answer, frames.pixels, form, inference, parameters, fields, scale=scale)
     return await service.pipeline.offload(frames.pixels.nbytes * scale**2, render)
+
+
+def _check_method(parameters: InterpolateParameters, body: Body, collection: Collection | None) -> None:
+    """Raise BadParameter if the method or what the answer is to include does not fit to the rest of the request."""
+    graph, log_density = parameters.method == "graph", "log_density" in parameters.include
+    if collection is None and (graph or log_density):
+        asked = "method=graph" if graph else "include=log_density"
+        raise BadParameter(f"{asked} needs a collection, whose items the path keeps to or is compared with: add collection=")
+    if "corners" in body.values and (graph or log_density):
+        asked = "method=graph" if graph else "include=log_density"
+        raise BadParameter(f"{asked} is for paths, but 'corners' ask for a square: leave one of them out")
+
+
+def _described(along: Along) -> dict[str, Any]:
+    """Return the fields of a JSON answer that say how a path is."""
+    density = along.log_density.astype(np.float32)
+    return {"log_density": density, "length": np.float32(along.length), "bandwidth": along.bandwidth.value}
 
 
 def _of_square(parameters: InterpolateParameters, most: int) -> InterpolateParameters:

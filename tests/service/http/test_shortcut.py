@@ -21,6 +21,8 @@ OPERATIONS = {
     ("POST", "/barycenter"),
     ("POST", "/traverse"),
     ("GET", "/manifold"),
+    ("POST", "/compress"),
+    ("POST", "/decompress"),
 }
 
 # What they answer to a request without a body: 33 pictures are too many for the fixture's application, and a plane needs dims.

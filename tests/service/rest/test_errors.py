@@ -31,6 +31,7 @@ from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint,
 from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.inference.regret_lane import ModelChanged
 from service.latents.density import NoDensity
+from service.operations import compress
 from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.operations.manifold import NoSuchDimension
@@ -43,7 +44,7 @@ from service.rest.routes.generate import sample
 from service.server.errors import HeadTooLarge, SpokeTls, TooManyConnections, TooSlow, TrailersTooLarge
 from service.store import errors as refusals
 from service.store.filters import BadFilter, UnknownKey
-from service.store.interface import Collection, ModelMismatch, StoreUnusable, UnknownCollection, UnknownItem
+from service.store.interface import Collection, StoreUnusable, UnknownCollection, UnknownItem
 
 DIGITS = Collection("digits", "mnist", "cd" * 32, 20)
 MEMBERS = {"type", "title", "status", "detail", "code", "error", "request_id"}
@@ -66,25 +67,21 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (SeveralWorkers(2), 409, "several_workers"),
     (refusals.BadCollectionName("/"), 422, "unusable_input"),
     (refusals.ItemsExist("digits", ["7"]), 409, "items_exist"),
-    (ModelMismatch(DIGITS, "mnist@sha256:ab"), 409, "model_mismatch"),
+    *((error, 409, "model_mismatch") for error in (refusals.ModelMismatch(DIGITS, "ab"), compress.OtherModel("ab", None))),
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
     (ModelChanged("grey", "its directory has others now"), 409, "model_changed"),
     (NoCalibration("grey", "knn needs a calibration"), 409, "no_calibration"),
-    (NoSigmaWeight("l2"), 422, "invalid_parameter"),
-    (NoSuchDimension("mnist", 20, 20), 422, "invalid_parameter"),
-    (NoKl("mnist"), 422, "invalid_parameter"),
     (BodyTooLarge(100), 413, "body_too_large"),
     (TooBig("too many"), 413, "too_many_pixels"),
     (TooCostly("too long"), 413, "too_costly"),
-    (TooLarge(5, 4), 413, "too_many_items"),
     (refusals.SnapshotTooLarge("digits", 7, 9, with_metadata=True), 413, "collection_too_large"),
     (NoDensity("no width"), 422, "no_density"),
-    *((error, 413, "too_many_items") for error in (TooManyParts(4), TooManyValues(5, 4))),
+    *((error, 413, "too_many_items") for error in (TooLarge(5, 4), TooManyParts(4), TooManyValues(5, 4))),
     (refusals.MetadataTooLarge(70_000, 3), 413, "metadata_too_large"),
     *((error, 415, "unsupported_media_type") for error in (Unsupported("what is it"), Encoded("gzip"))),
-    *((error, 422, "invalid_parameter") for error in (BadParameter("n: no"), NoPlane("one dimension"))),
+    *((error, 422, "invalid_parameter") for error in (BadParameter("n: no"), NoPlane("one dimension"), NoKl("mnist"))),
+    *((error, 422, "invalid_parameter") for error in (NoSuchDimension("mnist", 20, 20), NoSigmaWeight("l2"))),
     *((error, 422, "unusable_input") for error in (Unusable("wrong shape"), refusals.BadItem("no"))),
-    *((error, 422, "unusable_model") for error in (CatalogError("cannot load"), DeviceUnusable("no such engine"))),
     *((error, 504, "deadline_exceeded") for error in (TooLate(), DeadlineExceeded("late"))),
     (NoSuchPrior("the model 'grey' has no vamp prior"), 422, "no_such_prior"),
     (NoSuchLabel("the model 'grey' has no label '7'"), 422, "no_such_label"),
@@ -92,6 +89,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (UnknownKey("no"), 409, "unknown_key"),
     (AskedTooMuch("n", 5, 4), 422, "too_many_items"),
     (OtherSite(), 403, "other_site"),
+    *((error, 422, "unusable_model") for error in (CatalogError("cannot load"), DeviceUnusable("no such engine"))),
     (Overloaded(0.2), 429, "queue_full"),
     (RateExceeded("app", 10, 0.1), 429, "rate_exceeded"),
     (ConcurrencyExceeded("app", 2), 429, "concurrency_exceeded"),

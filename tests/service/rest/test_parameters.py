@@ -160,7 +160,7 @@ def test_an_unknown_parameter_is_refused_with_a_suggestion(kind: type[Parameters
         (EncodeParameters, "format=png", "format must be 'json' or 'npy', not 'png'"),
         (EncodeParameters, "include=kl,logits", "include must be 'logvar', 'kl', 'kl_per_dim' or 'z', not 'logits'"),
         (InterpolateParameters, "steps=1", "steps must be at least 2, not 1"),
-        (InterpolateParameters, "method=cubic", "method must be 'linear', 'slerp' or 'matched', not 'cubic'"),
+        (InterpolateParameters, "method=cubic", "method must be 'linear', 'slerp', 'matched' or 'graph', not 'cubic'"),
         (
             ReconstructParameters,
             "compare=perhaps",
