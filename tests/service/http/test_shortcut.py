@@ -21,6 +21,8 @@ OPERATIONS = {
     ("POST", "/barycenter"),
     ("POST", "/traverse"),
     ("GET", "/manifold"),
+    ("POST", "/score"),
+    ("POST", "/edit"),
     ("POST", "/compress"),
     ("POST", "/decompress"),
 }
