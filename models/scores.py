@@ -29,6 +29,8 @@ SAMPLES = 16  # draws of z for `elbo` and `iwae`, unless somebody asks for more;
 # no more than 1/510, half of a step: the density of a continuous Bernoulli has no upper bound beyond it.
 NEAREST = {"bernoulli": 2.0**-24, "continuous_bernoulli": 1 / 510, "gaussian": 0.0}
 LOG_2PI = math.log(2 * math.pi)
+# A sum of D products of float32 numbers errs by less than this, times D, times the sum of the squares of both vectors.
+MARGIN = 2.0**-21
 
 
 class TrainingLatents:
@@ -38,29 +40,34 @@ class TrainingLatents:
         self.mu, self.sigma, self.bandwidth = np.asarray(mu, np.float64), np.asarray(sigma, np.float64), bandwidth
 
     @cached_property
-    def _squared(self) -> Array:
-        return _sums(np.square(self.mu))  # (M,)
+    def _rough(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+        """Return mu as (D, M) and its squared lengths (M,), both float32, and the largest of these."""
+        squared = _sums(np.square(self.mu))
+        return np.ascontiguousarray(self.mu.T, np.float32), squared.astype(np.float32), float(squared.max())
 
     @cached_property
     def _gaussians(self) -> tuple[Array, Array]:
-        """Return (M, 2 D) and (M,): log N(z; mu_m, sigma_m^2 + h^2) is the first times (z^2, z), plus the second."""
+        """Return (2 D, M) and (M,): log N(z; mu_m, sigma_m^2 + h^2) is (z^2, z) times the first, plus the second."""
         precision = 1 / (np.square(self.sigma) + self.bandwidth**2)  # (M, D)
         matrix = np.concatenate([-0.5 * precision, precision * self.mu], axis=1)
         constant = 0.5 * (np.log(precision) - LOG_2PI - precision * np.square(self.mu)).sum(1)
-        return np.ascontiguousarray(matrix), constant - math.log(len(self.mu))
+        return np.ascontiguousarray(matrix.T), constant - math.log(len(self.mu))
 
     def knn_distance(self, mu: ArrayLike, k: int = NEIGHBOR) -> Array:
         """Return the Euclidean distance of mu to the k-th nearest training mu: (N, D) -> (N,). With fewer, the farthest."""
         rows, place = np.asarray(mu, np.float64), min(k, len(self.mu)) - 1
+        rough, squared, longest = self._rough
         # The same two arrays for all items: new memory takes longer than the sums.
-        found, (squares, ordered) = np.empty(len(rows)), np.empty((2, len(self.mu)))
+        found, (squares, ordered) = np.empty(len(rows)), np.empty((2, len(self.mu)), np.float32)
         for i, z in enumerate(rows):  # One product of a matrix with a vector per item, so that no item changes another.
-            np.matmul(self.mu, -2 * z, out=squares)
-            squares += self._squared
+            np.matmul((-2 * z).astype(np.float32), rough, out=squares)
+            squares += squared
             np.copyto(ordered, squares)
             ordered.partition(place)
-            nearest = int((squares == ordered[place]).argmax())
-            found[i] = math.sqrt(np.square(self.mu[nearest] - z).sum())
+            # Float32 finds candidates, in half of the time: the sums err by less than the margin. `~` keeps NaN, too.
+            margin = len(z) * MARGIN * (longest + float(z @ z))
+            near = self.mu[np.flatnonzero(~(squares > ordered[place] + margin))]
+            found[i] = math.sqrt(np.partition(np.square(near - z).sum(1), place)[place])
         return found
 
     def log_density(self, mu: ArrayLike) -> Array:
@@ -69,7 +76,7 @@ class TrainingLatents:
         rows, each = np.asarray(mu, np.float64), np.empty(len(self.mu))
         found = np.empty(len(rows))
         for i, z in enumerate(rows):
-            np.matmul(matrix, np.concatenate([np.square(z), z]), out=each)
+            np.matmul(np.concatenate([np.square(z), z]), matrix, out=each)
             each += constant
             most = each.max()
             each -= most
