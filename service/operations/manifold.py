@@ -19,7 +19,7 @@ class NoSuchDimension(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Plane:
+class Manifold:
     """Latents on a plane and their pictures, row by row from the top left: n columns and n rows."""
 
     dims: tuple[int, int]  # to the right, and upwards
@@ -35,7 +35,7 @@ async def manifold(
     side: int,
     span: float = traversal.DEFAULT_SPAN,
     point: Floats | None = None,
-) -> Plane:
+) -> Manifold:
     """Return the plane of two dimensions over percentiles of the prior; the others are those of the point (D,), or 0.
 
     Raises NoSuchDimension, BatcherError.
@@ -51,4 +51,4 @@ async def manifold(
         z = await pipeline.offload(8 * side * side * model.latent_dim, work)
         pixels: Floats = await reservation.submit(z, inference.deadline)
     inference.timings.add(reservation)
-    return Plane(dims, values, z, pixels)
+    return Manifold(dims, values, z, pixels)

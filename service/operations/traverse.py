@@ -16,6 +16,7 @@ from service.latents import traversal
 from service.operations.manifold import NoSuchDimension
 from service.operations.points import Located, Points, locate
 from service.operations.store_access import StoreAccess
+from service.operations.used_dimensions import most_used, recorded_kl
 from service.store.interface import Collection
 
 # Values of a row: percentiles of the prior; the point's own value and so much more and less, in standard deviations of the
@@ -150,26 +151,17 @@ async def traverse(
 def _axes(pipeline: Pipeline, inference: Inference, dims: Dims) -> _Axes:
     """Return the dimensions that are the same for all points."""
     model = inference.model
-    kl = _recorded_kl(pipeline.catalog.metrics.get(model.name, {}), model.latent_dim)
+    kl = recorded_kl(pipeline, model)
     if dims.kind == "listed":
         chosen = list(dims.listed)
         for j in chosen:
             if j >= model.latent_dim:
                 raise NoSuchDimension(model.name, model.latent_dim, j)
-    elif kl is None:
-        if dims.kind == "top":
-            raise NoKl(model.name)
-        chosen = list(range(rows_of(inference, dims)))
+    elif kl is None and dims.kind == "top":
+        raise NoKl(model.name)
     else:
-        chosen = sorted(range(model.latent_dim), key=lambda j: -kl[j])[: dims.count]
+        chosen = most_used(kl, model.latent_dim, dims.count)
     return _Axes(np.eye(model.latent_dim)[chosen], [{"dim": j, "kl": None if kl is None else kl[j]} for j in chosen])
-
-
-def _recorded_kl(metrics: dict[str, Any], dim: int) -> list[float] | None:
-    """Return the mean KL of each dimension over the test pictures, in nats, from metrics.json; None if it is not there."""
-    kl = metrics.get("kl_per_dim")
-    is_usable = isinstance(kl, list) and len(kl) == dim and all(type(nats) in (int, float) for nats in kl)
-    return kl if is_usable else None
 
 
 async def _local_axes(pipeline: Pipeline, inference: Inference, mu: Floats, rows: int) -> list[_Axes]:

@@ -16,6 +16,7 @@ from service.formats.npy import npy
 from service.http.call import Answer
 from service.inference.pipeline import Inference
 from service.inference.served_model import Floats
+from service.latents.plane import Plane
 from service.observe.printable import header_value
 from service.rest.arrangement import arrange, enlarge
 from service.rest.negotiation import MEDIA_TYPES, Format
@@ -82,6 +83,12 @@ def unknown_keys(unknown: Sequence[Unknown]) -> dict[str, Any]:
 def described_distance(metric: str, sigma_weight: float) -> dict[str, Any]:
     """Return the fields of a JSON answer that name the metric of a search, and its weight of sigma if it has one."""
     return {"metric": metric, **({"sigma_weight": sigma_weight} if metric == "w2" else {})}
+
+
+def plane_json(plane: Plane, dims: tuple[int, int] | None) -> dict[str, Any]:
+    """Return the JSON object of a plane of two dimensions, or of the principal components for None."""
+    fields: dict[str, Any] = {"kind": "pca" if dims is None else "dims", "origin": plane.origin, "axes": plane.axes}
+    return fields | ({"explained": plane.explained} if dims is None else {"dims": dims})
 
 
 async def posteriors_json(fields: dict[str, Any]) -> bytes:

@@ -1,6 +1,6 @@
 """Schemas of the bodies and answers of inference, for the OpenAPI page. Knows nothing about parameters."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -122,3 +122,13 @@ class Problem(BaseModel):
     request_id: str = Field(description="The id under which the log of the service has this request.")
     item: int | None = Field(None, description="The index of the picture or latent at fault, counted from 0.")
     ids: list[str] | None = Field(None, description="Only with the code items_exist: which of the ids exist.")
+
+
+class PlaneInfo(BaseModel):
+    """A plane: coordinates axes (z - origin)."""
+
+    kind: Literal["pca", "dims"]
+    origin: list[float]
+    axes: list[list[float]] = Field(description="Two unit vectors; the entry of largest size is positive.")
+    explained: list[float] | None = Field(None, description="The shares of the variance along both axes. Only of pca.")
+    dims: list[int] | None = None

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 
 from service.latents.noise import MAX_SEED
 from service.operations.collection_map import MOST_POINTS
-from service.rest.body_schemas import WarningList
+from service.rest.body_schemas import PlaneInfo, WarningList
 from service.rest.collection_schemas import CURSOR_SCHEMA, DID_YOU_MEAN, MODEL, SEQ, UNKNOWN_KEYS, InCollection
 from service.rest.filter_schema import FILTER, FILTER_SCHEMA, NO_NUL, STRICT, Filter
 from service.rest.schemas import MAX_SCALE, PictureParameters
@@ -214,16 +214,6 @@ class CompareAnswer(BandwidthInfo):
     b: SetInfo
     cursor: str | None = Field(description="The cursor of the next page, null on the last page and for queries.")
     warnings: WarningList = None
-
-
-class PlaneInfo(BaseModel):
-    """A plane: coordinates axes (z - origin)."""
-
-    kind: Literal["pca", "dims"]
-    origin: list[float]
-    axes: list[list[float]] = Field(description="Two unit vectors; the entry of largest size is positive.")
-    explained: list[float] | None = Field(None, description="The shares of the variance along both axes. Only of pca.")
-    dims: list[int] | None = None
 
 
 class MapAnswer(BaseModel):

@@ -227,10 +227,10 @@ class ManifoldParameters(Parameters):
     ) = Field(
         None,
         examples=["0,1"],
-        description="The dimension that grows to the right, and the one that grows upwards. Only a model with two dimensions "
-        "has a default: 0,1.",
+        description="The dimension that grows to the right, and the one that grows upwards. The default of a model with two "
+        "dimensions is 0,1, and that of others the two with the largest KL in metrics.json.",
     )
-    n: int = Field(20, ge=2, description="The pictures in a row, and in a column.")
+    n: int = Field(20, ge=2, description="The pictures in a row, and in a column.", examples=[8])
     span: Span = DEFAULT_SPAN
     collection: str | None = Field(None, description="The collection of the item. A key needs the scope store.")
     item: str | None = Field(

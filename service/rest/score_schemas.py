@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from service.latents.noise import MAX_SEED
-from service.rest.body_schemas import WarningList
+from service.rest.body_schemas import PlaneInfo, WarningList
 from service.rest.schemas import Layout, NoParameters, PictureParameters, PosteriorFormat, Scale, split, words
 
 ScoreName = Literal["knn", "density", "reconstruction", "unexplained", "deviance", "elbo", "iwae", "regret"]
@@ -87,7 +87,7 @@ class ScoresAnswer(BaseModel):
     warnings: WarningList = None
 
 
-class MapParameters(NoParameters):
+class ModelMapParameters(NoParameters):
     """Parameters of the map of a model's training latents."""
 
     plane: Literal["pca", "dims"] | None = Field(
@@ -107,16 +107,12 @@ class MapParameters(NoParameters):
     )
 
 
-class MapAnswer(BaseModel):
+class ModelMapAnswer(BaseModel):
     """The training latents of a model's calibration in a plane. Point i belongs to label i."""
 
     model: str
-    plane: Literal["pca", "dims"]
-    points: list[list[float]] = Field(description="Pairs of numbers: (mu - center) times each of the two axes.")
-    center: list[float] = Field(description="The latent at (0, 0).")
-    axes: list[list[float]] = Field(description="Two orthogonal latents of length 1.")
-    variance: list[float] = Field(description="The share of each axis in the variance of the training latents.")
-    dims: list[int] | None = Field(description="The dimensions of the axes; null with plane=pca.")
+    plane: PlaneInfo
+    points: list[list[float]] = Field(description="(x, y) of each training latent.")
     labels: list[int] | None = Field(description="The place of each point's label in label_names; null without labels.")
     label_names: list[str]
     record: dict[str, Any] = Field(description="How the calibration was made, and how these latents were chosen.")

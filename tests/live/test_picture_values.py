@@ -54,7 +54,8 @@ def test_a_drawing_on_white_is_told_to_invert(client: httpx.Client) -> None:
     assert nats > 72
     assert warnings is not None
     assert [(one["item"], one["code"]) for one in warnings] == [(0, "unusual")]
-    assert warnings[0]["detail"].endswith("the model's test pictures have 9 to 37. The picture looks inverted: try invert=yes")
+    assert "the model's test pictures have 9 to 37. " in warnings[0]["detail"]
+    assert warnings[0]["detail"].endswith(" The picture looks inverted: try invert=yes")
     for invert in ("yes", "auto"):
         assert kl(client, ON_WHITE, invert=invert)[1] is None
     assert kl(client, ON_BLACK, invert="auto") == kl(client, ON_BLACK)

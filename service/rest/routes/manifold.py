@@ -11,11 +11,12 @@ from models.mosaic import tile
 from service.formats import pictures as codecs
 from service.formats import png
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
-from service.inference.served_model import Floats
+from service.inference.pipeline import Inference, Pipeline
+from service.inference.served_model import Floats, ServedModel
 from service.operations import manifold as operations
-from service.operations.manifold import Plane
+from service.operations.manifold import Manifold
 from service.operations.service import Service
+from service.operations.used_dimensions import most_used, recorded_kl
 from service.rest.answers import answer, data_answer
 from service.rest.arrangement import GAP_PIXELS, enlarge, tiled_size
 from service.rest.etags import cache_headers, not_modified
@@ -48,12 +49,12 @@ async def manifold(service: Service, call: Call) -> Answer:
         )
     point, inference = await _point(service, call, parameters)
     model = inference.model
-    dims = _dims(parameters.dims, inference)
+    dims = _dims(parameters.dims, service.pipeline, model)
     scale = 1
     if form == "png":
         scale = fit_scale(parameters.scale, accept, tiled_size(side, side, model.shape[:2]), 1, side * side)
     through = "" if point is None else hashlib.sha256(point.tobytes()).hexdigest()
-    cached = cache_headers(parameters, form, 0, scale, service.pipeline.version, model.label, through)
+    cached = cache_headers(parameters, form, 0, scale, service.pipeline.version, model.label, through, f"{dims}")
     unchanged = not_modified(call, {"x-model": model.label, **cached})
     if unchanged is not None:
         return unchanged
@@ -75,21 +76,20 @@ async def _point(service: Service, call: Call, parameters: ManifoldParameters) -
     return items.mu[0], inference
 
 
-def _dims(text: str | None, inference: Inference) -> tuple[int, int]:
-    """Return the two dimensions. Raises BadParameter if a model of more than two needs them."""
-    dim = inference.model.latent_dim
+def _dims(text: str | None, pipeline: Pipeline, model: ServedModel) -> tuple[int, int]:
+    """Return the two dimensions that are asked for, or those that are used most. Raises BadParameter."""
     if text is not None:
         first, second = map(int, text.split(","))
         return first, second
-    if dim != 2:
-        raise BadParameter(
-            f"dims is missing: {inference.model.name} has D = {dim}, so name the two dimensions of the plane, such as dims=0,1"
-        )
-    return 0, 1
+    if model.latent_dim < 2:
+        raise BadParameter(f"the latents of the model {model.name!r} have one dimension, and a plane needs two")
+    kl = None if model.latent_dim == 2 else recorded_kl(pipeline, model)
+    first, second = most_used(kl, model.latent_dim, 2)
+    return first, second
 
 
 def _answer(
-    plane: Plane, form: Format, inference: Inference, parameters: ManifoldParameters, scale: int, headers: dict[str, str]
+    plane: Manifold, form: Format, inference: Inference, parameters: ManifoldParameters, scale: int, headers: dict[str, str]
 ) -> Answer:
     if form == "png":
         mosaic = tile(codecs.to_uint8(plane.pixels), parameters.n, GAP_PIXELS)

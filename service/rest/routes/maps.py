@@ -1,7 +1,6 @@
 """/collections/{name}/map: the items of a collection on a plane, or their density over it."""
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +10,13 @@ from service.formats import png
 from service.formats.colours import colours
 from service.formats.npy import npy
 from service.http.call import Answer, Call
-from service.latents.plane import HIGH_SHARE, HOLE_RATIO, Plane
+from service.latents.plane import HIGH_SHARE, HOLE_RATIO
 from service.observe.printable import header_value
 from service.operations import collection_map as operations
 from service.operations.collection_map import DensityMap, Points
 from service.operations.density import LONG
 from service.operations.service import Service
-from service.rest.answers import json_answer, unknown_keys
+from service.rest.answers import json_answer, plane_json, unknown_keys
 from service.rest.arrangement import enlarge
 from service.rest.density_schemas import MapAnswer, MapParameters
 from service.rest.negotiation import MEDIA_TYPES, Format, answer_format, is_browser
@@ -97,11 +96,6 @@ def _scale(parameters: MapParameters, accept: str) -> int:
     return parameters.scale
 
 
-def _plane(plane: Plane, dims: tuple[int, int] | None) -> dict[str, Any]:
-    fields: dict[str, Any] = {"kind": "pca" if dims is None else "dims", "origin": plane.origin, "axes": plane.axes}
-    return fields | ({"explained": plane.explained} if dims is None else {"dims": dims})
-
-
 def _binary(body: bytes, form: Format, collection: Collection, ranges: str = "") -> Answer:
     headers = {"x-model": header_value(collection.label), "vary": "accept"}
     return Answer(body, MEDIA_TYPES[form], headers | ({"x-range": ranges} if ranges else {}))
@@ -113,7 +107,7 @@ def _points(found: Points, form: Format, dims: tuple[int, int] | None, collectio
         return _binary(npy(coordinates), form, collection)
     ids = found.snapshot.ids
     fields = {
-        "plane": _plane(found.plane, dims),
+        "plane": plane_json(found.plane, dims),
         "count": len(found.snapshot),
         "seq": found.snapshot.seq,
         **unknown_keys(found.snapshot.unknown),
@@ -132,7 +126,7 @@ def _density(made: DensityMap, form: Format, dims: tuple[int, int] | None, scale
     if form == "png":
         return _binary(png.write(enlarge(picture(made.density, made.holes), scale)), form, collection, ranges)
     fields = {
-        "plane": _plane(made.plane, dims),
+        "plane": plane_json(made.plane, dims),
         "count": made.count,
         "seq": made.seq,
         **unknown_keys(made.unknown),

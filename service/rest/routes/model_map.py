@@ -1,21 +1,20 @@
 """/models/{name}/map: the training latents of a model in a plane."""
 
+from collections.abc import Callable
 from functools import partial
-
-import numpy as np
 
 from service.formats.json_values import json_bytes
 from service.formats.npy import npy
 from service.http.call import Answer, Call
 from service.inference.served_model import ServedModel
 from service.operations import model_map as operations
-from service.operations.model_map import Plane
 from service.operations.service import Service
+from service.rest.answers import plane_json
 from service.rest.negotiation import MEDIA_TYPES, answer_format
 from service.rest.parameters import LONGEST_NAME, BadParameter
 from service.rest.registration import BINARY, Router, add, describe_operation, json_content
 from service.rest.requests import query_parameters
-from service.rest.score_schemas import MapAnswer, MapParameters
+from service.rest.score_schemas import ModelMapAnswer, ModelMapParameters
 
 router = Router(tags=["models"])
 
@@ -25,20 +24,32 @@ PATH = {"name": {"schema": {"type": "string"}, "example": "mnist"}}
 async def model_map(service: Service, call: Call) -> Answer:
     """Show the training latents of the model's calibration in a plane: two dimensions, or the principal components.
 
-    `center` and `axes` place any other latent in it. If there are just two dimensions, the plane is the latent space itself.
+    `plane` has the origin and the axes, which place any other latent in it. With just two dimensions, the plane is the latent
+    space itself.
     """
-    parameters = query_parameters(MapParameters, call)
+    parameters = query_parameters(ModelMapParameters, call)
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy"))
     model = service.pipeline.catalog.get(call.path["name"])
-    plane = await service.pipeline.offload(
-        model.latent_dim * 20_000, partial(operations.model_map, model, _dims(parameters, model))
-    )
-    render = partial(npy, plane.points) if form == "npy" else partial(_json, model, plane)
-    body = await service.pipeline.offload(len(plane.points) * 40, render)
+    dims = _dims(parameters, model)
+    work = partial(operations.model_map, model, dims)
+    calibration, plane, points = await service.pipeline.offload(model.latent_dim * 20_000, work)
+    if form == "npy":
+        render: Callable[[], bytes] = partial(npy, points)
+    else:
+        fields = {
+            "model": model.name,
+            "plane": plane_json(plane, dims),
+            "points": points,
+            "labels": calibration.labels,
+            "label_names": calibration.label_names,
+            "record": dict(calibration.record),
+        }
+        render = partial(json_bytes, fields)
+    body = await service.pipeline.offload(len(points) * 40, render)
     return Answer(body, MEDIA_TYPES[form], {"x-model": model.label, "vary": "accept"})
 
 
-def _dims(parameters: MapParameters, model: ServedModel) -> tuple[int, int] | None:
+def _dims(parameters: ModelMapParameters, model: ServedModel) -> tuple[int, int] | None:
     """Return the dimensions that are asked for; None for principal components. Raises BadParameter."""
     last, plane = model.latent_dim - 1, parameters.plane
     if last < 1:
@@ -55,24 +66,6 @@ def _dims(parameters: MapParameters, model: ServedModel) -> tuple[int, int] | No
     return first, second
 
 
-def _json(model: ServedModel, plane: Plane) -> bytes:
-    calibration = plane.calibration
-    return json_bytes(
-        {
-            "model": model.name,
-            "plane": "pca" if plane.dims is None else "dims",
-            "points": plane.points,
-            "center": plane.center.astype(np.float32),
-            "axes": np.ascontiguousarray(plane.axes, np.float32),
-            "variance": plane.variance.astype(np.float32),
-            "dims": plane.dims,
-            "labels": calibration.labels,
-            "label_names": calibration.label_names,
-            "record": dict(calibration.record),
-        }
-    )
-
-
 add(
     router,
     "/models/{name}/map",
@@ -80,8 +73,8 @@ add(
     model_map,
     "The training latents of a model in a plane",
     describe_operation(
-        MapParameters,
-        {**json_content(MapAnswer), "application/x-npy": BINARY},
+        ModelMapParameters,
+        {**json_content(ModelMapAnswer), "application/x-npy": BINARY},
         {},
         path=PATH,
         errors=(404, 409, 415, 422, 429, 500, 503),

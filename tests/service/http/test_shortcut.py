@@ -26,7 +26,7 @@ OPERATIONS = {
     ("POST", "/decompress"),
 }
 
-# What they answer to a request without a body: 33 pictures are too many for the fixture's application, and a plane needs dims.
+# What they answer to a request without a body: 33 pictures or more are too many for the fixture's application.
 WITHOUT_BODY = {"/sample": 200, "/traverse": 413, "/manifold": 422}
 
 

@@ -89,7 +89,6 @@ async def test_it_can_be_cached(client: AsyncClient, app: FastAPI) -> None:
 @pytest.mark.parametrize(
     ("query", "status", "message"),
     [
-        ("n=2", 422, "dims is missing: grey has D = 3, so name the two dimensions of the plane, such as dims=0,1"),
         ("dims=0", 422, "dims must be two different dimensions, such as 0,1"),
         ("dims=1,1", 422, "dims must be two different dimensions"),
         ("dims=0,1,2", 422, "dims must be two different dimensions"),

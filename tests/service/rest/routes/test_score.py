@@ -133,8 +133,7 @@ async def test_models_say_whether_they_are_calibrated(client: httpx.AsyncClient)
 async def test_the_map_of_two_dimensions(client: httpx.AsyncClient) -> None:
     known = calibration_of_grey()
     found = (await client.get("/models/grey/map?dims=2,0")).raise_for_status().json()
-    assert (found["plane"], found["dims"], found["center"]) == ("dims", [2, 0], [0, 0, 0])
-    assert found["axes"] == [[0, 0, 1], [1, 0, 0]]
+    assert found["plane"] == {"kind": "dims", "origin": [0, 0, 0], "axes": [[0, 0, 1], [1, 0, 0]], "dims": [2, 0]}
     np.testing.assert_array_equal(np.float32(found["points"]), known.mu[:, [2, 0]])
     assert (found["labels"], found["label_names"]) == ([i % 2 for i in range(50)], ["7", "cat"])
     assert found["record"] == {"samples": 8, "seed": 0}
@@ -145,12 +144,13 @@ async def test_the_map_of_two_dimensions(client: httpx.AsyncClient) -> None:
 async def test_the_map_of_principal_components(client: httpx.AsyncClient) -> None:
     known = calibration_of_grey()
     found = (await client.get("/models/grey/map")).raise_for_status().json()
-    assert (found["plane"], found["dims"]) == ("pca", None)
+    plane = found["plane"]
+    assert plane["kind"] == "pca"
     centred = known.mu.astype(np.float64) - known.mu.mean(0)
     _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
     np.testing.assert_allclose(np.abs(found["points"]), np.abs(centred @ axes[:2].T), atol=1e-4)
-    np.testing.assert_allclose(found["variance"], np.square(sizes[:2]) / np.square(sizes).sum(), rtol=1e-4)
-    placed = (known.mu - np.float32(found["center"])) @ np.float32(found["axes"]).T
+    np.testing.assert_allclose(plane["explained"], np.square(sizes[:2]) / np.square(sizes).sum(), rtol=1e-4)
+    placed = (known.mu - np.float32(plane["origin"])) @ np.float32(plane["axes"]).T
     np.testing.assert_allclose(placed, found["points"], atol=1e-4)
 
 
