@@ -117,14 +117,9 @@ def read_calibration(directory: Path, digest: str, latent_dim: int) -> Calibrati
     Raises StaleCalibration if it belongs to a checkpoint with another digest, CheckpointError for any other defect.
     """
     path = directory / CALIBRATION
-    companion = read_companion(path, partial(_check_header, path, latent_dim))
-    if companion is None:
-        return None
-    if companion.digest != digest:
-        raise StaleCalibration(
-            f"{path} was made with other weights; make it again: python -m models.evaluate {directory} --calibrate"
-        )
-    return _checked(path, companion)
+    again = f"{path} was made with other weights; make it again: python -m models.evaluate {directory} --calibrate"
+    companion = read_companion(path, digest, StaleCalibration(again), partial(_check_header, path, latent_dim))
+    return None if companion is None else _checked(path, companion)
 
 
 def _check_header(path: Path, latent_dim: int, header: Header) -> None:

@@ -140,14 +140,11 @@ def read_prior(directory: Path, digest: str, latent_dim: int) -> FittedPrior | N
     Raises StalePrior if it was fitted to a checkpoint with another digest, CheckpointError for any other defect.
     """
     path = directory / PRIOR
-    companion = read_companion(path, partial(_check_header, path, latent_dim))
+    again = f"{path} was fitted to other weights; fit it again: python -m models.evaluate {directory} --fit-prior"
+    companion = read_companion(path, digest, StalePrior(again), partial(_check_header, path, latent_dim))
     if companion is None:
         return None
     mixture = _checked(path, companion.tensors)
-    if companion.digest != digest:
-        raise StalePrior(
-            f"{path} was fitted to other weights; fit it again: python -m models.evaluate {directory} --fit-prior"
-        )
     try:
         fitted = dict(parse_json(companion.said.get("fitted", "{}").encode()).items())
     except (ValueError, AttributeError) as error:

@@ -18,10 +18,9 @@ FORMAT_VERSION = "1"
 
 @dataclass(frozen=True)
 class Companion:
-    """The content of such a file: its tensors, the digest of the checkpoint, and all metadata (`said`)."""
+    """The content of such a file: its tensors, and all metadata (`said`)."""
 
     tensors: dict[str, Tensor]
-    digest: str
     said: Mapping[str, str]
 
 
@@ -30,13 +29,19 @@ def write_companion(path: Path, tensors: Mapping[str, Tensor], digest: str, **sa
     write_atomically(path, to_bytes(tensors, {"format_version": FORMAT_VERSION, "digest": digest, **said}))
 
 
-def read_companion(path: Path, check: Callable[[Header], None]) -> Companion | None:
-    """Read the file after `check` accepts its header; return None if there is no file. Raises CheckpointError."""
+def read_companion(path: Path, digest: str, stale: CheckpointError, check: Callable[[Header], None]) -> Companion | None:
+    """Read the file after `check` accepts its header; return None if there is no file.
+
+    Raises `stale` if it belongs to a checkpoint with another digest, whose shapes may differ, and CheckpointError for any
+    other defect.
+    """
 
     def check_all(header: Header) -> None:
         version = header.metadata.get("format_version", "none")
         if version != FORMAT_VERSION:
             raise CheckpointError(f"{path}: has format version {version[:100]}, supported is {FORMAT_VERSION}")
+        if header.metadata.get("digest", "") != digest:
+            raise stale
         check(header)
 
     try:
@@ -47,4 +52,4 @@ def read_companion(path: Path, check: Callable[[Header], None]) -> Companion | N
         raise CheckpointError(f"{path}: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from None
-    return Companion(file.tensors, file.header.metadata.get("digest", ""), file.header.metadata)
+    return Companion(file.tensors, file.header.metadata)

@@ -142,7 +142,8 @@ def create_app(
             store = TimedStore(store, sinks.metrics.store_seconds)
         decoders = Decoders(settings.max_pixels, settings.max_decoded_bytes, settings.decode_seconds)
         pipeline = Pipeline(Catalog(device), decoders)
-        regrets = Admission(min(MOST_REGRETS, limits.max_queue_rows))
+        most = min(MOST_REGRETS, limits.max_queue_rows)
+        regrets = Admission(most, f"the places of regret ({most} pictures at a time)")
         service = Service(pipeline, StoreAccess(store, limits.max_queue_rows), regrets, settings.workers)
         publishing: asyncio.Task[None] | None = None
         if sinks.metrics is not None:

@@ -30,6 +30,7 @@ from models.program import add_version_flag, program
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
 from models.readers.path_names import storable
+from models.scores import SAMPLES as CALIBRATION_SAMPLES
 from models.train import flag_types
 from models.train.devices import DeviceError, choose_device
 from models.train.flags import add_data_flags
@@ -37,6 +38,7 @@ from models.train.run_directory import data_digest
 
 # Far more samples than any published bound has (5,000).
 MOST_SAMPLES = 100_000
+SAMPLES = 500
 
 
 class EvaluationError(Exception):
@@ -91,7 +93,7 @@ def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, d
         if reason := fit.fitted.get("labels_left_out"):
             print(f"prior: without labels, because {reason}", file=sys.stderr)
     prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
-    metrics = evaluate(checkpoint, splits, args.samples, args.seed, device, prior)
+    metrics = evaluate(checkpoint, splits, args.samples or SAMPLES, args.seed, device, prior)
     if args.limit is not None:
         metrics["protocol"]["limit"] = args.limit
     return metrics
@@ -135,6 +137,10 @@ def _calibrate(args: argparse.Namespace) -> dict[str, Any]:
     checkpoint = read(args.path)
     if args.fit_prior or args.limit is not None or args.data:
         raise EvaluationError("--calibrate uses the data of the training, whole: leave out --fit-prior, --limit and --data")
+    if args.samples is not None:
+        raise EvaluationError(
+            f"--calibrate scores with {CALIBRATION_SAMPLES} samples, and --samples is for measuring: leave out --samples"
+        )
     if args.report is not None and not args.recorded:
         raise EvaluationError("--calibrate does not measure what the report shows: add --recorded, or leave out --report")
     splits, others = load_splits(checkpoint, args), dict[str, torch.Tensor]()
@@ -160,6 +166,8 @@ def _strangers(name: str, checkpoint: Checkpoint, args: argparse.Namespace) -> t
 def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """Measure, write all files, and return the numbers."""
     checkpoint = read(args.path)
+    if args.strangers and not args.calibrate:
+        raise EvaluationError("--strangers is for the calibration: add --calibrate, or leave out --strangers")
     if args.recorded and args.fit_prior:
         raise EvaluationError("--recorded measures nothing, but --fit-prior must measure: choose one of them")
     splits = load_splits(checkpoint, args)
@@ -219,8 +227,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_data_flags(group)
     add = parser.add_argument_group("numbers").add_argument
     add(
-        "--samples", type=flag_types.whole(1, MOST_SAMPLES), default=500, metavar="K",
-        help="samples of the importance-weighted bound for each picture (default: %(default)s)",
+        "--samples", type=flag_types.whole(1, MOST_SAMPLES), metavar="K",
+        help=f"samples of the importance-weighted bound for each picture (default: {SAMPLES})",
     )  # fmt: skip
     add(
         "--limit", type=flag_types.whole(2, 10**9), metavar="N",
@@ -253,7 +261,8 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add(
         "--strangers", action="append", default=[], type=storable, metavar="DATA",
-        help="another data set, as --data takes it, that the scores should tell from the model's own; may be repeated",
+        help="with --calibrate: another data set, as --data takes it, that the scores should tell from the model's own; may "
+        "be repeated",
     )  # fmt: skip
     add = parser.add_argument_group("output").add_argument
     add("--report", nargs="?", const="", metavar="DIR", help="write an HTML report into DIR (default: PATH/report)")

@@ -26,11 +26,14 @@ class TooLarge(BatcherError):
 
 
 class Overloaded(BatcherError):
-    """The queue is full. It should be empty in `seconds`; a caller should retry after `retry_after` whole seconds."""
+    """The queue is full. It should be empty in `seconds`; a caller should retry after `retry_after` whole seconds.
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the queue is full; it should be empty in {seconds:.3f} s, so try again then")
+    `full` says what is full, if it is not the queue of a device or of the store, and when it will not be.
+    """
+
+    def __init__(self, seconds: float, full: str = "the queue is full; it should be empty") -> None:
         self.seconds, self.retry_after = seconds, max(1, math.ceil(seconds))
+        super().__init__(f"{full} in {self.retry_after} s, so try again then")
 
 
 class Closed(BatcherError):

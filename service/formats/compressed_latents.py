@@ -25,6 +25,7 @@ MOST_BINS = (1 << 16) - 1
 BITS = np.arange(0, 35, 7)
 # Larger indices times a float32 would not be exact in float64.
 MOST_INDEX = 1 << 24
+SEND = "send the file as /compress wrote it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +71,20 @@ def read_header(file: bytes) -> Header:
     """Check magic, version and checksum, and return the head. Raises Undecodable."""
     if not file.startswith(MAGIC):
         found = "is empty" if not file else f"begins with {file[: len(MAGIC)]!r}"
-        raise Undecodable(
-            f"the body {found}, but compressed latents begin with {MAGIC!r}; send a file that /compress has made"
-        )
+        raise Undecodable(f"the body {found}, but compressed latents begin with {MAGIC!r}; {SEND}")
     if len(file) < HEAD:
-        raise Undecodable(f"the file of compressed latents has {len(file)} bytes, but its header alone has {HEAD}")
+        raise Undecodable(f"the file of compressed latents has {len(file)} bytes, but its header alone has {HEAD}; {SEND}")
     _, version, dim, count, digest, step, words = START.unpack_from(file)
     (stated,) = CHECKSUM.unpack_from(file, START.size)
     checksum = zlib.crc32(file[HEAD:], zlib.crc32(file[: START.size]))
     if stated != checksum:
-        raise Undecodable(f"the file of compressed latents is damaged: its checksum is {checksum:08x}, it states {stated:08x}")
+        raise Undecodable(
+            f"the file of compressed latents is damaged: its checksum is {checksum:08x}, it states {stated:08x}; {SEND}"
+        )
     if version != VERSION:
-        raise Undecodable(f"the file of compressed latents has the version {version}; only {VERSION} is supported")
+        raise Undecodable(
+            f"the file of compressed latents has the version {version}; only {VERSION} is supported: make the file again"
+        )
     if not dim or not count:
         raise _corrupt(f"it states {count} latents of {dim} dimensions")
     return Header(dim, count, digest.hex(), step, words)
@@ -119,7 +122,7 @@ def from_bytes(file: bytes) -> CompressedLatents:
 
 
 def _corrupt(reason: str) -> Undecodable:
-    return Undecodable(f"the file of compressed latents is corrupt: {reason}")
+    return Undecodable(f"the file of compressed latents is corrupt: {reason}; {SEND}")
 
 
 def _varints(numbers: NDArray[np.int64]) -> bytes:

@@ -8,16 +8,19 @@ BadInput                  the body cannot be used; `item` says which picture or 
   └── Unusable            decoded, but with the wrong shape, range or type
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class BadInput(Exception):
-    """The body of a request cannot be used."""
+    """The body of a request cannot be used. `word`: what the message calls the item."""
 
-    def __init__(self, reason: str, item: int | None = None) -> None:
+    def __init__(self, reason: str, item: int | None = None, word: str = "item") -> None:
         super().__init__(reason)
-        self.reason, self.item = reason, item
+        self.reason, self.item, self.word = reason, item, word
 
     def __str__(self) -> str:
-        return self.reason if self.item is None else f"item {self.item}: {self.reason}"
+        return self.reason if self.item is None else f"{self.word} {self.item}: {self.reason}"
 
 
 class Undecodable(BadInput):
@@ -38,6 +41,16 @@ class TooCostly(BadInput):
 
 class Unusable(BadInput):
     """The input was decoded, but does not fit the model."""
+
+
+@contextmanager
+def of_points() -> Iterator[None]:
+    """Let errors call the item a point: the items of a request that takes points are those of a collection."""
+    try:
+        yield
+    except BadInput as error:
+        error.word = "point"
+        raise
 
 
 def first_bytes(data: bytes) -> str:

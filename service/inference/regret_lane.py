@@ -5,6 +5,7 @@ queues get their turns. Knows nothing of requests.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +21,7 @@ from service.engine.device import Device
 from service.engine.lane import Lane
 from service.latents import noise as seeds
 
+log = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 
 # A step of so many rows takes about as long as a batch of 64 pictures takes to encode.
@@ -81,7 +83,8 @@ class RegretLane:
         try:
             checkpoint = self._read()
         except CheckpointError as error:
-            raise ModelChanged(self._name, f"they cannot be read ({error})") from error
+            log.warning("regret of %s: %s", self._name, error)  # It has paths, which are not for callers.
+            raise ModelChanged(self._name, "they cannot be read (the log of the service says why)") from error
         if checkpoint.digest != self._digest:
             raise ModelChanged(self._name, "its directory has others now")
         target = self._device.torch_device

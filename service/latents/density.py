@@ -49,18 +49,24 @@ class Components:
             yield rows, self.mu[rows].astype(np.float64), inverse, peak
 
 
-def check_widths(sigma: Floats, has_sigma: NDArray[np.bool_], bandwidth: float, name: str) -> None:
-    """Raise NoDensity if some component has no width. `name`: of the bandwidth in the message."""
+# What to do about items without a width.
+WIDEN = "state bandwidth=auto or a bandwidth above 0"
+WIDEN_OR_FILTER = f"{WIDEN}, or leave these items out by a filter"
+
+
+def check_widths(
+    sigma: Floats, has_sigma: NDArray[np.bool_], bandwidth: float, name: str, instead: str = WIDEN_OR_FILTER
+) -> None:
+    """Raise NoDensity if some component has no width. `name`: of the bandwidth in the message; `instead`: what to do."""
     if bandwidth or not len(sigma):
         return
     points = int((~has_sigma).sum())
     if points:
         raise NoDensity(
-            f"the bandwidth ({name}) is 0 and {points} of {len(sigma)} items have no sigma, so they have no density; state a "
-            "bandwidth above 0, or leave these items out by a filter"
+            f"the bandwidth ({name}) is 0 and {points} of {len(sigma)} items have no sigma, so they have no density; {instead}"
         )
     if not (sigma > 0).all():
-        raise NoDensity(f"the bandwidth ({name}) is 0 and some items have a sigma of 0; state a bandwidth above 0")
+        raise NoDensity(f"the bandwidth ({name}) is 0 and some items have a sigma of 0; {WIDEN}")
 
 
 def log_density(points: Floats, components: Components, left_out: Sequence[int], k: int = 0) -> tuple[Doubles, Numbers]:

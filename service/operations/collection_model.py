@@ -32,11 +32,12 @@ class NoSigmaWeight(Exception):
         self.metric = metric
 
 
-def digest_of(catalog: Catalog, collection: Collection, stated: str | None) -> str:
+def digest_of(catalog: Catalog, collection: Collection, stated: str | None, instead: str = "") -> str:
     """Return the digest of the model whose vectors a request has: stated as NAME or NAME@sha256:DIGEST, else the collection's.
 
     It must be the collection's. The collection's own name for its model counts as its digest if that is loaded under another
-    name, unless a request states it and another model has it now. Raises ModelMismatch, ModelNotLoaded, UnknownModel.
+    name, unless a request states it and another model has it now. Raises ModelMismatch, which says what to do `instead`,
+    ModelNotLoaded, UnknownModel.
     """
     name, _, digest = (stated or collection.model).partition(DIGEST)
     if not digest and name == collection.model and not (stated and name in catalog.models):
@@ -46,7 +47,7 @@ def digest_of(catalog: Catalog, collection: Collection, stated: str | None) -> s
             raise ModelNotLoaded(collection)
         digest = catalog.get(name).digest
     if digest != collection.digest:
-        raise ModelMismatch(collection, f"{name}{DIGEST}{digest}")
+        raise ModelMismatch(collection, f"{name}{DIGEST}{digest}", instead)
     return digest
 
 

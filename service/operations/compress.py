@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from service.formats.compressed_latents import CompressedLatents, from_bytes, read_header
+from service.formats.compressed_latents import SEND, CompressedLatents, from_bytes, read_header
 from service.formats.errors import Undecodable
 from service.formats.latent_rows import MAX_LATENT
 from service.formats.pictures import Pictures
@@ -23,8 +23,9 @@ class OtherModel(Exception):
 
     def __init__(self, digest: str, stated: ServedModel | None) -> None:
         asked = f"the model asked for is {stated.label}" if stated else "no such model is loaded"
+        instead = "name that model, or leave out model=" if stated else "load that model"
         super().__init__(
-            f"the latents are of the model sha256:{digest}, but {asked}; only the model that made them decodes them"
+            f"the latents are of the model sha256:{digest}, but {asked}; {instead}, or make the file again with another model"
         )
 
 
@@ -73,7 +74,9 @@ async def decompress(pipeline: Pipeline, inference: Inference, file: bytes) -> D
     """
     model, header = inference.model, read_header(file)
     if header.dim != model.latent_dim:
-        raise Undecodable(f"the file has latents of {header.dim} dimensions, those of {model.name} have {model.latent_dim}")
+        raise Undecodable(
+            f"the file has latents of {header.dim} dimensions, those of {model.name} have {model.latent_dim}; {SEND}"
+        )
     with model.decode.reserve(header.count) as reservation:
         z = await pipeline.offload(BYTES_PER_NUMBER * header.count * header.dim + len(file), partial(_latents, file))
         pixels = await reservation.submit(z, inference.deadline)
@@ -85,5 +88,5 @@ def _latents(file: bytes) -> Floats:
     latents = from_bytes(file)
     z = dequantize(latents.index, latents.scale)
     if not (np.abs(z) <= MAX_LATENT).all():
-        raise Undecodable(f"the file has latents beyond {MAX_LATENT:g}, which no model has")
+        raise Undecodable(f"the file has latents beyond {MAX_LATENT:g}, which no model has; {SEND}")
     return z

@@ -14,6 +14,7 @@ from service.inference.deadline import in_time
 from service.inference.pipeline import Inference, Pipeline
 from service.latents.density import (
     TURN,
+    WIDEN_OR_FILTER,
     Components,
     Doubles,
     Floats,
@@ -148,11 +149,11 @@ def _turns(rows: Numbers, mu: Floats) -> list[Numbers]:
 
 
 async def components_of(
-    pipeline: Pipeline, inference: Inference, snapshot: Snapshot, wanted: Bandwidth
+    pipeline: Pipeline, inference: Inference, snapshot: Snapshot, wanted: Bandwidth, instead: str = WIDEN_OR_FILTER
 ) -> tuple[Components, Chosen]:
-    """Return the mixture of a snapshot's posteriors with its bandwidth. Raises NoDensity."""
+    """Return the mixture of a snapshot's posteriors with its bandwidth. Raises NoDensity, which says what to do `instead`."""
     bandwidth = await choose_bandwidth(pipeline, inference, wanted, snapshot.mu, snapshot)
-    check_widths(snapshot.sigma, snapshot.has_sigma, bandwidth.value, bandwidth.name)
+    check_widths(snapshot.sigma, snapshot.has_sigma, bandwidth.value, bandwidth.name, instead)
     return Components(snapshot.mu, snapshot.sigma, bandwidth.value), bandwidth
 
 

@@ -131,13 +131,13 @@ async def _compute(work: Callable[[], T], deadline: float | None) -> T:
 async def _check_overlap(
     store: StoreAccess, collection: Collection, given: tuple[Given, Given], deadline: float | None
 ) -> None:
-    """Raise BadSides if an item is on both sides, both of which are filters or both ids."""
+    """Raise BadSides if an item is on both sides, both of which are filters or both ids; before that UnknownKey."""
     positive, negative = given
     others = frozenset(negative.ids)
     both = [id for id in positive.ids if id in others]
     if positive.filter is not None and negative.filter is not None:
         filter = positive.conditions + negative.conditions
-        both = (await store.scan(collection.name, "", 1, filter, deadline)).ids
+        both = (await store.scan(collection.name, "", 1, filter, deadline, strict=True)).ids
     if both:
         raise _on_both_sides(both[0])
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.formats.errors import of_points
 from service.formats.pictures import Pictures
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
@@ -41,7 +42,8 @@ async def locate(
         return Located(rows[:, 0], rows[:, 1], np.ones(len(rows), np.bool_))
     await _look_up(store, inference, points, collection)
     if points.pictures:
-        await encode_pictures(pipeline, inference, points)
+        with of_points():
+            await encode_pictures(pipeline, inference, points)
     return Located(points.mu, points.sigma, points.has_sigma)
 
 
@@ -54,7 +56,7 @@ async def _look_up(store: StoreAccess, inference: Inference, points: Entries, co
     try:
         items = await store.items(collection, ids, inference.deadline)
     except UnknownItem as error:
-        error.item = None if error.item is None else where[error.item]
+        error.item, error.word = None if error.item is None else where[error.item], "point"
         raise
     row_of = {id: row for row, id in enumerate(items.ids)}
     rows = [row_of[id] for id in ids]

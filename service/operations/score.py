@@ -39,8 +39,8 @@ class NoCalibration(Exception):
 
     def __init__(self, model: str, what: str) -> None:
         super().__init__(
-            f"{what}, and the model {model!r} has none. Make one: python -m models.evaluate PATH --calibrate, with the PATH "
-            "of its directory; then load the model again"
+            f"{what}, and the model {model!r} has none that fits its weights. Make one: python -m models.evaluate PATH "
+            "--calibrate, with the PATH of its directory; then load the model again"
         )
 
 
@@ -52,10 +52,12 @@ class TooManyLatents(TooLarge):
         self.pictures, self.each = pictures, each
 
     def __str__(self) -> str:
-        fewer = f"Send at most {self.max_rows // self.each} pictures, or" if self.each <= self.max_rows else "Please"
+        pictures = f"{self.pictures} picture{'s' * (self.pictures != 1)}"
+        most = self.max_rows // self.each
+        fewer = f"send at most {most} picture{'s' * (most != 1)}, or use fewer samples" if most else "use fewer samples"
         return (
-            f"these scores of {self.pictures} pictures need {self.each} decoded latents each, {self.rows} in all; at most "
-            f"{self.max_rows} are allowed in one request. {fewer} ask for fewer samples or scores"
+            f"these scores take {pictures} x {self.each} decoded latents = {self.rows}; at most {self.max_rows} are allowed "
+            f"in one request: {fewer}"
         )
 
 
@@ -64,8 +66,8 @@ class TooManyRegrets(TooLarge):
 
     def __str__(self) -> str:
         return (
-            f"the request has {self.rows} pictures, and regret takes at most {self.max_rows} in one request, since it "
-            "optimises the posterior of each"
+            f"the request has {self.rows} pictures, and regret takes at most {self.max_rows} in one request: send at most "
+            f"{self.max_rows}"
         )
 
 
@@ -129,8 +131,7 @@ async def score(
     prior = None if learnt is None else TrainingLatents(learnt.means, learnt.scale, 0.0)
     found = _Found()
     with ExitStack() as admitted:
-        if optimised:
-            admitted.enter_context(regrets.admit(count))
+        progress = admitted.enter_context(regrets.admit(count)) if optimised else None
         decoding = admitted.enter_context(model.decode.reserve(count * latents)) if latents else None
         originals: list[NDArray[Any]] = []
         posteriors = Posteriors(await pipeline.encode(pictures, inference, originals))
@@ -148,8 +149,8 @@ async def score(
             bounds = await likelihood_bounds(pipeline, model, decode, x, posteriors, prior, eps)
             found.values |= {"elbo": bounds.elbo, "iwae": bounds.iwae}
             found.ess = bounds.ess if "iwae" in wanted else None
-        if optimised:
-            found.values["regret"] = await regret(pipeline, inference, x, posteriors, seed)
+        if progress is not None:
+            found.values["regret"] = await regret(pipeline, inference, x, posteriors, seed, progress)
     if decoding is not None:
         inference.timings.add(decoding)
     values = {name: found.values[name] for name in scores.UNITS if name in wanted}

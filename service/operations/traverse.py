@@ -138,6 +138,7 @@ async def traverse(
         raise Unusable(
             "this point has no sigma, which over=posterior needs; send a picture, or mu and sigma, or take over=point",
             None if points is None else int(found.has_sigma.argmin()),
+            "point",
         )
     own = [axes] * count if axes is not None else await _local_axes(pipeline, inference, found.mu, rows)
     with model.decode.reserve(count * rows * steps) as reservation:
@@ -201,5 +202,7 @@ def _walk(found: Located, axes: Sequence[_Axes], steps: int, over: Over, span: f
     beyond = ~(np.abs(latents) <= MAX_LATENT).all(axis=1)
     if beyond.any():
         item = int(beyond.argmax()) * len(axes) // len(latents)
-        raise Unusable(f"its row leaves the range of latents, -{MAX_LATENT:g} to {MAX_LATENT:g}; ask for a smaller span", item)
+        raise Unusable(
+            f"its row leaves the range of latents, -{MAX_LATENT:g} to {MAX_LATENT:g}; ask for a smaller span", item, "point"
+        )
     return rows, latents

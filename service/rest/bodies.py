@@ -46,7 +46,6 @@ LONGEST_FIELD = 1 << 20
 SMALL_JSON, COUNTED_AT_ONCE = 1 << 16, 1 << 20
 ESCAPE = len(rb"\u0000")
 ACCEPTED = "a picture, a form, JSON or npy"
-NO_FILES = "this request takes no files in a form; send JSON, or npy as the body"
 # White space, and the byte order mark of Windows programs.
 BEFORE_JSON = b" \t\n\r\v\f" + BOM
 # What curl sends for -d and --data-binary alike. With -d @FILE it removes line ends and zeros, and every picture has some.
@@ -96,7 +95,11 @@ class Body:
             if part.name in kind.files:
                 continue
             if part.filename is not None:
-                files = f"the fields for files are: {', '.join(map(repr, kind.files))}" if kind.files else NO_FILES
+                files = (
+                    f"the fields for files are: {', '.join(map(repr, kind.files))}"
+                    if kind.files
+                    else f"this request takes no files in a form; {kind.instead_of_files}"
+                )
                 raise BadParameter(f"unknown file field {part.name!r}; {files}")
             if part.name in fields:
                 raise BadParameter(f"{part.name} is given twice")

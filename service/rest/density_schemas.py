@@ -3,7 +3,6 @@
 Knows nothing about how they are served.
 """
 
-import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
@@ -13,38 +12,12 @@ from service.operations.collection_map import MOST_POINTS
 from service.rest.body_schemas import PlaneInfo, WarningList
 from service.rest.collection_schemas import CURSOR_SCHEMA, DID_YOU_MEAN, MODEL, SEQ, UNKNOWN_KEYS, InCollection
 from service.rest.filter_schema import FILTER, FILTER_SCHEMA, NO_NUL, STRICT, Filter
-from service.rest.schemas import MAX_SCALE, PictureParameters
+from service.rest.schemas import MAX_SCALE, Bandwidth, PictureParameters, TwoDims
 from service.store.filters import MAX_KEY
 
-MAX_BANDWIDTH = 1e6
 MAX_NEAREST = 100
 MAX_KEYS = 8
-MAX_DIM = 1_000_000
 MAX_CELLS = 512
-DIMS = re.compile(r"(\d{1,6}),(\d{1,6})")
-
-
-def _bandwidth(value: object) -> float | str:
-    """Return a bandwidth: auto, or a number. Raises ValueError."""
-    if value == "auto":
-        return "auto"
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
-    except (ValueError, OverflowError):
-        number = -1.0
-    if not 0 <= number <= MAX_BANDWIDTH:
-        raise ValueError(f"must be auto, or a number from 0 to {MAX_BANDWIDTH:.0f}")
-    return number
-
-
-def _dims(value: object) -> tuple[int, int] | None:
-    """Return two different dimensions. Raises ValueError."""
-    if value is None:
-        return None
-    match = DIMS.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match[1]) == int(match[2]):
-        raise ValueError("must be two different dimensions such as 0,3")
-    return int(match[1]), int(match[2])
 
 
 def _keys(value: object) -> tuple[str, ...]:
@@ -57,13 +30,6 @@ def _keys(value: object) -> tuple[str, ...]:
     return keys
 
 
-Bandwidth = Annotated[
-    Any,
-    PlainValidator(_bandwidth),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string", "enum": ["auto"]}, {"type": "number", "minimum": 0, "maximum": MAX_BANDWIDTH}]}
-    ),
-]
 BANDWIDTH: Any = Field(
     "auto",
     description="The h in N(mu, sigma^2 + h^2), the density of each item. auto is the median distance of the items to their "
@@ -112,9 +78,7 @@ class MapParameters(InCollection):
         description="pca is the plane of the first two principal components of all items of the collection, whatever the "
         "filter; dims that of two dimensions. The default is dims if dims are stated, else pca.",
     )
-    dims: Annotated[Any, PlainValidator(_dims), WithJsonSchema({"type": "string", "pattern": r"^\d{1,6},\d{1,6}$"})] = Field(
-        None, description="The two dimensions of plane=dims, such as 0,3.", examples=["0,1"]
-    )
+    dims: TwoDims | None = Field(None, description="The two dimensions of plane=dims, such as 0,3.", examples=["0,1"])
     filter: Filter = Field(default_factory=tuple, description=FILTER)
     strict: bool = Field(False, description=STRICT)
     keys: Annotated[Any, PlainValidator(_keys), WithJsonSchema({"type": "string", "pattern": NO_NUL})] = Field(

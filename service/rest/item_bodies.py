@@ -35,6 +35,10 @@ ITEM_KEYS = ("id", "image", "mu", "sigma", "metadata")
 FORM_FIELDS = ("id", "metadata")
 QUERY_KEYS = ("image", "mu", "sigma", "id")
 POINT_KEYS = ("image", "z", "mu", "sigma", "id")
+# How messages show what an item, a query or a point is.
+OF_ITEMS = '{"image": "<base64>"} or {"mu": [...], "sigma": [...]}'
+OF_QUERIES = '{"image": "<base64>"}, {"mu": [...], "sigma": [...]} or {"id": "..."}'
+OF_POINTS = '{"image": "<base64>"}, {"z": [...]}, {"mu": [...], "sigma": [...]} or {"id": "..."}'
 # What says where an item, a query or a point is; each has exactly one of them.
 SOURCES = ("image", "z", "mu", "id")
 
@@ -220,7 +224,8 @@ def json_entries(rows: list[Any], dim: int, keys: tuple[str, ...]) -> Entries:
         where = [i for i, row in enumerate(rows) if row.get(name) is not None]
         if where:
             values = [_vector(rows[i][name], dim, name, i) for i in where]
-            target[where] = _sigmas(values, dim, where) if name == "sigma" else _renumbered(values, dim, name, where)
+            what = "a point" if "z" in keys else "a query" if keys is QUERY_KEYS else "an item"
+            target[where] = _sigmas(values, dim, where, what) if name == "sigma" else _renumbered(values, dim, name, where)
             if name == "sigma":
                 entries.has_sigma[where] = True
     for i, row in enumerate(rows):
@@ -231,7 +236,8 @@ def json_entries(rows: list[Any], dim: int, keys: tuple[str, ...]) -> Entries:
 
 def _check_entry(row: object, keys: tuple[str, ...], item: int) -> None:
     if not isinstance(row, dict):
-        raise Unusable('must be an object like {"image": "<base64>"} or {"mu": [...], "sigma": [...]}', item)
+        like = OF_POINTS if "z" in keys else OF_QUERIES if keys is QUERY_KEYS else OF_ITEMS
+        raise Unusable(f"must be an object like {like}, not {json_type(row)}", item)
     unknown = sorted(row.keys() - set(keys))
     if unknown:
         raise Unusable(f"unknown key {unknown[0][:80]!r}; known are {', '.join(keys)}", item)
@@ -265,9 +271,9 @@ def _renumbered(values: Any, dim: int, name: str, where: Sequence[int]) -> NDArr
         raise Unusable(error.reason, None if found is None else where[found]) from None
 
 
-def _sigmas(values: Any, dim: int, where: Sequence[int]) -> NDArray[np.float32]:
+def _sigmas(values: Any, dim: int, where: Sequence[int], what: str = "an item") -> NDArray[np.float32]:
     sigma = _renumbered(values, dim, "sigma", where)
     bad = ~(sigma > 0).all(axis=1)
     if bad.any():
-        raise Unusable("each sigma must be above 0; leave sigma out of an item that has none", where[int(bad.argmax())])
+        raise Unusable(f"each sigma must be above 0; leave sigma out of {what} that has none", where[int(bad.argmax())])
     return sigma

@@ -4,6 +4,7 @@ If both have the same parameter, the query wins. Knows nothing about FastAPI, mo
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -26,6 +27,7 @@ LONGEST_NAME = 80
 # The longest string parameter in JSON. Filters are the longest.
 LONGEST_VALUE = 1 << 20
 COUNT = TypeAdapter(int)
+TWO_DIMS = re.compile(" *([0-9]{1,6}) *, *([0-9]{1,6}) *")
 # The types of errors of which the value found is a number.
 NUMBERS = ("greater_than_equal", "greater_than", "less_than_equal", "finite_number")
 # (Parameter, word that it does not take) -> what to do instead.
@@ -58,6 +60,15 @@ def refuse_parameters(path: str, names: Iterable[str]) -> None:
 def _is_of_others(name: str) -> bool:
     """Return whether others add this parameter to addresses: jQuery against caches, or those who count visitors."""
     return name == "_" or name.startswith("utm_")
+
+
+def two_dims(text: str, dim: int) -> tuple[int, int]:
+    """Return the two dimensions of a plane that a text names, out of so many. Raises BadParameter."""
+    match = TWO_DIMS.fullmatch(text)
+    first, second = (int(match[1]), int(match[2])) if match else (0, 0)
+    if first == second or max(first, second) >= dim:
+        raise BadParameter(f"dims must be two different dimensions from 0 to {dim - 1}, such as 0,1, not {short(text)}")
+    return first, second
 
 
 def check_count(name: str, asked: int, given: tuple[Mapping[str, Any], Mapping[str, str]], most: int) -> None:

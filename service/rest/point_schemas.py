@@ -16,6 +16,7 @@ from service.rest.schemas import (
     PictureFormat,
     PointParameters,
     Scale,
+    TwoDims,
 )
 
 # More than any bound on pictures; a number of thousands of digits could not be multiplied and shown.
@@ -25,7 +26,6 @@ MOST_DIMS = 4096
 NUMBER = "(0|[1-9][0-9]{0,3})"
 LISTED = f"{NUMBER}(,{NUMBER})*"
 DIMS = re.compile(f"(top|local)(:[1-9][0-9]{{0,3}})?|{LISTED}")
-TWO_DIMS = re.compile(f"{NUMBER},{NUMBER}")
 
 
 def dims_text(value: object) -> str:
@@ -33,14 +33,6 @@ def dims_text(value: object) -> str:
     text = _joined(value)
     if text is None or not DIMS.fullmatch(text):
         raise ValueError("must be top:N, local:N, or dimensions such as 0,3,5")
-    return text
-
-
-def two_dims_text(value: object) -> str:
-    """Return two dimensions as text, also for a JSON list of two numbers. Raises ValueError."""
-    text = _joined(value)
-    if text is None or not TWO_DIMS.fullmatch(text) or len(set(text.split(","))) != 2:
-        raise ValueError("must be two different dimensions, such as 0,1")
     return text
 
 
@@ -98,6 +90,7 @@ class CombineParameters(DecodeParameters, PointParameters):
     """Parameters of /combine."""
 
     payload: ClassVar[tuple[str, ...]] = ("terms",)
+    instead_of_files: ClassVar[str] = "send the terms as JSON"
 
     include: IncludeLatents = frozenset()
 
@@ -112,6 +105,7 @@ class BarycenterParameters(DecodeParameters, PointParameters):
     """Parameters of /barycenter."""
 
     payload: ClassVar[tuple[str, ...]] = ("points",)
+    instead_of_files: ClassVar[str] = "send the points as JSON"
 
     method: Literal["euclidean", "w2"] = Field(
         "euclidean",
@@ -218,13 +212,7 @@ class ManifoldParameters(Parameters):
     )
     dtype: NpyType = "uint8"
     scale: Scale | None = None
-    dims: (
-        Annotated[
-            str,
-            BeforeValidator(two_dims_text, json_schema_input_type=Annotated[str, Field(pattern=f"^{NUMBER},{NUMBER}$")]),
-        ]
-        | None
-    ) = Field(
+    dims: TwoDims | None = Field(
         None,
         examples=["0,1"],
         description="The dimension that grows to the right, and the one that grows upwards. The default of a model with two "

@@ -6,19 +6,20 @@ Counts and checks before anything is decoded or looked up. Knows nothing of rout
 import numpy as np
 from numpy.typing import NDArray
 
-from service.formats.errors import Undecodable, Unsupported, Unusable
+from service.formats.errors import Undecodable, Unsupported, Unusable, of_points
 from service.formats.forms import Part
 from service.formats.json_values import json_list
 from service.formats.latent_rows import latent_row
 from service.formats.npy import npy_array
 from service.http.call import Call
 from service.inference.pipeline import Inference
+from service.observe.printable import short
 from service.operations.collection_model import digest_of, model_of
 from service.operations.items import Entries
 from service.operations.points import Points
 from service.operations.service import Service
 from service.rest.bodies import A_KIND, Body, check_json, latents_of, pictures_of
-from service.rest.item_bodies import POINT_KEYS, blank, check_id, json_entries
+from service.rest.item_bodies import OF_POINTS, POINT_KEYS, blank, check_id, json_entries
 from service.rest.parameters import BadParameter
 from service.rest.registration import ERRORS
 from service.rest.requests import open_request
@@ -31,6 +32,7 @@ LISTS_PER_POINT = 2
 BODIES = ("images", "image", "z", "mu", "points")
 WEIGHTED_KEYS = (*POINT_KEYS, "weight")
 MAX_WEIGHT = 100.0
+OTHER_MODEL = "leave out model=, or name a collection of that model"
 # The statuses of errors: those of inference, and the conflict of a collection with another model.
 POINT_ERRORS = (*ERRORS, 409)
 
@@ -53,7 +55,7 @@ async def open_collection_of(service: Service, call: Call, parameters: Parameter
     inference = open_request(service, call, parameters.model_copy(update={"model": None}))
     collection = await service.store.collection(name, inference.deadline)
     catalog = service.pipeline.catalog
-    digest_of(catalog, collection, parameters.model)
+    digest_of(catalog, collection, parameters.model, OTHER_MODEL)
     inference.model = model_of(catalog, collection)
     return inference, collection
 
@@ -93,12 +95,10 @@ def listed_points(
         raise Unsupported(f"send the {key} as JSON, not as {A_KIND[body.kind]}")
     rows = body.values.get(key)
     if not isinstance(rows, list) or not rows:
-        raise Unusable(
-            f'the JSON body needs {key!r}, a list of one or more objects like {{"image": "<base64>"}}, {{"z": [...]}}, '
-            '{"mu": [...], "sigma": [...]} or {"id": "..."}'
-        )
+        raise Unusable(f"the JSON body needs {key!r}, a list of one or more objects like {OF_POINTS}")
     body.check_count(rows)
-    entries = json_entries(rows, dim, keys)
+    with of_points():
+        entries = json_entries(rows, dim, keys)
     check_ids(entries, collection)
     return entries
 
@@ -114,7 +114,7 @@ def weighted_points(
         if weight is None:
             continue
         if type(weight) not in (int, float) or not least <= weight <= MAX_WEIGHT:
-            raise Unusable(f"weight must be a number from {least:g} to {MAX_WEIGHT:g}, not {str(weight)[:40]}", i)
+            raise Unusable(f"weight must be a number from {least:g} to {MAX_WEIGHT:g}, not {short(weight)}", i, "point")
         weights[i] = weight
     return points, weights
 
@@ -132,6 +132,8 @@ def ends_of(body: Body, dim: int, model: str = "", collection: Collection | None
         raise Undecodable("the body is empty: send JSON or a form with start and end")
     if body.kind not in ("json", "form"):
         raise Unsupported(f"send the start and end of a path as JSON or as a form, not as {A_KIND[body.kind]}")
+    if body.kind == "json" and body.values.keys().isdisjoint({"start", "end"}):
+        raise Unusable("the JSON body needs start and end, or points, or corners")
     for i, name in enumerate(("start", "end")):
         if body.kind == "json":
             _json_end(ends, i, body.values.get(name), name, dim, model)

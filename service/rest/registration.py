@@ -126,6 +126,8 @@ EXAMPLES: Mapping[str, Any] = {
     "metric": "w2",
     "sigma_weight": 3,
     "exact": True,
+    "samples": 16,
+    "bandwidth": "auto",
 }
 
 
@@ -174,7 +176,9 @@ def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     Its default stands in the description alone: /docs and generated clients would send it, and it would override the body.
     """
     options = [option for option in schema.pop("anyOf", []) if option.get("type") != "null"]
-    schema = {key: value for key, value in {**schema, **(options[0] if options else {})}.items() if key != "title"}
+    written = [option for option in options if option.get("type") != "array"]  # A list is only for JSON.
+    own = {"anyOf": written} if len(written) > 1 else options[0] if options else {}
+    schema = {key: value for key, value in {**schema, **own}.items() if key != "title"}
     description, default = schema.pop("description", ""), schema.pop("default", None)
     if default not in (None, "", []):
         description += f" The default is {str(default).lower()}."

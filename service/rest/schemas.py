@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from models.preprocess import Background, Invert
 from service.latents.noise import MAX_SEED
@@ -30,6 +30,31 @@ def words(*known: str) -> Any:
     return Annotated[str, Field(pattern=f"^{word}(,{word})*$")] | list[Literal[known]]  # type: ignore[valid-type]
 
 
+def _bandwidth(value: object) -> float | str:
+    """Return a bandwidth: auto, or a number. Raises ValueError."""
+    if value == "auto":
+        return "auto"
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
+    except (ValueError, OverflowError):
+        number = -1.0
+    if not 0 <= number <= MAX_BANDWIDTH:
+        raise ValueError(f"must be auto, or a number from 0 to {MAX_BANDWIDTH:.0f}")
+    return number
+
+
+def _any_bandwidth(value: object) -> float | str | None:
+    return None if value is None else _bandwidth(value)
+
+
+MAX_BANDWIDTH = 1e6
+_BANDWIDTHS = [{"type": "string", "enum": ["auto"]}, {"type": "number", "minimum": 0, "maximum": MAX_BANDWIDTH}]
+Bandwidth = Annotated[Any, PlainValidator(_bandwidth), WithJsonSchema({"anyOf": _BANDWIDTHS})]
+AnyBandwidth = Annotated[
+    Any, PlainValidator(_any_bandwidth), WithJsonSchema({"anyOf": [*_BANDWIDTHS, {"type": "null"}]})
+]  # or none is stated
+# Two dimensions as text. Which there are depends on the model: see `two_dims` in parameters.py.
+TwoDims = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^(0|[1-9][0-9]{0,5}),(0|[1-9][0-9]{0,5})$"})]
 Seed = Annotated[
     int,
     Field(
@@ -76,6 +101,7 @@ class NoParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     payload: ClassVar[tuple[str, ...]] = ()  # keys of a JSON body that are not parameters
     files: ClassVar[tuple[str, ...]] = ()  # fields of a form that are not parameters
+    instead_of_files: ClassVar[str] = "send JSON"  # what to do where a form cannot have any
 
 
 class Parameters(NoParameters):
@@ -134,6 +160,7 @@ class DecodeParameters(Parameters):
     """Parameters of /decode."""
 
     payload: ClassVar[tuple[str, ...]] = ("z", "mu")
+    instead_of_files: ClassVar[str] = "send JSON, or npy as the body"
 
     format: PictureFormat | None = Field(
         None, description="The format of the answer. It overrides the header Accept.", examples=["png"]
@@ -149,6 +176,7 @@ class SampleParameters(DecodeParameters):
     """Parameters of /sample."""
 
     payload: ClassVar[tuple[str, ...]] = ()
+    instead_of_files: ClassVar[str] = "send the parameters in the query or as JSON"
 
     n: int = Field(1, ge=1, description="The number of pictures.")
     temperature: float = Field(
@@ -209,11 +237,10 @@ class InterpolateParameters(PointParameters):
         description="With method=graph, an edge costs length^(1 + 2 density_weight): 0 gives the shortest path, more makes it "
         "keep to where items are dense. At 0.5 the cost is the symmetric KL of the decoded distributions.",
     )
-    bandwidth: Annotated[float, Field(ge=0, le=1000)] | Literal["auto"] | None = Field(
+    bandwidth: AnyBandwidth = Field(
         None,
         description="The h in N(mu, sigma^2 + h^2), the density of each item in log_density. The default is 0, the posteriors "
         "as they are, or auto if an item has no sigma.",
-        examples=[0],
     )
     include: Annotated[
         frozenset[Literal["z", "log_density"]],

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from service.latents.noise import MAX_SEED
 from service.rest.body_schemas import PlaneInfo, WarningList
-from service.rest.schemas import Layout, NoParameters, PictureParameters, PosteriorFormat, Scale, split, words
+from service.rest.schemas import Layout, NoParameters, PictureParameters, PosteriorFormat, Scale, TwoDims, split, words
 
 ScoreName = Literal["knn", "density", "reconstruction", "unexplained", "deviance", "elbo", "iwae", "regret"]
 
@@ -43,7 +43,6 @@ class ScoreParameters(PictureParameters):
         ge=1,
         description="The number of draws from the posterior for elbo and iwae. The default is that of the calibration, else "
         "16; other numbers give no p-values of these scores.",
-        examples=[16],
     )
     seed: int = Field(
         0,
@@ -96,9 +95,8 @@ class ModelMapParameters(NoParameters):
         "of the latent space. The default is dims if two dimensions are given or there are just two, else pca.",
         examples=["dims"],
     )
-    dims: str | None = Field(
+    dims: TwoDims | None = Field(
         None,
-        pattern=r"^\d{1,5},\d{1,5}$",
         description="Two dimensions of the latent space, counted from 0, such as 0,1, which is the default of plane=dims.",
         examples=["0,1"],
     )

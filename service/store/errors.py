@@ -53,15 +53,19 @@ class BadCollectionName(StoreError):
 
 
 class UnknownItem(StoreError):
-    """No item of the collection has that id. `item` says which query asks for it, counted from 0, if there are several."""
+    """No item of the collection has that id.
+
+    `item` says which query asks for it, counted from 0, if there are several, and `word` what the message calls a query.
+    """
 
     def __init__(self, collection: str, id: str) -> None:
         super().__init__(f"the collection {collection!r} has no item {id!r}")
         self.id = id
         self.item: int | None = None
+        self.word = "item"
 
     def __str__(self) -> str:
-        return super().__str__() if self.item is None else f"item {self.item}: {super().__str__()}"
+        return super().__str__() if self.item is None else f"{self.word} {self.item}: {super().__str__()}"
 
 
 class UnknownDirection(StoreError):
@@ -98,10 +102,12 @@ class ItemsExist(StoreError):
 class ModelMismatch(StoreError):
     """The vectors are from one model, the collection is of another."""
 
-    def __init__(self, collection: "Collection", given: str) -> None:
+    def __init__(self, collection: "Collection", given: str, instead: str = "") -> None:
+        """`instead`: what to do; the default is for a request that changes the collection."""
+        instead = instead or "to use the other model, PUT a new collection with it and add the pictures again"
         super().__init__(
             f"the collection {collection.name!r} has vectors of {collection.label}, which cannot be compared with those of "
-            f"{given}; to use the other model, PUT a new collection with it and add the pictures again"
+            f"{given}; {instead}"
         )
 
 

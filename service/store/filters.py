@@ -86,10 +86,11 @@ class Unknown:
         return f"known keys: {', '.join(self.others)}" if self.others else "no item has any metadata"
 
 
-def parse_filter(value: object) -> tuple[Condition, ...]:
-    """Return the conditions of a filter, given as a JSON value. Raises BadFilter."""
+def parse_filter(value: object, name: str = "filter") -> tuple[Condition, ...]:
+    """Return the conditions of a filter, given as a JSON value under that name. Raises BadFilter."""
     if not isinstance(value, Mapping):
-        raise BadFilter(f'filter must be a JSON object such as {{"label": 7}}, not {json_type(value)}')
+        kind = "" if name == "filter" else "a filter, "
+        raise BadFilter(f'{name} must be {kind}a JSON object such as {{"label": 7}}, not {json_type(value)}')
     if len(value) > MAX_KEYS:
         raise BadFilter(f"the filter has {len(value)} keys, at most {MAX_KEYS} are allowed")
     for word in ("and", "or"):

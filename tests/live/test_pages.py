@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+
+from service.rest.registration import PICTURE_EXAMPLE
 
 from .server import Server
 
@@ -16,7 +19,18 @@ from .server import Server
 # test_lifecycle (503), test_protocol (304), test_abuse (408, 431), test_wire_heads (421), test_store (403, 409, 507);
 # 500 is a defect, not to be had
 SEEN = {"200", "304", "400", "403", "404", "408", "409", "413", "415", "421", "422", "429", "431", "500", "503", "504", "507"}
-PAYLOAD = ("images", "z", "start", "end", "items", "mu", "sigma", "filter")
+PAYLOAD = (
+    *("images", "image", "z", "start", "end", "terms", "points", "items", "mu", "sigma", "filter", "a", "b"),
+    *("positive", "negative", "directions"),
+)
+# What a value needs beside it: a path through items, and the directions of an edit, are those of a collection.
+BESIDE = {
+    ("interpolate", "method", "graph"): {"collection": "digits"},
+    ("edit", None, None): {"collection": "digits"},
+    ("map_of_collection", "plane", "dims"): {"dims": "0,1"},
+    ("map_of_collection", "prior", None): {"density": "8"},
+    ("map_of_collection", "format", "png"): {"density": "8"},
+}
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 
 
@@ -185,17 +199,21 @@ def test_openapi_refers_to_what_is_there(page: dict[str, Any]) -> None:
 def test_every_example_on_the_page_is_accepted(client: httpx.Client, page: dict[str, Any], again: str) -> None:
     """One after the other in the order of the page, which deletes what it has made."""
     client.delete("/collections/example")
-    sent = 0
+    sent, compressed = 0, b""
     for path, method, operation in operations(page):
         bodies = operation.get("requestBody", {}).get("content", {})
         examples = [(kind, content["example"]) for kind, content in bodies.items() if "example" in content]
         patch = ["application/merge-patch+json"] if method == "patch" else []
-        assert [kind for kind, _ in examples] == [*patch, *(["application/json"] if bodies else [])]
+        wanted = ["application/json"] if bodies and operation["operationId"] != "decompress" else []
+        assert [kind for kind, _ in examples] == [*patch, *wanted]
         for kind, example in examples or [("", None)]:
+            sent_body = {"content": compressed} if operation["operationId"] == "decompress" else {"json": example}
             answer = client.request(
-                method, filled(path, operation), json=example, headers={"content-type": kind} if kind else {}
+                method, filled(path, operation), **sent_body, headers={"content-type": kind} if kind else {}
             )
             assert answer.status_code == 200, (again, path, answer.text)
+            if operation["operationId"] == "compress":  # Nothing else makes what /decompress takes.
+                compressed = answer.content
         sent += 1
     assert sent == len(list(operations(page))) >= 24
     assert client.get("/collections/example").status_code == 404
@@ -204,6 +222,12 @@ def test_every_example_on_the_page_is_accepted(client: httpx.Client, page: dict[
 def test_every_parameter_on_the_page_is_accepted(client: httpx.Client, page: dict[str, Any]) -> None:
     """Each default, and each word of a choice, as the page states them."""
     client.put("/collections/digits").raise_for_status()
+    rows = np.random.default_rng(0).normal(size=(8, 2, 20))
+    items = [{"id": f"{i}", "mu": mu.tolist(), "sigma": np.exp(sigma).tolist()} for i, (mu, sigma) in enumerate(rows)]
+    client.post("/collections/digits/items", json={"items": items}).raise_for_status()
+    sides = {"positive": {"ids": ["0", "1"]}, "negative": {"ids": ["2", "3"]}}
+    client.put("/collections/digits/directions/smile", json=sides).raise_for_status()
+    compressed = client.post("/compress", json={"images": [PICTURE_EXAMPLE]}).raise_for_status().content
     models = client.get("/models").json()["models"]
     for path, method, operation in operations(page):
         if method == "delete" or "{id}" in path:  # test_store has them
@@ -217,10 +241,13 @@ def test_every_parameter_on_the_page_is_accepted(client: httpx.Client, page: dic
             schema = parameter.get("schema", {})
             for value in [*schema.get("enum", ()), *([schema["default"]] if "default" in schema else ())]:
                 text = str(value).lower() if isinstance(value, bool) else str(value)
-                params = {parameter["name"]: text}
+                name, params = operation["operationId"], {parameter["name"]: text}
+                for beside in ((name, None, None), (name, parameter["name"], None), (name, parameter["name"], value)):
+                    params |= BESIDE.get(beside, {})
                 if parameter["name"] == "label":  # each model has its own
                     params["model"] = next(model["name"] for model in models if text in model["labels"])
-                answer = client.request(method, filled(path, operation), params=params, json=body)
+                own = {"content": compressed} if name == "decompress" else {"json": body}
+                answer = client.request(method, filled(path, operation), params=params, **own)
                 refused = value == "error"  # if_exists=error, for items that are there by then
                 assert answer.status_code == (409 if refused else 200), (path, parameter["name"], value, answer.text)
 

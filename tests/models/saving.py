@@ -64,8 +64,10 @@ def step_of(directory: Path) -> str:
 
 
 def companion_of(directory: Path) -> str:
-    companion = read_companion(directory / "prior.safetensors", lambda _: None)
-    return "broken" if companion is None else ("old", "new")[int(companion.digest) - 1]
+    digest = read_header(directory / "prior.safetensors").metadata["digest"]
+    stale = CheckpointError("stale")
+    companion = read_companion(directory / "prior.safetensors", digest, stale, lambda _: None)
+    return "broken" if companion is None else ("old", "new")[int(digest) - 1]
 
 
 def picture_of(directory: Path) -> str:

@@ -59,6 +59,8 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
     write_calibration(tmp_path, made(), "abc")
     with pytest.raises(StaleCalibration, match=r"other weights; make it again: python -m models\.evaluate"):
         read_calibration(tmp_path, "abd", 3)
+    with pytest.raises(StaleCalibration):  # whose latents may have another size
+        read_calibration(tmp_path, "abd", 4)
 
 
 def test_other_latents_are_refused(tmp_path: Path) -> None:

@@ -118,6 +118,8 @@ class TestFile:
         self.write(tmp_path)
         with pytest.raises(StalePrior, match=r"fit it again: python -m models.evaluate .* --fit-prior"):
             read_prior(tmp_path, "other", 2)
+        with pytest.raises(StalePrior):  # whose latents may have another size
+            read_prior(tmp_path, "other", 3)
 
     @pytest.mark.parametrize(
         ("changed", "reason"),

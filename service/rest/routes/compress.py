@@ -83,7 +83,9 @@ add(
     ["POST"],
     decompress,
     "Pictures of compressed latents",
-    describe_operation(DecompressParameters, PICTURE_ANSWERS, {COMPRESSED: BINARY}, errors=(*ERRORS, 409)),
+    describe_operation(
+        DecompressParameters, PICTURE_ANSWERS, {COMPRESSED: BINARY, "application/octet-stream": BINARY}, errors=(*ERRORS, 409)
+    ),
     scope="infer",
     label="decompress",
     name="decompress",

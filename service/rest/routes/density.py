@@ -154,7 +154,7 @@ def _filter(values: dict[str, Any], key: str) -> tuple[Condition, ...]:
     if values.get(key) is None:
         example = '{"a": {"label": 7}, "b": {"label": 1}}'
         raise Unusable(f"the JSON body needs two filters, a and b, such as {example}; {key} is missing")
-    return parse_filter(values[key])
+    return parse_filter(values[key], key)
 
 
 def _counts(snapshot: Snapshot) -> dict[str, int]:

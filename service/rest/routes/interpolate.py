@@ -78,8 +78,21 @@ def _check_method(parameters: InterpolateParameters, body: Body, collection: Col
     """Raise BadParameter if the method or what the answer is to include does not fit to the rest of the request."""
     graph, log_density = parameters.method == "graph", "log_density" in parameters.include
     if collection is None and (graph or log_density):
-        asked = "method=graph" if graph else "include=log_density"
-        raise BadParameter(f"{asked} needs a collection, whose items the path keeps to or is compared with: add collection=")
+        need = (
+            "method=graph needs the collection whose items the path goes through"
+            if graph
+            else "include=log_density needs the collection whose density is meant"
+        )
+        raise BadParameter(f"{need}: add collection=NAME")
+    if "density_weight" in parameters.model_fields_set and not graph:
+        raise BadParameter(
+            f"density_weight is for method=graph, but the method is {parameters.method}: leave it out, or add method=graph"
+        )
+    if parameters.bandwidth is not None and not (graph or log_density):
+        raise BadParameter(
+            "bandwidth is that of the density of a collection, which only method=graph and include=log_density give: leave it "
+            "out, or add one of them"
+        )
     if "corners" in body.values and (graph or log_density):
         asked = "method=graph" if graph else "include=log_density"
         raise BadParameter(f"{asked} is for paths, but 'corners' ask for a square: leave one of them out")

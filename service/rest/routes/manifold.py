@@ -22,7 +22,7 @@ from service.rest.arrangement import GAP_PIXELS, enlarge, tiled_size
 from service.rest.etags import cache_headers, not_modified
 from service.rest.item_bodies import check_id, unnumbered
 from service.rest.negotiation import ANYTHING, Format, answer_format
-from service.rest.parameters import BadParameter
+from service.rest.parameters import BadParameter, two_dims
 from service.rest.point_schemas import ManifoldAnswer, ManifoldParameters
 from service.rest.points import open_collection_of
 from service.rest.registration import BINARY, Router, add, describe_operation, json_content
@@ -68,7 +68,8 @@ async def _point(service: Service, call: Call, parameters: ManifoldParameters) -
     if parameters.item is None and parameters.collection is None:
         return None, open_request(service, call, parameters)
     if parameters.item is None or parameters.collection is None:
-        raise BadParameter("item and collection belong together: they name the item that the plane goes through")
+        missing = "item" if parameters.item is None else "collection"
+        raise BadParameter(f"{missing} is missing: collection and item together name the item that the plane goes through")
     id = check_id(parameters.item)
     inference, collection = await open_collection_of(service, call, parameters, parameters.collection)
     with unnumbered():
@@ -78,11 +79,10 @@ async def _point(service: Service, call: Call, parameters: ManifoldParameters) -
 
 def _dims(text: str | None, pipeline: Pipeline, model: ServedModel) -> tuple[int, int]:
     """Return the two dimensions that are asked for, or those that are used most. Raises BadParameter."""
-    if text is not None:
-        first, second = map(int, text.split(","))
-        return first, second
     if model.latent_dim < 2:
         raise BadParameter(f"the latents of the model {model.name!r} have one dimension, and a plane needs two")
+    if text is not None:
+        return two_dims(text, model.latent_dim)
     kl = None if model.latent_dim == 2 else recorded_kl(pipeline, model)
     first, second = most_used(kl, model.latent_dim, 2)
     return first, second

@@ -13,14 +13,14 @@ from service.http.call import Answer, Call
 from service.latents.plane import HIGH_SHARE, HOLE_RATIO
 from service.observe.printable import header_value
 from service.operations import collection_map as operations
-from service.operations.collection_map import DensityMap, Points
+from service.operations.collection_map import DensityMap, Points, check_plane
 from service.operations.density import LONG
 from service.operations.service import Service
 from service.rest.answers import json_answer, plane_json, unknown_keys
 from service.rest.arrangement import enlarge
 from service.rest.density_schemas import MapAnswer, MapParameters
 from service.rest.negotiation import MEDIA_TYPES, Format, answer_format, is_browser
-from service.rest.parameters import BadParameter
+from service.rest.parameters import BadParameter, two_dims
 from service.rest.registration import BINARY, Router, add, describe_operation, json_content
 from service.rest.requests import open_collection, query_parameters
 from service.rest.routes.collections import PATH
@@ -30,6 +30,8 @@ from service.store.interface import Collection
 
 router = Router()
 
+# Parameters that have no effect without a density, and with one.
+OF_DENSITY, OF_POINTS = ("bandwidth", "prior"), ("keys", "limit")
 # The longest side of a PNG.
 MOST_PIXELS = 4096
 # Cells that are holes have this colour, mixed with that of their density.
@@ -49,7 +51,7 @@ async def collection_map(service: Service, call: Call) -> Answer:
     y. X-Range has the ends of both axes: x0,x1,y0,y1. A PNG has the highest y on top, and holes in red.
     """
     parameters = query_parameters(MapParameters, call)
-    dims = _dims(parameters)
+    _check_parts(parameters)
     accept = call.headers.get("accept", "")
     offered: tuple[Format, ...] = ("json", "npy", "png") if parameters.density else ("json", "npy")
     form = answer_format(parameters.format, accept, offered)
@@ -57,6 +59,8 @@ async def collection_map(service: Service, call: Call) -> Answer:
         raise BadParameter("format=png is for a density: add density=128, or choose json or npy for points")
     scale = _scale(parameters, accept) if form == "png" else 1
     collection, _, inference = await open_collection(service, call, parameters)
+    check_plane(None, collection.dim)
+    dims = None if parameters.dims is None else two_dims(parameters.dims, collection.dim)
     where = service.pipeline, service.store, inference, collection
     if parameters.density is None:
         keys = parameters.keys if form == "json" else ()
@@ -74,14 +78,18 @@ async def collection_map(service: Service, call: Call) -> Answer:
     return await service.pipeline.offload(LONG, partial(_density, made, form, dims, scale, collection))
 
 
-def _dims(parameters: MapParameters) -> tuple[int, int] | None:
-    """Return the dimensions of the plane, None for the principal components. Raises BadParameter."""
+def _check_parts(parameters: MapParameters) -> None:
+    """Raise BadParameter for a parameter that has no effect, or needs another one."""
     if parameters.plane == "dims" and parameters.dims is None:
         raise BadParameter("plane=dims needs dims, two dimensions such as dims=0,3")
     if parameters.plane == "pca" and parameters.dims is not None:
         raise BadParameter("dims is for plane=dims; leave it out, or choose plane=dims")
-    dims: tuple[int, int] | None = parameters.dims
-    return dims
+    for name in OF_DENSITY if parameters.density is None else OF_POINTS:
+        if name not in parameters.model_fields_set:
+            continue
+        if parameters.density is None:
+            raise BadParameter(f"{name} is for the map of a density: leave it out, or add density=128")
+        raise BadParameter(f"{name} is for the map of points: leave it out, or leave out density")
 
 
 def _scale(parameters: MapParameters, accept: str) -> int:

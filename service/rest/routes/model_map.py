@@ -11,7 +11,7 @@ from service.operations import model_map as operations
 from service.operations.service import Service
 from service.rest.answers import plane_json
 from service.rest.negotiation import MEDIA_TYPES, answer_format
-from service.rest.parameters import LONGEST_NAME, BadParameter
+from service.rest.parameters import BadParameter, two_dims
 from service.rest.registration import BINARY, Router, add, describe_operation, json_content
 from service.rest.requests import query_parameters
 from service.rest.score_schemas import ModelMapAnswer, ModelMapParameters
@@ -58,12 +58,7 @@ def _dims(parameters: ModelMapParameters, model: ServedModel) -> tuple[int, int]
         return (0, 1) if plane == "dims" or (plane is None and last == 1) else None
     if plane == "pca":
         raise BadParameter("dims chooses two dimensions of plane=dims, but plane is pca: leave out one of them")
-    first, second = map(int, parameters.dims.split(","))
-    if first == second or max(first, second) > last:
-        raise BadParameter(
-            f"dims must be two different whole numbers from 0 to {last}, such as 0,1, not {parameters.dims[:LONGEST_NAME]}"
-        )
-    return first, second
+    return two_dims(parameters.dims, model.latent_dim)
 
 
 add(

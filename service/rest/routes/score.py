@@ -19,7 +19,7 @@ from service.rest.answers import answer, warnings_of
 from service.rest.arrangement import beside, enlarge
 from service.rest.bodies import pictures_of
 from service.rest.negotiation import answer_format
-from service.rest.parameters import read_parameters
+from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import BINARY, ERRORS, PICTURE_BODIES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
 from service.rest.scaling import choose_scale
@@ -31,8 +31,8 @@ router = Router(tags=["inference"])
 # With fewer effective samples, a few draws carry the whole estimate, and it is called a bound.
 FEWEST_EFFECTIVE = 5.0
 NOTE = (
-    "The model has no calibration, so these values have no p-values. Make one: python -m models.evaluate PATH --calibrate, "
-    "with the PATH of its directory; then load the model again."
+    "The model has no calibration that fits its weights, so these values have no p-values. Make one: python -m "
+    "models.evaluate PATH --calibrate, with the PATH of its directory; then load the model again."
 )
 
 
@@ -53,6 +53,12 @@ async def score(service: Service, call: Call) -> Answer:
         seen = await operations.compare(service.pipeline, inference, pictures)
         render = partial(_error_png, seen, parameters.layout, scale)
         return answer(await service.pipeline.offload(2 * seen.means.nbytes * scale**2, render), form, inference)
+    wanted = parameters.scores or operations.default_scores(inference.model)
+    if parameters.samples is not None and not set(wanted) & set(operations.DRAWN):
+        raise BadParameter(
+            f"samples is for the scores elbo and iwae, but the scores are {', '.join(sorted(wanted))}: leave it out, or add "
+            "scores=iwae"
+        )
     samples = operations.samples_of(inference.model, parameters.samples)
     found = await operations.score(
         service.pipeline, service.regrets, inference, pictures, parameters.scores, samples, parameters.seed

@@ -116,6 +116,7 @@ def test_it_says_how_coarse_few_pictures_are(trained: Path) -> None:
         (["--data", "mnist"], "leave out --fit-prior, --limit and --data"),
         (["--report"], "add --recorded"),
         (["--strangers", "npz:nowhere.npz"], "nowhere.npz"),
+        (["--samples", "8"], "leave out --samples"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(
@@ -123,6 +124,11 @@ def test_what_does_not_fit_together_is_refused(
 ) -> None:
     assert main([str(trained), "--calibrate", "--device", "cpu", *flags]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_strangers_are_only_for_calibrations(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(trained), "--device", "cpu", "--strangers", "mnist"]) == 1
+    assert "--strangers is for the calibration: add --calibrate" in capsys.readouterr().err
 
 
 def test_strangers_of_another_shape_are_refused(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,15 +80,17 @@ async def test_its_rows_are_steps_whatever_batch_they_are_in(directory: Path, la
 
 
 async def test_other_weights_are_refused_until_the_old_ones_are_back(
-    directory: Path, lane_of: Callable[[], RegretLane]
+    directory: Path, lane_of: Callable[[], RegretLane], caplog: pytest.LogCaptureFixture
 ) -> None:
     own, kept = lane_of(), (directory / checkpoint.CONFIG).read_bytes()
     (directory / checkpoint.CONFIG).write_bytes(kept + b"\n")
     with pytest.raises(ModelChanged, match=r"weights of 'grey' .*its directory has others now; reload the model"):
         await own.get()
     (directory / checkpoint.CONFIG).unlink()
-    with pytest.raises(ModelChanged, match="they cannot be read"):
+    with pytest.raises(ModelChanged, match="they cannot be read") as caught:
         await own.get()
+    assert str(directory) not in str(caught.value)
+    assert str(directory) in caplog.text
     (directory / checkpoint.CONFIG).write_bytes(kept)
     assert (await own.get()).max_batch == 8
 

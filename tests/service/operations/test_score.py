@@ -169,7 +169,10 @@ async def test_without_a_calibration(service: Service, inference: Inference, wei
     found = await scored(service, inference, x)
     assert (list(found.values), dict(found.p_values), found.p_value) == (["reconstruction", "deviance"], {}, None)
     for name in ("knn", "density"):
-        with pytest.raises(NoCalibration, match=f"the score {name} .* the model 'grey' has none. Make one: python -m models"):
+        with pytest.raises(
+            NoCalibration,
+            match=f"the score {name} .* has none that fits its weights. Make one: python -m models",
+        ):
             await scored(service, inference, x, name)
 
 
@@ -177,16 +180,19 @@ async def test_without_a_calibration(service: Service, inference: Inference, wei
 async def test_too_much_is_refused_before_anything_is_computed(service: Service, inference: Inference, x: Bytes) -> None:
     many = np.repeat(x, 5, 0)
     with pytest.raises(
-        TooManyLatents, match=r"need 501 decoded latents each, 2505 in all; at most 2048 .* Send at most 4 pictures"
+        TooManyLatents, match=r"5 pictures x 501 decoded latents = 2505; at most 2048 .* send at most 4 pictures"
     ):
         await scored(service, inference, x, "elbo", "deviance", samples=500)
     with pytest.raises(TooManyLatents, match=r"need 3000 .* Please ask for fewer samples"):
         await scored(service, inference, x[:1], "elbo", samples=3000)
     with pytest.raises(TooLarge, match="the request has 2050 items"):
         await scored(service, inference, np.repeat(x, 410, 0), "deviance")
-    with pytest.raises(TooManyRegrets, match="has 75 pictures, and regret takes at most 64"):
+    with pytest.raises(TooManyRegrets, match="has 75 pictures, and regret takes at most 64 in one request: send at most 64"):
         await scored(service, inference, np.repeat(many, 3, 0), "regret")
-    with service.regrets.admit(253), pytest.raises(Overloaded):
+    with (
+        service.regrets.admit(253),
+        pytest.raises(Overloaded, match=r"the places of regret \(256 pictures at a time\) are taken"),
+    ):
         await scored(service, inference, x, "regret")
     stats = [lane.stats.rows for lane in inference.model.lanes.values()]
     assert stats == [0] * len(stats)

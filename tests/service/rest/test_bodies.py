@@ -16,6 +16,7 @@ from service.formats.pictures import Pictures
 from service.http.call import Call
 from service.rest.bodies import Body, latents_of, pictures_of, read_body
 from service.rest.parameters import BadParameter
+from service.rest.point_schemas import BarycenterParameters, CombineParameters
 from service.rest.schemas import DecodeParameters, EncodeParameters, InterpolateParameters, SampleParameters
 
 PNG = png.write(np.zeros((8, 8, 1), np.uint8))
@@ -144,6 +145,10 @@ def test_a_file_in_another_field_is_refused_with_the_right_one(field: str) -> No
         form([(field, ("a.png", PNG))]).parameters(InterpolateParameters)
     with pytest.raises(BadParameter, match="this request takes no files in a form; send JSON, or npy as the body"):
         form([(field, ("a.png", PNG))]).parameters(DecodeParameters)
+    with pytest.raises(BadParameter, match="no files in a form; send the terms as JSON"):
+        form([(field, ("a.png", PNG))]).parameters(CombineParameters)
+    with pytest.raises(BadParameter, match="no files in a form; send the points as JSON"):
+        form([(field, ("a.png", PNG))]).parameters(BarycenterParameters)
 
 
 # --- pictures

@@ -125,18 +125,18 @@ def test_a_list_of_points_has_any_kind_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (7, "item 1: must be an object"),
-        ({}, "item 1: needs exactly one of image, z, mu and id, but has none"),
-        ({"z": Z, "mu": Z}, "item 1: needs exactly one of image, z, mu and id, but has z and mu"),
-        ({"z": Z, "sigma": Z}, "item 1: sigma can be given only with mu, not with z"),
-        ({"mu": Z, "sigma": [1, 0, 1]}, "item 1: each sigma must be above 0"),
-        ({"z": Z, "wieght": 2}, "item 1: unknown key 'wieght'; known are image, z, mu, sigma, id"),
-        ({"z": [1, 2]}, "item 1: z must be a list of 3 numbers, not a list of 2"),
-        ({"z": "1, 2, 3"}, "item 1: z must be a list of 3 numbers, not"),
-        ({"z": [1, 2, "3"]}, "item 1: z contains strings"),
-        ({"z": [1, 2, 2e4]}, "item 1: latents must be finite and between -10000 and 10000"),
-        ({"image": 7}, "item 1: the image must be a string"),
-        ({"id": "x" * 513}, "item 1: an id must be a string of 1 to 512 characters"),
+        (7, "point 1: must be an object"),
+        ({}, "point 1: needs exactly one of image, z, mu and id, but has none"),
+        ({"z": Z, "mu": Z}, "point 1: needs exactly one of image, z, mu and id, but has z and mu"),
+        ({"z": Z, "sigma": Z}, "point 1: sigma can be given only with mu, not with z"),
+        ({"mu": Z, "sigma": [1, 0, 1]}, "point 1: each sigma must be above 0"),
+        ({"z": Z, "wieght": 2}, "point 1: unknown key 'wieght'; known are image, z, mu, sigma, id"),
+        ({"z": [1, 2]}, "point 1: z must be a list of 3 numbers, not a list of 2"),
+        ({"z": "1, 2, 3"}, "point 1: z must be a list of 3 numbers, not"),
+        ({"z": [1, 2, "3"]}, "point 1: z contains strings"),
+        ({"z": [1, 2, 2e4]}, "point 1: latents must be finite and between -10000 and 10000"),
+        ({"image": 7}, "point 1: the image must be a string"),
+        ({"id": "x" * 513}, "point 1: an id must be a string of 1 to 512 characters"),
     ],
 )
 def test_errors_say_which_point_is_at_fault(row: object, message: str) -> None:
@@ -173,7 +173,7 @@ def test_weights_are_one_unless_they_are_given() -> None:
 @pytest.mark.parametrize("weight", ["2", True, 101, -1, [1], 10**400])
 def test_a_weight_that_is_none_is_refused(weight: object) -> None:
     body = Body("json", b"", 4, values={"terms": [{"z": Z}, {"z": Z, "weight": weight}]})
-    with pytest.raises(Unusable, match="item 1: weight must be a number from 0 to 100, not"):
+    with pytest.raises(Unusable, match="point 1: weight must be a number from 0 to 100, not"):
         weighted_points(body, "terms", 3, None, 0)
 
 
@@ -241,7 +241,7 @@ async def test_ends_may_be_items_of_a_collection(client: AsyncClient) -> None:
         ("", {"start": {"id": "a"}, "end": {"z": Z}}, 422, "invalid_parameter", "collection is missing"),
         ("?collection=none", {"start": {"id": "a"}, "end": {"z": Z}}, 404, "unknown_collection", "none"),
         ("?collection=a/b", {"start": {"id": "a"}, "end": {"z": Z}}, 404, "unknown_collection", "a/b"),
-        ("?collection=some", {"start": {"z": Z}, "end": {"id": "c"}}, 404, "unknown_item", "item 1: the collection"),
+        ("?collection=some", {"start": {"z": Z}, "end": {"id": "c"}}, 404, "unknown_item", "point 1: the collection"),
         ("?collection=some&model=colour", {"start": {"id": "a"}, "end": {"id": "b"}}, 409, "model_mismatch", "colour"),
         ("?collection=some&model=colour", {"start": {"z": Z}, "end": {"z": Z}}, 409, "model_mismatch", "colour"),
     ):  # fmt: skip

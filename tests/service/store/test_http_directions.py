@@ -170,6 +170,7 @@ ONE = {"mu": [[0, 0, 0], [1, 1, 1]]}
         ({"positive": ONE, "negative": {"filter": {"eq": 1}}}, 409, "unknown_key", "has 'eq' in its metadata"),
         ({"positive": ONE, "negative": {"smile": [True]}}, 422, "invalid_filter", "a value must be"),
         ({"positive": ONE, "negative": {"smile": {"in": ["x" * 99] * 200}}}, 413, "metadata_too_large", "16384"),
+        ({"positive": {"smile": True}, "negative": {"smlie": {"ne": True}}}, 409, "unknown_key", "did you mean 'smile'?"),
         ({"positive": {"smile": True}, "negative": {}}, 422, "unusable_input", "'f0' is on both sides"),
         ({"positive": {"ids": ["f1", "f0"]}, "negative": {"smile": True}}, 422, "unusable_input", "'f0' is on both sides"),
         ({"positive": {"smile": True}, "negative": {"ids": ["f1", "f2"]}}, 422, "unusable_input", "'f2' is on both sides"),

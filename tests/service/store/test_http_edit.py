@@ -163,7 +163,7 @@ async def test_formats_are_those_of_decode(client: httpx.AsyncClient) -> None:
         (f"{EDIT}&directions=smile:1,smile:2", {"z": Z}, 422, "invalid_parameter", "directions must name each direction once"),
         (f"{EDIT}&directions=%7B", {"z": Z}, 422, "invalid_parameter", "directions must be {"),
         (f"{EDIT}&directions=:1", {"z": Z}, 422, "invalid_parameter", "must have names"),
-        (f"{EDIT}&model=colour", {"z": Z, "directions": {"smile": 1}}, 409, "model_mismatch", "cannot be compared"),
+        (f"{EDIT}&model=colour", {"z": Z, "directions": {"smile": 1}}, 409, "model_mismatch", "leave out model="),
         ("/edit?collection=none", {"z": Z, "directions": {"smile": 1}}, 404, "unknown_collection", "'none'"),
         ("/edit?collection=a%20b", {"z": Z, "directions": {"smile": 1}}, 404, "unknown_collection", "'a b'"),
         (f"{EDIT}&scale=99", {"z": Z, "directions": {"smile": 1}}, 422, "invalid_parameter", "scale"),

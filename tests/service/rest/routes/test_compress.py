@@ -58,10 +58,14 @@ async def test_the_file_names_its_model(client: httpx.AsyncClient, app: FastAPI)
     assert (await client.post("/decompress", content=file)).headers["x-model"].startswith("grey@")
     refused = await client.post(f"/decompress?model={others[0]}", content=file)
     assert (refused.status_code, refused.json()["code"]) == (409, "model_mismatch")
+    assert "name that model, or leave out model=" in refused.text
     unknown = from_bytes(file)
     object.__setattr__(unknown, "digest", "00" * 32)
     refused = await client.post("/decompress", content=unknown.to_bytes())
-    assert (refused.status_code, "no such model is loaded" in refused.text) == (409, True)
+    assert (refused.status_code, "no such model is loaded; load that model, or make the file again" in refused.text) == (
+        409,
+        True,
+    )
 
 
 async def test_damaged_files_are_refused(client: httpx.AsyncClient) -> None:
@@ -69,6 +73,7 @@ async def test_damaged_files_are_refused(client: httpx.AsyncClient) -> None:
     for body in (b"", file[:-1], file + b"\0", file[:70] + b"\xff" + file[71:], b'{"z": [[0, 0, 0]]}', PICTURES):
         refused = await client.post("/decompress", content=body)
         assert (refused.status_code, refused.json()["code"]) == (400, "undecodable")
+        assert "; send the file as /compress wrote it" in refused.json()["detail"]
 
 
 async def test_more_latents_than_a_request_may_have_are_refused(client: httpx.AsyncClient) -> None:

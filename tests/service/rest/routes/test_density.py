@@ -115,6 +115,10 @@ WRONG: list[tuple[str, str, dict[str, Any] | None, int, str]] = [
     ("GET", "map?density=512&format=png&scale=9", None, 422, "invalid_parameter"),
     ("GET", "map?keys=1,2,3,4,5,6,7,8,9", None, 422, "invalid_parameter"),
     ("GET", "map?density=8&prior=vamp", None, 422, "no_such_prior"),
+    ("GET", "map?bandwidth=1", None, 422, "invalid_parameter"),
+    ("GET", "map?prior=standard", None, 422, "invalid_parameter"),
+    ("GET", "map?density=8&keys=odd", None, 422, "invalid_parameter"),
+    ("GET", "map?density=8&limit=5", None, 422, "invalid_parameter"),
     ("GET", "coverage?draws=0", None, 422, "invalid_parameter"),
     ("GET", "coverage?seed=9007199254740992", None, 422, "invalid_parameter"),
 ]
@@ -126,6 +130,22 @@ async def test_what_is_wrong_is_told(
 ) -> None:
     answer = await client.request(method, f"{some}/{path}", json=body)
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "words"),
+    [
+        ("POST", "density?bandwidth=abc", {"mu": [0] * 3}, "bandwidth must be auto, or a number from 0 to 1000000, not 'abc'"),
+        ("POST", "compare", {"a": 7, "b": {}}, 'a must be a filter, a JSON object such as {"label": 7}, not a number'),
+        ("GET", "map?dims=3", None, "dims must be two different dimensions from 0 to 2, such as 0,1, not '3'"),
+        ("GET", "map?bandwidth=1", None, "bandwidth is for the map of a density: leave it out, or add density=128"),
+        ("GET", "map?density=8&keys=odd", None, "keys is for the map of points: leave it out, or leave out density"),
+    ],
+)
+async def test_messages_say_what_to_do(
+    client: httpx.AsyncClient, some: str, method: str, path: str, body: dict[str, Any] | None, words: str
+) -> None:
+    assert (await client.request(method, f"{some}/{path}", json=body)).json()["detail"] == words
 
 
 async def test_what_is_not_there(client: httpx.AsyncClient) -> None:

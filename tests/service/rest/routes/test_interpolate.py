@@ -61,10 +61,16 @@ async def test_four_corners_are_a_square(client: AsyncClient) -> None:
         ({"corners": LATENTS[:3], "steps": 2}, 422, "'corners' has 3 points, but must have 4: upper left, upper right"),
         ({"corners": LATENTS, "steps": 6}, 422, "steps is 6, but with corners it can be at most 5"),
         ({"corners": LATENTS, "steps": 10**15}, 422, "it can be at most 5"),
-        ({"points": [*LATENTS, {"z": [1]}]}, 422, "item 4: z must be a list of 3 numbers, not a list of 1"),
-        ({"points": [*LATENTS, {"image": "QUJD"}]}, 415, "item 4: 'QUJD' is valid base64"),
+        ({"points": [*LATENTS, {"z": [1]}]}, 422, "point 4: z must be a list of 3 numbers, not a list of 1"),
+        ({"points": [*LATENTS, {"image": "QUJD"}]}, 415, "point 4: 'QUJD' is valid base64"),
         ({"points": [*LATENTS, {"id": "a"}]}, 422, "collection is missing"),
         ({"point": LATENTS}, 422, "did you mean points?"),
+        ({}, 422, "the JSON body needs start and end, or points, or corners"),
+        ({"points": LATENTS, "method": "graph"}, 422, "method=graph needs the collection whose items the path goes through"),
+        ({"points": LATENTS, "include": "log_density"}, 422, "whose density is meant: add collection=NAME"),
+        ({"points": LATENTS, "density_weight": 0.5}, 422, "density_weight is for method=graph, but the method is linear"),
+        ({"points": LATENTS, "bandwidth": 0}, 422, "bandwidth is that of the density of a collection"),
+        ({"points": LATENTS, "bandwidth": "abc"}, 422, "bandwidth must be auto, or a number from 0 to 1000000, not 'abc'"),
     ],
 )
 async def test_what_is_wrong_is_said(client: AsyncClient, body: Any, status: int, message: str) -> None:

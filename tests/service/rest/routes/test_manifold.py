@@ -89,11 +89,11 @@ async def test_it_can_be_cached(client: AsyncClient, app: FastAPI) -> None:
 @pytest.mark.parametrize(
     ("query", "status", "message"),
     [
-        ("dims=0", 422, "dims must be two different dimensions, such as 0,1"),
+        ("dims=0", 422, "dims must be two different dimensions from 0 to 2, such as 0,1, not '0'"),
         ("dims=1,1", 422, "dims must be two different dimensions"),
         ("dims=0,1,2", 422, "dims must be two different dimensions"),
         ("dims=a,b", 422, "dims must be two different dimensions"),
-        ("n=2&dims=0,3", 422, "dims has 3, but the dimensions of grey are 0 to 2"),
+        ("n=2&dims=0,3", 422, "dims must be two different dimensions from 0 to 2, such as 0,1, not '0,3'"),
         (
             "dims=0,1&n=6",
             422,
@@ -102,8 +102,8 @@ async def test_it_can_be_cached(client: AsyncClient, app: FastAPI) -> None:
         ("dims=0,1&n=1", 422, "n"),
         ("dims=0,1&n=" + "9" * 4000, 422, "n is 999"),
         ("dims=0,1&span=-1", 422, "span"),
-        ("n=2&dims=0,1&item=a", 422, "item and collection belong together"),
-        ("n=2&dims=0,1&collection=a", 422, "item and collection belong together"),
+        ("n=2&dims=0,1&item=a", 422, "collection is missing: collection and item together name"),
+        ("n=2&dims=0,1&collection=a", 422, "item is missing: collection and item together name"),
         ("n=2&dims=0,1&collection=none&item=a", 404, "none"),
         ("n=2&dims=0,1&model=none", 404, "no model 'none' is loaded"),
         ("dims=0,1&format=webp", 422, "format must be"),

@@ -71,7 +71,7 @@ async def test_without_a_calibration_it_says_how_to_make_one(client: httpx.Async
     assert found["scores"]["deviance"]["p_value"] is None
     assert "python -m models.evaluate PATH --calibrate" in found["note"]
     refused = await client.post("/score?model=colour&scores=density", content=npy(COLOUR))
-    problem(refused, 409, "no_calibration", "the score density", "'colour' has none", "--calibrate")
+    problem(refused, 409, "no_calibration", "the score density", "'colour' has none that fits its weights", "--calibrate")
 
 
 async def test_bad_requests(client: httpx.AsyncClient) -> None:
@@ -83,8 +83,16 @@ async def test_bad_requests(client: httpx.AsyncClient) -> None:
     problem(await client.post("/score?seed=-1", content=npy(X)), 422, "invalid_parameter", "seed")
     problem(await client.post("/score?format=npy", content=npy(X)), 422, "invalid_parameter", "format must be 'json' or 'png'")
     problem(
-        await client.post("/score?scores=elbo&samples=11", content=npy(X)), 413, "too_many_items", "Send at most 2 pictures"
+        await client.post("/score?scores=elbo&samples=11", content=npy(X)),
+        413,
+        "too_many_items",
+        "send at most 2 pictures, or use fewer samples",
     )
+    asked = await client.post("/score?scores=elbo&samples=100000", content=npy(X[:1]))
+    words = "1 picture x 100000 decoded latents = 100000; at most 32 are allowed in one request: use fewer samples"
+    problem(asked, 413, "too_many_items", words)
+    words = "samples is for the scores elbo and iwae, but the scores are deviance, knn: leave it out, or add scores=iwae"
+    problem(await client.post("/score?samples=4", content=npy(X)), 422, "invalid_parameter", words)
     problem(await client.post("/score?model=gray", content=npy(X)), 404, "unknown_model", "did you mean grey?")
     problem(await client.post("/score", content=b"hello"), 415, "unsupported_media_type")
     problem(await client.post("/score", content=npy(np.zeros((0, 8, 8), np.uint8))), 422, "unusable_input")
@@ -155,10 +163,13 @@ async def test_the_map_of_principal_components(client: httpx.AsyncClient) -> Non
 
 
 async def test_maps_that_are_refused(client: httpx.AsyncClient) -> None:
-    problem(await client.get("/models/colour/map"), 409, "no_calibration", "'colour' has none", "--calibrate")
+    problem(
+        await client.get("/models/colour/map"), 409, "no_calibration", "'colour' has none that fits its weights", "--calibrate"
+    )
     problem(await client.get("/models/gray/map"), 404, "unknown_model", "did you mean grey?")
-    problem(await client.get("/models/grey/map?dims=0,3"), 422, "invalid_parameter", "from 0 to 2", "not 0,3")
+    problem(await client.get("/models/grey/map?dims=0,3"), 422, "invalid_parameter", "from 0 to 2", "not '0,3'")
     problem(await client.get("/models/grey/map?dims=1,1"), 422, "invalid_parameter", "two different")
-    problem(await client.get("/models/grey/map?dims=1"), 422, "invalid_parameter", "dims")
+    words = "dims must be two different dimensions from 0 to 2, such as 0,1, not '3'"
+    problem(await client.get("/models/grey/map?dims=3"), 422, "invalid_parameter", words)
     problem(await client.get("/models/grey/map?plane=pca&dims=0,1"), 422, "invalid_parameter", "leave out one")
     problem(await client.get("/models/grey/map?plan=pca"), 422, "invalid_parameter", "did you mean plane?")

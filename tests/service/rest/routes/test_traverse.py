@@ -166,7 +166,7 @@ async def test_each_format_has_the_same_pictures(client: AsyncClient) -> None:
         ("span=8.5", {}, 422, "span"),
         ("over=nothing", {}, 422, "over must be"),
         ("steps=2&over=posterior", {}, 422, "this point has no sigma, which over=posterior needs"),
-        ("over=posterior&steps=2", {"points": [{"mu": Z, "sigma": [1, 1, 1]}, {"z": Z}]}, 422, "item 1: this point"),
+        ("over=posterior&steps=2", {"points": [{"mu": Z, "sigma": [1, 1, 1]}, {"z": Z}]}, 422, "point 1: this point"),
         ("over=point&steps=3", {"z": [[9999, 0, 0]]}, 422, "its row leaves the range of latents"),
         ("", {"z": [Z], "images": TEXTS}, 422, "the JSON body needs one of"),
         ("", {"z": [[1]]}, 422, "but the model grey takes"),
