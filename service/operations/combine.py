@@ -67,6 +67,7 @@ async def barycenter(
         raise Unusable(
             "this point has no sigma, which method=w2 needs; send mu and sigma, or ask for method=euclidean",
             int(found.has_sigma.argmin()),
+            "point",
         )
     work = partial(wasserstein_barycenter, found.mu, found.sigma, weights)
     mu, sigma = await pipeline.offload(16 * found.mu.size, work)

@@ -93,9 +93,7 @@ def test_it_calls_every_operation(client: Any, page: dict[str, Any], service: Se
                 arguments["body"] = getattr(models, name).from_dict(content["example"])
         if operation["operationId"] == "manifold":  # It answers with a PNG unless it is asked for JSON.
             arguments["format_"] = models.ManifoldFormat("json")
-        if (
-            operation["operationId"] == "decompress"
-        ):  # Only /compress makes its body, and has no parser.
+        if operation["operationId"] == "decompress":  # Only /compress makes its body, and has no parser.
             made = httpx.post(f"{service.url}/compress", json={"images": [PICTURE_EXAMPLE]}).raise_for_status()
             arguments["body"] = types.File(payload=io.BytesIO(made.content))
         answer = module_of(operation).sync_detailed(client=client, **arguments)

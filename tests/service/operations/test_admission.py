@@ -1,15 +1,16 @@
 """The estimate of when to try again."""
 
+import time
+
 import pytest
 
 from service.engine.errors import Overloaded
-from service.operations import admission
 from service.operations.admission import Admission
 
 
 def test_work_that_says_how_far_it_is_leaves_less_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(admission.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     places = Admission(256, "the places of regret (256 pictures at a time)")
     with places.admit(128) as one, places.admit(128) as other:
         now = 30.0
@@ -24,7 +25,7 @@ def test_work_that_says_how_far_it_is_leaves_less_to_wait_for(monkeypatch: pytes
 
 def test_work_that_says_nothing_is_done_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(admission.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     queue = Admission(4)
     with queue.admit(4):
         now = 2.0
