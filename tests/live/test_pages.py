@@ -31,6 +31,8 @@ BESIDE = {
     ("map_of_collection", "prior", None): {"density": "8"},
     ("map_of_collection", "format", "png"): {"density": "8"},
 }
+# if_exists=error is about items that are there by then, and no shipped model has a VampPrior.
+REFUSED = {("if_exists", "error"): 409, ("prior", "vamp"): 422}
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 
 
@@ -248,8 +250,8 @@ def test_every_parameter_on_the_page_is_accepted(client: httpx.Client, page: dic
                     params["model"] = next(model["name"] for model in models if text in model["labels"])
                 own = {"content": compressed} if name == "decompress" else {"json": body}
                 answer = client.request(method, filled(path, operation), params=params, **own)
-                refused = value == "error"  # if_exists=error, for items that are there by then
-                assert answer.status_code == (409 if refused else 200), (path, parameter["name"], value, answer.text)
+                status = REFUSED.get((parameter["name"], value), 200)
+                assert answer.status_code == status, (path, parameter["name"], value, answer.text)
 
 
 def test_every_page_carries_a_request_id(client: httpx.Client) -> None:
