@@ -49,24 +49,22 @@ class Components:
             yield rows, self.mu[rows].astype(np.float64), inverse, peak
 
 
-# What to do about items without a width.
-WIDEN = "state bandwidth=auto or a bandwidth above 0"
-WIDEN_OR_FILTER = f"{WIDEN}, or leave these items out by a filter"
+def check_widths(sigma: Floats, has_sigma: NDArray[np.bool_], bandwidth: float, name: str, filtered: bool = True) -> None:
+    """Raise NoDensity if some component has no width.
 
-
-def check_widths(
-    sigma: Floats, has_sigma: NDArray[np.bool_], bandwidth: float, name: str, instead: str = WIDEN_OR_FILTER
-) -> None:
-    """Raise NoDensity if some component has no width. `name`: of the bandwidth in the message; `instead`: what to do."""
+    `name`: of the bandwidth in the message, "auto" for one that was found; `filtered`: whether a filter could leave items out.
+    """
     if bandwidth or not len(sigma):
         return
+    wider = "state a bandwidth above 0" if name == "auto" else "state bandwidth=auto or a bandwidth above 0"
     points = int((~has_sigma).sum())
     if points:
+        instead = f"{wider}, or leave these items out by a filter" if filtered else wider
         raise NoDensity(
             f"the bandwidth ({name}) is 0 and {points} of {len(sigma)} items have no sigma, so they have no density; {instead}"
         )
     if not (sigma > 0).all():
-        raise NoDensity(f"the bandwidth ({name}) is 0 and some items have a sigma of 0; {WIDEN}")
+        raise NoDensity(f"the bandwidth ({name}) is 0 and some items have a sigma of 0; {wider}")
 
 
 def log_density(points: Floats, components: Components, left_out: Sequence[int], k: int = 0) -> tuple[Doubles, Numbers]:

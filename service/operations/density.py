@@ -14,7 +14,6 @@ from service.inference.deadline import in_time
 from service.inference.pipeline import Inference, Pipeline
 from service.latents.density import (
     TURN,
-    WIDEN_OR_FILTER,
     Components,
     Doubles,
     Floats,
@@ -149,11 +148,11 @@ def _turns(rows: Numbers, mu: Floats) -> list[Numbers]:
 
 
 async def components_of(
-    pipeline: Pipeline, inference: Inference, snapshot: Snapshot, wanted: Bandwidth, instead: str = WIDEN_OR_FILTER
+    pipeline: Pipeline, inference: Inference, snapshot: Snapshot, wanted: Bandwidth, filtered: bool = True
 ) -> tuple[Components, Chosen]:
-    """Return the mixture of a snapshot's posteriors with its bandwidth. Raises NoDensity, which says what to do `instead`."""
+    """Return the mixture of a snapshot's posteriors with its bandwidth. Raises NoDensity, see `check_widths`."""
     bandwidth = await choose_bandwidth(pipeline, inference, wanted, snapshot.mu, snapshot)
-    check_widths(snapshot.sigma, snapshot.has_sigma, bandwidth.value, bandwidth.name, instead)
+    check_widths(snapshot.sigma, snapshot.has_sigma, bandwidth.value, bandwidth.name, filtered)
     return Components(snapshot.mu, snapshot.sigma, bandwidth.value), bandwidth
 
 

@@ -13,7 +13,7 @@ from service.inference.deadline import in_time
 from service.inference.decoded_length import Natural, lengths
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
-from service.latents.density import WIDEN, sample_of
+from service.latents.density import sample_of
 from service.latents.graph import BLOCK, Doubles, Graph, Numbers, nearest, neighbor_pairs, resampled, shortest_path
 from service.operations.density import AUTO, LONG, Bandwidth, Chosen, components_of, evaluate, in_turns, keep
 from service.operations.interpolate import Frames
@@ -103,7 +103,7 @@ async def _along(
 ) -> Along:
     if bandwidth is None:
         bandwidth = 0.0 if snapshot.has_sigma.all() and (snapshot.sigma > 0).all() else AUTO
-    components, chosen = await components_of(pipeline, inference, snapshot, bandwidth, WIDEN)
+    components, chosen = await components_of(pipeline, inference, snapshot, bandwidth, filtered=False)
     values, _ = await evaluate(pipeline, inference, frames.z, components, [-1] * len(frames.z))
     means = frames.pixels.reshape(len(frames.pixels), -1)
     work = partial(lengths, inference.model.natural, means[:-1], means[1:])

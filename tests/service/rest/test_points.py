@@ -125,11 +125,11 @@ def test_a_list_of_points_has_any_kind_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (7, "point 1: must be an object"),
+        (7, 'point 1: must be an object like {"image": "<base64>"}, {"z": [...]}, {"mu": [...], "sigma": [...]} or {"id"'),
         ({}, "point 1: needs exactly one of image, z, mu and id, but has none"),
         ({"z": Z, "mu": Z}, "point 1: needs exactly one of image, z, mu and id, but has z and mu"),
         ({"z": Z, "sigma": Z}, "point 1: sigma can be given only with mu, not with z"),
-        ({"mu": Z, "sigma": [1, 0, 1]}, "point 1: each sigma must be above 0"),
+        ({"mu": Z, "sigma": [1, 0, 1]}, "point 1: each sigma must be above 0; leave sigma out of a point that has none"),
         ({"z": Z, "wieght": 2}, "point 1: unknown key 'wieght'; known are image, z, mu, sigma, id"),
         ({"z": [1, 2]}, "point 1: z must be a list of 3 numbers, not a list of 2"),
         ({"z": "1, 2, 3"}, "point 1: z must be a list of 3 numbers, not"),

@@ -69,6 +69,7 @@ async def test_without_a_calibration_it_says_how_to_make_one(client: httpx.Async
     found = (await client.post("/score?model=colour", content=npy(COLOUR))).raise_for_status().json()
     assert (found["calibrated"], found["p_value"], list(found["scores"])) == (False, None, ["reconstruction", "deviance"])
     assert found["scores"]["deviance"]["p_value"] is None
+    assert found["note"].startswith("The model has no calibration that fits its weights")
     assert "python -m models.evaluate PATH --calibrate" in found["note"]
     refused = await client.post("/score?model=colour&scores=density", content=npy(COLOUR))
     problem(refused, 409, "no_calibration", "the score density", "'colour' has none that fits its weights", "--calibrate")
