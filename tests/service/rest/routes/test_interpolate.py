@@ -77,3 +77,16 @@ async def test_what_is_wrong_is_said(client: AsyncClient, body: Any, status: int
     answer = await client.post("/interpolate", json=body)
     assert answer.status_code == status, answer.text
     assert message in answer.json()["detail"]
+
+
+async def test_items_without_a_density_need_a_bandwidth_and_not_a_filter(client: AsyncClient) -> None:
+    (await client.put("/collections/some", json={"model": "grey"})).raise_for_status()
+    items = [{"id": f"{i}", "mu": [i, 0, 1]} for i in range(3)]
+    (await client.post("/collections/some/items", json={"items": items})).raise_for_status()
+    body = {"points": LATENTS[:2], "collection": "some", "bandwidth": 0, "include": "log_density"}
+    for method in ({}, {"method": "graph"}):
+        answer = await client.post("/interpolate", json=body | method)
+        assert (answer.status_code, answer.json()["code"]) == (422, "no_density")
+        assert answer.json()["detail"].endswith("no density; state bandwidth=auto or a bandwidth above 0")
+    missing = await client.post("/interpolate", json={"points": [LATENTS[0], {"id": "six"}], "collection": "some"})
+    assert missing.json()["detail"] == "point 1: the collection 'some' has no item 'six'"
