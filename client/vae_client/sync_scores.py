@@ -53,7 +53,7 @@ class ScoreMethods(LatentMethods):
     ) -> Scores:
         """Return the scores of any number of pictures, in their order. Raises BatchFailed, ModelChanged.
 
-        A picture has the same numbers in each batch. With regret, `batch_size` can be at most 64.
+        A picture has the same numbers in each batch. Batches that are too large, such as 65 pictures with regret, are halved.
         """
         options, asked = self._options(model, timeout_ms, background, invert), names(scores)
         parts = self._in_order(

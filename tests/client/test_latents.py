@@ -80,6 +80,7 @@ def test_many_are_scored_in_order(client: Client, digits: Pixels, capsys: pytest
     blank = client.score_many(np.zeros((3, 28, 28), np.uint8), batch_size=1).warnings
     assert [one.item for one in blank if one.code == "blank"] == [0, 1, 2]
     assert len(client.score_many([])) == 0
+    assert len(client.score_many(digits[:65], scores="regret")) == 65  # The service takes 64.
     with pytest.raises(BatchFailed, match="item 1"):
         client.score_many([SEVEN, b"nonsense"])
     with pytest.raises(vae_client.ModelChanged):
