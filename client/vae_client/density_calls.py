@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from vae_client import json_body, npy
 from vae_client.calls import Call, Options, json_call, names, present, query, warnings_of
 from vae_client.collection_calls import path_of, unknown_of
-from vae_client.latent_calls import points_of
+from vae_client.latent_calls import plane_of, points_of
 from vae_client.latent_results import Comparison, Coverage, Densities, DensityMap, Direction, ItemMap
 
 T = TypeVar("T")
@@ -121,14 +121,8 @@ def item_map(collection: str, options: Options, filter: Any, keys: Iterable[str]
     return json_call("GET", path, _item_map, options, params=params)
 
 
-def _plane(answer: dict[str, Any]) -> dict[str, Any]:
-    plane = answer["plane"]
-    axes = npy.doubles(plane["axes"])
-    return {**plane, "origin": npy.doubles(plane["origin"]), "axes": axes}
-
-
 def _item_map(answer: dict[str, Any]) -> ItemMap:
-    return _known(ItemMap, answer, plane=_plane(answer), ids=tuple(answer["ids"]), points=npy.floats(answer["points"]))
+    return _known(ItemMap, answer, plane=plane_of(answer), ids=tuple(answer["ids"]), points=npy.floats(answer["points"]))
 
 
 def density_map(collection: str, cells: int, options: Options, filter: Any, **parameters: Any) -> Call[DensityMap]:
@@ -141,7 +135,7 @@ def _density_map(answer: dict[str, Any]) -> DensityMap:
     return _known(
         DensityMap,
         answer,
-        plane=_plane(answer),
+        plane=plane_of(answer),
         holes=npy.flags(answer["holes"]),
         **{name: npy.doubles(answer[name]) for name in ("density", "prior_density")},
         **{name: tuple(answer[name]) for name in ("x_range", "y_range")},

@@ -178,12 +178,18 @@ def model_map(model: str, dims: Iterable[int] | None, options: Options) -> Call[
     return json_call("GET", f"/models/{quote(model, safe='')}/map", _model_map, options, params=params)
 
 
+def plane_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the plane of a map, its origin (D,) and axes (2, D) as float64."""
+    plane = answer["plane"]
+    return {**plane, "origin": npy.doubles(plane["origin"]), "axes": npy.doubles(plane["axes"])}
+
+
 def _model_map(answer: dict[str, Any]) -> ModelMap:
-    labels, dims, texts = answer["labels"], answer["dims"], answer["label_names"]
+    labels, texts = answer["labels"], answer["label_names"]
     return ModelMap(
-        **{name: npy.floats(answer[name]) for name in ("points", "center", "axes", "variance")},
+        points=npy.floats(answer["points"]),
+        plane=plane_of(answer),
         model=answer["model"],
-        dims=None if dims is None else tuple(dims),
         labels=None if labels is None else tuple(texts[label] for label in labels),
         record=answer["record"],
     )

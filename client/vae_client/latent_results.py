@@ -74,18 +74,15 @@ def _rows(parts: Sequence[Any], name: str) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class ModelMap:
-    """The M training latents of a calibration in a plane: `points` (M, 2) = (mu - `center`) @ `axes`.T, all float32.
+    """The M training latents of a calibration in a plane: `points` (M, 2) = (mu - origin) @ axes.T, float32.
 
-    `center` is (D,), `axes` (2, D), `variance` (2,) the share of each axis. `labels` has the label of each point, if there are
-    any; `dims` the two dimensions, unless the axes are principal components; `record` how the calibration was made.
+    `plane` has its `kind`, "pca" or "dims", `origin` (D,) and `axes` (2, D), and `explained` of pca or `dims`. `labels` has the
+    label of each point, if there are any; `record` how the calibration was made.
     """
 
     points: "NDArray[np.float32]"
-    center: "NDArray[np.float32]"
-    axes: "NDArray[np.float32]"
-    variance: "NDArray[np.float32]"
+    plane: Mapping[str, Any]
     model: str
-    dims: tuple[int, ...] | None = None
     labels: tuple[str, ...] | None = None
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
 

@@ -89,12 +89,13 @@ def test_many_are_scored_in_order(client: Client, digits: Pixels, capsys: pytest
 
 def test_model_map(client: Client, server: Server) -> None:
     found, answer = client.model_map("mnist"), get(server, "/models/mnist/map")
-    for name in ("points", "center", "axes", "variance"):
-        np.testing.assert_array_equal(getattr(found, name), np.float32(answer[name]))
+    np.testing.assert_array_equal(found.points, np.float32(answer["points"]))
+    for name in ("origin", "axes"):
+        np.testing.assert_array_equal(found.plane[name], answer["plane"][name])
     assert found.labels is not None
     assert found.labels[:9] == tuple(answer["label_names"][label] for label in answer["labels"][:9])
     two = client.model_map("mnist", dims=(3, 7))
-    assert two.dims == (3, 7)
+    assert two.plane["dims"] == [3, 7]
     np.testing.assert_array_equal(two.points, get(server, "/models/mnist/map", dims="3,7", format="npy"))
 
 
