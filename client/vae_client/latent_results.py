@@ -76,7 +76,7 @@ def _rows(parts: Sequence[Any], name: str) -> Any:
 class ModelMap:
     """The M training latents of a calibration in a plane: `points` (M, 2) = (mu - origin) @ axes.T, float32.
 
-    `plane` has its `kind`, "pca" or "dims", `origin` (D,) and `axes` (2, D), and `explained` of pca or `dims`. `labels` has the
+    `plane` has its `kind`, "pca" or "dims", `origin` (D,) and `axes` (2, D), and `explained` or `dims`. `labels` has the
     label of each point, if there are any; `record` how the calibration was made.
     """
 
