@@ -127,8 +127,8 @@ class Problem(BaseModel):
 class PlaneInfo(BaseModel):
     """A plane: coordinates axes (z - origin)."""
 
-    kind: Literal["pca", "dims"]
-    origin: list[float]
+    kind: Literal["pca", "dims"] = Field(description="pca: two principal components. dims: two dimensions.")
+    origin: list[float] = Field(description="The latent at the coordinates (0, 0).")
     axes: list[list[float]] = Field(description="Two unit vectors; the entry of largest size is positive.")
     explained: list[float] | None = Field(None, description="The shares of the variance along both axes. Only of pca.")
-    dims: list[int] | None = None
+    dims: list[int] | None = Field(None, description="The two dimensions. Only of dims.")

@@ -254,7 +254,7 @@ class PatchedItem(BaseModel):
 
 
 class QueryBody(BaseModel):
-    """A picture, the parameters of a posterior, or the id of an item. Search parameters may be added."""
+    """A picture, the parameters of a posterior, or the id of an item. Parameters may be added."""
 
     image: str | None = Field(None, description="A picture as base64 or data URL.")
     mu: list[float] | None = Field(None, description="The mean of a posterior, or any latent.")
