@@ -253,8 +253,8 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add(
         "--strangers", action="append", default=[], type=storable, metavar="DATA",
-        help="with --calibrate: another data set, as --data takes it, of out-of-distribution pictures (strangers); measures how "
-        "well each score separates them from held-out pictures; may be repeated",
+        help="with --calibrate: another data set, as --data takes it, of out-of-distribution pictures (strangers); measures "
+        "how well each score separates them from held-out pictures; may be repeated",
     )  # fmt: skip
     add = parser.add_argument_group("output").add_argument
     add("--report", nargs="?", const="", metavar="DIR", help="write an HTML report into DIR (default: PATH/report)")
