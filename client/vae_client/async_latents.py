@@ -98,7 +98,7 @@ class AsyncLatentMethods(AsyncTransport):
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
-        """Return the picture of the weighted mean of points, or with w2 of the 2-Wasserstein barycentre of posteriors.
+        """Return the picture of the weighted mean of points, or with w2 of the 2-Wasserstein barycenter of posteriors.
 
         `details=True` brings `z`, (1, D), and with w2 `details["mu"]` and `details["sigma"]`, with a second request.
         """

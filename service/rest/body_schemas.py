@@ -98,6 +98,15 @@ class PicturesAnswer(BaseModel):
     seed: int | None = Field(None, description="The seed of the latents and of the pixels, where one of them was drawn.")
     prior: str | None = Field(None, description="The prior that the latents were drawn from.")
     label: str | None = Field(None, description="The label that the latents were drawn for, if one was asked for.")
+    warnings: WarningList = None
+
+
+class PathAnswer(PicturesAnswer):
+    """The frames of a path as base64 PNG."""
+
+    model_config = ConfigDict(title="Path")
+
+    method: str = Field(description="The kind of path.")
     log_density: list[float] | None = Field(None, description="The log density of the collection's items at each frame, nats.")
     length: float | None = Field(
         None, description="The length of the path: the sum over its frames of sqrt(symmetric KL) of decoded distributions."
@@ -107,7 +116,16 @@ class PicturesAnswer(BaseModel):
     graph: dict[str, int] | None = Field(
         None, description="How many items the graph has, and the collection (count); a large one is sampled evenly."
     )
-    warnings: WarningList = None
+
+
+class BarycenterAnswer(PicturesAnswer):
+    """The picture of the mean of points as base64 PNG."""
+
+    model_config = ConfigDict(title="Barycenter")
+
+    method: str = Field(description="The kind of mean.")
+    mu: list[list[float]] | None = Field(None, description="Only with method=w2: the mean of the barycenter.")
+    sigma: list[list[float]] | None = Field(None, description="Only with method=w2: its standard deviations.")
 
 
 class Problem(BaseModel):

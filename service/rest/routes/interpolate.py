@@ -15,6 +15,7 @@ from service.operations.items import Entries
 from service.operations.service import Service
 from service.rest.answers import pictures_answer
 from service.rest.bodies import Body
+from service.rest.body_schemas import PathAnswer
 from service.rest.negotiation import Format, answer_format
 from service.rest.parameters import BadParameter, check_count, read_parameters
 from service.rest.point_schemas import PathBody
@@ -141,7 +142,7 @@ add(
     "Morph: frames of a path between pictures or latents",
     describe_operation(
         InterpolateParameters,
-        {**PICTURE_ANSWERS, "image/webp": BINARY, "image/gif": BINARY},
+        {**PICTURE_ANSWERS, **json_content(PathAnswer), "image/webp": BINARY, "image/gif": BINARY},
         {
             **json_content(PathBody, EXAMPLE),
             "multipart/form-data": {"schema": FORM_OF_ENDS},
