@@ -42,15 +42,16 @@ class Coverage:
     snapshot: Snapshot
 
 
-def prior_of(pipeline: Pipeline, collection: Collection, prior: str | None) -> tuple[str, Mixture | None]:
-    """Return a prior's name and mixture, None for N(0, I); by default the one that the collection's model was trained with.
+def prior_of(pipeline: Pipeline, collection: Collection, prior: str | None) -> tuple[str, Mixture | None, str]:
+    """Return a prior's name, mixture and digest, None and "" for N(0, I); by default that which the model was trained with.
 
     Only N(0, I) needs no loaded model. Raises ModelNotLoaded, NoSuchPrior.
     """
     if prior == STANDARD:
-        return STANDARD, None
+        return STANDARD, None, ""
     priors = pipeline.catalog.priors[model_of(pipeline.catalog, collection).name]
-    return priors.choose(prior or priors.own)
+    name, mixture = priors.choose(prior or priors.own)
+    return name, mixture, priors.digests.get(name, "")
 
 
 async def coverage(
@@ -70,7 +71,7 @@ async def coverage(
     The threshold is that of draws from the stored posteriors, each with its own item left out of the density. A prior that is
     the aggregate posterior has the coverage ALPHA. Raises NoDensity, TooManyPairs, StoreError, ModelNotLoaded, NoSuchPrior.
     """
-    name, mixture = prior_of(pipeline, collection, prior)
+    name, mixture, _ = prior_of(pipeline, collection, prior)
     with store.searches.admit(1):
         async with store.snapshots.lent(collection.name, [filter], inference.deadline, strict) as [snapshot]:
             count = len(snapshot)

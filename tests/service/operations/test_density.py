@@ -9,7 +9,9 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from service.engine.errors import DeadlineExceeded
 from service.inference.pipeline import Inference
+from service.inference.priors import AGGREGATE, STANDARD
 from service.latents.density import NoDensity
+from service.latents.mixture import Mixture
 from service.operations import collection_map, density
 from service.operations.compare import compare
 from service.operations.coverage import coverage
@@ -159,6 +161,21 @@ async def test_maps(service: Service, inference: Inference, filled: Collection) 
         assert made.density.sum() * area == pytest.approx(1, abs=0.01)
     with pytest.raises(collection_map.NoPlane, match="0 to 2"):
         await collection_map.points(*where, dims=(0, 3))
+
+
+async def test_a_map_is_made_again_for_another_prior_of_the_same_name(
+    service: Service, inference: Inference, filled: Collection
+) -> None:
+    where = service.pipeline, service.store, inference, filled, 8
+    before = await collection_map.density_map(*where, prior=AGGREGATE)
+    assert await collection_map.density_map(*where, prior=AGGREGATE) is before
+    priors = service.pipeline.catalog.priors
+    fitted = Mixture(np.ones(1), np.zeros((1, 3)), np.ones((1, 3)))
+    priors["grey"] = replace(priors["grey"], mixtures={AGGREGATE: fitted}, digests={AGGREGATE: "another"})
+    after = await collection_map.density_map(*where, prior=AGGREGATE)
+    standard = await collection_map.density_map(*where, prior=STANDARD)
+    np.testing.assert_array_equal(after.prior_density, standard.prior_density)
+    assert not np.array_equal(after.prior_density, before.prior_density)
 
 
 async def test_a_deadline_holds(service: Service, inference: Inference, filled: Collection) -> None:
