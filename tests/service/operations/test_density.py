@@ -178,6 +178,28 @@ async def test_a_map_is_made_again_for_another_prior_of_the_same_name(
     assert not np.array_equal(after.prior_density, before.prior_density)
 
 
+async def test_a_bandwidth_whose_square_is_nothing_counts_as_none(
+    service: Service, inference: Inference, collection: Collection
+) -> None:
+    bare = await fill(service, inference, collection, points(["a", "b"], MU[:2]))
+    where = service.pipeline, service.store, inference, bare
+    query = points([None], MU[2:3])
+    for h in (1e-163, 1e-155, 5e-324):
+        for refused in (
+            density.density(*where, query, bandwidth=h),
+            compare(*where, ((), ()), bandwidth=h),
+            coverage(*where, bandwidth=h),
+            collection_map.density_map(*where, 8, bandwidth=h),
+        ):
+            with pytest.raises(NoDensity, match=f"is {h:g} and 2 of 2 items have no sigma"):
+                await refused
+    h = 1.5e-154
+    assert (await density.density(*where, query, bandwidth=h)).log_density[0] == -np.inf
+    for dims in (None, (0, 2)):
+        made = await collection_map.density_map(*where, 8, dims, bandwidth=h)
+        assert made.density.sum() * (made.x[1] - made.x[0]) * (made.y[1] - made.y[0]) == pytest.approx(1)
+
+
 async def test_a_deadline_holds(service: Service, inference: Inference, filled: Collection) -> None:
     late = replace(inference, deadline=0.0)
     with pytest.raises(DeadlineExceeded):

@@ -113,6 +113,7 @@ WRONG: list[tuple[str, str, dict[str, Any] | None, int, str]] = [
     ("GET", "map?plane=pca&dims=0,1", None, 422, "invalid_parameter"),
     ("GET", "map?format=png", None, 422, "invalid_parameter"),
     ("GET", "map?density=512&format=png&scale=9", None, 422, "invalid_parameter"),
+    ("GET", "map?density=8&bandwidth=1e-163", None, 422, "no_density"),
     ("GET", "map?keys=1,2,3,4,5,6,7,8,9", None, 422, "invalid_parameter"),
     ("GET", "map?density=8&prior=vamp", None, 422, "no_such_prior"),
     ("GET", "coverage?draws=0", None, 422, "invalid_parameter"),
