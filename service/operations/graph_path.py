@@ -15,7 +15,7 @@ from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.latents.density import sample_of
 from service.latents.graph import BLOCK, Doubles, Graph, Numbers, nearest, neighbor_pairs, resampled, shortest_path
-from service.operations.density import AUTO, LONG, Bandwidth, Chosen, components_of, evaluate, in_turns, keep
+from service.operations.density import AUTO, GRAPH, LONG, Bandwidth, Chosen, components_of, evaluate, in_turns, keep
 from service.operations.interpolate import Frames
 from service.operations.points import Points, locate
 from service.operations.store_access import StoreAccess
@@ -28,7 +28,6 @@ NEIGHBORS = 10
 MOST_ITEMS, MOST_BYTES = 10_000, 256 << 20
 # Items that are decoded, and pairs that are compared, before others get a turn.
 DECODED_AT_ONCE, PAIRS_AT_ONCE = 256, 1000
-GRAPH = "graph"
 LATE = "the deadline passed before the graph of the collection was made"
 
 
