@@ -107,7 +107,9 @@ class PathAnswer(PicturesAnswer):
     model_config = ConfigDict(title="Path")
 
     method: str = Field(description="The kind of path.")
-    log_density: list[float] | None = Field(None, description="The log density of the collection's items at each frame, nats.")
+    log_density: list[float] | None = Field(
+        None, description="The log density of the collection's items at each frame, nats; null if they have none."
+    )
     length: float | None = Field(
         None, description="The length of the path: the sum over its frames of sqrt(symmetric KL) of decoded distributions."
     )

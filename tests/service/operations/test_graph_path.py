@@ -108,6 +108,22 @@ async def test_the_graph_stays_whatever_else_is_asked_for(client: httpx.AsyncCli
     assert (await client.post(GRAPH, json=ENDS)).raise_for_status().json() == before
 
 
+async def test_there_is_a_path_without_a_density(client: httpx.AsyncClient) -> None:
+    ends = {"start": {"z": [0, 0, 0]}, "end": {"z": [1, 1, 1]}}
+    for name, count in (("one", 1), ("equal", 3)):
+        (await client.put(f"/collections/{name}?model=grey")).raise_for_status()
+        items = [{"id": f"i{i}", "mu": [0.5] * 3} for i in range(count)]
+        (await client.post(f"/collections/{name}/items", json={"items": items})).raise_for_status()
+        asked = f"/interpolate?collection={name}&method=graph&steps=4"
+        found = (await client.post(asked, json=ends)).raise_for_status().json()
+        assert (len(found["images"]), len(found["ids"])) == (4, 1)
+        assert (found["log_density"], found["bandwidth"]) == (None, None)
+        assert found["length"] > 0
+        for more in ("include=log_density", "bandwidth=0", "bandwidth=auto", "bandwidth=1e-163"):
+            refused = await client.post(f"{asked}&{more}", json=ends)
+            assert (refused.status_code, refused.json()["code"]) == (422, "no_density"), more
+
+
 async def test_small_collections_and_items_without_sigma(client: httpx.AsyncClient) -> None:
     await fill(client, sigma=False)
     found = (await client.post(GRAPH, json=ENDS)).raise_for_status().json()
