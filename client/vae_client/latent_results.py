@@ -201,7 +201,7 @@ class Coverage(_OfDensity):
     """`coverage` is the share of draws from a prior, 0 to 1, whose log density under the items is at least `threshold` (nats).
 
     The share `alpha` of the draws from the stored posteriors reaches it. `coverage`, `standard_error` and `threshold` are None
-    if there are not two items.
+    if there are not two items, `standard_error` also if all draws agree, so that `coverage` is 0 or 1.
     """
 
     coverage: float | None

@@ -30,7 +30,10 @@ RESAMPLINGS = 200
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The share of draws from the prior that the posteriors cover, with its standard error; None without two items."""
+    """The share of draws from the prior that the posteriors cover, with its standard error; None without two items.
+
+    The error is None if all draws agree, too.
+    """
 
     share: float | None
     standard_error: float | None
@@ -100,14 +103,20 @@ def _posterior_draws(snapshot: Snapshot, rows: list[int], seed: int, first: int)
     return draws
 
 
-def _share(drawn: Doubles, reference: Doubles, seed: int) -> tuple[float, float, float]:
-    """Return the share of draws above the threshold of the reference, its bootstrap standard error, and the threshold."""
+def _share(drawn: Doubles, reference: Doubles, seed: int) -> tuple[float, float | None, float]:
+    """Return the share of draws above the threshold of the reference, its bootstrap standard error, and the threshold.
+
+    If all draws agree, all resamplings do, whatever the error is: it is None.
+    """
     place = int((1 - ALPHA) * len(reference))
     threshold = np.sort(reference)[place]
+    share = float((drawn >= threshold).mean())
+    if share in (0.0, 1.0):
+        return share, None, float(threshold)
     shares = []
     for i in range(RESAMPLINGS):
         uniform = seeds.pixel_uniform(seed, i, len(drawn) + len(reference))
         some = drawn[(uniform[: len(drawn)] * len(drawn)).astype(np.int64)]
         others = reference[(uniform[len(drawn) :] * len(reference)).astype(np.int64)]
         shares.append(float((some >= np.partition(others, place)[place]).mean()))
-    return float((drawn >= threshold).mean()), float(np.std(shares, ddof=1)), float(threshold)
+    return share, float(np.std(shares, ddof=1)), float(threshold)

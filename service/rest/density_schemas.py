@@ -245,7 +245,10 @@ class CoverageAnswer(BandwidthInfo):
     """How much of a prior's mass the posteriors cover."""
 
     coverage: float | None = Field(description="A share from 0 to 1; null if there are not two items.")
-    standard_error: float | None = Field(description="The standard error of coverage, by resampling both sets of draws.")
+    standard_error: float | None = Field(
+        description="The standard error of coverage, by resampling both sets of draws. null if there are not two items, or if "
+        "all draws agree (coverage is 0 or 1): resampling sees no error then."
+    )
     threshold: float | None = Field(description="The log density, in nats, from which on a draw is covered.")
     alpha: float = Field(description="The share of draws from the posteriors that are above the threshold.")
     prior: str = Field(description="The prior that was drawn from.")

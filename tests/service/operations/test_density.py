@@ -139,10 +139,16 @@ async def test_the_coverage_of_the_prior(service: Service, inference: Inference,
     assert same.standard_error is not None
     assert 0 < same.standard_error < 0.1
     assert await coverage(*where, draws=1000, bandwidth=0.0) == same
+    one = await coverage(*where, draws=1, bandwidth=0.0)
+    assert (one.share in (0.0, 1.0), one.standard_error) == (True, None)
     narrow = replace(wide, sigma=np.full_like(SIGMA, 0.1))
     low = await coverage(*where[:3], await fill(service, inference, collection, narrow), draws=1000, bandwidth=0.0)
     assert low.share is not None
     assert low.share < 0.05
+    far = replace(narrow, mu=np.full_like(MU, 9))
+    none = await coverage(*where[:3], await fill(service, inference, collection, far), draws=100, bandwidth=0.0)
+    assert (none.share, none.standard_error) == (0.0, None)
+    assert none.threshold is not None
     assert (await coverage(*where, prior="aggregate", draws=10)).prior == "aggregate"
 
 
