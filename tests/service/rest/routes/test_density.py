@@ -83,6 +83,12 @@ async def test_maps(client: httpx.AsyncClient, some: str) -> None:
     assert Image.open(io.BytesIO(small.content)).size == (64, 64)
 
 
+async def test_every_format_of_a_map_varies_by_accept(client: httpx.AsyncClient, some: str) -> None:
+    for query in ("format=json", "format=npy", "density=8", "density=8&format=npy", "density=8&format=png"):
+        answer = (await client.get(f"{some}/map?{query}")).raise_for_status()
+        assert "accept" in answer.headers.get("vary", "").lower().split(", "), query
+
+
 async def test_coverage(client: httpx.AsyncClient, some: str) -> None:
     found = (await client.get(f"{some}/coverage?draws=100&prior=standard")).json()
     assert 0 <= found["coverage"] <= 1
