@@ -16,7 +16,7 @@ UNITS = {
     "knn": "distance in latent space",
     "density": "nats",
     "reconstruction": "squared error summed over pixels",
-    "unexplained": "share of the picture's variance",
+    "unexplained": "squared error over the squared deviation from the mean colour",
     "deviance": "nats",
     "elbo": "nats",
     "iwae": "nats",

@@ -51,7 +51,7 @@ def calibrate(vae: VAE, mse: float) -> None:
 
 
 def effective_beta(beta: float, sigma: float, mse: float) -> float:
-    """Return the weight of the KL that a calibrated decoder would need for the same optimum; sigma has the floor 1/255."""
+    """Return the weight of the KL that the best pixel sigma would need for the same optimum; sigma has the floor 1/255."""
     return beta * sigma**2 / max(mse, SIGMA_FLOOR**2)
 
 
@@ -80,6 +80,6 @@ def told(data: Mapping[str, Any]) -> str:
     else:
         kind = "learned" if found["kind"] == "learned" else "fixed"
         line = f"pixel sigma {found['value']:.4f}, {kind}; {on} is {rmse:.4f}"
-    line += f"; the effective beta against a calibrated decoder is {beta:.3g}"
+    line += f"; the effective beta against a decoder with the best pixel sigma is {beta:.3g}"
     far = found["kind"] != "optimal" and not 1 / FAR <= beta <= FAR
     return line + (", so the ELBO depends on the choice of the pixel sigma; --sigma optimal calibrates it" if far else "")

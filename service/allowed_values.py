@@ -22,6 +22,7 @@ ALLOWED = {
     "literal_error": "{expected}",
     "too_short": "a list that is not empty",
     "string_too_short": "a text that is not empty",
+    "frozen_set_type": "a list of words, or a text with commas",
 }
 
 

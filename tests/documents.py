@@ -8,6 +8,7 @@ from tests.live.server import ROOT
 README = (ROOT / "README.md").read_text()
 HTTP = (ROOT / "docs" / "http.md").read_text()
 LATENTS = (ROOT / "docs" / "latents.md").read_text()
+SCORES = (ROOT / "docs" / "scores.md").read_text()
 # Each file by its path from the root. Cards of weights are written by models.evaluate, and tested with it.
 DOCUMENTS = {
     path.relative_to(ROOT).as_posix(): path.read_text()
@@ -38,5 +39,5 @@ def shell(text: str) -> list[str]:
     return [line.split("  #")[0].strip() for block in blocks("sh", text) for line in block.splitlines() if line.strip()]
 
 
-COMMANDS = [*console(README), *console(HTTP), *console(LATENTS)]
+COMMANDS = [*console(README), *console(HTTP), *console(LATENTS), *console(SCORES)]
 PYTHON = blocks("python", README)

@@ -8,6 +8,8 @@ import httpx
 
 from vae_client import batches, calls
 from vae_client.async_collections import AsyncCollectionMethods
+from vae_client.async_densities import AsyncDensityMethods
+from vae_client.async_scores import AsyncScoreMethods
 from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Include, Invert, NpyType, PixelKind
 from vae_client.errors import VaeError
@@ -16,7 +18,7 @@ from vae_client.progress import Progress
 from vae_client.results import Decoded, Model, Posteriors
 
 
-class AsyncClient(AsyncCollectionMethods):
+class AsyncClient(AsyncScoreMethods, AsyncCollectionMethods, AsyncDensityMethods):
     """An asynchronous client of one service, for any number of tasks of one event loop.
 
     `api_key` is sent with every request, `model` is used where a method is given none. An attempt may take `timeout` seconds.
@@ -81,24 +83,6 @@ class AsyncClient(AsyncCollectionMethods):
         if not names:
             return drawn
         return replace(drawn, z=await self._run(calls.latents_of_sample(drawn, options, temperature, label, names)))
-
-    async def interpolate(
-        self,
-        start: Any,
-        end: Any,
-        *,
-        steps: int | None = None,
-        method: Literal["linear", "slerp", "matched"] | None = None,
-        dtype: NpyType = "uint8",
-        background: Background | None = None,
-        invert: Invert | None = None,
-        model: str | None = None,
-        timeout_ms: int | None = None,
-    ) -> Decoded:
-        """Return the pictures between two, both included. Each end is a picture or a latent, (D,) or (1, D)."""
-        return await self._built(
-            calls.interpolate, start, end, self._options(model, timeout_ms, background, invert), steps, method, dtype
-        )
 
     async def reconstruct(
         self,

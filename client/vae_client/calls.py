@@ -119,7 +119,8 @@ def sendable(headers: Mapping[str, str]) -> Mapping[str, str]:
     return headers
 
 
-def _model(response: httpx.Response) -> tuple[str, str]:
+def label_of(response: httpx.Response) -> tuple[str, str]:
+    """Return the name and the digest of the model that an answer is from."""
     name, _, digest = response.headers.get("x-model", "").partition("@")
     return name, digest.removeprefix("sha256:")
 
@@ -137,12 +138,12 @@ def _warning_count(response: httpx.Response) -> int:
 
 def _read_posteriors(response: httpx.Response) -> Posteriors:
     mu, sigma = npy.parse(response.content)
-    return Posteriors(mu, sigma, *_model(response), _warning_count(response))
+    return Posteriors(mu, sigma, *label_of(response), _warning_count(response))
 
 
 def _read_more(response: httpx.Response) -> Posteriors:
     """Read posteriors with what only JSON can carry."""
-    return _parsed(partial(_posteriors, *_model(response)), response)
+    return _parsed(partial(_posteriors, *label_of(response)), response)
 
 
 def _posteriors(model: str, digest: str, answer: dict[str, Any]) -> Posteriors:
@@ -153,10 +154,11 @@ def _posteriors(model: str, digest: str, answer: dict[str, Any]) -> Posteriors:
     )
 
 
-def _read_pictures(response: httpx.Response) -> Decoded:
+def read_pictures(response: httpx.Response) -> Decoded:
+    """Read pictures as npy."""
     seed, prior = response.headers.get("x-seed"), response.headers.get("x-prior")
     drawn = None if seed is None else int(seed), prior
-    return Decoded(npy.parse(response.content), *_model(response), *drawn, _warning_count(response))
+    return Decoded(npy.parse(response.content), *label_of(response), *drawn, _warning_count(response))
 
 
 def encode(content: Any, options: Options, include: Iterable[str] = (), seed: int | None = None) -> Call[Posteriors]:
@@ -176,7 +178,7 @@ def reconstruct(
     body, kind, count = pictures.body_of(pictures.listed(content))
     headers = options.headers(Accept=NPY, Content_Type=kind)
     params = query(**options.parameters(), mode=mode, pixels=pixels, seed=seed, dtype=dtype)
-    return Call("POST", "/reconstruct", counted(_read_pictures, count), params, body, headers)
+    return Call("POST", "/reconstruct", counted(read_pictures, count), params, body, headers)
 
 
 def decode(z: Any, options: Options, pixels: PixelKind | None, seed: int | None, dtype: NpyType) -> Call[Decoded]:
@@ -184,7 +186,7 @@ def decode(z: Any, options: Options, pixels: PixelKind | None, seed: int | None,
     file, count = npy.latents_file(z.mu if isinstance(z, Posteriors) else z)
     headers = options.headers(Accept=NPY, Content_Type=NPY)
     params = query(model=options.model, pixels=pixels, seed=seed, dtype=dtype)
-    return Call("POST", "/decode", counted(_read_pictures, count), params, file, headers)
+    return Call("POST", "/decode", counted(read_pictures, count), params, file, headers)
 
 
 def sample(
@@ -201,7 +203,7 @@ def sample(
     params = query(
         n=n, model=options.model, seed=seed, temperature=temperature, prior=prior, label=label, pixels=pixels, dtype=dtype
     )
-    return Call("POST", "/sample", counted(_read_pictures, int(n)), params, None, options.headers(Accept=NPY))
+    return Call("POST", "/sample", counted(read_pictures, int(n)), params, None, options.headers(Accept=NPY))
 
 
 def latents_of_sample(
@@ -212,7 +214,7 @@ def latents_of_sample(
     same = query(n=len(drawn), model=options.model, **given)
 
     def read(response: httpx.Response) -> Any:  # (N, D)
-        if _model(response) != (drawn.model, drawn.digest):
+        if label_of(response) != (drawn.model, drawn.digest):
             raise ModelChanged(f"the model {drawn.model} was replaced between the pictures and their latents; sample again")
         return _parsed(lambda answer: npy.floats(answer["z"]), response)
 
@@ -224,22 +226,6 @@ def latents_of_sample(
         None,
         options.headers(Accept=JSON),
     )
-
-
-def interpolate(
-    start: Any, end: Any, options: Options, steps: int | None, method: str | None, dtype: NpyType
-) -> Call[Decoded]:
-    """Two pictures or latents -> the pictures between them."""
-    body = {"start": _end(start), "end": _end(end), **options.parameters(), **present(steps=steps, method=method, dtype=dtype)}
-    headers = options.headers(Accept=NPY, Content_Type=JSON)
-    return Call("POST", "/interpolate", counted(_read_pictures, steps), {}, json_body.encoded(body), headers)
-
-
-def _end(value: Any) -> dict[str, Any]:
-    # An array (1, D) is a latent: no picture is one pixel high.
-    if pictures.is_one(value) or (npy.is_array(value) and len(value.shape) > 1 and value.shape[:-1] != (1,)):
-        return {"image": pictures.base64_of(value)}
-    return {"z": one_latent(value)}
 
 
 def one_latent(value: Any) -> Any:

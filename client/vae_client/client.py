@@ -1,4 +1,4 @@
-"""The client: pictures and latents, and what is loaded. Its methods on collections are in sync_collections.py.
+"""The client: pictures and latents, and what is loaded. Its other methods are in the files sync_*.py.
 
 AsyncClient in async_client.py has the same methods.
 """
@@ -17,9 +17,11 @@ from vae_client.pictures import Pictures
 from vae_client.progress import Progress
 from vae_client.results import Decoded, Model, Posteriors
 from vae_client.sync_collections import CollectionMethods
+from vae_client.sync_densities import DensityMethods
+from vae_client.sync_scores import ScoreMethods
 
 
-class Client(CollectionMethods):
+class Client(ScoreMethods, CollectionMethods, DensityMethods):
     """A client of one service, for any number of threads.
 
     `api_key` is sent with every request, `model` is used where a method is given none. An attempt may take `timeout` seconds.
@@ -84,24 +86,6 @@ class Client(CollectionMethods):
         if not names:
             return drawn
         return replace(drawn, z=self._run(calls.latents_of_sample(drawn, options, temperature, label, names)))
-
-    def interpolate(
-        self,
-        start: Any,
-        end: Any,
-        *,
-        steps: int | None = None,
-        method: Literal["linear", "slerp", "matched"] | None = None,
-        dtype: NpyType = "uint8",
-        background: Background | None = None,
-        invert: Invert | None = None,
-        model: str | None = None,
-        timeout_ms: int | None = None,
-    ) -> Decoded:
-        """Return the pictures between two, both included. Each end is a picture or a latent, (D,) or (1, D)."""
-        return self._run(
-            calls.interpolate(start, end, self._options(model, timeout_ms, background, invert), steps, method, dtype)
-        )
 
     def reconstruct(
         self,

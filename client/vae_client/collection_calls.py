@@ -15,6 +15,7 @@ from vae_client import json_body, npy, pictures
 from vae_client.batches import Batch
 from vae_client.calls import JSON, Call, Options, json_call, names, one_latent, present, query, warnings_of
 from vae_client.errors import NotFound, UnknownKeyWarning
+from vae_client.latent_results import Comparison, Coverage, Densities, DensityMap, ItemMap
 from vae_client.results import Added, Collection, Deleted, Item, Neighbor, Neighbors, Posteriors
 
 
@@ -28,7 +29,7 @@ class Page:
     did_you_mean: Mapping[str, str] = field(default_factory=dict)
 
 
-Filtered = TypeVar("Filtered", Neighbors, Deleted, Page)
+Filtered = TypeVar("Filtered", Neighbors, Deleted, Page, Densities, Comparison, ItemMap, DensityMap, Coverage)
 
 
 def warned(found: Filtered) -> Filtered:
@@ -40,12 +41,12 @@ def warned(found: Filtered) -> Filtered:
     return found
 
 
-def _unknown(answer: dict[str, Any]) -> dict[str, Any]:
+def unknown_of(answer: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a result that say which keys of a filter no item has."""
     return {"unknown_keys": tuple(answer.get("unknown_keys") or ()), "did_you_mean": dict(answer.get("did_you_mean") or {})}
 
 
-def _path(name: str, *rest: str) -> str:
+def path_of(name: str, *rest: str) -> str:
     """Return the path of a collection or an item. Raises ValueError for one that would mean another path, as `..` does."""
     parts = [os.fspath(part) for part in (name, *rest)]
     for part in parts:
@@ -74,17 +75,17 @@ def put_collection(
 ) -> Call[Collection]:
     """Make a collection, or change its metric and description, and what it keeps."""
     body = present(model=options.model, metric=metric, sigma_weight=sigma_weight, description=description, keep=keep)
-    return json_call("PUT", _path(name), _collection, options, body)
+    return json_call("PUT", path_of(name), _collection, options, body)
 
 
 def get_collection(name: str, options: Options) -> Call[Collection]:
     """One collection."""
-    return json_call("GET", _path(name), _collection, options)
+    return json_call("GET", path_of(name), _collection, options)
 
 
 def delete_collection(name: str, options: Options) -> Call[Collection]:
     """Delete a collection with all its items. Not repeatable: somebody may have made it anew in between."""
-    return json_call("DELETE", _path(name), _collection, options, repeatable=False)
+    return json_call("DELETE", path_of(name), _collection, options, repeatable=False)
 
 
 def add(name: str, batch: Batch, options: Options, if_exists: str | None) -> Call[Added]:
@@ -102,7 +103,7 @@ def add(name: str, batch: Batch, options: Options, if_exists: str | None) -> Cal
     ]
     body = {"items": items, **present(model=label, if_exists=if_exists), **options.parameters()}
     read = partial(_added, batch.ids)
-    return json_call("POST", _path(name, "items"), read, options, body, repeatable=if_exists != "error")
+    return json_call("POST", path_of(name, "items"), read, options, body, repeatable=if_exists != "error")
 
 
 def _images(content: Iterable[Any]) -> Iterable[dict[str, Any]]:
@@ -138,26 +139,26 @@ def page(
     """One page of items."""
     conditions = None if filter is None else json_body.encoded(filter, "filter").decode()
     params = query(cursor=cursor, limit=limit, filter=conditions, strict=strict, include=",".join(include) or None)
-    return json_call("GET", _path(name, "items"), _page, options, params=params)
+    return json_call("GET", path_of(name, "items"), _page, options, params=params)
 
 
 def _page(answer: dict[str, Any]) -> Page:
-    return Page([_item(one) for one in answer["items"]], answer["cursor"], **_unknown(answer))
+    return Page([_item(one) for one in answer["items"]], answer["cursor"], **unknown_of(answer))
 
 
 def get_item(name: str, id: str, options: Options) -> Call[Item]:
     """One item with mu and sigma."""
-    return json_call("GET", _path(name, "items", id), _item, options)
+    return json_call("GET", path_of(name, "items", id), _item, options)
 
 
 def delete_item(name: str, id: str, options: Options) -> Call[None]:
     """Delete one item. Not repeatable: somebody may have added it anew in between."""
-    return json_call("DELETE", _path(name, "items", id), lambda answer: None, options, repeatable=False)
+    return json_call("DELETE", path_of(name, "items", id), lambda answer: None, options, repeatable=False)
 
 
 def change_item(name: str, id: str, patch: Mapping[str, Any], options: Options) -> Call[Item]:
     """Change the metadata of one item. Repeatable: a merge patch that is applied twice has the effect of one."""
-    return json_call("PATCH", _path(name, "items", id), _item, options, patch)
+    return json_call("PATCH", path_of(name, "items", id), _item, options, patch)
 
 
 def delete_items(name: str, ids: Iterable[str] | None, filter: Any, strict: bool | None, options: Options) -> Call[Deleted]:
@@ -168,12 +169,12 @@ def delete_items(name: str, ids: Iterable[str] | None, filter: Any, strict: bool
     if (ids is None) == (filter is None):
         raise TypeError("a deletion needs either ids or a filter")
     body = present(ids=None if ids is None else names(ids), filter=filter, strict=strict)
-    return json_call("POST", _path(name, "delete"), _deleted, options, body, repeatable=False)
+    return json_call("POST", path_of(name, "delete"), _deleted, options, body, repeatable=False)
 
 
 def _deleted(answer: dict[str, Any]) -> Deleted:
     missing = tuple(answer.get("missing") or ())
-    return Deleted(answer["count"], tuple(answer["ids"]), answer["seq"], missing, **_unknown(answer))
+    return Deleted(answer["count"], tuple(answer["ids"]), answer["seq"], missing, **unknown_of(answer))
 
 
 def get_picture(name: str, id: str, options: Options) -> Call[bytes]:
@@ -185,7 +186,7 @@ def get_picture(name: str, id: str, options: Options) -> Call[bytes]:
             raise NotFound(404, "no_picture", f"the item {id!r} has no original", response.headers.get("x-request-id", ""))
         return response.content
 
-    return Call("GET", f"{_path(name, 'items', id)}/picture", read, headers=options.headers())
+    return Call("GET", f"{path_of(name, 'items', id)}/picture", read, headers=options.headers())
 
 
 def search(
@@ -208,7 +209,7 @@ def search(
         sigma = mu.sigma
     asked = present(image=image, mu=one_latent(mu), sigma=one_latent(sigma), id=id)
     body = {**asked, **options.parameters(), **present(include=names(include) or None, **parameters)}
-    return json_call("POST", _path(name, "search"), _neighbors, options, body)
+    return json_call("POST", path_of(name, "search"), _neighbors, options, body)
 
 
 def _neighbors(answer: dict[str, Any]) -> Neighbors:
@@ -218,7 +219,7 @@ def _neighbors(answer: dict[str, Any]) -> Neighbors:
         answer["exact"],
         answer["seq"],
         warnings_of(answer),
-        **_unknown(answer),
+        **unknown_of(answer),
         sigma_weight=answer.get("sigma_weight"),
     )
 

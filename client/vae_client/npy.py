@@ -81,6 +81,19 @@ def floats(values: Sequence[Any] | None) -> Any:
     return values if values is None or numpy is None else numpy.asarray(values, numpy.float32)
 
 
+def doubles(values: Sequence[Any] | None, missing: float = math.nan) -> Any:
+    """Return numbers as a float64 array, or as they are without numpy, with `missing` for each None of a flat list."""
+    if values is None:
+        return None
+    filled = [missing if value is None else value for value in values]
+    return filled if numpy is None else numpy.asarray(filled, numpy.float64)
+
+
+def flags(values: Sequence[Any]) -> Any:
+    """Return truth values as an array, or as they are without numpy."""
+    return values if numpy is None else numpy.asarray(values, bool)
+
+
 def parse(file: bytes) -> Any:
     """Return the array of an npy file, writable; nested lists without numpy. Raises ValueError."""
     start = START + int.from_bytes(file[len(MAGIC) : START], "little")

@@ -79,14 +79,15 @@ class Posteriors:
         arrays = {name: [getattr(part, name) for part in parts] for name in ROWS}
         joined = {name: npy.join(all_) for name, all_ in arrays.items() if not any(one is None for one in all_)}
         count = sum(part.warning_count for part in parts)
-        return cls(**joined, model=parts[0].model, digest=parts[0].digest, warning_count=count, warnings=_all_warnings(parts))
+        return cls(**joined, model=parts[0].model, digest=parts[0].digest, warning_count=count, warnings=all_warnings(parts))
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """Pictures of a decoder: uint8 (N, H, W, C), or float32 means in [0, 1].
 
-    `seed` and `prior` are those of the draw, if there was one; `z`, float32 (N, D), is there if `include` asked for it.
+    `seed` and `prior` are those of the draw, if there was one; `z`, float32 (N, D), is there if `include` asked for it. With
+    `details=True`, `z` is there too, and `details` has what else the answer says, such as the `rows` of `traverse`.
     `warning_count` is the number of the service's warnings about the pictures that were sent; `include=["warnings"]` of encode
     says for the same pictures what they are.
     """
@@ -98,6 +99,7 @@ class Decoded:
     prior: str | None = None
     warning_count: int = 0
     z: "NDArray[np.float32] | None" = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -160,13 +162,13 @@ class Added:
             max((part.seq for part in parts), default=0),
             tuple(id for part in parts for id in part.added),
             tuple(id for part in parts for id in part.replaced),
-            _all_warnings(parts),
+            all_warnings(parts),
             tuple(id for part in parts for id in part.skipped),
         )
 
 
-def _all_warnings(parts: Sequence[Posteriors | Added]) -> tuple[PictureWarning, ...]:
-    """Return the warnings of several requests, with the positions of their pictures among all."""
+def all_warnings(parts: Sequence[Any]) -> tuple[PictureWarning, ...]:
+    """Return the `warnings` of the results of several requests, with the positions of their pictures among all."""
     starts = [0, *accumulate(map(len, parts))][:-1]
     return tuple(
         one if one.item is None else replace(one, item=one.item + start)

@@ -256,13 +256,13 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("calibration").add_argument
     add(
         "--calibrate", action="store_true",
-        help="only write calibration.safetensors beside the weights: scores of the validation pictures, with which /score "
-        "says how unusual a picture is; with --recorded, go on to the card and the report",
+        help="only write calibration.safetensors beside the weights: scores of held-out pictures (the validation split), with "
+        "which /score says how unusual a picture is; with --recorded, go on to the card and the report",
     )  # fmt: skip
     add(
         "--strangers", action="append", default=[], type=storable, metavar="DATA",
-        help="with --calibrate: another data set, as --data takes it, that the scores should tell from the model's own; may "
-        "be repeated",
+        help="with --calibrate: another data set, as --data takes it, of out-of-distribution pictures (strangers); measures "
+        "how well each score separates them from held-out pictures; may be repeated",
     )  # fmt: skip
     add = parser.add_argument_group("output").add_argument
     add("--report", nargs="?", const="", metavar="DIR", help="write an HTML report into DIR (default: PATH/report)")

@@ -1,4 +1,4 @@
-"""Make the calibration of a model: scores of pictures that the net never trained on, and which of them tell strangers best.
+"""Make the calibration of a model: scores of pictures that the net never trained on, and which separate strangers best.
 
 Knows nothing of the command line. `models.calibration` has the file, `models.scores` the formulae.
 """
@@ -40,7 +40,7 @@ MOST_REGRETS, MOST_REGRET_STRANGERS = 200, 25
 # With fewer held-out pictures, p-values are coarse.
 FEW = 500
 BLOCK, REGRET_BLOCK = 256, 25
-UNRECORDED = "the checkpoint does not record what an earlier stage of the training held out, which began with the weights"
+UNRECORDED = "the checkpoint does not record which pictures those had held out"
 
 
 @torch.inference_mode()
@@ -177,7 +177,7 @@ def held_out_split(data: Mapping[str, Any], splits: Splits) -> tuple[Pictures, P
     while isinstance(start, dict):
         earlier = start.get("data")
         if not isinstance(earlier, dict) or not isinstance(earlier.get("training"), dict):
-            unknown = f"; {UNRECORDED} {str(start.get('digest'))[:12]}"
+            unknown = f"; the training began with the weights {str(start.get('digest'))[:12]}; {UNRECORDED}"
             break
         if earlier.get("name") == data.get("name") and (before := training_choice(earlier["training"])) != choice:
             raise DataError(
@@ -218,7 +218,7 @@ def choose_bandwidth(
 def choose_default(
     usual: Mapping[str, Array], made: Mapping[str, Mapping[str, Array]]
 ) -> tuple[tuple[str, ...], dict[str, float]]:
-    """Return the cheap scores whose p-values together tell strangers best, and the mean AUROC of each choice, best first.
+    """Return the cheap scores whose p-values together separate strangers best, and the mean AUROC of each choice, best first.
 
     The mean is over the kinds of strangers that were made from the model's own pictures. `density`, which takes about twice as
     long as `knn`, is chosen only if it is clearly better.
@@ -253,7 +253,7 @@ def p_values(calibration: Calibration, values: Mapping[str, Array]) -> Array:
 def aurocs(
     calibration: Calibration, usual: Mapping[str, Array], kinds: Mapping[str, Mapping[str, Array]]
 ) -> dict[str, dict[str, float]]:
-    """Return how well each score, and the overall p-value, tells each kind of stranger from held-out pictures."""
+    """Return how well each score, and the overall p-value, separates each kind of stranger from held-out pictures."""
     known = p_values(calibration, usual)
     found = {"p_value": {kind: auroc(-known, -p_values(calibration, values)) for kind, values in kinds.items()}}
     for name in usual:

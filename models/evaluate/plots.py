@@ -238,9 +238,9 @@ def aurocs(found: Mapping[str, Mapping[str, float]]) -> Figure:
     colors = dict(zip([name for name in found if name != "p_value"], SERIES * 3, strict=False))
     for (name, values), marker in zip(found.items(), "DosvP^X*<>", strict=False):
         known = [(values[kind], row) for kind, row in zip(kinds, rows, strict=True) if kind in values]
-        words, size = ("p-value", 42) if name == "p_value" else (name, 24)
+        size = 42 if name == "p_value" else 24
         x, y = zip(*known, strict=True)
-        axes.scatter(x, y, s=size, marker=marker, color=colors.get(name, INK), label=words, linewidths=0)
+        axes.scatter(x, y, s=size, marker=marker, color=colors.get(name, INK), label=name, linewidths=0)
     axes.set_yticks(list(rows), kinds)
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("AUROC", fontsize=9)

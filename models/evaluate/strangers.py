@@ -1,4 +1,4 @@
-"""Make pictures that are strangers to a model out of its own, without downloads, and measure how well scores tell them apart.
+"""Make pictures that are strangers to a model out of its own, without downloads, and measure how well scores separate them.
 
 Knows nothing of models or files.
 """

@@ -1,6 +1,6 @@
-"""Say how well the scores of a model tell strangers, from the record of its calibration: for users, the card and the report.
+"""Say how well the scores of a model separate strangers from held-out pictures, by the record of its calibration.
 
-Measures nothing. `models.evaluate.calibrate` makes the record.
+For users, the card and the report. Measures nothing. `models.evaluate.calibrate` makes the record.
 """
 
 import html
@@ -13,8 +13,12 @@ from models.calibration import Calibration
 from models.evaluate.calibrate import FEW, UNRECORDED
 
 TITLE = "How unusual is a picture?"
-CAPTION = "AUROC of each kind of stranger; 0.5 is chance, and below it strangers look more usual than held-out pictures."
-NAMES = {"p_value": "p-value", "knn": "5-NN"}
+CAPTION = (
+    "AUROC of each kind of out-of-distribution picture (stranger); 0.5 is chance, and below it strangers look more usual than "
+    "held-out pictures."
+)
+# How the pictures of other data sets were made, as far as their names do not say it.
+MADE = {"folder:omniglot": "omniglot (characters of Omniglot, their strokes drawn 2 pixels wide, within 20 x 20 pixels)"}
 
 
 def lines(calibration: Calibration) -> list[str]:
@@ -63,15 +67,16 @@ def test_line(record: Mapping[str, Any]) -> str:
 def words(record: Mapping[str, Any]) -> list[str]:
     """Return paragraphs about a calibration, as plain text."""
     held_out, kinds = record["held_out"], record["strangers"]
-    count = held_out["pictures"]["knn"]
+    count, others = held_out["pictures"]["knn"], ", ".join(map(_made, kinds["other"]))
     return [
-        f"`/score` says how unusual a picture is: the share of {count:,} held-out pictures that are at least as unusual, by "
-        f"{_listed(record['default']['scores'])} together. Held out: {held_out['split']}.",
+        f"`/score` says how unusual a picture is: the share of {count:,} held-out pictures that are at least as unusual, "
+        f"judged by {_listed(record['default']['scores'])} together. Held out: {held_out['split']}.",
         f"{test_line(record)[0].upper()}{test_line(record)[1:]}.",
-        "The table has the AUROC, the probability that a stranger is more unusual than a held-out picture: by the p-value of "
-        "the default scores, and by each score alone. Strangers were made from held-out pictures "
-        f"({', '.join(kinds['made'])}); their mean AUROC chose the default scores"
-        + (f". Other data sets, which chose nothing: {', '.join(kinds['other'])}." if kinds["other"] else "."),
+        "The table has the AUROC, the probability that an out-of-distribution picture (a stranger) is more unusual than a "
+        "held-out picture: by the p-value of the default scores, and by each score alone. Strangers were made from held-out "
+        f"pictures ({', '.join(kinds['made'])}). The default scores are those with the best mean AUROC on these "
+        "(`density` only if it is clearly better)."
+        + (f" Other data sets, not used for that choice: {others}." if others else ""),
     ]
 
 
@@ -79,7 +84,7 @@ def command(directory: Path, record: Mapping[str, Any]) -> str:
     """Return the command that makes the calibration again."""
     seed = f" --seed {record['seed']}" if record["seed"] else ""
     others = "".join(f" --strangers {name}" for name in record["strangers"]["other"])
-    return f"python -m models.evaluate {directory.as_posix()} --calibrate{seed}{others}"
+    return f".venv/bin/python -m models.evaluate {directory.as_posix()} --calibrate{seed}{others}"
 
 
 def card_lines(directory: Path, record: Mapping[str, Any]) -> list[str]:
@@ -88,7 +93,7 @@ def card_lines(directory: Path, record: Mapping[str, Any]) -> list[str]:
     found += [line for paragraph in words(record) for line in (paragraph, "")]
     each = record["auroc"]
     found += [
-        f"| strangers | {' | '.join(NAMES.get(name, name) for name in each)} |",
+        f"| strangers | {' | '.join(f'`{name}`' for name in each)} |",
         "|---|" + "---|" * len(each),
         *(f"| {kind} | {' | '.join(_value(one, kind) for one in each.values())} |" for kind in each["p_value"]),
         "",
@@ -99,12 +104,12 @@ def card_lines(directory: Path, record: Mapping[str, Any]) -> list[str]:
 def report_section(record: Mapping[str, Any]) -> str:
     """Return the text and the table of a report, as HTML."""
     each = record["auroc"]
-    head = "".join(f"<th>{html.escape(NAMES.get(name, name))}</th>" for name in each)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in each)
     rows = "".join(
         f"<tr><th>{html.escape(kind)}</th>{''.join(f'<td>{_value(one, kind)}</td>' for one in each.values())}</tr>"
         for kind in each["p_value"]
     )
-    text = "".join(f'<p class="dim">{html.escape(paragraph)}</p>' for paragraph in words(record))
+    text = "".join(f'<p class="dim">{html.escape(paragraph.replace("`", ""))}</p>' for paragraph in words(record))
     return f'{text}<table class="matrix"><tbody><tr><th>strangers</th>{head}</tr>{rows}</tbody></table>'
 
 
@@ -112,5 +117,10 @@ def _value(one: Mapping[str, float], kind: str) -> str:
     return f"{one[kind]:.3f}" if kind in one else ""
 
 
+def _made(name: str) -> str:
+    return MADE.get(name, name.rpartition(":")[2])
+
+
 def _listed(names: list[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    quoted = [f"`{name}`" for name in names]
+    return f"{', '.join(quoted[:-1])} and {quoted[-1]}" if len(quoted) > 1 else quoted[0]

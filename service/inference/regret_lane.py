@@ -1,6 +1,6 @@
 """The queue of a model's steps of likelihood regret: made when somebody first asks for it, since few do, and most never.
 
-A row is one picture with the state of its optimisation, and a batch is one step of up to 8 rows: between two steps, other
+A row is one picture with the state of its optimisation, and a batch is one step of up to 4 rows: between two steps, other
 queues get their turns. Knows nothing of requests.
 """
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 
 # A step of so many rows takes about as long as a batch of 64 pictures takes to encode.
-BATCH_ROWS = 8
+BATCH_ROWS = 4
 
 
 class ModelChanged(Exception):

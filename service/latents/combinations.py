@@ -1,4 +1,4 @@
-"""Sums and means of latents, and the barycentre of posteriors. Pure functions; know nothing of models or requests.
+"""Sums and means of latents, and the barycenter of posteriors. Pure functions; know nothing of models or requests.
 
 Everything is computed in float64.
 """
@@ -21,9 +21,9 @@ def mean(points: NDArray[np.float32], weights: Doubles) -> Doubles:
 
 
 def wasserstein_barycenter(mu: NDArray[np.float32], sigma: NDArray[np.float32], weights: Doubles) -> tuple[Doubles, Doubles]:
-    """Return mu and sigma of the 2-Wasserstein barycentre of diagonal Gaussians: (N, D), (N, D), (N,) -> (D,), (D,).
+    """Return mu and sigma of the 2-Wasserstein barycenter of diagonal Gaussians: (N, D), (N, D), (N,) -> (D,), (D,).
 
-    The barycentre minimises sum_i w_i W2(N(mu_i, sigma_i^2), .)^2. It is a Gaussian whose mean is the mean of the means, and
+    The barycenter minimises sum_i w_i W2(N(mu_i, sigma_i^2), .)^2. It is a Gaussian whose mean is the mean of the means, and
     whose covariance S solves S = sum_i w_i (S^1/2 S_i S^1/2)^1/2 (Agueh & Carlier 2011, doi:10.1137/100805741, section 6.3).
     For diagonal S_i this is s^2 = sum_i w_i s s_i in each dimension, so sigma is the mean of the sigmas.
     """

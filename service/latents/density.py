@@ -22,6 +22,8 @@ BLOCK = 1 << 16
 # Pairs of a point and an item that take about 20 milliseconds at 20 dimensions, in numbers.
 TURN = 1 << 22
 LOG_2_PI = math.log(2 * math.pi)
+# A smaller variance of a bandwidth counts as 0: float64 has it inexactly, or not at all.
+LEAST_VARIANCE = float(np.finfo(np.float64).tiny)
 
 
 class NoDensity(Exception):
@@ -54,17 +56,18 @@ def check_widths(sigma: Floats, has_sigma: NDArray[np.bool_], bandwidth: float, 
 
     `name`: of the bandwidth in the message, "auto" for one that was found; `filtered`: whether a filter could leave items out.
     """
-    if bandwidth or not len(sigma):
+    if bandwidth**2 >= LEAST_VARIANCE or not len(sigma):
         return
-    wider = "state a bandwidth above 0" if name == "auto" else "state bandwidth=auto or a bandwidth above 0"
+    wider = "state a larger bandwidth" if name == "auto" else "state bandwidth=auto or a larger bandwidth"
     points = int((~has_sigma).sum())
     if points:
         instead = f"{wider}, or leave these items out by a filter" if filtered else wider
         raise NoDensity(
-            f"the bandwidth ({name}) is 0 and {points} of {len(sigma)} items have no sigma, so they have no density; {instead}"
+            f"the bandwidth ({name}) is {bandwidth:g} and {points} of {len(sigma)} items have no sigma, so they have no "
+            f"density; {instead}"
         )
     if not (sigma > 0).all():
-        raise NoDensity(f"the bandwidth ({name}) is 0 and some items have a sigma of 0; {wider}")
+        raise NoDensity(f"the bandwidth ({name}) is {bandwidth:g} and some items have a sigma of 0; {wider}")
 
 
 def log_density(points: Floats, components: Components, left_out: Sequence[int], k: int = 0) -> tuple[Doubles, Numbers]:

@@ -51,9 +51,10 @@ class Marginals:
 
     def range(self) -> Doubles:
         """Return (lowest, highest) of both axes, (2, 2): nearly all of the mass lies between."""
-        spread = DEVIATIONS * np.sqrt(self.variance)
-        low = np.quantile(self.mean - spread, SHARE_OUTSIDE, axis=0)
-        high = np.quantile(self.mean + spread, 1 - SHARE_OUTSIDE, axis=0)
+        # An item whose spread vanishes beside its mean lies inside, too, and both ends are those of items, not between two.
+        spread = np.maximum(DEVIATIONS * np.sqrt(self.variance), np.spacing(np.abs(self.mean)))
+        low = np.quantile(self.mean - spread, SHARE_OUTSIDE, axis=0, method="lower")
+        high = np.quantile(self.mean + spread, 1 - SHARE_OUTSIDE, axis=0, method="higher")
         return np.stack([low, high], axis=1)
 
 

@@ -136,12 +136,12 @@ async def density_map(
     Raises NoPlane, NoDensity, StoreError, ModelNotLoaded, NoSuchPrior.
     """
     check_plane(dims, collection.dim)
-    name, mixture = prior_of(pipeline, collection, prior)
+    name, mixture, digest = prior_of(pipeline, collection, prior)
     with store.searches.admit(1):
         filters = [filter, ()] if filter and dims is None else [filter]
         async with store.snapshots.lent(collection.name, filters, inference.deadline, strict) as snapshots:
             found = snapshots[0]
-            key = ("map", size, dims, bandwidth, name)
+            key = ("map", size, dims, bandwidth, name, digest)
             if key in found.results:
                 known: DensityMap = found.results[key]
                 return known

@@ -1,4 +1,4 @@
-"""Points -> their weighted sum, or their barycentre. Knows nothing of HTTP."""
+"""Points -> their weighted sum, or their barycenter. Knows nothing of HTTP."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ BarycenterMethod = Literal["euclidean", "w2"]
 
 @dataclass(frozen=True, slots=True)
 class Barycenter:
-    """The mean of N points, or the barycentre of N posteriors, which has a sigma."""
+    """The mean of N points, or the barycenter of N posteriors, which has a sigma."""
 
     mu: Floats  # (1, D)
     sigma: Floats | None  # (1, D)
@@ -53,7 +53,7 @@ async def barycenter(
     method: BarycenterMethod = "euclidean",
     collection: Collection | None = None,
 ) -> Barycenter:
-    """Return the mean of points, or the 2-Wasserstein barycentre of posteriors, which all must have a sigma.
+    """Return the mean of points, or the 2-Wasserstein barycenter of posteriors, which all must have a sigma.
 
     `weights`: at least 0; they are divided by their sum. Raises what `locate` does, and Unusable.
     """

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from service.engine.errors import TooLarge
 from service.formats.compressed_latents import SEND, CompressedLatents, from_bytes, read_header
 from service.formats.errors import Undecodable
 from service.formats.latent_rows import MAX_LATENT
@@ -77,6 +78,8 @@ async def decompress(pipeline: Pipeline, inference: Inference, file: bytes) -> D
         raise Undecodable(
             f"the file has latents of {header.dim} dimensions, those of {model.name} have {model.latent_dim}; {SEND}"
         )
+    if header.count > pipeline.max_items:  # Anybody can write any number into a file: it must not count as refused rows.
+        raise TooLarge(header.count, pipeline.max_items)
     with model.decode.reserve(header.count) as reservation:
         z = await pipeline.offload(BYTES_PER_NUMBER * header.count * header.dim + len(file), partial(_latents, file))
         pixels = await reservation.submit(z, inference.deadline)

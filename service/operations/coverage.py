@@ -30,7 +30,10 @@ RESAMPLINGS = 200
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The share of draws from the prior that the posteriors cover, with its standard error; None without two items."""
+    """The share of draws from the prior that the posteriors cover, with its standard error; None without two items.
+
+    The error is None if all draws agree, too.
+    """
 
     share: float | None
     standard_error: float | None
@@ -42,15 +45,16 @@ class Coverage:
     snapshot: Snapshot
 
 
-def prior_of(pipeline: Pipeline, collection: Collection, prior: str | None) -> tuple[str, Mixture | None]:
-    """Return a prior's name and mixture, None for N(0, I); by default the one that the collection's model was trained with.
+def prior_of(pipeline: Pipeline, collection: Collection, prior: str | None) -> tuple[str, Mixture | None, str]:
+    """Return a prior's name, mixture and digest, None and "" for N(0, I); by default that which the model was trained with.
 
     Only N(0, I) needs no loaded model. Raises ModelNotLoaded, NoSuchPrior.
     """
     if prior == STANDARD:
-        return STANDARD, None
+        return STANDARD, None, ""
     priors = pipeline.catalog.priors[model_of(pipeline.catalog, collection).name]
-    return priors.choose(prior or priors.own)
+    name, mixture = priors.choose(prior or priors.own)
+    return name, mixture, priors.digests.get(name, "")
 
 
 async def coverage(
@@ -70,7 +74,7 @@ async def coverage(
     The threshold is that of draws from the stored posteriors, each with its own item left out of the density. A prior that is
     the aggregate posterior has the coverage ALPHA. Raises NoDensity, TooManyPairs, StoreError, ModelNotLoaded, NoSuchPrior.
     """
-    name, mixture = prior_of(pipeline, collection, prior)
+    name, mixture, _ = prior_of(pipeline, collection, prior)
     with store.searches.admit(1):
         async with store.snapshots.lent(collection.name, [filter], inference.deadline, strict) as [snapshot]:
             count = len(snapshot)
@@ -99,14 +103,20 @@ def _posterior_draws(snapshot: Snapshot, rows: list[int], seed: int, first: int)
     return draws
 
 
-def _share(drawn: Doubles, reference: Doubles, seed: int) -> tuple[float, float, float]:
-    """Return the share of draws above the threshold of the reference, its bootstrap standard error, and the threshold."""
+def _share(drawn: Doubles, reference: Doubles, seed: int) -> tuple[float, float | None, float]:
+    """Return the share of draws above the threshold of the reference, its bootstrap standard error, and the threshold.
+
+    If all draws agree, all resamplings do, whatever the error is: it is None.
+    """
     place = int((1 - ALPHA) * len(reference))
     threshold = np.sort(reference)[place]
+    share = float((drawn >= threshold).mean())
+    if share in (0.0, 1.0):
+        return share, None, float(threshold)
     shares = []
     for i in range(RESAMPLINGS):
         uniform = seeds.pixel_uniform(seed, i, len(drawn) + len(reference))
         some = drawn[(uniform[: len(drawn)] * len(drawn)).astype(np.int64)]
         others = reference[(uniform[len(drawn) :] * len(reference)).astype(np.int64)]
         shares.append(float((some >= np.partition(others, place)[place]).mean()))
-    return float((drawn >= threshold).mean()), float(np.std(shares, ddof=1)), float(threshold)
+    return share, float(np.std(shares, ddof=1)), float(threshold)

@@ -34,8 +34,10 @@ from service.store.snapshot import Snapshot
 MOST_PAIRS = 1 << 30
 # The bandwidth and the percentiles are found by a sample of the items: so many, and fewer if that takes more pairs than these.
 MOST_SAMPLE, LEAST_SAMPLE, SAMPLE_PAIRS = 1000, 100, 40_000_000
-# So many results are kept with a snapshot. The largest is a map of 128 x 128 cells, which takes half a MiB.
+# So many results are kept with a snapshot. A map of 128 x 128 cells takes half a MiB; the graph, of which there is one, up to
+# 3 MiB beside a copy of its means, and makes no room for others, since it takes the longest to make.
 MOST_RESULTS = 8
+GRAPH = "graph"
 # More bytes than a thread is asked for: this is never done on the event loop.
 LONG = 1 << 62
 AUTO: Literal["auto"] = "auto"
@@ -95,9 +97,9 @@ async def in_turns(pipeline: Pipeline, inference: Inference, parts: Iterable[Cal
 
 
 def keep(snapshot: Snapshot, key: object, value: T) -> T:
-    """Keep a result with the snapshot that it was computed from, beside the last few others."""
+    """Keep a result with the snapshot that it was computed from, beside the last few others and the graph."""
     while len(snapshot.results) >= MOST_RESULTS:
-        snapshot.results.pop(next(iter(snapshot.results)))
+        snapshot.results.pop(next(one for one in snapshot.results if one != GRAPH))
     snapshot.results[key] = value
     return value
 

@@ -13,9 +13,9 @@ from service.inference.deadline import in_time
 from service.inference.decoded_length import Natural, lengths
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
-from service.latents.density import sample_of
+from service.latents.density import NoDensity, sample_of
 from service.latents.graph import BLOCK, Doubles, Graph, Numbers, nearest, neighbor_pairs, resampled, shortest_path
-from service.operations.density import AUTO, LONG, Bandwidth, Chosen, components_of, evaluate, in_turns, keep
+from service.operations.density import AUTO, GRAPH, LONG, Bandwidth, Chosen, components_of, evaluate, in_turns, keep
 from service.operations.interpolate import Frames
 from service.operations.points import Points, locate
 from service.operations.store_access import StoreAccess
@@ -28,7 +28,6 @@ NEIGHBORS = 10
 MOST_ITEMS, MOST_BYTES = 10_000, 256 << 20
 # Items that are decoded, and pairs that are compared, before others get a turn.
 DECODED_AT_ONCE, PAIRS_AT_ONCE = 256, 1000
-GRAPH = "graph"
 LATE = "the deadline passed before the graph of the collection was made"
 
 
@@ -37,8 +36,8 @@ class Along:
     """What a path is like: its length, and the density of the stored posteriors along it."""
 
     length: float  # sum over frames of sqrt(symmetric KL) between the decoded distributions
-    log_density: Doubles  # (steps,) nats
-    bandwidth: Chosen
+    log_density: Doubles | None  # (steps,) nats; None if there is none and it is not needed
+    bandwidth: Chosen | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +60,13 @@ async def graph_path(
     steps: int,
     density_weight: float = 0.5,
     bandwidth: Bandwidth | None = None,
+    with_density: bool = False,
 ) -> GraphPath:
     """Return the frames of the shortest path between two points through stored items, at equal steps of length.
 
     Each edge costs length ** (1 + 2 * density_weight): with 0 the path is the shortest, with 0.5 an edge costs the symmetric
-    KL. `bandwidth`: see `measure`. Raises Unusable for an empty collection, what `locate` and `measure` do, TooLarge.
+    KL. `bandwidth`: see `measure`. `with_density`: NoDensity is an error even without a bandwidth, as it is with one. Raises
+    Unusable for an empty collection, what `locate` and `measure` do, TooLarge.
     """
     if steps > pipeline.max_items:
         raise TooLarge(steps, pipeline.max_items)
@@ -74,7 +75,8 @@ async def graph_path(
         async with _lent(pipeline, store, inference, collection) as (snapshot, graph, rows):
             z, found = await _walk(pipeline, inference, graph, mu, steps, 1 + 2 * density_weight)
             pixels = await pipeline.through(inference.model.decode, z, inference)
-            along = await _along(pipeline, inference, snapshot, Frames(z, pixels), bandwidth)
+            needed = with_density or bandwidth is not None
+            along = await _along(pipeline, inference, snapshot, Frames(z, pixels), bandwidth, needed)
     ids = [snapshot.ids[rows[row]] for row in found]
     return GraphPath(Frames(z, pixels), along, ids, len(rows), len(snapshot))
 
@@ -99,12 +101,22 @@ async def measure(
 
 
 async def _along(
-    pipeline: Pipeline, inference: Inference, snapshot: Snapshot, frames: Frames, bandwidth: Bandwidth | None
+    pipeline: Pipeline,
+    inference: Inference,
+    snapshot: Snapshot,
+    frames: Frames,
+    bandwidth: Bandwidth | None,
+    needed: bool = True,
 ) -> Along:
     if bandwidth is None:
         bandwidth = 0.0 if snapshot.has_sigma.all() and (snapshot.sigma > 0).all() else AUTO
-    components, chosen = await components_of(pipeline, inference, snapshot, bandwidth, filtered=False)
-    values, _ = await evaluate(pipeline, inference, frames.z, components, [-1] * len(frames.z))
+    values, chosen = None, None
+    try:
+        components, chosen = await components_of(pipeline, inference, snapshot, bandwidth, filtered=False)
+        values, _ = await evaluate(pipeline, inference, frames.z, components, [-1] * len(frames.z))
+    except NoDensity:
+        if needed:
+            raise
     means = frames.pixels.reshape(len(frames.pixels), -1)
     work = partial(lengths, inference.model.natural, means[:-1], means[1:])
     return Along(float((await pipeline.offload(means.nbytes, work)).sum()), values, chosen)

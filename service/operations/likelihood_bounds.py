@@ -44,8 +44,8 @@ async def likelihood_bounds(
 
     `decode`: latents -> means, N K of them in all. `prior`: that which the model was trained with, None for N(0, I).
 
-    ELBO = mean_k log p(x given z_k) - KL(q || p), with the KL in closed form where p is N(0, I). IWAE is equation 8 of
-    Burda et al. 2016, arXiv:1509.00519. Raises what `decode` raises.
+    Both are of the same weights w_k = p(x given z_k) p(z_k) / q(z_k given x): ELBO = mean_k log w_k, and IWAE = log mean_k
+    w_k, which is never smaller (Burda et al. 2016, arXiv:1509.00519, equation 8). Raises what `decode` raises.
     """
     step, found = max(1, BLOCK_ROWS // len(eps)), []
     for first in range(0, len(x), step):
@@ -61,7 +61,7 @@ def _bounds_of_block(
     model: ServedModel, prior: TrainingLatents | None, x: NDArray[Any], posteriors: Posteriors, z: Floats, means: Floats
 ) -> tuple[Array, Array, Array]:
     """Return (elbo, iwae, ess), (n,) each, of pictures (n, C, H, W), draws (n, K, D) and their means (n K, H, W, C)."""
-    kind, kl = model.manifest.model.likelihood, posteriors.kl_per_dim().sum(1)
+    kind = model.manifest.model.likelihood
     elbo, iwae, ess = np.empty((3, len(x)))
     draws, means = z.shape[1], means.transpose(0, 3, 1, 2)  # (n K, C, H, W)
     for i in range(len(x)):  # One picture at a time, so that no other one changes its last bits.
@@ -69,6 +69,7 @@ def _bounds_of_block(
         log_x = scores.log_likelihood(kind, repeated, means[i * draws : (i + 1) * draws], model.sigma)  # (K,)
         log_p = scores.log_normal(z[i]) if prior is None else prior.log_density(z[i])
         log_q = scores.log_normal(z[i], posteriors.mu[i], posteriors.sigma[i])
-        elbo[i] = log_x.mean() - (kl[i] if prior is None else (log_q - log_p).mean())
-        (iwae[i],), (ess[i],) = scores.importance_bound((log_x + log_p - log_q)[None])
+        log_weights = (log_x + log_p - log_q)[None]  # (1, K)
+        (elbo[i],) = scores.mean_bound(log_weights)
+        (iwae[i],), (ess[i],) = scores.importance_bound(log_weights)
     return elbo, iwae, ess

@@ -30,6 +30,8 @@ NEAR, AT_MU, DRAWN = ("knn", "density"), ("reconstruction", "unexplained", "devi
 UNCALIBRATED = ("reconstruction", "deviance")
 # Pictures are compared in blocks of about so many pixels: larger arrays would be new memory, which takes longer than the sums.
 BLOCK_PIXELS = 1 << 13
+# More draws than any calibration has: a number above it in a file is not believed.
+MOST_SAMPLES = 1000
 # Limits of regret, in pictures: of one request, and of all that are optimised at a time.
 MOST_REGRET, MOST_REGRETS = 64, 256
 
@@ -103,7 +105,7 @@ def default_scores(model: ServedModel) -> tuple[str, ...]:
 def samples_of(model: ServedModel, asked: int | None) -> int:
     """Return the number of draws for elbo and iwae: as asked, else that of the calibration, else `scores.SAMPLES`."""
     known = None if model.calibration is None else model.calibration.record.get("samples")
-    return asked or (known if isinstance(known, int) and known > 0 else scores.SAMPLES)
+    return asked or (known if type(known) is int and 0 < known <= MOST_SAMPLES else scores.SAMPLES)
 
 
 async def score(

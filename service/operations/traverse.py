@@ -57,7 +57,7 @@ class TooManyProbes(TooLarge):
     def __str__(self) -> str:
         return (
             f"dims=local decodes two latents for each dimension of each point, here {self.rows}; at most {self.max_rows} are "
-            "allowed in one request: send fewer points"
+            "allowed in one request: send fewer points, or take dims=top"
         )
 
 

@@ -98,7 +98,18 @@ class PicturesAnswer(BaseModel):
     seed: int | None = Field(None, description="The seed of the latents and of the pixels, where one of them was drawn.")
     prior: str | None = Field(None, description="The prior that the latents were drawn from.")
     label: str | None = Field(None, description="The label that the latents were drawn for, if one was asked for.")
-    log_density: list[float] | None = Field(None, description="The log density of the collection's items at each frame, nats.")
+    warnings: WarningList = None
+
+
+class PathAnswer(PicturesAnswer):
+    """The frames of a path as base64 PNG."""
+
+    model_config = ConfigDict(title="Path")
+
+    method: str = Field(description="The kind of path.")
+    log_density: list[float] | None = Field(
+        None, description="The log density of the collection's items at each frame, nats; null if they have none."
+    )
     length: float | None = Field(
         None, description="The length of the path: the sum over its frames of sqrt(symmetric KL) of decoded distributions."
     )
@@ -107,7 +118,16 @@ class PicturesAnswer(BaseModel):
     graph: dict[str, int] | None = Field(
         None, description="How many items the graph has, and the collection (count); a large one is sampled evenly."
     )
-    warnings: WarningList = None
+
+
+class BarycenterAnswer(PicturesAnswer):
+    """The picture of the mean of points as base64 PNG."""
+
+    model_config = ConfigDict(title="Barycenter")
+
+    method: str = Field(description="The kind of mean.")
+    mu: list[list[float]] | None = Field(None, description="Only with method=w2: the mean of the barycenter.")
+    sigma: list[list[float]] | None = Field(None, description="Only with method=w2: its standard deviations.")
 
 
 class Problem(BaseModel):
@@ -127,8 +147,8 @@ class Problem(BaseModel):
 class PlaneInfo(BaseModel):
     """A plane: coordinates axes (z - origin)."""
 
-    kind: Literal["pca", "dims"]
-    origin: list[float]
+    kind: Literal["pca", "dims"] = Field(description="pca: two principal components. dims: two dimensions.")
+    origin: list[float] = Field(description="The latent at the coordinates (0, 0).")
     axes: list[list[float]] = Field(description="Two unit vectors; the entry of largest size is positive.")
     explained: list[float] | None = Field(None, description="The shares of the variance along both axes. Only of pca.")
-    dims: list[int] | None = None
+    dims: list[int] | None = Field(None, description="The two dimensions. Only of dims.")

@@ -25,7 +25,11 @@ STATED_WEIGHT: Any = Field(None, description="The weight of sigma; only with the
 MAX_NEIGHBORS = 10_000
 # A description may be in the query, where a character can take 12 bytes. This stays well below the limit of headers.
 MAX_DESCRIPTION = 1000
-NAME_SCHEMA = {"type": "string", "pattern": f"^{COLLECTION_NAME.pattern}$"}
+NAME_SCHEMA = {
+    "type": "string",
+    "pattern": f"^{COLLECTION_NAME.pattern}$",
+    "description": "A name of up to 100 letters, digits, dots, underscores and hyphens.",
+}
 ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_ID, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
 CURSOR_SCHEMA = {**ID_SCHEMA, "minLength": 0, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
 
@@ -254,7 +258,7 @@ class PatchedItem(BaseModel):
 
 
 class QueryBody(BaseModel):
-    """A picture, the parameters of a posterior, or the id of an item. Search parameters may be added."""
+    """A picture, the parameters of a posterior, or the id of an item. Parameters may be added."""
 
     image: str | None = Field(None, description="A picture as base64 or data URL.")
     mu: list[float] | None = Field(None, description="The mean of a posterior, or any latent.")

@@ -138,8 +138,8 @@ class DensityAnswer(BandwidthInfo):
 
     log_density: list[float | None] = Field(description="Nats. null is a density of 0: no item, or all too far away.")
     percentile: list[float | None] = Field(
-        description="The share of stored items, in percent, whose own density is at most this; each is left out of its own. "
-        "null if there are not two items."
+        description="The percentage (0 to 100) of stored items whose own density is at most this; each is left out of its "
+        "own. null if there are not two items."
     )
     percentile_sample: int = Field(description="The stored items that the percentiles are among.")
     ids: list[list[str]] = Field(description="The ids of the nearest items, nearest first.")
@@ -159,8 +159,8 @@ class TwoFilters(BaseModel):
 class SetInfo(BaseModel):
     """One of two sets."""
 
-    count: int
-    without_sigma: int
+    count: int = Field(description="The number of items that the filter finds.")
+    without_sigma: int = Field(description="The number of those without a sigma, which count as points.")
 
 
 class CompareAnswer(BandwidthInfo):
@@ -170,10 +170,10 @@ class CompareAnswer(BandwidthInfo):
     log_ratio: list[float | None] = Field(
         description="log_density_a - log_density_b in nats: above 0 where a is the more frequent. null if a density is 0."
     )
-    log_density_a: list[float | None]
-    log_density_b: list[float | None]
+    log_density_a: list[float | None] = Field(description="The log density of the first set, nats. null is a density of 0.")
+    log_density_b: list[float | None] = Field(description="The log density of the second set, nats. null is a density of 0.")
     in_a: list[bool] = Field(description="Whether it is an item of a; it is left out of that density then.")
-    in_b: list[bool]
+    in_b: list[bool] = Field(description="Whether it is an item of b; it is left out of that density then.")
     a: SetInfo
     b: SetInfo
     cursor: str | None = Field(description="The cursor of the next page, null on the last page and for queries.")
@@ -190,15 +190,17 @@ class MapAnswer(BaseModel):
     points: list[list[float]] | None = Field(None, description="(x, y) of each id.")
     metadata: dict[str, list[Any]] | None = Field(None, description="Values of the chosen keys, null where there is none.")
     density: list[list[float]] | None = Field(None, description="Per unit of area, the mean of a cell; row 0 is the lowest y.")
-    prior_density: list[list[float]] | None = None
+    prior_density: list[list[float]] | None = Field(None, description="The density of the prior in each cell, as in density.")
     holes: list[list[bool]] | None = Field(None, description="Cells where the prior is high and the data are low.")
-    hole_rule: str | None = None
-    prior: str | None = None
-    x_range: list[float] | None = None
-    y_range: list[float] | None = None
+    hole_rule: str | None = Field(None, description="When a cell is a hole, in words.")
+    prior: str | None = Field(None, description="The prior of prior_density and holes.")
+    x_range: list[float] | None = Field(None, description="The smallest and the largest x of the cells.")
+    y_range: list[float] | None = Field(None, description="The smallest and the largest y of the cells.")
     items: int | None = Field(None, description="The items whose posteriors make the density: all, or a sample.")
-    bandwidth: float | None = None
-    bandwidth_sample: int | None = None
+    bandwidth: float | None = Field(None, description="The h of the density.")
+    bandwidth_sample: int | None = Field(
+        None, description="The items that auto was found by; null if the bandwidth was stated."
+    )
     unknown_keys: list[str] | None = UNKNOWN_KEYS
     did_you_mean: dict[str, str] | None = DID_YOU_MEAN
 
@@ -207,12 +209,15 @@ class CoverageAnswer(BandwidthInfo):
     """How much of a prior's mass the posteriors cover."""
 
     coverage: float | None = Field(description="A share from 0 to 1; null if there are not two items.")
-    standard_error: float | None
+    standard_error: float | None = Field(
+        description="The standard error of coverage, by resampling both sets of draws. null if there are not two items, or if "
+        "all draws agree (coverage is 0 or 1): resampling sees no error then."
+    )
     threshold: float | None = Field(description="The log density, in nats, from which on a draw is covered.")
-    alpha: float = Field(description="The share of the posteriors' own mass above the threshold.")
-    prior: str
-    draws: int
-    seed: int
+    alpha: float = Field(description="The share of draws from the posteriors that are above the threshold.")
+    prior: str = Field(description="The prior that was drawn from.")
+    draws: int = Field(description="The number of draws from the prior.")
+    seed: int = Field(description="The seed of the draws.")
     reference: int = Field(description="The draws from the posteriors that the threshold was found by.")
-    count: int
-    without_sigma: int
+    count: int = Field(description="The number of items that the filter finds.")
+    without_sigma: int = Field(description="The number of those without a sigma, which count as points.")

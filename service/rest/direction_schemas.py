@@ -88,12 +88,12 @@ class SideInfo(BaseModel):
 class DirectionInfo(BaseModel):
     """A direction in the latent space of a collection."""
 
-    name: str
-    collection: str
-    method: Method
-    orthogonal_to: list[str]
-    positive: SideInfo
-    negative: SideInfo
+    name: str = Field(description="The name of the direction.")
+    collection: str = Field(description="The collection that it belongs to.")
+    method: Method = Field(description="How it was made.")
+    orthogonal_to: list[str] = Field(description="The directions whose part was removed from it.")
+    positive: SideInfo = Field(description="The side that the direction leads to.")
+    negative: SideInfo = Field(description="The side that it leads away from.")
     auc: float = Field(
         description="The share of pairs of a positive and a negative item of which the positive one lies further along the "
         f"direction; both held out of the direction that ranks them, in {FOLDS} turns. 0.5 is chance, 1 is perfect."

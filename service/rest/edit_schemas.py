@@ -71,14 +71,14 @@ class EditParameters(DecodeParameters, PointParameters):
     collection: str | None = Field(
         None,
         examples=["example"],
-        description="The collection that has the directions, and the points that are ids of items. It must be stated. Its "
-        "model answers, and a key needs the scope store, too.",
+        description="Required. The collection that has the directions, and the points that are ids of items. Its model "
+        "answers, and a key needs the scope store, too.",
     )
     directions: Amounts = Field(
         default_factory=dict,
         examples=["smile:1.5"],
-        description="How far to move along which directions, in standard deviations (see unit of a direction): "
-        '{"smile": 1.5, "glasses": -1}, or in a query or a form also smile:1.5,glasses:-1. At least one must be stated.',
+        description="Required. How far to move along which directions, in standard deviations (see unit of a direction): "
+        '{"smile": 1.5, "glasses": -1}, or in a query or a form also smile:1.5,glasses:-1.',
     )
     keep: Names = Field(
         frozenset(),

@@ -60,7 +60,7 @@ class Term(PointBody):
 
     model_config = ConfigDict(title="Term", json_schema_extra={"additionalProperties": False})
 
-    weight: float = Field(1.0, ge=-100, le=100)
+    weight: float = Field(1.0, ge=-100, le=100, description="The number that the latent is multiplied by.")
 
 
 class WeightedPoint(PointBody):
@@ -68,7 +68,7 @@ class WeightedPoint(PointBody):
 
     model_config = ConfigDict(title="WeightedPoint", json_schema_extra={"additionalProperties": False})
 
-    weight: float = Field(1.0, ge=0, le=100)
+    weight: float = Field(1.0, ge=0, le=100, description="The share of the point, before division by the sum of all weights.")
 
 
 class PathBody(BaseModel):
@@ -109,7 +109,7 @@ class BarycenterParameters(DecodeParameters, PointParameters):
 
     method: Literal["euclidean", "w2"] = Field(
         "euclidean",
-        description="euclidean gives the mean of the points. w2 gives the 2-Wasserstein barycentre of posteriors, whose mu "
+        description="euclidean gives the mean of the points. w2 gives the 2-Wasserstein barycenter of posteriors, whose mu "
         "and sigma are the means of theirs; each point needs a sigma.",
     )
     include: IncludeLatents = frozenset()
@@ -127,8 +127,8 @@ Span = Annotated[
         gt=0,
         le=8,
         examples=[2],
-        description="How far the values go to both sides, in standard deviations; 2.326, the default, is from the 1st to the "
-        "99th percentile.",
+        description="How far the values go to both sides, in standard deviations; 2.326 is from the 1st to the 99th "
+        "percentile.",
     ),
 ]
 
@@ -165,7 +165,7 @@ class TraverseParameters(PointParameters):
     over: Literal["prior", "point", "posterior"] = Field(
         "prior",
         description="prior: the values are percentiles of N(0, 1). point: they go span standard deviations of the prior to "
-        "both sides of the point. posterior: span sigmas of its own posterior.",
+        "both sides of the point, which is better with pictures. posterior: span sigmas of its own posterior.",
     )
     span: Span = DEFAULT_SPAN
     include: IncludeLatents = frozenset()
@@ -200,8 +200,8 @@ class TraversalAnswer(PicturesAnswer):
     model_config = ConfigDict(title="Traversal")
 
     rows: list[TraversedRow]
-    over: str
-    steps: int
+    over: str = Field(description="What the values are, as in the request.")
+    steps: int = Field(description="The number of pictures in a row.")
 
 
 class ManifoldParameters(Parameters):
@@ -235,5 +235,5 @@ class ManifoldAnswer(PicturesAnswer):
     model_config = ConfigDict(title="Manifold")
 
     dims: list[int] = Field(description="The dimension that grows to the right, and the one that grows upwards.")
-    n: int
+    n: int = Field(description="The number of pictures in a row, and in a column.")
     values: list[float] = Field(description="The values of both dimensions, from left to right and from the bottom up.")

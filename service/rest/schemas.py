@@ -220,7 +220,7 @@ class InterpolateParameters(PointParameters):
         None, description="The format of the answer. It overrides the header Accept.", examples=["gif"]
     )
     dtype: NpyType = "uint8"
-    layout: Layout = Field("row", description="The layout of the frames in one PNG; with corners, the default is grid.")
+    layout: Layout = Field("row", description="The layout of the frames in one PNG. With corners, it is grid unless stated.")
     scale: Scale | None = None
     steps: int = Field(
         8, ge=2, description="The number of frames, both ends included; with corners, of each row and of each column."

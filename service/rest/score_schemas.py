@@ -42,7 +42,7 @@ class ScoreParameters(PictureParameters):
         None,
         ge=1,
         description="The number of draws from the posterior for elbo and iwae. The default is that of the calibration, else "
-        "16; other numbers give no p-values of these scores.",
+        "16. With another number these scores have no p-values.",
     )
     seed: int = Field(
         0,
@@ -62,11 +62,11 @@ class Score(BaseModel):
     p_value: list[float] | None = Field(
         description="The share of held-out pictures that are at least as unusual. null: this score is not calibrated."
     )
-    unit: str
+    unit: str = Field(description="The unit of the values.")
     ess: list[float] | None = Field(None, description="Only with iwae: its effective number of samples.")
     kind: list[Literal["bound", "likelihood"]] | None = Field(
         None,
-        description="Only with iwae: an estimate of log p(x), the likelihood, or just a lower bound, since ess is below 5.",
+        description="Only with iwae: likelihood if ess is at least 5, else bound: then a few draws carry the sum.",
     )
     samples: int | None = Field(None, description="Only with elbo and iwae: the number of samples.")
     seed: int | None = Field(None, description="Only with elbo, iwae and regret: the seed of their noise.")
@@ -78,8 +78,8 @@ class ScoresAnswer(BaseModel):
     model: str
     calibrated: bool = Field(description="Whether the model has a calibration.")
     p_value: list[float] | None = Field(
-        description="The p-value of the default scores together, of each picture: small is unusual. null unless the model has "
-        "a calibration and all its default scores were asked for."
+        description="The p-value of the default scores, combined, of each picture: small is unusual. null unless the model "
+        "has a calibration and all its default scores were asked for."
     )
     scores: dict[str, Score]
     note: str | None = Field(None, description="Only without a calibration: how to make one.")
@@ -106,7 +106,7 @@ class ModelMapParameters(NoParameters):
 
 
 class ModelMapAnswer(BaseModel):
-    """The training latents of a model's calibration in a plane. Point i belongs to label i."""
+    """The training latents of a model's calibration in a plane. labels[i] is the label of points[i]."""
 
     model: str
     plane: PlaneInfo

@@ -45,6 +45,13 @@ with vae_client.Client(url) as client:
     assert client.decode(found.mu[0]).pixels == pixels[:1]
     assert (len(pixels), len(pixels[0]), len(pixels[0][0]), len(pixels[0][0][0])) == (2, 28, 28, 1)
     assert client.interpolate(seven, found.mu[1], steps=2).pixels[1] == pixels[1]
+    mean = client.barycenter(found, method="w2", details=True)
+    assert (len(mean.z[0]), mean.details["mu"]) == (20, mean.z)
+    assert len(client.score_many([seven, two], batch_size=1).p_value) == 2
+    client.put_direction("without", "up", [seven, two], [[0.0] * 20, [1.0] * 20])
+    assert len(client.edit(found.mu, {"up": 1}, collection="without")) == 2
+    assert len(client.density("without", found.mu[0], bandwidth=1).ids[0]) == 4
+    assert (len(client.map("without").points), len(client.density_map("without", 8).holes)) == (4, 8)
 
 async def main():
     async with vae_client.AsyncClient(url) as client:

@@ -24,7 +24,7 @@ def test_programs_run(number: int, server: Server) -> None:
     command = [sys.executable, "-W", "error", "-c", program]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[:2] == [["seven.png", "0.0"], ["(1,", "20)"]][number]
+    assert done.stdout.split()[:2] == [["seven.png", "0.0"], ["(2,)"], ["(1,", "20)"]][number]
 
 
 def test_the_table_of_methods(server: Server) -> None:

@@ -1,4 +1,4 @@
-"""The README and docs/http.md are true: their curl commands and Python run against a server."""
+"""The README and the documents of the interface are true: their curl commands and Python run against a server."""
 
 import doctest
 import os

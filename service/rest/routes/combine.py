@@ -6,6 +6,7 @@ from typing import Any
 from service.http.call import Answer, Call
 from service.operations import combine as operations
 from service.operations.service import Service
+from service.rest.body_schemas import BarycenterAnswer
 from service.rest.decoding import decoded
 from service.rest.negotiation import answer_format
 from service.rest.parameters import read_parameters
@@ -38,9 +39,9 @@ async def combine(service: Service, call: Call) -> Answer:
 
 
 async def barycenter(service: Service, call: Call) -> Answer:
-    """Return the picture of the mean of points, or of the 2-Wasserstein barycentre of posteriors (method=w2).
+    """Return the picture of the mean of points, or of the 2-Wasserstein barycenter of posteriors (method=w2).
 
-    The weights, 1 unless they are given, are divided by their sum. With method=w2, JSON has mu and sigma of the barycentre,
+    The weights, 1 unless they are given, are divided by their sum. With method=w2, JSON has mu and sigma of the barycenter,
     and the picture is that of its mu.
     """
     body = await body_of(service, call, LISTS_PER_POINT)
@@ -81,9 +82,12 @@ add(
     "/barycenter",
     ["POST"],
     barycenter,
-    "Average: the mean of pictures and latents, or their 2-Wasserstein barycentre",
+    "Average: the mean of pictures and latents, or their 2-Wasserstein barycenter",
     describe_operation(
-        BarycenterParameters, PICTURE_ANSWERS, json_content(WeightedPoints, POINTS_EXAMPLE), errors=POINT_ERRORS
+        BarycenterParameters,
+        {**PICTURE_ANSWERS, **json_content(BarycenterAnswer)},
+        json_content(WeightedPoints, POINTS_EXAMPLE),
+        errors=POINT_ERRORS,
     ),
     scope="infer",
     label="barycenter",

@@ -15,6 +15,7 @@ from service.operations.items import Entries
 from service.operations.service import Service
 from service.rest.answers import pictures_answer
 from service.rest.bodies import Body
+from service.rest.body_schemas import PathAnswer
 from service.rest.negotiation import Format, answer_format
 from service.rest.parameters import BadParameter, check_count, read_parameters
 from service.rest.point_schemas import PathBody
@@ -55,7 +56,7 @@ async def interpolate(service: Service, call: Call) -> Answer:
     points = await service.pipeline.offload(len(call.body), parse)
     fields: dict[str, Any] = {"method": parameters.method}
     if collection is not None and parameters.method == "graph":
-        weights = parameters.density_weight, parameters.bandwidth
+        weights = parameters.density_weight, parameters.bandwidth, "log_density" in parameters.include
         if len(points) != 2:
             raise BadParameter(f"method=graph joins 2 points, but 'points' has {len(points)}: send a request for each pair")
         found = await graph_path(service.pipeline, service.store, inference, collection, points, parameters.steps, *weights)
@@ -100,8 +101,9 @@ def _check_method(parameters: InterpolateParameters, body: Body, collection: Col
 
 def _described(along: Along) -> dict[str, Any]:
     """Return the fields of a JSON answer that say how a path is."""
-    density = along.log_density.astype(np.float32)
-    return {"log_density": density, "length": np.float32(along.length), "bandwidth": along.bandwidth.value}
+    density = None if along.log_density is None else along.log_density.astype(np.float32)
+    bandwidth = None if along.bandwidth is None else along.bandwidth.value
+    return {"log_density": density, "length": np.float32(along.length), "bandwidth": bandwidth}
 
 
 def _of_square(parameters: InterpolateParameters, most: int) -> InterpolateParameters:
@@ -154,7 +156,7 @@ add(
     "Morph: frames of a path between pictures or latents",
     describe_operation(
         InterpolateParameters,
-        {**PICTURE_ANSWERS, "image/webp": BINARY, "image/gif": BINARY},
+        {**PICTURE_ANSWERS, **json_content(PathAnswer), "image/webp": BINARY, "image/gif": BINARY},
         {
             **json_content(PathBody, EXAMPLE),
             "multipart/form-data": {"schema": FORM_OF_ENDS},

@@ -1,6 +1,7 @@
 """/collections/{name}/map: the items of a collection on a plane, or their density over it."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +110,12 @@ def _binary(body: bytes, form: Format, collection: Collection, ranges: str = "")
     return Answer(body, MEDIA_TYPES[form], headers | ({"x-range": ranges} if ranges else {}))
 
 
+def _json(fields: dict[str, Any], collection: Collection) -> Answer:
+    made = json_answer(fields, collection)
+    made.headers["vary"] = "accept"
+    return made
+
+
 def _points(found: Points, form: Format, dims: tuple[int, int] | None, collection: Collection) -> Answer:
     coordinates = np.ascontiguousarray(found.coordinates, np.float32)
     if form == "npy":
@@ -123,7 +130,7 @@ def _points(found: Points, form: Format, dims: tuple[int, int] | None, collectio
         "points": coordinates,
         **({"metadata": found.metadata} if found.metadata else {}),
     }
-    return json_answer(fields, collection)
+    return _json(fields, collection)
 
 
 def _density(made: DensityMap, form: Format, dims: tuple[int, int] | None, scale: int, collection: Collection) -> Answer:
@@ -148,7 +155,7 @@ def _density(made: DensityMap, form: Format, dims: tuple[int, int] | None, scale
         "items": made.items,
         **described_bandwidth(made.bandwidth),
     }
-    return json_answer(fields, collection)
+    return _json(fields, collection)
 
 
 def picture(density: NDArray[np.float64], holes: NDArray[np.bool_]) -> Pixels:

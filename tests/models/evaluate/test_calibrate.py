@@ -92,7 +92,7 @@ def test_card_and_report_have_the_table(trained: Path, tmp_path: Path, digits_np
     )
     assert f"## {unusual.TITLE}\n" in card
     assert f"--calibrate --strangers npz:{digits_npz.stem}\n" in card
-    assert "| strangers | p-value | 5-NN | density |" in card
+    assert "| strangers | `p_value` | `knn` | `density` |" in card
     assert str(digits_npz.parent) not in json.dumps(record)
     for kind, value in record["auroc"]["p_value"].items():
         assert f"| {kind} | {value:.3f} |" in card
@@ -184,7 +184,9 @@ class TestHeldOut:
     def test_a_stage_without_a_record_is_told(self, trained: Path) -> None:
         data = {"name": "mnist", "training": TRAINING, "init_from": {"digest": "0123456789abcdef"}}
         how = held_out_split(data, Splits(pictures(50), pictures(3)))[2]
-        assert how.endswith("which began with the weights 0123456789ab")
+        assert how.endswith(
+            "began with the weights 0123456789ab; the checkpoint does not record which pictures those had held out"
+        )
         found = calibration_of(trained)
         record = {**found.record, "held_out": {**found.record["held_out"], "split": how}}
         told = unusual.lines(

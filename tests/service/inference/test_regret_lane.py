@@ -15,7 +15,7 @@ from models import checkpoint, regret
 from models.checkpoint import Checkpoint
 from service.engine.device import Device, EngineName, QueueLimits
 from service.engine.lane import Lane
-from service.inference.regret_lane import ModelChanged, RegretLane, first_rows, parts_of, set_step
+from service.inference.regret_lane import BATCH_ROWS, ModelChanged, RegretLane, first_rows, parts_of, set_step
 from service.latents import noise as seeds
 
 
@@ -61,7 +61,7 @@ async def test_it_is_made_once_for_all_who_ask(directory: Path, device: Device) 
 
 async def test_its_rows_are_steps_whatever_batch_they_are_in(directory: Path, lane_of: Callable[[], RegretLane]) -> None:
     lane: Lane = await lane_of().get()
-    assert lane.max_batch == 8
+    assert lane.max_batch == BATCH_ROWS
     vae, x = models.load(directory), np.random.default_rng(0).random((20, 1, 8, 8), np.float32)
     with torch.no_grad():
         posterior = vae.encode(torch.from_numpy(x))
@@ -92,7 +92,7 @@ async def test_other_weights_are_refused_until_the_old_ones_are_back(
     assert str(directory) not in str(caught.value)
     assert str(directory) in caplog.text
     (directory / checkpoint.CONFIG).write_bytes(kept)
-    assert (await own.get()).max_batch == 8
+    assert (await own.get()).max_batch == BATCH_ROWS
 
 
 async def test_it_ends_with_its_model(lane_of: Callable[[], RegretLane], device: Device) -> None:

@@ -1,4 +1,4 @@
-"""Sums and means of latents, and barycentres of Gaussians, against independent computations."""
+"""Sums and means of latents, and barycenters of Gaussians, against independent computations."""
 
 import numpy as np
 import pytest

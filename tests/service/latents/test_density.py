@@ -80,9 +80,9 @@ def test_ties_are_ordered_by_row() -> None:
 
 def test_components_without_width_are_refused() -> None:
     points = np.zeros((2, 3), np.float32)
-    with pytest.raises(NoDensity, match=r"1 of 2 items have no sigma.*; state a bandwidth above 0, or leave .* by a filter"):
+    with pytest.raises(NoDensity, match=r"1 of 2 items have no sigma.*; state a larger bandwidth, or leave .* by a filter"):
         check_widths(points, np.array([True, False]), 0.0, "auto")
-    with pytest.raises(NoDensity, match=r"; state bandwidth=auto or a bandwidth above 0$"):
+    with pytest.raises(NoDensity, match=r"; state bandwidth=auto or a larger bandwidth$"):
         check_widths(points, np.array([True, False]), 0.0, "as stated", filtered=False)
     with pytest.raises(NoDensity, match="sigma of 0"):
         check_widths(points, np.array([True, True]), 0.0, "as stated")

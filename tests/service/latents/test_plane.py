@@ -77,6 +77,15 @@ def test_far_outliers_and_narrow_items_keep_the_mass() -> None:
     assert cell_masses(marginals, x, y).sum() == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("sigma", [0.1, 1e-30])
+@pytest.mark.parametrize("mu", [[0.1 * i for i in range(29)] + [20], [-20] + [0.0] * 29, [7, 20], [20]])
+def test_few_items_are_all_on_the_map(mu: list[float], sigma: float) -> None:
+    means = np.array([mu, mu], np.float32).T
+    marginals = marginals_of(Components(means, np.full_like(means, sigma), 0.0), plane_of_dims(0, 1, 2))
+    x, y = (np.linspace(low, high, 65) for low, high in marginals.range())
+    assert cell_masses(marginals, x, y).sum() == pytest.approx(1, abs=0.01)
+
+
 def test_the_prior_on_a_plane_and_its_holes() -> None:
     plane = principal_plane(MU)
     full = np.stack([np.eye(6)])

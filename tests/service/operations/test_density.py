@@ -9,7 +9,9 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from service.engine.errors import DeadlineExceeded
 from service.inference.pipeline import Inference
+from service.inference.priors import AGGREGATE, STANDARD
 from service.latents.density import NoDensity
+from service.latents.mixture import Mixture
 from service.operations import collection_map, density
 from service.operations.compare import compare
 from service.operations.coverage import coverage
@@ -137,10 +139,16 @@ async def test_the_coverage_of_the_prior(service: Service, inference: Inference,
     assert same.standard_error is not None
     assert 0 < same.standard_error < 0.1
     assert await coverage(*where, draws=1000, bandwidth=0.0) == same
+    one = await coverage(*where, draws=1, bandwidth=0.0)
+    assert (one.share in (0.0, 1.0), one.standard_error) == (True, None)
     narrow = replace(wide, sigma=np.full_like(SIGMA, 0.1))
     low = await coverage(*where[:3], await fill(service, inference, collection, narrow), draws=1000, bandwidth=0.0)
     assert low.share is not None
     assert low.share < 0.05
+    far = replace(narrow, mu=np.full_like(MU, 9))
+    none = await coverage(*where[:3], await fill(service, inference, collection, far), draws=100, bandwidth=0.0)
+    assert (none.share, none.standard_error) == (0.0, None)
+    assert none.threshold is not None
     assert (await coverage(*where, prior="aggregate", draws=10)).prior == "aggregate"
 
 
@@ -159,6 +167,43 @@ async def test_maps(service: Service, inference: Inference, filled: Collection) 
         assert made.density.sum() * area == pytest.approx(1, abs=0.01)
     with pytest.raises(collection_map.NoPlane, match="0 to 2"):
         await collection_map.points(*where, dims=(0, 3))
+
+
+async def test_a_map_is_made_again_for_another_prior_of_the_same_name(
+    service: Service, inference: Inference, filled: Collection
+) -> None:
+    where = service.pipeline, service.store, inference, filled, 8
+    before = await collection_map.density_map(*where, prior=AGGREGATE)
+    assert await collection_map.density_map(*where, prior=AGGREGATE) is before
+    priors = service.pipeline.catalog.priors
+    fitted = Mixture(np.ones(1), np.zeros((1, 3)), np.ones((1, 3)))
+    priors["grey"] = replace(priors["grey"], mixtures={AGGREGATE: fitted}, digests={AGGREGATE: "another"})
+    after = await collection_map.density_map(*where, prior=AGGREGATE)
+    standard = await collection_map.density_map(*where, prior=STANDARD)
+    np.testing.assert_array_equal(after.prior_density, standard.prior_density)
+    assert not np.array_equal(after.prior_density, before.prior_density)
+
+
+async def test_a_bandwidth_whose_square_is_nothing_counts_as_none(
+    service: Service, inference: Inference, collection: Collection
+) -> None:
+    bare = await fill(service, inference, collection, points(["a", "b"], MU[:2]))
+    where = service.pipeline, service.store, inference, bare
+    query = points([None], MU[2:3])
+    for h in (1e-163, 1e-155, 5e-324):
+        for refused in (
+            density.density(*where, query, bandwidth=h),
+            compare(*where, ((), ()), bandwidth=h),
+            coverage(*where, bandwidth=h),
+            collection_map.density_map(*where, 8, bandwidth=h),
+        ):
+            with pytest.raises(NoDensity, match=f"is {h:g} and 2 of 2 items have no sigma"):
+                await refused
+    h = 1.5e-154
+    assert (await density.density(*where, query, bandwidth=h)).log_density[0] == -np.inf
+    for dims in (None, (0, 2)):
+        made = await collection_map.density_map(*where, 8, dims, bandwidth=h)
+        assert made.density.sum() * (made.x[1] - made.x[0]) * (made.y[1] - made.y[0]) == pytest.approx(1)
 
 
 async def test_a_deadline_holds(service: Service, inference: Inference, filled: Collection) -> None:

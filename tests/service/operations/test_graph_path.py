@@ -12,6 +12,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 import models
 from service.inference.decoded_length import lengths, natural_for
 from service.operations import graph_path as operations
+from service.operations.density import MOST_RESULTS
 
 MU = np.random.default_rng(1).standard_normal((60, 3)).astype(np.float32)
 SIGMA = np.random.default_rng(2).uniform(0.2, 0.5, (60, 3)).astype(np.float32)
@@ -96,6 +97,31 @@ async def test_a_large_collection_is_sampled_evenly(client: httpx.AsyncClient, m
     monkeypatch.setattr(operations, "MOST_BYTES", 64 * 4 * 15)
     await client.delete("/collections/c/items/i59")
     assert (await client.post(GRAPH, json=ENDS)).json()["graph"] == {"items": 15, "count": 59}
+
+
+async def test_the_graph_stays_whatever_else_is_asked_for(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(client)
+    before = (await client.post(GRAPH, json=ENDS)).raise_for_status().json()
+    monkeypatch.setattr(operations, "_made", None)
+    for i in range(MOST_RESULTS + 2):
+        (await client.get(f"/collections/c/map?density=4&bandwidth={i}")).raise_for_status()
+    assert (await client.post(GRAPH, json=ENDS)).raise_for_status().json() == before
+
+
+async def test_there_is_a_path_without_a_density(client: httpx.AsyncClient) -> None:
+    ends = {"start": {"z": [0, 0, 0]}, "end": {"z": [1, 1, 1]}}
+    for name, count in (("one", 1), ("equal", 3)):
+        (await client.put(f"/collections/{name}?model=grey")).raise_for_status()
+        items = [{"id": f"i{i}", "mu": [0.5] * 3} for i in range(count)]
+        (await client.post(f"/collections/{name}/items", json={"items": items})).raise_for_status()
+        asked = f"/interpolate?collection={name}&method=graph&steps=4"
+        found = (await client.post(asked, json=ends)).raise_for_status().json()
+        assert (len(found["images"]), len(found["ids"])) == (4, 1)
+        assert (found["log_density"], found["bandwidth"]) == (None, None)
+        assert found["length"] > 0
+        for more in ("include=log_density", "bandwidth=0", "bandwidth=auto", "bandwidth=1e-163"):
+            refused = await client.post(f"{asked}&{more}", json=ends)
+            assert (refused.status_code, refused.json()["code"]) == (422, "no_density"), more
 
 
 async def test_small_collections_and_items_without_sigma(client: httpx.AsyncClient) -> None:

@@ -215,3 +215,8 @@ def test_null_in_json_is_what_is_not_given() -> None:
 def test_odd_queries_are_read_or_refused(query: str) -> None:
     with contextlib.suppress(BadParameter):
         assert isinstance(read_parameters(SampleParameters, query), SampleParameters)
+
+
+def test_an_object_is_no_list_of_words() -> None:
+    with pytest.raises(BadParameter, match=r"include must be a list of words, or a text with commas, not \{"):
+        read_parameters(EncodeParameters, "", {"include": {"z": 1}}, {})

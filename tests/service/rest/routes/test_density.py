@@ -83,6 +83,12 @@ async def test_maps(client: httpx.AsyncClient, some: str) -> None:
     assert Image.open(io.BytesIO(small.content)).size == (64, 64)
 
 
+async def test_every_format_of_a_map_varies_by_accept(client: httpx.AsyncClient, some: str) -> None:
+    for query in ("format=json", "format=npy", "density=8", "density=8&format=npy", "density=8&format=png"):
+        answer = (await client.get(f"{some}/map?{query}")).raise_for_status()
+        assert "accept" in answer.headers.get("vary", "").lower().split(", "), query
+
+
 async def test_coverage(client: httpx.AsyncClient, some: str) -> None:
     found = (await client.get(f"{some}/coverage?draws=100&prior=standard")).json()
     assert 0 <= found["coverage"] <= 1
@@ -113,6 +119,7 @@ WRONG: list[tuple[str, str, dict[str, Any] | None, int, str]] = [
     ("GET", "map?plane=pca&dims=0,1", None, 422, "invalid_parameter"),
     ("GET", "map?format=png", None, 422, "invalid_parameter"),
     ("GET", "map?density=512&format=png&scale=9", None, 422, "invalid_parameter"),
+    ("GET", "map?density=8&bandwidth=1e-163", None, 422, "no_density"),
     ("GET", "map?keys=1,2,3,4,5,6,7,8,9", None, 422, "invalid_parameter"),
     ("GET", "map?density=8&prior=vamp", None, 422, "no_such_prior"),
     ("GET", "map?bandwidth=1", None, 422, "invalid_parameter"),

@@ -87,6 +87,6 @@ async def test_items_without_a_density_need_a_bandwidth_and_not_a_filter(client:
     for method in ({}, {"method": "graph"}):
         answer = await client.post("/interpolate", json=body | method)
         assert (answer.status_code, answer.json()["code"]) == (422, "no_density")
-        assert answer.json()["detail"].endswith("no density; state bandwidth=auto or a bandwidth above 0")
+        assert answer.json()["detail"].endswith("no density; state bandwidth=auto or a larger bandwidth")
     missing = await client.post("/interpolate", json={"points": [LATENTS[0], {"id": "six"}], "collection": "some"})
     assert missing.json()["detail"] == "point 1: the collection 'some' has no item 'six'"

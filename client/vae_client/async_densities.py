@@ -1,0 +1,193 @@
+"""The methods of the asynchronous client on directions and densities of collections. The twin of sync_densities.py."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Literal
+
+from vae_client import collection_calls, density_calls
+from vae_client.async_transport import AsyncTransport
+from vae_client.calls import Background, Invert, Options
+from vae_client.latent_results import Comparison, Coverage, Densities, DensityMap, Direction, ItemMap
+from vae_client.sync_collections import Filter
+from vae_client.sync_densities import Bandwidth, Prior
+
+
+class AsyncDensityMethods(AsyncTransport):
+    """Directions, densities and maps. Unknown keys of a filter issue UnknownKeyWarning, or raise Conflict if `strict`."""
+
+    async def put_direction(
+        self,
+        collection: str,
+        name: str,
+        positive: Any,
+        negative: Any,
+        *,
+        method: Literal["mean_difference", "logistic_regression"] | None = None,
+        orthogonal_to: Iterable[str] | str = (),
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Direction:
+        """Make a direction from the negative to the positive side, or make it anew.
+
+        A side is a filter, {"ids": [...]}, pictures, or latents (N, D), at least two. The part along the directions of
+        `orthogonal_to` is removed.
+        """
+        options = Options(model, timeout_ms, background, invert)
+        return await self._built(
+            partial(density_calls.put_direction, collection, name, positive, negative, method, orthogonal_to, options)
+        )
+
+    async def directions(self, collection: str, *, timeout_ms: int | None = None) -> list[Direction]:
+        """Return the directions of a collection without their vectors, in the order of their names."""
+        return await self._built(partial(density_calls.directions, collection, Options(None, timeout_ms)))
+
+    async def direction(self, collection: str, name: str, *, timeout_ms: int | None = None) -> Direction:
+        """Return one direction with its vector. Raises NotFound."""
+        return await self._built(partial(density_calls.direction, collection, name, Options(None, timeout_ms)))
+
+    async def delete_direction(self, collection: str, name: str, *, timeout_ms: int | None = None) -> Direction:
+        """Delete a direction, and return what it was. Raises NotFound."""
+        return await self._built(partial(density_calls.delete_direction, collection, name, Options(None, timeout_ms)))
+
+    async def density(
+        self,
+        collection: str,
+        points: Any,
+        *,
+        k: int | None = None,
+        bandwidth: Bandwidth | None = None,
+        filter: Filter | None = None,
+        strict: bool | None = None,
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Densities:
+        """Return the log density of the items, in nats, at N points, and the ids of their k nearest items (default 5)."""
+        options = Options(model, timeout_ms, background, invert)
+        return collection_calls.warned(
+            await self._built(
+                partial(
+                    density_calls.density, collection, points, options, k=k, bandwidth=bandwidth, filter=filter, strict=strict
+                )
+            )
+        )
+
+    async def compare(
+        self,
+        collection: str,
+        a: Filter,
+        b: Filter,
+        points: Any = None,
+        *,
+        bandwidth: Bandwidth | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        strict: bool | None = None,
+        background: Background | None = None,
+        invert: Invert | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> Comparison:
+        """Return the log ratio, in nats, of the densities of two sets of items, at points, or else at the items of both.
+
+        Items come `limit` (default 100, at most 1000) at a time; the `cursor` of a result leads to the next ones.
+        """
+        options = Options(model, timeout_ms, background, invert)
+        return collection_calls.warned(
+            await self._built(
+                partial(
+                    density_calls.compare,
+                    collection,
+                    a,
+                    b,
+                    points,
+                    options,
+                    bandwidth=bandwidth,
+                    limit=limit,
+                    cursor=cursor,
+                    strict=strict,
+                )
+            )
+        )
+
+    async def map(
+        self,
+        collection: str,
+        *,
+        dims: Iterable[int] | None = None,
+        keys: Iterable[str] | str = (),
+        limit: int | None = None,
+        filter: Filter | None = None,
+        strict: bool | None = None,
+        timeout_ms: int | None = None,
+    ) -> ItemMap:
+        """Return the items on the plane of two dimensions, or of the principal components, with the metadata of `keys`."""
+        options = Options(None, timeout_ms)
+        return collection_calls.warned(
+            await self._built(
+                partial(density_calls.item_map, collection, options, filter, keys, dims=dims, limit=limit, strict=strict)
+            )
+        )
+
+    async def density_map(
+        self,
+        collection: str,
+        cells: int = 128,
+        *,
+        dims: Iterable[int] | None = None,
+        bandwidth: Bandwidth | None = None,
+        prior: Prior | None = None,
+        filter: Filter | None = None,
+        strict: bool | None = None,
+        timeout_ms: int | None = None,
+    ) -> DensityMap:
+        """Return the density of the items over the plane of `map`, in `cells` x `cells` cells, with the holes of the prior."""
+        options = Options(None, timeout_ms)
+        return collection_calls.warned(
+            await self._built(
+                partial(
+                    density_calls.density_map,
+                    collection,
+                    cells,
+                    options,
+                    filter,
+                    dims=dims,
+                    bandwidth=bandwidth,
+                    prior=prior,
+                    strict=strict,
+                )
+            )
+        )
+
+    async def coverage(
+        self,
+        collection: str,
+        *,
+        draws: int | None = None,
+        seed: int | None = None,
+        prior: Prior | None = None,
+        bandwidth: Bandwidth | None = None,
+        filter: Filter | None = None,
+        strict: bool | None = None,
+        timeout_ms: int | None = None,
+    ) -> Coverage:
+        """Return the share of `draws` from the prior (default 500) that lie where the items do, from 0 to 1."""
+        options = Options(None, timeout_ms)
+        return collection_calls.warned(
+            await self._built(
+                partial(
+                    density_calls.coverage,
+                    collection,
+                    options,
+                    filter,
+                    draws=draws,
+                    seed=seed,
+                    prior=prior,
+                    bandwidth=bandwidth,
+                    strict=strict,
+                )
+            )
+        )
