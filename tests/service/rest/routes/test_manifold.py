@@ -89,10 +89,10 @@ async def test_it_can_be_cached(client: AsyncClient, app: FastAPI) -> None:
 @pytest.mark.parametrize(
     ("query", "status", "message"),
     [
-        ("dims=0", 422, "dims must be two different dimensions from 0 to 2, such as 0,1, not '0'"),
-        ("dims=1,1", 422, "dims must be two different dimensions"),
-        ("dims=0,1,2", 422, "dims must be two different dimensions"),
-        ("dims=a,b", 422, "dims must be two different dimensions"),
+        ("n=2&dims=0", 422, "dims must be two different dimensions from 0 to 2, such as 0,1, not '0'"),
+        ("n=2&dims=1,1", 422, "dims must be two different dimensions"),
+        ("n=2&dims=0,1,2", 422, "dims must be two different dimensions"),
+        ("n=2&dims=a,b", 422, "dims must be two different dimensions"),
         ("n=2&dims=0,3", 422, "dims must be two different dimensions from 0 to 2, such as 0,1, not '0,3'"),
         (
             "dims=0,1&n=6",
