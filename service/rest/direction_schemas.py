@@ -99,7 +99,7 @@ class DirectionInfo(BaseModel):
         f"direction; both held out of the direction that ranks them, in {FOLDS} turns. 0.5 is chance, 1 is perfect."
     )
     unit: float = Field(description="The standard deviation of the items along the direction: what 1 means in an edit.")
-    seq: int = Field(description="The sequence number of the collection when the direction was made.")
+    seq: int = Field(description="The sequence number of the state of the collection that the direction was made from.")
     vector: list[float] | None = Field(None, description="The direction itself, of length 1. Lists of directions lack it.")
     warnings: WarningList = None
 
