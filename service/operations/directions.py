@@ -17,6 +17,7 @@ from service.formats.pictures import EncodedPicture, Pictures
 from service.inference.deadline import in_time
 from service.inference.pipeline import Inference, Pipeline
 from service.latents import directions as latents
+from service.latents.directions import Doubles
 from service.operations.collection_model import model_of
 from service.operations.density import LONG
 from service.operations.store_access import StoreAccess
@@ -95,12 +96,6 @@ async def make_direction(
                 items = f"{count} item{'s' * (count != 1)}"
                 raise BadSides(f"{word} has {items}; at least {FEWEST} are needed, so that one of them can be held out")
         positive, negative = (sample.mu.astype(np.float64) for sample in samples)
-        right, pairs = 0.0, 0
-        for fold in range(latents.folds_of(positive, negative)):  # one at a time, so that a caller who leaves ends it
-            own_right, own_pairs = await _compute(
-                partial(latents.held_out, fold, positive, negative, method, others), deadline
-            )
-            right, pairs = right + own_right, pairs + own_pairs
         vector = (await _compute(partial(latents.fit, positive, negative, method, others), deadline)).astype(np.float32)
         projections = latents.project(np.concatenate([positive, negative]), vector.astype(np.float64))
         made = Direction(
@@ -108,7 +103,7 @@ async def make_direction(
             vector,
             unit=float(projections.std()),
             method=method,
-            auc=right / pairs,
+            auc=await _auc(positive, negative, method, others, deadline),
             seq=seq,
             positive=given[0].described(samples[0].found, len(positive)),
             negative=given[1].described(samples[1].found, len(negative)),
@@ -121,6 +116,20 @@ async def make_direction(
 async def _compute(work: Callable[[], T], deadline: float | None) -> T:
     """Return the result of work that takes up to seconds, done by a thread."""
     return await in_time(asyncio.to_thread(work), deadline, LATE)
+
+
+async def _auc(
+    positive: Doubles, negative: Doubles, method: str, others: Sequence[Doubles], deadline: float | None
+) -> float | None:
+    """Return the AUC of held-out items, or None if those that are left in some turn have no direction."""
+    right, pairs = 0.0, 0
+    for fold in range(latents.folds_of(positive, negative)):  # one at a time, so that a caller who leaves ends it
+        try:
+            turn = await _compute(partial(latents.held_out, fold, positive, negative, method, others), deadline)
+        except latents.NoDirection:
+            return None
+        right, pairs = right + turn[0], pairs + turn[1]
+    return right / pairs
 
 
 async def _encode(

@@ -39,7 +39,7 @@ def same(found: Direction, wanted: Direction) -> bool:
 async def test_directions_are_kept_listed_replaced_and_deleted(store: LatentStore, opener: Opener) -> None:
     await store.create(DIGITS)
     assert await store.directions("digits") == []
-    one, two, three = direction(), direction("Smile", 1), direction("0", 2, orthogonal_to=(), auc=1.0)
+    one, two, three = direction(), direction("Smile", 1), direction("0", 2, orthogonal_to=(), auc=None)
     for new in (one, two, three):
         await store.put_direction("digits", DIGEST, new)
     other = await opener()  # as another worker sees it

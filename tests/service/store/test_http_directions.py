@@ -107,6 +107,15 @@ async def test_every_form_of_a_side_gives_the_same_direction(client: httpx.Async
         assert {found.json()[side]["source"] for side in ("positive", "negative")} == {source}
 
 
+async def test_a_direction_that_hangs_on_one_pair_of_items_has_no_auc(client: httpx.AsyncClient) -> None:
+    sides: dict[str, Any] = {"positive": {"mu": [[1, 0, 0], [0, 2, 0]]}, "negative": {"mu": [[1, 0, 0], [0, -2, 0]]}}
+    for method in ("mean_difference", "logistic_regression"):
+        made = (await client.put(SMILE, json={**sides, "method": method})).raise_for_status().json()
+        assert made["auc"] is None
+        np.testing.assert_allclose(made["vector"], [0, 1, 0], atol=1e-6)
+        assert (await client.get(SMILE)).json() == made
+
+
 async def test_pictures_stand_for_their_mu(client: httpx.AsyncClient) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (5, 8, 8, 1), dtype=np.uint8)
