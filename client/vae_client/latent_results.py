@@ -91,14 +91,14 @@ class ModelMap:
 class Direction:
     """A direction of a collection: `vector`, float32 (D,) of length 1; 1 of an edit is `unit` times it.
 
-    `auc` is the share of held-out pairs that it ranks rightly. `positive` and `negative` say what the sides were made from.
-    `vector` is None in lists of directions.
+    `auc` is the share of held-out pairs that it ranks rightly, None where those that are left have no direction. `positive`
+    and `negative` say what the sides were made from. `vector` is None in lists of directions.
     """
 
     name: str
     collection: str
     method: str
-    auc: float
+    auc: float | None
     unit: float
     seq: int
     positive: Mapping[str, Any]

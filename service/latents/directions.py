@@ -99,7 +99,7 @@ def held_out(
 
     Row i of each side is held out in turn i mod F, with F of `folds_of`. `pairs` counts the pairs (positive, negative) that
     are held out in this turn, and `right` those of which the positive one has the larger projection; equal ones count one
-    half. The sum of `right` over all turns by that of `pairs` is the AUC. Raises NoDirection.
+    half. The sum of `right` over all turns by that of `pairs` is the AUC. Raises NoDirection if those that are left have none.
     """
     folds = folds_of(positive, negative)
     own, other = np.arange(len(positive)) % folds == fold, np.arange(len(negative)) % folds == fold

@@ -41,8 +41,8 @@ class TimedStore(LatentStore):
     async def drop(self, name: str) -> Collection:
         return await self._store.drop(name)
 
-    async def put_direction(self, name: str, digest: str, direction: Direction) -> None:
-        await self._store.put_direction(name, digest, direction)
+    async def put_direction(self, name: str, digest: str, direction: Direction, number: int | None = None) -> None:
+        await self._store.put_direction(name, digest, direction, number)
 
     async def directions(self, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
         return await self._store.directions(name, names, digest)

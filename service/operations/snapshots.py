@@ -50,6 +50,14 @@ class Snapshots:
         UnknownCollection, UnknownKey, SnapshotTooLarge, DeadlineExceeded.
         """
         wanted = [Wanted(filter, with_metadata and not i) for i, filter in enumerate(filters)]
+        async with self.lent_of(name, wanted, deadline, strict) as found:
+            yield found
+
+    @asynccontextmanager
+    async def lent_of(
+        self, name: str, wanted: Sequence[Wanted], deadline: float | None = None, strict: bool = False
+    ) -> AsyncIterator[list[Snapshot]]:
+        """Lend snapshots as `lent` does, also of items that are found by ids; these are not kept for later requests."""
         await in_time(self._turns.acquire(), deadline, LATE)
         try:
             found = await in_time(self._read(name, wanted), deadline, LATE)
@@ -64,8 +72,9 @@ class Snapshots:
         known = [self._kept.get((name, one)) for one in wanted]
         found = await self._store.snapshots(name, wanted, known, self._max_bytes)
         for one in found:
-            self._kept[name, one.wanted] = one
-            self._kept.move_to_end((name, one.wanted))
+            if one.wanted.ids is None:
+                self._kept[name, one.wanted] = one
+                self._kept.move_to_end((name, one.wanted))
         while len(self._kept) > MOST_KEPT or sum(one.nbytes for one in self._kept.values()) > self._max_bytes:
             self._kept.popitem(last=False)
         return found

@@ -57,9 +57,13 @@ class StoreAccess:
             return await in_time(self.store.drop(name), deadline, DOUBT)
 
     async def put_direction(self, collection: Collection, direction: Direction, deadline: float | None = None) -> None:
-        """Add a direction, or replace the one that has its name. Raises ModelMismatch, DirectionsFull."""
+        """Add a direction to a collection that was read before, or replace the one that has its name.
+
+        Raises UnknownCollection, CollectionReplaced, DirectionsFull.
+        """
         with self.writes.admit(1):
-            await in_time(self.store.put_direction(collection.name, collection.digest, direction), deadline, DOUBT)
+            put = self.store.put_direction(collection.name, collection.digest, direction, collection.number)
+            await in_time(put, deadline, DOUBT)
 
     async def directions(self, name: str, deadline: float | None = None) -> list[Direction]:
         """Return all directions of a collection, sorted by name. Raises UnknownCollection."""

@@ -94,12 +94,14 @@ class DirectionInfo(BaseModel):
     orthogonal_to: list[str] = Field(description="The directions whose part was removed from it.")
     positive: SideInfo = Field(description="The side that the direction leads to.")
     negative: SideInfo = Field(description="The side that it leads away from.")
-    auc: float = Field(
+    auc: float | None = Field(
         description="The share of pairs of a positive and a negative item of which the positive one lies further along the "
-        f"direction; both held out of the direction that ranks them, in {FOLDS} turns. 0.5 is chance, 1 is perfect."
+        f"direction; both held out of the direction that ranks them, in {FOLDS} turns. 0.5 is chance, 1 is perfect. "
+        "null if the items that are left in one of the turns have no direction, since both sides have the same mean then, or "
+        "nothing is left of it without those of orthogonal_to: too few items make the difference."
     )
     unit: float = Field(description="The standard deviation of the items along the direction: what 1 means in an edit.")
-    seq: int = Field(description="The sequence number of the collection when the direction was made.")
+    seq: int = Field(description="The sequence number of the state of the collection that the direction was made from.")
     vector: list[float] | None = Field(None, description="The direction itself, of length 1. Lists of directions lack it.")
     warnings: WarningList = None
 

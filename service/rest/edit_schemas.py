@@ -38,13 +38,20 @@ def _parsed(text: str) -> object:
             return orjson.loads(text)
         except orjson.JSONDecodeError:
             raise ValueError(FORMS) from None
-    pairs = [pair.rpartition(":") for pair in text.split(",") if pair.strip()]
-    if len({name for name, _, _ in pairs}) < len(pairs):
-        raise ValueError("must name each direction once")
-    try:
-        return {name.strip(): float(amount) for name, _, amount in pairs}
-    except ValueError:
-        raise ValueError(FORMS) from None
+    found: dict[str, object] = {}
+    for pair in text.split(","):
+        name, colon, amount = pair.rpartition(":")
+        if not pair.strip():
+            continue
+        if not colon:
+            raise ValueError(FORMS)
+        if name.strip() in found:
+            raise ValueError("must name each direction once")
+        try:
+            found[name.strip()] = orjson.loads(amount)
+        except orjson.JSONDecodeError:
+            found[name.strip()] = None  # no amount, as whoever checks it says
+    return found
 
 
 AMOUNTS = {

@@ -34,7 +34,7 @@ class Direction:
     vector: NDArray[np.float32]  # (D,), of length 1
     unit: float  # the standard deviation of the projections of the vectors that it was made from
     method: str
-    auc: float  # of projections of held-out vectors onto directions that were made without them
+    auc: float | None  # of projections of held-out vectors onto directions that were made without them, if there are such
     seq: int  # the sequence number of the collection when it was made
     positive: Side
     negative: Side

@@ -2,6 +2,7 @@
 
 StoreError
   ├── UnknownCollection, UnknownItem      no collection has that name, no item that id
+  │     └── CollectionReplaced            of collections: another one has that name now
   ├── UnknownDirection                    the collection has no direction with that name
   ├── BadCollectionName                   no collection, or no direction, may have that name
   ├── NoPicture                           the item has no original picture
@@ -40,6 +41,17 @@ class UnknownCollection(StoreError):
         near = difflib.get_close_matches(name[:80], list(known), n=1)
         hint = f"did you mean {near[0]}?" if near else "GET /collections lists all, PUT makes a new one"
         super().__init__(f"there is no collection {name!r}; {hint}")
+
+
+class CollectionReplaced(UnknownCollection):
+    """The collection that was read has been deleted, and another one has its name now."""
+
+    def __init__(self, name: str) -> None:
+        StoreError.__init__(
+            self,
+            f"the collection {name!r} was deleted while this request worked with it, and the one that has this name now is "
+            "another; nothing was stored; send the request again to work with the new one",
+        )
 
 
 class BadCollectionName(StoreError):

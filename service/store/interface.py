@@ -16,6 +16,7 @@ from service.latents.distances import DistanceMetric, Doubles, distance_metric
 from service.store.directions import Direction
 from service.store.errors import BadCollectionName as BadCollectionName
 from service.store.errors import BadItem as BadItem
+from service.store.errors import CollectionReplaced as CollectionReplaced
 from service.store.errors import DirectionsFull as DirectionsFull
 from service.store.errors import DiskFull as DiskFull
 from service.store.errors import ItemsExist as ItemsExist
@@ -69,6 +70,7 @@ class Collection:
     seq: int = 0  # sequence number of its last change
     keep: str | None = None  # "picture": originals of new items are kept; "nothing" or None: they are not
     sigma_weight: float = 1.0  # the weight of sigma in w2; other metrics have none
+    number: int | None = field(default=None, compare=False)  # tells it from others that had its name, if stored
 
     @property
     def label(self) -> str:
@@ -79,6 +81,12 @@ class Collection:
         """Return this collection if its model has the digest, or any for None. Raises ModelMismatch."""
         if digest not in (None, self.digest):
             raise ModelMismatch(self, f"sha256:{digest}")
+        return self
+
+    def of_number(self, number: int | None) -> "Collection":
+        """Return this collection if it has the number, or any for None. Raises CollectionReplaced."""
+        if number not in (None, self.number):
+            raise CollectionReplaced(self.name)
         return self
 
 
@@ -207,8 +215,12 @@ class LatentStore(ABC):
         """Delete a collection with its items and directions, and return what it was. Raises UnknownCollection."""
 
     @abstractmethod
-    async def put_direction(self, name: str, digest: str, direction: Direction) -> None:
-        """Add a direction, or replace the one that has its name. Raises ModelMismatch, DirectionsFull."""
+    async def put_direction(self, name: str, digest: str, direction: Direction, number: int | None = None) -> None:
+        """Add a direction, or replace the one that has its name.
+
+        `number`: that of the collection, if the direction was made from what had been read of it. Raises ModelMismatch,
+        CollectionReplaced, DirectionsFull.
+        """
 
     @abstractmethod
     async def directions(self, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:

@@ -1,4 +1,4 @@
-"""One state of a collection: the vectors of all its items, or of those that match a filter, sorted by id.
+"""One state of a collection: the vectors of all its items, or of those that match a filter or have these ids, sorted by id.
 
 Knows nothing of how items are stored, nor of what is computed from their vectors.
 """
@@ -26,10 +26,11 @@ OBJECT_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a snapshot has: items that match the filter, and their metadata if it is asked for."""
+    """What a snapshot has: items that match the filter, or those of these ids; and their metadata if it is asked for."""
 
     filter: tuple[Condition, ...] = ()
     with_metadata: bool = False
+    ids: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,9 +8,10 @@ from service.store.postgres.schema import PgConnection
 from service.store.postgres.work import STATEMENT_SECONDS, find
 
 
-def put(connection: PgConnection, name: str, digest: str, direction: Direction) -> None:
-    """Add or replace a direction. Raises UnknownCollection, ModelMismatch, DirectionsFull."""
-    number, _ = find(connection, name, digest, STATEMENT_SECONDS)
+def put(connection: PgConnection, name: str, digest: str, direction: Direction, of: int | None) -> None:
+    """Add or replace a direction. Raises UnknownCollection, CollectionReplaced, ModelMismatch, DirectionsFull."""
+    number, collection = find(connection, name, digest, STATEMENT_SECONDS)
+    collection.of_number(of)
     connection.execute(
         "INSERT INTO vae_directions VALUES (%s, %s, %s, %s) "
         "ON CONFLICT (collection, name) DO UPDATE SET vector = excluded.vector, details = excluded.details",

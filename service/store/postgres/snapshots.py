@@ -29,12 +29,13 @@ def snapshots(
 
 def _pages(connection: PgConnection, number: int, dim: int, wanted: Wanted) -> Iterator[Items]:
     where, parameters = pgvector_where(wanted.filter)
+    which, first = ("true", []) if wanted.ids is None else ("id = ANY(%s)", [list(wanted.ids)])
     metadata = "metadata" if wanted.with_metadata else "''"
     with connection.cursor(STREAM, binary=True) as cursor:
         cursor.itersize = PAGE
         cursor.execute(
-            f"SELECT id, seq, {metadata}, vector_send(both_), has_sigma FROM {table(number)} WHERE true{where}",  # noqa: S608
-            parameters,
+            f"SELECT id, seq, {metadata}, vector_send(both_), has_sigma FROM {table(number)} WHERE {which}{where}",  # noqa: S608
+            (*first, *parameters),
         )
         while rows := cursor.fetchmany(PAGE):
             yield as_items(rows, dim)

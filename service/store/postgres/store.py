@@ -113,8 +113,9 @@ class PgvectorStore(LatentStore):
     async def drop(self, name: str) -> Collection:
         return await self._run(partial(work.drop, name=name), name, self._writing)
 
-    async def put_direction(self, name: str, digest: str, direction: Direction) -> None:
-        await self._run(partial(directions.put, name=name, digest=digest, direction=direction), name, self._writing)
+    async def put_direction(self, name: str, digest: str, direction: Direction, number: int | None = None) -> None:
+        change = partial(directions.put, name=name, digest=digest, direction=direction, of=number)
+        await self._run(change, name, self._writing)
 
     async def directions(self, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
         return await self._run(partial(directions.directions, name=name, names=names, digest=digest), CATALOG)

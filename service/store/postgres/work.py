@@ -16,7 +16,7 @@ from service.store.postgres.schema import PgConnection, make_index, make_table, 
 # Timeouts of a statement that waits for no lock: for a filter over millions of items, and for making an index.
 STATEMENT_SECONDS = 30.0
 INDEX_SECONDS = 3600.0
-COLUMNS = "name, model, digest, dim, metric, description, count, seq, keep, sigma_weight"
+COLUMNS = "name, model, digest, dim, metric, description, count, seq, keep, sigma_weight, number"
 ITEM = "id, seq, metadata, vector_send(both_), has_sigma"
 
 
@@ -27,14 +27,14 @@ def find(connection: PgConnection, name: str, digest: str | None = None, lock_fo
     timeout is shorter before: who is next in line for a row waits for several locks, each with a timeout of its own.
     """
     row = connection.execute(
-        f"SELECT number, {COLUMNS} FROM vae_collections WHERE name = %s{' FOR UPDATE' if lock_for else ''}",  # noqa: S608
+        f"SELECT {COLUMNS} FROM vae_collections WHERE name = %s{' FOR UPDATE' if lock_for else ''}",  # noqa: S608
         (name,),
     ).fetchone()
     if row is None:
         raise UnknownCollection(name, [other for (other,) in connection.execute("SELECT name FROM vae_collections")])
     if lock_for:
         connection.execute(f"SET LOCAL statement_timeout = {round(1000 * lock_for)}".encode())
-    return row[0], Collection(*row[1:]).of_model(digest)
+    return row[-1], Collection(*row).of_model(digest)
 
 
 def collections(connection: PgConnection) -> list[Collection]:

@@ -8,9 +8,10 @@ from service.store.interface import DirectionsFull
 from service.store.sqlite.writes import find
 
 
-def put(connection: sqlite3.Connection, name: str, digest: str, direction: Direction) -> None:
-    """Add or replace a direction. Raises UnknownCollection, ModelMismatch, DirectionsFull."""
-    number, _ = find(connection, name, digest)
+def put(connection: sqlite3.Connection, name: str, digest: str, direction: Direction, of: int | None) -> None:
+    """Add or replace a direction. Raises UnknownCollection, CollectionReplaced, ModelMismatch, DirectionsFull."""
+    number, collection = find(connection, name, digest)
+    collection.of_number(of)
     connection.execute(
         "INSERT INTO directions VALUES (?, ?, ?, ?) "
         "ON CONFLICT (collection, name) DO UPDATE SET vector = excluded.vector, details = excluded.details",

@@ -2,6 +2,9 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
 
 from service.store.interface import Items
 from service.store.snapshot import PAGE, Snapshot, Wanted, snapshot_of
@@ -28,10 +31,13 @@ def snapshots(
 
 def _pages(connection: sqlite3.Connection, number: int, dim: int, wanted: Wanted) -> Iterator[Items]:
     where, parameters = sqlite_where(wanted.filter)
+    which, first = "number >= ? AND number < ?", list[Any](span(number))
+    if wanted.ids is not None:
+        which, first = "collection = ? AND id IN (SELECT value FROM json_each(?))", [number, orjson.dumps(wanted.ids).decode()]
     metadata = "metadata" if wanted.with_metadata else "''"
     cursor = connection.execute(
-        f"SELECT id, seq, {metadata}, mu, sigma FROM items WHERE number >= ? AND number < ? AND mu IS NOT NULL{where}",  # noqa: S608
-        (*span(number), *parameters),
+        f"SELECT id, seq, {metadata}, mu, sigma FROM items WHERE {which} AND mu IS NOT NULL{where}",  # noqa: S608
+        (*first, *parameters),
     )
     while rows := cursor.fetchmany(PAGE):
         yield as_items(rows, dim)

@@ -113,8 +113,9 @@ class SqliteStore(LatentStore):
         write = partial(deletes.delete_matching, name=name, filter=filter, after=after, limit=limit, strict=strict)
         return await self._of(name, self._write(write))
 
-    async def put_direction(self, name: str, digest: str, direction: Direction) -> None:
-        await self._of(name, self._write(partial(directions.put, name=name, digest=digest, direction=direction)))
+    async def put_direction(self, name: str, digest: str, direction: Direction, number: int | None = None) -> None:
+        put = partial(directions.put, name=name, digest=digest, direction=direction, of=number)
+        await self._of(name, self._write(put))
 
     async def delete_direction(self, name: str, direction: str) -> Direction:
         return await self._of(name, self._write(partial(directions.delete, name=name, direction=direction)))

@@ -23,15 +23,15 @@ from service.store.sqlite.pictures import put_pictures
 from service.store.upserts import keys_of, upserted, wanted_of
 from service.store.vectors.chunk import row_bytes
 
-COLUMNS = "name, model, digest, dim, metric, description, count, seq, keep, sigma_weight"
+COLUMNS = "name, model, digest, dim, metric, description, count, seq, keep, sigma_weight, number"
 
 
 def find(connection: sqlite3.Connection, name: str, digest: str | None = None) -> tuple[int, Collection]:
     """Return (number, collection). Raises UnknownCollection, and ModelMismatch if its model has another digest than this."""
-    row = connection.execute(f"SELECT number, {COLUMNS} FROM collections WHERE name = ?", (name,)).fetchone()  # noqa: S608
+    row = connection.execute(f"SELECT {COLUMNS} FROM collections WHERE name = ?", (name,)).fetchone()  # noqa: S608
     if row is None:
         raise UnknownCollection(name, (other for (other,) in connection.execute("SELECT name FROM collections")))
-    return row[0], Collection(*row[1:]).of_model(digest)
+    return row[-1], Collection(*row).of_model(digest)
 
 
 def create(connection: sqlite3.Connection, wanted: Collection) -> Collection:

@@ -9,6 +9,7 @@ from service.store import directions as bounds
 from service.store.directions import Direction, Side
 from service.store.interface import (
     BadCollectionName,
+    CollectionReplaced,
     DirectionsFull,
     LatentStore,
     ModelMismatch,
@@ -38,7 +39,7 @@ def same(found: Direction, wanted: Direction) -> bool:
 async def test_directions_are_kept_listed_replaced_and_deleted(store: LatentStore, opener: Opener) -> None:
     await store.create(DIGITS)
     assert await store.directions("digits") == []
-    one, two, three = direction(), direction("Smile", 1), direction("0", 2, orthogonal_to=(), auc=1.0)
+    one, two, three = direction(), direction("Smile", 1), direction("0", 2, orthogonal_to=(), auc=None)
     for new in (one, two, three):
         await store.put_direction("digits", DIGEST, new)
     other = await opener()  # as another worker sees it
@@ -82,6 +83,23 @@ async def test_directions_belong_to_a_collection_and_its_model(store: LatentStor
     await store.create(DIGITS)
     assert await store.directions("digits") == []
     assert same((await store.directions("others"))[0], direction(seed=5))
+
+
+async def test_directions_are_not_put_into_another_collection_of_the_same_name(store: LatentStore, opener: Opener) -> None:
+    number = (await store.create(DIGITS)).number
+    assert number is not None
+    assert (await store.collection("digits")).number == number
+    await store.put_direction("digits", DIGEST, direction(), number)
+    await store.create(replace(DIGITS, description="changed, but the same"))
+    await store.put_direction("digits", DIGEST, direction(), number)
+    other = await opener()
+    await other.drop("digits")
+    with pytest.raises(UnknownCollection, match="there is no collection"):
+        await store.put_direction("digits", DIGEST, direction(), number)
+    assert (await other.create(DIGITS)).number != number
+    with pytest.raises(CollectionReplaced, match="'digits' was deleted while this request worked with it"):
+        await store.put_direction("digits", DIGEST, direction(), number)
+    assert await store.directions("digits") == []
 
 
 async def test_a_collection_has_a_bounded_number_of_directions(store: LatentStore, monkeypatch: pytest.MonkeyPatch) -> None:

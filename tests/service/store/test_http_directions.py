@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from service.formats import png
+from service.latents import directions as latents
 from service.operations import directions as operations
 from service.store import directions as bounds
 from service.store.postgres import directions as of_postgres
@@ -106,6 +107,15 @@ async def test_every_form_of_a_side_gives_the_same_direction(client: httpx.Async
         assert {found.json()[side]["source"] for side in ("positive", "negative")} == {source}
 
 
+async def test_a_direction_that_hangs_on_one_pair_of_items_has_no_auc(client: httpx.AsyncClient) -> None:
+    sides: dict[str, Any] = {"positive": {"mu": [[1, 0, 0], [0, 2, 0]]}, "negative": {"mu": [[1, 0, 0], [0, -2, 0]]}}
+    for method in ("mean_difference", "logistic_regression"):
+        made = (await client.put(SMILE, json={**sides, "method": method})).raise_for_status().json()
+        assert made["auc"] is None
+        np.testing.assert_allclose(made["vector"], [0, 1, 0], atol=1e-6)
+        assert (await client.get(SMILE)).json() == made
+
+
 async def test_pictures_stand_for_their_mu(client: httpx.AsyncClient) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (5, 8, 8, 1), dtype=np.uint8)
@@ -195,6 +205,31 @@ async def test_bad_sides_are_refused(
     assert (await client.get(PATH)).json() == {"directions": []}
 
 
+async def test_a_direction_is_not_kept_with_a_new_collection_of_the_same_name(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(client, *faces(8))
+    fit = latents.fit
+
+    async def replaced() -> None:
+        (await client.delete("/collections/some")).raise_for_status()
+        (await client.put("/collections/some", json={"model": "grey"})).raise_for_status()
+
+    loop = asyncio.get_running_loop()
+
+    def slow(*given: Any) -> Any:
+        asyncio.run_coroutine_threadsafe(replaced(), loop).result(30)
+        return fit(*given)
+
+    for sides in (BOTH, {"positive": {"mu": [[1, 0, 0]] * 2}, "negative": {"mu": [[0, 0, 0]] * 2}}):
+        monkeypatch.setattr(latents, "fit", slow)
+        check(await client.put(SMILE, json=sides), 404, "unknown_collection", "'some' was deleted while this request")
+        monkeypatch.undo()
+        assert (await client.get(PATH)).json() == {"directions": []}
+        await add(client, *faces(8))
+    (await client.put(SMILE, json=BOTH)).raise_for_status()
+
+
 async def test_other_bodies_names_and_collections_are_refused(client: httpx.AsyncClient) -> None:
     await add(client, *faces(8))
     check(await client.put(SMILE), 422, "unusable_input", "'positive' is missing")
@@ -217,7 +252,6 @@ async def test_a_large_side_is_a_sample_that_depends_on_ids_alone(
     items = faces(30)
     await add(client, *items)
     monkeypatch.setattr(operations, "MOST", 5)
-    monkeypatch.setattr(operations, "PAGE", 4)
     made = (await client.put(SMILE, json=BOTH)).raise_for_status().json()
     assert made["positive"] == {"source": "filter", "filter": {"smile": True}, "found": 15, "n": 5}
     order = sorted(items, key=lambda one: hashlib.blake2b(one["id"].encode(), digest_size=8).digest())

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -103,6 +104,15 @@ async def test_pictures_come_in_every_dress(client: httpx.AsyncClient) -> None:
     assert (alone["z"], alone["images"]) == (wanted["z"][1:], wanted["images"][1:])
 
 
+async def test_of_a_key_that_json_has_twice_the_last_counts_wherever_it_is(client: httpx.AsyncClient) -> None:
+    wanted = await edited(client, z=Z, directions={"smile": 2})
+    twice = '{"smile": 1, "smile": 2}'
+    in_body = await client.post(f"{EDIT}&include=z", content=f'{{"z": {json.dumps(Z)}, "directions": {twice}}}')
+    in_query = await client.post(f"{EDIT}&include=z&directions={quote(twice)}", json={"z": Z})
+    assert in_body.raise_for_status().json() == wanted
+    assert in_query.raise_for_status().json() == wanted
+
+
 async def test_stored_items_are_edited_by_their_ids(client: httpx.AsyncClient) -> None:
     await add(client, item(id="a"), {"id": "b", "mu": Z[1]})
     found = await edited(client, points=[{"id": "b"}, {"z": Z[0]}], directions={"smile": 1})
@@ -161,6 +171,12 @@ async def test_formats_are_those_of_decode(client: httpx.AsyncClient) -> None:
         (f"{EDIT}&directions=smile:nan", {"z": Z}, 422, "invalid_parameter", "directions must have numbers"),
         (f"{EDIT}&directions=smile:1e999", {"z": Z}, 422, "invalid_parameter", "directions must have numbers"),
         (f"{EDIT}&directions=smile:1,smile:2", {"z": Z}, 422, "invalid_parameter", "directions must name each direction once"),
+        (f"{EDIT}&directions=smile:1,%20smile:2", {"z": Z}, 422, "invalid_parameter", "must name each direction once"),
+        (f"{EDIT}&directions=smile%20:1,smile:2", {"z": Z}, 422, "invalid_parameter", "must name each direction once"),
+        *(
+            (f"{EDIT}&directions=smile:{amount}", {"z": Z}, 422, "invalid_parameter", "directions must have numbers from")
+            for amount in ("1_0", "%D9%A1", "01", "%2B1", ".5", "1.", "0x1", "true", "null", '"1"', "[1]", "1 2", "")
+        ),
         (f"{EDIT}&directions=%7B", {"z": Z}, 422, "invalid_parameter", "directions must be {"),
         (f"{EDIT}&directions=:1", {"z": Z}, 422, "invalid_parameter", "must have names"),
         (f"{EDIT}&model=colour", {"z": Z, "directions": {"smile": 1}}, 409, "model_mismatch", "leave out model="),

@@ -15,6 +15,7 @@ from tests.service.store.test_conformance_search import filled
 
 MANY = 1 << 20
 SEVENS = parse_filter({"label": 7})
+IDS = tuple(f"{i:04d}" for i in range(0, 400, 9))
 
 
 async def taken(store: LatentStore, *wanted: Wanted, known: Snapshot | None = None) -> list[Snapshot]:
@@ -35,6 +36,24 @@ async def test_a_snapshot_is_what_a_scan_finds(store: LatentStore) -> None:
         assert found.collection == await store.collection("digits")
         assert found.seq == found.collection.seq
         assert (await taken(store, Wanted(filter)))[0].metadata == []
+
+
+async def test_a_snapshot_of_ids_has_those_that_are_there(store: LatentStore) -> None:
+    await filled(store)
+    whole, some, nothing = await taken(store, Wanted(), Wanted(ids=("x", "é", *IDS[::-1])), Wanted(ids=()))
+    assert some.ids == [id for id in whole.ids if id in IDS]
+    assert len(some) == len(IDS)
+    rows = [whole.ids.index(id) for id in some.ids]
+    assert np.array_equal(some.mu, whole.mu[rows])
+    assert np.array_equal(some.sigma, whole.sigma[rows])
+    assert len(nothing) == 0
+    assert (await taken(store, Wanted(SEVENS, ids=tuple(whole.ids))))[0].ids == (await taken(store, Wanted(SEVENS)))[0].ids
+    snapshots = Snapshots(store)
+    async with (
+        snapshots.lent_of("digits", [Wanted(ids=IDS)]) as [first],
+        snapshots.lent_of("digits", [Wanted(ids=IDS)]) as [again],
+    ):
+        assert first is not again
 
 
 async def test_it_is_read_again_only_after_a_change(store: LatentStore) -> None:
