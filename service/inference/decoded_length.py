@@ -14,6 +14,9 @@ from service.inference.reconstruction_error import LEAST_MEAN, continuous_logits
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
+# Numbers of a block of rows.
+BLOCK = 1 << 18
+
 # means (N, P) -> the natural parameters that belong to them, float64 (N, P)
 Natural = Callable[[Floats], Doubles]
 
@@ -41,5 +44,8 @@ def lengths(natural: Natural, first: Floats, second: Floats) -> Doubles:
     In an exponential family the symmetric KL is the sum over pixels of (mean_p - mean_q) (natural_p - natural_q). Its root is
     the length of a short step in the Fisher metric (Arvanitidis et al. 2022, arXiv:2106.05367).
     """
-    symmetric = (first.astype(np.float64) - second) * (natural(first) - natural(second))
-    return np.asarray(np.sqrt(np.maximum(symmetric.sum(axis=1), 0)))
+    found, size = np.empty(len(first)), max(1, BLOCK // max(1, first.shape[1]))
+    for start in range(0, len(first), size):  # so that the float64 copies stay small
+        p, q = first[start : start + size], second[start : start + size]
+        found[start : start + size] = ((p.astype(np.float64) - q) * (natural(p) - natural(q))).sum(axis=1)
+    return np.asarray(np.sqrt(np.maximum(found, 0)))

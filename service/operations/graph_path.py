@@ -188,9 +188,9 @@ async def _walk(
         for first in range(0, len(corners), size)
     ]
     means = np.concatenate(decoded).reshape(len(corners), -1)
-    natural = inference.model.natural
-    first = lengths(natural, np.repeat(means[:1], k, axis=0), means[2 : 2 + k])
-    last = lengths(natural, np.repeat(means[1:2], k, axis=0), means[2 + k :])
+    pairs = np.stack([np.repeat([0, 1], k), np.arange(2, 2 + 2 * k)], axis=1)  # each end with its nearest items
+    to_items = await pipeline.offload(LONG, partial(_lengths_of_pairs, inference.model.natural, means, pairs))
+    first, last = to_items[:k], to_items[k:]
     work = partial(shortest_path, graph, (near[0], near[1]), (first, last), power)
     rows, length = await pipeline.offload(LONG, work)
     z = resampled(np.concatenate([ends[:1], graph.mu[rows], ends[1:]]), length, steps)

@@ -47,29 +47,38 @@ async def likelihood_bounds(
     Both are of the same weights w_k = p(x given z_k) p(z_k) / q(z_k given x): ELBO = mean_k log w_k, and IWAE = log mean_k
     w_k, which is never smaller (Burda et al. 2016, arXiv:1509.00519, equation 8). Raises what `decode` raises.
     """
-    step, found = max(1, BLOCK_ROWS // len(eps)), []
-    for first in range(0, len(x), step):
-        some = slice(first, first + step)
-        own, z = posteriors.rows[some], posteriors.mu[some, None] + posteriors.sigma[some, None] * eps  # (n, K, D)
-        means = await decode(z.reshape(-1, z.shape[2]))
-        compute = partial(_bounds_of_block, model, prior, x[some], Posteriors(own), z, means)
-        found.append(await pipeline.offload(4 * means.nbytes, compute))
+    pictures, found = max(1, BLOCK_ROWS // len(eps)), []
+    for first in range(0, len(x), pictures):
+        some, parts = slice(first, first + pictures), []
+        for start in range(0, len(eps), BLOCK_ROWS):  # One picture may have many draws.
+            own = Posteriors(posteriors.rows[some])
+            z = own.mu[:, None] + own.sigma[:, None] * eps[start : start + BLOCK_ROWS]  # (n, k, D)
+            means = await decode(z.reshape(-1, z.shape[2]))
+            compute = partial(_log_weights, model, prior, x[some], own, z, means)
+            parts.append(await pipeline.offload(4 * means.nbytes, compute))
+        found.append(_bounds(np.concatenate(parts, axis=1)))
     return Bounds(*(np.concatenate(one) for one in zip(*found, strict=True)))
 
 
-def _bounds_of_block(
+def _log_weights(
     model: ServedModel, prior: TrainingLatents | None, x: NDArray[Any], posteriors: Posteriors, z: Floats, means: Floats
-) -> tuple[Array, Array, Array]:
-    """Return (elbo, iwae, ess), (n,) each, of pictures (n, C, H, W), draws (n, K, D) and their means (n K, H, W, C)."""
-    kind = model.manifest.model.likelihood
-    elbo, iwae, ess = np.empty((3, len(x)))
-    draws, means = z.shape[1], means.transpose(0, 3, 1, 2)  # (n K, C, H, W)
+) -> Array:
+    """Return log w, (n, k), of pictures (n, C, H, W), draws (n, k, D) and their means (n k, H, W, C)."""
+    found = np.empty(z.shape[:2])
+    draws, means = z.shape[1], means.transpose(0, 3, 1, 2)  # (n k, C, H, W)
     for i in range(len(x)):  # One picture at a time, so that no other one changes its last bits.
         repeated = np.broadcast_to(x[i], (draws, *x[i].shape))
-        log_x = scores.log_likelihood(kind, repeated, means[i * draws : (i + 1) * draws], model.sigma)  # (K,)
-        log_p = scores.log_normal(z[i]) if prior is None else prior.log_density(z[i])
-        log_q = scores.log_normal(z[i], posteriors.mu[i], posteriors.sigma[i])
-        log_weights = (log_x + log_p - log_q)[None]  # (1, K)
-        (elbo[i],) = scores.mean_bound(log_weights)
-        (iwae[i],), (ess[i],) = scores.importance_bound(log_weights)
+        own = means[i * draws : (i + 1) * draws]
+        found[i] = scores.log_likelihood(model.manifest.model.likelihood, repeated, own, model.sigma)
+        found[i] += scores.log_normal(z[i]) if prior is None else prior.log_density(z[i])
+        found[i] -= scores.log_normal(z[i], posteriors.mu[i], posteriors.sigma[i])
+    return found
+
+
+def _bounds(log_weights: Array) -> tuple[Array, Array, Array]:
+    """Return (elbo, iwae, ess), (n,) each, of log w, (n, K)."""
+    elbo, iwae, ess = np.empty((3, len(log_weights)))
+    for i, own in enumerate(log_weights):  # one at a time, as above
+        (elbo[i],) = scores.mean_bound(own[None])
+        (iwae[i],), (ess[i],) = scores.importance_bound(own[None])
     return elbo, iwae, ess

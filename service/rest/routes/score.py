@@ -100,8 +100,10 @@ def _float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _error_png(seen: Seen, layout: Layout, scale: int) -> bytes:
-    x = seen.x / np.float32(255) if seen.x.dtype == np.uint8 else seen.x
-    errors = codecs.to_uint8(np.abs(x - seen.means).astype(np.float32))
+    errors = np.empty(seen.x.shape, np.uint8)
+    for i, (x, mean) in enumerate(zip(seen.x, seen.means, strict=True)):  # one at a time, since float32 copies are large
+        unit = x / np.float32(255) if x.dtype == np.uint8 else x
+        errors[i] = codecs.to_uint8(np.abs(unit - mean))
     originals = seen.x if seen.x.dtype == np.uint8 else codecs.to_uint8(seen.x)
     return png.write(enlarge(beside(originals, errors, layout), scale))
 

@@ -24,6 +24,7 @@ from service.engine.lane import BatchReport, Lane
 from service.formats.pictures import Pictures
 from service.inference.pipeline import Inference, Pipeline
 from service.latents import noise as seeds
+from service.operations import likelihood_bounds
 from service.operations.score import NoCalibration, Scored, TooManyLatents, TooManyRegrets, compare, samples_of, score
 from service.operations.service import Service
 from service.settings import Settings
@@ -118,6 +119,24 @@ async def test_bounds_of_the_likelihood(service: Service, inference: Inference, 
     assert (found["elbo"] < found["iwae"]).all()
     one = await numbers(service, inference, x, "elbo", "iwae", samples=1)
     assert one["elbo"] == pytest.approx(one["iwae"], abs=1e-9)
+
+
+async def test_many_draws_of_one_picture_are_decoded_in_blocks(
+    service: Service, inference: Inference, x: Bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await numbers(service, inference, x, "elbo", "iwae", samples=50)
+    monkeypatch.setattr(likelihood_bounds, "BLOCK_ROWS", 20)
+    sizes, compute = [], likelihood_bounds._log_weights
+
+    def watched(*given: Any) -> Any:
+        sizes.append(len(given[-1]))
+        return compute(*given)
+
+    monkeypatch.setattr(likelihood_bounds, "_log_weights", watched)
+    parts = await numbers(service, inference, x, "elbo", "iwae", samples=50)
+    assert sizes == [20, 20, 10] * len(x)
+    for name, values in whole.items():
+        np.testing.assert_array_equal(parts[name], values)
 
 
 async def test_regret_is_that_of_the_models(service: Service, inference: Inference, weights: Path, x: Bytes) -> None:
