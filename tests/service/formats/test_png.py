@@ -186,6 +186,18 @@ def test_what_is_written_is_read_back(channels: int, height: int, width: int) ->
         check(data, pixels)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_larger_picture_is_about_as_small_as_by_pillow(channels: int) -> None:
+    """Its lines are differences; those of noise are not."""
+    smooth = Image.fromarray(pixels_of(channels, 6, 5).squeeze()).resize((200, 300), Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(0).integers(0, 256, (300, 200, channels), np.uint8)
+    for pixels, most in ((np.asarray(smooth).reshape(300, 200, channels), 1.1), (noise, 1.01)):
+        data, by_pillow = png.write(pixels), io.BytesIO()
+        Image.fromarray(pixels.squeeze()).save(by_pillow, "PNG", compress_level=1)
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels.squeeze())
+        assert len(data) <= most * len(by_pillow.getvalue())
+
+
 def test_pixels_of_any_layout_in_memory_are_written() -> None:
     pixels = pixels_of(3, 12, 16)
     for same in (
