@@ -7,10 +7,10 @@ leave no time for admitted requests, so a flood of refusals is slowed down.
 import asyncio
 import time
 
-# All refusals together. At about 200 us each, from waking up to the last byte, they take a tenth of a core.
-REFUSALS_PER_SECOND = 500.0
+# All refusals together. At about 400 us each, from reading the request to the last byte, they take a tenth of a core.
+REFUSALS_PER_SECOND = 250.0
 # The longest delay of one refusal. A flood too large for it is not slowed down any further.
-LONGEST_SECONDS = 2.0
+LONGEST_SECONDS = 4.0
 
 
 class RefusalPace:

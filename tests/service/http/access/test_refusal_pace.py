@@ -34,10 +34,10 @@ async def test_a_flood_of_them_keeps_the_pace(waits: list[float]) -> None:
 
 
 async def test_nobody_waits_longer_than_the_longest(waits: list[float]) -> None:
-    pace = RefusalPace(1)
+    pace = RefusalPace(2 / LONGEST_SECONDS)
     for _ in range(5):
         await pace.turn()
-    assert waits == pytest.approx([1, LONGEST_SECONDS, LONGEST_SECONDS, LONGEST_SECONDS])
+    assert waits == pytest.approx([LONGEST_SECONDS / 2, LONGEST_SECONDS, LONGEST_SECONDS, LONGEST_SECONDS])
 
 
 async def test_after_a_pause_they_are_few_again(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:
