@@ -17,6 +17,7 @@ from fastapi_offline import FastAPIOffline
 
 from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
+from service.explorer.pages import add_explorer
 from service.formats.decoder_processes.dispatch import Decoders
 from service.formats.decoder_processes.malloc import prepare, trim
 from service.http.access.guard import Access
@@ -26,7 +27,7 @@ from service.http.body_memory import BodyMemory
 from service.http.front import Front
 from service.http.head_method import HeadMethod
 from service.http.hot_path import HotPath
-from service.http.registry import ANY_KEY, OTHER, Registration, Registry
+from service.http.registry import ANY_KEY, OPEN, OTHER, Registration, Registry
 from service.http.security_headers import SecurityHeaders
 from service.inference.catalog import Catalog, CatalogError
 from service.inference.pipeline import Pipeline
@@ -106,8 +107,9 @@ FAMILIES = (
 ROUTERS: list[Router] = [family.router for family in FAMILIES]
 # FastAPI adds these routes itself.
 PAGES = [
+    Registration("/", ("GET",), OPEN, OTHER),
     *(Registration(path, ("GET",), ANY_KEY, "docs") for path in ("/docs", "/openapi.json")),
-    *(Registration(path, ("GET",), ANY_KEY, OTHER) for path in ("/", "/static-offline-docs/{path:path}")),
+    Registration("/static-offline-docs/{path:path}", ("GET",), ANY_KEY, OTHER),
 ]
 
 
@@ -188,7 +190,7 @@ def create_app(
     refused = Counter[str]() if sinks.metrics is None else sinks.metrics.refused
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
     closed = [] if settings.admin else [replace(one, endpoint=None) for one in admin.router.registrations]
-    registry = Registry([*PAGES, *closed, *(one for router in routers for one in router.registrations)])
+    registry = Registry([*PAGES, *add_explorer(app), *closed, *(one for router in routers for one in router.registrations)])
     root_path = settings.root_path.rstrip("/")
     if root_path and registry.has_word_of(root_path):
         raise SettingsError(f"root_path: {root_path} begins like an endpoint of the service; choose another path")

@@ -1,4 +1,4 @@
-"""Adds the pages for people: / leads to /docs, the page of Swagger UI.
+"""Adds the pages for people: /docs, the page of Swagger UI, and / which leads a browser to /explore and a program to /docs.
 
 Links are relative, so that they work behind a proxy that shows the service under another path.
 """
@@ -21,7 +21,8 @@ def add_pages(app: FastAPI) -> None:
     async def root(request: Request) -> RedirectResponse:
         # Relative to /vae, which a proxy may show without a slash, "docs" would be /docs.
         root_path: str = request.scope.get("root_path", "")
-        return RedirectResponse(f"{root_path}/docs" if root_path else "docs")
+        page = "explore" if "text/html" in request.headers.get("accept", "") else "docs"
+        return RedirectResponse(f"{root_path}/{page}" if root_path else page, headers={"vary": "accept"})
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

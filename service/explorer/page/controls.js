@@ -1,0 +1,92 @@
+// Small components that several parts use: a picture that can be chosen and dragged, a target for pictures, messages, copies.
+// Knows nothing of the service beyond its requests.
+
+import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { asCurl, asPython } from "./api.js";
+import { set } from "./state.js";
+
+const POINT = "application/x-latent"; // a dragged picture carries its latent
+
+/** Show everywhere a point of the latent space; the sliders start there. `x` is its picture, if it has been encoded from one. */
+export function choose(z, x = null) {
+  set({ z, home: z, x });
+}
+
+/** A section with a heading, for screen readers, too. */
+export function Part({ id, title, hint, children }) {
+  return html`<section id=${id} data-testid=${id} aria-labelledby="${id}-title">
+    <h2 id="${id}-title">${title}</h2>
+    ${hint && html`<p class="hint">${hint}</p>`}
+    ${children}
+  </section>`;
+}
+
+/**
+ * A picture of a latent, base64 of a PNG. A click or Enter chooses it; the keys a and b make it an end of the path; it can be
+ * dragged to what takes a picture.
+ */
+export function Thumb({ image, z, label, testid, onChoose = () => z && choose(z), current = false }) {
+  const keys = { a: "a", b: "b" };
+  return html`<button
+    class="thumb"
+    data-testid=${testid}
+    aria-label=${label}
+    aria-pressed=${current}
+    title=${`${label}${z ? " (keys a and b: ends of the path)" : ""}`}
+    draggable=${Boolean(z)}
+    onDragStart=${(event) => event.dataTransfer.setData(POINT, JSON.stringify(z))}
+    onKeyDown=${(event) => z && keys[event.key] && !event.ctrlKey && !event.metaKey && set({ [keys[event.key]]: z })}
+    onClick=${onChoose}
+  ><img src="data:image/png;base64,${image}" alt="" draggable=${false} /></button>`;
+}
+
+/** What a dropped picture is given to: a latent to `onPoint`, or a file to `onFile`. */
+export function target({ onPoint, onFile }) {
+  return {
+    onDragOver: (event) => event.preventDefault(),
+    onDrop: (event) => {
+      event.preventDefault();
+      const point = event.dataTransfer.getData(POINT);
+      if (point && onPoint) onPoint(JSON.parse(point));
+      else if (event.dataTransfer.files.length && onFile) onFile(event.dataTransfer.files[0]);
+    },
+  };
+}
+
+/** What the service says is wrong. */
+export function Trouble({ error }) {
+  return error && html`<p class="trouble" role="alert" data-testid="trouble">${error.message}</p>`;
+}
+
+/** Buttons that copy requests as commands and as a program. */
+export function Copy({ asked, testid }) {
+  const [said, say] = useState("");
+  const requests = (Array.isArray(asked) ? asked : [asked]).filter(Boolean);
+  const copy = async (write, what) => {
+    const content = requests.map(write).join("\n");
+    try {
+      await navigator.clipboard.writeText(content);
+      say(`copied as ${what}`);
+    } catch {
+      say("");
+      prompt("Copy this:", content); // the browser allows no access to the clipboard, for instance without https
+    }
+  };
+  return html`<p class="copy">
+    <button disabled=${!requests.length} data-testid="${testid}-curl" data-content=${requests.map(asCurl).join("\n")} onClick=${() => copy(asCurl, "curl")}>copy as curl</button>
+    <button disabled=${!requests.length} data-testid="${testid}-python" onClick=${() => copy(asPython, "Python")}>copy as Python</button>
+    <span role="status">${said}</span>
+  </p>`;
+}
+
+/** The width of an element in CSS pixels, kept up to date: [ref, width]. */
+export function useWidth() {
+  const ref = useRef(null);
+  const [width, setWidth] = useState(0);
+  useEffect(() => {
+    const observer = new ResizeObserver(([entry]) => setWidth(Math.round(entry.contentRect.width)));
+    observer.observe(ref.current);
+    return () => observer.disconnect();
+  }, []);
+  return [ref, width];
+}

@@ -1,0 +1,84 @@
+// The page: chooses a model and a collection, asks for a key where one is needed, and lays out the parts.
+
+import { html, render, useEffect, useState } from "./vendor/preact-htm.js";
+import { request, setKey, useAnswer } from "./api.js";
+import { Trouble } from "./controls.js";
+import { canUndo, set, undo, usePageState } from "./state.js";
+import { Directions } from "./directions.js";
+import { Map } from "./map.js";
+import { Neighbors } from "./neighbors.js";
+import { Path } from "./path.js";
+import { Picture } from "./picture.js";
+
+// What belongs to one model only.
+const OF_A_MODEL = { collection: null, x: null, home: null, z: null, a: null, b: null, frame: 0, plane: "pca", view: null, color: null, lasso: null, metric: null, filter: null };
+
+function Page() {
+  const state = usePageState();
+  const models = useAnswer(request("models"));
+  const name = state.model ?? models.answer?.models.find((one) => one.default)?.name;
+  const model = models.answer?.models.find((one) => one.name === name);
+  const collections = useAnswer(model ? request("collections", { query: { training: true } }) : null);
+  const own = (collections.answer?.collections ?? []).filter((one) => model && one.digest === `sha256:${model.digest}`.slice(one.digest.startsWith("sha256:") ? 0 : 7));
+  const collection = own.find((one) => one.name === state.collection) ?? (state.collection ? null : own.find((one) => one.name === `training:${name}`) ?? own[0]) ?? null;
+  useEffect(() => {
+    const keys = (event) => {
+      if ((event.ctrlKey || event.metaKey) && event.key === "z" && !/^(INPUT|TEXTAREA)$/.test(event.target.tagName)) {
+        event.preventDefault();
+        undo();
+      }
+    };
+    addEventListener("keydown", keys);
+    return () => removeEventListener("keydown", keys);
+  }, []);
+  const unknown = models.answer && !model && new Error(`there is no model '${name}'; choose another one`);
+  const missing = collections.answer && state.collection && !collection && new Error(`this model has no collection '${state.collection}'; choose another one`);
+  // A map, a path and a search need to know whether there is a collection.
+  const ready = model && (collections.answer || collections.error);
+  const parts = { model, collection, state };
+  return html`
+    <nav aria-label="What is shown">
+      <label>model <select data-testid="model" onChange=${(event) => set({ ...OF_A_MODEL, model: event.target.value })}>
+        ${models.answer?.models.map((one) => html`<option value=${one.name} selected=${one.name === name}>${one.name}</option>`)}
+      </select></label>
+      <label>collection <select data-testid="collection" onChange=${(event) => set({ collection: event.target.value, lasso: null, color: null, filter: null, view: null })}>
+        ${!collection && html`<option selected value="">none</option>`}
+        ${own.map((one) => html`<option value=${one.name} selected=${one === collection}>${one.name} (${one.count})</option>`)}
+      </select></label>
+      <button data-testid="undo" disabled=${!canUndo()} onClick=${undo} title="Ctrl+Z">undo</button>
+    </nav>
+    <${Key} />
+    <${Trouble} error=${models.error ?? unknown ?? collections.error ?? missing} />
+    ${ready && html`<div class="parts" key=${`${name} ${collection?.name}`}>
+      <${Map} ...${parts} />
+      <${Picture} ...${parts} />
+      <${Path} ...${parts} />
+      <${Directions} ...${parts} />
+      <${Neighbors} ...${parts} />
+    </div>`}
+  `;
+}
+
+/** Asks for an API key when the service wants one. It is forgotten when the tab is closed. */
+function Key() {
+  const [needed, need] = useState(false);
+  useEffect(() => {
+    const ask = () => need(true);
+    addEventListener("key-needed", ask);
+    return () => removeEventListener("key-needed", ask);
+  }, []);
+  const enter = (event) => {
+    event.preventDefault();
+    setKey(new FormData(event.target).get("key"));
+    need(false);
+    dispatchEvent(new Event("ask-again"));
+  };
+  return needed && html`<form class="key" data-testid="key" onSubmit=${enter}>
+    <label>This service needs an API key <input name="key" type="password" autocomplete="off" required /></label>
+    <button>use it</button> <span class="hint">It is kept until this tab is closed.</span>
+  </form>`;
+}
+
+const page = document.getElementById("page");
+page.textContent = "";
+render(html`<${Page} />`, page);
