@@ -1,7 +1,7 @@
 // Requests to the service: built once, sent, and shown as curl or Python, so that everybody can have what the page shows.
 // Knows nothing of the parts of the page.
 
-import { useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact-htm.js";
 
 const KEY = "vae-api-key"; // kept for the session only
 const BUSY = [429, 503];
@@ -96,7 +96,7 @@ export function useAnswer(asked, readAnswer = sendForJson) {
     return () => removeEventListener("ask-again", again);
   }, []);
   const written = asked && [asked.method, asked.path, asked.body].join(" ");
-  useEffect(() => void ask.current(asked), [written, attempt]);
+  useLayoutEffect(() => void ask.current(asked), [written, attempt]); // an effect would wait for the next frame
   return found;
 }
 

@@ -90,3 +90,13 @@ export function useWidth() {
   }, []);
   return [ref, width];
 }
+
+/** A value once it has rested for a moment. What is slow follows it, so that what follows the pointer is not kept waiting. */
+export function useResting(value, milliseconds = 150) {
+  const [resting, rest] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => rest(value), milliseconds);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return resting;
+}

@@ -23,7 +23,7 @@ function Page() {
   const collection = own.find((one) => one.name === state.collection) ?? (state.collection ? null : own.find((one) => one.name === `training:${name}`) ?? own[0]) ?? null;
   useEffect(() => {
     const keys = (event) => {
-      if ((event.ctrlKey || event.metaKey) && event.key === "z" && !/^(INPUT|TEXTAREA)$/.test(event.target.tagName)) {
+      if ((event.ctrlKey || event.metaKey) && event.key === "z" && !event.target.matches("input:not([type=range]), textarea")) {
         event.preventDefault();
         undo();
       }

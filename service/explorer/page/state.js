@@ -71,10 +71,22 @@ let current = read(location.hash);
 const undone = [];
 const listeners = new Set();
 
+// Browsers allow an address only so many changes in a time (Safari about three a second), and a drag makes sixty a second.
+const MILLISECONDS_BETWEEN_ADDRESSES = 400;
+let waiting = null;
+let written = 0; // when
+
+function writeAddress() {
+  clearTimeout(waiting);
+  waiting = null;
+  written = performance.now();
+  const fragment = write(current);
+  if (fragment !== location.hash) history.replaceState(null, "", location.pathname + location.search + fragment);
+}
+
 function show(state) {
   current = state;
-  const fragment = write(state);
-  if (fragment !== location.hash) history.replaceState(null, "", location.pathname + location.search + fragment);
+  waiting ??= setTimeout(writeAddress, Math.max(0, written + MILLISECONDS_BETWEEN_ADDRESSES - performance.now()));
   for (const listener of listeners) listener(state);
 }
 
@@ -105,4 +117,5 @@ export function usePageState() {
   return state;
 }
 
+addEventListener("pagehide", writeAddress);
 addEventListener("hashchange", () => show(read(location.hash)));
