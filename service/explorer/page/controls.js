@@ -21,21 +21,24 @@ export function Part({ id, title, hint, children }) {
   </section>`;
 }
 
-/**
- * A picture of a latent, base64 of a PNG. A click or Enter chooses it; the keys a and b make it an end of the path; it can be
- * dragged to what takes a picture.
- */
+/** Properties of an element that stands for a point: the keys a and b make it an end of the path, and it can be dragged there. */
+export function carries(z) {
+  return {
+    draggable: Boolean(z),
+    onDragStart: (event) => event.dataTransfer.setData(POINT, JSON.stringify(z)),
+    onKeyDown: (event) => z && /^[ab]$/.test(event.key) && !event.ctrlKey && !event.metaKey && set({ [event.key]: z }),
+  };
+}
+
+/** A picture of a latent, base64 of a PNG, that is chosen by a click or Enter, and carries its point. */
 export function Thumb({ image, z, label, testid, onChoose = () => z && choose(z), current = false }) {
-  const keys = { a: "a", b: "b" };
   return html`<button
+    ...${carries(z)}
     class="thumb"
     data-testid=${testid}
     aria-label=${label}
     aria-pressed=${current}
     title=${`${label}${z ? " (keys a and b: ends of the path)" : ""}`}
-    draggable=${Boolean(z)}
-    onDragStart=${(event) => event.dataTransfer.setData(POINT, JSON.stringify(z))}
-    onKeyDown=${(event) => z && keys[event.key] && !event.ctrlKey && !event.metaKey && set({ [keys[event.key]]: z })}
     onClick=${onChoose}
   ><img src="data:image/png;base64,${image}" alt="" draggable=${false} /></button>`;
 }

@@ -1,8 +1,114 @@
-// The part "Directions".
+// The part "Directions": sliders through the point z, with the pictures that they lead to.
+// Knows nothing of where the directions come from.
 
-import { html } from "./vendor/preact-htm.js";
-import { Part } from "./controls.js";
+import { html, useLayoutEffect, useMemo, useRef } from "./vendor/preact-htm.js";
+import { asCurl, request, useAnswer } from "./api.js";
+import { amountOf, moved, percentile, useAxes, useNames } from "./axes.js";
+import { carries, Copy, Part, Trouble, useResting } from "./controls.js";
+import { Decoded, decodeRequest, readPictures } from "./decoded.js";
+import { isSame, set } from "./state.js";
+
+const REACH = 3; // units, on both sides of home
+const STEPS = Array.from({ length: 2 * REACH + 1 }, (_, i) => i - REACH);
+const KINDS = { top: "dimensions", local: "local components", named: "named directions" };
+const HINTS = {
+  top: "Each slider moves z along one dimension, those that say most about pictures first. A unit is a standard deviation of the prior, and percentiles are those of N(0, 1).",
+  local: "Each slider moves z along a direction in which the picture changes most, seen from where the sliders start.",
+  named: "Each slider moves z along a direction of the collection. A unit is a standard deviation of its items.",
+};
 
 export function Directions({ model, collection, state }) {
-  return html`<${Part} id="directions" title="Directions"></${Part}>`;
+  const origin = useMemo(() => Array(model.latent_dim).fill(0), [model.latent_dim]);
+  const home = state.home ?? origin;
+  const z = state.z ?? home;
+  const names = useNames(collection);
+  const kind = state.directions === "named" && !names.length ? "top" : KINDS[state.directions] ? state.directions : "top";
+  const { axes, asked, error } = useAxes(kind, model, collection, home);
+  const restingZ = useResting(z);
+  const points = useMemo(() => axes.map((axis) => pointsAlong(axis, restingZ, home)), [axes, restingZ, home]);
+  const previews = useMemo(() => (points.length ? decodeRequest(model, points.flat()) : null), [points]);
+  const { answer: pictures, error: undrawn } = useAnswer(previews, readPictures);
+  const start = state.x ? "mu" : "the start";
+  return html`<${Part} id="directions" title="Directions" hint=${`${HINTS[kind]} Click a picture to go there.`}>
+    <div class="row" role="radiogroup" aria-label="Directions">
+      ${Object.entries(KINDS).map(([name, label]) => html`<label><input type="radio" name="directions" data-testid=${`directions-${name}`} checked=${kind === name} disabled=${name === "named" && !names.length} onChange=${() => set({ directions: name })} /> ${label}</label>`)}
+      <button data-testid="directions-home" disabled=${isSame(z, home)} onClick=${() => set({ z: home })}>all back to ${start}</button>
+    </div>
+    <${Trouble} error=${error ?? undrawn} />
+    <div class="directions">
+      <figure>
+        <button class="thumb" data-testid="directions-z" title="the picture of z (keys a and b: ends of the path)" aria-label="The picture of z" ...${carries(z)}>
+          <${Decoded} model=${model} z=${z} label="decoded z" testid="directions-canvas" />
+        </button>
+        <figcaption class="hint">z, decoded</figcaption>
+      </figure>
+      <div class="sliders">
+        ${axes.map((axis, i) => html`<${Slider} key=${axis.name} ...${{ axis, z, home, start, model }} points=${points[i]} testid=${`directions-slider-${i}`} pictures=${pictures?.slice(i * STEPS.length, (i + 1) * STEPS.length)} />`)}
+      </div>
+    </div>
+    ${collection && !names.length && html`<${HowToName} collection=${collection} />`}
+    <${Copy} asked=${[...asked, previews, decodeRequest(model, [z])]} testid="directions-copy" />
+  </${Part}>`;
+}
+
+function pointsAlong(axis, z, home) {
+  const amount = amountOf(z, home, axis);
+  return STEPS.map((step) => moved(z, home, axis, step - amount));
+}
+
+function Slider({ axis, z, home, start, model, points, pictures, testid }) {
+  const drag = useRef(null); // where the point was when the slider was taken: a drag is one step to undo
+  const amount = amountOf(z, home, axis);
+  const goTo = (target, options) => {
+    const from = drag.current ?? { z, amount };
+    set({ z: moved(from.z, home, axis, target - from.amount) }, options);
+  };
+  const slide = (event) => {
+    const isFirst = !drag.current;
+    drag.current ??= { z, amount };
+    goTo(Number(event.target.value), { undoable: isFirst });
+  };
+  const release = () => (drag.current = null);
+  const keys = (event) => {
+    const target = { Home: 0, PageUp: Math.floor(amount + 1 + 1e-6), PageDown: Math.ceil(amount - 1 - 1e-6) }[event.key];
+    if (target === undefined) return;
+    event.preventDefault(); // a browser would take Home for the lowest value
+    release();
+    goTo(Math.max(-REACH, Math.min(REACH, target)));
+  };
+  const percent = axis.dim === undefined ? "" : `percentile ${percentile(z[axis.dim]).toFixed(1)}`;
+  const shown = (amount > 0 ? "+" : "") + amount.toFixed(2).replace(/^-(0.00)$/, "$1").replace("-", "−");
+  return html`<div class="slider">
+    <div class="slider-title"><label for=${testid}>${axis.name}</label> <span class="hint">${axis.note}</span><output for=${testid} data-testid=${`${testid}-value`}>${shown}${percent && html` <span class="hint">${percent}</span>`}</output></div>
+    <${Previews} ...${{ axis, model, points, pictures, testid }} />
+    <input
+      id=${testid} data-testid=${testid} type="range" min=${-REACH} max=${REACH} step="0.05" value=${amount}
+      aria-valuetext=${`${shown} units from ${start}${percent && `, ${percent}`}`}
+      title="arrow keys and Page keys move, Home goes back"
+      onInput=${slide} onPointerUp=${release} onKeyUp=${release} onBlur=${release} onKeyDown=${keys}
+    />
+  </div>`;
+}
+
+/** The pictures above a slider. The keyboard reaches the same points by the slider, so they are no stops of the Tab key. */
+function Previews({ axis, model, points, pictures, testid }) {
+  const canvas = useRef(null);
+  const [height, width] = model.shape;
+  useLayoutEffect(() => {
+    const context = canvas.current.getContext("2d");
+    pictures?.forEach((picture, i) => context.putImageData(picture, i * width, 0));
+  }, [pictures?.[0]]);
+  return html`<div class="previews">
+    <canvas ref=${canvas} width=${STEPS.length * width} height=${height} aria-hidden="true" data-testid=${`${testid}-previews`} />
+    ${STEPS.map((step, i) => html`<button tabindex="-1" style=${`grid-column: ${i + 1}`} class=${step === 0 ? "home" : ""} data-testid=${`${testid}-step-${i}`} aria-label=${`${axis.name} at ${step}`} title=${`${axis.name} at ${step}`} ...${carries(points?.[i])} onClick=${() => set({ z: points[i] })} />`)}
+  </div>`;
+}
+
+/** How a collection gets directions with names. */
+function HowToName({ collection }) {
+  const example = request(`collections/${collection.name}/directions/sevens`, { method: "PUT", json: { positive: { label: 7 }, negative: { label: { ne: 7 } } } });
+  return html`<details data-testid="directions-how"><summary class="hint">This collection has no named directions. How to make one</summary>
+    <p class="hint">A direction leads from one kind of item to another, such as to sevens. Then load this page anew.</p>
+    <code>${asCurl(example)}</code><${Copy} asked=${example} testid="directions-make" />
+  </details>`;
 }

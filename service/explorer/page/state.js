@@ -13,6 +13,9 @@ export function shortest(value) {
   return Number(rounded.toPrecision(9));
 }
 
+/** Whether two points are the same. */
+export const isSame = (one, other) => one.length === other.length && one.every((value, i) => value === other[i]);
+
 const text = { read: (written) => written, write: (value) => value };
 const number = { read: (written) => finite(Number(written)), write: String };
 const numbers = {
