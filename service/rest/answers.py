@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from service.formats import pictures as codecs
 from service.formats import png
@@ -144,4 +145,9 @@ def data_answer(
 
 def base64_pictures(pixels: Floats) -> list[str]:
     """Return pictures, float32 (N, H, W, C) in [0, 1], as base64 PNG."""
-    return [binascii.b2a_base64(file, newline=False).decode("ascii") for file in png.write_each(codecs.to_uint8(pixels))]
+    return base64_bytes(codecs.to_uint8(pixels))
+
+
+def base64_bytes(pixels: NDArray[np.uint8]) -> list[str]:
+    """Return pictures, uint8 (N, H, W, C), as base64 PNG."""
+    return [binascii.b2a_base64(file, newline=False).decode("ascii") for file in png.write_each(pixels)]
