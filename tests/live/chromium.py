@@ -74,7 +74,7 @@ class Watched:
 
 @contextmanager
 def watching(browser: Browser, url: str, **options: Any) -> Iterator[tuple[Page, Watched]]:
-    """Open an empty page for a service, whose paths need no host; at the end no trouble may be left that a test did not expect."""
+    """Open an empty page for a service, whose paths need no host. At the end no trouble may be left that was not expected."""
     with browser.new_context(base_url=url, **options) as context:
         context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()

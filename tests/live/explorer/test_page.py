@@ -107,13 +107,6 @@ def test_scripts_come_from_the_service_only(client: httpx.Client) -> None:
     assert not re.search(r"\son\w+=", answer.text)
 
 
-def test_the_front_page_leads_people_here_and_programs_to_the_documentation(client: httpx.Client) -> None:
-    for headers, path in ((BROWSER, "/explore"), ({"accept": "*/*"}, "/docs"), ({"accept": "application/json"}, "/docs")):
-        led = client.get("/", headers=headers)
-        assert (led.status_code, led.headers["vary"]) == (307, "accept")
-        assert led.url.join(led.headers["location"]).path == path
-
-
 def test_a_link_to_the_front_page_keeps_the_view(page: Page) -> None:
     page.goto("/#model=mnist-2d")
     wait_for_parts(page)
