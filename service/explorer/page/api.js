@@ -113,7 +113,7 @@ export function asCurl(asked) {
   const parts = [`curl -s ${quoted(address(asked))}`];
   if (asked.method !== (asked.body === undefined ? "GET" : "POST")) parts.push(`-X ${asked.method}`);
   for (const [name, value] of additional(asked)) parts.push(`-H ${quoted(`${name}: ${value}`)}`);
-  if (hasKey()) parts.push('-H "authorization: Bearer $VAE_KEY"');
+  if (hasKey()) parts.push('-H "authorization: Bearer $KEY"');
   if (asked.body instanceof Uint8Array) return `base64 -d <<< ${base64(asked.body)} | ${parts.join(" ")} --data-binary @-`;
   if (asked.body !== undefined) parts.push(`-d ${quoted(asked.body)}`);
   return parts.join(" ");
@@ -124,7 +124,7 @@ export function asPython(asked) {
   const bytes = asked.body instanceof Uint8Array;
   const headers = Object.fromEntries(additional(asked));
   const written = Object.entries(headers).map(([name, value]) => `${JSON.stringify(name)}: ${JSON.stringify(value)}`);
-  if (hasKey()) written.push('"authorization": f"Bearer {os.environ[\'VAE_KEY\']}"');
+  if (hasKey()) written.push('"authorization": f"Bearer {os.environ[\'KEY\']}"');
   const parts = [JSON.stringify(asked.method), JSON.stringify(address(asked))];
   if (written.length) parts.push(`headers={${written.join(", ")}}`);
   if (bytes) parts.push(`content=base64.b64decode("${base64(asked.body)}")`);
