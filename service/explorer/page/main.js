@@ -11,7 +11,7 @@ import { Path } from "./path.js";
 import { Picture } from "./picture.js";
 
 // What belongs to one model only.
-const OF_A_MODEL = { collection: null, x: null, home: null, z: null, a: null, b: null, frame: 0, plane: "pca", view: null, color: null, lasso: null, metric: null, filter: null };
+const OF_A_MODEL = { collection: null, x: null, home: null, z: null, a: null, b: null, frame: 0, plane: "pca", view: null, color: null, highlight: null, lasso: null, metric: null, filter: null };
 
 function Page() {
   const state = usePageState();
@@ -41,7 +41,7 @@ function Page() {
       <label>model <select data-testid="model" onChange=${(event) => set({ ...OF_A_MODEL, model: event.target.value })}>
         ${models.answer?.models.map((one) => html`<option value=${one.name} selected=${one.name === name}>${one.name}</option>`)}
       </select></label>
-      <label>collection <select data-testid="collection" onChange=${(event) => set({ collection: event.target.value, lasso: null, color: null, filter: null, view: null })}>
+      <label>collection <select data-testid="collection" onChange=${(event) => set({ collection: event.target.value, lasso: null, color: null, highlight: null, filter: null, view: null })}>
         ${!collection && html`<option selected value="">none</option>`}
         ${own.map((one) => html`<option value=${one.name} selected=${one === collection}>${one.name} (${one.count})</option>`)}
       </select></label>

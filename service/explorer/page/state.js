@@ -41,7 +41,9 @@ const FIELDS = {
   plane: text, // "pca", or two dimensions: "3,7"
   view: numbers, // what the map shows: the middle, x and y, and the width
   color: text, // the key of the metadata that colours the points
+  highlight: text, // the value of that key whose points are not muted
   lasso: numbers, // corners of the lasso, x and y in turn
+  hide: text, // what the map leaves out: "pictures", "points", or both
   directions: text, // "top", "local", or "named"
   metric: text,
   filter: text,
