@@ -56,7 +56,9 @@ def write(pixels: Pixels) -> bytes:
 
 
 def write_each(pixels: Pixels) -> list[bytes]:
-    """Write uint8 (N, H, W, C) as N PNG files."""
+    """Write uint8 (N, H, W, C) as N PNG files. If N is 0, H, W and C may be 0, too."""
+    if not len(pixels):
+        return []
     if pixels.shape[1] * pixels.shape[2] <= SMALL_PIXELS:
         return _files(pixels)
     return [_files(picture[None], large=True)[0] for picture in pixels]
