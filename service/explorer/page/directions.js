@@ -46,7 +46,7 @@ export function Directions({ model, collection, state }) {
         ${axes.map((axis, i) => html`<${Slider} key=${axis.name} ...${{ axis, z, home, start, model }} points=${points[i]} testid=${`directions-slider-${i}`} pictures=${pictures?.slice(i * STEPS.length, (i + 1) * STEPS.length)} />`)}
       </div>
     </div>
-    ${collection && !names.length && html`<${HowToName} collection=${collection} />`}
+    ${!names.length && html`<${HowToName} collection=${collection} />`}
     <${Copy} asked=${[...asked, previews, decodeRequest(model, [z])]} testid="directions-copy" />
   </${Part}>`;
 }
@@ -82,7 +82,7 @@ function Slider({ axis, z, home, start, model, points, pictures, testid }) {
     <div class="slider-title"><label for=${testid}>${axis.name}</label> <span class="hint">${axis.note}</span><output for=${testid} data-testid=${`${testid}-value`}>${shown}${percent && html` <span class="hint">${percent}</span>`}</output></div>
     <${Previews} ...${{ axis, model, points, pictures, testid }} />
     <input
-      id=${testid} data-testid=${testid} type="range" min=${-REACH} max=${REACH} step="0.05" value=${amount}
+      id=${testid} data-testid=${testid} type="range" min=${-REACH} max=${REACH} step="0.1" value=${amount}
       aria-valuetext=${`${shown} units from ${start}${percent && `, ${percent}`}`}
       title="arrow keys and Page keys move, Home goes back"
       onInput=${slide} onPointerUp=${release} onKeyUp=${release} onBlur=${release} onKeyDown=${keys}
@@ -106,9 +106,11 @@ function Previews({ axis, model, points, pictures, testid }) {
 
 /** How a collection gets directions with names. */
 function HowToName({ collection }) {
-  const example = request(`collections/${collection.name}/directions/sevens`, { method: "PUT", json: { positive: { label: 7 }, negative: { label: { ne: 7 } } } });
-  return html`<details data-testid="directions-how"><summary class="hint">This collection has no named directions. How to make one</summary>
-    <p class="hint">A direction leads from one kind of item to another, such as to sevens. Then load this page anew.</p>
-    <code>${asCurl(example)}</code><${Copy} asked=${example} testid="directions-make" />
+  const json = { positive: { label: 7 }, negative: { label: { ne: 7 } } };
+  const example = collection && request(`collections/${collection.name}/directions/sevens`, { method: "PUT", json });
+  return html`<details class="hint" data-testid="directions-how">
+    <summary>How to get named directions</summary>
+    <p>A direction leads from one kind of item to another, such as to sevens. It is made from items of a collection${collection ? html`; then load this page anew:` : ", and there is none here. See the part Neighbours."}</p>
+    ${collection && html`<code>${asCurl(example)}</code><${Copy} asked=${example} testid="directions-make" />`}
   </details>`;
 }

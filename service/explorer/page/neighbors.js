@@ -62,7 +62,7 @@ const withoutSigma = (metric) => (metric === "w2" || NEED_SIGMA.includes(metric)
 /** One sentence on what was found, and of which kind most of it is. */
 function summary({ neighbors, metric }, key) {
   const count = neighbors.length;
-  if (!count) return "No item was found.";
+  if (!count) return `No item was found.${NEED_SIGMA.includes(metric) ? ` By ${metric}, only items with a sigma are.` : ""}`;
   const range = `Distances (${metric}): ${neighbors[0].distance.toFixed(2)} to ${neighbors.at(-1).distance.toFixed(2)}.`;
   const counts = new Map();
   for (const one of neighbors) {
