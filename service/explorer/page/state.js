@@ -38,6 +38,7 @@ const FIELDS = {
   b: numbers,
   steps: number,
   frame: number,
+  graph: number, // 1: the path through the data is asked for, too
   plane: text, // "pca", or two dimensions: "3,7"
   view: numbers, // what the map shows: the middle, x and y, and the width
   color: text, // the key of the metadata that colours the points
