@@ -61,25 +61,37 @@ export function Trouble({ error }) {
   return error && html`<p class="trouble" role="alert" data-testid="trouble">${error.message}</p>`;
 }
 
-/** Buttons that copy requests as commands and as a program. */
-export function Copy({ asked, testid }) {
+/** What was said of the last copy, and a function that copies a text: [said, copy]. */
+function useCopying() {
   const [said, say] = useState("");
-  const requests = (Array.isArray(asked) ? asked : [asked]).filter(Boolean);
-  const copy = async (write, what) => {
-    const content = requests.map(write).join("\n");
+  const copy = async (content, what) => {
     try {
       await navigator.clipboard.writeText(content);
-      say(`copied as ${what}`);
+      say(`copied ${what}`);
     } catch {
       say("");
       prompt("Copy this:", content); // the browser allows no access to the clipboard, for instance without https
     }
   };
+  return [said, copy];
+}
+
+/** Buttons that copy requests as commands and as a program. */
+export function Copy({ asked, testid }) {
+  const [said, copy] = useCopying();
+  const requests = (Array.isArray(asked) ? asked : [asked]).filter(Boolean);
+  const written = (write) => requests.map(write).join("\n");
   return html`<p class="copy">
-    <button disabled=${!requests.length} data-testid="${testid}-curl" data-content=${requests.map(asCurl).join("\n")} onClick=${() => copy(asCurl, "curl")}>copy as curl</button>
-    <button disabled=${!requests.length} data-testid="${testid}-python" onClick=${() => copy(asPython, "Python")}>copy as Python</button>
+    <button disabled=${!requests.length} data-testid="${testid}-curl" data-content=${written(asCurl)} onClick=${() => copy(written(asCurl), "as curl")}>copy as curl</button>
+    <button disabled=${!requests.length} data-testid="${testid}-python" onClick=${() => copy(written(asPython), "as Python")}>copy as Python</button>
     <span role="status">${said}</span>
   </p>`;
+}
+
+/** A command that is shown, and a button that copies it. */
+export function Command({ content, testid }) {
+  const [said, copy] = useCopying();
+  return html`<p class="copy"><code data-testid=${testid}>${content}</code> <button onClick=${() => copy(content, "the command")}>copy</button> <span role="status">${said}</span></p>`;
 }
 
 /** The width of an element in CSS pixels, kept up to date: [ref, width]. */

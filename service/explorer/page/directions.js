@@ -4,7 +4,7 @@
 import { html, useLayoutEffect, useMemo, useRef } from "./vendor/preact-htm.js";
 import { asCurl, request, useAnswer } from "./api.js";
 import { amountOf, moved, percentile, useAxes, useNames } from "./axes.js";
-import { carries, Copy, Part, Trouble, useResting } from "./controls.js";
+import { carries, choose, Command, Copy, Part, Trouble, useResting } from "./controls.js";
 import { Decoded, decodeRequest, readPictures } from "./decoded.js";
 import { isSame, set } from "./state.js";
 
@@ -33,11 +33,12 @@ export function Directions({ model, collection, state }) {
     <div class="row" role="radiogroup" aria-label="Directions">
       ${Object.entries(KINDS).map(([name, label]) => html`<label><input type="radio" name="directions" data-testid=${`directions-${name}`} checked=${kind === name} disabled=${name === "named" && !names.length} onChange=${() => set({ directions: name })} /> ${label}</label>`)}
       <button data-testid="directions-home" disabled=${isSame(z, home)} onClick=${() => set({ z: home })}>all back to ${start}</button>
+      <button data-testid="directions-start" disabled=${isSame(z, home)} onClick=${() => choose(z)}>start from here</button>
     </div>
     <${Trouble} error=${error ?? undrawn} />
     <div class="directions">
       <figure>
-        <button class="thumb" data-testid="directions-z" title="the picture of z (keys a and b: ends of the path)" aria-label="The picture of z" ...${carries(z)}>
+        <button class="thumb" data-testid="directions-z" title="start from here (keys a and b: ends of the path)" aria-label="The picture of z: start from here" ...${carries(z)} onClick=${() => choose(z)}>
           <${Decoded} model=${model} z=${z} label="decoded z" testid="directions-canvas" />
         </button>
         <figcaption class="hint">z, decoded</figcaption>
@@ -111,6 +112,6 @@ function HowToName({ collection }) {
   return html`<details class="hint" data-testid="directions-how">
     <summary>How to get named directions</summary>
     <p>A direction leads from one kind of item to another, such as to sevens. It is made from items of a collection${collection ? html`; then load this page anew:` : ", and there is none here. See the part Neighbours."}</p>
-    ${collection && html`<code>${asCurl(example)}</code><${Copy} asked=${example} testid="directions-make" />`}
+    ${collection && html`<${Command} content=${asCurl(example)} testid="directions-command" />`}
   </details>`;
 }

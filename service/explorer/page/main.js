@@ -13,11 +13,18 @@ import { Picture } from "./picture.js";
 // What belongs to one model only.
 const OF_A_MODEL = { collection: null, x: null, home: null, z: null, a: null, b: null, frame: 0, plane: "pca", view: null, color: null, highlight: null, lasso: null, metric: null, filter: null };
 
+const POINTS = ["z", "home", "a", "b"];
+
+/** The points of an address that do not have as many numbers as the model's latents. */
+const misfits = (state, model) => POINTS.filter((name) => state[name] && state[name].length !== model.latent_dim);
+
 function Page() {
-  const state = usePageState();
+  const written = usePageState();
   const models = useAnswer(request("models"));
-  const name = state.model ?? models.answer?.models.find((one) => one.default)?.name;
+  const name = written.model ?? models.answer?.models.find((one) => one.default)?.name;
   const model = models.answer?.models.find((one) => one.name === name);
+  const misfitting = model ? misfits(written, model) : [];
+  const state = { ...written, ...Object.fromEntries(misfitting.map((one) => [one, null])) };
   const collections = useAnswer(model ? request("collections", { query: { training: true } }) : null);
   const own = (collections.answer?.collections ?? []).filter((one) => model && one.digest === `sha256:${model.digest}`.slice(one.digest.startsWith("sha256:") ? 0 : 7));
   const collection = own.find((one) => one.name === state.collection) ?? (state.collection ? null : own.find((one) => one.name === `training:${name}`) ?? own[0]) ?? null;
@@ -33,6 +40,7 @@ function Page() {
   }, []);
   const unknown = models.answer && !model && new Error(`there is no model '${name}'; choose another one`);
   const missing = collections.answer && state.collection && !collection && new Error(`this model has no collection '${state.collection}'; choose another one`);
+  const unfit = misfitting.length > 0 && new Error(`${misfitting.join(" and ")} in this address must have ${model.latent_dim} numbers for '${name}'`);
   // A map, a path and a search need to know whether there is a collection.
   const ready = model && (collections.answer || collections.error);
   const parts = { model, collection, state };
@@ -48,7 +56,7 @@ function Page() {
       <button data-testid="undo" disabled=${!canUndo()} onClick=${undo} title="Ctrl+Z">undo</button>
     </nav>
     <${Key} />
-    <${Trouble} error=${models.error ?? unknown ?? collections.error ?? missing} />
+    <${Trouble} error=${models.error || unknown || collections.error || missing || unfit} />
     ${ready && html`<div class="parts" key=${`${name} ${collection?.name}`}>
       <${Map} ...${parts} />
       <${Picture} ...${parts} />

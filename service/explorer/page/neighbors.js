@@ -3,7 +3,7 @@
 
 import { html, useMemo } from "./vendor/preact-htm.js";
 import { request, useAnswer } from "./api.js";
-import { Copy, Part, Thumb, Trouble, useResting } from "./controls.js";
+import { Command, Copy, Part, Thumb, Trouble, useResting } from "./controls.js";
 import { useCommonKey } from "./metadata.js";
 import { isSame, set } from "./state.js";
 
@@ -101,7 +101,6 @@ function Chips({ keyName, values, filter }) {
 
 /** How to get a collection. */
 function HowToCollect({ model }) {
-  const command = `.venv/bin/python -m service.store load --collection mine --model ${model.name} FOLDER`;
-  return html`<p data-testid="neighbors-how">There is no collection of this model, so there is nothing to compare z with. This command makes one of the pictures in a folder (with the <code>VAE_STORE</code> of the service); then load this page anew:</p>
-    <code>${command}</code>`;
+  return html`<p data-testid="neighbors-how">There is no collection of this model, so there is nothing to compare z with. This command makes one of the pictures in a folder, in the store of this service (its setting VAE_STORE). Then load this page anew.</p>
+    <${Command} content=${`.venv/bin/python -m service.store load --collection mine --model ${model.name} FOLDER`} testid="neighbors-command" />`;
 }
