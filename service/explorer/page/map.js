@@ -122,7 +122,7 @@ function Plane({ model, collection, state }) {
     if (now.size !== view.size.join()) now.drawing.resize(...view.size);
     now.size = view.size.join();
     Object.assign(now.drawing, { view, whole: viewOf(items.ends, view.size).width, tiles: hidden.includes("pictures") ? null : grid.tiles, circles: collection ? null : project(plane, Array(model.latent_dim).fill(0)) });
-    now.drawing.dots = hidden.includes("points") ? { ...now.drawing.dots, points: new Float32Array(0) } : { ...items, isMuted };
+    now.drawing.dots = hidden.includes("points") ? { points: new Float32Array(0), classes: [], of: [], isMuted: null } : { ...items, isMuted };
     if (now.drawing.density !== items.density) now.drawing.setDensity(items.density);
     draw();
   }, [view, grid.tiles, items.density, points, items.of, isMuted, state.hide]);

@@ -5,7 +5,8 @@ import { rgb } from "./colors.js";
 import { MOST_GREY } from "./density.js";
 
 const MOST_PIXELS = 1.5e6; // of a canvas, so that screens of high resolution are drawn as fast
-const MUTED = 0x30808080; // alpha, blue, green, red
+const OPAQUE = 0xe8000000; // alpha, blue, green, red: nearly
+const MUTED = 0x30808080;
 const POINTER_PICTURE = 72; // CSS pixels on a side
 const HATCH = 7; // pixels from line to line
 
@@ -75,12 +76,12 @@ export class Drawing {
     this.masks ??= {
       grey: this.density.picture((cell) => this.density.greyness(cell), rgb(this.colors.grey)),
       none: this.density.picture((cell) => (this.density.isEmpty(cell) && !this.density.holes[cell] ? 1 : 0), [0, 0, 0]),
-      holes: this.density.picture((cell) => (this.density.holes[cell] ? 1 : 0), [0, 0, 0]),
+      holes: this.density.holes.some(Boolean) && this.density.picture((cell) => (this.density.holes[cell] ? 1 : 0), [0, 0, 0]),
     };
     context.imageSmoothingEnabled = true;
     this.drawMask(context, this.masks.grey, this.colors.grey, MOST_GREY);
     this.hatch(context, this.masks.none, this.colors.line, true);
-    this.hatch(context, this.masks.holes, this.colors.hole, false);
+    if (this.masks.holes) this.hatch(context, this.masks.holes, this.colors.hole, false);
   }
 
   /** Draw one, two and three standard deviations of the prior. */
@@ -138,27 +139,28 @@ export class Drawing {
   /** Draw all points into one picture: those that are muted first. */
   drawPoints() {
     const { points, classes, of, isMuted } = this.dots;
+    const colors = classes.map(({ color }) => rgb(color).reduce((word, value, i) => word | (value << (8 * i)), 0) + OPAQUE);
     this.words.fill(0);
-    const colors = Uint32Array.from(classes, ({ color }) => rgb(color).reduce((word, value, i) => word | (value << (8 * i)), 0) + 0xe8000000);
-    if (isMuted) this.putPoints(points, (i) => (isMuted[i] ? MUTED : 0));
-    this.putPoints(points, isMuted ? (i) => (isMuted[i] ? 0 : colors[of[i]]) : (i) => colors[of[i]]);
+    if (isMuted) this.putPoints(points, of, Uint32Array.from(colors, () => MUTED), isMuted, 1);
+    this.putPoints(points, of, Uint32Array.from(colors), isMuted, 0);
     this.points.getContext("2d").putImageData(this.image, 0, 0);
   }
 
-  /** Put a square for each point whose colour is not 0. */
-  putPoints(points, colorOf) {
+  /** Put a square for each point, or for each point with one value of `isMuted`. This is the loop that has to be fast. */
+  putPoints(points, of, colors, isMuted, value) {
     const { width, height } = this.image;
     const side = Math.max(1, Math.round(this.side * this.ratio));
     const scale = this.view.unit * this.ratio;
     const [left, top] = this.view.toPixels(0, 0).map((pixel) => pixel * this.ratio - side / 2 + 0.5);
     const words = this.words;
-    for (let i = 0; i < points.length; i += 2) {
-      const x = (left + points[i] * scale) | 0;
-      const y = (top - points[i + 1] * scale) | 0;
-      if (x < 0 || y < 0 || x + side > width || y + side > height) continue;
-      const color = colorOf(i / 2);
-      if (!color) continue;
-      for (let row = y * width + x, end = row + side * width; row < end; row += width) words.fill(color, row, row + side);
+    const [most, lowest] = [width - side, height - side];
+    for (let i = 0; i < of.length; i++) {
+      const x = Math.floor(left + points[2 * i] * scale);
+      const y = Math.floor(top - points[2 * i + 1] * scale);
+      if (x < 0 || y < 0 || x > most || y > lowest || (isMuted && isMuted[i] !== value)) continue;
+      const color = colors[of[i]];
+      const end = (y + side) * width + x;
+      for (let row = y * width + x; row < end; row += width) for (let at = row; at < row + side; at++) words[at] = color;
     }
   }
 
