@@ -30,7 +30,7 @@ export class Density {
   /** What there is at a point, in words. */
   words(x, y) {
     const cell = this.at(x, y);
-    if (this.holes[cell]) return "no data here: a hole, which the prior draws from all the same";
+    if (this.holes[cell]) return "no data here: a hole";
     if (this.isEmpty(cell)) return "no data here";
     return this.shares[cell] > DENSE ? "few data here" : "many data here";
   }

@@ -19,7 +19,7 @@ const REACH = 4; // pixels from a click to an item that it chooses
 const REACH_TOUCH = 12;
 const MOST_CORNERS = 60;
 const STEP = 10; // pixels of an arrow key
-const HINT = "Each dot is a picture that was encoded. Behind the dots: what the model draws at that place. Point somewhere to see it, click to choose it.";
+const HINT = "Each dot is a picture that was encoded. Behind the dots: what the model draws at that place. Point to see it large, click to choose it, drag to move, scroll to zoom.";
 
 const rounded = (value) => Number(value.toPrecision(5));
 
@@ -182,7 +182,7 @@ function Plane({ model, collection, state }) {
     </div>
     <${Legend} ...${{ model, collection, state, items }} />
     ${chosen && html`<${Chosen} ...${{ collection, items, chosen }} />`}
-    <p class="hint" id="map-keys">Drag to move, scroll or pinch to zoom, drag with Shift to choose several. Keys: arrows, Enter, + and -, 0 for all, a and b for the ends of the path, l for the lasso (Space sets its corners).</p>
+    <details class="hint"><summary>Gestures, keys and letters</summary><p id="map-keys">Drag to move, scroll or pinch to zoom, drag with Shift to choose several items. Keys: arrows move the pointer, Enter chooses, + and - zoom, 0 shows all, a and b make the point an end of the path, l is the lasso: Space sets a corner, Enter closes it, Escape clears it. Letters on the map: z is the point that all parts show, h where the sliders start, A and B are the ends of the path.</p></details>
     ${copy}
   </${Part}>`;
 }

@@ -6,7 +6,7 @@ import { MOST_GREY } from "./density.js";
 
 const MOST_PIXELS = 1.5e6; // of a canvas, so that screens of high resolution are drawn as fast
 const OPAQUE = 0xe8000000; // alpha, blue, green, red: nearly
-const MUTED = 0x30808080;
+const MUTED = 0x60888888;
 const POINTER_PICTURE = 72; // CSS pixels on a side
 const HATCH = 7; // pixels from line to line
 
@@ -38,7 +38,7 @@ export class Drawing {
   dress() {
     const style = getComputedStyle(this.marks);
     const color = (name) => style.getPropertyValue(name).trim();
-    this.colors = { grey: color("--map-grey"), line: color("--map-line"), hole: color("--mark"), fore: color("--fore"), back: color("--back") };
+    this.colors = { grey: color("--map-grey"), line: color("--map-line"), hole: color("--map-hole"), fore: color("--fore"), back: color("--back") };
     this.masks = null;
   }
 

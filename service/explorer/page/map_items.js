@@ -12,10 +12,17 @@ const DRAWS = 200;
 
 /** The two dimensions of a plane, or null for the principal components of a collection. */
 export function dimsOf(model, collection, state) {
+  if (model.latent_dim === 2) return [0, 1];
   const dims = state.plane.split(",").map(Number);
   const isGood = dims.length === 2 && dims[0] !== dims[1] && dims.every((one) => Number.isInteger(one) && one >= 0 && one < model.latent_dim);
-  if (model.latent_dim === 2) return [0, 1];
-  return isGood ? dims : collection ? null : [0, 1];
+  return isGood ? dims : collection ? null : telling(model);
+}
+
+/** The two dimensions that say most of a picture, by the KL that the model's card has of each. */
+export function telling({ latent_dim, metrics }) {
+  const kl = metrics?.kl_per_dim ?? [];
+  const all = Array.from({ length: latent_dim }, (_, i) => i);
+  return all.sort((one, other) => (kl[other] ?? 0) - (kl[one] ?? 0)).slice(0, 2);
 }
 
 /**

@@ -2,7 +2,7 @@
 // Knows nothing of canvases.
 
 import { html } from "./vendor/preact-htm.js";
-import { NO_KEY, dimsOf } from "./map_items.js";
+import { NO_KEY, dimsOf, telling } from "./map_items.js";
 import { set } from "./state.js";
 
 const LAYERS = ["pictures", "points"];
@@ -12,7 +12,7 @@ export function Settings({ model, collection, state, items, isLasso, setLasso, z
   const dims = dimsOf(model, collection, state);
   const hidden = state.hide?.split(",") ?? [];
   const anew = { view: null, lasso: null };
-  const choosePlane = (event) => set({ ...anew, plane: event.target.value === "pca" ? "pca" : "0,1" });
+  const choosePlane = (event) => set({ ...anew, plane: event.target.value === "pca" ? "pca" : telling(model).join() });
   const chooseDim = (place) => (event) => {
     const chosen = dims.with(place, Number(event.target.value));
     if (chosen[0] === chosen[1]) chosen[1 - place] = dims[place]; // they change places
@@ -35,7 +35,7 @@ export function Settings({ model, collection, state, items, isLasso, setLasso, z
     <span class="row">
       <button data-testid="map-zoom-in" aria-label="zoom in" onClick=${() => zoom(1.5)}>+</button>
       <button data-testid="map-zoom-out" aria-label="zoom out" onClick=${() => zoom(1 / 1.5)}>−</button>
-      <button data-testid="map-reset" onClick=${() => set({ view: null }, { undoable: false })}>all</button>
+      <button data-testid="map-reset" title="show all points" onClick=${() => set({ view: null }, { undoable: false })}>reset</button>
       <button data-testid="map-lasso" aria-pressed=${isLasso} onClick=${() => setLasso(!isLasso)}>lasso</button>
     </span>
   </div>`;
@@ -52,8 +52,8 @@ export function Legend({ model, collection, state, items }) {
         <span class="swatch" style="background:${color}" />${name}
       </button>`)}
     </div>`}
-    ${items.density && html`<div class="row"><span class="swatch empty" /><span><strong>no data here</strong>: fewer than 1 in 200 items lie in all of the hatched region. Pictures fade to grey towards it: the model draws something everywhere, and invents it there.</span></div>`}
-    ${hasHoles && html`<div class="row"><span class="swatch hole" /><span><strong>hole</strong>: no data here, but the prior draws samples from here.</span></div>`}
+    ${items.density && html`<div class="row"><span class="swatch empty" /><span><strong>no data here</strong>: all that is hatched has fewer than 1 in 200 items. Pictures fade to grey towards it; what the model draws there is invented.</span></div>`}
+    ${hasHoles && html`<div class="row"><span class="swatch hole" /><span><strong>hole</strong>: no data here, but samples from the prior come from here, too.</span></div>`}
     ${items.plane && collection && !items.density && !items.error && html`<p class="hint">Finding out where there are data …</p>`}
     ${!collection && html`<p class="hint">There is no collection for this model, and no training latents came with it. So the dots are draws from its prior, and nobody can say where there are data. Circles: standard deviations of N(0, I).</p>`}
     ${model.latent_dim > 2 && items.plane && html`<p class="hint">${planeWords(items.plane, model)}</p>`}
