@@ -39,6 +39,7 @@ function Plane({ model, collection, state }) {
   const [at, point] = useState(null); // where the pointer or the crosshair is: {x, y, item, time}
   const [isLasso, setLasso] = useState(false);
   const [trouble, setTrouble] = useState(null);
+  const paths = usePaths();
   const decoded = useAnswer(at && plane ? decodeRequest(model, [lift(plane, at.x, at.y)]) : null, readPictures);
   const picture = useMemo(() => decoded.answer && asCanvas(decoded.answer[0]), [decoded.answer]);
   const chosen = useMemo(() => (state.lasso?.length > 5 ? inside(state.lasso, points) : null), [state.lasso?.join(), points]);
@@ -46,7 +47,7 @@ function Plane({ model, collection, state }) {
 
   // What the listeners of the canvas, which are set once, need of now.
   const now = useRef({}).current;
-  Object.assign(now, { model, collection, state, items, isLasso, at, picture, drawing: now.drawing ?? null });
+  Object.assign(now, { paths, collection, state, items, isLasso, at, picture, drawing: now.drawing ?? null });
   const canvases = { pictures: useRef(null), points: useRef(null), marks: useRef(null) };
 
   const drawMarks = () => now.drawing.drawMarks({ ...marksOf(now), lasso: now.corners ?? pairs(now.state.lasso), pointer: now.isOver && now.at && [now.at.x, now.at.y], picture: now.picture, item: now.isOver && itemAt(now) });
@@ -130,7 +131,7 @@ function Plane({ model, collection, state }) {
     if (!now.drawing || !view) return;
     drawMarks();
     if (picture && at) canvases.marks.current.dataset.pointerMs = (performance.now() - at.time).toFixed(1);
-  }, [picture, at, state.z, state.home, state.a, state.b, state.lasso]);
+  }, [picture, at, state.z, state.home, state.lasso, paths]);
 
   const moveCrosshair = (dx, dy) => {
     const { drawing } = now;
@@ -190,14 +191,27 @@ function Plane({ model, collection, state }) {
 const pairs = (numbers) => numbers?.flatMap((value, i) => (i % 2 ? [] : [[value, numbers[i + 1]]]));
 const itemAt = ({ at, items }) => (at?.item >= 0 ? [items.points[2 * at.item], items.points[2 * at.item + 1]] : null);
 
-/** Where z, home, A and B lie on the plane. */
-function marksOf({ state, items }) {
-  const marks = [["home", "h", [-1, -1]], ["a", "A", [-1, 1]], ["b", "B", [1, 1]], ["z", "z", [1, -1]]];
-  const length = items.plane?.origin.length;
-  const isShown = ([name]) => state[name]?.length === length && !(name === "home" && state.z?.join() === state.home.join());
-  const shown = marks.filter(isShown).map(([name, letter, corner]) => ({ name, letter, corner, at: project(items.plane, state[name]) }));
-  const ends = ["a", "b"].map((end) => shown.find(({ name }) => name === end)?.at);
-  return { marks: shown, path: ends.every(Boolean) ? ends : null };
+/** The latents of the frames of each path that the part "Path" shows, the straight one first. */
+function usePaths() {
+  const [paths, setPaths] = useState([]);
+  useEffect(() => {
+    const take = (event) => setPaths(event.detail);
+    addEventListener("paths-shown", take);
+    return () => removeEventListener("paths-shown", take);
+  }, []);
+  return paths;
+}
+
+/** Where z, home, A, B and the paths lie on the plane. */
+function marksOf({ state, items, paths }) {
+  const isHere = (z) => items.plane && z?.length === items.plane.origin.length;
+  const isMoved = state.z?.join() !== state.home?.join();
+  const marks = [[isMoved && state.home, "h", [-1, -1]], [paths[0]?.[0], "A", [-1, 1]], [paths[0]?.at(-1), "B", [1, 1]], [state.z, "z", [1, -1]]];
+  const place = (z) => project(items.plane, z);
+  return {
+    marks: marks.filter(([z]) => isHere(z)).map(([z, letter, corner]) => ({ letter, corner, at: place(z) })),
+    paths: paths.filter(([z]) => isHere(z)).map((path) => path.map(place)),
+  };
 }
 
 /** Which points are muted: those outside of the lasso, and those of other classes than the highlighted one. Null if none is. */

@@ -173,14 +173,14 @@ export class Drawing {
 
   // --- marks
 
-  /** Draw the path, the lasso, the letters, and the pointer with the picture there. */
-  drawMarks({ marks, path, lasso, pointer, picture, item }) {
+  /** Draw the paths, the lasso, the letters, and the pointer with the picture there. */
+  drawMarks({ marks, paths, lasso, pointer, picture, item }) {
     if (!this.view || !this.image) return;
     const context = this.marks.getContext("2d");
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     context.clearRect(0, 0, ...this.view.size);
     context.lineWidth = 2;
-    if (path) this.line(context, path, [6, 4], this.colors.fore);
+    paths.forEach((path, i) => this.line(context, path, i ? [2, 3] : [6, 4], this.colors.fore)); // the straight one has dashes
     if (lasso?.length) this.line(context, lasso, [], this.colors.hole, true);
     for (const mark of marks) this.letter(context, mark);
     if (item) this.ring(context, item, 6, this.colors.hole);

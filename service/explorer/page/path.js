@@ -1,7 +1,7 @@
 // The part "Path": two ends, A and B, and the frames of several paths between them, one above the other.
 // Knows nothing of how a strip looks, or of what a hole is.
 
-import { html, useState } from "./vendor/preact-htm.js";
+import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { request, sendForJson, useAnswer } from "./api.js";
 import { Copy, Part, target, Thumb, Trouble } from "./controls.js";
 import { rangeOf, written } from "./hole.js";
@@ -45,6 +45,8 @@ export function Path({ model, collection, state }) {
     return ask(method, measured ? { bandwidth: "auto", include: "log_density,z" } : { include: "z" });
   });
   const found = asking.map((asked) => useAnswer(asked));
+  const answers = found.map(({ answer }) => answer);
+  useEffect(() => void dispatchEvent(new CustomEvent("paths-shown", { detail: answers.map((answer) => answer?.z).filter(Boolean) })), answers); // the map draws them
   const densities = found.map(({ answer }) => answer?.log_density).filter(Boolean);
   const range = densities.length ? rangeOf(densities, level) : null;
   const scale = Math.max(1, Math.floor(LARGEST / model.shape[1]));
