@@ -2,17 +2,18 @@
 // Knows nothing of where the directions come from.
 
 import { html, useLayoutEffect, useMemo, useRef } from "./vendor/preact-htm.js";
-import { asCurl, request, useAnswer } from "./api.js";
+import { useAnswer } from "./api.js";
 import { amountOf, moved, percentile, useAxes, useNames } from "./axes.js";
-import { carries, choose, Command, Copy, Part, Trouble, useResting } from "./controls.js";
+import { carries, choose, Copy, Part, Trouble, useResting } from "./controls.js";
 import { Decoded, decodeRequest, readPictures } from "./decoded.js";
+import { HowToName } from "./how_to.js";
 import { isSame, set } from "./state.js";
 
 const REACH = 3; // units, on both sides of home
 const STEPS = Array.from({ length: 2 * REACH + 1 }, (_, i) => i - REACH);
 const KINDS = { top: "dimensions", local: "local components", named: "named directions" };
 const HINTS = {
-  top: "Each slider moves z along one dimension, those that say most about pictures first. A unit is a standard deviation of the prior, and percentiles are those of N(0, 1).",
+  top: "Each slider moves z along one dimension; what says most about pictures comes first. A unit is a standard deviation of the prior, N(0, 1).",
   local: "Each slider moves z along a direction in which the picture changes most, seen from where the sliders start.",
   named: "Each slider moves z along a direction of the collection. A unit is a standard deviation of its items.",
 };
@@ -36,6 +37,7 @@ export function Directions({ model, collection, state }) {
       <button data-testid="directions-start" disabled=${isSame(z, home)} onClick=${() => choose(z)}>start from here</button>
     </div>
     <${Trouble} error=${error ?? undrawn} />
+    ${kind === "named" && names.length > axes.length && axes.length > 0 && html`<p class="hint">These are the first ${axes.length} of ${names.length} directions.</p>`}
     <div class="directions">
       <figure>
         <button class="thumb" data-testid="directions-z" title="start from here (keys a and b: ends of the path)" aria-label="The picture of z: start from here" ...${carries(z)} onClick=${() => choose(z)}>
@@ -47,7 +49,7 @@ export function Directions({ model, collection, state }) {
         ${axes.map((axis, i) => html`<${Slider} key=${axis.name} ...${{ axis, z, home, start, model }} points=${points[i]} testid=${`directions-slider-${i}`} pictures=${pictures?.slice(i * STEPS.length, (i + 1) * STEPS.length)} />`)}
       </div>
     </div>
-    ${!names.length && html`<${HowToName} collection=${collection} />`}
+    ${!names.length && html`<${HowToName} model=${model} collection=${collection} />`}
     <${Copy} asked=${[...asked, previews, decodeRequest(model, [z])]} testid="directions-copy" />
   </${Part}>`;
 }
@@ -103,15 +105,4 @@ function Previews({ axis, model, points, pictures, testid }) {
     <canvas ref=${canvas} width=${STEPS.length * width} height=${height} aria-hidden="true" data-testid=${`${testid}-previews`} />
     ${STEPS.map((step, i) => html`<button tabindex="-1" style=${`grid-column: ${i + 1}`} class=${step === 0 ? "home" : ""} data-testid=${`${testid}-step-${i}`} aria-label=${`${axis.name} at ${step}`} title=${`${axis.name} at ${step}`} ...${carries(points?.[i])} onClick=${() => set({ z: points[i] })} />`)}
   </div>`;
-}
-
-/** How a collection gets directions with names. */
-function HowToName({ collection }) {
-  const json = { positive: { label: 7 }, negative: { label: { ne: 7 } } };
-  const example = collection && request(`collections/${collection.name}/directions/sevens`, { method: "PUT", json });
-  return html`<details class="hint" data-testid="directions-how">
-    <summary>How to get named directions</summary>
-    <p>A direction leads from one kind of item to another, such as to sevens. It is made from items of a collection${collection ? html`; then load this page anew:` : ", and there is none here. See the part Neighbours."}</p>
-    ${collection && html`<${Command} content=${asCurl(example)} testid="directions-command" />`}
-  </details>`;
 }

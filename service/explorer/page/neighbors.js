@@ -3,7 +3,8 @@
 
 import { html, useMemo } from "./vendor/preact-htm.js";
 import { request, useAnswer } from "./api.js";
-import { Command, Copy, Part, Thumb, Trouble, useResting } from "./controls.js";
+import { Copy, Part, Thumb, Trouble, useResting } from "./controls.js";
+import { HowToCollect } from "./how_to.js";
 import { useCommonKey } from "./metadata.js";
 import { isSame, set } from "./state.js";
 
@@ -97,10 +98,4 @@ function Chips({ keyName, values, filter }) {
     <button class="chip" aria-pressed=${!filter} data-testid="neighbors-chip-all" onClick=${() => set({ filter: null })}>all</button>
     ${values.map((value, i) => html`<button class="chip" aria-pressed=${filter === written(value)} data-testid=${`neighbors-chip-${i}`} onClick=${() => set({ filter: filter === written(value) ? null : written(value) })}>${plain(value)}</button>`)}
   </div>`;
-}
-
-/** How to get a collection. */
-function HowToCollect({ model }) {
-  return html`<p data-testid="neighbors-how">There is no collection of this model, so there is nothing to compare z with. This command makes one of the pictures in a folder, in the store of this service (its setting VAE_STORE). Then load this page anew.</p>
-    <${Command} content=${`.venv/bin/python -m service.store load --collection mine --model ${model.name} FOLDER`} testid="neighbors-command" />`;
 }
