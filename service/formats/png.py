@@ -56,7 +56,7 @@ def write(pixels: Pixels) -> bytes:
 
 
 def write_each(pixels: Pixels) -> list[bytes]:
-    """Write uint8 (N, H, W, C) as N PNG files. If N is 0, H, W and C may be 0, too."""
+    """Write uint8 (N, H, W, C) as N PNG files."""
     if not len(pixels):
         return []
     if pixels.shape[1] * pixels.shape[2] <= SMALL_PIXELS:
