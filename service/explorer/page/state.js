@@ -16,6 +16,8 @@ export function shortest(value) {
 /** Whether two points are the same. */
 export const isSame = (one, other) => one.length === other.length && one.every((value, i) => value === other[i]);
 
+// Base64, which a component can decode without a look.
+const picture = { read: (written) => (/^(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(written) ? written : null), write: (value) => value };
 const text = { read: (written) => written, write: (value) => value };
 const number = { read: (written) => finite(Number(written)), write: String };
 const numbers = {
@@ -31,7 +33,7 @@ const finite = (value) => (Number.isFinite(value) ? value : null);
 const FIELDS = {
   model: text,
   collection: text,
-  x: text, // the picture of the part "Picture", in the size of the model, as base64 of a PNG
+  x: picture, // the picture of the part "Picture", in the size of the model, as base64 of a PNG
   home: numbers, // where the sliders of the part "Directions" start: mu of the picture, or the chosen point
   z: numbers, // the point that all parts show
   a: numbers, // the ends of the path
