@@ -1,0 +1,119 @@
+// The way from a picture of any kind to the point that the page shows: a file is taken, a drawing is followed.
+// Knows nothing of how pictures are chosen or shown.
+
+import { useEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
+import { newest, request, sendForJson, useAnswer } from "./api.js";
+import { set } from "./state.js";
+
+const MOST_IN_ADDRESS = 12 * 1024; // characters of a picture
+
+// The pictures of points where the address has none: home -> x if it is too large, null while it is being drawn.
+const elsewhere = new WeakMap();
+const drawnHere = new Set();
+
+export const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+
+/** The parameters for a picture that is as the model sees it already: it must not be inverted once more. */
+export const asSeen = (model) => ({ model: model.name, invert: model.preprocessing.invert === "no" ? null : "no" });
+
+const encodeRequest = (model, body) => request("encode", { query: { ...asSeen(model), include: "kl,kl_per_dim" }, body });
+const isInTheMaking = (state) => !state.x && elsewhere.get(state.home) === null;
+
+/**
+ * The picture of the page and what the encoder says of it, and the two ways to another one:
+ * `take(bytes, {isFirst, isDrawn})` a picture in any format and size, and `draw(npy, isFirst)` one that changes under the
+ * pointer. What is newer wins. `isFirst` of take: only as long as no point is chosen.
+ */
+export function usePicture(model, state) {
+  const x = state.x ?? elsewhere.get(state.home) ?? null;
+  const [own, setOwn] = useState(null); // what was said of the newest picture: {home, posterior, asked, warnings}
+  const [error, setError] = useState(null);
+  const isOwn = own !== null && own.home === state.home;
+  const asked = useMemo(() => (x && !isOwn ? encodeRequest(model, bytesOf(x)) : null), [x, isOwn, model]);
+  const encoded = useAnswer(asked); // after a reload, or an undo
+  const current = useRef(state);
+  current.current = state;
+  const count = useRef(0); // of the pictures that were begun
+  useEffect(() => () => void count.current++, []);
+  const ways = useMemo(() => {
+    const show = (found, x, undoable) => {
+      const fits = x !== null && x.length <= MOST_IN_ADDRESS;
+      if (!fits) elsewhere.set(found.home, x);
+      setError(null);
+      setOwn(found);
+      set({ z: found.home, home: found.home, x: fits ? x : null }, { undoable });
+    };
+    const follow = newest(
+      (npy) => sendForJson(encodeRequest(model, npy)),
+      (posterior, npy, number) => {
+        if (number !== count.current) return;
+        const found = { home: posterior.mu[0], posterior, asked: encodeRequest(model, npy), warnings: [] };
+        show(found, null, !isInTheMaking(current.current));
+      },
+      setError,
+    );
+    const bring = newest(
+      async (body, { isDrawn }) => {
+        const query = { ...asSeen(model), ...(!isDrawn && { invert: null }), compare: true };
+        const seen = await sendForJson(request("reconstruct", { query, body }));
+        const asked = encodeRequest(model, bytesOf(seen.originals[0]));
+        return { seen, asked, posterior: await sendForJson(asked) };
+      },
+      ({ seen, asked, posterior }, body, { isFirst, isDrawn, number }) => {
+        if (number !== count.current || (isFirst && current.current.z)) return;
+        const [x] = seen.originals;
+        if (isDrawn) drawnHere.add(x);
+        const warnings = [...(seen.warnings ?? []), ...(posterior.warnings ?? [])];
+        show({ home: posterior.mu[0], posterior, asked, warnings }, x, !isFirst && !isInTheMaking(current.current));
+      },
+      setError,
+    );
+    return {
+      draw: (npy, isFirst) => follow(npy, isFirst ? ++count.current : count.current),
+      take: (body, { isFirst = false, isDrawn = false } = {}) => bring(body, { isFirst, isDrawn, number: isDrawn ? count.current : ++count.current }),
+    };
+  }, [model]);
+  const clear = () => {
+    count.current++;
+    elsewhere.delete(state.home);
+    setOwn(null);
+    if (x) set({ x: null });
+  };
+  useEffect(() => {
+    // A link may have a picture without a point.
+    if (!state.z && x && encoded.answer) set({ z: encoded.answer.mu[0], home: encoded.answer.mu[0] }, { undoable: false });
+  }, [encoded.answer]);
+  return {
+    x, ...ways, clear,
+    isInTheMaking: isInTheMaking(state),
+    isDrawnHere: isInTheMaking(state) || drawnHere.has(x),
+    posterior: isOwn ? own.posterior : encoded.answer,
+    asked: isOwn ? own.asked : asked,
+    warnings: details(isOwn ? own.warnings : (encoded.answer?.warnings ?? [])),
+    error: error ?? encoded.error,
+  };
+}
+
+/** What warnings say, once for each kind. */
+const details = (warnings) => [...new Map(warnings.map((one) => [one.code, one.detail])).values()];
+
+/** Take files that are pasted, or dropped where nothing else takes them. Without this the browser would leave the page. */
+export function useFilesFromAnywhere(onFile) {
+  useEffect(() => {
+    const over = (event) => event.dataTransfer.types.includes("Files") && event.preventDefault();
+    const use = (event) => {
+      const file = (event.dataTransfer ?? event.clipboardData)?.files[0];
+      if (!file || event.defaultPrevented) return;
+      event.preventDefault();
+      onFile(file);
+    };
+    addEventListener("dragover", over);
+    addEventListener("drop", use);
+    addEventListener("paste", use);
+    return () => {
+      removeEventListener("dragover", over);
+      removeEventListener("drop", use);
+      removeEventListener("paste", use);
+    };
+  }, [onFile]);
+}
