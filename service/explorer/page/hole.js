@@ -29,6 +29,7 @@ export function judge(density, level) {
 /** The scale that several lines have in common, [lowest, highest], with some room. */
 export function rangeOf(densities, level) {
   const values = [...densities.flat(), level].filter((value) => value !== null);
+  if (!values.length) return [-1, 1];
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const room = Math.max(0.5, 0.1 * (most - least));
   return [least - room, most + room];

@@ -4,7 +4,7 @@
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { request, sendForJson, useAnswer } from "./api.js";
 import { Copy, Part, target, Thumb, Trouble } from "./controls.js";
-import { rangeOf, written } from "./hole.js";
+import { judge, rangeOf, written } from "./hole.js";
 import { usePlay } from "./play.js";
 import { set, shortest } from "./state.js";
 import { Strip } from "./strip.js";
@@ -21,7 +21,8 @@ const LARGEST = 128; // pixels of a frame in a file; smaller ones are enlarged b
 
 const whole = (value, least, most) => Math.min(most, Math.max(least, Math.round(value)));
 
-export function Path({ model, collection, state }) {
+export function Path({ model, collection: chosen, state }) {
+  const collection = chosen?.count > 1 ? chosen : null; // one item makes no density
   const steps = whole(state.steps, FEWEST, MOST);
   const play = usePlay(whole(state.frame, 0, steps - 1), steps);
 
@@ -49,6 +50,7 @@ export function Path({ model, collection, state }) {
   useEffect(() => void dispatchEvent(new CustomEvent("paths-shown", { detail: answers.map((answer) => answer?.z).filter(Boolean) })), answers); // the map draws them
   const densities = found.map(({ answer }) => answer?.log_density).filter(Boolean);
   const range = densities.length ? rangeOf(densities, level) : null;
+  const said = Object.values(METHODS).map(([title], i) => found[i].answer?.log_density && `${title}: ${judge(found[i].answer.log_density, level).words}`);
   const scale = Math.max(1, Math.floor(LARGEST / model.shape[1]));
 
   const straight = found[0].answer;
@@ -73,6 +75,7 @@ export function Path({ model, collection, state }) {
       found=${found[i]} asked=${asking[i]} fileRequest=${(format) => ask(method, { format, scale })} waiting=${method === "graph" ? "comparing the items …" : ""}>
       ${method === "graph" && !asking[i] && html`<${Graph} collection=${collection} />`}
     </${Strip}>`)}
+    <p class="unseen" role="status">${said.filter(Boolean).join(". ")}</p>
     <p class="hint" data-testid="path-hint">${explain(collection, level)}</p>
     <${Copy} asked=${[draws, measured && levels, ...asking]} testid="path-copy" />
   </${Part}>`;
@@ -80,7 +83,7 @@ export function Path({ model, collection, state }) {
 
 /** What the lines below the strips mean, and what counts as little data. */
 function explain(collection, level) {
-  if (!collection) return "The log density along a path, which shows its holes, and the path through the data need a collection.";
+  if (!collection) return "The log density along a path, which shows its holes, and the path through the data need a collection of two items or more.";
   const line = `The line below a strip is the log density of the items of '${collection.name}' at each frame, in nats, on one scale for all strips; the mark is its lowest place.`;
   if (level === null) return line;
   return `${line} Below ${written(level)} (shaded) there is little data: of pictures like the items, drawn from their posteriors, 95 % lie above. A path goes through such a region if it is below that, and below A and B.`;
