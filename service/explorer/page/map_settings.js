@@ -25,10 +25,10 @@ export function Settings({ model, collection, state, items, isLasso, setLasso, z
       <option value="pca" selected=${!dims}>principal components</option><option value="dims" selected=${Boolean(dims)}>two dimensions</option>
     </select></label>`}
     ${model.latent_dim > 2 && dims && ["across", "up"].map((name, place) => html`<label>${name} <select data-testid="map-dim-${place}" onChange=${chooseDim(place)}>
-      ${all.map((one) => html`<option selected=${one === dims[place]}>${one}</option>`)}
+      ${all.map((one) => html`<option value=${one} selected=${one === dims[place]}>${one}</option>`)}
     </select></label>`)}
     ${items.keys.length > 0 && html`<label>colour <select data-testid="map-color" onChange=${(event) => set({ color: event.target.value, highlight: null })}>
-      ${items.keys.map((key) => html`<option selected=${key === items.color}>${key}</option>`)}
+      ${items.keys.map((key) => html`<option value=${key} selected=${key === items.color}>${key}</option>`)}
       <option value=${NO_KEY} selected=${items.color === null}>none</option>
     </select></label>`}
     ${LAYERS.map((layer) => html`<label><input type="checkbox" data-testid="map-${layer}-shown" checked=${!hidden.includes(layer)} onChange=${() => hide(layer)} /> ${layer}</label>`)}
