@@ -60,41 +60,48 @@ function pointsAlong(axis, z, home) {
 }
 
 function Slider({ axis, z, home, start, model, points, pictures, testid }) {
-  const drag = useRef(null); // where the point was when the slider was taken: a drag is one step to undo
+  const drag = useRef(null); // where it began, and where it has led: a drag, or a key that is held, is one step to undo
+  const isKeyDown = useRef(false);
   const amount = amountOf(z, home, axis);
-  const goTo = (target, options) => {
-    const from = drag.current ?? { z, amount };
-    set({ z: moved(from.z, home, axis, target - from.amount) }, options);
+  const goTo = (target, from = { z, amount }, options) => {
+    const to = moved(from.z, home, axis, target - from.amount);
+    set({ z: to }, options);
+    return to;
   };
   const slide = (event) => {
-    const isFirst = !drag.current;
-    drag.current ??= { z, amount };
-    goTo(Number(event.target.value), { undoable: isFirst });
+    const goesOn = drag.current?.to === z;
+    const from = goesOn ? drag.current : { z, amount };
+    drag.current = { ...from, to: goTo(Number(event.target.value), from, { undoable: !goesOn }) };
   };
   const release = () => (drag.current = null);
-  const keys = (event) => {
+  const keyDown = (event) => {
+    isKeyDown.current = true;
     const target = { Home: 0, PageUp: Math.floor(amount + 1 + 1e-6), PageDown: Math.ceil(amount - 1 - 1e-6) }[event.key];
     if (target === undefined) return;
     event.preventDefault(); // a browser would take Home for the lowest value
     release();
     goTo(Math.max(-REACH, Math.min(REACH, target)));
   };
+  const keyUp = () => {
+    isKeyDown.current = false;
+    release();
+  };
   const percent = axis.dim === undefined ? "" : `percentile ${percentile(z[axis.dim]).toFixed(1)}`;
   const shown = (amount > 0 ? "+" : "") + amount.toFixed(2).replace(/^-(0.00)$/, "$1").replace("-", "−");
   return html`<div class="slider">
     <div class="slider-title"><label for=${testid}>${axis.name}</label> <span class="hint">${axis.note}</span><output for=${testid} data-testid=${`${testid}-value`}>${shown}${percent && html` <span class="hint">${percent}</span>`}</output></div>
-    <${Previews} ...${{ axis, model, points, pictures, testid }} />
+    <${Previews} ...${{ axis, model, points, pictures, testid }} onGo=${(step) => goTo(step)} />
     <input
       id=${testid} data-testid=${testid} type="range" min=${-REACH} max=${REACH} step="0.1" value=${amount}
       aria-valuetext=${`${shown} units from ${start}${percent && `, ${percent}`}`}
       title="arrow keys and Page keys move, Home goes back"
-      onInput=${slide} onPointerUp=${release} onKeyUp=${release} onBlur=${release} onKeyDown=${keys}
+      onInput=${slide} onChange=${() => isKeyDown.current || release()} onKeyDown=${keyDown} onKeyUp=${keyUp} onBlur=${keyUp}
     />
   </div>`;
 }
 
 /** The pictures above a slider. The keyboard reaches the same points by the slider, so they are no stops of the Tab key. */
-function Previews({ axis, model, points, pictures, testid }) {
+function Previews({ axis, model, points, pictures, testid, onGo }) {
   const canvas = useRef(null);
   const [height, width] = model.shape;
   useLayoutEffect(() => {
@@ -103,6 +110,6 @@ function Previews({ axis, model, points, pictures, testid }) {
   }, [pictures?.[0]]);
   return html`<div class="previews">
     <canvas ref=${canvas} width=${STEPS.length * width} height=${height} aria-hidden="true" data-testid=${`${testid}-previews`} />
-    ${STEPS.map((step, i) => html`<button tabindex="-1" style=${`grid-column: ${i + 1}`} class=${step === 0 ? "home" : ""} data-testid=${`${testid}-step-${i}`} aria-label=${`${axis.name} at ${step}`} title=${`${axis.name} at ${step}`} ...${carries(points?.[i])} onClick=${() => set({ z: points[i] })} />`)}
+    ${STEPS.map((step, i) => html`<button tabindex="-1" style=${`grid-column: ${i + 1}`} class=${step === 0 ? "home" : ""} data-testid=${`${testid}-step-${i}`} aria-label=${`${axis.name} at ${step}`} title=${`${axis.name} at ${step}`} ...${carries(points?.[i])} onClick=${() => onGo(step)} />`)}
   </div>`;
 }
