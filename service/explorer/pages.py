@@ -5,6 +5,7 @@ Knows nothing of models or operations: the scripts of the page call the HTTP API
 
 import gzip
 import hashlib
+import re
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -21,13 +22,21 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
+# A comment that has lines of its own.
+COMMENT = re.compile(rb"^ *(?://.*|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/)\n", re.MULTILINE)
+
+
+def content_of(file: Path) -> bytes:
+    """Return what is sent of a file: scripts and style sheets without comments, an eighth less to load for every visitor."""
+    content = file.read_bytes()
+    return COMMENT.sub(b"", content) if file.suffix in (".js", ".css") else content
 
 
 class PageFile:
     """One file of the page, as it is sent."""
 
     def __init__(self, file: Path) -> None:
-        self._content = file.read_bytes()
+        self._content = content_of(file)
         self._compressed = gzip.compress(self._content, mtime=0)
         self._etag, self._media_type = f'W/"{hashlib.sha256(self._content).hexdigest()[:32]}"', MEDIA_TYPES[file.suffix]
 

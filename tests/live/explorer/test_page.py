@@ -9,6 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from service.explorer.pages import content_of
 from tests.live.chromium import Watched, watching
 from tests.live.server import ROOT, Server, serving
 
@@ -71,9 +72,10 @@ def address(file: Path) -> str:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_a_file_is_sent_once(client: httpx.Client, file: Path) -> None:
     first = client.get(address(file)).raise_for_status()
-    assert first.content == file.read_bytes()
+    content = content_of(file)
+    assert first.content == content
     plain = client.get(address(file), headers={"accept-encoding": "identity"}).raise_for_status()
-    assert (plain.content, "content-encoding" in plain.headers) == (file.read_bytes(), False)
+    assert (plain.content, "content-encoding" in plain.headers) == (content, False)
     assert {"etag": first.headers["etag"], "vary": "accept-encoding"}.items() <= plain.headers.items()
     again = client.get(address(file), headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
@@ -84,6 +86,17 @@ def test_a_file_is_sent_once(client: httpx.Client, file: Path) -> None:
     refused = client.post(address(file))
     assert (refused.status_code, refused.json()["code"]) == (405, "method_not_allowed")
     assert "GET" in refused.headers["allow"]
+
+
+def test_comments_are_not_sent(tmp_path: Path) -> None:
+    script = tmp_path / "one.js"
+    script.write_text(
+        '// What it is for.\nconst a = "// no comment"; // short\n/** Two\n * lines. */\n  // here\n  f(a) /* and */ - 1;\n'
+    )
+    assert content_of(script) == b'const a = "// no comment"; // short\n  f(a) /* and */ - 1;\n'
+    licence = tmp_path / "LICENSE.txt"
+    licence.write_text("// all of it\n")
+    assert content_of(licence) == b"// all of it\n"
 
 
 def test_every_file_has_a_type_that_is_sent(client: httpx.Client) -> None:
