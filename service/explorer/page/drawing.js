@@ -50,7 +50,7 @@ export function Drawing({ model, image, isOwn, onDraw, onDrawn, onClear, beside,
     if (image === null) return void empty();
     let isOld = false;
     const picture = new Image();
-    picture.onload = () => !isOld && !stroke.current && pen(canvas.current).drawImage(picture, 0, 0);
+    picture.onload = () => !isOld && !stroke.current && pen(canvas.current).drawImage(picture, 0, 0, width, height);
     picture.src = `data:image/png;base64,${image}`;
     return () => (isOld = true);
   }, [image, model.name]);
@@ -88,6 +88,14 @@ export function Drawing({ model, image, isOwn, onDraw, onDrawn, onClear, beside,
     stroke.current = null;
     onDrawn(toNpy(canvas.current, channels));
   };
+  const invert = () => {
+    const context = pen(canvas.current);
+    context.globalCompositeOperation = "difference";
+    context.fillStyle = "#ffffff";
+    context.fillRect(0, 0, width, height);
+    context.globalCompositeOperation = "source-over";
+    onDrawn(toNpy(canvas.current, channels));
+  };
   return html`<div class="both">
     <figure><canvas
       ref=${canvas} class="drawing" data-testid="picture-canvas" width=${width} height=${height}
@@ -100,6 +108,7 @@ export function Drawing({ model, image, isOwn, onDraw, onDrawn, onClear, beside,
       <label>width <input type="range" data-testid="picture-brush" min="1" max=${Math.round(WIDEST * width)} step="0.5" value=${brush.width} onInput=${(event) => change({ width: Number(event.target.value) })} /></label>
       <label><input type="checkbox" data-testid="picture-erase" checked=${brush.erases} onChange=${(event) => change({ erases: event.target.checked })} /> erase</label>
       ${image && !isOwn && html`<label><input type="checkbox" data-testid="picture-over" checked=${brush.over} onChange=${(event) => change({ over: event.target.checked })} /> draw over it</label>`}
+      ${image && html`<button data-testid="picture-invert" title="swap dark and light" onClick=${invert}>invert</button>`}
       <button data-testid="picture-clear" onClick=${() => (empty(), onClear())}>clear</button>
       ${tools}
     </div>

@@ -43,34 +43,26 @@ export function usePicture(model, state) {
       setOwn(found);
       set({ z: found.home, home: found.home, x: fits ? x : null }, { undoable });
     };
-    const follow = newest(
-      (npy) => sendForJson(encodeRequest(model, npy)),
-      (posterior, npy, number) => {
-        if (number !== count.current) return;
-        const found = { home: posterior.mu[0], posterior, asked: encodeRequest(model, npy), warnings: [] };
-        show(found, null, !isInTheMaking(current.current));
-      },
-      setError,
-    );
-    const bring = newest(
-      async (body, { isDrawn }) => {
-        const query = { ...asSeen(model), ...(!isDrawn && { invert: null }), compare: true };
-        const seen = await sendForJson(request("reconstruct", { query, body }));
-        const asked = encodeRequest(model, bytesOf(seen.originals[0]));
-        return { seen, asked, posterior: await sendForJson(asked) };
-      },
-      ({ seen, asked, posterior }, body, { isFirst, isDrawn, number }) => {
-        if (number !== count.current || (isFirst && current.current.z)) return;
-        const [x] = seen.originals;
-        if (isDrawn) drawnHere.add(x);
-        const warnings = [...(seen.warnings ?? []), ...(posterior.warnings ?? [])];
-        show({ home: posterior.mu[0], posterior, asked, warnings }, x, !isFirst && !isInTheMaking(current.current));
-      },
-      setError,
-    );
+    const follow = async (npy, number) => {
+      const asked = encodeRequest(model, npy);
+      const posterior = await sendForJson(asked);
+      if (number === count.current) show({ home: posterior.mu[0], posterior, asked, warnings: [] }, null, !isInTheMaking(current.current));
+    };
+    const bring = async (body, { isFirst, isDrawn }, number) => {
+      const query = { ...asSeen(model), ...(!isDrawn && { invert: null }), compare: true };
+      const seen = await sendForJson(request("reconstruct", { query, body }));
+      const [x] = seen.originals;
+      const asked = encodeRequest(model, bytesOf(x));
+      const posterior = await sendForJson(asked);
+      if (number !== count.current || (isFirst && current.current.z)) return;
+      if (isDrawn) drawnHere.add(x);
+      const warnings = [...(seen.warnings ?? []), ...(posterior.warnings ?? [])];
+      show({ home: posterior.mu[0], posterior, asked, warnings }, x, !isFirst && !isInTheMaking(current.current));
+    };
+    const next = newest((way, ...values) => way(...values), () => {}, setError);
     return {
-      draw: (npy, isFirst) => follow(npy, isFirst ? ++count.current : count.current),
-      take: (body, { isFirst = false, isDrawn = false } = {}) => bring(body, { isFirst, isDrawn, number: isDrawn ? count.current : ++count.current }),
+      draw: (npy, isFirst) => next(follow, npy, isFirst ? ++count.current : count.current),
+      take: (body, { isFirst = false, isDrawn = false } = {}) => next(bring, body, { isFirst, isDrawn }, isDrawn ? count.current : ++count.current),
     };
   }, [model]);
   const clear = () => {

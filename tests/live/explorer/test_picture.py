@@ -1,0 +1,254 @@
+"""The part "Picture" of /explore: pictures of every origin, what is said of them, and the picture of z."""
+
+import base64
+import io
+import re
+import subprocess
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.live.chromium import Watched
+from tests.live.server import ROOT, Server
+
+SEVEN = [(0.3, 0.28), (0.7, 0.28), (0.45, 0.8)]
+NATS = re.compile(r"KL [0-9]+\.[0-9] nats in all; the model's test pictures have [0-9]+ to [0-9]+")
+
+
+@pytest.fixture(scope="module")
+def client(service: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=service.url, timeout=60) as one:
+        yield one
+
+
+def digit(i: int) -> NDArray[np.uint8]:
+    digits: NDArray[np.uint8] = np.load(ROOT / "tests/data/digits.npz")["images"]
+    return digits[i].reshape(28, 28)
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def pixels_of(canvas: Locator) -> NDArray[np.uint8]:
+    """The pixels of a canvas, (H, W, 3). They must be opaque."""
+    url = canvas.evaluate("(canvas) => canvas.toDataURL()")
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGBA"))
+    assert (pixels[..., 3] == 255).all()
+    return pixels[..., :3]
+
+
+def state(page: Page) -> dict[str, str]:
+    """What the address says, once it is written."""
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(500)  # the address is written a few times a second only
+    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).fragment).items()}
+
+
+def decoded(client: httpx.Client, z: str, model: str = "mnist") -> NDArray[np.uint8]:
+    answer = client.post(f"/decode?model={model}&format=png", json={"z": [[float(value) for value in z.split(",")]]})
+    return np.asarray(Image.open(io.BytesIO(answer.raise_for_status().content)).convert("RGB"))
+
+
+def draw(page: Page, *strokes: list[tuple[float, float]]) -> None:
+    """Draw strokes, given as shares of the canvas, with the pointer."""
+    canvas = page.get_by_test_id("picture-canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    for stroke in strokes:
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=6)
+        page.mouse.up()
+
+
+def take(page: Page, file: bytes) -> None:
+    page.get_by_test_id("picture-file").set_input_files({"name": "picture.png", "mimeType": "image/png", "buffer": file})
+
+
+def test_a_drawing_is_encoded_and_a_reload_shows_the_same(page: Page, client: httpx.Client) -> None:
+    page.goto("/explore#model=mnist")
+    caption, canvas, of_z = (page.get_by_test_id(f"picture-{name}") for name in ("caption", "canvas", "decoded"))
+    draw(page, SEVEN)
+    expect(page.get_by_test_id("picture-words")).to_contain_text("of the held-out pictures")
+    expect(page.get_by_test_id("picture-kl")).to_have_text(NATS)
+    expect(caption).to_have_text("reconstruction: z is mu")
+    said = state(page)
+    original = Image.open(io.BytesIO(base64.b64decode(said["x"])))
+    assert original.size == (28, 28)
+    np.testing.assert_array_equal(pixels_of(canvas), np.asarray(original.convert("RGB")))
+    np.testing.assert_array_equal(pixels_of(of_z), decoded(client, said["z"]))
+    assert said["z"] == said["home"]
+    shown = pixels_of(of_z).mean(-1)
+    assert shown[7:9, 10:18].mean() > 100 > 50 > shown[14:20, 2:7].mean()  # a bar above, nothing at the lower left
+    slider = page.get_by_test_id("directions-slider-0")
+    slider.focus()
+    page.keyboard.press("PageUp")
+    expect(caption).to_have_text("z, moved away from the picture")
+    moved = state(page)
+    assert moved["x"] == said["x"]
+    assert moved["home"] == said["home"] != moved["z"]
+    np.testing.assert_array_equal(pixels_of(of_z), decoded(client, moved["z"]))
+    before = [pixels_of(canvas), pixels_of(of_z)]
+    rows = page.get_by_test_id("picture-posterior").inner_text()
+    page.reload()
+    expect(page.get_by_test_id("picture-posterior")).to_have_text(re.compile(r"nats together"))
+    assert state(page) == moved
+    assert page.get_by_test_id("picture-posterior").inner_text() == rows
+    np.testing.assert_array_equal([pixels_of(canvas), pixels_of(of_z)], before)
+    page.get_by_test_id("picture-back").click()
+    assert state(page) == said
+
+
+def test_a_second_stroke_is_added_and_each_is_undone(page: Page) -> None:
+    page.goto("/explore#model=mnist")
+    canvas = page.get_by_test_id("picture-canvas")
+    draw(page, SEVEN)
+    one = state(page)
+    seven = pixels_of(canvas)
+    draw(page, [(0.3, 0.55), (0.7, 0.55)])
+    two = state(page)
+    assert (pixels_of(canvas) >= seven).all()
+    assert two["x"] != one["x"]
+    page.get_by_test_id("undo").click()
+    assert state(page) == one
+    np.testing.assert_array_equal(pixels_of(canvas), seven)
+    page.get_by_test_id("picture-clear").click()
+    assert not pixels_of(canvas).any()
+    cleared = state(page)
+    assert "x" not in cleared
+    assert cleared["z"] == one["z"]
+    page.get_by_test_id("undo").click()
+    assert state(page) == one
+    np.testing.assert_array_equal(pixels_of(canvas), seven)
+
+
+def test_what_is_drawn_last_wins(page: Page) -> None:
+    """However slow the service is, one request for the drawing is in flight, and the page ends with the whole of it."""
+    in_flight, most = 0, 0
+
+    def slow(route: Route) -> None:
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
+        answer = route.fetch()
+        page.wait_for_timeout(100)
+        in_flight -= 1
+        route.fulfill(response=answer)
+
+    page.goto("/explore#model=mnist")
+    page.route("**/encode?*", slow)
+    draw(page, SEVEN)
+    expect(page.get_by_test_id("picture-words")).to_contain_text("of the held-out pictures")
+    page.unroute_all(behavior="wait")
+    assert most == 1
+    said = state(page)
+    original = Image.open(io.BytesIO(base64.b64decode(said["x"]))).convert("RGB")
+    np.testing.assert_array_equal(pixels_of(page.get_by_test_id("picture-canvas")), np.asarray(original))
+
+
+def test_a_file_of_any_size_is_seen_as_the_model_sees_it(page: Page, watched: Watched, client: httpx.Client) -> None:
+    page.goto("/explore#model=mnist")
+    large = png(np.pad(digit(1), ((0, 0), (4, 4))).repeat(5, 0).repeat(5, 1))
+    take(page, large)
+    expect(page.get_by_test_id("picture-words")).to_contain_text("of the held-out pictures")
+    said = state(page)
+    seen = client.post("/reconstruct?model=mnist&compare=true", content=large).json()
+    assert said["x"] == seen["originals"][0]
+    mu = client.post("/encode?model=mnist", content=base64.b64decode(said["x"])).json()["mu"][0]
+    assert [float(value) for value in said["z"].split(",")] == mu
+    take(page, b"no picture")
+    expect(page.get_by_test_id("picture").get_by_test_id("trouble")).to_contain_text("picture")
+    assert state(page) == said
+    watched.expect("415: POST")
+
+
+def test_a_picture_that_looks_inverted_is_inverted(page: Page) -> None:
+    page.goto("/explore#model=mnist")
+    take(page, png(255 - digit(0)))
+    words = page.get_by_test_id("picture-words")
+    expect(page.get_by_test_id("picture-warning")).to_contain_text("The picture looks inverted")
+    expect(words).to_contain_text("Very unusual: more unusual than 99.6")
+    page.get_by_test_id("picture-invert").click()
+    expect(words).not_to_contain_text("Very")
+    expect(page.get_by_test_id("picture-warning")).to_have_count(0)
+    np.testing.assert_array_equal(pixels_of(page.get_by_test_id("picture-canvas"))[..., 0], digit(0))
+
+
+@pytest.mark.parametrize("way", ["drop", "drop elsewhere", "paste"])
+def test_a_file_is_dropped_or_pasted(page: Page, way: str) -> None:
+    page.goto("/explore#model=mnist-2d")
+    page.get_by_test_id("picture-decoded").wait_for()
+    content = base64.b64encode(png(digit(2))).decode()
+    page.evaluate(
+        """([way, content]) => {
+            const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
+            const data = new DataTransfer();
+            data.items.add(new File([bytes], "x.png", { type: "image/png" }));
+            const event = way === "paste" ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true })
+                                          : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+            document.querySelector(way === "drop" ? "[data-testid=picture-canvas]" : "h1").dispatchEvent(event);
+            if (!event.defaultPrevented) throw Error("the browser would leave the page");
+        }""",
+        [way, content],
+    )
+    expect(page.get_by_test_id("picture-words")).to_contain_text("of the held-out pictures")
+    np.testing.assert_array_equal(pixels_of(page.get_by_test_id("picture-canvas"))[..., 0], digit(2))
+
+
+@pytest.mark.parametrize("options", [{"viewport": {"width": 1280, "height": 2400}}], ids=["tall"])
+def test_its_pictures_become_ends_of_the_path(page: Page) -> None:
+    page.goto("/explore#model=mnist-2d")
+    take(page, png(digit(3)))
+    # On a lower page Playwright would have to scroll between the ends of the drag.
+    page.get_by_test_id("picture-reconstruction").drag_to(page.get_by_test_id("path-a"))
+    page.get_by_test_id("picture-z").focus()
+    page.keyboard.press("b")
+    said = state(page)
+    assert said["a"] == said["b"] == said["z"]
+
+
+def test_the_commands_print_what_is_shown(page: Page) -> None:
+    page.goto("/explore#model=mnist")
+    take(page, png(digit(4)))
+    page.get_by_test_id("picture-errors").wait_for()
+    said = state(page)
+    commands = page.get_by_test_id("picture-copy-curl").get_attribute("data-content")
+    assert commands is not None
+    encode, reconstruct, score, errors = [
+        subprocess.run(["bash", "-c", one], capture_output=True, check=True).stdout for one in commands.split("\n")
+    ]
+    assert said["z"] in encode.decode()
+    image = page.get_by_test_id("picture-reconstruction").locator("img").get_attribute("src") or ""
+    assert image.removeprefix("data:image/png;base64,") in reconstruct.decode()
+    p_value = float(re.findall(r'"p_value":\[([^\]]+)\]', score.decode())[0])
+    expect(page.get_by_test_id("picture-words")).to_contain_text(f"p\u00a0=\u00a0{p_value:.2g}")
+    source = page.get_by_test_id("picture-errors").locator("img").get_attribute("src") or ""
+    assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == errors
+    of_z = page.get_by_test_id("picture-z-copy-curl").get_attribute("data-content")
+    assert of_z is not None
+    npy = subprocess.run(["bash", "-c", of_z], capture_output=True, check=True).stdout
+    shown = pixels_of(page.get_by_test_id("picture-decoded"))
+    np.testing.assert_array_equal(np.load(io.BytesIO(npy))[0].repeat(3, -1), shown)
+
+
+def test_the_originals_of_a_collection_can_be_taken(page: Page, client: httpx.Client) -> None:
+    client.put("/collections/kept", json={"model": "mnist-2d", "keep": "picture"}).raise_for_status()
+    item = base64.b64encode(png(digit(5))).decode()
+    client.post("/collections/kept/items", json={"items": [{"id": "a/b c", "image": item}]}).raise_for_status()
+    page.goto("/explore#model=mnist-2d&collection=kept")
+    page.get_by_test_id("picture-kept").locator("summary").click()
+    page.get_by_test_id("picture-kept-item").click()
+    expect(page.get_by_test_id("picture-words")).to_contain_text("of the held-out pictures")
+    np.testing.assert_array_equal(pixels_of(page.get_by_test_id("picture-canvas"))[..., 0], digit(5))
