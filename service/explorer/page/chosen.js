@@ -21,7 +21,7 @@ export function Chosen({ collection, items, chosen }) {
   return html`<div class="chosen" data-testid="map-chosen">
     <div class="row">
       <strong role="status" data-testid="map-chosen-count">${chosen.length} ${collection ? "items" : "draws"} in the lasso</strong>
-      ${items.color && found.map(({ name, color, count }) => html`<span key=${name}><span class="swatch" style="background:${color}" />${name}: ${count}</span>`)}
+      ${items.values && found.map(({ name, color, count }) => html`<span key=${name}><span class="swatch" style="background:${color}" />${name}: ${count}</span>`)}
       <button data-testid="map-lasso-clear" onClick=${() => set({ lasso: null })}>clear</button>
     </div>
     <${Trouble} error=${error} />

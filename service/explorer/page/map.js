@@ -34,7 +34,7 @@ function Plane({ model, collection, state }) {
   const [box, width] = useWidth();
   const height = Math.min(width, TALLEST);
   const hidden = state.hide?.split(",") ?? [];
-  const view = useMemo(() => (!plane || !width ? null : state.view ? new View(...state.view, [width, height]) : viewOf(items.ends, [width, height])), [plane, items.ends, state.view?.join(), width]);
+  const view = useMemo(() => (!plane || !width ? null : state.view?.length === 3 ? new View(...state.view, [width, height]) : viewOf(items.ends, [width, height])), [plane, items.ends, state.view?.join(), width]);
   const grid = useTiles(model, plane, hidden.includes("pictures") ? null : view);
   const [at, point] = useState(null); // where the pointer or the crosshair is: {x, y, item, time}
   const [isLasso, setLasso] = useState(false);
@@ -42,7 +42,7 @@ function Plane({ model, collection, state }) {
   const paths = usePaths();
   const decoded = useAnswer(at && plane ? decodeRequest(model, [lift(plane, at.x, at.y)]) : null, readPictures);
   const picture = useMemo(() => decoded.answer && asCanvas(decoded.answer[0]), [decoded.answer]);
-  const chosen = useMemo(() => (state.lasso?.length > 5 ? inside(state.lasso, points) : null), [state.lasso?.join(), points]);
+  const chosen = useMemo(() => (isPolygon(state.lasso) ? inside(state.lasso, points) : null), [state.lasso?.join(), points]);
   const isMuted = useMemo(() => mutedOf(items, chosen, state.highlight), [items.of, chosen, state.highlight]);
 
   // What the listeners of the canvas, which are set once, need of now.
@@ -50,7 +50,7 @@ function Plane({ model, collection, state }) {
   Object.assign(now, { paths, collection, state, items, isLasso, at, picture, drawing: now.drawing ?? null });
   const canvases = { pictures: useRef(null), points: useRef(null), marks: useRef(null) };
 
-  const drawMarks = () => now.drawing.drawMarks({ ...marksOf(now), lasso: now.corners ?? pairs(now.state.lasso), pointer: now.isOver && now.at && [now.at.x, now.at.y], picture: now.picture, item: now.isOver && itemAt(now) });
+  const drawMarks = () => now.drawing.drawMarks({ ...marksOf(now), lasso: now.corners ?? (isPolygon(now.state.lasso) && pairs(now.state.lasso)), pointer: now.isOver && now.at && [now.at.x, now.at.y], picture: now.picture, item: now.isOver && itemAt(now) });
   const draw = () => {
     const milliseconds = now.drawing.draw();
     canvases.marks.current.dataset.redrawMs = milliseconds.toFixed(2);
@@ -122,11 +122,11 @@ function Plane({ model, collection, state }) {
     if (!now.drawing || !view) return;
     if (now.size !== view.size.join()) now.drawing.resize(...view.size);
     now.size = view.size.join();
-    Object.assign(now.drawing, { view, whole: viewOf(items.ends, view.size).width, tiles: hidden.includes("pictures") ? null : grid.tiles, circles: collection ? null : project(plane, Array(model.latent_dim).fill(0)) });
+    Object.assign(now.drawing, { view, whole: viewOf(items.ends, view.size).width, tiles: hidden.includes("pictures") || grid.tiles?.plane !== plane ? null : grid.tiles, circles: collection ? null : project(plane, Array(model.latent_dim).fill(0)) });
+    if (items.density !== now.drawing.density) now.drawing.setDensity(items.density);
     now.drawing.dots = hidden.includes("points") ? { points: new Float32Array(0), classes: [], of: [], isMuted: null } : { ...items, isMuted };
-    if (now.drawing.density !== items.density) now.drawing.setDensity(items.density);
     draw();
-  }, [view, grid.tiles, items.density, points, items.of, isMuted, state.hide]);
+  }, [view, plane, grid.tiles, items.density, points, items.of, isMuted, state.hide]);
   useLayoutEffect(() => {
     if (!now.drawing || !view) return;
     drawMarks();
@@ -188,7 +188,8 @@ function Plane({ model, collection, state }) {
   </${Part}>`;
 }
 
-const pairs = (numbers) => numbers?.flatMap((value, i) => (i % 2 ? [] : [[value, numbers[i + 1]]]));
+const isPolygon = (numbers) => numbers?.length > 5 && numbers.length % 2 === 0;
+const pairs = (numbers) => numbers.flatMap((value, i) => (i % 2 ? [] : [[value, numbers[i + 1]]]));
 const itemAt = ({ at, items }) => (at?.item >= 0 ? [items.points[2 * at.item], items.points[2 * at.item + 1]] : null);
 
 /** The latents of the frames of each path that the part "Path" shows, the straight one first. */

@@ -82,6 +82,25 @@ export class Drawing {
     this.drawMask(context, this.masks.grey, this.colors.grey, MOST_GREY);
     this.hatch(context, this.masks.none, this.colors.line, true);
     if (this.masks.holes) this.hatch(context, this.masks.holes, this.colors.hole, false);
+    this.drawWords(context);
+  }
+
+  /** Write what the hatching means into a corner that is hatched. */
+  drawWords(context) {
+    const [width, height] = this.view.size;
+    const corners = [[8, height - 26], [width - 102, height - 26], [8, 8], [width - 102, 8]];
+    const isEmpty = ([left, top]) => [0, 94].every((more) => this.density.isEmpty(this.density.at(...this.view.toPlane(left + more, top + 9))));
+    const corner = corners.find(isEmpty);
+    if (!corner) return;
+    context.fillStyle = this.colors.grey;
+    context.beginPath();
+    context.roundRect(...corner, 94, 18, 4);
+    context.fill();
+    context.fillStyle = "#fff";
+    context.font = "12px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.fillText("no data here", corner[0] + 47, corner[1] + 9.5);
   }
 
   /** Draw one, two and three standard deviations of the prior. */

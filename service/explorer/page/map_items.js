@@ -44,8 +44,9 @@ export function useItems(model, collection, state) {
   const spread = hasDensity ? { ...plane, density: dims ? 128 : 64, bandwidth: bandwidth(answer.count) } : {};
   const dense = useAnswer(hasDensity ? request(`${path}/map`, { query: spread }) : null);
   const density = useMemo(() => dense.answer && new Density(dense.answer), [dense.answer]);
+  const isOfThis = density && answer?.plane && String(dense.answer.plane.dims) === String(answer.plane.dims);
   const found = useMemo(() => answer && (answer.plane ? itemsOf(answer, color) : drawsOf(answer, dims)), [answer, dims?.join()]);
-  return { plane: null, points: new Float32Array(0), classes: [], of: [], ...found, keys, color, density, asked: [asked, dense.asked], error: error ?? dense.error };
+  return { plane: null, points: new Float32Array(0), classes: [], of: [], ...found, keys, color, density: isOfThis ? density : null, asked: [asked, dense.asked], error: error ?? dense.error };
 }
 
 /** The width of each item in the density: less, the more items there are. The prior has a width of 1. */

@@ -46,7 +46,7 @@ export function Legend({ model, collection, state, items }) {
   const toggle = (name) => set({ highlight: name === state.highlight ? null : name }, { undoable: false });
   const hasHoles = items.density?.holes.some(Boolean);
   return html`<div class="legend" data-testid="map-legend">
-    ${items.color && items.classes.length > 0 && html`<div class="row" role="group" aria-label="colours: ${items.color}">
+    ${items.values?.length > 0 && html`<div class="row" role="group" aria-label="colours: ${items.color}">
       <span>${items.color}</span>
       ${items.classes.map(({ name, color, count }) => html`<button key=${name} data-testid="map-class-${name}" aria-pressed=${name === state.highlight} title="${count} items; click to show them alone" onClick=${() => toggle(name)}>
         <span class="swatch" style="background:${color}" />${name}
@@ -54,7 +54,7 @@ export function Legend({ model, collection, state, items }) {
     </div>`}
     ${items.density && html`<div class="row"><span class="swatch empty" /><span><strong>no data here</strong>: all that is hatched has fewer than 1 in 200 items. Pictures fade to grey towards it; what the model draws there is invented.</span></div>`}
     ${hasHoles && html`<div class="row"><span class="swatch hole" /><span><strong>hole</strong>: no data here, but samples from the prior come from here, too.</span></div>`}
-    ${items.plane && collection && !items.density && !items.error && html`<p class="hint">Finding out where there are data …</p>`}
+    ${items.ids && !items.density && !items.error && html`<p class="hint">${items.ids.length > 1 ? "Finding out where there are data …" : "Too few items to say where there are data."}</p>`}
     ${!collection && html`<p class="hint">There is no collection for this model, and no training latents came with it. So the dots are draws from its prior, and nobody can say where there are data. Circles: standard deviations of N(0, I).</p>`}
     ${model.latent_dim > 2 && items.plane && html`<p class="hint">${planeWords(items.plane, model)}</p>`}
   </div>`;

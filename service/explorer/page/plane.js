@@ -19,9 +19,14 @@ export function lift({ origin, axes: [first, second] }, x, y) {
   return origin.map((value, i) => shortest(value + x * first[i] + y * second[i]));
 }
 
+const NARROWEST = 1e-3; // of a view, in units of the plane
+const FARTHEST = 4000; // the service decodes latents up to 10,000
+const within = (value, least, most) => Math.min(most, Math.max(least, value));
+
 /** What of a plane is in view: its middle, its width in units of the plane, and the size of the canvas in CSS pixels. */
 export class View {
   constructor(x, y, width, size) {
+    [x, y, width] = [within(x, -FARTHEST, FARTHEST), within(y, -FARTHEST, FARTHEST), within(width, NARROWEST, FARTHEST)];
     Object.assign(this, { x, y, width, size, unit: size[0] / width }); // unit: pixels of one unit of the plane
   }
   toPixels(x, y) {
@@ -41,7 +46,7 @@ export class View {
   }
   /** A view in which everything is so many times as large; the pixel (px, py) stays where it is. */
   zoomedBy(factor, px = this.size[0] / 2, py = this.size[1] / 2) {
-    const width = Math.min(1e4, Math.max(1e-3, this.width / factor));
+    const width = within(this.width / factor, NARROWEST, FARTHEST);
     const [x, y] = this.toPlane(px, py);
     const share = width / this.width;
     return new View(x + (this.x - x) * share, y + (this.y - y) * share, width, this.size);
@@ -50,7 +55,7 @@ export class View {
 
 /** The view that shows the ends of both axes: [left, right, lowest, highest]. */
 export function viewOf([left, right, lowest, highest], size) {
-  const width = Math.max(right - left, ((highest - lowest) * size[0]) / size[1], 1e-3);
+  const width = Math.max(right - left, ((highest - lowest) * size[0]) / size[1]);
   return new View((left + right) / 2, (lowest + highest) / 2, width, size);
 }
 
