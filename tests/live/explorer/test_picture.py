@@ -29,7 +29,8 @@ def client(service: Server) -> Iterator[httpx.Client]:
 
 def digit(i: int) -> NDArray[np.uint8]:
     digits: NDArray[np.uint8] = np.load(ROOT / "tests/data/digits.npz")["images"]
-    return digits[i].reshape(28, 28)
+    one: NDArray[np.uint8] = digits[i].reshape(28, 28)
+    return one
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
@@ -196,8 +197,9 @@ def test_a_file_is_dropped_or_pasted(page: Page, way: str) -> None:
             const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
             const data = new DataTransfer();
             data.items.add(new File([bytes], "x.png", { type: "image/png" }));
-            const event = way === "paste" ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true })
-                                          : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+            const options = { bubbles: true, cancelable: true };
+            const event = way === "paste" ? new ClipboardEvent("paste", { clipboardData: data, ...options })
+                                          : new DragEvent("drop", { dataTransfer: data, ...options });
             document.querySelector(way === "drop" ? "[data-testid=picture-canvas]" : "h1").dispatchEvent(event);
             if (!event.defaultPrevented) throw Error("the browser would leave the page");
         }""",
