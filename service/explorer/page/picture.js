@@ -34,9 +34,9 @@ export function Picture({ model, collection, state }) {
   return html`<${Part} id="picture" title="Picture" hint=${HINT}>
     <div data-testid="picture-drop" ...${target({ onPoint: choose, onFile: takeFile })}>
       <${Drawing}
-        ...${{ model, isOwn: picture.isDrawnHere, image: picture.isInTheMaking ? undefined : x }}
+        ...${{ model, isOwn: picture.isDrawnHere, image: picture.isMade ? undefined : x }}
         onDraw=${picture.draw} onDrawn=${(npy) => take(npy, { isDrawn: true })} onClear=${picture.clear}
-        beside=${html`<${PointZ} ...${{ model, z, home, hasPicture: x || picture.isInTheMaking }} />`}
+        beside=${html`<${PointZ} ...${{ model, z, home: picture.isMade ? z : home, hasPicture: x || picture.isMade }} />`}
         tools=${html`<${FileButton} onFile=${takeFile} />`}
       />
       ${first && html`<${Examples} images=${examples.answer.images} current=${x} take=${take} />`}

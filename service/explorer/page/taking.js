@@ -7,8 +7,8 @@ import { set } from "./state.js";
 
 const MOST_IN_ADDRESS = 12 * 1024; // characters of a picture
 
-// The pictures of points where the address has none: home -> x if it is too large, null while it is being drawn.
-const elsewhere = new WeakMap();
+const large = new WeakMap(); // home -> its picture, where that is too large for an address
+const making = new WeakSet(); // points of drawings that are not finished
 const drawnHere = new Set();
 
 export const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
@@ -17,7 +17,7 @@ export const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => 
 export const asSeen = (model) => ({ model: model.name, invert: model.preprocessing.invert === "no" ? null : "no" });
 
 const encodeRequest = (model, body) => request("encode", { query: { ...asSeen(model), include: "kl,kl_per_dim" }, body });
-const isInTheMaking = (state) => !state.x && elsewhere.get(state.home) === null;
+const isInTheMaking = (state) => !state.x && making.has(state.z);
 
 /**
  * The picture of the page and what the encoder says of it, and the two ways to another one:
@@ -25,10 +25,11 @@ const isInTheMaking = (state) => !state.x && elsewhere.get(state.home) === null;
  * pointer. What is newer wins. `isFirst` of take: only as long as no point is chosen.
  */
 export function usePicture(model, state) {
-  const x = state.x ?? elsewhere.get(state.home) ?? null;
-  const [own, setOwn] = useState(null); // what was said of the newest picture: {home, posterior, asked, warnings}
+  const isMade = isInTheMaking(state);
+  const x = state.x ?? (isMade ? null : large.get(state.home)) ?? null;
+  const [own, setOwn] = useState(null); // what was said of the newest picture: {mu, posterior, asked, warnings}
   const [error, setError] = useState(null);
-  const isOwn = own !== null && own.home === state.home;
+  const isOwn = own !== null && own.mu === (isMade ? state.z : state.home);
   const asked = useMemo(() => (x && !isOwn ? encodeRequest(model, bytesOf(x)) : null), [x, isOwn, model]);
   const encoded = useAnswer(asked); // after a reload, or an undo
   const current = useRef(state);
@@ -36,17 +37,19 @@ export function usePicture(model, state) {
   const count = useRef(0); // of the pictures that were begun
   useEffect(() => () => void count.current++, []);
   const ways = useMemo(() => {
-    const show = (found, x, undoable) => {
-      const fits = x !== null && x.length <= MOST_IN_ADDRESS;
-      if (!fits) elsewhere.set(found.home, x);
+    const show = (found, changes, undoable = true) => {
       setError(null);
       setOwn(found);
-      set({ z: found.home, home: found.home, x: fits ? x : null }, { undoable });
+      set({ z: found.mu, ...changes }, { undoable: undoable && !isInTheMaking(current.current) }); // a stroke is one step to undo
     };
     const follow = async (npy, number) => {
       const asked = encodeRequest(model, npy);
       const posterior = await sendForJson(asked);
-      if (number === count.current) show({ home: posterior.mu[0], posterior, asked, warnings: [] }, null, !isInTheMaking(current.current));
+      if (number !== count.current) return;
+      // The home of the sliders waits for the end of the stroke, since much depends on it.
+      const [mu] = posterior.mu;
+      making.add(mu);
+      show({ mu, posterior, asked, warnings: [] }, { x: null });
     };
     const bring = async (body, { isFirst, isDrawn }, number) => {
       const query = { ...asSeen(model), ...(!isDrawn && { invert: null }), compare: true };
@@ -57,7 +60,10 @@ export function usePicture(model, state) {
       if (number !== count.current || (isFirst && current.current.z)) return;
       if (isDrawn) drawnHere.add(x);
       const warnings = [...(seen.warnings ?? []), ...(posterior.warnings ?? [])];
-      show({ home: posterior.mu[0], posterior, asked, warnings }, x, !isFirst && !isInTheMaking(current.current));
+      const fits = x.length <= MOST_IN_ADDRESS;
+      const [mu] = posterior.mu;
+      if (!fits) large.set(mu, x);
+      show({ mu, posterior, asked, warnings }, { home: mu, x: fits ? x : null }, !isFirst);
     };
     const next = newest((way, ...values) => way(...values), () => {}, setError);
     return {
@@ -67,7 +73,8 @@ export function usePicture(model, state) {
   }, [model]);
   const clear = () => {
     count.current++;
-    elsewhere.delete(state.home);
+    making.delete(state.z);
+    large.delete(state.home);
     setOwn(null);
     if (x) set({ x: null });
   };
@@ -76,9 +83,8 @@ export function usePicture(model, state) {
     if (!state.z && x && encoded.answer) set({ z: encoded.answer.mu[0], home: encoded.answer.mu[0] }, { undoable: false });
   }, [encoded.answer]);
   return {
-    x, ...ways, clear,
-    isInTheMaking: isInTheMaking(state),
-    isDrawnHere: isInTheMaking(state) || drawnHere.has(x),
+    x, isMade, ...ways, clear,
+    isDrawnHere: isMade || drawnHere.has(x),
     posterior: isOwn ? own.posterior : encoded.answer,
     asked: isOwn ? own.asked : asked,
     warnings: details(isOwn ? own.warnings : (encoded.answer?.warnings ?? [])),
