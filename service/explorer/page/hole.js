@@ -26,13 +26,15 @@ export function judge(density, level) {
   return { lowest, crosses, words: words.join("; ") };
 }
 
-/** The scale that several lines have in common, [lowest, highest], with some room. */
+/** The scale that several lines have in common, [lowest, highest], with some room, and room for words below the level. */
 export function rangeOf(densities, level) {
   const values = [...densities.flat(), level].filter((value) => value !== null);
   if (!values.length) return [-1, 1];
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const room = Math.max(0.5, 0.1 * (most - least));
-  return [least - room, most + room];
+  const bottom = least - room;
+  const top = most + room;
+  return [level === null ? bottom : Math.min(bottom, level - 0.5 * (top - level)), top];
 }
 
 /** The line: one place for each frame, right below it. `range`: the scale, see rangeOf. */
@@ -48,7 +50,7 @@ export function DensityLine({ density, level, range, frame, lowest, label, testi
       <line class="now" x1=${frame + 0.5} x2=${frame + 0.5} y1="0" y2="1" />
       <polyline points=${points} />
     </svg>
-    ${level !== null && html`<span class=${height(level) > 0.7 ? "little-label above" : "little-label"} style=${`top: ${100 * height(level)}%`}>little data</span>`}
+    ${level !== null && html`<span class="little-label" style=${`top: ${100 * height(level)}%`}>little data</span>`}
     <span class="lowest" style=${`left: ${(100 * (lowest + 0.5)) / n}%; top: ${100 * height(density[lowest])}%`}></span>
   </div>`;
 }

@@ -66,7 +66,7 @@ function Files({ method, title, fileRequest, testid }) {
       setError(failed);
     }
   };
-  return html`<span class="copy">save
+  return html`<span class="copy row">save
     ${Object.entries(FILES).map(([format, name]) => html` <button key=${format} data-testid=${`${testid}-${format}`} aria-label=${`save ${title} as ${name}`} title=${format === "png" ? "all frames side by side" : "an animation from A to B"} onClick=${() => save(format)}>${name}</button>`)}
     <${Trouble} error=${error} />
   </span>`;
