@@ -122,7 +122,8 @@ function Plane({ model, collection, state }) {
     if (!now.drawing || !view) return;
     if (now.size !== view.size.join()) now.drawing.resize(...view.size);
     now.size = view.size.join();
-    Object.assign(now.drawing, { view, whole: viewOf(items.ends, view.size).width, tiles: hidden.includes("pictures") || grid.tiles?.plane !== plane ? null : grid.tiles, circles: collection ? null : project(plane, Array(model.latent_dim).fill(0)) });
+    if (now.settled !== view) now.drawing.view = now.settled = view; // else a gesture may have moved it since
+    Object.assign(now.drawing, { whole: viewOf(items.ends, view.size).width, tiles: hidden.includes("pictures") || grid.tiles?.plane !== plane ? null : grid.tiles, circles: collection ? null : project(plane, Array(model.latent_dim).fill(0)) });
     if (items.density !== now.drawing.density) now.drawing.setDensity(items.density);
     now.drawing.dots = hidden.includes("points") ? { points: new Float32Array(0), classes: [], of: [], isMuted: null } : { ...items, isMuted };
     draw();
@@ -168,13 +169,14 @@ function Plane({ model, collection, state }) {
   };
   const zoom = (factor) => show(now.drawing.view.zoomedBy(factor, ...(now.isOver && now.at ? now.drawing.view.toPixels(now.at.x, now.at.y) : [])));
 
+  const isBusy = !(view && (grid.view === view || hidden.includes("pictures")) && (items.density || !items.hasDensity || items.error));
   const asked = [...items.asked, grid.asked];
   const copy = useMemo(() => html`<${Copy} asked=${asked} testid="map-copy" />`, asked);
   return html`<${Part} id="map" title="Map" hint=${HINT}>
     <${Settings} ...${{ model, collection, state, items, isLasso, setLasso, zoom }} />
     <${Trouble} error=${items.error ?? grid.error ?? trouble} />
     <div class="map-body">
-      <div class="map-canvas" ref=${box} style="height:${height}px">
+      <div class="map-canvas" ref=${box} style="height:${height}px" aria-busy=${isBusy} data-testid="map-view">
         <canvas ref=${canvases.pictures} aria-hidden="true" data-testid="map-pictures" /><canvas ref=${canvases.points} aria-hidden="true" />
         <canvas ref=${canvases.marks} class=${isLasso ? "lasso" : ""} tabindex="0" role="application" aria-label="Map of ${collection ? `${points.length / 2} items` : "draws from the prior"}"
           aria-describedby="map-keys" data-testid="map-canvas" data-points=${points.length / 2} onKeyDown=${keys} onFocus=${() => (now.isOver = true)} onBlur=${() => { now.isOver = false; drawMarks(); }} />

@@ -26,7 +26,7 @@ export function telling({ latent_dim, metrics }) {
 }
 
 /**
- * The points: {plane, points as [x0, y0, x1, ...], ids, z and images of draws, keys, color, values, classes, ends, density, asked, error}.
+ * The points: {plane, points as [x0, y0, x1, ...], ids, z and images of draws, keys, color, values, classes, ends, hasDensity, density, asked, error}.
  * Without an answer yet, plane is null.
  */
 export function useItems(model, collection, state) {
@@ -46,7 +46,7 @@ export function useItems(model, collection, state) {
   const density = useMemo(() => dense.answer && new Density(dense.answer), [dense.answer]);
   const isOfThis = density && answer?.plane && String(dense.answer.plane.dims) === String(answer.plane.dims);
   const found = useMemo(() => answer && (answer.plane ? itemsOf(answer, color) : drawsOf(answer, dims)), [answer, dims?.join()]);
-  return { plane: null, points: new Float32Array(0), classes: [], of: [], ...found, keys, color, density: isOfThis ? density : null, asked: [asked, dense.asked], error: error ?? dense.error };
+  return { plane: null, points: new Float32Array(0), classes: [], of: [], ...found, keys, color, hasDensity, density: isOfThis ? density : null, asked: [asked, dense.asked], error: error ?? dense.error };
 }
 
 /** The width of each item in the density: less, the more items there are. The prior has a width of 1. */
