@@ -5,7 +5,8 @@ import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { asCurl, asPython } from "./api.js";
 import { set } from "./state.js";
 
-const POINT = "application/x-latent"; // a dragged picture carries its latent
+const POINT = "application/x-latent"; // a dragged picture carries its latent,
+const PICTURE = "application/x-picture"; // or itself, as base64, before it is encoded
 
 /** Show everywhere a point of the latent space; the sliders start there. `x` is its picture, if it has been encoded from one. */
 export function choose(z, x = null) {
@@ -30,10 +31,11 @@ export function carries(z) {
   };
 }
 
-/** A picture of a latent, base64 of a PNG, that is chosen by a click or Enter, and carries its point. */
+/** A picture, base64 of a PNG, that is chosen by a click or Enter, and carries its point `z`; itself, if it has none. */
 export function Thumb({ image, z, label, testid, onChoose = () => z && choose(z), current = false }) {
+  const dragged = z ? carries(z) : { draggable: true, onDragStart: (event) => event.dataTransfer.setData(PICTURE, image) };
   return html`<button
-    ...${carries(z)}
+    ...${dragged}
     class="thumb"
     data-testid=${testid}
     aria-label=${label}
@@ -49,8 +51,9 @@ export function target({ onPoint, onFile }) {
     onDragOver: (event) => event.preventDefault(),
     onDrop: (event) => {
       event.preventDefault();
-      const point = event.dataTransfer.getData(POINT);
+      const [point, picture] = [POINT, PICTURE].map((type) => event.dataTransfer.getData(type));
       if (point && onPoint) onPoint(JSON.parse(point));
+      else if (picture && onFile) onFile(new File([Uint8Array.from(atob(picture), (one) => one.charCodeAt(0))], "picture.png"));
       else if (event.dataTransfer.files.length && onFile) onFile(event.dataTransfer.files[0]);
     },
   };
