@@ -60,9 +60,9 @@ function Page() {
     ${ready && html`<div class="parts" key=${`${name} ${collection?.name}`}>
       <${Map} ...${parts} />
       <${Picture} ...${parts} />
+      <${Neighbors} ...${parts} />
       <${Path} ...${parts} />
       <${Directions} ...${parts} />
-      <${Neighbors} ...${parts} />
     </div>`}
   `;
 }
