@@ -5,13 +5,13 @@ Knows nothing of models or operations: the scripts of the page call the HTTP API
 
 import gzip
 import hashlib
-import re
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.explorer.script import COMMENT, one_script
 from service.http.registry import OPEN, Registration
 
 PAGE = Path(__file__).parent / "page"
@@ -22,23 +22,17 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
-# A comment that has lines of its own.
-COMMENT = re.compile(rb"^ *(?://.*|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/)\n", re.MULTILINE)
-
-
-def content_of(file: Path) -> bytes:
-    """Return what is sent of a file: scripts and style sheets without comments, an eighth less to load for every visitor."""
-    content = file.read_bytes()
-    return COMMENT.sub(b"", content) if file.suffix in (".js", ".css") else content
+# Modules of others, which are sent as they are.
+LIBRARIES = "vendor/"
 
 
 class PageFile:
     """One file of the page, as it is sent."""
 
-    def __init__(self, file: Path) -> None:
-        self._content = content_of(file)
-        self._compressed = gzip.compress(self._content, mtime=0)
-        self._etag, self._media_type = f'W/"{hashlib.sha256(self._content).hexdigest()[:32]}"', MEDIA_TYPES[file.suffix]
+    def __init__(self, content: bytes, media_type: str) -> None:
+        self.content, self.media_type = content, media_type
+        self._compressed = gzip.compress(content, mtime=0)
+        self._etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
 
     async def answer(self, request: Request) -> Response:
         """Answer GET: the file, compressed if the browser can read that, or 304 if the browser has it already."""
@@ -46,8 +40,8 @@ class PageFile:
         if self._etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         if "gzip" not in request.headers.get("accept-encoding", ""):
-            return Response(self._content, headers=headers, media_type=self._media_type)
-        return Response(self._compressed, headers={**headers, "content-encoding": "gzip"}, media_type=self._media_type)
+            return Response(self.content, headers=headers, media_type=self.media_type)
+        return Response(self._compressed, headers={**headers, "content-encoding": "gzip"}, media_type=self.media_type)
 
 
 def add_explorer(app: Starlette) -> list[Registration]:
@@ -55,11 +49,19 @@ def add_explorer(app: Starlette) -> list[Registration]:
 
     The page holds no secret, so it needs no key: a browser sends none of itself. The page asks its visitor for one.
     """
-    files = {_path(file): file for file in sorted(PAGE.rglob("*")) if file.suffix in MEDIA_TYPES}
-    for path, file in files.items():
-        app.add_route(path, PageFile(file).answer, include_in_schema=False)
-    return [Registration(path, ("GET",), OPEN, "explore") for path in files]
+    paths = {f"/explore{'' if name == 'index.html' else f'/{name}'}": file for name, file in files().items()}
+    for path, file in paths.items():
+        app.add_route(path, file.answer, include_in_schema=False)
+    return [Registration(path, ("GET",), OPEN, "explore") for path in paths]
 
 
-def _path(file: Path) -> str:
-    return "/explore" if file.name == "index.html" else f"/explore/{file.relative_to(PAGE).as_posix()}"
+def files() -> dict[str, PageFile]:
+    """Return what is sent, by name. The modules are one file, main.js; it and the style sheet are without comments."""
+    found = {file.relative_to(PAGE).as_posix(): file for file in sorted(PAGE.rglob("*")) if file.suffix in MEDIA_TYPES}
+    texts = {name: file.read_text(encoding="utf-8") for name, file in found.items()}
+    scripts = {name: text for name, text in texts.items() if name.endswith(".js")}
+    libraries = {name: text for name, text in scripts.items() if name.startswith(LIBRARIES)}
+    modules = {name: text for name, text in scripts.items() if name not in libraries}
+    sent = {name: text for name, text in texts.items() if name not in modules} | {"main.js": one_script(modules, libraries)}
+    sent["style.css"] = COMMENT.sub("", sent["style.css"])
+    return {name: PageFile(text.encode(), MEDIA_TYPES[Path(name).suffix]) for name, text in sent.items()}
