@@ -6,7 +6,7 @@ import { MOST_GREY } from "./density.js";
 
 const MOST_PIXELS = 1.5e6; // of a canvas, so that screens of high resolution are drawn as fast
 const OPAQUE = 0xe8000000; // alpha, blue, green, red: nearly
-const MUTED = 0x60888888;
+const MUTED = 0x48909090;
 const POINTER_PICTURE = 72; // CSS pixels on a side
 const HATCH = 7; // pixels from line to line
 
@@ -187,7 +187,7 @@ export class Drawing {
   get side() {
     const count = this.dots.points.length / 2;
     const all = count > 30000 ? 1.5 : count > 3000 ? 2 : 4;
-    return Math.min(7, all * Math.max(1, Math.sqrt(this.whole / this.view.width)));
+    return Math.min(5, all * Math.max(1, Math.sqrt(this.whole / this.view.width)));
   }
 
   // --- marks

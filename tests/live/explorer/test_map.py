@@ -184,8 +184,8 @@ def test_a_lasso_lists_what_is_inside(page: Page, stored: Stored) -> None:
 def test_it_says_where_there_are_no_data(page: Page, stored: Stored) -> None:
     shown = Map(page, f"{DIGITS}&view=0,0,30")
     words = page.get_by_test_id("map-words")
-    for place, said in (((12.0, 12.0), "no data here"), (tuple(np.median(stored.mu, 0).tolist()), "many data here")):
-        page.mouse.move(*shown.pixels(*place, (0, 0, 30)))
+    for (x, y), said in (([12.0, 12.0], "no data here"), (np.median(stored.mu, 0).tolist(), "many data here")):
+        page.mouse.move(*shown.pixels(x, y, (0, 0, 30)))
         expect(words).to_contain_text(said)
     answer = json.loads(answer_of(page.get_by_test_id("map-copy-curl"), 1))
     assert len(answer["density"]) == len(answer["holes"]) == 128
