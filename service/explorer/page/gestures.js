@@ -55,7 +55,7 @@ export function listen(canvas, told) {
       corners.push(now);
       told.lasso(corners);
     }
-    told.hover(...now);
+    if (gesture !== "drag") told.hover(...now); // what is dragged stays at the pointer
   };
 
   const up = (event) => {

@@ -187,7 +187,9 @@ def test_it_says_where_there_are_no_data(page: Page, stored: Stored) -> None:
     for (x, y), said in (([12.0, 12.0], "no data here"), (np.median(stored.mu, 0).tolist(), "many data here")):
         page.mouse.move(*shown.pixels(x, y, (0, 0, 30)))
         expect(words).to_contain_text(said)
-    answer = json.loads(answer_of(page.get_by_test_id("map-copy-curl"), 1))
+    copied = page.get_by_test_id("map-copy-curl")
+    assert np.load(io.BytesIO(answer_of(copied, 2))).shape[1:] == (28, 28, 1), "the pictures behind the points"
+    answer = json.loads(answer_of(copied, 1))
     assert len(answer["density"]) == len(answer["holes"]) == 128
     assert (page.get_by_text("samples from the prior come from here").count() > 0) == any(map(any, answer["holes"]))
 
