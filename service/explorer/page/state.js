@@ -59,8 +59,8 @@ const MOST_UNDONE = 100;
 export function read(fragment) {
   const state = { ...DEFAULTS };
   for (const [name, written] of new URLSearchParams(fragment.replace(/^#/, ""))) {
-    const value = FIELDS[name]?.read(written);
-    if (value !== undefined && value !== null && value !== "") state[name] = value;
+    const value = Object.hasOwn(FIELDS, name) ? FIELDS[name].read(written) : null;
+    if (value !== null && value !== "") state[name] = value;
   }
   return state;
 }
