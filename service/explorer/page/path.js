@@ -1,7 +1,7 @@
 // The part "Path": two ends, A and B, and the frames of several paths between them, one above the other.
 // Knows nothing of how a strip looks, or of what a hole is.
 
-import { html, useEffect, useState } from "./vendor/preact-htm.js";
+import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { request, sendForJson, useAnswer } from "./api.js";
 import { Copy, Part, target, Thumb, Trouble } from "./controls.js";
 import { judge, rangeOf, written } from "./hole.js";
@@ -28,8 +28,10 @@ export function Path({ model, collection: chosen, state }) {
 
   const draws = state.a && state.b ? null : request("sample", { query: { model: model.name, n: 2, seed: state.seed, include: "z" } });
   const drawn = useAnswer(draws);
-  const a = state.a ?? drawn.answer?.z[0];
-  const b = state.b ?? drawn.answer?.z[1];
+  const wanted = [state.a ?? drawn.answer?.z[0], state.b ?? drawn.answer?.z[1]];
+  const last = useRef([]);
+  if (wanted.every(Boolean)) last.current = wanted;
+  const [a, b] = last.current; // the ends before stay until others are drawn
 
   // What 95 % of draws from the items exceed. A collection that has no density has none along a path, either.
   const levels = collection && request(`collections/${encodeURIComponent(collection.name)}/coverage`, { query: { bandwidth: "auto", draws: 1 } });
@@ -72,13 +74,19 @@ export function Path({ model, collection: chosen, state }) {
     <${Trouble} error=${drawn.error} />
     <${Trouble} error=${uncovered} />
     ${Object.entries(METHODS).map(([method, [title, about]], i) => html`<${Strip} key=${method} ...${{ method, title, about, level, range }} frame=${play.frame}
-      found=${found[i]} asked=${asking[i]} fileRequest=${(format) => ask(method, { format, scale })} waiting=${method === "graph" ? "comparing the items …" : ""}>
+      found=${told(found, i)} asked=${asking[i]} fileRequest=${(format) => ask(method, { format, scale })} waiting=${method === "graph" ? "comparing the items …" : ""}>
       ${method === "graph" && !asking[i] && html`<${Graph} collection=${collection} />`}
     </${Strip}>`)}
     <p class="unseen" role="status">${said.filter(Boolean).join(". ")}</p>
     <p class="hint" data-testid="path-hint">${explain(collection, level)}</p>
     <${Copy} asked=${[draws, measured && levels, ...asking]} testid="path-copy" />
   </${Part}>`;
+}
+
+/** The answer to a request, without an error that an earlier one has, too: a wrong end is wrong on every path. */
+function told(found, i) {
+  const isRepeated = found.slice(0, i).some(({ error }) => error && error.message === found[i].error?.message);
+  return isRepeated ? { ...found[i], error: null } : found[i];
 }
 
 /** What the lines below the strips mean, and what counts as little data. */

@@ -47,7 +47,7 @@ export function Strip({ method, title, about, found, asked, waiting, fileRequest
             ${judged?.crosses ? html`<b>▼ ${judged.words}</b>` : judged?.words}
             ${judged && html` <span class="hint">lowest: ${written(density[judged.lowest])} nats, frame ${judged.lowest + 1}</span>`}
             ${answer.length !== undefined && html` <span class="hint" title=${LENGTH}>length: ${written(answer.length)} √nats</span>`}
-            ${answer.graph && html` <span class="hint" title=${answer.ids.join(", ")}>by way of ${answer.ids.length} items</span>`}
+            ${answer.graph && html` <span class="hint" title=${answer.ids.join(", ")}>by way of ${answer.ids.length} ${answer.ids.length === 1 ? "item" : "items"}</span>`}
           </p>
           <${Files} ...${{ method, title, fileRequest, testid }} />
         </div>`}
