@@ -89,7 +89,7 @@ function Slider({ axis, z, home, start, model, points, pictures, testid }) {
   const percent = axis.dim === undefined ? "" : `percentile ${percentile(z[axis.dim]).toFixed(1)}`;
   const shown = (amount > 0 ? "+" : "") + amount.toFixed(2).replace(/^-(0.00)$/, "$1").replace("-", "−");
   return html`<div class="slider">
-    <div class="slider-title"><label for=${testid}>${axis.name}</label> <span class="hint">${axis.note}</span><output for=${testid} data-testid=${`${testid}-value`}>${shown}${percent && html` <span class="hint">${percent}</span>`}</output></div>
+    <div class="slider-title"><label for=${testid}>${axis.name}</label> <span class="hint">${axis.note}</span><output for=${testid} aria-live="off" data-testid=${`${testid}-value`}>${shown}${percent && html` <span class="hint">${percent}</span>`}</output></div>
     <${Previews} ...${{ axis, model, points, pictures, testid }} onGo=${(step) => goTo(step)} />
     <input
       id=${testid} data-testid=${testid} type="range" min=${-REACH} max=${REACH} step="0.1" value=${amount}
@@ -108,7 +108,7 @@ function Previews({ axis, model, points, pictures, testid, onGo }) {
     const context = canvas.current.getContext("2d");
     pictures?.forEach((picture, i) => context.putImageData(picture, i * width, 0));
   }, [pictures?.[0]]);
-  return html`<div class="previews">
+  return html`<div class="previews" role="group" aria-label="Pictures along ${axis.name}">
     <canvas ref=${canvas} width=${STEPS.length * width} height=${height} aria-hidden="true" data-testid=${`${testid}-previews`} />
     ${STEPS.map((step, i) => html`<button tabindex="-1" style=${`grid-column: ${i + 1}`} class=${step === 0 ? "home" : ""} data-testid=${`${testid}-step-${i}`} aria-label=${`${axis.name} at ${step}`} title=${`${axis.name} at ${step}`} ...${carries(points?.[i])} onClick=${() => onGo(step)} />`)}
   </div>`;

@@ -11,9 +11,9 @@ const MOST_KEYS = 8;
 /** {key, values}: "label" if there is such a key, else the first of the keys that is like this; the key is null if none is. */
 export function useCommonKey(collection) {
   const first = useAnswer(request(`collections/${collection.name}/items`, { query: { limit: 1 } })).answer?.items[0];
-  const keys = Object.keys(first?.metadata ?? {}).slice(0, MOST_KEYS);
+  const keys = Object.keys(first?.metadata ?? {}).filter((key) => !key.includes(",")).slice(0, MOST_KEYS);
   const dims = "0,1"; // the points themselves are not used, and this plane costs nothing
-  const sample = useAnswer(keys.length ? request(`collections/${collection.name}/map`, { query: { dims, keys: keys.join(","), limit: SAMPLE } }) : null);
+  const sample = useAnswer(keys.length && collection.latent_dim > 1 ? request(`collections/${collection.name}/map`, { query: { dims, keys: keys.join(","), limit: SAMPLE } }) : null);
   return useMemo(() => {
     const found = sample.answer?.metadata ?? {};
     const values = (key) => [...new Set((found[key] ?? []).filter((value) => value !== null && typeof value !== "object"))].sort(inOrder);

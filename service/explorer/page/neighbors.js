@@ -1,7 +1,7 @@
 // The part "Neighbours": the items of the collection that are nearest to z.
 // Knows nothing of how they were stored.
 
-import { html, useMemo } from "./vendor/preact-htm.js";
+import { html, useEffect, useMemo, useState } from "./vendor/preact-htm.js";
 import { request, useAnswer } from "./api.js";
 import { Copy, Part, Thumb, Trouble, useResting } from "./controls.js";
 import { HowToCollect } from "./how_to.js";
@@ -32,12 +32,12 @@ function Nearest({ model, collection, state }) {
         <option value="" selected=${!metric}>that of the collection (${collection.metric})</option>
         ${METRICS.map((name) => html`<option value=${name} selected=${metric === name}>${name}${NEED_SIGMA.includes(name) ? " (needs a picture)" : ""}</option>`)}
       </select></label>
-      <label class="filter">filter <input data-testid="neighbors-filter" value=${filter ?? ""} placeholder=${`{"${key ?? "label"}": ${JSON.stringify(values[0] ?? 7)}}`} spellcheck=${false} autocomplete="off" onChange=${(event) => set({ filter: event.target.value.trim() || null })} /></label>
+      <${Filter} filter=${filter} example=${{ [key ?? "label"]: values[0] ?? 7 }} />
     </div>
     ${values.length > 0 && html`<${Chips} ...${{ keyName: key, values, filter }} />`}
     <${Trouble} error=${error} />
+    <p role="status" data-testid="neighbors-summary">${answer && summary(answer, key)}</p>
     ${answer && html`
-      <p role="status" data-testid="neighbors-summary">${summary(answer, key)}</p>
       ${remarks(answer, collection, metric).map((remark) => html`<p class="hint">${remark}</p>`)}
       <ol class="neighbors">${answer.neighbors.map((one, i) => html`<li key=${one.id}><${Item} item=${one} place=${i} /></li>`)}</ol>`}
     <${Copy} asked=${asked} testid="neighbors-copy" />
@@ -88,6 +88,16 @@ function Item({ item, place }) {
   const described = Object.entries(item.metadata).map(([key, value]) => `${key} ${plain(value)}`).join(", ");
   return html`<${Thumb} image=${item.image} z=${item.mu} testid=${`neighbors-item-${place}`} label=${`${described || item.id}, distance ${item.distance.toFixed(2)}`} />
     <div>${item.distance.toFixed(2)}</div><div class="hint" title=${`${item.id}\n${JSON.stringify(item.metadata)}`}>${(described || item.id).slice(0, 60)}</div>`;
+}
+
+/** A filter as it is typed. It is used when Enter is pressed or the field is left. */
+function Filter({ filter, example }) {
+  const [draft, setDraft] = useState(filter ?? "");
+  useEffect(() => setDraft(filter ?? ""), [filter]);
+  return html`<label class="filter">filter <input
+    data-testid="neighbors-filter" value=${draft} placeholder=${JSON.stringify(example)} spellcheck=${false} autocomplete="off"
+    onInput=${(event) => setDraft(event.target.value)} onChange=${() => set({ filter: draft.trim() || null })}
+  /></label>`;
 }
 
 /** Filters for one value of a key each. */
