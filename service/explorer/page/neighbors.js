@@ -7,6 +7,7 @@ import { Copy, Part, Thumb, Trouble, useResting } from "./controls.js";
 import { HowToCollect } from "./how_to.js";
 import { useCommonKey } from "./metadata.js";
 import { isSame, set } from "./state.js";
+import { asSeen, bytesOf, pictureOf } from "./taking.js";
 
 const NEAREST = 12;
 const METRICS = ["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"];
@@ -23,7 +24,7 @@ function Nearest({ model, collection, state }) {
   const point = useMemo(() => pointOf(state, model), [state.x, state.z, state.home, model]);
   const { z, picture } = useResting(point);
   const { metric, filter } = state;
-  const asked = useMemo(() => searchRequest(collection, { z, picture, metric, filter }), [collection, z, picture, metric, filter]);
+  const asked = useMemo(() => searchRequest(model, collection, { z, picture, metric, filter }), [model, collection, z, picture, metric, filter]);
   const { answer, error } = useAnswer(asked);
   const { key, values } = useCommonKey(collection);
   return html`
@@ -45,15 +46,16 @@ function Nearest({ model, collection, state }) {
 }
 
 /** The point that is searched for. The picture itself is sent as long as z is its mu, since a moved point has no sigma. */
-function pointOf({ x, z, home }, model) {
-  const start = home ?? Array(model.latent_dim).fill(0);
-  return { z: z ?? start, picture: x && isSame(z ?? start, start) ? x : null };
+function pointOf(state, model) {
+  const home = state.home ?? Array(model.latent_dim).fill(0);
+  const z = state.z ?? home;
+  return { z, picture: isSame(z, home) ? pictureOf(state) : null };
 }
 
-function searchRequest(collection, { z, picture, metric, filter }) {
+function searchRequest(model, collection, { z, picture, metric, filter }) {
   const query = { k: NEAREST, metric: metric ?? (picture ? null : withoutSigma(collection.metric)), filter, include: "mu,image" };
   const path = `collections/${collection.name}/search`;
-  if (picture) return request(path, { query, body: Uint8Array.from(atob(picture), (character) => character.charCodeAt(0)) });
+  if (picture) return request(path, { query: { ...query, ...asSeen(model) }, body: bytesOf(picture) });
   return request(path, { query, json: { mu: z } });
 }
 

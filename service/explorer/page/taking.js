@@ -16,6 +16,9 @@ export const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => 
 /** The parameters for a picture that is as the model sees it already: it must not be inverted once more. */
 export const asSeen = (model) => ({ model: model.name, invert: model.preprocessing.invert === "no" ? null : "no" });
 
+/** The picture that the sliders start from, base64 of a PNG. */
+export const pictureOf = (state) => state.x ?? large.get(state.home) ?? null;
+
 const encodeRequest = (model, body) => request("encode", { query: { ...asSeen(model), include: "kl,kl_per_dim" }, body });
 const isInTheMaking = (state) => !state.x && making.has(state.z);
 
@@ -26,7 +29,7 @@ const isInTheMaking = (state) => !state.x && making.has(state.z);
  */
 export function usePicture(model, state) {
   const isMade = isInTheMaking(state);
-  const x = state.x ?? (isMade ? null : large.get(state.home)) ?? null;
+  const x = isMade ? null : pictureOf(state);
   const [own, setOwn] = useState(null); // what was said of the newest picture: {mu, posterior, asked, warnings}
   const [error, setError] = useState(null);
   const isOwn = own !== null && own.mu === (isMade ? state.z : state.home);
