@@ -120,8 +120,9 @@ export class Drawing {
   /** Draw a picture of the density; outside of the grid, where nothing lies, draw `color`. */
   drawMask(context, mask, color, opacity) {
     const [left, right, lowest, highest] = this.density.ends;
-    const [x0, y0] = this.view.toPixels(left, highest);
-    const [x1, y1] = this.view.toPixels(right, lowest);
+    const whole = (pixel) => Math.round(pixel * this.ratio) / this.ratio; // else there is a seam along the edge
+    const [x0, y0] = this.view.toPixels(left, highest).map(whole);
+    const [x1, y1] = this.view.toPixels(right, lowest).map(whole);
     const [width, height] = this.view.size;
     context.drawImage(mask, x0, y0, x1 - x0, y1 - y0);
     if (!opacity) return;
