@@ -40,6 +40,7 @@ from service.operations.collection_model import warn_of_missing_models
 from service.operations.score import MOST_REGRETS
 from service.operations.service import Service
 from service.operations.store_access import StoreAccess
+from service.operations.training_collections import TrainingStore
 from service.rest import errors
 from service.rest.openapi import complete_page
 from service.rest.pages import add_pages
@@ -146,7 +147,8 @@ def create_app(
         pipeline = Pipeline(Catalog(device), decoders)
         most = min(MOST_REGRETS, limits.max_queue_rows)
         regrets = Admission(most, f"the places of regret ({most} pictures at a time)")
-        service = Service(pipeline, StoreAccess(store, limits.max_queue_rows), regrets, settings.workers)
+        access = StoreAccess(TrainingStore(store, pipeline.catalog), limits.max_queue_rows)
+        service = Service(pipeline, access, regrets, settings.workers)
         publishing: asyncio.Task[None] | None = None
         if sinks.metrics is not None:
             pipeline.catalog.tell_of, pipeline.tell_of_reconstructions = sinks.metrics.watch, sinks.metrics.reconstructed
