@@ -55,6 +55,7 @@ from service.rest.routes import (
     directions,
     edit,
     encode,
+    examples,
     generate,
     health,
     interpolate,
@@ -103,7 +104,7 @@ FAMILIES = (
     *(combine, traverse, manifold, compress),
     *(collections, originals, items, deletions, search),
     *(directions, edit, density, maps),
-    *(models, model_map, health, metrics),
+    *(models, model_map, examples, health, metrics),
 )
 ROUTERS: list[Router] = [family.router for family in FAMILIES]
 # FastAPI adds these routes itself.
