@@ -1,7 +1,7 @@
 """The golden answer beside a checkpoint: a few pictures and the model's outputs, which a service checks before it serves.
 
-The pictures are also examples for whoever tries the model. Written by `python -m models.evaluate`, computed by torch in float32
-on the CPU. Knows nothing of data sets or HTTP.
+The pictures are also examples for whoever tries the model. Written by `python -m models.evaluate`, computed by torch in
+float32 on the CPU. Knows nothing of data sets or HTTP.
 """
 
 from dataclasses import dataclass

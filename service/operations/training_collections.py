@@ -121,6 +121,7 @@ class TrainingStore(LatentStore):
         calibration, reading = self._read.get(name, (None, None))
         if reading is None or calibration is not model.calibration:
             reading = asyncio.create_task(self._reads(name, model, model.calibration))
+            reading.add_done_callback(lambda read: read.cancelled() or read.exception())  # though nobody may wait any more
             self._read[name] = model.calibration, reading
         await asyncio.shield(reading)  # others wait for it, too
         return self._memory
@@ -133,7 +134,7 @@ class TrainingStore(LatentStore):
                 await self._memory.create(_collection(model.name, model))
                 await self._memory.upsert(name, model.digest, items)
         except BaseException:
-            if self._read[name][0] is calibration:
+            if name in self._read and self._read[name][0] is calibration:
                 del self._read[name]  # the next request tries again
             raise
 

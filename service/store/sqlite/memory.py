@@ -11,7 +11,7 @@ class MemoryFile(SqliteFile):
     """Connections to one database in memory, one for each thread. It is gone when they are closed."""
 
     def __init__(self) -> None:
-        super().__init__(Path(f"/{uuid.uuid4().hex}"))  # sqlite shares a database whose name starts with a slash
+        super().__init__(Path(f"/memory-{uuid.uuid4().hex}"))  # sqlite shares it if its name starts with a slash
 
     def _exists(self) -> bool:
         return True
