@@ -31,8 +31,7 @@ NAME_SCHEMA = {
     "pattern": f"^{COLLECTION_NAME.pattern}$",
     "description": "A name of up to 100 letters, digits, dots, underscores and hyphens.",
 }
-COLLECTION_SCHEMA = {
-    "type": "string",
+COLLECTION_SCHEMA = NAME_SCHEMA | {
     "pattern": f"^({TRAINING})?{COLLECTION_NAME.pattern}$",
     "description": "The name of a collection, or training:NAME: the training latents of a loaded model, which are read-only.",
 }
@@ -57,9 +56,7 @@ class AllCollections(Parameters):
     """Parameters of GET /collections."""
 
     model: str | None = Field(None, description="The name of a loaded model; only collections of that model are listed.")
-    training: bool = Field(
-        False, description="true also lists the training latents of the loaded models, as collections training:NAME."
-    )
+    training: bool = Field(False, description="true also lists the training latents of the loaded models: training:NAME.")
 
 
 class CollectionParameters(Parameters):
