@@ -33,7 +33,7 @@ NAME_SCHEMA = {
 }
 COLLECTION_SCHEMA = NAME_SCHEMA | {
     "pattern": f"^({TRAINING})?{COLLECTION_NAME.pattern}$",
-    "description": "The name of a collection, or training:NAME: the training latents of a loaded model, which are read-only.",
+    "description": "A collection, or training:NAME, the training latents of a model.",
 }
 ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_ID, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
 CURSOR_SCHEMA = {**ID_SCHEMA, "minLength": 0, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
@@ -56,7 +56,7 @@ class AllCollections(Parameters):
     """Parameters of GET /collections."""
 
     model: str | None = Field(None, description="The name of a loaded model; only collections of that model are listed.")
-    training: bool = Field(False, description="true also lists the training latents of the loaded models: training:NAME.")
+    training: bool = Field(False, description="true also lists those of training latents, training:NAME.")
 
 
 class CollectionParameters(Parameters):
@@ -172,7 +172,7 @@ class CollectionInfo(BaseModel):
     sigma_weight: float | None = STATED_WEIGHT
     description: str
     keep: Keep = Field(description="picture if the originals of pictures are kept.")
-    read_only: bool = Field(description="true for the training latents of a model, which no request can change.")
+    read_only: bool = Field(description="true if no request can change it, as with training latents.")
     count: int = Field(description="The number of items.")
     seq: int = Field(description=SEQ)
 

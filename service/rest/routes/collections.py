@@ -72,8 +72,7 @@ async def put(service: Service, call: Call) -> Answer:
 async def list_all(service: Service, call: Call) -> Answer:
     """List all collections, or those of one model, in the order of their names.
 
-    With `training=true` the training latents of each loaded model that has a calibration are among them: a collection
-    `training:NAME`, with which everything works that does not change a collection.
+    With `training=true` those of training latents are among them, one of each loaded model that has a calibration.
     """
     parameters = query_parameters(AllCollections, call)
     inference = open_request(service, call, parameters)
