@@ -40,6 +40,7 @@ from service.operations.collection_model import warn_of_missing_models
 from service.operations.score import MOST_REGRETS
 from service.operations.service import Service
 from service.operations.store_access import StoreAccess
+from service.operations.training_collections import TrainingStore
 from service.rest import errors
 from service.rest.openapi import complete_page
 from service.rest.pages import add_pages
@@ -54,6 +55,7 @@ from service.rest.routes import (
     directions,
     edit,
     encode,
+    examples,
     generate,
     health,
     interpolate,
@@ -102,7 +104,7 @@ FAMILIES = (
     *(combine, traverse, manifold, compress),
     *(collections, originals, items, deletions, search),
     *(directions, edit, density, maps),
-    *(models, model_map, health, metrics),
+    *(models, model_map, examples, health, metrics),
 )
 ROUTERS: list[Router] = [family.router for family in FAMILIES]
 # FastAPI adds these routes itself.
@@ -146,7 +148,8 @@ def create_app(
         pipeline = Pipeline(Catalog(device), decoders)
         most = min(MOST_REGRETS, limits.max_queue_rows)
         regrets = Admission(most, f"the places of regret ({most} pictures at a time)")
-        service = Service(pipeline, StoreAccess(store, limits.max_queue_rows), regrets, settings.workers)
+        access = StoreAccess(TrainingStore(store, pipeline.catalog), limits.max_queue_rows)
+        service = Service(pipeline, access, regrets, settings.workers)
         publishing: asyncio.Task[None] | None = None
         if sinks.metrics is not None:
             pipeline.catalog.tell_of, pipeline.tell_of_reconstructions = sinks.metrics.watch, sinks.metrics.reconstructed

@@ -20,6 +20,7 @@ from service.inference.served_model import Floats
 from service.latents.plane import Plane
 from service.observe.printable import header_value
 from service.rest.arrangement import arrange, enlarge
+from service.rest.model_schemas import ExampleParameters
 from service.rest.negotiation import MEDIA_TYPES, Format
 from service.rest.schemas import DecodeParameters, InterpolateParameters
 from service.store.filters import Unknown
@@ -111,7 +112,7 @@ def pictures_answer(
     pixels: Floats,
     form: Format,
     inference: Inference,
-    parameters: DecodeParameters | InterpolateParameters,
+    parameters: DecodeParameters | InterpolateParameters | ExampleParameters,
     fields: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
     scale: int = 1,
