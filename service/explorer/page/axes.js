@@ -1,7 +1,7 @@
 // The directions that the sliders follow: dimensions by their KL, those of a collection, or local principal components.
 // Knows nothing of what is drawn.
 
-import { useEffect, useMemo, useState } from "./vendor/preact-htm.js";
+import { useEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
 import { newest, request, sendForJson, useAnswer } from "./api.js";
 import { shortest } from "./state.js";
 
@@ -17,7 +17,9 @@ export function useAxes(kind, model, collection, home) {
   const named = useNamed(kind === "named" ? collection : null);
   const { answer, asked, error } = { top: described, local, named }[kind];
   const axes = useMemo(() => (answer ? { top: topAxes, local: localAxes, named: namedAxes }[kind](answer) : []), [answer]);
-  return { axes, asked: [asked].flat(), error };
+  const shown = useRef([]); // until there are others, so that the page does not jump
+  if (axes.length || error) shown.current = axes;
+  return { axes: shown.current, asked: [asked].flat(), error };
 }
 
 /** The names of a collection's directions; none where it cannot have any. */

@@ -8,6 +8,7 @@ import { carries, choose, Copy, Part, Trouble, useResting } from "./controls.js"
 import { Decoded, decodeRequest, readPictures } from "./decoded.js";
 import { HowToName } from "./how_to.js";
 import { isSame, set } from "./state.js";
+import { pictureOf } from "./taking.js";
 
 const REACH = 3; // units, on both sides of home
 const STEPS = Array.from({ length: 2 * REACH + 1 }, (_, i) => i - REACH);
@@ -29,7 +30,7 @@ export function Directions({ model, collection, state }) {
   const points = useMemo(() => axes.map((axis) => pointsAlong(axis, restingZ, home)), [axes, restingZ, home]);
   const previews = useMemo(() => (points.length ? decodeRequest(model, points.flat()) : null), [points]);
   const { answer: pictures, error: undrawn } = useAnswer(previews, readPictures);
-  const start = state.x ? "mu" : "the start";
+  const start = pictureOf(state) ? "mu" : "the start";
   return html`<${Part} id="directions" title="Directions" hint=${`${HINTS[kind]} Click a picture to go there.`}>
     <div class="row" role="radiogroup" aria-label="Directions">
       ${Object.entries(KINDS).map(([name, label]) => html`<label><input type="radio" name="directions" data-testid=${`directions-${name}`} checked=${kind === name} disabled=${name === "named" && !names.length} onChange=${() => set({ directions: name })} /> ${label}</label>`)}
