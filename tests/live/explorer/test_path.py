@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from tests.live.server import Server
+from tests.live.pictures import text
+from tests.live.server import ROOT, Server
 
 WEST, EAST = [-1.5, 0.0], [1.5, 0.0]
 ENDS = "a=-1.5,0&b=1.5,0"
@@ -30,8 +31,14 @@ def islands(service: Server) -> Iterator[str]:
         client.delete("/collections/islands").raise_for_status()
 
 
+DROPPED = """base64 => {
+  const dropped = new DataTransfer();
+  dropped.items.add(new File([Uint8Array.from(atob(base64), (one) => one.charCodeAt(0))], "seven.png", { type: "image/png" }));
+  return dropped;
+}"""
+
+
 def go(page: Page, fields: str) -> None:
-    page.route("**/collections?training=true", lambda r: r.continue_(url=r.request.url.partition("?")[0]))  # TEMPORARY
     page.goto(f"/explore#model=mnist-2d&{fields}")
     page.get_by_test_id("path-matched-frame-0").wait_for()
 
@@ -104,6 +111,18 @@ def test_ends_by_pointer(page: Page, islands: str) -> None:
     says(page, "z=-1.5,0", "a=-1.5,0")
     page.get_by_test_id("path-random").click()
     assert not {"a", "b"} & says(page, "seed=1").keys()
+
+
+def test_neighbours_and_files_are_dragged_to_an_end(page: Page, islands: str) -> None:
+    go(page, f"collection={islands}&{ENDS}&z=-1.5,0")
+    nearest = page.get_by_test_id("neighbors-item-3")
+    picture = nearest.locator("img").get_attribute("src")
+    nearest.drag_to(page.get_by_test_id("path-b"))
+    expect(page.get_by_test_id("path-b-picture").locator("img")).to_have_attribute("src", str(picture))
+    data = page.evaluate_handle(DROPPED, text((ROOT / "examples/seven.png").read_bytes()))
+    page.get_by_test_id("path-a").dispatch_event("drop", {"dataTransfer": data})
+    page.wait_for_url(lambda url: f"&{ENDS.split('&')[0]}&" not in url and "&a=" in url)
+    assert "&x=" not in page.url  # the part Picture does not take it, too
 
 
 def test_ends_and_frames_by_keyboard(page: Page, islands: str) -> None:
