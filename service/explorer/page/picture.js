@@ -19,7 +19,7 @@ export function Picture({ model, collection, state }) {
   const home = state.home ?? z;
   const picture = usePicture(model, state);
   const { x, take, posterior } = picture;
-  const examples = useAnswer(null); // examplesRequest(model), once the service has them
+  const examples = useAnswer(useMemo(() => examplesRequest(model), [model]));
   const first = examples.answer?.images[0];
   useEffect(() => {
     // A page that is opened without a point begins with an example.
@@ -61,7 +61,7 @@ function PointZ({ model, z, home, hasPicture }) {
       <${Decoded} model=${model} z=${z} label="z, decoded" testid="picture-decoded" />
     </button>
     <figcaption data-testid="picture-caption">${captionOf(hasPicture, isMoved)}</figcaption>
-    <button data-testid="picture-back" disabled=${!isMoved} onClick=${() => set({ z: home })}>back to ${hasPicture ? "the picture" : "the start"}</button>
+    <button data-testid="picture-back" disabled=${!isMoved} onClick=${() => set({ z: home })}>back to ${hasPicture ? "mu" : "the start"}</button>
     <${Copy} asked=${decodeRequest(model, [z])} testid="picture-z-copy" />
   </figure>`;
 }

@@ -112,6 +112,25 @@ def test_a_drawing_is_encoded_and_a_reload_shows_the_same(page: Page, client: ht
     assert state(page) == said
 
 
+def test_it_begins_with_an_example_and_the_keyboard_takes_others(page: Page, client: httpx.Client) -> None:
+    examples = client.get("/models/mnist/examples").raise_for_status().json()["images"]
+    page.goto("/explore#model=mnist")
+    expect(page.get_by_test_id("picture-example-0")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_test_id("undo")).to_be_disabled()
+    assert state(page)["x"] == examples[0]
+    page.get_by_test_id("picture-example-0").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("picture-example-1")).to_have_attribute("aria-pressed", "true")
+    said = state(page)
+    assert said["x"] == examples[1]
+    np.testing.assert_array_equal(pixels_of(page.get_by_test_id("picture-decoded")), decoded(client, said["z"]))
+    page.goto("about:blank")
+    page.goto(f"/explore#model=mnist&z={said['z']}")  # a point without a picture keeps it so
+    page.get_by_test_id("picture-example-0").wait_for()
+    assert "x" not in state(page)
+
+
 def test_a_second_stroke_is_added_and_each_is_undone(page: Page) -> None:
     page.goto("/explore#model=mnist")
     canvas = page.get_by_test_id("picture-canvas")
