@@ -71,7 +71,10 @@ export function usePicture(model, state) {
     const next = newest((way, ...values) => way(...values), () => {}, setError);
     return {
       draw: (npy, isFirst) => next(follow, npy, isFirst ? ++count.current : count.current),
-      take: (body, { isFirst = false, isDrawn = false } = {}) => next(bring, body, { isFirst, isDrawn }, isDrawn ? count.current : ++count.current),
+      take: (body, { isFirst = false, isDrawn = false } = {}) => {
+        if (isFirst && count.current) return; // the visitor was faster
+        next(bring, body, { isFirst, isDrawn }, isDrawn ? count.current : ++count.current);
+      },
     };
   }, [model]);
   const clear = () => {
