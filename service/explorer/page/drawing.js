@@ -37,6 +37,7 @@ export function Drawing({ model, image, isOwn, onDraw, onDrawn, onClear, beside,
   const { ink, paper } = coloursOf(model);
   const canvas = useRef(null);
   const stroke = useRef(null); // where the pointer was, during a stroke
+  const hasStrokes = useRef(false); // of which the service may not have answered yet
   const [brush, setBrush] = useState({ color: ink, width: Math.round(2 * STROKE * width) / 2, erases: false, over: false });
   const change = (part) => setBrush((one) => ({ ...one, ...part }));
 
@@ -47,6 +48,7 @@ export function Drawing({ model, image, isOwn, onDraw, onDrawn, onClear, beside,
   };
   useEffect(() => {
     if (image === undefined || stroke.current) return;
+    hasStrokes.current = false;
     if (image === null) return void empty();
     let isOld = false;
     const picture = new Image();
@@ -72,7 +74,8 @@ export function Drawing({ model, image, isOwn, onDraw, onDrawn, onClear, beside,
   const start = (event) => {
     if (event.button !== 0) return;
     canvas.current.setPointerCapture(event.pointerId);
-    if (!isOwn && !brush.over && !brush.erases) empty();
+    if (!isOwn && !hasStrokes.current && !brush.over && !brush.erases) empty();
+    hasStrokes.current = true;
     stroke.current = place(event);
     lineTo(stroke.current);
     onDraw(toNpy(canvas.current, channels), true);
