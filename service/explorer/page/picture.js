@@ -22,8 +22,8 @@ export function Picture({ model, collection, state }) {
   const examples = useAnswer(useMemo(() => examplesRequest(model), [model]));
   const first = examples.answer?.images[0];
   useEffect(() => {
-    // A page that is opened without a point begins with an example.
-    if (first && !state.z && !x) take(bytesOf(first), { isFirst: true });
+    // A page whose address says nothing begins with an example.
+    if (first && !location.hash && !state.z && !x) take(bytesOf(first), { isFirst: true });
   }, [first]);
   const takeFile = useCallback(async (file) => take(new Uint8Array(await file.arrayBuffer())), [take]);
   useFilesFromAnywhere(takeFile);

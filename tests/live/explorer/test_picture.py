@@ -33,6 +33,13 @@ def digit(i: int) -> NDArray[np.uint8]:
     return one
 
 
+def begin(page: Page, model: str = "mnist") -> dict[str, str]:
+    """Open the page and take the first example; what the address says then."""
+    page.goto(f"/explore#model={model}")
+    page.get_by_test_id("picture-example-0").click()
+    return next_picture(page)
+
+
 def colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels[..., None].repeat(3, -1)
 
@@ -97,9 +104,8 @@ def take(page: Page, file: bytes) -> None:
 
 
 def test_a_drawing_is_encoded_and_a_reload_shows_the_same(page: Page, client: httpx.Client) -> None:
-    page.goto("/explore#model=mnist")
+    x = begin(page)["x"]
     caption, canvas, of_z = (page.get_by_test_id(f"picture-{name}") for name in ("caption", "canvas", "decoded"))
-    x = next_picture(page)["x"]  # an example
     draw(page, SEVEN)
     said, url = next_picture(page, x), page.url
     expect(page.get_by_test_id("picture-words")).to_contain_text("of the held-out pictures")
@@ -135,7 +141,7 @@ def test_a_drawing_is_encoded_and_a_reload_shows_the_same(page: Page, client: ht
 
 def test_it_begins_with_an_example_and_the_keyboard_takes_others(page: Page, client: httpx.Client) -> None:
     examples = client.get("/models/mnist/examples").raise_for_status().json()["images"]
-    page.goto("/explore#model=mnist")
+    page.goto("/explore")
     expect(page.get_by_test_id("picture-example-0")).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_test_id("undo")).to_be_disabled()
     assert next_picture(page)["x"] == examples[0]
@@ -154,9 +160,8 @@ def test_it_begins_with_an_example_and_the_keyboard_takes_others(page: Page, cli
 
 
 def test_a_second_stroke_is_added_and_each_is_undone(page: Page) -> None:
-    page.goto("/explore#model=mnist")
+    x = begin(page)["x"]
     canvas = page.get_by_test_id("picture-canvas")
-    x = next_picture(page)["x"]
     draw(page, SEVEN)
     x, url = next_picture(page, x)["x"], page.url
     seven = pixels_of(canvas)
@@ -188,8 +193,7 @@ def test_what_is_drawn_last_wins(page: Page) -> None:
         in_flight -= 1
         route.fulfill(response=answer)
 
-    page.goto("/explore#model=mnist")
-    x = next_picture(page)["x"]
+    x = begin(page)["x"]
     page.route("**/encode?*", slow)
     draw(page, SEVEN)
     said = next_picture(page, x)
@@ -202,9 +206,8 @@ def test_what_is_drawn_last_wins(page: Page) -> None:
 
 
 def test_a_file_of_any_size_is_seen_as_the_model_sees_it(page: Page, watched: Watched, client: httpx.Client) -> None:
-    page.goto("/explore#model=mnist")
+    x = begin(page)["x"]
     large = png(np.pad(digit(1), ((0, 0), (4, 4))).repeat(5, 0).repeat(5, 1))
-    x = next_picture(page)["x"]
     take(page, large)
     said, url = next_picture(page, x), page.url
     seen = client.post("/reconstruct?model=mnist&compare=true", content=large).json()
@@ -231,8 +234,7 @@ def test_a_picture_that_looks_inverted_is_inverted(page: Page) -> None:
 
 @pytest.mark.parametrize("way", ["drop", "drop elsewhere", "paste"])
 def test_a_file_is_dropped_or_pasted(page: Page, way: str) -> None:
-    page.goto("/explore#model=mnist-2d")
-    next_picture(page)
+    begin(page, "mnist-2d")
     content = base64.b64encode(png(digit(2))).decode()
     page.evaluate(
         """([way, content]) => {
@@ -252,8 +254,7 @@ def test_a_file_is_dropped_or_pasted(page: Page, way: str) -> None:
 
 @pytest.mark.parametrize("options", [{"viewport": {"width": 1280, "height": 2400}}], ids=["tall"])
 def test_its_pictures_become_ends_of_the_path(page: Page) -> None:
-    page.goto("/explore#model=mnist-2d")
-    said = next_picture(page)
+    said = begin(page, "mnist-2d")
     # On a lower page Playwright would have to scroll between the ends of the drag.
     page.get_by_test_id("picture-reconstruction").drag_to(page.get_by_test_id("path-a"))
     page.get_by_test_id("picture-z").focus()
@@ -263,8 +264,7 @@ def test_its_pictures_become_ends_of_the_path(page: Page) -> None:
 
 
 def test_the_commands_print_what_is_shown(page: Page) -> None:
-    page.goto("/explore#model=mnist")
-    said = next_picture(page)
+    said = begin(page)
     expect(page.get_by_test_id("picture-words")).to_contain_text("of the held-out pictures")
     commands = page.get_by_test_id("picture-copy-curl").get_attribute("data-content") or ""
     encode, reconstruct, score, errors = [
