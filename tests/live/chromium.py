@@ -9,13 +9,15 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # A sandbox needs rights that containers lack, and /dev/shm is small there.
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
 # far more than a page takes; only a defect gets there
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @contextmanager
@@ -79,6 +81,12 @@ def wait_until(page: Page, condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < give_up, "it has not come to that"
         page.wait_for_timeout(10)
+
+
+def grave_findings(page: Page) -> list[tuple[str, list[str]]]:
+    """Return what axe-core finds serious or critical on a page: (rule, elements)."""
+    found = Axe().run(page).response["violations"]
+    return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found if one["impact"] in ("serious", "critical")]
 
 
 @contextmanager

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from service.explorer.pages import files
-from tests.live.chromium import Watched, watching
+from tests.live.chromium import Watched, grave_findings, watching
 from tests.live.server import Server, serving
 
 PARTS = ("map", "picture", "path", "directions", "neighbors")
@@ -46,9 +45,7 @@ def test_it_opens_on_wide_and_narrow_screens(page: Page, model: str) -> None:
 def test_it_is_accessible(page: Page) -> None:
     page.goto("/explore")
     wait_for_parts(page)
-    found = Axe().run(page).response["violations"]
-    grave = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found if one["impact"] in ("serious", "critical")]
-    assert grave == []
+    assert grave_findings(page) == []
     assert page.locator("html").get_attribute("lang") == "en"
 
 
