@@ -19,17 +19,17 @@ const ordered = new Intl.Collator("en", { numeric: true }).compare;
  * ranges of equal width; of more other values the most frequent have colours.
  */
 export function classesOf(values) {
-  const counts = new Map();
+  const counts = {};
   const names = values.map(spelled);
-  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
-  const found = [...counts.keys()];
+  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+  const found = Object.keys(counts);
   const numbers = values.filter(isNumber);
   if (found.length > MOST_VALUES && numbers.length >= 0.9 * values.length) return ranges(values, numbers);
-  const frequent = found.sort((a, b) => counts.get(b) - counts.get(a)).slice(0, found.length > MOST_VALUES ? MOST_VALUES - 1 : MOST_VALUES);
+  const frequent = found.sort((a, b) => counts[b] - counts[a]).slice(0, found.length > MOST_VALUES ? MOST_VALUES - 1 : MOST_VALUES);
   const classes = frequent.sort(ordered).map((name, i) => ({ name, color: PALETTE[i], count: 0 }));
   if (found.length > frequent.length) classes.push({ name: `${found.length - frequent.length} others`, color: OTHER, count: 0 });
-  const place = new Map(frequent.map((name, i) => [name, i]));
-  return counted(classes, Uint8Array.from(names, (name) => place.get(name) ?? frequent.length));
+  const place = Object.fromEntries(frequent.map((name, i) => [name, i]));
+  return counted(classes, Uint8Array.from(names, (name) => place[name] ?? frequent.length));
 }
 
 /** One class for so many points. */

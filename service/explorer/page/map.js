@@ -169,8 +169,7 @@ function Plane({ model, collection, state }) {
   };
   const zoom = (factor) => show(now.drawing.view.zoomedBy(factor, ...(now.isOver && now.at ? now.drawing.view.toPixels(now.at.x, now.at.y) : [])));
 
-  const isWaiting = !view || (grid.view !== view && !hidden.includes("pictures")) || (items.hasDensity && !items.density);
-  const isBusy = isWaiting && !items.error;
+  const isBusy = !(view && (grid.view === view || hidden.includes("pictures")) && (items.density || !items.hasDensity || items.error));
   const asked = [...items.asked, grid.asked];
   const copy = useMemo(() => html`<${Copy} asked=${asked} testid="map-copy" />`, asked);
   return html`<${Part} id="map" title="Map" hint=${HINT}>
