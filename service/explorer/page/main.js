@@ -25,9 +25,10 @@ function Page() {
   const model = models.answer?.models.find((one) => one.name === name);
   const misfitting = model ? misfits(written, model) : [];
   const state = { ...written, ...Object.fromEntries(misfitting.map((one) => [one, null])) };
-  const collections = useAnswer(model ? request("collections", { query: { training: true } }) : null);
-  const own = (collections.answer?.collections ?? []).filter((one) => model && one.digest === `sha256:${model.digest}`.slice(one.digest.startsWith("sha256:") ? 0 : 7));
-  const collection = own.find((one) => one.name === state.collection) ?? (state.collection ? null : own.find((one) => one.name === `training:${name}`) ?? own[0]) ?? null;
+  const collections = useAnswer(model ? request("collections", { query: { model: name, training: true } }) : null);
+  const own = collections.answer?.collections ?? [];
+  const byName = (wanted) => own.find((one) => one.name === wanted) ?? null;
+  const collection = state.collection ? byName(state.collection) : (byName(`training:${name}`) ?? own[0] ?? null);
   useEffect(() => {
     const keys = (event) => {
       if ((event.ctrlKey || event.metaKey) && event.key === "z" && !event.target.matches("input:not([type=range]), textarea")) {

@@ -69,7 +69,6 @@ function Plane({ model, collection, state }) {
     set({ view: [x, y, across].map(rounded) }, { undoable: false });
   };
   const hover = (px, py, reach = REACH) => {
-    if (!now.drawing.view || !now.items.plane) return;
     const [x, y] = now.drawing.view.toPlane(px, py);
     now.isOver = true;
     point({ x, y, item: nearest(now.items.points, x, y, reach / now.drawing.view.unit), time: performance.now() });
@@ -101,19 +100,20 @@ function Plane({ model, collection, state }) {
     const scheme = matchMedia("(prefers-color-scheme: dark)");
     const dress = () => { drawing.dress(); draw(); };
     scheme.addEventListener("change", dress);
+    const onceShown = (act) => (...values) => now.items.plane && drawing.view && act(...values); // there may be no answer yet
     const stop = listen(canvases.marks.current, {
-      hover,
+      hover: onceShown(hover),
       leave: () => { now.isOver = false; drawMarks(); },
-      click: (px, py, isTouch) => {
+      click: onceShown((px, py, isTouch) => {
         const [x, y] = drawing.view.toPlane(px, py);
         chooseAt({ x, y, item: nearest(now.items.points, x, y, (isTouch ? REACH_TOUCH : REACH) / drawing.view.unit) });
-      },
-      drag: (dx, dy) => show(drawing.view.movedBy(dx, dy)),
-      dragged: settle,
-      zoom: (factor, px, py) => show(drawing.view.zoomedBy(factor, px, py)),
+      }),
+      drag: onceShown((dx, dy) => show(drawing.view.movedBy(dx, dy))),
+      dragged: onceShown(settle),
+      zoom: onceShown((factor, px, py) => show(drawing.view.zoomedBy(factor, px, py))),
       isLasso: (event) => event.shiftKey || now.isLasso,
-      lasso: (corners) => { now.corners = corners.map((corner) => drawing.view.toPlane(...corner)); drawMarks(); },
-      lassoed,
+      lasso: onceShown((corners) => { now.corners = corners.map((corner) => drawing.view.toPlane(...corner)); drawMarks(); }),
+      lassoed: onceShown(lassoed),
     });
     return () => { stop(); scheme.removeEventListener("change", dress); clearTimeout(now.settling); };
   }, []);
@@ -167,7 +167,7 @@ function Plane({ model, collection, state }) {
     event.preventDefault();
     press();
   };
-  const zoom = (factor) => show(now.drawing.view.zoomedBy(factor, ...(now.isOver && now.at ? now.drawing.view.toPixels(now.at.x, now.at.y) : [])));
+  const zoom = (factor) => now.drawing?.view && show(now.drawing.view.zoomedBy(factor, ...(now.isOver && now.at ? now.drawing.view.toPixels(now.at.x, now.at.y) : [])));
 
   const isBusy = !(view && (grid.view === view || hidden.includes("pictures")) && (items.density || !items.hasDensity || items.error));
   const asked = [...items.asked, grid.asked];

@@ -133,5 +133,5 @@ function End({ name, ends, z, model }) {
 /** Asks for the path through the data, which takes a moment the first time. */
 function Graph({ collection }) {
   if (!collection) return html`<p class="hint">This path needs a collection.</p>`;
-  return html`<p><button data-testid="path-graph-open" onClick=${() => set({ graph: 1 })}>find this path</button> <span class="hint">All items are compared; the first time, that takes some seconds.</span></p>`;
+  return html`<p><button data-testid="path-graph-open" onClick=${() => set({ graph: 1 })}>find this path</button> <span class="hint">The items are compared with each other; the first time, that takes some seconds.</span></p>`;
 }

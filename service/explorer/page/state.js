@@ -22,8 +22,9 @@ const text = { read: (written) => written, write: (value) => value };
 const number = { read: (written) => finite(Number(written)), write: String };
 const numbers = {
   read: (written) => {
-    const values = written.split(",").map(Number);
-    return values.every(Number.isFinite) ? values : null;
+    const words = written.split(",");
+    const values = words.map(Number);
+    return words.every((word) => word.trim()) && values.every(Number.isFinite) ? values : null;
   },
   write: (values) => values.map(shortest).join(","),
 };

@@ -94,6 +94,6 @@ def test_filters_are_chosen_or_written(page: Page, watched: Watched, collection:
 
 
 def test_without_a_collection_it_says_how_to_make_one(page: Page) -> None:
-    page.route("**/collections?training=true", lambda route: route.fulfill(json={"collections": []}))
+    page.route("**/collections?*", lambda route: route.fulfill(json={"collections": []}))
     page.goto("/explore#model=mnist-2d")
     expect(page.get_by_test_id("neighbors-command")).to_contain_text("service.store load --collection mine --model mnist-2d")
