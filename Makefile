@@ -51,6 +51,7 @@ wheel: $(SERVING)
 TEST_PROCESSES ?= 2
 
 test: $(TESTING)
+	@{ command -v chromium || command -v google-chrome; } >/dev/null || echo "No browser: the tests of /explore and /docs skip; apt-get install chromium"
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 soak: $(TESTING)

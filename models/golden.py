@@ -1,6 +1,7 @@
 """The golden answer beside a checkpoint: a few pictures and the model's outputs, which a service checks before it serves.
 
-Written by `python -m models.evaluate`, computed by torch in float32 on the CPU. Knows nothing of data sets or HTTP.
+The pictures are also examples for whoever tries the model. Written by `python -m models.evaluate`, computed by torch in
+float32 on the CPU. Knows nothing of data sets or HTTP.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from models.vae import VAEConfig
 GOLDEN = "golden.safetensors"
 # An output may differ from a value v by TOLERANCE (1 + |v|). Other machines differ by 1e-5 in float32, other weights by 0.1.
 TOLERANCE = 1e-3
-PICTURES = 4
+PICTURES = 10
 
 
 class StaleGolden(CheckpointError):
@@ -46,13 +47,27 @@ class Golden:
         return ""
 
 
-def write_golden(directory: Path, checkpoint: Checkpoint, x: Tensor) -> None:
-    """Write the outputs for the first few pictures, uint8 (N, C, H, W), beside the checkpoint. Raises OSError."""
-    vae, x = checkpoint.vae.cpu(), x[:PICTURES].cpu().contiguous()
+def write_golden(directory: Path, checkpoint: Checkpoint, x: Tensor, labels: Tensor | None = None) -> None:
+    """Write the outputs for a few of the pictures, uint8 (N, C, H, W), beside the checkpoint. Raises OSError.
+
+    `labels`, (N,): the first picture of each label is among them, in the order of the labels. The others, or without labels
+    all, are evenly spaced: pictures that are alike are often next to each other.
+    """
+    vae, x = checkpoint.vae.cpu(), x[_rows(len(x), labels)].cpu().contiguous()
     with torch.inference_mode():
         posterior = vae.encode(x)
         tensors = {"x": x, "mu": posterior.mu, "sigma": posterior.sigma, "mean": vae.decode(posterior.mu).mean}
     write_companion(directory / GOLDEN, tensors, checkpoint.digest, tolerance=str(TOLERANCE))
+
+
+def _rows(count: int, labels: Tensor | None) -> list[int]:
+    first: dict[int, int] = {}
+    for row, label in enumerate([] if labels is None else labels.tolist()):
+        first.setdefault(label, row)
+    rows = [first[label] for label in sorted(first)][:PICTURES]
+    others = sorted(set(range(count)).difference(rows))
+    more = min(PICTURES - len(rows), len(others))
+    return rows + [others[i * len(others) // more] for i in range(more)]
 
 
 def read_golden(directory: Path, digest: str, config: VAEConfig) -> Golden | None:

@@ -17,6 +17,7 @@ from fastapi_offline import FastAPIOffline
 
 from service.engine.device import Device, QueueLimits
 from service.engine.errors import DeviceLost, DeviceStuck, DeviceUnusable
+from service.explorer.pages import add_explorer
 from service.formats.decoder_processes.dispatch import Decoders
 from service.formats.decoder_processes.malloc import prepare, trim
 from service.http.access.guard import Access
@@ -26,7 +27,7 @@ from service.http.body_memory import BodyMemory
 from service.http.front import Front
 from service.http.head_method import HeadMethod
 from service.http.hot_path import HotPath
-from service.http.registry import ANY_KEY, OTHER, Registration, Registry
+from service.http.registry import ANY_KEY, OPEN, OTHER, Registration, Registry
 from service.http.security_headers import SecurityHeaders
 from service.inference.catalog import Catalog, CatalogError
 from service.inference.pipeline import Pipeline
@@ -39,6 +40,7 @@ from service.operations.collection_model import warn_of_missing_models
 from service.operations.score import MOST_REGRETS
 from service.operations.service import Service
 from service.operations.store_access import StoreAccess
+from service.operations.training_collections import TrainingStore
 from service.rest import errors
 from service.rest.openapi import complete_page
 from service.rest.pages import add_pages
@@ -53,6 +55,7 @@ from service.rest.routes import (
     directions,
     edit,
     encode,
+    examples,
     generate,
     health,
     interpolate,
@@ -101,13 +104,14 @@ FAMILIES = (
     *(combine, traverse, manifold, compress),
     *(collections, originals, items, deletions, search),
     *(directions, edit, density, maps),
-    *(models, model_map, health, metrics),
+    *(models, model_map, examples, health, metrics),
 )
 ROUTERS: list[Router] = [family.router for family in FAMILIES]
 # FastAPI adds these routes itself.
 PAGES = [
+    Registration("/", ("GET",), OPEN, OTHER),
     *(Registration(path, ("GET",), ANY_KEY, "docs") for path in ("/docs", "/openapi.json")),
-    *(Registration(path, ("GET",), ANY_KEY, OTHER) for path in ("/", "/static-offline-docs/{path:path}")),
+    Registration("/static-offline-docs/{path:path}", ("GET",), ANY_KEY, OTHER),
 ]
 
 
@@ -144,7 +148,8 @@ def create_app(
         pipeline = Pipeline(Catalog(device), decoders)
         most = min(MOST_REGRETS, limits.max_queue_rows)
         regrets = Admission(most, f"the places of regret ({most} pictures at a time)")
-        service = Service(pipeline, StoreAccess(store, limits.max_queue_rows), regrets, settings.workers)
+        access = StoreAccess(TrainingStore(store, pipeline.catalog), limits.max_queue_rows)
+        service = Service(pipeline, access, regrets, settings.workers)
         publishing: asyncio.Task[None] | None = None
         if sinks.metrics is not None:
             pipeline.catalog.tell_of, pipeline.tell_of_reconstructions = sinks.metrics.watch, sinks.metrics.reconstructed
@@ -188,7 +193,7 @@ def create_app(
     refused = Counter[str]() if sinks.metrics is None else sinks.metrics.refused
     routers = [*ROUTERS, *([admin.router] if settings.admin else [])]
     closed = [] if settings.admin else [replace(one, endpoint=None) for one in admin.router.registrations]
-    registry = Registry([*PAGES, *closed, *(one for router in routers for one in router.registrations)])
+    registry = Registry([*PAGES, *add_explorer(app), *closed, *(one for router in routers for one in router.registrations)])
     root_path = settings.root_path.rstrip("/")
     if root_path and registry.has_word_of(root_path):
         raise SettingsError(f"root_path: {root_path} begins like an endpoint of the service; choose another path")

@@ -23,8 +23,9 @@ from service.flags import explain
 from service.server.tuning import open_standard_descriptors
 from service.settings import Settings, SettingsError, refuse_unknown, require_packages
 from service.store import POSTGRES, LatentStore, make_store
+from service.store.collection_names import check_collection_name
 from service.store.export import backup, check_file, dump, store_files
-from service.store.interface import Collection, StoreError, StoreUnusable, UnknownCollection, check_collection_name
+from service.store.interface import Collection, StoreError, StoreUnusable, UnknownCollection
 from service.store_flags import parse
 
 if TYPE_CHECKING:

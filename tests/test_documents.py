@@ -87,6 +87,21 @@ def test_models_are_used_as_shown() -> None:
     assert names["posterior"].mu.shape == (2, 20)  # type: ignore[attr-defined]
 
 
+def test_the_page_of_the_explorer_is_described() -> None:
+    """Every field of its address, and test ids that are there."""
+    sources = {path.name: path.read_text() for path in (ROOT / "service/explorer/page").glob("*.js")}
+    text = DOCUMENTS["docs/explore.md"]
+    (section,) = re.findall(r"^## A link to a view\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    described = {name for cell in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)}
+    (fields,) = re.findall(r"const FIELDS = {\n(.*?)^};", sources["state.js"], re.MULTILINE | re.DOTALL)
+    assert described == set(re.findall(r"^  (\w+):", fields, re.MULTILINE))
+    parts = ("map", "picture", "path", "directions", "neighbors")
+    written = " ".join(sources.values())
+    for name in re.findall(rf"`((?:{'|'.join(parts)})-[a-z0-9-]+)`", text):
+        start = re.escape(re.split(r"-(?:a|b|linear|top|local|named|\d)\b", name)[0])
+        assert re.search(start, written) or name.startswith("map-copy-"), name
+
+
 def packages() -> set[str]:
     return {path.parent.name for path in (ROOT / "service").glob("*/__init__.py")}
 

@@ -51,6 +51,7 @@ MAY_IMPORT = {
     "observe": ("service.inference", "service.store", "service.engine", "service.latents"),
     "http": ("service.observe",),
     "server": ("service.http", "service.observe"),
+    "explorer": ("service.http",),
     "rest": (
         *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
         *("service.inference", "service.store", "service.engine.errors", "service.state"),
@@ -166,11 +167,11 @@ def test_no_cycle_between_packages() -> None:
 
 
 @of_each(SERVICE)
-def test_the_web_framework_stays_in_rest(name: str) -> None:
+def test_the_web_framework_stays_in_rest_and_the_page(name: str) -> None:
     found = under(imported(name), *WEB)
     if name == "service.http.request_id":
         found -= under(found, "starlette.types")
-    assert not found or name in ("service.app", "service.state") or name.startswith("service.rest.")
+    assert not found or name in ("service.app", "service.state") or name.startswith(("service.rest.", "service.explorer."))
 
 
 @of_each(["service.engine.gate", "service.engine.fair_queue", "service.engine.lane", "service.engine.batcher"])

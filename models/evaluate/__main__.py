@@ -180,7 +180,7 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
     prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
     mixture = None if prior is None else prior.mixture
     checkpoint.vae.cpu()
-    write_golden(args.path, checkpoint, splits.test.x)
+    write_golden(args.path, checkpoint, splits.test.x, splits.test.labels)
     drawn = pictures.write_pictures(args.path, checkpoint.vae, splits.test, mixture)
     print(*agreement.lines(metrics), sep="\n", end="\n" if "agreement" in metrics else "", file=sys.stderr)
     calibration = read_calibration(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)

@@ -57,6 +57,8 @@ def write(pixels: Pixels) -> bytes:
 
 def write_each(pixels: Pixels) -> list[bytes]:
     """Write uint8 (N, H, W, C) as N PNG files."""
+    if not len(pixels):
+        return []
     if pixels.shape[1] * pixels.shape[2] <= SMALL_PIXELS:
         return _files(pixels)
     return [_files(picture[None], large=True)[0] for picture in pixels]

@@ -14,7 +14,10 @@ from service.observe.printable import one_line
 
 LONGEST_DETAIL = 4000
 # Basic comes first because Chromium reads only the first challenge of a header. It then asks its user for the password.
-CHALLENGE = 'Basic realm="vae-service", charset="UTF-8", Bearer realm="vae-service"'
+BEARER = 'Bearer realm="vae-service"'
+CHALLENGE = f'Basic realm="vae-service", charset="UTF-8", {BEARER}'
+# Scripts that ask their user for a key themselves send this header, by custom with the value XMLHttpRequest.
+OF_A_SCRIPT = b"x-requested-with"
 
 
 class Problem(NamedTuple):
@@ -67,6 +70,10 @@ def problem(error: Exception, status: int, code: str, request_id: str, **extra: 
 async def refuse(scope: Scope, send: Send, error: HttpError) -> None:
     """Answer a request with an error instead of passing it on."""
     status, _, headers, body = problem(error, error.status, error.code, request_id_of(scope))
+    if status == 401 and any(name == OF_A_SCRIPT for name, _ in scope["headers"]):
+        headers["www-authenticate"] = (
+            BEARER  # With Basic, the browser would open its own window before the script hears of it.
+        )
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})

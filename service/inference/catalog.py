@@ -190,7 +190,8 @@ class Catalog:
             calibration = await asyncio.to_thread(_calibration, directory, checkpoint)
             metrics = await asyncio.to_thread(_metrics, directory)
             usual, again = kl_range.recorded(metrics), partial(read, directory)
-            model = await start_model(name, checkpoint, self.device, usual, calibration, again)
+            examples = None if golden is None else golden.x
+            model = await start_model(name, checkpoint, self.device, usual, calibration, again, examples)
             if golden is not None:
                 await check_golden(model, golden, self.device.precision)
             result = "ok"

@@ -59,6 +59,7 @@ class ServedModel:
     kl_check: KlCheck | None = None  # None for a model whose card does not have the KL of its test pictures
     sigma: float | None = None  # that of a Gaussian likelihood
     calibration: Calibration | None = None  # what is usual for the model
+    examples: NDArray[np.uint8] | None = None  # (N, C, H, W), pictures to try it with; None if none came with it
 
     @cached_property
     def label(self) -> str:
@@ -90,6 +91,7 @@ async def start_model(
     kl_range: KlRange | None = None,
     calibration: Calibration | None = None,
     read: Callable[[], Checkpoint] | None = None,
+    examples: NDArray[np.uint8] | None = None,
 ) -> ServedModel:
     """Move a model to the device, warm it up and check it there, beside whatever is served. Raises RuntimeError.
 
@@ -123,6 +125,7 @@ async def start_model(
         check,
         sigma,
         calibration,
+        examples,
     )
     loop = asyncio.get_running_loop()
 

@@ -84,6 +84,7 @@ async def make_direction(
     state, which `seq` of the direction names. Raises BadSides, NoDirection, StoreError, UnknownKey, Overloaded,
     DeadlineExceeded, ModelNotLoaded, BadInput, BatcherError.
     """
+    collection.to_change()  # before anything is computed
     if name in orthogonal_to:
         raise BadSides(f"orthogonal_to names {name!r} itself; leave it out")
     deadline = inference.deadline

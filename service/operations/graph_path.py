@@ -26,6 +26,8 @@ from service.store.snapshot import Snapshot
 NEIGHBORS = 10
 # The graph is that of so many items at most, and of fewer if their decoded pictures, as float32, would take more memory.
 MOST_ITEMS, MOST_BYTES = 10_000, 256 << 20
+# Of the training latents of a model, so many: each process makes that graph again after its start, and a person waits for it.
+MOST_TRAINING_ITEMS = 2_000
 # Items that are decoded, and pairs that are compared, before others get a turn.
 DECODED_AT_ONCE, PAIRS_AT_ONCE = 256, 1000
 LATE = "the deadline passed before the graph of the collection was made"
@@ -152,7 +154,8 @@ async def _lent(
 async def _made(pipeline: Pipeline, inference: Inference, snapshot: Snapshot) -> tuple[Graph, Numbers]:
     model = inference.model
     pixels = int(np.prod(model.shape))
-    rows = sample_of(len(snapshot), min(MOST_ITEMS, max(1, MOST_BYTES // (4 * pixels))))
+    most = MOST_TRAINING_ITEMS if snapshot.collection.read_only else MOST_ITEMS
+    rows = sample_of(len(snapshot), min(most, max(1, MOST_BYTES // (4 * pixels))))
     mu = np.ascontiguousarray(snapshot.mu[rows])
     k = min(NEIGHBORS + 1, len(mu))  # each is its own neighbour, too
     parts = [partial(nearest, mu[first : first + BLOCK], mu, k) for first in range(0, len(mu), BLOCK)]

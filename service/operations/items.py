@@ -134,6 +134,7 @@ async def add_items(
     `digest`: of the model whose vectors these are; it must be the collection's. Raises StoreError, Overloaded,
     ModelNotLoaded, BadInput, BatcherError.
     """
+    collection.to_change()  # before anything is encoded
     with store.writes.admit(entries.weight):
         await encode_entries(pipeline, inference, collection, entries)
         keep = collection.keep == KEEP

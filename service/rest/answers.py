@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from service.formats import pictures as codecs
 from service.formats import png
@@ -19,6 +20,7 @@ from service.inference.served_model import Floats
 from service.latents.plane import Plane
 from service.observe.printable import header_value
 from service.rest.arrangement import arrange, enlarge
+from service.rest.model_schemas import ExampleParameters
 from service.rest.negotiation import MEDIA_TYPES, Format
 from service.rest.schemas import DecodeParameters, InterpolateParameters
 from service.store.filters import Unknown
@@ -110,7 +112,7 @@ def pictures_answer(
     pixels: Floats,
     form: Format,
     inference: Inference,
-    parameters: DecodeParameters | InterpolateParameters,
+    parameters: DecodeParameters | InterpolateParameters | ExampleParameters,
     fields: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
     scale: int = 1,
@@ -144,4 +146,9 @@ def data_answer(
 
 def base64_pictures(pixels: Floats) -> list[str]:
     """Return pictures, float32 (N, H, W, C) in [0, 1], as base64 PNG."""
-    return [binascii.b2a_base64(file, newline=False).decode("ascii") for file in png.write_each(codecs.to_uint8(pixels))]
+    return base64_bytes(codecs.to_uint8(pixels))
+
+
+def base64_bytes(pixels: NDArray[np.uint8]) -> list[str]:
+    """Return pictures, uint8 (N, H, W, C), as base64 PNG."""
+    return [binascii.b2a_base64(file, newline=False).decode("ascii") for file in png.write_each(pixels)]

@@ -101,6 +101,16 @@ class PicturesAnswer(BaseModel):
     warnings: WarningList = None
 
 
+class ReconstructionsAnswer(PicturesAnswer):
+    """Reconstructions as base64 PNG."""
+
+    model_config = ConfigDict(title="Reconstructions")
+
+    originals: list[str] | None = Field(
+        None, description="With compare=true, the pictures as the model sees them, in its size and colours."
+    )
+
+
 class PathAnswer(PicturesAnswer):
     """The frames of a path as base64 PNG."""
 

@@ -12,7 +12,8 @@ from service.operations.items import DELETED_AT_ONCE, LISTED_IDS
 from service.rest.body_schemas import WarningList
 from service.rest.filter_schema import FILTER, FILTER_SCHEMA, NO_NUL, STRICT, STRICT_DELETION, Filter
 from service.rest.schemas import Parameters, PictureParameters, split, words
-from service.store.interface import COLLECTION_NAME, MAX_ID, IfExists
+from service.store.collection_names import COLLECTION_NAME, TRAINING
+from service.store.interface import MAX_ID, IfExists
 
 Keep = Literal["nothing", "picture"]
 MetricName = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
@@ -29,6 +30,10 @@ NAME_SCHEMA = {
     "type": "string",
     "pattern": f"^{COLLECTION_NAME.pattern}$",
     "description": "A name of up to 100 letters, digits, dots, underscores and hyphens.",
+}
+COLLECTION_SCHEMA = NAME_SCHEMA | {
+    "pattern": f"^({TRAINING})?{COLLECTION_NAME.pattern}$",
+    "description": "A collection, or training:NAME, the training latents of a model.",
 }
 ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_ID, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
 CURSOR_SCHEMA = {**ID_SCHEMA, "minLength": 0, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
@@ -51,6 +56,7 @@ class AllCollections(Parameters):
     """Parameters of GET /collections."""
 
     model: str | None = Field(None, description="The name of a loaded model; only collections of that model are listed.")
+    training: bool = Field(False, description="true also lists those of training latents, training:NAME.")
 
 
 class CollectionParameters(Parameters):
@@ -166,6 +172,7 @@ class CollectionInfo(BaseModel):
     sigma_weight: float | None = STATED_WEIGHT
     description: str
     keep: Keep = Field(description="picture if the originals of pictures are kept.")
+    read_only: bool = Field(description="true if no request can change it, as with training latents.")
     count: int = Field(description="The number of items.")
     seq: int = Field(description=SEQ)
 

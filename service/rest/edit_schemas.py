@@ -9,8 +9,8 @@ from service.rest.body_schemas import Number
 from service.rest.collection_schemas import MODEL, NAME_SCHEMA
 from service.rest.direction_schemas import Names
 from service.rest.schemas import DecodeParameters, IncludeLatents, PointParameters
+from service.store.collection_names import COLLECTION_NAME
 from service.store.directions import MAX_DIRECTIONS
-from service.store.interface import COLLECTION_NAME
 
 # In standard deviations. Latents that are moved so far lie beyond all data.
 MAX_AMOUNT = 100.0

@@ -28,6 +28,7 @@ from service.operations.directions import BadSides
 from service.operations.items import LISTED_IDS
 from service.operations.manifold import NoSuchDimension
 from service.operations.score import NoCalibration
+from service.operations.training_collections import NoTrainingLatents
 from service.operations.traverse import NoKl
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -42,6 +43,7 @@ from service.store.interface import (
     ModelMismatch,
     NoPicture,
     PicturesFull,
+    ReadOnly,
     SnapshotTooLarge,
     StoreBusy,
     StoreFull,
@@ -71,6 +73,8 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     ModelNotLoaded: (409, "model_not_loaded"),
     DirectionsFull: (409, "directions_full"),
     ModelChanged: (409, "model_changed"),
+    NoTrainingLatents: (404, "no_calibration"),
+    ReadOnly: (409, "read_only"),
     NoCalibration: (409, "no_calibration"),
     OtherModel: (409, "model_mismatch"),
     TooBig: (413, "too_many_pixels"),

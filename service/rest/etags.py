@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from service.http.call import Answer, Call
 from service.rest.negotiation import Format
-from service.rest.schemas import Parameters
+from service.rest.schemas import NoParameters
 
 TAG = re.compile(r'"([^"]*)"')
 # Parameters that are left out of the ETag. The deadline does not change the answer. The others enter with their defaults
@@ -18,7 +18,7 @@ TAG = re.compile(r'"([^"]*)"')
 NOT_HASHED = {"timeout_ms", "model", "prior", "format", "scale"}
 
 
-def cache_headers(parameters: Parameters, form: Format, seed: int | None, scale: int, *versions: str) -> Mapping[str, str]:
+def cache_headers(parameters: NoParameters, form: Format, seed: int | None, scale: int, *versions: str) -> Mapping[str, str]:
     """Return the caching headers of the answer to a GET: an ETag if the caller has stated the seed, else `no-store`.
 
     `versions`: everything that the answer depends on besides the parameters, the format and the scale. `no-cache` makes

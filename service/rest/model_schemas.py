@@ -1,4 +1,4 @@
-"""Schemas of the answers about models and the service, for the OpenAPI page.
+"""Parameters and schemas of the answers about models and the service, for the OpenAPI page.
 
 Knows nothing about how they are served.
 """
@@ -6,6 +6,19 @@ Knows nothing about how they are served.
 from typing import Any
 
 from pydantic import BaseModel, Field
+
+from service.rest.schemas import Layout, NoParameters, NpyType, PictureFormat, Scale
+
+
+class ExampleParameters(NoParameters):
+    """Parameters of the example pictures of a model."""
+
+    format: PictureFormat | None = Field(
+        None, description="The format of the answer. It overrides the header Accept.", examples=["png"]
+    )
+    dtype: NpyType = "uint8"
+    layout: Layout = Field("grid", description="The layout of several pictures in one PNG.")
+    scale: Scale | None = None
 
 
 class ModelChange(BaseModel):

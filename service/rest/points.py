@@ -24,7 +24,8 @@ from service.rest.parameters import BadParameter
 from service.rest.registration import ERRORS
 from service.rest.requests import open_request
 from service.rest.schemas import Parameters, PointParameters
-from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
+from service.store.collection_names import is_collection_name
+from service.store.interface import Collection, UnknownCollection
 
 # Each point may have two JSON lists: mu and sigma.
 LISTS_PER_POINT = 2
@@ -50,7 +51,7 @@ async def open_points(service: Service, call: Call, parameters: PointParameters)
 async def open_collection_of(service: Service, call: Call, parameters: Parameters, name: str) -> tuple[Inference, Collection]:
     """Return the model and the deadline of a call, and a collection, whose model the former is. Raises as `open_points`."""
     call.need("store")
-    if not COLLECTION_NAME.fullmatch(name):
+    if not is_collection_name(name):
         raise UnknownCollection(name[:120])
     inference = open_request(service, call, parameters.model_copy(update={"model": None}))
     collection = await service.store.collection(name, inference.deadline)

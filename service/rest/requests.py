@@ -14,7 +14,8 @@ from service.operations.service import Service
 from service.rest.bodies import A_KIND, Body, read_body
 from service.rest.parameters import BadParameter, P, read_parameters
 from service.rest.schemas import Parameters, PictureParameters
-from service.store.interface import COLLECTION_NAME, Collection, UnknownCollection
+from service.store.collection_names import is_collection_name
+from service.store.interface import Collection, UnknownCollection
 
 
 def body_of(service: Service, call: Call, lists_per_item: int = 1, parts_per_item: int = 1) -> Awaitable[Body]:
@@ -77,6 +78,6 @@ async def open_stored(service: Service, call: Call, parameters: Parameters) -> t
 def name_of(call: Call) -> str:
     """Return the collection's name in the path. Raises UnknownCollection for one that no collection can have."""
     name = call.path["name"]
-    if not COLLECTION_NAME.fullmatch(name):
+    if not is_collection_name(name):
         raise UnknownCollection(name[:120])
     return name

@@ -3,6 +3,7 @@
 import math
 
 from service.rest.arrangement import size_of
+from service.rest.model_schemas import ExampleParameters
 from service.rest.negotiation import Format, is_browser
 from service.rest.parameters import BadParameter
 from service.rest.schemas import MAX_SCALE, DecodeParameters, InterpolateParameters
@@ -17,7 +18,7 @@ MAX_SIDE = 16_383
 
 
 def choose_scale(
-    parameters: DecodeParameters | InterpolateParameters | ScoreParameters,
+    parameters: DecodeParameters | InterpolateParameters | ScoreParameters | ExampleParameters,
     form: Format,
     accept: str,
     count: int,

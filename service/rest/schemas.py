@@ -206,7 +206,9 @@ class ReconstructParameters(DecodeParameters, PictureParameters):
 
     mode: Literal["mean", "sample"] = Field("mean", description="mean decodes mu; sample decodes a draw from the posterior.")
     compare: bool = Field(
-        False, description="true adds the originals to a PNG, above the reconstructions, or to their left in a column."
+        False,
+        description="true adds the originals as the model sees them: in a PNG above the reconstructions, or to their left in "
+        "a column; in JSON as originals.",
     )
 
 

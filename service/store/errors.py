@@ -5,6 +5,7 @@ StoreError
   │     └── CollectionReplaced            of collections: another one has that name now
   ├── UnknownDirection                    the collection has no direction with that name
   ├── BadCollectionName                   no collection, or no direction, may have that name
+  ├── ReadOnly                            the collection cannot be changed by requests
   ├── NoPicture                           the item has no original picture
   ├── ItemsExist                          ids of new items that the collection has already
   ├── ModelMismatch                       the vectors are those of another model
@@ -61,6 +62,16 @@ class BadCollectionName(StoreError):
         super().__init__(
             f"{name[:120]!r} is not a valid name for a {what}: use up to 100 letters, digits, '.', '_' and '-', of "
             "which the first is a letter or digit"
+        )
+
+
+class ReadOnly(StoreError):
+    """The collection has the training latents of a model, which no request can change."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the collection {name[:120]!r} has the training latents of a model and cannot be changed; PUT a collection with "
+            "a name without a colon, and add items to that"
         )
 
 

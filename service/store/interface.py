@@ -3,7 +3,6 @@
 Knows nothing of HTTP, of models, nor of how anything is stored.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.latents.distances import DistanceMetric, Doubles, distance_metric
+from service.store.collection_names import TRAINING
 from service.store.directions import Direction
 from service.store.errors import BadCollectionName as BadCollectionName
 from service.store.errors import BadItem as BadItem
@@ -24,6 +24,7 @@ from service.store.errors import MetadataTooLarge as MetadataTooLarge
 from service.store.errors import ModelMismatch as ModelMismatch
 from service.store.errors import NoPicture as NoPicture
 from service.store.errors import PicturesFull as PicturesFull
+from service.store.errors import ReadOnly as ReadOnly
 from service.store.errors import SnapshotTooLarge as SnapshotTooLarge
 from service.store.errors import StoreBusy as StoreBusy
 from service.store.errors import StoreError as StoreError
@@ -45,15 +46,8 @@ IfExists = Literal["replace", "error", "skip"]
 # Most bytes of kept pictures in all collections, unless a setting says otherwise.
 MAX_PICTURE_BYTES = 4 << 30
 
-COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # The longest id of an item, in characters.
 MAX_ID = 512
-
-
-def check_collection_name(name: str, what: str = "collection") -> None:
-    """Raise BadCollectionName unless a collection may have this name; directions have such names, too."""
-    if not COLLECTION_NAME.fullmatch(name):
-        raise BadCollectionName(name, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +70,17 @@ class Collection:
     def label(self) -> str:
         """Name and digest of its model, in the form of the header X-Model."""
         return f"{self.model}@sha256:{self.digest}"
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it has the training latents of a model, so that no request can change it."""
+        return self.name.startswith(TRAINING)
+
+    def to_change(self) -> "Collection":
+        """Return this collection. Raises ReadOnly."""
+        if self.read_only:
+            raise ReadOnly(self.name)
+        return self
 
     def of_model(self, digest: str | None) -> "Collection":
         """Return this collection if its model has the digest, or any for None. Raises ModelMismatch."""

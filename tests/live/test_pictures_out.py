@@ -214,6 +214,21 @@ def test_originals_beside_reconstructions(
     np.testing.assert_array_equal(untiled(decoded(from_floats.content), rows, columns), expected)
 
 
+def test_originals_in_json(client: httpx.Client, digits: Pixels) -> None:
+    """They are what the model sees: in its size, whatever was sent, and with the same posterior."""
+    large = encoded(digits[0].repeat(3, 0).repeat(3, 1)[:, :70])
+    files = [("image", ("x", encoded(digits[1]))), ("image", ("x", large))]
+    plain, compared = [client.post(f"/reconstruct{query}", files=files).json() for query in ("", "?compare=true")]
+    originals = compared.pop("originals")
+    assert plain == compared
+    np.testing.assert_array_equal(decoded_all(originals)[0], digits[1])
+    again = client.post("/encode", json={"images": originals}).json()
+    assert again == client.post("/encode", files=files).json()
+    refused = client.post("/reconstruct?compare=true&format=npy", files=files)
+    assert refused.status_code == 422
+    assert "format=json" in refused.json()["detail"]
+
+
 def test_many_originals_beside_reconstructions(client: httpx.Client, digits: Pixels) -> None:
     """A grid is ten wide; what is left over in the last two rows is black."""
     n = 33

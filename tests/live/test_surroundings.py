@@ -1,5 +1,6 @@
 """Where the service runs: in a pod among services of similar names, on IPv4, IPv6 and unix sockets, behind nginx."""
 
+import re
 import shutil
 import signal
 import socket
@@ -167,6 +168,12 @@ def test_nginx_with_a_path(tiny_dir: Path, tmp_path: Path) -> None:
             for link in ("static-offline-docs/swagger-ui-bundle.js", "static-offline-docs/swagger-ui.css", "openapi.json"):
                 assert link in page.text
                 client.get(str(httpx.URL(f"{start}/docs").join(link))).raise_for_status()
+            led = client.get(f"{start}/", headers={"caller": "203.0.113.7", "accept": "text/html"})
+            assert (led.status_code, led.headers["location"]) == (307, "/vae/explore")
+            links = re.findall(r'(?:href|src)="(.+?)"', client.get(f"{start}/explore").raise_for_status().text)
+            assert {"explore/main.js", "explore/style.css", "docs"} <= set(links)
+            for link in links:
+                client.get(str(httpx.URL(f"{start}/explore").join(link))).raise_for_status()
             assert client.get(f"{start}/openapi.json").json()["servers"] == [{"url": "/vae"}]
             for path in ("/models/tiny", "/sample?n=1&seed=3", "/health/ready", "/metrics"):
                 client.get(start + path).raise_for_status()

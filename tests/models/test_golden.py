@@ -42,6 +42,20 @@ def test_it_is_what_the_weights_make_of_the_pictures(directory: Path) -> None:
     assert golden.difference(mu, sigma, np.full_like(mean, np.nan), 1).startswith("mean differs by up to ")
 
 
+def test_one_picture_of_each_label_is_there_and_others_are_spread(directory: Path) -> None:
+    x = torch.arange(40, dtype=torch.uint8)[:, None, None, None].expand(40, 1, 8, 8).contiguous()
+    checkpoint = read(directory)
+    for labels, wanted in (
+        (None, range(0, 40, 4)),
+        (torch.tensor([2, 2, 0, 1] * 10), [2, 3, 0, 1, 8, 13, 18, 24, 29, 34]),
+        (torch.arange(39, -1, -1), range(39, 29, -1)),
+    ):
+        write_golden(directory, checkpoint, x, labels)
+        golden = read_golden(directory, checkpoint.digest, CONFIG)
+        assert golden is not None
+        assert golden.x[:, 0, 0, 0].tolist() == list(wanted)
+
+
 def test_the_digest_stays(directory: Path) -> None:
     before = read(directory).digest
     (directory / GOLDEN).unlink()

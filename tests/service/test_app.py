@@ -121,6 +121,7 @@ async def test_no_answer_leads_to_the_host_that_the_caller_names(client: httpx.A
         "/",
         "/docs",
         "/docs/",
+        "/explore/",
         "/openapi.json",
         "/encode/",
         "/encode///",
@@ -146,9 +147,12 @@ async def test_a_slash_too_many_leads_to_the_path_without_it(client: httpx.Async
     assert (await client.get("/nothing/")).status_code == 404
 
 
-async def test_the_front_page_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/", follow_redirects=True)
-    assert (answer.status_code, answer.url.path) == (200, "/docs")
+@pytest.mark.parametrize(
+    ("accept", "path"), [("*/*", "/docs"), ("application/json", "/docs"), ("", "/docs"), ("text/html,*/*;q=0.8", "/explore")]
+)
+async def test_the_front_page_leads_programs_to_the_documentation(client: httpx.AsyncClient, accept: str, path: str) -> None:
+    answer = await client.get("/", headers={"accept": accept}, follow_redirects=True)
+    assert (answer.status_code, answer.url.path) == (200, path)
 
 
 @pytest.mark.parametrize("path", ["/encode", "/models", "/info", "/health/ready"])

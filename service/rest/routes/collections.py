@@ -7,9 +7,10 @@ from typing import Any
 from service.http.call import Answer, Call
 from service.operations.collection_model import digest_of, distance_of, loaded_name, new_collection
 from service.operations.service import Service
+from service.operations.training_collections import training_collections
 from service.rest.answers import described_distance, json_answer
 from service.rest.collection_schemas import (
-    NAME_SCHEMA,
+    COLLECTION_SCHEMA,
     AllCollections,
     CollectionInfo,
     CollectionList,
@@ -20,7 +21,8 @@ from service.rest.parameters import read_parameters
 from service.rest.registration import ERRORS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, only_parameters, open_request, open_stored, query_parameters
 from service.rest.schemas import Parameters
-from service.store.interface import Collection, UnknownCollection, check_collection_name
+from service.store.collection_names import check_collection_name
+from service.store.interface import Collection, UnknownCollection
 
 router = Router()
 
@@ -37,6 +39,7 @@ def describe_collection(service: Service, collection: Collection) -> dict[str, A
         **described_distance(collection.metric, collection.sigma_weight),
         "description": collection.description,
         "keep": collection.keep or "nothing",
+        "read_only": collection.read_only,
         "count": collection.count,
         "seq": collection.seq,
     }
@@ -67,10 +70,15 @@ async def put(service: Service, call: Call) -> Answer:
 
 
 async def list_all(service: Service, call: Call) -> Answer:
-    """List all collections, or those of one model, in the order of their names."""
-    parameters = query_parameters(Parameters, call)
+    """List all collections, or those of one model, in the order of their names.
+
+    With `training=true` those of training latents are among them, one of each loaded model that has a calibration.
+    """
+    parameters = query_parameters(AllCollections, call)
     inference = open_request(service, call, parameters)
     found = await service.store.collections(inference.deadline)
+    if parameters.training:
+        found = sorted([*found, *training_collections(service.pipeline.catalog)], key=lambda collection: collection.name)
     if parameters.model is not None:
         found = [collection for collection in found if collection.digest == inference.model.digest]
     return json_answer({"collections": [describe_collection(service, collection) for collection in found]})
@@ -90,7 +98,7 @@ async def delete(service: Service, call: Call) -> Answer:
     return json_answer(describe_collection(service, gone), gone)
 
 
-PATH = {"name": {"schema": NAME_SCHEMA, "example": "example"}}
+PATH = {"name": {"schema": COLLECTION_SCHEMA, "example": "example"}}
 STORE_ERRORS = (*ERRORS, 403, 409, 507)
 INFO = json_content(CollectionInfo)
 EXAMPLE = {"model": "mnist", "metric": "w2", "sigma_weight": 3, "description": "handwritten digits", "keep": "picture"}

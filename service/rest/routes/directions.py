@@ -21,8 +21,8 @@ from service.rest.parameters import read_parameters
 from service.rest.registration import ERRORS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_collection, open_stored, query_parameters
 from service.rest.routes.collections import PATH, STORE_ERRORS
+from service.store.collection_names import check_collection_name
 from service.store.directions import Direction, Side
-from service.store.interface import check_collection_name
 
 router = Router()
 

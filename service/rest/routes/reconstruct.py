@@ -10,12 +10,13 @@ from service.formats import png
 from service.http.call import Answer, Call
 from service.operations import reconstruct as operations
 from service.operations.service import Service
-from service.rest.answers import answer, pictures_answer
+from service.rest.answers import answer, base64_bytes, pictures_answer
 from service.rest.arrangement import beside, enlarge
 from service.rest.bodies import pictures_of
+from service.rest.body_schemas import ReconstructionsAnswer
 from service.rest.negotiation import answer_format
 from service.rest.parameters import BadParameter, read_parameters
-from service.rest.registration import PICTURE_ANSWERS, PICTURE_BODIES, Router, add, describe_operation
+from service.rest.registration import PICTURE_ANSWERS, PICTURE_BODIES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
 from service.rest.scaling import choose_scale
 from service.rest.schemas import ReconstructParameters
@@ -33,8 +34,10 @@ async def reconstruct(service: Service, call: Call) -> Answer:
     parameters = read_parameters(ReconstructParameters, call.query, *body.parameters(ReconstructParameters))
     accept = call.headers.get("accept", "")
     form = answer_format(parameters.format, accept, ("json", "npy", "png"))
-    if parameters.compare and form != "png":
-        raise BadParameter(f"compare adds the originals to a PNG answer, but the answer is {form}; ask for format=png")
+    if parameters.compare and form == "npy":
+        raise BadParameter(
+            "compare adds the originals to PNG and JSON, but the answer is npy; ask for format=png or format=json"
+        )
     inference = open_request(service, call, parameters)
     pictures = pictures_of(body, inference.model.shape, inference.preprocessing.range is not None)
     scale = choose_scale(parameters, form, accept, len(pictures), inference.model.shape, parameters.compare)
@@ -46,18 +49,21 @@ async def reconstruct(service: Service, call: Call) -> Answer:
     headers = {"x-seed": str(made.seed)} if drawn else {}
 
     def render() -> Answer:
-        if parameters.compare:
-            compared = _compare_png(made.originals, codecs.to_uint8(made.pixels), parameters.layout, scale)
-            return answer(compared, "png", inference, headers)
-        return pictures_answer(made.pixels, form, inference, parameters, fields, headers, scale)
+        if not parameters.compare:
+            return pictures_answer(made.pixels, form, inference, parameters, fields, headers, scale)
+        originals = _bytes_of(made.originals)
+        if form == "json":
+            compared = {**fields, "originals": base64_bytes(originals)}
+            return pictures_answer(made.pixels, form, inference, parameters, compared, headers, scale)
+        joined = beside(originals, codecs.to_uint8(made.pixels), parameters.layout)
+        return answer(png.write(enlarge(joined, scale)), form, inference, headers)
 
     return await service.pipeline.offload(made.pixels.nbytes * scale**2, render)
 
 
-def _compare_png(originals: list[NDArray[Any]], reconstructions: NDArray[np.uint8], layout: str, scale: int) -> bytes:
+def _bytes_of(originals: list[NDArray[Any]]) -> NDArray[np.uint8]:
     seen = np.concatenate(originals).transpose(0, 2, 3, 1)  # (N, H, W, C)
-    joined = beside(codecs.to_uint8(seen) if seen.dtype == np.float32 else seen, reconstructions, layout)
-    return png.write(enlarge(joined, scale))
+    return codecs.to_uint8(seen) if seen.dtype == np.float32 else seen
 
 
 add(
@@ -66,7 +72,7 @@ add(
     ["POST"],
     reconstruct,
     "Pictures encoded and decoded again",
-    describe_operation(ReconstructParameters, PICTURE_ANSWERS, PICTURE_BODIES),
+    describe_operation(ReconstructParameters, {**PICTURE_ANSWERS, **json_content(ReconstructionsAnswer)}, PICTURE_BODIES),
     scope="infer",
     label="reconstruct",
     name="reconstruct",

@@ -104,7 +104,7 @@ class SqliteFile:
             raise
         if found is not None:
             return found
-        if not make and not self.path.exists():
+        if not make and not self._exists():
             raise NoFileYet
         with self.meaning(writes=make):
             connection = self._connect()
@@ -117,6 +117,9 @@ class SqliteFile:
                 raise
         self._own.connection = connection
         return connection
+
+    def _exists(self) -> bool:
+        return self.path.exists()
 
     def _empty_log(self, connection: sqlite3.Connection) -> None:
         """Empty the write-ahead log if the file was replaced: whoever opened the other file would apply the log to it."""
@@ -217,7 +220,7 @@ class SqliteFile:
             _set_wal(connection, self.path)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            _migrate(connection, self.path)
+            migrate(connection, self.path)
         except BaseException:
             connection.close()
             raise
@@ -251,7 +254,7 @@ def _check_origin(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreUnusable(f"{path} is a sqlite file of another program, not a latent store; choose another path")
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the schema to this version. Several processes may try at once; takes no lock if nothing is to be done."""
     if _version(connection, path) == len(MIGRATIONS):
         return

@@ -55,8 +55,9 @@ Write = Callable[[sqlite3.Connection], Any]
 class SqliteStore(LatentStore):
     """A latent store in a sqlite file, which is made with the first collection."""
 
-    def __init__(self, path: Path, max_bytes: int, max_picture_bytes: int = MAX_PICTURE_BYTES) -> None:
-        self._file, self._max_bytes, self._max_picture_bytes = SqliteFile(path), max_bytes, max_picture_bytes
+    def __init__(self, path: Path | SqliteFile, max_bytes: int, max_picture_bytes: int = MAX_PICTURE_BYTES) -> None:
+        self._file = SqliteFile(path) if isinstance(path, Path) else path
+        self._max_bytes, self._max_picture_bytes = max_bytes, max_picture_bytes
         self._search = SqliteSearch(self._file)
         self._writes: Turns[tuple[Write, bool]] = Turns("store writer", self._write_turn, MOST_WRITES)
         self._searches: Turns[tuple[str, str, Search] | None] = Turns("store search", self._search_turn, MOST_SEARCHES)

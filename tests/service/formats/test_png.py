@@ -206,3 +206,9 @@ def test_pixels_of_any_layout_in_memory_are_written() -> None:
         np.ascontiguousarray(pixels.transpose(2, 0, 1)).transpose(1, 2, 0),
     ):
         assert png.write(same) == png.write(pixels)
+
+
+@pytest.mark.parametrize("shape", [(0, 0, 0, 0), (0, 28, 28, 1), (0, 500, 500, 3)])
+def test_no_pictures_are_no_files(shape: tuple[int, ...]) -> None:
+    """A search that finds nothing has none, and does not know their size."""
+    assert png.write_each(np.empty(shape, np.uint8)) == []

@@ -19,6 +19,7 @@ def client(path: str = "/vae/") -> httpx.AsyncClient:
 async def test_both_kinds_of_proxies(prefix: str) -> None:
     async with client() as caller:
         assert (await caller.get(f"{prefix}/docs", headers=KEY)).status_code == 200
+        assert (await caller.get(f"{prefix}/explore/main.js")).status_code == 200
         assert (await caller.get(f"{prefix}/static-offline-docs/favicon.png", headers=KEY)).status_code == 200
         assert (await caller.get(f"{prefix}/openapi.json", headers=KEY)).json()["servers"] == [{"url": "/vae"}]
         for path, status in (("/health/ready", 503), ("/encode", 503), ("/models/mnist", 503), ("/nothing", 404)):
@@ -38,13 +39,15 @@ async def test_what_is_closed_stays_closed(prefix: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/vae", "/vae/"])
 async def test_redirects(path: str) -> None:
     async with client() as caller:
-        assert (await caller.get(path, headers=KEY)).headers["location"] == "/vae/docs"
+        assert (await caller.get(path)).headers["location"] == "/vae/docs"
+        assert (await caller.get(path, headers={"accept": "text/html"})).headers["location"] == "/vae/explore"
         assert (await caller.get("/vaex/", headers=KEY)).status_code == 404
 
 
 async def test_without_a_path_links_are_relative() -> None:
     async with client("/") as caller:
-        assert (await caller.get("/", headers=KEY)).headers["location"] == "docs"
+        assert (await caller.get("/")).headers["location"] == "docs"
+        assert (await caller.get("/", headers={"accept": "text/html"})).headers["location"] == "explore"
         assert "servers" not in (await caller.get("/openapi.json", headers=KEY)).json()
 
 

@@ -25,6 +25,7 @@ from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.operations.directions import BadSides
 from service.operations.manifold import NoSuchDimension
 from service.operations.score import NoCalibration
+from service.operations.training_collections import NoTrainingLatents
 from service.operations.traverse import NoKl
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -58,6 +59,8 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
     (ModelChanged("grey", "its directory has others now"), 409, "model_changed"),
     (NoCalibration("grey", "knn needs a calibration"), 409, "no_calibration"),
+    (NoTrainingLatents("training:grey", "grey"), 404, "no_calibration"),
+    (refusals.ReadOnly("training:grey"), 409, "read_only"),
     (BodyTooLarge(100), 413, "body_too_large"),
     (TooBig("too many"), 413, "too_many_pixels"),
     (TooCostly("too long"), 413, "too_costly"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from service.store import directions as bounds
+from service.store.collection_names import check_collection_name
 from service.store.directions import Direction, Side
 from service.store.interface import (
     BadCollectionName,
@@ -16,7 +17,6 @@ from service.store.interface import (
     StoreUnusable,
     UnknownCollection,
     UnknownDirection,
-    check_collection_name,
 )
 from service.store.postgres import directions as of_postgres
 from service.store.sqlite import directions as of_sqlite

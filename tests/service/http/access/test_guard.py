@@ -70,21 +70,27 @@ def code(body: bytes) -> str:
 def test_every_route_is_registered_with_a_scope(app: FastAPI) -> None:
     access: Access = app.state.access
     assert {access.scope_of(path) for _, path in requests(app)} == {OPEN, ANY_KEY, "infer", "store"}
-    expected = {"/encode": "infer", "/collections/x/items/a/b": "store", "/docs": ANY_KEY, "/health/live": OPEN}
+    expected = {"/encode": "infer", "/collections/x/items/a/b": "store", "/docs": ANY_KEY, "/health/live": OPEN, "/": OPEN}
+    expected |= {"/explore": OPEN, "/explore/main.js": OPEN, "/explorer": CLOSED}
     # A path below one that is registered needs the same, so that nobody finds out without a key what there is.
     expected |= {"/encode/x": "infer", "/health/x": ANY_KEY, "/models/x/map": "infer"}
     expected |= dict.fromkeys(("/nothing", "/Encode", "/encod", "/%2e", "/models/x/y"), CLOSED)
     assert {path: access.scope_of(path) for path in expected} == expected
 
 
-async def test_only_health_answers_without_a_key(app: FastAPI) -> None:
+def is_open(path: str) -> bool:
+    """Whether a path needs no key: the service's health, and the page that asks for a key."""
+    return path in ("/", "/health/live", "/health/ready", "/explore") or path.startswith("/explore/")
+
+
+async def test_only_health_and_the_page_answer_without_a_key(app: FastAPI) -> None:
     unknown = {("GET", "/nothing"), ("PURGE", "/encode"), ("GET", "/.env"), ("GET", "/health/x"), ("GET", "//health/live")}
     everything = requests(app) | unknown | {(method, path) for method in METHODS for path in ("/encode", "/collections/x")}
     for method, path in everything:
         for headers in ([], with_key("wrong"), with_key(""), [(b"authorization", b"Bearer ")], [(b"authorization", b"x")]):
             sent = await send(app, Exchange(method, path, headers=headers))
-            if path in ("/health/live", "/health/ready"):
-                assert sent.status in (200, 503), path
+            if is_open(path):
+                assert sent.status in (200, 307, 503), path
                 continue
             assert sent.status == 401, (method, path, headers)
             assert any(name == b"www-authenticate" for name, _ in sent.headers)
@@ -95,10 +101,10 @@ async def test_only_health_answers_without_a_key(app: FastAPI) -> None:
 
 @pytest.mark.parametrize("holder", KEYS)
 async def test_each_key_opens_its_routes_and_no_other(app: FastAPI, holder: str) -> None:
-    for method, path in requests(app) - {("GET", "/health/live"), ("GET", "/health/ready")}:
+    for method, path in requests(app):
         needed = app.state.access.scope_of(path)
         sent = await send(app, Exchange(method, path, headers=with_key(KEYS[holder])))
-        if needed in (ANY_KEY, holder):
+        if needed in (OPEN, ANY_KEY, holder):
             assert sent.status not in (401, 403), (method, path)
         else:
             assert sent.status == 403, (method, path)
@@ -222,6 +228,13 @@ async def test_the_page_says_what_each_operation_needs(app: FastAPI) -> None:
             assert ("401" in operation["responses"]) == bool(needed)
             assert ("403" in operation["responses"]) == (needed not in (OPEN, ANY_KEY))
             assert operation["description"].count("Needs a key") == bool(needed)
+
+
+async def test_a_script_that_asks_for_keys_itself_gets_no_window_of_the_browser(app: FastAPI) -> None:
+    for headers, challenges in (([], ["Basic", "Bearer"]), ([(b"x-requested-with", b"XMLHttpRequest")], ["Bearer"])):
+        sent = await send(app, Exchange("GET", "/models", headers=headers))
+        assert sent.status == 401
+        assert re.findall(r"(\w+) realm=", dict(sent.headers)[b"www-authenticate"].decode()) == challenges
 
 
 # --- allowances

@@ -1,0 +1,32 @@
+// What the lasso of the map has chosen: how many items, of which values, and pictures of some.
+// Knows nothing of the canvas.
+
+import { html, useMemo } from "./vendor/preact-htm.js";
+import { request, useAnswer } from "./api.js";
+import { Copy, Thumb, Trouble } from "./controls.js";
+import { spread } from "./plane.js";
+import { set } from "./state.js";
+
+const MOST_PICTURES = 24;
+
+export function Chosen({ collection, items, chosen }) {
+  const some = useMemo(() => spread(chosen, MOST_PICTURES), [chosen]);
+  const queries = some.map((i) => ({ id: items.ids?.[i] }));
+  const asked = collection && some.length ? request(`collections/${encodeURIComponent(collection.name)}/search`, { json: { queries, k: 1, include: ["image", "mu"] } }) : null;
+  const { answer, error } = useAnswer(asked);
+  const shown = collection ? (answer?.results ?? []).map(({ neighbors }) => neighbors[0]).filter(Boolean) : some.map((i) => ({ id: `draw ${i}`, mu: items.z[i], image: items.images[i] }));
+  const counts = items.classes.map(({ name, color }) => ({ name, color, count: 0 }));
+  for (const i of chosen) counts[items.of[i]].count++;
+  const found = counts.filter(({ count }) => count).sort((one, other) => other.count - one.count);
+  return html`<div class="chosen" data-testid="map-chosen">
+    <div class="row">
+      <strong role="status" data-testid="map-chosen-count">${chosen.length} ${collection ? "items" : "draws"} in the lasso</strong>
+      ${items.values && found.map(({ name, color, count }) => html`<span key=${name}><span class="swatch" style="background:${color}" />${name}: ${count}</span>`)}
+      <button data-testid="map-lasso-clear" onClick=${() => set({ lasso: null })}>clear</button>
+    </div>
+    <${Trouble} error=${error} />
+    <div class="row pictures">${shown.map((one, i) => html`<${Thumb} key=${one.id} image=${one.image} z=${one.mu} label=${one.id} testid="map-chosen-${i}" />`)}</div>
+    ${some.length < chosen.length && html`<p class="hint">${some.length} of ${chosen.length} pictures.</p>`}
+    <${Copy} asked=${asked} testid="map-chosen-copy" />
+  </div>`;
+}

@@ -1,0 +1,120 @@
+// Small components that several parts use: a picture that can be chosen and dragged, a target for pictures, messages, copies.
+// Knows nothing of the service beyond its requests.
+
+import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { asCurl, asPython } from "./api.js";
+import { set } from "./state.js";
+
+const POINT = "application/x-latent"; // a dragged picture carries its latent,
+const PICTURE = "application/x-picture"; // or itself, as base64, before it is encoded
+
+/** Show everywhere a point of the latent space; the sliders start there. `x` is its picture, if it has been encoded from one. */
+export function choose(z, x = null) {
+  set({ z, home: z, x });
+}
+
+/** A section with a heading, for screen readers, too. */
+export function Part({ id, title, hint, children }) {
+  return html`<section id=${id} data-testid=${id} aria-labelledby="${id}-title">
+    <h2 id="${id}-title">${title}</h2>
+    ${hint && html`<p class="hint">${hint}</p>`}
+    ${children}
+  </section>`;
+}
+
+/** Properties of an element that stands for a point: the keys a and b make it an end of the path, and it can be dragged there. */
+export function carries(z) {
+  return {
+    draggable: Boolean(z),
+    onDragStart: (event) => event.dataTransfer.setData(POINT, JSON.stringify(z)),
+    onKeyDown: (event) => z && /^[ab]$/.test(event.key) && !event.ctrlKey && !event.metaKey && set({ [event.key]: z }),
+  };
+}
+
+/** A picture, base64 of a PNG, that is chosen by a click or Enter, and carries its point `z`; itself, if it has none. */
+export function Thumb({ image, z, label, testid, onChoose = () => z && choose(z), current = false }) {
+  const dragged = z ? carries(z) : { draggable: true, onDragStart: (event) => event.dataTransfer.setData(PICTURE, image) };
+  return html`<button
+    ...${dragged}
+    class="thumb"
+    data-testid=${testid}
+    aria-label=${label}
+    aria-pressed=${current}
+    title=${`${label}${z ? " (keys a and b: ends of the path)" : ""}`}
+    onClick=${onChoose}
+  ><img src="data:image/png;base64,${image}" alt="" draggable=${false} /></button>`;
+}
+
+/** What a dropped picture is given to: a latent to `onPoint`, or a file to `onFile`. */
+export function target({ onPoint, onFile }) {
+  return {
+    onDragOver: (event) => event.preventDefault(),
+    onDrop: (event) => {
+      event.preventDefault();
+      const [point, picture] = [POINT, PICTURE].map((type) => event.dataTransfer.getData(type));
+      if (point && onPoint) onPoint(JSON.parse(point));
+      else if (picture && onFile) onFile(new File([Uint8Array.from(atob(picture), (one) => one.charCodeAt(0))], "picture.png"));
+      else if (event.dataTransfer.files.length && onFile) onFile(event.dataTransfer.files[0]);
+    },
+  };
+}
+
+/** What the service says is wrong. */
+export function Trouble({ error }) {
+  return error && html`<p class="trouble" role="alert" data-testid="trouble">${error.message}</p>`;
+}
+
+/** What was said of the last copy, and a function that copies a text: [said, copy]. */
+function useCopying() {
+  const [said, say] = useState("");
+  const copy = async (content, what) => {
+    try {
+      await navigator.clipboard.writeText(content);
+      say(`copied ${what}`);
+    } catch {
+      say("");
+      prompt("Copy this:", content); // the browser allows no access to the clipboard, for instance without https
+    }
+  };
+  return [said, copy];
+}
+
+/** Buttons that copy requests as commands and as a program. */
+export function Copy({ asked, testid }) {
+  const [said, copy] = useCopying();
+  const requests = (Array.isArray(asked) ? asked : [asked]).filter(Boolean);
+  const written = (write) => requests.map(write).join("\n");
+  return html`<p class="copy">
+    <button disabled=${!requests.length} data-testid="${testid}-curl" data-content=${written(asCurl)} onClick=${() => copy(written(asCurl), "as curl")}>copy as curl</button>
+    <button disabled=${!requests.length} data-testid="${testid}-python" onClick=${() => copy(written(asPython), "as Python")}>copy as Python</button>
+    <span role="status">${said}</span>
+  </p>`;
+}
+
+/** A command that is shown, and a button that copies it. */
+export function Command({ content, testid }) {
+  const [said, copy] = useCopying();
+  return html`<p class="copy"><code data-testid=${testid}>${content}</code> <button onClick=${() => copy(content, "the command")}>copy</button> <span role="status">${said}</span></p>`;
+}
+
+/** The width of an element in CSS pixels, kept up to date: [ref, width]. */
+export function useWidth() {
+  const ref = useRef(null);
+  const [width, setWidth] = useState(0);
+  useEffect(() => {
+    const observer = new ResizeObserver(([entry]) => setWidth(Math.round(entry.contentRect.width)));
+    observer.observe(ref.current);
+    return () => observer.disconnect();
+  }, []);
+  return [ref, width];
+}
+
+/** A value once it has rested for a moment. What is slow follows it, so that what follows the pointer is not kept waiting. */
+export function useResting(value, milliseconds = 150) {
+  const [resting, rest] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => rest(value), milliseconds);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return resting;
+}

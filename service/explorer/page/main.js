@@ -1,0 +1,93 @@
+// The page: chooses a model and a collection, asks for a key where one is needed, and lays out the parts.
+
+import { html, render, useEffect, useState } from "./vendor/preact-htm.js";
+import { request, setKey, useAnswer } from "./api.js";
+import { Trouble } from "./controls.js";
+import { canUndo, set, undo, usePageState } from "./state.js";
+import { Directions } from "./directions.js";
+import { Map } from "./map.js";
+import { Neighbors } from "./neighbors.js";
+import { Path } from "./path.js";
+import { Picture } from "./picture.js";
+
+// What belongs to one model only.
+const OF_A_MODEL = { collection: null, x: null, home: null, z: null, a: null, b: null, frame: 0, plane: "pca", view: null, color: null, highlight: null, lasso: null, metric: null, filter: null };
+
+const POINTS = ["z", "home", "a", "b"];
+
+/** The points of an address that do not have as many numbers as the model's latents. */
+const misfits = (state, model) => POINTS.filter((name) => state[name] && state[name].length !== model.latent_dim);
+
+function Page() {
+  const written = usePageState();
+  const models = useAnswer(request("models"));
+  const name = written.model ?? models.answer?.models.find((one) => one.default)?.name;
+  const model = models.answer?.models.find((one) => one.name === name);
+  const misfitting = model ? misfits(written, model) : [];
+  const state = { ...written, ...Object.fromEntries(misfitting.map((one) => [one, null])) };
+  const collections = useAnswer(model ? request("collections", { query: { model: name, training: true } }) : null);
+  const own = collections.answer?.collections ?? [];
+  const byName = (wanted) => own.find((one) => one.name === wanted) ?? null;
+  const collection = state.collection ? byName(state.collection) : (byName(`training:${name}`) ?? own[0] ?? null);
+  useEffect(() => {
+    const keys = (event) => {
+      if ((event.ctrlKey || event.metaKey) && event.key === "z" && !event.target.matches("input:not([type=range]), textarea")) {
+        event.preventDefault();
+        undo();
+      }
+    };
+    addEventListener("keydown", keys);
+    return () => removeEventListener("keydown", keys);
+  }, []);
+  const unknown = models.answer && !model && new Error(`there is no model '${name}'; choose another one`);
+  const missing = collections.answer && state.collection && !collection && new Error(`this model has no collection '${state.collection}'; choose another one`);
+  const unfit = misfitting.length > 0 && new Error(`${misfitting.join(" and ")} in this address must have ${model.latent_dim} numbers for '${name}'`);
+  // A map, a path and a search need to know whether there is a collection.
+  const ready = model && (collections.answer || collections.error);
+  const parts = { model, collection, state };
+  return html`
+    <nav aria-label="What is shown">
+      <label>model <select data-testid="model" onChange=${(event) => set({ ...OF_A_MODEL, model: event.target.value })}>
+        ${models.answer?.models.map((one) => html`<option value=${one.name} selected=${one.name === name}>${one.name}</option>`)}
+      </select></label>
+      <label>collection <select data-testid="collection" onChange=${(event) => set({ collection: event.target.value, lasso: null, color: null, highlight: null, filter: null, view: null })}>
+        ${!collection && html`<option selected value="">none</option>`}
+        ${own.map((one) => html`<option value=${one.name} selected=${one === collection}>${one.name} (${one.count})</option>`)}
+      </select></label>
+      <button data-testid="undo" disabled=${!canUndo()} onClick=${undo} title="Ctrl+Z">undo</button>
+    </nav>
+    <${Key} />
+    <${Trouble} error=${models.error || unknown || collections.error || missing || unfit} />
+    ${ready && html`<div class="parts" key=${`${name} ${collection?.name}`}>
+      <${Map} ...${parts} />
+      <${Picture} ...${parts} />
+      <${Neighbors} ...${parts} />
+      <${Path} ...${parts} />
+      <${Directions} ...${parts} />
+    </div>`}
+  `;
+}
+
+/** Asks for an API key when the service wants one. It is forgotten when the tab is closed. */
+function Key() {
+  const [needed, need] = useState(false);
+  useEffect(() => {
+    const ask = () => need(true);
+    addEventListener("key-needed", ask);
+    return () => removeEventListener("key-needed", ask);
+  }, []);
+  const enter = (event) => {
+    event.preventDefault();
+    setKey(new FormData(event.target).get("key"));
+    need(false);
+    dispatchEvent(new Event("ask-again"));
+  };
+  return needed && html`<form class="key" data-testid="key" onSubmit=${enter}>
+    <label>This service needs an API key <input name="key" type="password" autocomplete="off" required /></label>
+    <button>use it</button> <span class="hint">It is kept until this tab is closed.</span>
+  </form>`;
+}
+
+const page = document.getElementById("page");
+page.textContent = "";
+render(html`<${Page} />`, page);

@@ -1,0 +1,281 @@
+// Draws the map: three canvases above each other, for pictures and grey, for points, and for marks and the pointer.
+// Knows nothing of the service, of the state or of the other parts of the page.
+
+import { rgb } from "./colors.js";
+import { MOST_GREY } from "./density.js";
+
+const MOST_PIXELS = 1.5e6; // of a canvas, so that screens of high resolution are drawn as fast
+const OPAQUE = 0xe8000000; // alpha, blue, green, red: nearly
+const MUTED = 0x48909090;
+const POINTER_PICTURE = 72; // CSS pixels on a side
+const HATCH = 7; // pixels from line to line
+
+export class Drawing {
+  /** `canvases`: {pictures, points, marks}. */
+  constructor(canvases) {
+    Object.assign(this, canvases);
+    this.view = null;
+    this.whole = 1; // the width of the view of all points
+    this.tiles = null; // {canvas, lattice}
+    this.circles = null; // the middle of the prior N(0, I)
+    this.density = null;
+    this.dots = { points: new Float32Array(0), classes: [], of: [], isMuted: null };
+    this.ratio = 1;
+  }
+
+  resize(width, height) {
+    this.ratio = Math.min(devicePixelRatio || 1, Math.sqrt(MOST_PIXELS / (width * height)));
+    for (const canvas of [this.pictures, this.points, this.marks]) {
+      canvas.width = Math.round(width * this.ratio);
+      canvas.height = Math.round(height * this.ratio);
+    }
+    this.image = new ImageData(this.points.width, this.points.height);
+    this.words = new Uint32Array(this.image.data.buffer);
+    this.scratch = Object.assign(document.createElement("canvas"), { width: this.pictures.width, height: this.pictures.height });
+  }
+
+  /** Take the colours from the style sheet, which has them light and dark. */
+  dress() {
+    const style = getComputedStyle(this.marks);
+    const color = (name) => style.getPropertyValue(name).trim();
+    this.colors = { grey: color("--map-grey"), line: color("--map-line"), hole: color("--map-hole"), fore: color("--fore"), back: color("--back") };
+    this.masks = null;
+  }
+
+  setDensity(density) {
+    this.density = density;
+    this.masks = null;
+  }
+
+  /** Draw pictures and points; the milliseconds that it took. */
+  draw() {
+    if (!this.view || !this.image) return 0;
+    const start = performance.now();
+    this.drawPictures();
+    this.drawPoints();
+    return performance.now() - start;
+  }
+
+  // --- pictures, greyness and holes
+
+  drawPictures() {
+    const context = this.pictures.getContext("2d", { alpha: false });
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.fillStyle = this.colors.grey;
+    context.fillRect(0, 0, this.pictures.width, this.pictures.height);
+    context.scale(this.ratio, this.ratio);
+    if (this.tiles) {
+      const { canvas, lattice } = this.tiles;
+      const [left, top] = this.view.toPixels(lattice.left, lattice.top);
+      const tile = lattice.step * this.view.unit;
+      context.imageSmoothingEnabled = (tile * lattice.columns * this.ratio) / canvas.width < 2;
+      context.drawImage(canvas, left, top, tile * lattice.columns, tile * lattice.rows);
+    }
+    if (this.circles) this.drawCircles(context);
+    if (!this.density) return;
+    this.masks ??= {
+      grey: this.density.picture((cell) => this.density.greyness(cell), rgb(this.colors.grey)),
+      none: this.density.picture((cell) => (this.density.isEmpty(cell) && !this.density.holes[cell] ? 1 : 0), [0, 0, 0]),
+      holes: this.density.holes.some(Boolean) && this.density.picture((cell) => (this.density.holes[cell] ? 1 : 0), [0, 0, 0]),
+    };
+    context.imageSmoothingEnabled = true;
+    this.drawMask(context, this.masks.grey, this.colors.grey, MOST_GREY);
+    this.hatch(context, this.masks.none, this.colors.line, true);
+    if (this.masks.holes) this.hatch(context, this.masks.holes, this.colors.hole, false);
+    this.drawWords(context);
+  }
+
+  /** Write what the hatching means into a corner that is hatched. */
+  drawWords(context) {
+    const [width, height] = this.view.size;
+    const corners = [[8, height - 26], [width - 102, height - 26], [8, 8], [width - 102, 8]];
+    const isEmpty = ([left, top]) => [0, 94].every((more) => this.density.isEmpty(this.density.at(...this.view.toPlane(left + more, top + 9))));
+    const corner = corners.find(isEmpty);
+    if (!corner) return;
+    context.fillStyle = this.colors.grey;
+    context.beginPath();
+    context.roundRect(...corner, 94, 18, 4);
+    context.fill();
+    context.fillStyle = "#fff";
+    context.font = "12px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.fillText("no data here", corner[0] + 47, corner[1] + 9.5);
+  }
+
+  /** Draw one, two and three standard deviations of the prior. */
+  drawCircles(context) {
+    const [x, y] = this.view.toPixels(...this.circles);
+    context.font = "12px system-ui, sans-serif";
+    context.textAlign = "center";
+    for (const deviations of [1, 2, 3]) {
+      context.beginPath();
+      context.arc(x, y, deviations * this.view.unit, 0, 2 * Math.PI);
+      context.strokeStyle = context.fillStyle = this.colors.hole;
+      context.stroke();
+      context.fillText(`${deviations} σ`, x, y - deviations * this.view.unit - 4);
+    }
+  }
+
+  /** Draw a picture of the density; outside of the grid, where nothing lies, draw `color`. */
+  drawMask(context, mask, color, opacity) {
+    const [left, right, lowest, highest] = this.density.ends;
+    const whole = (pixel) => Math.round(pixel * this.ratio) / this.ratio; // else there is a seam along the edge
+    const [x0, y0] = this.view.toPixels(left, highest).map(whole);
+    const [x1, y1] = this.view.toPixels(right, lowest).map(whole);
+    const [width, height] = this.view.size;
+    context.drawImage(mask, x0, y0, x1 - x0, y1 - y0);
+    if (!opacity) return;
+    context.globalAlpha = opacity;
+    context.fillStyle = color;
+    context.beginPath();
+    context.rect(0, 0, width, height);
+    context.rect(x0, y0, x1 - x0, y1 - y0);
+    context.fill("evenodd");
+    context.globalAlpha = 1;
+  }
+
+  /** Hatch a part of the plane. */
+  hatch(context, mask, color, andOutside) {
+    const inner = this.scratch.getContext("2d");
+    inner.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    inner.globalCompositeOperation = "copy";
+    inner.fillStyle = "transparent";
+    inner.fillRect(0, 0, ...this.view.size);
+    inner.globalCompositeOperation = "source-over";
+    this.drawMask(inner, mask, "#000", andOutside ? 1 : 0);
+    inner.globalCompositeOperation = "source-in";
+    inner.fillStyle = inner.createPattern(hatching(color, andOutside, this.ratio), "repeat");
+    inner.setTransform(1, 0, 0, 1, 0, 0);
+    inner.fillRect(0, 0, this.scratch.width, this.scratch.height);
+    context.save();
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.drawImage(this.scratch, 0, 0);
+    context.restore();
+  }
+
+  // --- points
+
+  /** Draw all points into one picture: those that are muted first. */
+  drawPoints() {
+    const { points, classes, of, isMuted } = this.dots;
+    const colors = classes.map(({ color }) => rgb(color).reduce((word, value, i) => word | (value << (8 * i)), 0) + OPAQUE);
+    this.words.fill(0);
+    if (isMuted) this.putPoints(points, of, Uint32Array.from(colors, () => MUTED), isMuted, 1);
+    this.putPoints(points, of, Uint32Array.from(colors), isMuted, 0);
+    this.points.getContext("2d").putImageData(this.image, 0, 0);
+  }
+
+  /** Put a square for each point, or for each point with one value of `isMuted`. This is the loop that has to be fast. */
+  putPoints(points, of, colors, isMuted, value) {
+    const { width, height } = this.image;
+    const side = Math.max(1, Math.round(this.side * this.ratio));
+    const scale = this.view.unit * this.ratio;
+    const [left, top] = this.view.toPixels(0, 0).map((pixel) => pixel * this.ratio - side / 2 + 0.5);
+    const words = this.words;
+    const [most, lowest] = [width - side, height - side];
+    for (let i = 0; i < of.length; i++) {
+      const x = Math.floor(left + points[2 * i] * scale);
+      const y = Math.floor(top - points[2 * i + 1] * scale);
+      if (x < 0 || y < 0 || x > most || y > lowest || (isMuted && isMuted[i] !== value)) continue;
+      const color = colors[of[i]];
+      const end = (y + side) * width + x;
+      for (let row = y * width + x; row < end; row += width) for (let at = row; at < row + side; at++) words[at] = color;
+    }
+  }
+
+  /** The side of a point in CSS pixels: smaller for more points, larger the nearer one looks. */
+  get side() {
+    const count = this.dots.points.length / 2;
+    const all = count > 30000 ? 1.5 : count > 3000 ? 2 : 4;
+    return Math.min(5, all * Math.max(1, Math.sqrt(this.whole / this.view.width)));
+  }
+
+  // --- marks
+
+  /** Draw the paths, the lasso, the letters, and the pointer with the picture there. */
+  drawMarks({ marks, paths, lasso, pointer, picture, item }) {
+    if (!this.view || !this.image) return;
+    const context = this.marks.getContext("2d");
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.clearRect(0, 0, ...this.view.size);
+    context.lineWidth = 2;
+    paths.forEach((path, i) => this.line(context, path, i ? [2, 3] : [6, 4], this.colors.fore)); // the straight one has dashes
+    if (lasso?.length) this.line(context, lasso, [], this.colors.hole, true);
+    for (const mark of marks) this.letter(context, mark);
+    if (item) this.ring(context, item, 6, this.colors.hole);
+    if (pointer) {
+      this.ring(context, pointer, 9, this.colors.fore);
+      if (picture) this.pictureAt(context, pointer, picture);
+    }
+  }
+
+  line(context, points, dashes, color, close = false) {
+    context.beginPath();
+    for (const [x, y] of points) context.lineTo(...this.view.toPixels(x, y));
+    if (close) context.closePath();
+    for (const [stroke, width] of [[this.colors.back, 4], [color, 2]]) {
+      context.strokeStyle = stroke;
+      context.lineWidth = width;
+      context.setLineDash(width === 2 ? dashes : []);
+      context.stroke();
+    }
+    context.setLineDash([]);
+  }
+
+  ring(context, [x, y], radius, color) {
+    for (const [stroke, width] of [[this.colors.back, 4], [color, 2]]) {
+      context.beginPath();
+      context.arc(...this.view.toPixels(x, y), radius, 0, 2 * Math.PI);
+      context.strokeStyle = stroke;
+      context.lineWidth = width;
+      context.stroke();
+    }
+  }
+
+  /** A dot with a letter beside it, towards the corner [-1 or 1, -1 or 1]. */
+  letter(context, { at, letter, corner }) {
+    const [x, y] = this.view.toPixels(...at);
+    this.ring(context, at, 3, this.colors.fore);
+    const [left, top] = [x + corner[0] * 13 - 9, y + corner[1] * 13 - 9];
+    context.fillStyle = this.colors.fore;
+    context.strokeStyle = this.colors.back;
+    context.lineWidth = 2;
+    context.beginPath();
+    context.roundRect(left, top, 18, 18, 4);
+    context.stroke();
+    context.fill();
+    context.fillStyle = this.colors.back;
+    context.font = "bold 13px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.fillText(letter, left + 9, top + 9.5);
+  }
+
+  /** Draw the picture beside a point, where there is room for it. */
+  pictureAt(context, [x, y], picture) {
+    const [px, py] = this.view.toPixels(x, y);
+    const apart = 16;
+    const left = px + apart + POINTER_PICTURE < this.view.size[0] ? px + apart : px - apart - POINTER_PICTURE;
+    const top = py - apart - POINTER_PICTURE > 0 ? py - apart - POINTER_PICTURE : py + apart;
+    context.fillStyle = this.colors.fore;
+    context.fillRect(left - 2, top - 2, POINTER_PICTURE + 4, POINTER_PICTURE + 4);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(picture, left, top, POINTER_PICTURE, POINTER_PICTURE);
+  }
+}
+
+/** A piece of a pattern of lines. */
+function hatching(color, rising, ratio) {
+  const side = Math.round(HATCH * ratio);
+  const canvas = Object.assign(document.createElement("canvas"), { width: side, height: side });
+  const context = canvas.getContext("2d");
+  context.strokeStyle = color;
+  context.lineWidth = (rising ? 1.2 : 2) * ratio;
+  for (const shift of [-side, 0, side]) {
+    context.moveTo(shift - 1, rising ? side + 1 : -1);
+    context.lineTo(shift + side + 1, rising ? -1 : side + 1);
+  }
+  context.stroke();
+  return canvas;
+}

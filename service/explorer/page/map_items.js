@@ -1,0 +1,73 @@
+// What the map shows: the items of a collection on a plane with their density, or draws from the prior.
+// Knows nothing of canvases.
+
+import { useMemo } from "./vendor/preact-htm.js";
+import { request, useAnswer } from "./api.js";
+import { classesOf, oneClass } from "./colors.js";
+import { Density } from "./density.js";
+import { endsOf, planeOfDims, project } from "./plane.js";
+
+export const NO_KEY = "-"; // of the field color: one colour for all
+const DRAWS = 200;
+
+/** The two dimensions of a plane, or null for the principal components of a collection. */
+export function dimsOf(model, collection, state) {
+  if (model.latent_dim === 2) return [0, 1];
+  const dims = state.plane.split(",").map(Number);
+  const isGood = dims.length === 2 && dims[0] !== dims[1] && dims.every((one) => Number.isInteger(one) && one >= 0 && one < model.latent_dim);
+  return isGood ? dims : collection ? null : telling(model);
+}
+
+/** The two dimensions that say most of a picture, by the KL that the model's card has of each. */
+export function telling({ latent_dim, metrics }) {
+  const kl = metrics?.kl_per_dim ?? [];
+  const all = Array.from({ length: latent_dim }, (_, i) => i);
+  return all.sort((one, other) => (kl[other] ?? 0) - (kl[one] ?? 0)).slice(0, 2);
+}
+
+/**
+ * The points: {plane, points as [x0, y0, x1, ...], ids, z and images of draws, keys, color, values, classes, ends, hasDensity, density, asked, error}.
+ * Without an answer yet, plane is null.
+ */
+export function useItems(model, collection, state) {
+  const dims = dimsOf(model, collection, state);
+  const path = collection && `collections/${encodeURIComponent(collection.name)}`;
+  const plane = { dims: dims?.join(",") };
+  const some = useAnswer(path && request(`${path}/items`, { query: { limit: 100 } }));
+  const keys = useMemo(() => keysOf(some.answer?.items ?? []), [some.answer]);
+  const color = state.color === NO_KEY ? null : (state.color ?? (keys.includes("label") ? "label" : keys[0]) ?? null);
+  const isReady = state.color || some.answer || some.error;
+  const draws = request("sample", { query: { model: model.name, n: DRAWS, seed: state.seed, include: "z" } });
+  const map = path && isReady ? request(`${path}/map`, { query: { ...plane, keys: color } }) : null;
+  const { answer, error, asked } = useAnswer(path ? map : draws);
+  const hasDensity = path && answer?.count > 1;
+  const spread = hasDensity ? { ...plane, density: dims ? 128 : 64, bandwidth: bandwidth(answer.count) } : {};
+  const dense = useAnswer(hasDensity ? request(`${path}/map`, { query: spread }) : null);
+  const density = useMemo(() => dense.answer && new Density(dense.answer), [dense.answer]);
+  const isOfThis = density && answer?.plane && String(dense.answer.plane.dims) === String(answer.plane.dims);
+  const found = useMemo(() => answer && (answer.plane ? itemsOf(answer, color) : drawsOf(answer, dims)), [answer, dims?.join()]);
+  return { plane: null, points: new Float32Array(0), classes: [], of: [], ...found, keys, color, hasDensity, density: isOfThis ? density : null, asked: [asked, dense.asked], error: error ?? dense.error };
+}
+
+/** The width of each item in the density: less, the more items there are. The prior has a width of 1. */
+const bandwidth = (count) => Number((count ** (-1 / 6) / 4).toFixed(3));
+
+/** The keys of metadata that have plain values. */
+function keysOf(items) {
+  const found = new Set();
+  for (const { metadata } of items) for (const [key, value] of Object.entries(metadata)) if (typeof value !== "object") found.add(key);
+  return [...found].sort();
+}
+
+function itemsOf(answer, color) {
+  const points = Float32Array.from(answer.points.flat());
+  const values = answer.metadata?.[color] ?? null;
+  const classes = values ? classesOf(values) : oneClass(answer.ids.length);
+  return { plane: answer.plane, points, ids: answer.ids, values, ...classes, ends: endsOf(points) };
+}
+
+function drawsOf({ z, images }, dims) {
+  const plane = planeOfDims(...dims, z[0].length);
+  const points = Float32Array.from(z.flatMap((one) => project(plane, one)));
+  return { plane, points, ids: null, z, images, values: null, ...oneClass(z.length), ends: endsOf(points, 7) };
+}

@@ -1,0 +1,26 @@
+// The key of a collection's metadata whose values are few enough to choose from.
+// Knows nothing of what is made of it.
+
+import { useMemo } from "./vendor/preact-htm.js";
+import { request, useAnswer } from "./api.js";
+
+const MOST_VALUES = 12;
+const SAMPLE = 1000;
+const MOST_KEYS = 8;
+
+/** {key, values}: "label" if there is such a key, else the first of the keys that is like this; the key is null if none is. */
+export function useCommonKey(collection) {
+  const first = useAnswer(request(`collections/${collection.name}/items`, { query: { limit: 1 } })).answer?.items[0];
+  const keys = Object.keys(first?.metadata ?? {}).filter((key) => !key.includes(",")).slice(0, MOST_KEYS);
+  const dims = "0,1"; // the points themselves are not used, and this plane costs nothing
+  const sample = useAnswer(keys.length && collection.latent_dim > 1 ? request(`collections/${collection.name}/map`, { query: { dims, keys: keys.join(","), limit: SAMPLE } }) : null);
+  return useMemo(() => {
+    const found = sample.answer?.metadata ?? {};
+    const values = (key) => [...new Set((found[key] ?? []).filter((value) => value !== null && typeof value !== "object"))].sort(inOrder);
+    const isChoice = (key) => values(key).length > 1 && values(key).length <= MOST_VALUES;
+    const key = ["label", ...keys].find(isChoice) ?? null;
+    return { key, values: key === null ? [] : values(key) };
+  }, [sample.answer]);
+}
+
+const inOrder = (one, other) => (typeof one === "number" && typeof other === "number" ? one - other : String(one) < String(other) ? -1 : 1);

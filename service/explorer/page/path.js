@@ -1,0 +1,137 @@
+// The part "Path": two ends, A and B, and the frames of several paths between them, one above the other.
+// Knows nothing of how a strip looks, or of what a hole is.
+
+import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { request, sendForJson, useAnswer } from "./api.js";
+import { Copy, Part, target, Thumb, Trouble } from "./controls.js";
+import { judge, rangeOf, written } from "./hole.js";
+import { usePlay } from "./play.js";
+import { set, shortest } from "./state.js";
+import { Strip } from "./strip.js";
+
+const METHODS = {
+  linear: ["straight line", "the shortest way in the latent space"],
+  slerp: ["arc", "around the middle of the latent space"],
+  matched: ["matched", "a line kept as far out as latents usually lie"],
+  graph: ["through the data", "from item to item, by small changes of the picture"],
+};
+const FEWEST = 3;
+const MOST = 32;
+const LARGEST = 128; // pixels of a frame in a file; smaller ones are enlarged by whole numbers
+
+const whole = (value, least, most) => Math.min(most, Math.max(least, Math.round(value)));
+
+export function Path({ model, collection: chosen, state }) {
+  const collection = chosen?.count > 1 ? chosen : null; // one item makes no density
+  const steps = whole(state.steps, FEWEST, MOST);
+  const play = usePlay(whole(state.frame, 0, steps - 1), steps);
+
+  const draws = state.a && state.b ? null : request("sample", { query: { model: model.name, n: 2, seed: state.seed, include: "z" } });
+  const drawn = useAnswer(draws);
+  const wanted = [state.a ?? drawn.answer?.z[0], state.b ?? drawn.answer?.z[1]];
+  const last = useRef([]);
+  if (wanted.every(Boolean)) last.current = wanted;
+  const [a, b] = last.current; // the ends before stay until others are drawn
+
+  // What 95 % of draws from the items exceed. A collection that has no density has none along a path, either.
+  const levels = collection && request(`collections/${encodeURIComponent(collection.name)}/coverage`, { query: { bandwidth: "auto", draws: 1 } });
+  const { answer: covered, error: uncovered } = useAnswer(levels);
+  const level = covered?.threshold ?? null;
+  const measured = collection && !uncovered;
+
+  const ask = (method, more) => {
+    const query = { model: model.name, collection: collection?.name, method, steps, ...more };
+    return a && b && request("interpolate", { query, json: { start: { z: a.map(shortest) }, end: { z: b.map(shortest) } } });
+  };
+  const asking = Object.keys(METHODS).map((method) => {
+    if (method === "graph" && !(collection && state.graph)) return null;
+    return ask(method, measured ? { bandwidth: "auto", include: "log_density,z" } : { include: "z" });
+  });
+  const found = asking.map((asked) => useAnswer(asked));
+  const answers = found.map(({ answer }) => answer);
+  useEffect(() => void dispatchEvent(new CustomEvent("paths-shown", { detail: answers.map((answer) => answer?.z).filter(Boolean) })), answers); // the map draws them
+  const densities = found.map(({ answer }) => answer?.log_density).filter(Boolean);
+  const range = densities.length ? rangeOf(densities, level) : null;
+  const said = Object.values(METHODS).map(([title], i) => found[i].answer?.log_density && `${title}: ${judge(found[i].answer.log_density, level).words}`);
+  const scale = Math.max(1, Math.floor(LARGEST / model.shape[1]));
+
+  const straight = found[0].answer;
+  const z = state.z ?? state.home ?? Array(model.latent_dim).fill(0);
+  const ends = { a: [a, straight?.images[0]], b: [b, straight?.images.at(-1)] };
+  return html`<${Part} id="path" title="Path" hint="What lies between two pictures? Drag any picture of this page to A or B, or press a or b on it. Click a frame to make it z, the point that all parts show.">
+    <div class="row path-ends">
+      <${End} name="a" ends=${ends} z=${z} model=${model} />
+      <button data-testid="path-swap" title="swap A and B" aria-label="swap A and B" disabled=${!(a && b)} onClick=${() => set({ a: b, b: a })}>⇄</button>
+      <${End} name="b" ends=${ends} z=${z} model=${model} />
+      <button data-testid="path-random" title="two draws from the prior, by the next seed" onClick=${() => set({ a: null, b: null, seed: state.seed + 1 })}>random ends</button>
+      <label>frames <input data-testid="path-steps" type="number" min=${FEWEST} max=${MOST} value=${steps} onChange=${(event) => changeSteps(event, steps, play.frame)} /></label>
+      <div class="row path-play">
+        <button data-testid="path-play" aria-pressed=${play.isPlaying} onClick=${play.toggle}>${play.isPlaying ? "❚❚ pause" : "▶ play"}</button>
+        <input data-testid="path-frame" type="range" min="0" max=${steps - 1} step="1" value=${play.frame} aria-label="frame" aria-valuetext=${`frame ${play.frame + 1} of ${steps}`} onInput=${(event) => play.goTo(Number(event.target.value))} />
+        <output>${play.frame + 1} of ${steps}</output>
+      </div>
+    </div>
+    <${Trouble} error=${drawn.error} />
+    <${Trouble} error=${uncovered} />
+    ${Object.entries(METHODS).map(([method, [title, about]], i) => html`<${Strip} key=${method} ...${{ method, title, about, level, range }} frame=${play.frame}
+      found=${told(found, i)} asked=${asking[i]} fileRequest=${(format) => ask(method, { format, scale })} waiting=${method === "graph" ? "comparing the items …" : ""}>
+      ${method === "graph" && !asking[i] && html`<${Graph} collection=${collection} />`}
+    </${Strip}>`)}
+    <p class="unseen" role="status">${said.filter(Boolean).join(". ")}</p>
+    <p class="hint" data-testid="path-hint">${explain(collection, level)}</p>
+    <${Copy} asked=${[draws, measured && levels, ...asking]} testid="path-copy" />
+  </${Part}>`;
+}
+
+/** The answer to a request, without an error that an earlier one has, too: a wrong end is wrong on every path. */
+function told(found, i) {
+  const isRepeated = found.slice(0, i).some(({ error }) => error && error.message === found[i].error?.message);
+  return isRepeated ? { ...found[i], error: null } : found[i];
+}
+
+/** What the lines below the strips mean, and what counts as little data. */
+function explain(collection, level) {
+  if (!collection) return "The log density along a path, which shows its holes, and the path through the data need a collection of two items or more.";
+  const line = `The line below a strip is the log density of the items of '${collection.name}' at each frame, in nats, on one scale for all strips; the mark is its lowest place.`;
+  if (level === null) return line;
+  return `${line} Below ${written(level)} (shaded) there is little data: of pictures like the items, drawn from their posteriors, 95 % lie above. A path goes through such a region if it is below that, and below A and B.`;
+}
+
+function changeSteps(event, steps, frame) {
+  const chosen = whole(Number(event.target.value) || steps, FEWEST, MOST);
+  event.target.value = chosen;
+  set({ steps: chosen, frame: Math.round((frame / (steps - 1)) * (chosen - 1)) });
+}
+
+/** An end of the paths: its picture, which is a target for others. */
+function End({ name, ends, z, model }) {
+  const [isOver, setOver] = useState(false);
+  const [error, setError] = useState(null);
+  const [own, image] = ends[name];
+  const title = name.toUpperCase();
+  const put = (point) => set({ [name]: point });
+  const encode = async (file) => {
+    try {
+      setError(null);
+      const body = new Uint8Array(await file.arrayBuffer());
+      put((await sendForJson(request("encode", { query: { model: model.name }, body }))).mu[0]);
+    } catch (failed) {
+      setError(failed);
+    }
+  };
+  const drop = target({ onPoint: put, onFile: encode });
+  const leave = (event) => event.currentTarget.contains(event.relatedTarget) || setOver(false);
+  return html`<div class=${isOver ? "end over" : "end"} data-testid=${`path-${name}`} onDragEnter=${() => setOver(true)} onDragLeave=${leave}
+    onDragOver=${drop.onDragOver} onDrop=${(event) => (setOver(false), drop.onDrop(event))}>
+    <b>${title}</b>
+    ${image ? html`<${Thumb} image=${image} z=${own} label=${`${title}, decoded`} testid=${`path-${name}-picture`} />` : html`<span class="empty"></span>`}
+    <button data-testid=${`path-${name}-set`} onClick=${() => put(z)}>set ${title} to z</button>
+    <${Trouble} error=${error} />
+  </div>`;
+}
+
+/** Asks for the path through the data, which takes a moment the first time. */
+function Graph({ collection }) {
+  if (!collection) return html`<p class="hint">This path needs a collection.</p>`;
+  return html`<p><button data-testid="path-graph-open" onClick=${() => set({ graph: 1 })}>find this path</button> <span class="hint">The items are compared with each other; the first time, that takes some seconds.</span></p>`;
+}

@@ -1,0 +1,87 @@
+// The part "Picture": a picture of the visitor's own, what the model makes of it, and the picture of the point z.
+// Knows nothing of the other parts, which move z through the state.
+
+import { html, useCallback, useEffect, useMemo, useRef } from "./vendor/preact-htm.js";
+import { useAnswer } from "./api.js";
+import { carries, choose, Copy, Part, target, Trouble } from "./controls.js";
+import { Decoded, decodeRequest } from "./decoded.js";
+import { Drawing } from "./drawing.js";
+import { Posterior } from "./posterior.js";
+import { Examples, examplesRequest, Kept } from "./shelf.js";
+import { isSame, set } from "./state.js";
+import { asSeen, bytesOf, useFilesFromAnywhere, usePicture } from "./taking.js";
+import { Verdict, verdictRequests } from "./verdict.js";
+
+const HINT = "Draw on the left, drop or paste a picture, or take an example: the model encodes it at once. On the right is what z looks like.";
+
+export function Picture({ model, collection, state }) {
+  const z = state.z ?? state.home ?? Array(model.latent_dim).fill(0);
+  const home = state.home ?? z;
+  const picture = usePicture(model, state);
+  const { x, take, posterior } = picture;
+  const examples = useAnswer(useMemo(() => examplesRequest(model), [model]));
+  const first = examples.answer?.images[0];
+  useEffect(() => {
+    // A page whose address says nothing begins with an example.
+    if (first && !location.hash && !state.z && !x) take(bytesOf(first), { isFirst: true });
+  }, [first]);
+  const takeFile = useCallback(async (file) => take(new Uint8Array(await file.arrayBuffer())), [take]);
+  useFilesFromAnywhere(takeFile);
+  // What depends on the picture alone is not made anew for each step of a slider.
+  const requests = useMemo(() => x && verdictRequests(asSeen(model), bytesOf(x)), [x, model]);
+  const verdict = useMemo(() => x && html`<${Verdict} ...${{ model, x, mu: home, requests }} />`, [requests, home]);
+  const copy = useMemo(() => html`<${Copy} asked=${[picture.asked, ...Object.values(requests ?? {})]} testid="picture-copy" />`, [picture.asked, requests]);
+  return html`<${Part} id="picture" title="Picture" hint=${HINT}>
+    <div data-testid="picture-drop" ...${target({ onPoint: choose, onFile: takeFile })}>
+      <${Drawing}
+        ...${{ model, isOwn: picture.isDrawnHere, image: picture.isMade ? undefined : x }}
+        onDraw=${picture.draw} onDrawn=${(npy) => take(npy, { isDrawn: true })} onClear=${picture.clear}
+        beside=${html`<${PointZ} ...${{ model, z, home: picture.isMade ? z : home, hasPicture: x || picture.isMade }} />`}
+        tools=${html`<${FileButton} onFile=${takeFile} />`}
+      />
+      ${first && html`<${Examples} images=${examples.answer.images} current=${x} take=${take} />`}
+      ${collection?.keep === "picture" && html`<${Kept} key=${collection.name} collection=${collection} take=${take} />`}
+      <${Trouble} error=${picture.error ?? examples.error} />
+      ${picture.warnings.map((warning) => html`<p class="trouble" data-testid="picture-warning">${warning}</p>`)}
+      ${x && !state.x && html`<p class="hint" data-testid="picture-unlinked">This picture is too large for an address: a link shows its point, but not the picture.</p>`}
+      ${verdict}
+      ${posterior && html`
+        <p data-testid="picture-kl">KL ${posterior.kl[0].toFixed(1)} nats in all${usual(model)}</p>
+        <${Posterior} mu=${posterior.mu[0]} sigma=${posterior.sigma[0]} kl=${posterior.kl_per_dim[0]} z=${z} />`}
+    </div>
+    ${copy}
+  </${Part}>`;
+}
+
+/** The picture of the point that all parts show. */
+function PointZ({ model, z, home, hasPicture }) {
+  const isMoved = !isSame(z, home);
+  return html`<figure>
+    <button class="thumb" data-testid="picture-z" aria-label="The picture of z" title="the picture of z (keys a and b: ends of the path)" ...${carries(z)}>
+      <${Decoded} model=${model} z=${z} label="z, decoded" testid="picture-decoded" />
+    </button>
+    <figcaption data-testid="picture-caption">${captionOf(hasPicture, isMoved)}</figcaption>
+    <button data-testid="picture-back" disabled=${!isMoved} onClick=${() => set({ z: home })}>back to ${hasPicture ? "mu" : "the start"}</button>
+    <${Copy} asked=${decodeRequest(model, [z])} testid="picture-z-copy" />
+  </figure>`;
+}
+
+function captionOf(hasPicture, isMoved) {
+  if (isMoved) return hasPicture ? "z, moved away from the picture" : "z, moved";
+  return hasPicture ? "reconstruction: z is mu" : "z, decoded";
+}
+
+/** How far the posteriors of the model's test pictures are from the prior. */
+function usual({ metrics }) {
+  const range = metrics?.kl_range;
+  return range ? `; the model's test pictures have ${range.low.toFixed(0)} to ${range.high.toFixed(0)}` : "";
+}
+
+function FileButton({ onFile }) {
+  const input = useRef(null);
+  return html`<button data-testid="picture-choose" onClick=${() => input.current.click()}>choose a file …</button>
+    <input ref=${input} type="file" accept="image/*" hidden data-testid="picture-file" onChange=${(event) => {
+      if (event.target.files.length) onFile(event.target.files[0]);
+      event.target.value = ""; // the same file may be chosen again
+    }} />`;
+}

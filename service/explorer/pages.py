@@ -1,0 +1,67 @@
+"""Adds /explore with its files, which are read and compressed once.
+
+Knows nothing of models or operations: the scripts of the page call the HTTP API.
+"""
+
+import gzip
+import hashlib
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.explorer.script import COMMENT, one_script
+from service.http.registry import OPEN, Registration
+
+PAGE = Path(__file__).parent / "page"
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+# Modules of others, which are sent as they are.
+LIBRARIES = "vendor/"
+
+
+class PageFile:
+    """One file of the page, as it is sent."""
+
+    def __init__(self, content: bytes, media_type: str) -> None:
+        self.content, self.media_type = content, media_type
+        self._compressed = gzip.compress(content, mtime=0)
+        self._etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+    async def answer(self, request: Request) -> Response:
+        """Answer GET: the file, compressed if the browser can read that, or 304 if the browser has it already."""
+        headers = {"etag": self._etag, "cache-control": "no-cache", "vary": "accept-encoding"}
+        if self._etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(self.content, headers=headers, media_type=self.media_type)
+        return Response(self._compressed, headers={**headers, "content-encoding": "gzip"}, media_type=self.media_type)
+
+
+def add_explorer(app: Starlette) -> list[Registration]:
+    """Add the page and its files to an application, and return their registrations.
+
+    The page holds no secret, so it needs no key: a browser sends none of itself. The page asks its visitor for one.
+    """
+    paths = {f"/explore{'' if name == 'index.html' else f'/{name}'}": file for name, file in files().items()}
+    for path, file in paths.items():
+        app.add_route(path, file.answer, include_in_schema=False)
+    return [Registration(path, ("GET",), OPEN, "explore") for path in paths]
+
+
+def files() -> dict[str, PageFile]:
+    """Return what is sent, by name. The modules are one file, main.js; it and the style sheet are without comments."""
+    found = {file.relative_to(PAGE).as_posix(): file for file in sorted(PAGE.rglob("*")) if file.suffix in MEDIA_TYPES}
+    texts = {name: file.read_text(encoding="utf-8") for name, file in found.items()}
+    scripts = {name: text for name, text in texts.items() if name.endswith(".js")}
+    libraries = {name: text for name, text in scripts.items() if name.startswith(LIBRARIES)}
+    modules = {name: text for name, text in scripts.items() if name not in libraries}
+    sent = {name: text for name, text in texts.items() if name not in modules} | {"main.js": one_script(modules, libraries)}
+    sent["style.css"] = COMMENT.sub("", sent["style.css"])
+    return {name: PageFile(text.encode(), MEDIA_TYPES[Path(name).suffix]) for name, text in sent.items()}

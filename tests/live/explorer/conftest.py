@@ -1,0 +1,51 @@
+"""One service and one browser for each file of tests, and a page for each test.
+
+`page` is Playwright's page of one test; "/explore#model=mnist" is enough of an address. A test fails with what its page did
+wrong: errors of scripts, failed answers, requests to other hosts. A test that wants one says so: watched.expect("429").
+A file that needs another service has a fixture `service` of its own.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.live.chromium import Watched, browsing, watching
+from tests.live.server import Server, serving
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsing() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def service(browser: Browser) -> Iterator[Server]:
+    """A service of the models of 20 and of 2 dimensions, with an empty store. It is not started if there is no browser."""
+    with serving("--models", "mnist,mnist-2d") as running:
+        yield running
+
+
+@pytest.fixture
+def options() -> dict[str, object]:
+    """How the page is opened; a test can change it: @pytest.mark.parametrize("options", [{"viewport": ...}])."""
+    return {"viewport": {"width": 1280, "height": 900}}
+
+
+@pytest.fixture
+def opened(browser: Browser, service: Server, options: dict[str, object]) -> Iterator[tuple[Page, Watched]]:
+    with watching(browser, service.url, **options) as both:
+        yield both
+
+
+@pytest.fixture
+def page(opened: tuple[Page, Watched]) -> Page:
+    """An empty page."""
+    return opened[0]
+
+
+@pytest.fixture
+def watched(opened: tuple[Page, Watched]) -> Watched:
+    """What the page of this test says and loads."""
+    return opened[1]

@@ -1,0 +1,269 @@
+"""The part "Map" of /explore: points, decoded pictures, density, pointer, lasso and keys, on 256 digits in two dimensions."""
+
+import io
+import json
+import re
+import subprocess
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, Page, Request, expect
+
+from tests.live.chromium import Watched
+from tests.live.server import ROOT, Server
+
+DIGITS = "/explore#model=mnist-2d&collection=digits"
+IDS = [f"no. {i}/#{i}" for i in range(256)]
+
+
+class Stored(NamedTuple):
+    mu: Any  # (256, 2), float32
+    labels: Any
+
+
+@pytest.fixture(scope="module")
+def stored(service: Server) -> Stored:
+    data = np.load(ROOT / "tests/data/digits.npz")
+    pictures = []
+    for pixels in data["images"]:
+        Image.fromarray(pixels).save(content := io.BytesIO(), "png")
+        pictures.append(b64encode(content.getvalue()).decode())
+    metadata = [
+        {"label": int(label), "ink": float(ink)}
+        for label, ink in zip(data["labels"], data["images"].mean((1, 2)), strict=True)
+    ]
+    items = [{"id": id, "image": image, "metadata": some} for id, image, some in zip(IDS, pictures, metadata, strict=True)]
+    with httpx.Client(base_url=service.url, timeout=60) as client:
+        client.put("/collections/digits", json={"model": "mnist-2d"}).raise_for_status()
+        client.post("/collections/digits/items", json={"items": items}).raise_for_status()
+        found = client.get("/collections/digits/map?dims=0,1&format=npy").raise_for_status()
+    order = np.argsort(np.argsort(IDS))  # the map has the order of the ids
+    return Stored(np.load(io.BytesIO(found.content))[order], data["labels"])
+
+
+class Map:
+    """The map on a page, its places in coordinates of the plane."""
+
+    def __init__(self, page: Page, address: str = DIGITS) -> None:
+        self.page, self.canvas = page, page.get_by_test_id("map-canvas")
+        page.goto(address)
+        self.wait()
+
+    def wait(self) -> None:
+        """Until the decoded pictures and the density are those of the view."""
+        expect(self.page.get_by_test_id("map-view")).to_have_attribute("aria-busy", "false", timeout=20_000)
+
+    def pixels(self, x: float, y: float, view: tuple[float, float, float]) -> tuple[float, float]:
+        """Where a point of the plane is on the screen."""
+        box = self.canvas.bounding_box()
+        assert box is not None
+        unit = box["width"] / view[2]
+        return box["x"] + box["width"] / 2 + (x - view[0]) * unit, box["y"] + box["height"] / 2 - (y - view[1]) * unit
+
+    def fields(self) -> httpx.QueryParams:
+        """The fields of the address, which follows a change a little later, at the latest when the page is left."""
+        self.page.evaluate("dispatchEvent(new Event('pagehide'))")
+        return httpx.QueryParams(self.page.url.partition("#")[2])
+
+    def numbers(self, name: str) -> list[float]:
+        return [float(one) for one in self.fields()[name].split(",")]
+
+    def change(self, action: Callable[[], None]) -> None:
+        """Do something, and wait until the address tells of it."""
+        self.fields()
+        before = self.page.url
+        action()
+        self.page.wait_for_url(lambda url: url != before)
+
+
+VIEW = (0.0, 0.0, 8.0)
+SEEN = f"{DIGITS}&view=0,0,8"
+
+
+PNG = "one => one.toDataURL()"
+
+
+def grey(canvas: Locator) -> Any:
+    """The red of the pixels of a canvas."""
+    numbers = canvas.evaluate(
+        "one => [...one.getContext('2d').getImageData(0, 0, one.width, one.height).data].filter((_, i) => i % 4 === 0)"
+    )
+    return np.array(numbers, np.uint8)
+
+
+def answer_of(copied: Locator, which: int = 0) -> bytes:
+    """What the offered command prints."""
+    command = str(copied.get_attribute("data-content")).split("\n")[which]
+    return subprocess.run(["bash", "-c", command], check=True, capture_output=True).stdout
+
+
+def test_the_pointer_shows_what_the_service_decodes_there(page: Page, stored: Stored) -> None:
+    shown = Map(page, SEEN)
+    page.mouse.move(*shown.pixels(1.5, -0.5, VIEW))
+    expect(page.get_by_test_id("map-words")).to_contain_text("1.5")
+    expect(page.get_by_test_id("map-nearest-item")).to_be_visible()
+    copied = page.get_by_test_id("map-pointer-copy-curl")
+    pixels = np.load(io.BytesIO(answer_of(copied)))
+    assert (grey(page.get_by_test_id("map-pointer")) == pixels.ravel()).all()
+    x, y = json.loads(re.search(r"\{\"z\".*?\}", str(copied.get_attribute("data-content"))).group())["z"][0]  # type: ignore[union-attr]
+    assert (x, y) == pytest.approx((1.5, -0.5), abs=0.02)
+    nearest = np.square(stored.mu - [x, y]).sum(1).argmin()
+    assert json.loads(answer_of(copied, 1))["neighbors"][0]["id"] == IDS[nearest]
+    expect(page.get_by_test_id("map-nearest")).to_contain_text(f"label{stored.labels[nearest]}")
+
+
+def test_a_click_chooses_the_item_or_the_place(page: Page, stored: Stored) -> None:
+    shown = Map(page, SEEN)
+    apart = np.sqrt(np.square(stored.mu[:, None] - stored.mu[None]).sum(2)) + 9 * np.eye(256)
+    inner = (np.abs(stored.mu) < 3.5).all(1)
+    lonely = int(np.where(inner, apart.min(1), 0).argmax())
+    x, y = stored.mu[lonely].tolist()
+    page.mouse.click(*(one + 2 for one in shown.pixels(x, y, VIEW)))
+    expect(page.get_by_test_id("undo")).to_be_enabled()
+    assert shown.numbers("z") == pytest.approx([x, y], abs=1e-6), "two pixels beside an item, it is the item"
+    page.mouse.click(*(one + 9 for one in shown.pixels(x, y, VIEW)))
+    z = shown.numbers("z")
+    assert z == shown.numbers("home")
+    assert 0.05 < np.hypot(z[0] - x, z[1] - y) < 0.3, "nine pixels beside it, it is the place"
+
+
+def test_it_is_moved_and_zoomed_and_a_link_shows_the_same(page: Page, stored: Stored) -> None:
+    shown = Map(page, SEEN)
+    before = shown.pixels(1, 1, VIEW)
+    page.mouse.move(*before)
+    page.mouse.down()
+    page.mouse.move(before[0] - 60, before[1] + 40, steps=4)
+    page.mouse.up()
+    moved = shown.numbers("view")
+    assert shown.pixels(1, 1, (moved[0], moved[1], moved[2])) == pytest.approx((before[0] - 60, before[1] + 40), abs=0.5)
+    assert "z" not in shown.fields(), "a drag is no click"
+    shown.change(lambda: page.mouse.wheel(0, -300))
+    zoomed = shown.numbers("view")
+    assert zoomed[2] < 0.7 * moved[2]
+    shown.wait()
+    picture = "[...document.querySelectorAll('.map-canvas canvas')].slice(0, 2).map((one) => one.toDataURL())"
+    seen = page.evaluate(picture)
+    address = page.url
+    page.goto("about:blank")
+    Map(page, address)
+    assert page.evaluate(picture) == seen
+    page.get_by_test_id("map-reset").click()
+    assert "view" not in shown.fields()
+
+
+def test_a_lasso_lists_what_is_inside(page: Page, stored: Stored) -> None:
+    shown = Map(page, SEEN)
+    page.keyboard.down("Shift")
+    corners = [(-1.5, -1.0), (1.0, -1.0), (1.0, 2.0), (-1.5, 2.0)]
+    page.mouse.move(*shown.pixels(*corners[0], VIEW))
+    page.mouse.down()
+    for corner in corners[1:]:
+        page.mouse.move(*shown.pixels(*corner, VIEW), steps=3)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    lasso = shown.numbers("lasso")
+    low, high = np.reshape(lasso, (-1, 2)).min(0), np.reshape(lasso, (-1, 2)).max(0)
+    inside = ((stored.mu > low) & (stored.mu < high)).all(1)
+    expect(page.get_by_test_id("map-chosen-count")).to_have_text(f"{inside.sum()} items in the lasso")
+    for label, count in zip(*np.unique(stored.labels[inside], return_counts=True), strict=True):
+        expect(page.get_by_test_id("map-chosen")).to_contain_text(f"{label}: {count}")
+    expect(page.get_by_test_id("map-chosen-0")).to_be_visible()
+    found = [
+        one["neighbors"][0]["id"] for one in json.loads(answer_of(page.get_by_test_id("map-chosen-copy-curl")))["results"]
+    ]
+    assert set(found) <= {IDS[i] for i in np.flatnonzero(inside)}
+    page.get_by_test_id("map-lasso-clear").click()
+    expect(page.get_by_test_id("map-chosen")).to_have_count(0)
+
+
+def test_it_says_where_there_are_no_data(page: Page, stored: Stored) -> None:
+    shown = Map(page, f"{DIGITS}&view=0,0,30")
+    words = page.get_by_test_id("map-words")
+    for (x, y), said in (([12.0, 12.0], "no data here"), (np.median(stored.mu, 0).tolist(), "many data here")):
+        page.mouse.move(*shown.pixels(x, y, (0, 0, 30)))
+        expect(words).to_contain_text(said)
+    copied = page.get_by_test_id("map-copy-curl")
+    assert np.load(io.BytesIO(answer_of(copied, 2))).shape[1:] == (28, 28, 1), "the pictures behind the points"
+    answer = json.loads(answer_of(copied, 1))
+    assert len(answer["density"]) == len(answer["holes"]) == 128
+    assert (page.get_by_text("samples from the prior come from here").count() > 0) == any(map(any, answer["holes"]))
+
+
+def test_colours_follow_the_metadata(page: Page, stored: Stored) -> None:
+    shown = Map(page)
+    points = page.locator(".map-canvas canvas").nth(1)
+    coloured = points.evaluate(PNG)
+    expect(page.get_by_role("group", name="colours: label").get_by_role("button")).to_have_count(10)
+    page.get_by_test_id("map-points-shown").uncheck()
+    assert points.evaluate(PNG) != coloured
+    page.get_by_test_id("map-points-shown").check()
+    assert points.evaluate(PNG) == coloured
+    page.get_by_test_id("map-class-7").click()
+    expect(page.get_by_test_id("map-class-7")).to_have_attribute("aria-pressed", "true")
+    assert points.evaluate(PNG) != coloured, "the others are muted"
+    page.get_by_test_id("map-color").select_option("ink")
+    expect(page.get_by_role("group", name="colours: ink").get_by_role("button")).to_have_count(6)
+    page.get_by_test_id("map-color").select_option(label="none")
+    expect(page.get_by_role("group", name="colours: ink")).to_have_count(0)
+    assert "view" not in shown.fields()
+
+
+def test_the_keyboard_alone(page: Page, stored: Stored) -> None:
+    shown = Map(page, SEEN)
+    shown.canvas.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowUp")
+    page.keyboard.press("a")
+    page.keyboard.press("Enter")
+    shown.change(lambda: page.keyboard.press("+"))
+    unit = 8 / shown.canvas.bounding_box()["width"]  # type: ignore[index]
+    assert shown.numbers("a") == pytest.approx([10 * unit, 40 * unit], abs=0.001)
+    assert "z" in shown.fields()
+    view = shown.numbers("view")
+    assert view[2] == pytest.approx(8 / 1.5, rel=0.01)
+    page.keyboard.press("l")
+    for key in ("Space", *["Shift+ArrowLeft"] * 4, "Space", *["Shift+ArrowDown"] * 4, "Space", "Enter"):
+        page.keyboard.press(key)
+    expect(page.get_by_test_id("map-chosen-count")).to_contain_text("items in the lasso")
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("map-chosen")).to_have_count(0)
+
+
+def test_one_request_is_in_flight_and_the_newest_wins(page: Page, stored: Stored) -> None:
+    shown = Map(page, SEEN)
+    flying: set[Request] = set()
+    most = [0]
+
+    def is_pointer(request: Request) -> bool:
+        return "/decode" in request.url and str(request.headers.get("content-type")).startswith("application/json")
+
+    def begin(request: Request) -> None:
+        if is_pointer(request):
+            flying.add(request)
+            most[0] = max(most[0], len(flying))
+
+    page.on("request", begin)
+    page.on("requestfinished", lambda request: flying.discard(request))
+    start = shown.pixels(-2, -2, VIEW)
+    page.mouse.move(*start)
+    page.mouse.move(start[0] + 150, start[1] - 150, steps=60)
+    expect(page.get_by_test_id("map-nearest-item")).to_be_visible()
+    assert most[0] == 1
+    pixels = np.load(io.BytesIO(answer_of(page.get_by_test_id("map-pointer-copy-curl"))))
+    assert (grey(page.get_by_test_id("map-pointer")) == pixels.ravel()).all()
+
+
+def test_without_a_collection_it_shows_the_prior(page: Page, watched: Watched) -> None:
+    page.goto("/explore#model=mnist&collection=missing")
+    expect(page.get_by_test_id("map-canvas")).to_have_attribute("data-points", "200")
+    expect(page.get_by_test_id("map-legend")).to_contain_text("draws from its prior")
+    page.get_by_test_id("map-dim-0").select_option("5")
+    page.wait_for_url(re.compile("plane=5,"))
+    expect(page.get_by_test_id("map-canvas")).to_have_attribute("data-points", "200")
+    page.get_by_test_id("map-canvas").hover()
+    expect(page.get_by_test_id("map-nearest")).to_contain_text("draw ")

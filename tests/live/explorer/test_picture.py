@@ -1,0 +1,292 @@
+"""The part "Picture" of /explore: pictures of every origin, what is said of them, and the picture of z."""
+
+import base64
+import io
+import re
+import subprocess
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.live.chromium import Watched
+from tests.live.server import ROOT, Server
+
+SEVEN = [(0.3, 0.28), (0.7, 0.28), (0.45, 0.8)]
+NATS = re.compile(r"KL [0-9]+\.[0-9] nats in all; the model's test pictures have [0-9]+ to [0-9]+")
+
+
+@pytest.fixture(scope="module")
+def client(service: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=service.url, timeout=60) as one:
+        yield one
+
+
+def digit(i: int) -> NDArray[np.uint8]:
+    digits: NDArray[np.uint8] = np.load(ROOT / "tests/data/digits.npz")["images"]
+    one: NDArray[np.uint8] = digits[i].reshape(28, 28)
+    return one
+
+
+def begin(page: Page, model: str = "mnist") -> dict[str, str]:
+    """Open the page and take the first example; what the address says then."""
+    page.goto(f"/explore#model={model}")
+    page.get_by_test_id("picture-example-0").click()
+    return next_picture(page)
+
+
+def colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return pixels[..., None].repeat(3, -1)
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def pixels_of(canvas: Locator) -> NDArray[np.uint8]:
+    """The pixels of a canvas, (H, W, 3). They must be opaque."""
+    url = canvas.evaluate("(canvas) => canvas.toDataURL()")
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGBA"))
+    assert (pixels[..., 3] == 255).all()
+    return pixels[..., :3]
+
+
+def state(page: Page) -> dict[str, str]:
+    """What the address says."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).fragment).items()}
+
+
+def next_picture(page: Page, x: str | None = None) -> dict[str, str]:
+    """Wait until the address has a picture, another one than x; what it says then."""
+    changed = "(old) => ![null, old].includes(new URLSearchParams(location.hash.slice(1)).get('x'))"
+    page.wait_for_function(changed, arg=x)
+    return state(page)
+
+
+def decoded(client: httpx.Client, z: str, model: str = "mnist") -> NDArray[np.uint8]:
+    answer = client.post(f"/decode?model={model}&format=png", json={"z": [[float(value) for value in z.split(",")]]})
+    return np.asarray(Image.open(io.BytesIO(answer.raise_for_status().content)).convert("RGB"))
+
+
+def expect_pixels(canvas: Locator, expected: NDArray[np.uint8]) -> None:
+    """Wait until a canvas shows these pixels, (H, W, 3)."""
+    for _ in range(50):
+        if np.array_equal(pixels_of(canvas), expected):
+            return
+        canvas.page.wait_for_timeout(100)
+    np.testing.assert_array_equal(pixels_of(canvas), expected)
+
+
+def draw(page: Page, *strokes: list[tuple[float, float]]) -> None:
+    """Draw strokes, given as shares of the canvas, with the pointer."""
+    canvas = page.get_by_test_id("picture-canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    for stroke in strokes:
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=6)
+        page.mouse.up()
+
+
+def take(page: Page, file: bytes) -> None:
+    page.get_by_test_id("picture-file").set_input_files({"name": "picture.png", "mimeType": "image/png", "buffer": file})
+
+
+def test_a_drawing_is_encoded_and_a_reload_shows_the_same(page: Page, client: httpx.Client) -> None:
+    x = begin(page)["x"]
+    caption, canvas, of_z = (page.get_by_test_id(f"picture-{name}") for name in ("caption", "canvas", "decoded"))
+    draw(page, SEVEN)
+    said, url = next_picture(page, x), page.url
+    expect(page.get_by_test_id("picture-words")).to_contain_text("of the held-out pictures")
+    expect(page.get_by_test_id("picture-kl")).to_have_text(NATS)
+    expect(caption).to_have_text("reconstruction: z is mu")
+    original = Image.open(io.BytesIO(base64.b64decode(said["x"])))
+    assert original.size == (28, 28)
+    np.testing.assert_array_equal(pixels_of(canvas), np.asarray(original.convert("RGB")))
+    np.testing.assert_array_equal(pixels_of(of_z), decoded(client, said["z"]))
+    assert said["z"] == said["home"]
+    shown = pixels_of(of_z).mean(-1)
+    assert shown[7:9, 10:18].mean() > 100 > 50 > shown[14:20, 2:7].mean()  # a bar above, nothing at the lower left
+    slider = page.get_by_test_id("directions-slider-0")
+    slider.focus()
+    page.keyboard.press("PageUp")
+    expect(caption).to_have_text("z, moved away from the picture")
+    expect(page).not_to_have_url(url)
+    moved = state(page)
+    assert (moved["x"], moved["home"]) == (said["x"], said["home"])
+    expect_pixels(of_z, decoded(client, moved["z"]))
+    before = pixels_of(canvas)
+    table = page.get_by_test_id("picture-posterior")
+    rows = table.inner_text()
+    page.reload()
+    expect(table).to_contain_text("nats together")
+    expect_pixels(of_z, decoded(client, moved["z"]))
+    expect_pixels(canvas, before)
+    assert table.inner_text() == rows
+    assert state(page) == moved
+    page.get_by_test_id("picture-back").click()
+    expect(page).to_have_url(url)
+
+
+def test_it_begins_with_an_example_and_the_keyboard_takes_others(page: Page, client: httpx.Client) -> None:
+    examples = client.get("/models/mnist/examples").raise_for_status().json()["images"]
+    page.goto("/explore")
+    expect(page.get_by_test_id("picture-example-0")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_test_id("undo")).to_be_disabled()
+    assert next_picture(page)["x"] == examples[0]
+    page.get_by_test_id("picture-example-0").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("picture-example-1")).to_have_attribute("aria-pressed", "true")
+    said = next_picture(page, examples[0])
+    assert said["x"] == examples[1]
+    expect_pixels(page.get_by_test_id("picture-decoded"), decoded(client, said["z"]))
+    page.goto("about:blank")
+    page.goto(f"/explore#model=mnist&z={said['z']}")  # a point without a picture stays without
+    page.get_by_test_id("picture-example-0").wait_for()
+    expect_pixels(page.get_by_test_id("picture-decoded"), decoded(client, said["z"]))
+    assert "x" not in state(page)
+
+
+def test_a_second_stroke_is_added_and_each_is_undone(page: Page) -> None:
+    x = begin(page)["x"]
+    canvas = page.get_by_test_id("picture-canvas")
+    draw(page, SEVEN)
+    x, url = next_picture(page, x)["x"], page.url
+    seven = pixels_of(canvas)
+    draw(page, [(0.3, 0.55), (0.7, 0.55)])
+    next_picture(page, x)
+    assert (pixels_of(canvas) >= seven).all()
+    page.get_by_test_id("undo").click()
+    expect(page).to_have_url(url)
+    expect_pixels(canvas, seven)
+    page.get_by_test_id("picture-clear").click()
+    expect(page).not_to_have_url(url)
+    assert "x" not in state(page)
+    expect_pixels(canvas, np.zeros_like(seven))
+    page.get_by_test_id("undo").click()
+    expect(page).to_have_url(url)
+    expect_pixels(canvas, seven)
+
+
+def test_what_is_drawn_last_wins(page: Page) -> None:
+    """However slow the service is, one request for the drawing is in flight, and the page ends with the whole of it."""
+    in_flight, most = 0, 0
+
+    def slow(route: Route) -> None:
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
+        answer = route.fetch()
+        page.wait_for_timeout(100)
+        in_flight -= 1
+        route.fulfill(response=answer)
+
+    x = begin(page)["x"]
+    page.route("**/encode?*", slow)
+    draw(page, SEVEN)
+    said = next_picture(page, x)
+    page.unroute_all(behavior="wait")
+    assert most == 1
+    original = Image.open(io.BytesIO(base64.b64decode(said["x"]))).convert("RGB")
+    expect_pixels(page.get_by_test_id("picture-canvas"), np.asarray(original))
+    assert np.asarray(original).mean(-1)[6:9, 9:19].min() > 0  # the first line
+    assert np.asarray(original).mean(-1)[20:22, 12:15].max() > 200  # the end of the last one
+
+
+def test_a_file_of_any_size_is_seen_as_the_model_sees_it(page: Page, watched: Watched, client: httpx.Client) -> None:
+    x = begin(page)["x"]
+    large = png(np.pad(digit(1), ((0, 0), (4, 4))).repeat(5, 0).repeat(5, 1))
+    take(page, large)
+    said, url = next_picture(page, x), page.url
+    seen = client.post("/reconstruct?model=mnist&compare=true", content=large).json()
+    assert said["x"] == seen["originals"][0]
+    mu = client.post("/encode?model=mnist", content=base64.b64decode(said["x"])).json()["mu"][0]
+    assert [float(value) for value in said["z"].split(",")] == mu
+    take(page, b"no picture")
+    expect(page.get_by_test_id("picture").get_by_test_id("trouble")).to_contain_text("picture")
+    assert page.url == url
+    watched.expect("415: POST")
+
+
+def test_a_picture_that_looks_inverted_is_inverted(page: Page) -> None:
+    page.goto("/explore#model=mnist")
+    take(page, png(255 - digit(0)))
+    words = page.get_by_test_id("picture-words")
+    expect(page.get_by_test_id("picture-warning")).to_contain_text("The picture looks inverted")
+    expect(words).to_contain_text("Very unusual: more unusual than 99.6")
+    page.get_by_test_id("picture-invert").click()
+    expect(words).not_to_contain_text("Very")
+    expect(page.get_by_test_id("picture-warning")).to_have_count(0)
+    expect_pixels(page.get_by_test_id("picture-canvas"), colours(digit(0)))
+
+
+@pytest.mark.parametrize("way", ["drop", "drop elsewhere", "paste"])
+def test_a_file_is_dropped_or_pasted(page: Page, way: str) -> None:
+    begin(page, "mnist-2d")
+    content = base64.b64encode(png(digit(2))).decode()
+    page.evaluate(
+        """([way, content]) => {
+            const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
+            const data = new DataTransfer();
+            data.items.add(new File([bytes], "x.png", { type: "image/png" }));
+            const options = { bubbles: true, cancelable: true };
+            const event = way === "paste" ? new ClipboardEvent("paste", { clipboardData: data, ...options })
+                                          : new DragEvent("drop", { dataTransfer: data, ...options });
+            document.querySelector(way === "drop" ? "[data-testid=picture-canvas]" : "h1").dispatchEvent(event);
+            if (!event.defaultPrevented) throw Error("the browser would leave the page");
+        }""",
+        [way, content],
+    )
+    expect_pixels(page.get_by_test_id("picture-canvas"), colours(digit(2)))
+
+
+@pytest.mark.parametrize("options", [{"viewport": {"width": 1280, "height": 2400}}], ids=["tall"])
+def test_its_pictures_become_ends_of_the_path(page: Page) -> None:
+    said = begin(page, "mnist-2d")
+    # On a lower page Playwright would have to scroll between the ends of the drag.
+    page.get_by_test_id("picture-reconstruction").drag_to(page.get_by_test_id("path-a"))
+    page.get_by_test_id("picture-z").focus()
+    page.keyboard.press("b")
+    expect(page).to_have_url(re.compile("&a=.*&b="))
+    assert (state(page)["a"], state(page)["b"]) == (said["z"], said["z"])
+
+
+def test_the_commands_print_what_is_shown(page: Page) -> None:
+    said = begin(page)
+    expect(page.get_by_test_id("picture-words")).to_contain_text("of the held-out pictures")
+    commands = page.get_by_test_id("picture-copy-curl").get_attribute("data-content") or ""
+    encode, reconstruct, score, errors = [
+        subprocess.run(["bash", "-c", one], capture_output=True, check=True).stdout for one in commands.split("\n")
+    ]
+    assert said["z"] in encode.decode()
+    image = page.get_by_test_id("picture-reconstruction").locator("img").get_attribute("src") or ""
+    assert image.removeprefix("data:image/png;base64,") in reconstruct.decode()
+    p_value = float(re.findall(r'"p_value":\[([^\]]+)\]', score.decode())[0])
+    expect(page.get_by_test_id("picture-words")).to_contain_text(f"p\u00a0=\u00a0{p_value:.2g}")
+    source = page.get_by_test_id("picture-errors").locator("img").get_attribute("src") or ""
+    assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == errors
+    of_z = page.get_by_test_id("picture-z-copy-curl").get_attribute("data-content") or ""
+    npy = subprocess.run(["bash", "-c", of_z], capture_output=True, check=True).stdout
+    expect_pixels(page.get_by_test_id("picture-decoded"), np.load(io.BytesIO(npy))[0].repeat(3, -1))
+
+
+def test_the_originals_of_a_collection_can_be_taken(page: Page, client: httpx.Client) -> None:
+    client.put("/collections/kept", json={"model": "mnist-2d", "keep": "picture"}).raise_for_status()
+    item = base64.b64encode(png(digit(5))).decode()
+    client.post("/collections/kept/items", json={"items": [{"id": "a/b c", "image": item}]}).raise_for_status()
+    page.goto("/explore#model=mnist-2d&collection=kept")
+    page.get_by_test_id("picture-kept").locator("summary").click()
+    page.get_by_test_id("picture-kept-item").click()
+    expect_pixels(page.get_by_test_id("picture-canvas"), colours(digit(5)))
