@@ -74,7 +74,7 @@ from service.rest.routes import (
 from service.server.tuning import settle
 from service.settings import Settings, SettingsError
 from service.state import State
-from service.store import make_store
+from service.store import make_store, memory_store
 from service.store.interface import StoreUnusable
 from service.thread_pool import thread_pool
 
@@ -148,7 +148,7 @@ def create_app(
         pipeline = Pipeline(Catalog(device), decoders)
         most = min(MOST_REGRETS, limits.max_queue_rows)
         regrets = Admission(most, f"the places of regret ({most} pictures at a time)")
-        access = StoreAccess(TrainingStore(store, pipeline.catalog), limits.max_queue_rows)
+        access = StoreAccess(TrainingStore(store, pipeline.catalog, memory_store()), limits.max_queue_rows)
         service = Service(pipeline, access, regrets, settings.workers)
         publishing: asyncio.Task[None] | None = None
         if sinks.metrics is not None:

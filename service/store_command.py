@@ -23,9 +23,9 @@ from service.flags import explain
 from service.server.tuning import open_standard_descriptors
 from service.settings import Settings, SettingsError, refuse_unknown, require_packages
 from service.store import POSTGRES, LatentStore, make_store
-from service.store.collection_names import check_collection_name
 from service.store.export import backup, check_file, dump, store_files
 from service.store.interface import Collection, StoreError, StoreUnusable, UnknownCollection
+from service.store.names import check_name
 from service.store_flags import parse
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
     from service.operations.ingest import Counts, load
     from service.operations.load_sources import LoadError, sources_of
 
-    check_collection_name(options.collection)
+    check_name(options.collection, "collection")
     async with _opened(settings) as store:
         there = {collection.name: collection for collection in await store.collections()}.get(options.collection)
         limits = QueueLimits(settings.max_batch, settings.max_queue_rows, settings.max_rows)

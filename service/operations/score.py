@@ -34,16 +34,16 @@ BLOCK_PIXELS = 1 << 13
 MOST_SAMPLES = 1000
 # Limits of regret, in pictures: of one request, and of all that are optimised at a time.
 MOST_REGRET, MOST_REGRETS = 64, 256
+HOW_TO_CALIBRATE = (
+    "Make one: python -m models.evaluate PATH --calibrate, with the PATH of its directory; then load the model again"
+)
 
 
 class NoCalibration(Exception):
     """A score, or something else, that only a model with a calibration has."""
 
     def __init__(self, model: str, what: str) -> None:
-        super().__init__(
-            f"{what}, and the model {model!r} has none that fits its weights. Make one: python -m models.evaluate PATH "
-            "--calibrate, with the PATH of its directory; then load the model again"
-        )
+        super().__init__(f"{what}, and the model {model!r} has none that fits its weights. {HOW_TO_CALIBRATE}")
 
 
 class TooManyLatents(TooLarge):

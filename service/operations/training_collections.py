@@ -4,10 +4,7 @@ They are those of the model's calibration. Knows nothing of HTTP.
 """
 
 import asyncio
-import sys
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import orjson
@@ -16,64 +13,33 @@ from models.calibration import Calibration
 from service.inference.catalog import Catalog
 from service.inference.served_model import ServedModel
 from service.operations.collection_model import new_collection
-from service.operations.score import NoCalibration
-from service.store.collection_names import TRAINING
-from service.store.directions import Direction
+from service.operations.score import HOW_TO_CALIBRATE
+from service.store import LatentStore
 from service.store.errors import NAMED
-from service.store.filters import Condition
-from service.store.interface import (
-    Collection,
-    Deleted,
-    Found,
-    IfExists,
-    Items,
-    LatentStore,
-    Patched,
-    ReadOnly,
-    Search,
-    StoreError,
-    UnknownCollection,
-    Upserted,
-)
-from service.store.snapshot import Snapshot, Wanted
-from service.store.sqlite.memory import MemoryFile
-from service.store.sqlite.store import SqliteStore
+from service.store.forwarding import ForwardingStore
+from service.store.interface import Collection, Items, NoPicture, ReadOnly, UnknownCollection
+from service.store.names import TRAINING_PREFIX
 
 DESCRIPTION = "training latents of the model: those of its calibration"
 
 
-class NoSuchModel(UnknownCollection):
-    """The collection would have the training latents of a model that is not loaded."""
-
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        loaded = ", ".join(known[:NAMED])
-        StoreError.__init__(
-            self,
-            f"there is no collection {name[:120]!r}: it would have the training latents of a loaded model, and the loaded "
-            f"models are {loaded}; GET /collections?training=true lists all collections",
-        )
-
-
-class NoTrainingLatents(NoCalibration):
-    """The collection would have the training latents of a model that has no calibration."""
-
-    def __init__(self, name: str, model: str) -> None:
-        super().__init__(model, f"there is no collection {name!r}: it would have the training latents of a calibration")
-
-
 def training_collections(catalog: Catalog) -> list[Collection]:
     """Return the collections of the training latents of all loaded models that have some, in the order of their names."""
-    return [_collection(name, model) for name, model in sorted(catalog.models.items()) if model.calibration is not None]
+    models = (model for _, model in sorted(catalog.models.items()))
+    return [_collection(model, model.calibration) for model in models if model.calibration is not None]
 
 
-def _collection(name: str, model: ServedModel) -> Collection:
-    """Return the collection as it is when it has been read. It is searched by the distance that was chosen for the model."""
-    count = 0 if model.calibration is None else len(model.calibration.mu)
-    return replace(new_collection(TRAINING + name, model), description=DESCRIPTION, count=count, seq=count)
+def _collection(model: ServedModel, calibration: Calibration) -> Collection:
+    """Return the collection as it is when it has been loaded. It is searched by the distance that was chosen for the model."""
+    count = len(calibration.mu)
+    return replace(new_collection(TRAINING_PREFIX + model.name, model), description=DESCRIPTION, count=count, seq=count)
 
 
 def _items(calibration: Calibration) -> Items:
-    """Return the latents as items; the order of their ids is that of the file. Each has its `label`, if there are labels."""
+    """Return the latents as items; the order of their ids is their order in the calibration.
+
+    Each has its `label` as metadata, if there are labels.
+    """
     count = len(calibration.mu)
     digits = len(str(count - 1))
     ids = [f"{i:0{digits}}" for i in range(count)]
@@ -85,130 +51,71 @@ def _items(calibration: Calibration) -> Items:
     return Items(ids, calibration.mu, calibration.sigma, np.ones(count, np.bool_), metadata, keys)
 
 
-class TrainingStore(LatentStore):
+class TrainingStore(ForwardingStore):
     """A store that has, beside the collections of another one, the training latents of each loaded model.
 
-    They are read into memory when they are first asked for, and those of models that are no longer loaded are dropped when
-    others are read. A change of such a collection raises ReadOnly. All other methods raise NoSuchModel, NoTrainingLatents.
+    They are loaded into a store in memory when they are first asked for, and those of models that are no longer loaded are
+    dropped when others are loaded. A change of such a collection raises ReadOnly; a read of one that is not there raises
+    UnknownCollection.
     """
 
-    def __init__(self, store: LatentStore, catalog: Catalog) -> None:
-        self._store, self._catalog = store, catalog
-        # It needs no bound: a calibration has a bound, and is in memory anyway as long as its model is loaded.
-        self._memory = SqliteStore(MemoryFile(), sys.maxsize)
-        self._read: dict[str, tuple[Calibration, asyncio.Task[None]]] = {}
-        self._turn = asyncio.Lock()  # held while training latents are read
-
-    async def open(self) -> None:
-        await self._store.open()
-
-    def check(self) -> None:
-        self._store.check()
+    def __init__(self, store: LatentStore, catalog: Catalog, memory: LatentStore) -> None:
+        """`memory`: an empty store. It takes about as much memory as the calibrations of the loaded models do."""
+        super().__init__(store)
+        self._catalog, self._memory = catalog, memory
+        self._loaded: dict[str, Calibration] = {}  # what the collections in memory were loaded from, by name
+        self._lock = asyncio.Lock()  # held while a collection is loaded
 
     async def close(self) -> None:
-        await self._store.close()
+        await super().close()
         await self._memory.close()
 
-    async def _having(self, name: str) -> LatentStore:
-        """Return the store that has the collection, after the training latents have been read if it has those."""
-        if not name.startswith(TRAINING):
+    async def to_read(self, name: str) -> LatentStore:
+        """Return the store that has a collection, after it has been loaded if it is one of training latents."""
+        if not name.startswith(TRAINING_PREFIX):
             return self._store
-        model = self._catalog.models.get(name.removeprefix(TRAINING))
+        model = self._catalog.models.get(name.removeprefix(TRAINING_PREFIX))
         if model is None:
-            raise NoSuchModel(name, list(self._catalog.models))
+            loaded = ", ".join(list(self._catalog.models)[:NAMED])
+            hint = f"it would have the training latents of a loaded model, and the loaded models are {loaded}"
+            raise UnknownCollection(name, hint=f"{hint}; GET /collections?training=true lists all collections")
         if model.calibration is None:
-            raise NoTrainingLatents(name, model.name)
-        calibration, reading = self._read.get(name, (None, None))
-        if reading is None or calibration is not model.calibration:
-            reading = asyncio.create_task(self._reads(name, model, model.calibration))
-            reading.add_done_callback(lambda read: read.cancelled() or read.exception())  # though nobody may wait any more
-            self._read[name] = model.calibration, reading
-        await asyncio.shield(reading)  # others wait for it, too
+            why = f"the model {model.name!r} has no calibration that fits its weights, so it has no training latents"
+            raise UnknownCollection(name, hint=f"{why}. {HOW_TO_CALIBRATE}")
+        if self._loaded.get(name) is not model.calibration:
+            # Loading goes on if this caller leaves: the next one would have to begin anew.
+            await asyncio.shield(self._load(name, model, model.calibration))
         return self._memory
 
-    async def _reads(self, name: str, model: ServedModel, calibration: Calibration) -> None:
-        try:
-            async with self._turn:
-                await self._drop_all_but_loaded(name)
-                items = await asyncio.to_thread(_items, calibration)
-                await self._memory.create(_collection(model.name, model))
-                await self._memory.upsert(name, model.digest, items)
-        except BaseException:
-            if name in self._read and self._read[name][0] is calibration:
-                del self._read[name]  # the next request tries again
-            raise
-
-    async def _drop_all_but_loaded(self, name: str) -> None:
-        """Drop the collections of models that are no longer loaded or were replaced, and the one that is to be read."""
-        for one in await self._memory.collections():
-            model = self._catalog.models.get(one.name.removeprefix(TRAINING))
-            known = self._read.get(one.name)
-            if one.name == name or model is None or known is None or model.calibration is not known[0]:
-                await self._memory.drop(one.name)
-                if one.name != name:
-                    self._read.pop(one.name, None)
-
-    def _to_change(self, name: str) -> LatentStore:
-        """Return the store that has a collection which can be changed. Raises ReadOnly."""
-        if name.startswith(TRAINING):
+    def to_change(self, name: str) -> LatentStore:
+        """Return the store in which a collection can be changed. Raises ReadOnly."""
+        if name.startswith(TRAINING_PREFIX):
             raise ReadOnly(name)
         return self._store
 
-    # --- changes
-
-    async def create(self, collection: Collection) -> Collection:
-        return await self._to_change(collection.name).create(collection)
-
-    async def drop(self, name: str) -> Collection:
-        return await self._to_change(name).drop(name)
-
-    async def put_direction(self, name: str, digest: str, direction: Direction, number: int | None = None) -> None:
-        await self._to_change(name).put_direction(name, digest, direction, number)
-
-    async def delete_direction(self, name: str, direction: str) -> Direction:
-        return await self._to_change(name).delete_direction(name, direction)
-
-    async def upsert(self, name: str, digest: str, items: Items, if_exists: IfExists = "replace") -> Upserted:
-        return await self._to_change(name).upsert(name, digest, items, if_exists)
-
-    async def patch(self, name: str, id: str, patch: dict[str, Any]) -> Patched:
-        return await self._to_change(name).patch(name, id, patch)
-
-    async def delete_ids(self, name: str, ids: Sequence[str]) -> Deleted:
-        return await self._to_change(name).delete_ids(name, ids)
-
-    async def delete_matching(
-        self, name: str, filter: tuple[Condition, ...], after: str = "", limit: int = 100, strict: bool = False
-    ) -> Deleted:
-        return await self._to_change(name).delete_matching(name, filter, after, limit, strict)
-
-    # --- reads
-
-    async def collections(self) -> list[Collection]:
-        """Return all collections that callers have made, sorted by name."""
-        return await self._store.collections()
-
-    async def collection(self, name: str) -> Collection:
-        return await (await self._having(name)).collection(name)
-
-    async def directions(self, name: str, names: Sequence[str] | None = None, digest: str | None = None) -> list[Direction]:
-        return await (await self._having(name)).directions(name, names, digest)
-
-    async def get(self, name: str, ids: Sequence[str]) -> Items:
-        return await (await self._having(name)).get(name, ids)
-
     async def picture(self, name: str, id: str) -> bytes:
-        return await (await self._having(name)).picture(name, id)
+        try:
+            return await super().picture(name, id)
+        except NoPicture:
+            if not name.startswith(TRAINING_PREFIX):
+                raise
+        raise NoPicture(name, id, "training latents have no pictures; include=image of a search decodes them")
 
-    async def search(self, name: str, digest: str, search: Search) -> Found:
-        return await (await self._having(name)).search(name, digest, search)
+    async def _load(self, name: str, model: ServedModel, calibration: Calibration) -> None:
+        async with self._lock:
+            if self._loaded.get(name) is calibration:  # for a request that came earlier
+                return
+            await self._drop_old()
+            items = await asyncio.to_thread(_items, calibration)
+            await self._memory.create(_collection(model, calibration))
+            await self._memory.upsert(name, model.digest, items)
+            self._loaded[name] = calibration
 
-    async def scan(
-        self, name: str, after: str = "", limit: int = 100, filter: tuple[Condition, ...] = (), strict: bool = False
-    ) -> Items:
-        return await (await self._having(name)).scan(name, after, limit, filter, strict)
-
-    async def snapshots(
-        self, name: str, wanted: Sequence[Wanted], known: Sequence[Snapshot | None], max_bytes: int
-    ) -> list[Snapshot]:
-        return await (await self._having(name)).snapshots(name, wanted, known, max_bytes)
+    async def _drop_old(self) -> None:
+        """Drop the collections of models that were unloaded or replaced, and what a failure has left."""
+        current = {TRAINING_PREFIX + name: model.calibration for name, model in self._catalog.models.items()}
+        for old in await self._memory.collections():
+            calibration = self._loaded.get(old.name)
+            if calibration is None or calibration is not current.get(old.name):
+                await self._memory.drop(old.name)
+                self._loaded.pop(old.name, None)

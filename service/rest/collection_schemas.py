@@ -12,8 +12,8 @@ from service.operations.items import DELETED_AT_ONCE, LISTED_IDS
 from service.rest.body_schemas import WarningList
 from service.rest.filter_schema import FILTER, FILTER_SCHEMA, NO_NUL, STRICT, STRICT_DELETION, Filter
 from service.rest.schemas import Parameters, PictureParameters, split, words
-from service.store.collection_names import COLLECTION_NAME, TRAINING
 from service.store.interface import MAX_ID, IfExists
+from service.store.names import NAME, TRAINING_PREFIX
 
 Keep = Literal["nothing", "picture"]
 MetricName = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
@@ -28,11 +28,11 @@ MAX_NEIGHBORS = 10_000
 MAX_DESCRIPTION = 1000
 NAME_SCHEMA = {
     "type": "string",
-    "pattern": f"^{COLLECTION_NAME.pattern}$",
+    "pattern": f"^{NAME.pattern}$",
     "description": "A name of up to 100 letters, digits, dots, underscores and hyphens.",
 }
 COLLECTION_SCHEMA = NAME_SCHEMA | {
-    "pattern": f"^({TRAINING})?{COLLECTION_NAME.pattern}$",
+    "pattern": f"^({TRAINING_PREFIX})?{NAME.pattern}$",
     "description": "A collection, or training:NAME, the training latents of a model.",
 }
 ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_ID, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}

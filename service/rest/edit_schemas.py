@@ -9,8 +9,8 @@ from service.rest.body_schemas import Number
 from service.rest.collection_schemas import MODEL, NAME_SCHEMA
 from service.rest.direction_schemas import Names
 from service.rest.schemas import DecodeParameters, IncludeLatents, PointParameters
-from service.store.collection_names import COLLECTION_NAME
 from service.store.directions import MAX_DIRECTIONS
+from service.store.names import NAME
 
 # In standard deviations. Latents that are moved so far lie beyond all data.
 MAX_AMOUNT = 100.0
@@ -24,7 +24,7 @@ def _amounts(value: object) -> dict[str, float]:
     if not isinstance(value, dict) or len(value) > MAX_DIRECTIONS:
         raise ValueError(FORMS)
     for name, amount in value.items():
-        if not COLLECTION_NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise ValueError(f"must have names of directions before the amounts, as in {FORMS[8:]}")
         if type(amount) not in (int, float) or not abs(amount) <= MAX_AMOUNT:  # nor NaN
             raise ValueError(f"must have numbers from -{MAX_AMOUNT:g} to {MAX_AMOUNT:g} as amounts")

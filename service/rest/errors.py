@@ -28,14 +28,13 @@ from service.operations.directions import BadSides
 from service.operations.items import LISTED_IDS
 from service.operations.manifold import NoSuchDimension
 from service.operations.score import NoCalibration
-from service.operations.training_collections import NoTrainingLatents
 from service.operations.traverse import NoKl
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
 from service.store.filters import BadFilter, UnknownKey
 from service.store.interface import (
-    BadCollectionName,
     BadItem,
+    BadName,
     DirectionsFull,
     DiskFull,
     ItemsExist,
@@ -73,7 +72,6 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     ModelNotLoaded: (409, "model_not_loaded"),
     DirectionsFull: (409, "directions_full"),
     ModelChanged: (409, "model_changed"),
-    NoTrainingLatents: (404, "no_calibration"),
     ReadOnly: (409, "read_only"),
     NoCalibration: (409, "no_calibration"),
     OtherModel: (409, "model_mismatch"),
@@ -95,7 +93,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     NoSuchPrior: (422, "no_such_prior"),
     NoSuchLabel: (422, "no_such_label"),
     Unusable: (422, "unusable_input"),
-    BadCollectionName: (422, "unusable_input"),
+    BadName: (422, "unusable_input"),
     BadItem: (422, "unusable_input"),
     BadSides: (422, "unusable_input"),
     NoDirection: (422, "no_direction"),

@@ -24,8 +24,8 @@ from service.rest.parameters import BadParameter
 from service.rest.registration import ERRORS
 from service.rest.requests import open_request
 from service.rest.schemas import Parameters, PointParameters
-from service.store.collection_names import is_collection_name
 from service.store.interface import Collection, UnknownCollection
+from service.store.names import is_collection_name
 
 # Each point may have two JSON lists: mu and sigma.
 LISTS_PER_POINT = 2

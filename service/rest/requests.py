@@ -14,8 +14,8 @@ from service.operations.service import Service
 from service.rest.bodies import A_KIND, Body, read_body
 from service.rest.parameters import BadParameter, P, read_parameters
 from service.rest.schemas import Parameters, PictureParameters
-from service.store.collection_names import is_collection_name
 from service.store.interface import Collection, UnknownCollection
+from service.store.names import is_collection_name
 
 
 def body_of(service: Service, call: Call, lists_per_item: int = 1, parts_per_item: int = 1) -> Awaitable[Body]:

@@ -3,10 +3,12 @@
 Knows nothing of HTTP or of models.
 """
 
+import sys
 from pathlib import Path
 
 from service.store.interface import MAX_PICTURE_BYTES
 from service.store.interface import LatentStore as LatentStore
+from service.store.sqlite.memory import MemoryFile
 from service.store.sqlite.store import SqliteStore
 
 POSTGRES = ("postgresql://", "postgres://")
@@ -23,3 +25,8 @@ def make_store(address: str, max_bytes: int, max_picture_bytes: int = MAX_PICTUR
 
         return PgvectorStore(address, max_picture_bytes=max_picture_bytes)
     return SqliteStore(Path(address), max_bytes, max_picture_bytes)
+
+
+def memory_store() -> LatentStore:
+    """Return an empty store in the memory of this process, which needs no opening. Its callers bound what they put into it."""
+    return SqliteStore(MemoryFile(), sys.maxsize)

@@ -4,8 +4,8 @@ StoreError
   ├── UnknownCollection, UnknownItem      no collection has that name, no item that id
   │     └── CollectionReplaced            of collections: another one has that name now
   ├── UnknownDirection                    the collection has no direction with that name
-  ├── BadCollectionName                   no collection, or no direction, may have that name
-  ├── ReadOnly                            the collection cannot be changed by requests
+  ├── BadName                             no collection, or no direction, may have that name
+  ├── ReadOnly                            the name is reserved for a collection that no request can change
   ├── NoPicture                           the item has no original picture
   ├── ItemsExist                          ids of new items that the collection has already
   ├── ModelMismatch                       the vectors are those of another model
@@ -21,6 +21,7 @@ StoreError
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -36,12 +37,12 @@ class StoreError(Exception):
 
 
 class UnknownCollection(StoreError):
-    """No collection has that name."""
+    """No collection has that name. `hint`: what the message says instead of names that are alike."""
 
-    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
+    def __init__(self, name: str, known: Iterable[str] = (), hint: str = "") -> None:
         near = difflib.get_close_matches(name[:80], list(known), n=1)
-        hint = f"did you mean {near[0]}?" if near else "GET /collections lists all, PUT makes a new one"
-        super().__init__(f"there is no collection {name!r}; {hint}")
+        likely = f"did you mean {near[0]}?" if near else "GET /collections?training=true lists all, PUT makes a new one"
+        super().__init__(f"there is no collection {name[:120]!r}; {hint or likely}")
 
 
 class CollectionReplaced(UnknownCollection):
@@ -55,23 +56,25 @@ class CollectionReplaced(UnknownCollection):
         )
 
 
-class BadCollectionName(StoreError):
+class BadName(StoreError):
     """No collection, or no direction, may have that name."""
 
     def __init__(self, name: str, what: str = "collection") -> None:
+        wrong = sorted(set(re.findall(r"[^A-Za-z0-9._-]", name)))[:NAMED]
+        because = f", because it has {' '.join(map(repr, wrong))}" if wrong else ""
         super().__init__(
-            f"{name[:120]!r} is not a valid name for a {what}: use up to 100 letters, digits, '.', '_' and '-', of "
-            "which the first is a letter or digit"
+            f"{name[:120]!r} is not a valid name for a {what}{because}: use up to 100 letters (A to Z, a to z), digits, '.', "
+            "'_' and '-', of which the first is a letter or digit"
         )
 
 
 class ReadOnly(StoreError):
-    """The collection has the training latents of a model, which no request can change."""
+    """The name is reserved for the training latents of a model, which no request can change."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"the collection {name[:120]!r} has the training latents of a model and cannot be changed; PUT a collection with "
-            "a name without a colon, and add items to that"
+            f"no request can make or change {name[:120]!r}: names that begin with 'training:' are reserved for the training "
+            "latents of models; PUT a collection with another name, and add items to that"
         )
 
 
@@ -101,13 +104,14 @@ class UnknownDirection(StoreError):
 
 
 class NoPicture(StoreError):
-    """The item has no original picture."""
+    """The item has no original picture. `reason`: why, if it is not that of a collection that callers have made."""
 
-    def __init__(self, collection: str, id: str) -> None:
-        super().__init__(
-            f"the item {id!r} has no original picture: it was added as a vector, or the collection {collection!r} kept none "
-            'then; to keep them, PUT the collection with {"keep": "picture"} and add the picture again'
+    def __init__(self, collection: str, id: str, reason: str = "") -> None:
+        usual = (
+            f"it was added as a vector, or the collection {collection!r} kept none then; to keep them, PUT the collection "
+            'with {"keep": "picture"} and add the picture again'
         )
+        super().__init__(f"the item {id!r} has no original picture: {reason or usual}")
 
 
 class ItemsExist(StoreError):

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.latents.distances import DistanceMetric, Doubles, distance_metric
-from service.store.collection_names import TRAINING
 from service.store.directions import Direction
-from service.store.errors import BadCollectionName as BadCollectionName
 from service.store.errors import BadItem as BadItem
+from service.store.errors import BadName as BadName
 from service.store.errors import CollectionReplaced as CollectionReplaced
 from service.store.errors import DirectionsFull as DirectionsFull
 from service.store.errors import DiskFull as DiskFull
@@ -35,6 +34,7 @@ from service.store.errors import UnknownCollection as UnknownCollection
 from service.store.errors import UnknownDirection as UnknownDirection
 from service.store.errors import UnknownItem as UnknownItem
 from service.store.filters import Condition, Unknown
+from service.store.names import TRAINING_PREFIX
 from service.store.snapshot import Snapshot, Wanted
 
 Floats = NDArray[np.float32]
@@ -74,7 +74,7 @@ class Collection:
     @property
     def read_only(self) -> bool:
         """Whether it has the training latents of a model, so that no request can change it."""
-        return self.name.startswith(TRAINING)
+        return self.name.startswith(TRAINING_PREFIX)
 
     def to_change(self) -> "Collection":
         """Return this collection. Raises ReadOnly."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from heapq import merge
 from typing import Any
 
 from service.http.call import Answer, Call
@@ -21,8 +22,8 @@ from service.rest.parameters import read_parameters
 from service.rest.registration import ERRORS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, only_parameters, open_request, open_stored, query_parameters
 from service.rest.schemas import Parameters
-from service.store.collection_names import check_collection_name
 from service.store.interface import Collection, UnknownCollection
+from service.store.names import check_name
 
 router = Router()
 
@@ -53,7 +54,7 @@ async def put(service: Service, call: Call) -> Answer:
     body = only_parameters(await body_of(service, call))
     parameters = read_parameters(CollectionParameters, call.query, *body.parameters(CollectionParameters))
     name = call.path["name"]
-    check_collection_name(name)  # When an existing one is looked up, such a name is merely unknown.
+    check_name(name, "collection")  # When an existing one is looked up, such a name is merely unknown.
     inference, catalog = open_request(service, call, parameters.model_copy(update={"model": None})), service.pipeline.catalog
     try:
         wanted = await service.store.collection(name, inference.deadline)
@@ -78,7 +79,8 @@ async def list_all(service: Service, call: Call) -> Answer:
     inference = open_request(service, call, parameters)
     found = await service.store.collections(inference.deadline)
     if parameters.training:
-        found = sorted([*found, *training_collections(service.pipeline.catalog)], key=lambda collection: collection.name)
+        training = training_collections(service.pipeline.catalog)
+        found = list(merge(found, training, key=lambda collection: collection.name))  # both are sorted
     if parameters.model is not None:
         found = [collection for collection in found if collection.digest == inference.model.digest]
     return json_answer({"collections": [describe_collection(service, collection) for collection in found]})

@@ -21,8 +21,8 @@ from service.rest.parameters import read_parameters
 from service.rest.registration import ERRORS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_collection, open_stored, query_parameters
 from service.rest.routes.collections import PATH, STORE_ERRORS
-from service.store.collection_names import check_collection_name
 from service.store.directions import Direction, Side
+from service.store.names import check_name
 
 router = Router()
 
@@ -59,7 +59,7 @@ async def put(service: Service, call: Call) -> Answer:
     if body.kind not in ("json", "empty"):
         raise Unsupported(f"send the two sides as JSON, not as {A_KIND[body.kind]}")
     parameters = read_parameters(DirectionParameters, call.query, *body.parameters(DirectionParameters))
-    check_collection_name(call.path["direction"], "direction")
+    check_name(call.path["direction"], "direction")
     collection, _, inference = await open_collection(service, call, parameters)
     sides = await service.pipeline.offload(len(call.body), partial(sides_of, body, collection.dim))
     wanted = call.path["direction"], sides, parameters.method, sorted(parameters.orthogonal_to)

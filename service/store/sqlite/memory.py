@@ -8,10 +8,13 @@ from service.store.sqlite.file import BUSY_SECONDS, STATEMENTS, SqliteFile, migr
 
 
 class MemoryFile(SqliteFile):
-    """Connections to one database in memory, one for each thread. It is gone when they are closed."""
+    """Connections to one database in memory, one for each thread. The database ends when all of them are closed.
+
+    It has no path: `path` is the name under which sqlite's memdb lets the connections of a process share a database.
+    """
 
     def __init__(self) -> None:
-        super().__init__(Path(f"/memory-{uuid.uuid4().hex}"))  # sqlite shares it if its name starts with a slash
+        super().__init__(Path(f"/memory-{uuid.uuid4().hex}"))  # only names that start with a slash are shared
 
     def _exists(self) -> bool:
         return True

@@ -1,7 +1,7 @@
 """The training latents of a model as a collection: it answers like one that callers have made, and cannot be changed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +9,13 @@ import httpx
 import numpy as np
 import pytest
 
-from models.calibration import Calibration
 from service.latents.distances import METRICS
-from service.operations import graph_path, training_collections
+from service.operations import graph_path
 from service.operations.service import Service
-from service.store.interface import StoreUnavailable
+from service.operations.training_collections import TrainingStore
+from service.store import memory_store
+from service.store.forwarding import ForwardingStore
+from service.store.interface import IfExists, Items, StoreUnavailable, UnknownCollection, Upserted
 from tests.service.conftest import calibration_of_grey
 
 NAME = "training:grey"
@@ -114,18 +116,19 @@ async def test_it_cannot_be_changed(client: httpx.AsyncClient) -> None:
     for what, (method, path, body) in CHANGES.items():
         refused = await client.request(method, f"/collections/{NAME}{path}", **({} if body is None else {"json": body}))
         assert (refused.status_code, refused.json()["code"]) == (409, "read_only"), what
-        assert "training latents of a model" in refused.json()["detail"]
+        assert "names that begin with 'training:' are reserved" in refused.json()["detail"]
     assert (await client.get(f"/collections/{NAME}/items?include=mu,sigma")).json() == before
 
 
 async def test_what_it_does_not_have(client: httpx.AsyncClient) -> None:
     for path, code, words in (
-        ("/collections/training:colour", "no_calibration", "python -m models.evaluate PATH --calibrate"),
+        ("/collections/training:colour", "unknown_collection", "'colour' has no calibration that fits its weights"),
+        ("/collections/training:colour/items", "unknown_collection", "python -m models.evaluate PATH --calibrate"),
         ("/collections/training:grau/items", "unknown_collection", "the loaded models are colour, grey"),
         ("/collections/training:", "unknown_collection", "training:"),
         (f"/collections/training:{NAME}", "unknown_collection", NAME),
         (f"/collections/{NAME}/items/50", "unknown_item", "'50'"),
-        (f"/collections/{NAME}/items/03/picture", "no_picture", "'03'"),
+        (f"/collections/{NAME}/items/03/picture", "no_picture", "include=image of a search decodes them"),
         (f"/collections/{NAME}/directions/smile", "unknown_direction", "smile"),
     ):
         refused = await client.get(path)
@@ -135,56 +138,73 @@ async def test_what_it_does_not_have(client: httpx.AsyncClient) -> None:
     assert (refused.status_code, refused.json()["code"]) == (404, "unknown_direction"), refused.text
 
 
-def counted(monkeypatch: pytest.MonkeyPatch, failures: int = 0) -> list[Calibration]:
-    """Return the list of the calibrations that are read from now on; the first few reads fail."""
-    read, items = list[Calibration](), training_collections._items
+class Counting(ForwardingStore):
+    """A store in memory that counts how often items are added to it; the first few times fail."""
 
-    def counting(calibration: Calibration) -> Any:
-        read.append(calibration)
-        if len(read) <= failures:
+    def __init__(self, failures: int) -> None:
+        super().__init__(memory_store())
+        self.added, self._failures = 0, failures
+
+    async def upsert(self, name: str, digest: str, items: Items, if_exists: IfExists = "replace") -> Upserted:
+        self.added += 1
+        if self.added <= self._failures:
             raise StoreUnavailable("for the test")
-        return items(calibration)
-
-    monkeypatch.setattr(training_collections, "_items", counting)
-    return read
+        return await super().upsert(name, digest, items, if_exists)
 
 
-async def test_it_is_read_once_even_if_the_first_caller_leaves(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = counted(monkeypatch)
-    first = asyncio.create_task(service.store.collection(NAME))
-    await asyncio.sleep(0)  # it has begun to read
+Made = Callable[..., tuple[TrainingStore, Counting]]
+
+
+@pytest.fixture
+async def made(service: Service) -> AsyncIterator[Made]:
+    """Makes a store of the training latents of the service's models, over an empty one."""
+    stores = list[TrainingStore]()
+
+    def make(failures: int = 0) -> tuple[TrainingStore, Counting]:
+        memory = Counting(failures)
+        stores.append(TrainingStore(memory_store(), service.pipeline.catalog, memory))
+        return stores[-1], memory
+
+    yield make
+    for store in stores:
+        await store.close()
+
+
+async def test_it_is_loaded_once_even_if_the_first_caller_leaves(made: Made) -> None:
+    store, memory = made()
+    first = asyncio.create_task(store.collection(NAME))
+    await asyncio.sleep(0)  # it has begun
     first.cancel()
-    found = await asyncio.gather(*(service.store.collection(NAME) for _ in range(5)))
+    found = await asyncio.gather(*(store.collection(NAME) for _ in range(5)))
     assert [one.count for one in found] == [50] * 5
-    assert (await service.store.item(NAME, "49")).ids == ["49"]
-    assert len(read) == 1
+    assert (await store.get(NAME, ["49"])).ids == ["49"]
+    assert memory.added == 1
 
 
-async def test_after_a_failure_it_is_read_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = counted(monkeypatch, failures=1)
+async def test_after_a_failure_it_is_loaded_again(made: Made) -> None:
+    store, memory = made(failures=1)
     with pytest.raises(StoreUnavailable):
-        await service.store.collection(NAME)
-    assert (await service.store.collection(NAME)).count == 50
-    assert len(read) == 2
+        await store.collection(NAME)
+    assert (await store.collection(NAME)).count == 50
+    assert memory.added == 2
 
 
-async def test_it_goes_with_its_model(service: Service) -> None:
-    models, store = service.pipeline.catalog.models, service.store
+async def test_it_goes_with_its_model(service: Service, made: Made) -> None:
+    models, (store, memory) = service.pipeline.catalog.models, made()
     old = await store.collection(NAME)
     model, known = models["grey"], calibration_of_grey()
     fewer = replace(known, mu=known.mu[:5] + 1, sigma=known.sigma[:5], labels=None)
     models["grey"] = replace(model, digest="ab" * 32, calibration=fewer)  # reloaded
     new = await store.collection(NAME)
     assert (new.count, new.digest, new.number != old.number) == (5, "ab" * 32, True)
-    item = await store.item(NAME, "4")
+    item = await store.get(NAME, ["4"])
     np.testing.assert_array_equal(item.mu[0], fewer.mu[4])
     assert item.metadata == [b"{}"]
     models["other"] = replace(models.pop("grey"), name="other")  # loaded under another name
-    with pytest.raises(training_collections.NoSuchModel):
+    with pytest.raises(UnknownCollection, match="the loaded models are"):
         await store.collection(NAME)
     assert (await store.collection("training:other")).model == "other"
-    kept = store.store._memory  # type: ignore[attr-defined]
-    assert [one.name for one in await kept.collections()] == ["training:other"]
+    assert [one.name for one in await memory.collections()] == ["training:other"]
 
 
 async def test_its_graph_has_fewer_items(client: httpx.AsyncClient, copy: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,6 @@ from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
 from service.operations.directions import BadSides
 from service.operations.manifold import NoSuchDimension
 from service.operations.score import NoCalibration
-from service.operations.training_collections import NoTrainingLatents
 from service.operations.traverse import NoKl
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -52,14 +51,13 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (AlreadyLoaded("grey"), 409, "already_loaded"),
     (StillNeeded("grey"), 409, "still_needed"),
     (SeveralWorkers(2), 409, "several_workers"),
-    (refusals.BadCollectionName("/"), 422, "unusable_input"),
+    (refusals.BadName("/"), 422, "unusable_input"),
     (refusals.ItemsExist("digits", ["7"]), 409, "items_exist"),
     *((error, 409, "model_mismatch") for error in (refusals.ModelMismatch(DIGITS, "ab"), compress.OtherModel("ab", None))),
     (refusals.DirectionsFull("digits", 256), 409, "directions_full"),
     (ModelNotLoaded(DIGITS), 409, "model_not_loaded"),
     (ModelChanged("grey", "its directory has others now"), 409, "model_changed"),
     (NoCalibration("grey", "knn needs a calibration"), 409, "no_calibration"),
-    (NoTrainingLatents("training:grey", "grey"), 404, "no_calibration"),
     (refusals.ReadOnly("training:grey"), 409, "read_only"),
     (BodyTooLarge(100), 413, "body_too_large"),
     (TooBig("too many"), 413, "too_many_pixels"),

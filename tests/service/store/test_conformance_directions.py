@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from service.store import directions as bounds
-from service.store.collection_names import check_collection_name
 from service.store.directions import Direction, Side
 from service.store.interface import (
-    BadCollectionName,
+    BadName,
     CollectionReplaced,
     DirectionsFull,
     LatentStore,
@@ -18,6 +17,7 @@ from service.store.interface import (
     UnknownCollection,
     UnknownDirection,
 )
+from service.store.names import check_name
 from service.store.postgres import directions as of_postgres
 from service.store.sqlite import directions as of_sqlite
 from tests.service.store.conftest import Opener
@@ -119,8 +119,8 @@ async def test_a_collection_has_a_bounded_number_of_directions(store: LatentStor
 
 @pytest.mark.parametrize("name", ["", ".a", "a/b", "ä", "x" * 101, "a:1", "a,b", "a\n"])
 def test_names_are_those_of_collections(name: str) -> None:
-    with pytest.raises(BadCollectionName, match="not a valid name for a direction"):
-        check_collection_name(name, "direction")
+    with pytest.raises(BadName, match="not a valid name for a direction"):
+        check_name(name, "direction")
 
 
 def test_a_vector_of_another_length_is_corrupt() -> None:

@@ -61,5 +61,5 @@ async def test_a_slash_after_items_is_one_too_many(client: httpx.AsyncClient) ->
 async def test_an_unknown_collection_is_told_what_there_is(client: httpx.AsyncClient) -> None:
     for method in ("GET", "DELETE"):
         problem = await client.request(method, "/collections/nothing")
-        check(problem, 404, "unknown_collection", "there is no collection 'nothing'; GET /collections lists all")
+        check(problem, 404, "unknown_collection", "there is no collection 'nothing'; GET /collections?training=true lists all")
         check(await client.request(method, "/collections/sone"), 404, "unknown_collection", "did you mean some?")
