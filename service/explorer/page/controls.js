@@ -45,7 +45,7 @@ export function Thumb({ image, z, label, testid, onChoose = () => z && choose(z)
   ><img src="data:image/png;base64,${image}" alt="" draggable=${false} /></button>`;
 }
 
-/** What a dropped picture is given to: a latent to `onPoint`, or a file to `onFile`. */
+/** What a dropped picture is given to: a latent to `onPoint`, or a file to `onFile`; `isSeen`: as the model sees it. */
 export function target({ onPoint, onFile }) {
   return {
     onDragOver: (event) => event.preventDefault(),
@@ -53,7 +53,7 @@ export function target({ onPoint, onFile }) {
       event.preventDefault();
       const [point, picture] = [POINT, PICTURE].map((type) => event.dataTransfer.getData(type));
       if (point && onPoint) onPoint(JSON.parse(point));
-      else if (picture && onFile) onFile(new File([Uint8Array.from(atob(picture), (one) => one.charCodeAt(0))], "picture.png"));
+      else if (picture && onFile) onFile(new File([Uint8Array.from(atob(picture), (one) => one.charCodeAt(0))], "picture.png"), { isSeen: true });
       else if (event.dataTransfer.files.length && onFile) onFile(event.dataTransfer.files[0]);
     },
   };

@@ -32,7 +32,7 @@ function coloursOf({ preprocessing }) {
  * the visitor has drawn the one that is there (`isOwn`), or wants to draw over it. `beside` stands beside the canvas, and
  * `tools` with those of the brush.
  */
-export function Drawing({ model, image, isOwn, onDraw, onDrawn, onClear, beside, tools }) {
+export function Drawing({ model, image, isOwn, onDraw, onDrawn, onInvert, onClear, beside, tools }) {
   const [height, width, channels] = model.shape;
   const { ink, paper } = coloursOf(model);
   const canvas = useRef(null);
@@ -91,14 +91,6 @@ export function Drawing({ model, image, isOwn, onDraw, onDrawn, onClear, beside,
     stroke.current = null;
     onDrawn(toNpy(canvas.current, channels));
   };
-  const invert = () => {
-    const context = pen(canvas.current);
-    context.globalCompositeOperation = "difference";
-    context.fillStyle = "#ffffff";
-    context.fillRect(0, 0, width, height);
-    context.globalCompositeOperation = "source-over";
-    onDrawn(toNpy(canvas.current, channels));
-  };
   return html`<div class="both">
     <figure><canvas
       ref=${canvas} class="drawing" data-testid="picture-canvas" width=${width} height=${height}
@@ -111,7 +103,7 @@ export function Drawing({ model, image, isOwn, onDraw, onDrawn, onClear, beside,
       <label>width <input type="range" data-testid="picture-brush" min="1" max=${Math.round(WIDEST * width)} step="0.5" value=${brush.width} onInput=${(event) => change({ width: Number(event.target.value) })} /></label>
       <label><input type="checkbox" data-testid="picture-erase" checked=${brush.erases} onChange=${(event) => change({ erases: event.target.checked })} /> erase</label>
       ${image && !isOwn && html`<label><input type="checkbox" data-testid="picture-over" checked=${brush.over} onChange=${(event) => change({ over: event.target.checked })} /> draw over it</label>`}
-      ${image && html`<button data-testid="picture-invert" title="swap dark and light" onClick=${invert}>invert</button>`}
+      ${image && html`<button data-testid="picture-invert" title="swap dark and light" onClick=${onInvert}>invert</button>`}
       <button data-testid="picture-clear" onClick=${() => (empty(), onClear())}>clear</button>
       ${tools}
     </div>

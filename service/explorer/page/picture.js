@@ -23,9 +23,9 @@ export function Picture({ model, collection, state }) {
   const first = examples.answer?.images[0];
   useEffect(() => {
     // A page whose address says nothing begins with an example.
-    if (first && !location.hash && !state.z && !x) take(bytesOf(first), { isFirst: true });
+    if (first && !location.hash && !state.z && !x) take(bytesOf(first), { isFirst: true, isSeen: true });
   }, [first]);
-  const takeFile = useCallback(async (file) => take(new Uint8Array(await file.arrayBuffer())), [take]);
+  const takeFile = useCallback(async (file, { isSeen = false } = {}) => take(new Uint8Array(await file.arrayBuffer()), { isFile: !isSeen, isSeen }), [take]);
   useFilesFromAnywhere(takeFile);
   // What depends on the picture alone is not made anew for each step of a slider.
   const requests = useMemo(() => x && verdictRequests(asSeen(model), bytesOf(x)), [x, model]);
@@ -35,14 +35,15 @@ export function Picture({ model, collection, state }) {
     <div data-testid="picture-drop" ...${target({ onPoint: choose, onFile: takeFile })}>
       <${Drawing}
         ...${{ model, isOwn: picture.isDrawnHere, image: picture.isMade ? undefined : x }}
-        onDraw=${picture.draw} onDrawn=${(npy) => take(npy, { isDrawn: true })} onClear=${picture.clear}
+        onDraw=${picture.draw} onDrawn=${(npy) => take(npy, { isDrawn: true })} onInvert=${picture.invert} onClear=${picture.clear}
         beside=${html`<${PointZ} ...${{ model, z, home: picture.isMade ? z : home, hasPicture: x || picture.isMade }} />`}
         tools=${html`<${FileButton} onFile=${takeFile} />`}
       />
       ${first && html`<${Examples} images=${examples.answer.images} current=${x} take=${take} />`}
       ${collection?.keep === "picture" && html`<${Kept} key=${collection.name} collection=${collection} take=${take} />`}
       <${Trouble} error=${picture.error ?? examples.error} />
-      ${picture.warnings.map((warning) => html`<p class="trouble" data-testid="picture-warning">${warning}</p>`)}
+      ${picture.isInverted && html`<p data-testid="picture-inverted">${picture.isInverted === "auto" ? `Inverted, because most of its border is ${model.preprocessing.ink === "dark" ? "dark" : "light"}.` : "Inverted."} <button data-testid="picture-as-it-came" onClick=${picture.invert}>as it came</button></p>`}
+      ${picture.warnings.map((warning) => html`<${Warning} text=${warning} onInvert=${picture.invert} />`)}
       ${x && !state.x && html`<p class="hint" data-testid="picture-unlinked">This picture is too large for an address: a link shows its point, but not the picture.</p>`}
       ${verdict}
       ${posterior && html`
@@ -51,6 +52,12 @@ export function Picture({ model, collection, state }) {
     </div>
     ${copy}
   </${Part}>`;
+}
+
+/** What the service warns of. That a picture looks inverted comes with a button instead of the parameter of the service. */
+function Warning({ text, onInvert }) {
+  const said = text.replace(/: try invert=(yes|no)$/, ".");
+  return html`<p class="trouble" data-testid="picture-warning">${said} ${said !== text && html`<button data-testid="picture-invert-it" onClick=${onInvert}>invert it</button>`}</p>`;
 }
 
 /** The picture of the point that all parts show. */

@@ -13,7 +13,7 @@ export const examplesRequest = (model) => request(`models/${encodeURIComponent(m
 /** Examples of the model; `take` gets the bytes of one. */
 export function Examples({ images, current, take }) {
   return html`<div class="shelf" role="group" aria-label="Examples" data-testid="picture-examples">
-    ${images.map((image, i) => html`<${Thumb} key=${i} image=${image} current=${image === current} testid=${`picture-example-${i}`} label=${`example ${i + 1}`} onChoose=${() => take(bytesOf(image))} />`)}
+    ${images.map((image, i) => html`<${Thumb} key=${i} image=${image} current=${image === current} testid=${`picture-example-${i}`} label=${`example ${i + 1}`} onChoose=${() => take(bytesOf(image), { isSeen: true })} />`)}
   </div>`;
 }
 

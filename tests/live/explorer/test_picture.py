@@ -220,13 +220,35 @@ def test_a_file_of_any_size_is_seen_as_the_model_sees_it(page: Page, watched: Wa
     watched.expect("415: POST")
 
 
-def test_a_picture_that_looks_inverted_is_inverted(page: Page) -> None:
-    page.goto("/explore#model=mnist")
-    take(page, png(255 - digit(0)))
+def test_a_file_is_inverted_before_bars_are_added(page: Page, client: httpx.Client) -> None:
+    """A tall file, dark on light, is what the service makes of the file itself, and can be had as it came."""
+    file = png(255 - np.pad(digit(0), ((6, 6), (0, 0))).repeat(5, 0).repeat(5, 1))
+
+    def seen(invert: str) -> str:
+        url = f"/reconstruct?model=mnist&compare=true&invert={invert}"
+        return str(client.post(url, content=file).raise_for_status().json()["originals"][0])
+
+    x = begin(page)["x"]
+    warning, inverted, words = (page.get_by_test_id(f"picture-{name}") for name in ("warning", "inverted", "words"))
+    take(page, file)
+    assert next_picture(page, x)["x"] == seen("yes")
+    expect(inverted).to_contain_text("Inverted, because most of its border is light")
+    expect(warning).to_have_count(0)
+    expect(words).not_to_contain_text("Very")
+    page.get_by_test_id("picture-as-it-came").click()
+    assert next_picture(page, seen("yes"))["x"] == seen("no")
+    expect(inverted).to_have_count(0)
+    expect(warning.first).to_contain_text("The picture looks inverted.")
+    page.get_by_test_id("picture-invert-it").click()
+    assert next_picture(page, seen("no"))["x"] == seen("yes")
+    expect(warning).to_have_count(0)
+
+
+def test_a_link_is_inverted_as_it_is(page: Page) -> None:
+    page.goto(f"/explore#{httpx.QueryParams({'model': 'mnist', 'x': base64.b64encode(png(255 - digit(0))).decode()})}")
     words = page.get_by_test_id("picture-words")
-    expect(page.get_by_test_id("picture-warning")).to_contain_text("The picture looks inverted")
     expect(words).to_contain_text("Very unusual: more unusual than 99.6")
-    page.get_by_test_id("picture-invert").click()
+    page.get_by_test_id("picture-invert-it").click()
     expect(words).not_to_contain_text("Very")
     expect(page.get_by_test_id("picture-warning")).to_have_count(0)
     expect_pixels(page.get_by_test_id("picture-canvas"), colours(digit(0)))
