@@ -33,7 +33,17 @@ export class ServiceError extends Error {
 export const hasKey = () => sessionStorage.getItem(KEY) !== null;
 export const setKey = (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY));
 
-/** Send a request; the answer, if its status is 200. A full queue is asked again when it says so. Throws ServiceError. */
+let isStarting = false; // the models are still loading
+
+function sayStarting(now) {
+  if (now !== isStarting) dispatchEvent(new CustomEvent("service-starting", { detail: now }));
+  isStarting = now;
+}
+
+/**
+ * Send a request; the answer, if its status is 200. A full queue is asked again when it says so, and a service that starts
+ * until it has started. Throws ServiceError.
+ */
 export async function send(asked, signal) {
   for (let tries = 1; ; tries++) {
     const key = sessionStorage.getItem(KEY);
@@ -46,13 +56,17 @@ export async function send(asked, signal) {
       if (error.name === "AbortError") throw error;
       throw new ServiceError("the service does not answer; is it still running?");
     }
-    if (answer.ok) return answer;
-    if (BUSY.includes(answer.status) && tries < MOST_TRIES) {
+    if (answer.ok) {
+      sayStarting(false);
+      return answer;
+    }
+    const problem = await answer.json().catch(() => ({}));
+    sayStarting(problem.code === "starting");
+    if (isStarting || (BUSY.includes(answer.status) && tries < MOST_TRIES)) {
       const seconds = Number(answer.headers.get("retry-after")) || 1;
       await new Promise((resolve) => setTimeout(resolve, Math.min(seconds, 5) * 1000));
       continue;
     }
-    const problem = await answer.json().catch(() => ({}));
     if (answer.status === 401) dispatchEvent(new Event("key-needed"));
     throw new ServiceError(problem.detail ?? `the service answered with status ${answer.status}`, answer.status, problem.code);
   }

@@ -1,6 +1,6 @@
 // The page: chooses a model and a collection, asks for a key where one is needed, and lays out the parts.
 
-import { html, render, useEffect, useState } from "./vendor/preact-htm.js";
+import { html, render, useEffect, useLayoutEffect, useState } from "./vendor/preact-htm.js";
 import { request, setKey, useAnswer } from "./api.js";
 import { Trouble } from "./controls.js";
 import { canUndo, set, undo, usePageState } from "./state.js";
@@ -45,6 +45,8 @@ function Page() {
   // A map, a path and a search need to know whether there is a collection.
   const ready = model && (collections.answer || collections.error);
   const parts = { model, collection, state };
+  const isStarting = useStarting();
+  const failed = models.error || unknown || collections.error || missing || unfit;
   return html`
     <nav aria-label="What is shown">
       <label>model <select data-testid="model" onChange=${(event) => set({ ...OF_A_MODEL, model: event.target.value })}>
@@ -57,7 +59,8 @@ function Page() {
       <button data-testid="undo" disabled=${!canUndo()} onClick=${undo} title="Ctrl+Z">undo</button>
     </nav>
     <${Key} />
-    <${Trouble} error=${models.error || unknown || collections.error || missing || unfit} />
+    <${Trouble} error=${failed} />
+    <p role="status" class="waiting" data-testid="waiting">${isStarting ? "The service starts: its models are loading. The page goes on by itself when they are there." : ready || failed ? "" : `Loading ${name ?? "the models"} …`}</p>
     ${ready && html`<div class="parts" key=${`${name} ${collection?.name}`}>
       <${Map} ...${parts} />
       <${Picture} ...${parts} />
@@ -66,6 +69,17 @@ function Page() {
       <${Directions} ...${parts} />
     </div>`}
   `;
+}
+
+/** Whether the models of the service are still loading. */
+function useStarting() {
+  const [isStarting, say] = useState(false);
+  useLayoutEffect(() => { // before the first answer
+    const take = (event) => say(event.detail);
+    addEventListener("service-starting", take);
+    return () => removeEventListener("service-starting", take);
+  }, []);
+  return isStarting;
 }
 
 /** Asks for an API key when the service wants one. It is forgotten when the tab is closed. */

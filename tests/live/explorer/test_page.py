@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from service.explorer.pages import files
 from tests.live.chromium import Watched, grave_findings, watching
@@ -47,6 +47,28 @@ def test_it_is_accessible(page: Page) -> None:
     wait_for_parts(page)
     assert grave_findings(page) == []
     assert page.locator("html").get_attribute("lang") == "en"
+
+
+def test_it_waits_for_a_service_that_starts(page: Page, watched: Watched) -> None:
+    """However long that takes: it asks more often than a full queue is asked."""
+    refused = 0
+
+    def starting(route: Route) -> None:
+        nonlocal refused
+        if refused == 6:
+            route.continue_()
+            return
+        refused += 1
+        route.fulfill(status=503, headers={"retry-after": "0.05"}, json={"code": "starting", "detail": "try again"})
+
+    page.route("**/models", starting)
+    page.goto("/explore#model=mnist")
+    expect(page.get_by_test_id("waiting")).to_contain_text("The service starts: its models are loading")
+    wait_for_parts(page)
+    expect(page.get_by_test_id("waiting")).to_have_text("")
+    expect(page.get_by_test_id("trouble")).to_have_count(0)
+    assert refused == 6
+    watched.expect("503: GET")
 
 
 def test_it_is_small_as_it_is_sent(page: Page, watched: Watched) -> None:
