@@ -4,7 +4,6 @@ Knows nothing of models or operations: the scripts of the page call the HTTP API
 """
 
 import gzip
-import hashlib
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.explorer.script import COMMENT, one_script
+from service.http.header_values import accepts_gzip, tag_matches, tag_of
 from service.http.registry import OPEN, Registration
 
 PAGE = Path(__file__).parent / "page"
@@ -32,14 +32,14 @@ class PageFile:
     def __init__(self, content: bytes, media_type: str) -> None:
         self.content, self.media_type = content, media_type
         self._compressed = gzip.compress(content, mtime=0)
-        self._etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
+        self._etag = f'W/"{tag_of(content)}"'  # weak: the same for both encodings
 
     async def answer(self, request: Request) -> Response:
-        """Answer GET: the file, compressed if the browser can read that, or 304 if the browser has it already."""
+        """Answer GET: the file, compressed if the browser accepts gzip, or 304 if the browser has it already."""
         headers = {"etag": self._etag, "cache-control": "no-cache", "vary": "accept-encoding"}
-        if self._etag in request.headers.get("if-none-match", ""):
+        if tag_matches(request.headers.get("if-none-match", ""), self._etag):
             return Response(status_code=304, headers=headers)
-        if "gzip" not in request.headers.get("accept-encoding", ""):
+        if not accepts_gzip(request.headers.get("accept-encoding", "")):
             return Response(self.content, headers=headers, media_type=self.media_type)
         return Response(self._compressed, headers={**headers, "content-encoding": "gzip"}, media_type=self.media_type)
 
@@ -47,7 +47,8 @@ class PageFile:
 def add_explorer(app: Starlette) -> list[Registration]:
     """Add the page and its files to an application, and return their registrations.
 
-    The page holds no secret, so it needs no key: a browser sends none of itself. The page asks its visitor for one.
+    The page holds no secret, so it needs no key, and a browser sends none when an address is opened. The page asks its
+    visitor for one.
     """
     paths = {f"/explore{'' if name == 'index.html' else f'/{name}'}": file for name, file in files().items()}
     for path, file in paths.items():
@@ -56,7 +57,10 @@ def add_explorer(app: Starlette) -> list[Registration]:
 
 
 def files() -> dict[str, PageFile]:
-    """Return what is sent, by name. The modules are one file, main.js; it and the style sheet are without comments."""
+    """Return what is sent, by name. The modules are one file, main.js.
+
+    It and the style sheet are without comments that have lines of their own; those at the ends of lines stay.
+    """
     found = {file.relative_to(PAGE).as_posix(): file for file in sorted(PAGE.rglob("*")) if file.suffix in MEDIA_TYPES}
     texts = {name: file.read_text(encoding="utf-8") for name, file in found.items()}
     scripts = {name: text for name, text in texts.items() if name.endswith(".js")}

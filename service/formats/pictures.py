@@ -6,7 +6,7 @@ Knows nothing of models, routes or HTTP statuses.
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,8 +89,10 @@ def check_sum(pixels: int, max_pixels: int, item: int | None) -> None:
                      "allowed in one request", item)  # fmt: skip
 
 
-def to_uint8(pixels: NDArray[np.float32]) -> Pixels:
-    """Convert pixels in [0, 1] to bytes, rounded to the nearest."""
+def to_uint8(pixels: NDArray[np.float32] | Pixels) -> Pixels:
+    """Convert pixels in [0, 1] to bytes, rounded to the nearest. Bytes are returned as they are."""
+    if pixels.dtype == np.uint8:
+        return cast(Pixels, pixels)
     return np.rint(pixels.clip(0, 1) * np.float32(255)).astype(np.uint8)
 
 

@@ -16,7 +16,7 @@ from service.latents import noise as seeds
 from service.latents.density import Doubles, Floats, sample_of
 from service.latents.mixture import Mixture
 from service.operations.collection_model import model_of
-from service.operations.density import LONG, Bandwidth, Chosen, components_of, evaluate, sample_size
+from service.operations.density import LONG, Bandwidth, Chosen, components_of, evaluate, keep, sample_size
 from service.operations.store_access import StoreAccess
 from service.store.filters import Condition
 from service.store.interface import Collection
@@ -42,7 +42,6 @@ class Coverage:
     draws: int
     reference: int  # draws from the posteriors that the threshold was found by
     bandwidth: Chosen
-    snapshot: Snapshot
 
 
 def prior_of(pipeline: Pipeline, collection: Collection, prior: str | None) -> tuple[str, Mixture | None, str]:
@@ -68,26 +67,31 @@ async def coverage(
     draws: int = 500,
     seed: int = 0,
     strict: bool = False,
-) -> Coverage:
-    """Return how much of the prior is covered, by draws from it.
+) -> tuple[Coverage, Snapshot]:
+    """Return how much of the prior is covered, by draws from it, and by which state of the collection.
 
     The threshold is that of draws from the stored posteriors, each with its own item left out of the density. A prior that is
     the aggregate posterior has the coverage ALPHA. Raises NoDensity, TooManyPairs, StoreError, ModelNotLoaded, NoSuchPrior.
     """
-    name, mixture, _ = prior_of(pipeline, collection, prior)
+    name, mixture, digest = prior_of(pipeline, collection, prior)
     with store.searches.admit(1):
         async with store.snapshots.lent(collection.name, [filter], inference.deadline, strict) as [snapshot]:
             count = len(snapshot)
+            key = ("coverage", bandwidth, name, digest, draws, seed)
+            if key in snapshot.results:
+                known: Coverage = snapshot.results[key]
+                return known, snapshot
             components, chosen = await components_of(pipeline, inference, snapshot, bandwidth)
             rows = sample_of(count, sample_size(count))
             if count < 2:
-                return Coverage(None, None, None, name, draws, 0, chosen, snapshot)
+                return Coverage(None, None, None, name, draws, 0, chosen), snapshot
             z = await pipeline.offload(LONG, partial(_draw, seed, draws, collection.dim, mixture))
             own = await pipeline.offload(LONG, partial(_posterior_draws, snapshot, rows.tolist(), seed, draws))
             drawn, _ = await evaluate(pipeline, inference, z, components, [-1] * draws)
             reference, _ = await evaluate(pipeline, inference, own, components, rows.tolist())
             share, error, threshold = await pipeline.offload(LONG, partial(_share, drawn, reference, seed))
-    return Coverage(share, error, threshold, name, draws, len(rows), chosen, snapshot)
+            made = Coverage(share, error, threshold, name, draws, len(rows), chosen)
+            return keep(snapshot, key, made), snapshot
 
 
 def _draw(seed: int, n: int, dim: int, mixture: Mixture | None) -> Floats:

@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from models.preprocess import Pixels
 from service.formats import pictures as codecs
 from service.formats import png
 from service.formats.json_values import json_bytes
@@ -109,7 +110,7 @@ async def posteriors_json(fields: dict[str, Any]) -> bytes:
 
 
 def pictures_answer(
-    pixels: Floats,
+    pixels: Floats | Pixels,
     form: Format,
     inference: Inference,
     parameters: DecodeParameters | InterpolateParameters | ExampleParameters,
@@ -117,7 +118,10 @@ def pictures_answer(
     headers: dict[str, str] | None = None,
     scale: int = 1,
 ) -> Answer:
-    """Return pictures, float32 (N, H, W, C) in [0, 1], in any format. JSON also gets `fields`; `scale` enlarges files."""
+    """Return pictures (N, H, W, C), float32 in [0, 1] or uint8, in any format.
+
+    JSON also gets `fields`; `scale` enlarges files.
+    """
     if form == "png":
         body = png.write(enlarge(arrange(codecs.to_uint8(pixels), parameters.layout), scale))
     elif form in ("webp", "gif"):
@@ -128,14 +132,14 @@ def pictures_answer(
 
 
 def data_answer(
-    pixels: Floats,
+    pixels: Floats | Pixels,
     form: Format,
     inference: Inference,
     dtype: Literal["uint8", "float32"],
     fields: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    """Return pictures, float32 (N, H, W, C) in [0, 1], as npy or as JSON, which also gets `fields`."""
+    """Return pictures (N, H, W, C), float32 in [0, 1] or uint8, as npy or as JSON, which also gets `fields`."""
     model = inference.model
     if form == "npy":
         return answer(npy(pixels if dtype == "float32" else codecs.to_uint8(pixels)), form, inference, headers)
@@ -144,8 +148,8 @@ def data_answer(
     return answer(json_bytes(made), form, inference, headers)
 
 
-def base64_pictures(pixels: Floats) -> list[str]:
-    """Return pictures, float32 (N, H, W, C) in [0, 1], as base64 PNG."""
+def base64_pictures(pixels: Floats | Pixels) -> list[str]:
+    """Return pictures (N, H, W, C), float32 in [0, 1] or uint8, as base64 PNG."""
     return base64_bytes(codecs.to_uint8(pixels))
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Literal
 
+from service.http.header_values import qualities
+
 Format = Literal["json", "npy", "png", "webp", "gif"]
 
 MEDIA_TYPES: Mapping[Format, str] = {
@@ -26,12 +28,12 @@ def answer_format(chosen: Format | None, accept: str, offered: tuple[Format, ...
         return chosen
     if not accept or accept == ANYTHING:
         return "json"
-    qualities = _qualities(accept)
-    wanted = {form: qualities.get(MEDIA_TYPES[form], 0.0) for form in offered}
+    found = qualities(accept)
+    wanted = {form: found.get(MEDIA_TYPES[form], 0.0) for form in offered}
     best = max(offered, key=lambda form: wanted[form])  # If several are equal, the first wins.
-    if "png" in offered and qualities.get(MEDIA_TYPES["png"], 1.0) > 0:
-        browser = _browser_quality(qualities)
-        image = max((quality for name, quality in qualities.items() if name.startswith("image/")), default=0.0)
+    if "png" in offered and found.get(MEDIA_TYPES["png"], 1.0) > 0:
+        browser = _browser_quality(found)
+        image = max((quality for name, quality in found.items() if name.startswith("image/")), default=0.0)
         if (browser > 0 and browser >= wanted[best]) or image > wanted[best]:
             return "png"
     return best if wanted[best] > 0 else "json"
@@ -39,23 +41,10 @@ def answer_format(chosen: Format | None, accept: str, offered: tuple[Format, ...
 
 def is_browser(accept: str) -> bool:
     """Return whether an Accept header is that of a browser."""
-    return _browser_quality(_qualities(accept)) > 0
+    return _browser_quality(qualities(accept)) > 0
 
 
-def _browser_quality(qualities: Mapping[str, float]) -> float:
+def _browser_quality(found: Mapping[str, float]) -> float:
     """Return the quality of what only browsers accept, 0 for programs."""
-    images = BROWSER_IMAGES if qualities.get(ANYTHING, 0.0) > 0 else ()
-    return max(qualities.get(name, 0.0) for name in (PAGE, *images))
-
-
-def _qualities(accept: str) -> dict[str, float]:
-    """Return the quality of each media type in an Accept header."""
-    qualities: dict[str, float] = {}
-    for entry in accept.lower().split(","):
-        name, *options = (word.strip() for word in entry.split(";"))
-        quality = next((word[2:] for word in options if word.startswith("q=")), "1")
-        try:
-            qualities[name] = float(quality)
-        except ValueError:
-            qualities[name] = 0.0
-    return qualities
+    images = BROWSER_IMAGES if found.get(ANYTHING, 0.0) > 0 else ()
+    return max(found.get(name, 0.0) for name in (PAGE, *images))

@@ -106,6 +106,7 @@ WARNINGS_HEADER = {
 }
 NOT_WORD = re.compile(r"\W+")
 ERRORS = (400, 404, 413, 415, 422, 429, 500, 503, 504)
+STORE_ERRORS = (*ERRORS, 403, 409, 507)  # of operations that change what is stored
 
 
 # How bodies are named among the components: EncodeBody, EncodeForm.

@@ -11,7 +11,6 @@ from service.operations.service import Service
 from service.operations.training_collections import training_collections
 from service.rest.answers import described_distance, json_answer
 from service.rest.collection_schemas import (
-    COLLECTION_SCHEMA,
     AllCollections,
     CollectionInfo,
     CollectionList,
@@ -19,7 +18,8 @@ from service.rest.collection_schemas import (
     InCollection,
 )
 from service.rest.parameters import read_parameters
-from service.rest.registration import ERRORS, Router, add, describe_operation, json_content
+from service.rest.paths import COLLECTION_PATH
+from service.rest.registration import ERRORS, STORE_ERRORS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, only_parameters, open_request, open_stored, query_parameters
 from service.rest.schemas import Parameters
 from service.store.interface import Collection, UnknownCollection
@@ -100,8 +100,6 @@ async def delete(service: Service, call: Call) -> Answer:
     return json_answer(describe_collection(service, gone), gone)
 
 
-PATH = {"name": {"schema": COLLECTION_SCHEMA, "example": "example"}}
-STORE_ERRORS = (*ERRORS, 403, 409, 507)
 INFO = json_content(CollectionInfo)
 EXAMPLE = {"model": "mnist", "metric": "w2", "sigma_weight": 3, "description": "handwritten digits", "keep": "picture"}
 
@@ -124,7 +122,7 @@ register(
         INFO,
         json_content(CollectionParameters, EXAMPLE),
         body_required=False,
-        path=PATH,
+        path=COLLECTION_PATH,
         errors=STORE_ERRORS,
     ),
     name="make_collection",
@@ -134,7 +132,7 @@ register(
     ["GET"],
     get,
     "One collection",
-    describe_operation(InCollection, INFO, {}, path=PATH, errors=(*ERRORS, 409)),
+    describe_operation(InCollection, INFO, {}, path=COLLECTION_PATH, errors=(*ERRORS, 409)),
     name="get_collection",
 )
 register(
@@ -142,7 +140,7 @@ register(
     ["DELETE"],
     delete,
     "Delete a collection",
-    describe_operation(InCollection, INFO, {}, path=PATH, errors=STORE_ERRORS),
+    describe_operation(InCollection, INFO, {}, path=COLLECTION_PATH, errors=STORE_ERRORS),
     name="delete_collection",
     tag="deletion",
 )

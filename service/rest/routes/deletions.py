@@ -14,9 +14,9 @@ from service.rest.bodies import Body
 from service.rest.collection_schemas import DeletedSeveral, DeleteParameters, ToDelete
 from service.rest.item_bodies import check_id
 from service.rest.parameters import BadParameter, read_parameters
-from service.rest.registration import Router, add, describe_operation, json_content
+from service.rest.paths import COLLECTION_PATH
+from service.rest.registration import STORE_ERRORS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, only_parameters, open_stored
-from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.store.filters import Condition, parse_filter
 
 router = Router()
@@ -73,8 +73,8 @@ add(
         DeleteParameters,
         json_content(DeletedSeveral),
         json_content(ToDelete, {"ids": ["made-up"]}),
-        path=PATH,
-        errors=(*STORE_ERRORS,),
+        path=COLLECTION_PATH,
+        errors=STORE_ERRORS,
     ),
     scope="store",
     label="items",

@@ -24,9 +24,9 @@ from service.rest.density_schemas import (
 )
 from service.rest.item_bodies import LISTS_PER_ITEM, queries_of, unnumbered
 from service.rest.parameters import read_parameters
+from service.rest.paths import COLLECTION_PATH
 from service.rest.registration import BINARY, ERRORS, FORM_OF_PICTURES, PICTURES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_collection, query_parameters
-from service.rest.routes.collections import PATH
 from service.store.filters import Condition, parse_filter
 from service.store.snapshot import Snapshot
 
@@ -121,7 +121,7 @@ async def coverage(service: Service, call: Call) -> Answer:
     """
     parameters = query_parameters(CoverageParameters, call)
     collection, _, inference = await open_collection(service, call, parameters)
-    found = await coverages.coverage(
+    found, snapshot = await coverages.coverage(
         service.pipeline,
         service.store,
         inference,
@@ -142,9 +142,9 @@ async def coverage(service: Service, call: Call) -> Answer:
         "draws": found.draws,
         "seed": parameters.seed,
         "reference": found.reference,
-        **_counts(found.snapshot),
+        **_counts(snapshot),
         **described_bandwidth(found.bandwidth),
-        **_state(found.snapshot),
+        **_state(snapshot),
     }
     return json_answer(fields, collection, inference)
 
@@ -185,7 +185,7 @@ register(
             **PICTURES,
             "application/x-npy": BINARY,
         },
-        path=PATH,
+        path=COLLECTION_PATH,
         errors=CONFLICTS,
     ),
     label="density",
@@ -200,7 +200,7 @@ register(
         CompareParameters,
         json_content(CompareAnswer),
         json_content(TwoFilters, {"a": {"label": 7}, "b": {"label": 1}, "limit": 10}),
-        path=PATH,
+        path=COLLECTION_PATH,
         errors=CONFLICTS,
     ),
     label="compare",
@@ -211,7 +211,7 @@ register(
     ["GET"],
     coverage,
     "How much of the prior the collection covers",
-    describe_operation(CoverageParameters, json_content(CoverageAnswer), {}, path=PATH, errors=CONFLICTS),
+    describe_operation(CoverageParameters, json_content(CoverageAnswer), {}, path=COLLECTION_PATH, errors=CONFLICTS),
     label="coverage",
     name="coverage_of_collection",
 )

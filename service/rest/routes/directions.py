@@ -9,7 +9,7 @@ from service.operations.directions import make_direction
 from service.operations.service import Service
 from service.rest.answers import json_answer
 from service.rest.bodies import A_KIND
-from service.rest.collection_schemas import NAME_SCHEMA, InCollection
+from service.rest.collection_schemas import InCollection
 from service.rest.direction_bodies import sides_of
 from service.rest.direction_schemas import (
     DirectionInfo,
@@ -18,9 +18,9 @@ from service.rest.direction_schemas import (
     Sides,
 )
 from service.rest.parameters import read_parameters
-from service.rest.registration import ERRORS, Router, add, describe_operation, json_content
+from service.rest.paths import COLLECTION_PATH, DIRECTION_PATH
+from service.rest.registration import ERRORS, STORE_ERRORS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_collection, open_stored, query_parameters
-from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.store.directions import Direction, Side
 from service.store.names import check_name
 
@@ -94,7 +94,6 @@ EXAMPLE = {
     "negative": {"mu": [[-1.0, 0.5] + [0.0] * 18, [-2.0, 0.5] + [0.0] * 18]},
     "method": "mean_difference",
 }
-DIRECTION_PATH = {**PATH, "direction": {"schema": NAME_SCHEMA, "example": "smile"}}
 INFO = json_content(DirectionInfo)
 
 register = partial(add, router, scope="store", label="directions", tag="directions")
@@ -103,7 +102,7 @@ register(
     ["GET"],
     list_all,
     "Directions of a collection",
-    describe_operation(InCollection, json_content(DirectionList), {}, path=PATH, errors=(*ERRORS, 409)),
+    describe_operation(InCollection, json_content(DirectionList), {}, path=COLLECTION_PATH, errors=(*ERRORS, 409)),
     name="list_directions",
 )
 register(

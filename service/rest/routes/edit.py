@@ -16,13 +16,13 @@ from service.rest.registration import (
     PICTURE_ANSWERS,
     PICTURE_BODIES,
     PICTURE_EXAMPLE,
+    STORE_ERRORS,
     Router,
     add,
     describe_operation,
     json_content,
 )
 from service.rest.requests import body_of
-from service.rest.routes.collections import STORE_ERRORS
 from service.rest.scaling import choose_scale
 
 router = Router()

@@ -60,7 +60,8 @@ async def sample(service: Service, call: Call) -> Answer:
     cached: Mapping[str, str] = {}
     if call.method == "GET":
         versions = service.pipeline.version, model.label, prior, priors.digests.get(prior, "")
-        cached = cache_headers(parameters, form, parameters.seed, scale, *versions)
+        drawn_anew = parameters.seed is None
+        cached = {"cache-control": "no-store"} if drawn_anew else cache_headers(parameters, form, scale, *versions)
         unchanged = not_modified(call, {"x-model": model.label, **cached})
         if unchanged is not None:
             return unchanged

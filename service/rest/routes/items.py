@@ -11,7 +11,6 @@ from service.operations.items import add_items, page_of_items
 from service.operations.service import Service
 from service.rest.answers import json_answer, unknown_keys
 from service.rest.collection_schemas import (
-    ID_SCHEMA,
     Added,
     Deleted,
     InCollection,
@@ -24,19 +23,20 @@ from service.rest.collection_schemas import (
 )
 from service.rest.item_bodies import LISTS_PER_ITEM, PARTS_PER_ITEM, check_id, items_of, patch_of, unnumbered
 from service.rest.parameters import BadParameter, read_parameters
+from service.rest.paths import COLLECTION_PATH, ITEM_PATH
 from service.rest.registration import (
     BINARY,
     ERRORS,
     FORM_OF_PICTURES,
     PICTURE_EXAMPLE,
     PICTURES,
+    STORE_ERRORS,
     Router,
     add,
     describe_operation,
     json_content,
 )
 from service.rest.requests import body_of, open_collection, open_stored, query_parameters
-from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.rest.schemas import Parameters
 from service.store.interface import Items
 
@@ -141,7 +141,6 @@ PATCH = {
     "example": {"label": 1, "note": "the first one"},
 }
 PATCH_BODY = {"application/merge-patch+json": PATCH, "application/json": PATCH}
-ITEM_PATH = {**PATH, "id": {"schema": ID_SCHEMA, "example": "ones/first"}}
 
 register = partial(add, router, scope="store", label="items", tag="items")
 register(
@@ -158,7 +157,7 @@ register(
             "application/x-npy": BINARY,
             **PICTURES,
         },
-        path=PATH,
+        path=COLLECTION_PATH,
         errors=STORE_ERRORS,
     ),
     name="add_items",
@@ -168,7 +167,7 @@ register(
     ["GET"],
     list_page,
     "Items of a collection",
-    describe_operation(ListParameters, json_content(ItemPage), {}, path=PATH, errors=(*ERRORS, 409)),
+    describe_operation(ListParameters, json_content(ItemPage), {}, path=COLLECTION_PATH, errors=(*ERRORS, 409)),
     name="list_items",
 )
 register(

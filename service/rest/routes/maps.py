@@ -22,9 +22,9 @@ from service.rest.arrangement import enlarge
 from service.rest.density_schemas import MapAnswer, MapParameters
 from service.rest.negotiation import MEDIA_TYPES, Format, answer_format, is_browser
 from service.rest.parameters import BadParameter, two_dims
+from service.rest.paths import COLLECTION_PATH
 from service.rest.registration import BINARY, Router, add, describe_operation, json_content
 from service.rest.requests import open_collection, query_parameters
-from service.rest.routes.collections import PATH
 from service.rest.routes.density import CONFLICTS, described_bandwidth
 from service.rest.scaling import BROWSER_PIXELS
 from service.store.interface import Collection
@@ -177,7 +177,7 @@ add(
         MapParameters,
         {**json_content(MapAnswer), "application/x-npy": BINARY, "image/png": BINARY},
         {},
-        path=PATH,
+        path=COLLECTION_PATH,
         errors=CONFLICTS,
     ),
     scope="store",

@@ -12,13 +12,12 @@ from service.operations.service import Service
 from service.rest.answers import plane_json
 from service.rest.negotiation import MEDIA_TYPES, answer_format
 from service.rest.parameters import BadParameter, two_dims
+from service.rest.paths import MODEL_PATH
 from service.rest.registration import BINARY, Router, add, describe_operation, json_content
 from service.rest.requests import query_parameters
 from service.rest.score_schemas import ModelMapAnswer, ModelMapParameters
 
 router = Router(tags=["models"])
-
-PATH = {"name": {"schema": {"type": "string"}, "example": "mnist"}}
 
 
 async def model_map(service: Service, call: Call) -> Answer:
@@ -71,7 +70,7 @@ add(
         ModelMapParameters,
         {**json_content(ModelMapAnswer), "application/x-npy": BINARY},
         {},
-        path=PATH,
+        path=MODEL_PATH,
         errors=(404, 409, 415, 422, 429, 500, 503),
     ),
     scope="infer",

@@ -11,9 +11,10 @@ from service.rest.answers import json_answer
 from service.rest.collection_schemas import InCollection
 from service.rest.etags import not_modified
 from service.rest.item_bodies import check_id
+from service.rest.paths import ITEM_PATH
 from service.rest.registration import ERRORS, PICTURES, Router, add, describe_operation
 from service.rest.requests import open_stored, query_parameters
-from service.rest.routes.items import ITEM_PATH, describe_item
+from service.rest.routes.items import describe_item
 from service.rest.schemas import Parameters
 from service.store.interface import NoPicture, UnknownItem
 

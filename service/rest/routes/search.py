@@ -15,9 +15,18 @@ from service.rest.answers import base64_pictures, described_distance, json_answe
 from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.rest.item_bodies import LISTS_PER_ITEM, queries_of, unnumbered
 from service.rest.parameters import BadParameter, read_parameters
-from service.rest.registration import BINARY, FORM_OF_PICTURES, PICTURES, Router, add, describe_operation, json_content
+from service.rest.paths import COLLECTION_PATH
+from service.rest.registration import (
+    BINARY,
+    FORM_OF_PICTURES,
+    PICTURES,
+    STORE_ERRORS,
+    Router,
+    add,
+    describe_operation,
+    json_content,
+)
 from service.rest.requests import body_of, open_collection
-from service.rest.routes.collections import PATH, STORE_ERRORS
 from service.store.interface import Collection, Neighbors
 
 router = Router()
@@ -114,7 +123,7 @@ add(
             **PICTURES,
             "application/x-npy": BINARY,
         },
-        path=PATH,
+        path=COLLECTION_PATH,
         errors=STORE_ERRORS,
     ),
     scope="store",

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from service.explorer.pages import files
+from service.explorer.pages import PAGE, files
 from service.explorer.script import one_script
 
 MAIN = """import { double } from "./other.js";
@@ -65,6 +65,33 @@ def test_modules_that_import_each_other_and_what_is_not_there_are_refused() -> N
         one_script({"a.js": 'import { b } from "./b.js";\n', "b.js": 'import { a } from "./a.js";\n'}, {})
     with pytest.raises(KeyError, match=r"b\.js"):
         one_script({"a.js": 'import { b } from "./b.js";\n'}, {})
+
+
+TEXT_OF_TEMPLATE = re.compile(r"\\.|`|\$\{")
+CODE = re.compile(r"\\.|//.*|/\*[\s\S]*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|`|\{|\}")
+
+
+def template_texts(code: str) -> list[str]:
+    """The texts of all template literals, without what `${}` inserts. Regular expressions may not have quotes or braces."""
+    position, inside, found = 0, list[str](), list[str]()
+    while match := (TEXT_OF_TEMPLATE if inside[-1:] == ["`"] else CODE).search(code, position):
+        token = match[0]
+        if inside[-1:] == ["`"]:
+            found.append(code[position : match.start()])
+        if token in ("`", "}") and inside[-1:] == [{"`": "`", "}": "{"}[token]]:
+            inside.pop()
+        elif token in ("`", "{", "${"):
+            inside.append(token[-1])
+        position = match.end()
+    assert not inside, "a literal or a brace does not end"
+    return found
+
+
+def test_comments_are_cut_from_code_only() -> None:
+    assert template_texts("a(`b${{ c: `d` }}\n// e`); // `") == ["b", "d", "\n// e"]
+    for file in PAGE.glob("*.js"):
+        for text in template_texts(file.read_text()):
+            assert not re.search(r"^ *(//|/\*)", text, re.MULTILINE), f"{file.name}: {text}"
 
 
 def test_the_page_has_one_script_and_its_library() -> None:

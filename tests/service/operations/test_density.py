@@ -112,7 +112,7 @@ async def test_collections_that_are_next_to_nothing(service: Service, inference:
     query = points([None], MU[:1])
     empty = await density.density(*where, query)
     assert (empty.log_density.tolist(), empty.percentile, empty.nearest, empty.sample) == ([-np.inf], [None], [[]], 0)
-    assert (await coverage(*where)).share is None
+    assert (await coverage(*where))[0].share is None
     shown = await collection_map.points(*where)
     assert shown.coordinates.shape == (0, 2)
     drawn = await collection_map.density_map(*where, 8)
@@ -134,22 +134,22 @@ async def test_the_coverage_of_the_prior(service: Service, inference: Inference,
     wide = replace(points([*IDS], np.zeros_like(MU)), sigma=np.ones_like(SIGMA), has_sigma=np.ones(60, np.bool_))
     whole = await fill(service, inference, collection, wide)
     where = service.pipeline, service.store, inference, whole
-    same = await coverage(*where, draws=1000, bandwidth=0.0)  # all posteriors are the prior
+    same, _ = await coverage(*where, draws=1000, bandwidth=0.0)  # all posteriors are the prior
     assert same.share == pytest.approx(0.95, abs=0.1)
     assert same.standard_error is not None
     assert 0 < same.standard_error < 0.1
-    assert await coverage(*where, draws=1000, bandwidth=0.0) == same
-    one = await coverage(*where, draws=1, bandwidth=0.0)
+    assert (await coverage(*where, draws=1000, bandwidth=0.0))[0] == same
+    one, _ = await coverage(*where, draws=1, bandwidth=0.0)
     assert (one.share in (0.0, 1.0), one.standard_error) == (True, None)
     narrow = replace(wide, sigma=np.full_like(SIGMA, 0.1))
-    low = await coverage(*where[:3], await fill(service, inference, collection, narrow), draws=1000, bandwidth=0.0)
+    low, _ = await coverage(*where[:3], await fill(service, inference, collection, narrow), draws=1000, bandwidth=0.0)
     assert low.share is not None
     assert low.share < 0.05
     far = replace(narrow, mu=np.full_like(MU, 9))
-    none = await coverage(*where[:3], await fill(service, inference, collection, far), draws=100, bandwidth=0.0)
+    none, _ = await coverage(*where[:3], await fill(service, inference, collection, far), draws=100, bandwidth=0.0)
     assert (none.share, none.standard_error) == (0.0, None)
     assert none.threshold is not None
-    assert (await coverage(*where, prior="aggregate", draws=10)).prior == "aggregate"
+    assert (await coverage(*where, prior="aggregate", draws=10))[0].prior == "aggregate"
 
 
 async def test_maps(service: Service, inference: Inference, filled: Collection) -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from service.formats.npy import npy, npy_array
+from service.operations.density import evaluate
 from service.rest.routes.maps import picture
 
 NPY = {"content-type": "application/x-npy"}
@@ -94,6 +95,27 @@ async def test_coverage(client: httpx.AsyncClient, some: str) -> None:
     assert 0 <= found["coverage"] <= 1
     assert (found["draws"], found["seed"], found["alpha"], found["prior"]) == (100, 0, 0.95, "standard")
     assert (await client.get(f"{some}/coverage?draws=100&seed=1&prior=standard")).json()["coverage"] != found["coverage"]
+
+
+async def test_coverage_is_computed_once_for_each_state(
+    client: httpx.AsyncClient, some: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = list[int]()
+
+    async def counted(pipeline: Any, inference: Any, points: Any, *others: Any) -> Any:
+        computed.append(len(points))
+        return await evaluate(pipeline, inference, points, *others)
+
+    monkeypatch.setattr("service.operations.coverage.evaluate", counted)
+    path = f"{some}/coverage?draws=30&seed=7"
+    first = (await client.get(path)).raise_for_status()
+    assert (await client.get(path)).content == first.content
+    assert computed == [30, 40]  # draws from the prior, and from the posteriors
+    (await client.post(f"{some}/items", json={"items": [{"id": "late", "mu": [0] * 3}]})).raise_for_status()
+    changed = (await client.get(path)).raise_for_status().json()
+    assert changed["count"] == first.json()["count"] + 1
+    assert computed == [30, 40, 30, 41]
+    (await client.delete(f"{some}/items/late")).raise_for_status()
 
 
 WRONG: list[tuple[str, str, dict[str, Any] | None, int, str]] = [

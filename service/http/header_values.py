@@ -1,0 +1,40 @@
+"""Values of request headers that several doors read: weighted lists (RFC 9110, section 12.4.2) and entity tags (8.8.3).
+
+Knows nothing of what is answered.
+"""
+
+import hashlib
+import re
+
+TAG = re.compile(r'"([^"]*)"')
+# Hexadecimal digits of an entity tag: 128 bits, so that no two contents share one.
+TAG_LENGTH = 32
+
+
+def qualities(header: str) -> dict[str, float]:
+    """Return the quality of each value in a header such as Accept or Accept-Encoding: 1 unless stated, 0 if unreadable."""
+    found: dict[str, float] = {}
+    for entry in header.lower().split(","):
+        name, *options = (word.strip() for word in entry.split(";"))
+        quality = next((word[2:] for word in options if word.startswith("q=")), "1")
+        try:
+            found[name] = float(quality)
+        except ValueError:
+            found[name] = 0.0
+    return found
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Return whether an answer may be compressed with gzip."""
+    found = qualities(accept_encoding)
+    return found.get("gzip", found.get("*", 0.0)) > 0
+
+
+def tag_of(content: bytes) -> str:
+    """Return the opaque tag of a content, without quotes."""
+    return hashlib.sha256(content).hexdigest()[:TAG_LENGTH]
+
+
+def tag_matches(if_none_match: str, etag: str) -> bool:
+    """Return whether the caller's copy has this ETag, compared weakly: `W/` makes no difference. `*` matches any."""
+    return if_none_match.strip() == "*" or any(tag in TAG.findall(if_none_match) for tag in TAG.findall(etag))
