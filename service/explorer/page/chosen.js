@@ -25,7 +25,7 @@ export function Chosen({ collection, items, chosen }) {
       <button data-testid="map-lasso-clear" onClick=${() => set({ lasso: null })}>clear</button>
     </div>
     <${Trouble} error=${error} />
-    <div class="row pictures">${shown.map((one, i) => html`<${Thumb} key=${one.id} image=${one.image} z=${one.mu} label=${one.id} testid="map-chosen-${i}" />`)}</div>
+    <div class="row pictures">${shown.map((one, i) => html`<${Thumb} key=${one.id} image=${one.image} z=${one.mu} item=${collection && one.id} label=${one.id} testid="map-chosen-${i}" />`)}</div>
     ${some.length < chosen.length && html`<p class="hint">${some.length} of ${chosen.length} pictures.</p>`}
     <${Copy} asked=${asked} testid="map-chosen-copy" />
   </div>`;

@@ -8,9 +8,9 @@ import { set } from "./state.js";
 const POINT = "application/x-latent"; // a dragged picture carries its latent,
 const PICTURE = "application/x-picture"; // or itself, as base64, before it is encoded
 
-/** Show everywhere a point of the latent space; the sliders start there. `x` is its picture, if it has been encoded from one. */
-export function choose(z, x = null) {
-  set({ z, home: z, x });
+/** Show everywhere a point of the latent space; the sliders start there. `item`: its id, if it is an item of the collection. */
+export function choose(z, { item = null } = {}) {
+  set({ z, home: z, x: null, item });
 }
 
 /** A section with a heading, for screen readers, too. */
@@ -22,25 +22,31 @@ export function Part({ id, title, hint, children }) {
   </section>`;
 }
 
-/** Properties of an element that stands for a point: the keys a and b make it an end of the path, and it can be dragged there. */
-export function carries(z) {
+/**
+ * Properties of an element that stands for a point, or for a picture, base64, that is not encoded yet: the keys a and b make it
+ * an end of the path, and it can be dragged there.
+ */
+export function carries(z, picture = null) {
+  const put = (end) => (z ? set({ [end]: z }) : dispatchEvent(new CustomEvent("picture-for-end", { detail: { end, file: fileOf(picture) } })));
   return {
-    draggable: Boolean(z),
-    onDragStart: (event) => event.dataTransfer.setData(POINT, JSON.stringify(z)),
-    onKeyDown: (event) => z && /^[ab]$/.test(event.key) && !event.ctrlKey && !event.metaKey && set({ [event.key]: z }),
+    draggable: Boolean(z || picture),
+    "data-carries": true,
+    onDragStart: (event) => (z ? event.dataTransfer.setData(POINT, JSON.stringify(z)) : event.dataTransfer.setData(PICTURE, picture)),
+    onKeyDown: (event) => (z || picture) && /^[ab]$/.test(event.key) && !event.ctrlKey && !event.metaKey && put(event.key),
   };
 }
 
-/** A picture, base64 of a PNG, that is chosen by a click or Enter, and carries its point `z`; itself, if it has none. */
-export function Thumb({ image, z, label, testid, onChoose = () => z && choose(z), current = false }) {
-  const dragged = z ? carries(z) : { draggable: true, onDragStart: (event) => event.dataTransfer.setData(PICTURE, image) };
+const fileOf = (picture) => new File([Uint8Array.from(atob(picture), (one) => one.charCodeAt(0))], "picture.png");
+
+/** A picture, base64 of a PNG, that is chosen by a click or Enter, and carries its point `z`; itself, if it has none. `item`: its id. */
+export function Thumb({ image, z, item = null, label, testid, onChoose = () => z && choose(z, { item }), current = false }) {
   return html`<button
-    ...${dragged}
+    ...${carries(z, image)}
     class="thumb"
     data-testid=${testid}
     aria-label=${label}
     aria-pressed=${current}
-    title=${`${label}${z ? " (keys a and b: ends of the path)" : ""}`}
+    title=${`${label} (keys a and b: ends of the path)`}
     onClick=${onChoose}
   ><img src="data:image/png;base64,${image}" alt="" draggable=${false} /></button>`;
 }
@@ -53,7 +59,7 @@ export function target({ onPoint, onFile }) {
       event.preventDefault();
       const [point, picture] = [POINT, PICTURE].map((type) => event.dataTransfer.getData(type));
       if (point && onPoint) onPoint(JSON.parse(point));
-      else if (picture && onFile) onFile(new File([Uint8Array.from(atob(picture), (one) => one.charCodeAt(0))], "picture.png"), { isSeen: true });
+      else if (picture && onFile) onFile(fileOf(picture), { isSeen: true });
       else if (event.dataTransfer.files.length && onFile) onFile(event.dataTransfer.files[0]);
     },
   };

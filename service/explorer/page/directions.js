@@ -4,7 +4,7 @@
 import { html, useLayoutEffect, useMemo, useRef } from "./vendor/preact-htm.js";
 import { useAnswer } from "./api.js";
 import { amountOf, moved, percentile, useAxes, useNames } from "./axes.js";
-import { carries, choose, Copy, Part, Trouble, useResting } from "./controls.js";
+import { carries, Copy, Part, Trouble, useResting } from "./controls.js";
 import { Decoded, decodeRequest, readPictures } from "./decoded.js";
 import { HowToName } from "./how_to.js";
 import { isSame, set } from "./state.js";
@@ -21,7 +21,7 @@ const HINTS = {
 
 export function Directions({ model, collection, state }) {
   const origin = useMemo(() => Array(model.latent_dim).fill(0), [model.latent_dim]);
-  const home = state.home ?? origin;
+  const home = state.start ?? state.home ?? origin;
   const z = state.z ?? home;
   const names = useNames(collection);
   const kind = state.directions === "named" && !names.length ? "top" : KINDS[state.directions] ? state.directions : "top";
@@ -30,18 +30,19 @@ export function Directions({ model, collection, state }) {
   const points = useMemo(() => axes.map((axis) => pointsAlong(axis, restingZ, home)), [axes, restingZ, home]);
   const previews = useMemo(() => (points.length ? decodeRequest(model, points.flat()) : null), [points]);
   const { answer: pictures, error: undrawn } = useAnswer(previews, readPictures);
-  const start = pictureOf(state) ? "mu" : "the start";
+  const start = pictureOf(state) && !state.start ? "mu" : "the start";
+  const startHere = () => set({ start: z });
   return html`<${Part} id="directions" title="Directions" hint=${`${HINTS[kind]} Click a picture to go there.`}>
     <div class="row" role="radiogroup" aria-label="Directions">
       ${Object.entries(KINDS).map(([name, label]) => html`<label><input type="radio" name="directions" data-testid=${`directions-${name}`} checked=${kind === name} disabled=${name === "named" && !names.length} onChange=${() => set({ directions: name })} /> ${label}</label>`)}
       <button data-testid="directions-home" disabled=${isSame(z, home)} onClick=${() => set({ z: home })}>all back to ${start}</button>
-      <button data-testid="directions-start" disabled=${isSame(z, home)} onClick=${() => choose(z)}>start from here</button>
+      <button data-testid="directions-start" disabled=${isSame(z, home)} onClick=${startHere}>start from here</button>
     </div>
     <${Trouble} error=${error ?? undrawn} />
     ${kind === "named" && names.length > axes.length && axes.length > 0 && html`<p class="hint">These are the first ${axes.length} of ${names.length} directions.</p>`}
     <div class="directions">
       <figure>
-        <button class="thumb" data-testid="directions-z" title="start from here (keys a and b: ends of the path)" aria-label="The picture of z: start from here" ...${carries(z)} onClick=${() => choose(z)}>
+        <button class="thumb" data-testid="directions-z" title="start from here (keys a and b: ends of the path)" aria-label="The picture of z: start from here" ...${carries(z)} onClick=${startHere}>
           <${Decoded} model=${model} z=${z} label="decoded z" testid="directions-canvas" />
         </button>
         <figcaption class="hint">z, decoded</figcaption>

@@ -5,15 +5,16 @@ import { request, setKey, useAnswer } from "./api.js";
 import { Trouble } from "./controls.js";
 import { canUndo, set, undo, usePageState } from "./state.js";
 import { Directions } from "./directions.js";
+import { usePageKeys } from "./keys.js";
 import { Map } from "./map.js";
 import { Neighbors } from "./neighbors.js";
 import { Path } from "./path.js";
 import { Picture } from "./picture.js";
 
 // What belongs to one model only.
-const OF_A_MODEL = { collection: null, x: null, home: null, z: null, a: null, b: null, frame: 0, plane: "pca", view: null, color: null, highlight: null, lasso: null, metric: null, filter: null };
+const OF_A_MODEL = { collection: null, x: null, home: null, item: null, start: null, z: null, a: null, b: null, frame: 0, plane: "pca", view: null, color: null, highlight: null, lasso: null, metric: null, filter: null };
 
-const POINTS = ["z", "home", "a", "b"];
+const POINTS = ["z", "home", "start", "a", "b"];
 
 /** The points of an address that do not have as many numbers as the model's latents. */
 const misfits = (state, model) => POINTS.filter((name) => state[name] && state[name].length !== model.latent_dim);
@@ -29,16 +30,7 @@ function Page() {
   const own = collections.answer?.collections ?? [];
   const byName = (wanted) => own.find((one) => one.name === wanted) ?? null;
   const collection = state.collection ? byName(state.collection) : (byName(`training:${name}`) ?? own[0] ?? null);
-  useEffect(() => {
-    const keys = (event) => {
-      if ((event.ctrlKey || event.metaKey) && event.key === "z" && !event.target.matches("input:not([type=range]), textarea")) {
-        event.preventDefault();
-        undo();
-      }
-    };
-    addEventListener("keydown", keys);
-    return () => removeEventListener("keydown", keys);
-  }, []);
+  usePageKeys();
   const unknown = models.answer && !model && new Error(`there is no model '${name}'; choose another one`);
   const missing = collections.answer && state.collection && !collection && new Error(`this model has no collection '${state.collection}'; choose another one`);
   const unfit = misfitting.length > 0 && new Error(`${misfitting.join(" and ")} in this address must have ${model.latent_dim} numbers for '${name}'`);
@@ -52,7 +44,7 @@ function Page() {
       <label>model <select data-testid="model" onChange=${(event) => set({ ...OF_A_MODEL, model: event.target.value })}>
         ${models.answer?.models.map((one) => html`<option value=${one.name} selected=${one.name === name}>${one.name}</option>`)}
       </select></label>
-      <label>collection <select data-testid="collection" onChange=${(event) => set({ collection: event.target.value, lasso: null, color: null, highlight: null, filter: null, view: null })}>
+      <label>collection <select data-testid="collection" onChange=${(event) => set({ collection: event.target.value, item: null, lasso: null, color: null, highlight: null, filter: null, view: null })}>
         ${!collection && html`<option selected value="">none</option>`}
         ${own.map((one) => html`<option value=${one.name} selected=${one === collection}>${one.name} (${one.count})</option>`)}
       </select></label>

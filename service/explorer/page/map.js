@@ -1,12 +1,12 @@
 // The part "Map": items as points of a plane, the pictures of that plane behind them, and where there are no data.
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
-import { request, sendForJson, useAnswer } from "./api.js";
+import { sendForJson, useAnswer } from "./api.js";
 import { Chosen } from "./chosen.js";
 import { Copy, Part, Trouble, choose, useWidth } from "./controls.js";
 import { decodeRequest, readPictures } from "./decoded.js";
 import { listen } from "./gestures.js";
-import { useItems } from "./map_items.js";
+import { itemRequest, useItems } from "./map_items.js";
 import { Legend, Settings } from "./map_settings.js";
 import { Drawing } from "./map_drawing.js";
 import { View, inside, lift, nearest, project, viewOf } from "./plane.js";
@@ -78,8 +78,8 @@ function Plane({ model, collection, state }) {
     if (item < 0) return choose(lift(now.items.plane, x, y));
     if (now.items.z) return choose(now.items.z[item]);
     try {
-      const id = encodeURIComponent(now.items.ids[item]);
-      choose((await sendForJson(request(`collections/${encodeURIComponent(now.collection.name)}/items/${id}`))).mu);
+      const id = now.items.ids[item];
+      choose((await sendForJson(itemRequest(now.collection, id))).mu, { item: id });
     } catch (error) {
       setTrouble(error);
     }
@@ -179,7 +179,7 @@ function Plane({ model, collection, state }) {
       <div class="map-canvas" ref=${box} style="height:${height}px" aria-busy=${isBusy} data-testid="map-view">
         <canvas ref=${canvases.pictures} aria-hidden="true" data-testid="map-pictures" /><canvas ref=${canvases.points} aria-hidden="true" />
         <canvas ref=${canvases.marks} class=${isLasso ? "lasso" : ""} tabindex="0" role="application" aria-label="Map of ${collection ? `${points.length / 2} items` : "draws from the prior"}"
-          aria-describedby="map-keys" data-testid="map-canvas" data-points=${points.length / 2} onKeyDown=${keys} onFocus=${() => (now.isOver = true)} onBlur=${() => { now.isOver = false; drawMarks(); }} />
+          aria-describedby="map-keys" data-carries data-testid="map-canvas" data-points=${points.length / 2} onKeyDown=${keys} onFocus=${() => (now.isOver = true)} onBlur=${() => { now.isOver = false; drawMarks(); }} />
       </div>
       <${Pointed} ...${{ model, collection, items, at, picture, decoded }} />
     </div>
@@ -209,7 +209,7 @@ function usePaths() {
 function marksOf({ state, items, paths }) {
   const isHere = (z) => items.plane && z?.length === items.plane.origin.length;
   const isMoved = state.z?.join() !== state.home?.join();
-  const marks = [[isMoved && state.home, "h", [-1, -1]], [paths[0]?.[0], "A", [-1, 1]], [paths[0]?.at(-1), "B", [1, 1]], [state.z, "z", [1, -1]]];
+  const marks = [[isMoved && (state.start ?? state.home), "h", [-1, -1]], [paths[0]?.[0], "A", [-1, 1]], [paths[0]?.at(-1), "B", [1, 1]], [state.z, "z", [1, -1]]];
   const place = (z) => project(items.plane, z);
   return {
     marks: marks.filter(([z]) => isHere(z)).map(([z, letter, corner]) => ({ letter, corner, at: place(z) })),

@@ -10,6 +10,11 @@ import { endsOf, planeOfDims, project } from "./plane.js";
 export const NO_KEY = "-"; // of the field color: one colour for all
 const DRAWS = 200;
 
+/** The request for an item of a collection. */
+export function itemRequest(collection, id) {
+  return request(`collections/${encodeURIComponent(collection.name)}/items/${id.split("/").map(encodeURIComponent).join("/")}`);
+}
+
 /** The two dimensions of a plane, or null for the principal components of a collection. */
 export function dimsOf(model, collection, state) {
   if (model.latent_dim === 2) return [0, 1];

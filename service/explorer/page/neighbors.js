@@ -21,10 +21,10 @@ export function Neighbors({ model, collection, state }) {
 }
 
 function Nearest({ model, collection, state }) {
-  const point = useMemo(() => pointOf(state, model), [state.x, state.z, state.home, model]);
-  const { z, picture } = useResting(point);
+  const point = useMemo(() => pointOf(state, model), [state.x, state.z, state.home, state.item, model]);
+  const { z, picture, item } = useResting(point);
   const { metric, filter } = state;
-  const asked = useMemo(() => searchRequest(model, collection, { z, picture, metric, filter }), [model, collection, z, picture, metric, filter]);
+  const asked = useMemo(() => searchRequest(model, collection, { z, picture, item, metric, filter }), [model, collection, z, picture, item, metric, filter]);
   const { answer, error } = useAnswer(asked);
   const { key, values } = useCommonKey(collection);
   return html`
@@ -45,18 +45,18 @@ function Nearest({ model, collection, state }) {
   `;
 }
 
-/** The point that is searched for. The picture itself is sent as long as z is its mu, since a moved point has no sigma. */
+/** The point that is searched for. The picture or the item itself is sent as long as z is its mu, since a moved point has no sigma. */
 function pointOf(state, model) {
   const home = state.home ?? Array(model.latent_dim).fill(0);
   const z = state.z ?? home;
-  return { z, picture: isSame(z, home) ? pictureOf(state) : null };
+  return isSame(z, home) ? { z, picture: pictureOf(state), item: state.item } : { z, picture: null, item: null };
 }
 
-function searchRequest(model, collection, { z, picture, metric, filter }) {
-  const query = { k: NEAREST, metric: metric ?? (picture ? null : withoutSigma(collection.metric)), filter, include: "mu,image" };
+function searchRequest(model, collection, { z, picture, item, metric, filter }) {
+  const query = { k: NEAREST, metric: metric ?? (picture || item ? null : withoutSigma(collection.metric)), filter, include: "mu,image" };
   const path = `collections/${collection.name}/search`;
   if (picture) return request(path, { query: { ...query, ...asSeen(model) }, body: bytesOf(picture) });
-  return request(path, { query, json: { mu: z } });
+  return request(path, { query, json: item ? { id: item } : { mu: z } });
 }
 
 /** The metric for a point without a sigma, where the collection's own would miss it: the documentation advises l2. */
@@ -82,13 +82,13 @@ const plain = (value) => (typeof value === "string" ? value : JSON.stringify(val
 /** What else there is to know of an answer. */
 function remarks({ metric, unknown_keys: unknown, did_you_mean: similar, warnings }, collection, chosen) {
   const found = (unknown ?? []).map((key) => `No item has the key '${key}'${similar?.[key] ? `; did you mean '${similar[key]}'?` : "."}`);
-  if (!chosen && metric !== collection.metric) found.push("This point is not the mu of a picture, so it has no sigma, and is compared by l2.");
+  if (!chosen && metric !== collection.metric) found.push("This point is not the mu of a picture or of an item, so it has no sigma, and is compared by l2.");
   return found.concat((warnings ?? []).map((warning) => warning.detail));
 }
 
 function Item({ item, place }) {
   const described = Object.entries(item.metadata).map(([key, value]) => `${key} ${plain(value)}`).join(", ");
-  return html`<${Thumb} image=${item.image} z=${item.mu} testid=${`neighbors-item-${place}`} label=${`${described || item.id}, distance ${item.distance.toFixed(2)}`} />
+  return html`<${Thumb} image=${item.image} z=${item.mu} item=${item.id} testid=${`neighbors-item-${place}`} label=${`${described || item.id}, distance ${item.distance.toFixed(2)}`} />
     <div>${item.distance.toFixed(2)}</div><div class="hint" title=${`${item.id}\n${JSON.stringify(item.metadata)}`}>${(described || item.id).slice(0, 60)}</div>`;
 }
 

@@ -8,6 +8,7 @@ import { judge, rangeOf, written } from "./hole.js";
 import { usePlay } from "./play.js";
 import { set, shortest } from "./state.js";
 import { Strip } from "./strip.js";
+import { asSeen, inversionOf } from "./taking.js";
 
 const METHODS = {
   linear: ["straight line", "the shortest way in the latent space"],
@@ -110,15 +111,21 @@ function End({ name, ends, z, model }) {
   const [own, image] = ends[name];
   const title = name.toUpperCase();
   const put = (point) => set({ [name]: point });
-  const encode = async (file) => {
+  const encode = async (file, { isSeen = false } = {}) => {
     try {
       setError(null);
       const body = new Uint8Array(await file.arrayBuffer());
-      put((await sendForJson(request("encode", { query: { model: model.name }, body }))).mu[0]);
+      const invert = isSeen ? asSeen(model).invert : inversionOf(model);
+      put((await sendForJson(request("encode", { query: { model: model.name, invert }, body }))).mu[0]);
     } catch (failed) {
       setError(failed);
     }
   };
+  useEffect(() => {
+    const take = ({ detail }) => detail.end === name && encode(detail.file, { isSeen: true });
+    addEventListener("picture-for-end", take);
+    return () => removeEventListener("picture-for-end", take);
+  }, [model]);
   const drop = target({ onPoint: put, onFile: encode });
   const leave = (event) => event.currentTarget.contains(event.relatedTarget) || setOver(false);
   return html`<div class=${isOver ? "end over" : "end"} data-testid=${`path-${name}`} onDragEnter=${() => setOver(true)} onDragLeave=${leave}

@@ -6,6 +6,7 @@ import { useAnswer } from "./api.js";
 import { carries, choose, Copy, Part, target, Trouble } from "./controls.js";
 import { Decoded, decodeRequest } from "./decoded.js";
 import { Drawing } from "./drawing.js";
+import { itemRequest } from "./map_items.js";
 import { Posterior } from "./posterior.js";
 import { Examples, examplesRequest, Kept } from "./shelf.js";
 import { isSame, set } from "./state.js";
@@ -41,6 +42,7 @@ export function Picture({ model, collection, state }) {
       />
       ${first && html`<${Examples} images=${examples.answer.images} current=${x} take=${take} />`}
       ${collection?.keep === "picture" && html`<${Kept} key=${collection.name} collection=${collection} take=${take} />`}
+      ${collection && state.item && !x && !picture.isMade && html`<${ItemOf} collection=${collection} id=${state.item} isMoved=${!isSame(z, home)} />`}
       <${Trouble} error=${picture.error ?? examples.error} />
       ${picture.isInverted && html`<p data-testid="picture-inverted">${picture.isInverted === "auto" ? `Inverted, because most of its border is ${model.preprocessing.ink === "dark" ? "dark" : "light"}.` : "Inverted."} <button data-testid="picture-as-it-came" onClick=${picture.invert}>as it came</button></p>`}
       ${picture.warnings.map((warning) => html`<${Warning} text=${warning} onInvert=${picture.invert} />`)}
@@ -52,6 +54,13 @@ export function Picture({ model, collection, state }) {
     </div>
     ${copy}
   </${Part}>`;
+}
+
+/** Which item of the collection z is. */
+function ItemOf({ collection, id, isMoved }) {
+  const { answer, error } = useAnswer(itemRequest(collection, id));
+  const described = answer && Object.entries(answer.metadata).map(([key, value]) => `${key} ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ").slice(0, 80);
+  return html`<p data-testid="picture-item">z ${isMoved ? "was moved away from" : "is"} item ${id}${described && ` (${described})`} of ${collection.name}, which was encoded before.</p><${Trouble} error=${error} />`;
 }
 
 /** What the service warns of. That a picture looks inverted comes with a button instead of the parameter of the service. */

@@ -26,7 +26,7 @@ export function Pointed({ model, collection, items, at, picture, decoded }) {
     </div>
     <div data-testid="map-nearest">
       ${neighbor && html`<h3>${collection ? "Nearest item" : "Nearest draw"}</h3>
-        <${Thumb} image=${neighbor.image} z=${neighbor.mu} label=${neighbor.id} testid="map-nearest-item" />
+        <${Thumb} image=${neighbor.image} z=${neighbor.mu} item=${collection && neighbor.id} label=${neighbor.id} testid="map-nearest-item" />
         <p class="id">${neighbor.id}</p>
         <dl>${Object.entries(neighbor.metadata).slice(0, MOST_SHOWN).map(([key, value]) => html`<div><dt>${key}</dt><dd>${typeof value === "string" ? value : JSON.stringify(value)}</dd></div>`)}</dl>`}
     </div>

@@ -3,7 +3,8 @@
 
 import { html, useState } from "./vendor/preact-htm.js";
 import { request, send, useAnswer } from "./api.js";
-import { Thumb, Trouble } from "./controls.js";
+import { carries, Thumb, Trouble } from "./controls.js";
+import { itemRequest } from "./map_items.js";
 import { bytesOf } from "./taking.js";
 
 const AT_ONCE = 12; // originals of a collection
@@ -33,9 +34,9 @@ export function Kept({ collection, take }) {
 }
 
 function Original({ collection, item, take }) {
-  const path = `collections/${collection.name}/items/${item.id.split("/").map(encodeURIComponent).join("/")}/picture`;
-  const { answer } = useAnswer(request(path, { accept: "*/*" }), readPicture); // an item without an original is left out
-  return answer && html`<button class="thumb" data-testid="picture-kept-item" aria-label=${item.id} title=${item.id} onClick=${() => take(answer.bytes)}><img src=${answer.url} alt="" /></button>`;
+  const { answer } = useAnswer(request(`${itemRequest(collection, item.id).path}/picture`, { accept: "*/*" }), readPicture); // an item without an original is left out
+  const stored = useAnswer(itemRequest(collection, item.id));
+  return answer && html`<button class="thumb" ...${carries(stored.answer?.mu)} data-testid="picture-kept-item" aria-label=${`item ${item.id}`} title=${`item ${item.id}`} onClick=${() => take(answer.bytes)}><img src=${answer.url} alt="" draggable=${false} /></button>`;
 }
 
 async function readPicture(asked) {

@@ -35,7 +35,9 @@ const FIELDS = {
   model: text,
   collection: text,
   x: picture, // the picture of the part "Picture", in the size of the model, as base64 of a PNG
-  home: numbers, // where the sliders of the part "Directions" start: mu of the picture, or the chosen point
+  home: numbers, // mu of the picture or of the item, or the chosen point
+  item: text, // the id of the item whose mu home is
+  start: numbers, // where the sliders of the part "Directions" start, if not at home
   z: numbers, // the point that all parts show
   a: numbers, // the ends of the path
   b: numbers,
@@ -99,13 +101,16 @@ function show(state) {
   for (const listener of listeners) listener(state);
 }
 
+// These belong to home, and go with it.
+const OF_HOME = { item: null, start: null };
+
 /** Change some fields. `undoable: false` is for the steps of a drag, whose first step was undoable. */
 export function set(changes, { undoable = true } = {}) {
   if (undoable) {
     undone.push(current);
     undone.splice(0, undone.length - MOST_UNDONE);
   }
-  show({ ...current, ...changes });
+  show({ ...current, ...("home" in changes && OF_HOME), ...changes });
 }
 
 /** Take the last undoable change back. */

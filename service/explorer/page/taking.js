@@ -19,7 +19,7 @@ export const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => 
 export const asSeen = (model) => ({ model: model.name, invert: model.preprocessing.invert === "no" ? null : "no" });
 
 /** How files are inverted: most of them are dark on light, and few models are. What has colours is rather left as it is. */
-const inversionOf = ({ preprocessing, shape }) => (preprocessing.invert === "no" && shape[2] === 1 ? "auto" : null);
+export const inversionOf = ({ preprocessing, shape }) => (preprocessing.invert === "no" && shape[2] === 1 ? "auto" : null);
 
 /** The picture that the sliders start from, base64 of a PNG. */
 export const pictureOf = (state) => state.x ?? large.get(state.home) ?? null;

@@ -4,6 +4,7 @@
 import { html } from "./vendor/preact-htm.js";
 import { request, send, useAnswer } from "./api.js";
 import { Thumb, Trouble } from "./controls.js";
+import { set } from "./state.js";
 import { inWords, Scores } from "./unusual.js";
 
 const GAP = 2; // pixels between a picture and its error map in the answer of the service
@@ -23,8 +24,8 @@ export function Verdict({ model, x, mu, requests }) {
   return html`
     <p class="words" role="status" data-testid="picture-words">${score.answer && inWords(score.answer)}</p>
     <div class="trio">
-      <figure><${Thumb} image=${x} z=${mu} testid="picture-original" label="the original" /><figcaption>original</figcaption></figure>
-      <figure>${reconstruction.answer && html`<${Thumb} image=${reconstruction.answer.images[0]} z=${mu} testid="picture-reconstruction" label="its reconstruction" />`}<figcaption>reconstruction</figcaption></figure>
+      <figure><${Thumb} image=${x} z=${mu} onChoose=${() => set({ z: mu })} testid="picture-original" label="the original" /><figcaption>original</figcaption></figure>
+      <figure>${reconstruction.answer && html`<${Thumb} image=${reconstruction.answer.images[0]} z=${mu} onChoose=${() => set({ z: mu })} testid="picture-reconstruction" label="its reconstruction" />`}<figcaption>reconstruction</figcaption></figure>
       <figure>${errors.answer && html`<${ErrorMap} image=${errors.answer} shape=${model.shape} />`}<figcaption title="black: the same; white: as far apart as can be">error map</figcaption></figure>
     </div>
     <${Trouble} error=${reconstruction.error ?? score.error ?? errors.error} />

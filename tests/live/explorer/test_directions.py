@@ -126,7 +126,7 @@ def test_all_previews_are_one_request_and_lead_to_their_points(page: Page, servi
     page.get_by_test_id(SLIDER).wait_for()
     expect_pixels(page, "directions-canvas", picture)
     page.get_by_test_id("directions-start").click()
-    assert (point(page, "home"), value(page, "directions-slider-2")) == (z, "0.00")
+    assert (point(page, "start"), value(page, "directions-slider-2")) == (z, "0.00")
     page.get_by_test_id(SLIDER).press("PageDown")
     page.get_by_test_id("directions-home").click()
     assert point(page) == z

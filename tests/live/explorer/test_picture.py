@@ -126,6 +126,12 @@ def test_a_drawing_is_encoded_and_a_reload_shows_the_same(page: Page, client: ht
     moved = state(page)
     assert (moved["x"], moved["home"]) == (said["x"], said["home"])
     expect_pixels(of_z, decoded(client, moved["z"]))
+    page.get_by_test_id("directions-start").click()  # the sliders start anew, and the picture stays
+    expect(page).to_have_url(re.compile("&start="))
+    expect(page.get_by_test_id("directions-slider-0-value")).to_contain_text("0.00")
+    expect(caption).to_have_text("z, moved away from the picture")
+    moved = state(page)
+    assert (moved["x"], moved["home"], moved["start"]) == (said["x"], said["home"], moved["z"])
     before = pixels_of(canvas)
     table = page.get_by_test_id("picture-posterior")
     rows = table.inner_text()
@@ -136,7 +142,7 @@ def test_a_drawing_is_encoded_and_a_reload_shows_the_same(page: Page, client: ht
     assert table.inner_text() == rows
     assert state(page) == moved
     page.get_by_test_id("picture-back").click()
-    expect(page).to_have_url(url)
+    page.wait_for_function("(z) => new URLSearchParams(location.hash.slice(1)).get('z') === z", arg=said["z"])
 
 
 def test_it_begins_with_an_example_and_the_keyboard_takes_others(page: Page, client: httpx.Client) -> None:
@@ -283,6 +289,20 @@ def test_its_pictures_become_ends_of_the_path(page: Page) -> None:
     page.keyboard.press("b")
     expect(page).to_have_url(re.compile("&a=.*&b="))
     assert (state(page)["a"], state(page)["b"]) == (said["z"], said["z"])
+
+
+def test_examples_become_ends_by_keys(page: Page, client: httpx.Client) -> None:
+    """An example has no point yet. It is below the pointer, or has the focus: what was moved last counts."""
+    examples = client.get("/models/mnist-2d/examples").raise_for_status().json()["images"]
+    begin(page, "mnist-2d")
+    page.get_by_test_id("picture-example-3").focus()
+    page.keyboard.press("a")
+    page.get_by_test_id("picture-example-5").hover()
+    page.keyboard.press("b")
+    expect(page).to_have_url(re.compile("&a=.*&b="))
+    for end, i in (("a", 3), ("b", 5)):
+        mu = client.post("/encode?model=mnist-2d", content=base64.b64decode(examples[i])).json()["mu"][0]
+        assert [float(value) for value in state(page)[end].split(",")] == mu
 
 
 def test_the_commands_print_what_is_shown(page: Page) -> None:
