@@ -3,7 +3,7 @@
 
 import { html, useMemo } from "./vendor/preact-htm.js";
 import { request, useAnswer } from "./api.js";
-import { Copy, Thumb, Trouble } from "./controls.js";
+import { brief, Copy, Thumb, Trouble } from "./controls.js";
 import { spread } from "./plane.js";
 import { set } from "./state.js";
 
@@ -12,7 +12,7 @@ const MOST_PICTURES = 24;
 export function Chosen({ collection, items, chosen }) {
   const some = useMemo(() => spread(chosen, MOST_PICTURES), [chosen]);
   const queries = some.map((i) => ({ id: items.ids?.[i] }));
-  const asked = collection && some.length ? request(`collections/${encodeURIComponent(collection.name)}/search`, { json: { queries, k: 1, include: ["image", "mu"] } }) : null;
+  const asked = collection && some.length ? request(`collections/${encodeURIComponent(collection.name)}/search`, { json: { queries, k: 1, metric: "l2", include: ["image", "mu"] } }) : null;
   const { answer, error } = useAnswer(asked);
   const shown = collection ? (answer?.results ?? []).map(({ neighbors }) => neighbors[0]).filter(Boolean) : some.map((i) => ({ id: `draw ${i}`, mu: items.z[i], image: items.images[i] }));
   const counts = items.classes.map(({ name, color }) => ({ name, color, count: 0 }));
@@ -21,7 +21,7 @@ export function Chosen({ collection, items, chosen }) {
   return html`<div class="chosen" data-testid="map-chosen">
     <div class="row">
       <strong role="status" data-testid="map-chosen-count">${chosen.length} ${collection ? "items" : "draws"} in the lasso</strong>
-      ${items.values && found.map(({ name, color, count }) => html`<span key=${name}><span class="swatch" style="background:${color}" />${name}: ${count}</span>`)}
+      ${items.values && found.map(({ name, color, count }) => html`<span key=${name}><span class="swatch" style="background:${color}" />${brief(name)}: ${count}</span>`)}
       <button data-testid="map-lasso-clear" onClick=${() => set({ lasso: null })}>clear</button>
     </div>
     <${Trouble} error=${error} />

@@ -19,17 +19,17 @@ const ordered = new Intl.Collator("en", { numeric: true }).compare;
  * ranges of equal width; of more other values the most frequent have colours.
  */
 export function classesOf(values) {
-  const counts = {};
+  const counts = new Map(); // a value may be "__proto__"
   const names = values.map(spelled);
-  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
-  const found = Object.keys(counts);
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  const found = [...counts.keys()];
   const numbers = values.filter(isNumber);
   if (found.length > MOST_VALUES && numbers.length >= 0.9 * values.length) return ranges(values, numbers);
-  const frequent = found.sort((a, b) => counts[b] - counts[a]).slice(0, found.length > MOST_VALUES ? MOST_VALUES - 1 : MOST_VALUES);
+  const frequent = found.sort((a, b) => counts.get(b) - counts.get(a)).slice(0, found.length > MOST_VALUES ? MOST_VALUES - 1 : MOST_VALUES);
   const classes = frequent.sort(ordered).map((name, i) => ({ name, color: PALETTE[i], count: 0 }));
   if (found.length > frequent.length) classes.push({ name: `${found.length - frequent.length} others`, color: OTHER, count: 0 });
-  const place = Object.fromEntries(frequent.map((name, i) => [name, i]));
-  return counted(classes, Uint8Array.from(names, (name) => place[name] ?? frequent.length));
+  const place = new Map(frequent.map((name, i) => [name, i]));
+  return counted(classes, Uint8Array.from(names, (name) => place.get(name) ?? frequent.length));
 }
 
 /** One class for so many points. */
@@ -38,12 +38,24 @@ export const oneClass = (count) => ({ classes: [{ name: "", color: ONE, count }]
 function ranges(values, numbers) {
   const low = numbers.reduce((least, one) => Math.min(least, one));
   const high = numbers.reduce((most, one) => Math.max(most, one));
-  const digits = 3;
-  const ends = Array.from({ length: SCALE.length + 1 }, (_, i) => Number((low + ((high - low) * i) / SCALE.length).toPrecision(digits)));
-  const classes = SCALE.map((color, i) => ({ name: `${ends[i]} to ${ends[i + 1]}`, color, count: 0 }));
+  // The difference of two numbers may be too large for one, a mean of them is not; and few numbers lie between neighbours.
+  const mean = (_, i) => low * (1 - i / SCALE.length) + high * (i / SCALE.length);
+  const ends = [...new Set(Array.from({ length: SCALE.length + 1 }, mean))].sort((one, other) => one - other);
+  const written = distinct(ends);
+  const inner = ends.slice(1, -1);
+  const classes = inner.concat(high).map((_, i) => ({ name: `${written[i]} to ${written[i + 1]}`, color: SCALE[i], count: 0 }));
   if (numbers.length < values.length) classes.push({ name: "none", color: OTHER, count: 0 });
-  const place = (value) => (isNumber(value) ? Math.min(SCALE.length - 1, Math.floor(((value - low) / (high - low)) * SCALE.length)) : SCALE.length);
+  const place = (value) => (isNumber(value) ? inner.filter((end) => end <= value).length : inner.length + 1);
   return counted(classes, Uint8Array.from(values, place));
+}
+
+/** Numbers with as few digits as tell them apart, three at least. */
+function distinct(numbers) {
+  for (let digits = 3; digits < 17; digits++) {
+    const written = numbers.map((one) => Number(one.toPrecision(digits)));
+    if (new Set(written).size === numbers.length && written.every(Number.isFinite)) return written;
+  }
+  return numbers;
 }
 
 function counted(classes, of) {

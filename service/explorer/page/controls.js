@@ -13,6 +13,11 @@ export function choose(z, { item = null } = {}) {
   set({ z, home: z, x: null, item });
 }
 
+const LONGEST = 40;
+
+/** The beginning of a text that may be long, such as a value of metadata. */
+export const brief = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text);
+
 /** A section with a heading, for screen readers, too. */
 export function Part({ id, title, hint, children }) {
   return html`<section id=${id} data-testid=${id} aria-labelledby="${id}-title">

@@ -1,6 +1,6 @@
 // The page: chooses a model and a collection, asks for a key where one is needed, and lays out the parts.
 
-import { html, render, useEffect, useLayoutEffect, useState } from "./vendor/preact-htm.js";
+import { Component, html, render, useEffect, useLayoutEffect, useState } from "./vendor/preact-htm.js";
 import { request, setKey, useAnswer } from "./api.js";
 import { Trouble } from "./controls.js";
 import { canUndo, set, undo, usePageState } from "./state.js";
@@ -14,6 +14,7 @@ import { Picture } from "./picture.js";
 // What belongs to one model only.
 const OF_A_MODEL = { collection: null, x: null, home: null, item: null, start: null, z: null, a: null, b: null, frame: 0, plane: "pca", view: null, color: null, highlight: null, lasso: null, metric: null, filter: null };
 
+const PARTS = { map: Map, picture: Picture, neighbors: Neighbors, path: Path, directions: Directions };
 const POINTS = ["z", "home", "start", "a", "b"];
 
 /** The points of an address that do not have as many numbers as the model's latents. */
@@ -54,13 +55,25 @@ function Page() {
     <${Trouble} error=${failed} />
     <p role="status" class="waiting" data-testid="waiting">${isStarting ? "The service starts: its models are loading. The page goes on by itself when they are there." : ready || failed ? "" : `Loading ${name ?? "the models"} …`}</p>
     ${ready && html`<div class="parts" key=${`${name} ${collection?.name}`}>
-      <${Map} ...${parts} />
-      <${Picture} ...${parts} />
-      <${Neighbors} ...${parts} />
-      <${Path} ...${parts} />
-      <${Directions} ...${parts} />
+      ${Object.entries(PARTS).map(([id, one]) => html`<${Guarded} key=${id} id=${id}><${one} ...${parts} /></${Guarded}>`)}
     </div>`}
   `;
+}
+
+/** A part that may fail: then it says so, and the others go on. With another model or collection it is made anew. */
+class Guarded extends Component {
+  componentDidCatch(error) {
+    console.error(error);
+    this.setState({ error });
+  }
+
+  render({ id, children }, { error }) {
+    if (!error) return children;
+    return html`<section id=${id} data-testid=${id}>
+      <${Trouble} error=${new Error(`This part of the page has failed: ${error.message}`)} />
+      <button data-testid=${`${id}-again`} onClick=${() => this.setState({ error: null })}>try again</button>
+    </section>`;
+  }
 }
 
 /** Whether the models of the service are still loading. */

@@ -5,6 +5,7 @@ import { useMemo } from "./vendor/preact-htm.js";
 import { request, useAnswer } from "./api.js";
 import { classesOf, oneClass } from "./colors.js";
 import { Density } from "./density.js";
+import { canBeAsked } from "./metadata.js";
 import { endsOf, planeOfDims, project } from "./plane.js";
 
 export const NO_KEY = "-"; // of the field color: one colour for all
@@ -31,7 +32,7 @@ export function telling({ latent_dim, metrics }) {
 }
 
 /**
- * The points: {plane, points as [x0, y0, x1, ...], ids, z and images of draws, keys, color, values, classes, ends, hasDensity, density, asked, error}.
+ * The points: {plane, points as [x0, y0, x1, ...], ids, z and images of draws, keys, leftOut, color, values, classes, ends, hasDensity, density, asked, error}.
  * Without an answer yet, plane is null.
  */
 export function useItems(model, collection, state) {
@@ -39,9 +40,11 @@ export function useItems(model, collection, state) {
   const path = collection && `collections/${encodeURIComponent(collection.name)}`;
   const plane = { dims: dims?.join(",") };
   const some = useAnswer(path && request(`${path}/items`, { query: { limit: 100 } }));
-  const keys = useMemo(() => keysOf(some.answer?.items ?? []), [some.answer]);
-  const color = state.color === NO_KEY ? null : (state.color ?? (keys.includes("label") ? "label" : keys[0]) ?? null);
-  const isReady = state.color || some.answer || some.error;
+  const all = useMemo(() => keysOf(some.answer?.items ?? []), [some.answer]);
+  const keys = all.filter(canBeAsked);
+  const wanted = state.color && canBeAsked(state.color) ? state.color : null;
+  const color = wanted === NO_KEY ? null : (wanted ?? (keys.includes("label") ? "label" : keys[0]) ?? null);
+  const isReady = wanted || some.answer || some.error;
   const draws = request("sample", { query: { model: model.name, n: DRAWS, seed: state.seed, include: "z" } });
   const map = path && isReady ? request(`${path}/map`, { query: { ...plane, keys: color } }) : null;
   const { answer, error, asked } = useAnswer(path ? map : draws);
@@ -51,7 +54,7 @@ export function useItems(model, collection, state) {
   const density = useMemo(() => dense.answer && new Density(dense.answer), [dense.answer]);
   const isOfThis = density && answer?.plane && String(dense.answer.plane.dims) === String(answer.plane.dims);
   const found = useMemo(() => answer && (answer.plane ? itemsOf(answer, color) : drawsOf(answer, dims)), [answer, dims?.join()]);
-  return { plane: null, points: new Float32Array(0), classes: [], of: [], ...found, keys, color, hasDensity, density: isOfThis ? density : null, asked: [asked, dense.asked], error: error ?? dense.error };
+  return { plane: null, points: new Float32Array(0), classes: [], of: [], ...found, keys, leftOut: all.length - keys.length, color, hasDensity, density: isOfThis ? density : null, asked: [asked, dense.asked], error: error ?? dense.error };
 }
 
 /** The width of each item in the density: less, the more items there are. The prior has a width of 1. */
@@ -66,7 +69,7 @@ function keysOf(items) {
 
 function itemsOf(answer, color) {
   const points = Float32Array.from(answer.points.flat());
-  const values = answer.metadata?.[color] ?? null;
+  const values = answer.metadata && Object.hasOwn(answer.metadata, color) ? answer.metadata[color] : null;
   const classes = values ? classesOf(values) : oneClass(answer.ids.length);
   return { plane: answer.plane, points, ids: answer.ids, values, ...classes, ends: endsOf(points) };
 }

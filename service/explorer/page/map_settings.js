@@ -3,6 +3,7 @@
 
 import { html } from "./vendor/preact-htm.js";
 import { NO_KEY, dimsOf, telling } from "./map_items.js";
+import { brief } from "./controls.js";
 import { set } from "./state.js";
 
 const LAYERS = ["pictures", "points"];
@@ -28,9 +29,10 @@ export function Settings({ model, collection, state, items, isLasso, setLasso, z
       ${all.map((one) => html`<option value=${one} selected=${one === dims[place]}>${one}</option>`)}
     </select></label>`)}
     ${items.keys.length > 0 && html`<label>colour <select data-testid="map-color" onChange=${(event) => set({ color: event.target.value, highlight: null })}>
-      ${items.keys.map((key) => html`<option value=${key} selected=${key === items.color}>${key}</option>`)}
+      ${items.keys.map((key) => html`<option value=${key} selected=${key === items.color}>${brief(key)}</option>`)}
       <option value=${NO_KEY} selected=${items.color === null}>none</option>
     </select></label>`}
+    ${items.leftOut > 0 && html`<span class="hint" data-testid="map-left-out">${items.leftOut === 1 ? "One key is" : `${items.leftOut} keys are`} left out: the service can be asked only for keys of 1 to 200 characters without commas, and without spaces at their ends.</span>`}
     ${LAYERS.map((layer) => html`<label><input type="checkbox" data-testid="map-${layer}-shown" checked=${!hidden.includes(layer)} onChange=${() => hide(layer)} /> ${layer}</label>`)}
     <span class="row">
       <button data-testid="map-zoom-in" aria-label="zoom in" onClick=${() => zoom(1.5)}>+</button>
@@ -47,9 +49,9 @@ export function Legend({ model, collection, state, items }) {
   const hasHoles = items.density?.holes.some(Boolean);
   return html`<div class="legend" data-testid="map-legend">
     ${items.values?.length > 0 && html`<div class="row" role="group" aria-label="colours: ${items.color}">
-      <span>${items.color}</span>
-      ${items.classes.map(({ name, color, count }) => html`<button key=${name} data-testid="map-class-${name}" aria-pressed=${name === state.highlight} title="${count} items; click to show them alone" onClick=${() => toggle(name)}>
-        <span class="swatch" style="background:${color}" />${name}
+      <span title=${items.color}>${brief(items.color)}</span>
+      ${items.classes.map(({ name, color, count }) => html`<button key=${name} data-testid="map-class-${name}" aria-pressed=${name === state.highlight} title="${name}: ${count} items; click to show them alone" onClick=${() => toggle(name)}>
+        <span class="swatch" style="background:${color}" />${brief(name)}
       </button>`)}
     </div>`}
     ${items.density && html`<div class="row"><span class="swatch empty" /><span><strong>no data here</strong>: all that is hatched has fewer than 1 in 200 items. Pictures fade to grey towards it; what the model draws there is invented.</span></div>`}

@@ -8,17 +8,22 @@ const MOST_VALUES = 12;
 const SAMPLE = 1000;
 const MOST_KEYS = 8;
 
+const LONGEST_KEY = 200;
+
+/** Whether the service can be asked for the values of a key: in requests, keys are separated by commas. */
+export const canBeAsked = (key) => key !== "" && !/^ | $|[,\0]/.test(key) && [...key].length <= LONGEST_KEY;
+
 /** {key, values}: "label" if there is such a key, else the first of the keys that is like this; the key is null if none is. */
 export function useCommonKey(collection) {
   const first = useAnswer(request(`collections/${collection.name}/items`, { query: { limit: 1 } })).answer?.items[0];
-  const keys = Object.keys(first?.metadata ?? {}).filter((key) => !key.includes(",")).slice(0, MOST_KEYS);
+  const keys = Object.keys(first?.metadata ?? {}).filter(canBeAsked).sort((one, other) => (other === "label") - (one === "label")).slice(0, MOST_KEYS);
   const dims = "0,1"; // the points themselves are not used, and this plane costs nothing
   const sample = useAnswer(keys.length && collection.latent_dim > 1 ? request(`collections/${collection.name}/map`, { query: { dims, keys: keys.join(","), limit: SAMPLE } }) : null);
   return useMemo(() => {
     const found = sample.answer?.metadata ?? {};
-    const values = (key) => [...new Set((found[key] ?? []).filter((value) => value !== null && typeof value !== "object"))].sort(inOrder);
+    const values = (key) => [...new Set((Object.hasOwn(found, key) ? found[key] : []).filter((value) => value !== null && typeof value !== "object"))].sort(inOrder);
     const isChoice = (key) => values(key).length > 1 && values(key).length <= MOST_VALUES;
-    const key = ["label", ...keys].find(isChoice) ?? null;
+    const key = keys.find(isChoice) ?? null;
     return { key, values: key === null ? [] : values(key) };
   }, [sample.answer]);
 }

@@ -3,7 +3,7 @@
 
 import { html, useEffect, useMemo, useState } from "./vendor/preact-htm.js";
 import { request, useAnswer } from "./api.js";
-import { Copy, Part, Thumb, Trouble, useResting } from "./controls.js";
+import { brief, Copy, Part, Thumb, Trouble, useResting } from "./controls.js";
 import { HowToCollect } from "./how_to.js";
 import { useCommonKey } from "./metadata.js";
 import { isSame, set } from "./state.js";
@@ -69,25 +69,25 @@ function summary({ neighbors, metric }, key) {
   const range = `Distances (${metric}): ${neighbors[0].distance.toFixed(2)} to ${neighbors.at(-1).distance.toFixed(2)}.`;
   const counts = new Map();
   for (const one of neighbors) {
-    const value = key && JSON.stringify(one.metadata[key]);
-    if (value !== undefined && value !== null) counts.set(value, (counts.get(value) ?? 0) + 1);
+    const value = key && Object.hasOwn(one.metadata, key) ? JSON.stringify(one.metadata[key]) : null;
+    if (value !== null) counts.set(value, (counts.get(value) ?? 0) + 1);
   }
   const [value, most] = [...counts].sort((one, other) => other[1] - one[1])[0] ?? [];
   if (!most) return `The ${count} nearest items. ${range}`;
-  return `${most} of the ${count} nearest ${most === 1 ? "has" : "have"} the ${key} ${plain(JSON.parse(value))}. ${range}`;
+  return `${most} of the ${count} nearest ${most === 1 ? "has" : "have"} the ${brief(key)} ${brief(plain(JSON.parse(value)))}. ${range}`;
 }
 
 const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
 /** What else there is to know of an answer. */
 function remarks({ metric, unknown_keys: unknown, did_you_mean: similar, warnings }, collection, chosen) {
-  const found = (unknown ?? []).map((key) => `No item has the key '${key}'${similar?.[key] ? `; did you mean '${similar[key]}'?` : "."}`);
+  const found = (unknown ?? []).map((key) => `No item has the key '${key}'${similar && Object.hasOwn(similar, key) ? `; did you mean '${similar[key]}'?` : "."}`);
   if (!chosen && metric !== collection.metric) found.push("This point is not the mu of a picture or of an item, so it has no sigma, and is compared by l2.");
   return found.concat((warnings ?? []).map((warning) => warning.detail));
 }
 
 function Item({ item, place }) {
-  const described = Object.entries(item.metadata).map(([key, value]) => `${key} ${plain(value)}`).join(", ");
+  const described = Object.entries(item.metadata).map(([key, value]) => `${brief(key)} ${brief(plain(value))}`).join(", ");
   return html`<${Thumb} image=${item.image} z=${item.mu} item=${item.id} testid=${`neighbors-item-${place}`} label=${`${described || item.id}, distance ${item.distance.toFixed(2)}`} />
     <div>${item.distance.toFixed(2)}</div><div class="hint" title=${`${item.id}\n${JSON.stringify(item.metadata)}`}>${(described || item.id).slice(0, 60)}</div>`;
 }
@@ -106,8 +106,8 @@ function Filter({ filter, example }) {
 function Chips({ keyName, values, filter }) {
   const written = (value) => JSON.stringify({ [keyName]: value });
   return html`<div class="row" role="group" aria-label="Filter by ${keyName}">
-    <span class="hint">${keyName}</span>
+    <span class="hint" title=${keyName}>${brief(keyName)}</span>
     <button class="chip" aria-pressed=${!filter} data-testid="neighbors-chip-all" onClick=${() => set({ filter: null })}>all</button>
-    ${values.map((value, i) => html`<button class="chip" aria-pressed=${filter === written(value)} data-testid=${`neighbors-chip-${i}`} onClick=${() => set({ filter: filter === written(value) ? null : written(value) })}>${plain(value)}</button>`)}
+    ${values.map((value, i) => html`<button class="chip" aria-pressed=${filter === written(value)} data-testid=${`neighbors-chip-${i}`} onClick=${() => set({ filter: filter === written(value) ? null : written(value) })}>${brief(plain(value))}</button>`)}
   </div>`;
 }

@@ -3,7 +3,7 @@
 
 import { html, useLayoutEffect, useRef } from "./vendor/preact-htm.js";
 import { request, useAnswer } from "./api.js";
-import { Copy, Thumb, Trouble, useResting } from "./controls.js";
+import { brief, Copy, Thumb, Trouble, useResting } from "./controls.js";
 import { lift, nearest } from "./plane.js";
 
 const MOMENT = 250; // milliseconds at rest, after which the nearest item is asked for
@@ -27,8 +27,8 @@ export function Pointed({ model, collection, items, at, picture, decoded }) {
     <div data-testid="map-nearest">
       ${neighbor && html`<h3>${collection ? "Nearest item" : "Nearest draw"}</h3>
         <${Thumb} image=${neighbor.image} z=${neighbor.mu} item=${collection && neighbor.id} label=${neighbor.id} testid="map-nearest-item" />
-        <p class="id">${neighbor.id}</p>
-        <dl>${Object.entries(neighbor.metadata).slice(0, MOST_SHOWN).map(([key, value]) => html`<div><dt>${key}</dt><dd>${typeof value === "string" ? value : JSON.stringify(value)}</dd></div>`)}</dl>`}
+        <p class="id" title=${neighbor.id}>${brief(neighbor.id)}</p>
+        <dl>${Object.entries(neighbor.metadata).slice(0, MOST_SHOWN).map(([key, value]) => html`<div><dt title=${key}>${brief(key)}</dt><dd>${brief(typeof value === "string" ? value : JSON.stringify(value))}</dd></div>`)}</dl>`}
     </div>
     <${Trouble} error=${decoded.error ?? error} />
     <${Copy} asked=${[decoded.asked, asked]} testid="map-pointer-copy" />
@@ -37,8 +37,8 @@ export function Pointed({ model, collection, items, at, picture, decoded }) {
 
 /** The item under the pointer itself, or the one that is nearest in latent space to the point of the plane. */
 function searchRequest(collection, { plane, ids }, { x, y, item }) {
-  const query = item >= 0 && ids ? { id: ids[item] } : { mu: lift(plane, x, y), metric: "l2" };
-  return request(`collections/${encodeURIComponent(collection.name)}/search`, { json: { ...query, k: 1, include: ["image", "mu"] } });
+  const query = item >= 0 && ids ? { id: ids[item] } : { mu: lift(plane, x, y) };
+  return request(`collections/${encodeURIComponent(collection.name)}/search`, { json: { ...query, k: 1, metric: "l2", include: ["image", "mu"] } });
 }
 
 function drawAt({ points, z, images }, { x, y }) {

@@ -1,0 +1,113 @@
+"""What must not break /explore: odd metadata, addresses that cannot be used, foreign drags, unusable keys."""
+
+import re
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.live.chromium import Watched
+from tests.live.server import Server
+
+LONG = "long " * 600
+# More values than colours: from the ends of what a number can be, and so near to each other that three digits are too few.
+WIDE = [1.7e308, -1.7e308, 5e-324, *range(9)]
+NEAR = [9007199254740993 + 4 * i for i in range(12)]
+
+
+@pytest.fixture(scope="module")
+def odd(service: Server) -> None:
+    """A collection "odd" whose metric needs a sigma that its items do not have, with metadata that nobody expects."""
+    with httpx.Client(base_url=service.url, timeout=60) as client:
+        client.put("/collections/odd", json={"model": "mnist-2d", "metric": "jeffreys"}).raise_for_status()
+        metadata = [
+            {
+                "kind": "__proto__" if i % 2 else "constructor",
+                "__proto__": "toString",
+                "long": f"{i % 2} {LONG}",
+                "k" * 3000: "x",
+                "a,b": i % 2,
+                "": i % 2,
+                "wide": wide,
+                "near": near,
+                **{f"more {n}": None for n in range(8)},
+                "label": i % 3,
+            }
+            for i, (wide, near) in enumerate(zip(WIDE, NEAR, strict=True))
+        ]
+        items = [{"id": f"{i}", "mu": [i % 4 - 1.5, i // 4 - 1], "metadata": one} for i, one in enumerate(metadata)]
+        client.post("/collections/odd/items", json={"items": items}).raise_for_status()
+
+
+def legend(page: Page, key: str) -> list[str]:
+    """What the legend of the map says of the values of a key."""
+    page.goto(f"/explore#model=mnist-2d&collection=odd&color={key}")
+    page.reload()
+    classes = page.locator("[data-testid^=map-class-]")
+    classes.first.wait_for()
+    return [one.strip() for one in classes.all_inner_texts()]
+
+
+@pytest.mark.usefixtures("odd")
+def test_values_with_names_of_the_language_have_colours(page: Page) -> None:
+    assert legend(page, "kind") == ["__proto__", "constructor"]
+    assert legend(page, "__proto__") == ["toString"]
+    expect(page.get_by_test_id("map-canvas")).to_have_attribute("data-points", str(len(WIDE)))
+
+
+@pytest.mark.usefixtures("odd")
+def test_ranges_of_numbers_are_told_apart(page: Page) -> None:
+    wide, near = legend(page, "wide"), legend(page, "near")
+    assert len(set(wide)) == len(wide) > 1
+    assert len(set(near)) == len(near) > 1
+    for name in wide + near:
+        low, high = map(float, name.split(" to "))
+        assert -1.8e308 < low < high < 1.8e308
+    assert (wide[0].split(" to ")[0], wide[-1].split(" to ")[1]) == ("-1.7e+308", "1.7e+308")
+
+
+@pytest.mark.usefixtures("odd")
+def test_items_without_sigma_can_be_pointed_at(page: Page) -> None:
+    page.goto("/explore#model=mnist-2d&collection=odd&lasso=-9,-9,9,-9,9,9,-9,9")
+    expect(page.get_by_test_id("map-chosen-count")).to_contain_text(f"{len(WIDE)} items")
+    page.get_by_test_id("map-chosen-0").wait_for()
+    page.get_by_test_id("map-canvas").hover()
+    page.get_by_test_id("map-nearest-item").wait_for()
+    expect(page.get_by_test_id("map").get_by_test_id("trouble")).to_have_count(0)
+
+
+@pytest.mark.usefixtures("odd")
+def test_keys_that_cannot_be_asked_for_are_left_out(page: Page) -> None:
+    page.goto("/explore#model=mnist-2d&collection=odd&color=a,b")
+    expect(page.get_by_test_id("map-left-out")).to_contain_text("3 keys are left out")
+    expect(page.get_by_test_id("map-color")).to_have_value("label")
+    expect(page.locator("[data-testid^=neighbors-chip-]")).to_have_text(["all", "0", "1", "2"])
+
+
+@pytest.mark.usefixtures("odd")
+@pytest.mark.parametrize("options", [{"viewport": {"width": width, "height": 800}} for width in (1280, 390)], ids=str)
+def test_long_metadata_does_not_widen_the_page(page: Page) -> None:
+    assert len(legend(page, "long")) == 2
+    page.get_by_test_id("map-canvas").hover()
+    page.get_by_test_id("map-nearest-item").wait_for()
+    page.get_by_test_id("neighbors-item-0").wait_for()
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    tallest = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.map-card, .legend, .neighbors li')].map((one) => one.offsetHeight))"
+    )
+    assert tallest < 800
+
+
+def test_a_part_that_fails_leaves_the_others_and_recovers(page: Page, watched: Watched) -> None:
+    nonsense = {"plane": {"origin": [0, 0], "axes": [[1, 0], [0, 1]]}, "points": 7, "ids": 7, "count": 7}
+    page.route(re.compile(r"/map\?"), lambda route: route.fulfill(json=nonsense))
+    page.goto("/explore#model=mnist-2d")
+    page.get_by_test_id("map-again").wait_for()
+    expect(page.get_by_test_id("map")).to_contain_text("This part of the page has failed")
+    for part in ("picture", "path", "directions", "neighbors"):
+        page.get_by_test_id(part).wait_for()
+    page.unroute_all()
+    page.get_by_test_id("model").select_option("mnist")
+    page.get_by_test_id("map-canvas").wait_for()
+    watched.expect("console")
