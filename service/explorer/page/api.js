@@ -40,6 +40,9 @@ function sayStarting(now) {
   isStarting = now;
 }
 
+/** A text for a header: fetch takes a character for each byte. */
+const asHeader = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
 /**
  * Send a request; the answer, if its status is 200. A full queue is asked again when it says so, and a service that starts
  * until it has started. Throws ServiceError.
@@ -48,7 +51,7 @@ export async function send(asked, signal) {
   for (let tries = 1; ; tries++) {
     const key = sessionStorage.getItem(KEY);
     // With x-requested-with the service leaves it to this page to ask for a key; else the browser would open a window for it.
-    const headers = { ...asked.headers, "x-requested-with": "XMLHttpRequest", ...(key && { authorization: `Bearer ${key}` }) };
+    const headers = { ...asked.headers, "x-requested-with": "XMLHttpRequest", ...(key && { authorization: `Bearer ${asHeader(key)}` }) };
     let answer;
     try {
       answer = await fetch(asked.path, { method: asked.method, headers, body: asked.body, signal });

@@ -19,7 +19,7 @@ const HINTS = {
   named: "Each slider moves z along a direction of the collection. A unit is a standard deviation of its items.",
 };
 
-export function Directions({ model, collection, state }) {
+export function Directions({ model, collection, unread, state }) {
   const origin = useMemo(() => Array(model.latent_dim).fill(0), [model.latent_dim]);
   const home = state.start ?? state.home ?? origin;
   const z = state.z ?? home;
@@ -51,7 +51,7 @@ export function Directions({ model, collection, state }) {
         ${axes.map((axis, i) => html`<${Slider} key=${axis.name} ...${{ axis, z, home, start, model }} points=${points[i]} testid=${`directions-slider-${i}`} pictures=${pictures?.slice(i * STEPS.length, (i + 1) * STEPS.length)} />`)}
       </div>
     </div>
-    ${!names.length && html`<${HowToName} model=${model} collection=${collection} />`}
+    ${!names.length && !(unread && !collection) && html`<${HowToName} model=${model} collection=${collection} />`}
     <${Copy} asked=${[...asked, previews, decodeRequest(model, [z])]} testid="directions-copy" />
   </${Part}>`;
 }

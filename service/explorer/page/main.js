@@ -1,10 +1,11 @@
 // The page: chooses a model and a collection, asks for a key where one is needed, and lays out the parts.
 
-import { Component, html, render, useEffect, useLayoutEffect, useState } from "./vendor/preact-htm.js";
-import { request, setKey, useAnswer } from "./api.js";
+import { Component, html, render, useLayoutEffect, useState } from "./vendor/preact-htm.js";
+import { request, useAnswer } from "./api.js";
 import { Trouble } from "./controls.js";
 import { canUndo, set, undo, usePageState } from "./state.js";
 import { Directions } from "./directions.js";
+import { Key } from "./key.js";
 import { usePageKeys } from "./keys.js";
 import { Map } from "./map.js";
 import { Neighbors } from "./neighbors.js";
@@ -27,19 +28,19 @@ function Page() {
   const model = models.answer?.models.find((one) => one.name === name);
   const misfitting = model ? misfits(written, model) : [];
   const state = { ...written, ...Object.fromEntries(misfitting.map((one) => [one, null])) };
-  const collections = useAnswer(model ? request("collections", { query: { model: name, training: true } }) : null);
-  const own = collections.answer?.collections ?? [];
+  const { collections, unread, isCurrent } = useCollections(model);
+  const own = collections ?? [];
   const byName = (wanted) => own.find((one) => one.name === wanted) ?? null;
   const collection = state.collection ? byName(state.collection) : (byName(`training:${name}`) ?? own[0] ?? null);
   usePageKeys();
   const unknown = models.answer && !model && new Error(`there is no model '${name}'; choose another one`);
-  const missing = collections.answer && state.collection && !collection && new Error(`this model has no collection '${state.collection}'; choose another one`);
+  const missing = collections && !unread && state.collection && !collection && new Error(`this model has no collection '${state.collection}'; choose another one`);
   const unfit = misfitting.length > 0 && new Error(`${misfitting.join(" and ")} in this address must have ${model.latent_dim} numbers for '${name}'`);
   // A map, a path and a search need to know whether there is a collection.
-  const ready = model && (collections.answer || collections.error);
-  const parts = { model, collection, state };
+  const ready = model && isCurrent;
+  const parts = { model, collection, unread, state };
   const isStarting = useStarting();
-  const failed = models.error || unknown || collections.error || missing || unfit;
+  const failed = models.error || unknown || unread || missing || unfit;
   return html`
     <nav aria-label="What is shown">
       <label>model <select data-testid="model" onChange=${(event) => set({ ...OF_A_MODEL, model: event.target.value })}>
@@ -58,6 +59,19 @@ function Page() {
       ${Object.entries(PARTS).map(([id, one]) => html`<${Guarded} key=${id} id=${id}><${one} ...${parts} /></${Guarded}>`)}
     </div>`}
   `;
+}
+
+/** The collections of a model: {collections, unread, isCurrent}. Where they cannot be listed, `unread` says why, and its training latents are asked for. */
+function useCollections(model) {
+  const asked = model ? request("collections", { query: { model: model.name, training: true } }) : null;
+  const listed = useAnswer(asked);
+  const isListed = asked !== null && listed.asked?.path === asked.path;
+  const failed = isListed ? listed.error : null;
+  const instead = failed && failed.status !== 403 ? request(`collections/training:${encodeURIComponent(model.name)}`) : null;
+  const training = useAnswer(instead);
+  if (!failed) return { collections: isListed ? listed.answer?.collections : null, unread: null, isCurrent: isListed && Boolean(listed.answer) };
+  const unread = new Error(`The collections of this model cannot be read: ${failed.message}`);
+  return { collections: training.answer ? [training.answer] : [], unread, isCurrent: !instead || training.asked?.path === instead.path };
 }
 
 /** A part that may fail: then it says so, and the others go on. With another model or collection it is made anew. */
@@ -85,26 +99,6 @@ function useStarting() {
     return () => removeEventListener("service-starting", take);
   }, []);
   return isStarting;
-}
-
-/** Asks for an API key when the service wants one. It is forgotten when the tab is closed. */
-function Key() {
-  const [needed, need] = useState(false);
-  useEffect(() => {
-    const ask = () => need(true);
-    addEventListener("key-needed", ask);
-    return () => removeEventListener("key-needed", ask);
-  }, []);
-  const enter = (event) => {
-    event.preventDefault();
-    setKey(new FormData(event.target).get("key"));
-    need(false);
-    dispatchEvent(new Event("ask-again"));
-  };
-  return needed && html`<form class="key" data-testid="key" onSubmit=${enter}>
-    <label>This service needs an API key <input name="key" type="password" autocomplete="off" required /></label>
-    <button>use it</button> <span class="hint">It is kept until this tab is closed.</span>
-  </form>`;
 }
 
 const page = document.getElementById("page");

@@ -23,12 +23,12 @@ const HINT = "Each dot is a picture that was encoded. Behind the dots: what the 
 
 const rounded = (value) => Number(value.toPrecision(5));
 
-export function Map({ model, collection, state }) {
+export function Map({ model, collection, unread, state }) {
   if (model.latent_dim < 2) return html`<${Part} id="map" title="Map"><p>A map needs two dimensions; the latents of this model have one.</p></${Part}>`;
-  return html`<${Plane} model=${model} collection=${collection} state=${state} />`;
+  return html`<${Plane} ...${{ model, collection, unread, state }} />`;
 }
 
-function Plane({ model, collection, state }) {
+function Plane({ model, collection, unread, state }) {
   const items = useItems(model, collection, state);
   const { plane, points } = items;
   const [box, width] = useWidth();
@@ -183,7 +183,7 @@ function Plane({ model, collection, state }) {
       </div>
       <${Pointed} ...${{ model, collection, items, at, picture, decoded }} />
     </div>
-    <${Legend} ...${{ model, collection, state, items }} />
+    <${Legend} ...${{ model, collection, unread, state, items }} />
     ${chosen && html`<${Chosen} ...${{ collection, items, chosen }} />`}
     <details class="hint"><summary>Gestures, keys and letters</summary><p id="map-keys">Drag to move, scroll or pinch to zoom, drag with Shift to choose several items. Keys: arrows move the pointer, Enter chooses, + and - zoom, 0 shows all, a and b make the point an end of the path, l is the lasso: Space sets a corner, Enter closes it, Escape clears it. Letters on the map: z is the point that all parts show, h where the sliders start, A and B are the ends of the path.</p></details>
     ${copy}

@@ -44,7 +44,7 @@ export function Settings({ model, collection, state, items, isLasso, setLasso, z
 }
 
 /** What the colours and the hatching mean. A click on a value shows its points alone. */
-export function Legend({ model, collection, state, items }) {
+export function Legend({ model, collection, unread, state, items }) {
   const toggle = (name) => set({ highlight: name === state.highlight ? null : name }, { undoable: false });
   const hasHoles = items.density?.holes.some(Boolean);
   return html`<div class="legend" data-testid="map-legend">
@@ -57,7 +57,7 @@ export function Legend({ model, collection, state, items }) {
     ${items.density && html`<div class="row"><span class="swatch empty" /><span><strong>no data here</strong>: all that is hatched has fewer than 1 in 200 items. Pictures fade to grey towards it; what the model draws there is invented.</span></div>`}
     ${hasHoles && html`<div class="row"><span class="swatch hole" /><span><strong>hole</strong>: no data here, but samples from the prior come from here, too.</span></div>`}
     ${items.ids && !items.density && !items.error && html`<p class="hint">${items.ids.length > 1 ? "Finding out where there are data …" : "Too few items to say where there are data."}</p>`}
-    ${!collection && html`<p class="hint">There is no collection for this model, and no training latents came with it. So the dots are draws from its prior, and nobody can say where there are data. Circles: standard deviations of N(0, I).</p>`}
+    ${!collection && html`<p class="hint">${unread ? "The collections of this model cannot be read." : "There is no collection for this model, and no training latents came with it."} So the dots are draws from its prior, and nobody can say where there are data. Circles: standard deviations of N(0, I).</p>`}
     ${model.latent_dim > 2 && items.plane && html`<p class="hint">${planeWords(items.plane, model)}</p>`}
   </div>`;
 }

@@ -14,9 +14,9 @@ const METRICS = ["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger",
 const NEED_SIGMA = METRICS.slice(3);
 const HINT = "The items of the collection that are most similar to z. Click one to go there, or drag it to A or B.";
 
-export function Neighbors({ model, collection, state }) {
+export function Neighbors({ model, collection, unread, state }) {
   return html`<${Part} id="neighbors" title="Neighbours" hint=${HINT}>
-    ${collection ? html`<${Nearest} ...${{ model, collection, state }} />` : html`<${HowToCollect} model=${model} />`}
+    ${collection ? html`<${Nearest} ...${{ model, collection, state }} />` : unread ? html`<p>Neighbours need a collection, and the collections of this model cannot be read.</p>` : html`<${HowToCollect} model=${model} />`}
   </${Part}>`;
 }
 
