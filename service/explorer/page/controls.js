@@ -3,7 +3,7 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { asCurl, asPython } from "./api.js";
-import { set } from "./state.js";
+import { isPoint, set } from "./state.js";
 
 const POINT = "application/x-latent"; // a dragged picture carries its latent,
 const PICTURE = "application/x-picture"; // or itself, as base64, before it is encoded
@@ -56,16 +56,30 @@ export function Thumb({ image, z, item = null, label, testid, onChoose = () => z
   ><img src="data:image/png;base64,${image}" alt="" draggable=${false} /></button>`;
 }
 
-/** What a dropped picture is given to: a latent to `onPoint`, or a file to `onFile`; `isSeen`: as the model sees it. */
-export function target({ onPoint, onFile }) {
+function pointOf(written, size) {
+  const z = JSON.parse(written);
+  if (!isPoint(z, size)) throw new Error("no point of this model");
+  return z;
+}
+
+/**
+ * What a dropped picture is given to: a latent of `size` numbers to `onPoint`, or a file to `onFile`; `isSeen`: as the model sees
+ * it. What another page has dragged here, and is neither, is an error for `onTrouble`.
+ */
+export function target({ size, onPoint, onFile, onTrouble }) {
   return {
     onDragOver: (event) => event.preventDefault(),
     onDrop: (event) => {
       event.preventDefault();
       const [point, picture] = [POINT, PICTURE].map((type) => event.dataTransfer.getData(type));
-      if (point && onPoint) onPoint(JSON.parse(point));
-      else if (picture && onFile) onFile(fileOf(picture), { isSeen: true });
-      else if (event.dataTransfer.files.length && onFile) onFile(event.dataTransfer.files[0]);
+      onTrouble(null);
+      try {
+        if (point) return onPoint(pointOf(point, size));
+        if (picture) return onFile(fileOf(picture), { isSeen: true });
+      } catch {
+        return onTrouble(new Error(`What was dropped is no point of this model, which has ${size} numbers, and no picture.`));
+      }
+      if (event.dataTransfer.files.length) onFile(event.dataTransfer.files[0]);
     },
   };
 }

@@ -6,11 +6,10 @@ import { request, useAnswer } from "./api.js";
 import { brief, Copy, Part, Thumb, Trouble, useResting } from "./controls.js";
 import { HowToCollect } from "./how_to.js";
 import { useCommonKey } from "./metadata.js";
-import { isSame, set } from "./state.js";
+import { isSame, METRICS, set } from "./state.js";
 import { asSeen, bytesOf, pictureOf } from "./taking.js";
 
 const NEAREST = 12;
-const METRICS = ["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"];
 const NEED_SIGMA = METRICS.slice(3);
 const HINT = "The items of the collection that are most similar to z. Click one to go there, or drag it to A or B.";
 

@@ -6,7 +6,7 @@ import { request, sendForJson, useAnswer } from "./api.js";
 import { Copy, Part, target, Thumb, Trouble } from "./controls.js";
 import { judge, rangeOf, written } from "./hole.js";
 import { usePlay } from "./play.js";
-import { set, shortest } from "./state.js";
+import { set, shortest, STEPS } from "./state.js";
 import { Strip } from "./strip.js";
 import { asSeen, inversionOf } from "./taking.js";
 
@@ -16,15 +16,13 @@ const METHODS = {
   matched: ["matched", "a line kept as far out as latents usually lie"],
   graph: ["through the data", "from item to item, by small changes of the picture"],
 };
-const FEWEST = 3;
-const MOST = 32;
 const LARGEST = 128; // pixels of a frame in a file; smaller ones are enlarged by whole numbers
 
 const whole = (value, least, most) => Math.min(most, Math.max(least, Math.round(value)));
 
 export function Path({ model, collection: chosen, state }) {
   const collection = chosen?.count > 1 ? chosen : null; // one item makes no density
-  const steps = whole(state.steps, FEWEST, MOST);
+  const { steps } = state;
   const play = usePlay(whole(state.frame, 0, steps - 1), steps);
 
   const draws = state.a && state.b ? null : request("sample", { query: { model: model.name, n: 2, seed: state.seed, include: "z" } });
@@ -65,7 +63,7 @@ export function Path({ model, collection: chosen, state }) {
       <button data-testid="path-swap" title="swap A and B" aria-label="swap A and B" disabled=${!(a && b)} onClick=${() => set({ a: b, b: a })}>⇄</button>
       <${End} name="b" ends=${ends} z=${z} model=${model} />
       <button data-testid="path-random" title="two draws from the prior, by the next seed" onClick=${() => set({ a: null, b: null, seed: state.seed + 1 })}>random ends</button>
-      <label>frames <input data-testid="path-steps" type="number" min=${FEWEST} max=${MOST} value=${steps} onChange=${(event) => changeSteps(event, steps, play.frame)} /></label>
+      <label>frames <input data-testid="path-steps" type="number" min=${STEPS.fewest} max=${STEPS.most} value=${steps} onChange=${(event) => changeSteps(event, steps, play.frame)} /></label>
       <div class="row path-play">
         <button data-testid="path-play" aria-pressed=${play.isPlaying} onClick=${play.toggle}>${play.isPlaying ? "❚❚ pause" : "▶ play"}</button>
         <input data-testid="path-frame" type="range" min="0" max=${steps - 1} step="1" value=${play.frame} aria-label="frame" aria-valuetext=${`frame ${play.frame + 1} of ${steps}`} onInput=${(event) => play.goTo(Number(event.target.value))} />
@@ -99,7 +97,7 @@ function explain(collection, level) {
 }
 
 function changeSteps(event, steps, frame) {
-  const chosen = whole(Number(event.target.value) || steps, FEWEST, MOST);
+  const chosen = whole(Number(event.target.value) || steps, STEPS.fewest, STEPS.most);
   event.target.value = chosen;
   set({ steps: chosen, frame: Math.round((frame / (steps - 1)) * (chosen - 1)) });
 }
@@ -110,15 +108,22 @@ function End({ name, ends, z, model }) {
   const [error, setError] = useState(null);
   const [own, image] = ends[name];
   const title = name.toUpperCase();
-  const put = (point) => set({ [name]: point });
+  const count = useRef(0); // of what was put here: the newest wins
+  const put = (point) => {
+    count.current++;
+    setError(null);
+    set({ [name]: point });
+  };
   const encode = async (file, { isSeen = false } = {}) => {
+    const number = ++count.current;
+    setError(null);
     try {
-      setError(null);
       const body = new Uint8Array(await file.arrayBuffer());
       const invert = isSeen ? asSeen(model).invert : inversionOf(model);
-      put((await sendForJson(request("encode", { query: { model: model.name, invert }, body }))).mu[0]);
+      const { mu } = await sendForJson(request("encode", { query: { model: model.name, invert }, body }));
+      if (number === count.current) put(mu[0]);
     } catch (failed) {
-      setError(failed);
+      if (number === count.current) setError(failed);
     }
   };
   useEffect(() => {
@@ -126,7 +131,7 @@ function End({ name, ends, z, model }) {
     addEventListener("picture-for-end", take);
     return () => removeEventListener("picture-for-end", take);
   }, [model]);
-  const drop = target({ onPoint: put, onFile: encode });
+  const drop = target({ size: model.latent_dim, onPoint: put, onFile: encode, onTrouble: setError });
   const leave = (event) => event.currentTarget.contains(event.relatedTarget) || setOver(false);
   return html`<div class=${isOver ? "end over" : "end"} data-testid=${`path-${name}`} onDragEnter=${() => setOver(true)} onDragLeave=${leave}
     onDragOver=${drop.onDragOver} onDrop=${(event) => (setOver(false), drop.onDrop(event))}>

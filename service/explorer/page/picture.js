@@ -1,7 +1,7 @@
 // The part "Picture": a picture of the visitor's own, what the model makes of it, and the picture of the point z.
 // Knows nothing of the other parts, which move z through the state.
 
-import { html, useCallback, useEffect, useMemo, useRef } from "./vendor/preact-htm.js";
+import { html, useCallback, useEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
 import { useAnswer } from "./api.js";
 import { carries, choose, Copy, Part, target, Trouble } from "./controls.js";
 import { Decoded, decodeRequest } from "./decoded.js";
@@ -20,6 +20,7 @@ export function Picture({ model, collection, state }) {
   const home = state.home ?? z;
   const picture = usePicture(model, state);
   const { x, take, posterior } = picture;
+  const [foreign, setForeign] = useState(null); // what was dropped here cannot be used
   const examples = useAnswer(useMemo(() => examplesRequest(model), [model]));
   const first = examples.answer?.images[0];
   useEffect(() => {
@@ -33,7 +34,7 @@ export function Picture({ model, collection, state }) {
   const verdict = useMemo(() => x && html`<${Verdict} ...${{ model, x, mu: home, requests }} />`, [requests, home]);
   const copy = useMemo(() => html`<${Copy} asked=${[picture.asked, ...Object.values(requests ?? {})]} testid="picture-copy" />`, [picture.asked, requests]);
   return html`<${Part} id="picture" title="Picture" hint=${HINT}>
-    <div data-testid="picture-drop" ...${target({ onPoint: choose, onFile: takeFile })}>
+    <div data-testid="picture-drop" ...${target({ size: model.latent_dim, onPoint: choose, onFile: takeFile, onTrouble: setForeign })}>
       <${Drawing}
         ...${{ model, isOwn: picture.isDrawnHere, image: picture.isMade ? undefined : x }}
         onDraw=${picture.draw} onDrawn=${(npy) => take(npy, { isDrawn: true })} onInvert=${picture.invert} onClear=${picture.clear}
@@ -43,7 +44,7 @@ export function Picture({ model, collection, state }) {
       ${first && html`<${Examples} images=${examples.answer.images} current=${x} take=${take} />`}
       ${collection?.keep === "picture" && html`<${Kept} key=${collection.name} collection=${collection} take=${take} />`}
       ${collection && state.item && !x && !picture.isMade && html`<${ItemOf} collection=${collection} id=${state.item} isMoved=${!isSame(z, home)} />`}
-      <${Trouble} error=${picture.error ?? examples.error} />
+      <${Trouble} error=${foreign ?? picture.error ?? examples.error} />
       ${picture.isInverted && html`<p data-testid="picture-inverted">${picture.isInverted === "auto" ? `Inverted, because most of its border is ${model.preprocessing.ink === "dark" ? "dark" : "light"}.` : "Inverted."} <button data-testid="picture-as-it-came" onClick=${picture.invert}>as it came</button></p>`}
       ${picture.warnings.map((warning) => html`<${Warning} text=${warning} onInvert=${picture.invert} />`)}
       ${x && !state.x && html`<p class="hint" data-testid="picture-unlinked">This picture is too large for an address: a link shows its point, but not the picture.</p>`}

@@ -19,46 +19,59 @@ export const isSame = (one, other) => one.length === other.length && one.every((
 // Base64, which a component can decode without a look.
 const picture = { read: (written) => (/^(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(written) ? written : null), write: (value) => value };
 const text = { read: (written) => written, write: (value) => value };
-const number = { read: (written) => finite(Number(written)), write: String };
-const numbers = {
+const oneOf = (...words) => ({ read: (written) => (words.includes(written) ? written : null), write: (value) => value });
+const whole = (least, most) => ({
+  read: (written) => (/^\d+$/.test(written) && least <= Number(written) && Number(written) <= most ? Number(written) : null),
+  write: String,
+});
+
+/** Numbers with commas; `isGood` says whether they can be used. */
+const numbers = (isGood = () => true) => ({
   read: (written) => {
     const words = written.split(",");
     const values = words.map(Number);
-    return words.every((word) => word.trim()) && values.every(Number.isFinite) ? values : null;
+    return words.every((word) => word.trim()) && isPoint(values) && isGood(values) ? values : null;
   },
   write: (values) => values.map(shortest).join(","),
-};
-const finite = (value) => (Number.isFinite(value) ? value : null);
+});
+const points = numbers();
+
+/** Whether something from outside is a list of numbers, which float32 can have. `size`: how many; else any but none. */
+export const isPoint = (value, size = value?.length) =>
+  Array.isArray(value) && value.length > 0 && value.length === size && value.every((one) => typeof one === "number" && Number.isFinite(Math.fround(one)));
+
+export const METRICS = ["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"];
+export const STEPS = { fewest: 3, most: 32 };
 
 // name -> how it is written. docs/explore.md describes each.
 const FIELDS = {
   model: text,
   collection: text,
   x: picture, // the picture of the part "Picture", in the size of the model, as base64 of a PNG
-  home: numbers, // mu of the picture or of the item, or the chosen point
+  home: points, // mu of the picture or of the item, or the chosen point
   item: text, // the id of the item whose mu home is
-  start: numbers, // where the sliders of the part "Directions" start, if not at home
-  z: numbers, // the point that all parts show
-  a: numbers, // the ends of the path
-  b: numbers,
-  steps: number,
-  frame: number,
-  graph: number, // 1: the path through the data is asked for, too
-  plane: text, // "pca", or two dimensions: "3,7"
-  view: numbers, // what the map shows: the middle, x and y, and the width
+  start: points, // where the sliders of the part "Directions" start, if not at home
+  z: points, // the point that all parts show
+  a: points, // the ends of the path
+  b: points,
+  steps: whole(STEPS.fewest, STEPS.most),
+  frame: whole(0, STEPS.most - 1),
+  graph: whole(1, 1), // 1: the path through the data is asked for, too
+  plane: { read: (written) => (/^(pca|\d+,\d+)$/.test(written) ? written : null), write: (value) => value }, // "pca", or two dimensions: "3,7"
+  view: numbers(({ length, 2: width }) => length === 3 && width > 0), // what the map shows: the middle, x and y, and the width
   color: text, // the key of the metadata that colours the points
   highlight: text, // the value of that key whose points are not muted
-  lasso: numbers, // corners of the lasso, x and y in turn
-  hide: text, // what the map leaves out: "pictures", "points", or both
-  directions: text, // "top", "local", or "named"
-  metric: text,
+  lasso: numbers(({ length }) => length >= 6 && length % 2 === 0), // corners of the lasso, x and y in turn
+  hide: oneOf("pictures", "points", "pictures,points"), // what the map leaves out
+  directions: oneOf("top", "local", "named"),
+  metric: oneOf(...METRICS),
   filter: text,
-  seed: number,
+  seed: whole(0, Number.MAX_SAFE_INTEGER),
 };
 const DEFAULTS = { steps: 12, frame: 0, plane: "pca", directions: "top", seed: 0 };
 const MOST_UNDONE = 100;
 
-/** Return the state that a fragment spells out. Values that cannot be read are left out. */
+/** Return the state that a fragment spells out. Values that cannot be used are left out. */
 export function read(fragment) {
   const state = { ...DEFAULTS };
   for (const [name, written] of new URLSearchParams(fragment.replace(/^#/, ""))) {

@@ -4,9 +4,9 @@ import re
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.live.chromium import Watched
+from tests.live.chromium import Watched, wait_until
 from tests.live.server import Server
 
 LONG = "long " * 600
@@ -111,3 +111,75 @@ def test_a_part_that_fails_leaves_the_others_and_recovers(page: Page, watched: W
     page.get_by_test_id("model").select_option("mnist")
     page.get_by_test_id("map-canvas").wait_for()
     watched.expect("console")
+
+
+BAD_FIELDS = [
+    *("seed=-1", "seed=1.5", "seed=1e300", "seed=", "steps=2", "steps=33", "steps=x", "frame=-1", "frame=32", "graph=2"),
+    *("metric=nope", "metric=constructor", "plane=pc", "plane=1", "plane=1,2,3", "directions=constructor", "hide=all"),
+    *(
+        "z=",
+        "z=1e39,0",
+        "z=1,,2",
+        "z=NaN,1",
+        "view=1,2",
+        "view=1,2,0",
+        "view=0,0,1e99",
+        "lasso=1,2,3,4",
+        "lasso=1,2,3,4,5,6,7",
+    ),
+]
+
+
+def test_fields_that_cannot_be_used_are_left_out(page: Page) -> None:
+    page.goto("/explore#model=mnist-2d")
+    page.get_by_test_id("map-canvas").wait_for()
+    for field in BAD_FIELDS:
+        page.evaluate("field => { location.hash = '#model=mnist-2d&' + field; }", field)
+        wait_until(page, lambda: page.evaluate("dispatchEvent(new Event('pagehide')), location.hash") == "#model=mnist-2d")
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_test_id("trouble")).to_have_count(0)
+
+
+FOREIGN = [
+    *(("latent", text) for text in ('{"length":20}', "5", "{}", '"abc"', "notjson", "[1]", "[1,null]", "[1e39,0]", "[]")),
+    ("picture", "no base64!"),
+]
+DROP = """([target, type, text]) => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.setData(`application/x-${type}`, text);
+    document.querySelector(`[data-testid=${target}]`).dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+}"""
+
+
+@pytest.mark.parametrize("target", ["path-a", "picture-drop"])
+def test_what_another_page_drags_here_is_checked(page: Page, target: str) -> None:
+    page.goto("/explore#model=mnist-2d&z=0,0&home=0,0&a=0,0&b=1,1")
+    place = page.get_by_test_id(target)
+    trouble = place.get_by_test_id("trouble")
+    place.wait_for()
+    for kind, text in FOREIGN:
+        page.evaluate(DROP, [target, kind, text])
+        expect(trouble).to_contain_text("no point of this model, which has 2 numbers")
+        page.evaluate(DROP, [target, "latent", "[0.5,0.25]"])
+        expect(trouble).to_have_count(0)
+    field = "a" if target == "path-a" else "z"
+    wait_until(page, lambda: f"{field}=0.5,0.25" in page.url)
+
+
+def test_the_newest_drop_wins_at_an_end(page: Page, watched: Watched) -> None:
+    page.goto("/explore#model=mnist-2d&a=0,0&b=1,1")
+    trouble = page.get_by_test_id("path-a").get_by_test_id("trouble")
+    page.get_by_test_id("path-a-picture").wait_for()
+    page.evaluate(DROP, ["path-a", "picture", "bm8gcGljdHVyZQ=="])
+    trouble.wait_for()
+    held: list[Route] = []
+    page.route("**/encode*", lambda route: held.append(route))
+    page.evaluate(DROP, ["path-a", "picture", "bm8gcGljdHVyZQ=="])
+    wait_until(page, lambda: bool(held))
+    page.evaluate(DROP, ["path-a", "latent", "[2,2]"])
+    held[0].fulfill(json={"mu": [[3, 3]]})
+    wait_until(page, lambda: "a=2,2" in page.url)
+    expect(trouble).to_have_count(0)
+    page.wait_for_timeout(500)
+    assert "a=2,2" in page.url
+    watched.expect("POST")
