@@ -2,8 +2,7 @@
 
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,14 +72,6 @@ class Watched:
             found = [trouble for trouble in self.troubles if part in trouble]
             assert found, f"no trouble {part!r} in {self.troubles}"
             self.troubles = [trouble for trouble in self.troubles if trouble not in found]
-
-
-def wait_until(page: Page, condition: Callable[[], bool]) -> None:
-    """Ask again until the condition holds. (Page.wait_for_function needs eval, which the policy of our pages forbids.)"""
-    give_up = time.monotonic() + PATIENCE_MS / 1000
-    while not condition():
-        assert time.monotonic() < give_up, "it has not come to that"
-        page.wait_for_timeout(10)
 
 
 def grave_findings(page: Page) -> list[tuple[str, list[str]]]:

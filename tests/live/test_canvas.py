@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from .chromium import browsing, wait_until
+from .chromium import browsing
 from .server import ROOT, serving
 
 SEVEN = [(-60, -90), (60, -90), (20, 0), (-20, 100)]  # from the middle of the canvas
@@ -51,8 +51,7 @@ def test_a_drawing_is_shown(tmp_path: Path, pngs: list[bytes]) -> None:
                 if number == 0:
                     page.mouse.down()
             page.mouse.up()
-            wait_until(page, lambda: page.evaluate(SHOWN) is not None)
-            message, bars, height, widths, titles = page.evaluate(SHOWN)
+            message, bars, height, widths, titles = page.wait_for_function(SHOWN).json_value()
         site.shutdown()
     assert message == ""
     assert (bars, height, widths) == (20, 58, [28] * 5)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Response, expect
 
-from .chromium import browsing, grave_findings, wait_until, watching
+from .chromium import browsing, grave_findings, watching
 from .server import ROOT, Server, serving
 
 # An operation can be executed once Swagger UI has resolved its references.
@@ -45,7 +45,7 @@ def unfold(page: Page, name: str) -> Locator:
     """Return an operation that is ready to be executed."""
     block = page.locator(f"#operations-{name}")
     block.locator(".opblock-summary-control").evaluate("button => button.click()")
-    wait_until(page, lambda: block.evaluate(RESOLVED))
+    page.wait_for_function(RESOLVED, arg=block.element_handle())
     return block
 
 

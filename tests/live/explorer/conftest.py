@@ -7,6 +7,7 @@ A file that needs another service has a fixture `service` of its own.
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -27,6 +28,13 @@ def service(browser: Browser) -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def client(service: Server) -> Iterator[httpx.Client]:
+    """A client of the service, with paths for addresses."""
+    with httpx.Client(base_url=service.url, timeout=60) as one:
+        yield one
+
+
 @pytest.fixture
 def options() -> dict[str, object]:
     """How the page is opened; a test can change it: @pytest.mark.parametrize("options", [{"viewport": ...}])."""
@@ -34,18 +42,18 @@ def options() -> dict[str, object]:
 
 
 @pytest.fixture
-def opened(browser: Browser, service: Server, options: dict[str, object]) -> Iterator[tuple[Page, Watched]]:
+def page_and_watched(browser: Browser, service: Server, options: dict[str, object]) -> Iterator[tuple[Page, Watched]]:
     with watching(browser, service.url, **options) as both:
         yield both
 
 
 @pytest.fixture
-def page(opened: tuple[Page, Watched]) -> Page:
+def page(page_and_watched: tuple[Page, Watched]) -> Page:
     """An empty page."""
-    return opened[0]
+    return page_and_watched[0]
 
 
 @pytest.fixture
-def watched(opened: tuple[Page, Watched]) -> Watched:
+def watched(page_and_watched: tuple[Page, Watched]) -> Watched:
     """What the page of this test says and loads."""
-    return opened[1]
+    return page_and_watched[1]

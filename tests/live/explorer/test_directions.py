@@ -1,7 +1,6 @@
 """The part "Directions" of /explore: its pictures and points are those that the HTTP API gives for the same numbers."""
 
 import io
-import itertools
 import json
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.live.chromium import Watched
+from tests.live.explorer.on_page import InFlight, expect_pixels, numbers
 from tests.live.server import Server
 
 SLIDER = "directions-slider-0"
@@ -22,30 +22,8 @@ def opened(page: Page, address: str) -> None:
     page.wait_for_load_state("networkidle")
 
 
-def state(page: Page) -> dict[str, str]:
-    """What the address says, once it has been written."""
-    page.wait_for_timeout(500)
-    return dict(httpx.QueryParams(page.url.partition("#")[2]))
-
-
 def point(page: Page, name: str = "z") -> list[float]:
-    return [float(value) for value in state(page)[name].split(",")]
-
-
-def shown(page: Page, testid: str = "directions-canvas") -> np.ndarray:
-    """The grey pixels of a canvas, (H, W)."""
-    script = "c => [c.height, c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
-    height, width, *values = page.get_by_test_id(testid).evaluate(script)
-    return np.array(values, np.uint8).reshape(height, width, 4)[..., 0]
-
-
-def expect_pixels(page: Page, testid: str, wanted: np.ndarray) -> None:
-    """Wait until a canvas shows these pixels: previews follow when the point has rested."""
-    for _ in range(100):
-        if np.array_equal(shown(page, testid), wanted):
-            return
-        page.wait_for_timeout(100)
-    np.testing.assert_array_equal(shown(page, testid), wanted)
+    return numbers(page, name)
 
 
 def decoded(service: Server, latents: list[list[float]]) -> np.ndarray:
@@ -72,9 +50,9 @@ def test_keys_move_a_slider_and_its_pictures(page: Page, service: Server) -> Non
     expect(page.get_by_test_id(f"{SLIDER}-value")).to_contain_text("percentile 97.7")
     z = point(page)
     assert z == [2.0 if i == dim else 0.0 for i in range(20)]
-    expect_pixels(page, "directions-canvas", decoded(service, [z])[0])
+    expect_pixels(page.get_by_test_id("directions-canvas"), decoded(service, [z])[0])
     steps = [[float(step) if i == dim else 0.0 for i in range(20)] for step in range(-3, 4)]
-    expect_pixels(page, f"{SLIDER}-previews", np.concatenate(decoded(service, steps), axis=1))
+    expect_pixels(page.get_by_test_id(f"{SLIDER}-previews"), np.concatenate(decoded(service, steps), axis=1))
     page.keyboard.press("Home")
     assert value(page) == "0.00"
     for amount in ("+2.00", "+2.20", "+2.10", "+2.00", "+1.00", "0.00"):
@@ -82,12 +60,12 @@ def test_keys_move_a_slider_and_its_pictures(page: Page, service: Server) -> Non
         assert value(page) == amount
 
 
-def test_a_drag_is_undone_at_once_and_asks_for_one_picture_at_a_time(page: Page, service: Server, watched: Watched) -> None:
+def test_a_drag_is_undone_at_once_and_asks_for_one_picture_at_a_time(page: Page, service: Server) -> None:
     opened(page, "model=mnist")
     page.get_by_test_id(SLIDER).scroll_into_view_if_needed()
     box = page.get_by_test_id(SLIDER).bounding_box()
     assert box is not None
-    first = len(watched.responses)
+    previews = InFlight(page, lambda request: latents_of(request) == 1)
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
@@ -96,11 +74,9 @@ def test_a_drag_is_undone_at_once_and_asks_for_one_picture_at_a_time(page: Page,
     page.mouse.up()
     moved = value(page)
     assert float(moved) > 1
-    expect_pixels(page, "directions-canvas", decoded(service, [point(page)])[0])
-    one = [each.request.timing for each in watched.responses[first:] if latents_of(each.request) == 1]
-    spans = sorted((timing["startTime"], timing["startTime"] + timing["responseStart"]) for timing in one)
-    assert len(spans) > 1
-    assert all(end <= start + 1 for (_, end), (start, _) in itertools.pairwise(spans)), "two were in flight"
+    expect_pixels(page.get_by_test_id("directions-canvas"), decoded(service, [point(page)])[0])
+    assert len(previews.all) > 1
+    assert previews.most == 1
     page.get_by_test_id("undo").click()
     assert value(page) == "0.00"
 
@@ -119,12 +95,12 @@ def test_all_previews_are_one_request_and_lead_to_their_points(page: Page, servi
     assert (value(page, "directions-slider-2"), value(page, "directions-slider-1")) == ("+3.00", "−2.00")
     z = point(page)
     picture = decoded(service, [z])[0]
-    expect_pixels(page, "directions-canvas", picture)
+    expect_pixels(page.get_by_test_id("directions-canvas"), picture)
     assert sorted(z)[0] == -2
     assert sorted(z)[-1] == 3
     page.reload()
     page.get_by_test_id(SLIDER).wait_for()
-    expect_pixels(page, "directions-canvas", picture)
+    expect_pixels(page.get_by_test_id("directions-canvas"), picture)
     page.get_by_test_id("directions-start").click()
     assert (point(page, "start"), value(page, "directions-slider-2")) == (z, "0.00")
     page.get_by_test_id(SLIDER).press("PageDown")

@@ -8,9 +8,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.live.chromium import Watched, grave_findings, wait_until, watching
+from tests.live.chromium import Watched, grave_findings, watching
+from tests.live.explorer.on_page import state, stroke
 from tests.live.pictures import encoded, text
 from tests.live.server import ROOT, Server, serving
 
@@ -20,6 +21,12 @@ VIEW = "/explore#model=mnist&collection=digits"
 PIXELS = """() => [...document.querySelectorAll("main canvas, main img")]
   .filter((one) => !one.closest(".map-card"))
   .map((one) => one.src ?? one.toDataURL())"""
+STILL = f"""() => {{
+  const now = JSON.stringify(({PIXELS})());
+  window.looks = now === window.seen ? window.looks + 1 : 0;
+  window.seen = now;
+  return window.looks === 3;
+}}"""
 COMMANDS = "() => [...document.querySelectorAll('[data-testid$=-curl]:enabled')].map((one) => one.dataset.content).join('\\n')"
 ON_FOCUS = "() => document.activeElement?.dataset.testid ?? ''"
 
@@ -39,31 +46,14 @@ def service(browser: Browser, models_dir: Path) -> Iterator[Server]:
         yield running
 
 
-def stroke(page: Page, on: Locator, points: list[tuple[float, float]]) -> None:
-    """Move the pressed pointer through points, given in shares of an element."""
-    on.scroll_into_view_if_needed()
-    box = on.bounding_box()
-    assert box is not None
-    first, *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
-    page.mouse.move(*first)
-    page.mouse.down()
-    for point in others:
-        page.mouse.move(*point, steps=5)
-    page.mouse.up()
-
-
 def settle(page: Page) -> list[str]:
-    """Return all pixels of the page, once nothing is asked for and nothing changes any more."""
-    seen: list[list[str]] = [[]]
-
-    def is_still() -> bool:
-        page.wait_for_load_state("networkidle")
-        page.wait_for_timeout(300)  # the address and the view of the map are written a few times a second only
-        seen.append(page.evaluate(PIXELS))
-        return seen[-1] == seen[-2]
-
-    wait_until(page, is_still)
-    return seen[-1]
+    """Return all pixels of the page, once they have stayed the same for three looks."""
+    page.wait_for_load_state("networkidle")
+    page.evaluate("window.seen = ''")
+    page.wait_for_function(STILL, polling=100)
+    state(page)
+    shown: list[str] = page.evaluate(PIXELS)
+    return shown
 
 
 def tab_to(page: Page, testid: str, key: str = "Tab") -> None:
@@ -98,9 +88,9 @@ def test_draw_morph_choose_and_send(page: Page, browser: Browser, service: Serve
     expect(page.get_by_test_id("path-a-picture")).to_be_visible()
     expect(page.get_by_test_id("path-b-picture")).to_be_visible()
 
-    z = httpx.QueryParams(httpx.URL(page.url).fragment)["z"]
+    z = state(page)["z"]
     page.get_by_test_id("directions-slider-1").press("PageUp")
-    wait_until(page, lambda: httpx.QueryParams(httpx.URL(page.url).fragment)["z"] != z)
+    assert state(page)["z"] != z
 
     page.keyboard.down("Shift")
     stroke(page, page.get_by_test_id("map-canvas"), [(0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)])
@@ -113,8 +103,7 @@ def test_draw_morph_choose_and_send(page: Page, browser: Browser, service: Serve
 
     shown = settle(page)
     assert len(shown) > 60
-    state = httpx.QueryParams(httpx.URL(page.url).fragment)
-    assert {"x", "z", "home", "a", "b", "lasso"} <= set(state)
+    assert {"x", "z", "home", "a", "b", "lasso"} <= state(page).keys()
     assert grave_findings(page) == []
 
     watched.responses.clear()
@@ -138,7 +127,7 @@ def test_by_keyboard_only(page: Page) -> None:
     tab_to(page, "map-canvas")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Enter")
-    wait_until(page, lambda: "&z=" in page.url)
+    page.wait_for_url(re.compile("&z="))
     tab_to(page, "neighbors-item-0")
     page.keyboard.press("a")
     tab_to(page, "neighbors-item-5")
@@ -152,7 +141,7 @@ def test_by_keyboard_only(page: Page) -> None:
     assert settle(page) == before
     tab_to(page, "path-frame", "Shift+Tab")
     page.keyboard.press("ArrowRight")
-    wait_until(page, lambda: "frame=1" in page.url)
+    page.wait_for_url(re.compile("frame=1"))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +153,7 @@ def test_on_a_phone(page: Page, model: str) -> None:
     settle(page)
     assert fits(page)
     page.get_by_test_id("map-canvas").tap(position={"x": 100, "y": 120})
-    wait_until(page, lambda: "&z=" in page.url)
+    page.wait_for_url(re.compile("&z="))
     page.get_by_test_id("path-b-set").tap()
     expect(page.get_by_test_id("path-b-picture")).to_be_visible()
     settle(page)

@@ -3,18 +3,17 @@
 import io
 import json
 import re
-import subprocess
-from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
-from playwright.sync_api import Locator, Page, Request, expect
+from playwright.sync_api import Page, Request, expect
 
 from tests.live.chromium import Watched
+from tests.live.explorer.on_page import InFlight, numbers, pixels_of, printed, state
+from tests.live.pictures import encoded, text
 from tests.live.server import ROOT, Server
 
 DIGITS = "/explore#model=mnist-2d&collection=digits"
@@ -29,10 +28,7 @@ class Stored(NamedTuple):
 @pytest.fixture(scope="module")
 def stored(service: Server) -> Stored:
     data = np.load(ROOT / "tests/data/digits.npz")
-    pictures = []
-    for pixels in data["images"]:
-        Image.fromarray(pixels).save(content := io.BytesIO(), "png")
-        pictures.append(b64encode(content.getvalue()).decode())
+    pictures = [text(encoded(pixels)) for pixels in data["images"]]
     metadata = [
         {"label": int(label), "ink": float(ink)}
         for label, ink in zip(data["labels"], data["images"].mean((1, 2)), strict=True)
@@ -56,7 +52,7 @@ class Map:
 
     def wait(self) -> None:
         """Until the decoded pictures and the density are those of the view."""
-        expect(self.page.get_by_test_id("map-view")).to_have_attribute("aria-busy", "false", timeout=20_000)
+        expect(self.page.get_by_test_id("map-view")).to_have_attribute("aria-busy", "false")
 
     def pixels(self, x: float, y: float, view: tuple[float, float, float]) -> tuple[float, float]:
         """Where a point of the plane is on the screen."""
@@ -65,13 +61,11 @@ class Map:
         unit = box["width"] / view[2]
         return box["x"] + box["width"] / 2 + (x - view[0]) * unit, box["y"] + box["height"] / 2 - (y - view[1]) * unit
 
-    def fields(self) -> httpx.QueryParams:
-        """The fields of the address, which follows a change a little later, at the latest when the page is left."""
-        self.page.evaluate("dispatchEvent(new Event('pagehide'))")
-        return httpx.QueryParams(self.page.url.partition("#")[2])
+    def fields(self) -> dict[str, str]:
+        return state(self.page)
 
     def numbers(self, name: str) -> list[float]:
-        return [float(one) for one in self.fields()[name].split(",")]
+        return numbers(self.page, name)
 
     def change(self, action: Callable[[], None]) -> None:
         """Do something, and wait until the address tells of it."""
@@ -88,32 +82,18 @@ SEEN = f"{DIGITS}&view=0,0,8"
 PNG = "one => one.toDataURL()"
 
 
-def grey(canvas: Locator) -> Any:
-    """The red of the pixels of a canvas."""
-    numbers = canvas.evaluate(
-        "one => [...one.getContext('2d').getImageData(0, 0, one.width, one.height).data].filter((_, i) => i % 4 === 0)"
-    )
-    return np.array(numbers, np.uint8)
-
-
-def answer_of(copied: Locator, which: int = 0) -> bytes:
-    """What the offered command prints."""
-    command = str(copied.get_attribute("data-content")).split("\n")[which]
-    return subprocess.run(["bash", "-c", command], check=True, capture_output=True).stdout
-
-
 def test_the_pointer_shows_what_the_service_decodes_there(page: Page, stored: Stored) -> None:
     shown = Map(page, SEEN)
     page.mouse.move(*shown.pixels(1.5, -0.5, VIEW))
     expect(page.get_by_test_id("map-words")).to_contain_text("1.5")
     expect(page.get_by_test_id("map-nearest-item")).to_be_visible()
     copied = page.get_by_test_id("map-pointer-copy-curl")
-    pixels = np.load(io.BytesIO(answer_of(copied)))
-    assert (grey(page.get_by_test_id("map-pointer")) == pixels.ravel()).all()
+    pixels = np.load(io.BytesIO(printed(copied)))
+    assert (pixels_of(page.get_by_test_id("map-pointer"))[..., :1] == pixels[0]).all()
     x, y = json.loads(re.search(r"\{\"z\".*?\}", str(copied.get_attribute("data-content"))).group())["z"][0]  # type: ignore[union-attr]
     assert (x, y) == pytest.approx((1.5, -0.5), abs=0.02)
     nearest = np.square(stored.mu - [x, y]).sum(1).argmin()
-    assert json.loads(answer_of(copied, 1))["neighbors"][0]["id"] == IDS[nearest]
+    assert json.loads(printed(copied, 1))["neighbors"][0]["id"] == IDS[nearest]
     expect(page.get_by_test_id("map-nearest")).to_contain_text(f"label{stored.labels[nearest]}")
 
 
@@ -173,9 +153,7 @@ def test_a_lasso_lists_what_is_inside(page: Page, stored: Stored) -> None:
     for label, count in zip(*np.unique(stored.labels[inside], return_counts=True), strict=True):
         expect(page.get_by_test_id("map-chosen")).to_contain_text(f"{label}: {count}")
     expect(page.get_by_test_id("map-chosen-0")).to_be_visible()
-    found = [
-        one["neighbors"][0]["id"] for one in json.loads(answer_of(page.get_by_test_id("map-chosen-copy-curl")))["results"]
-    ]
+    found = [one["neighbors"][0]["id"] for one in json.loads(printed(page.get_by_test_id("map-chosen-copy-curl")))["results"]]
     assert set(found) <= {IDS[i] for i in np.flatnonzero(inside)}
     page.get_by_test_id("map-lasso-clear").click()
     expect(page.get_by_test_id("map-chosen")).to_have_count(0)
@@ -188,8 +166,8 @@ def test_it_says_where_there_are_no_data(page: Page, stored: Stored) -> None:
         page.mouse.move(*shown.pixels(x, y, (0, 0, 30)))
         expect(words).to_contain_text(said)
     copied = page.get_by_test_id("map-copy-curl")
-    assert np.load(io.BytesIO(answer_of(copied, 2))).shape[1:] == (28, 28, 1), "the pictures behind the points"
-    answer = json.loads(answer_of(copied, 1))
+    assert np.load(io.BytesIO(printed(copied, 2))).shape[1:] == (28, 28, 1), "the pictures behind the points"
+    answer = json.loads(printed(copied, 1))
     assert len(answer["density"]) == len(answer["holes"]) == 128
     assert (page.get_by_text("samples from the prior come from here").count() > 0) == any(map(any, answer["holes"]))
 
@@ -236,26 +214,19 @@ def test_the_keyboard_alone(page: Page, stored: Stored) -> None:
 
 def test_one_request_is_in_flight_and_the_newest_wins(page: Page, stored: Stored) -> None:
     shown = Map(page, SEEN)
-    flying: set[Request] = set()
-    most = [0]
 
     def is_pointer(request: Request) -> bool:
         return "/decode" in request.url and str(request.headers.get("content-type")).startswith("application/json")
 
-    def begin(request: Request) -> None:
-        if is_pointer(request):
-            flying.add(request)
-            most[0] = max(most[0], len(flying))
-
-    page.on("request", begin)
-    page.on("requestfinished", lambda request: flying.discard(request))
+    decodes = InFlight(page, is_pointer)
     start = shown.pixels(-2, -2, VIEW)
     page.mouse.move(*start)
     page.mouse.move(start[0] + 150, start[1] - 150, steps=60)
     expect(page.get_by_test_id("map-nearest-item")).to_be_visible()
-    assert most[0] == 1
-    pixels = np.load(io.BytesIO(answer_of(page.get_by_test_id("map-pointer-copy-curl"))))
-    assert (grey(page.get_by_test_id("map-pointer")) == pixels.ravel()).all()
+    assert len(decodes.all) > 1
+    assert decodes.most == 1
+    pixels = np.load(io.BytesIO(printed(page.get_by_test_id("map-pointer-copy-curl"))))
+    assert (pixels_of(page.get_by_test_id("map-pointer"))[..., :1] == pixels[0]).all()
 
 
 def test_without_a_collection_it_shows_the_prior(page: Page, watched: Watched) -> None:

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.live.chromium import Watched
+from tests.live.explorer.on_page import state
 from tests.live.server import ROOT, Server
 
 SEVEN = ROOT / "examples/seven.png"
@@ -69,10 +70,9 @@ def test_a_point_has_no_sigma_and_items_lead_on(page: Page, service: Server, wat
     expect(page.get_by_test_id("neighbors-item-0")).to_have_attribute("aria-label", f"label {label}, distance 0.00")
     expect(page.get_by_test_id("picture-item")).to_contain_text(f"z is item {found[1]['id']} (label {label}) of {collection}")
     expect(page.get_by_test_id("neighbors")).not_to_contain_text("no sigma")
-    page.wait_for_timeout(500)
-    state = httpx.QueryParams(page.url.partition("#")[2])
-    assert (state["z"], state["home"], state["a"], state["item"]) == (second, second, third, found[1]["id"])
-    by_id = httpx.post(f"{service.url}/collections/{collection}/search", json={"id": state["item"], "k": 12}, timeout=60).json()
+    said = state(page)
+    assert (said["z"], said["home"], said["a"], said["item"]) == (second, second, third, found[1]["id"])
+    by_id = httpx.post(f"{service.url}/collections/{collection}/search", json={"id": said["item"], "k": 12}, timeout=60).json()
     assert by_id["metric"] == "w2"
     low, high = by_id["neighbors"][0]["distance"], by_id["neighbors"][-1]["distance"]
     expect(page.get_by_test_id(SUMMARY)).to_contain_text(f"Distances (w2): {low:.2f} to {high:.2f}.")

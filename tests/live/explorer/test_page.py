@@ -1,7 +1,6 @@
 """/explore as a whole: what is sent, on screens of two widths, for screen readers, with API keys, and under another path."""
 
 import re
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -9,19 +8,13 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from service.explorer.pages import files
 from tests.live.chromium import Watched, grave_findings, watching
-from tests.live.server import Server, serving
+from tests.live.server import serving
 
 PARTS = ("map", "picture", "path", "directions", "neighbors")
 MOST_BYTES = 60_000
 KEY = "a-key-that-is-long-enough-to-be-one"
 FILES = files()
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-
-
-@pytest.fixture(scope="module")
-def client(service: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=service.url, timeout=60) as one:
-        yield one
 
 
 def wait_for_parts(page: Page) -> None:

@@ -4,27 +4,21 @@ import base64
 import io
 import re
 import subprocess
-from collections.abc import Iterator
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.live.chromium import Watched
-from tests.live.server import ROOT, Server
+from tests.live.explorer.on_page import InFlight, expect_pixels, pixels_of, state, stroke
+from tests.live.pictures import encoded
+from tests.live.server import ROOT
 
 SEVEN = [(0.3, 0.28), (0.7, 0.28), (0.45, 0.8)]
 NATS = re.compile(r"KL [0-9]+\.[0-9] nats in all; the model's test pictures have [0-9]+ to [0-9]+")
-
-
-@pytest.fixture(scope="module")
-def client(service: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=service.url, timeout=60) as one:
-        yield one
 
 
 def digit(i: int) -> NDArray[np.uint8]:
@@ -44,25 +38,6 @@ def colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels[..., None].repeat(3, -1)
 
 
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG")
-    return out.getvalue()
-
-
-def pixels_of(canvas: Locator) -> NDArray[np.uint8]:
-    """The pixels of a canvas, (H, W, 3). They must be opaque."""
-    url = canvas.evaluate("(canvas) => canvas.toDataURL()")
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGBA"))
-    assert (pixels[..., 3] == 255).all()
-    return pixels[..., :3]
-
-
-def state(page: Page) -> dict[str, str]:
-    """What the address says."""
-    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).fragment).items()}
-
-
 def next_picture(page: Page, x: str | None = None) -> dict[str, str]:
     """Wait until the address has a picture, another one than x; what it says then."""
     changed = "(old) => ![null, old].includes(new URLSearchParams(location.hash.slice(1)).get('x'))"
@@ -75,28 +50,10 @@ def decoded(client: httpx.Client, z: str, model: str = "mnist") -> NDArray[np.ui
     return np.asarray(Image.open(io.BytesIO(answer.raise_for_status().content)).convert("RGB"))
 
 
-def expect_pixels(canvas: Locator, expected: NDArray[np.uint8]) -> None:
-    """Wait until a canvas shows these pixels, (H, W, 3)."""
-    for _ in range(50):
-        if np.array_equal(pixels_of(canvas), expected):
-            return
-        canvas.page.wait_for_timeout(100)
-    np.testing.assert_array_equal(pixels_of(canvas), expected)
-
-
 def draw(page: Page, *strokes: list[tuple[float, float]]) -> None:
     """Draw strokes, given as shares of the canvas, with the pointer."""
-    canvas = page.get_by_test_id("picture-canvas")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    assert box is not None
-    for stroke in strokes:
-        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
-        page.mouse.move(*points[0])
-        page.mouse.down()
-        for point in points[1:]:
-            page.mouse.move(*point, steps=6)
-        page.mouse.up()
+    for one in strokes:
+        stroke(page, page.get_by_test_id("picture-canvas"), one)
 
 
 def take(page: Page, file: bytes) -> None:
@@ -188,23 +145,14 @@ def test_a_second_stroke_is_added_and_each_is_undone(page: Page) -> None:
 
 def test_what_is_drawn_last_wins(page: Page) -> None:
     """However slow the service is, one request for the drawing is in flight, and the page ends with the whole of it."""
-    in_flight, most = 0, 0
-
-    def slow(route: Route) -> None:
-        nonlocal in_flight, most
-        in_flight += 1
-        most = max(most, in_flight)
-        answer = route.fetch()
-        page.wait_for_timeout(100)
-        in_flight -= 1
-        route.fulfill(response=answer)
-
     x = begin(page)["x"]
-    page.route("**/encode?*", slow)
+    encodes, held = InFlight(page, lambda request: "/encode?" in request.url), list[Route]()
+    page.route("**/encode?*", lambda route: route.continue_() if held else held.append(route))
     draw(page, SEVEN)
+    held[0].continue_()  # the first request; the others are answered at once
     said = next_picture(page, x)
-    page.unroute_all(behavior="wait")
-    assert most == 1
+    assert len(encodes.all) > 1
+    assert encodes.most == 1
     original = Image.open(io.BytesIO(base64.b64decode(said["x"]))).convert("RGB")
     expect_pixels(page.get_by_test_id("picture-canvas"), np.asarray(original))
     assert np.asarray(original).mean(-1)[6:9, 9:19].min() > 0  # the first line
@@ -213,7 +161,7 @@ def test_what_is_drawn_last_wins(page: Page) -> None:
 
 def test_a_file_of_any_size_is_seen_as_the_model_sees_it(page: Page, watched: Watched, client: httpx.Client) -> None:
     x = begin(page)["x"]
-    large = png(np.pad(digit(1), ((0, 0), (4, 4))).repeat(5, 0).repeat(5, 1))
+    large = encoded(np.pad(digit(1), ((0, 0), (4, 4))).repeat(5, 0).repeat(5, 1))
     take(page, large)
     said, url = next_picture(page, x), page.url
     seen = client.post("/reconstruct?model=mnist&compare=true", content=large).json()
@@ -228,7 +176,7 @@ def test_a_file_of_any_size_is_seen_as_the_model_sees_it(page: Page, watched: Wa
 
 def test_a_file_is_inverted_before_bars_are_added(page: Page, client: httpx.Client) -> None:
     """A tall file, dark on light, is what the service makes of the file itself, and can be had as it came."""
-    file = png(255 - np.pad(digit(0), ((6, 6), (0, 0))).repeat(5, 0).repeat(5, 1))
+    file = encoded(255 - np.pad(digit(0), ((6, 6), (0, 0))).repeat(5, 0).repeat(5, 1))
 
     def seen(invert: str) -> str:
         url = f"/reconstruct?model=mnist&compare=true&invert={invert}"
@@ -251,7 +199,7 @@ def test_a_file_is_inverted_before_bars_are_added(page: Page, client: httpx.Clie
 
 
 def test_a_link_is_inverted_as_it_is(page: Page) -> None:
-    page.goto(f"/explore#{httpx.QueryParams({'model': 'mnist', 'x': base64.b64encode(png(255 - digit(0))).decode()})}")
+    page.goto(f"/explore#{httpx.QueryParams({'model': 'mnist', 'x': base64.b64encode(encoded(255 - digit(0))).decode()})}")
     words = page.get_by_test_id("picture-words")
     expect(words).to_contain_text("Very unusual: more unusual than 99.6")
     page.get_by_test_id("picture-invert-it").click()
@@ -263,7 +211,7 @@ def test_a_link_is_inverted_as_it_is(page: Page) -> None:
 @pytest.mark.parametrize("way", ["drop", "drop elsewhere", "paste"])
 def test_a_file_is_dropped_or_pasted(page: Page, way: str) -> None:
     begin(page, "mnist-2d")
-    content = base64.b64encode(png(digit(2))).decode()
+    content = base64.b64encode(encoded(digit(2))).decode()
     page.evaluate(
         """([way, content]) => {
             const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
@@ -326,7 +274,7 @@ def test_the_commands_print_what_is_shown(page: Page) -> None:
 
 def test_the_originals_of_a_collection_can_be_taken(page: Page, client: httpx.Client) -> None:
     client.put("/collections/kept", json={"model": "mnist-2d", "keep": "picture"}).raise_for_status()
-    item = base64.b64encode(png(digit(5))).decode()
+    item = base64.b64encode(encoded(digit(5))).decode()
     client.post("/collections/kept/items", json={"items": [{"id": "a/b c", "image": item}]}).raise_for_status()
     page.goto("/explore#model=mnist-2d&collection=kept")
     page.get_by_test_id("picture-kept").locator("summary").click()
