@@ -6,7 +6,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.live.chromium import Watched, wait_until
+from tests.live.chromium import Watched
+from tests.live.explorer.on_page import state
 from tests.live.server import Server
 
 LONG = "long " * 600
@@ -135,7 +136,7 @@ def test_fields_that_cannot_be_used_are_left_out(page: Page) -> None:
     page.get_by_test_id("map-canvas").wait_for()
     for field in BAD_FIELDS:
         page.evaluate("field => { location.hash = '#model=mnist-2d&' + field; }", field)
-        wait_until(page, lambda: page.evaluate("dispatchEvent(new Event('pagehide')), location.hash") == "#model=mnist-2d")
+        page.wait_for_function("(dispatchEvent(new Event('pagehide')), location.hash) === '#model=mnist-2d'")
     page.wait_for_load_state("networkidle")
     expect(page.get_by_test_id("trouble")).to_have_count(0)
 
@@ -147,7 +148,8 @@ FOREIGN = [
 DROP = """([target, type, text]) => {
     const dataTransfer = new DataTransfer();
     dataTransfer.setData(`application/x-${type}`, text);
-    document.querySelector(`[data-testid=${target}]`).dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+    const drop = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+    document.querySelector(`[data-testid=${target}]`).dispatchEvent(drop);
 }"""
 
 
@@ -163,7 +165,7 @@ def test_what_another_page_drags_here_is_checked(page: Page, target: str) -> Non
         page.evaluate(DROP, [target, "latent", "[0.5,0.25]"])
         expect(trouble).to_have_count(0)
     field = "a" if target == "path-a" else "z"
-    wait_until(page, lambda: f"{field}=0.5,0.25" in page.url)
+    page.wait_for_url(re.compile(f"{field}=0.5,0.25"))
 
 
 def test_the_newest_drop_wins_at_an_end(page: Page, watched: Watched) -> None:
@@ -174,12 +176,13 @@ def test_the_newest_drop_wins_at_an_end(page: Page, watched: Watched) -> None:
     trouble.wait_for()
     held: list[Route] = []
     page.route("**/encode*", lambda route: held.append(route))
-    page.evaluate(DROP, ["path-a", "picture", "bm8gcGljdHVyZQ=="])
-    wait_until(page, lambda: bool(held))
+    with page.expect_request("**/encode*"):
+        page.evaluate(DROP, ["path-a", "picture", "bm8gcGljdHVyZQ=="])
     page.evaluate(DROP, ["path-a", "latent", "[2,2]"])
-    held[0].fulfill(json={"mu": [[3, 3]]})
-    wait_until(page, lambda: "a=2,2" in page.url)
+    page.wait_for_url(re.compile("a=2,2"))
+    with page.expect_response("**/encode*") as late:
+        held[0].fulfill(json={"mu": [[3, 3]]})
+    late.value.finished()
     expect(trouble).to_have_count(0)
-    page.wait_for_timeout(500)
-    assert "a=2,2" in page.url
+    assert state(page)["a"] == "2,2"
     watched.expect("POST")
