@@ -1,9 +1,10 @@
 // The directions that the sliders follow: dimensions by their KL, those of a collection, or local principal components.
 // Knows nothing of what is drawn.
 
-import { useEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
-import { newest, request, sendForJson, useAnswer } from "./api.js";
-import { shortest } from "./state.js";
+import { useMemo, useRef } from "./vendor/preact-htm.js";
+import { collectionPath, directionPath, request, useAnswer } from "./api.js";
+import { dimsByKl } from "./model.js";
+import { shortest } from "./numbers.js";
 
 const MOST = 8;
 
@@ -11,11 +12,10 @@ const MOST = 8;
  * The axes of a kind at a point: {axes, asked, error}, of which `asked` lists the requests that they come from. An axis is
  * {name, note, vector, unit}: a unit vector, and how far one step of the slider goes along it.
  */
-export function useAxes(kind, model, collection, home) {
-  const described = useAnswer(kind === "top" ? request(`models/${model.name}`) : null);
-  const local = useAnswer(kind === "local" ? localRequest(model, home) : null);
+export function useAxes(kind, model, collection, start) {
+  const local = useAnswer(kind === "local" ? localRequest(model, start) : null);
   const named = useNamed(kind === "named" ? collection : null);
-  const { answer, asked, error } = { top: described, local, named }[kind];
+  const { answer, asked, error } = { top: { answer: model, asked: request("models") }, local, named }[kind];
   const axes = useMemo(() => (answer ? { top: topAxes, local: localAxes, named: namedAxes }[kind](answer) : []), [answer]);
   const shown = useRef([]); // until there are others, so that the page does not jump
   if (axes.length || error) shown.current = axes;
@@ -24,60 +24,47 @@ export function useAxes(kind, model, collection, home) {
 
 /** The names of a collection's directions; none where it cannot have any. */
 export function useNames(collection) {
-  const { answer } = useAnswer(collection && request(`collections/${collection.name}/directions`));
+  const { answer } = useAnswer(collection && request(`${collectionPath(collection)}/directions`));
   return answer?.directions.map((one) => one.name) ?? [];
 }
 
-function topAxes({ latent_dim: size, metrics }) {
-  const kl = metrics?.kl_per_dim;
-  const dims = Array.from({ length: size }, (_, dim) => dim);
-  if (kl) dims.sort((one, other) => kl[other] - kl[one]);
-  return dims.slice(0, MOST).map((dim) => ({
+function topAxes(model) {
+  const kl = model.metrics?.kl_per_dim;
+  return dimsByKl(model).slice(0, MOST).map((dim) => ({
     name: `dimension ${dim}`,
     note: kl ? `KL ${kl[dim].toFixed(2)} nats` : "",
-    vector: Array.from({ length: size }, (_, i) => Number(i === dim)),
+    vector: Array.from({ length: model.latent_dim }, (_, i) => Number(i === dim)),
     unit: 1,
     dim,
   }));
 }
 
 // The pictures of a traversal are not used, so as few as possible are asked for.
-const localRequest = (model, home) =>
-  request("traverse", { query: { model: model.name, dims: `local:${MOST}`, over: "point", steps: 2 }, json: { z: [home] } });
+const localRequest = (model, start) =>
+  request("traverse", { query: { model: model.name, dims: `local:${MOST}`, over: "point", steps: 2 }, json: { z: [start] } });
 
 const localAxes = ({ rows }) =>
-  rows.map(({ direction, change }, i) => ({ name: `local ${i + 1}`, note: `changes the pixels by ${change.toFixed(1)} a unit`, vector: direction, unit: 1 }));
+  rows.map(({ direction, change }, i) => {
+    return { name: `local ${i + 1}`, note: `changes the pixels by ${change.toFixed(1)} a unit`, vector: direction, unit: 1 };
+  });
 
-const namedAxes = (directions) =>
-  directions.map(({ name, vector, unit, auc }) => ({ name, note: auc === null ? "" : `AUC ${auc.toFixed(2)}`, vector, unit }));
+const separates = (auc) => (auc === null ? "" : `separates ${Math.floor(100 * auc)} % (AUC)`);
+const namedAxes = (directions) => directions.map(({ name, vector, unit, auc }) => ({ name, note: separates(auc), vector, unit }));
 
 function useNamed(collection) {
   const names = useNames(collection).slice(0, MOST);
-  const asked = names.map((name) => request(`collections/${collection.name}/directions/${name}`));
-  const [found, setFound] = useState({ answer: null, error: null });
-  const written = asked.map((one) => one.path).join(" ");
-  useEffect(() => {
-    const ask = newest(
-      () => Promise.all(asked.map((one) => sendForJson(one))),
-      (answer) => setFound({ answer, error: null }),
-      (error) => setFound({ answer: null, error }),
-    );
-    ask();
-    addEventListener("ask-again", ask);
-    return () => removeEventListener("ask-again", ask);
-  }, [written]);
-  return { ...found, asked };
+  return useAnswer(names.length ? names.map((name) => request(directionPath(collection, name))) : null);
 }
 
-/** How many steps a point lies from home along an axis. */
-export function amountOf(z, home, { vector, unit }) {
-  return vector.reduce((sum, value, i) => sum + value * (z[i] - home[i]), 0) / unit;
+/** How many steps a point lies from the start along an axis. */
+export function amountOf(z, start, { vector, unit }) {
+  return vector.reduce((sum, value, i) => sum + value * (z[i] - start[i]), 0) / unit;
 }
 
-/** The point that lies some steps further along an axis: home itself if it is that near. */
-export function moved(z, home, { vector, unit }, steps) {
+/** The point that lies some steps further along an axis: the start itself if it is that near. */
+export function moved(z, start, { vector, unit }, steps) {
   const target = z.map((value, i) => shortest(value + steps * unit * vector[i]));
-  return target.every((value, i) => Math.abs(value - home[i]) < 1e-6) ? home : target;
+  return target.every((value, i) => Math.abs(value - start[i]) < 1e-6) ? start : target;
 }
 
 /** The percentage of N(0, 1) that lies below a value (Abramowitz & Stegun 7.1.26, within 0.00001). */

@@ -2,7 +2,7 @@
 // Knows nothing of the canvas.
 
 import { html, useMemo } from "./vendor/preact-htm.js";
-import { request, useAnswer } from "./api.js";
+import { collectionPath, request, useAnswer } from "./api.js";
 import { brief, Copy, Thumb, Trouble } from "./controls.js";
 import { spread } from "./plane.js";
 import { set } from "./state.js";
@@ -12,7 +12,7 @@ const MOST_PICTURES = 24;
 export function Chosen({ collection, items, chosen }) {
   const some = useMemo(() => spread(chosen, MOST_PICTURES), [chosen]);
   const queries = some.map((i) => ({ id: items.ids?.[i] }));
-  const asked = collection && some.length ? request(`collections/${encodeURIComponent(collection.name)}/search`, { json: { queries, k: 1, metric: "l2", include: ["image", "mu"] } }) : null;
+  const asked = collection && some.length ? request(`${collectionPath(collection)}/search`, { json: { queries, k: 1, metric: "l2", include: ["image", "mu"] } }) : null;
   const { answer, error } = useAnswer(asked);
   const shown = collection ? (answer?.results ?? []).map(({ neighbors }) => neighbors[0]).filter(Boolean) : some.map((i) => ({ id: `draw ${i}`, mu: items.z[i], image: items.images[i] }));
   const counts = items.classes.map(({ name, color }) => ({ name, color, count: 0 }));

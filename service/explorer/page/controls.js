@@ -3,7 +3,9 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { asCurl, asPython } from "./api.js";
-import { isPoint, set } from "./state.js";
+import { fromBase64 } from "./base64.js";
+import { isPoint } from "./numbers.js";
+import { set } from "./state.js";
 
 const POINT = "application/x-latent"; // a dragged picture carries its latent,
 const PICTURE = "application/x-picture"; // or itself, as base64, before it is encoded
@@ -27,23 +29,29 @@ export function Part({ id, title, hint, children }) {
   </section>`;
 }
 
+const fileOf = (picture) => new File([fromBase64(picture)], "picture.png");
+
 /**
  * Properties of an element that stands for a point, or for a picture, base64, that is not encoded yet: the keys a and b make it
  * an end of the path, and it can be dragged there.
  */
 export function carries(z, picture = null) {
-  const put = (end) => (z ? set({ [end]: z }) : dispatchEvent(new CustomEvent("picture-for-end", { detail: { end, file: fileOf(picture) } })));
+  const put = (end) => {
+    if (z) set({ [end]: z });
+    else dispatchEvent(new CustomEvent("picture-for-end", { detail: { end, file: fileOf(picture) } }));
+  };
   return {
     draggable: Boolean(z || picture),
     "data-carries": true,
-    onDragStart: (event) => (z ? event.dataTransfer.setData(POINT, JSON.stringify(z)) : event.dataTransfer.setData(PICTURE, picture)),
+    onDragStart: (event) => event.dataTransfer.setData(...(z ? [POINT, JSON.stringify(z)] : [PICTURE, picture])),
     onKeyDown: (event) => (z || picture) && /^[ab]$/.test(event.key) && !event.ctrlKey && !event.metaKey && put(event.key),
   };
 }
 
-const fileOf = (picture) => new File([Uint8Array.from(atob(picture), (one) => one.charCodeAt(0))], "picture.png");
-
-/** A picture, base64 of a PNG, that is chosen by a click or Enter, and carries its point `z`; itself, if it has none. `item`: its id. */
+/**
+ * A picture, base64 of a PNG, that is chosen by a click or Enter, and carries its point `z`; itself, if it has none. `item`: its
+ * id, if it is an item of the collection.
+ */
 export function Thumb({ image, z, item = null, label, testid, onChoose = () => z && choose(z, { item }), current = false }) {
   return html`<button
     ...${carries(z, image)}
@@ -56,8 +64,8 @@ export function Thumb({ image, z, item = null, label, testid, onChoose = () => z
   ><img src="data:image/png;base64,${image}" alt="" draggable=${false} /></button>`;
 }
 
-function pointOf(written, size) {
-  const z = JSON.parse(written);
+function pointOf(text, size) {
+  const z = JSON.parse(text);
   if (!isPoint(z, size)) throw new Error("no point of this model");
   return z;
 }
@@ -84,9 +92,9 @@ export function target({ size, onPoint, onFile, onTrouble }) {
   };
 }
 
-/** What the service says is wrong. */
+/** What the service says is wrong. That it does not answer says the page, once for all parts. */
 export function Trouble({ error }) {
-  return error && html`<p class="trouble" role="alert" data-testid="trouble">${error.message}</p>`;
+  return error && !error.isGone && html`<p class="trouble" role="alert" data-testid="trouble">${error.message}</p>`;
 }
 
 /** What was said of the last copy, and a function that copies a text: [said, copy]. */
@@ -108,10 +116,13 @@ function useCopying() {
 export function Copy({ asked, testid }) {
   const [said, copy] = useCopying();
   const requests = (Array.isArray(asked) ? asked : [asked]).filter(Boolean);
-  const written = (write) => requests.map(write).join("\n");
+  const disabled = !requests.length;
+  const all = (write) => requests.map(write).join("\n");
   return html`<p class="copy">
-    <button disabled=${!requests.length} data-testid="${testid}-curl" data-content=${written(asCurl)} onClick=${() => copy(written(asCurl), "as curl")}>copy as curl</button>
-    <button disabled=${!requests.length} data-testid="${testid}-python" onClick=${() => copy(written(asPython), "as Python")}>copy as Python</button>
+    <button ...${{ disabled }} data-testid="${testid}-curl" data-content=${all(asCurl)}
+      onClick=${() => copy(all(asCurl), "as curl")}>copy as curl</button>
+    <button ...${{ disabled }} data-testid="${testid}-python"
+      onClick=${() => copy(all(asPython), "as Python")}>copy as Python</button>
     <span role="status">${said}</span>
   </p>`;
 }
@@ -119,7 +130,10 @@ export function Copy({ asked, testid }) {
 /** A command that is shown, and a button that copies it. */
 export function Command({ content, testid }) {
   const [said, copy] = useCopying();
-  return html`<p class="copy"><code data-testid=${testid}>${content}</code> <button onClick=${() => copy(content, "the command")}>copy</button> <span role="status">${said}</span></p>`;
+  return html`<p class="copy">
+    <code data-testid=${testid}>${content}</code>
+    ${" "}<button onClick=${() => copy(content, "the command")}>copy</button> <span role="status">${said}</span>
+  </p>`;
 }
 
 /** The width of an element in CSS pixels, kept up to date: [ref, width]. */

@@ -4,6 +4,7 @@
 import { html, useLayoutEffect, useRef } from "./vendor/preact-htm.js";
 import { request, send, useAnswer } from "./api.js";
 import { Trouble } from "./controls.js";
+import { readNpy } from "./npy.js";
 
 /** The request that decodes latents, for readPictures. */
 export function decodeRequest(model, latents) {
@@ -11,14 +12,9 @@ export function decodeRequest(model, latents) {
 }
 
 /** Send a request for pictures as npy, uint8 (N, H, W, C): N ImageData. */
-export async function readPictures(asked, signal) {
-  const content = await (await send(asked, signal)).arrayBuffer();
-  const view = new DataView(content);
-  const isFirstVersion = view.getUint8(6) === 1;
-  const start = isFirstVersion ? 10 + view.getUint16(8, true) : 12 + view.getUint32(8, true);
-  const header = new TextDecoder().decode(content.slice(10, start));
-  const [count, height, width, channels] = header.match(/'shape': \(([^)]*)\)/)[1].split(",").map(Number);
-  const bytes = new Uint8Array(content, start);
+export async function readPictures(asked) {
+  const { shape, bytes } = readNpy(await (await send(asked)).arrayBuffer());
+  const [count, height, width, channels] = shape;
   const area = height * width;
   return Array.from({ length: count }, (_, i) => {
     const pixels = new Uint8ClampedArray(4 * area).fill(255);
@@ -51,5 +47,6 @@ export function Decoded({ model, z, label, testid }) {
     if (answer) canvas.current.getContext("2d").putImageData(answer[0], 0, 0);
   }, [answer]);
   const [height, width] = model.shape;
-  return html`<canvas ref=${canvas} width=${width} height=${height} role="img" aria-label=${label} data-testid=${testid} /><${Trouble} error=${error} />`;
+  return html`<canvas ref=${canvas} ...${{ width, height }} role="img" aria-label=${label} data-testid=${testid} />
+    <${Trouble} error=${error} />`;
 }

@@ -1,8 +1,8 @@
-// How to get what is missing: a collection, and directions with names. The commands can be copied.
+// How to get what is missing: a collection, directions with names, a calibration. The commands can be copied.
 // Knows nothing of the parts that miss them.
 
 import { html, useState } from "./vendor/preact-htm.js";
-import { asCurl, request } from "./api.js";
+import { asCurl, directionPath, request } from "./api.js";
 import { Command } from "./controls.js";
 import { useCommonKey } from "./metadata.js";
 
@@ -10,31 +10,44 @@ const OWN = "mine";
 
 /** How to get a collection. */
 export function HowToCollect({ model }) {
-  return html`<p data-testid="neighbors-how">There is no collection of this model, so there is nothing to compare z with. This command makes one of the pictures in a folder, in the store of this service (its setting VAE_STORE). Then load this page anew.</p>
+  return html`<p data-testid="neighbors-how">There is no collection of this model, so there is nothing to compare z with. This command
+      makes one of the pictures in a folder, in the store of this service (its setting VAE_STORE). Then load this page anew.</p>
     <${Load} model=${model} />`;
 }
 
-const Load = ({ model }) => html`<${Command} content=${`.venv/bin/python -m service.store load --collection ${OWN} --model ${model.name} FOLDER`} testid="neighbors-command" />`;
+function Load({ model }) {
+  const content = `.venv/bin/python -m service.store load --collection ${OWN} --model ${model.name} FOLDER`;
+  return html`<${Command} content=${content} testid="neighbors-command" />`;
+}
+
+/** How to get a calibration, which says how unusual a picture is. */
+export function HowToCalibrate() {
+  return html`<p class="hint">Make a calibration with this command. DIRECTORY is that of the model. Then load the model again.</p>
+    <${Command} content=".venv/bin/python -m models.evaluate DIRECTORY --calibrate" testid="picture-command" />`;
+}
 
 /** How to get named directions. */
 export function HowToName({ model, collection }) {
   const [isOpen, open] = useState(false);
   return html`<details class="hint" data-testid="directions-how" onToggle=${(event) => open(event.target.open)}>
     <summary>How to get named directions</summary>
-    ${isOpen && html`<p>A direction leads from one kind of item to another, such as to all items with one label. It is made from the items of a collection. Then load this page anew.</p>
+    ${isOpen && html`<p>A direction leads from one kind of item to another, such as to all items with one label. It is made from the items
+        of a collection. Then load this page anew.</p>
       ${collection && !collection.read_only ? html`<${OfThis} collection=${collection} />` : html`
-        <p>${collection ? "This collection cannot be changed, so make one of your own from a folder of pictures:" : "First make a collection from a folder of pictures:"}</p>
+        <p>${collection ? "This collection cannot be changed, so make one of your own" : "First make a collection"} from a folder of
+          pictures:</p>
         <${Load} model=${model} />
-        <${Name} collection=${OWN} metadataKey="label" value="7" />`}`}
+        <${Name} collection=${{ name: OWN }} />`}`}
   </details>`;
 }
 
 function OfThis({ collection }) {
   const { key, values } = useCommonKey(collection);
-  return html`<${Name} collection=${collection.name} metadataKey=${key ?? "label"} value=${values[0] ?? "7"} />`;
+  return html`<${Name} ...${{ collection }} of=${key === null ? undefined : key} value=${values[0]} />`;
 }
 
-function Name({ collection, metadataKey: key, value }) {
+function Name({ collection, of: key = "KEY", value = "VALUE" }) {
   const json = { positive: { [key]: value }, negative: { [key]: { ne: value } } };
-  return html`<${Command} content=${asCurl(request(`collections/${collection}/directions/first`, { method: "PUT", json }))} testid="directions-command" />`;
+  const content = asCurl(request(directionPath(collection, "first"), { method: "PUT", json }));
+  return html`<${Command} content=${content} testid="directions-command" />`;
 }

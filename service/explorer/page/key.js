@@ -2,7 +2,7 @@
 // Knows nothing of what is asked with it.
 
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
-import { hasKey, setKey } from "./api.js";
+import { askAgain, hasKey, setKey } from "./api.js";
 import { Trouble } from "./controls.js";
 
 /** A form for a key, and a button that opens it as long as a key is in use. The key is forgotten when the tab is closed. */
@@ -22,7 +22,7 @@ export function Key() {
     if (!isGood) return;
     setKey(key);
     open(false);
-    dispatchEvent(new Event("ask-again"));
+    askAgain(true);
   };
   if (!isOpen) return hasKey() && html`<p class="key"><button data-testid="key-change" title="use another key" onClick=${() => open(true)}>API key</button></p>`;
   return html`<form class="key" data-testid="key" onSubmit=${enter}>

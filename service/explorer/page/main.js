@@ -1,9 +1,9 @@
 // The page: chooses a model and a collection, asks for a key where one is needed, and lays out the parts.
 
-import { Component, html, render, useLayoutEffect, useState } from "./vendor/preact-htm.js";
-import { request, useAnswer } from "./api.js";
+import { Component, html, render, useEffect, useLayoutEffect, useState } from "./vendor/preact-htm.js";
+import { askAgain, collectionPath, request, useAnswer } from "./api.js";
 import { Trouble } from "./controls.js";
-import { canUndo, set, undo, usePageState } from "./state.js";
+import { canUndo, chooseCollection, chooseModel, undo, usePageState } from "./state.js";
 import { Directions } from "./directions.js";
 import { Key } from "./key.js";
 import { usePageKeys } from "./keys.js";
@@ -12,65 +12,78 @@ import { Neighbors } from "./neighbors.js";
 import { Path } from "./path.js";
 import { Picture } from "./picture.js";
 
-// What belongs to one model only.
-const OF_A_MODEL = { collection: null, x: null, home: null, item: null, start: null, z: null, a: null, b: null, frame: 0, plane: "pca", view: null, color: null, highlight: null, lasso: null, metric: null, filter: null };
-
+const STARTING = "The service starts: its models are loading. The page goes on by itself when they are there.";
 const PARTS = { map: Map, picture: Picture, neighbors: Neighbors, path: Path, directions: Directions };
 const POINTS = ["z", "home", "start", "a", "b"];
+const FURTHEST = 10_000; // the service decodes no number beyond it
 
-/** The points of an address that do not have as many numbers as the model's latents. */
-const misfits = (state, model) => POINTS.filter((name) => state[name] && state[name].length !== model.latent_dim);
+/** The points of an address that do not fit the model, or that cannot be decoded. */
+function misfits(state, model) {
+  const fits = (point) => point.length === model.latent_dim && point.every((value) => Math.abs(value) <= FURTHEST);
+  return POINTS.filter((name) => state[name] && !fits(state[name]));
+}
 
 function Page() {
-  const written = usePageState();
+  const wanted = usePageState();
   const models = useAnswer(request("models"));
-  const name = written.model ?? models.answer?.models.find((one) => one.default)?.name;
+  const name = wanted.model ?? models.answer?.models.find((one) => one.default)?.name;
   const model = models.answer?.models.find((one) => one.name === name);
-  const misfitting = model ? misfits(written, model) : [];
-  const state = { ...written, ...Object.fromEntries(misfitting.map((one) => [one, null])) };
+  const misfitting = model ? misfits(wanted, model) : [];
+  const state = { ...wanted, ...Object.fromEntries(misfitting.map((one) => [one, null])) };
   const { collections, unread, isCurrent } = useCollections(model);
   const own = collections ?? [];
-  const byName = (wanted) => own.find((one) => one.name === wanted) ?? null;
+  const byName = (name) => own.find((one) => one.name === name) ?? null;
   const collection = state.collection ? byName(state.collection) : (byName(`training:${name}`) ?? own[0] ?? null);
   usePageKeys();
   const unknown = models.answer && !model && new Error(`there is no model '${name}'; choose another one`);
-  const missing = collections && !unread && state.collection && !collection && new Error(`this model has no collection '${state.collection}'; choose another one`);
-  const unfit = misfitting.length > 0 && new Error(`${misfitting.join(" and ")} in this address must have ${model.latent_dim} numbers for '${name}'`);
+  const missing = collections && !unread && state.collection && !collection
+    && new Error(`this model has no collection '${state.collection}'; choose another one`);
+  const unfit = misfitting.length > 0 && new Error(
+    `${misfitting.join(" and ")} in this address must have ${model.latent_dim} numbers for '${name}', from -${FURTHEST} to ${FURTHEST}`,
+  );
   // A map, a path and a search need to know whether there is a collection.
   const ready = model && isCurrent;
-  const parts = { model, collection, unread, state };
+  const parts = { model, collection, hasOthers: own.length > 0, unread, state };
   const isStarting = useStarting();
   const failed = models.error || unknown || unread || missing || unfit;
+  const waiting = isStarting ? STARTING : ready || failed ? "" : `Loading ${name ?? "the models"} …`;
   return html`
     <nav aria-label="What is shown">
-      <label>model <select data-testid="model" onChange=${(event) => set({ ...OF_A_MODEL, model: event.target.value })}>
+      <label>model <select data-testid="model" onChange=${(event) => chooseModel(event.target.value)}>
         ${models.answer?.models.map((one) => html`<option value=${one.name} selected=${one.name === name}>${one.name}</option>`)}
       </select></label>
-      <label>collection <select data-testid="collection" onChange=${(event) => set({ collection: event.target.value, item: null, lasso: null, color: null, highlight: null, filter: null, view: null })}>
+      <label>collection <select data-testid="collection" onChange=${(event) => chooseCollection(event.target.value)}>
         ${!collection && html`<option selected value="">none</option>`}
         ${own.map((one) => html`<option value=${one.name} selected=${one === collection}>${one.name} (${one.count})</option>`)}
       </select></label>
       <button data-testid="undo" disabled=${!canUndo()} onClick=${undo} title="Ctrl+Z">undo</button>
     </nav>
     <${Key} />
+    <${Gone} />
     <${Trouble} error=${failed} />
-    <p role="status" class="waiting" data-testid="waiting">${isStarting ? "The service starts: its models are loading. The page goes on by itself when they are there." : ready || failed ? "" : `Loading ${name ?? "the models"} …`}</p>
+    <p role="status" class="waiting" data-testid="waiting">${waiting}</p>
     ${ready && html`<div class="parts" key=${`${name} ${collection?.name}`}>
       ${Object.entries(PARTS).map(([id, one]) => html`<${Guarded} key=${id} id=${id}><${one} ...${parts} /></${Guarded}>`)}
     </div>`}
   `;
 }
 
-/** The collections of a model: {collections, unread, isCurrent}. Where they cannot be listed, `unread` says why, and its training latents are asked for. */
+/**
+ * The collections of a model: {collections, unread, isCurrent}. Where they cannot be listed, `unread` says why, and its training
+ * latents are asked for.
+ */
 function useCollections(model) {
   const asked = model ? request("collections", { query: { model: model.name, training: true } }) : null;
   const listed = useAnswer(asked);
   const isListed = asked !== null && listed.asked?.path === asked.path;
   const failed = isListed ? listed.error : null;
-  const instead = failed && failed.status !== 403 ? request(`collections/training:${encodeURIComponent(model.name)}`) : null;
+  const instead = failed && failed.status !== 403 ? request(collectionPath({ name: `training:${model.name}` })) : null;
   const training = useAnswer(instead);
-  if (!failed) return { collections: isListed ? listed.answer?.collections : null, unread: null, isCurrent: isListed && Boolean(listed.answer) };
-  const unread = new Error(`The collections of this model cannot be read: ${failed.message}`);
+  if (!failed) {
+    return { collections: isListed ? listed.answer?.collections : null, unread: null, isCurrent: isListed && Boolean(listed.answer) };
+  }
+  const { message, isGone } = failed;
+  const unread = Object.assign(new Error(`The collections of this model cannot be read: ${message}`), { isGone });
   return { collections: training.answer ? [training.answer] : [], unread, isCurrent: !instead || training.asked?.path === instead.path };
 }
 
@@ -93,12 +106,28 @@ class Guarded extends Component {
 /** Whether the models of the service are still loading. */
 function useStarting() {
   const [isStarting, say] = useState(false);
-  useLayoutEffect(() => { // before the first answer
+  useLayoutEffect(() => {
+    // before the first answer
     const take = (event) => say(event.detail);
     addEventListener("service-starting", take);
     return () => removeEventListener("service-starting", take);
   }, []);
   return isStarting;
+}
+
+/** Says once, for all parts, that the service does not answer. */
+function Gone() {
+  const [isGone, setGone] = useState(false);
+  useEffect(() => {
+    const listeners = { "service-gone": () => setGone(true), "ask-again": () => setGone(false), online: () => askAgain() };
+    for (const [name, listener] of Object.entries(listeners)) addEventListener(name, listener);
+    return () => {
+      for (const [name, listener] of Object.entries(listeners)) removeEventListener(name, listener);
+    };
+  }, []);
+  return isGone && html`<p class="trouble" role="alert" data-testid="trouble">
+    The service does not answer; is it still running? <button data-testid="try-again" onClick=${() => askAgain()}>try again</button>
+  </p>`;
 }
 
 const page = document.getElementById("page");

@@ -1,12 +1,12 @@
 // The part "Map": items as points of a plane, the pictures of that plane behind them, and where there are no data.
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
-import { sendForJson, useAnswer } from "./api.js";
+import { itemRequest, sendForJson, useAnswer } from "./api.js";
 import { Chosen } from "./chosen.js";
 import { Copy, Part, Trouble, choose, useWidth } from "./controls.js";
 import { decodeRequest, readPictures } from "./decoded.js";
 import { listen } from "./gestures.js";
-import { itemRequest, useItems } from "./map_items.js";
+import { useItems } from "./map_items.js";
 import { Legend, Settings } from "./map_settings.js";
 import { Drawing } from "./map_drawing.js";
 import { View, inside, lift, nearest, project, viewOf } from "./plane.js";

@@ -2,7 +2,7 @@
 // Knows nothing of canvases.
 
 import { useMemo } from "./vendor/preact-htm.js";
-import { request, useAnswer } from "./api.js";
+import { collectionPath, request, useAnswer } from "./api.js";
 import { classesOf, oneClass } from "./colors.js";
 import { Density } from "./density.js";
 import { canBeAsked } from "./metadata.js";
@@ -10,11 +10,6 @@ import { endsOf, planeOfDims, project } from "./plane.js";
 
 export const NO_KEY = "-"; // of the field color: one colour for all
 const DRAWS = 200;
-
-/** The request for an item of a collection. */
-export function itemRequest(collection, id) {
-  return request(`collections/${encodeURIComponent(collection.name)}/items/${id.split("/").map(encodeURIComponent).join("/")}`);
-}
 
 /** The two dimensions of a plane, or null for the principal components of a collection. */
 export function dimsOf(model, collection, state) {
@@ -37,7 +32,7 @@ export function telling({ latent_dim, metrics }) {
  */
 export function useItems(model, collection, state) {
   const dims = dimsOf(model, collection, state);
-  const path = collection && `collections/${encodeURIComponent(collection.name)}`;
+  const path = collection && collectionPath(collection);
   const plane = { dims: dims?.join(",") };
   const some = useAnswer(path && request(`${path}/items`, { query: { limit: 100 } }));
   const all = useMemo(() => keysOf(some.answer?.items ?? []), [some.answer]);

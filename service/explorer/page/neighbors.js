@@ -2,37 +2,58 @@
 // Knows nothing of how they were stored.
 
 import { html, useEffect, useMemo, useState } from "./vendor/preact-htm.js";
-import { request, useAnswer } from "./api.js";
+import { collectionPath, request, useAnswer } from "./api.js";
+import { fromBase64 } from "./base64.js";
 import { brief, Copy, Part, Thumb, Trouble, useResting } from "./controls.js";
 import { HowToCollect } from "./how_to.js";
-import { useCommonKey } from "./metadata.js";
-import { isSame, METRICS, set } from "./state.js";
-import { asSeen, bytesOf, pictureOf } from "./taking.js";
+import { describe, plain, useCommonKey } from "./metadata.js";
+import { asSeen, pointsOf } from "./model.js";
+import { isSame } from "./numbers.js";
+import { METRICS, set } from "./state.js";
 
 const NEAREST = 12;
-const NEED_SIGMA = METRICS.slice(3);
+const ABOUT = {
+  l2: "distance of the means",
+  cosine: "angle between the means",
+  w2: "distance of the means and of the sigmas",
+  jeffreys: "how well two are told apart",
+  bhattacharyya: "how little two overlap",
+  hellinger: "overlap, from 0 to 1",
+  fisher_rao: "length of the way from one to the other",
+};
+const NEED_SIGMA = ["jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]; // the others do without
 const HINT = "The items of the collection that are most similar to z. Click one to go there, or drag it to A or B.";
 
-export function Neighbors({ model, collection, unread, state }) {
+/** `hasOthers`: whether the model has collections, of which the address names none; `unread`: why they cannot be read. */
+export function Neighbors({ model, collection, hasOthers, unread, state }) {
   return html`<${Part} id="neighbors" title="Neighbours" hint=${HINT}>
-    ${collection ? html`<${Nearest} ...${{ model, collection, state }} />` : unread ? html`<p>Neighbours need a collection, and the collections of this model cannot be read.</p>` : html`<${HowToCollect} model=${model} />`}
+    ${collection && html`<${Nearest} ...${{ model, collection, state }} />`}
+    ${!collection && hasOthers && !unread && html`
+      <p data-testid="neighbors-none">No collection is chosen, so there is nothing to compare z with. Choose one above.</p>`}
+    ${!collection && unread && html`<p>Neighbours need a collection, and the collections of this model cannot be read.</p>`}
+    ${!collection && !hasOthers && !unread && html`<${HowToCollect} model=${model} />`}
   </${Part}>`;
 }
 
 function Nearest({ model, collection, state }) {
-  const point = useMemo(() => pointOf(state, model), [state.x, state.z, state.home, state.item, model]);
+  const point = useMemo(() => wanted(state, model), [state.x, state.z, state.home, state.item, model]);
   const { z, picture, item } = useResting(point);
   const { metric, filter } = state;
-  const asked = useMemo(() => searchRequest(model, collection, { z, picture, item, metric, filter }), [model, collection, z, picture, item, metric, filter]);
+  const asked = useMemo(
+    () => searchRequest(model, collection, { z, picture, item, metric, filter }),
+    [model, collection, z, picture, item, metric, filter],
+  );
   const { answer, error } = useAnswer(asked);
   const { key, values } = useCommonKey(collection);
   return html`
     <div class="row">
       <label>metric <select data-testid="neighbors-metric" onChange=${(event) => set({ metric: event.target.value || null })}>
-        <option value="" selected=${!metric}>that of the collection (${collection.metric})</option>
-        ${METRICS.map((name) => html`<option value=${name} selected=${metric === name}>${name}${NEED_SIGMA.includes(name) ? " (needs a picture)" : ""}</option>`)}
+        <option value="" selected=${!metric}>usual (${collection.metric})</option>
+        ${METRICS.map((name) => html`<option value=${name} selected=${metric === name}>
+          ${name}: ${ABOUT[name]}${NEED_SIGMA.includes(name) ? " (needs a picture)" : ""}
+        </option>`)}
       </select></label>
-      <${Filter} filter=${filter} example=${{ [key ?? "label"]: values[0] ?? 7 }} />
+      <${Filter} filter=${filter} example=${key && JSON.stringify({ [key]: values[0] })} />
     </div>
     ${values.length > 0 && html`<${Chips} ...${{ keyName: key, values, filter }} />`}
     <${Trouble} error=${error} />
@@ -44,17 +65,17 @@ function Nearest({ model, collection, state }) {
   `;
 }
 
-/** The point that is searched for. The picture or the item itself is sent as long as z is its mu, since a moved point has no sigma. */
-function pointOf(state, model) {
-  const home = state.home ?? Array(model.latent_dim).fill(0);
-  const z = state.z ?? home;
-  return isSame(z, home) ? { z, picture: pictureOf(state), item: state.item } : { z, picture: null, item: null };
+/** What is searched for: the picture or the item itself as long as z is its mu, since a moved point has no sigma. */
+function wanted(state, model) {
+  const { z, home } = pointsOf(state, model);
+  return isSame(z, home) ? { z, picture: state.x, item: state.item } : { z };
 }
 
 function searchRequest(model, collection, { z, picture, item, metric, filter }) {
-  const query = { k: NEAREST, metric: metric ?? (picture || item ? null : withoutSigma(collection.metric)), filter, include: "mu,image" };
-  const path = `collections/${collection.name}/search`;
-  if (picture) return request(path, { query: { ...query, ...asSeen(model) }, body: bytesOf(picture) });
+  const usual = picture || item ? null : withoutSigma(collection.metric);
+  const query = { k: NEAREST, metric: metric ?? usual, filter, include: "mu,image" };
+  const path = `${collectionPath(collection)}/search`;
+  if (picture) return request(path, { query: { ...query, ...asSeen(model) }, body: fromBase64(picture) });
   return request(path, { query, json: item ? { id: item } : { mu: z } });
 }
 
@@ -73,22 +94,25 @@ function summary({ neighbors, metric }, key) {
   }
   const [value, most] = [...counts].sort((one, other) => other[1] - one[1])[0] ?? [];
   if (!most) return `The ${count} nearest items. ${range}`;
-  return `${most} of the ${count} nearest ${most === 1 ? "has" : "have"} the ${brief(key)} ${brief(plain(JSON.parse(value)))}. ${range}`;
+  const kind = `${brief(key)} ${brief(plain(JSON.parse(value)))}`;
+  return `${most} of the ${count} nearest ${most === 1 ? "has" : "have"} the ${kind}. ${range}`;
 }
-
-const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
 /** What else there is to know of an answer. */
 function remarks({ metric, unknown_keys: unknown, did_you_mean: similar, warnings }, collection, chosen) {
-  const found = (unknown ?? []).map((key) => `No item has the key '${key}'${similar && Object.hasOwn(similar, key) ? `; did you mean '${similar[key]}'?` : "."}`);
-  if (!chosen && metric !== collection.metric) found.push("This point is not the mu of a picture or of an item, so it has no sigma, and is compared by l2.");
+  const instead = (key) => (similar && Object.hasOwn(similar, key) ? `; did you mean '${similar[key]}'?` : ".");
+  const found = (unknown ?? []).map((key) => `No item has the key '${key}'${instead(key)}`);
+  if (!chosen && metric !== collection.metric) found.push(`This point was moved, so only its position is compared (${metric}).`);
   return found.concat((warnings ?? []).map((warning) => warning.detail));
 }
 
 function Item({ item, place }) {
-  const described = Object.entries(item.metadata).map(([key, value]) => `${brief(key)} ${brief(plain(value))}`).join(", ");
-  return html`<${Thumb} image=${item.image} z=${item.mu} item=${item.id} testid=${`neighbors-item-${place}`} label=${`${described || item.id}, distance ${item.distance.toFixed(2)}`} />
-    <div>${item.distance.toFixed(2)}</div><div class="hint" title=${`${item.id}\n${JSON.stringify(item.metadata)}`}>${(described || item.id).slice(0, 60)}</div>`;
+  const described = describe(item.metadata) || item.id;
+  const distance = item.distance.toFixed(2);
+  const label = `${described}, distance ${distance}`;
+  return html`<${Thumb} image=${item.image} z=${item.mu} item=${item.id} testid=${`neighbors-item-${place}`} label=${label} />
+    <div>${distance}</div>
+    <div class="hint" title=${`${item.id}\n${JSON.stringify(item.metadata)}`}>${described.slice(0, 60)}</div>`;
 }
 
 /** A filter as it is typed. It is used when Enter is pressed or the field is left. */
@@ -96,17 +120,19 @@ function Filter({ filter, example }) {
   const [draft, setDraft] = useState(filter ?? "");
   useEffect(() => setDraft(filter ?? ""), [filter]);
   return html`<label class="filter">filter <input
-    data-testid="neighbors-filter" value=${draft} placeholder=${JSON.stringify(example)} spellcheck=${false} autocomplete="off"
+    data-testid="neighbors-filter" value=${draft} placeholder=${example} spellcheck=${false} autocomplete="off"
     onInput=${(event) => setDraft(event.target.value)} onChange=${() => set({ filter: draft.trim() || null })}
   /></label>`;
 }
 
 /** Filters for one value of a key each. */
 function Chips({ keyName, values, filter }) {
-  const written = (value) => JSON.stringify({ [keyName]: value });
+  const filterOf = (value) => JSON.stringify({ [keyName]: value });
+  const toggle = (value) => set({ filter: filter === filterOf(value) ? null : filterOf(value) });
   return html`<div class="row" role="group" aria-label="Filter by ${keyName}">
     <span class="hint" title=${keyName}>${brief(keyName)}</span>
     <button class="chip" aria-pressed=${!filter} data-testid="neighbors-chip-all" onClick=${() => set({ filter: null })}>all</button>
-    ${values.map((value, i) => html`<button class="chip" aria-pressed=${filter === written(value)} data-testid=${`neighbors-chip-${i}`} onClick=${() => set({ filter: filter === written(value) ? null : written(value) })}>${brief(plain(value))}</button>`)}
+    ${values.map((value, i) => html`<button class="chip" aria-pressed=${filter === filterOf(value)} data-testid=${`neighbors-chip-${i}`}
+      onClick=${() => toggle(value)}>${brief(plain(value))}</button>`)}
   </div>`;
 }

@@ -2,13 +2,14 @@
 // Knows nothing of how a strip looks, or of what a hole is.
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
-import { request, sendForJson, useAnswer } from "./api.js";
+import { collectionPath, request, sendForJson, useAnswer } from "./api.js";
 import { Copy, Part, target, Thumb, Trouble } from "./controls.js";
 import { judge, rangeOf, written } from "./hole.js";
+import { asSeen, inversionOf, pointsOf } from "./model.js";
+import { clamp, shortest } from "./numbers.js";
 import { usePlay } from "./play.js";
-import { set, shortest, STEPS } from "./state.js";
+import { set, STEPS } from "./state.js";
 import { Strip } from "./strip.js";
-import { asSeen, inversionOf } from "./taking.js";
 
 const METHODS = {
   linear: ["straight line", "the shortest way in the latent space"],
@@ -18,7 +19,7 @@ const METHODS = {
 };
 const LARGEST = 128; // pixels of a frame in a file; smaller ones are enlarged by whole numbers
 
-const whole = (value, least, most) => Math.min(most, Math.max(least, Math.round(value)));
+const whole = (value, least, most) => clamp(Math.round(value), least, most);
 
 export function Path({ model, collection: chosen, state }) {
   const collection = chosen?.count > 1 ? chosen : null; // one item makes no density
@@ -33,7 +34,7 @@ export function Path({ model, collection: chosen, state }) {
   const [a, b] = last.current; // the ends before stay until others are drawn
 
   // What 95 % of draws from the items exceed. A collection that has no density has none along a path, either.
-  const levels = collection && request(`collections/${encodeURIComponent(collection.name)}/coverage`, { query: { bandwidth: "auto", draws: 1 } });
+  const levels = collection && request(`${collectionPath(collection)}/coverage`, { query: { bandwidth: "auto", draws: 1 } });
   const { answer: covered, error: uncovered } = useAnswer(levels);
   const level = covered?.threshold ?? null;
   const measured = collection && !uncovered;
@@ -55,7 +56,7 @@ export function Path({ model, collection: chosen, state }) {
   const scale = Math.max(1, Math.floor(LARGEST / model.shape[1]));
 
   const straight = found[0].answer;
-  const z = state.z ?? state.home ?? Array(model.latent_dim).fill(0);
+  const { z } = pointsOf(state, model);
   const ends = { a: [a, straight?.images[0]], b: [b, straight?.images.at(-1)] };
   return html`<${Part} id="path" title="Path" hint="What lies between two pictures? Drag any picture of this page to A or B, or press a or b on it. Click a frame to make it z, the point that all parts show.">
     <div class="row path-ends">

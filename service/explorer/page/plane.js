@@ -1,7 +1,7 @@
 // The mathematics of the map: planes through latent space, what of a plane is in view, and which points are where.
 // Knows nothing of the service, of canvases or of the page.
 
-import { shortest } from "./state.js";
+import { shortest } from "./numbers.js";
 
 /** The plane of two dimensions. */
 export function planeOfDims(first, second, dim) {

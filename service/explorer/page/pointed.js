@@ -2,7 +2,7 @@
 // Knows nothing of the canvas.
 
 import { html, useLayoutEffect, useRef } from "./vendor/preact-htm.js";
-import { request, useAnswer } from "./api.js";
+import { collectionPath, request, useAnswer } from "./api.js";
 import { brief, Copy, Thumb, Trouble, useResting } from "./controls.js";
 import { lift, nearest } from "./plane.js";
 
@@ -38,7 +38,7 @@ export function Pointed({ model, collection, items, at, picture, decoded }) {
 /** The item under the pointer itself, or the one that is nearest in latent space to the point of the plane. */
 function searchRequest(collection, { plane, ids }, { x, y, item }) {
   const query = item >= 0 && ids ? { id: ids[item] } : { mu: lift(plane, x, y) };
-  return request(`collections/${encodeURIComponent(collection.name)}/search`, { json: { ...query, k: 1, metric: "l2", include: ["image", "mu"] } });
+  return request(`${collectionPath(collection)}/search`, { json: { ...query, k: 1, metric: "l2", include: ["image", "mu"] } });
 }
 
 function drawAt({ points, z, images }, { x, y }) {

@@ -2,12 +2,13 @@
 // Knows nothing of where the numbers come from.
 
 import { html, useState } from "./vendor/preact-htm.js";
+import { clamp, signed } from "./numbers.js";
 
 const SHOWN = 8;
 const REACH = 4; // the bars show -4 to 4 standard deviations of the prior
 
-const percent = (value) => `${(50 * (Math.max(-REACH, Math.min(REACH, value)) + REACH)) / REACH}%`;
-const signed = (value) => value.toFixed(2).replace("-", "−");
+const percent = (value) => `${(50 * (clamp(value, -REACH, REACH) + REACH)) / REACH}%`;
+const sum = (values) => values.reduce((one, other) => one + other, 0);
 
 /** `mu`, `sigma` and `kl` have a number for each dimension; `z` is marked where it is not mu. */
 export function Posterior({ mu, sigma, kl, z }) {
@@ -16,17 +17,22 @@ export function Posterior({ mu, sigma, kl, z }) {
   const others = order.slice(SHOWN);
   const row = (i) => html`<${Dimension} key=${i} ...${{ i, mu: mu[i], sigma: sigma[i], kl: kl[i], z: z[i] }} />`;
   return html`<table class="posterior" data-testid="picture-posterior">
-    <caption class="hint">mu (dot) and sigma (line) of each dimension, on the prior N(0, 1) (grey: 1 and 2 standard deviations), largest KL first; ◆ is z where it was moved</caption>
-    <thead><tr><th scope="col">dim</th><th scope="col"><span class="scale"><span>−${REACH}</span><span>0</span><span>${REACH}</span></span></th><th scope="col">mu ± sigma</th><th scope="col">KL</th></tr></thead>
+    <caption class="hint">mu (dot): best guess. sigma (line): its uncertainty. Grey: what is usual. Diamond: where you moved it.
+      Most important dimensions first, by their KL.</caption>
+    <thead><tr>
+      <th scope="col">dim</th>
+      <th scope="col"><span class="scale"><span>−${REACH}</span><span>0</span><span>${REACH}</span></span></th>
+      <th scope="col">mu ± sigma</th><th scope="col">KL</th>
+    </tr></thead>
     <tbody>${order.slice(0, SHOWN).map(row)}</tbody>
     ${others.length > 0 && html`<tbody><tr><td colspan="4">
-      <button class="fold" data-testid="picture-more" aria-expanded=${isOpen} onClick=${() => open(!isOpen)}>${isOpen ? "▾" : "▸"} ${others.length} more dimensions, ${sum(others.map((i) => kl[i])).toFixed(2)} nats together</button>
+      <button class="fold" data-testid="picture-more" aria-expanded=${isOpen} onClick=${() => open(!isOpen)}>
+        ${isOpen ? "▾" : "▸"} ${others.length} more dimensions, ${sum(others.map((i) => kl[i])).toFixed(2)} nats together
+      </button>
     </td></tr></tbody>`}
     ${isOpen && html`<tbody>${others.map(row)}</tbody>`}
   </table>`;
 }
-
-const sum = (values) => values.reduce((one, other) => one + other, 0);
 
 function Dimension({ i, mu, sigma, kl, z }) {
   return html`<tr>

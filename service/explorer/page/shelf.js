@@ -2,19 +2,19 @@
 // Knows nothing of what becomes of a picture that is taken.
 
 import { html, useState } from "./vendor/preact-htm.js";
-import { request, send, useAnswer } from "./api.js";
+import { collectionPath, itemRequest, modelPath, request, send, useAnswer } from "./api.js";
+import { fromBase64, toBase64 } from "./base64.js";
 import { carries, Thumb, Trouble } from "./controls.js";
-import { itemRequest } from "./map_items.js";
-import { bytesOf } from "./taking.js";
 
 const AT_ONCE = 12; // originals of a collection
 
-export const examplesRequest = (model) => request(`models/${encodeURIComponent(model.name)}/examples`);
+export const examplesRequest = (model) => request(`${modelPath(model)}/examples`);
 
-/** Examples of the model; `take` gets the bytes of one. */
+/** Examples of the model, as it sees them; `take` gets the bytes of one. */
 export function Examples({ images, current, take }) {
   return html`<div class="shelf" role="group" aria-label="Examples" data-testid="picture-examples">
-    ${images.map((image, i) => html`<${Thumb} key=${i} image=${image} current=${image === current} testid=${`picture-example-${i}`} label=${`example ${i + 1}`} onChoose=${() => take(bytesOf(image), { isSeen: true })} />`)}
+    ${images.map((image, i) => html`<${Thumb} key=${i} image=${image} current=${image === current} testid=${`picture-example-${i}`}
+      label=${`example ${i + 1}`} onChoose=${() => take(fromBase64(image), { isSeen: true })} />`)}
   </div>`;
 }
 
@@ -22,7 +22,8 @@ export function Examples({ images, current, take }) {
 export function Kept({ collection, take }) {
   const [isOpen, open] = useState(false);
   const [cursor, goTo] = useState(null);
-  const { answer, error } = useAnswer(isOpen ? request(`collections/${collection.name}/items`, { query: { limit: AT_ONCE, cursor } }) : null);
+  const asked = isOpen ? request(`${collectionPath(collection)}/items`, { query: { limit: AT_ONCE, cursor } }) : null;
+  const { answer, error } = useAnswer(asked);
   return html`<details data-testid="picture-kept" onToggle=${(event) => open(event.target.open)}>
     <summary>pictures of the collection</summary>
     <div class="shelf">
@@ -34,14 +35,16 @@ export function Kept({ collection, take }) {
 }
 
 function Original({ collection, item, take }) {
-  const { answer } = useAnswer(request(`${itemRequest(collection, item.id).path}/picture`, { accept: "*/*" }), readPicture); // an item without an original is left out
+  const asked = request(`${itemRequest(collection, item.id).path}/picture`, { accept: "*/*" });
   const stored = useAnswer(itemRequest(collection, item.id));
-  return answer && html`<button class="thumb" ...${carries(stored.answer?.mu)} data-testid="picture-kept-item" aria-label=${`item ${item.id}`} title=${`item ${item.id}`} onClick=${() => take(answer.bytes)}><img src=${answer.url} alt="" draggable=${false} /></button>`;
+  const { answer } = useAnswer(asked, readPicture); // an item without an original is left out
+  const label = `item ${item.id}`;
+  return answer && html`<button class="thumb" ...${carries(stored.answer?.mu)} data-testid="picture-kept-item"
+    aria-label=${label} title=${label} onClick=${() => take(answer.bytes)}><img src=${answer.url} alt="" draggable=${false} /></button>`;
 }
 
 async function readPicture(asked) {
   const answer = await send(asked);
   const bytes = new Uint8Array(await answer.arrayBuffer());
-  const written = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-  return { bytes, url: `data:${answer.headers.get("content-type")};base64,${written}` };
+  return { bytes, url: `data:${answer.headers.get("content-type")};base64,${toBase64(bytes)}` };
 }

@@ -2,8 +2,9 @@
 // Knows nothing of the points.
 
 import { useEffect, useRef, useState } from "./vendor/preact-htm.js";
-import { newest, request } from "./api.js";
+import { newest, request, useAskAgain } from "./api.js";
 import { readPictures } from "./decoded.js";
+import { writeNpy } from "./npy.js";
 import { lattice, lift } from "./plane.js";
 
 const PAUSE = 120; // milliseconds without a change of the view, after which the grid is decoded
@@ -20,11 +21,7 @@ export function useTiles(model, plane, view) {
     (pictures, asked, grid, of, seen) => setFound({ tiles: { canvas: tiled(pictures, grid), lattice: grid, plane: of }, view: seen, asked, error: null }),
     (error, asked, grid, of, seen) => setFound((before) => ({ ...before, view: seen, asked, error })),
   );
-  useEffect(() => {
-    const again = () => setAttempt((count) => count + 1);
-    addEventListener("ask-again", again);
-    return () => removeEventListener("ask-again", again);
-  }, []);
+  useAskAgain((isAll) => (isAll || found.error) && setAttempt((count) => count + 1));
   useEffect(() => {
     if (!plane || !view) return;
     const timer = setTimeout(() => {
@@ -37,18 +34,8 @@ export function useTiles(model, plane, view) {
   return found;
 }
 
-/** Rows of numbers as the bytes of an npy file of float32. */
-export function npy(rows) {
-  const described = `{'descr': '<f4', 'fortran_order': False, 'shape': (${rows.length}, ${rows[0].length}), }`;
-  const header = described.padEnd(Math.ceil((described.length + 11) / 64) * 64 - 11) + "\n";
-  const start = [0x93, ...new TextEncoder().encode("NUMPY"), 1, 0, header.length & 255, header.length >> 8];
-  const bytes = new Uint8Array(start.length + header.length + 4 * rows.length * rows[0].length);
-  bytes.set(start);
-  bytes.set(new TextEncoder().encode(header), start.length);
-  const view = new DataView(bytes.buffer, start.length + header.length);
-  rows.flat().forEach((value, i) => view.setFloat32(4 * i, value, true));
-  return bytes;
-}
+/** Rows of numbers as npy of float32. */
+const npy = (rows) => writeNpy("<f4", [rows.length, rows[0].length], new Uint8Array(Float32Array.from(rows.flat()).buffer));
 
 /** A canvas with decoded pictures (ImageData) as the tiles of a lattice. */
 function tiled(pictures, { columns, rows }) {

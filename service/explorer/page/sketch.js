@@ -2,21 +2,17 @@
 // Knows nothing of what becomes of the picture.
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { writeNpy } from "./npy.js";
 
 const STROKE = 0.09; // the width of a stroke, as a share of the picture: that of a written digit
 const WIDEST = 0.4;
 
-/** The pixels of a canvas as an npy array, uint8 (1, H, W) or (1, H, W, 3), which the service takes as they are. */
-function toNpy(canvas, channels) {
+/** The pixels of a canvas as npy, uint8 (1, H, W) or (1, H, W, 3), which the service takes as they are. */
+function pixelsOf(canvas, channels) {
   const { width, height } = canvas;
   const { data } = pen(canvas).getImageData(0, 0, width, height);
-  const shape = channels === 1 ? `(1, ${height}, ${width})` : `(1, ${height}, ${width}, ${channels})`;
-  const header = `{'descr': '|u1', 'fortran_order': False, 'shape': ${shape}, }`.padEnd(117) + "\n"; // 10 + 118 = 2 * 64 bytes
-  const bytes = new Uint8Array(128 + width * height * channels);
-  bytes.set([0x93, ...new TextEncoder().encode("NUMPY"), 1, 0, header.length, 0]);
-  bytes.set(new TextEncoder().encode(header), 10);
-  for (let from = 0, to = 128; from < data.length; from += 4) for (let i = 0; i < channels; i++) bytes[to++] = data[from + i];
-  return bytes;
+  const content = data.filter((_, i) => i % 4 < channels);
+  return writeNpy("|u1", [1, height, width, ...(channels === 1 ? [] : [channels])], content);
 }
 
 const pen = (canvas) => canvas.getContext("2d", { willReadFrequently: true });
@@ -32,7 +28,7 @@ function coloursOf({ preprocessing }) {
  * the visitor has drawn the one that is there (`isOwn`), or wants to draw over it. `beside` stands beside the canvas, and
  * `tools` with those of the brush.
  */
-export function Drawing({ model, image, isOwn, onDraw, onDrawn, onInvert, onClear, beside, tools }) {
+export function Sketch({ model, image, isOwn, onDraw, onDrawn, onInvert, onClear, beside, tools }) {
   const [height, width, channels] = model.shape;
   const { ink, paper } = coloursOf(model);
   const canvas = useRef(null);
@@ -78,31 +74,36 @@ export function Drawing({ model, image, isOwn, onDraw, onDrawn, onInvert, onClea
     hasStrokes.current = true;
     stroke.current = place(event);
     lineTo(stroke.current);
-    onDraw(toNpy(canvas.current, channels), true);
+    onDraw(pixelsOf(canvas.current, channels), true);
   };
   const move = (event) => {
     if (!stroke.current) return;
     const steps = event.getCoalescedEvents?.() ?? [];
     lineTo(...(steps.length ? steps : [event]).map(place));
-    onDraw(toNpy(canvas.current, channels), false);
+    onDraw(pixelsOf(canvas.current, channels), false);
   };
   const end = () => {
     if (!stroke.current) return;
     stroke.current = null;
-    onDrawn(toNpy(canvas.current, channels));
+    onDrawn(pixelsOf(canvas.current, channels));
   };
+  const hasOther = image && !isOwn; // a picture that the visitor has not drawn
   return html`<div class="both">
-    <figure><canvas
+    <figure data-testid="picture-original"><canvas
       ref=${canvas} class="drawing" data-testid="picture-canvas" width=${width} height=${height}
       role="img" aria-label="The original, a canvas to draw on. Without a pointer, take an example or a file."
       onPointerDown=${start} onPointerMove=${move} onPointerUp=${end} onPointerCancel=${end}
     /><figcaption>${image === null ? "draw here" : "original, as the model sees it"}</figcaption></figure>
     ${beside}
     <div class="row brush">
-      ${channels === 3 && html`<label>colour <input type="color" data-testid="picture-color" value=${brush.color} onInput=${(event) => change({ color: event.target.value, erases: false })} /></label>`}
-      <label>width <input type="range" data-testid="picture-brush" min="1" max=${Math.round(WIDEST * width)} step="0.5" value=${brush.width} onInput=${(event) => change({ width: Number(event.target.value) })} /></label>
-      <label><input type="checkbox" data-testid="picture-erase" checked=${brush.erases} onChange=${(event) => change({ erases: event.target.checked })} /> erase</label>
-      ${image && !isOwn && html`<label><input type="checkbox" data-testid="picture-over" checked=${brush.over} onChange=${(event) => change({ over: event.target.checked })} /> draw over it</label>`}
+      ${channels === 3 && html`<label>colour <input type="color" data-testid="picture-color" value=${brush.color}
+        onInput=${(event) => change({ color: event.target.value, erases: false })} /></label>`}
+      <label>width <input type="range" data-testid="picture-brush" min="1" max=${Math.round(WIDEST * width)} step="0.5" value=${brush.width}
+        onInput=${(event) => change({ width: Number(event.target.value) })} /></label>
+      <label><input type="checkbox" data-testid="picture-erase" checked=${brush.erases}
+        onChange=${(event) => change({ erases: event.target.checked })} /> erase</label>
+      ${hasOther && html`<label><input type="checkbox" data-testid="picture-over" checked=${brush.over}
+        onChange=${(event) => change({ over: event.target.checked })} /> draw over it</label>`}
       ${image && html`<button data-testid="picture-invert" title="swap dark and light" onClick=${onInvert}>invert</button>`}
       <button data-testid="picture-clear" onClick=${() => (empty(), onClear())}>clear</button>
       ${tools}

@@ -1,0 +1,80 @@
+// How unusual a picture is, in words, and where its reconstruction differs.
+// Knows nothing of where the picture came from.
+
+import { html } from "./vendor/preact-htm.js";
+import { request, send, useAnswer } from "./api.js";
+import { toBase64 } from "./base64.js";
+import { Thumb, Trouble } from "./controls.js";
+import { HowToCalibrate } from "./how_to.js";
+import { set } from "./state.js";
+
+const MEANINGS = {
+  knn: "far from known pictures",
+  density: "among few known pictures",
+  reconstruction: "squared error of the reconstruction",
+  unexplained: "part that is not redrawn",
+  deviance: "loss in nats",
+};
+
+/** What is asked about a picture: `body`, as the model sees it. The reconstruction only where no other picture shows it. */
+export const scoreRequests = (query, body, isMoved) => ({
+  score: request("score", { query, body }),
+  errors: request("score", { query, body, accept: "image/png" }),
+  ...(isMoved && { reconstruction: request("reconstruct", { query, body }) }),
+});
+
+/** `mu`: the mean of the picture, which its reconstruction carries; `requests`: those of scoreRequests. */
+export function Score({ model, mu, requests }) {
+  const score = useAnswer(requests.score);
+  const errors = useAnswer(requests.errors, readBase64);
+  const reconstruction = useAnswer(requests.reconstruction ?? null);
+  const again = requests.reconstruction && reconstruction.answer?.images[0];
+  return html`
+    <p class="words" role="status" data-testid="picture-words">${score.answer && inWords(score.answer)}</p>
+    <div class="beside">
+      <figure>
+        ${errors.answer && html`<${ErrorMap} image=${errors.answer} shape=${model.shape} />`}
+        <figcaption>difference: white is large</figcaption>
+      </figure>
+      ${again && html`<figure>
+        <${Thumb} image=${again} z=${mu} onChoose=${() => set({ z: mu })} testid="picture-reconstruction" label="the reconstruction" />
+        <figcaption>reconstruction</figcaption>
+      </figure>`}
+    </div>
+    <${Trouble} error=${score.error ?? errors.error ?? reconstruction.error} />
+    ${score.answer && !score.answer.calibrated && html`<${HowToCalibrate} />`}
+    ${score.answer && html`<details data-testid="picture-how">
+      <summary>How this was measured</summary><${Scores} answer=${score.answer} />
+    </details>`}`;
+}
+
+/** The score in one sentence. The share is rounded down, so that it is never said to be all of them. */
+function inWords({ calibrated, p_value: pValue }) {
+  if (!calibrated) return "This model has nothing to compare with (no calibration).";
+  const [p] = pValue;
+  const digits = p < 0.01 ? 1 : 0;
+  const share = (Math.floor(100 * (1 - p) * 10 ** digits) / 10 ** digits).toFixed(digits);
+  return `${p < 0.01 ? "Very unusual: more" : p < 0.05 ? "Unusual: more" : "More"} unusual than ${share}\u00a0% of the held-out pictures.`;
+}
+
+/** The lower end of the answer: the picture itself stands above its error map. */
+function ErrorMap({ image, shape: [height, width] }) {
+  return html`<div class="errors" style=${`aspect-ratio: ${width} / ${height}`} data-testid="picture-errors">
+    <img src="data:image/png;base64,${image}" alt="How far each pixel is from the reconstruction: black for 0, white for 1" />
+  </div>`;
+}
+
+/** Each score with its value. */
+function Scores({ answer }) {
+  const meaning = (name) => (MEANINGS[name] ? `${MEANINGS[name]} (${name})` : name);
+  return html`<table class="scores" data-testid="picture-scores">
+    <thead><tr><th scope="col">score</th><th scope="col">value</th><th scope="col">p</th></tr></thead>
+    <tbody>${Object.entries(answer.scores).map(([name, one]) => html`<tr key=${name}>
+      <th scope="row" title=${one.unit}>${meaning(name)}</th>
+      <td>${Number(one.value[0].toPrecision(3))}</td>
+      <td>${one.p_value ? one.p_value[0].toPrecision(2) : "–"}</td>
+    </tr>`)}</tbody>
+  </table>`;
+}
+
+const readBase64 = async (asked) => toBase64(new Uint8Array(await (await send(asked)).arrayBuffer()));
