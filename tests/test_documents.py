@@ -87,19 +87,36 @@ def test_models_are_used_as_shown() -> None:
     assert names["posterior"].mu.shape == (2, 20)  # type: ignore[attr-defined]
 
 
-def test_the_page_of_the_explorer_is_described() -> None:
-    """Every field of its address, and test ids that are there."""
-    sources = {path.name: path.read_text() for path in (ROOT / "service/explorer/page").glob("*.js")}
-    text = DOCUMENTS["docs/explore.md"]
-    (section,) = re.findall(r"^## A link to a view\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
-    described = {name for cell in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)}
-    (fields,) = re.findall(r"const FIELDS = {\n(.*?)^};", sources["state.js"], re.MULTILINE | re.DOTALL)
-    assert described == set(re.findall(r"^  (\w+):", fields, re.MULTILINE))
-    parts = ("map", "picture", "path", "directions", "neighbors")
-    written = " ".join(sources.values())
-    for name in re.findall(rf"`((?:{'|'.join(parts)})-[a-z0-9-]+)`", text):
-        start = re.escape(re.split(r"-(?:a|b|linear|top|local|named|\d)\b", name)[0])
-        assert re.search(start, written) or name.startswith("map-copy-"), name
+def page_of_the_explorer() -> dict[str, str]:
+    return {path.name: path.read_text() for path in (ROOT / "service/explorer/page").glob("*.js")}
+
+
+def test_the_address_of_the_explorer_is_described() -> None:
+    """Every field, and the defaults that are written down in the code."""
+    state = page_of_the_explorer()["state.js"]
+    (section,) = re.findall(r"^## A link to a view\n(.*?)^## ", DOCUMENTS["docs/explore.md"], re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| (`.*?) \| .* \| (.*) \|$", section, re.MULTILINE)
+    described = {name: default for names, default in rows for name in re.findall(r"`(\w+)`", names)}
+    (fields,) = re.findall(r"^const FIELDS = {\n(.*?)^};", state, re.MULTILINE | re.DOTALL)
+    assert described.keys() == set(re.findall(r"^  (\w+):", fields, re.MULTILINE))
+    (defaults,) = re.findall(r"^const DEFAULTS = {(.*)};", state, re.MULTILINE)
+    for name, value in re.findall(r"(\w+): \"?(\w+)\"?", defaults):
+        assert re.match(rf"`?{value}\b", described[name]), name
+
+
+def test_the_test_ids_of_the_explorer_are_described() -> None:
+    """All of them, and no others. A component adds an ending, such as -curl, to the one that it is given."""
+    sources = page_of_the_explorer()
+    found = re.findall(r"testid ?= ?(?:\"([^\"]+)\"|\$?\{?`([^`]+)`)", " ".join(sources.values()))
+    written = {re.sub(r"\$\{.*?\}", "*", plain or template) for plain, template in found}
+    endings = {name[1:] for name in written if name.startswith("*-")}
+    whole = {name for name in written if not name.startswith("*")} | {"picture-reconstruction"}
+    (table,) = re.findall(r"^\| part \| `data-testid` \|\n(.*?)\n\n", DOCUMENTS["docs/explore.md"], re.MULTILINE | re.DOTALL)
+    described = set(re.findall(r"`([\w*-]+)`", table)) - {"map", "picture", "path", "directions", "neighbors"}
+    assert whole - described == {name.removesuffix("-curl") for name in described if name.endswith("-copy-curl")}
+    made = {base + ending for base in whole for ending in endings}
+    assert described <= whole | made
+    assert [ending for ending in endings - {"-python"} if not any(name.endswith(ending) for name in described)] == []
 
 
 def packages() -> set[str]:

@@ -47,7 +47,7 @@ def test_keys_move_a_slider_and_its_pictures(page: Page, service: Server) -> Non
     for key in ("PageUp", "PageUp", "ArrowRight", "ArrowRight", "PageDown"):
         page.keyboard.press(key)
     assert value(page) == "+2.00"
-    expect(page.get_by_test_id(f"{SLIDER}-value")).to_contain_text("percentile 97.7")
+    expect(page.get_by_test_id(f"{SLIDER}-percent")).to_have_text("further right than 98 % of pictures")
     z = point(page)
     assert z == [2.0 if i == dim else 0.0 for i in range(20)]
     expect_pixels(page.get_by_test_id("directions-canvas"), decoded(service, [z])[0])
@@ -148,7 +148,9 @@ def test_without_named_directions_it_says_how_to_make_one(page: Page) -> None:
     expect(page.get_by_test_id("directions-command")).to_contain_text("/directions/")
 
 
-def test_points_of_another_model_are_left_out_and_named(page: Page) -> None:
-    opened(page, "model=mnist&z=1,2,3")
-    expect(page.get_by_test_id("trouble").first).to_have_text("z in this address must have 20 numbers for 'mnist'")
+@pytest.mark.parametrize("z", ["1,2,3", ",".join(["0"] * 19 + ["1e6"])], ids=["of another model", "too far away"])
+def test_points_that_cannot_be_shown_are_left_out_and_named_once(page: Page, z: str) -> None:
+    opened(page, f"model=mnist&z={z}")
+    said = "z in this address must have 20 numbers for 'mnist', from -10000 to 10000"
+    expect(page.get_by_test_id("trouble")).to_have_text(said)
     assert value(page) == "0.00"

@@ -163,14 +163,25 @@ def test_on_a_phone(page: Page, model: str) -> None:
 def test_without_the_service_and_with_it_again(page: Page, watched: Watched) -> None:
     page.goto(VIEW)
     settle(page)
-    slider = page.get_by_test_id("directions-slider-0")
+    slider, trouble = page.get_by_test_id("directions-slider-0"), page.get_by_test_id("trouble")
+    page.route("**/*", lambda route: route.abort())
+    slider.press("PageUp")
+    expect(trouble).to_contain_text("The service does not answer")
+    page.get_by_test_id("try-again").click()
+    settle(page)
+    expect(trouble).to_have_count(1)  # for all parts
+    page.unroute_all()
+    page.get_by_test_id("try-again").click()
+    after = settle(page)
+    expect(trouble).to_have_count(0)
+    page.reload()
+    assert settle(page) == after
     page.context.set_offline(True)
     slider.press("PageUp")
-    trouble = page.get_by_test_id("trouble").first
-    expect(trouble).to_contain_text("the service does not answer")
-    page.context.set_offline(False)
-    slider.press("PageUp")
+    expect(trouble).to_have_count(1)
+    page.context.set_offline(False)  # the browser says so, and the parts ask by themselves
     expect(trouble).to_have_count(0)
+    assert settle(page) != after
 
 
 def test_a_full_queue_is_asked_again(page: Page, watched: Watched) -> None:

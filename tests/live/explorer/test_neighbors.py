@@ -60,7 +60,7 @@ def test_a_picture_is_searched_with_its_sigma_and_the_same_is_had_by_curl(
 def test_a_point_has_no_sigma_and_items_lead_on(page: Page, service: Server, watched: Watched, collection: str) -> None:
     z = [0.5] * 20
     opened(page, f"model=mnist&collection={collection}&z={','.join(map(str, z))}")
-    expect(page.get_by_test_id("neighbors")).to_contain_text("it has no sigma, and is compared by l2")
+    expect(page.get_by_test_id("neighbors")).to_contain_text("This point was moved, so only its position is compared (l2).")
     asked = {"mu": z, "metric": "l2", "k": 12, "include": ["mu"]}
     found = httpx.post(f"{service.url}/collections/{collection}/search", json=asked, timeout=60).json()["neighbors"]
     second, third = (",".join(map(str, one["mu"])) for one in found[1:3])
@@ -98,6 +98,14 @@ def test_filters_are_chosen_or_written(page: Page, watched: Watched, collection:
     expect(page.get_by_test_id("neighbors").get_by_test_id("trouble")).to_contain_text("filter must be a JSON object")
     watched.expect("422: POST")
     page.get_by_test_id("neighbors-chip-all").click()
+    expect(page.get_by_test_id(SUMMARY)).to_contain_text("of the 12 nearest")
+
+
+def test_an_unknown_collection_is_not_chosen(page: Page, collection: str) -> None:
+    page.goto("/explore#model=mnist&collection=nobody")
+    expect(page.get_by_test_id("trouble")).to_have_text("this model has no collection 'nobody'; choose another one")
+    expect(page.get_by_test_id("neighbors-none")).to_contain_text("No collection is chosen")
+    page.get_by_test_id("collection").select_option(collection)
     expect(page.get_by_test_id(SUMMARY)).to_contain_text("of the 12 nearest")
 
 

@@ -67,7 +67,7 @@ def test_a_drawing_is_encoded_and_a_reload_shows_the_same(page: Page, client: ht
     said, url = next_picture(page, x), page.url
     expect(page.get_by_test_id("picture-words")).to_contain_text("of the held-out pictures")
     expect(page.get_by_test_id("picture-kl")).to_have_text(NATS)
-    expect(caption).to_have_text("reconstruction: z is mu")
+    expect(caption).to_have_text("picture of z: the reconstruction")
     original = Image.open(io.BytesIO(base64.b64decode(said["x"])))
     assert original.size == (28, 28)
     np.testing.assert_array_equal(pixels_of(canvas), np.asarray(original.convert("RGB")))
@@ -78,7 +78,7 @@ def test_a_drawing_is_encoded_and_a_reload_shows_the_same(page: Page, client: ht
     slider = page.get_by_test_id("directions-slider-0")
     slider.focus()
     page.keyboard.press("PageUp")
-    expect(caption).to_have_text("z, moved away from the picture")
+    expect(caption).to_have_text("picture of z, which was moved")
     expect(page).not_to_have_url(url)
     moved = state(page)
     assert (moved["x"], moved["home"]) == (said["x"], said["home"])
@@ -169,7 +169,9 @@ def test_a_file_of_any_size_is_seen_as_the_model_sees_it(page: Page, watched: Wa
     mu = client.post("/encode?model=mnist", content=base64.b64decode(said["x"])).json()["mu"][0]
     assert [float(value) for value in said["z"].split(",")] == mu
     take(page, b"no picture")
-    expect(page.get_by_test_id("picture").get_by_test_id("trouble")).to_contain_text("picture")
+    expect(page.get_by_test_id("picture").get_by_test_id("trouble")).to_have_text(
+        "This file is not a picture (PNG, JPEG, WebP, GIF, BMP or TIFF)."
+    )
     assert page.url == url
     watched.expect("415: POST")
 
@@ -257,19 +259,27 @@ def test_the_commands_print_what_is_shown(page: Page) -> None:
     said = begin(page)
     expect(page.get_by_test_id("picture-words")).to_contain_text("of the held-out pictures")
     commands = page.get_by_test_id("picture-copy-curl").get_attribute("data-content") or ""
-    encode, reconstruct, score, errors = [
+    encode, score, errors = [
         subprocess.run(["bash", "-c", one], capture_output=True, check=True).stdout for one in commands.split("\n")
     ]
     assert said["z"] in encode.decode()
-    image = page.get_by_test_id("picture-reconstruction").locator("img").get_attribute("src") or ""
-    assert image.removeprefix("data:image/png;base64,") in reconstruct.decode()
     p_value = float(re.findall(r'"p_value":\[([^\]]+)\]', score.decode())[0])
-    expect(page.get_by_test_id("picture-words")).to_contain_text(f"p\u00a0=\u00a0{p_value:.2g}")
+    expect(page.get_by_test_id("picture-words")).to_contain_text(f"than {int(100 * (1 - p_value))}\u00a0% of")
     source = page.get_by_test_id("picture-errors").locator("img").get_attribute("src") or ""
     assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == errors
+    # The original stands above the error map, out of sight.
+    assert Image.open(io.BytesIO(errors)).height > 2 * 28
+    ends = "[...document.querySelectorAll('.errors, .errors img')].map((one) => one.getBoundingClientRect().bottom)"
+    box, shown = page.evaluate(ends)
+    assert abs(box - shown) < 0.5
     of_z = page.get_by_test_id("picture-z-copy-curl").get_attribute("data-content") or ""
     npy = subprocess.run(["bash", "-c", of_z], capture_output=True, check=True).stdout
     expect_pixels(page.get_by_test_id("picture-decoded"), np.load(io.BytesIO(npy))[0].repeat(3, -1))
+    page.get_by_test_id("directions-slider-0").press("PageUp")  # the reconstruction stands beside the error map now
+    image = page.get_by_test_id("picture-reconstruction").locator("img").get_attribute("src") or ""
+    last = (page.get_by_test_id("picture-copy-curl").get_attribute("data-content") or "").split("\n")[-1]
+    answer = subprocess.run(["bash", "-c", last], capture_output=True, check=True).stdout.decode()
+    assert image.removeprefix("data:image/png;base64,") in answer
 
 
 def test_the_originals_of_a_collection_can_be_taken(page: Page, client: httpx.Client) -> None:
