@@ -33,7 +33,7 @@ export function Score({ model, mu, requests }) {
     <p class="words" role="status" data-testid="picture-words">${score.answer && inWords(score.answer)}</p>
     <div class="beside">
       <figure>
-        ${errors.answer && html`<${ErrorMap} image=${errors.answer} shape=${model.shape} />`}
+        <${ErrorMap} image=${errors.answer} shape=${model.shape} />
         <figcaption>difference: white is large</figcaption>
       </figure>
       ${again && html`<figure>
@@ -60,7 +60,7 @@ function inWords({ calibrated, p_value: pValue }) {
 /** The lower end of the answer: the picture itself stands above its error map. */
 function ErrorMap({ image, shape: [height, width] }) {
   return html`<div class="errors" style=${`aspect-ratio: ${width} / ${height}`} data-testid="picture-errors">
-    <img src="data:image/png;base64,${image}" alt="How far each pixel is from the reconstruction: black for 0, white for 1" />
+    ${image && html`<img src="data:image/png;base64,${image}" alt="How far each pixel is from the reconstruction: black for 0, white for 1" />`}
   </div>`;
 }
 

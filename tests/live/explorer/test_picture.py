@@ -234,6 +234,7 @@ def test_a_file_is_dropped_or_pasted(page: Page, way: str) -> None:
 def test_its_pictures_become_ends_of_the_path(page: Page) -> None:
     said = begin(page, "mnist-2d")
     # On a lower page Playwright would have to scroll between the ends of the drag.
+    page.wait_for_load_state("networkidle")
     page.get_by_test_id("picture-reconstruction").drag_to(page.get_by_test_id("path-a"))
     page.get_by_test_id("picture-z").focus()
     page.keyboard.press("b")
