@@ -84,7 +84,7 @@ class TrainingStore(ForwardingStore):
             raise UnknownCollection(name, hint=f"{why}. {HOW_TO_CALIBRATE}")
         if self._loaded.get(name) is not model.calibration:
             # Loading goes on if this caller leaves: the next one would have to begin anew.
-            await asyncio.shield(self._load(name, model, model.calibration))
+            await asyncio.shield(self._load(name))
         return self._memory
 
     def to_change(self, name: str) -> LatentStore:
@@ -101,15 +101,17 @@ class TrainingStore(ForwardingStore):
                 raise
         raise NoPicture(name, id, "training latents have no pictures; include=image of a search decodes them")
 
-    async def _load(self, name: str, model: ServedModel, calibration: Calibration) -> None:
+    async def _load(self, name: str) -> None:
         async with self._lock:
-            if self._loaded.get(name) is calibration:  # for a request that came earlier
+            # While this waited, another request may have loaded it, and the model may have been replaced or unloaded.
+            model = self._catalog.models.get(name.removeprefix(TRAINING_PREFIX))
+            if model is None or model.calibration is None or self._loaded.get(name) is model.calibration:
                 return
             await self._drop_old()
-            items = await asyncio.to_thread(_items, calibration)
-            await self._memory.create(_collection(model, calibration))
+            items = await asyncio.to_thread(_items, model.calibration)
+            await self._memory.create(_collection(model, model.calibration))
             await self._memory.upsert(name, model.digest, items)
-            self._loaded[name] = calibration
+            self._loaded[name] = model.calibration
 
     async def _drop_old(self) -> None:
         """Drop the collections of models that were unloaded or replaced, and what a failure has left."""

@@ -189,6 +189,18 @@ async def test_after_a_failure_it_is_loaded_again(made: Made) -> None:
     assert memory.added == 2
 
 
+async def test_a_model_that_is_replaced_while_requests_wait(service: Service, made: Made) -> None:
+    models, (store, _) = service.pipeline.catalog.models, made()
+    waiting = [asyncio.create_task(store.collection(NAME)) for _ in range(3)]
+    await asyncio.sleep(0)  # they have begun
+    known = calibration_of_grey()
+    fewer = replace(known, mu=known.mu[:5], sigma=known.sigma[:5], labels=None)
+    models["grey"] = replace(models["grey"], digest="ab" * 32, calibration=fewer)
+    assert (await store.collection(NAME)).count == 5
+    assert {one.count for one in await asyncio.gather(*waiting)} <= {5, 50}
+    assert (await store.collection(NAME)).digest == "ab" * 32
+
+
 async def test_it_goes_with_its_model(service: Service, made: Made) -> None:
     models, (store, memory) = service.pipeline.catalog.models, made()
     old = await store.collection(NAME)
