@@ -59,6 +59,25 @@ function sayStarting(now) {
 /** A text for a header: fetch takes a character for each byte. */
 const asHeader = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 
+const PATIENCE = 5000; // milliseconds
+let late = 0; // requests that wait for longer than that
+
+/** Fetch, and tell the page how many answers are late. */
+async function fetchPatiently(path, options) {
+  let isLate = false;
+  const say = (change) => dispatchEvent(new CustomEvent("service-late", { detail: (late += change) }));
+  const timer = setTimeout(() => {
+    isLate = true;
+    say(1);
+  }, PATIENCE);
+  try {
+    return await fetch(path, options);
+  } finally {
+    clearTimeout(timer);
+    if (isLate) say(-1);
+  }
+}
+
 /**
  * Send a request; the answer, if its status is 200. A full queue is asked again when it says so, and a service that starts
  * until it has started. Throws an Error with what the service says and the `status`; with `isGone`, if it does not answer:
@@ -71,7 +90,7 @@ export async function send(asked) {
     const headers = { ...asked.headers, "x-requested-with": "XMLHttpRequest", ...(key && { authorization: `Bearer ${asHeader(key)}` }) };
     let answer;
     try {
-      answer = await fetch(asked.path, { method: asked.method, headers, body: asked.body });
+      answer = await fetchPatiently(asked.path, { method: asked.method, headers, body: asked.body });
     } catch {
       isGone = true;
       dispatchEvent(new Event("service-gone"));
@@ -93,6 +112,7 @@ export async function send(asked) {
       continue;
     }
     if (answer.status === 401) dispatchEvent(new Event("key-needed"));
+    if (problem.code === "unknown_model") dispatchEvent(new Event("model-gone"));
     const { status } = answer;
     throw Object.assign(new Error(problem.detail ?? `the service answered with status ${status}`), { status });
   }

@@ -13,6 +13,7 @@ import { Path } from "./path.js";
 import { Picture } from "./picture.js";
 
 const STARTING = "The service starts: its models are loading. The page goes on by itself when they are there.";
+const LATE = "Still waiting for an answer of the service …";
 const PARTS = { map: Map, picture: Picture, neighbors: Neighbors, path: Path, directions: Directions };
 const POINTS = ["z", "home", "start", "a", "b"];
 const FURTHEST = 10_000; // the service decodes no number beyond it
@@ -25,7 +26,7 @@ function misfits(state, model) {
 
 function Page() {
   const wanted = usePageState();
-  const models = useAnswer(request("models"));
+  const models = useModels();
   const name = wanted.model ?? models.answer?.models.find((one) => one.default)?.name;
   const model = models.answer?.models.find((one) => one.name === name);
   const misfitting = model ? misfits(wanted, model) : [];
@@ -44,12 +45,14 @@ function Page() {
   // A map, a path and a search need to know whether there is a collection.
   const ready = model && isCurrent;
   const parts = { model, collection, hasOthers: own.length > 0, unread, state };
-  const isStarting = useStarting();
+  const isStarting = useTold("service-starting");
+  const isLate = useTold("service-late");
   const failed = models.error || unknown || unread || missing || unfit;
-  const waiting = isStarting ? STARTING : ready || failed ? "" : `Loading ${name ?? "the models"} …`;
+  const waiting = isStarting ? STARTING : isLate ? LATE : ready || failed ? "" : `Loading ${name ?? "the models"} …`;
   return html`
     <nav aria-label="What is shown">
       <label>model <select data-testid="model" onChange=${(event) => chooseModel(event.target.value)}>
+        ${models.answer && !model && html`<option selected value="">none</option>`}
         ${models.answer?.models.map((one) => html`<option value=${one.name} selected=${one.name === name}>${one.name}</option>`)}
       </select></label>
       <label>collection <select data-testid="collection" onChange=${(event) => chooseCollection(event.target.value)}>
@@ -66,6 +69,17 @@ function Page() {
       ${Object.entries(PARTS).map(([id, one]) => html`<${Guarded} key=${id} id=${id}><${one} ...${parts} /></${Guarded}>`)}
     </div>`}
   `;
+}
+
+/** The answer to what models there are. It is asked anew when one that is shown has been unloaded. */
+function useModels() {
+  const [round, setRound] = useState(0);
+  useEffect(() => {
+    const again = () => setRound((count) => count + 1);
+    addEventListener("model-gone", again);
+    return () => removeEventListener("model-gone", again);
+  }, []);
+  return useAnswer(request(`models#${round}`)); // a fragment is not sent
 }
 
 /**
@@ -103,16 +117,16 @@ class Guarded extends Component {
   }
 }
 
-/** Whether the models of the service are still loading. */
-function useStarting() {
-  const [isStarting, say] = useState(false);
+/** What an event has told last: whether the models of the service are still loading, or how many answers are late. */
+function useTold(name) {
+  const [told, tell] = useState(null);
   useLayoutEffect(() => {
     // before the first answer
-    const take = (event) => say(event.detail);
-    addEventListener("service-starting", take);
-    return () => removeEventListener("service-starting", take);
+    const take = (event) => tell(event.detail);
+    addEventListener(name, take);
+    return () => removeEventListener(name, take);
   }, []);
-  return isStarting;
+  return told;
 }
 
 /** Says once, for all parts, that the service does not answer. */

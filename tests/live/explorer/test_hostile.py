@@ -186,3 +186,34 @@ def test_the_newest_drop_wins_at_an_end(page: Page, watched: Watched) -> None:
     expect(trouble).to_have_count(0)
     assert state(page)["a"] == "2,2"
     watched.expect("POST")
+
+
+def test_it_says_that_an_answer_is_late(page: Page) -> None:
+    held: list[Route] = []
+    page.clock.install()
+    page.route("**/models", lambda route: held.append(route))
+    page.goto("/explore#model=mnist-2d")
+    page.get_by_test_id("waiting").get_by_text("Loading").wait_for()
+    page.clock.fast_forward(6000)
+    expect(page.get_by_test_id("waiting")).to_contain_text("Still waiting")
+    held[0].continue_()
+    page.get_by_test_id("map-canvas").wait_for()
+    expect(page.get_by_test_id("waiting")).to_have_text("")
+
+
+def test_a_model_that_is_unloaded_is_no_longer_offered(page: Page, service: Server, watched: Watched) -> None:
+    page.goto("/explore#model=mnist-2d")
+    page.get_by_test_id("map-canvas").wait_for()
+    page.wait_for_load_state("networkidle")
+    answer = httpx.get(f"{service.url}/models", timeout=60).json()
+    answer["models"] = [one for one in answer["models"] if one["name"] != "mnist-2d"]
+    gone = {"code": "unknown_model", "detail": "there is no model 'mnist-2d'"}
+    page.route("**/models", lambda route: route.fulfill(json=answer))
+    page.route("**/decode*", lambda route: route.fulfill(status=404, json=gone))
+    page.get_by_test_id("map-canvas").hover()
+    expect(page.get_by_test_id("trouble")).to_have_text("there is no model 'mnist-2d'; choose another one")
+    page.unroute_all()
+    page.get_by_test_id("model").select_option("mnist")
+    page.get_by_test_id("map-canvas").wait_for()
+    page.wait_for_load_state("networkidle")
+    watched.expect("404: POST")
