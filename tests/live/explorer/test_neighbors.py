@@ -69,7 +69,7 @@ def test_a_point_has_no_sigma_and_items_lead_on(page: Page, service: Server, wat
     label = found[1]["metadata"]["label"]
     expect(page.get_by_test_id("neighbors-item-0")).to_have_attribute("aria-label", f"label {label}, distance 0.00")
     expect(page.get_by_test_id("picture-item")).to_contain_text(f"z is item {found[1]['id']} (label {label}) of {collection}")
-    expect(page.get_by_test_id("neighbors")).not_to_contain_text("no sigma")
+    expect(page.get_by_test_id("neighbors")).not_to_contain_text("only its position")
     said = state(page)
     assert (said["z"], said["home"], said["a"], said["item"]) == (second, second, third, found[1]["id"])
     by_id = httpx.post(f"{service.url}/collections/{collection}/search", json={"id": said["item"], "k": 12}, timeout=60).json()
@@ -77,7 +77,7 @@ def test_a_point_has_no_sigma_and_items_lead_on(page: Page, service: Server, wat
     low, high = by_id["neighbors"][0]["distance"], by_id["neighbors"][-1]["distance"]
     expect(page.get_by_test_id(SUMMARY)).to_contain_text(f"Distances (w2): {low:.2f} to {high:.2f}.")
     page.get_by_test_id("directions-slider-0").press("PageUp")
-    expect(page.get_by_test_id("neighbors")).to_contain_text("it has no sigma, and is compared by l2")
+    expect(page.get_by_test_id("neighbors")).to_contain_text("so only its position is compared (l2)")
     page.get_by_test_id("neighbors-metric").select_option("jeffreys")
     expect(page.get_by_test_id("neighbors").get_by_test_id("trouble")).to_contain_text("jeffreys needs a sigma")
     watched.expect("422: POST")

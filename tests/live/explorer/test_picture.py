@@ -86,7 +86,7 @@ def test_a_drawing_is_encoded_and_a_reload_shows_the_same(page: Page, client: ht
     page.get_by_test_id("directions-start").click()  # the sliders start anew, and the picture stays
     expect(page).to_have_url(re.compile("&start="))
     expect(page.get_by_test_id("directions-slider-0-value")).to_contain_text("0.00")
-    expect(caption).to_have_text("z, moved away from the picture")
+    expect(caption).to_have_text("picture of z, which was moved")
     moved = state(page)
     assert (moved["x"], moved["home"], moved["start"]) == (said["x"], said["home"], moved["z"])
     before = pixels_of(canvas)
