@@ -60,7 +60,8 @@ function inWords({ calibrated, p_value: pValue }) {
 /** The lower end of the answer: the picture itself stands above its error map. */
 function ErrorMap({ image, shape: [height, width] }) {
   return html`<div class="errors" style=${`aspect-ratio: ${width} / ${height}`} data-testid="picture-errors">
-    ${image && html`<img src="data:image/png;base64,${image}" alt="How far each pixel is from the reconstruction: black for 0, white for 1" />`}
+    ${image && html`<img src="data:image/png;base64,${image}" 
+      alt="How far each pixel is from the reconstruction: black for 0, white for 1" />`}
   </div>`;
 }
 
