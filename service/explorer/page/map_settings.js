@@ -48,7 +48,7 @@ export function Legend({ model, collection, unread, state, items }) {
   const toggle = (name) => set({ highlight: name === state.highlight ? null : name }, { undoable: false });
   const hasHoles = items.density?.holes.some(Boolean);
   return html`<div class="legend" data-testid="map-legend">
-    ${items.values?.length > 0 && html`<div class="row" role="group" aria-label="colours: ${items.color}">
+    ${items.color !== null && items.values?.length > 0 && html`<div class="row" role="group" aria-label="colours: ${items.color}">
       <span title=${items.color}>${brief(items.color)}</span>
       ${items.classes.map(({ name, color, count }) => html`<button key=${name} data-testid="map-class-${name}" aria-pressed=${name === state.highlight} title="${name}: ${count} items; click to show them alone" onClick=${() => toggle(name)}>
         <span class="swatch" style="background:${color}" />${brief(name)}

@@ -56,7 +56,7 @@ const FIELDS = {
   color: [text, COLLECTION], // the key of the metadata that colours the points
   highlight: [text, COLLECTION], // the value of that key whose points are not muted
   lasso: [numbers(({ length }) => length >= 6 && length % 2 === 0), COLLECTION], // corners of the lasso, x and y in turn
-  hide: [oneOf("pictures", "points", "pictures,points")], // what the map leaves out
+  hide: [oneOf("pictures", "points", "pictures,points")], // of the map
   directions: [oneOf("top", "local", "named")],
   metric: [oneOf(...METRICS), COLLECTION],
   filter: [text, COLLECTION],
