@@ -14,7 +14,10 @@ from playwright.sync_api import Locator, Page, Request
 # Whether a canvas has these pixels, red, green and blue of each.
 SHOWS = """([canvas, height, width, wanted]) => {
   if (canvas.height !== height || canvas.width !== width) return false;
-  const found = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+  // Of a copy: the browser warns of a canvas that is drawn for the eye and read several times.
+  const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  const found = copy.getImageData(0, 0, width, height).data;
   const bytes = atob(wanted);
   return found.every((value, i) => value === (i % 4 === 3 ? 255 : bytes.charCodeAt(i - (i >> 2))));
 }"""

@@ -23,32 +23,7 @@ def opened(page: Page, address: str) -> None:
 
 
 def point(page: Page, name: str = "z") -> list[float]:
-<<<<<<< HEAD
     return numbers(page, name)
-=======
-    return [float(value) for value in state(page)[name].split(",")]
-
-
-def shown(page: Page, testid: str = "directions-canvas") -> np.ndarray:
-    """The grey pixels of a canvas, (H, W)."""
-    # A copy is read: the browser warns of a canvas that is drawn for the eye and read several times.
-    script = """c => {
-        const copy = new OffscreenCanvas(c.width, c.height).getContext("2d", { willReadFrequently: true });
-        copy.drawImage(c, 0, 0);
-        return [c.height, c.width, ...copy.getImageData(0, 0, c.width, c.height).data];
-    }"""
-    height, width, *values = page.get_by_test_id(testid).evaluate(script)
-    return np.array(values, np.uint8).reshape(height, width, 4)[..., 0]
-
-
-def expect_pixels(page: Page, testid: str, wanted: np.ndarray) -> None:
-    """Wait until a canvas shows these pixels: previews follow when the point has rested."""
-    for _ in range(100):
-        if np.array_equal(shown(page, testid), wanted):
-            return
-        page.wait_for_timeout(100)
-    np.testing.assert_array_equal(shown(page, testid), wanted)
->>>>>>> 24ed5ea (No legend for colours that were switched off; tests read a copy of a canvas)
 
 
 def decoded(service: Server, latents: list[list[float]]) -> np.ndarray:
