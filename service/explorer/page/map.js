@@ -9,6 +9,7 @@ import { listen } from "./gestures.js";
 import { useItems } from "./map_items.js";
 import { Legend, Settings } from "./map_settings.js";
 import { Drawing } from "./map_drawing.js";
+import { useNotice } from "./notice.js";
 import { View, inside, lift, nearest, project, viewOf } from "./plane.js";
 import { Pointed } from "./pointed.js";
 import { set } from "./state.js";
@@ -19,7 +20,8 @@ const REACH = 4; // pixels from a click to an item that it chooses
 const REACH_TOUCH = 12;
 const MOST_CORNERS = 60;
 const STEP = 10; // pixels of an arrow key
-const HINT = "Each dot is a picture that was encoded. Behind the dots: what the model draws at that place. Point to see it large, click to choose it, drag to move, scroll to zoom.";
+const SCROLLED = { touch: "Two fingers move the map", wheel: "Ctrl + scroll zooms, or click the map first" };
+const HINT = "Each dot is a picture that was encoded. Behind the dots: what the model draws at that place. Point to see it large, click to choose it, drag to move, zoom with + and −.";
 
 const rounded = (value) => Number(value.toPrecision(5));
 
@@ -38,6 +40,7 @@ function Plane({ model, collection, unread, state }) {
   const grid = useTiles(model, plane, hidden.includes("pictures") ? null : view);
   const [at, point] = useState(null); // where the pointer or the crosshair is: {x, y, item, time}
   const [isLasso, setLasso] = useState(false);
+  const [notice, notify] = useNotice();
   const [trouble, setTrouble] = useState(null);
   const paths = usePaths();
   const decoded = useAnswer(at && plane ? decodeRequest(model, [lift(plane, at.x, at.y)]) : null, readPictures);
@@ -111,6 +114,7 @@ function Plane({ model, collection, unread, state }) {
       drag: onceShown((dx, dy) => show(drawing.view.movedBy(dx, dy))),
       dragged: onceShown(settle),
       zoom: onceShown((factor, px, py) => show(drawing.view.zoomedBy(factor, px, py))),
+      scrolled: (by) => notify(SCROLLED[by]),
       isLasso: (event) => event.shiftKey || now.isLasso,
       lasso: onceShown((corners) => { now.corners = corners.map((corner) => drawing.view.toPlane(...corner)); drawMarks(); }),
       lassoed: onceShown(lassoed),
@@ -180,12 +184,13 @@ function Plane({ model, collection, unread, state }) {
         <canvas ref=${canvases.pictures} aria-hidden="true" data-testid="map-pictures" /><canvas ref=${canvases.points} aria-hidden="true" />
         <canvas ref=${canvases.marks} class=${isLasso ? "lasso" : ""} tabindex="0" role="application" aria-label="Map of ${collection ? `${points.length / 2} items` : "draws from the prior"}"
           aria-describedby="map-keys" data-carries data-testid="map-canvas" data-points=${points.length / 2} onKeyDown=${keys} onFocus=${() => (now.isOver = true)} onBlur=${() => { now.isOver = false; drawMarks(); }} />
+        ${notice && html`<p class="notice" data-testid="map-notice">${notice}</p>`}
       </div>
       <${Pointed} ...${{ model, collection, items, at, picture, decoded }} />
     </div>
     <${Legend} ...${{ model, collection, unread, state, items }} />
     ${chosen && html`<${Chosen} ...${{ collection, items, chosen }} />`}
-    <details class="hint"><summary>Gestures, keys and letters</summary><p id="map-keys">Drag to move, scroll or pinch to zoom, drag with Shift to choose several items. Keys: arrows move the pointer, Enter chooses, + and - zoom, 0 shows all, a and b make the point an end of the path, l is the lasso: Space sets a corner, Enter closes it, Escape clears it. Letters on the map: z is the point that all parts show, h where the sliders start, A and B are the ends of the path.</p></details>
+    <details class="hint"><summary>Gestures, keys and letters</summary><p id="map-keys">Drag to move, scroll with Ctrl to zoom, or without it once the map was clicked, drag with Shift to choose several items. On a touch screen, one finger scrolls the page, two move and zoom the map, a tap chooses; after the button lasso, one finger draws it. Keys: arrows move the pointer, Enter chooses, + and - zoom, 0 shows all, a and b make the point an end of the path, l is the lasso: Space sets a corner, Enter closes it, Escape clears it. Letters on the map: z is the point that all parts show, h where the sliders start, A and B are the ends of the path; an arrow at the edge points to what is outside.</p></details>
     ${copy}
   </${Part}>`;
 }
@@ -209,7 +214,8 @@ function usePaths() {
 function marksOf({ state, items, paths }) {
   const isHere = (z) => items.plane && z?.length === items.plane.origin.length;
   const isMoved = state.z?.join() !== state.home?.join();
-  const marks = [[isMoved && (state.start ?? state.home), "h", [-1, -1]], [paths[0]?.[0], "A", [-1, 1]], [paths[0]?.at(-1), "B", [1, 1]], [state.z, "z", [1, -1]]];
+  const z = state.z ?? state.home ?? items.plane?.origin.map(() => 0);
+  const marks = [[isMoved && (state.start ?? state.home), "h", [-1, -1]], [paths[0]?.[0], "A", [-1, 1]], [paths[0]?.at(-1), "B", [1, 1]], [z, "z", [1, -1]]];
   const place = (z) => project(items.plane, z);
   return {
     marks: marks.filter(([z]) => isHere(z)).map(([z, letter, corner]) => ({ letter, corner, at: place(z) })),

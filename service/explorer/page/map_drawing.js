@@ -3,6 +3,7 @@
 
 import { rgb } from "./colors.js";
 import { MOST_GREY } from "./density.js";
+import { drawLetters } from "./letters.js";
 
 const MOST_PIXELS = 1.5e6; // of a canvas, so that screens of high resolution are drawn as fast
 const OPAQUE = 0xe8000000; // alpha, blue, green, red: nearly
@@ -202,7 +203,8 @@ export class Drawing {
     context.lineWidth = 2;
     paths.forEach((path, i) => this.line(context, path, i ? [2, 3] : [6, 4], this.colors.fore)); // the straight one has dashes
     if (lasso?.length) this.line(context, lasso, [], this.colors.hole, true);
-    for (const mark of marks) this.letter(context, mark);
+    for (const { at } of marks) this.ring(context, at, 3, this.colors.fore);
+    drawLetters(context, this.view, this.colors, marks);
     if (item) this.ring(context, item, 6, this.colors.hole);
     if (pointer) {
       this.ring(context, pointer, 9, this.colors.fore);
@@ -233,29 +235,10 @@ export class Drawing {
     }
   }
 
-  /** A dot with a letter beside it, towards the corner [-1 or 1, -1 or 1]. */
-  letter(context, { at, letter, corner }) {
-    const [x, y] = this.view.toPixels(...at);
-    this.ring(context, at, 3, this.colors.fore);
-    const [left, top] = [x + corner[0] * 13 - 9, y + corner[1] * 13 - 9];
-    context.fillStyle = this.colors.fore;
-    context.strokeStyle = this.colors.back;
-    context.lineWidth = 2;
-    context.beginPath();
-    context.roundRect(left, top, 18, 18, 4);
-    context.stroke();
-    context.fill();
-    context.fillStyle = this.colors.back;
-    context.font = "bold 13px system-ui, sans-serif";
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    context.fillText(letter, left + 9, top + 9.5);
-  }
-
   /** Draw the picture beside a point, where there is room for it. */
   pictureAt(context, [x, y], picture) {
     const [px, py] = this.view.toPixels(x, y);
-    const apart = 16;
+    const apart = 26; // farther than the letter of a mark
     const left = px + apart + POINTER_PICTURE < this.view.size[0] ? px + apart : px - apart - POINTER_PICTURE;
     const top = py - apart - POINTER_PICTURE > 0 ? py - apart - POINTER_PICTURE : py + apart;
     context.fillStyle = this.colors.fore;
