@@ -5,6 +5,7 @@ import { html, useMemo } from "./vendor/preact-htm.js";
 import { collectionPath, request, useAnswer } from "./api.js";
 import { brief, Copy, Thumb, Trouble } from "./controls.js";
 import { spread } from "./plane.js";
+import { Row } from "./row.js";
 import { set } from "./state.js";
 
 const MOST_PICTURES = 24;
@@ -25,7 +26,7 @@ export function Chosen({ collection, items, chosen }) {
       <button data-testid="map-lasso-clear" onClick=${() => set({ lasso: null })}>clear</button>
     </div>
     <${Trouble} error=${error} />
-    <div class="row pictures">${shown.map((one, i) => html`<${Thumb} key=${one.id} image=${one.image} z=${one.mu} item=${collection && one.id} label=${one.id} testid="map-chosen-${i}" />`)}</div>
+    <${Row} class="row pictures" role="group" aria-label="pictures in the lasso">${shown.map((one, i) => html`<${Thumb} key=${one.id} image=${one.image} z=${one.mu} item=${collection && one.id} label=${one.id} testid="map-chosen-${i}" />`)}</${Row}>
     ${some.length < chosen.length && html`<p class="hint">${some.length} of ${chosen.length} pictures.</p>`}
     <${Copy} asked=${asked} testid="map-chosen-copy" />
   </div>`;

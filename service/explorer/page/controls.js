@@ -23,7 +23,7 @@ export const brief = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST
 /** A section with a heading, for screen readers, too. */
 export function Part({ id, title, hint, children }) {
   return html`<section id=${id} data-testid=${id} aria-labelledby="${id}-title">
-    <h2 id="${id}-title">${title}</h2>
+    <h2 id="${id}-title" tabindex="-1">${title}</h2>
     ${hint && html`<p class="hint">${hint}</p>`}
     ${children}
   </section>`;

@@ -15,6 +15,7 @@ import { Picture } from "./picture.js";
 const STARTING = "The service starts: its models are loading. The page goes on by itself when they are there.";
 const LATE = "Still waiting for an answer of the service …";
 const PARTS = { map: Map, picture: Picture, neighbors: Neighbors, path: Path, directions: Directions };
+const TITLES = { map: "Map", picture: "Picture", neighbors: "Neighbours", path: "Path", directions: "Directions" };
 const POINTS = ["z", "home", "start", "a", "b"];
 const FURTHEST = 10_000; // the service decodes no number beyond it
 
@@ -65,6 +66,7 @@ function Page() {
     <${Gone} />
     <${Trouble} error=${failed} />
     <p role="status" class="waiting" data-testid="waiting">${waiting}</p>
+    ${ready && html`<${Jump} />`}
     ${ready && html`<div class="parts" key=${`${name} ${collection?.name}`}>
       ${Object.entries(PARTS).map(([id, one]) => html`<${Guarded} key=${id} id=${id}><${one} ...${parts} /></${Guarded}>`)}
     </div>`}
@@ -142,6 +144,18 @@ function Gone() {
   return isGone && html`<p class="trouble" role="alert" data-testid="trouble">
     The service does not answer; is it still running? <button data-testid="try-again" onClick=${() => askAgain()}>try again</button>
   </p>`;
+}
+
+/** Leads to a part. These are no links, since the fragment of the address is the state. */
+function Jump() {
+  const goTo = (id) => {
+    const title = document.getElementById(`${id}-title`);
+    title.focus();
+    title.scrollIntoView();
+  };
+  return html`<nav class="jump" aria-label="Parts of the page">
+    ${Object.entries(TITLES).map(([id, title]) => html`<button key=${id} data-testid="go-to-${id}" onClick=${() => goTo(id)}>${title}</button>`)}
+  </nav>`;
 }
 
 const page = document.getElementById("page");

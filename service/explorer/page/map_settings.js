@@ -4,6 +4,7 @@
 import { html } from "./vendor/preact-htm.js";
 import { NO_KEY, dimsOf, telling } from "./map_items.js";
 import { brief } from "./controls.js";
+import { Row } from "./row.js";
 import { set } from "./state.js";
 
 const LAYERS = ["pictures", "points"];
@@ -48,12 +49,12 @@ export function Legend({ model, collection, unread, state, items }) {
   const toggle = (name) => set({ highlight: name === state.highlight ? null : name }, { undoable: false });
   const hasHoles = items.density?.holes.some(Boolean);
   return html`<div class="legend" data-testid="map-legend">
-    ${items.color !== null && items.values?.length > 0 && html`<div class="row" role="group" aria-label="colours: ${items.color}">
+    ${items.color !== null && items.values?.length > 0 && html`<${Row} class="row" role="group" aria-label="colours: ${items.color}">
       <span title=${items.color}>${brief(items.color)}</span>
       ${items.classes.map(({ name, color, count }) => html`<button key=${name} data-testid="map-class-${name}" aria-pressed=${name === state.highlight} title="${name}: ${count} items; click to show them alone" onClick=${() => toggle(name)}>
         <span class="swatch" style="background:${color}" />${brief(name)}
       </button>`)}
-    </div>`}
+    </${Row}>`}
     ${items.density && html`<div class="row"><span class="swatch empty" /><span><strong>no data here</strong>: all that is hatched has fewer than 1 in 200 items. Pictures fade to grey towards it; what the model draws there is invented.</span></div>`}
     ${hasHoles && html`<div class="row"><span class="swatch hole" /><span><strong>hole</strong>: no data here, but samples from the prior come from here, too.</span></div>`}
     ${items.ids && !items.density && !items.error && html`<p class="hint">${items.ids.length > 1 ? "Finding out where there are data …" : "Too few items to say where there are data."}</p>`}

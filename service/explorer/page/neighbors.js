@@ -9,6 +9,7 @@ import { HowToCollect } from "./how_to.js";
 import { describe, plain, useCommonKey } from "./metadata.js";
 import { asSeen, pointsOf } from "./model.js";
 import { isSame } from "./numbers.js";
+import { Row } from "./row.js";
 import { METRICS, set } from "./state.js";
 
 const NEAREST = 12;
@@ -60,7 +61,7 @@ function Nearest({ model, collection, state }) {
     <p role="status" data-testid="neighbors-summary">${answer && summary(answer, key)}</p>
     ${answer && html`
       ${remarks(answer, collection, metric).map((remark) => html`<p class="hint">${remark}</p>`)}
-      <ol class="neighbors">${answer.neighbors.map((one, i) => html`<li key=${one.id}><${Item} item=${one} place=${i} /></li>`)}</ol>`}
+      <${Row} as="ol" class="neighbors">${answer.neighbors.map((one, i) => html`<li key=${one.id}><${Item} item=${one} place=${i} /></li>`)}</${Row}>`}
     <${Copy} asked=${asked} testid="neighbors-copy" />
   `;
 }
@@ -129,10 +130,10 @@ function Filter({ filter, example }) {
 function Chips({ keyName, values, filter }) {
   const filterOf = (value) => JSON.stringify({ [keyName]: value });
   const toggle = (value) => set({ filter: filter === filterOf(value) ? null : filterOf(value) });
-  return html`<div class="row" role="group" aria-label="Filter by ${keyName}">
+  return html`<${Row} class="row" role="group" aria-label="Filter by ${keyName}">
     <span class="hint" title=${keyName}>${brief(keyName)}</span>
     <button class="chip" aria-pressed=${!filter} data-testid="neighbors-chip-all" onClick=${() => set({ filter: null })}>all</button>
     ${values.map((value, i) => html`<button class="chip" aria-pressed=${filter === filterOf(value)} data-testid=${`neighbors-chip-${i}`}
       onClick=${() => toggle(value)}>${brief(plain(value))}</button>`)}
-  </div>`;
+  </${Row}>`;
 }

@@ -5,6 +5,7 @@ import { html, useState } from "./vendor/preact-htm.js";
 import { collectionPath, itemRequest, modelPath, request, send, useAnswer } from "./api.js";
 import { fromBase64, toBase64 } from "./base64.js";
 import { carries, Thumb, Trouble } from "./controls.js";
+import { Row } from "./row.js";
 
 const AT_ONCE = 12; // originals of a collection
 
@@ -12,10 +13,10 @@ export const examplesRequest = (model) => request(`${modelPath(model)}/examples`
 
 /** Examples of the model, as it sees them; `take` gets the bytes of one. */
 export function Examples({ images, current, take }) {
-  return html`<div class="shelf" role="group" aria-label="Examples" data-testid="picture-examples">
+  return html`<${Row} class="shelf" role="group" aria-label="Examples" data-testid="picture-examples">
     ${images.map((image, i) => html`<${Thumb} key=${i} image=${image} current=${image === current} testid=${`picture-example-${i}`}
       label=${`example ${i + 1}`} onChoose=${() => take(fromBase64(image), { isSeen: true })} />`)}
-  </div>`;
+  </${Row}>`;
 }
 
 /** The originals that a collection keeps, a page at a time. They are loaded when somebody wants to see them. */
@@ -26,10 +27,10 @@ export function Kept({ collection, take }) {
   const { answer, error } = useAnswer(asked);
   return html`<details data-testid="picture-kept" onToggle=${(event) => open(event.target.open)}>
     <summary>pictures of the collection</summary>
-    <div class="shelf">
+    <${Row} class="shelf" role="group" aria-label="Pictures of the collection">
       ${answer?.items.map((item) => html`<${Original} key=${item.id} ...${{ collection, item, take }} />`)}
       ${answer?.cursor && html`<button data-testid="picture-kept-next" onClick=${() => goTo(answer.cursor)}>next</button>`}
-    </div>
+    </${Row}>
     <${Trouble} error=${error} />
   </details>`;
 }

@@ -5,6 +5,7 @@ import { html, useState } from "./vendor/preact-htm.js";
 import { send } from "./api.js";
 import { carries, choose, Thumb, Trouble } from "./controls.js";
 import { DensityLine, judge, written } from "./hole.js";
+import { Row } from "./row.js";
 import { set } from "./state.js";
 
 const FILES = { webp: "WebP", gif: "GIF", png: "PNG" };
@@ -34,11 +35,11 @@ export function Strip({ method, title, about, found, asked, waiting, fileRequest
       <${Trouble} error=${error} />
       ${answer && html`
         <div class="strip" style=${`--frames: ${answer.images.length}`}>
-          <div class="frames">
-            ${answer.images.map((image, i) => html`<button class="thumb" key=${i} data-testid=${`${testid}-frame-${i}`} tabindex=${i === frame ? 0 : -1} aria-current=${i === frame}
+          <${Row} class="frames" role="group" aria-label=${`frames of ${title}`}>
+            ${answer.images.map((image, i) => html`<button class="thumb" key=${i} data-testid=${`${testid}-frame-${i}`} aria-current=${i === frame}
               aria-label=${`frame ${i + 1}`} title=${`frame ${i + 1}${density ? `, log density ${written(density[i])}` : ""}`} ...${carries(answer.z[i])} onClick=${() => choosing(i)}
             ><img src="data:image/png;base64,${image}" alt="" draggable=${false} /></button>`)}
-          </div>
+          </${Row}>
           ${density && html`<${DensityLine} ...${{ density, level, range, frame }} lowest=${judged.lowest} testid=${`${testid}-density`}
             label=${`log density ${written(density[0])} at A, ${written(density[judged.lowest])} at its lowest, frame ${judged.lowest + 1}, ${written(density.at(-1))} at B`} />`}
         </div>
@@ -61,7 +62,7 @@ function Files({ method, title, fileRequest, testid }) {
   const save = async (format) => {
     try {
       setError(null);
-      await download(fileRequest(format), `path-${method}.${format}`);
+      await download(fileRequest(format), `path-${title.replaceAll(" ", "-")}.${format}`);
     } catch (failed) {
       setError(failed);
     }

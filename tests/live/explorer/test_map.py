@@ -122,7 +122,7 @@ def test_it_is_moved_and_zoomed_and_a_link_shows_the_same(page: Page, stored: St
     moved = shown.numbers("view")
     assert shown.pixels(1, 1, (moved[0], moved[1], moved[2])) == pytest.approx((before[0] - 60, before[1] + 40), abs=0.5)
     assert "z" not in shown.fields(), "a drag is no click"
-    shown.change(lambda: page.mouse.wheel(0, -300))
+    shown.change(lambda: page.mouse.wheel(0, -300))  # the wheel is the map's after a press
     zoomed = shown.numbers("view")
     assert zoomed[2] < 0.7 * moved[2]
     shown.wait()
