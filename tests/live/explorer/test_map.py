@@ -212,6 +212,55 @@ def test_the_keyboard_alone(page: Page, stored: Stored) -> None:
     expect(page.get_by_test_id("map-chosen")).to_have_count(0)
 
 
+def test_the_wheel_scrolls_the_page(page: Page, stored: Stored) -> None:
+    shown = Map(page, SEEN)
+    page.mouse.move(*shown.pixels(0, 1, VIEW))
+    page.mouse.wheel(0, 100)
+    expect(page.get_by_test_id("map-notice")).to_contain_text("Ctrl + scroll")
+    page.wait_for_function("scrollY === 100")
+    assert shown.numbers("view") == list(VIEW)
+    page.keyboard.down("Control")  # a pinch on a touchpad comes like this, too
+    shown.change(lambda: page.mouse.wheel(0, 100))
+    page.keyboard.up("Control")
+    assert shown.numbers("view")[2] > 8
+    assert page.evaluate("scrollY") == 100
+
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+@pytest.mark.parametrize("options", [PHONE], ids=["phone"])
+def test_one_finger_scrolls_and_two_move_the_map(page: Page, stored: Stored) -> None:
+    shown = Map(page, SEEN)
+    screen = page.context.new_cdp_session(page)
+
+    def touch(*paths: list[tuple[float, float]]) -> None:
+        """Move fingers along paths of as many places."""
+        for number, places in enumerate(zip(*paths, strict=True)):
+            points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(places)]
+            screen.send("Input.dispatchTouchEvent", {"type": "touchMove" if number else "touchStart", "touchPoints": points})
+            page.wait_for_timeout(20)
+        screen.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    x, y = shown.pixels(0, 0, VIEW)
+    touch([(x, y - 20 * step) for step in range(8)])
+    page.wait_for_function("scrollY > 80")
+    expect(page.get_by_test_id("map-notice")).to_contain_text("Two fingers")
+    assert shown.numbers("view") == list(VIEW)
+    assert "z" not in shown.fields()
+    page.evaluate("scrollTo(0, 0)")
+    steps = range(8)
+    shown.change(lambda: touch([(x - 5 * i, y - 10 * i) for i in steps], [(x + 50 + 5 * i, y - 10 * i) for i in steps]))
+    moved = shown.numbers("view")
+    assert moved[2] < 6, "the fingers moved apart"
+    assert moved[1] < -0.3, "and up"
+    assert page.evaluate("scrollY") == 0
+    page.get_by_test_id("map-lasso").tap()
+    x, y = shown.pixels(moved[0], moved[1], (moved[0], moved[1], moved[2]))
+    shown.change(lambda: touch([(x, y), (x + 50, y), (x + 50, y + 60), (x, y + 90)]))
+    assert "lasso" in shown.fields()
+
+
 def test_one_request_is_in_flight_and_the_newest_wins(page: Page, stored: Stored) -> None:
     shown = Map(page, SEEN)
 

@@ -142,6 +142,25 @@ def test_ends_and_frames_by_keyboard(page: Page, islands: str) -> None:
     says(page, "b=1.5,0")
 
 
+def test_a_strip_is_one_stop_of_the_tab_key(page: Page, islands: str) -> None:
+    go(page, f"collection={islands}&{ENDS}&steps=5&frame=1")
+    expect(frame(page, "linear", 1)).to_have_attribute("tabindex", "0")
+    frame(page, "linear", 1).focus()
+    page.keyboard.press("ArrowRight")
+    expect(frame(page, "linear", 2)).to_be_focused()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowRight")  # there is no further one
+    expect(frame(page, "linear", 4)).to_be_focused()
+    page.keyboard.press("b")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    says(page, "frame=3")
+    frames = page.get_by_test_id("path-linear").locator(".frames button")
+    assert frames.evaluate_all("all => all.map((one) => one.tabIndex)") == [-1, -1, -1, 0, -1]
+    page.keyboard.press("Tab")
+    assert not page.evaluate("document.activeElement.matches('.frames button')")
+
+
 def test_a_link_shows_the_same(page: Page, islands: str) -> None:
     go(page, f"collection={islands}&seed=5&steps=6&frame=4&graph=1")
     page.get_by_test_id("path-steps").fill("7")
@@ -191,7 +210,7 @@ def test_files(page: Page, format: str, frames: int) -> None:
     go(page, f"{ENDS}&steps=4")
     with page.expect_download() as download:
         page.get_by_test_id(f"path-slerp-{format}").click()
-    assert download.value.suggested_filename == f"path-slerp.{format}"
+    assert download.value.suggested_filename == f"path-arc.{format}"
     with Image.open(download.value.path()) as saved:
         assert getattr(saved, "n_frames", 1) == frames
         assert saved.size == ((4 * 112 + 3 * 8 if format == "png" else 112), 112)  # four times as large, with gaps in a strip
