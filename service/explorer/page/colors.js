@@ -2,7 +2,8 @@
 // Knows nothing of the service or of the page.
 
 // Ten bright colours for a dark ground, found by search. Two of them are at least 0.11 apart in OKLab, as people with protanopia and
-// deuteranopia see them (by the matrices of Machado, Oliveira, Fernandes 2009), and 0.19 for all others. The contrast with black is at least 4.4.
+// deuteranopia see them (by the matrices of Machado, Oliveira, Fernandes 2009), and 0.19 for all others. The contrast with black is
+// at least 4.4.
 const PALETTE = ["#fbd800", "#ff005b", "#38adaf", "#c400ff", "#b1d9ff", "#128607", "#f98d49", "#9462a6", "#01fbab", "#df8cff"];
 const ONE = "#b1d9ff"; // where nothing is told apart
 const OTHER = "#b0b0b0"; // values beyond the palette, and none
@@ -11,7 +12,7 @@ const SCALE = ["#2a4f9e", "#575d6d", "#7c7b78", "#a59c74", "#d2c060", "#fee838"]
 const MOST_VALUES = PALETTE.length;
 
 const isNumber = (value) => typeof value === "number";
-const spelled = (value) => (value === null || value === undefined ? "none" : typeof value === "string" ? value : JSON.stringify(value));
+const spelled = (value) => (typeof value === "string" ? value : value === undefined || value === null ? "none" : JSON.stringify(value));
 const ordered = new Intl.Collator("en", { numeric: true }).compare;
 
 /**
@@ -25,7 +26,8 @@ export function classesOf(values) {
   const found = [...counts.keys()];
   const numbers = values.filter(isNumber);
   if (found.length > MOST_VALUES && numbers.length >= 0.9 * values.length) return ranges(values, numbers);
-  const frequent = found.sort((a, b) => counts.get(b) - counts.get(a)).slice(0, found.length > MOST_VALUES ? MOST_VALUES - 1 : MOST_VALUES);
+  const most = found.length > MOST_VALUES ? MOST_VALUES - 1 : MOST_VALUES;
+  const frequent = found.sort((a, b) => counts.get(b) - counts.get(a)).slice(0, most);
   const classes = frequent.sort(ordered).map((name, i) => ({ name, color: PALETTE[i], count: 0 }));
   if (found.length > frequent.length) classes.push({ name: `${found.length - frequent.length} others`, color: OTHER, count: 0 });
   const place = new Map(frequent.map((name, i) => [name, i]));

@@ -7,14 +7,14 @@ import { canUndo, chooseCollection, chooseModel, undo, usePageState } from "./st
 import { Directions } from "./directions.js";
 import { Key } from "./key.js";
 import { usePageKeys } from "./keys.js";
-import { Map } from "./map.js";
+import { MapPart } from "./map.js";
 import { Neighbors } from "./neighbors.js";
 import { Path } from "./path.js";
 import { Picture } from "./picture.js";
 
 const STARTING = "The service starts: its models are loading. The page goes on by itself when they are there.";
 const LATE = "Still waiting for an answer of the service …";
-const PARTS = { map: Map, picture: Picture, neighbors: Neighbors, path: Path, directions: Directions };
+const PARTS = { map: MapPart, picture: Picture, neighbors: Neighbors, path: Path, directions: Directions };
 const TITLES = { map: "Map", picture: "Picture", neighbors: "Neighbours", path: "Path", directions: "Directions" };
 const POINTS = ["z", "home", "start", "a", "b"];
 const FURTHEST = 10_000; // the service decodes no number beyond it

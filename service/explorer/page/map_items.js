@@ -1,11 +1,11 @@
-// What the map shows: the items of a collection on a plane with their density, or draws from the prior.
+// What the map shows: the items of a collection on a plane with their density, or random points of the prior.
 // Knows nothing of canvases.
 
 import { useMemo } from "./vendor/preact-htm.js";
 import { collectionPath, request, useAnswer } from "./api.js";
 import { classesOf, oneClass } from "./colors.js";
-import { Density } from "./density.js";
-import { canBeAsked } from "./metadata.js";
+import { Density, planeBandwidth } from "./density.js";
+import { canBeAsked, useCommonKey } from "./metadata.js";
 import { endsOf, planeOfDims, project } from "./plane.js";
 
 export const NO_KEY = "-"; // of the field color: one colour for all
@@ -15,7 +15,8 @@ const DRAWS = 200;
 export function dimsOf(model, collection, state) {
   if (model.latent_dim === 2) return [0, 1];
   const dims = state.plane.split(",").map(Number);
-  const isGood = dims.length === 2 && dims[0] !== dims[1] && dims.every((one) => Number.isInteger(one) && one >= 0 && one < model.latent_dim);
+  const isDim = (one) => Number.isInteger(one) && one >= 0 && one < model.latent_dim;
+  const isGood = dims.length === 2 && dims[0] !== dims[1] && dims.every(isDim);
   return isGood ? dims : collection ? null : telling(model);
 }
 
@@ -27,39 +28,29 @@ export function telling({ latent_dim, metrics }) {
 }
 
 /**
- * The points: {plane, points as [x0, y0, x1, ...], ids, z and images of draws, keys, leftOut, color, values, classes, ends, hasDensity, density, asked, error}.
- * Without an answer yet, plane is null.
+ * The dots: {plane, points as [x0, y0, x1, ...], ids, z and images of random points, keys, leftOut, color, values, classes, ends,
+ * hasDensity, density, asked, error}. Without an answer yet, plane is null.
  */
 export function useItems(model, collection, state) {
   const dims = dimsOf(model, collection, state);
   const path = collection && collectionPath(collection);
   const plane = { dims: dims?.join(",") };
-  const some = useAnswer(path && request(`${path}/items`, { query: { limit: 100 } }));
-  const all = useMemo(() => keysOf(some.answer?.items ?? []), [some.answer]);
-  const keys = all.filter(canBeAsked);
+  const { keys, leftOut, key, isKnown } = useCommonKey(collection);
   const wanted = state.color && canBeAsked(state.color) ? state.color : null;
-  const color = wanted === NO_KEY ? null : (wanted ?? (keys.includes("label") ? "label" : keys[0]) ?? null);
-  const isReady = wanted || some.answer || some.error;
+  const color = wanted === NO_KEY ? null : (wanted ?? key ?? keys[0] ?? null);
+  const isReady = wanted || isKnown || keys.length === 1;
   const draws = request("sample", { query: { model: model.name, n: DRAWS, seed: state.seed, include: "z" } });
   const map = path && isReady ? request(`${path}/map`, { query: { ...plane, keys: color } }) : null;
   const { answer, error, asked } = useAnswer(path ? map : draws);
   const hasDensity = path && answer?.count > 1;
-  const spread = hasDensity ? { ...plane, density: dims ? 128 : 64, bandwidth: bandwidth(answer.count) } : {};
-  const dense = useAnswer(hasDensity ? request(`${path}/map`, { query: spread }) : null);
+  const cells = { density: dims ? 128 : 64, bandwidth: hasDensity ? planeBandwidth(collection.count) : null };
+  const dense = useAnswer(hasDensity ? request(`${path}/map`, { query: { ...plane, ...cells } }) : null);
   const density = useMemo(() => dense.answer && new Density(dense.answer), [dense.answer]);
   const isOfThis = density && answer?.plane && String(dense.answer.plane.dims) === String(answer.plane.dims);
   const found = useMemo(() => answer && (answer.plane ? itemsOf(answer, color) : drawsOf(answer, dims)), [answer, dims?.join()]);
-  return { plane: null, points: new Float32Array(0), classes: [], of: [], ...found, keys, leftOut: all.length - keys.length, color, hasDensity, density: isOfThis ? density : null, asked: [asked, dense.asked], error: error ?? dense.error };
-}
-
-/** The width of each item in the density: less, the more items there are. The prior has a width of 1. */
-const bandwidth = (count) => Number((count ** (-1 / 6) / 4).toFixed(3));
-
-/** The keys of metadata that have plain values. */
-function keysOf(items) {
-  const found = new Set();
-  for (const { metadata } of items) for (const [key, value] of Object.entries(metadata)) if (typeof value !== "object") found.add(key);
-  return [...found].sort();
+  const none = { plane: null, points: new Float32Array(0), classes: [], of: [] };
+  const shown = { keys, leftOut, color, hasDensity, density: isOfThis ? density : null };
+  return { ...none, ...found, ...shown, asked: [asked, dense.asked], error: error ?? dense.error };
 }
 
 function itemsOf(answer, color) {

@@ -20,7 +20,10 @@ export function lift({ origin, axes: [first, second] }, x, y) {
 }
 
 const NARROWEST = 1e-3; // of a view, in units of the plane
-const FARTHEST = 4000; // the service decodes latents up to 10,000
+// The service decodes latents whose numbers are up to 10,000. A view has its middle and its width up to FARTHEST, and is never higher
+// than wide, so it ends at 1.5 FARTHEST, or 6,350 with half a tile. Axes have the length 1, so a latent in the corner has numbers up to
+// 6,350 times the root of 2, about 8,980, and the origin of the plane may add a thousand.
+const FARTHEST = 4000;
 const within = (value, least, most) => Math.min(most, Math.max(least, value));
 
 /** What of a plane is in view: its middle, its width in units of the plane, and the size of the canvas in CSS pixels. */
@@ -82,7 +85,8 @@ export function lattice(view, pixels) {
   const top = Math.ceil(highest);
   const columns = Math.ceil(right) - first;
   const rows = top - Math.floor(lowest);
-  const middles = Array.from({ length: rows * columns }, (_, i) => [(first + (i % columns) + 0.5) * step, (top - Math.floor(i / columns) - 0.5) * step]);
+  const middle = (i) => [(first + (i % columns) + 0.5) * step, (top - Math.floor(i / columns) - 0.5) * step];
+  const middles = Array.from({ length: rows * columns }, (_, i) => middle(i));
   return { step, columns, rows, left: first * step, top: top * step, middles };
 }
 
@@ -121,4 +125,7 @@ export function inside(polygon, points) {
 }
 
 /** At most so many of a list, evenly spread over it. */
-export const spread = (list, most) => (list.length <= most ? list : Array.from({ length: most }, (_, i) => list[Math.floor((i * list.length) / most)]));
+export function spread(list, most) {
+  if (list.length <= most) return list;
+  return Array.from({ length: most }, (_, i) => list[Math.floor((i * list.length) / most)]);
+}

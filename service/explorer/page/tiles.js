@@ -11,14 +11,20 @@ const PAUSE = 120; // milliseconds without a change of the view, after which the
 const LEAST = 32; // CSS pixels of a tile, and of a larger picture:
 const LEAST_LARGE = 48;
 
-/** The tiles of a view: {tiles: {canvas, lattice, plane}, view, asked, error}. Those before are kept until they come. Null asks for nothing. */
+/**
+ * The tiles of a view: {tiles: {canvas, lattice, plane}, view, asked, error}. Those before are kept until they come. Null asks for
+ * nothing.
+ */
 export function useTiles(model, plane, view) {
   const [found, setFound] = useState({ tiles: null, view: null, asked: null, error: null });
   const [attempt, setAttempt] = useState(0);
   const ask = useRef(null);
   ask.current ??= newest(
     (asked) => readPictures(asked),
-    (pictures, asked, grid, of, seen) => setFound({ tiles: { canvas: tiled(pictures, grid), lattice: grid, plane: of }, view: seen, asked, error: null }),
+    (pictures, asked, grid, of, seen) => {
+      const tiles = { canvas: tiled(pictures, grid), lattice: grid, plane: of };
+      setFound({ tiles, view: seen, asked, error: null });
+    },
     (error, asked, grid, of, seen) => setFound((before) => ({ ...before, view: seen, asked, error })),
   );
   useAskAgain((isAll) => (isAll || found.error) && setAttempt((count) => count + 1));
@@ -27,7 +33,8 @@ export function useTiles(model, plane, view) {
     const timer = setTimeout(() => {
       const grid = lattice(view, model.shape[0] > LEAST ? LEAST_LARGE : LEAST);
       const latents = grid.middles.map(([x, y]) => lift(plane, x, y));
-      ask.current(request("decode", { query: { model: model.name }, body: npy(latents), accept: "application/x-npy" }), grid, plane, view);
+      const sent = { query: { model: model.name }, body: npy(latents), accept: "application/x-npy" };
+      ask.current(request("decode", sent), grid, plane, view);
     }, PAUSE);
     return () => clearTimeout(timer);
   }, [model.name, plane, view, attempt]);

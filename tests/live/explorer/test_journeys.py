@@ -96,7 +96,7 @@ def test_draw_morph_choose_and_send(page: Page, browser: Browser, service: Serve
     stroke(page, page.get_by_test_id("map-canvas"), [(0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)])
     page.keyboard.up("Shift")
     count = page.get_by_test_id("map-chosen-count")
-    expect(count).to_contain_text("items in the lasso")
+    expect(count).to_contain_text("items in the area")
     assert 20 < int(count.inner_text().split(" ")[0]) < 250
     page.get_by_test_id("map-chosen-0").wait_for()
     page.mouse.move(2, 2)  # away from the map, which shows what is at the pointer

@@ -149,7 +149,7 @@ def test_a_lasso_lists_what_is_inside(page: Page, stored: Stored) -> None:
     lasso = shown.numbers("lasso")
     low, high = np.reshape(lasso, (-1, 2)).min(0), np.reshape(lasso, (-1, 2)).max(0)
     inside = ((stored.mu > low) & (stored.mu < high)).all(1)
-    expect(page.get_by_test_id("map-chosen-count")).to_have_text(f"{inside.sum()} items in the lasso")
+    expect(page.get_by_test_id("map-chosen-count")).to_have_text(f"{inside.sum()} items in the area")
     for label, count in zip(*np.unique(stored.labels[inside], return_counts=True), strict=True):
         expect(page.get_by_test_id("map-chosen")).to_contain_text(f"{label}: {count}")
     expect(page.get_by_test_id("map-chosen-0")).to_be_visible()
@@ -162,7 +162,7 @@ def test_a_lasso_lists_what_is_inside(page: Page, stored: Stored) -> None:
 def test_it_says_where_there_are_no_data(page: Page, stored: Stored) -> None:
     shown = Map(page, f"{DIGITS}&view=0,0,30")
     words = page.get_by_test_id("map-words")
-    for (x, y), said in (([12.0, 12.0], "no data here"), (np.median(stored.mu, 0).tolist(), "many data here")):
+    for (x, y), said in (([12.0, 12.0], "no data"), (np.median(stored.mu, 0).tolist(), "much data")):
         page.mouse.move(*shown.pixels(x, y, (0, 0, 30)))
         expect(words).to_contain_text(said)
     copied = page.get_by_test_id("map-copy-curl")
@@ -170,6 +170,62 @@ def test_it_says_where_there_are_no_data(page: Page, stored: Stored) -> None:
     answer = json.loads(printed(copied, 1))
     assert len(answer["density"]) == len(answer["holes"]) == 128
     assert (page.get_by_text("samples from the prior come from here").count() > 0) == any(map(any, answer["holes"]))
+
+
+@pytest.fixture(scope="module")
+def islands(service: Server) -> str:
+    """Items in two groups: apart in the third dimension, and not in the first two."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (80, 20))
+    noise[:, 2] += np.repeat([-3, 3], 40)
+    items = [
+        {"id": str(i), "mu": mu.tolist(), "sigma": [0.1] * 20, "metadata": {"side": i // 40}} for i, mu in enumerate(noise)
+    ]
+    with httpx.Client(base_url=service.url) as client:
+        client.put("/collections/islands", json={"model": "mnist"}).raise_for_status()
+        client.post("/collections/islands/items", json={"items": items}).raise_for_status()
+    return "islands"
+
+
+def test_the_map_and_the_path_say_the_same_of_a_point(page: Page, islands: str) -> None:
+    shown = Map(page, f"/explore#model=mnist&collection={islands}&plane=0,1&view=0,0,4")
+    page.mouse.move(*shown.pixels(0, 0, (0, 0, 4)))
+    words = page.get_by_test_id("map-words")
+    expect(words).to_contain_text("much data in this part of the map")
+    expect(words).to_contain_text("In all 20 dimensions: little data")
+    shown.canvas.focus()
+    page.keyboard.press("b")
+    expect(page.get_by_test_id("path-linear-words")).to_contain_text("B lie")
+    expect(page.get_by_test_id("map-paths")).to_contain_text("straight line")
+    density = json.loads(printed(page.get_by_test_id("map-pointer-copy-curl"), 3))
+    level = json.loads(printed(page.get_by_test_id("map-pointer-copy-curl"), 2))["threshold"]
+    assert density["log_density"][0] < level
+
+
+# How light eight columns of a canvas are.
+COLUMNS = """one => {
+  const wide = Math.floor(one.width / 8);
+  const copy = new OffscreenCanvas(one.width, one.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(one, 0, 0);
+  const part = (_, i) => copy.getImageData(i * wide, 0, wide, one.height).data;
+  return Array.from({ length: 8 }, part).map((data) => data.reduce((sum, value) => sum + value, 0) / data.length);
+}"""
+
+
+def test_greyness_is_moved_with_the_map_and_drawn_beyond_its_edge(page: Page, stored: Stored) -> None:
+    shown = Map(page, f"{SEEN}&hide=pictures,points")
+    canvas = page.get_by_test_id("map-pictures")
+    before = canvas.evaluate(COLUMNS)
+    x, y = shown.pixels(0, 0, VIEW)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 250, y + 40, steps=12)
+    page.evaluate("new Promise(requestAnimationFrame)")
+    dragged = canvas.evaluate(COLUMNS)
+    assert np.abs(np.subtract(dragged, before)).max() > 2
+    shown.change(page.mouse.up)
+    page.reload()
+    shown.wait()
+    assert canvas.evaluate(COLUMNS) == pytest.approx(dragged, abs=1), "a link shows what was dragged there"
 
 
 def test_colours_follow_the_metadata(page: Page, stored: Stored) -> None:
@@ -207,7 +263,7 @@ def test_the_keyboard_alone(page: Page, stored: Stored) -> None:
     page.keyboard.press("l")
     for key in ("Space", *["Shift+ArrowLeft"] * 4, "Space", *["Shift+ArrowDown"] * 4, "Space", "Enter"):
         page.keyboard.press(key)
-    expect(page.get_by_test_id("map-chosen-count")).to_contain_text("items in the lasso")
+    expect(page.get_by_test_id("map-chosen-count")).to_contain_text("items in the area")
     page.keyboard.press("Escape")
     expect(page.get_by_test_id("map-chosen")).to_have_count(0)
 
@@ -281,9 +337,11 @@ def test_one_request_is_in_flight_and_the_newest_wins(page: Page, stored: Stored
 def test_without_a_collection_it_shows_the_prior(page: Page, watched: Watched) -> None:
     page.goto("/explore#model=mnist&collection=missing")
     expect(page.get_by_test_id("map-canvas")).to_have_attribute("data-points", "200")
-    expect(page.get_by_test_id("map-legend")).to_contain_text("draws from its prior")
+    expect(page.get_by_test_id("map-legend")).to_contain_text(
+        "No collection is chosen. So the dots are random points of the prior"
+    )
     page.get_by_test_id("map-dim-0").select_option("5")
     page.wait_for_url(re.compile("plane=5,"))
     expect(page.get_by_test_id("map-canvas")).to_have_attribute("data-points", "200")
     page.get_by_test_id("map-canvas").hover()
-    expect(page.get_by_test_id("map-nearest")).to_contain_text("draw ")
+    expect(page.get_by_test_id("map-nearest")).to_contain_text("random point ")

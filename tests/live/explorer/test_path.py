@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from tests.live.chromium import Watched
 from tests.live.pictures import text
 from tests.live.server import ROOT, Server
 
@@ -80,7 +81,7 @@ def test_strips_have_the_pictures_of_the_commands_on_offer(page: Page, islands: 
 def test_a_hole_is_seen(page: Page, islands: str) -> None:
     go(page, f"collection={islands}&{ENDS}&steps=9")
     words = page.get_by_test_id("path-linear-words")
-    expect(words).to_contain_text("goes through a region with little data")
+    expect(words).to_contain_text("crosses a gap with little data")
     expect(words).to_contain_text("frame 5")  # right between both groups
     expect(page.get_by_test_id("path-linear-density")).to_have_accessible_name(re.compile("at its lowest, frame 5"))
     go(page, f"collection={islands}&a=-1.55,0&b=-1.45,0.05")
@@ -89,10 +90,24 @@ def test_a_hole_is_seen(page: Page, islands: str) -> None:
     expect(words).to_contain_text("B lies where there is little data")
 
 
+def test_items_without_a_density_have_frames_and_a_sentence(page: Page, watched: Watched, service: Server) -> None:
+    items = [{"id": str(i), "mu": [0.5] * 20} for i in range(5)]  # no sigma, and all at one place
+    with httpx.Client(base_url=service.url) as client:
+        client.put("/collections/alike", json={"model": "mnist"}).raise_for_status()
+        client.post("/collections/alike/items", json={"items": items}).raise_for_status()
+    page.goto("/explore#model=mnist&collection=alike&steps=5&graph=1")
+    expect(page.get_by_test_id("path-hint")).to_contain_text("no line below the strips: the bandwidth (auto) is 0")
+    for method in ("linear", "slerp", "matched", "graph"):
+        frame(page, method, 4).wait_for()
+    expect(page.get_by_test_id("path-graph")).to_contain_text("found through all of 5 items")
+    expect(page.get_by_test_id("path").get_by_test_id("trouble")).to_have_count(0)
+    watched.expect("422: GET", "422: POST")
+
+
 def test_without_a_collection_there_are_strips_and_a_sentence(page: Page) -> None:
     page.route("**/collections?*", lambda route: route.fulfill(json={"collections": []}))
     go(page, ENDS)
-    expect(page.get_by_test_id("path-hint")).to_contain_text("need a collection")
+    expect(page.get_by_test_id("path-hint")).to_contain_text("needs a collection")
     expect(page.get_by_test_id("path-graph-open")).to_have_count(0)
     assert len(images(page, "slerp")) == 12
 

@@ -2,16 +2,15 @@
 // Knows nothing of the service, of the state or of the other parts of the page.
 
 import { rgb } from "./colors.js";
-import { MOST_GREY } from "./density.js";
 import { drawLetters } from "./letters.js";
+import { Shades } from "./map_shades.js";
 
 const MOST_PIXELS = 1.5e6; // of a canvas, so that screens of high resolution are drawn as fast
 const OPAQUE = 0xe8000000; // alpha, blue, green, red: nearly
 const MUTED = 0x48909090;
 const POINTER_PICTURE = 72; // CSS pixels on a side
-const HATCH = 7; // pixels from line to line
 
-export class Drawing {
+export class MapCanvas {
   /** `canvases`: {pictures, points, marks}. */
   constructor(canvases) {
     Object.assign(this, canvases);
@@ -19,7 +18,7 @@ export class Drawing {
     this.whole = 1; // the width of the view of all points
     this.tiles = null; // {canvas, lattice}
     this.circles = null; // the middle of the prior N(0, I)
-    this.density = null;
+    this.density = this.shades = null;
     this.dots = { points: new Float32Array(0), classes: [], of: [], isMuted: null };
     this.ratio = 1;
   }
@@ -32,20 +31,27 @@ export class Drawing {
     }
     this.image = new ImageData(this.points.width, this.points.height);
     this.words = new Uint32Array(this.image.data.buffer);
-    this.scratch = Object.assign(document.createElement("canvas"), { width: this.pictures.width, height: this.pictures.height });
+    this.shades?.forget();
   }
 
   /** Take the colours from the style sheet, which has them light and dark. */
   dress() {
     const style = getComputedStyle(this.marks);
     const color = (name) => style.getPropertyValue(name).trim();
-    this.colors = { grey: color("--map-grey"), line: color("--map-line"), hole: color("--map-hole"), fore: color("--fore"), back: color("--back") };
-    this.masks = null;
+    const [grey, line, hole] = ["grey", "line", "hole"].map((name) => color(`--map-${name}`));
+    this.colors = { grey, line, hole, fore: color("--fore"), back: color("--back") };
+    this.shades = null;
   }
 
   setDensity(density) {
     this.density = density;
-    this.masks = null;
+    this.shades = null;
+  }
+
+  /** Show a view to stay at: pixel for pixel what a link to it shows. */
+  settle(view) {
+    this.view = view;
+    this.shades?.forget();
   }
 
   /** Draw pictures and points; the milliseconds that it took. */
@@ -57,7 +63,7 @@ export class Drawing {
     return performance.now() - start;
   }
 
-  // --- pictures, greyness and holes
+  // --- pictures, greyness and hatching
 
   drawPictures() {
     const context = this.pictures.getContext("2d", { alpha: false });
@@ -74,34 +80,8 @@ export class Drawing {
     }
     if (this.circles) this.drawCircles(context);
     if (!this.density) return;
-    this.masks ??= {
-      grey: this.density.picture((cell) => this.density.greyness(cell), rgb(this.colors.grey)),
-      none: this.density.picture((cell) => (this.density.isEmpty(cell) && !this.density.holes[cell] ? 1 : 0), [0, 0, 0]),
-      holes: this.density.holes.some(Boolean) && this.density.picture((cell) => (this.density.holes[cell] ? 1 : 0), [0, 0, 0]),
-    };
-    context.imageSmoothingEnabled = true;
-    this.drawMask(context, this.masks.grey, this.colors.grey, MOST_GREY);
-    this.hatch(context, this.masks.none, this.colors.line, true);
-    if (this.masks.holes) this.hatch(context, this.masks.holes, this.colors.hole, false);
-    this.drawWords(context);
-  }
-
-  /** Write what the hatching means into a corner that is hatched. */
-  drawWords(context) {
-    const [width, height] = this.view.size;
-    const corners = [[8, height - 26], [width - 102, height - 26], [8, 8], [width - 102, 8]];
-    const isEmpty = ([left, top]) => [0, 94].every((more) => this.density.isEmpty(this.density.at(...this.view.toPlane(left + more, top + 9))));
-    const corner = corners.find(isEmpty);
-    if (!corner) return;
-    context.fillStyle = this.colors.grey;
-    context.beginPath();
-    context.roundRect(...corner, 94, 18, 4);
-    context.fill();
-    context.fillStyle = "#fff";
-    context.font = "12px system-ui, sans-serif";
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    context.fillText("no data here", corner[0] + 47, corner[1] + 9.5);
+    this.shades ??= new Shades(this.density, this.colors);
+    this.shades.draw(context, this.view, this.ratio);
   }
 
   /** Draw one, two and three standard deviations of the prior. */
@@ -116,43 +96,6 @@ export class Drawing {
       context.stroke();
       context.fillText(`${deviations} σ`, x, y - deviations * this.view.unit - 4);
     }
-  }
-
-  /** Draw a picture of the density; outside of the grid, where nothing lies, draw `color`. */
-  drawMask(context, mask, color, opacity) {
-    const [left, right, lowest, highest] = this.density.ends;
-    const whole = (pixel) => Math.round(pixel * this.ratio) / this.ratio; // else there is a seam along the edge
-    const [x0, y0] = this.view.toPixels(left, highest).map(whole);
-    const [x1, y1] = this.view.toPixels(right, lowest).map(whole);
-    const [width, height] = this.view.size;
-    context.drawImage(mask, x0, y0, x1 - x0, y1 - y0);
-    if (!opacity) return;
-    context.globalAlpha = opacity;
-    context.fillStyle = color;
-    context.beginPath();
-    context.rect(0, 0, width, height);
-    context.rect(x0, y0, x1 - x0, y1 - y0);
-    context.fill("evenodd");
-    context.globalAlpha = 1;
-  }
-
-  /** Hatch a part of the plane. */
-  hatch(context, mask, color, andOutside) {
-    const inner = this.scratch.getContext("2d");
-    inner.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-    inner.globalCompositeOperation = "copy";
-    inner.fillStyle = "transparent";
-    inner.fillRect(0, 0, ...this.view.size);
-    inner.globalCompositeOperation = "source-over";
-    this.drawMask(inner, mask, "#000", andOutside ? 1 : 0);
-    inner.globalCompositeOperation = "source-in";
-    inner.fillStyle = inner.createPattern(hatching(color, andOutside, this.ratio), "repeat");
-    inner.setTransform(1, 0, 0, 1, 0, 0);
-    inner.fillRect(0, 0, this.scratch.width, this.scratch.height);
-    context.save();
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.drawImage(this.scratch, 0, 0);
-    context.restore();
   }
 
   // --- points
@@ -181,7 +124,9 @@ export class Drawing {
       if (x < 0 || y < 0 || x > most || y > lowest || (isMuted && isMuted[i] !== value)) continue;
       const color = colors[of[i]];
       const end = (y + side) * width + x;
-      for (let row = y * width + x; row < end; row += width) for (let at = row; at < row + side; at++) words[at] = color;
+      for (let row = y * width + x; row < end; row += width) {
+        for (let at = row; at < row + side; at++) words[at] = color;
+      }
     }
   }
 
@@ -194,14 +139,14 @@ export class Drawing {
 
   // --- marks
 
-  /** Draw the paths, the lasso, the letters, and the pointer with the picture there. */
+  /** Draw the paths, {points, dashes}, the lasso, the letters, and the pointer with the picture there. */
   drawMarks({ marks, paths, lasso, pointer, picture, item }) {
     if (!this.view || !this.image) return;
     const context = this.marks.getContext("2d");
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     context.clearRect(0, 0, ...this.view.size);
     context.lineWidth = 2;
-    paths.forEach((path, i) => this.line(context, path, i ? [2, 3] : [6, 4], this.colors.fore)); // the straight one has dashes
+    for (const { points, dashes } of paths) this.line(context, points, dashes, this.colors.fore);
     if (lasso?.length) this.line(context, lasso, [], this.colors.hole, true);
     for (const { at } of marks) this.ring(context, at, 3, this.colors.fore);
     drawLetters(context, this.view, this.colors, marks);
@@ -246,19 +191,4 @@ export class Drawing {
     context.imageSmoothingEnabled = false;
     context.drawImage(picture, left, top, POINTER_PICTURE, POINTER_PICTURE);
   }
-}
-
-/** A piece of a pattern of lines. */
-function hatching(color, rising, ratio) {
-  const side = Math.round(HATCH * ratio);
-  const canvas = Object.assign(document.createElement("canvas"), { width: side, height: side });
-  const context = canvas.getContext("2d");
-  context.strokeStyle = color;
-  context.lineWidth = (rising ? 1.2 : 2) * ratio;
-  for (const shift of [-side, 0, side]) {
-    context.moveTo(shift - 1, rising ? side + 1 : -1);
-    context.lineTo(shift + side + 1, rising ? -1 : side + 1);
-  }
-  context.stroke();
-  return canvas;
 }

@@ -2,6 +2,7 @@
 // Knows nothing of requests.
 
 import { html } from "./vendor/preact-htm.js";
+import { isLittle } from "./density_level.js";
 
 export const written = (value) => (value === null ? "−∞" : value.toFixed(1).replace("-", "−"));
 
@@ -16,10 +17,10 @@ export function judge(density, level) {
   const values = density.map(number);
   const [first, last, least] = [values[0], values.at(-1), Math.min(...values)];
   const lowest = values.indexOf(least);
-  const crosses = level !== null && least < level && least < Math.min(first, last);
-  const low = level === null ? [] : [first < level && "A", last < level && "B"].filter(Boolean);
+  const crosses = isLittle(least, level) && least < Math.min(first, last);
+  const low = [isLittle(first, level) && "A", isLittle(last, level) && "B"].filter(Boolean);
   const words = [
-    crosses && "goes through a region with little data",
+    crosses && "crosses a gap with little data",
     low.length && `${low.join(" and ")} ${low.length > 1 ? "lie" : "lies"} where there is little data`,
     level !== null && !crosses && !low.length && "stays near the data",
   ].filter(Boolean);
