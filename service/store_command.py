@@ -108,6 +108,7 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
 
     check_name(options.collection, "collection")
     async with _opened(settings) as store:
+        print(f"store: {_shown(settings.store)}", flush=True)
         there = {collection.name: collection for collection in await store.collections()}.get(options.collection)
         limits = QueueLimits(settings.max_batch, settings.max_queue_rows, settings.max_rows)
         threads = settings.threads or os.cpu_count() or 1
@@ -139,6 +140,14 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
         finally:
             await device.close()
             await pipeline.close()
+
+
+def _shown(address: str) -> str:
+    """Return the address of a store without the user and password of a database."""
+    if not address.startswith(POSTGRES):
+        return str(Path(address).resolve())
+    scheme, _, rest = address.partition("?")[0].partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 async def _load_model(

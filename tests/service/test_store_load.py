@@ -102,6 +102,7 @@ def test_a_load_says_what_it_found_and_what_became_of_it(setting: Path, capsys: 
     said = capsys.readouterr().out.splitlines()
     digest = read(Path(os.environ["VAE_MODELS_DIR"]) / "grey").digest
     assert said == [
+        f"store: {Path(os.environ['VAE_STORE']).resolve()}",
         f"model: grey@sha256:{digest[:12]}..., for the new collection 'some', which is searched by l2",
         f"{folder}: 5 pictures",
         "sizes (height x width): 8 x 8 (4)",

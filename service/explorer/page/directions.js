@@ -102,10 +102,10 @@ function Slider({ axis, z, start, model, points, pictures, testid }) {
   return html`<div class="slider">
     <div class="slider-title">
       <label for=${testid}>${axis.name}</label> <span class="hint">${axis.note}</span>
-      <output for=${testid} aria-live="off" data-testid=${`${testid}-value`}>${shown}</output>
+      <output for=${testid} aria-live="off" data-testid=${`${testid}-value`}><span class="hint">moved by</span> ${shown}</output>
       ${percent && html`<span class="hint percent" data-testid=${`${testid}-percent`}>${percent}</span>`}
     </div>
-    <${Previews} ...${{ axis, model, points, pictures, testid }} onGo=${(step) => goTo(step)} />
+    <${Previews} ...${{ axis, model, points, pictures, testid }} at=${clamp(Math.round(amount), -REACH, REACH)} onGo=${(step) => goTo(step)} />
     <input
       id=${testid} data-testid=${testid} type="range" min=${-REACH} max=${REACH} step="0.1" value=${amount}
       aria-valuetext=${`${shown} units from the start${percent && `, ${percent}`}`}
@@ -115,8 +115,8 @@ function Slider({ axis, z, start, model, points, pictures, testid }) {
   </div>`;
 }
 
-/** The pictures above a slider. The keyboard reaches the same points by the slider, so they are no stops of the Tab key. */
-function Previews({ axis, model, points, pictures, testid, onGo }) {
+/** The pictures above a slider. The keyboard reaches the same points by the slider, so they are no stops of the Tab key. `at`: the step nearest to z. */
+function Previews({ axis, model, points, pictures, at, testid, onGo }) {
   const canvas = useRef(null);
   const [height, width] = model.shape;
   useLayoutEffect(() => {
@@ -125,7 +125,7 @@ function Previews({ axis, model, points, pictures, testid, onGo }) {
   }, [pictures?.[0]]);
   return html`<div class="previews" role="group" aria-label="Pictures along ${axis.name}">
     <canvas ref=${canvas} width=${STEPS.length * width} height=${height} aria-hidden="true" data-testid=${`${testid}-previews`} />
-    ${STEPS.map((step, i) => html`<button tabindex="-1" style=${`grid-column: ${i + 1}`} class=${step === 0 ? "home" : ""}
+    ${STEPS.map((step, i) => html`<button tabindex="-1" style=${`grid-column: ${i + 1}`} aria-current=${step === at}
       data-testid=${`${testid}-step-${i}`} aria-label=${`${axis.name} at ${step}`} title=${`${axis.name} at ${step}`}
       ...${carries(points?.[i])} onClick=${() => onGo(step)} />`)}
   </div>`;

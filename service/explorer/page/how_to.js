@@ -7,11 +7,13 @@ import { Command } from "./controls.js";
 import { useCommonKey } from "./metadata.js";
 
 const OWN = "mine";
+const LOADING = "FOLDER has pictures; the names of its subfolders become their labels. Run the command where the service is installed, with "
+  + "the same VAE_STORE as the service; it prints the store that it writes to. Then load this page anew.";
 
 /** How to get a collection. */
 export function HowToCollect({ model }) {
   return html`<p data-testid="neighbors-how">There is no collection of this model, so there is nothing to compare z with. This command
-      makes one of the pictures in a folder, in the store of this service (its setting VAE_STORE). Then load this page anew.</p>
+      makes one. ${LOADING}</p>
     <${Load} model=${model} />`;
 }
 
@@ -34,8 +36,7 @@ export function HowToName({ model, collection }) {
     ${isOpen && html`<p>A direction leads from one kind of item to another, such as to all items with one label. It is made from the items
         of a collection. Then load this page anew.</p>
       ${collection && !collection.read_only ? html`<${OfThis} collection=${collection} />` : html`
-        <p>${collection ? "This collection cannot be changed, so make one of your own" : "First make a collection"} from a folder of
-          pictures:</p>
+        <p>${collection ? "This collection cannot be changed, so make one of your own" : "First make a collection"}. ${LOADING}</p>
         <${Load} model=${model} />
         <${Name} collection=${{ name: OWN }} />`}`}
   </details>`;

@@ -2,7 +2,7 @@
 
 import { Component, html, render, useEffect, useLayoutEffect, useState } from "./vendor/preact-htm.js";
 import { askAgain, collectionPath, request, useAnswer } from "./api.js";
-import { Trouble } from "./controls.js";
+import { CopyLink, Trouble } from "./controls.js";
 import { canUndo, chooseCollection, chooseModel, undo, usePageState } from "./state.js";
 import { Directions } from "./directions.js";
 import { Key } from "./key.js";
@@ -61,6 +61,7 @@ function Page() {
         ${own.map((one) => html`<option value=${one.name} selected=${one === collection}>${one.name} (${one.count})</option>`)}
       </select></label>
       <button data-testid="undo" disabled=${!canUndo()} onClick=${undo} title="Ctrl+Z">undo</button>
+      <${CopyLink} state=${written} />
     </nav>
     <${Key} />
     <${Gone} />

@@ -58,7 +58,7 @@ function Nearest({ model, collection, state }) {
     </div>
     ${values.length > 0 && html`<${Chips} ...${{ keyName: key, values, filter }} />`}
     <${Trouble} error=${error} />
-    <p role="status" data-testid="neighbors-summary">${answer && summary(answer, key)}</p>
+    <p role="status" data-testid="neighbors-summary" aria-busy=${!answer && !error}>${answer ? summary(answer, key) : error ? "" : "Searching …"}</p>
     ${answer && html`
       ${remarks(answer, collection, metric).map((remark) => html`<p class="hint">${remark}</p>`)}
       <${Row} as="ol" class="neighbors">${answer.neighbors.map((one, i) => html`<li key=${one.id}><${Item} item=${one} place=${i} /></li>`)}</${Row}>`}
@@ -108,12 +108,12 @@ function remarks({ metric, unknown_keys: unknown, did_you_mean: similar, warning
 }
 
 function Item({ item, place }) {
-  const described = describe(item.metadata) || item.id;
+  const described = describe(item.metadata) || `item ${item.id}`;
   const distance = item.distance.toFixed(2);
   const label = `${described}, distance ${distance}`;
   return html`<${Thumb} image=${item.image} z=${item.mu} item=${item.id} testid=${`neighbors-item-${place}`} label=${label} />
     <div>${distance}</div>
-    <div class="hint" title=${`${item.id}\n${JSON.stringify(item.metadata)}`}>${described.slice(0, 60)}</div>`;
+    <div class="hint" title=${`item ${item.id}\n${JSON.stringify(item.metadata)}`}>${described.slice(0, 60)}</div>`;
 }
 
 /** A filter as it is typed. It is used when Enter is pressed or the field is left. */

@@ -43,7 +43,7 @@ function Dimension({ i, mu, sigma, kl, z }) {
       <i class="mu" style=${`left: ${percent(mu)}`} />
       ${z !== mu && html`<i class="z" style=${`left: ${percent(z)}`} />`}
     </div></td>
-    <td>${signed(mu)} ± ${sigma < 0.1 ? sigma.toPrecision(1) : sigma.toFixed(2)}</td>
+    <td>${signed(mu)} ${sigma < 0.005 ? "± <0.01" : `± ${sigma.toFixed(2)}`}</td>
     <td>${kl.toFixed(2)}</td>
   </tr>`;
 }

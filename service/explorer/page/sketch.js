@@ -102,9 +102,9 @@ export function Sketch({ model, image, isOwn, onDraw, onDrawn, onInvert, onClear
         onInput=${(event) => change({ width: Number(event.target.value) })} /></label>
       <label><input type="checkbox" data-testid="picture-erase" checked=${brush.erases}
         onChange=${(event) => change({ erases: event.target.checked })} /> erase</label>
-      ${hasOther && html`<label><input type="checkbox" data-testid="picture-over" checked=${brush.over}
-        onChange=${(event) => change({ over: event.target.checked })} /> draw over it</label>`}
-      ${image && html`<button data-testid="picture-invert" title="swap dark and light" onClick=${onInvert}>invert</button>`}
+      <label style=${hasOther ? "" : "visibility: hidden" /* so that nothing moves when it comes */}><input type="checkbox" data-testid="picture-over" checked=${brush.over}
+        onChange=${(event) => change({ over: event.target.checked })} /> draw over it</label>
+      <button data-testid="picture-invert" title="swap dark and light" disabled=${!image} onClick=${onInvert}>invert</button>
       <button data-testid="picture-clear" onClick=${() => (empty(), onClear())}>clear</button>
       ${tools}
     </div>
