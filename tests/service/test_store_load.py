@@ -125,7 +125,7 @@ def test_originals_that_are_left_out_are_named(setting: Path, capsys: pytest.Cap
     (setting / "one.png").write_bytes(png.write(np.zeros((8, 8, 1), np.uint8)))
     assert load(setting / "one.png") == 0
     assert main(["dump", "--collection", "some", str(setting / "out")]) == 0
-    assert "originals" not in capsys.readouterr().out
+    assert " originals of " not in capsys.readouterr().out
     with closing(sqlite3.connect(setting / "latents.db")) as connection:
         connection.execute("UPDATE collections SET keep = 'picture'")
         connection.commit()

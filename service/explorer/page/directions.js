@@ -47,6 +47,7 @@ export function Directions({ model, collection, unread, state }) {
     <${Trouble} error=${error ?? undrawn} />
     ${kind === "named" && names.length > axes.length && axes.length > 0 && html`
       <p class="hint">These are the first ${axes.length} of ${names.length} directions.</p>`}
+    ${!axes.length && !error && html`<p role="status" aria-busy="true">The sliders are loading …</p>`}
     <div class="directions">
       <figure>
         <button class="thumb" data-testid="directions-z" title="make this the start (keys a and b: ends of the path)"

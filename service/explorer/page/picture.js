@@ -4,7 +4,7 @@
 import { html, useCallback, useEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
 import { itemRequest, useAnswer } from "./api.js";
 import { fromBase64 } from "./base64.js";
-import { carries, choose, Copy, Part, target, Trouble } from "./controls.js";
+import { brief, carries, choose, Copy, Part, target, Trouble } from "./controls.js";
 import { Decoded, decodeRequest } from "./decoded.js";
 import { describe } from "./metadata.js";
 import { asSeen, pointsOf } from "./model.js";
@@ -51,6 +51,7 @@ export function Picture({ model, collection, state }) {
         beside=${html`<${PointZ} ...${{ model, z, home, isMoved: isMoved && !isMade, hasPicture: x || isMade }} />`}
         tools=${html`<${FileButton} onFile=${takeFile} />`}
       />
+      ${!examples.answer && !examples.error && html`<p class="hint" role="status" aria-busy="true">Examples are loading …</p>`}
       ${first && html`<${Examples} images=${examples.answer.images} current=${x} take=${take} />`}
       ${collection?.keep === "picture" && html`<${Kept} key=${collection.name} collection=${collection} take=${take} />`}
       ${collection && state.item && !x && !isMade && html`<${ItemOf} collection=${collection} id=${state.item} isMoved=${isMoved} />`}
@@ -77,7 +78,7 @@ function ItemOf({ collection, id, isMoved }) {
   const { answer, error } = useAnswer(itemRequest(collection, id));
   const described = answer && describe(answer.metadata).slice(0, 80);
   return html`<p data-testid="picture-item">
-      z ${isMoved ? "was moved away from" : "is"} item ${id}${described && ` (${described})`} of ${collection.name}, which was
+      z ${isMoved ? "was moved away from" : "is"} item ${brief(id)}${described && ` (${described})`} of ${collection.name}, which was
       encoded before.
     </p>
     <${Trouble} error=${error} />`;

@@ -30,7 +30,7 @@ export function Score({ model, mu, requests }) {
   const reconstruction = useAnswer(requests.reconstruction ?? null);
   const again = requests.reconstruction && reconstruction.answer?.images[0];
   return html`
-    <p class="words" role="status" data-testid="picture-words">${score.answer && inWords(score.answer)}</p>
+    <p class="words" role="status" data-testid="picture-words" aria-busy=${!score.answer && !score.error}>${score.answer ? inWords(score.answer) : score.error ? "" : "Finding out how unusual it is …"}</p>
     <div class="beside">
       <figure>
         <${ErrorMap} image=${errors.answer} shape=${model.shape} />

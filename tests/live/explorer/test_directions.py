@@ -34,7 +34,7 @@ def decoded(service: Server, latents: list[list[float]]) -> np.ndarray:
 
 
 def value(page: Page, testid: str = SLIDER) -> str:
-    return page.get_by_test_id(f"{testid}-value").inner_text().removeprefix("moved by ").split()[0]
+    return page.get_by_test_id(f"{testid}-value").inner_text().removeprefix("moved by ").split()[0].rstrip(",")
 
 
 def test_keys_move_a_slider_and_its_pictures(page: Page, service: Server) -> None:
