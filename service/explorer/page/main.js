@@ -61,7 +61,7 @@ function Page() {
         ${own.map((one) => html`<option value=${one.name} selected=${one === collection}>${one.name} (${one.count})</option>`)}
       </select></label>
       <button data-testid="undo" disabled=${!canUndo()} onClick=${undo} title="Ctrl+Z">undo</button>
-      <${CopyLink} state=${written} />
+      <${CopyLink} state=${wanted} />
     </nav>
     <${Key} />
     <${Gone} />
