@@ -29,7 +29,7 @@ export function LassoItems({ collection, items, chosen }) {
     </div>
     <${Trouble} error=${error} />
     <${Row} class="row pictures" role="group" aria-label="pictures in the area">${shown.map((one, i) => html`
-      <${Thumb} key=${one.id} image=${one.image} z=${one.mu} item=${collection && one.id} label=${one.id} testid="map-chosen-${i}" />`)}
+      <${Thumb} key=${one.id} image=${one.image} z=${one.mu} item=${collection && one.id} label=${collection ? `item ${one.id}` : one.id} testid="map-chosen-${i}" />`)}
     </${Row}>
     ${some.length < chosen.length && html`<p class="hint">${some.length} of ${chosen.length} pictures.</p>`}
     <${Copy} asked=${asked} testid="map-chosen-copy" />
