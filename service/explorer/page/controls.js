@@ -5,7 +5,8 @@ import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { asCurl, asPython } from "./api.js";
 import { fromBase64 } from "./base64.js";
 import { isPoint } from "./numbers.js";
-import { set, write } from "./state.js";
+import { write } from "./npy.js";
+import { set } from "./state.js";
 
 const POINT = "application/x-latent"; // a dragged picture carries its latent,
 const PICTURE = "application/x-picture"; // or itself, as base64, before it is encoded
