@@ -5,8 +5,7 @@ import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { asCurl, asPython } from "./api.js";
 import { fromBase64 } from "./base64.js";
 import { isPoint } from "./numbers.js";
-import { write } from "./npy.js";
-import { set } from "./state.js";
+import { set, writeFragment } from "./state.js";
 
 const POINT = "application/x-latent"; // a dragged picture carries its latent,
 const PICTURE = "application/x-picture"; // or itself, as base64, before it is encoded
@@ -131,7 +130,7 @@ export function Copy({ asked, testid }) {
 /** A button that copies the address of the page as it is now. */
 export function CopyLink({ state }) {
   const [said, copy] = useCopying();
-  const fragment = write(state);
+  const fragment = writeFragment(state);
   const press = () => copy(location.href.split("#")[0] + fragment, "the link");
   return html`<button data-testid="copy-link" data-content=${fragment} title="the address of this page" onClick=${press}>copy link</button>
     <span class="hint" role="status">${said || "The address of this page is a link to what you see."}</span>`;

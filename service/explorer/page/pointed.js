@@ -38,9 +38,9 @@ export function Pointed({ model, collection, items, at, picture, decoded }) {
     </div>
     <div data-testid="map-nearest">
       ${neighbor && html`<h3>${collection ? "Nearest item" : "Nearest random point"}</h3>
-        <${Thumb} image=${neighbor.image} z=${neighbor.mu} item=${collection && neighbor.id} label=${neighbor.id}
+        <${Thumb} image=${neighbor.image} z=${neighbor.mu} item=${collection && neighbor.id} label=${collection ? `item ${neighbor.id}` : neighbor.id}
           testid="map-nearest-item" />
-        <p class="id" title=${neighbor.id}>${brief(neighbor.id)}</p>
+        <p class="id" title=${neighbor.id}>${brief(collection ? `item ${neighbor.id}` : neighbor.id)}</p>
         <dl>${Object.entries(neighbor.metadata).slice(0, MOST_SHOWN).map(([key, value]) => html`<div>
           <dt title=${key}>${brief(key)}</dt><dd>${brief(typeof value === "string" ? value : JSON.stringify(value))}</dd>
         </div>`)}</dl>`}

@@ -78,7 +78,7 @@ function readFragment(fragment) {
 }
 
 /** Return the fragment of a state. */
-function writeFragment(state) {
+export function writeFragment(state) {
   const spelled = new URLSearchParams();
   for (const [name, [kind]] of Object.entries(FIELDS)) {
     const isSet = ![undefined, null, DEFAULTS[name]].includes(state[name]);
