@@ -21,11 +21,16 @@ def one_script(modules: Mapping[str, str], libraries: Mapping[str, str]) -> str:
     Both are by the names that imports use. Libraries stay files of their own. Raises ValueError for another form of import or
     export and for modules that import each other, KeyError for a module that is not there.
     """
-    needs = {name: {found[2] for found in IMPORT.finditer(code)} - libraries.keys() for name, code in modules.items()}
+    needs = {name: _needs(code, libraries) for name, code in sorted(modules.items())}
     imports = "".join(f'import * as library{i} from "./{name}";\n' for i, name in enumerate(libraries))
     known = "".join(f'"{name}": library{i}, ' for i, name in enumerate(libraries))
     bodies = [_body(name, modules[name]) for name in TopologicalSorter(needs).static_order()]
     return f"{imports}const modules = {{ {known}}};\n{''.join(bodies)}"
+
+
+def _needs(code: str, libraries: Mapping[str, str]) -> list[str]:
+    """Return the modules that a module imports, in an order that is the same in every process."""
+    return [found[2] for found in IMPORT.finditer(code) if found[2] not in libraries]
 
 
 def _body(name: str, code: str) -> str:

@@ -114,7 +114,7 @@ export async function send(asked) {
     if (answer.status === 401) dispatchEvent(new Event("key-needed"));
     if (problem.code === "unknown_model") dispatchEvent(new Event("model-gone"));
     const { status } = answer;
-    throw Object.assign(new Error(problem.detail ?? `the service answered with status ${status}`), { status });
+    throw Object.assign(new Error(problem.detail ?? `the service answered with status ${status}`), { status, code: problem.code });
   }
 }
 

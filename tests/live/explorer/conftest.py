@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.live.chromium import Watched, browsing, watching
+from tests.live.explorer.map_page import Stored, store_digits
 from tests.live.server import Server, serving
 
 
@@ -33,6 +34,12 @@ def client(service: Server) -> Iterator[httpx.Client]:
     """A client of the service, with paths for addresses."""
     with httpx.Client(base_url=service.url, timeout=60) as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def stored(service: Server) -> Stored:
+    """256 digits, which the service has stored as the collection "digits" of its model of two dimensions."""
+    return store_digits(service.url)
 
 
 @pytest.fixture

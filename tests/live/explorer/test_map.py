@@ -3,8 +3,6 @@
 import io
 import json
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -12,72 +10,9 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from tests.live.chromium import Watched
-from tests.live.explorer.on_page import InFlight, numbers, pixels_of, printed, state
-from tests.live.pictures import encoded, text
-from tests.live.server import ROOT, Server
-
-DIGITS = "/explore#model=mnist-2d&collection=digits"
-IDS = [f"no. {i}/#{i}" for i in range(256)]
-
-
-class Stored(NamedTuple):
-    mu: Any  # (256, 2), float32
-    labels: Any
-
-
-@pytest.fixture(scope="module")
-def stored(service: Server) -> Stored:
-    data = np.load(ROOT / "tests/data/digits.npz")
-    pictures = [text(encoded(pixels)) for pixels in data["images"]]
-    metadata = [
-        {"label": int(label), "ink": float(ink)}
-        for label, ink in zip(data["labels"], data["images"].mean((1, 2)), strict=True)
-    ]
-    items = [{"id": id, "image": image, "metadata": some} for id, image, some in zip(IDS, pictures, metadata, strict=True)]
-    with httpx.Client(base_url=service.url, timeout=60) as client:
-        client.put("/collections/digits", json={"model": "mnist-2d"}).raise_for_status()
-        client.post("/collections/digits/items", json={"items": items}).raise_for_status()
-        found = client.get("/collections/digits/map?dims=0,1&format=npy").raise_for_status()
-    order = np.argsort(np.argsort(IDS))  # the map has the order of the ids
-    return Stored(np.load(io.BytesIO(found.content))[order], data["labels"])
-
-
-class Map:
-    """The map on a page, its places in coordinates of the plane."""
-
-    def __init__(self, page: Page, address: str = DIGITS) -> None:
-        self.page, self.canvas = page, page.get_by_test_id("map-canvas")
-        page.goto(address)
-        self.wait()
-
-    def wait(self) -> None:
-        """Until the decoded pictures and the density are those of the view."""
-        expect(self.page.get_by_test_id("map-view")).to_have_attribute("aria-busy", "false")
-
-    def pixels(self, x: float, y: float, view: tuple[float, float, float]) -> tuple[float, float]:
-        """Where a point of the plane is on the screen."""
-        box = self.canvas.bounding_box()
-        assert box is not None
-        unit = box["width"] / view[2]
-        return box["x"] + box["width"] / 2 + (x - view[0]) * unit, box["y"] + box["height"] / 2 - (y - view[1]) * unit
-
-    def fields(self) -> dict[str, str]:
-        return state(self.page)
-
-    def numbers(self, name: str) -> list[float]:
-        return numbers(self.page, name)
-
-    def change(self, action: Callable[[], None]) -> None:
-        """Do something, and wait until the address tells of it."""
-        self.fields()
-        before = self.page.url
-        action()
-        self.page.wait_for_url(lambda url: url != before)
-
-
-VIEW = (0.0, 0.0, 8.0)
-SEEN = f"{DIGITS}&view=0,0,8"
-
+from tests.live.explorer.map_page import DIGITS, IDS, SEEN, VIEW, Map, Stored
+from tests.live.explorer.on_page import InFlight, pixels_of, printed
+from tests.live.server import Server
 
 PNG = "one => one.toDataURL()"
 
@@ -245,76 +180,6 @@ def test_colours_follow_the_metadata(page: Page, stored: Stored) -> None:
     page.get_by_test_id("map-color").select_option(label="none")
     expect(page.get_by_role("group", name="colours: ink")).to_have_count(0)
     assert "view" not in shown.fields()
-
-
-def test_the_keyboard_alone(page: Page, stored: Stored) -> None:
-    shown = Map(page, SEEN)
-    shown.canvas.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("Shift+ArrowUp")
-    page.keyboard.press("a")
-    page.keyboard.press("Enter")
-    shown.change(lambda: page.keyboard.press("+"))
-    unit = 8 / shown.canvas.bounding_box()["width"]  # type: ignore[index]
-    assert shown.numbers("a") == pytest.approx([10 * unit, 40 * unit], abs=0.001)
-    assert "z" in shown.fields()
-    view = shown.numbers("view")
-    assert view[2] == pytest.approx(8 / 1.5, rel=0.01)
-    page.keyboard.press("l")
-    for key in ("Space", *["Shift+ArrowLeft"] * 4, "Space", *["Shift+ArrowDown"] * 4, "Space", "Enter"):
-        page.keyboard.press(key)
-    expect(page.get_by_test_id("map-chosen-count")).to_contain_text("items in the area")
-    page.keyboard.press("Escape")
-    expect(page.get_by_test_id("map-chosen")).to_have_count(0)
-
-
-def test_the_wheel_scrolls_the_page(page: Page, stored: Stored) -> None:
-    shown = Map(page, SEEN)
-    page.mouse.move(*shown.pixels(0, 1, VIEW))
-    page.mouse.wheel(0, 100)
-    expect(page.get_by_test_id("map-notice")).to_contain_text("Ctrl + scroll")
-    page.wait_for_function("scrollY === 100")
-    assert shown.numbers("view") == list(VIEW)
-    page.keyboard.down("Control")  # a pinch on a touchpad comes like this, too
-    shown.change(lambda: page.mouse.wheel(0, 100))
-    page.keyboard.up("Control")
-    assert shown.numbers("view")[2] > 8
-    assert page.evaluate("scrollY") == 100
-
-
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-
-
-@pytest.mark.parametrize("options", [PHONE], ids=["phone"])
-def test_one_finger_scrolls_and_two_move_the_map(page: Page, stored: Stored) -> None:
-    shown = Map(page, SEEN)
-    screen = page.context.new_cdp_session(page)
-
-    def touch(*paths: list[tuple[float, float]]) -> None:
-        """Move fingers along paths of as many places."""
-        for number, places in enumerate(zip(*paths, strict=True)):
-            points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(places)]
-            screen.send("Input.dispatchTouchEvent", {"type": "touchMove" if number else "touchStart", "touchPoints": points})
-            page.wait_for_timeout(20)
-        screen.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-
-    x, y = shown.pixels(0, 0, VIEW)
-    touch([(x, y - 20 * min(step, 7)) for step in range(20)])  # at rest in the end, else the page goes on to scroll
-    page.wait_for_function("scrollY > 80")
-    expect(page.get_by_test_id("map-notice")).to_contain_text("Two fingers")
-    assert shown.numbers("view") == list(VIEW)
-    assert "z" not in shown.fields()
-    page.evaluate("scrollTo(0, 0)")
-    steps = range(8)
-    shown.change(lambda: touch([(x - 5 * i, y - 10 * i) for i in steps], [(x + 50 + 5 * i, y - 10 * i) for i in steps]))
-    moved = shown.numbers("view")
-    assert moved[2] < 6, "the fingers moved apart"
-    assert moved[1] < -0.3, "and up"
-    assert page.evaluate("scrollY") == 0
-    page.get_by_test_id("map-lasso").tap()
-    x, y = shown.pixels(moved[0], moved[1], (moved[0], moved[1], moved[2]))
-    shown.change(lambda: touch([(x, y), (x + 50, y), (x + 50, y + 60), (x, y + 90)]))
-    assert "lasso" in shown.fields()
 
 
 def test_one_request_is_in_flight_and_the_newest_wins(page: Page, stored: Stored) -> None:

@@ -109,7 +109,7 @@ def test_it_begins_with_an_example_and_the_keyboard_takes_others(page: Page, cli
     expect(page.get_by_test_id("undo")).to_be_disabled()
     assert next_picture(page)["x"] == examples[0]
     page.get_by_test_id("picture-example-0").focus()
-    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     expect(page.get_by_test_id("picture-example-1")).to_have_attribute("aria-pressed", "true")
     said = next_picture(page, examples[0])
