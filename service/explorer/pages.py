@@ -59,7 +59,7 @@ def add_explorer(app: Starlette) -> list[Registration]:
 def files() -> dict[str, PageFile]:
     """Return what is sent, by name. The modules are one file, main.js.
 
-    It and the style sheet are without comments that have lines of their own; those at the ends of lines stay.
+    It and the style sheet are without comments, where these can be told from text.
     """
     found = {file.relative_to(PAGE).as_posix(): file for file in sorted(PAGE.rglob("*")) if file.suffix in MEDIA_TYPES}
     texts = {name: file.read_text(encoding="utf-8") for name, file in found.items()}

@@ -13,6 +13,10 @@ OTHER = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 # A comment that has lines of its own. It knows no template literals: lines in one that begin like a comment would be cut, too,
 # and a test holds that the page has none.
 COMMENT = re.compile(r"^ *(?://.*|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/)\n", re.MULTILINE)
+# A comment behind code, without a quotation mark that could be the end of a string.
+END_COMMENT = re.compile(r"(?<=[;,{}()\[\]]) //[^\"'`\n]*$", re.MULTILINE)
+# Indentation. In a template literal it is white space of HTML, of which one line break is as good as more.
+INDENTATION = re.compile(r"^ +", re.MULTILINE)
 
 
 def one_script(modules: Mapping[str, str], libraries: Mapping[str, str]) -> str:
@@ -35,7 +39,9 @@ def _needs(code: str, libraries: Mapping[str, str]) -> list[str]:
 
 def _body(name: str, code: str) -> str:
     exported = ", ".join(found[2] for found in EXPORT.finditer(code))
-    code = EXPORT.sub(r"\1 \2", IMPORT.sub(r'const \1 = modules["\2"];' + "\n", COMMENT.sub("", code)))
+    for unsent in (COMMENT, END_COMMENT, INDENTATION):
+        code = unsent.sub("", code)
+    code = EXPORT.sub(r"\1 \2", IMPORT.sub(r'const \1 = modules["\2"];' + "\n", code))
     if found := OTHER.search(code):
         raise ValueError(f"{name}: this form of import or export is not known: {found[0]}")
     return f'modules["{name}"] = (() => {{\n{code}return {{ {exported} }};\n}})();\n'

@@ -18,14 +18,18 @@ const own = 2;
 
 /** Two
  * lines. */
-export const double = (value) => value * own; // short
+export const double = (value) =>
+  value * own; // short
+const address = "https:; // no comment";
 """
 TOGETHER = """import * as library0 from "./vendor/library.js";
 const modules = { "vendor/library.js": library0, };
 modules["other.js"] = (() => {
 const own = 2;
 
-const double = (value) => value * own; // short
+const double = (value) =>
+value * own;
+const address = "https:; // no comment";
 return { double };
 })();
 modules["main.js"] = (() => {
