@@ -130,6 +130,7 @@ def test_ends_by_pointer(page: Page, islands: str) -> None:
 
 def test_neighbours_and_files_are_dragged_to_an_end(page: Page, islands: str) -> None:
     go(page, f"collection={islands}&{ENDS}&z=-1.5,0")
+    page.wait_for_load_state("networkidle")  # the neighbours are those of z
     nearest = page.get_by_test_id("neighbors-item-3")
     picture = nearest.locator("img").get_attribute("src")
     nearest.drag_to(page.get_by_test_id("path-b"))

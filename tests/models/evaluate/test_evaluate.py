@@ -258,6 +258,10 @@ def test_a_folder_is_read_as_it_was_for_training(tmp_path: Path, digits: Picture
 
 
 def test_stopped_by_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("models.evaluate.__main__.read", lambda _: signal.raise_signal(signal.SIGINT))
+    def interrupt(_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background makes its children ignore it
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("models.evaluate.__main__.read", interrupt)
     assert main([str(tmp_path)]) == 130
     assert capsys.readouterr().err.startswith(f"stopped; {tmp_path} may lack some numbers")
