@@ -217,7 +217,8 @@ def test_parameters_that_do_not_exist_or_fit(client: httpx.Client, query: str, w
         ("/sample", {"sed": 1}), ("/decode", {"z": [[0.0] * 20], "x": 1}), ("/interpolate", {**ENDS, "steps": 1}),
         ("/interpolate", {**ENDS, "method": "cubic"}), ("/interpolate", {**ENDS, "stop": {}}),
         ("/encode", {"images": ["x"], "imags": []}), ("/reconstruct", {"images": ["x"], "mode": "median"}),
-        ("/reconstruct", {"images": ["x"], "compare": True, "format": "npy"}), ("/reconstruct", {"images": ["x"], "compare": "yes"}),
+        ("/reconstruct", {"images": ["x"], "compare": True, "format": "npy"}),
+        ("/reconstruct", {"images": ["x"], "compare": "yes"}),
     ],
 )  # fmt: skip
 def test_keys_of_a_body_that_do_not_exist_or_fit(client: httpx.Client, path: str, body: Any) -> None:
