@@ -48,7 +48,7 @@ wheel: $(SERVING)
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 # files of tests go to so many processes; each takes about 1 GB
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 2
 
 test: $(TESTING)
 	@{ command -v chromium || command -v google-chrome; } >/dev/null || echo "No browser: the tests of /explore and /docs skip; apt-get install chromium"
