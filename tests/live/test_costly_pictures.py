@@ -17,7 +17,7 @@ from .server import Server
 
 BUDGET, BEYOND = 256 << 20, 64 << 20
 PATIENCE = 30.0
-SETTLED = 0.2  # seconds without a new decoder
+SETTLED = 0.5  # seconds without a new decoder
 
 
 def decoders(server: Server) -> list[psutil.Process]:
@@ -76,7 +76,7 @@ def test_others_are_answered_while_it_is_decoded(server: Server, client: httpx.C
                 client.get("/health/live").raise_for_status()
                 client.post("/encode", content=png).raise_for_status()
             late = client.post("/encode?timeout_ms=200", content=COSTLY[name])
-            problem(late, 504, "deadline_exceeded", "before the pictures were decoded")
+            problem(late, 504, "deadline_exceeded")
             late = client.post("/encode?timeout_ms=200", files=[("image", ("x", one)) for one in (pngs[0], COSTLY[name])])
             problem(late, 504, "deadline_exceeded")
             assert not waiting.done()
