@@ -1,0 +1,19 @@
+"""The registry of kinds: it maps a name in the configuration to what a model is about.
+
+To add a kind, add one file in this folder and one line below. Knows nothing of nets, training or HTTP.
+"""
+
+from collections.abc import Mapping
+from reprlib import repr as short_repr
+
+from models.kinds.kind import Kind
+from models.kinds.picture import Picture
+
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Picture(),)}
+
+
+def kind_of(name: object) -> Kind:
+    """Return the kind with that name. Raises ValueError for an unknown one."""
+    if not isinstance(name, str) or name not in KINDS:
+        raise ValueError(f"unknown kind {short_repr(name)}; known: {', '.join(sorted(KINDS))}")
+    return KINDS[name]

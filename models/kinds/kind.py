@@ -1,0 +1,61 @@
+"""The interface of a kind: what a model is about, such as pictures or rows of a table.
+
+A kind turns raw data into rows (arrays of one shape, as training and the engine hold them), rows into the x of the net, and
+what a decoder gives into raw data again. Knows nothing of nets, training, files or HTTP.
+"""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Shape = tuple[int, ...]
+
+
+class Preprocessing(Protocol):
+    """How raw data become rows; stored as `preprocessing` in config.json. Its constructor raises ValueError."""
+
+    @property
+    def shape(self) -> Shape:
+        """Return the shape of a row."""
+
+    def stored(self) -> dict[str, Any]:
+        """Return what config.json holds: the arguments of the constructor."""
+
+
+class Kind(ABC):
+    """One kind of data. There is one instance of each, in `KINDS`."""
+
+    name: ClassVar[str]  # as config.json has it
+    one: ClassVar[str]  # for messages: "a picture"
+    many: ClassVar[str]  # "pictures"
+    nets: ClassVar[frozenset[str]]  # the architectures that fit
+    likelihoods: ClassVar[frozenset[str]]  # the likelihoods that fit
+    sequential: ClassVar[bool] = False  # whether a decoder makes the data step by step, each step from the ones before
+
+    @abstractmethod
+    def check_shape(self, shape: Shape) -> None:
+        """Raise ValueError if rows cannot have this shape."""
+
+    @abstractmethod
+    def preprocessing(self, **stored: Any) -> Preprocessing:
+        """Return the preprocessing that config.json holds. Raises ValueError, TypeError."""
+
+    @abstractmethod
+    def default_preprocessing(self, shape: Shape) -> Preprocessing:
+        """Return the preprocessing of a model that was saved without one. Raises ValueError if this kind has no default."""
+
+    def fits(self, found: Shape, shape: Shape) -> bool:
+        """Return whether a row of the shape `found` suits a model whose rows have `shape`."""
+        return found == shape
+
+    @abstractmethod
+    def to_x(self, rows: "Tensor") -> "Tensor":
+        """Return the x of the net for rows, (B, ...) -> (B, ...): float32. Rows that are x already stay as they are."""
+
+    def check_parts(self, net: str, likelihood: str) -> None:
+        """Raise ValueError if the architecture or the likelihood does not fit this kind."""
+        for what, name, known in (("architecture", net, self.nets), ("likelihood", likelihood, self.likelihoods)):
+            if name not in known:
+                raise ValueError(f"{self.many} take the {what} {' or '.join(sorted(known))}, not {name[:80]!r}")
