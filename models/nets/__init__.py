@@ -13,7 +13,7 @@ from models.nets.net import Net
 from models.nets.residual import Residual
 from models.nets.table import TableNet
 
-Shape = tuple[int, int, int]  # (C, H, W)
+Shape = tuple[int, ...]  # that of a row; (C, H, W) for pictures
 
 
 ARCHITECTURES: Mapping[str, Callable[..., Net]] = {
