@@ -6,7 +6,7 @@ Knows nothing of stores, operations or HTTP.
 import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -97,3 +97,11 @@ class Pipeline:
         """Return what the decoder makes of latents (N, D), as the kind of the model has it. Raises BatcherError."""
         with inference.model.kind.decoding(inference, len(z)) as decode:
             return await decode(z)
+
+    async def data(self, decoded: Floats, inference: Inference, seed: int | None = None) -> NDArray[Any]:
+        """Return the data of what is decoded, (N, ...): those that are expected, or with a seed draws from p(x given z)."""
+        kind = inference.model.kind
+        if seed is not None:
+            words_and_noise = 16 * decoded.size  # bytes
+            return await self.offload(words_and_noise, partial(kind.draw, decoded, seed))
+        return decoded if kind.decodes_data else await self.offload(decoded.nbytes, partial(kind.expected, decoded))

@@ -7,6 +7,7 @@ from service.engine.errors import TooLarge
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.latents import interpolation as paths
+from service.operations.generate import decode
 from service.operations.points import Points, locate
 from service.operations.store_access import StoreAccess
 from service.store.interface import Collection
@@ -44,4 +45,4 @@ async def interpolate(
     mu = (await locate(pipeline, store, inference, points, collection)).mu
     walk = partial(paths.grid_between if corners else paths.path_through, mu, steps, method)
     z = await pipeline.offload(BYTES_PER_FRAME * count, walk)
-    return Frames(z, await pipeline.decode(z, inference))
+    return Frames(z, await decode(pipeline, inference, z))

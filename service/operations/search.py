@@ -11,6 +11,7 @@ from service.inference.picture_warnings import PictureWarning
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.operations.collection_model import distance_of, model_of
+from service.operations.generate import decode
 from service.operations.items import Entries, encode_entries
 from service.operations.store_access import StoreAccess
 from service.store.filters import Condition
@@ -118,7 +119,7 @@ def _queries(entries: Entries) -> list[Query]:
     """Return the queries as a store takes them; one without sigma is a point, which not every metric takes."""
     return [
         Query(id=id)
-        if id is not None and entries.images[i] is None
+        if id is not None and entries.raw[i] is None
         else Query(entries.mu[i], entries.sigma[i] if entries.has_sigma[i] else None)
         for i, id in enumerate(entries.ids)
     ]
@@ -130,4 +131,4 @@ async def _decode(pipeline: Pipeline, inference: Inference, collection: Collecti
     if not len(z):  # then no model is needed
         return np.empty((0, 0, 0, 0), np.float32)
     inference.model = model_of(pipeline.catalog, collection)
-    return await pipeline.decode(np.ascontiguousarray(z), inference)
+    return await decode(pipeline, inference, np.ascontiguousarray(z))

@@ -9,7 +9,7 @@ from service.inference.served_model import Floats
 from service.latents import noise as seeds
 from service.operations import generate
 from service.operations.service import Service
-from service.rest.answers import pictures_answer
+from service.rest.answers import items_answer
 from service.rest.negotiation import Format
 from service.rest.schemas import DecodeParameters
 
@@ -31,5 +31,5 @@ async def decoded(
         seed = fields["seed"] = seeds.draw_seed() if parameters.seed is None else parameters.seed
         headers["x-seed"] = str(seed)
     pixels = await generate.decode(service.pipeline, inference, z, seed)
-    render = partial(pictures_answer, pixels, form, inference, parameters, fields, headers, scale)
+    render = partial(items_answer, pixels, form, inference, parameters, fields, headers, scale)
     return await service.pipeline.offload(pixels.nbytes * scale**2, render)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from service.latents.noise import MAX_SEED
 from service.rest.body_schemas import PlaneInfo, WarningList
+from service.rest.data_keys import DATA_KEYS
 from service.rest.schemas import Layout, NoParameters, PictureParameters, PosteriorFormat, Scale, TwoDims, split, words
 
 ScoreName = Literal["knn", "density", "reconstruction", "unexplained", "deviance", "elbo", "iwae", "regret"]
@@ -14,8 +15,8 @@ ScoreName = Literal["knn", "density", "reconstruction", "unexplained", "deviance
 class ScoreParameters(PictureParameters):
     """Parameters of /score."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = DATA_KEYS
 
     format: Literal["json", "png"] | None = Field(
         None,

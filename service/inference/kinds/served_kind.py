@@ -6,7 +6,7 @@ There is one object for each loaded model. Knows nothing of HTTP, or of the form
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import Checkpoint, Manifest
+from models.kinds import kind_of
 from models.scores import Array
 from models.vae import VAE
 from service.engine.device import Device
@@ -27,24 +28,29 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 # Latents (n, D) -> what the decoder makes of them, (n, ...).
 Decode = Callable[[Floats], Awaitable[Floats]]
-# (decoded (N, ...), seed) -> x (N, ...), of the same shape.
-Draw = Callable[[Floats, int], Floats]
-# (decoded (N, ...), x (N, ...)) -> nats (N,)
-Nats = Callable[[Floats, Floats], Floats]
 
 
 class ServedKind(ABC):
-    """One loaded model as its kind sees it; `start` makes it. What its decoder answers is called decoded, (N, ...)."""
+    """One loaded model as its kind sees it; `start` makes it. What its decoder answers is called decoded, (N, ...).
+
+    Data are what answers show: rows of the preprocessing, and for pictures means of pixels, (N, H, W, C).
+    """
 
     at_mu_scores: ClassVar[tuple[str, ...]]  # the scores that need what is decoded at mu
-    draw: Draw  # draws x from p(x given z), from what is decoded and a seed
     compares_decoded: ClassVar[bool] = False  # whether lengths of paths are those of decoded distributions
-    nats: Nats | None = None  # -log p(x given z), from what is decoded
-    is_density: bool = False  # then those nats may be negative
+    decodes_data: ClassVar[bool] = True  # whether what is decoded are data already
+    is_density: bool = False  # whether nats may be negative
 
-    def __init__(self, manifest: Manifest, lanes: Mapping[str, Lane], shape: tuple[int, int, int]) -> None:
-        """Take the lanes by the names that `/info` shows. `shape`: (H, W, C) of the pictures that show items."""
-        self.manifest, self.lanes, self.shape = manifest, lanes, shape
+    def __init__(self, manifest: Manifest, lanes: Mapping[str, Lane], example: NDArray[Any]) -> None:
+        """Take the lanes by the names that `/info` shows, and data of one item, (1, ...)."""
+        self.manifest, self.lanes, self.example = manifest, lanes, example
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the pictures that show items."""
+        spec = self.manifest.preprocessing
+        height, width, channels = kind_of(self.manifest.model.kind).pictures(self.example, spec).shape[1:]
+        return height, width, channels
 
     @classmethod
     @abstractmethod
@@ -63,6 +69,18 @@ class ServedKind(ABC):
         with self.lanes["decode"].reserve(count) as reservation:
             yield partial(reservation.submit, deadline=inference.deadline)
         inference.timings.add(reservation)
+
+    def expected(self, decoded: Floats) -> NDArray[Any]:
+        """Return the data that the decoder expects, (N, ...)."""
+        return decoded
+
+    @abstractmethod
+    def draw(self, decoded: Floats, seed: int) -> NDArray[Any]:
+        """Return data drawn from p(x given z) with the noise of a seed, (N, ...)."""
+
+    @abstractmethod
+    def nats(self, decoded: Floats, x: NDArray[Any]) -> Floats:
+        """Return -log p(x given z) of rows x, (N,)."""
 
     @abstractmethod
     def at_mu(self, wanted: Collection[str], x: NDArray[Any], decoded: Floats) -> dict[str, Array]:

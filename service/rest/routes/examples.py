@@ -10,7 +10,7 @@ from service.http.call import Answer, Call
 from service.inference.pipeline import Inference
 from service.inference.served_model import Floats
 from service.operations.service import Service
-from service.rest.answers import pictures_answer
+from service.rest.answers import items_answer
 from service.rest.etags import cache_headers, not_modified
 from service.rest.model_schemas import ExampleParameters
 from service.rest.negotiation import Format, answer_format
@@ -48,7 +48,7 @@ async def examples(service: Service, call: Call) -> Answer:
     pixels: Pixels | Floats = pictures.transpose(0, 2, 3, 1)  # (N, H, W, C)
     if form == "npy" and parameters.dtype == "float32":
         pixels = np.divide(pixels, 255, dtype=np.float32)
-    render = partial(pictures_answer, pixels, form, Inference(model), parameters, headers=dict(cached), scale=scale)
+    render = partial(items_answer, pixels, form, Inference(model), parameters, headers=dict(cached), scale=scale)
     return await service.pipeline.offload(pixels.nbytes * scale**2, render)
 
 
