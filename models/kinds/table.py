@@ -160,9 +160,8 @@ class Columns:
         for i, k in np.argwhere(~np.isnan(rows)).tolist():
             column = self.columns[k]
             if column.type == "number" and column.is_far(float(rows[i, k])):
-                value = column.value_of(float(rows[i, k]))
                 found.append(
-                    f"row {i}: column {column.name!r}: {value} is far outside of {column.low:g} to {column.high:g}, "
+                    f"row {i}: column {column.name!r}: {column.raw(float(rows[i, k])):g} is far outside of {column.low:g} to {column.high:g}, "
                     "the range of the training rows"
                 )
                 if len(found) == MOST_REMARKS:
