@@ -158,14 +158,13 @@ class Columns:
         """Return a warning for each number that is far outside of the range of the training rows, MOST_REMARKS at most."""
         found = list[str]()
         for i, k in np.argwhere(~np.isnan(rows)).tolist():
-            column = self.columns[k]
-            if column.type == "number" and column.is_far(float(rows[i, k])):
+            column, entry = self.columns[k], float(rows[i, k])
+            if column.is_far(entry) and len(found) < MOST_REMARKS:
+                ends = f"{column.low:g} to {column.high:g}"
                 found.append(
-                    f"row {i}: column {column.name!r}: {column.raw(float(rows[i, k])):g} is far outside of {column.low:g} to {column.high:g}, "
-                    "the range of the training rows"
+                    f"row {i}: column {column.name!r}: {column.raw(entry):g} is far outside of {ends}, the range of the "
+                    "training rows"
                 )
-                if len(found) == MOST_REMARKS:
-                    break
         return found
 
     def example(self) -> str:
