@@ -210,6 +210,7 @@ class Table(Kind):
     name: ClassVar[str] = "table"
     one: ClassVar[str] = "a row"
     many: ClassVar[str] = "rows"
+    row_dtype: ClassVar[str] = "float32"
     nets: ClassVar[frozenset[str]] = frozenset(("table",))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("columns",))
 
@@ -225,6 +226,12 @@ class Table(Kind):
 
     def to_x(self, rows: "Tensor") -> "Tensor":
         return rows.float()
+
+    def pictures(self, items: NDArray[Any], spec: Columns) -> NDArray[np.uint8]:
+        from models.kinds.table_picture import drawn
+
+        decoded = items.shape[1:] == (spec.parameters.count,) != spec.shape
+        return drawn(spec.parameters.expected(items) if decoded else items, spec.columns)
 
 
 def fill(rows: Rows, decoded: Rows) -> Rows:
