@@ -206,6 +206,11 @@ class ReconstructParameters(DecodeParameters, PictureParameters):
     files: ClassVar[tuple[str, ...]] = DATA_KEYS
 
     mode: Literal["mean", "sample"] = Field("mean", description="mean decodes mu; sample decodes a draw from the posterior.")
+    cells: Literal["missing", "all"] = Field(
+        "missing",
+        description="Only of table rows: missing fills the cells that are missing, and the others stay as they were sent; all "
+        "answers the reconstruction of every cell.",
+    )
     compare: bool = Field(
         False,
         description="true adds the originals as the model sees them: in a PNG above the reconstructions, or to their left in "

@@ -20,7 +20,8 @@ from service.engine.lane import Lane
 from service.formats.raw_items import RawItems
 from service.inference.decoded_length import lengths, natural_for
 from service.inference.kinds import picture_encoding
-from service.inference.kinds.served_kind import Floats, ServedKind, encoder
+from service.inference.kinds.decoded_weighing import ServedAtOnce
+from service.inference.kinds.served_kind import Floats, encoder
 from service.inference.pixel_draws import draw_for
 from service.inference.reconstruction_error import is_density, score_for
 from service.latents import noise as seeds
@@ -33,10 +34,12 @@ DRAWN_EXAMPLES = 8
 BLOCK_PIXELS = 1 << 13
 
 
-class ServedPictures(ServedKind):
+class ServedPictures(ServedAtOnce):
     """A model of pictures. Rows: uint8 (C, H, W), or floats in [0, 1]; decoded: float32 (H, W, C), means of the likelihood."""
 
     compares_decoded = True
+    optimises = True
+    default_scores = ("reconstruction", "deviance")
     at_mu_scores = ("reconstruction", "unexplained", "deviance")
 
     def __init__(self, manifest: Manifest, lanes: dict[str, Lane], likelihood: Likelihood) -> None:

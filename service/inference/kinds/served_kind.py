@@ -5,9 +5,9 @@ There is one object for each loaded model. Knows nothing of HTTP, or of the form
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -30,13 +30,30 @@ Floats = NDArray[np.float32]
 Decode = Callable[[Floats], Awaitable[Floats]]
 
 
+# The name of a score -> what each part of an item adds to it, such as each column of a row: (N, parts).
+Parts = Mapping[str, Array]
+
+
+class Weighing(Protocol):
+    """How likely rows are at latents that were admitted."""
+
+    async def at_mu(self, wanted: Collection[str], x: NDArray[Any], mu: Floats) -> dict[str, Array]:
+        """Return those of the wanted scores that need p(x given mu), of rows x (N, ...): name -> (N,)."""
+
+    async def log_likelihood(self, x: NDArray[Any], z: Floats) -> Array:
+        """Return log p(x given z) in nats of rows x (n, ...) for each of their latents z (n, k, D): (n, k)."""
+
+
 class ServedKind(ABC):
     """One loaded model as its kind sees it; `start` makes it. What its decoder answers is called decoded, (N, ...).
 
     Data are what answers show: rows of the preprocessing, and for pictures means of pixels, (N, H, W, C).
     """
 
-    at_mu_scores: ClassVar[tuple[str, ...]]  # the scores that need what is decoded at mu
+    at_mu_scores: ClassVar[tuple[str, ...]]  # the scores that need p(x given mu)
+    own_scores: ClassVar[tuple[str, ...]] = ()  # the scores that only this kind has, see `score`
+    optimises: ClassVar[bool] = False  # whether there is likelihood regret
+    default_scores: ClassVar[tuple[str, ...]]  # of a model without a calibration, unless others are asked for
     compares_decoded: ClassVar[bool] = False  # whether lengths of paths are those of decoded distributions
     decodes_data: ClassVar[bool] = True  # whether what is decoded are data already
     is_density: bool = False  # whether nats may be negative
@@ -83,12 +100,12 @@ class ServedKind(ABC):
         """Return -log p(x given z) of rows x, (N,)."""
 
     @abstractmethod
-    def at_mu(self, wanted: Collection[str], x: NDArray[Any], decoded: Floats) -> dict[str, Array]:
-        """Return those of the wanted scores that compare rows x (N, ...) with what is decoded at mu: name -> (N,)."""
+    def weighing(self, pipeline: "Pipeline", inference: "Inference", count: int) -> AbstractContextManager[Weighing]:
+        """Admit so many latents, and give what says how likely rows are at them. Raises BatcherError."""
 
-    @abstractmethod
-    def log_likelihood(self, x: NDArray[Any], decoded: Floats) -> Array:
-        """Return log p(x given z) in nats of one row x, for each of some decoded latents: (K,)."""
+    async def score(self, pipeline: "Pipeline", inference: "Inference", x: NDArray[Any]) -> Parts:
+        """Return by how much each part of rows x (N, ...) adds to each of the own scores. Raises BatcherError."""
+        return {}
 
     @property
     def compared_numbers(self) -> int:

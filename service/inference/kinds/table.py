@@ -1,6 +1,7 @@
 """Tables: a lane from rows to posteriors, and one from latents to the parameters of each cell. Knows nothing of HTTP."""
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,26 +10,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import Checkpoint, Manifest
-from models.kinds.table import Columns
+from models.kinds.table import Columns, hide_each
 from models.scores import Array
 from models.vae import VAE
 from service.engine.device import Device
 from service.engine.lane import Lane
+from service.inference.kinds.decoded_weighing import ServedAtOnce
 from service.inference.kinds.rows import ServedRows
-from service.inference.kinds.served_kind import Floats, encoder
+from service.inference.kinds.served_kind import Floats, Parts, encoder
 from service.latents import noise as seeds
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference
+    from service.inference.pipeline import Inference, Pipeline
 
 # The share of the cells that are missing in rows for warming up.
 MISSING = 0.2
 
 
-class ServedTable(ServedRows):
+class ServedTable(ServedAtOnce, ServedRows):
     """A model of table rows. Rows: float32 (K,), NaN where missing; decoded: the parameters of all cells, float32 (P,)."""
 
-    at_mu_scores = ("reconstruction", "deviance")
+    at_mu_scores = ("deviance",)
+    own_scores = default_scores = ("surprise",)
     is_density = True
     decodes_data = False
 
@@ -54,7 +57,8 @@ class ServedTable(ServedRows):
             inference.warnings.add(int(where.removeprefix("row ")), "out_of_range", detail)
 
     def expected(self, decoded: Floats) -> Floats:
-        return self.columns.parameters.expected(decoded)
+        rows: Floats = self.columns.parameters.expected(decoded)
+        return rows
 
     def draw(self, decoded: Floats, seed: int) -> Floats:
         columns = len(self.columns.columns)
@@ -65,18 +69,38 @@ class ServedTable(ServedRows):
         return -self.columns.parameters.nats(decoded, x).sum(1).astype(np.float32)
 
     def at_mu(self, wanted: Collection[str], x: NDArray[Any], decoded: Floats) -> dict[str, Array]:
-        found: dict[str, Array] = {}
-        if "reconstruction" in wanted:
-            found["reconstruction"] = -_sums(self.columns.parameters.nats(decoded, x))
-        if "deviance" in wanted:
-            found["deviance"] = _sums(self.columns.parameters.surprise(decoded, x))
-        return found
+        return {"deviance": _sums(self.columns.parameters.surprise(decoded, x))} if "deviance" in wanted else {}
 
     def log_likelihood(self, x: NDArray[Any], decoded: Floats) -> Array:
         return _sums(self.columns.parameters.nats(decoded, np.broadcast_to(x, (len(decoded), *x.shape))))
 
+    async def score(self, pipeline: "Pipeline", inference: "Inference", x: NDArray[Any]) -> Parts:
+        """Return the surprise of each cell, given the others of its row: each cell is hidden once, encoded and decoded."""
+        count, columns = x.shape
+        found = np.empty((count, columns))
+        some = max(1, self.lanes["encode"].max_rows // columns)  # rows at a time
+        for first in range(0, count, some):
+            rows = x[first : first + some]
+            hidden = await pipeline.offload(4 * rows.size * columns, partial(_hidden, rows))
+            parts = [hidden[i : i + pipeline.max_items] for i in range(0, len(hidden), pipeline.max_items)]
+            posteriors = [await pipeline.through(self.lanes["encode"], part, inference) for part in parts]
+            decoded = [await pipeline.decode(np.ascontiguousarray(one[:, 0]), inference) for one in posteriors]
+            compare = partial(self._surprise, np.concatenate(decoded), rows)
+            found[first : first + some] = await pipeline.offload(64 * hidden.size, compare)
+        return {"surprise": found}
+
+    def _surprise(self, decoded: Floats, rows: Floats) -> Array:
+        """Return the surprise of each cell, (n, K), by what was decoded with each cell hidden, (n K, P)."""
+        count, columns = rows.shape
+        each = self.columns.parameters.surprise(decoded, np.repeat(rows, columns, 0)).reshape(count, columns, columns)
+        return np.ascontiguousarray(np.diagonal(each, axis1=1, axis2=2))
+
     def golden_mean(self, decoded: Floats) -> Floats:
         return self.expected(decoded)
+
+
+def _hidden(rows: Floats) -> Floats:
+    return hide_each(rows).reshape(-1, rows.shape[1])
 
 
 def _sums(each: Array) -> Array:

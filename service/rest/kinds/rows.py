@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.kinds.table import fill
 from service.formats.errors import Undecodable, Unusable
 from service.formats.raw_items import RawItems
 from service.inference.served_model import ServedModel
@@ -38,6 +39,18 @@ class RowsWire(Wire):
             for column in model.manifest.preprocessing.columns
         ]
         return super().takes(model) | {"columns": columns}
+
+    def parts(self, model: ServedModel, each: NDArray[np.float64]) -> dict[str, Any]:
+        names = model.manifest.preprocessing.names
+        columns = [dict(zip(names, row, strict=True)) for row in each.astype(np.float32).tolist()]
+        return {"columns": columns, "unusual": [names[k] for k in each.argmax(1).tolist()]}
+
+    def reconstructed(
+        self, model: ServedModel, originals: NDArray[Any], data: NDArray[Any], whole: bool
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        names, missing = model.manifest.preprocessing.names, np.isnan(originals)
+        filled = {"filled": [[names[k] for k in np.flatnonzero(row).tolist()] for row in missing]}
+        return (data if whole else fill(originals, data)), filled
 
     def json(self, model: ServedModel, data: NDArray[Any]) -> list[Any]:
         found: list[Any] = model.manifest.preprocessing.items(data)

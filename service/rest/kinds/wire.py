@@ -73,6 +73,19 @@ class Wire(ABC):
         """Return what data (N, ...) look like, uint8 (N, H, W, C)."""
         return kind_of(model.manifest.model.kind).pictures(data, model.manifest.preprocessing)
 
+    def parts(self, model: ServedModel, each: NDArray[np.float64]) -> dict[str, Any]:
+        """Return the fields of JSON answers that say what each part of an item adds to a score, (N, parts)."""
+        return {}
+
+    def reconstructed(
+        self, model: ServedModel, originals: NDArray[Any], data: NDArray[Any], whole: bool
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Return the data of an answer about reconstructions, and more fields for JSON.
+
+        `whole`: nothing that was sent stays.
+        """
+        return data, {}
+
     def read_text(self, model: ServedModel, body: Body) -> RawItems:
         """Return the items of a body of text. Raises BadInput."""
         raise self.refused(model, body)
