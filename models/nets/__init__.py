@@ -8,16 +8,18 @@ from typing import Any
 
 from models.nets.conv import Conv
 from models.nets.gated import Gated
+from models.nets.lstm import LSTM
 from models.nets.mlp import MLP
 from models.nets.net import Net
 from models.nets.residual import Residual
 
-Shape = tuple[int, int, int]  # (C, H, W)
+Shape = tuple[int, ...]  # of a row; (C, H, W) for pictures
 
 
 ARCHITECTURES: Mapping[str, Callable[..., Net]] = {
     "conv": Conv,
     "gated": Gated,
+    "lstm": LSTM,
     "mlp": MLP,
     "residual": Residual,
 }
