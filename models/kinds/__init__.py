@@ -9,8 +9,9 @@ from reprlib import repr as short_repr
 from models.kinds.kind import Kind
 from models.kinds.picture import Picture
 from models.kinds.strokes import Strokes
+from models.kinds.text import Text
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Picture(), Strokes())}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Picture(), Strokes(), Text())}
 
 
 def kind_of(name: object) -> Kind:

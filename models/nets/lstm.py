@@ -22,7 +22,7 @@ POINT_INPUTS = 5  # dx, dy, and the three states of the pen, one of which is 1
 
 
 class LSTM(Net):
-    """Recurrent encoder and decoder. `outputs`: numbers per step, as the likelihood needs them; for tokens, how many there are.
+    """Recurrent encoder and decoder. `outputs`: numbers per step, as the likelihood needs them; one for each token.
 
     `encoder` and `decoder` are the numbers of units (the encoder has as many in each direction), `embedding` is the width of
     the vector of a token, and `word_dropout` the share of inputs of the decoder that training hides (Bowman et al. 2016,
