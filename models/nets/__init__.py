@@ -13,7 +13,7 @@ from models.nets.mlp import MLP
 from models.nets.net import Net
 from models.nets.residual import Residual
 
-Shape = tuple[int, ...]  # of a row; (C, H, W) for pictures
+Shape = tuple[int, ...]  # that of a row; (C, H, W) for pictures
 
 
 ARCHITECTURES: Mapping[str, Callable[..., Net]] = {
