@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.preprocess import Preprocessing
-
 UNKNOWN = -1
 
 
@@ -23,12 +21,12 @@ class Groups(NamedTuple):
 class Found:
     """N pictures in the order of the source. `summary` says what was found, what was inferred and what was left out."""
 
-    x: NDArray[np.uint8]  # (N, C, H, W)
+    x: NDArray[Any]  # the rows, (N, ...): uint8 (N, C, H, W) for pictures
     labels: NDArray[np.int64] | None  # (N,)
     classes: list[str] | None  # names of the labels 0, 1, ...; None if they have no names
     splits: Sequence[str | None] | None  # "train", "test" or "validation" of each; None: the source has no splits
     factors: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)  # name -> (N,)
-    preprocessing: Preprocessing | None = None
+    preprocessing: Any = None  # that of the kind; None: the pictures were bytes of one size
     summary: list[str] = field(default_factory=list)
     groups: Groups | None = None  # which pictures belong together
 
