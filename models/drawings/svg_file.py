@@ -89,7 +89,7 @@ class _Document:
             matrix = above @ parse_transform(attributes.get("transform", ""))
             self._matrices.append(matrix)
             if name in SHAPES:
-                for line in _shape(name, attributes, MOST_POINTS - self._points):
+                for line in _shape(name, attributes):
                     self._points += len(line)
                     self.polylines.append(apply(matrix, line))
         except (PathDataError, TransformError) as error:
@@ -112,10 +112,10 @@ def _refuse_declarations(_name: str, _system: str | None, _public: str | None, h
         raise SvgError("the document type has declarations, which may define entities; remove the part in [ ] of <!DOCTYPE")
 
 
-def _shape(name: str, attributes: Mapping[str, str], most_points: int) -> list[Points]:
+def _shape(name: str, attributes: Mapping[str, str]) -> list[Points]:
     """Return the polylines of one element."""
     if name == "path":
-        return parse_path(attributes.get("d", ""), max(0, most_points))
+        return parse_path(attributes.get("d", ""))
     if name in ("polyline", "polygon"):
         numbers = [_number(name, "points", word) for word in attributes.get("points", "").replace(",", " ").split()]
         points = np.array(numbers[: len(numbers) // 2 * 2]).reshape(-1, 2)

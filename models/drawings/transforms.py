@@ -12,6 +12,7 @@ from models.drawings.polylines import Points
 Matrix = NDArray[np.float64]  # (3, 3)
 CALL = re.compile(r"[\s,]*([A-Za-z]+)\s*\(([^()]*)\)")
 COUNTS = {"matrix": (6,), "translate": (1, 2), "scale": (1, 2), "rotate": (1, 3), "skewX": (1,), "skewY": (1,)}
+MOST_FACTOR = 1e9
 IDENTITY: Matrix = np.eye(3)
 
 
@@ -27,6 +28,8 @@ def parse_transform(text: str) -> Matrix:
         if found is None:
             raise TransformError(f"the transform {short_repr(text)} is not a list such as 'translate(10 20) scale(2)'")
         matrix = matrix @ _one(found[1], found[2])
+        if not (np.abs(matrix) <= MOST_FACTOR).all():
+            raise TransformError(f"the transform {short_repr(text)} has a factor above {MOST_FACTOR:g}")
         place = found.end()
     return matrix
 
@@ -43,9 +46,9 @@ def _one(name: str, arguments: str) -> Matrix:
         numbers = []
     if name not in COUNTS:
         raise TransformError(f"the transform {short_repr(name)} is unknown; known: {', '.join(COUNTS)}")
-    if len(numbers) not in COUNTS[name] or not all(map(math.isfinite, numbers)):
+    if len(numbers) not in COUNTS[name] or not all(abs(number) <= MOST_FACTOR for number in numbers):
         wanted = " or ".join(map(str, COUNTS[name]))
-        raise TransformError(f"the transform {name} takes {wanted} numbers, not {short_repr(arguments)}")
+        raise TransformError(f"the transform {name} takes {wanted} numbers up to {MOST_FACTOR:g}, not {short_repr(arguments)}")
     if name == "matrix":
         a, b, c, d, e, f = numbers
         return np.array([[a, c, e], [b, d, f], [0, 0, 1.0]])

@@ -18,6 +18,8 @@ from models.nets.net import Net
 
 PEN_DOWN, PEN_UP, END = 0, 1, 2  # values of the third column of points
 END_TOKEN = 0
+# The posteriors start narrow. With sigma = 1, z is noise to begin with, and the decoder learns to do without it.
+FIRST_LOGVAR = -4.0
 POINT_INPUTS = 5  # dx, dy, and the three states of the pen, one of which is 1
 
 
@@ -53,6 +55,8 @@ class LSTM(Net):
         self.forwards = nn.LSTM(width, encoder, batch_first=True)
         self.backwards = nn.LSTM(width, encoder, batch_first=True)
         self.posterior = nn.Linear(2 * encoder, 2 * latent_dim)
+        with torch.no_grad():
+            self.posterior.bias[latent_dim:] = FIRST_LOGVAR
         self.first_state = nn.Linear(latent_dim, 2 * decoder)
         self.decoder = nn.LSTM(width + latent_dim, decoder, batch_first=True)
         self.head = nn.Linear(decoder, outputs)
