@@ -67,7 +67,7 @@ class VAE(nn.Module):
     likelihood: nn.Module
 
     def __init__(self, config: VAEConfig) -> None:
-        """Build the model. Raises ValueError for a net, likelihood, prior or option that is unknown or does not fit."""
+        """Build the model. Raises ValueError for an unknown net, likelihood, prior or option, or one that does not fit."""
         super().__init__()
         self.config, self.kind = config, kind_of(config.kind)
         if config.arch in ARCHITECTURES and config.likelihood in LIKELIHOODS and config.prior in PRIORS:
@@ -87,8 +87,7 @@ class VAE(nn.Module):
         """Return p(x given z) for each latent: (B, D) -> a distribution over (B, *shape)."""
         if z.dim() != 2 or z.shape[1] != self.config.latent_dim:
             raise ValueError(f"z must have shape (B, {self.config.latent_dim}), not {tuple(z.shape)}")
-        output = self.net.decode(z)  # a tensor, or for sequences a decoder that still waits for its steps
-        likelihood: Likelihood = self.likelihood(_full_precision(output) if isinstance(output, Tensor) else output)
+        likelihood: Likelihood = self.likelihood(_full_precision(self.net.decode(z)))
         return likelihood
 
     def prior(self, like: Tensor) -> Prior:

@@ -183,6 +183,7 @@ class Strokes(Kind):
     many: ClassVar[str] = "drawings"
     nets: ClassVar[frozenset[str]] = frozenset(("lstm",))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("mixture",))
+    row_dtype: ClassVar[str] = "float32"
     sequential: ClassVar[bool] = True
 
     def check_shape(self, shape: Shape) -> None:
@@ -201,3 +202,16 @@ class Strokes(Kind):
 
     def to_x(self, rows: "Tensor") -> "Tensor":
         return rows.float()
+
+    def cut(self, rows: "Tensor") -> "Tensor":
+        """Return the rows of a batch up to the end of the longest one."""
+        longest = self.lengths(rows).max()
+        return rows[:, : max(1, int(longest))]
+
+    def lengths(self, rows: "Tensor") -> "Tensor":
+        """Return how many steps each row has before its end: (N, T, ...) -> int64 (N,)."""
+        return (rows[..., 2] < END).cumprod(1).sum(1)
+
+    def pictures(self, items: NDArray[Any], spec: Any) -> NDArray[np.uint8]:
+        found: NDArray[np.uint8] = spec.pictures(items)
+        return found

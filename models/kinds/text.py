@@ -157,6 +157,7 @@ class Text(Kind):
     many: ClassVar[str] = "texts"
     nets: ClassVar[frozenset[str]] = frozenset(("lstm",))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("categorical",))
+    row_dtype: ClassVar[str] = "int16"
     sequential: ClassVar[bool] = True
 
     def check_shape(self, shape: Shape) -> None:
@@ -175,3 +176,16 @@ class Text(Kind):
 
     def to_x(self, rows: "Tensor") -> "Tensor":
         return rows.long()
+
+    def cut(self, rows: "Tensor") -> "Tensor":
+        """Return the rows of a batch up to the end of the longest one."""
+        longest = self.lengths(rows).max()
+        return rows[:, : max(1, int(longest))]
+
+    def lengths(self, rows: "Tensor") -> "Tensor":
+        """Return how many steps each row has before its end: (N, T, ...) -> int64 (N,)."""
+        return (rows != END).cumprod(1).sum(1)
+
+    def pictures(self, items: NDArray[Any], spec: Any) -> NDArray[np.uint8]:
+        found: NDArray[np.uint8] = spec.pictures(items)
+        return found

@@ -92,7 +92,7 @@ def read_strokes(path: Path, max_length: int | None = None, model: StrokeFormat 
         )
     summary += [*(class_lines(names) if labels is not None else []), *raw.left_out.lines()]
     splits = [split for i, split in enumerate(raw.splits) if kept[i]]
-    return Found(x, labels, classes, splits if any(splits) else None, preprocessing=model, summary=summary)
+    return Found(x, labels, classes, splits if any(splits) else None, preprocessing=model, summary=summary, kind="strokes")
 
 
 def _read(path: Path) -> Raw:

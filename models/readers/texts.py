@@ -89,7 +89,9 @@ def read_texts(
     splits = [raw.splits[i] for i in kept]
     groups = None if raw.groups is None else Groups(raw.groups.numbers[kept], raw.groups.names)
     summary += [*(class_lines(names) if labels is not None else []), *raw.left_out.lines()]
-    return Found(x, labels, classes, splits if any(splits) else None, preprocessing=model, summary=summary, groups=groups)
+    return Found(
+        x, labels, classes, splits if any(splits) else None, preprocessing=model, summary=summary, groups=groups, kind="text"
+    )
 
 
 def _format(texts: list[str], max_length: int | None, units: Units | None) -> tuple[TextFormat, str]:

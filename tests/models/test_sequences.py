@@ -123,7 +123,9 @@ def test_greedy_rows_need_no_noise(config: VAEConfig) -> None:
 
 
 def test_probabilities_of_all_texts_add_up_to_one() -> None:
-    config = VAEConfig((12,), 4, "lstm", {"outputs": 3, "encoder": 4, "decoder": 8, "embedding": 4}, "categorical", kind="text")
+    config = VAEConfig(
+        (12,), 4, "lstm", {"outputs": 3, "encoder": 4, "decoder": 8, "embedding": 4}, "categorical", kind="text"
+    )
     _, likelihood = built(config, torch.randn(1, 4).expand(63, 4))
     texts = [[int(bit) + 1 for bit in f"{number:0{n}b}"] if n else [] for n in range(6) for number in range(2**n)]
     x = torch.tensor([text + [0] * (6 - len(text)) for text in texts])

@@ -82,7 +82,9 @@ def test_errors_name_item_and_point(item: object, reason: str) -> None:
     assert reason in str(caught.value)
 
 
-@pytest.mark.parametrize("stored", [{"max_length": 0}, {"scale": 0.0}, {"scale": float("nan")}, {"extent": "x"}, {"max_length": True}])
+@pytest.mark.parametrize(
+    "stored", [{"max_length": 0}, {"scale": 0.0}, {"scale": float("nan")}, {"extent": "x"}, {"max_length": True}]
+)
 def test_a_preparation_that_makes_no_sense_is_refused(stored: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(stored))} must be"):
         KINDS["strokes"].preprocessing(**{**FORMAT.stored(), **stored})

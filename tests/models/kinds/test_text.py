@@ -59,7 +59,8 @@ def test_pictures_show_texts() -> None:
 
 
 @pytest.mark.parametrize(
-    "stored", [{"max_length": 0}, {"tokens": []}, {"tokens": ["a", "a"]}, {"tokens": ["ab"]}, {"tokens": "words"}, {"tokens": [5]}]
+    "stored",
+    [{"max_length": 0}, {"tokens": []}, {"tokens": ["a", "a"]}, {"tokens": ["ab"]}, {"tokens": "words"}, {"tokens": [5]}],
 )
 def test_a_preparation_that_makes_no_sense_is_refused(stored: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(stored))} must be"):
