@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from models.train.kinds.training import Training, recorded_training
 from torch import Tensor
 
 from models.checkpoint import Manifest
@@ -16,7 +17,6 @@ from models.readers.read_options import ReadOptions
 from models.readers.table import TableOptions
 from models.readers.table_schema import Schema, read_schema
 from models.train.flag_types import share
-from models.train.kinds.training import Training, recorded_training
 
 HIDDEN = [128, 128]
 LEAST_LATENTS, MOST_LATENTS = 4, 32
