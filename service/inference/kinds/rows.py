@@ -59,6 +59,8 @@ class ServedRows(ServedKind):
         """Warn of rows that cannot be right."""
 
     def _rows_of(self, items: RawItems) -> NDArray[Any]:
+        if all(isinstance(one, np.ndarray) for one in items.raw):  # rows of a file, such as CSV
+            return np.stack(items.raw)
         try:
             rows: NDArray[Any] = self.manifest.preprocessing.rows(items.raw)
         except ValueError as error:

@@ -63,7 +63,8 @@ class ServedTable(ServedAtOnce, ServedRows):
     def draw(self, decoded: Floats, seed: int) -> Floats:
         columns = len(self.columns.columns)
         uniforms = np.stack([seeds.pixel_uniform(seed, item, columns) for item in range(len(decoded))])
-        return self.columns.parameters.drawn(decoded, uniforms)
+        rows: Floats = self.columns.parameters.drawn(decoded, uniforms)
+        return rows
 
     def nats(self, decoded: Floats, x: Floats) -> Floats:
         return -self.columns.parameters.nats(decoded, x).sum(1).astype(np.float32)

@@ -16,7 +16,7 @@ from service.operations.service import Service
 from service.operations.traverse import DEFAULT_ROWS, Dims, Row, Traversal
 from service.rest.answers import answer, data_answer
 from service.rest.arrangement import GAP_PIXELS, enlarge, tiled_size
-from service.rest.kinds import format_of
+from service.rest.kinds import format_of, wire_of
 from service.rest.negotiation import Format
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.point_schemas import TraversalAnswer, TraverseBody, TraverseParameters
@@ -99,12 +99,16 @@ def _columns(rows: int) -> int:
 def _answer(found: Traversal, form: Format, inference: Inference, parameters: TraverseParameters, scale: int) -> Answer:
     steps, rows = parameters.steps, len(found.rows)
     if form in ("json", "npy"):
-        fields: dict[str, Any] = {"rows": [_described(row) for row in found.rows], "over": parameters.over, "steps": steps}
+        # "rows" are the data of tables.
+        key = "rows" if wire_of(inference.model).many != "rows" else "traversed"
+        fields: dict[str, Any] = {key: [_described(row) for row in found.rows], "over": parameters.over, "steps": steps}
         if "z" in parameters.include:
             fields["z"] = found.z
         return data_answer(found.decoded, form, inference, parameters.dtype, fields)
-    pixels = codecs.to_uint8(found.decoded)
-    if form not in ("webp", "gif"):
+    if form not in ("png", "webp", "gif"):
+        return data_answer(found.decoded, form, inference, parameters.dtype)
+    pixels = wire_of(inference.model).pictures(inference.model, found.decoded)
+    if form == "png":
         return answer(png.write(enlarge(tile(pixels, steps, GAP_PIXELS), scale)), form, inference)
     there = [tile(pixels[step::steps], _columns(rows), GAP_PIXELS) for step in range(steps)]
     frames = np.stack(there + there[-2:0:-1])  # and back, without the ends
