@@ -16,7 +16,7 @@ from models.train.training_error import TrainingError
 HIDDEN = [128, 256]
 # What keeps z in use. The weight of the KL rises during half of the run: autoregressive decoders learn to do without z if it
 # costs something before it is of use (Bowman et al. 2016, arXiv:1511.06349).
-AGAINST_COLLAPSE = {"warmup": 0.5, "objective": "free-bits", "free_bits": 0.15, "word_dropout": 0.2}
+AGAINST_COLLAPSE = {"warmup": 0.5, "objective": "free-bits", "free_bits": 0.5, "word_dropout": 0.2}
 
 
 class SequenceTraining(Training):
