@@ -145,8 +145,8 @@ class Decoding:
 def _remember(lstm: nn.LSTM) -> None:
     """Let the forget gates start open (Jozefowicz et al. 2015, ICML), so that gradients reach the first steps of long rows."""
     gates = slice(lstm.hidden_size, 2 * lstm.hidden_size)
-    lstm.bias_ih_l0[gates] = 1.0
-    lstm.bias_hh_l0[gates] = 0.0
+    for name, value in (("bias_ih_l0", 1.0), ("bias_hh_l0", 0.0)):
+        lstm.get_parameter(name)[gates] = value
 
 
 def is_alive(x: Tensor) -> Tensor:
