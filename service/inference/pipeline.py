@@ -22,6 +22,7 @@ from service.formats.raw_items import RawItems
 from service.inference.catalog import Catalog
 from service.inference.picture_warnings import Warnings
 from service.inference.served_model import Floats, ServedModel
+from service.inference.stepping import GREEDY, Stepping
 from service.thread_pool import Offload
 from service.timings import Timings
 
@@ -30,7 +31,8 @@ from service.timings import Timings
 class Inference:
     """One piece of work: the model that does it, its deadline in the time of `time.monotonic`, and how long its rows took.
 
-    `background` and `invert` override the preprocessing of the model. `warnings` are about the pictures encoded last.
+    `background` and `invert` override the preprocessing of the model. `warnings` are about the items encoded last, and
+    `stepping` is for sequences.
     """
 
     model: ServedModel
@@ -39,6 +41,7 @@ class Inference:
     background: Background | None = None
     invert: Invert | None = None
     warnings: Warnings = field(default_factory=Warnings)
+    stepping: Stepping = GREEDY
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -15,7 +15,6 @@ from service.formats.raw_items import RawItems
 from service.inference.kinds.served_kind import Floats, ServedKind
 
 if TYPE_CHECKING:
-    from service.engine.lane import Lane
     from service.inference.pipeline import Inference, Pipeline
 
 # Making a row takes about as long as parsing so many bytes of JSON for each of its numbers.
@@ -24,10 +23,6 @@ BYTES_PER_NUMBER = 64
 
 class ServedRows(ServedKind):
     """A model whose preprocessing has `rows(items)`, which raises ValueErrors with `reason` and `item`."""
-
-    def lane_of(self, rows: NDArray[Any]) -> "Lane":
-        """Return the lane that encodes rows (N, ...)."""
-        return self.lanes["encode"]
 
     def encode(
         self, pipeline: "Pipeline", items: RawItems, inference: "Inference", originals: list[NDArray[Any]] | None = None
@@ -48,12 +43,16 @@ class ServedRows(ServedKind):
 
     async def posteriors(self, pipeline: "Pipeline", rows: NDArray[Any], inference: "Inference") -> Floats:
         """Return the posteriors of rows, (N, 3, D). Raises BatcherError."""
-        posteriors = await pipeline.through(self.lane_of(rows), rows, inference)
+        posteriors = await pipeline.through(self.lanes["encode"], rows, inference)
+        self.warn(posteriors, inference)
+        return posteriors
+
+    def warn(self, posteriors: Floats, inference: "Inference") -> None:
+        """Warn of posteriors (N, 3, D) that are unusual."""
         check = inference.model.kl_check
         if check is not None:
             for i in check.suspects(posteriors):
                 check.warn(posteriors[i], None, i, None, inference.warnings)
-        return posteriors
 
     def look_at(self, rows: NDArray[Any], inference: "Inference") -> None:
         """Warn of rows that cannot be right."""
