@@ -30,6 +30,9 @@ async def decoded(
     if parameters.pixels == "sample":
         seed = fields["seed"] = seeds.draw_seed() if parameters.seed is None else parameters.seed
         headers["x-seed"] = str(seed)
+    elif inference.stepping.temperature:
+        fields["seed"] = inference.stepping.seed
+        headers["x-seed"] = str(inference.stepping.seed)
     pixels = await generate.decode(service.pipeline, inference, z, seed)
     render = partial(items_answer, pixels, form, inference, parameters, fields, headers, scale)
     return await service.pipeline.offload(pixels.nbytes * scale**2, render)

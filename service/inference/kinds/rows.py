@@ -35,7 +35,7 @@ class ServedRows(ServedKind):
         rows = items.rows
         if rows is None:
             cost = BYTES_PER_NUMBER * len(items) * int(np.prod(self.manifest.model.shape))
-            rows = await pipeline.offload(cost, partial(self._rows_of, items))
+            rows = await pipeline.offload(cost, partial(self.rows_of, items))
         if originals is not None:
             originals.append(rows)
         self.look_at(rows, inference)
@@ -57,7 +57,8 @@ class ServedRows(ServedKind):
     def look_at(self, rows: NDArray[Any], inference: "Inference") -> None:
         """Warn of rows that cannot be right."""
 
-    def _rows_of(self, items: RawItems) -> NDArray[Any]:
+    def rows_of(self, items: RawItems) -> NDArray[Any]:
+        """Return the rows of raw items, (N, ...). Raises BadInput."""
         if all(isinstance(one, np.ndarray) for one in items.raw):  # rows of a file, such as CSV
             return np.stack(items.raw)
         try:

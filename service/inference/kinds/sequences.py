@@ -16,7 +16,8 @@ from models.checkpoint import Checkpoint, Manifest
 from models.kinds import strokes, text
 from models.scores import Array
 from service.engine.device import Device
-from service.engine.lane import Lane, Reservation
+from service.engine.lane import Lane
+from service.engine.reservation import Reservation
 from service.inference.kinds.rows import ServedRows
 from service.inference.kinds.sequence_lanes import STEPS, Layout, bucket_lengths, start_lanes
 from service.inference.kinds.served_kind import Decode, Floats
@@ -40,6 +41,7 @@ class NoDraws(Exception):
 class ServedSequences(ServedRows):
     """A model of sequences. Rows: (T, ...) up to the longest; decoded: rows, cut to the longest of them."""
 
+    steps = True
     at_mu_scores = default_scores = ("nll",)
 
     def __init__(self, manifest: Manifest, lanes: Mapping[str, Lane], layout: Layout) -> None:
@@ -102,7 +104,8 @@ class ServedSequences(ServedRows):
         """Return the uniform noise of the next steps of some items, (n, NOISE_STEPS, noise)."""
         if not stepping.temperature:
             return np.zeros((len(items), NOISE_STEPS, self.layout.noise), np.float32)
-        return seeds.step_uniform(stepping.seed, items, place, NOISE_STEPS, self.layout.noise)
+        own = items if stepping.items is None else stepping.items[items]
+        return seeds.step_uniform(stepping.seed, own, place, NOISE_STEPS, self.layout.noise)
 
     @contextmanager
     def weighing(self, pipeline: "Pipeline", inference: "Inference", count: int) -> Iterator["StepWeighing"]:

@@ -55,6 +55,7 @@ class ServedKind(ABC):
     optimises: ClassVar[bool] = False  # whether there is likelihood regret
     default_scores: ClassVar[tuple[str, ...]]  # of a model without a calibration, unless others are asked for
     compares_decoded: ClassVar[bool] = False  # whether lengths of paths are those of decoded distributions
+    steps: ClassVar[bool] = False  # whether data are made step by step, see `Inference.stepping`
     decodes_data: ClassVar[bool] = True  # whether what is decoded are data already
     is_density: bool = False  # whether nats may be negative
 
