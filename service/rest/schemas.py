@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from models.preprocess import Background, Invert
 from service.latents.noise import MAX_SEED
-from service.rest.data_keys import DATA_KEYS
+from service.rest.data_keys import DATA_KEYS, FILES
 
 
 def split(value: object) -> object:
@@ -166,7 +166,7 @@ class EncodeParameters(PictureParameters):
     """Parameters of /encode."""
 
     payload: ClassVar[tuple[str, ...]] = DATA_KEYS
-    files: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     format: PosteriorFormat | None = Field(None, description="The format of the answer. It overrides the header Accept.")
     include: Annotated[
@@ -225,7 +225,7 @@ class ReconstructParameters(DecodeParameters, PictureParameters):
     """Parameters of /reconstruct."""
 
     payload: ClassVar[tuple[str, ...]] = DATA_KEYS
-    files: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     mode: Literal["mean", "sample"] = Field("mean", description="mean decodes mu; sample decodes a draw from the posterior.")
     cells: Literal["missing", "all"] = Field(
@@ -244,7 +244,7 @@ class CompleteParameters(Parameters):
     """Parameters of /complete."""
 
     payload: ClassVar[tuple[str, ...]] = DATA_KEYS
-    files: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     n: int = Field(1, ge=1, description="The number of continuations of each beginning.")
     seed: Seed | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import pytest_asyncio
 import torch
 from fastapi import FastAPI
 
@@ -28,7 +29,7 @@ def train(config: VAEConfig, x: torch.Tensor, steps: int) -> VAE:
     vae = VAE(config).train()
     optimizer = torch.optim.Adam(vae.parameters(), 3e-3)
     for step in range(steps):
-        rows = vae.kind.to_x(x[torch.randint(len(x), (64,), generator=torch.Generator().manual_seed(step))])
+        rows = vae.kind.to_x(x[torch.randint(len(x), (32,), generator=torch.Generator().manual_seed(step))])
         posterior = vae.encode(rows)
         z = posterior.sample(torch.randn_like(posterior.mu))
         loss = (posterior.kl(vae.prior(posterior.mu)) - vae.decode(z).log_prob(rows)).mean()
@@ -62,13 +63,13 @@ def save_sequences(directory: Path) -> None:
     config = VAEConfig(
         spec.shape, 4, "lstm", {"outputs": 3 + 6 * 4, "encoder": 24, "decoder": 32}, "mixture", {}, kind="strokes"
     )
-    models.save(directory / "strokes", train(config, torch.from_numpy(spec.rows(drawings, 24)), 120), spec)
+    models.save(directory / "strokes", train(config, torch.from_numpy(spec.rows(drawings, 24)), 60), spec)
     readme = (DATA / "README.md").read_text()
     texts = [line[:20].lower() for line in readme.splitlines() if line.strip()]
     words = TextFormat(20, characters_of(texts))
     net = {"outputs": words.count, "encoder": 24, "decoder": 32, "embedding": 8}
     config = VAEConfig(words.shape, 4, "lstm", net, "categorical", {}, kind="text")
-    models.save(directory / "lines", train(config, torch.from_numpy(words.rows(texts, 20)), 120), words)
+    models.save(directory / "lines", train(config, torch.from_numpy(words.rows(texts, 20)), 60), words)
 
 
 def polygon(corners: int, noise: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -80,9 +81,9 @@ def polygon(corners: int, noise: np.random.Generator) -> np.ndarray[tuple[int, .
     return np.column_stack([np.diff(places, axis=0, prepend=places[:1]), pen])
 
 
-@pytest.fixture
-async def app(kinds: Path, tmp_path: Path) -> AsyncIterator[FastAPI]:
-    """The application with all kinds, started and ready, with small limits."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def app(kinds: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FastAPI]:
+    """The application with all kinds, started and ready, with small limits; one for all tests, since it starts slowly."""
     settings = Settings(
         models_dir=kinds,
         default_model="grey",
@@ -93,7 +94,7 @@ async def app(kinds: Path, tmp_path: Path) -> AsyncIterator[FastAPI]:
         max_rows=64,
         max_body_bytes=200_000,
         max_pixels=10_000,
-        store=str(tmp_path / "latents.db"),
+        store=str(tmp_path_factory.mktemp("store") / "latents.db"),
     )
     app = create_app(settings)
     async with app.router.lifespan_context(app):
@@ -102,7 +103,7 @@ async def app(kinds: Path, tmp_path: Path) -> AsyncIterator[FastAPI]:
         yield app
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Calls the application in this process."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
