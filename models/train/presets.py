@@ -157,6 +157,13 @@ PRESETS: Mapping[str, Preset] = {
          "conv_channels": [32, 64, 128, 256], "likelihood": "gaussian", "sigma": "optimal", "epochs": 100, "warmup": 0.05,
          "ema": 0.999},
     ),
+    "table": Preset(
+        "dense 128-128 for the columns of a table, D = half of the columns",
+        "HI-VAE, Nazabal et al. 2020, arXiv:1807.03653, with one Gaussian, Bernoulli or categorical for each column",
+        "For --data csv:PATH and parquet:PATH, which have these settings anyway. Each step hides up to half of a row's cells "
+        "from the encoder, so that the net learns to fill missing cells.",
+        {"arch": "table", "likelihood": "columns", "hidden": [128, 128], "drop_cells": 0.5},
+    ),
 }  # fmt: skip
 
 

@@ -2,9 +2,10 @@
 
 from models.data import data_kind
 from models.train.kinds.picture import PictureTraining
+from models.train.kinds.table import TableTraining
 from models.train.kinds.training import Training
 
-TRAINING: dict[str, Training] = {training.kind.name: training for training in (PictureTraining(),)}
+TRAINING: dict[str, Training] = {training.kind.name: training for training in (PictureTraining(), TableTraining())}
 
 
 def training_for(data: str) -> Training:
