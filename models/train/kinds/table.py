@@ -39,8 +39,8 @@ class TableTraining(Training):
     # fmt: off
     def add_flags(self, add: Callable[..., None]) -> None:
         add("--schema", type=storable, metavar="FILE",
-            help="JSON file with types of columns, columns to leave out, the column of labels and texts for missing cells, where "
-            "what is inferred is not right")
+            help="JSON file with types of columns, columns to leave out, the column of labels and texts for missing cells, "
+            "where what is inferred is not right")
         add("--drop-cells", type=share, default=0.5, metavar="SHARE",
             help="each step hides a share of a row's cells from the encoder, drawn from 0 to this, so that the net learns to "
             "fill missing cells")
