@@ -106,7 +106,7 @@ def test_the_encoder_drops_cells_only_while_it_trains(vae: VAE, rows: tuple[Colu
     [
         ({"cardinalities": [0, 3, 1]}, {}, "cardinalities are 3, but a row has the shape"),
         ({"cardinalities": [0, 3, 1, -1, 0, 0, 0, 0]}, {}, "cardinalities must be integers from 0 to 1000"),
-        ({"drop": 1}, {}, "drop must be a probability below 1"),
+        ({"drop_cells": 1}, {}, "drop_cells must be a probability below 1"),
         ({}, {"floors": [0.1]}, "floors must be a list of 8 numbers"),
         ({}, {"floors": [0] * 8}, "floors must be numbers from 0.0001 to 1"),
     ],

@@ -7,16 +7,18 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from models.checkpoint import Manifest
+from models.checkpoint import Manifest, read
 from models.kinds import KINDS
-from models.kinds.kind import Kind
+from models.kinds.kind import Kind, Shape
 from models.kinds.table import Columns
+from models.readers.left_out import plural
 from models.readers.path_names import storable
 from models.readers.read_options import ReadOptions
 from models.readers.table import TableOptions
 from models.readers.table_schema import Schema, read_schema
 from models.train.flag_types import share
 from models.train.kinds.training import Training, recorded_training
+from models.train.training_error import TrainingError
 
 HIDDEN = [128, 128]
 LEAST_LATENTS, MOST_LATENTS = 4, 32
@@ -47,7 +49,14 @@ class TableTraining(Training):
     # fmt: on
 
     def options(self, args: argparse.Namespace) -> ReadOptions:
+        model = None
+        if args.init_from:  # The weights know the columns that they were trained on, and no others.
+            if args.schema:
+                raise TrainingError("--init-from takes the columns of its checkpoint: leave out --schema")
+            spec = read(args.init_from).manifest.preprocessing
+            model = spec if isinstance(spec, Columns) else None
         return TableOptions(
+            model=model,
             schema=read_schema(args.schema) if args.schema else Schema(),
             schema_name=f"the schema {args.schema}",
             max_corrupt=args.max_corrupt,
@@ -92,7 +101,7 @@ class TableTraining(Training):
             "hidden": args.hidden or HIDDEN,
             "activation": args.activation,
             "dropout": args.dropout,
-            "drop": args.drop_cells,
+            "drop_cells": args.drop_cells,
         }
 
     def likelihood_options(self, args: argparse.Namespace, rows: Tensor, spec: Columns) -> dict[str, Any]:
@@ -100,6 +109,13 @@ class TableTraining(Training):
             "cardinalities": [column.cardinality for column in spec.columns],
             "floors": [round(column.floor, 6) for column in spec.columns],
         }
+
+    def init_flags(self, manifest: Manifest) -> dict[str, Any]:
+        options = manifest.model.arch_options
+        return {"drop_cells": options["drop_cells"]} if "drop_cells" in options else {}
+
+    def size(self, shape: Shape) -> str:
+        return plural(shape[0], "column")
 
     def data_note(self, args: argparse.Namespace) -> str:
         return (

@@ -87,3 +87,18 @@ def test_flags_that_do_not_fit(
 def test_a_schema_is_for_tables(digits_npz: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", f"npz:{digits_npz}", "--out", str(tmp_path / "x"), "--schema", "s.json"]) == 1
     assert "--schema is for rows, but --data npz:" in capsys.readouterr().err
+
+
+def test_a_run_from_other_weights_takes_their_columns(penguins: Path, tmp_path: Path) -> None:
+    assert main(flags(penguins, tmp_path / "first")) == 0
+    some = tmp_path / "some.csv"
+    lines = penguins.read_text().splitlines()
+    some.write_text("\n".join([lines[0], *lines[1:120]]) + "\n")  # Adelies alone: the column would be constant.
+    assert (
+        main(
+            ["--data", f"csv:{some}", "--out", str(tmp_path / "next"), "--epochs", "1", "--init-from", str(tmp_path / "first")]
+        )
+        == 0
+    )
+    first, then = read(tmp_path / "first").manifest, read(tmp_path / "next").manifest
+    assert then.preprocessing == first.preprocessing
