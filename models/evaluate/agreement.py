@@ -87,13 +87,23 @@ def repeated(
     return {name: near_duplicates.compare(training, part, rows, kind) for name, part in splits.items()}
 
 
-PROTOCOL = (
+_PROTOCOL = (
     "one draw of each posterior, pixels as in the test; difference: (validation - test) / |test|; standard errors over blocks "
     "or groups where they are held out (weighted by their sizes), else over pictures; that of the difference takes what both "
-    "splits have in a block as one; near-duplicates: at 16 x 16 pixels, up to "
-    f"{near_duplicates.MOST_HELD_OUT} pictures of each split, nearer to a training picture than "
+    "splits have in a block as one; near-duplicates: "
+)
+_OF_PICTURES = (
+    f"at 16 x 16 pixels, up to {near_duplicates.MOST_HELD_OUT} pictures of each split, nearer to a training picture than "
     f"{near_duplicates.NEAR:.0%} of the RMS distance between pictures"
 )
+_EQUAL = f"up to {near_duplicates.MOST_HELD_OUT} pictures of each split, equal to a training picture"
+
+
+def protocol(kind: Kind) -> str:
+    """Return how validation and test are compared."""
+    if kind.comparable:
+        return kind.worded(_PROTOCOL + _OF_PICTURES)
+    return kind.worded(_PROTOCOL.replace("pixels", "values") + _EQUAL)
 
 
 def disagree(found: Mapping[str, Any]) -> bool:

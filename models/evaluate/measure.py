@@ -104,7 +104,7 @@ def evaluate(
         each = None if kind == "random" else (clusters(kind, validation, trained), clusters(kind, splits.test, trained))
         metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise, each) | {"held_out": kind}
         metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test, of)
-        protocol["agreement"] = agreement.PROTOCOL
+        protocol["agreement"] = agreement.protocol(of)
     if splits.train.labels is not None and splits.test.labels is not None:
         known, labels = splits.train.labels.to(device), splits.test.labels.to(device)
         references = posteriors(vae, splits.train.x, device)
@@ -130,9 +130,8 @@ def evaluate(
             "SAP and DCI learn on the training split and are scored on the test split"
         )
     if of.name != "picture":
-        protocol |= {
-            name: of.worded(words) for name, words in protocol.items() if isinstance(words, str) and name != "left_out"
-        }
+        said = {name: words for name, words in protocol.items() if isinstance(words, str) and name != "left_out"}
+        protocol |= {name: of.worded(words) for name, words in said.items()}
     return metrics
 
 

@@ -47,7 +47,7 @@ class Kind(ABC):
 
     def worded(self, text: str) -> str:
         """Return a sentence of shared code about pictures with the words of this kind."""
-        return text.replace("pictures", self.many).replace("picture", self.noun)
+        return text.replace("pixel sigma", "sigma").replace("pictures", self.many).replace("picture", self.noun)
 
     @abstractmethod
     def check_shape(self, shape: Shape) -> None:

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.calibration import read_calibration
 from models.checkpoint import read
 from models.data.items import Splits
 from models.data.sources import SOURCES, Source
@@ -121,7 +122,7 @@ def data(tmp_path: Path) -> str:
 
 
 def run(out: Path, data: str, *more: str) -> int:
-    fixed = ["--latent-dim", "2", "--batch-size", "32", "--device", "cpu", "--lr", "0.01", "--threads", "1"]
+    fixed = ["--latent-dim", "2", "--batch-size", "32", "--no-snapshots", "--device", "cpu", "--lr", "0.01", "--threads", "1"]
     return train(["--data", data, "--out", str(out), *fixed, *more])
 
 
@@ -152,7 +153,8 @@ def test_it_is_trained_resumed_measured_and_read(
     assert checkpoint.manifest.model.arch == "mlp"
     assert checkpoint.manifest.preprocessing.low < 50 < checkpoint.manifest.preprocessing.high
     assert "size" not in checkpoint.manifest.data["training"]  # a flag of pictures
-    assert Image.open(whole / "run" / "samples-0001.png").size == (8 * 18 - 2, 8 * 18 - 2)
+    with Image.open(whole / "run" / "samples-0001.png") as image:
+        assert image.size == (8 * 18 - 2, 8 * 18 - 2)  # 64 samples
 
     with monkeypatch.context() as patched:
         patched.setattr(Run, "step", stopping(Run.step, 100))
@@ -161,9 +163,10 @@ def test_it_is_trained_resumed_measured_and_read(
     assert read(parts).digest == checkpoint.digest
 
     capsys.readouterr()
-    assert evaluate([str(whole), "--samples", "20", "--device", "cpu", "--report"]) == 0
+    assert evaluate([str(whole), "--samples", "5", "--device", "cpu"]) == 0
+    assert "measured for pictures only" in capsys.readouterr().err
     metrics = json.loads((whole / "metrics.json").read_text())
-    assert metrics["elbo"] > 8  # nats of the density; of the mean measurement alone it is below 4
+    assert metrics["elbo"] > 8  # nats of the density; without latents it is below 7
     assert metrics["active_units"] == 2
     card = (whole / "README.md").read_text()
     assert "measurements" in card
@@ -172,3 +175,25 @@ def test_it_is_trained_resumed_measured_and_read(
     assert golden is not None
     assert golden.x.dtype == np.float32
     assert golden.x.shape == golden.mean.shape == (10, WIDTH)
+
+
+def test_flags_and_data_of_other_kinds_are_refused(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "out", data, "--size", "8") == 1
+    assert "--size is for pictures, but --data" in capsys.readouterr().err
+    assert run(tmp_path / "out", data, "--arch", "conv") == 1
+    assert "models of measurements take the architecture gated or mlp, not 'conv'" in capsys.readouterr().err
+    assert run(tmp_path / "out", data.partition(":")[2]) == 1
+    assert "it is a file: use --data numbers:" in capsys.readouterr().err
+
+
+def test_calibration_of_any_rows(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "out", data, "--epochs", "10", "--validation", "0.2", "--no-fit-prior") == 0
+    assert evaluate([str(tmp_path / "out"), "--calibrate", "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "default scores: knn, nll" in said
+    assert "AUROC of values of others: " in said
+    found = read_calibration(tmp_path / "out", read(tmp_path / "out").digest, 2)
+    assert found is not None
+    assert found.record["auroc"]["nll"]["values of others"] > 0.8
+    assert evaluate([str(tmp_path / "out"), "--data", "mnist"]) == 1
+    assert "mnist has pictures, and the model is one of measurements" in capsys.readouterr().err
