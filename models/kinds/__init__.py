@@ -3,14 +3,13 @@
 To add a kind, add one file in this folder and one line below. Knows nothing of nets, training or HTTP.
 """
 
-from collections.abc import Mapping
 from reprlib import repr as short_repr
 
 from models.kinds.kind import Kind
 from models.kinds.picture import Picture
 from models.kinds.table import Table
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Picture(), Table())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Picture(), Table())}
 
 
 def kind_of(name: object) -> Kind:
