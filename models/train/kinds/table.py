@@ -108,6 +108,9 @@ class TableTraining(Training):
         return {
             "cardinalities": [column.cardinality for column in spec.columns],
             "floors": [round(column.floor, 6) for column in spec.columns],
+            "ranges": [
+                [round(end, 6) for end in column.ends] if not column.cardinality else [0, 0] for column in spec.columns
+            ],
         }
 
     def init_flags(self, manifest: Manifest) -> dict[str, Any]:
