@@ -7,7 +7,7 @@ from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
-from models.evaluate import agreement, densities, information, neighbors, unusual
+from models.evaluate import agreement, densities, information, neighbors, table, unusual
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.kinds import measuring_for
 from models.evaluate.sample_quality import KEY, sample_rows
@@ -55,6 +55,7 @@ EXPLAINED = {
     "densities": "Bits per dimension",
     "agreement": "Validation",
     KEY: "Samples",
+    table.KEY: "Rows",
 }
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
@@ -105,6 +106,8 @@ def card(
     rows += [(neighbors.named(name), f"{100 * share:.2f} %") for name, share in metrics.get(neighbors.KEY, {}).items()]
     rows += [*information.card_rows(metrics), *_prior_rows(metrics, names), *_factor_rows(metrics)]
     rows += _sample_rows(metrics, model.prior)
+    measuring = measuring_for(kind)
+    rows += [(what, value) for what, value, _ in measuring.rows(metrics)]
     lines = [
         f"# {directory.name}",
         "",
@@ -123,12 +126,13 @@ def card(
         "",
         "## Numbers",
         "",
-        f"{protocol['unit'].capitalize()}; {protocol['split']}; {measuring_for(kind).parts}: {protocol['pixels']}.",
+        f"{protocol['unit'].capitalize()}; {protocol['split']}; {measuring.parts}: {protocol['pixels']}.",
         "",
         "| | |",
         "|---|---|",
         *(f"| {kind.worded(what)} | {value} |" for what, value in rows),
         "",
+        *_table(measuring.table(metrics)),
         *(line for words in remarks for line in (words, "")),
         f"Active units: {protocol['active_units']}."
         + "".join(f" {name}: {protocol[key]}." for key, name in EXPLAINED.items() if key in metrics and key in protocol),
@@ -137,6 +141,12 @@ def card(
         *(line for picture in pictures for line in _shown(picture, kind)),
     ]
     return "\n".join(lines)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines of a Markdown table, its first row the headings, and an empty line; [] without rows."""
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:], ""] if lines else []
 
 
 def description(manifest: Manifest) -> list[str]:

@@ -20,6 +20,7 @@ from models.evaluate import html as page
 from models.evaluate.card import SOURCES, description, evaluate_command, train_commands
 from models.evaluate.headings import Headings, headings
 from models.evaluate.html import number, row
+from models.evaluate.kinds import Measuring, measuring_for
 from models.evaluate.measure import nearest_rows, posteriors
 from models.evaluate.sample_quality import KEY, sample_rows
 from models.files.atomic_file import write_atomically
@@ -28,11 +29,9 @@ from models.mosaic import tile, write_png
 from models.priors import NAMES
 from models.train.resume import log_entries
 
-GAP = 2
-MAX_ROWS = 10
+GAP, MAX_ROWS = 2, 10
 SHOWN_POSTERIORS = 5
-NEIGHBORS = 8
-SCATTERED = 5000
+NEIGHBORS, SCATTERED = 8, 5000
 
 
 @torch.no_grad()
@@ -52,16 +51,20 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     drawing = _Drawing(out, checkpoint, splits, metrics, mixture)
     log, snapshots = read_log(directory), sorted((directory / "run" / "snapshots").glob("*.safetensors"))
-    names = headings(checkpoint.manifest, metrics)
+    names, measuring = headings(checkpoint.manifest, metrics), measuring_for(checkpoint.vae.kind)
     sections = [
-        ("Numbers", checkpoint.vae.kind.worded(_numbers(metrics, names, checkpoint.vae.config.latent_dim, drawing.prior))),
+        (
+            "Numbers",
+            measuring.kind.worded(_numbers(metrics, names, checkpoint.vae.config.latent_dim, drawing.prior, measuring)),
+        ),
+        ("Columns", page.headed_table(measuring.table(metrics))),
         ("Training", drawing.training(log)),
         ("Reconstructions", drawing.reconstructions()),
         ("Samples", drawing.samples()),
         ("Latents", drawing.latents(log)),
         ("Walks", drawing.walks()),
         ("Neighbours", drawing.neighbors()),
-        (checkpoint.vae.kind.worded(unusual.TITLE), drawing.unusual(calibration)),
+        (measuring.kind.worded(unusual.TITLE), drawing.unusual(calibration)),
         ("Evolution", drawing.evolution(snapshots)),
         ("How it was made", _made(directory, checkpoint, metrics)),
     ]
@@ -247,7 +250,7 @@ def _header(checkpoint: Checkpoint) -> str:
     return f'{words}<p class="digest">SHA-256 {checkpoint.digest}</p>'
 
 
-def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str) -> str:
+def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str, measuring: Measuring) -> str:
     protocol = metrics["protocol"]
     rows = [
         *densities.report_rows(metrics),
@@ -287,7 +290,8 @@ def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str) 
     for what, _, key in sample_rows(metrics, prior):
         rows.append(row(f"{what}: Fréchet distance", number(metrics, f"{KEY}.{key}.frechet"), protocol[KEY]))
     rows += factors.report_rows(metrics)
-    words = f"{protocol['unit'].capitalize()}; {protocol['split']}; pixels: {protocol['pixels']}."
+    rows += [row(what, html.escape(value), protocol[key]) for what, value, key in measuring.rows(metrics)]
+    words = f"{protocol['unit'].capitalize()}; {protocol['split']}; {measuring.parts}: {protocol['pixels']}."
     return page.table(rows) + f'<p class="dim">{html.escape(words)}</p>'
 
 

@@ -7,6 +7,8 @@ from models.evaluate.kinds.picture import PictureMeasuring
 from models.evaluate.kinds.table import TableMeasuring
 from models.kinds.kind import Kind
 
+__all__ = ["MEASURING", "Measuring", "measuring_for"]
+
 MEASURING: dict[str, Callable[[Kind], Measuring]] = {"picture": PictureMeasuring, "table": TableMeasuring}
 
 

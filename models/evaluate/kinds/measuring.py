@@ -67,6 +67,14 @@ class Measuring:
         """Return numbers that only this kind has, and their protocols."""
         return {}, {"left_out": self.left_out}
 
+    def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """Return rows of the numbers in card and report for what `more` gave: what it is, its value, the protocol's key."""
+        return []
+
+    def table(self, metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
+        """Return one more table of the card and the report, its first row the headings; [] for none."""
+        return []
+
     def nearest(self, splits: Splits, device: torch.device) -> dict[str, float]:
         """Return the accuracy of the nearest neighbours by distances of the rows themselves, by name."""
         return {}

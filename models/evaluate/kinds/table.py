@@ -36,3 +36,12 @@ class TableMeasuring(Measuring):
             **protocol,
             table.KEY: table.PROTOCOL,
         }
+
+    def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        return (
+            [(what, value, table.KEY) for what, value in table.card_rows(metrics[table.KEY])] if table.KEY in metrics else []
+        )
+
+    def table(self, metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
+        found = table.column_rows(metrics[table.KEY]) if table.KEY in metrics else []
+        return [("column", "imputation", "mean or most frequent", "reconstruction"), *found] if found else []
