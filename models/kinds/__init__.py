@@ -3,7 +3,6 @@
 To add a kind, add one file in this folder and one line below. Knows nothing of nets, training or HTTP.
 """
 
-from collections.abc import Mapping
 from reprlib import repr as short_repr
 
 from models.kinds.kind import Kind
@@ -11,7 +10,7 @@ from models.kinds.picture import Picture
 from models.kinds.strokes import Strokes
 from models.kinds.text import Text
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Picture(), Strokes(), Text())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Picture(), Strokes(), Text())}
 
 
 def kind_of(name: object) -> Kind:

@@ -73,12 +73,12 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
         count = len(items)
         wanted = held_out_count(count, args.validation, args.validation_split, items.groups)
         if args.validation is None:
-            lines.append(f"validation: about {wanted:,} of {plural(count, kind.noun, kind.many)}, {WHY_MANY}")
+            lines.append(f"validation: about {wanted:,} of {plural(count, kind.noun, kind.many)}, {kind.worded(WHY_MANY)}")
         if args.validation_split == "blocks":
-            lines.append(block_line(["validation"], count, wanted))
+            lines.append(kind.worded(block_line(["validation"], count, wanted)))
         training, validation = hold_out(items, args.validation, args.seed, True, args.validation_split)
         if args.validation_split == "group":
-            lines += share_lines("validation", len(validation), wanted, count)
+            lines += map(kind.worded, share_lines("validation", len(validation), wanted, count))
     else:
         training, validation = items, splits.validation
     if not len(training):
