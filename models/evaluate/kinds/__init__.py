@@ -4,9 +4,14 @@ from collections.abc import Callable
 
 from models.evaluate.kinds.measuring import Measuring
 from models.evaluate.kinds.picture import PictureMeasuring
+from models.evaluate.kinds.sequence import SequenceMeasuring
 from models.kinds.kind import Kind
 
-MEASURING: dict[str, Callable[[Kind], Measuring]] = {"picture": PictureMeasuring}
+MEASURING: dict[str, Callable[[Kind], Measuring]] = {
+    "picture": PictureMeasuring,
+    "strokes": SequenceMeasuring,
+    "text": SequenceMeasuring,
+}
 
 
 def measuring_for(kind: Kind) -> Measuring:
