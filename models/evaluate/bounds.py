@@ -32,7 +32,7 @@ def likelihood_bounds(
         mixture = mixture.to(x.device).to(x.dtype if x.is_floating_point() else torch.float32)  # tokens are integers
     for block in tqdm(x.split(BLOCK_ITEMS), f"{samples}-sample bound", unit="block", disable=None):
         eps = torch.randn(samples, len(block), vae.config.latent_dim, generator=noise, device=x.device)
-        for name, values in block_bounds(vae, block, eps, mixture).items():
+        for name, values in block_bounds(vae, vae.kind.cut(block), eps, mixture).items():
             found.setdefault(name, []).append(values)
     return {name: torch.cat(values).double() for name, values in found.items()}
 
