@@ -126,10 +126,12 @@ def check_data(out: Path, name: str, found: Data) -> None:
     was = recorded_data(out)
     if was is None:
         return
+    worded = training_for(name).kind.worded
     instead = "restore the old data, or start a new run with --overwrite or another --out"
     if was.digest != found.digest:
         raise ResumeError(
-            f"the data of the run in {out} have changed: it was started with {was}, but {name} now has {found}; {instead}"
+            f"the data of the run in {out} have changed: it was started with {worded(str(was))}, but {name} now "
+            f"has {worded(str(found))}; {instead}"
         )
     both = {**was.others, **found.others}
     if was.others and (changed := [part for part in both if was.others.get(part) != found.others.get(part)]):
