@@ -25,6 +25,7 @@ from models.mosaic import mosaic, tile, to_image, write_png
 from models.vae import VAE
 
 COLUMNS = 16
+TEMPERATURE = 0.5  # of the steps of sampled sequences
 MANIFOLD_SIDE = 20
 SCATTER_PIXELS, SCATTER_RANGE = 720, 4.0
 TRAVERSAL_STEPS = 11
@@ -64,14 +65,18 @@ def decoded(vae: VAE, z: Tensor, spec: Any = None) -> NDArray[np.uint8]:
 
 
 def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int = 8, spec: Any = None) -> Image.Image:
-    """Draw decoded samples of the model's prior, or of a mixture."""
+    """Draw decoded samples of the model's prior, or of a mixture. The steps of sequences are drawn, too, at TEMPERATURE."""
     noise = torch.Generator().manual_seed(seed)
     eps = torch.randn(rows * COLUMNS, vae.config.latent_dim, generator=noise)
     if mixture is None:
         z = vae.prior(eps).sample(eps)
     else:
         z = mixture.sample(eps.double(), torch.rand(len(eps), generator=noise, dtype=torch.float64)).float()
-    return mosaic(decoded(vae, z, spec), COLUMNS)
+    if not vae.kind.sequential:
+        return mosaic(decoded(vae, z, spec), COLUMNS)
+    likelihood: Any = vae.decode(z)
+    uniforms = torch.rand(len(z), vae.config.shape[0], likelihood.steps.noise, generator=noise)
+    return mosaic(seen(vae, likelihood.draw(uniforms, torch.full((len(z),), TEMPERATURE)), spec), COLUMNS)
 
 
 def reconstructions(vae: VAE, x: Tensor, spec: Any = None) -> Image.Image:
