@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from models.data.items import Splits
 from models.data.picture_sources import SPRITES, advice, read_idx_set, read_npz, read_pictures, read_sprites
-from models.data.sequence_sources import read_corpus, read_drawings
+from models.data.sequence_sources import OMNIGLOT, read_corpus, read_drawings, read_omniglot
 from models.kinds import kind_of
 from models.kinds.kind import Kind
 from models.readers.download import DataError
@@ -31,6 +31,7 @@ SOURCES: dict[str, Source] = {
     "mnist": Source("picture", read_idx_set),
     "fashion-mnist": Source("picture", read_idx_set),
     SPRITES: Source("picture", read_sprites),
+    OMNIGLOT: Source("strokes", read_omniglot),
     "folder:": Source("picture", read_pictures),
     "npz:": Source("picture", read_npz),
     "strokes:": Source("strokes", read_drawings, (".ndjson", ".svg")),
