@@ -38,7 +38,7 @@ SOURCES = {
     ),
     "omniglot-strokes": (
         "Omniglot as pen strokes: 30,000 drawings of characters for training, 1,000 for validation, 1,000 for the test, "
-        "50 alphabets, simplified to 31 points on average; github.com/hardmaru/sketch-rnn-datasets. Lake, Salakhutdinov, Tenenbaum: "
+        "50 alphabets, simplified to 31 points on average; github.com/hardmaru/sketch-rnn-datasets. Lake et al.: "
         "Human-level concept learning through probabilistic program induction, Science 2015. (c) 2015 Brenden Lake, MIT."
     ),
     "lpc-sprites": (
