@@ -7,7 +7,7 @@ from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
-from models.evaluate import agreement, densities, information, neighbors, table, unusual
+from models.evaluate import agreement, densities, information, neighbors, sequences, table, unusual
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.kinds import measuring_for
 from models.evaluate.sample_quality import KEY, sample_rows
@@ -36,6 +36,11 @@ SOURCES = {
         "Fashion-MNIST: 60,000 training and 10,000 test pictures of clothes, 28 x 28 greys. Xiao, Rasul, Vollgraf: "
         "arXiv:1708.07747. (c) 2017 Zalando SE, MIT licence."
     ),
+    "omniglot-strokes": (
+        "Omniglot as pen strokes: 30,000 drawings of characters for training, 1,000 for validation, 1,000 for the test, "
+        "50 alphabets, simplified to 31 points on average; github.com/hardmaru/sketch-rnn-datasets. Lake et al.: "
+        "Human-level concept learning through probabilistic program induction, Science 2015. (c) 2015 Brenden Lake, MIT."
+    ),
     "lpc-sprites": (
         "LPC sprites: 11,664 pictures of characters, 64 x 64 colour, every combination of six factors once; 1,000 characters "
         "for training, 296 for the test. Li, Mandt: Disentangled sequential autoencoder, ICML 2018; art by the contributors "
@@ -56,6 +61,7 @@ EXPLAINED = {
     "agreement": "Validation",
     KEY: "Samples",
     table.KEY: "Rows",
+    sequences.KEY: "Sequences",
 }
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
@@ -108,6 +114,7 @@ def card(
     rows += _sample_rows(metrics, model.prior)
     measuring = measuring_for(kind)
     rows += [(what, value) for what, value, _ in measuring.rows(metrics)]
+    rows += [*_sample_rows(metrics, model.prior), *sequences.card_rows(metrics)]
     lines = [
         f"# {directory.name}",
         "",
