@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.calibration import read_calibration
 from models.checkpoint import read
 from models.evaluate import table
 from models.evaluate.__main__ import main as evaluate
@@ -54,3 +55,11 @@ def test_swapped_columns_have_each_others_numbers() -> None:
     found = swapped(spec, rows, np.random.default_rng(0))
     assert found is not None
     assert spec.items(found) == [{"a": 90.0, "b": 4.0}, {"a": 110.0, "b": None}]
+
+
+def test_scores_are_calibrated(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate([str(model), "--calibrate", "--device", "cpu"]) == 0
+    checkpoint = read(model)
+    found = read_calibration(model, checkpoint.digest, 4)
+    assert found is not None
+    assert {"nll", "deviance", "surprise"} <= found.held_out.keys()
