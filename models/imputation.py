@@ -1,8 +1,8 @@
 """Fill the missing cells of a table, and say how surprising each cell is given the others of its row.
 
-The cells that are there are encoded, mu is decoded, and missing cells get what the decoder expects. A few steps of
-pseudo-Gibbs sampling (Rezende et al. 2014, arXiv:1401.4082, appendix F) or importance weights (Mattei & Frellsen 2019,
-arXiv:1812.02633) changed the error by less than a hundredth on five tables, because the encoder learns with cells hidden.
+The cells that are there are encoded, mu is decoded, and missing cells get what the decoder expects. docs/tables.md compares this
+with pseudo-Gibbs sampling (Rezende et al. 2014, arXiv:1401.4082, appendix F) and importance weights (Mattei & Frellsen 2019,
+arXiv:1812.02633), which are no better, because the encoder learns with cells hidden.
 Knows nothing of files or HTTP.
 """
 
