@@ -1,8 +1,8 @@
 """Fill the missing cells of a table, and say how surprising each cell is given the others of its row.
 
-The cells that are there are encoded, mu is decoded, and missing cells get what the decoder expects. docs/tables.md compares this
-with pseudo-Gibbs sampling (Rezende et al. 2014, arXiv:1401.4082, appendix F) and importance weights (Mattei & Frellsen 2019,
-arXiv:1812.02633), which are no better, because the encoder learns with cells hidden.
+The cells that are there are encoded, mu is decoded, and missing cells get what the decoder expects. docs/tables.md compares
+this with pseudo-Gibbs sampling (Rezende et al. 2014, arXiv:1401.4082, appendix F) and with importance weights (Mattei &
+Frellsen 2019, arXiv:1812.02633): they are no better, because the encoder learns with cells hidden.
 Knows nothing of files or HTTP.
 """
 
