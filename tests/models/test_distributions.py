@@ -279,7 +279,7 @@ def test_likelihoods_by_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("poisson", {}, "unknown likelihood 'poisson'; known: bernoulli, columns, continuous_bernoulli, gaussian"),
+        ("poisson", {}, "unknown likelihood 'poisson'; known: bernoulli, .*gaussian"),
         ("bernoulli", {"sigma": 1.0}, "likelihood 'bernoulli': .*sigma"),
         ("gaussian", {"scale": 1.0}, "likelihood 'gaussian': .*scale"),
         ("gaussian", {"sigma": 0}, "sigma must be"),
