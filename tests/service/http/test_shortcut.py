@@ -22,6 +22,7 @@ OPERATIONS = {
     ("POST", "/traverse"),
     ("GET", "/manifold"),
     ("POST", "/score"),
+    ("POST", "/complete"),
     ("POST", "/compress"),
     ("POST", "/decompress"),
 }
