@@ -18,13 +18,13 @@ FAR = 2.0
 
 
 @torch.no_grad()
-def mean_squared_error(vae: VAE, blocks: Iterable[Tensor], noise: torch.Generator) -> float:
+def mean_squared_error(blocks: Iterable[tuple[VAE, Tensor]], noise: torch.Generator) -> float:
     """Return the mean over pictures and pixels of (x - mean of p(x given z))^2, with one draw z of each posterior.
 
-    blocks: x (B, C, H, W) in [0, 1].
+    blocks: the model, as it knows the labels of the block if it is conditional, and x (B, C, H, W) in [0, 1].
     """
     total, count = torch.zeros((), dtype=torch.float64), 0
-    for x in blocks:
+    for vae, x in blocks:
         posterior = vae.encode(x)
         eps = torch.randn(posterior.mu.shape, generator=noise, device=x.device)
         total += (vae.decode(posterior.sample(eps)).mean - x).square().sum(dtype=torch.float64).cpu()

@@ -33,7 +33,7 @@ class Pictures:
     """Pictures as bytes, with class labels and generative factors if the data set has them.
 
     `place` is the position of each picture in the source, None if they are in its order. `groups` says which pictures belong
-    together, such as those of one video or patient.
+    together, such as those of one video or patient. `condition` is what a conditional model is told about each of them.
     """
 
     x: Tensor  # uint8 (N, C, H, W)
@@ -41,6 +41,7 @@ class Pictures:
     factors: Mapping[str, Tensor] = field(default_factory=dict)  # name -> int64 (N,)
     place: Tensor | None = None  # int64 (N,)
     groups: Tensor | None = None  # int64 (N,)
+    condition: Tensor | None = None  # int64 (N,), indices of values; see `models.data.conditions`
 
     def __len__(self) -> int:
         return len(self.x)
@@ -58,8 +59,9 @@ class Pictures:
         return self._changed(self.x, lambda values: values[order])
 
     def _changed(self, x: Tensor, change: Callable[[Tensor], Tensor]) -> "Pictures":
-        labels, place, groups = (None if one is None else change(one) for one in (self.labels, self.place, self.groups))
-        return Pictures(x, labels, {name: change(values) for name, values in self.factors.items()}, place, groups)
+        own = (self.labels, self.place, self.groups, self.condition)
+        labels, place, groups, condition = (None if one is None else change(one) for one in own)
+        return Pictures(x, labels, {name: change(values) for name, values in self.factors.items()}, place, groups, condition)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from models import regret, scores
 from models.calibration import MOST_LATENTS, Calibration, rounded, smallest_p
 from models.checkpoint import Checkpoint
+from models.condition import blocks, in_turn
 from models.data import Pictures, Splits, class_names, rows_of
 from models.evaluate.measure import training_choice
 from models.evaluate.strangers import auroc, strangers, uniformity
@@ -44,9 +45,10 @@ UNRECORDED = "the checkpoint does not record which pictures those had held out"
 
 
 @torch.inference_mode()
-def posteriors_of(vae: VAE, x: Tensor, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mu and sigma of pictures as the service sees them, not binarised: uint8 (N, C, H, W) -> (N, D) each."""
-    parts = [vae.encode(to_unit_interval(block.to(device))) for block in x.split(BLOCK)]
+def posteriors_of(vae: VAE, pictures: Pictures, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mu and sigma of pictures as the service sees them, not binarised: (N, D) each."""
+    there = pictures.to(device)
+    parts = [own.encode(to_unit_interval(block)) for own, block in blocks(vae, there.x, there.condition, BLOCK)]
     mu, sigma = (torch.cat(part).float().cpu().numpy() for part in zip(*((q.mu, q.sigma) for q in parts), strict=True))
     return mu, sigma
 
@@ -61,24 +63,34 @@ class Scorer:
     seed: int
 
     @torch.inference_mode()
-    def __call__(self, x: Tensor, bounds: int = 0, regrets: int = 0) -> dict[str, Array]:
+    def __call__(self, x: Tensor, bounds: int = 0, regrets: int = 0, condition: Tensor | None = None) -> dict[str, Array]:
         """Return each score so that larger is more unusual: uint8 (N, C, H, W) -> name -> (N,).
+
+        `condition`: what a conditional model is told about each picture, int64 (N,).
 
         elbo and iwae are those of the first `bounds` pictures only, regret that of the first `regrets`.
         """
         noise, found = torch.Generator().manual_seed(self.seed), dict[str, list[Array]]()
-        for i, block in enumerate(x.split(BLOCK)):
-            first = i * BLOCK
+        whole = Pictures(x, condition=condition)
+        for first in range(0, len(x), BLOCK):
+            block = whole[first : first + BLOCK]
             parts = [self._cheap(block), self._bounds(block[: max(0, bounds - first)], noise)]
-            parts += [self._regret(some, noise) for some in block[: max(0, regrets - first)].split(REGRET_BLOCK)]
+            few = block[: max(0, regrets - first)]
+            parts += [self._regret(few[at : at + REGRET_BLOCK], noise) for at in range(0, len(few), REGRET_BLOCK)]
             for name, values in (one for part in parts for one in part.items()):
                 found.setdefault(name, []).append(scores.unusual(name, values))
         return {name: np.concatenate(values) for name, values in found.items()}
 
-    def _cheap(self, block: Tensor) -> dict[str, Array]:
+    def _given(self, block: Pictures) -> tuple[VAE, Tensor]:
+        """Return the model that knows the labels of the pictures, and their x."""
+        there = block.to(self.device)
+        return self.vae.given(there.condition), to_unit_interval(there.x)
+
+    def _cheap(self, block: Pictures) -> dict[str, Array]:
         likelihood, sigma = self.vae.config.likelihood, sigma_of(self.vae)
-        posterior = self.vae.encode(to_unit_interval(block.to(self.device)))
-        x, mean, mu = block.numpy(), self._mean(posterior.mu), posterior.mu.cpu().numpy()
+        vae, pixels = self._given(block)
+        posterior = vae.encode(pixels)
+        x, mean, mu = block.x.numpy(), _mean(vae, posterior.mu), posterior.mu.cpu().numpy()
         return {
             "knn": self.latents.knn_distance(mu),
             "density": -self.latents.log_density(mu),
@@ -87,26 +99,26 @@ class Scorer:
             "unexplained": scores.unexplained(x, mean),
         }
 
-    def _bounds(self, block: Tensor, noise: torch.Generator) -> dict[str, Array]:
+    def _bounds(self, block: Pictures, noise: torch.Generator) -> dict[str, Array]:
         if not len(block):
             return {}
-        posterior, weights = self.vae.encode(to_unit_interval(block.to(self.device))), []
+        vae, pixels = self._given(block)
+        posterior, weights = vae.encode(pixels), []
         for _ in range(scores.SAMPLES):
             z = posterior.sample(torch.randn(posterior.mu.shape, generator=noise).to(self.device))
-            log_p = self.vae.prior(posterior.mu).log_prob(z) - posterior.log_prob(z)
-            own = scores.log_likelihood(self.vae.config.likelihood, block.numpy(), self._mean(z), sigma_of(self.vae))
+            log_p = vae.prior(posterior.mu).log_prob(z) - posterior.log_prob(z)
+            own = scores.log_likelihood(vae.config.likelihood, block.x.numpy(), _mean(vae, z), sigma_of(vae))
             weights.append(own + log_p.double().cpu().numpy())
         each = np.stack(weights, 1)  # (N, K)
         return {"elbo": scores.mean_bound(each), "iwae": scores.importance_bound(each)[0]}
 
-    def _regret(self, block: Tensor, noise: torch.Generator) -> dict[str, Array]:
-        if not len(block):
-            return {}
+    def _regret(self, block: Pictures, noise: torch.Generator) -> dict[str, Array]:
         eps = torch.randn(regret.HELD + regret.STEPS, self.vae.config.latent_dim, generator=noise).to(self.device)
-        return {"regret": regret.regret(self.vae, to_unit_interval(block.to(self.device)), eps).cpu().numpy()}
+        return {"regret": regret.regret(*self._given(block), eps).cpu().numpy()}
 
-    def _mean(self, z: Tensor) -> NDArray[np.float32]:
-        return self.vae.decode(z).mean.float().cpu().numpy()
+
+def _mean(vae: VAE, z: Tensor) -> NDArray[np.float32]:
+    return vae.decode(z).mean.float().cpu().numpy()
 
 
 def calibrate(
@@ -122,13 +134,13 @@ def calibrate(
     chosen = torch.randperm(len(training), generator=noise)[:MOST_LATENTS]
     held_out = some(held_out, MOST_HELD_OUT, noise)
     vae = checkpoint.vae.to(device)
-    mu, sigma = map(rounded, posteriors_of(vae, training.x[chosen], device))
-    bandwidth, tried = choose_bandwidth(mu, sigma, posteriors_of(vae, held_out.x, device)[0])
+    mu, sigma = map(rounded, posteriors_of(vae, training[chosen], device))
+    bandwidth, tried = choose_bandwidth(mu, sigma, posteriors_of(vae, held_out, device)[0])
     scorer = Scorer(vae, TrainingLatents(mu, sigma, bandwidth), device, seed)
-    usual = scorer(held_out.x, MOST_BOUNDS, MOST_REGRETS)
-    sample = some(held_out, MOST_STRANGERS, noise).x
+    usual = scorer(held_out.x, MOST_BOUNDS, MOST_REGRETS, held_out.condition)
+    sample = some(held_out, MOST_STRANGERS, noise)
     parts = MOST_BOUND_STRANGERS, MOST_REGRET_STRANGERS
-    made = {kind: scorer(x, *parts) for kind, x in strangers(sample, seed).items()}
+    made = {kind: scorer(x, *parts, sample.condition) for kind, x in strangers(sample.x, seed).items()}
     default, compared = choose_default(usual, made)
     smallest = smallest_p({name: usual[name] for name in default})
     labels, names = None, tuple[str, ...]()
@@ -140,8 +152,12 @@ def calibrate(
     found = Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names)
     kinds = {
         **made,
-        **{name.partition(":")[2] or name: scorer(x[:MOST_STRANGERS], *parts) for name, x in (others or {}).items()},
+        **{
+            name.partition(":")[2] or name: scorer(x[:MOST_STRANGERS], *parts, in_turn(vae.config.condition, len(x)))
+            for name, x in (others or {}).items()
+        },
     }
+    test = some(splits.test, MOST_TEST, noise)
     record = {
         "seed": seed,
         "digest": checkpoint.digest,
@@ -158,7 +174,7 @@ def calibrate(
         "default": {"scores": default, "mean_auroc": compared},
         "strangers": {"made": list(made), "other": list(others or {})},
         "auroc": aurocs(found, usual, kinds),
-        "test": checked(found, scorer(some(splits.test, MOST_TEST, noise).x)),
+        "test": checked(found, scorer(test.x, condition=test.condition)),
     }  # fmt: skip
     return Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names, record)
 

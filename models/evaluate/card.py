@@ -7,6 +7,7 @@ from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
+from models.condition import shown_counts
 from models.evaluate import agreement, densities, information, neighbors, unusual
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.sample_quality import KEY, sample_rows
@@ -143,6 +144,12 @@ def description(manifest: Manifest) -> list[str]:
         f"{_options(model.likelihood_options)}{prior}; pictures of {height} x {width} pixels, "
         f"{'grey' if channels == 1 else 'RGB'}."
     ]
+    if condition := model.condition:
+        found.append(
+            f"Conditional: encoder and decoder are told the {condition.key} of each item (CVAE, Sohn et al. 2015); training "
+            f"had {shown_counts(condition)}. Numbers and pictures below are given that {condition.key}; those of samples have "
+            "each value in turn, interpolations that of their start."
+        )
     if data.get("preset") in PRESETS:
         preset = PRESETS[data["preset"]]
         found.append(f"Preset {data['preset']}: {preset.what}. Source: {preset.source}.")

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.condition import blocks
+from models.data import Pictures
 from models.evaluate import html as page
 from models.evaluate.headings import KINDS, Headings
 from models.sigma import effective_beta, mean_squared_error, sigma_of
@@ -54,12 +56,15 @@ def bits_per_dimension(nll: float, vae: VAE) -> float:
     return (nll / math.prod(vae.config.shape) + math.log(steps)) / math.log(2)
 
 
-def density_numbers(vae: VAE, x: Tensor, metrics: Mapping[str, Any], training: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return the numbers of a density; {} for a Bernoulli. x: uint8 (N, C, H, W); `metrics` has the bounds in nats."""
+def density_numbers(
+    vae: VAE, test: Pictures, metrics: Mapping[str, Any], training: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """Return the numbers of a density; {} for a Bernoulli. `metrics` has the bounds in nats."""
     if vae.config.likelihood not in DENSITIES:
         return {}
-    noise = torch.Generator(x.device).manual_seed(seed)
-    mse = mean_squared_error(vae, (to_unit_interval(block) for block in x.split(BLOCK)), noise)
+    noise = torch.Generator(test.x.device).manual_seed(seed)
+    parts = blocks(vae, test.x, test.condition, BLOCK)
+    mse = mean_squared_error(((own, to_unit_interval(block)) for own, block in parts), noise)
     found: dict[str, Any] = {
         "bits_per_dimension": bits_per_dimension(metrics["iwae_nll"], vae),
         "elbo_bits_per_dimension": bits_per_dimension(-metrics["elbo"], vae),

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from models.checkpoint import CheckpointError
+from models.condition import in_turn
 from models.data import Pictures
 from models.files.tensor_file import TensorFileError, read_tensors
 from models.mixture import GaussianMixture
@@ -34,12 +35,12 @@ def write_pictures(
 ) -> list[Path]:
     """Write the PNGs into a checkpoint's directory and return their paths. The VAE and the pictures are on the CPU."""
     pictures = {
-        "reconstructions.png": reconstructions(vae, test.x[: 4 * COLUMNS]),
+        "reconstructions.png": reconstructions(vae, test[: 4 * COLUMNS]),
         "samples.png": samples(vae, None, seed),
     }
     if mixture is not None:
         pictures["samples-aggregate.png"] = samples(vae, mixture, seed)
-    pictures["interpolations.png"] = interpolations(vae, test.x[:16])
+    pictures["interpolations.png"] = interpolations(vae, test[:16])
     if vae.config.latent_dim == 2:
         pictures["manifold.png"] = manifold(vae)
         pictures["scatter.png"] = scatter(vae, test)
@@ -49,18 +50,19 @@ def write_pictures(
 
 
 def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int = 8) -> Image.Image:
-    """Draw decoded samples of the model's prior, or of a mixture."""
+    """Draw decoded samples of the model's prior, or of a mixture; those of a conditional model have each label in turn."""
     noise = torch.Generator().manual_seed(seed)
     eps = torch.randn(rows * COLUMNS, vae.config.latent_dim, generator=noise)
     if mixture is None:
         z = vae.prior(eps).sample(eps)
     else:
         z = mixture.sample(eps.double(), torch.rand(len(eps), generator=noise, dtype=torch.float64)).float()
-    return grid(vae.decode(z).mean, COLUMNS)
+    return grid(vae.given(in_turn(vae.config.condition, len(z))).decode(z).mean, COLUMNS)
 
 
-def reconstructions(vae: VAE, x: Tensor) -> Image.Image:
+def reconstructions(vae: VAE, test: Pictures) -> Image.Image:
     """Draw rows of originals, each above the row of their reconstructions."""
+    vae, x = vae.given(test.condition), test.x
     columns = min(COLUMNS, len(x))
     blank = torch.zeros(-len(x) % columns, *x.shape[1:])  # fills up the last row
     originals = torch.cat([x.float() / 255, blank]).split(columns)
@@ -68,12 +70,13 @@ def reconstructions(vae: VAE, x: Tensor) -> Image.Image:
     return grid(torch.cat([row for pair in zip(originals, means, strict=True) for row in pair]), columns)
 
 
-def interpolations(vae: VAE, x: Tensor) -> Image.Image:
-    """Draw rows of pictures, decoded on a straight line from one picture's mu to the next one's."""
-    mu = vae.encode(x).mu  # (N, D), pairs of ends
+def interpolations(vae: VAE, test: Pictures) -> Image.Image:
+    """Draw rows of pictures, decoded on a straight line from one picture's mu to the next one's, with the first's label."""
+    mu = vae.given(test.condition).encode(test.x).mu  # (N, D), pairs of ends
     t = torch.linspace(0, 1, COLUMNS)[:, None]
     rows = [(1 - t) * start + t * end for start, end in zip(mu[::2], mu[1::2], strict=False)]
-    return grid(vae.decode(torch.cat(rows)).mean, COLUMNS)
+    told = None if test.condition is None else test.condition[: 2 * len(rows) : 2].repeat_interleave(COLUMNS)
+    return grid(vae.given(told).decode(torch.cat(rows)).mean, COLUMNS)
 
 
 def percentiles(count: int) -> Tensor:
@@ -93,12 +96,20 @@ def manifold(vae: VAE, side: int = MANIFOLD_SIDE) -> Image.Image:
 
     The first axis goes to the right, the second upwards, each from the 1st to the 99th percentile.
     """
-    return grid(vae.decode(plane(side)).mean, side)
+    return grid(first_label(vae).decode(plane(side)).mean, side)
+
+
+def first_label(vae: VAE) -> VAE:
+    """Return a conditional model with the first value of its condition for all items; others as they are."""
+    return vae.given(in_turn(vae.config.condition, 1))
 
 
 @torch.no_grad()
 def traversals(vae: VAE, mu: Tensor, dimensions: Sequence[int], steps: int = TRAVERSAL_STEPS) -> Tensor:
-    """Decode mu (D,), with one dimension per row moved over percentiles of N(0, 1): (rows steps, C, H, W)."""
+    """Decode mu (D,), with one dimension per row moved over percentiles of N(0, 1): (rows steps, C, H, W).
+
+    A conditional model must know the label: `vae.given`.
+    """
     z = mu.repeat(len(dimensions), steps, 1)  # (rows, steps, D)
     for row, j in enumerate(dimensions):
         z[row, :, j] = percentiles(steps)
@@ -122,13 +133,13 @@ def evolution(vae: VAE, snapshots: Sequence[Path], test: Pictures) -> list[tuple
     """
     vae, dim = copy.deepcopy(vae), vae.config.latent_dim
     z = torch.randn(64, dim, generator=torch.Generator().manual_seed(0))
-    frames = []
+    frames, own = [], vae.given(in_turn(vae.config.condition, len(z)))  # which shares the weights that are loaded
     for path in snapshots:
         try:
             vae.load_state_dict(read_tensors(path, lambda _: None).tensors)
         except (TensorFileError, OSError, RuntimeError) as error:
             raise CheckpointError(f"{path}: does not fit this model: {str(error).splitlines()[0]}") from None
-        frames.append((path.stem, planes(vae, test) if dim == 2 else grid(vae.decode(z).mean, 8)))
+        frames.append((path.stem, planes(vae, test) if dim == 2 else grid(own.decode(z).mean, 8)))
     return frames
 
 
@@ -175,7 +186,9 @@ def scatter(vae: VAE, test: Pictures) -> Image.Image:
     labels = test.labels if test.labels is not None else torch.zeros(len(test), dtype=torch.long)
     classes = sorted(set(labels.tolist()))
     colors = {c: color_of(i, len(classes)) for i, c in enumerate(classes)}
-    for (horizontal, vertical), label in zip(vae.encode(test.x).mu.tolist(), labels.tolist(), strict=True):
+    for (horizontal, vertical), label in zip(
+        vae.given(test.condition).encode(test.x).mu.tolist(), labels.tolist(), strict=True
+    ):
         x, y = place(horizontal), place(-vertical)
         draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colors[label])
     if len(classes) > 1:

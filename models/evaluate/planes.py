@@ -64,7 +64,7 @@ def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
         plots.draw_points(above, points, None if shown.labels is None else shown.labels.tolist(), classes)
         _frame(above, points)
         above.set_title(title, fontsize=12, color=plots.INK)
-        plots.show(below, tile(to_bytes(checkpoint.vae.decode(pictures.plane(SIDE)).mean), SIDE))
+        plots.show(below, tile(to_bytes(pictures.first_label(checkpoint.vae).decode(pictures.plane(SIDE)).mean), SIDE))
         below.spines[:].set_visible(False)
     handles, words = upper[0].get_legend_handles_labels()
     if handles:
@@ -76,7 +76,7 @@ def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
 @torch.no_grad()
 def latents(checkpoint: Checkpoint, test: Pictures, seed: int = 0) -> Floats:
     """Return the decoder's input in training, (N, 2): mu for an autoencoder, otherwise a sample of the posterior."""
-    posterior = checkpoint.vae.encode(test.x)
+    posterior = checkpoint.vae.given(test.condition).encode(test.x)
     eps = torch.randn(posterior.mu.shape, generator=torch.Generator().manual_seed(seed))
     z = posterior.mu if _objective(checkpoint) == "autoencoder" else posterior.sample(eps)
     points: Floats = z.double().numpy()

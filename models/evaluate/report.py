@@ -89,7 +89,7 @@ class _Drawing:
         self.out, self.vae, self.splits, self.metrics, self.mixture = out, checkpoint.vae, splits, metrics, mixture
         self.prior = NAMES[self.vae.config.prior]
         self.classes = class_names(checkpoint.manifest.data)
-        self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"))
+        self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"), splits.test.condition)
         kl = metrics["kl_per_dim"]
         self.by_kl = sorted(range(len(kl)), key=lambda j: -kl[j])
 
@@ -112,7 +112,7 @@ class _Drawing:
         return self.plot("curves", plots.curves(log), "training curves", caption)
 
     def reconstructions(self) -> str:
-        image = pictures.reconstructions(self.vae, self.splits.test.x[: 3 * pictures.COLUMNS])
+        image = pictures.reconstructions(self.vae, self.splits.test[: 3 * pictures.COLUMNS])
         caption = "Test pictures, each row above its reconstructions (decoded mu)."
         return self.picture("reconstructions", image, "originals above reconstructions", caption)
 
@@ -149,7 +149,7 @@ class _Drawing:
 
     def manifold(self) -> str:
         side = pictures.MANIFOLD_SIDE
-        mosaic = tile(to_bytes(self.vae.decode(pictures.plane(side)).mean), side, GAP)
+        mosaic = tile(to_bytes(pictures.first_label(self.vae).decode(pictures.plane(side)).mean), side, GAP)
         percent = [f"{p:.0f}" for p in torch.linspace(1, 99, side).tolist()]
         figure = plots.labelled_tiles(
             mosaic, self.step(), percent[::-1], percent, "z1, percentile of N(0, 1)", "z2, percentile of N(0, 1)"
@@ -183,12 +183,14 @@ class _Drawing:
         return self.plot("posteriors", figure, "posteriors against the prior", caption + more)
 
     def walks(self) -> str:
-        image = pictures.interpolations(self.vae, self.splits.test.x[:16])
+        image = pictures.interpolations(self.vae, self.splits.test[:16])
         first = self.picture(
             "interpolations", image, "interpolations", "From one test picture's mu to another's, straight lines."
         )
         dims = self.by_kl[:MAX_ROWS]
-        mosaic = tile(to_bytes(pictures.traversals(self.vae, self.posterior.mu[0], dims)), pictures.TRAVERSAL_STEPS, GAP)
+        told = None if self.splits.test.condition is None else self.splits.test.condition[:1]
+        rows = pictures.traversals(self.vae.given(told), self.posterior.mu[0], dims)
+        mosaic = tile(to_bytes(rows), pictures.TRAVERSAL_STEPS, GAP)
         values = [f"{value:.1f}" for value in pictures.percentiles(pictures.TRAVERSAL_STEPS).tolist()]
         figure = plots.labelled_tiles(mosaic, self.step(), [f"z{j + 1}" for j in dims], values, "value of the dimension")
         caption = "The first test picture's mu with one dimension moved from the 1st to the 99th percentile of N(0, 1)."
@@ -197,7 +199,7 @@ class _Drawing:
     def neighbors(self) -> str:
         train, count = self.splits.train, min(NEIGHBORS, len(self.splits.train))
         queries = _different(self.splits.test, 8)
-        references = posteriors(self.vae, train.x, torch.device("cpu")).mu
+        references = posteriors(self.vae, train.x, torch.device("cpu"), train.condition).mu
         nearest = nearest_rows(references, self.posterior.mu[queries], count)
         image = pictures.neighbors(self.splits.test.x[queries], train.x[nearest])
         caption = "Test pictures (left) and the training pictures whose mu are nearest to theirs (L2), nearest first."

@@ -4,8 +4,6 @@ import argparse
 import math
 from pathlib import Path
 
-from torch import Tensor
-
 from models.aggregate import CANDIDATES, DRAWS, fit_prior, why_no_labels
 from models.calibration import CALIBRATION, StaleCalibration, read_calibration
 from models.checkpoint import Checkpoint
@@ -21,10 +19,10 @@ DRAWS_PER_DIMENSION = 10
 SEED = 0
 
 
-def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, training: Pictures, held_out: Tensor) -> str:
+def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, training: Pictures, held_out: Pictures) -> str:
     """Write prior.safetensors beside the weights, unless it is there; return a line for the user, "" if nothing was done.
 
-    The pictures, `held_out` uint8 (N, C, H, W), are on the training device. Where no mixture is fitted, one that belongs to
+    The pictures are on the training device. Where no mixture is fitted, one that belongs to
     other weights is removed, as is a calibration of other weights.
     """
     dim = checkpoint.vae.config.latent_dim
@@ -39,18 +37,20 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
         (out / PRIOR).unlink()
     if reason := why_not(args, len(training), dim):
         return f"prior: none was fitted, because {reason}"
-    vae, candidates = checkpoint.vae.to(held_out.device), candidates_for(len(training), dim)
+    vae, candidates = checkpoint.vae.to(training.x.device), candidates_for(len(training), dim)
     binarize = args.binarize == "dynamic"
     fitting, check = training[:MOST_PICTURES], held_out[:MOST_PICTURES]
     names = class_names(checkpoint.manifest.data)
-    fit, record = fit_prior(vae, fitting.x, check, "full", candidates, SEED, binarize, fitting.labels, names)
+    labels = None if args.condition else fitting.labels
+    told = fitting.condition, check.condition
+    fit, record = fit_prior(vae, fitting.x, check.x, "full", candidates, SEED, binarize, labels, names, told)
     gain = max(fit.held_out.values()) - fit.standard
     if gain <= 0:
-        no_labels = "" if training.labels is None else "; so it knows no labels"
+        no_labels = "" if training.labels is None or args.condition else "; so it knows no labels"
         return f"prior: none was fitted, because N(0, I) describes the held-out latents as well as any mixture{no_labels}"
-    labels = None if fit.labels is None else ComponentLabels.named(fit.labels, names)
-    write_prior(out, fit.mixture, checkpoint.digest, {**record, "fitted_by": "models.train"}, labels)
-    known = "" if labels is None else f", for one of {plural(len(labels.names), 'label')} if asked"
+    own = None if fit.labels is None else ComponentLabels.named(fit.labels, names)
+    write_prior(out, fit.mixture, checkpoint.digest, {**record, "fitted_by": "models.train"}, own)
+    known = "" if own is None else f", for one of {plural(len(own.names), 'label')} if asked"
     if reason := record.get("labels_left_out", ""):
         known = f"; it knows no labels, because {reason}"
     return (
@@ -67,10 +67,10 @@ def candidates_for(pictures: int, dim: int) -> list[int]:
 def lost_labels(args: argparse.Namespace, loaded: Loaded, dim: int) -> str:
     """Return why the fitted prior of a run with `dim` latent dimensions will not know the labels; "" if it will.
 
-    Also "" without labels, and if no prior is wanted.
+    Also "" without labels, with a condition, which takes their place, and if no prior is wanted.
     """
     labels = loaded.training.labels
-    if labels is None or unwanted(args):
+    if labels is None or args.condition or unwanted(args):
         return ""
     names = class_names({"name": args.data, "classes": loaded.classes})
     return why_not(args, len(labels), dim) or why_no_labels(labels[:MOST_PICTURES], dim, names)

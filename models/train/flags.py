@@ -19,7 +19,20 @@ from models.priors import PRIORS
 from models.program import add_version_flag, program
 from models.readers.holding_out import HOLD_OUT
 from models.readers.path_names import storable
-from models.train.flag_types import hidden, out_directory, positive, range_of, seed, share, sigma, size, whole, widths, yes_no
+from models.train.flag_types import (
+    condition_key,
+    hidden,
+    out_directory,
+    positive,
+    range_of,
+    seed,
+    share,
+    sigma,
+    size,
+    whole,
+    widths,
+    yes_no,
+)  # fmt: skip
 from models.train.losses import OBJECTIVES
 from models.train.presets import PRESETS, listing
 from models.transparency import Background
@@ -129,6 +142,9 @@ def _add_model(add: Add) -> None:
         help="dynamic: draw greys as 0 or 1 at each step (default for bernoulli on greys); none: keep them")
     add("--prior", choices=sorted(PRIORS), default="standard",
         help="prior of the latents, p(z): standard is N(0, I), vamp a mixture of the posteriors of learnt pictures")
+    add("--condition", type=condition_key, metavar="KEY",
+        help="train a conditional model: encoder and decoder are told this about each item; label for the labels of the data, "
+        "or the name of a factor (conv, residual, mlp, gated)")
     add("--pseudo-inputs", type=whole(1, MOST_PICTURES), default=500, metavar="N", help="number of learnt pictures (vamp)")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.condition import Condition
 from models.nets.conv import default_channels
 from models.readers.memory import free_memory
 from models.vae import VAE, VAEConfig
@@ -54,6 +55,10 @@ def check_flags(args: argparse.Namespace) -> None:
     check_given(args)
     if args.objective == "free-bits" and args.prior != "standard":
         raise TrainingError("--objective free-bits needs the KL of each dimension, so it works with --prior standard only")
+    if args.condition and args.prior != "standard":
+        raise TrainingError(f"--condition goes with --prior standard only, not with {args.prior}")
+    if args.condition and args.compile:
+        raise TrainingError("--compile does not know labels, which --condition gives: leave out one of them")
     if args.objective in ("iwae", "iwae-dreg") and args.samples == 1:
         raise TrainingError(
             f"--objective {args.objective} with --samples 1 is only the ELBO with a noisier KL: choose --samples 2 or more"
@@ -76,7 +81,7 @@ def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
     return [{"params": weights, "weight_decay": l2}, {"params": others}]
 
 
-def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
+def model_config(args: argparse.Namespace, x: Tensor, condition: Condition | None = None) -> VAEConfig:
     """Return the configuration for the flags, and fill in defaults that depend on the data. Raises TrainingError."""
     check_given(args)
     channels, height, width = x.shape[1:]
@@ -102,7 +107,7 @@ def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
     try:
         config = VAEConfig(
             (channels, height, width), args.latent_dim, args.arch, options, args.likelihood, likelihood_options,
-            args.prior, prior_options,
+            args.prior, prior_options, condition=condition,
         )  # fmt: skip
         _check_memory(config)
         VAE(config)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.condition import blocks
+from models.data import Pictures
 from models.objective import evidence_lower_bound
 from models.standard_error import clustered
 from models.vae import VAE
@@ -26,14 +28,16 @@ Prepare = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @torch.no_grad()
-def record(vae: VAE, prepare: Prepare, training: Tensor, validation: Tensor, clusters: Tensor | None = None) -> dict[str, Any]:
-    """Return the mean ELBOs of pictures of both splits, uint8 (N, C, H, W), and their difference; {} if they are not finite.
+def record(
+    vae: VAE, prepare: Prepare, training: Pictures, validation: Pictures, clusters: Tensor | None = None
+) -> dict[str, Any]:
+    """Return the mean ELBOs of pictures of both splits, and their difference; {} if they are not finite.
 
     One posterior sample is drawn for each picture. The difference is in shares of the validation ELBO's size, and in standard
     errors over the `clusters` of validation pictures that resemble each other, (N,). `vae` is left in training mode.
     """
     vae.eval()
-    train, held_out = (_elbos(vae, prepare, x) for x in (training, validation))
+    train, held_out = (_elbos(vae, prepare, pictures) for pictures in (training, validation))
     vae.train()
     gap = float(train.mean() - held_out.mean())
     over = clustered(held_out, None if clusters is None else clusters[:: _step(validation)])
@@ -52,16 +56,17 @@ def record(vae: VAE, prepare: Prepare, training: Tensor, validation: Tensor, clu
     return {KEY: numbers}
 
 
-def _elbos(vae: VAE, prepare: Prepare, x: Tensor) -> Tensor:
-    noise, found = torch.Generator(x.device).manual_seed(0), []
-    for block in x[:: _step(x)].split(BLOCK):
-        eps = torch.randn(len(block), vae.config.latent_dim, generator=noise, device=x.device)
-        found.append(evidence_lower_bound(vae, prepare(block, noise), eps).elbo)
+def _elbos(vae: VAE, prepare: Prepare, pictures: Pictures) -> Tensor:
+    some = pictures[:: _step(pictures)]
+    noise, found = torch.Generator(some.x.device).manual_seed(0), []
+    for own, block in blocks(vae, some.x, some.condition, BLOCK):
+        eps = torch.randn(len(block), vae.config.latent_dim, generator=noise, device=block.device)
+        found.append(evidence_lower_bound(own, prepare(block, noise), eps).elbo)
     return torch.cat(found).double()  # (n,)
 
 
-def _step(x: Tensor) -> int:
-    return -(-len(x) // MEASURED)
+def _step(pictures: Pictures) -> int:
+    return -(-len(pictures) // MEASURED)
 
 
 def told(data: Mapping[str, Any]) -> str:

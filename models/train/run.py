@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models import standard_error
 from models.checkpoint import save, save_weights
+from models.condition import blocks, in_turn
 from models.mosaic import grid, write_png
 from models.nets.conv import Conv
 from models.objective import evidence_lower_bound, importance_weighted_bound
@@ -58,6 +59,13 @@ class Validation(NamedTuple):
     standard_error: float | None = None  # of the ELBO, over blocks or groups if they are held out
 
 
+class Batch(NamedTuple):
+    """The pictures of one step: x in [0, 1], and their labels for a conditional model, int64 (B,)."""
+
+    x: Tensor
+    labels: Tensor | None
+
+
 class Run:
     """One training run, as the training loop uses it."""
 
@@ -75,10 +83,10 @@ class Run:
         self.batch_size = min(args.batch_size, len(self.pictures))
         self.steps_per_epoch = len(self.pictures) // self.batch_size
         self.steps: int = args.steps or self.steps_per_epoch * args.epochs
-        fill_in_latent_dim(args, self.pictures.x, self.steps)
+        fill_in_latent_dim(args, self.pictures, self.steps, self.loaded.condition)
         if not going_on and (reason := lost_labels(args, self.loaded, args.latent_dim)):
             args.choices[LABELS] = f"the prior that is fitted at the end knows no labels, because {reason}"
-        self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
+        self.vae = VAE(model_config(args, self.pictures.x, self.loaded.condition)).to(self.device)
         if START in args.choices and isinstance(self.vae.net, Conv) and not going_on:
             self.vae.net.start_from(mean_values(self.pictures.x))
         if args.init_from and not going_on:
@@ -123,28 +131,30 @@ class Run:
         """Return the factor of beta, which rises linearly to 1 during the warm-up (Bowman et al. 2016, arXiv:1511.06349)."""
         return min(1.0, (step + 1) / self.warmup_steps if self.warmup_steps else 1.0)
 
-    def batches(self, epoch: int, first: int) -> Iterator[Tensor]:
-        """Yield the epoch's batches from number `first` on, x in [0, 1]. The seed and the epoch determine the order."""
+    def batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        """Yield the epoch's batches from number `first` on. The seed and the epoch determine the order."""
         order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(self.args.seed + epoch + 1))
         for rows in order.to(self.device).split(self.batch_size)[first : self.steps_per_epoch]:
-            yield self.prepare(self.pictures.x.index_select(0, rows), self.noise)
+            x = self.prepare(self.pictures.x.index_select(0, rows), self.noise)
+            yield Batch(x, None if self.pictures.condition is None else self.pictures.condition[rows])
 
     def prepare(self, x: Tensor, noise: torch.Generator) -> Tensor:
         """Convert bytes to x in [0, 1]. With --binarize dynamic, draw each pixel as 0 or 1 with its grey as probability."""
         x = to_unit_interval(x)
         return torch.bernoulli(x, generator=noise) if self.binarize else x
 
-    def step(self, x: Tensor, step: int) -> Loss | None:
+    def step(self, batch: Batch, step: int) -> Loss | None:
         """Take one optimiser step. If loss or gradient is not finite, change nothing and return None."""
         lr = self.lr(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        x, vae = batch.x, self.vae.given(batch.labels)
         size = (self.args.samples, len(x), self.vae.config.latent_dim)
         eps = torch.randn(size, generator=self.noise, device=self.device)
         # A tensor, because torch.compile would compile again for each new number.
         warm = torch.tensor(self.warm(step), device=self.device) if self.args.compile else self.warm(step)
         with self.autocast:
-            loss = self.loss(self.vae, x, eps, warm)
+            loss = self.loss(vae, x, eps, warm)
         for parameter in self.parameters:
             parameter.grad = None
         loss.value.backward()
@@ -167,25 +177,28 @@ class Run:
         sigma = rmse = None
         with self.average.applied():
             if self.vae.config.likelihood == "gaussian":
-                blocks = (self.prepare(block, noise) for block in self.validation.x.split(VALIDATION_ROWS))
-                mse = mean_squared_error(self.vae, blocks, noise)
+                parts = ((vae, self.prepare(block, noise)) for vae, block in self._validation())
+                mse = mean_squared_error(parts, noise)
                 calibrate(self.vae, mse)
                 sigma, rmse = sigma_of(self.vae), mse**0.5
                 noise.manual_seed(0)
-            for block in self.validation.x.split(VALIDATION_ROWS):
+            for vae, block in self._validation():
                 x = self.prepare(block, noise)
                 eps = torch.randn(len(x), self.vae.config.latent_dim, generator=noise, device=self.device)
-                terms.append(evidence_lower_bound(self.vae, x, eps))
+                terms.append(evidence_lower_bound(vae, x, eps))
                 if self.objective.criterion == "bound":
                     more = torch.randn(self.args.samples, *eps.shape, generator=noise, device=self.device)
-                    bounds.append(importance_weighted_bound(self.vae, x, more).log_prob)
-                means.append(self.vae.encode(block).mu)
+                    bounds.append(importance_weighted_bound(vae, x, more).log_prob)
+                means.append(vae.encode(block).mu)
         self.vae.train()
         log_likelihood, kl = (float(torch.cat(values).mean()) for values in zip(*terms, strict=True))
         active = int((torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum())
         bound = float(torch.cat(bounds).mean()) if bounds else None
         elbo = standard_error.clustered(torch.cat([t.elbo for t in terms]), self.loaded.clusters)
         return Validation(elbo.value, log_likelihood, kl, bound, active, sigma, rmse, elbo.error)
+
+    def _validation(self) -> Iterator[tuple[VAE, Tensor]]:
+        return blocks(self.vae, self.validation.x, self.validation.condition, VALIDATION_ROWS)
 
     def warnings(self, warm: float, active: int | None, ended: bool = False) -> list[str]:
         """Return warnings for the log: the loss is not the negative ELBO, the posterior collapses, or D does not fit.
@@ -239,7 +252,8 @@ class Run:
         self.vae.eval()
         eps = torch.randn(SAMPLES, self.vae.config.latent_dim, generator=torch.Generator().manual_seed(0)).to(self.device)
         with self.average.applied():
-            pictures = self.vae.decode(self.vae.prior(eps).sample(eps)).mean
+            vae = self.vae.given(in_turn(self.loaded.condition, SAMPLES, self.device))
+            pictures = vae.decode(vae.prior(eps).sample(eps)).mean
         write_png(self.directory / f"samples-{epoch:04d}.png", grid(pictures))
         self.vae.train()
 
@@ -276,7 +290,7 @@ class Run:
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
             if found and self.objective.criterion != "last":
-                data |= overfitting.record(self.vae, self.prepare, self.pictures.x, self.validation.x, self.loaded.clusters)
+                data |= overfitting.record(self.vae, self.prepare, self.pictures, self.validation, self.loaded.clusters)
             save(self.args.out, self.vae, spec, data)
 
 

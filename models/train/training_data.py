@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from models.data import Pictures, Splits, hold_out, load_data, near_duplicates
+from models.condition import Condition
+from models.data import Pictures, Splits, class_names, hold_out, load_data, near_duplicates
 from models.data.clusters import clusters
+from models.data.conditions import conditioned, find_condition
 from models.preprocess import Preprocessing
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
@@ -37,6 +39,7 @@ class Loaded(NamedTuple):
     classes: list[str] | None
     near_duplicates: dict[str, Any]
     clusters: Tensor  # the block or group of each validation picture, see `models.data.clusters`
+    condition: Condition | None  # what a conditional model is told about each picture
 
 
 def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
@@ -73,7 +76,7 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
         raise DataError(
             f"{args.data} has pictures of {height} x {width}; --size changes those of folder:PATH and npz:PATH only"
         )
-    others = digests(splits, args.validation_split)
+    others = digests(splits, args.validation_split, args.condition)
     data = Data(others.pop("training pictures"), len(pictures), (channels, height, width), others)
     if args.resume:
         check_data(args.out, args.data, data)
@@ -94,6 +97,16 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
         training, validation = pictures, splits.validation
     if not len(training):
         raise DataError(f"--validation {args.validation} of {plural(len(pictures), 'picture')} leaves none to train on")
+    condition = None
+    if args.condition:
+        classes = splits.classes or class_names({"name": args.data})
+        condition, found_values = find_condition(args.condition, training, classes, args.data)
+        training, validation = (
+            conditioned(items, condition, classes, part, args.data)
+            for part, items in (("training", training), ("validation", validation))
+        )
+        conditioned(splits.test, condition, classes, "test", args.data)  # so that it fails before the training
+        lines += found_values
     found = near_duplicates.compare(training, validation)
     advise = splits.validation is None and args.validation_split == "random"
     lines.append(near_duplicates.line(found, "validation", advise, own or pictures.groups is not None))
@@ -102,7 +115,7 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
     return Loaded(
         training.to(device), validation.to(device), data, len(splits.test), splits.preprocessing,
         [*splits.summary, *lines], splits.classes, found,
-        clusters(args.validation_split, validation, training),
+        clusters(args.validation_split, validation, training), condition,
     )  # fmt: skip
 
 
@@ -116,14 +129,19 @@ def check_out(out: Path, name: str) -> None:
         )
 
 
-def digests(splits: Splits, kind: HoldOut) -> dict[str, str]:
-    """Return the SHA-256 of the pictures and of the labels of each split, by name; of the groups, if they are held out."""
+def digests(splits: Splits, kind: HoldOut, condition: str | None = None) -> dict[str, str]:
+    """Return the SHA-256 of the pictures and of the labels of each split, by name; of the groups, if they are held out.
+
+    `condition` is the key of the condition; if it is a factor, there is its SHA-256, too.
+    """
     found = {}
     for name, part in (("training", splits.train), ("validation", splits.validation), ("test", splits.test)):
         if part is not None:
             found[f"{name} pictures"] = data_digest(part.x)
             if part.labels is not None:
                 found[f"{name} labels"] = data_digest(part.labels)
+            if condition and condition in part.factors:
+                found[f"{name} {condition}"] = data_digest(part.factors[condition])
     if kind == "group" and splits.train.groups is not None:
         found["training groups"] = data_digest(splits.train.groups)
     return found
