@@ -24,7 +24,7 @@ from models.evaluate.strangers import auroc, strangers, uniformity
 from models.readers.download import DataError
 from models.scores import Array, TrainingLatents
 from models.sigma import sigma_of
-from models.vae import VAE, to_unit_interval
+from models.vae import VAE
 
 # Scores of which the default is chosen: each costs less than the encoder. At least one of each kind is taken, so that neither
 # a well-drawn picture with a strange latent nor a badly drawn one with a usual latent passes.
@@ -48,7 +48,7 @@ UNRECORDED = "the checkpoint does not record which pictures those had held out"
 def posteriors_of(vae: VAE, pictures: Pictures, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mu and sigma of pictures as the service sees them, not binarised: (N, D) each."""
     there = pictures.to(device)
-    parts = [own.encode(to_unit_interval(block)) for own, block in blocks(vae, there.x, there.condition, BLOCK)]
+    parts = [own.encode(block) for own, block in blocks(vae, there.x, there.condition, BLOCK)]
     mu, sigma = (torch.cat(part).float().cpu().numpy() for part in zip(*((q.mu, q.sigma) for q in parts), strict=True))
     return mu, sigma
 
@@ -84,7 +84,7 @@ class Scorer:
     def _given(self, block: Pictures) -> tuple[VAE, Tensor]:
         """Return the model that knows the labels of the pictures, and their x."""
         there = block.to(self.device)
-        return self.vae.given(there.condition), to_unit_interval(there.x)
+        return self.vae.given(there.condition), self.vae.kind.to_x(there.x)
 
     def _cheap(self, block: Pictures) -> dict[str, Array]:
         likelihood, sigma = self.vae.config.likelihood, sigma_of(self.vae)

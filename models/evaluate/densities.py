@@ -16,7 +16,7 @@ from models.data import Pictures
 from models.evaluate import html as page
 from models.evaluate.headings import KINDS, Headings
 from models.sigma import effective_beta, mean_squared_error, sigma_of
-from models.vae import VAE, to_unit_interval
+from models.vae import VAE
 
 DENSITIES = ("gaussian", "continuous_bernoulli")
 # With a smaller mean effective sample size, a few of the K samples carry the whole bound.
@@ -64,7 +64,7 @@ def density_numbers(
         return {}
     noise = torch.Generator(test.x.device).manual_seed(seed)
     parts = blocks(vae, test.x, test.condition, BLOCK)
-    mse = mean_squared_error(((own, to_unit_interval(block)) for own, block in parts), noise)
+    mse = mean_squared_error(((own, vae.kind.to_x(block)) for own, block in parts), noise)
     found: dict[str, Any] = {
         "bits_per_dimension": bits_per_dimension(metrics["iwae_nll"], vae),
         "elbo_bits_per_dimension": bits_per_dimension(-metrics["elbo"], vae),

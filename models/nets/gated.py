@@ -29,9 +29,7 @@ class Gated(Net):
 
     labels = "numbers"
 
-    def __init__(
-        self, shape: tuple[int, int, int], latent_dim: int, hidden: Sequence[int] = (300, 300), labels: int = 0
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], latent_dim: int, hidden: Sequence[int] = (300, 300), labels: int = 0) -> None:
         super().__init__()
         check_widths("hidden widths", hidden)
         self.shape = shape

@@ -8,10 +8,10 @@ from typing import Any
 
 from models.condition import LABEL, MOST_CHARACTERS
 from models.distributions import SIGMA_CEILING, SIGMA_FLOOR
+from models.kinds.picture import MAX_SIDE
 from models.model_name import RULE, is_name
 from models.nets.layers import MAX_WIDTH
 from models.preprocess import checked_range
-from models.vae import MAX_SIDE
 
 
 def _wrong(rule: str, text: str) -> argparse.ArgumentTypeError:
