@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from models.cells import CellsLayer
+
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -254,6 +256,7 @@ LIKELIHOODS: Mapping[str, Callable[..., nn.Module]] = {
     "bernoulli": BernoulliLayer,
     "continuous_bernoulli": ContinuousBernoulliLayer,
     "gaussian": GaussianLayer,
+    "columns": CellsLayer,
 }
 
 

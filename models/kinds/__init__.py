@@ -8,8 +8,9 @@ from reprlib import repr as short_repr
 
 from models.kinds.kind import Kind
 from models.kinds.picture import Picture
+from models.kinds.table import Table
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Picture(),)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Picture(), Table())}
 
 
 def kind_of(name: object) -> Kind:

@@ -11,6 +11,7 @@ from models.nets.gated import Gated
 from models.nets.mlp import MLP
 from models.nets.net import Net
 from models.nets.residual import Residual
+from models.nets.table import TableNet
 
 Shape = tuple[int, ...]  # that of a row; (C, H, W) for pictures
 
@@ -20,6 +21,7 @@ ARCHITECTURES: Mapping[str, type[Net]] = {
     "gated": Gated,
     "mlp": MLP,
     "residual": Residual,
+    "table": TableNet,
 }
 
 

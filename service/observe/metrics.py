@@ -96,7 +96,7 @@ class Metrics:
 
     def watch(self, model: ServedModel) -> None:
         """Count the batches of a model from now on."""
-        drift = self._drifts.setdefault(model.name, Drift(model.is_density))
+        drift = self._drifts.setdefault(model.name, Drift(model.kind.is_density))
         for name, lane in model.lanes.items():
             batches = self._lanes[model.name, LANES[name]]
             batches.stats.append(lane.stats)
@@ -109,12 +109,13 @@ class Metrics:
         batches.stats.append(lane.stats)
         lane.watch = batches.count
 
-    def reconstructed(self, model: ServedModel, means: Floats, originals: list[NDArray[Any]]) -> None:
-        """Add the errors of reconstructions `means` (N, H, W, C) of pictures, blocks (n, C, H, W), to the drift."""
-        if model.score is None or model.name not in self._drifts:
+    def reconstructed(self, model: ServedModel, decoded: Floats, originals: list[NDArray[Any]]) -> None:
+        """Add the errors of what was decoded, (N, ...), of items, blocks of rows (n, ...), to the drift."""
+        nats = model.kind.nats
+        if nats is None or model.name not in self._drifts:
             return
         try:
-            self._drifts[model.name].reconstructed(model.score, means, np.concatenate(originals))
+            self._drifts[model.name].reconstructed(nats, decoded, np.concatenate(originals))
         except Exception:  # the answer is good, whatever the metrics make of it
             log.exception("the error of a reconstruction could not be measured for the metrics")
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from service.formats.errors import Unusable
-from service.formats.pictures import EncodedPicture, Pictures
+from service.formats.pictures import EncodedPicture
+from service.formats.raw_items import RawItems
 from service.inference.deadline import in_time
 from service.inference.pipeline import Inference, Pipeline
 from service.latents import directions as latents
@@ -144,7 +145,7 @@ async def _encode(
     pictures = [image for one in given for image in one.images]
     if pictures:
         inference.model = model_of(pipeline.catalog, collection)
-        rows = await pipeline.encode(Pictures(pictures), inference)
+        rows = await pipeline.encode(RawItems(pictures), inference)
         bad = ~np.isfinite(rows[:, 0]).all(axis=1)
         if bad.any():
             raise Unusable("the model's mean for this picture is not finite", int(bad.argmax()))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.formats.pictures import Pictures
+from service.formats.raw_items import RawItems
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.latents import noise as seeds
@@ -39,7 +39,7 @@ class Posteriors:
         return kl_per_dim(mu, sigma, logvar)
 
 
-async def encode(pipeline: Pipeline, inference: Inference, pictures: Pictures) -> Posteriors:
+async def encode(pipeline: Pipeline, inference: Inference, pictures: RawItems) -> Posteriors:
     """Return the posteriors of pictures, in their order. Raises BadInput, BatcherError."""
     return Posteriors(await pipeline.encode(pictures, inference))
 

@@ -1,4 +1,4 @@
-"""Latents, given or drawn from a prior -> pictures. Knows nothing of HTTP."""
+"""Latents, given or drawn from a prior -> data. Knows nothing of HTTP."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,8 +9,8 @@ from service.inference.served_model import Floats
 from service.latents import noise as seeds
 from service.latents.mixture import Mixture
 
-# What the pixels of an answer are: the mean of the likelihood p(x given z), or a draw from it.
-PixelKind = Literal["mean", "sample"]
+# What the data of an answer are: the mean of the likelihood p(x given z), or a draw from it.
+DataKind = Literal["mean", "sample"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,24 +18,24 @@ class Samples:
     """N draws from a prior, and what draws them again."""
 
     z: Floats  # (N, D)
-    pixels: Floats  # (N, H, W, C), the means of the likelihood, or draws from it
+    decoded: Floats  # (N, ...), as the decoder makes them, or draws from p(x given z)
     seed: int
     prior: str
 
 
-async def decode(pipeline: Pipeline, inference: Inference, z: Floats, pixel_seed: int | None = None) -> Floats:
-    """Return the mean pictures of latents (N, D), float32 (N, H, W, C) in [0, 1], or with a seed draws from p(x given z).
+async def decode(pipeline: Pipeline, inference: Inference, z: Floats, draw_seed: int | None = None) -> Floats:
+    """Return what the decoder makes of latents (N, D), (N, ...), or with a seed draws from p(x given z).
 
     Raises BatcherError.
     """
-    means = await pipeline.through(inference.model.decode, z, inference)
-    return means if pixel_seed is None else await draw_pixels(pipeline, inference, means, pixel_seed)
+    decoded = await pipeline.decode(z, inference)
+    return decoded if draw_seed is None else await draw(pipeline, inference, decoded, draw_seed)
 
 
-async def draw_pixels(pipeline: Pipeline, inference: Inference, means: Floats, seed: int) -> Floats:
-    """Return a draw from p(x given z) for each of the means that the decoder returned, (N, H, W, C)."""
-    words_and_noise = 16 * means.size  # bytes
-    return await pipeline.offload(words_and_noise, partial(inference.model.draw, means, seed))
+async def draw(pipeline: Pipeline, inference: Inference, decoded: Floats, seed: int) -> Floats:
+    """Return a draw from p(x given z) for each of the items that the decoder made, (N, ...)."""
+    words_and_noise = 16 * decoded.size  # bytes
+    return await pipeline.offload(words_and_noise, partial(inference.model.kind.draw, decoded, seed))
 
 
 async def sample(
@@ -46,7 +46,7 @@ async def sample(
     temperature: float = 1.0,
     prior: str | None = None,
     label: str | None = None,
-    pixels: PixelKind = "mean",
+    data: DataKind = "mean",
 ) -> Samples:
     """Return n draws from a prior that `Priors` names; for None from the fitted prior, or the trained one if it has none.
 
@@ -58,12 +58,11 @@ async def sample(
     model = inference.model
     prior, mixture = pipeline.catalog.priors[model.name].choose(prior, label)
     seed = seeds.draw_seed() if seed is None else seed
-    with model.decode.reserve(n) as reservation:
+    with model.kind.decoding(inference, n) as decode:
         z = await pipeline.offload(8 * n * model.latent_dim, partial(_draw, seed, n, model.latent_dim, temperature, mixture))
-        made = await reservation.submit(z, inference.deadline)
-    inference.timings.add(reservation)
-    if pixels == "sample":
-        made = await draw_pixels(pipeline, inference, made, seed)
+        made = await decode(z)
+    if data == "sample":
+        made = await draw(pipeline, inference, made, seed)
     return Samples(z, made, seed, prior)
 
 

@@ -20,7 +20,7 @@ from models.preprocess import Background, Invert
 from models.readers.download import DataError
 from models.readers.path_names import shown
 from service.formats.errors import BadInput
-from service.formats.pictures import Pictures
+from service.formats.raw_items import RawItems
 from service.inference.pipeline import Inference, Pipeline
 from service.operations.collection_model import model_of
 from service.operations.load_sources import LoadError, PictureBatch, Source
@@ -147,7 +147,7 @@ async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference,
     files = batch.pictures
     if not isinstance(files, list):
         prepared = replace_fields(inference, invert="no")  # They are inverted already, before they were padded.
-        rows = await pipeline.encode(Pictures(rows=files), prepared)
+        rows = await pipeline.encode(RawItems(rows=files), prepared)
         counts.look(prepared, batch.ids, [files])
     else:
         contents = await asyncio.to_thread(list, map(_content, files))
@@ -184,7 +184,7 @@ async def _encode_files(
         block = blocks.pop()
         try:
             seen: list[NDArray[Any]] = []
-            rows[[i for i, _ in block]] = await pipeline.encode(Pictures([content for _, content in block]), inference, seen)
+            rows[[i for i, _ in block]] = await pipeline.encode(RawItems([content for _, content in block]), inference, seen)
             counts.look(inference, [ids[i] for i, _ in block], seen)
         except BadInput as error:
             fault = error.item if error.item is not None and len(block) > 1 else len(block) // 2

@@ -17,10 +17,10 @@ BYTES_PER_FRAME = 2048
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Latents on a path or a grid, and their pictures."""
+    """Latents on a path or a grid, and what the decoder makes of them."""
 
     z: Floats  # (N, D)
-    pixels: Floats  # (N, H, W, C)
+    decoded: Floats  # (N, ...)
 
 
 async def interpolate(
@@ -44,4 +44,4 @@ async def interpolate(
     mu = (await locate(pipeline, store, inference, points, collection)).mu
     walk = partial(paths.grid_between if corners else paths.path_through, mu, steps, method)
     z = await pipeline.offload(BYTES_PER_FRAME * count, walk)
-    return Frames(z, await pipeline.through(inference.model.decode, z, inference))
+    return Frames(z, await pipeline.decode(z, inference))

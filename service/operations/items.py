@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from service.formats.base64_text import base64_bytes
 from service.formats.errors import BadInput, Unusable
-from service.formats.pictures import EncodedPicture, Pictures
+from service.formats.pictures import EncodedPicture
+from service.formats.raw_items import RawItems
 from service.inference.pipeline import Inference, Pipeline
 from service.operations.collection_model import model_of
 from service.operations.store_access import StoreAccess
@@ -111,7 +112,7 @@ async def encode_pictures(pipeline: Pipeline, inference: Inference, entries: Ent
     pictures = entries.pictures
     encoded = [image for image in entries.images if image is not None]
     try:
-        entries.encoded(await pipeline.encode(Pictures(encoded), inference))
+        entries.encoded(await pipeline.encode(RawItems(encoded), inference))
     except BadInput as error:
         if error.item is not None:
             error.item = pictures[error.item]  # It was the index among the pictures.

@@ -25,7 +25,7 @@ class Manifold:
     dims: tuple[int, int]  # to the right, and upwards
     values: Doubles  # (n,), of both
     z: Floats  # (n^2, D)
-    pixels: Floats  # (n^2, H, W, C)
+    decoded: Floats  # (n^2, ...)
 
 
 async def manifold(
@@ -45,10 +45,9 @@ async def manifold(
         if j >= model.latent_dim:
             raise NoSuchDimension(model.name, model.latent_dim, j)
     center = np.zeros(model.latent_dim) if point is None else point.astype(np.float64)
-    with model.decode.reserve(side * side) as reservation:
+    with model.kind.decoding(inference, side * side) as decode:
         values = traversal.percentiles(side, span)
         work = partial(traversal.plane, center, *dims, values)
         z = await pipeline.offload(8 * side * side * model.latent_dim, work)
-        pixels: Floats = await reservation.submit(z, inference.deadline)
-    inference.timings.add(reservation)
-    return Manifold(dims, values, z, pixels)
+        decoded = await decode(z)
+    return Manifold(dims, values, z, decoded)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.formats.errors import of_points
-from service.formats.pictures import Pictures
+from service.formats.raw_items import RawItems
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.operations.items import Entries, encode_pictures
@@ -14,7 +14,7 @@ from service.operations.store_access import StoreAccess
 from service.store.interface import Collection, UnknownItem
 
 # N points as a request has them: entries of any kind, or pictures alone.
-Points = Entries | Pictures
+Points = Entries | RawItems
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ async def locate(
     Points with an id need the collection, whose model `inference` must have. Errors and warnings have the index of their
     point. Raises BadInput, UnknownItem, ModelMismatch, StoreError, BatcherError.
     """
-    if isinstance(points, Pictures):
+    if isinstance(points, RawItems):
         rows = await pipeline.encode(points, inference)
         return Located(rows[:, 0], rows[:, 1], np.ones(len(rows), np.bool_))
     await _look_up(store, inference, points, collection)

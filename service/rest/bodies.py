@@ -19,7 +19,8 @@ from service.formats.forms import Part, parse_form
 from service.formats.json_values import BOM, is_utf_16, json_object
 from service.formats.latent_rows import latent_rows
 from service.formats.npy import NPY_MAGIC, npy_array, picture_rows
-from service.formats.pictures import EncodedPicture, Pictures
+from service.formats.pictures import EncodedPicture
+from service.formats.raw_items import RawItems
 from service.http.call import Call
 from service.rest.parameters import BadParameter
 from service.rest.schemas import Parameters
@@ -195,7 +196,7 @@ def _kind(call: Call) -> Kind:
     )
 
 
-def pictures_of(body: Body, shape: tuple[int, int, int], any_floats: bool = False) -> Pictures:
+def pictures_of(body: Body, shape: tuple[int, int, int], any_floats: bool = False) -> RawItems:
     """Return the pictures of a body, counted but not decoded. npy arrays must be (N, *shape). Raises BadInput, TooLarge."""
     encoded: list[EncodedPicture] = []
     alone = body.kind == "picture" or "image" in body.values
@@ -211,12 +212,12 @@ def pictures_of(body: Body, shape: tuple[int, int, int], any_floats: bool = Fals
             rows = picture_rows(array, shape, any_floats)
             if not len(rows):
                 raise Unusable("the array is empty; at least one picture is needed")
-            return Pictures(rows=rows)
+            return RawItems(rows=rows)
         case "form":
             encoded = [part.data for part in body.form_pictures()]
         case "json":
             encoded = _json_pictures(body)
-    return Pictures(encoded, alone=alone)
+    return RawItems(encoded, alone=alone)
 
 
 def latents_of(body: Body, dim: int, model: str = "") -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ from typing import Any
 from service.http.call import Answer, Call
 from service.latents import noise as seeds
 from service.operations import compress as operations
-from service.operations.generate import draw_pixels
+from service.operations.generate import draw
 from service.operations.service import Service
 from service.rest.answers import pictures_answer, timing_of
 from service.rest.bodies import pictures_of
@@ -55,11 +55,11 @@ async def decompress(service: Service, call: Call) -> Answer:
     scale = choose_scale(parameters, form, accept, len(made.z), model.shape)
     fields: dict[str, Any] = {}
     headers: dict[str, str] = {}
-    pixels = made.pixels
+    pixels = made.decoded
     if parameters.pixels == "sample":
         seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
         fields, headers = {"seed": seed}, {"x-seed": str(seed)}
-        pixels = await draw_pixels(pipeline, inference, pixels, seed)
+        pixels = await draw(pipeline, inference, pixels, seed)
     if "z" in parameters.include:
         fields["z"] = made.z
     render = partial(pictures_answer, pixels, form, inference, parameters, fields, headers, scale)

@@ -56,8 +56,8 @@ async def edit(service: Service, call: Call) -> Answer:
     edited = await operations.edit(service.pipeline, service.store, inference, collection, points, *wanted)
     if "z" in parameters.include:
         fields["z"] = edited.z
-    render = partial(pictures_answer, edited.pixels, form, inference, parameters, fields, headers, scale)
-    return await service.pipeline.offload(edited.pixels.nbytes * scale**2, render)
+    render = partial(pictures_answer, edited.decoded, form, inference, parameters, fields, headers, scale)
+    return await service.pipeline.offload(edited.decoded.nbytes * scale**2, render)
 
 
 EXAMPLE = {"images": [PICTURE_EXAMPLE], "collection": "example", "directions": {"smile": 1.5}}

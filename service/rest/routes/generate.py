@@ -81,8 +81,8 @@ async def sample(service: Service, call: Call) -> Answer:
     if "z" in parameters.include:
         fields["z"] = samples.z
     headers = {"x-seed": str(samples.seed), "x-prior": prior, **cached}
-    render = partial(pictures_answer, samples.pixels, form, inference, parameters, fields, headers, scale)
-    return await service.pipeline.offload(samples.pixels.nbytes * scale**2, render)
+    render = partial(pictures_answer, samples.decoded, form, inference, parameters, fields, headers, scale)
+    return await service.pipeline.offload(samples.decoded.nbytes * scale**2, render)
 
 
 LATENTS_EXAMPLE = {"z": [[0.5, -1.2] + [0.0] * 18]}

@@ -71,8 +71,8 @@ async def interpolate(service: Service, call: Call) -> Answer:
             fields |= _described(along)
     if "z" in parameters.include:
         fields["z"] = frames.z
-    render = partial(pictures_answer, frames.pixels, form, inference, parameters, fields, scale=scale)
-    return await service.pipeline.offload(frames.pixels.nbytes * scale**2, render)
+    render = partial(pictures_answer, frames.decoded, form, inference, parameters, fields, scale=scale)
+    return await service.pipeline.offload(frames.decoded.nbytes * scale**2, render)
 
 
 def _check_method(parameters: InterpolateParameters, body: Body, collection: Collection | None) -> None:

@@ -60,7 +60,7 @@ async def manifold(service: Service, call: Call) -> Answer:
         return unchanged
     plane = await operations.manifold(service.pipeline, inference, dims, side, parameters.span, point)
     render = partial(_answer, plane, form, inference, parameters, scale, dict(cached))
-    return await service.pipeline.offload(plane.pixels.nbytes * scale**2, render)
+    return await service.pipeline.offload(plane.decoded.nbytes * scale**2, render)
 
 
 async def _point(service: Service, call: Call, parameters: ManifoldParameters) -> tuple[Floats | None, Inference]:
@@ -92,12 +92,12 @@ def _answer(
     plane: Manifold, form: Format, inference: Inference, parameters: ManifoldParameters, scale: int, headers: dict[str, str]
 ) -> Answer:
     if form == "png":
-        mosaic = tile(codecs.to_uint8(plane.pixels), parameters.n, GAP_PIXELS)
+        mosaic = tile(codecs.to_uint8(plane.decoded), parameters.n, GAP_PIXELS)
         return answer(png.write(enlarge(mosaic, scale)), form, inference, headers)
     fields: dict[str, Any] = {"dims": list(plane.dims), "n": parameters.n, "values": plane.values.astype(np.float32)}
     if "z" in parameters.include:
         fields["z"] = plane.z
-    return data_answer(plane.pixels, form, inference, parameters.dtype, fields, headers)
+    return data_answer(plane.decoded, form, inference, parameters.dtype, fields, headers)
 
 
 add(

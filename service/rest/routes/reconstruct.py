@@ -50,15 +50,15 @@ async def reconstruct(service: Service, call: Call) -> Answer:
 
     def render() -> Answer:
         if not parameters.compare:
-            return pictures_answer(made.pixels, form, inference, parameters, fields, headers, scale)
+            return pictures_answer(made.decoded, form, inference, parameters, fields, headers, scale)
         originals = _bytes_of(made.originals)
         if form == "json":
             compared = {**fields, "originals": base64_bytes(originals)}
-            return pictures_answer(made.pixels, form, inference, parameters, compared, headers, scale)
-        joined = beside(originals, codecs.to_uint8(made.pixels), parameters.layout)
+            return pictures_answer(made.decoded, form, inference, parameters, compared, headers, scale)
+        joined = beside(originals, codecs.to_uint8(made.decoded), parameters.layout)
         return answer(png.write(enlarge(joined, scale)), form, inference, headers)
 
-    return await service.pipeline.offload(made.pixels.nbytes * scale**2, render)
+    return await service.pipeline.offload(made.decoded.nbytes * scale**2, render)
 
 
 def _bytes_of(originals: list[NDArray[Any]]) -> NDArray[np.uint8]:

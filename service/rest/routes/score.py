@@ -52,7 +52,7 @@ async def score(service: Service, call: Call) -> Answer:
         scale = choose_scale(parameters, form, accept, len(pictures), inference.model.shape, compare=True)
         seen = await operations.compare(service.pipeline, inference, pictures)
         render = partial(_error_png, seen, parameters.layout, scale)
-        return answer(await service.pipeline.offload(2 * seen.means.nbytes * scale**2, render), form, inference)
+        return answer(await service.pipeline.offload(2 * seen.decoded.nbytes * scale**2, render), form, inference)
     wanted = parameters.scores or operations.default_scores(inference.model)
     if parameters.samples is not None and not set(wanted) & set(operations.DRAWN):
         raise BadParameter(
@@ -100,11 +100,12 @@ def _float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _error_png(seen: Seen, layout: Layout, scale: int) -> bytes:
-    errors = np.empty(seen.x.shape, np.uint8)
-    for i, (x, mean) in enumerate(zip(seen.x, seen.means, strict=True)):  # one at a time, since float32 copies are large
+    pictures = seen.x.transpose(0, 2, 3, 1)  # (N, H, W, C)
+    errors = np.empty(pictures.shape, np.uint8)
+    for i, (x, mean) in enumerate(zip(pictures, seen.decoded, strict=True)):  # one at a time, since float32 copies are large
         unit = x / np.float32(255) if x.dtype == np.uint8 else x
         errors[i] = codecs.to_uint8(np.abs(unit - mean))
-    originals = seen.x if seen.x.dtype == np.uint8 else codecs.to_uint8(seen.x)
+    originals = pictures if pictures.dtype == np.uint8 else codecs.to_uint8(pictures)
     return png.write(enlarge(beside(originals, errors, layout), scale))
 
 

@@ -59,7 +59,7 @@ async def search(service: Service, call: Call) -> Answer:
         parameters.candidates,
         parameters.exact,
         with_vectors=bool(include & VECTORS),
-        with_pictures="image" in include,
+        with_data="image" in include,
         strict=parameters.strict,
         exclude_self=parameters.exclude_self,
         sigma_weight=parameters.sigma_weight,
@@ -68,8 +68,8 @@ async def search(service: Service, call: Call) -> Answer:
     with unnumbered(alone):
         async with under_way as nearest:
             pictures = None
-            if nearest.pixels is not None:
-                pictures = await service.pipeline.offload(nearest.pixels.nbytes, partial(base64_pictures, nearest.pixels))
+            if nearest.decoded is not None:
+                pictures = await service.pipeline.offload(nearest.decoded.nbytes, partial(base64_pictures, nearest.decoded))
             render = partial(_answer, nearest, alone, include, pictures, collection, inference)
             return await service.pipeline.offload(len(queries) * parameters.k * 200, render)
 

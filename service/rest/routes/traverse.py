@@ -61,7 +61,7 @@ async def traverse(service: Service, call: Call) -> Answer:
         service.pipeline, service.store, inference, points, dims, steps, parameters.over, parameters.span, collection
     )
     render = partial(_answer, found, form, inference, parameters, scale)
-    return await service.pipeline.offload(found.pixels.nbytes * scale**2, render)
+    return await service.pipeline.offload(found.decoded.nbytes * scale**2, render)
 
 
 def _dims(text: str | None) -> Dims:
@@ -102,8 +102,8 @@ def _answer(found: Traversal, form: Format, inference: Inference, parameters: Tr
         fields: dict[str, Any] = {"rows": [_described(row) for row in found.rows], "over": parameters.over, "steps": steps}
         if "z" in parameters.include:
             fields["z"] = found.z
-        return data_answer(found.pixels, form, inference, parameters.dtype, fields)
-    pixels = codecs.to_uint8(found.pixels)
+        return data_answer(found.decoded, form, inference, parameters.dtype, fields)
+    pixels = codecs.to_uint8(found.decoded)
     if form not in ("webp", "gif"):
         return answer(png.write(enlarge(tile(pixels, steps, GAP_PIXELS), scale)), form, inference)
     there = [tile(pixels[step::steps], _columns(rows), GAP_PIXELS) for step in range(steps)]

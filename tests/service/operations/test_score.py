@@ -21,7 +21,7 @@ from models.scores import UNITS
 from service.app import create_app
 from service.engine.errors import DeadlineExceeded, Overloaded, TooLarge
 from service.engine.lane import BatchReport, Lane
-from service.formats.pictures import Pictures
+from service.formats.raw_items import RawItems
 from service.inference.pipeline import Inference, Pipeline
 from service.latents import noise as seeds
 from service.operations import likelihood_bounds
@@ -76,7 +76,7 @@ async def batches(lane: Lane, count: int) -> None:
 
 
 def scored(service: Service, inference: Inference, x: Bytes, *names: str, samples: int = 8, seed: int = 0) -> Any:
-    return score(service.pipeline, service.regrets, inference, Pictures(rows=x), names, samples, seed)
+    return score(service.pipeline, service.regrets, inference, RawItems(rows=x), names, samples, seed)
 
 
 async def numbers(service: Service, inference: Inference, x: Bytes, *names: str, **more: int) -> dict[str, NDArray[Any]]:
@@ -164,7 +164,7 @@ async def test_the_same_alone_and_in_company(service: Service, inference: Infere
 async def test_p_values_count_the_held_out(service: Service, inference: Inference, x: Bytes) -> None:
     found, known = await scored(service, inference, x), calibration_of_grey()
     assert list(found.values) == ["knn", "deviance"]
-    mu = (await service.pipeline.encode(Pictures(rows=x), inference))[:, 0].astype(np.float64)
+    mu = (await service.pipeline.encode(RawItems(rows=x), inference))[:, 0].astype(np.float64)
     nearest = [sorted(np.sqrt(np.square(known.mu - z).sum(1)))[4] for z in mu]
     assert found.values["knn"] == pytest.approx(nearest, rel=1e-6)
     for name, values in found.values.items():
@@ -257,7 +257,7 @@ async def test_others_get_their_turns_between_two_steps(service: Service, infere
 
 @pytest.mark.parametrize("weights", ["standard"], indirect=True)
 async def test_pictures_beside_what_the_decoder_makes_of_them(pipeline: Pipeline, inference: Inference, x: Bytes) -> None:
-    seen = await compare(pipeline, inference, Pictures(rows=x))
-    np.testing.assert_array_equal(seen.x, x.transpose(0, 2, 3, 1))
-    mu = np.ascontiguousarray((await pipeline.encode(Pictures(rows=x), inference))[:, 0])
-    np.testing.assert_array_equal(seen.means, await pipeline.through(inference.model.decode, mu, inference))
+    seen = await compare(pipeline, inference, RawItems(rows=x))
+    np.testing.assert_array_equal(seen.x, x)
+    mu = np.ascontiguousarray((await pipeline.encode(RawItems(rows=x), inference))[:, 0])
+    np.testing.assert_array_equal(seen.decoded, await pipeline.through(inference.model.decode, mu, inference))

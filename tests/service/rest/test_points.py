@@ -11,7 +11,7 @@ from httpx import AsyncClient
 from service.engine.errors import TooLarge
 from service.formats.errors import BadInput, Undecodable, Unsupported, Unusable
 from service.formats.npy import npy
-from service.formats.pictures import Pictures
+from service.formats.raw_items import RawItems
 from service.inference.pipeline import Inference
 from service.operations.items import Entries
 from service.operations.service import Service
@@ -186,7 +186,7 @@ async def test_pictures_come_as_encode_takes_them(inference: Inference) -> None:
         (of_json({"image": "A"}), 1),
     ):  # fmt: skip
         found = points_of(body, inference, None)
-        assert isinstance(found, Pictures)
+        assert isinstance(found, RawItems)
         assert len(found) == count
 
 
