@@ -30,7 +30,8 @@ from service.timings import Timings
 class Inference:
     """One piece of work: the model that does it, its deadline in the time of `time.monotonic`, and how long its rows took.
 
-    `background` and `invert` override the preprocessing of the model. `warnings` are about the pictures encoded last.
+    `background` and `invert` override the preprocessing of the model. `label` is what a conditional model is told: one value
+    for all items, or one for each. `warnings` are about the pictures encoded last.
     """
 
     model: ServedModel
@@ -39,6 +40,7 @@ class Inference:
     background: Background | None = None
     invert: Invert | None = None
     warnings: Warnings = field(default_factory=Warnings)
+    label: tuple[str, ...] | None = None
 
     @property
     def preprocessing(self) -> Preprocessing:

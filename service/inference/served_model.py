@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.calibration import Calibration
 from models.checkpoint import Checkpoint, Manifest
+from models.condition import Condition, with_labels
 from models.golden import Golden
 from models.kl_range import KlRange
 from service.engine.device import Device, Precision
@@ -24,6 +25,7 @@ from service.inference.kinds import SERVED_KINDS
 from service.inference.kinds.served_kind import ServedKind
 from service.inference.picture_warnings import KlCheck
 from service.inference.regret_lane import RegretLane
+from service.inference.told import beside
 
 Floats = NDArray[np.float32]
 
@@ -57,6 +59,11 @@ class ServedModel:
     def latent_dim(self) -> int:
         """D, the size of a latent."""
         return self.manifest.model.latent_dim
+
+    @cached_property
+    def condition(self) -> Condition | None:
+        """What the model must be told about each item; None for a model that is not conditional."""
+        return self.manifest.model.condition
 
     @cached_property
     def encode(self) -> Lane:
@@ -112,8 +119,11 @@ async def start_model(
 
 async def check_golden(model: ServedModel, golden: Golden, precision: Precision) -> None:
     """Compare a model's answers with its golden answer. Raises WrongAnswer."""
-    rows = [await model.encode.submit(golden.x[i : i + 1]) for i in range(len(golden.x))]  # One at a time: max_rows may be 1.
-    means = [await model.decode.submit(golden.mu[i : i + 1]) for i in range(len(golden.mu))]
+    x, z = golden.x, golden.mu
+    if golden.labels is not None:
+        x, z = with_labels(x, golden.labels), beside(z, golden.labels)
+    rows = [await model.encode.submit(x[i : i + 1]) for i in range(len(x))]  # One at a time: max_rows may be 1.
+    means = [await model.decode.submit(z[i : i + 1]) for i in range(len(z))]
     posterior, mean = np.concatenate(rows), model.kind.golden_mean(np.concatenate(means))  # (N, 3, D), (N, ...)
     found = golden.difference(posterior[:, 0], posterior[:, 1], mean, SLACK[precision])
     if found:

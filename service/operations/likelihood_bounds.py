@@ -16,6 +16,7 @@ from models import scores
 from models.scores import Array, TrainingLatents
 from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats, ServedModel
+from service.inference.told import beside
 from service.operations.encode import Posteriors
 
 # So many latents are decoded at a time, which bounds the memory.
@@ -39,10 +40,12 @@ async def likelihood_bounds(
     posteriors: Posteriors,
     prior: TrainingLatents | None,
     eps: Floats,
+    labels: NDArray[np.int64] | None = None,
 ) -> Bounds:
     """Return the bounds of items, rows x (N, ...), by K draws from their posteriors; eps: (K, D).
 
     `decode`: latents -> decoded, N K of them in all. `prior`: that which the model was trained with, None for N(0, I).
+    `labels`: those of the items, int64 (N,), for a conditional model.
 
     Both are of the same weights w_k = p(x given z_k) p(z_k) / q(z_k given x): ELBO = mean_k log w_k, and IWAE = log mean_k
     w_k, which is never smaller (Burda et al. 2016, arXiv:1509.00519, equation 8). Raises what `decode` raises.
@@ -53,7 +56,8 @@ async def likelihood_bounds(
         for start in range(0, len(eps), BLOCK_ROWS):  # One item may have many draws.
             own = Posteriors(posteriors.rows[some])
             z = own.mu[:, None] + own.sigma[:, None] * eps[start : start + BLOCK_ROWS]  # (n, k, D)
-            decoded = await decode(z.reshape(-1, z.shape[2]))
+            flat = z.reshape(-1, z.shape[2])
+            decoded = await decode(flat if labels is None else beside(flat, np.repeat(labels[some], z.shape[1])))
             compute = partial(_log_weights, model, prior, x[some], own, z, decoded)
             parts.append(await pipeline.offload(4 * decoded.nbytes, compute))
         found.append(_bounds(np.concatenate(parts, axis=1)))

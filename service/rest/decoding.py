@@ -6,6 +6,7 @@ from typing import Any
 from service.http.call import Answer
 from service.inference.pipeline import Inference
 from service.inference.served_model import Floats
+from service.inference.told import check_count
 from service.latents import noise as seeds
 from service.operations import generate
 from service.operations.service import Service
@@ -30,6 +31,8 @@ async def decoded(
     if parameters.pixels == "sample":
         seed = fields["seed"] = seeds.draw_seed() if parameters.seed is None else parameters.seed
         headers["x-seed"] = str(seed)
+    if inference.label is not None:
+        check_count(inference.label, len(z))
     pixels = await generate.decode(service.pipeline, inference, z, seed)
     render = partial(pictures_answer, pixels, form, inference, parameters, fields, headers, scale)
     return await service.pipeline.offload(pixels.nbytes * scale**2, render)

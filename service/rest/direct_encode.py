@@ -44,7 +44,7 @@ class DirectEncode:
         except UnknownModel:
             return None
         spec = model.manifest.preprocessing
-        if spec.invert != "no" or spec.height * spec.width > service.pipeline.max_pixels:
+        if model.condition or spec.invert != "no" or spec.height * spec.width > service.pipeline.max_pixels:
             return None
         rows = _npy_rows(body, model.shape) if body.startswith(NPY_MAGIC) else _picture(body, spec.shape)
         if rows is None or len(rows) > MOST_ROWS or len(rows) * model.latent_dim > MOST_DIMENSIONS:

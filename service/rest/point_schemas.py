@@ -12,7 +12,6 @@ from service.rest.schemas import (
     FramesFormat,
     IncludeLatents,
     NpyType,
-    Parameters,
     PictureFormat,
     PointParameters,
     Scale,
@@ -204,7 +203,7 @@ class TraversalAnswer(PicturesAnswer):
     steps: int = Field(description="The number of pictures in a row.")
 
 
-class ManifoldParameters(Parameters):
+class ManifoldParameters(LabelParameters):
     """Parameters of /manifold."""
 
     format: PictureFormat | None = Field(

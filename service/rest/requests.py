@@ -13,7 +13,7 @@ from service.operations.collection_model import digest_of
 from service.operations.service import Service
 from service.rest.bodies import A_KIND, Body, read_body
 from service.rest.parameters import BadParameter, P, read_parameters
-from service.rest.schemas import Parameters, PictureParameters
+from service.rest.schemas import LabelParameters, Parameters, PictureParameters
 from service.store.interface import Collection, UnknownCollection
 from service.store.names import is_collection_name
 
@@ -50,7 +50,9 @@ def open_request(service: Service, call: Call, parameters: Parameters) -> Infere
     call.limit(deadline)
     model = service.pipeline.catalog.get(parameters.model)
     if isinstance(parameters, PictureParameters):
-        return Inference(model, deadline, call.timings, parameters.background, parameters.invert)
+        return Inference(model, deadline, call.timings, parameters.background, parameters.invert, label=parameters.label)
+    if isinstance(parameters, LabelParameters):
+        return Inference(model, deadline, call.timings, label=parameters.label)
     return Inference(model, deadline, call.timings)
 
 

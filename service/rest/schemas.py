@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from models.preprocess import Background, Invert
 from service.latents.noise import MAX_SEED
+from service.rest.label_schema import Label
 
 
 def split(value: object) -> object:
@@ -15,13 +16,6 @@ def split(value: object) -> object:
 
 def _as_set(value: object) -> object:
     return frozenset(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
-
-
-def number_as_text(value: object) -> object:
-    """Return the text of a whole number, since labels are often numbers, and a text as it is. Raises ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("must be a text or a whole number")
-    return str(value)
 
 
 def words(*known: str) -> Any:
@@ -117,7 +111,13 @@ class Parameters(NoParameters):
     )
 
 
-class PictureParameters(Parameters):
+class LabelParameters(Parameters):
+    """The parameters of every operation that encodes or decodes."""
+
+    label: Label = None
+
+
+class PictureParameters(LabelParameters):
     """The parameters of every operation that takes pictures."""
 
     background: Background | None = Field(
@@ -156,7 +156,7 @@ class EncodeParameters(PictureParameters):
     seed: Seed | None = None
 
 
-class DecodeParameters(Parameters):
+class DecodeParameters(LabelParameters):
     """Parameters of /decode."""
 
     payload: ClassVar[tuple[str, ...]] = ("z", "mu")
@@ -190,11 +190,14 @@ class SampleParameters(DecodeParameters):
         description="aggregate is the fitted prior, a Gaussian mixture; standard is N(0, I), and vamp a learnt VampPrior. "
         "The default is the fitted prior if the model has one, else its trained prior.",
     )
-    label: Annotated[str, BeforeValidator(number_as_text, json_schema_input_type=str)] | None = Field(
-        None,
-        description="Draws pictures of one label, see labels in /models; only with the fitted prior (prior=aggregate) "
-        "of labelled pictures.",
-    )
+    label: Annotated[
+        Label,
+        Field(
+            description="Draws pictures of one label, see labels in /models: with the fitted prior (prior=aggregate) of "
+            "labelled pictures, or a conditional model, which also takes a list with one for each picture. Without it, a "
+            "conditional model draws labels with the frequencies of its training.",
+        ),
+    ] = None
     include: IncludeLatents = frozenset()
 
 
