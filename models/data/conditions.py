@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from models.condition import LABEL, MOST_CHARACTERS, MOST_VALUES, UNKNOWN, Condition, NoSuchValue, shown_counts
-from models.data import Pictures
+from models.data import Items
 from models.readers.download import DataError
 from models.readers.left_out import plural
 
 
-def find_condition(key: str, training: Pictures, classes: Sequence[str] | None, where: str) -> tuple[Condition, list[str]]:
+def find_condition(key: str, training: Items, classes: Sequence[str] | None, where: str) -> tuple[Condition, list[str]]:
     """Return the values of the key among the training items, and lines about what was found. Raises DataError.
 
     `classes` has the names of the labels 0, 1, ..., if they have names; `where` is the name of the data for messages.
@@ -37,9 +37,7 @@ def find_condition(key: str, training: Pictures, classes: Sequence[str] | None, 
     return condition, lines
 
 
-def conditioned(
-    items: Pictures, condition: Condition | None, classes: Sequence[str] | None, part: str, where: str
-) -> Pictures:
+def conditioned(items: Items, condition: Condition | None, classes: Sequence[str] | None, part: str, where: str) -> Items:
     """Return the items with what the model is told about each; as they are without a condition. Raises DataError.
 
     `part` is the name of the split for messages.
@@ -58,7 +56,7 @@ def conditioned(
     return replace(items, condition=torch.tensor(indices, dtype=torch.int64, device=each.device)[each])
 
 
-def _numbers(key: str, items: Pictures, where: str) -> Tensor:
+def _numbers(key: str, items: Items, where: str) -> Tensor:
     """Return the values of the key as the data set numbers them, int64 (N,). Raises DataError."""
     if key == LABEL:
         if items.labels is not None:

@@ -18,7 +18,7 @@ import torch
 from models import aggregate
 from models.calibration import CALIBRATION, read_calibration, write_calibration
 from models.checkpoint import Checkpoint, CheckpointError, read
-from models.data import Pictures, Splits, class_names, load_data
+from models.data import Items, Splits, class_names, load_data
 from models.data.conditions import conditioned
 from models.evaluate import agreement, calibrate, card, pictures, unusual
 from models.evaluate.measure import evaluate, fit_prior
@@ -85,7 +85,7 @@ def told(splits: Splits, checkpoint: Checkpoint, name: str) -> Splits:
     return replace(splits, train=train, test=test, validation=own)
 
 
-def _shorten(pictures: Pictures, limit: int | None) -> Pictures:
+def _shorten(pictures: Items, limit: int | None) -> Items:
     return pictures if limit is None else pictures[:limit]
 
 

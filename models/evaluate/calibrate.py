@@ -18,7 +18,7 @@ from models import regret, scores
 from models.calibration import MOST_LATENTS, Calibration, rounded, smallest_p
 from models.checkpoint import Checkpoint
 from models.condition import blocks, in_turn
-from models.data import Pictures, Splits, class_names, rows_of
+from models.data import Items, Splits, class_names, rows_of
 from models.evaluate.measure import training_choice
 from models.evaluate.strangers import auroc, strangers, uniformity
 from models.readers.download import DataError
@@ -45,7 +45,7 @@ UNRECORDED = "the checkpoint does not record which pictures those had held out"
 
 
 @torch.inference_mode()
-def posteriors_of(vae: VAE, pictures: Pictures, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def posteriors_of(vae: VAE, pictures: Items, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mu and sigma of pictures as the service sees them, not binarised: (N, D) each."""
     there = pictures.to(device)
     parts = [own.encode(block) for own, block in blocks(vae, there.x, there.condition, BLOCK)]
@@ -71,7 +71,7 @@ class Scorer:
         elbo and iwae are those of the first `bounds` pictures only, regret that of the first `regrets`.
         """
         noise, found = torch.Generator().manual_seed(self.seed), dict[str, list[Array]]()
-        whole = Pictures(x, condition=condition)
+        whole = Items(x, condition=condition)
         for first in range(0, len(x), BLOCK):
             block = whole[first : first + BLOCK]
             parts = [self._cheap(block), self._bounds(block[: max(0, bounds - first)], noise)]
@@ -81,12 +81,12 @@ class Scorer:
                 found.setdefault(name, []).append(scores.unusual(name, values))
         return {name: np.concatenate(values) for name, values in found.items()}
 
-    def _given(self, block: Pictures) -> tuple[VAE, Tensor]:
+    def _given(self, block: Items) -> tuple[VAE, Tensor]:
         """Return the model that knows the labels of the pictures, and their x."""
         there = block.to(self.device)
         return self.vae.given(there.condition), self.vae.kind.to_x(there.x)
 
-    def _cheap(self, block: Pictures) -> dict[str, Array]:
+    def _cheap(self, block: Items) -> dict[str, Array]:
         likelihood, sigma = self.vae.config.likelihood, sigma_of(self.vae)
         vae, pixels = self._given(block)
         posterior = vae.encode(pixels)
@@ -99,7 +99,7 @@ class Scorer:
             "unexplained": scores.unexplained(x, mean),
         }
 
-    def _bounds(self, block: Pictures, noise: torch.Generator) -> dict[str, Array]:
+    def _bounds(self, block: Items, noise: torch.Generator) -> dict[str, Array]:
         if not len(block):
             return {}
         vae, pixels = self._given(block)
@@ -112,7 +112,7 @@ class Scorer:
         each = np.stack(weights, 1)  # (N, K)
         return {"elbo": scores.mean_bound(each), "iwae": scores.importance_bound(each)[0]}
 
-    def _regret(self, block: Pictures, noise: torch.Generator) -> dict[str, Array]:
+    def _regret(self, block: Items, noise: torch.Generator) -> dict[str, Array]:
         eps = torch.randn(regret.HELD + regret.STEPS, self.vae.config.latent_dim, generator=noise).to(self.device)
         return {"regret": regret.regret(*self._given(block), eps).cpu().numpy()}
 
@@ -179,7 +179,7 @@ def calibrate(
     return Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names, record)
 
 
-def held_out_split(data: Mapping[str, Any], splits: Splits) -> tuple[Pictures, Pictures, str]:
+def held_out_split(data: Mapping[str, Any], splits: Splits) -> tuple[Items, Items, str]:
     """Return the pictures that the net was trained on, those that it was not, and a description of these. Raises DataError."""
     if splits.validation is not None:
         return splits.train, splits.validation, "validation, a split of the data set's own"
@@ -213,7 +213,7 @@ def held_out_split(data: Mapping[str, Any], splits: Splits) -> tuple[Pictures, P
     return splits.train[rows], splits.train[held_out], how
 
 
-def some(pictures: Pictures, most: int, noise: torch.Generator) -> Pictures:
+def some(pictures: Items, most: int, noise: torch.Generator) -> Items:
     """Return at most so many pictures, drawn at random."""
     return pictures[torch.randperm(len(pictures), generator=noise)[:most]]
 

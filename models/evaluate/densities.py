@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from models.condition import blocks
-from models.data import Pictures
+from models.data import Items
 from models.evaluate import html as page
 from models.evaluate.headings import KINDS, Headings
 from models.sigma import effective_beta, mean_squared_error, sigma_of
@@ -57,7 +57,7 @@ def bits_per_dimension(nll: float, vae: VAE) -> float:
 
 
 def density_numbers(
-    vae: VAE, test: Pictures, metrics: Mapping[str, Any], training: Mapping[str, Any], seed: int
+    vae: VAE, test: Items, metrics: Mapping[str, Any], training: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
     """Return the numbers of a density; {} for a Bernoulli. `metrics` has the bounds in nats."""
     if vae.config.likelihood not in DENSITIES:

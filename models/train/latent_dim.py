@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.condition import Condition, blocks
-from models.data import Pictures
+from models.data import Items
 from models.nets.conv import Conv
 from models.objective import evidence_lower_bound
 from models.train.choices import START, mean_values
@@ -40,9 +40,7 @@ def trial_steps(steps: int) -> int:
     return share if share >= LEAST_STEPS else 0
 
 
-def fill_in_latent_dim(
-    args: argparse.Namespace, pictures: Pictures, run_steps: int, condition: Condition | None = None
-) -> None:
+def fill_in_latent_dim(args: argparse.Namespace, pictures: Items, run_steps: int, condition: Condition | None = None) -> None:
     """Fill in --latent-dim if it was left open, and add the reason to `args.choices`.
 
     A resumed run has it already.
@@ -67,7 +65,7 @@ def is_by_trial(choices: Mapping[str, str]) -> bool:
     return choices.get("latent dimensions", "").partition(": ")[2].startswith(TRIAL)
 
 
-def by_trial(args: argparse.Namespace, pictures: Pictures, steps: int, condition: Condition | None = None) -> tuple[int, str]:
+def by_trial(args: argparse.Namespace, pictures: Items, steps: int, condition: Condition | None = None) -> tuple[int, str]:
     """Return the number of latent dimensions that a trial of so many steps finds, and the reason.
 
     Measured with the nets of the defaults and MOST latents after 160 and 400 steps: 19 and 34 principal axes on MNIST, 13 and
@@ -100,7 +98,7 @@ def active_axes(mu: Tensor) -> int:
 
 
 def _trained_means(
-    args: argparse.Namespace, pictures: Pictures, steps: int, dim: int, condition: Condition | None = None
+    args: argparse.Namespace, pictures: Items, steps: int, dim: int, condition: Condition | None = None
 ) -> Tensor:
     """Train the run's net with `dim` latents on the ELBO and N(0, I), and return mu of some pictures, (n, dim).
 

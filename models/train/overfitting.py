@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.condition import blocks
-from models.data import Pictures
+from models.data import Items
 from models.objective import evidence_lower_bound
 from models.standard_error import clustered
 from models.vae import VAE
@@ -28,9 +28,7 @@ Prepare = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @torch.no_grad()
-def record(
-    vae: VAE, prepare: Prepare, training: Pictures, validation: Pictures, clusters: Tensor | None = None
-) -> dict[str, Any]:
+def record(vae: VAE, prepare: Prepare, training: Items, validation: Items, clusters: Tensor | None = None) -> dict[str, Any]:
     """Return the mean ELBOs of pictures of both splits, and their difference; {} if they are not finite.
 
     One posterior sample is drawn for each picture. The difference is in shares of the validation ELBO's size, and in standard
@@ -56,7 +54,7 @@ def record(
     return {KEY: numbers}
 
 
-def _elbos(vae: VAE, prepare: Prepare, pictures: Pictures) -> Tensor:
+def _elbos(vae: VAE, prepare: Prepare, pictures: Items) -> Tensor:
     some = pictures[:: _step(pictures)]
     noise, found = torch.Generator(some.x.device).manual_seed(0), []
     for own, block in blocks(vae, some.x, some.condition, BLOCK):
@@ -65,7 +63,7 @@ def _elbos(vae: VAE, prepare: Prepare, pictures: Pictures) -> Tensor:
     return torch.cat(found).double()  # (n,)
 
 
-def _step(pictures: Pictures) -> int:
+def _step(pictures: Items) -> int:
     return -(-len(pictures) // MEASURED)
 
 

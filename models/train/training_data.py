@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.condition import Condition
-from models.data import Pictures, Splits, class_names, hold_out, load_data, near_duplicates
+from models.data import Items, Splits, class_names, hold_out, load_data, near_duplicates
 from models.data.clusters import clusters
 from models.data.conditions import conditioned, find_condition
 from models.preprocess import Preprocessing
@@ -30,8 +30,8 @@ from models.train.run_directory import data_digest
 class Loaded(NamedTuple):
     """The pictures of a run: for training and validation, on its device, and a description of both together."""
 
-    training: Pictures
-    validation: Pictures
+    training: Items
+    validation: Items
     data: Data
     test_count: int
     preprocessing: Preprocessing | None  # None: the pictures were bytes of one size

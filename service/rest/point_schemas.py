@@ -11,6 +11,7 @@ from service.rest.schemas import (
     DecodeParameters,
     FramesFormat,
     IncludeLatents,
+    LabelParameters,
     NpyType,
     PictureFormat,
     PointParameters,
