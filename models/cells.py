@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from models.nets.layers import is_whole
+from models.nets.layers import check_cardinalities
 
 LOG_2PI = math.log(2 * math.pi)
-MOST_COLUMNS, MOST_CATEGORIES = 10_000, 1000
 
 
 class Layout(nn.Module):
@@ -154,12 +153,3 @@ class CellsLayer(nn.Module):
             )
         log_sigma = output if self.sigma == "row" else self.log_sigma
         return Cells(torch.where(self.is_sigma, torch.maximum(log_sigma, self.floor), output), self.layout)
-
-
-def check_cardinalities(cardinalities: object) -> Sequence[int]:
-    """Return the cardinalities. Raises ValueError unless they are a list of integers within the limits."""
-    if not isinstance(cardinalities, (list, tuple)) or not 0 < len(cardinalities) <= MOST_COLUMNS:
-        raise ValueError(f"cardinalities must be a list of 1 to {MOST_COLUMNS} integers, not {short_repr(cardinalities)}")
-    if not all(is_whole(size, MOST_CATEGORIES, 0) for size in cardinalities):
-        raise ValueError(f"cardinalities must be integers from 0 to {MOST_CATEGORIES}, not {short_repr(cardinalities)}")
-    return cardinalities

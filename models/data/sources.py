@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from models.data.items import Splits
 from models.data.picture_sources import SPRITES, advice, read_idx_set, read_npz, read_pictures, read_sprites
+from models.data.table_sources import CSV_SUFFIXES, PARQUET_SUFFIXES, read_csv, read_parquet
 from models.kinds import kind_of
 from models.kinds.kind import Kind
 from models.readers.download import DataError
@@ -32,6 +33,8 @@ SOURCES: dict[str, Source] = {
     SPRITES: Source("picture", read_sprites),
     "folder:": Source("picture", read_pictures),
     "npz:": Source("picture", read_npz),
+    "csv:": Source("table", read_csv, CSV_SUFFIXES),
+    "parquet:": Source("table", read_parquet, PARQUET_SUFFIXES),
 }
 
 

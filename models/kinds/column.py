@@ -22,6 +22,7 @@ FALSE_WORDS, TRUE_WORDS = ("false", "no", "f", "n", "0"), ("true", "yes", "t", "
 FARTHEST = 1e6
 # The smallest standard deviation of a likelihood, in standard deviations of the column.
 SIGMA_FLOOR = 0.01
+FLOAT32 = 2.0**-22  # A float32 entry of a row is nearer than this to the number, relative to it.
 SHOWN = 8  # categories or columns that an error lists
 
 
@@ -124,8 +125,10 @@ class Column:
         raw = self.raw(entry)
         if not self.step:
             return float(f"{raw:.6g}")
-        digits = max(0, -round(math.log10(self.step))) + 2
-        rounded = round(raw, digits)
+        digits = max(0, -round(math.log10(self.step)))
+        error = FLOAT32 * self.std * max(1.0, abs(entry)) * (raw if self.scale == "log" else 1.0)
+        exact = round(raw, digits)
+        rounded = exact if abs(raw - exact) <= error else round(raw, digits + 2)
         return int(rounded) if rounded == int(rounded) and self.step >= 1 else rounded
 
     def text_of(self, entry: float) -> str:

@@ -158,15 +158,13 @@ class Columns:
         """Return a warning for each number that is far outside of the range of the training rows, MOST_REMARKS at most."""
         found = list[str]()
         for i, k in np.argwhere(~np.isnan(rows)).tolist():
-            column = self.columns[k]
-            if column.type == "number" and column.is_far(float(rows[i, k])):
-                value = column.value_of(float(rows[i, k]))
+            column, entry = self.columns[k], float(rows[i, k])
+            if column.is_far(entry) and len(found) < MOST_REMARKS:
+                ends = f"{column.low:g} to {column.high:g}"
                 found.append(
-                    f"row {i}: column {column.name!r}: {value} is far outside of {column.low:g} to {column.high:g}, "
-                    "the range of the training rows"
+                    f"row {i}: column {column.name!r}: {column.raw(entry):g} is far outside of {ends}, the range of the "
+                    "training rows"
                 )
-                if len(found) == MOST_REMARKS:
-                    break
         return found
 
     def example(self) -> str:
@@ -212,6 +210,7 @@ class Table(Kind):
     name: ClassVar[str] = "table"
     one: ClassVar[str] = "a row"
     many: ClassVar[str] = "rows"
+    row_dtype: ClassVar[str] = "float32"
     nets: ClassVar[frozenset[str]] = frozenset(("table",))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("columns",))
 
@@ -227,6 +226,12 @@ class Table(Kind):
 
     def to_x(self, rows: "Tensor") -> "Tensor":
         return rows.float()
+
+    def pictures(self, items: NDArray[Any], spec: Columns) -> NDArray[np.uint8]:
+        from models.kinds.table_picture import drawn
+
+        decoded = items.shape[1:] == (spec.parameters.count,) != spec.shape
+        return drawn(spec.parameters.expected(items) if decoded else items, spec.columns)
 
 
 def fill(rows: Rows, decoded: Rows) -> Rows:

@@ -11,8 +11,7 @@ from reprlib import repr as short_repr
 import torch
 from torch import Tensor, nn
 
-from models.cells import check_cardinalities
-from models.nets.layers import activation_layer, check_widths
+from models.nets.layers import activation_layer, check_cardinalities, check_widths
 from models.nets.net import Net
 
 FARTHEST = 20.0  # Inputs are kept within so many standard deviations, so that one odd number does not drown all others.

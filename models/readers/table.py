@@ -18,6 +18,7 @@ from models.readers.layout import TRAIN, class_lines, split_of
 from models.readers.left_out import plural
 from models.readers.memory import free_memory
 from models.readers.path_names import shown
+from models.readers.read_options import ReadOptions
 from models.readers.table_cells import TableFile, open_csv, open_parquet, ragged_line
 from models.readers.table_lines import column_lines
 from models.readers.table_schema import Schema
@@ -30,13 +31,12 @@ LEAST_ROWS = 2
 BYTES = 20  # of memory for each cell: float64 until the columns are standardised, then float32, and a copy of a column
 
 
-@dataclass(frozen=True)
-class TableOptions:
+@dataclass(frozen=True, kw_only=True)
+class TableOptions(ReadOptions):
     """How a table is read. `model` has the columns of a trained model, which are used instead of the schema."""
 
     schema: Schema = field(default_factory=Schema)
     schema_name: str = "the schema"  # for messages
-    model: Columns | None = None
     max_corrupt: float = 0.01  # largest share of lines with too few or too many cells; one is always allowed
 
 
@@ -47,7 +47,7 @@ def read_table(path: Path, parquet: bool = False, options: TableOptions | None =
     of its training rows, or of all rows without such a column.
     """
     options = options or TableOptions()
-    model = options.model
+    model: Columns | None = options.model
     schema = Schema(missing=model.missing, decimal=model.decimal) if model else options.schema
     file = open_parquet(path) if parquet else open_csv(path, schema.delimiter)
     schema.check(file.names, options.schema_name)
@@ -80,7 +80,7 @@ def read_table(path: Path, parquet: bool = False, options: TableOptions | None =
     summary = [f"{where}: {plural(rows, 'row')} of {plural(len(file.names), 'column')}", *file.lines]
     summary += column_lines(spec, surveys, reasons) + ([ragged] if ragged else [])
     summary += [f"label: the column {label}", *class_lines(texts[label])] if label else []
-    return Found(values.astype(np.float32), labels, classes, splits, preprocessing=spec, summary=summary)
+    return Found(values.astype(np.float32), labels, classes, splits, preprocessing=spec, summary=summary, kind="table")
 
 
 def _survey(file: TableFile, missing: Sequence[str]) -> tuple[dict[str, Survey], int]:

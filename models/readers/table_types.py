@@ -47,14 +47,14 @@ def decide(survey: Survey, schema: Schema, where: str, decimal: str) -> Decided:
     if booleans(survey):
         return Decided("boolean")
     if numbers == survey.count:
+        if survey.low == survey.high:
+            return Decided(None, "constant")
         if survey.different == 2 and survey.decimals == 0:
             return Decided("category")
         if survey.counting and survey.count >= COUNTED:
             return Decided(None, "row numbers")
         if name.lower() in IDS and survey.different in (None, survey.count) and survey.decimals == 0:
             return Decided(None, "ids")
-        if survey.low == survey.high:
-            return Decided(None, "constant")
         return Decided("number")
     if numbers >= (1 - MISTAKES) * survey.count:
         raise DataError(
