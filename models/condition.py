@@ -30,6 +30,10 @@ Rows = TypeVar("Rows", bound=NDArray[Any])
 class NoSuchValue(ValueError):
     """The condition does not have this value; the message lists those that exist."""
 
+    def __init__(self, condition: "Condition", value: str) -> None:
+        super().__init__(f"there is no {condition.key} {value[:80]!r}; choose {condition.choices}")
+        self.value = value
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -64,13 +68,13 @@ class Condition:
     def index(self, value: str) -> int:
         """Return the index of a value. Raises NoSuchValue, which lists those that exist."""
         if value not in self._index:
-            raise NoSuchValue(f"there is no {self.key} {value[:80]!r}; {self.known}")
+            raise NoSuchValue(self, value)
         return self._index[value]
 
     @property
-    def known(self) -> str:
-        """The values for a message: "choose 0, 1, 2 or 3"."""
-        return f"choose {self._listed('or')}"
+    def choices(self) -> str:
+        """The values for a message: "0, 1, 2 or 3"."""
+        return self._listed("or")
 
     @property
     def listed(self) -> str:

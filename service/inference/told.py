@@ -45,11 +45,14 @@ def labels_of(model: "ServedModel", asked: Sequence[str] | None) -> Labels | Non
             )
         return None
     if asked is None:
-        raise NoLabel(f"label is missing: the model {model.name!r} must be told the {condition.key}; {condition.known}.")
+        raise NoLabel(
+            f"label is missing: the model {model.name!r} must be told the {condition.key} of each item. Add label, one of "
+            f"{condition.listed}."
+        )
     try:
         return np.array([condition.index(label) for label in asked], np.int64)
     except NoSuchValue as error:
-        raise NoSuchLabel(f"the model {model.name!r} has no label like this: {error}.") from None
+        raise NoSuchLabel(f"the model {model.name!r} has no label {error.value[:80]!r}. Choose {condition.choices}.") from None
 
 
 def told_rows(inference: "Inference", rows: NDArray[Any], count: int, first: int = 0) -> NDArray[Any]:
