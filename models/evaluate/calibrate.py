@@ -144,7 +144,9 @@ def calibrate(
     default, compared = choose_default(usual, made)
     smallest = smallest_p({name: usual[name] for name in default})
     labels, names = None, tuple[str, ...]()
-    if training.labels is not None:
+    if vae.config.condition and training.condition is not None:  # what the latents are decoded with
+        labels, names = training.condition[chosen].numpy(), vae.config.condition.values
+    elif training.labels is not None:
         labels = training.labels[chosen].numpy()
         known = class_names(checkpoint.manifest.data)
         names = tuple(known) if known else tuple(map(str, range(int(labels.max()) + 1)))

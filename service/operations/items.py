@@ -12,7 +12,9 @@ from service.formats.errors import BadInput, Unusable
 from service.formats.pictures import EncodedPicture
 from service.formats.raw_items import RawItems
 from service.inference.pipeline import Inference, Pipeline
-from service.operations.collection_model import model_of
+from service.inference.told import labels_of
+from service.operations.collection_model import loaded_name, model_of
+from service.operations.item_labels import label_entries, of_some
 from service.operations.store_access import StoreAccess
 from service.store.filters import Condition, Unknown
 from service.store.interface import Collection, IfExists, Items, Upserted
@@ -102,6 +104,8 @@ async def encode_entries(pipeline: Pipeline, inference: Inference, collection: C
 
     Raises ModelNotLoaded, BadInput, BatcherError.
     """
+    if inference.label is not None:
+        labels_of(model_of(pipeline.catalog, collection), inference.label)
     if entries.pictures:
         inference.model = model_of(pipeline.catalog, collection)
         await encode_pictures(pipeline, inference, entries)
@@ -112,7 +116,7 @@ async def encode_pictures(pipeline: Pipeline, inference: Inference, entries: Ent
     pictures = entries.pictures
     encoded = [image for image in entries.images if image is not None]
     try:
-        entries.encoded(await pipeline.encode(RawItems(encoded), inference))
+        entries.encoded(await pipeline.encode(RawItems(encoded), of_some(inference, pictures)))
     except BadInput as error:
         if error.item is not None:
             error.item = pictures[error.item]  # It was the index among the pictures.
@@ -132,10 +136,12 @@ async def add_items(
 ) -> Stored:
     """Add items, or replace those whose ids are there: all of them or none, and durable when this returns.
 
-    `digest`: of the model whose vectors these are; it must be the collection's. Raises StoreError, Overloaded,
-    ModelNotLoaded, BadInput, BatcherError.
+    `digest`: of the model whose vectors these are; it must be the collection's. The items of a conditional model get their
+    labels as metadata. Raises StoreError, Overloaded, ModelNotLoaded, NoSuchLabel, BadInput, BatcherError.
     """
     collection.to_change()  # before anything is encoded
+    if entries.pictures or loaded_name(pipeline.catalog, collection) is not None:
+        label_entries(model_of(pipeline.catalog, collection), inference, entries)
     with store.writes.admit(entries.weight):
         await encode_entries(pipeline, inference, collection, entries)
         keep = collection.keep == KEEP
