@@ -18,16 +18,17 @@ FAR = 2.0
 
 
 @torch.no_grad()
-def mean_squared_error(blocks: Iterable[tuple[VAE, Tensor]], noise: torch.Generator) -> float:
+def mean_squared_error(vae: VAE, blocks: Iterable[Tensor], noise: torch.Generator, condition: Tensor | None = None) -> float:
     """Return the mean over pictures and pixels of (x - mean of p(x given z))^2, with one draw z of each posterior.
 
-    blocks: the model, as it knows the labels of the block if it is conditional, and x (B, C, H, W) in [0, 1].
+    blocks: x (B, C, H, W) in [0, 1]; `condition`: what a conditional model is told about all of them, int64 (N,).
     """
-    total, count = torch.zeros((), dtype=torch.float64), 0
-    for vae, x in blocks:
-        posterior = vae.encode(x)
+    total, count, first = torch.zeros((), dtype=torch.float64), 0, 0
+    for x in blocks:
+        told = vae.given(None if condition is None else condition[first : first + len(x)])
+        posterior, first = told.encode(x), first + len(x)
         eps = torch.randn(posterior.mu.shape, generator=noise, device=x.device)
-        total += (vae.decode(posterior.sample(eps)).mean - x).square().sum(dtype=torch.float64).cpu()
+        total += (told.decode(posterior.sample(eps)).mean - x).square().sum(dtype=torch.float64).cpu()
         count += x.numel()
     return float(total) / count
 

@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.condition import blocks
-from models.data import Items
 from models.evaluate import html as page
 from models.evaluate.headings import KINDS, Headings
 from models.sigma import effective_beta, mean_squared_error, sigma_of
@@ -57,14 +55,21 @@ def bits_per_dimension(nll: float, vae: VAE) -> float:
 
 
 def density_numbers(
-    vae: VAE, test: Items, metrics: Mapping[str, Any], training: Mapping[str, Any], seed: int
+    vae: VAE,
+    x: Tensor,
+    metrics: Mapping[str, Any],
+    training: Mapping[str, Any],
+    seed: int,
+    condition: Tensor | None = None,
 ) -> dict[str, Any]:
-    """Return the numbers of a density; {} for a Bernoulli. `metrics` has the bounds in nats."""
+    """Return the numbers of a density; {} for a Bernoulli. x: uint8 (N, C, H, W); `metrics` has the bounds in nats.
+
+    `condition`: what a conditional model is told about each picture, int64 (N,).
+    """
     if vae.config.likelihood not in DENSITIES:
         return {}
-    noise = torch.Generator(test.x.device).manual_seed(seed)
-    parts = blocks(vae, test.x, test.condition, BLOCK)
-    mse = mean_squared_error(((own, vae.kind.to_x(block)) for own, block in parts), noise)
+    noise = torch.Generator(x.device).manual_seed(seed)
+    mse = mean_squared_error(vae, (vae.kind.to_x(block) for block in x.split(BLOCK)), noise, condition)
     found: dict[str, Any] = {
         "bits_per_dimension": bits_per_dimension(metrics["iwae_nll"], vae),
         "elbo_bits_per_dimension": bits_per_dimension(-metrics["elbo"], vae),

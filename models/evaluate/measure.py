@@ -91,7 +91,11 @@ def evaluate(
             + ("" if prior.labels is None else "; the union of one mixture per label, weighted by the labels' frequencies")
         )
     training = data.get("training", {})
-    found = {} if binarized else densities.density_numbers(vae, splits.test.to(device), metrics, training, seed)
+    found = (
+        {}
+        if binarized
+        else densities.density_numbers(vae, splits.test.x.to(device), metrics, training, seed, _on(told, device))
+    )
     if found:
         metrics["densities"], protocol["densities"] = found, densities.PROTOCOL
     if data.get("digest") == data_digest(splits.train.x):  # Other data have no pictures on which the weights were chosen.

@@ -35,12 +35,12 @@ def write_pictures(
 ) -> list[Path]:
     """Write the PNGs into a checkpoint's directory and return their paths. The VAE and the pictures are on the CPU."""
     pictures = {
-        "reconstructions.png": reconstructions(vae, test[: 4 * COLUMNS]),
+        "reconstructions.png": reconstructions(vae, test.x[: 4 * COLUMNS], some(test.condition, 4 * COLUMNS)),
         "samples.png": samples(vae, None, seed),
     }
     if mixture is not None:
         pictures["samples-aggregate.png"] = samples(vae, mixture, seed)
-    pictures["interpolations.png"] = interpolations(vae, test[:16])
+    pictures["interpolations.png"] = interpolations(vae, test.x[:16], some(test.condition, 16))
     if vae.config.latent_dim == 2:
         pictures["manifold.png"] = manifold(vae)
         pictures["scatter.png"] = scatter(vae, test)
@@ -60,9 +60,14 @@ def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int 
     return grid(vae.given(in_turn(vae.config.condition, len(z))).decode(z).mean, COLUMNS)
 
 
-def reconstructions(vae: VAE, test: Items) -> Image.Image:
+def some(condition: Tensor | None, count: int) -> Tensor | None:
+    """Return what a conditional model is told about the first pictures."""
+    return None if condition is None else condition[:count]
+
+
+def reconstructions(vae: VAE, x: Tensor, condition: Tensor | None = None) -> Image.Image:
     """Draw rows of originals, each above the row of their reconstructions."""
-    vae, x = vae.given(test.condition), test.x
+    vae = vae.given(condition)
     columns = min(COLUMNS, len(x))
     blank = torch.zeros(-len(x) % columns, *x.shape[1:])  # fills up the last row
     originals = torch.cat([x.float() / 255, blank]).split(columns)
@@ -70,12 +75,12 @@ def reconstructions(vae: VAE, test: Items) -> Image.Image:
     return grid(torch.cat([row for pair in zip(originals, means, strict=True) for row in pair]), columns)
 
 
-def interpolations(vae: VAE, test: Items) -> Image.Image:
+def interpolations(vae: VAE, x: Tensor, condition: Tensor | None = None) -> Image.Image:
     """Draw rows of pictures, decoded on a straight line from one picture's mu to the next one's, with the first's label."""
-    mu = vae.given(test.condition).encode(test.x).mu  # (N, D), pairs of ends
+    mu = vae.given(condition).encode(x).mu  # (N, D), pairs of ends
     t = torch.linspace(0, 1, COLUMNS)[:, None]
     rows = [(1 - t) * start + t * end for start, end in zip(mu[::2], mu[1::2], strict=False)]
-    told = None if test.condition is None else test.condition[: 2 * len(rows) : 2].repeat_interleave(COLUMNS)
+    told = None if condition is None else condition[: 2 * len(rows) : 2].repeat_interleave(COLUMNS)
     return grid(vae.given(told).decode(torch.cat(rows)).mean, COLUMNS)
 
 

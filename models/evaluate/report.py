@@ -112,7 +112,8 @@ class _Drawing:
         return self.plot("curves", plots.curves(log), "training curves", caption)
 
     def reconstructions(self) -> str:
-        image = pictures.reconstructions(self.vae, self.splits.test[: 3 * pictures.COLUMNS])
+        test, count = self.splits.test, 3 * pictures.COLUMNS
+        image = pictures.reconstructions(self.vae, test.x[:count], pictures.some(test.condition, count))
         caption = "Test pictures, each row above its reconstructions (decoded mu)."
         return self.picture("reconstructions", image, "originals above reconstructions", caption)
 
@@ -183,13 +184,13 @@ class _Drawing:
         return self.plot("posteriors", figure, "posteriors against the prior", caption + more)
 
     def walks(self) -> str:
-        image = pictures.interpolations(self.vae, self.splits.test[:16])
+        test = self.splits.test
+        image = pictures.interpolations(self.vae, test.x[:16], pictures.some(test.condition, 16))
         first = self.picture(
             "interpolations", image, "interpolations", "From one test picture's mu to another's, straight lines."
         )
         dims = self.by_kl[:MAX_ROWS]
-        told = None if self.splits.test.condition is None else self.splits.test.condition[:1]
-        rows = pictures.traversals(self.vae.given(told), self.posterior.mu[0], dims)
+        rows = pictures.traversals(self.vae.given(pictures.some(test.condition, 1)), self.posterior.mu[0], dims)
         mosaic = tile(to_bytes(rows), pictures.TRAVERSAL_STEPS, GAP)
         values = [f"{value:.1f}" for value in pictures.percentiles(pictures.TRAVERSAL_STEPS).tolist()]
         figure = plots.labelled_tiles(mosaic, self.step(), [f"z{j + 1}" for j in dims], values, "value of the dimension")

@@ -12,7 +12,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.condition import Condition, blocks
-from models.data import Items
 from models.nets.conv import Conv
 from models.objective import evidence_lower_bound
 from models.train.choices import START, mean_values
@@ -40,13 +39,21 @@ def trial_steps(steps: int) -> int:
     return share if share >= LEAST_STEPS else 0
 
 
-def fill_in_latent_dim(args: argparse.Namespace, pictures: Items, run_steps: int, condition: Condition | None = None) -> None:
-    """Fill in --latent-dim if it was left open, and add the reason to `args.choices`.
+def fill_in_latent_dim(
+    args: argparse.Namespace,
+    pictures: Tensor,
+    run_steps: int,
+    condition: Condition | None = None,
+    labels: Tensor | None = None,
+) -> None:
+    """Fill in --latent-dim if it was left open, and add the reason to `args.choices`. pictures: uint8 (N, C, H, W).
+
+    `labels` are what a conditional model is told about each picture, int64 (N,).
 
     A resumed run has it already.
     """
     if args.latent_dim:
-        if args.latent_dim > (values := pictures.x[0].numel()):
+        if args.latent_dim > (values := pictures[0].numel()):
             tqdm.write(f"warning: --latent-dim {args.latent_dim} is more than the {values} values of a picture")
         return
     steps = trial_steps(run_steps)
@@ -55,7 +62,7 @@ def fill_in_latent_dim(args: argparse.Namespace, pictures: Items, run_steps: int
     elif not steps:
         args.latent_dim, reason = LATENTS, f", the default, because {run_steps} steps are too few for a trial"
     else:
-        args.latent_dim, found = by_trial(args, pictures, steps, condition)
+        args.latent_dim, found = by_trial(args, pictures, steps, condition, labels)
         reason = f": {found}"
     args.choices["latent dimensions"] = f"{args.latent_dim} latent dimensions{reason}"
 
@@ -65,16 +72,18 @@ def is_by_trial(choices: Mapping[str, str]) -> bool:
     return choices.get("latent dimensions", "").partition(": ")[2].startswith(TRIAL)
 
 
-def by_trial(args: argparse.Namespace, pictures: Items, steps: int, condition: Condition | None = None) -> tuple[int, str]:
+def by_trial(
+    args: argparse.Namespace, pictures: Tensor, steps: int, condition: Condition | None = None, labels: Tensor | None = None
+) -> tuple[int, str]:
     """Return the number of latent dimensions that a trial of so many steps finds, and the reason.
 
     Measured with the nets of the defaults and MOST latents after 160 and 400 steps: 19 and 34 principal axes on MNIST, 13 and
     23 on Fashion-MNIST, 74 and 95 on new drawings. Burda's count is another one: after long runs with 40 latents, 24 and 27 of
     them are active on MNIST and Fashion-MNIST, and drawings need more than 40.
     """
-    most = min(MOST, pictures.x[0].numel())
+    most = min(MOST, pictures[0].numel())
     tqdm.write(f"trial: {steps} steps with {most} latent dimensions, to count how many the pictures need")
-    mu = _trained_means(args, pictures, steps, most, condition)
+    mu = _trained_means(args, pictures, steps, most, condition, labels)
     active = active_axes(mu)
     wanted = (SHORT_MARGIN if steps < SHORT else MARGIN) * active
     more = "twice as many, because so few steps find too few," if steps < SHORT else "a quarter more"
@@ -98,25 +107,30 @@ def active_axes(mu: Tensor) -> int:
 
 
 def _trained_means(
-    args: argparse.Namespace, pictures: Items, steps: int, dim: int, condition: Condition | None = None
+    args: argparse.Namespace,
+    pictures: Tensor,
+    steps: int,
+    dim: int,
+    condition: Condition | None = None,
+    labels: Tensor | None = None,
 ) -> Tensor:
     """Train the run's net with `dim` latents on the ELBO and N(0, I), and return mu of some pictures, (n, dim).
 
     The global generator is left as the seed sets it, so that the run does not depend on whether there was a trial.
     """
     trial = argparse.Namespace(**{**vars(args), "latent_dim": dim, "prior": "standard"})
-    device, beta = pictures.x.device, args.beta if args.objective == "elbo" else 1.0
-    vae = VAE(model_config(trial, pictures.x, condition)).to(device)
+    device, beta = pictures.device, args.beta if args.objective == "elbo" else 1.0
+    vae = VAE(model_config(trial, pictures, condition)).to(device)
     vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     if START in args.choices and isinstance(vae.net, Conv):
-        vae.net.start_from(mean_values(pictures.x))
+        vae.net.start_from(mean_values(pictures))
     optimizer = torch.optim.Adam(vae.parameters(), lr=args.lr, eps=args.adam_eps, fused=True)
     noise = torch.Generator(device).manual_seed(args.seed)
     binarize = trial.binarize == "dynamic"
     bf16 = args.precision == "bf16" or (args.precision == "auto" and device.type == "cuda")
     for _ in tqdm(range(steps), f"trial with {dim} latent dimensions", unit="step", disable=None, leave=False):
         rows = torch.randint(len(pictures), (min(args.batch_size, len(pictures)),), generator=noise, device=device)
-        x, labels = vae.kind.to_x(pictures.x[rows]), pictures.condition
+        x = vae.kind.to_x(pictures[rows])
         x = torch.bernoulli(x, generator=noise) if binarize else x
         eps = torch.randn(len(x), dim, generator=noise, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
@@ -129,7 +143,8 @@ def _trained_means(
             optimizer.step()
     vae.eval()
     with torch.no_grad():
-        some = pictures[:: max(1, len(pictures) // MEASURED)]
-        mu = torch.cat([own.encode(block).mu for own, block in blocks(vae, some.x, some.condition, 512)])
+        every = max(1, len(pictures) // MEASURED)
+        told = None if labels is None else labels[::every]
+        mu = torch.cat([own.encode(block).mu for own, block in blocks(vae, pictures[::every], told, 512)])
     torch.manual_seed(args.seed)
     return torch.nan_to_num(mu)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from models.condition import blocks
-from models.data import Items
 from models.objective import evidence_lower_bound
 from models.standard_error import clustered
 from models.vae import VAE
@@ -28,14 +27,22 @@ Prepare = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @torch.no_grad()
-def record(vae: VAE, prepare: Prepare, training: Items, validation: Items, clusters: Tensor | None = None) -> dict[str, Any]:
-    """Return the mean ELBOs of pictures of both splits, and their difference; {} if they are not finite.
+def record(
+    vae: VAE,
+    prepare: Prepare,
+    training: Tensor,
+    validation: Tensor,
+    clusters: Tensor | None = None,
+    conditions: tuple[Tensor | None, Tensor | None] = (None, None),
+) -> dict[str, Any]:
+    """Return the mean ELBOs of pictures of both splits, uint8 (N, C, H, W), and their difference; {} if they are not finite.
 
     One posterior sample is drawn for each picture. The difference is in shares of the validation ELBO's size, and in standard
     errors over the `clusters` of validation pictures that resemble each other, (N,). `vae` is left in training mode.
+    `conditions` are what a conditional model is told about both, int64 (N,) each.
     """
     vae.eval()
-    train, held_out = (_elbos(vae, prepare, pictures) for pictures in (training, validation))
+    train, held_out = (_elbos(vae, prepare, *own) for own in zip((training, validation), conditions, strict=True))
     vae.train()
     gap = float(train.mean() - held_out.mean())
     over = clustered(held_out, None if clusters is None else clusters[:: _step(validation)])
@@ -54,17 +61,17 @@ def record(vae: VAE, prepare: Prepare, training: Items, validation: Items, clust
     return {KEY: numbers}
 
 
-def _elbos(vae: VAE, prepare: Prepare, pictures: Items) -> Tensor:
-    some = pictures[:: _step(pictures)]
-    noise, found = torch.Generator(some.x.device).manual_seed(0), []
-    for own, block in blocks(vae, some.x, some.condition, BLOCK):
+def _elbos(vae: VAE, prepare: Prepare, x: Tensor, condition: Tensor | None) -> Tensor:
+    told = None if condition is None else condition[:: _step(x)]
+    noise, found = torch.Generator(x.device).manual_seed(0), []
+    for own, block in blocks(vae, x[:: _step(x)], told, BLOCK):
         eps = torch.randn(len(block), vae.config.latent_dim, generator=noise, device=block.device)
         found.append(evidence_lower_bound(own, prepare(block, noise), eps).elbo)
     return torch.cat(found).double()  # (n,)
 
 
-def _step(pictures: Items) -> int:
-    return -(-len(pictures) // MEASURED)
+def _step(x: Tensor) -> int:
+    return -(-len(x) // MEASURED)
 
 
 def told(data: Mapping[str, Any]) -> str:

@@ -83,7 +83,7 @@ class Run:
         self.batch_size = min(args.batch_size, len(self.pictures))
         self.steps_per_epoch = len(self.pictures) // self.batch_size
         self.steps: int = args.steps or self.steps_per_epoch * args.epochs
-        fill_in_latent_dim(args, self.pictures, self.steps, self.loaded.condition)
+        fill_in_latent_dim(args, self.pictures.x, self.steps, self.loaded.condition, self.pictures.condition)
         if not going_on and (reason := lost_labels(args, self.loaded, args.latent_dim)):
             args.choices[LABELS] = f"the prior that is fitted at the end knows no labels, because {reason}"
         self.vae = VAE(model_config(args, self.pictures.x, self.loaded.condition)).to(self.device)
@@ -177,8 +177,8 @@ class Run:
         sigma = rmse = None
         with self.average.applied():
             if self.vae.config.likelihood == "gaussian":
-                parts = ((vae, self.prepare(block, noise)) for vae, block in self._validation())
-                mse = mean_squared_error(parts, noise)
+                parts = (self.prepare(block, noise) for block in self.validation.x.split(VALIDATION_ROWS))
+                mse = mean_squared_error(self.vae, parts, noise, self.validation.condition)
                 calibrate(self.vae, mse)
                 sigma, rmse = sigma_of(self.vae), mse**0.5
                 noise.manual_seed(0)
@@ -293,7 +293,10 @@ class Run:
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
             if found and self.objective.criterion != "last":
-                data |= overfitting.record(self.vae, self.prepare, self.pictures, self.validation, self.loaded.clusters)
+                data |= overfitting.record(
+                    self.vae, self.prepare, self.pictures.x, self.validation.x, self.loaded.clusters,
+                    (self.pictures.condition, self.validation.condition),
+                )  # fmt: skip
             save(self.args.out, self.vae, spec, data)
 
 
