@@ -165,8 +165,8 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
         epoch, position = divmod(progress.step, run.steps_per_epoch)
         totals = Totals(progress.epoch_sums)
         started, first_step = time.monotonic(), progress.step
-        for batch in run.batches(epoch, position):
-            loss = run.step(batch, progress.step)
+        for x in run.batches(epoch, position):
+            loss = run.step(x, progress.step)
             bad_steps = bad_steps + 1 if loss is None else 0
             if bad_steps >= MAX_BAD_STEPS:
                 raise TrainingError(f"the loss was not finite (NaN or infinite) {MAX_BAD_STEPS} times in a row, last at step "

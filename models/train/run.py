@@ -59,13 +59,6 @@ class Validation(NamedTuple):
     standard_error: float | None = None  # of the ELBO, over blocks or groups if they are held out
 
 
-class Batch(NamedTuple):
-    """The pictures of one step: x in [0, 1], and their labels for a conditional model, int64 (B,)."""
-
-    x: Tensor
-    labels: Tensor | None
-
-
 class Run:
     """One training run, as the training loop uses it."""
 
@@ -98,6 +91,7 @@ class Run:
         self.noise = torch.Generator(self.device).manual_seed(args.seed)
         if isinstance(self.vae.prior_layer, VampPrior) and not args.init_from:
             self.vae.prior_layer.start_from(self.prepare(self.pictures.x[: len(self.vae.prior_layer.logits)], self.noise))
+        self.labels: Tensor | None = None  # of the batch, see `batches`
         self.average = Average(self.vae, args.ema)
         self.bf16 = args.precision == "bf16" or (args.precision == "auto" and self.device.type == "cuda")
         self.autocast: AbstractContextManager[Any] = (
@@ -131,30 +125,32 @@ class Run:
         """Return the factor of beta, which rises linearly to 1 during the warm-up (Bowman et al. 2016, arXiv:1511.06349)."""
         return min(1.0, (step + 1) / self.warmup_steps if self.warmup_steps else 1.0)
 
-    def batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        """Yield the epoch's batches from number `first` on. The seed and the epoch determine the order."""
+    def batches(self, epoch: int, first: int) -> Iterator[Tensor]:
+        """Yield the epoch's batches from number `first` on, x in [0, 1]. The seed and the epoch determine the order.
+
+        `labels` are those of the batch that was yielded last, for a conditional model.
+        """
         order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(self.args.seed + epoch + 1))
         for rows in order.to(self.device).split(self.batch_size)[first : self.steps_per_epoch]:
-            x = self.prepare(self.pictures.x.index_select(0, rows), self.noise)
-            yield Batch(x, None if self.pictures.condition is None else self.pictures.condition[rows])
+            self.labels = None if self.pictures.condition is None else self.pictures.condition[rows]
+            yield self.prepare(self.pictures.x.index_select(0, rows), self.noise)
 
     def prepare(self, x: Tensor, noise: torch.Generator) -> Tensor:
         """Convert bytes to x in [0, 1]. With --binarize dynamic, draw each pixel as 0 or 1 with its grey as probability."""
         x = self.vae.kind.to_x(x)
         return torch.bernoulli(x, generator=noise) if self.binarize else x
 
-    def step(self, batch: Batch, step: int) -> Loss | None:
-        """Take one optimiser step. If loss or gradient is not finite, change nothing and return None."""
+    def step(self, x: Tensor, step: int) -> Loss | None:
+        """Take one optimiser step on a batch. If loss or gradient is not finite, change nothing and return None."""
         lr = self.lr(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        x, vae = batch.x, self.vae.given(batch.labels)
         size = (self.args.samples, len(x), self.vae.config.latent_dim)
         eps = torch.randn(size, generator=self.noise, device=self.device)
         # A tensor, because torch.compile would compile again for each new number.
         warm = torch.tensor(self.warm(step), device=self.device) if self.args.compile else self.warm(step)
         with self.autocast:
-            loss = self.loss(vae, x, eps, warm)
+            loss = self.loss(self.vae.given(self.labels), x, eps, warm)
         for parameter in self.parameters:
             parameter.grad = None
         loss.value.backward()

@@ -82,7 +82,8 @@ def test_labels_are_drawn_with_the_frequencies_of_training() -> None:
 def test_rows_carry_their_labels(dtype: type, shape: tuple[int, ...]) -> None:
     rows = np.random.default_rng(0).integers(0, 2, (256, *shape)).astype(dtype)
     carried = with_labels(rows, np.arange(256))
-    assert (carried.dtype, carried.shape) == (dtype, (256, shape[0] + 1, *shape[1:]))
+    assert carried.dtype == dtype
+    assert carried.shape == (256, shape[0] + 1, *shape[1:])
     own, labels = without_labels(torch.from_numpy(carried))
     assert labels.tolist() == list(range(256))
     np.testing.assert_array_equal(own.numpy(), rows)

@@ -192,7 +192,7 @@ async def test_reconstruct_score_and_paths_keep_the_label(client: httpx.AsyncCli
     made = await pixels(client, "/reconstruct", content=npy(X), headers=NPY, params={"label": labels, "dtype": "float32"})
     mean = vae.given(torch.tensor([0, 1, 2, 0])).decode(own.mu).mean.permute(0, 2, 3, 1)
     np.testing.assert_allclose(made, mean.numpy(), rtol=1e-3, atol=1e-4)
-    query = {"label": labels, "scores": "iwae,regret,deviance", "samples": 4}
+    query: dict[str, str | int] = {"label": labels, "scores": "iwae,regret,deviance", "samples": 4}
     scored = (await client.post("/score", content=npy(X), headers=NPY, params=query)).json()["scores"]
     alone = await client.post("/score", content=npy(X[2:3]), headers=NPY, params={**query, "label": "flat"})
     for name, values in scored.items():
