@@ -71,7 +71,7 @@ def fit_prior(
     The pictures are uint8 (N, C, H, W) on the device of `vae`. Those held out choose the number of components. `labels`, int64
     (N,), are those of the training pictures; they are left out, and the record says why, if a label has too few pictures.
     `classes` has the names of the labels 0, 1, ..., for this reason only. `conditions` are what a conditional model is told
-    about the pictures; its mixture has no labels, because one prior serves all of them.
+    about the items, int64 (N,) each.
     """
     noise = torch.Generator(training.device).manual_seed(seed)
     draws, check = (
@@ -109,15 +109,15 @@ def why_no_labels(labels: Tensor, dim: int, classes: Sequence[str] | None = None
 def draw_posteriors(
     vae: VAE, x: Tensor, noise: torch.Generator, draws: int = DRAWS, binarize: bool = False, condition: Tensor | None = None
 ) -> Tensor:
-    """Sample z ~ q(z given x), `draws` times for all pictures: uint8 or float (N, C, H, W) -> (draws N, D).
+    """Sample z ~ q(z given x), `draws` times for all items: rows or x, (N, ...) -> (draws N, D).
 
     `binarize`: greys are first drawn as 0 or 1, once for all samples, as in training. `condition`: what a conditional model
-    is told about each picture, int64 (N,).
+    is told about each item, int64 (N,).
     """
     found: list[Tensor] = []
     for own, block in blocks(vae, x, condition, 1024):
-        pixels = block / 255 if block.dtype == torch.uint8 else block
-        posterior = own.encode(torch.bernoulli(pixels, generator=noise) if binarize else pixels)
+        x = vae.kind.to_x(vae.kind.cut(block))
+        posterior = own.encode(torch.bernoulli(x, generator=noise) if binarize else x)
         eps = torch.randn(draws, *posterior.mu.shape, generator=noise, device=posterior.mu.device)
         found.append(posterior.sample(eps))  # (draws, n, D)
     return torch.cat(found, 1).flatten(0, 1)

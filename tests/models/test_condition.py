@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from models import VAE, VAEConfig, checkpoint
 from models.checkpoint import CheckpointError
@@ -80,7 +81,7 @@ def test_labels_are_drawn_with_the_frequencies_of_training() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("shape", [(1, 4, 5), (3, 4, 5), (7,)])
 def test_rows_carry_their_labels(dtype: type, shape: tuple[int, ...]) -> None:
-    rows = np.random.default_rng(0).integers(0, 2, (256, *shape)).astype(dtype)
+    rows: NDArray[Any] = np.random.default_rng(0).integers(0, 2, (256, *shape)).astype(dtype)
     carried = with_labels(rows, np.arange(256))
     assert carried.dtype == dtype
     assert carried.shape == (256, shape[0] + 1, *shape[1:])
