@@ -138,11 +138,11 @@ class CellsLayer(nn.Module):
         if sigma not in ("column", "row"):
             raise ValueError(f"sigma must be 'column' or 'row', not {short_repr(sigma)}")
         self.sigma = sigma
-        floor, is_sigma = torch.zeros(self.layout.count), torch.zeros(self.layout.count, dtype=torch.bool)
-        for k, place in zip(self.layout.numbers.tolist(), self.layout.means.tolist(), strict=True):
-            floor[place + 1], is_sigma[place + 1] = math.log(floors[k]), True
-        self.register_buffer("floor", floor, persistent=False)
-        self.register_buffer("is_sigma", is_sigma, persistent=False)
+        places = [(size, floor, i) for size, floor in zip(cardinalities, floors, strict=True) for i in range(size or 2)]
+        is_sigma = [(size, i) == (0, 1) for size, _, i in places]
+        floor = [math.log(floor) if there else 0.0 for (_, floor, _), there in zip(places, is_sigma, strict=True)]
+        self.register_buffer("floor", torch.tensor(floor), persistent=False)
+        self.register_buffer("is_sigma", torch.tensor(is_sigma), persistent=False)
         if sigma == "column":
             self.log_sigma = nn.Parameter(torch.zeros(self.layout.count))
 

@@ -21,6 +21,8 @@ UNITS = {
     "elbo": "nats",
     "iwae": "nats",
     "regret": "nats",
+    "surprise": "nats",
+    "nll": "nats",
 }
 BOUNDS = ("elbo", "iwae")  # reported as likelihoods, and negated where they are ranked
 NEIGHBOR = 5

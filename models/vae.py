@@ -141,7 +141,8 @@ class VAE(nn.Module):
         """Return p(x given z) for each latent: (B, D) -> a distribution over (B, *shape)."""
         if z.dim() != 2 or z.shape[1] != self.config.latent_dim:
             raise ValueError(f"z must have shape (B, {self.config.latent_dim}), not {tuple(z.shape)}")
-        likelihood: Likelihood = self.likelihood(_full_precision(self.net.decode(self._told(z))))
+        output = self.net.decode(self._told(z))  # a tensor, or for sequences a decoder that still waits for its steps
+        likelihood: Likelihood = self.likelihood(_full_precision(output) if isinstance(output, Tensor) else output)
         return likelihood
 
     def prior(self, like: Tensor) -> Prior:

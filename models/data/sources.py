@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from models.data.items import Splits
 from models.data.picture_sources import SPRITES, advice, read_idx_set, read_npz, read_pictures, read_sprites
+from models.data.sequence_sources import read_corpus, read_drawings
 from models.data.table_sources import CSV_SUFFIXES, PARQUET_SUFFIXES, read_csv, read_parquet
 from models.kinds import kind_of
 from models.kinds.kind import Kind
@@ -35,6 +36,8 @@ SOURCES: dict[str, Source] = {
     "npz:": Source("picture", read_npz),
     "csv:": Source("table", read_csv, CSV_SUFFIXES),
     "parquet:": Source("table", read_parquet, PARQUET_SUFFIXES),
+    "strokes:": Source("strokes", read_drawings, (".ndjson", ".svg")),
+    "text:": Source("text", read_corpus, (".abc", ".txt")),
 }
 
 

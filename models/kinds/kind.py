@@ -64,6 +64,10 @@ class Kind(ABC):
     def to_x(self, rows: "Tensor") -> "Tensor":
         """Return the x of the net for rows, (B, ...) -> (B, ...): float32. Rows that are x already stay as they are."""
 
+    def lengths(self, rows: "Tensor") -> "Tensor | None":
+        """Return how many steps each row has before its end, int64 (N,); None if rows are no sequences."""
+        return None
+
     def cut(self, rows: "Tensor") -> "Tensor":
         """Return the rows of a batch without what none of them needs: sequences are cut to the longest one."""
         return rows

@@ -112,9 +112,9 @@ def _draw(column: Column, own: Array, u: Array) -> Array:
         raw = np.exp(column.mean + column.std * entry) if column.scale == "log" else column.mean + column.std * entry
         return _standardised(column, np.maximum(np.round(raw / column.step) * column.step, column.low))
     if column.type == "boolean":
-        return (np.log(u) < -np.logaddexp(0, -own[:, 0])).astype(np.float64)
+        return np.asarray(np.log(u) < -np.logaddexp(0, -own[:, 0]), np.float64)
     shares = np.exp(_log_softmax(own)).cumsum(1)
-    return np.minimum((u[:, None] > shares).sum(1), own.shape[1] - 1).astype(np.float64)
+    return np.asarray(np.minimum((u[:, None] > shares).sum(1), own.shape[1] - 1), np.float64)
 
 
 def _log_prob(column: Column, own: Array, x: Array) -> Array:

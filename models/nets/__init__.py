@@ -8,6 +8,7 @@ from typing import Any
 
 from models.nets.conv import Conv
 from models.nets.gated import Gated
+from models.nets.lstm import LSTM
 from models.nets.mlp import MLP
 from models.nets.net import Net
 from models.nets.residual import Residual
@@ -19,6 +20,7 @@ Shape = tuple[int, ...]  # that of a row; (C, H, W) for pictures
 ARCHITECTURES: Mapping[str, type[Net]] = {
     "conv": Conv,
     "gated": Gated,
+    "lstm": LSTM,
     "mlp": MLP,
     "residual": Residual,
     "table": TableNet,

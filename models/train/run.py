@@ -8,6 +8,7 @@ import argparse
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +35,7 @@ from models.train.kinds import training_for
 from models.train.latent_dim import fill_in_latent_dim, is_by_trial, trial_steps
 from models.train.losses import OBJECTIVES, Loss, Wishes
 from models.train.model_flags import check_batch, model_config, parameter_groups
+from models.train.order import batches
 from models.train.resume import STATE, RunState
 from models.train.run_directory import snapshot_path, snapshot_steps
 from models.train.training_data import load_items
@@ -139,10 +141,12 @@ class Run:
 
     def batches(self, epoch: int, first: int) -> Iterator[Tensor]:
         """Yield the epoch's batches from `first` on, as the loss takes them, in the order of seed and epoch; set `labels`."""
-        order = torch.randperm(len(self.items), generator=torch.Generator().manual_seed(self.args.seed + epoch + 1))
-        for rows in order.to(self.device).split(self.batch_size)[first : self.steps_per_epoch]:
-            self.labels = None if self.items.condition is None else self.items.condition[rows]
-            yield self.prepare(self.items.x.index_select(0, rows), self.noise)
+        lengths = self.kind.lengths(self.items.x)
+        found = batches(len(self.items), self.batch_size, self.args.seed, epoch, None if lengths is None else lengths.cpu())
+        for rows in islice(found, first, None):
+            here = rows.to(self.device)
+            self.labels = None if self.items.condition is None else self.items.condition[here]
+            yield self.prepare(self.items.x.index_select(0, here), self.noise)
 
     def prepare(self, rows: Tensor, noise: torch.Generator) -> Tensor:
         """Return the x of rows as the loss takes it; for pictures, --binarize dynamic draws each pixel as 0 or 1."""

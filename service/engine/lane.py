@@ -80,6 +80,7 @@ class Lane:
         self.queued_rows = 0  # admitted and not yet taken by a batch, submitted or still to be submitted
         self.waiting_rows = 0  # the part of the queued rows that is submitted
         self.seconds_per_batch = 0.0
+        self.turns = 1.0  # how often a row is computed on average, of requests whose rows are submitted again
         self.watch: Callable[[BatchReport], None] | None = None  # called after every batch, on the thread that ran it
         self._gate, self._seconds_to_drain = gate, seconds_to_drain
         self._run, self._join, self._seconds, self._padding = config.run, config.join, config.seconds, config.padding
@@ -90,8 +91,11 @@ class Lane:
         with self.reserve(len(block)) as reservation:
             return await reservation.submit(block, deadline)
 
-    def reserve(self, rows: int) -> "Reservation":
-        """Admit so many rows, all or none, before they are decoded. Raise TooLarge, Overloaded, Closed or DeviceLost."""
+    def reserve(self, rows: int, again: bool = False) -> "Reservation":
+        """Admit so many rows, all or none, before they are decoded. Raise TooLarge, Overloaded, Closed or DeviceLost.
+
+        `again`: they stay admitted until the block ends, and may be submitted again once they are computed.
+        """
         if rows <= 0:
             raise ValueError("a block has at least one row")
         with self._gate.lock:
@@ -104,7 +108,7 @@ class Lane:
                 self.stats.queue_full_rows += rows
                 raise Overloaded(self._seconds_to_drain())
             self.queued_rows += rows
-        return Reservation(self, rows)
+        return Reservation(self, rows, again)
 
     def enqueue(self, block: Block, request: QueuedRequest, outcome: Outcome) -> Ticket | None:
         """Admit the rows of a request that has just one block, and queue them. Return None if `reserve` would refuse them."""
@@ -207,6 +211,8 @@ class Lane:
                     deliver.add(ticket.future, None, result)
                     continue
                 ticket.parts.append(result)
+                if ticket.kept is not None:
+                    ticket.kept(len(result))
                 if len(result) == len(ticket.block) or sum(len(p) for p in ticket.parts) == len(ticket.block):
                     deliver.add(ticket.future, ticket.parts)
             return next((result for result in results if isinstance(result, DeviceLost)), None)
@@ -256,8 +262,10 @@ class Lane:
 class Reservation:
     """Admitted rows of one request, to be submitted in one block or several. Leaving the block gives back the rest."""
 
-    def __init__(self, lane: Lane, rows: int) -> None:
+    def __init__(self, lane: Lane, rows: int, again: bool = False) -> None:
         self._lane, self._unsubmitted = lane, rows
+        self._kept = self._keep if again else None
+        self._ended = False
         self.tickets: deque[Ticket] = deque()  # blocks with rows that no batch has taken yet
         self.queue_seconds = 0.0  # longest wait of a block for its first batch
         self.compute_seconds = 0.0  # duration of all batches that held rows of this request
@@ -270,7 +278,7 @@ class Reservation:
         future = BlockFuture(loop=asyncio.get_running_loop())
         self.last_submitted = now = time.monotonic()
         self.first_submitted = self.first_submitted or now
-        ticket, rows = Ticket(block, future, self, deadline, now), len(block)
+        ticket, rows = Ticket(block, future, self, deadline, now, kept=self._kept), len(block)
         with gate.lock:
             if not 0 < rows <= self._unsubmitted:
                 raise ValueError(f"{rows} rows were submitted, but only {self._unsubmitted} are reserved")
@@ -285,13 +293,20 @@ class Reservation:
             raise
         return lane.join(parts)
 
+    def _keep(self, rows: int) -> None:
+        """Count rows that were computed as admitted once more. Called with the gate's lock held."""
+        if not self._ended:
+            self._unsubmitted += rows
+            self._lane.queued_rows += rows
+
     def __enter__(self) -> "Reservation":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if not self._unsubmitted:
+        if not self._unsubmitted and self._kept is None:
             return
         with self._lane._gate.lock:
+            self._ended = True
             self._lane.queued_rows -= self._unsubmitted
             if kind is asyncio.CancelledError:  # the caller left before its rows were decoded
                 self._lane.stats.dropped_rows += self._unsubmitted

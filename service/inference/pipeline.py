@@ -6,7 +6,7 @@ Knows nothing of stores, operations or HTTP.
 import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -22,6 +22,7 @@ from service.formats.raw_items import RawItems
 from service.inference.catalog import Catalog
 from service.inference.picture_warnings import Warnings
 from service.inference.served_model import Floats, ServedModel
+from service.inference.stepping import GREEDY, Stepping
 from service.thread_pool import Offload
 from service.timings import Timings
 
@@ -30,8 +31,8 @@ from service.timings import Timings
 class Inference:
     """One piece of work: the model that does it, its deadline in the time of `time.monotonic`, and how long its rows took.
 
-    `background` and `invert` override the preprocessing of the model. `label` is what a conditional model is told: one value
-    for all items, or one for each. `warnings` are about the pictures encoded last.
+    `background` and `invert` override the preprocessing of the model. `warnings` are about the items encoded last, and
+    `stepping` is for sequences. `label` is what a conditional model is told: one value for all items, or one for each.
     """
 
     model: ServedModel
@@ -40,6 +41,7 @@ class Inference:
     background: Background | None = None
     invert: Invert | None = None
     warnings: Warnings = field(default_factory=Warnings)
+    stepping: Stepping = GREEDY
     label: tuple[str, ...] | None = None
 
     @property
@@ -99,3 +101,11 @@ class Pipeline:
         """Return what the decoder makes of latents (N, D), as the kind of the model has it. Raises BatcherError."""
         with inference.model.kind.decoding(inference, len(z)) as decode:
             return await decode(z)
+
+    async def data(self, decoded: Floats, inference: Inference, seed: int | None = None) -> NDArray[Any]:
+        """Return the data of what is decoded, (N, ...): those that are expected, or with a seed draws from p(x given z)."""
+        kind = inference.model.kind
+        if seed is not None:
+            words_and_noise = 16 * decoded.size  # bytes
+            return await self.offload(words_and_noise, partial(kind.draw, decoded, seed))
+        return decoded if kind.decodes_data else await self.offload(decoded.nbytes, partial(kind.expected, decoded))

@@ -77,7 +77,7 @@ class RegretLane:
 
     async def _make(self) -> Lane:
         vae, prior, rows = await asyncio.to_thread(self._prepare)
-        (lane,) = await self._device.lanes(stepper(vae, prior), rows, name=f"{self._name} regret", gradients=True)
+        (lane,) = await self._device.lanes(stepper(vae, prior), rows, name=f"{self._name} regret", only_torch=True)
         return lane
 
     def _prepare(self) -> tuple[VAE, Prior | None, Floats]:

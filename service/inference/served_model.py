@@ -76,8 +76,13 @@ class ServedModel:
         return self.kind.lanes["decode"]
 
     @cached_property
+    def is_pictures(self) -> bool:
+        """Whether it is a model of pictures, which have shortcuts."""
+        return self.manifest.model.kind == "picture"
+
+    @cached_property
     def shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of pictures that show items."""
+        """(H, W, C) of the pictures that show items."""
         return self.kind.shape
 
     @property

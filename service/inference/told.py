@@ -97,6 +97,12 @@ def beside(z: Floats, labels: Labels) -> Floats:
     return np.concatenate([z, labels[:, None].astype(np.float32)], 1)
 
 
+def with_each(z: Floats, labels: Labels) -> Floats:
+    """Return k latents of each item, (n, k, D), with the label of the item, (n,): float32 (n, k, D + 1)."""
+    own = np.broadcast_to(labels.astype(np.float32)[:, None, None], (*z.shape[:2], 1))
+    return np.concatenate([z, own], 2)
+
+
 def in_turn(condition: Condition | None, count: int) -> Labels | None:
     """Return labels for rows to warm up with, each value in turn; None without a condition."""
     return None if condition is None else np.arange(count) % len(condition)

@@ -111,11 +111,10 @@ class Metrics:
 
     def reconstructed(self, model: ServedModel, decoded: Floats, originals: list[NDArray[Any]]) -> None:
         """Add the errors of what was decoded, (N, ...), of items, blocks of rows (n, ...), to the drift."""
-        nats = model.kind.nats
-        if nats is None or model.name not in self._drifts:
+        if model.name not in self._drifts:
             return
         try:
-            self._drifts[model.name].reconstructed(nats, decoded, np.concatenate(originals))
+            self._drifts[model.name].reconstructed(model.kind.nats, decoded, np.concatenate(originals))
         except Exception:  # the answer is good, whatever the metrics make of it
             log.exception("the error of a reconstruction could not be measured for the metrics")
 

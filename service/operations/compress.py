@@ -68,8 +68,8 @@ def model_of_file(catalog: Catalog, file: bytes, stated: str | None) -> ServedMo
     return found
 
 
-async def decompress(pipeline: Pipeline, inference: Inference, file: bytes) -> Decompressed:
-    """Return the latents of a file of `inference.model` and their pictures. Raises Undecodable, BatcherError.
+async def decompress(pipeline: Pipeline, inference: Inference, file: bytes, draw_seed: int | None = None) -> Decompressed:
+    """Return the latents of a file of `inference.model` and their data. Raises Undecodable, BatcherError.
 
     Rows are admitted by the count that the file states, before anything is allocated for them.
     """
@@ -83,6 +83,7 @@ async def decompress(pipeline: Pipeline, inference: Inference, file: bytes) -> D
     with model.kind.decoding(inference, header.count) as decode:
         z = await pipeline.offload(BYTES_PER_NUMBER * header.count * header.dim + len(file), partial(_latents, file))
         decoded = await decode(z)
+    decoded = await pipeline.data(decoded, inference, draw_seed)
     return Decompressed(z, decoded)
 
 

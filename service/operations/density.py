@@ -204,7 +204,7 @@ async def _among(pipeline: Pipeline, inference: Inference, snapshot: Snapshot, c
 
 def stored_ids(queries: Entries) -> list[str | None]:
     """Return the ids of the queries that are stored items; a picture may have the name of its file for an id."""
-    return [id if image is None else None for id, image in zip(queries.ids, queries.images, strict=True)]
+    return [id if image is None else None for id, image in zip(queries.ids, queries.raw, strict=True)]
 
 
 async def points_of(store: StoreAccess, inference: Inference, snapshot: Snapshot, queries: Entries) -> Floats:

@@ -28,18 +28,11 @@ class Samples:
 
 
 async def decode(pipeline: Pipeline, inference: Inference, z: Floats, draw_seed: int | None = None) -> Floats:
-    """Return what the decoder makes of latents (N, D), (N, ...), or with a seed draws from p(x given z).
+    """Return the data of latents (N, D), (N, ...), or with a seed draws from p(x given z).
 
     Raises BatcherError.
     """
-    decoded = await pipeline.decode(z, inference)
-    return decoded if draw_seed is None else await draw(pipeline, inference, decoded, draw_seed)
-
-
-async def draw(pipeline: Pipeline, inference: Inference, decoded: Floats, seed: int) -> Floats:
-    """Return a draw from p(x given z) for each of the items that the decoder made, (N, ...)."""
-    words_and_noise = 16 * decoded.size  # bytes
-    return await pipeline.offload(words_and_noise, partial(inference.model.kind.draw, decoded, seed))
+    return await pipeline.data(await pipeline.decode(z, inference), inference, draw_seed)
 
 
 async def sample(
@@ -67,8 +60,7 @@ async def sample(
     with model.kind.decoding(inference, n) as decode:
         z = await pipeline.offload(8 * n * model.latent_dim, partial(_draw, seed, n, model.latent_dim, temperature, mixture))
         made = await decode(z if labels is None else beside(z, labels))
-    if data == "sample":
-        made = await draw(pipeline, inference, made, seed)
+    made = await pipeline.data(made, inference, seed if data == "sample" else None)
     if labels is None or model.condition is None:
         return Samples(z, made, seed, prior)
     return Samples(z, made, seed, prior, tuple(model.condition.values[index] for index in labels))

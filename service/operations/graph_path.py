@@ -16,6 +16,7 @@ from service.inference.served_model import Floats
 from service.latents.density import NoDensity, sample_of
 from service.latents.graph import BLOCK, Doubles, Graph, Numbers, nearest, neighbor_pairs, resampled, shortest_path
 from service.operations.density import AUTO, GRAPH, LONG, Bandwidth, Chosen, components_of, evaluate, in_turns, keep
+from service.operations.generate import decode
 from service.operations.interpolate import Frames
 from service.operations.points import Points, locate
 from service.operations.store_access import StoreAccess
@@ -76,7 +77,7 @@ async def graph_path(
     with store.searches.admit(len(mu)):
         async with _lent(pipeline, store, inference, collection) as (snapshot, graph, rows):
             z, found = await _walk(pipeline, inference, graph, mu, steps, 1 + 2 * density_weight)
-            decoded = await pipeline.decode(z, inference)
+            decoded = await decode(pipeline, inference, z)
             needed = with_density or bandwidth is not None
             along = await _along(pipeline, inference, snapshot, Frames(z, decoded), bandwidth, needed)
     ids = [snapshot.ids[rows[row]] for row in found]

@@ -9,6 +9,7 @@ from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.inference.told import WrongLabels
 from service.latents import interpolation as paths
+from service.operations.generate import decode
 from service.operations.points import Points, locate
 from service.operations.store_access import StoreAccess
 from service.store.interface import Collection
@@ -58,4 +59,4 @@ async def interpolate(
     inference.label = one_label(inference)
     walk = partial(paths.grid_between if corners else paths.path_through, mu, steps, method)
     z = await pipeline.offload(BYTES_PER_FRAME * count, walk)
-    return Frames(z, await pipeline.decode(z, inference))
+    return Frames(z, await decode(pipeline, inference, z))

@@ -50,4 +50,5 @@ async def manifold(
         work = partial(traversal.plane, center, *dims, values)
         z = await pipeline.offload(8 * side * side * model.latent_dim, work)
         decoded = await decode(z)
+    decoded = await pipeline.data(decoded, inference)
     return Manifold(dims, values, z, decoded)

@@ -10,7 +10,7 @@ from service.formats.raw_items import RawItems
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.operations.item_labels import stored_labels
-from service.operations.items import Entries, encode_pictures
+from service.operations.items import Entries, encode_data
 from service.operations.store_access import StoreAccess
 from service.store.interface import Collection, UnknownItem
 
@@ -43,9 +43,9 @@ async def locate(
         rows = await pipeline.encode(points, inference)
         return Located(rows[:, 0], rows[:, 1], np.ones(len(rows), np.bool_))
     await _look_up(store, inference, points, collection)
-    if points.pictures:
+    if points.data:
         with of_points():
-            await encode_pictures(pipeline, inference, points)
+            await encode_data(pipeline, inference, points)
     return Located(points.mu, points.sigma, points.has_sigma)
 
 

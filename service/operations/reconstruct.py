@@ -12,7 +12,7 @@ from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.latents import noise as seeds
 from service.operations.encode import draw_from_posterior
-from service.operations.generate import DataKind, draw
+from service.operations.generate import DataKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,5 @@ async def reconstruct(
     made = await pipeline.decode(z, inference)
     tell = partial(pipeline.tell_of_reconstructions, inference.model, made, originals)
     await pipeline.offload(made.nbytes, tell)
-    if data == "sample":
-        made = await draw(pipeline, inference, made, seed)
-    return Reconstructions(originals, made, seed if "sample" in (mode, data) else None)
+    shown = await pipeline.data(made, inference, seed if data == "sample" else None)
+    return Reconstructions(originals, shown, seed if "sample" in (mode, data) else None)

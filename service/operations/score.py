@@ -15,6 +15,7 @@ from models.calibration import Calibration
 from models.scores import Array, TrainingLatents
 from service.engine.errors import TooLarge
 from service.formats.raw_items import RawItems
+from service.inference.kinds.served_kind import Parts
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.priors import VAMP
 from service.inference.served_model import Floats, ServedModel
@@ -27,8 +28,6 @@ from service.operations.regret import regret
 
 # What needs the training latents of the calibration, and draws from the posterior. What is decoded at mu is the kind's.
 NEAR, DRAWN = ("knn", "density"), ("elbo", "iwae")
-# The scores of a model without a calibration, unless others are asked for.
-UNCALIBRATED = ("reconstruction", "deviance")
 # More draws than any calibration has: a number above it in a file is not believed.
 MOST_SAMPLES = 1000
 # Limits of regret, in pictures: of one request, and of all that are optimised at a time.
@@ -43,6 +42,13 @@ class NoCalibration(Exception):
 
     def __init__(self, model: str, what: str) -> None:
         super().__init__(f"{what}, and the model {model!r} has none that fits its weights. {HOW_TO_CALIBRATE}")
+
+
+class NoSuchScore(Exception):
+    """A score that models of this kind do not have."""
+
+    def __init__(self, model: str, name: str, known: Collection[str]) -> None:
+        super().__init__(f"the model {model!r} has no score {name}; it has {', '.join(known)}")
 
 
 class TooManyLatents(TooLarge):
@@ -80,6 +86,7 @@ class Scored:
     p_values: Mapping[str, Array]  # name -> (N,), of those scores that are calibrated
     p_value: Array | None  # (N,); None unless all default scores of a calibration are there
     ess: Array | None = None  # (N,), effective samples of iwae
+    parts: Parts = field(default_factory=dict)  # what each part of an item adds to a score of its kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class _Found:
 
 def default_scores(model: ServedModel) -> tuple[str, ...]:
     """Return the scores of a request that names none: those of the calibration, else those that need none and cost little."""
-    return UNCALIBRATED if model.calibration is None else model.calibration.default
+    return model.kind.default_scores if model.calibration is None else model.calibration.default
 
 
 def samples_of(model: ServedModel, asked: int | None) -> int:
@@ -123,8 +130,12 @@ async def score(
     """
     model, count = inference.model, len(items)
     wanted = frozenset(names or default_scores(model))
+    kind = model.kind
+    known = (*NEAR, *kind.at_mu_scores, *DRAWN, *kind.own_scores, *(("regret",) if kind.optimises else ()))
+    if others := sorted(wanted.difference(known)):
+        raise NoSuchScore(model.name, others[0], known)
     if model.calibration is None and (near := [name for name in NEAR if name in wanted]):
-        raise NoCalibration(model.name, f"the score {near[0]} compares pictures with the training latents of a calibration")
+        raise NoCalibration(model.name, f"the score {near[0]} compares items with the training latents of a calibration")
     drawn, optimised, at_mu = not wanted.isdisjoint(DRAWN), "regret" in wanted, not wanted.isdisjoint(model.kind.at_mu_scores)
     latents = at_mu + drawn * samples  # to decode, of each picture
     _check_size(model, count, latents, optimised)
@@ -133,27 +144,30 @@ async def score(
     found = _Found()
     with ExitStack() as admitted:
         progress = admitted.enter_context(regrets.admit(count)) if optimised else None
-        decode = admitted.enter_context(model.kind.decoding(inference, count * latents)) if latents else None
+        weighing = admitted.enter_context(model.kind.weighing(pipeline, inference, count * latents)) if latents else None
         originals: list[NDArray[Any]] = []
         posteriors = Posteriors(await pipeline.encode(items, inference, originals))
         x = np.concatenate(originals)  # (N, ...)
         compared = pipeline.offload(_cost(model, wanted, count), partial(_near, model, wanted, posteriors, found))
-        if decode is not None and at_mu:  # While the device decodes, a thread compares latents.
-            decoded, _ = await asyncio.gather(decode(np.ascontiguousarray(posteriors.mu)), compared)
-            found.values |= await pipeline.offload(2 * x.size, partial(model.kind.at_mu, wanted, x, decoded))
+        if weighing is not None and at_mu:  # While the device decodes, a thread compares latents.
+            at = weighing.at_mu(wanted, x, np.ascontiguousarray(posteriors.mu))
+            own, _ = await asyncio.gather(at, compared)
+            found.values |= own
         else:
             await compared
-        if decode is not None and drawn:
+        if weighing is not None and drawn:
             eps = seeds.standard_normal(seed, samples, model.latent_dim)
             asked = labels_of(model, inference.label)
             labels = None if asked is None else np.broadcast_to(asked, count)
-            bounds = await likelihood_bounds(pipeline, model, decode, x, posteriors, prior, eps, labels)
+            bounds = await likelihood_bounds(pipeline, weighing.log_likelihood, x, posteriors, prior, eps, labels)
             found.values |= {"elbo": bounds.elbo, "iwae": bounds.iwae}
             found.ess = bounds.ess if "iwae" in wanted else None
         if progress is not None:
             found.values["regret"] = await regret(pipeline, inference, x, posteriors, seed, progress)
+    parts = await model.kind.score(pipeline, inference, x) if not wanted.isdisjoint(model.kind.own_scores) else {}
+    found.values |= {name: np.array([own.sum() for own in each]) for name, each in parts.items()}
     values = {name: found.values[name] for name in scores.UNITS if name in wanted}
-    return Scored(values, *_p_values(model.calibration, values, samples), found.ess)
+    return Scored(values, *_p_values(model.calibration, values, samples), found.ess, parts)
 
 
 async def compare(pipeline: Pipeline, inference: Inference, items: RawItems) -> Seen:

@@ -11,6 +11,7 @@ from service.inference.picture_warnings import PictureWarning
 from service.inference.pipeline import Inference, Pipeline
 from service.inference.served_model import Floats
 from service.operations.collection_model import distance_of, model_of
+from service.operations.generate import decode
 from service.operations.item_labels import stored_labels
 from service.operations.items import Entries, encode_entries
 from service.operations.store_access import StoreAccess
@@ -119,7 +120,7 @@ def _queries(entries: Entries) -> list[Query]:
     """Return the queries as a store takes them; one without sigma is a point, which not every metric takes."""
     return [
         Query(id=id)
-        if id is not None and entries.images[i] is None
+        if id is not None and entries.raw[i] is None
         else Query(entries.mu[i], entries.sigma[i] if entries.has_sigma[i] else None)
         for i, id in enumerate(entries.ids)
     ]
@@ -133,7 +134,7 @@ async def _decode(pipeline: Pipeline, inference: Inference, collection: Collecti
     inference.model = model_of(pipeline.catalog, collection)
     if inference.model.condition is not None:
         inference.label = tuple(label for neighbors in found.neighbors for label in _labels(inference, neighbors.items))
-    return await pipeline.decode(np.ascontiguousarray(z), inference)
+    return await decode(pipeline, inference, np.ascontiguousarray(z))
 
 
 def _labels(inference: Inference, items: Items) -> tuple[str, ...]:

@@ -145,6 +145,7 @@ async def traverse(
         size = 8 * count * rows * steps * model.latent_dim
         made, z = await pipeline.offload(size, partial(_walk, found, own, steps, over, span))
         decoded = await decode(z)
+    decoded = await pipeline.data(decoded, inference)
     return Traversal(made, z, decoded)
 
 

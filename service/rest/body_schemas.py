@@ -25,6 +25,12 @@ def one_of(*names: str, alone: bool = False) -> ConfigDict:
     return ConfigDict(json_schema_extra=require)
 
 
+Cell = float | int | bool | str | None
+Row = dict[str, Cell]
+# A step of a pen: dx, dy, and 1 if it is lifted after it, else 0.
+Point = Annotated[list[float], Field(min_length=3, max_length=3)]
+# A drawing: its points, or an SVG file or path data as text.
+Sketch = list[Point] | str
 Number = Annotated[float, Field(ge=-MAX_LATENT, le=MAX_LATENT)]
 
 

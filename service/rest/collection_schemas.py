@@ -9,7 +9,8 @@ from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from service.latents.distances import MAX_SIGMA_WEIGHT
 from service.operations.items import DELETED_AT_ONCE, LISTED_IDS
-from service.rest.body_schemas import WarningList
+from service.rest.body_schemas import Point, Row, Sketch, WarningList
+from service.rest.data_keys import DATA_KEYS, ONES
 from service.rest.filter_schema import FILTER, FILTER_SCHEMA, NO_NUL, STRICT, STRICT_DELETION, Filter
 from service.rest.schemas import Parameters, PictureParameters, split, words
 from service.store.interface import MAX_ID, IfExists
@@ -87,7 +88,7 @@ class ItemsParameters(PictureParameters):
     """Parameters of POST /collections/{name}/items."""
 
     payload: ClassVar[tuple[str, ...]] = ("items",)
-    files: ClassVar[tuple[str, ...]] = ("image", "id", "metadata")
+    files: ClassVar[tuple[str, ...]] = (*DATA_KEYS, "id", "metadata")
 
     model: str | None = MODEL
     id: Annotated[str, WithJsonSchema(ID_SCHEMA)] | None = Field(None, description="The id of the only item of the request.")
@@ -123,8 +124,8 @@ class ListParameters(InCollection):
 class SearchParameters(PictureParameters):
     """Parameters of POST /collections/{name}/search."""
 
-    payload: ClassVar[tuple[str, ...]] = ("image", "mu", "sigma", "id", "queries")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = (*ONES, "mu", "sigma", "id", "queries")
+    files: ClassVar[tuple[str, ...]] = DATA_KEYS
 
     model: str | None = MODEL
     k: int = Field(10, ge=1, le=MAX_NEIGHBORS, description="The number of neighbours.")
@@ -133,11 +134,11 @@ class SearchParameters(PictureParameters):
     filter: Filter = Field(default_factory=tuple, description=FILTER)
     strict: bool = Field(False, description=STRICT)
     include: Annotated[
-        frozenset[Literal["mu", "sigma", "image", "metadata"]],
-        BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "image", "metadata")),
+        frozenset[Literal["mu", "sigma", "image", "row", "sketch", "text", "metadata"]],
+        BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "image", "row", "sketch", "text", "metadata")),
         Field(
             description="Additional fields, separated by commas: mu, sigma, image (the decoded mu as base64 PNG, not the "
-            "original). The metadata is always included."
+            "original), and row, sketch or text (the decoded mu of a model of that kind). The metadata is always included."
         ),
     ] = frozenset()
     candidates: int | None = Field(
@@ -188,6 +189,9 @@ class NewItem(BaseModel):
 
     id: str | None = Field(None, description=f"1 to {MAX_ID} characters. It is random if it is missing.")
     image: str | None = Field(None, description="A picture as base64 or data URL.")
+    row: Row | None = Field(None, description="A row of a table.")
+    sketch: Sketch | None = Field(None, description="A drawing, or SVG.")
+    text: str | None = Field(None, description="A text.")
     mu: list[float] | None = Field(None, description="The mean of a posterior.")
     sigma: list[float] | None = Field(None, description="Its standard deviation, if known.")
     metadata: dict[str, Any] | None = Field(None, description="Without it, that of the item that it replaces stays.")
@@ -268,6 +272,9 @@ class QueryBody(BaseModel):
     """A picture, the parameters of a posterior, or the id of an item. Parameters may be added."""
 
     image: str | None = Field(None, description="A picture as base64 or data URL.")
+    row: Row | None = Field(None, description="A row of a table.")
+    sketch: Sketch | None = Field(None, description="A drawing, or SVG.")
+    text: str | None = Field(None, description="A text.")
     mu: list[float] | None = Field(None, description="The mean of a posterior, or any latent.")
     sigma: list[float] | None = Field(None, description="Its standard deviation, if known.")
     id: str | None = Field(None, description="The id of an item of the collection.")
@@ -283,6 +290,9 @@ class NeighborInfo(BaseModel):
     mu: list[float] | None = None
     sigma: list[float] | None = None
     image: str | None = Field(None, description="The decoded latent as base64 PNG.")
+    row: Row | None = Field(None, description="The decoded latent of a model of tables.")
+    sketch: list[Point] | None = Field(None, description="The decoded latent of a model of drawings.")
+    text: str | None = Field(None, description="The decoded latent of a model of texts.")
 
 
 class NeighborsAnswer(BaseModel):

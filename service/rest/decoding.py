@@ -10,7 +10,7 @@ from service.inference.told import check_count
 from service.latents import noise as seeds
 from service.operations import generate
 from service.operations.service import Service
-from service.rest.answers import pictures_answer
+from service.rest.answers import items_answer
 from service.rest.negotiation import Format
 from service.rest.schemas import DecodeParameters
 
@@ -34,5 +34,5 @@ async def decoded(
     if inference.label is not None:
         check_count(inference.label, len(z))
     pixels = await generate.decode(service.pipeline, inference, z, seed)
-    render = partial(pictures_answer, pixels, form, inference, parameters, fields, headers, scale)
+    render = partial(items_answer, pixels, form, inference, parameters, fields, headers, scale)
     return await service.pipeline.offload(pixels.nbytes * scale**2, render)

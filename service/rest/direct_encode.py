@@ -43,6 +43,8 @@ class DirectEncode:
             model = service.pipeline.catalog.get(self._name)
         except UnknownModel:
             return None
+        if not model.is_pictures:
+            return None
         spec = model.manifest.preprocessing
         if model.condition or spec.invert != "no" or spec.height * spec.width > service.pipeline.max_pixels:
             return None

@@ -27,7 +27,7 @@ from service.operations.compress import OtherModel
 from service.operations.directions import BadSides
 from service.operations.items import LISTED_IDS
 from service.operations.manifold import NoSuchDimension
-from service.operations.score import NoCalibration
+from service.operations.score import NoCalibration, NoSuchScore
 from service.operations.traverse import NoKl
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -90,6 +90,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     NoPlane: (422, "invalid_parameter"),
     NoSuchDimension: (422, "invalid_parameter"),
     NoKl: (422, "invalid_parameter"),
+    NoSuchScore: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),
     NoSuchLabel: (422, "no_such_label"),
     Unusable: (422, "unusable_input"),

@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from service.rest.schemas import Layout, NoParameters, NpyType, PictureFormat, Scale
+from service.rest.schemas import DataFormat, Layout, NoParameters, NpyType, Scale
 
 
 class ExampleParameters(NoParameters):
     """Parameters of the example pictures of a model."""
 
-    format: PictureFormat | None = Field(
+    format: DataFormat | None = Field(
         None, description="The format of the answer. It overrides the header Accept.", examples=["png"]
     )
     dtype: NpyType = "uint8"
@@ -53,7 +53,9 @@ class ModelInfo(BaseModel):
     default: bool
     digest: str
     latent_dim: int
-    shape: list[int] = Field(description="Height, width and channels.")
+    kind: str = Field(description="What the model is about: picture, table, strokes or text.")
+    takes: dict[str, Any] = Field(description="The keys of data in JSON, formats of answers, and what fits, such as columns.")
+    shape: list[int] = Field(description="Height, width and channels of pictures; the shape of a row of other kinds.")
     search: SearchInfo
     priors: list[str] = Field(description="The priors of /sample, the default first.")
     labels: list[str] = Field(

@@ -9,19 +9,24 @@ from functools import partial
 from service.formats.errors import Unsupported
 from service.http.call import MILLISECONDS, Call
 from service.inference.pipeline import Inference
-from service.operations.collection_model import digest_of
+from service.inference.served_model import ServedModel
+from service.operations.collection_model import digest_of, loaded_name
 from service.operations.service import Service
 from service.rest.bodies import A_KIND, Body, read_body
+from service.rest.kinds import wire_of
 from service.rest.parameters import BadParameter, P, read_parameters
 from service.rest.schemas import LabelParameters, Parameters, PictureParameters
 from service.store.interface import Collection, UnknownCollection
 from service.store.names import is_collection_name
 
 
-def body_of(service: Service, call: Call, lists_per_item: int = 1, parts_per_item: int = 1) -> Awaitable[Body]:
+def body_of(
+    service: Service, call: Call, lists_per_item: int = 1, parts_per_item: int = 1, takes_text: bool = False
+) -> Awaitable[Body]:
     """Return the body taken apart; a thread does that to a long one. Raises what `read_body` does."""
     pipeline = service.pipeline
-    return pipeline.offload(len(call.body), partial(read_body, call, pipeline.max_items, lists_per_item, parts_per_item))
+    read = partial(read_body, call, pipeline.max_items, lists_per_item, parts_per_item, takes_text)
+    return pipeline.offload(len(call.body), read)
 
 
 def only_parameters(body: Body) -> Body:
@@ -50,6 +55,9 @@ def open_request(service: Service, call: Call, parameters: Parameters) -> Infere
     call.limit(deadline)
     model = service.pipeline.catalog.get(parameters.model)
     if isinstance(parameters, PictureParameters):
+        for name in ("background", "invert"):
+            if not model.is_pictures and getattr(parameters, name) is not None:
+                raise BadParameter(f"{name} is for pictures, but {model.name!r} is a model of {wire_of(model).things}")
         return Inference(model, deadline, call.timings, parameters.background, parameters.invert, label=parameters.label)
     if isinstance(parameters, LabelParameters):
         return Inference(model, deadline, call.timings, label=parameters.label)
@@ -64,6 +72,13 @@ async def open_collection(service: Service, call: Call, parameters: Parameters) 
     inference = open_request(service, call, parameters.model_copy(update={"model": None}))
     collection = await service.store.collection(name_of(call), inference.deadline)
     return collection, digest_of(service.pipeline.catalog, collection, parameters.model), inference
+
+
+def model_in(service: Service, collection: Collection) -> ServedModel | None:
+    """Return the model of a collection, or None if it is not loaded."""
+    catalog = service.pipeline.catalog
+    name = loaded_name(catalog, collection)
+    return None if name is None else catalog.models[name]
 
 
 async def open_stored(service: Service, call: Call, parameters: Parameters) -> tuple[str, Inference]:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from models.preprocess import Background, Invert
 from service.latents.noise import MAX_SEED
+from service.rest.data_keys import DATA_KEYS
 from service.rest.label_schema import Label
 
 
@@ -56,8 +57,8 @@ Seed = Annotated[
     ),
 ]
 PosteriorFormat = Literal["json", "npy"]
-PictureFormat = Literal["json", "npy", "png"]
-FramesFormat = Literal["json", "npy", "png", "webp", "gif"]
+DataFormat = Literal["json", "npy", "png", "csv", "svg", "txt"]
+FramesFormat = Literal["json", "npy", "png", "webp", "gif", "csv", "svg", "txt"]
 Layout = Literal["grid", "row", "column"]
 MAX_SCALE = 32
 Scale = Annotated[
@@ -144,8 +145,8 @@ class PointParameters(PictureParameters):
 class EncodeParameters(PictureParameters):
     """Parameters of /encode."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = DATA_KEYS
 
     format: PosteriorFormat | None = Field(None, description="The format of the answer. It overrides the header Accept.")
     include: Annotated[
@@ -162,7 +163,7 @@ class DecodeParameters(LabelParameters):
     payload: ClassVar[tuple[str, ...]] = ("z", "mu")
     instead_of_files: ClassVar[str] = "send JSON, or npy as the body"
 
-    format: PictureFormat | None = Field(
+    format: DataFormat | None = Field(
         None, description="The format of the answer. It overrides the header Accept.", examples=["png"]
     )
     dtype: NpyType = "uint8"
@@ -204,10 +205,15 @@ class SampleParameters(DecodeParameters):
 class ReconstructParameters(DecodeParameters, PictureParameters):
     """Parameters of /reconstruct."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = DATA_KEYS
 
     mode: Literal["mean", "sample"] = Field("mean", description="mean decodes mu; sample decodes a draw from the posterior.")
+    cells: Literal["missing", "all"] = Field(
+        "missing",
+        description="Only of table rows: missing fills the cells that are missing, and the others stay as they were sent; all "
+        "answers the reconstruction of every cell.",
+    )
     compare: bool = Field(
         False,
         description="true adds the originals as the model sees them: in a PNG above the reconstructions, or to their left in "

@@ -3,6 +3,13 @@
 from collections.abc import Mapping
 
 from service.inference.kinds.pictures import ServedPictures
+from service.inference.kinds.sequences import ServedSequences
 from service.inference.kinds.served_kind import ServedKind
+from service.inference.kinds.table import ServedTable
 
-SERVED_KINDS: Mapping[str, type[ServedKind]] = {"picture": ServedPictures}
+SERVED_KINDS: Mapping[str, type[ServedKind]] = {
+    "picture": ServedPictures,
+    "table": ServedTable,
+    "strokes": ServedSequences,
+    "text": ServedSequences,
+}

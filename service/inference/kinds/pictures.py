@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Coroutine
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from service.engine.lane import Lane
 from service.formats.raw_items import RawItems
 from service.inference.decoded_length import lengths, natural_for
 from service.inference.kinds import picture_encoding
-from service.inference.kinds.served_kind import Floats, ServedKind, encoder
+from service.inference.kinds.decoded_weighing import ServedAtOnce
+from service.inference.kinds.served_kind import Floats, encoder
 from service.inference.pixel_draws import draw_for
 from service.inference.reconstruction_error import is_density, score_for
 from service.inference.told import beside, decoding, in_turn
@@ -34,20 +36,29 @@ DRAWN_EXAMPLES = 8
 BLOCK_PIXELS = 1 << 13
 
 
-class ServedPictures(ServedKind):
+class ServedPictures(ServedAtOnce):
     """A model of pictures. Rows: uint8 (C, H, W), or floats in [0, 1]; decoded: float32 (H, W, C), means of the likelihood."""
 
     compares_decoded = True
+    optimises = True
+    default_scores = ("reconstruction", "deviance")
     at_mu_scores = ("reconstruction", "unexplained", "deviance")
 
     def __init__(self, manifest: Manifest, lanes: dict[str, Lane], likelihood: Likelihood) -> None:
         """Take the lanes, and any p(x given z) of the model."""
-        channels, height, width = manifest.model.shape
-        super().__init__(manifest, lanes, (height, width, channels))
-        self.draw, self.nats, self._natural = draw_for(likelihood), score_for(likelihood), natural_for(likelihood)
+        super().__init__(manifest, lanes, np.zeros((1, *manifest.model.shape), np.uint8))
+        score = score_for(likelihood)
+        if score is None:
+            raise RuntimeError(f"no way to score pictures by {manifest.model.likelihood}")
+        self._draw, self._score, self._natural = draw_for(likelihood), score, natural_for(likelihood)
         self.is_density = is_density(likelihood)
         self._likelihood = manifest.model.likelihood
         self._sigma = float(likelihood.sigma) if isinstance(likelihood, Gaussian) else None
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.manifest.model.shape
+        return height, width, channels
 
     @classmethod
     async def start(cls, name: str, checkpoint: Checkpoint, device: Device) -> "ServedPictures":
@@ -68,6 +79,12 @@ class ServedPictures(ServedKind):
     ) -> Coroutine[Any, Any, Floats]:
         return picture_encoding.encode(pipeline, items, inference, originals)
 
+    def draw(self, decoded: Floats, seed: int) -> Floats:
+        return self._draw(decoded, seed)
+
+    def nats(self, decoded: Floats, x: NDArray[Any]) -> Floats:
+        return self._score(decoded, x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x)
+
     def at_mu(self, wanted: Collection[str], x: NDArray[Any], decoded: Floats) -> dict[str, Array]:
         means, some = decoded.transpose(0, 3, 1, 2), max(1, BLOCK_PIXELS // x[0].size)
         blocks = [(x[first : first + some], means[first : first + some]) for first in range(0, len(x), some)]
@@ -87,7 +104,7 @@ class ServedPictures(ServedKind):
 
     @property
     def compared_numbers(self) -> int:
-        return math.prod(self.shape)
+        return math.prod(self.manifest.model.shape)
 
     def compared(self, z: Floats, decoded: Floats | None) -> Floats:
         return z if decoded is None else decoded.reshape(len(decoded), -1)

@@ -5,9 +5,9 @@ There is one object for each loaded model. Knows nothing of HTTP, or of the form
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import Checkpoint, Manifest
+from models.kinds import kind_of
 from models.scores import Array
 from models.vae import VAE
 from service.engine.device import Device
@@ -28,24 +29,46 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 # Latents (n, D) -> what the decoder makes of them, (n, ...).
 Decode = Callable[[Floats], Awaitable[Floats]]
-# (decoded (N, ...), seed) -> x (N, ...), of the same shape.
-Draw = Callable[[Floats, int], Floats]
-# (decoded (N, ...), x (N, ...)) -> nats (N,)
-Nats = Callable[[Floats, Floats], Floats]
+
+
+# The name of a score -> what each part of an item adds to it, such as each column of a row: (N, parts).
+Parts = Mapping[str, Array]
+
+
+class Weighing(Protocol):
+    """How likely rows are at latents that were admitted."""
+
+    async def at_mu(self, wanted: Collection[str], x: NDArray[Any], mu: Floats) -> dict[str, Array]:
+        """Return those of the wanted scores that need p(x given mu), of rows x (N, ...): name -> (N,)."""
+
+    async def log_likelihood(self, x: NDArray[Any], z: Floats) -> Array:
+        """Return log p(x given z) in nats of rows x (n, ...) for each of their latents z (n, k, D): (n, k)."""
 
 
 class ServedKind(ABC):
-    """One loaded model as its kind sees it; `start` makes it. What its decoder answers is called decoded, (N, ...)."""
+    """One loaded model as its kind sees it; `start` makes it. What its decoder answers is called decoded, (N, ...).
 
-    at_mu_scores: ClassVar[tuple[str, ...]]  # the scores that need what is decoded at mu
-    draw: Draw  # draws x from p(x given z), from what is decoded and a seed
+    Data are what answers show: rows of the preprocessing, and for pictures means of pixels, (N, H, W, C).
+    """
+
+    at_mu_scores: ClassVar[tuple[str, ...]]  # the scores that need p(x given mu)
+    own_scores: ClassVar[tuple[str, ...]] = ()  # the scores that only this kind has, see `score`
+    optimises: ClassVar[bool] = False  # whether there is likelihood regret
+    default_scores: ClassVar[tuple[str, ...]]  # of a model without a calibration, unless others are asked for
     compares_decoded: ClassVar[bool] = False  # whether lengths of paths are those of decoded distributions
-    nats: Nats | None = None  # -log p(x given z), from what is decoded
-    is_density: bool = False  # then those nats may be negative
+    decodes_data: ClassVar[bool] = True  # whether what is decoded are data already
+    is_density: bool = False  # whether nats may be negative
 
-    def __init__(self, manifest: Manifest, lanes: Mapping[str, Lane], shape: tuple[int, int, int]) -> None:
-        """Take the lanes by the names that `/info` shows. `shape`: (H, W, C) of the pictures that show items."""
-        self.manifest, self.lanes, self.shape = manifest, lanes, shape
+    def __init__(self, manifest: Manifest, lanes: Mapping[str, Lane], example: NDArray[Any]) -> None:
+        """Take the lanes by the names that `/info` shows, and data of one item, (1, ...)."""
+        self.manifest, self.lanes, self.example = manifest, lanes, example
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the pictures that show items."""
+        spec = self.manifest.preprocessing
+        height, width, channels = kind_of(self.manifest.model.kind).pictures(self.example, spec).shape[1:]
+        return height, width, channels
 
     @classmethod
     @abstractmethod
@@ -67,13 +90,25 @@ class ServedKind(ABC):
             yield (lambda z: decode(told_latents(inference, z))) if told else decode
         inference.timings.add(reservation)
 
-    @abstractmethod
-    def at_mu(self, wanted: Collection[str], x: NDArray[Any], decoded: Floats) -> dict[str, Array]:
-        """Return those of the wanted scores that compare rows x (N, ...) with what is decoded at mu: name -> (N,)."""
+    def expected(self, decoded: Floats) -> NDArray[Any]:
+        """Return the data that the decoder expects, (N, ...)."""
+        return decoded
 
     @abstractmethod
-    def log_likelihood(self, x: NDArray[Any], decoded: Floats) -> Array:
-        """Return log p(x given z) in nats of one row x, for each of some decoded latents: (K,)."""
+    def draw(self, decoded: Floats, seed: int) -> NDArray[Any]:
+        """Return data drawn from p(x given z) with the noise of a seed, (N, ...)."""
+
+    @abstractmethod
+    def nats(self, decoded: Floats, x: NDArray[Any]) -> Floats:
+        """Return -log p(x given z) of rows x, (N,)."""
+
+    @abstractmethod
+    def weighing(self, pipeline: "Pipeline", inference: "Inference", count: int) -> AbstractContextManager[Weighing]:
+        """Admit so many latents, and give what says how likely rows are at them. Raises BatcherError."""
+
+    async def score(self, pipeline: "Pipeline", inference: "Inference", x: NDArray[Any]) -> Parts:
+        """Return by how much each part of rows x (N, ...) adds to each of the own scores. Raises BatcherError."""
+        return {}
 
     @property
     def compared_numbers(self) -> int:

@@ -7,13 +7,13 @@ from typing import Any
 from service.http.call import Answer, Call
 from service.operations import generate as operations
 from service.operations.service import Service
-from service.rest.answers import pictures_answer
+from service.rest.answers import items_answer
 from service.rest.bodies import latents_of
 from service.rest.body_schemas import Latents
 from service.rest.decoding import decoded
 from service.rest.direct_decode import direct_decode
 from service.rest.etags import cache_headers, not_modified
-from service.rest.negotiation import answer_format
+from service.rest.kinds import format_of
 from service.rest.parameters import BadParameter, check_count, read_parameters
 from service.rest.registration import BINARY, PICTURE_ANSWERS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, only_parameters, open_request
@@ -28,8 +28,8 @@ async def decode(service: Service, call: Call) -> Answer:
     body = await body_of(service, call)
     parameters = read_parameters(DecodeParameters, call.query, *body.parameters(DecodeParameters))
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     inference = open_request(service, call, parameters)
+    form = format_of(inference.model, parameters.format, accept)
     model = inference.model
     z = await service.pipeline.offload(len(call.body), partial(latents_of, body, model.latent_dim, model.name))
     scale = choose_scale(parameters, form, accept, len(z), model.shape)
@@ -51,8 +51,8 @@ async def sample(service: Service, call: Call) -> Answer:
     given = body.parameters(SampleParameters)
     parameters = read_parameters(SampleParameters, call.query, *given)
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     inference = open_request(service, call, parameters)
+    form = format_of(inference.model, parameters.format, accept)
     check_count("n", parameters.n, given, service.pipeline.max_items)  # before the noise is drawn
     model = inference.model
     scale = choose_scale(parameters, form, accept, parameters.n, model.shape)
@@ -87,7 +87,7 @@ async def sample(service: Service, call: Call) -> Answer:
     if "z" in parameters.include:
         fields["z"] = samples.z
     headers = {"x-seed": str(samples.seed), "x-prior": prior, **cached}
-    render = partial(pictures_answer, samples.decoded, form, inference, parameters, fields, headers, scale)
+    render = partial(items_answer, samples.decoded, form, inference, parameters, fields, headers, scale)
     return await service.pipeline.offload(samples.decoded.nbytes * scale**2, render)
 
 
