@@ -63,12 +63,14 @@ class Cells:
 
     parameters: Tensor  # (B, P), see `Layout`: what the decoder of a table answers
     layout: Layout
+    ends: Tensor | None = None  # (2, n): the range within which the means of numbers stay; None: any
 
     @property
     def mean(self) -> Tensor:
-        """Return the mean of each number and the most likely category, (B, K)."""
+        """Return the mean of each number, within its range, and the most likely category, (B, K)."""
+        numbers = self.parameters[:, self.layout.means]
         return self._rows(
-            self.parameters[:, self.layout.means],
+            numbers if self.ends is None else numbers.clamp(self.ends[0], self.ends[1]),
             (self.parameters[:, self.layout.logits] > 0).to(self.parameters.dtype),
             self._choices().argmax(2).to(self.parameters.dtype),
         )
@@ -120,13 +122,22 @@ class Cells:
 class CellsLayer(nn.Module):
     """Turn the decoder's output, (B, P), into the likelihood of rows. Sigmas are never below `floors`, (K,).
 
+    `ranges` has the smallest and the largest mean of each column, (K, 2); only those of numbers matter.
+
     A sigma without a floor would reward the model for the rounding of the data, see `models.distributions.SIGMA_FLOOR`.
     """
 
     floor: Tensor  # (P,) log of the smallest sigma, at the places of log sigma
     is_sigma: Tensor  # (P,)
+    ends: Tensor | None  # (2, n)
 
-    def __init__(self, cardinalities: Sequence[int], floors: Sequence[float], sigma: str = "column") -> None:
+    def __init__(
+        self,
+        cardinalities: Sequence[int],
+        floors: Sequence[float],
+        ranges: Sequence[Sequence[float]] | None = None,
+        sigma: str = "column",
+    ) -> None:
         super().__init__()
         self.layout = Layout(cardinalities)
         if not isinstance(floors, (list, tuple)) or len(floors) != len(cardinalities):
@@ -135,6 +146,8 @@ class CellsLayer(nn.Module):
             )
         if not all(type(floor) in (int, float) and 1e-4 <= floor <= 1 for floor in floors):
             raise ValueError(f"floors must be numbers from 0.0001 to 1, not {short_repr(floors)}")
+        if ranges is not None and not _are_ranges(ranges, len(cardinalities)):
+            raise ValueError(f"ranges must be {len(cardinalities)} pairs of finite numbers, not {short_repr(ranges)}")
         if sigma not in ("column", "row"):
             raise ValueError(f"sigma must be 'column' or 'row', not {short_repr(sigma)}")
         self.sigma = sigma
@@ -142,6 +155,8 @@ class CellsLayer(nn.Module):
         is_sigma = [(size, i) == (0, 1) for size, _, i in places]
         floor = [math.log(floor) if there else 0.0 for (_, floor, _), there in zip(places, is_sigma, strict=True)]
         self.register_buffer("floor", torch.tensor(floor), persistent=False)
+        own = [ranges[k] for k, size in enumerate(cardinalities) if not size] if ranges else []
+        self.register_buffer("ends", torch.tensor(own, dtype=torch.float32).T.clone() if own else None, persistent=False)
         self.register_buffer("is_sigma", torch.tensor(is_sigma), persistent=False)
         if sigma == "column":
             self.log_sigma = nn.Parameter(torch.zeros(self.layout.count))
@@ -152,4 +167,15 @@ class CellsLayer(nn.Module):
                 f"the net answers {tuple(output.shape[1:])} per row, the likelihood takes {len(self.floor)} values"
             )
         log_sigma = output if self.sigma == "row" else self.log_sigma
-        return Cells(torch.where(self.is_sigma, torch.maximum(log_sigma, self.floor), output), self.layout)
+        return Cells(torch.where(self.is_sigma, torch.maximum(log_sigma, self.floor), output), self.layout, self.ends)
+
+
+def _are_ranges(ranges: object, count: int) -> bool:
+    """Return whether these are pairs of finite numbers, the smaller one first."""
+    return (
+        isinstance(ranges, (list, tuple))
+        and len(ranges) == count
+        and all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in ranges)
+        and all(type(end) in (int, float) and math.isfinite(end) for pair in ranges for end in pair)
+        and all(low <= high for low, high in ranges)
+    )

@@ -19,16 +19,16 @@ from models.calibration import MOST_LATENTS, Calibration, rounded, smallest_p
 from models.checkpoint import Checkpoint
 from models.condition import blocks, in_turn
 from models.data import Items, Splits, class_names, rows_of
+from models.evaluate.kinds import measuring_for
 from models.evaluate.measure import training_choice
-from models.evaluate.strangers import auroc, strangers, uniformity
+from models.evaluate.strangers import auroc, uniformity
 from models.readers.download import DataError
 from models.scores import Array, TrainingLatents
-from models.sigma import sigma_of
 from models.vae import VAE
 
 # Scores of which the default is chosen: each costs less than the encoder. At least one of each kind is taken, so that neither
 # a well-drawn picture with a strange latent nor a badly drawn one with a usual latent passes.
-LATENT_SCORES, PIXEL_SCORES = ("knn", "density"), ("reconstruction", "deviance", "unexplained")
+LATENT_SCORES = ("knn", "density")
 MOST_DEFAULT = 3
 NEGLIGIBLE = 0.002  # a difference of mean AUROCs that is not worth the time of `density`
 BANDWIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)  # multiples of median nearest-neighbour distance / sqrt(D)
@@ -45,10 +45,9 @@ UNRECORDED = "the checkpoint does not record which pictures those had held out"
 
 
 @torch.inference_mode()
-def posteriors_of(vae: VAE, pictures: Items, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mu and sigma of pictures as the service sees them, not binarised: (N, D) each."""
-    there = pictures.to(device)
-    parts = [own.encode(block) for own, block in blocks(vae, there.x, there.condition, BLOCK)]
+def posteriors_of(vae: VAE, items: Items, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mu and sigma of items as the service sees them, pictures not binarised: (N, D) each."""
+    parts = [own.encode(vae.kind.cut(block)) for own, block in blocks(vae, items.to(device).x, on(items, device), BLOCK)]
     mu, sigma = (torch.cat(part).float().cpu().numpy() for part in zip(*((q.mu, q.sigma) for q in parts), strict=True))
     return mu, sigma
 
@@ -81,44 +80,39 @@ class Scorer:
                 found.setdefault(name, []).append(scores.unusual(name, values))
         return {name: np.concatenate(values) for name, values in found.items()}
 
-    def _given(self, block: Items) -> tuple[VAE, Tensor]:
-        """Return the model that knows the labels of the pictures, and their x."""
-        there = block.to(self.device)
-        return self.vae.given(there.condition), self.vae.kind.to_x(there.x)
+    def _given(self, block: Items) -> VAE:
+        """Return the model that knows the labels of items."""
+        return self.vae.given(on(block, self.device))
 
     def _cheap(self, block: Items) -> dict[str, Array]:
-        likelihood, sigma = self.vae.config.likelihood, sigma_of(self.vae)
-        vae, pixels = self._given(block)
-        posterior = vae.encode(pixels)
-        x, mean, mu = block.x.numpy(), _mean(vae, posterior.mu), posterior.mu.cpu().numpy()
-        return {
-            "knn": self.latents.knn_distance(mu),
-            "density": -self.latents.log_density(mu),
-            "reconstruction": scores.squared_error(x, mean),
-            "deviance": scores.deviance(likelihood, x, mean, sigma),
-            "unexplained": scores.unexplained(x, mean),
-        }
+        vae = self._given(block)
+        posterior = vae.encode(vae.kind.cut(block.x).to(self.device))
+        mu = posterior.mu.cpu().numpy()
+        latent = {"knn": self.latents.knn_distance(mu), "density": -self.latents.log_density(mu)}
+        return latent | measuring_for(vae.kind).item_scores(vae, block.x, posterior)
 
     def _bounds(self, block: Items, noise: torch.Generator) -> dict[str, Array]:
         if not len(block):
             return {}
-        vae, pixels = self._given(block)
-        posterior, weights = vae.encode(pixels), []
+        vae = self._given(block)
+        posterior, weights = vae.encode(vae.kind.cut(block.x).to(self.device)), []
         for _ in range(scores.SAMPLES):
             z = posterior.sample(torch.randn(posterior.mu.shape, generator=noise).to(self.device))
             log_p = vae.prior(posterior.mu).log_prob(z) - posterior.log_prob(z)
-            own = scores.log_likelihood(vae.config.likelihood, block.x.numpy(), _mean(vae, z), sigma_of(vae))
+            own = measuring_for(vae.kind).log_likelihood(vae, block.x, z)
             weights.append(own + log_p.double().cpu().numpy())
         each = np.stack(weights, 1)  # (N, K)
         return {"elbo": scores.mean_bound(each), "iwae": scores.importance_bound(each)[0]}
 
     def _regret(self, block: Items, noise: torch.Generator) -> dict[str, Array]:
         eps = torch.randn(regret.HELD + regret.STEPS, self.vae.config.latent_dim, generator=noise).to(self.device)
-        return {"regret": regret.regret(*self._given(block), eps).cpu().numpy()}
+        x = self.vae.kind.to_x(self.vae.kind.cut(block.x).to(self.device))
+        return {"regret": regret.regret(self._given(block), x, eps).cpu().numpy()}
 
 
-def _mean(vae: VAE, z: Tensor) -> NDArray[np.float32]:
-    return vae.decode(z).mean.float().cpu().numpy()
+def on(items: Items, device: torch.device) -> Tensor | None:
+    """Return what a conditional model is told about items, on a device."""
+    return None if items.condition is None else items.condition.to(device)
 
 
 def calibrate(
@@ -140,7 +134,8 @@ def calibrate(
     usual = scorer(held_out.x, MOST_BOUNDS, MOST_REGRETS, held_out.condition)
     sample = some(held_out, MOST_STRANGERS, noise)
     parts = MOST_BOUND_STRANGERS, MOST_REGRET_STRANGERS
-    made = {kind: scorer(x, *parts, sample.condition) for kind, x in strangers(sample.x, seed).items()}
+    strangers = measuring_for(vae.kind).strangers(sample.x, seed)
+    made = {kind: scorer(x, *parts, sample.condition) for kind, x in strangers.items()}
     default, compared = choose_default(usual, made)
     smallest = smallest_p({name: usual[name] for name in default})
     labels, names = None, tuple[str, ...]()
@@ -242,10 +237,11 @@ def choose_default(
     long as `knn`, is chosen only if it is clearly better.
     """
     held_out = {name: np.sort(values) for name, values in usual.items()}
+    others = [name for name in usual if name not in (*LATENT_SCORES, *scores.BOUNDS, "regret")]
     found = {}
     for size in range(2, MOST_DEFAULT + 1):
-        for names in itertools.combinations((*LATENT_SCORES, *PIXEL_SCORES), size):
-            if not set(names) & set(LATENT_SCORES) or not set(names) & set(PIXEL_SCORES):
+        for names in itertools.combinations((*LATENT_SCORES, *others), size):
+            if not set(names) & set(LATENT_SCORES) or not set(names) & set(others):
                 continue
             known = -smallest(held_out, usual, names)
             each = [auroc(known, -smallest(held_out, values, names)) for values in made.values()]

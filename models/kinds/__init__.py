@@ -3,7 +3,6 @@
 To add a kind, add one file in this folder and one line below. Knows nothing of nets, training or HTTP.
 """
 
-from collections.abc import Mapping
 from reprlib import repr as short_repr
 
 from models.kinds.kind import Kind
@@ -12,7 +11,7 @@ from models.kinds.strokes import Strokes
 from models.kinds.table import Table
 from models.kinds.text import Text
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Picture(), Strokes(), Table(), Text())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Picture(), Strokes(), Table(), Text())}
 
 
 def kind_of(name: object) -> Kind:

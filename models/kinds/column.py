@@ -92,6 +92,12 @@ class Column:
         rounding = self.step / (math.sqrt(12) * self.std) if self.scale == "linear" else 0.0
         return min(1.0, max(SIGMA_FLOOR, rounding))
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Return the range of the training rows in standardised units, within which the mean of a number stays."""
+        low, high = (math.log(end) if self.scale == "log" else end for end in (self.low, self.high))
+        return (low - self.mean) / self.std, (high - self.mean) / self.std
+
     def stored(self) -> dict[str, Any]:
         """Return what config.json holds: the fields that are not defaults."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

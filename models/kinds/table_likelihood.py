@@ -141,8 +141,7 @@ def _log_softmax(logits: Array) -> Array:
 
 
 def _within(column: Column, entry: Array) -> Array:
-    ends = _standardised(column, np.array([column.low, column.high]))
-    return np.clip(entry, ends[0], ends[1])
+    return np.clip(entry, *column.ends)
 
 
 def _standardised(column: Column, raw: Array) -> Array:

@@ -86,7 +86,7 @@ class TextFormat:
 
     def items(self, rows: Rows) -> list[str]:
         """Return the texts of rows: (N, T) -> N. Bytes that are not UTF-8 become U+FFFD."""
-        cut = [row[:length] for row, length in zip(rows, lengths(rows).tolist(), strict=True)]
+        cut = [row[:length] for row, length in zip(rows.astype(np.int64), lengths(rows).tolist(), strict=True)]
         if self.tokens == BYTES:
             return [bytes((row - 1).astype(np.uint8)).decode("utf-8", "replace") for row in cut]
         return ["".join(self.tokens[number - 1] for number in row.tolist()) for row in cut]
@@ -158,6 +158,7 @@ class Text(Kind):
     nets: ClassVar[frozenset[str]] = frozenset(("lstm",))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("categorical",))
     row_dtype: ClassVar[str] = "int16"
+    density: ClassVar[bool] = False
     sequential: ClassVar[bool] = True
 
     def check_shape(self, shape: Shape) -> None:

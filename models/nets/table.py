@@ -20,7 +20,7 @@ FARTHEST = 20.0  # Inputs are kept within so many standard deviations, so that o
 class TableNet(Net):
     """Dense layers between the cells and the latents; the decoder has the hidden widths in reverse.
 
-    The input has the numbers, a one for the category of each cell, and a one for each cell that is there. `drop` is the
+    The input has the numbers, a one for the category of each cell, and a one for each cell that is there. `drop_cells` is the
     largest share of a row's cells that are hidden in training, `dropout` the probability to drop a hidden unit.
     """
 
@@ -35,11 +35,11 @@ class TableNet(Net):
         hidden: Sequence[int] = (128, 128),
         activation: str = "silu",
         dropout: float = 0.0,
-        drop: float = 0.5,
+        drop_cells: float = 0.5,
     ) -> None:
         super().__init__()
         check_widths("hidden widths", hidden)
-        for name, share in (("dropout", dropout), ("drop", drop)):
+        for name, share in (("dropout", dropout), ("drop_cells", drop_cells)):
             if type(share) not in (int, float) or not 0 <= share < 1:
                 raise ValueError(f"{name} must be a probability below 1, not {short_repr(share)}")
         if shape != (len(check_cardinalities(cardinalities)),):
@@ -51,7 +51,7 @@ class TableNet(Net):
         ]
         for name, values in zip(("source", "category"), zip(*inputs, strict=True), strict=True):
             self.register_buffer(name, torch.tensor(values), persistent=False)
-        self.drop = float(drop)
+        self.drop_cells = float(drop_cells)
         inwards = [len(inputs) + len(cardinalities), *hidden]
         outwards = [latent_dim, *reversed(hidden)]
         self.encoder = nn.Sequential(*_hidden(inwards, activation, dropout), nn.Linear(inwards[-1], 2 * latent_dim))
@@ -60,8 +60,8 @@ class TableNet(Net):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         seen = ~torch.isnan(x)  # (B, K)
-        if self.training and self.drop:
-            share = self.drop * torch.rand(len(x), 1, device=x.device)
+        if self.training and self.drop_cells:
+            share = self.drop_cells * torch.rand(len(x), 1, device=x.device)
             seen = seen & (torch.rand(x.shape, device=x.device) >= share)
         cells, own = x[:, self.source], seen[:, self.source]  # (B, n)
         inputs = torch.where(self.category < 0, cells.clamp(-FARTHEST, FARTHEST), (cells == self.category).to(x.dtype))

@@ -158,7 +158,8 @@ def _entries(spec: Columns, k: int, cells: Sequence[str], lines: Sequence[int], 
     if column.type == "number":
         texts = [cells[i].replace(",", ".") if spec.decimal == "," else cells[i] for i in kept]
         found[kept] = as_numbers(texts)
-        bad = next((i for i in kept if not np.isfinite(found[i])), None)
+        strange = np.flatnonzero(~np.isfinite(found[kept]))
+        bad = kept[strange[0]] if len(strange) else None
     else:
         numbers, bad = dict[str, float](), None
         for i in kept:

@@ -22,13 +22,15 @@ from models.train.continuing import told
 from models.train.losses import KEPT
 from models.train.run import Run
 
+MOST_SHOWN = 12  # entries of a list
+
 
 def plan(run: Run, done: int) -> list[str]:
     """Return the plan of a run with `done` steps: data, net, likelihood, length, device, and reasons."""
     args, config = run.args, run.vae.config
     reasons: dict[str, str] = args.choices
     test = f", {run.loaded.test_count} for the test" if run.loaded.test_count else ""
-    options = ", ".join(f"{name} {value}" for name, value in config.arch_options.items())
+    options = ", ".join(f"{name} {_short(value)}" for name, value in config.arch_options.items())
     sigma = f" (sigma {args.sigma})" if config.likelihood == "gaussian" else ""
     if config.likelihood == "gaussian" and not isinstance(args.sigma, str):
         constant = gaussian_constant(args.sigma, math.prod(config.shape))
@@ -108,3 +110,8 @@ def next_steps(out: Path, data_dir: Path, default_data_dir: Path) -> list[str]:
         f"  {serve} --default-model {shlex.quote(directory.name)}    # then open http://localhost:8000/sample?n=16",
         f"  {command('models.evaluate')} {shlex.quote(str(out))}{data} --report",
     ]
+
+
+def _short(value: Any) -> str:
+    """Return an option of a net as text; of a long list, how many entries it has."""
+    return f"of {len(value)} columns" if isinstance(value, list) and len(value) > MOST_SHOWN else str(value)

@@ -4,19 +4,17 @@ Limits count rows, not requests; admission is all or nothing. Knows nothing of t
 or HTTP, and uses only the standard library.
 """
 
-import asyncio
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from service.engine.errors import DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.engine.fair_queue import Block, FairQueue, QueuedRequest, Ticket
-from service.engine.gate import BlockFuture, Delivery, Gate, Outcome
+from service.engine.gate import Delivery, Gate, Outcome
+from service.engine.reservation import Reservation
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +89,7 @@ class Lane:
         with self.reserve(len(block)) as reservation:
             return await reservation.submit(block, deadline)
 
-    def reserve(self, rows: int, again: bool = False) -> "Reservation":
+    def reserve(self, rows: int, again: bool = False) -> Reservation:
         """Admit so many rows, all or none, before they are decoded. Raise TooLarge, Overloaded, Closed or DeviceLost.
 
         `again`: they stay admitted until the block ends, and may be submitted again once they are computed.
@@ -257,58 +255,3 @@ class Lane:
         except Exception as error:
             return error
         return outputs
-
-
-class Reservation:
-    """Admitted rows of one request, to be submitted in one block or several. Leaving the block gives back the rest."""
-
-    def __init__(self, lane: Lane, rows: int, again: bool = False) -> None:
-        self._lane, self._unsubmitted = lane, rows
-        self._kept = self._keep if again else None
-        self._ended = False
-        self.tickets: deque[Ticket] = deque()  # blocks with rows that no batch has taken yet
-        self.queue_seconds = 0.0  # longest wait of a block for its first batch
-        self.compute_seconds = 0.0  # duration of all batches that held rows of this request
-        self.first_submitted = 0.0  # in the time of `time.monotonic`
-        self.last_submitted = 0.0
-
-    async def submit(self, block: Block, deadline: float | None = None) -> Any:
-        """Compute these rows. `deadline` is in the time of `time.monotonic`. Raise the same errors as `Lane.submit`."""
-        lane, gate = self._lane, self._lane._gate
-        future = BlockFuture(loop=asyncio.get_running_loop())
-        self.last_submitted = now = time.monotonic()
-        self.first_submitted = self.first_submitted or now
-        ticket, rows = Ticket(block, future, self, deadline, now, kept=self._kept), len(block)
-        with gate.lock:
-            if not 0 < rows <= self._unsubmitted:
-                raise ValueError(f"{rows} rows were submitted, but only {self._unsubmitted} are reserved")
-            if gate.lost:
-                raise DeviceLost(gate.lost)
-            self._unsubmitted -= rows
-            lane.put(ticket)
-        try:
-            parts = await future
-        except asyncio.CancelledError:
-            lane.withdraw(ticket)
-            raise
-        return lane.join(parts)
-
-    def _keep(self, rows: int) -> None:
-        """Count rows that were computed as admitted once more. Called with the gate's lock held."""
-        if not self._ended:
-            self._unsubmitted += rows
-            self._lane.queued_rows += rows
-
-    def __enter__(self) -> "Reservation":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if not self._unsubmitted and self._kept is None:
-            return
-        with self._lane._gate.lock:
-            self._ended = True
-            self._lane.queued_rows -= self._unsubmitted
-            if kind is asyncio.CancelledError:  # the caller left before its rows were decoded
-                self._lane.stats.dropped_rows += self._unsubmitted
-            self._unsubmitted = 0
-            self._lane._gate.tell()  # a closing worker waits for the last admitted row

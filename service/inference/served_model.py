@@ -16,25 +16,16 @@ from numpy.typing import NDArray
 
 from models.calibration import Calibration
 from models.checkpoint import Checkpoint, Manifest
-from models.condition import Condition, with_labels
-from models.golden import Golden
+from models.condition import Condition
 from models.kl_range import KlRange
-from service.engine.device import Device, Precision
+from service.engine.device import Device
 from service.engine.lane import Lane
 from service.inference.kinds import SERVED_KINDS
 from service.inference.kinds.served_kind import ServedKind
 from service.inference.picture_warnings import KlCheck
 from service.inference.regret_lane import RegretLane
-from service.inference.told import beside
 
 Floats = NDArray[np.float32]
-
-# The tolerance of a golden answer is that of float32; other precisions multiply it.
-SLACK: Mapping[Precision, float] = {"float32": 1, "tf32": 10, "bf16": 100}
-
-
-class WrongAnswer(Exception):
-    """A model that does not answer as its golden answer says."""
 
 
 @dataclass(frozen=True)
@@ -120,16 +111,3 @@ async def start_model(
 
     weakref.finalize(model, forget).atexit = False
     return model
-
-
-async def check_golden(model: ServedModel, golden: Golden, precision: Precision) -> None:
-    """Compare a model's answers with its golden answer. Raises WrongAnswer."""
-    x, z = golden.x, golden.mu
-    if golden.labels is not None:
-        x, z = with_labels(x, golden.labels), beside(z, golden.labels)
-    rows = [await model.encode.submit(x[i : i + 1]) for i in range(len(x))]  # One at a time: max_rows may be 1.
-    means = [await model.decode.submit(z[i : i + 1]) for i in range(len(z))]
-    posterior, mean = np.concatenate(rows), model.kind.golden_mean(np.concatenate(means))  # (N, 3, D), (N, ...)
-    found = golden.difference(posterior[:, 0], posterior[:, 1], mean, SLACK[precision])
-    if found:
-        raise WrongAnswer(f"its answers differ from those recorded beside its weights (golden.safetensors): {found}")

@@ -16,7 +16,7 @@ from models.vae import VAE
 from service.inference.priors import NoSuchLabel
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference
+    from service.inference.inference import Inference
     from service.inference.served_model import ServedModel
 
 Floats = NDArray[np.float32]

@@ -6,7 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.inference.told import Labels, beside, check_count, labels_of
 from service.latents import noise as seeds

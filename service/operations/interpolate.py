@@ -5,7 +5,8 @@ from functools import partial
 
 from models.condition import SHOWN
 from service.engine.errors import TooLarge
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.inference.told import WrongLabels
 from service.latents import interpolation as paths

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.inference.told import NoLabel, WrongLabels, labels_of
 from service.store.metadata import metadata_bytes, usable_keys

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from service.formats.base64_text import base64_bytes
 from service.formats.errors import BadInput, Unusable
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.told import labels_of
 from service.operations.collection_model import loaded_name, model_of
 from service.operations.item_labels import label_entries, of_some

@@ -15,8 +15,9 @@ from models.calibration import Calibration
 from models.scores import Array, TrainingLatents
 from service.engine.errors import TooLarge
 from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
 from service.inference.kinds.served_kind import Parts
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.pipeline import Pipeline
 from service.inference.priors import VAMP
 from service.inference.served_model import Floats, ServedModel
 from service.inference.told import labels_of
@@ -108,6 +109,12 @@ def default_scores(model: ServedModel) -> tuple[str, ...]:
     return model.kind.default_scores if model.calibration is None else model.calibration.default
 
 
+def known_scores(model: ServedModel) -> tuple[str, ...]:
+    """Return the scores that models of this kind have."""
+    kind = model.kind
+    return (*NEAR, *kind.at_mu_scores, *DRAWN, *kind.own_scores, *(("regret",) if kind.optimises else ()))
+
+
 def samples_of(model: ServedModel, asked: int | None) -> int:
     """Return the number of draws for elbo and iwae: as asked, else that of the calibration, else `scores.SAMPLES`."""
     known = None if model.calibration is None else model.calibration.record.get("samples")
@@ -130,8 +137,7 @@ async def score(
     """
     model, count = inference.model, len(items)
     wanted = frozenset(names or default_scores(model))
-    kind = model.kind
-    known = (*NEAR, *kind.at_mu_scores, *DRAWN, *kind.own_scores, *(("regret",) if kind.optimises else ()))
+    known = known_scores(model)
     if others := sorted(wanted.difference(known)):
         raise NoSuchScore(model.name, others[0], known)
     if model.calibration is None and (near := [name for name in NEAR if name in wanted]):

@@ -14,14 +14,14 @@ from service.formats import png
 from service.formats.json_values import json_bytes
 from service.formats.npy import npy
 from service.http.call import Answer
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.latents.plane import Plane
 from service.observe.printable import header_value
 from service.rest.arrangement import arrange, enlarge
 from service.rest.kinds import wire_of
 from service.rest.model_schemas import ExampleParameters
 from service.rest.negotiation import MEDIA_TYPES, Format
-from service.rest.schemas import DecodeParameters, InterpolateParameters
+from service.rest.schemas import CompleteParameters, DecodeParameters, InterpolateParameters
 from service.store.filters import Unknown
 from service.store.interface import Collection
 
@@ -111,7 +111,7 @@ def items_answer(
     data: NDArray[Any],
     form: Format,
     inference: Inference,
-    parameters: DecodeParameters | InterpolateParameters | ExampleParameters,
+    parameters: CompleteParameters | DecodeParameters | InterpolateParameters | ExampleParameters,
     fields: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
     scale: int = 1,

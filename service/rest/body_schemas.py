@@ -43,6 +43,15 @@ class Images(BaseModel):
     image: str = Field("", description="One picture, the same as images with one element.")
 
 
+class Strokes(BaseModel):
+    """Drawings: points [dx, dy, pen], where pen is 1 at the end of a stroke, or SVG as text."""
+
+    model_config = one_of("strokes", "sketch")
+
+    strokes: list[Sketch] = Field([], min_length=1)
+    sketch: Sketch = Field([], description="One drawing, the same as strokes with one element.")
+
+
 class Latents(BaseModel):
     """Latents, one per row."""
 
@@ -134,6 +143,18 @@ class PathAnswer(PicturesAnswer):
     graph: dict[str, int] | None = Field(
         None, description="How many items the graph has, and the collection (count); a large one is sampled evenly."
     )
+
+
+class CompletionsAnswer(BaseModel):
+    """Continuations of drawings or texts: a list for each beginning."""
+
+    model_config = ConfigDict(title="Completions")
+
+    model: str
+    strokes: list[list[list[Point]]] | None = Field(None, description="Of a model of drawings: n for each beginning.")
+    texts: list[list[str]] | None = Field(None, description="Of a model of texts: n for each beginning.")
+    seed: int = Field(description="The seed of the latents and of the steps.")
+    warnings: WarningList = None
 
 
 class BarycenterAnswer(PicturesAnswer):

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from service.rest.data_keys import DATA_KEYS
+from service.rest.data_keys import DATA_KEYS, FILES
 from service.rest.schemas import DecodeParameters, IncludeLatents, PictureParameters
 
 
@@ -12,7 +12,7 @@ class CompressParameters(PictureParameters):
     """Parameters of /compress."""
 
     payload: ClassVar[tuple[str, ...]] = DATA_KEYS
-    files: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     step: float = Field(
         1.0,

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from service.http.call import Answer
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.inference.served_model import Floats
 from service.inference.told import check_count
 from service.latents import noise as seeds
@@ -31,6 +31,9 @@ async def decoded(
     if parameters.pixels == "sample":
         seed = fields["seed"] = seeds.draw_seed() if parameters.seed is None else parameters.seed
         headers["x-seed"] = str(seed)
+    elif inference.stepping.temperature:
+        fields["seed"] = inference.stepping.seed
+        headers["x-seed"] = str(inference.stepping.seed)
     if inference.label is not None:
         check_count(inference.label, len(z))
     pixels = await generate.decode(service.pipeline, inference, z, seed)

@@ -11,7 +11,7 @@ from service.latents.noise import MAX_SEED
 from service.operations.collection_map import MOST_POINTS
 from service.rest.body_schemas import PlaneInfo, WarningList
 from service.rest.collection_schemas import CURSOR_SCHEMA, DID_YOU_MEAN, MODEL, SEQ, UNKNOWN_KEYS, InCollection
-from service.rest.data_keys import DATA_KEYS, ONES
+from service.rest.data_keys import FILES, ONES
 from service.rest.filter_schema import FILTER, FILTER_SCHEMA, NO_NUL, STRICT, Filter
 from service.rest.schemas import MAX_SCALE, Bandwidth, PictureParameters, TwoDims
 from service.store.filters import MAX_KEY
@@ -48,7 +48,7 @@ class DensityParameters(PictureParameters):
     """Parameters of POST /collections/{name}/density."""
 
     payload: ClassVar[tuple[str, ...]] = (*ONES, "mu", "sigma", "id", "queries")
-    files: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     model: str | None = MODEL
     bandwidth: Bandwidth = BANDWIDTH

@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from service.formats.errors import BadInput, Undecodable, Unsupported, Unusable
 from service.formats.generic_names import is_generic
 from service.formats.latent_rows import latent_rows
 from service.formats.npy import npy_array
-from service.http.call import Call
 from service.inference.served_model import ServedModel
 from service.json_types import json_type
 from service.observe.printable import short
@@ -25,8 +23,9 @@ from service.rest.bodies import A_KIND, Body
 from service.rest.data_keys import ONES
 from service.rest.kinds import PICTURES, wire_of
 from service.rest.kinds.wire import Wire
-from service.store.interface import MAX_ID, BadItem, MetadataTooLarge, UnknownItem
-from service.store.metadata import MAX_METADATA_BYTES, metadata_bytes, usable_keys
+from service.rest.metadata_bodies import metadata_value
+from service.store.interface import MAX_ID, BadItem, UnknownItem
+from service.store.metadata import metadata_bytes, usable_keys
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Each item may have so many JSON lists: mu, sigma, and lists in its metadata.
@@ -102,16 +101,6 @@ def _name_by_fields(entries: Entries, body: Body) -> None:
             _state_metadata(entries, i, metadata_value(text, i))
 
 
-def metadata_value(text: bytes, item: int | None = None, what: str = "the metadata") -> Any:
-    """Parse JSON text that is, or changes, the metadata of one item. Raises Undecodable, MetadataTooLarge (with `what`)."""
-    if len(text) > MAX_METADATA_BYTES:  # Checked before it is parsed.
-        raise MetadataTooLarge(len(text), MAX_METADATA_BYTES, item, what)
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise Undecodable(f"{what} is not JSON: {error}", item) from None
-
-
 def _state_metadata(entries: Entries, i: int, value: Any) -> None:
     entries.metadata[i] = metadata_bytes(value, i)
     entries.keys |= usable_keys(value)
@@ -133,20 +122,6 @@ def _name_alone(entries: Entries, body: Body, id: str) -> None:
 
 def _contradiction(id: str, stated: str | None) -> Unusable:
     return Unusable(f"the parameter id is {id!r}, but the item has the id {stated!r}; state only one of them")
-
-
-def patch_of(call: Call) -> dict[str, Any]:
-    """Return a JSON merge patch of metadata. Raises BadInput, BadItem, MetadataTooLarge."""
-    claimed = call.content_type
-    if not call.body:
-        raise Undecodable('the body is empty: send a JSON merge patch, like {"label": 7, "note": null}')
-    if claimed == "multipart/form-data" or claimed.startswith("image/") or claimed == "application/x-npy":
-        raise Unsupported(f"send a JSON merge patch as application/merge-patch+json or application/json, not {claimed}")
-    patch = metadata_value(call.body, what="the merge patch")
-    if not isinstance(patch, dict):
-        raise Unusable(f"the merge patch must be a JSON object, not {json_type(patch)}")
-    metadata_bytes(patch, what="the merge patch")  # Its depth is bounded before it is applied.
-    return patch
 
 
 @contextmanager

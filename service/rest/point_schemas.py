@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.latents.traversal import DEFAULT_SPAN
 from service.rest.body_schemas import End, Number, PicturesAnswer
-from service.rest.data_keys import DATA_KEYS
+from service.rest.data_keys import DATA_KEYS, FILES
 from service.rest.schemas import (
     DataFormat,
     DecodeParameters,
@@ -138,7 +138,7 @@ class TraverseParameters(PointParameters):
     """Parameters of /traverse."""
 
     payload: ClassVar[tuple[str, ...]] = (*DATA_KEYS, "z", "mu", "points")
-    files: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     format: FramesFormat | None = Field(
         None, description="The format of the answer. It overrides the header Accept.", examples=["png"]

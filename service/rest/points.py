@@ -12,7 +12,7 @@ from service.formats.json_values import json_list
 from service.formats.latent_rows import latent_row
 from service.formats.npy import npy_array
 from service.http.call import Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.observe.printable import short
 from service.operations.collection_model import digest_of, model_of
 from service.operations.items import Entries
@@ -25,7 +25,7 @@ from service.rest.kinds import PICTURES, raw_items_of, wire_of
 from service.rest.kinds.wire import Wire
 from service.rest.parameters import BadParameter
 from service.rest.registration import ERRORS
-from service.rest.requests import open_request
+from service.rest.requests import open_any, open_request, suit
 from service.rest.schemas import Parameters, PointParameters
 from service.store.interface import Collection, UnknownCollection
 from service.store.names import is_collection_name
@@ -56,11 +56,12 @@ async def open_collection_of(service: Service, call: Call, parameters: Parameter
     call.need("store")
     if not is_collection_name(name):
         raise UnknownCollection(name[:120])
-    inference = open_request(service, call, parameters.model_copy(update={"model": None}))
+    inference = open_any(service, call, parameters.model_copy(update={"model": None}))
     collection = await service.store.collection(name, inference.deadline)
     catalog = service.pipeline.catalog
     digest_of(catalog, collection, parameters.model, OTHER_MODEL)
     inference.model = model_of(catalog, collection)
+    suit(inference, parameters)
     return inference, collection
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from models.preprocess import Background, Invert
 from service.latents.noise import MAX_SEED
-from service.rest.data_keys import DATA_KEYS
+from service.rest.data_keys import DATA_KEYS, FILES
 from service.rest.label_schema import Label
 
 
@@ -133,6 +133,26 @@ class PictureParameters(LabelParameters):
     )
 
 
+StepTemperature = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=10,
+        examples=[0.7],
+        description="Only of drawings and texts: how freely each step is drawn, with the seed. 0 takes the likeliest one. The "
+        "default is 0, and 0.7 for /sample and /complete.",
+    ),
+]
+MaxLength = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        examples=[50],
+        description="Only of drawings and texts: the largest number of points or characters. The default is the model's.",
+    ),
+]
+
+
 class PointParameters(PictureParameters):
     """The parameters of every operation that takes points: pictures, latents, posteriors, or ids of a collection's items."""
 
@@ -146,7 +166,7 @@ class EncodeParameters(PictureParameters):
     """Parameters of /encode."""
 
     payload: ClassVar[tuple[str, ...]] = DATA_KEYS
-    files: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     format: PosteriorFormat | None = Field(None, description="The format of the answer. It overrides the header Accept.")
     include: Annotated[
@@ -171,6 +191,8 @@ class DecodeParameters(LabelParameters):
     scale: Scale | None = None
     pixels: PixelKind = "mean"
     seed: Seed | None = None
+    step_temperature: StepTemperature = None
+    max_length: MaxLength = None
 
 
 class SampleParameters(DecodeParameters):
@@ -206,7 +228,7 @@ class ReconstructParameters(DecodeParameters, PictureParameters):
     """Parameters of /reconstruct."""
 
     payload: ClassVar[tuple[str, ...]] = DATA_KEYS
-    files: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     mode: Literal["mean", "sample"] = Field("mean", description="mean decodes mu; sample decodes a draw from the posterior.")
     cells: Literal["missing", "all"] = Field(
@@ -219,6 +241,24 @@ class ReconstructParameters(DecodeParameters, PictureParameters):
         description="true adds the originals as the model sees them: in a PNG above the reconstructions, or to their left in "
         "a column; in JSON as originals.",
     )
+
+
+class CompleteParameters(Parameters):
+    """Parameters of /complete."""
+
+    payload: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
+
+    n: int = Field(1, ge=1, description="The number of continuations of each beginning.")
+    seed: Seed | None = None
+    step_temperature: StepTemperature = None
+    max_length: MaxLength = None
+    format: DataFormat | None = Field(
+        None, description="The format of the answer. It overrides the header Accept.", examples=["json"]
+    )
+    dtype: NpyType = "uint8"
+    layout: Layout = Field("grid", description="The layout of several pictures in one PNG.")
+    scale: Scale | None = None
 
 
 class InterpolateParameters(PointParameters):
@@ -238,9 +278,13 @@ class InterpolateParameters(PointParameters):
     )
     method: Literal["linear", "slerp", "matched", "graph"] = Field(
         "linear",
-        description="The kind of path. matched is a line with the variance of the prior. graph goes from item to item of the "
-        "collection, by the shortest way in the graph of nearest neighbours.",
+        description="The kind of path. The default is linear, and slerp for drawings and texts. matched is a line with the "
+        "variance of the prior. graph goes from item to item of the collection, by the shortest way in the graph of nearest "
+        "neighbours.",
     )
+    step_temperature: StepTemperature = None
+    max_length: MaxLength = None
+    seed: Seed | None = None
     density_weight: float = Field(
         0.5,
         ge=0,

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from service.latents.noise import MAX_SEED
 from service.rest.body_schemas import PlaneInfo, WarningList
-from service.rest.data_keys import DATA_KEYS
+from service.rest.data_keys import DATA_KEYS, FILES
 from service.rest.schemas import Layout, NoParameters, PictureParameters, PosteriorFormat, Scale, TwoDims, split, words
 
 ScoreName = Literal["knn", "density", "reconstruction", "unexplained", "deviance", "elbo", "iwae", "regret", "surprise", "nll"]
@@ -16,7 +16,7 @@ class ScoreParameters(PictureParameters):
     """Parameters of /score."""
 
     payload: ClassVar[tuple[str, ...]] = DATA_KEYS
-    files: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     format: Literal["json", "png"] | None = Field(
         None,

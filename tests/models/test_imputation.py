@@ -24,7 +24,8 @@ def config(spec: Columns) -> VAEConfig:
     cardinalities = [column.cardinality for column in spec.columns]
     return VAEConfig(
         spec.shape, 4, "table", {"cardinalities": cardinalities, "hidden": [64]},
-        "columns", {"cardinalities": cardinalities, "floors": [column.floor for column in spec.columns]}, kind="table",
+        "columns", {"cardinalities": cardinalities, "floors": [column.floor for column in spec.columns],
+         "ranges": [column.ends for column in spec.columns]}, kind="table",
     )  # fmt: skip
 
 
@@ -93,6 +94,18 @@ def test_missing_cells_have_no_part_in_the_likelihood(vae: VAE, rows: tuple[Colu
     torch.testing.assert_close(vae.decode(z).log_prob(without), whole - per_column[:, 2])
 
 
+def test_means_are_those_of_the_arrays_within_the_training_range(vae: VAE, rows: tuple[Columns, Rows, Rows]) -> None:
+    """The service turns parameters into rows, and compares them with the golden answer, which torch made."""
+    spec = rows[0]
+    z = 4 * torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        cells = vae.decode(z)
+        found = spec.parameters.expected(cells.parameters.numpy())  # type: ignore[attr-defined]
+        np.testing.assert_allclose(found, cells.mean.numpy(), atol=2e-6)
+    mass = spec.names.index("body_mass_g")
+    assert set(np.unique(found[:, mass].round(4))) >= {round(end, 4) for end in map(np.float32, spec.columns[mass].ends)}
+
+
 def test_the_encoder_drops_cells_only_while_it_trains(vae: VAE, rows: tuple[Columns, Rows, Rows]) -> None:
     x = torch.from_numpy(rows[2])
     assert torch.equal(vae.encode(x).mu, vae.encode(x).mu)
@@ -106,8 +119,10 @@ def test_the_encoder_drops_cells_only_while_it_trains(vae: VAE, rows: tuple[Colu
     [
         ({"cardinalities": [0, 3, 1]}, {}, "cardinalities are 3, but a row has the shape"),
         ({"cardinalities": [0, 3, 1, -1, 0, 0, 0, 0]}, {}, "cardinalities must be integers from 0 to 1000"),
-        ({"drop": 1}, {}, "drop must be a probability below 1"),
+        ({"drop_cells": 1}, {}, "drop_cells must be a probability below 1"),
         ({}, {"floors": [0.1]}, "floors must be a list of 8 numbers"),
+        ({}, {"ranges": [[0, 1]]}, "ranges must be 8 pairs of finite numbers"),
+        ({}, {"ranges": [[1, 0]] * 8}, "ranges must be 8 pairs of finite numbers"),
         ({}, {"floors": [0] * 8}, "floors must be numbers from 0.0001 to 1"),
     ],
 )

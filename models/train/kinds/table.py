@@ -7,22 +7,25 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from models.checkpoint import Manifest
+from models.checkpoint import Manifest, read
 from models.kinds import KINDS
-from models.kinds.kind import Kind
+from models.kinds.kind import Kind, Shape
 from models.kinds.table import Columns
+from models.readers.left_out import plural
 from models.readers.path_names import storable
 from models.readers.read_options import ReadOptions
 from models.readers.table import TableOptions
 from models.readers.table_schema import Schema, read_schema
 from models.train.flag_types import share
 from models.train.kinds.training import Training, recorded_training
+from models.train.training_error import TrainingError
 
 HIDDEN = [128, 128]
 LEAST_LATENTS, MOST_LATENTS = 4, 32
-# Steps of a run whose length is left open: small tables need many epochs for them, and large ones get 50 epochs anyway.
-SMALL_BATCH, SMALL_TABLE = 32, 5000
-LEAST_STEPS, LEAST_EPOCHS, CHECKS = 2000, 50, 100
+# Small tables get many epochs, so that there are enough steps.
+EPOCHS, LEAST_STEPS = 50, 4000
+BATCH, SMALL_BATCH, SMALL_TABLE = 128, 32, 5000
+CHECKS = 100  # The validation split is measured about so many times.
 
 
 class TableTraining(Training):
@@ -38,7 +41,7 @@ class TableTraining(Training):
     # fmt: off
     def add_flags(self, add: Callable[..., None]) -> None:
         add("--schema", type=storable, metavar="FILE",
-            help="JSON file with the types of columns, columns to leave out, the column of labels and texts for missing cells, "
+            help="JSON file with types of columns, columns to leave out, the column of labels and texts for missing cells, "
             "where what is inferred is not right")
         add("--drop-cells", type=share, default=0.5, metavar="SHARE",
             help="each step hides a share of a row's cells from the encoder, drawn from 0 to this, so that the net learns to "
@@ -46,7 +49,14 @@ class TableTraining(Training):
     # fmt: on
 
     def options(self, args: argparse.Namespace) -> ReadOptions:
+        model = None
+        if args.init_from:  # The weights know the columns that they were trained on, and no others.
+            if args.schema:
+                raise TrainingError("--init-from takes the columns of its checkpoint: leave out --schema")
+            spec = read(args.init_from).manifest.preprocessing
+            model = spec if isinstance(spec, Columns) else None
         return TableOptions(
+            model=model,
             schema=read_schema(args.schema) if args.schema else Schema(),
             schema_name=f"the schema {args.schema}",
             max_corrupt=args.max_corrupt,
@@ -64,14 +74,25 @@ class TableTraining(Training):
         )
 
     def choose(self, args: argparse.Namespace, rows: Tensor, resumed: bool) -> dict[str, str]:
-        if args.latent_dim or resumed:
+        reasons, (count, columns) = {}, rows.shape
+        if resumed:
             return {}
-        columns = rows.shape[1]
-        args.latent_dim = min(MOST_LATENTS, max(LEAST_LATENTS, math.ceil(columns / 2)))
-        return {
-            "latent dimensions": f"{args.latent_dim} latent dimensions, half of {columns} columns, "
-            f"at least {LEAST_LATENTS} and at most {MOST_LATENTS}"
-        }
+        if not args.latent_dim:
+            args.latent_dim = min(MOST_LATENTS, max(LEAST_LATENTS, math.ceil(columns / 2)))
+            reasons["latent dimensions"] = (
+                f"{args.latent_dim} latent dimensions, half of {columns} columns, at least {LEAST_LATENTS} and at most "
+                f"{MOST_LATENTS}"
+            )
+        if not args.batch_size:
+            args.batch_size = SMALL_BATCH if count < SMALL_TABLE else BATCH
+            reasons["batch size"] = f"batches of {SMALL_BATCH} for fewer than {SMALL_TABLE} rows, otherwise of {BATCH}"
+        if not args.epochs and not args.steps:
+            args.epochs = max(EPOCHS, math.ceil(LEAST_STEPS / (count // min(args.batch_size, count))))
+            args.validate_every = args.validate_every or max(1, args.epochs // CHECKS)
+            reasons["length"] = f"{args.epochs} epochs, so that {count:,} rows give at least {LEAST_STEPS} steps"
+            if args.epochs == EPOCHS:
+                reasons["length"] = f"{EPOCHS} epochs, the default"
+        return reasons
 
     def net_options(self, args: argparse.Namespace, rows: Tensor, spec: Columns) -> dict[str, Any]:
         args.activation = args.activation or "silu"
@@ -80,14 +101,24 @@ class TableTraining(Training):
             "hidden": args.hidden or HIDDEN,
             "activation": args.activation,
             "dropout": args.dropout,
-            "drop": args.drop_cells,
+            "drop_cells": args.drop_cells,
         }
 
     def likelihood_options(self, args: argparse.Namespace, rows: Tensor, spec: Columns) -> dict[str, Any]:
         return {
             "cardinalities": [column.cardinality for column in spec.columns],
             "floors": [round(column.floor, 6) for column in spec.columns],
+            "ranges": [
+                [round(end, 6) for end in column.ends] if not column.cardinality else [0, 0] for column in spec.columns
+            ],
         }
+
+    def init_flags(self, manifest: Manifest) -> dict[str, Any]:
+        options = manifest.model.arch_options
+        return {"drop_cells": options["drop_cells"]} if "drop_cells" in options else {}
+
+    def size(self, shape: Shape) -> str:
+        return plural(shape[0], "column")
 
     def data_note(self, args: argparse.Namespace) -> str:
         return (

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from service.inference.kinds.drawings import ServedDrawings
 from service.inference.kinds.pictures import ServedPictures
 from service.inference.kinds.sequences import ServedSequences
 from service.inference.kinds.served_kind import ServedKind
@@ -10,6 +11,6 @@ from service.inference.kinds.table import ServedTable
 SERVED_KINDS: Mapping[str, type[ServedKind]] = {
     "picture": ServedPictures,
     "table": ServedTable,
-    "strokes": ServedSequences,
+    "strokes": ServedDrawings,
     "text": ServedSequences,
 }

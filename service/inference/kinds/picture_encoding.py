@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.depth import Depth, Note, Range, depth_of
 from models.ink import in_ink
 from models.preprocess import Pixels, Preprocessing
-from service.engine.lane import Reservation
+from service.engine.reservation import Reservation
 from service.formats import base64_text, png
 from service.formats import pictures as codecs
 from service.formats.errors import BadInput, Unsupported
@@ -23,7 +23,8 @@ from service.inference.picture_warnings import Warnings
 from service.inference.told import told_rows
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
 
 Floats = NDArray[np.float32]
 

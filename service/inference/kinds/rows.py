@@ -15,7 +15,8 @@ from service.formats.raw_items import RawItems
 from service.inference.kinds.served_kind import Floats, ServedKind
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
 
 # Making a row takes about as long as parsing so many bytes of JSON for each of its numbers.
 BYTES_PER_NUMBER = 64
@@ -35,15 +36,11 @@ class ServedRows(ServedKind):
         rows = items.rows
         if rows is None:
             cost = BYTES_PER_NUMBER * len(items) * int(np.prod(self.manifest.model.shape))
-            rows = await pipeline.offload(cost, partial(self._rows_of, items))
+            rows = await pipeline.offload(cost, partial(self.rows_of, items))
         if originals is not None:
             originals.append(rows)
         self.look_at(rows, inference)
-        return await self.posteriors(pipeline, rows, inference)
-
-    async def posteriors(self, pipeline: "Pipeline", rows: NDArray[Any], inference: "Inference") -> Floats:
-        """Return the posteriors of rows, (N, 3, D). Raises BatcherError."""
-        posteriors = await pipeline.through(self.lanes["encode"], rows, inference)
+        posteriors = await self.posteriors(rows, inference)
         self.warn(posteriors, inference)
         return posteriors
 
@@ -57,7 +54,8 @@ class ServedRows(ServedKind):
     def look_at(self, rows: NDArray[Any], inference: "Inference") -> None:
         """Warn of rows that cannot be right."""
 
-    def _rows_of(self, items: RawItems) -> NDArray[Any]:
+    def rows_of(self, items: RawItems) -> NDArray[Any]:
+        """Return the rows of raw items, (N, ...). Raises BadInput."""
         if all(isinstance(one, np.ndarray) for one in items.raw):  # rows of a file, such as CSV
             return np.stack(items.raw)
         try:

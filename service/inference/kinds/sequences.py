@@ -16,7 +16,8 @@ from models.checkpoint import Checkpoint, Manifest
 from models.kinds import strokes, text
 from models.scores import Array
 from service.engine.device import Device
-from service.engine.lane import Lane, Reservation
+from service.engine.lane import Lane
+from service.engine.reservation import Reservation
 from service.inference.kinds.rows import ServedRows
 from service.inference.kinds.sequence_lanes import STEPS, Layout, bucket_lengths, start_lanes
 from service.inference.kinds.served_kind import Decode, Floats
@@ -24,7 +25,8 @@ from service.inference.stepping import Stepping
 from service.latents import noise as seeds
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
 
 # The noise of so many steps is drawn at a time.
 NOISE_STEPS = 16 * STEPS
@@ -40,6 +42,7 @@ class NoDraws(Exception):
 class ServedSequences(ServedRows):
     """A model of sequences. Rows: (T, ...) up to the longest; decoded: rows, cut to the longest of them."""
 
+    steps = True
     at_mu_scores = default_scores = ("nll",)
 
     def __init__(self, manifest: Manifest, lanes: Mapping[str, Lane], layout: Layout) -> None:
@@ -52,7 +55,7 @@ class ServedSequences(ServedRows):
         lanes, layout = await start_lanes(name, checkpoint, device)
         return cls(checkpoint.manifest, lanes, layout)
 
-    async def posteriors(self, pipeline: "Pipeline", rows: NDArray[Any], inference: "Inference") -> Floats:
+    async def posteriors(self, rows: NDArray[Any], inference: "Inference") -> Floats:
         found = np.empty((len(rows), 3, self.manifest.model.latent_dim), np.float32)
         with ExitStack() as admitted:
             waiting = []
@@ -63,7 +66,6 @@ class ServedSequences(ServedRows):
             for (where, lane, _), answer in zip(waiting, await gathered(submitted), strict=True):
                 found[where] = answer
                 inference.timings.add(lane)
-        self.warn(found, inference)
         return found
 
     @contextmanager
@@ -102,7 +104,8 @@ class ServedSequences(ServedRows):
         """Return the uniform noise of the next steps of some items, (n, NOISE_STEPS, noise)."""
         if not stepping.temperature:
             return np.zeros((len(items), NOISE_STEPS, self.layout.noise), np.float32)
-        return seeds.step_uniform(stepping.seed, items, place, NOISE_STEPS, self.layout.noise)
+        own = items if stepping.items is None else stepping.items[items]
+        return seeds.step_uniform(stepping.seed, own, place, NOISE_STEPS, self.layout.noise)
 
     @contextmanager
     def weighing(self, pipeline: "Pipeline", inference: "Inference", count: int) -> Iterator["StepWeighing"]:

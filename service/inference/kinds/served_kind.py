@@ -21,10 +21,11 @@ from models.vae import VAE
 from service.engine.device import Device
 from service.engine.lane import Lane
 from service.formats.raw_items import RawItems
-from service.inference.told import encoding, told_latents
+from service.inference.told import encoding, told_latents, told_rows
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
 
 Floats = NDArray[np.float32]
 # Latents (n, D) -> what the decoder makes of them, (n, ...).
@@ -56,6 +57,7 @@ class ServedKind(ABC):
     optimises: ClassVar[bool] = False  # whether there is likelihood regret
     default_scores: ClassVar[tuple[str, ...]]  # of a model without a calibration, unless others are asked for
     compares_decoded: ClassVar[bool] = False  # whether lengths of paths are those of decoded distributions
+    steps: ClassVar[bool] = False  # whether data are made step by step, see `Inference.stepping`
     decodes_data: ClassVar[bool] = True  # whether what is decoded are data already
     is_density: bool = False  # whether nats may be negative
 
@@ -80,6 +82,13 @@ class ServedKind(ABC):
         self, pipeline: "Pipeline", items: RawItems, inference: "Inference", originals: list[NDArray[Any]] | None = None
     ) -> Coroutine[Any, Any, Floats]:
         """Return the posteriors of items, see `Pipeline.encode`."""
+
+    async def posteriors(self, rows: NDArray[Any], inference: "Inference") -> Floats:
+        """Return the posteriors of rows (N, ...), float32 (N, 3, D). Raises BatcherError."""
+        with self.lanes["encode"].reserve(len(rows)) as reservation:
+            answer: Floats = await reservation.submit(told_rows(inference, rows, len(rows)), inference.deadline)
+        inference.timings.add(reservation)
+        return answer
 
     @contextmanager
     def decoding(self, inference: "Inference", count: int) -> Iterator[Decode]:

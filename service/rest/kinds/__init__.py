@@ -7,10 +7,17 @@ from service.inference.served_model import ServedModel
 from service.rest.bodies import Body
 from service.rest.kinds.pictures import PicturesWire
 from service.rest.kinds.rows import RowsWire
+from service.rest.kinds.strokes import StrokesWire
+from service.rest.kinds.texts import TextsWire
 from service.rest.kinds.wire import Wire
 from service.rest.negotiation import Format
 
-WIRES: Mapping[str, Wire] = {"picture": PicturesWire(), "table": RowsWire()}
+WIRES: Mapping[str, Wire] = {
+    "picture": PicturesWire(),
+    "table": RowsWire(),
+    "strokes": StrokesWire(),
+    "text": TextsWire(),
+}
 PICTURES = WIRES["picture"]
 
 

@@ -16,7 +16,7 @@ from service.formats.raw_items import RawItems
 from service.inference.served_model import ServedModel
 from service.json_types import json_type
 from service.rest.bodies import A_KIND, Body
-from service.rest.data_keys import DATA_KEYS, ONE_OF
+from service.rest.data_keys import DATA_KEYS, FILES, ONE_OF
 from service.rest.negotiation import Format, answer_format
 from service.rest.parameters import BadParameter
 
@@ -104,9 +104,9 @@ class Wire(ABC):
             case "text":
                 found = self.read_text(model, body)
             case "form":
-                parts = [part for part in body.parts if part.name in (self.many, self.one)]
+                parts = [part for part in body.parts if part.name == self.many]
                 if not parts:
-                    names = sorted({part.name for part in body.parts if part.name in DATA_KEYS})
+                    names = sorted({part.name for part in body.parts if part.name in FILES})
                     raise Unusable(f"{self._takes(model)}, or a form with files in {self.many!r}" + _not(names))
                 body.check_count(parts)
                 found = self.read_files(model, [part.data for part in parts])

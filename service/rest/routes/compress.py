@@ -55,6 +55,8 @@ async def decompress(service: Service, call: Call) -> Answer:
     if parameters.pixels == "sample":
         seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
         fields, headers = {"seed": seed}, {"x-seed": str(seed)}
+    elif inference.stepping.temperature:
+        fields, headers = {"seed": inference.stepping.seed}, {"x-seed": str(inference.stepping.seed)}
     made = await operations.decompress(pipeline, inference, file, seed)
     scale = choose_scale(parameters, form, accept, len(made.z), model.shape)
     pixels = made.decoded

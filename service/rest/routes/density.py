@@ -12,7 +12,6 @@ from service.operations.density import Chosen
 from service.operations.service import Service
 from service.rest.answers import json_answer, unknown_keys
 from service.rest.bodies import A_KIND
-from service.rest.collection_schemas import QueryBody
 from service.rest.density_schemas import (
     CompareAnswer,
     CompareParameters,
@@ -27,6 +26,7 @@ from service.rest.parameters import read_parameters
 from service.rest.paths import COLLECTION_PATH
 from service.rest.registration import BINARY, ERRORS, FORM_OF_PICTURES, PICTURES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, model_in, open_collection, query_parameters
+from service.rest.search_schemas import QueryBody
 from service.store.filters import Condition, parse_filter
 from service.store.snapshot import Snapshot
 

@@ -52,6 +52,9 @@ async def edit(service: Service, call: Call) -> Answer:
     if parameters.pixels == "sample":
         seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
         fields, headers = {"seed": seed}, {"x-seed": str(seed)}
+    elif inference.stepping.temperature:
+        seed_of_steps = inference.stepping.seed
+        fields, headers = {"seed": seed_of_steps}, {"x-seed": str(seed_of_steps)}
     wanted = parameters.directions, sorted(parameters.keep), seed
     edited = await operations.edit(service.pipeline, service.store, inference, collection, points, *wanted)
     if "z" in parameters.include:

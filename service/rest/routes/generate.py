@@ -73,7 +73,7 @@ async def sample(service: Service, call: Call) -> Answer:
         service.pipeline,
         inference,
         parameters.n,
-        parameters.seed,
+        inference.stepping.seed if inference.stepping.temperature else parameters.seed,
         parameters.temperature,
         prior,
         label,

@@ -8,7 +8,7 @@ import numpy as np
 
 from service.formats.errors import Unusable
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations import interpolate as operations
 from service.operations.graph_path import Along, graph_path, measure
 from service.operations.items import Entries
@@ -42,6 +42,8 @@ async def interpolate(service: Service, call: Call) -> Answer:
     accept = call.headers.get("accept", "")
     inference, collection = await open_points(service, call, parameters)
     form = format_of(inference.model, parameters.format, accept, frames=True)
+    if inference.model.kind.steps and "method" not in parameters.model_fields_set:
+        parameters = parameters.model_copy(update={"method": "slerp"})
     _check_method(parameters, body, collection)
     corners = "corners" in body.values
     if corners:
@@ -69,7 +71,11 @@ async def interpolate(service: Service, call: Call) -> Answer:
             fields |= _described(along)
     if "z" in parameters.include:
         fields["z"] = frames.z
-    render = partial(items_answer, frames.decoded, form, inference, parameters, fields, scale=scale)
+    headers: dict[str, str] = {}
+    if inference.stepping.temperature:
+        fields["seed"] = inference.stepping.seed
+        headers["x-seed"] = str(inference.stepping.seed)
+    render = partial(items_answer, frames.decoded, form, inference, parameters, fields, headers, scale)
     return await service.pipeline.offload(frames.decoded.nbytes * scale**2, render)
 
 

@@ -21,7 +21,8 @@ from service.rest.collection_schemas import (
     PatchedItem,
     StoredItem,
 )
-from service.rest.item_bodies import LISTS_PER_ITEM, PARTS_PER_ITEM, check_id, items_of, patch_of, unnumbered
+from service.rest.item_bodies import LISTS_PER_ITEM, PARTS_PER_ITEM, check_id, items_of, unnumbered
+from service.rest.metadata_bodies import patch_of
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.paths import COLLECTION_PATH, ITEM_PATH
 from service.rest.registration import (

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from service.formats import pictures as codecs
 from service.formats import png
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations import reconstruct as operations
 from service.operations.reconstruct import Reconstructions
 from service.operations.service import Service
@@ -45,12 +45,12 @@ async def reconstruct(service: Service, call: Call) -> Answer:
         )
     pictures = raw_items_of(body, inference.model)
     scale = choose_scale(parameters, form, accept, len(pictures), inference.model.shape, parameters.compare)
-    made = await operations.reconstruct(
-        service.pipeline, inference, pictures, parameters.mode, parameters.seed, parameters.pixels
-    )
-    drawn = made.seed is not None
-    fields: dict[str, Any] = {"seed": made.seed} if drawn else {}
-    headers = {"x-seed": str(made.seed)} if drawn else {}
+    steps = inference.stepping
+    seed = steps.seed if steps.temperature else parameters.seed
+    made = await operations.reconstruct(service.pipeline, inference, pictures, parameters.mode, seed, parameters.pixels)
+    seed = steps.seed if steps.temperature else made.seed
+    fields: dict[str, Any] = {} if seed is None else {"seed": seed}
+    headers = {} if seed is None else {"x-seed": str(seed)}
     render = partial(_answer, made, form, inference, parameters, fields, headers, scale)
     return await service.pipeline.offload(made.decoded.nbytes * scale**2, render)
 

@@ -8,13 +8,12 @@ import orjson
 from numpy.typing import NDArray
 
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.operations import search as operations
 from service.operations.search import SearchResult
 from service.operations.service import Service
 from service.rest.answers import described_distance, json_answer, unknown_keys
-from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.rest.data_keys import ONES
 from service.rest.item_bodies import LISTS_PER_ITEM, queries_of, unnumbered
 from service.rest.kinds import wire_of
@@ -32,6 +31,7 @@ from service.rest.registration import (
     json_content,
 )
 from service.rest.requests import body_of, model_in, open_collection
+from service.rest.search_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.store.interface import Collection, Neighbors
 
 router = Router()

@@ -22,10 +22,20 @@ from service.app import create_app
 from service.engine.errors import DeadlineExceeded, Overloaded, TooLarge
 from service.engine.lane import BatchReport, Lane
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.latents import noise as seeds
 from service.operations import likelihood_bounds
-from service.operations.score import NoCalibration, Scored, TooManyLatents, TooManyRegrets, compare, samples_of, score
+from service.operations.score import (
+    NoCalibration,
+    Scored,
+    TooManyLatents,
+    TooManyRegrets,
+    compare,
+    known_scores,
+    samples_of,
+    score,
+)
 from service.operations.service import Service
 from service.settings import Settings
 from tests.service.conftest import PATIENCE, calibration_of_grey
@@ -129,7 +139,7 @@ async def test_many_draws_of_one_picture_are_decoded_in_blocks(
     sizes, compute = [], likelihood_bounds._log_weights
 
     def watched(*given: Any) -> Any:
-        sizes.append(len(given[-1]))
+        sizes.append(given[-1].shape[1])
         return compute(*given)
 
     monkeypatch.setattr(likelihood_bounds, "_log_weights", watched)
@@ -147,7 +157,8 @@ async def test_regret_is_that_of_the_models(service: Service, inference: Inferen
 
 
 async def test_the_same_alone_and_in_company(service: Service, inference: Inference, x: Bytes) -> None:
-    names = [name for name in UNITS if inference.model.calibration is not None or name not in ("knn", "density")]
+    known = known_scores(inference.model)
+    names = [name for name in known if inference.model.calibration is not None or name not in ("knn", "density")]
     company, _ = await asyncio.gather(scored(service, inference, x, *names), scored(service, inference, x[::-1], *names))
     for i in range(len(x)):
         alone = await scored(service, inference, x[i : i + 1], *names)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from service.engine.errors import Overloaded
 from service.formats import png
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations import search as operations
 from service.operations.collection_model import NoSigmaWeight
 from service.operations.generate import decode
@@ -53,7 +53,7 @@ async def test_a_picture_is_encoded_first(
 ) -> None:
     for id in ("picture", None):
         some = points([id], np.zeros((1, 3), np.float32))
-        some.images[0] = png.write(x[0].transpose(1, 2, 0))
+        some.raw[0] = png.write(x[0].transpose(1, 2, 0))
         if id is not None:
             await add_items(service.pipeline, service.store, inference, filled, filled.digest, some)
     nearest = await search(service, inference, filled, some, SearchOptions(k=1, metric="w2"))
