@@ -28,7 +28,7 @@ from benchmarks.workload import NPY, ROOT, encode_request, npy, png
 from service.engine.buckets import smaller_buckets
 from service.engine.programs.cuda_program import CudaProgram, Streams
 from service.engine.programs.torch_program import Program, Rows, TorchProgram
-from service.inference.served_model import encoder
+from service.inference.kinds.served_kind import encoder
 
 SMALL, LARGE, NOTHING = "mnist", "large", "nothing"
 LARGE_CHANNELS = [256, 384, 512]
@@ -48,7 +48,7 @@ def make_models(directory: Path) -> None:
     models.save(directory / NOTHING, models.VAE(nothing))
 
 
-def pictures(shape: tuple[int, int, int], number: int) -> Images:
+def pictures(shape: tuple[int, ...], number: int) -> Images:
     """Return random pixels, uint8 (n, H, W, C)."""
     channels, height, width = shape
     return np.random.default_rng(0).integers(0, 256, (number, height, width, channels), np.uint8)

@@ -6,7 +6,7 @@ Never pickle. Every defect raises CheckpointError, which names the file and the 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,9 @@ from models.files.atomic_file import make_directory, write_atomically, write_tog
 from models.files.plain_json import parse_json
 from models.files.regular_file import read_regular
 from models.files.tensor_file import Header, TensorFile, TensorFileError, read_tensors, to_bytes
+from models.kinds import kind_of
+from models.kinds.kind import Preprocessing
 from models.metric_choice import MetricChoice
-from models.preprocess import Preprocessing
 from models.vae import VAE, VAEConfig
 
 FORMAT_VERSION = 1
@@ -42,7 +43,7 @@ class Manifest:
     """
 
     model: VAEConfig
-    preprocessing: Preprocessing
+    preprocessing: Any  # that of the model's kind, see `models.kinds`
     data: dict[str, Any]
     format_version: int = FORMAT_VERSION
     search: MetricChoice = field(default_factory=MetricChoice)
@@ -76,9 +77,9 @@ def save(
     Each file is replaced whole or not at all, even if the process is killed or the disk is full. If one cannot be written
     (OSError, which says what is there now), the old files are restored; only a kill between the two moves leaves new weights
     beside an old config.json. After the return, the files survive a power cut.
-    By default `preprocessing` pads pictures to the model's size.
+    By default `preprocessing` is that of the kind: pictures are padded to the model's size.
     """
-    manifest = Manifest(vae.config, preprocessing or Preprocessing(*vae.config.shape), dict(data or {}))
+    manifest = Manifest(vae.config, preprocessing or vae.kind.default_preprocessing(vae.config.shape), dict(data or {}))
     config = _config_bytes(_stored(manifest))
     directory = Path(path)
     make_directory(directory)
@@ -174,9 +175,10 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
             "update this software"
         )
     try:
+        model = _build(VAEConfig, raw.pop("model", None), "model")
         return Manifest(
-            model=_build(VAEConfig, raw.pop("model", None), "model"),
-            preprocessing=_build(Preprocessing, raw.pop("preprocessing", None), "preprocessing"),
+            model=model,
+            preprocessing=_build(kind_of(model.kind).preprocessing, raw.pop("preprocessing", None), "preprocessing"),
             search=_build(MetricChoice, raw.pop("search", {}), "search"),
             **raw,
         )
@@ -190,7 +192,7 @@ def _shortened(error: BaseException) -> str:
     return text if len(text) <= 500 else f"{text[:500]}..."
 
 
-def _build(kind: type[T], raw: object, key: str) -> T:
+def _build(kind: Callable[..., T], raw: object, key: str) -> T:
     if not isinstance(raw, dict):
         raise ValueError(f"{key!r} must be an object")
     try:

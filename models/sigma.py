@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from models.distributions import SIGMA_FLOOR, GaussianLayer
+from models.kinds import KINDS
+from models.kinds.kind import Kind
 from models.vae import VAE
 
 # An effective beta outside of 1 / FAR to FAR is told as a warning.
@@ -18,16 +20,17 @@ FAR = 2.0
 
 
 @torch.no_grad()
-def mean_squared_error(vae: VAE, blocks: Iterable[Tensor], noise: torch.Generator) -> float:
-    """Return the mean over pictures and pixels of (x - mean of p(x given z))^2, with one draw z of each posterior.
+def mean_squared_error(vae: VAE, blocks: Iterable[Tensor], noise: torch.Generator, condition: Tensor | None = None) -> float:
+    """Return the mean over items and their values of (x - mean of p(x given z))^2, with one draw z of each posterior.
 
-    blocks: x (B, C, H, W) in [0, 1].
+    blocks: x (B, *shape); `condition`: what a conditional model is told about all of them, int64 (N,).
     """
-    total, count = torch.zeros((), dtype=torch.float64), 0
+    total, count, first = torch.zeros((), dtype=torch.float64), 0, 0
     for x in blocks:
-        posterior = vae.encode(x)
+        told = vae.given(None if condition is None else condition[first : first + len(x)])
+        posterior, first = told.encode(x), first + len(x)
         eps = torch.randn(posterior.mu.shape, generator=noise, device=x.device)
-        total += (vae.decode(posterior.sample(eps)).mean - x).square().sum(dtype=torch.float64).cpu()
+        total += (told.decode(posterior.sample(eps)).mean - x).square().sum(dtype=torch.float64).cpu()
         count += x.numel()
     return float(total) / count
 
@@ -67,13 +70,13 @@ def record(vae: VAE, mse: float, beta: float, pictures: int) -> dict[str, Any]:
     }
 
 
-def told(data: Mapping[str, Any]) -> str:
+def told(data: Mapping[str, Any], of: Kind = KINDS["picture"]) -> str:
     """Describe sigma from the `data` of a checkpoint's manifest; return "" if nothing is recorded."""
     found = data.get("sigma")
     if not isinstance(found, dict):
         return ""
     beta, rmse = found["effective_beta"], found["validation_rmse"]
-    on = f"the RMSE of {found['validation_pictures']:,} validation pictures"
+    on = f"the RMSE of {found['validation_pictures']:,} validation {of.many}"
     if found["kind"] == "optimal":
         line = f"pixel sigma {found['value']:.4f}, in closed form: {on}"
         line += ", raised to 1/255, the step of 8-bit pixels" if rmse < SIGMA_FLOOR else ""
@@ -82,4 +85,5 @@ def told(data: Mapping[str, Any]) -> str:
         line = f"pixel sigma {found['value']:.4f}, {kind}; {on} is {rmse:.4f}"
     line += f"; the effective beta against a decoder with the best pixel sigma is {beta:.3g}"
     far = found["kind"] != "optimal" and not 1 / FAR <= beta <= FAR
-    return line + (", so the ELBO depends on the choice of the pixel sigma; --sigma optimal calibrates it" if far else "")
+    line += ", so the ELBO depends on the choice of the pixel sigma; --sigma optimal calibrates it" if far else ""
+    return of.worded(line)

@@ -17,17 +17,18 @@ from torch import Tensor
 from models import regret, scores
 from models.calibration import MOST_LATENTS, Calibration, rounded, smallest_p
 from models.checkpoint import Checkpoint
-from models.data import Pictures, Splits, class_names, rows_of
+from models.condition import blocks, in_turn
+from models.data import Items, Splits, class_names, rows_of
+from models.evaluate.kinds import measuring_for
 from models.evaluate.measure import training_choice
-from models.evaluate.strangers import auroc, strangers, uniformity
+from models.evaluate.strangers import auroc, uniformity
 from models.readers.download import DataError
 from models.scores import Array, TrainingLatents
-from models.sigma import sigma_of
-from models.vae import VAE, to_unit_interval
+from models.vae import VAE
 
 # Scores of which the default is chosen: each costs less than the encoder. At least one of each kind is taken, so that neither
 # a well-drawn picture with a strange latent nor a badly drawn one with a usual latent passes.
-LATENT_SCORES, PIXEL_SCORES = ("knn", "density"), ("reconstruction", "deviance", "unexplained")
+LATENT_SCORES = ("knn", "density")
 MOST_DEFAULT = 3
 NEGLIGIBLE = 0.002  # a difference of mean AUROCs that is not worth the time of `density`
 BANDWIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)  # multiples of median nearest-neighbour distance / sqrt(D)
@@ -44,9 +45,9 @@ UNRECORDED = "the checkpoint does not record which pictures those had held out"
 
 
 @torch.inference_mode()
-def posteriors_of(vae: VAE, x: Tensor, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mu and sigma of pictures as the service sees them, not binarised: uint8 (N, C, H, W) -> (N, D) each."""
-    parts = [vae.encode(to_unit_interval(block.to(device))) for block in x.split(BLOCK)]
+def posteriors_of(vae: VAE, items: Items, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mu and sigma of items as the service sees them, pictures not binarised: (N, D) each."""
+    parts = [own.encode(vae.kind.cut(block)) for own, block in blocks(vae, items.to(device).x, on(items, device), BLOCK)]
     mu, sigma = (torch.cat(part).float().cpu().numpy() for part in zip(*((q.mu, q.sigma) for q in parts), strict=True))
     return mu, sigma
 
@@ -61,52 +62,57 @@ class Scorer:
     seed: int
 
     @torch.inference_mode()
-    def __call__(self, x: Tensor, bounds: int = 0, regrets: int = 0) -> dict[str, Array]:
+    def __call__(self, x: Tensor, bounds: int = 0, regrets: int = 0, condition: Tensor | None = None) -> dict[str, Array]:
         """Return each score so that larger is more unusual: uint8 (N, C, H, W) -> name -> (N,).
+
+        `condition`: what a conditional model is told about each picture, int64 (N,).
 
         elbo and iwae are those of the first `bounds` pictures only, regret that of the first `regrets`.
         """
         noise, found = torch.Generator().manual_seed(self.seed), dict[str, list[Array]]()
-        for i, block in enumerate(x.split(BLOCK)):
-            first = i * BLOCK
+        whole = Items(x, condition=condition)
+        for first in range(0, len(x), BLOCK):
+            block = whole[first : first + BLOCK]
             parts = [self._cheap(block), self._bounds(block[: max(0, bounds - first)], noise)]
-            parts += [self._regret(some, noise) for some in block[: max(0, regrets - first)].split(REGRET_BLOCK)]
+            few = block[: max(0, regrets - first)]
+            parts += [self._regret(few[at : at + REGRET_BLOCK], noise) for at in range(0, len(few), REGRET_BLOCK)]
             for name, values in (one for part in parts for one in part.items()):
                 found.setdefault(name, []).append(scores.unusual(name, values))
         return {name: np.concatenate(values) for name, values in found.items()}
 
-    def _cheap(self, block: Tensor) -> dict[str, Array]:
-        likelihood, sigma = self.vae.config.likelihood, sigma_of(self.vae)
-        posterior = self.vae.encode(to_unit_interval(block.to(self.device)))
-        x, mean, mu = block.numpy(), self._mean(posterior.mu), posterior.mu.cpu().numpy()
-        return {
-            "knn": self.latents.knn_distance(mu),
-            "density": -self.latents.log_density(mu),
-            "reconstruction": scores.squared_error(x, mean),
-            "deviance": scores.deviance(likelihood, x, mean, sigma),
-            "unexplained": scores.unexplained(x, mean),
-        }
+    def _given(self, block: Items) -> VAE:
+        """Return the model that knows the labels of items."""
+        return self.vae.given(on(block, self.device))
 
-    def _bounds(self, block: Tensor, noise: torch.Generator) -> dict[str, Array]:
+    def _cheap(self, block: Items) -> dict[str, Array]:
+        vae = self._given(block)
+        posterior = vae.encode(vae.kind.cut(block.x).to(self.device))
+        mu = posterior.mu.cpu().numpy()
+        latent = {"knn": self.latents.knn_distance(mu), "density": -self.latents.log_density(mu)}
+        return latent | measuring_for(vae.kind).item_scores(vae, block.x, posterior)
+
+    def _bounds(self, block: Items, noise: torch.Generator) -> dict[str, Array]:
         if not len(block):
             return {}
-        posterior, weights = self.vae.encode(to_unit_interval(block.to(self.device))), []
+        vae = self._given(block)
+        posterior, weights = vae.encode(vae.kind.cut(block.x).to(self.device)), []
         for _ in range(scores.SAMPLES):
             z = posterior.sample(torch.randn(posterior.mu.shape, generator=noise).to(self.device))
-            log_p = self.vae.prior(posterior.mu).log_prob(z) - posterior.log_prob(z)
-            own = scores.log_likelihood(self.vae.config.likelihood, block.numpy(), self._mean(z), sigma_of(self.vae))
+            log_p = vae.prior(posterior.mu).log_prob(z) - posterior.log_prob(z)
+            own = measuring_for(vae.kind).log_likelihood(vae, block.x, z)
             weights.append(own + log_p.double().cpu().numpy())
         each = np.stack(weights, 1)  # (N, K)
         return {"elbo": scores.mean_bound(each), "iwae": scores.importance_bound(each)[0]}
 
-    def _regret(self, block: Tensor, noise: torch.Generator) -> dict[str, Array]:
-        if not len(block):
-            return {}
+    def _regret(self, block: Items, noise: torch.Generator) -> dict[str, Array]:
         eps = torch.randn(regret.HELD + regret.STEPS, self.vae.config.latent_dim, generator=noise).to(self.device)
-        return {"regret": regret.regret(self.vae, to_unit_interval(block.to(self.device)), eps).cpu().numpy()}
+        x = self.vae.kind.to_x(self.vae.kind.cut(block.x).to(self.device))
+        return {"regret": regret.regret(self._given(block), x, eps).cpu().numpy()}
 
-    def _mean(self, z: Tensor) -> NDArray[np.float32]:
-        return self.vae.decode(z).mean.float().cpu().numpy()
+
+def on(items: Items, device: torch.device) -> Tensor | None:
+    """Return what a conditional model is told about items, on a device."""
+    return None if items.condition is None else items.condition.to(device)
 
 
 def calibrate(
@@ -122,17 +128,20 @@ def calibrate(
     chosen = torch.randperm(len(training), generator=noise)[:MOST_LATENTS]
     held_out = some(held_out, MOST_HELD_OUT, noise)
     vae = checkpoint.vae.to(device)
-    mu, sigma = map(rounded, posteriors_of(vae, training.x[chosen], device))
-    bandwidth, tried = choose_bandwidth(mu, sigma, posteriors_of(vae, held_out.x, device)[0])
+    mu, sigma = map(rounded, posteriors_of(vae, training[chosen], device))
+    bandwidth, tried = choose_bandwidth(mu, sigma, posteriors_of(vae, held_out, device)[0])
     scorer = Scorer(vae, TrainingLatents(mu, sigma, bandwidth), device, seed)
-    usual = scorer(held_out.x, MOST_BOUNDS, MOST_REGRETS)
-    sample = some(held_out, MOST_STRANGERS, noise).x
+    usual = scorer(held_out.x, MOST_BOUNDS, MOST_REGRETS, held_out.condition)
+    sample = some(held_out, MOST_STRANGERS, noise)
     parts = MOST_BOUND_STRANGERS, MOST_REGRET_STRANGERS
-    made = {kind: scorer(x, *parts) for kind, x in strangers(sample, seed).items()}
+    strangers = measuring_for(vae.kind).strangers(sample.x, seed)
+    made = {kind: scorer(x, *parts, sample.condition) for kind, x in strangers.items()}
     default, compared = choose_default(usual, made)
     smallest = smallest_p({name: usual[name] for name in default})
     labels, names = None, tuple[str, ...]()
-    if training.labels is not None:
+    if vae.config.condition and training.condition is not None:  # what the latents are decoded with
+        labels, names = training.condition[chosen].numpy(), vae.config.condition.values
+    elif training.labels is not None:
         labels = training.labels[chosen].numpy()
         known = class_names(checkpoint.manifest.data)
         names = tuple(known) if known else tuple(map(str, range(int(labels.max()) + 1)))
@@ -140,8 +149,12 @@ def calibrate(
     found = Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names)
     kinds = {
         **made,
-        **{name.partition(":")[2] or name: scorer(x[:MOST_STRANGERS], *parts) for name, x in (others or {}).items()},
+        **{
+            name.partition(":")[2] or name: scorer(x[:MOST_STRANGERS], *parts, in_turn(vae.config.condition, len(x)))
+            for name, x in (others or {}).items()
+        },
     }
+    test = some(splits.test, MOST_TEST, noise)
     record = {
         "seed": seed,
         "digest": checkpoint.digest,
@@ -158,12 +171,12 @@ def calibrate(
         "default": {"scores": default, "mean_auroc": compared},
         "strangers": {"made": list(made), "other": list(others or {})},
         "auroc": aurocs(found, usual, kinds),
-        "test": checked(found, scorer(some(splits.test, MOST_TEST, noise).x)),
+        "test": checked(found, scorer(test.x, condition=test.condition)),
     }  # fmt: skip
     return Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names, record)
 
 
-def held_out_split(data: Mapping[str, Any], splits: Splits) -> tuple[Pictures, Pictures, str]:
+def held_out_split(data: Mapping[str, Any], splits: Splits) -> tuple[Items, Items, str]:
     """Return the pictures that the net was trained on, those that it was not, and a description of these. Raises DataError."""
     if splits.validation is not None:
         return splits.train, splits.validation, "validation, a split of the data set's own"
@@ -197,7 +210,7 @@ def held_out_split(data: Mapping[str, Any], splits: Splits) -> tuple[Pictures, P
     return splits.train[rows], splits.train[held_out], how
 
 
-def some(pictures: Pictures, most: int, noise: torch.Generator) -> Pictures:
+def some(pictures: Items, most: int, noise: torch.Generator) -> Items:
     """Return at most so many pictures, drawn at random."""
     return pictures[torch.randperm(len(pictures), generator=noise)[:most]]
 
@@ -224,10 +237,11 @@ def choose_default(
     long as `knn`, is chosen only if it is clearly better.
     """
     held_out = {name: np.sort(values) for name, values in usual.items()}
+    others = [name for name in usual if name not in (*LATENT_SCORES, *scores.BOUNDS, "regret")]
     found = {}
     for size in range(2, MOST_DEFAULT + 1):
-        for names in itertools.combinations((*LATENT_SCORES, *PIXEL_SCORES), size):
-            if not set(names) & set(LATENT_SCORES) or not set(names) & set(PIXEL_SCORES):
+        for names in itertools.combinations((*LATENT_SCORES, *others), size):
+            if not set(names) & set(LATENT_SCORES) or not set(names) & set(others):
                 continue
             known = -smallest(held_out, usual, names)
             each = [auroc(known, -smallest(held_out, values, names)) for values in made.values()]

@@ -7,16 +7,21 @@ from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
-from models.evaluate import agreement, densities, information, neighbors, unusual
+from models.condition import shown_counts
+from models.evaluate import agreement, densities, information, neighbors, table, unusual
 from models.evaluate.headings import Headings, constant_part, headings
+from models.evaluate.kinds import measuring_for
 from models.evaluate.sample_quality import KEY, sample_rows
 from models.files.atomic_file import write_atomically
+from models.kinds import kind_of
+from models.kinds.kind import Kind
 from models.priors import NAMES
 from models.readers.holding_out import SHARES
 from models.sigma import told as told_sigma
 from models.train import overfitting
 from models.train.arguments import PLACES
 from models.train.flags import build_parser
+from models.train.kinds import TRAINING, training_for
 from models.train.losses import OBJECTIVES, Wishes
 from models.train.model_flags import ONLY_WITH, has_effect
 from models.train.plan import kept
@@ -51,6 +56,7 @@ EXPLAINED = {
     "densities": "Bits per dimension",
     "agreement": "Validation",
     KEY: "Samples",
+    table.KEY: "Rows",
 }
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
@@ -83,6 +89,8 @@ def card(
 ) -> str:
     """Return the card as Markdown; `calibration` is the record of one, if there is one."""
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
+    kind = kind_of(model.kind)
+    remarks = [*map(kind.worded, densities.remarks(metrics)), *agreement.lines(metrics, kind), *_left_out(protocol)]
     if neighbors.KEY in metrics:  # which has this number, too
         metrics = {name: value for name, value in metrics.items() if name != "knn_accuracy"}
     rows = [
@@ -99,6 +107,8 @@ def card(
     rows += [(neighbors.named(name), f"{100 * share:.2f} %") for name, share in metrics.get(neighbors.KEY, {}).items()]
     rows += [*information.card_rows(metrics), *_prior_rows(metrics, names), *_factor_rows(metrics)]
     rows += _sample_rows(metrics, model.prior)
+    measuring = measuring_for(kind)
+    rows += [(what, value) for what, value, _ in measuring.rows(metrics)]
     lines = [
         f"# {directory.name}",
         "",
@@ -107,7 +117,7 @@ def card(
         "",
         SOURCES.get(manifest.data.get("name", ""), f"`{manifest.data.get('name')}`"),
         "",
-        *_choices(manifest.data.get("choices")),
+        *_choices(manifest.data.get("choices"), kind),
         "## Trained and measured by",
         "",
         "```sh",
@@ -117,32 +127,44 @@ def card(
         "",
         "## Numbers",
         "",
-        f"{protocol['unit'].capitalize()}; {protocol['split']}; pixels: {protocol['pixels']}.",
+        f"{protocol['unit'].capitalize()}; {protocol['split']}; {measuring.parts}: {protocol['pixels']}.",
         "",
         "| | |",
         "|---|---|",
-        *(f"| {what} | {value} |" for what, value in rows),
+        *(f"| {kind.worded(what)} | {value} |" for what, value in rows),
         "",
-        *(line for words in (*densities.remarks(metrics), *agreement.lines(metrics)) for line in (words, "")),
+        *_table(measuring.table(metrics)),
+        *(line for words in remarks for line in (words, "")),
         f"Active units: {protocol['active_units']}."
         + "".join(f" {name}: {protocol[key]}." for key, name in EXPLAINED.items() if key in metrics and key in protocol),
         "",
-        *(unusual.card_lines(directory, calibration) if calibration else []),
-        *(line for picture in pictures for line in (f"![{CAPTIONS[picture]}]({picture})", "", CAPTIONS[picture], "")),
+        *(unusual.card_lines(directory, calibration, kind) if calibration else []),
+        *(line for picture in pictures for line in _shown(picture, kind)),
     ]
     return "\n".join(lines)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines of a Markdown table, its first row the headings, and an empty line; [] without rows."""
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:], ""] if lines else []
 
 
 def description(manifest: Manifest) -> list[str]:
     """Return paragraphs about the model, its preset, start and epoch as far as they are known, and its objective."""
     model, data = manifest.model, manifest.data
-    channels, height, width = model.shape
+    kind = kind_of(model.kind)
     prior = f", {model.prior} prior{_options(model.prior_options)}" if model.prior != "standard" else ""
     found = [
         f"{model.arch}{_options(model.arch_options)}, D = {model.latent_dim}, {model.likelihood} likelihood"
-        f"{_options(model.likelihood_options)}{prior}; pictures of {height} x {width} pixels, "
-        f"{'grey' if channels == 1 else 'RGB'}."
+        f"{_options(model.likelihood_options)}{prior}; {kind.many} of {TRAINING[kind.name].size(model.shape)}."
     ]
+    if condition := model.condition:
+        found.append(
+            f"Conditional: encoder and decoder are told the {condition.key} of each {kind.noun} (CVAE, Sohn et al. 2015); "
+            f"training had {shown_counts(condition)}. Numbers and pictures below are given that {condition.key}; those of "
+            "samples have each value in turn, interpolations that of their start."
+        )
     if data.get("preset") in PRESETS:
         preset = PRESETS[data["preset"]]
         found.append(f"Preset {data['preset']}: {preset.what}. Source: {preset.source}.")
@@ -152,11 +174,11 @@ def description(manifest: Manifest) -> list[str]:
         found.append(f"Started from the weights of `{start.get('path')}`, digest {str(start.get('digest'))[:12]}.")
     if isinstance(longer := data.get("lengthened"), dict):
         found.append(f"Continued, so that the command below alone gives other weights: {longer.get('schedule')}.")
-    if sigma := told_sigma(data):
+    if sigma := told_sigma(data, kind):
         found.append(f"{sigma[0].upper()}{sigma[1:]}.")
-    if weights := kept(data):
+    if weights := kept(data, kind):
         found.append(f"{weights[0].upper()}{weights[1:]}.")
-    if overfit := overfitting.told(data):
+    if overfit := overfitting.told(data, kind):
         found.append(f"{overfit[0].upper()}{overfit[1:]}.")
     training = build_parser().parse_args(["--out", ""])  # Gives defaults for flags that earlier versions did not record.
     vars(training).update(data.get("training", {}))
@@ -171,11 +193,22 @@ def description(manifest: Manifest) -> list[str]:
     return found
 
 
-def _choices(choices: object) -> list[str]:
-    """Return what training chose by the pictures, as a list."""
+def _shown(picture: str, kind: Kind) -> list[str]:
+    """Return a picture with its caption, as lines of Markdown."""
+    caption = kind.worded(CAPTIONS[picture])
+    return [f"![{caption}]({picture})", "", caption, ""]
+
+
+def _left_out(protocol: Mapping[str, Any]) -> list[str]:
+    """Return a sentence about what is not measured for this kind, [] if everything is."""
+    return [f"Left out: {protocol['left_out']}."] if "left_out" in protocol else []
+
+
+def _choices(choices: object, kind: Kind) -> list[str]:
+    """Return what training chose by the data, as a list."""
     if not isinstance(choices, dict) or not choices:
         return []
-    return ["Chosen by the pictures:", "", *(f"- {name}: {sentence}" for name, sentence in choices.items()), ""]
+    return [f"Chosen by the {kind.many}:", "", *(f"- {name}: {sentence}" for name, sentence in choices.items()), ""]
 
 
 def _options(options: Mapping[str, Any]) -> str:
@@ -259,6 +292,7 @@ def train_command(directory: Path, training: dict[str, Any]) -> str:
     """
     parser = build_parser()
     parser.set_defaults(validation=SHARES["random"] if training.get("validation_split", "random") == "random" else None)
+    parser.set_defaults(**training_for(str(training.get("data"))).defaults)
     words = ["python -m models.train"]
     values = {**{other: parser.get_default(other) for other, _ in ONLY_WITH.values()}, **training}
     for key, value in training.items():

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from models.checkpoint import Checkpoint, CheckpointError, read, record_metric
 from models.data import Splits, hold_out
+from models.data.sources import known
 from models.evaluate.__main__ import EvaluationError, load_splits
 from models.files.directory_lock import DirectoryInUse, locked
 from models.metric_choice import NO_LABELS, MetricChoice, choose_for
 from models.readers.download import DataError
+from models.readers.left_out import one_of
 from models.train.devices import DeviceError, choose_device
 from models.train.flags import add_data_flags
 
@@ -28,6 +30,8 @@ def chosen(checkpoint: Checkpoint, splits: Splits, device: str) -> MetricChoice:
         fitting, held_out = hold_out(splits.train, share, seed, kind=training.get("validation_split", "random"))
     if fitting.labels is None or held_out.labels is None:
         raise EvaluationError(NO_LABELS)
+    if checkpoint.vae.config.condition:
+        raise EvaluationError("a conditional model's latents are to say what the condition does not, so labels cannot choose")
     where = choose_device(device)
     fitting, held_out = fitting.to(where), held_out.to(where)
     try:
@@ -72,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("paths", type=Path, nargs="+", metavar="PATH", help="checkpoint directories")
-    add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: the training data of each)")
+    add("--data", help=f"{one_of(known())} (default: the training data of each)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default: %(default)s)")
     add_data_flags(parser)
     return parser

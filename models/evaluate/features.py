@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from models.data import Pictures
+from models.data import Items
 
 FEATURES = 64
 # Small sets get fewer steps, about 26 epochs: of 1,000 digits, 200 steps in 3 s of one core lead to 88.3 % on test pictures,
@@ -68,7 +68,7 @@ def prepared(x: Tensor) -> Tensor:
     return x if size == (height, width) else functional.adaptive_avg_pool2d(x, size)
 
 
-def feature_net(train: Pictures, seed: int, device: torch.device) -> FeatureNet:
+def feature_net(train: Items, seed: int, device: torch.device) -> FeatureNet:
     """Return the net for pictures like these, trained if they have at least two labels."""
     noise = torch.Generator().manual_seed(seed)
     channels, height, width = prepared(train.x[:1]).shape[1:]

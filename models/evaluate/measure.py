@@ -11,18 +11,19 @@ from torch import Tensor
 
 from models import aggregate, kl_range
 from models.checkpoint import Checkpoint
-from models.data import Pictures, Splits, class_names, hold_out, rows_of
+from models.condition import blocks
+from models.data import Items, Splits, class_names, hold_out, rows_of
 from models.data.clusters import clusters
 from models.distributions import DiagonalGaussian, StandardGaussian
-from models.evaluate import agreement, densities, diagnostics, factors, headings, information, neighbors
+from models.evaluate import agreement, densities, diagnostics, factors, information, neighbors
 from models.evaluate.bounds import likelihood_bounds
-from models.evaluate.sample_quality import KEY, sample_quality
+from models.evaluate.kinds import measuring_for
 from models.metric_choice import NEIGHBORS, majority
 from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.priors import NAMES
 from models.readers.holding_out import HoldOut
 from models.train.run_directory import data_digest
-from models.vae import VAE, to_unit_interval
+from models.vae import VAE
 
 PRIOR_DRAWS = 10_000
 
@@ -40,12 +41,14 @@ def evaluate(
     `prior` is the fitted prior to compare with the trained prior.
     """
     vae, data = checkpoint.vae.to(device), checkpoint.manifest.data
-    binarized = data.get("binarize") == "dynamic"
-    raw = "grey pixels" if vae.config.shape[0] == 1 else "pixels in colour"
+    of = vae.kind
+    measuring = measuring_for(of)
+    raw = measuring.raw(vae)
     noise = torch.Generator(device).manual_seed(seed)
-    x = prepared(vae, splits.test.x.to(device), binarized, noise)
-    bounds = likelihood_bounds(vae, x, samples, noise, None if prior is None else prior.mixture)
-    greys = posteriors(vae, splits.test.x, device)
+    x = measuring.prepared(vae, splits.test.x.to(device), data, noise)
+    told = splits.test.condition
+    bounds = likelihood_bounds(vae, x, samples, noise, None if prior is None else prior.mixture, _on(told, device))
+    greys = posteriors(vae, splits.test.x, device, told)
     rate = float(bounds["kl"].mean())
     log_likelihood = float(bounds["log_likelihood"].mean())
     metrics: dict[str, Any] = {
@@ -60,12 +63,13 @@ def evaluate(
         "active_units": int(diagnostics.active_units(greys.mu).sum()),
         "kl_per_dim": [round(value, 4) for value in bounds["kl_per_dim"].mean(0).tolist()],
         kl_range.KEY: kl_range.measured(standard_kl(greys).cpu().numpy()),
-        **latent_numbers(vae, posteriors(vae, x, device), seed, bounds, None if prior is None else prior.mixture),
+        **latent_numbers(vae, posteriors(vae, x, device, told), seed, bounds, None if prior is None else prior.mixture),
         "protocol": {
-            "unit": "nats per picture, sums over pixels and dimensions, mean over pictures",
-            "kind": headings.kind_of(vae.config.likelihood, bool(((x == 0) | (x == 1)).all())),
-            "pixels": f"0/1, each drawn once with its grey as probability, seed {seed}" if binarized else pixels(vae, seed),
-            "split": f"test, {len(x)} pictures",
+            "unit": f"nats per {of.noun}, sums over {measuring.parts} and dimensions, mean over {of.many}"
+            + (f"; all given the {vae.config.condition.key} of each {of.noun}" if vae.config.condition else ""),
+            "kind": measuring.nats(vae, x),
+            "pixels": measuring.values(vae, data, seed),
+            "split": f"test, {len(x)} {of.many}",
             "iwae_samples": samples,
             "seed": seed,
             kl_range.KEY: kl_range.PROTOCOL,
@@ -88,7 +92,7 @@ def evaluate(
             + ("" if prior.labels is None else "; the union of one mixture per label, weighted by the labels' frequencies")
         )
     training = data.get("training", {})
-    found = {} if binarized else densities.density_numbers(vae, splits.test.x.to(device), metrics, training, seed)
+    found = measuring.densities(vae, splits.test.x.to(device), metrics, data, seed, _on(told, device))
     if found:
         metrics["densities"], protocol["densities"] = found, densities.PROTOCOL
     if data.get("digest") == data_digest(splits.train.x):  # Other data have no pictures on which the weights were chosen.
@@ -97,16 +101,17 @@ def evaluate(
             rows, held_out = rows_of(splits.train, *training_choice(training))
             validation = splits.train[held_out]
         noise.manual_seed(seed)
-        y = prepared(vae, validation.x.to(device), binarized, noise)
+        y = measuring.prepared(vae, validation.x.to(device), data, noise)
         kind = training_choice(training)[2]
         trained = splits.train if rows is None else splits.train[rows]
         each = None if kind == "random" else (clusters(kind, validation, trained), clusters(kind, splits.test, trained))
-        metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise, each) | {"held_out": kind}
-        metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test)
-        protocol["agreement"] = agreement.PROTOCOL
+        own = _on(validation.condition, device)
+        metrics["agreement"] = {**agreement.compare(vae, y, bounds["elbo"], noise, each, own), "held_out": kind}
+        metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test, of)
+        protocol["agreement"] = agreement.protocol(of)
     if splits.train.labels is not None and splits.test.labels is not None:
         known, labels = splits.train.labels.to(device), splits.test.labels.to(device)
-        references = posteriors(vae, splits.train.x, device)
+        references = posteriors(vae, splits.train.x, device, splits.train.condition)
         predicted = nearest_labels(references.mu, known, greys.mu)
         metrics["knn_accuracy"] = float((predicted == labels).float().mean())
         protocol["knn_accuracy"] = (
@@ -115,35 +120,24 @@ def evaluate(
         choice = checkpoint.manifest.search
         metrics[neighbors.KEY] = {
             **neighbors.metric_numbers(choice, references, known, greys, labels),
-            "pixels": neighbors.pixel_accuracy(splits.train.x.to(device), known, splits.test.x.to(device), labels),
+            **measuring.nearest(splits, device),
         }
         protocol[neighbors.KEY] = neighbors.protocol(choice, raw, len(splits.train), splits.validation is None)
-    metrics[KEY], protocol[KEY] = sample_quality(vae, splits, prior, seed, device, class_names(data))
+    numbers, how = measuring.more(vae, splits, metrics, data, prior, seed, device)
+    metrics |= numbers
+    protocol |= how
     if splits.test.factors:
-        metrics["factors"] = factor_numbers(posteriors(vae, splits.train.x, device).mu, splits.train, greys, splits.test, seed)
+        known_mu = posteriors(vae, splits.train.x, device, splits.train.condition).mu
+        metrics["factors"] = factor_numbers(known_mu, splits.train, greys, splits.test, seed)
         protocol["factors"] = (
             "MIG: Chen et al. 2018, draws from and mixtures of the test pictures' posteriors; SAP: Kumar et al. 2018, 20 "
             "quantile bins of one mu; DCI: Eastwood & Williams 2018, L1-penalised multinomial logistic regression on mu; "
             "SAP and DCI learn on the training split and are scored on the test split"
         )
+    if of.name != "picture":
+        said = {name: words for name, words in protocol.items() if isinstance(words, str) and name != "left_out"}
+        protocol |= {name: of.worded(words) for name, words in said.items()}
     return metrics
-
-
-def prepared(vae: VAE, x: Tensor, binarized: bool, noise: torch.Generator) -> Tensor:
-    """Return the pixels whose nats are measured: binarised, dequantised for a density, or plain greys; uint8 -> float32."""
-    if binarized:
-        return torch.bernoulli(to_unit_interval(x), generator=noise)
-    if vae.config.likelihood in densities.DENSITIES:
-        return densities.dequantized(x, vae.config.likelihood, noise)
-    return to_unit_interval(x)
-
-
-def pixels(vae: VAE, seed: int) -> str:
-    """Describe pixels that were not binarised, and say if their nats are not a likelihood."""
-    if vae.config.likelihood in densities.DENSITIES:
-        return densities.pixels(vae.config.likelihood, seed)
-    words = f"{'greys' if vae.config.shape[0] == 1 else 'colours'} in [0, 1]"
-    return words + ", whose nats under a Bernoulli likelihood are a cross-entropy: no likelihood to compare with others"
 
 
 @torch.no_grad()
@@ -183,7 +177,7 @@ def mixture_numbers(bounds: dict[str, Tensor], mixture: GaussianMixture) -> dict
     }
 
 
-def factor_numbers(references: Tensor, train: Pictures, greys: DiagonalGaussian, test: Pictures, seed: int) -> dict[str, Any]:
+def factor_numbers(references: Tensor, train: Items, greys: DiagonalGaussian, test: Items, seed: int) -> dict[str, Any]:
     """Return MIG, SAP and DCI of the labelled factors. `references` are the mu of the training pictures."""
     known = {name: values.to(greys.mu.device) for name, values in test.factors.items()}
     learnt = {name: values.to(greys.mu.device) for name, values in train.factors.items()}
@@ -202,12 +196,12 @@ def factor_numbers(references: Tensor, train: Pictures, greys: DiagonalGaussian,
 
 def fit_prior(
     checkpoint: Checkpoint,
-    train: Pictures,
+    train: Items,
     covariance: aggregate.Covariance,
     candidates: tuple[int, ...],
     seed: int,
     device: torch.device,
-    validation: Pictures | None = None,
+    validation: Items | None = None,
 ) -> FittedPrior:
     """Fit a mixture to the posteriors of the training split without its validation part, label by label if it has labels.
 
@@ -218,7 +212,9 @@ def fit_prior(
     parts = hold_out(train, share, split_seed, kind=kind) if validation is None else (train, validation)
     vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in parts)
     names = class_names(checkpoint.manifest.data)
-    fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize, parts[0].labels, names)
+    told = _on(parts[0].condition, device), _on(parts[1].condition, device)
+    own = None if vae.config.condition else parts[0].labels
+    fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize, own, names, told)
     if tuple(candidates) != aggregate.CANDIDATES:
         record["candidates"] = list(candidates)
     labels = None if fit.labels is None else ComponentLabels.named(fit.labels, names)
@@ -231,10 +227,18 @@ def training_choice(training: Mapping[str, Any]) -> tuple[float | None, int, Hol
 
 
 @torch.no_grad()
-def posteriors(vae: VAE, x: Tensor, device: torch.device) -> DiagonalGaussian:
-    """Return the posteriors of pictures that are not binarised: uint8 or float (N, C, H, W) -> (N, D)."""
-    parts = [vae.encode(block.to(device)) for block in x.split(1024)]
+def posteriors(vae: VAE, x: Tensor, device: torch.device, condition: Tensor | None = None) -> DiagonalGaussian:
+    """Return the posteriors of rows as they are, pictures not binarised: (N, ...) -> (N, D).
+
+    `condition`: what a conditional model is told about each, int64 (N,).
+    """
+    told = _on(condition, device)
+    parts = [own.encode(vae.kind.cut(block).to(device)) for own, block in blocks(vae, x, told, 1024)]
     return DiagonalGaussian(torch.cat([p.mu for p in parts]), torch.cat([p.logvar for p in parts]))
+
+
+def _on(values: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if values is None else values.to(device)
 
 
 def standard_kl(posterior: DiagonalGaussian) -> Tensor:

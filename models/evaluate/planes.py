@@ -13,10 +13,10 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from models.checkpoint import Checkpoint
-from models.data import Pictures, class_names
+from models.data import Items, class_names
 from models.evaluate import pictures, plots
 from models.evaluate.plots import Floats
-from models.mosaic import tile, to_bytes
+from models.mosaic import tile
 
 TITLES = {
     "autoencoder": "reconstruction alone (autoencoder)",
@@ -40,7 +40,7 @@ class PlaneError(Exception):
 
 
 @torch.no_grad()
-def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
+def draw(models: Sequence[tuple[str, Checkpoint, Items]]) -> Figure:
     """Draw a column for each (name, model, test pictures): latents by label, above the decoded plane over the prior.
 
     The title is the model's objective if it is known, otherwise its name; models of the same objective have both. VAEs are on
@@ -64,7 +64,8 @@ def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
         plots.draw_points(above, points, None if shown.labels is None else shown.labels.tolist(), classes)
         _frame(above, points)
         above.set_title(title, fontsize=12, color=plots.INK)
-        plots.show(below, tile(to_bytes(checkpoint.vae.decode(pictures.plane(SIDE)).mean), SIDE))
+        plane = pictures.decoded(pictures.first_label(checkpoint.vae), pictures.plane(SIDE), checkpoint.manifest.preprocessing)
+        plots.show(below, tile(plane, SIDE))
         below.spines[:].set_visible(False)
     handles, words = upper[0].get_legend_handles_labels()
     if handles:
@@ -74,9 +75,9 @@ def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
 
 
 @torch.no_grad()
-def latents(checkpoint: Checkpoint, test: Pictures, seed: int = 0) -> Floats:
+def latents(checkpoint: Checkpoint, test: Items, seed: int = 0) -> Floats:
     """Return the decoder's input in training, (N, 2): mu for an autoencoder, otherwise a sample of the posterior."""
-    posterior = checkpoint.vae.encode(test.x)
+    posterior = checkpoint.vae.given(test.condition).encode(test.x)
     eps = torch.randn(posterior.mu.shape, generator=torch.Generator().manual_seed(seed))
     z = posterior.mu if _objective(checkpoint) == "autoencoder" else posterior.sample(eps)
     points: Floats = z.double().numpy()

@@ -3,23 +3,25 @@
 from pathlib import Path
 
 from models.checkpoint import Checkpoint, record_metric
-from models.data import Pictures
+from models.data import Items
 from models.metric_choice import NO_LABELS, choose_for
 
 
-def end_with_metric(out: Path, checkpoint: Checkpoint, training: Pictures, held_out: Pictures) -> str:
-    """Record the metric that finds the most labels of held-out pictures; return a line for the user, "" if it is there.
+def end_with_metric(out: Path, checkpoint: Checkpoint, training: Items, held_out: Items) -> str:
+    """Record the metric that finds the most labels of held-out items; return a line for the user, "" if it is there.
 
-    Pictures are on the training device. Without labels the metric stays l2. Raises CheckpointError, OSError.
+    The items are on the training device. Without labels the metric stays l2. Raises CheckpointError, OSError.
     """
     if checkpoint.manifest.search.chosen_by:
         return ""
+    if checkpoint.vae.config.condition:
+        return "search metric: l2, because a conditional model's latents are to say what the condition does not"
     if training.labels is None or held_out.labels is None:
-        return f"search metric: l2, because {NO_LABELS}"
+        return f"search metric: l2, because {checkpoint.vae.kind.worded(NO_LABELS)}"
     vae = checkpoint.vae.to(training.x.device)
     try:
         choice = choose_for(vae, training.x, training.labels, held_out.x, held_out.labels)
     except ValueError as error:
-        return f"search metric: l2, because {error}"
+        return f"search metric: l2, because {vae.kind.worded(str(error))}"
     record_metric(out, choice)
     return f"search metric: {choice} ({choice.chosen_by})"

@@ -4,27 +4,26 @@ import argparse
 import math
 from pathlib import Path
 
-from torch import Tensor
-
 from models.aggregate import CANDIDATES, DRAWS, fit_prior, why_no_labels
 from models.calibration import CALIBRATION, StaleCalibration, read_calibration
 from models.checkpoint import Checkpoint
-from models.data import Pictures, class_names
+from models.data import Items, class_names
 from models.mixture import PRIOR, ComponentLabels, StalePrior, read_prior, write_prior
 from models.readers.left_out import plural
+from models.train.kinds import training_for
 from models.train.training_data import Loaded
 
-# Most pictures that are encoded: more improve the mixture little, and EM would take longer than a small run.
-MOST_PICTURES = 10_000
-# Each component needs so many draws for each latent dimension. Fewer would only memorise pictures.
+# Most items that are encoded: more improve the mixture little, and EM would take longer than a small run.
+MOST_ITEMS = 10_000
+# Each component needs so many draws for each latent dimension. Fewer would only memorise items.
 DRAWS_PER_DIMENSION = 10
 SEED = 0
 
 
-def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, training: Pictures, held_out: Tensor) -> str:
+def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, training: Items, held_out: Items) -> str:
     """Write prior.safetensors beside the weights, unless it is there; return a line for the user, "" if nothing was done.
 
-    The pictures, `held_out` uint8 (N, C, H, W), are on the training device. Where no mixture is fitted, one that belongs to
+    The items are on the training device. Where no mixture is fitted, one that belongs to
     other weights is removed, as is a calibration of other weights.
     """
     dim = checkpoint.vae.config.latent_dim
@@ -37,43 +36,45 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
             return ""
     except StalePrior:
         (out / PRIOR).unlink()
+    kind = checkpoint.vae.kind
     if reason := why_not(args, len(training), dim):
-        return f"prior: none was fitted, because {reason}"
-    vae, candidates = checkpoint.vae.to(held_out.device), candidates_for(len(training), dim)
+        return f"prior: none was fitted, because {kind.worded(reason)}"
+    vae, candidates = checkpoint.vae.to(training.x.device), candidates_for(len(training), dim)
     binarize = args.binarize == "dynamic"
-    fitting, check = training[:MOST_PICTURES], held_out[:MOST_PICTURES]
+    fitting, check = training[:MOST_ITEMS], held_out[:MOST_ITEMS]
     names = class_names(checkpoint.manifest.data)
-    fit, record = fit_prior(vae, fitting.x, check, "full", candidates, SEED, binarize, fitting.labels, names)
+    labels, told = None if args.condition else fitting.labels, (fitting.condition, check.condition)
+    fit, record = fit_prior(vae, fitting.x, check.x, "full", candidates, SEED, binarize, labels, names, told)
     gain = max(fit.held_out.values()) - fit.standard
     if gain <= 0:
-        no_labels = "" if training.labels is None else "; so it knows no labels"
+        no_labels = "" if training.labels is None or args.condition else "; so it knows no labels"
         return f"prior: none was fitted, because N(0, I) describes the held-out latents as well as any mixture{no_labels}"
-    labels = None if fit.labels is None else ComponentLabels.named(fit.labels, names)
-    write_prior(out, fit.mixture, checkpoint.digest, {**record, "fitted_by": "models.train"}, labels)
-    known = "" if labels is None else f", for one of {plural(len(labels.names), 'label')} if asked"
+    own = None if fit.labels is None else ComponentLabels.named(fit.labels, names)
+    write_prior(out, fit.mixture, checkpoint.digest, {**record, "fitted_by": "models.train"}, own)
+    known = "" if own is None else f", for one of {plural(len(own.names), 'label')} if asked"
     if reason := record.get("labels_left_out", ""):
-        known = f"; it knows no labels, because {reason}"
+        known = f"; it knows no labels, because {kind.worded(reason)}"
     return (
         f"prior: a mixture of {plural(len(fit.mixture), 'Gaussian')} was fitted to the latents of "
-        f"{plural(len(fitting), 'picture')}, {gain:.2f} nats better than N(0, I); /sample draws from it{known}"
+        f"{plural(len(fitting), kind.noun, kind.many)}, {gain:.2f} nats better than N(0, I); /sample draws from it{known}"
     )
 
 
-def candidates_for(pictures: int, dim: int) -> list[int]:
-    """Return the numbers of Gaussians that so many training pictures can be fitted with."""
-    return [k for k in CANDIDATES if k * DRAWS_PER_DIMENSION * (dim + 1) <= DRAWS * min(pictures, MOST_PICTURES)]
+def candidates_for(items: int, dim: int) -> list[int]:
+    """Return the numbers of Gaussians that so many training items can be fitted with."""
+    return [k for k in CANDIDATES if k * DRAWS_PER_DIMENSION * (dim + 1) <= DRAWS * min(items, MOST_ITEMS)]
 
 
 def lost_labels(args: argparse.Namespace, loaded: Loaded, dim: int) -> str:
     """Return why the fitted prior of a run with `dim` latent dimensions will not know the labels; "" if it will.
 
-    Also "" without labels, and if no prior is wanted.
+    Also "" without labels, with a condition, which takes their place, and if no prior is wanted.
     """
     labels = loaded.training.labels
-    if labels is None or unwanted(args):
+    if labels is None or args.condition or unwanted(args):
         return ""
     names = class_names({"name": args.data, "classes": loaded.classes})
-    return why_not(args, len(labels), dim) or why_no_labels(labels[:MOST_PICTURES], dim, names)
+    return why_not(args, len(labels), dim) or why_no_labels(labels[:MOST_ITEMS], dim, names)
 
 
 def unwanted(args: argparse.Namespace) -> str:
@@ -87,16 +88,17 @@ def unwanted(args: argparse.Namespace) -> str:
     return ""
 
 
-def why_not(args: argparse.Namespace, pictures: int, dim: int) -> str:
+def why_not(args: argparse.Namespace, items: int, dim: int) -> str:
     """Return the reason why no mixture is fitted, "" if one is."""
     if reason := unwanted(args):
         return reason
-    if not candidates_for(pictures, dim):
+    if not candidates_for(items, dim):
+        many = training_for(args.data).kind.many
         needed, each = math.ceil(DRAWS_PER_DIMENSION * (dim + 1) / DRAWS), f"{DRAWS_PER_DIMENSION} x {dim + 1} draws"
-        there = f"there {'is' if pictures == 1 else 'are'} {pictures:,}"
-        found = there if pictures < needed else f"at most {MOST_PICTURES:,} are used"
+        there = f"there {'is' if items == 1 else 'are'} {items:,}"
+        found = there if items < needed else f"at most {MOST_ITEMS:,} are used"
         return (
-            f"a mixture over {plural(dim, 'latent dimension')} needs at least {needed:,} pictures ({each}, two from each), "
+            f"a mixture over {plural(dim, 'latent dimension')} needs at least {needed:,} {many} ({each}, two from each), "
             f"and {found}"
         )
     return ""

@@ -1,13 +1,14 @@
-"""The parts of one training run: pictures, model, optimiser, schedules, and output files.
+"""The parts of one training run: data, model, optimiser, schedules, and output files.
 
-The training loop is in `models.train.__main__`. Learning rate, beta, order of the pictures and file names are functions of
+The training loop is in `models.train.__main__`. Learning rate, beta, order of the items and file names are functions of
 the step, so that a run can be resumed from a step number.
 """
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -15,32 +16,35 @@ from torch import Tensor
 
 from models import standard_error
 from models.checkpoint import save, save_weights
-from models.mosaic import grid, write_png
-from models.nets.conv import Conv
+from models.condition import blocks, in_turn
+from models.mosaic import mosaic, write_png
 from models.objective import evidence_lower_bound, importance_weighted_bound
-from models.preprocess import Preprocessing
 from models.priors import VampPrior
 from models.readers.left_out import plural
 from models.sigma import calibrate, mean_squared_error, sigma_of
 from models.sigma import record as sigma_record
 from models.train import arguments, overfitting
 from models.train.averaging import Average
-from models.train.choices import LABELS, START, choose, mean_values
+from models.train.choices import LABELS, choose
+from models.train.clipping import clip
 from models.train.continuing import first_length, told
 from models.train.devices import choose_device
 from models.train.final_prior import lost_labels
 from models.train.initial_weights import load_initial
+from models.train.kinds import training_for
 from models.train.latent_dim import fill_in_latent_dim, is_by_trial, trial_steps
 from models.train.losses import OBJECTIVES, Loss, Wishes
 from models.train.model_flags import check_batch, model_config, parameter_groups
+from models.train.order import batches
 from models.train.resume import STATE, RunState
 from models.train.run_directory import snapshot_path, snapshot_steps
-from models.train.training_data import load_pictures
-from models.vae import VAE, to_unit_interval
+from models.train.training_data import load_items
+from models.train.training_error import TrainingError
+from models.vae import VAE
 
 SAMPLES = 64
 VALIDATION_ROWS = 512
-# A latent dimension is active if the variance of mu over pictures is above this: Burda et al. 2016, section 5.2.
+# A latent dimension is active if the variance of mu over items is above this: Burda et al. 2016, section 5.2.
 ACTIVE_VARIANCE = 0.01
 COLLAPSE = "posterior collapse"  # the first words of that warning
 
@@ -68,36 +72,42 @@ class Run:
         if args.threads:
             torch.set_num_threads(args.threads)
         torch.manual_seed(args.seed)
-        self.loaded = load_pictures(args, self.device)
-        self.pictures, self.validation, self.data = self.loaded[:3]
+        self.loaded = load_items(args, self.device)
+        self.items, self.validation, self.data = self.loaded[:3]
+        self.training = training_for(args.data)
+        self.kind = self.training.kind
+        self.spec = self.loaded.preprocessing or self.training.preprocessing(args, self.data.shape)
         going_on = args.resume and (self.directory / STATE).exists()
-        choose(args, self.pictures.x, len(self.pictures), going_on)
-        self.batch_size = min(args.batch_size, len(self.pictures))
-        self.steps_per_epoch = len(self.pictures) // self.batch_size
+        choose(args, self.items.x, len(self.items), going_on)
+        self.batch_size = min(args.batch_size, len(self.items))
+        self.steps_per_epoch = len(self.items) // self.batch_size
         self.steps: int = args.steps or self.steps_per_epoch * args.epochs
-        fill_in_latent_dim(args, self.pictures.x, self.steps)
+        fill_in_latent_dim(args, self.items.x, self.steps, self.loaded.preprocessing, self.loaded.told)
         if not going_on and (reason := lost_labels(args, self.loaded, args.latent_dim)):
-            args.choices[LABELS] = f"the prior that is fitted at the end knows no labels, because {reason}"
-        self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
-        if START in args.choices and isinstance(self.vae.net, Conv) and not going_on:
-            self.vae.net.start_from(mean_values(self.pictures.x))
+            args.choices[LABELS] = f"the prior that is fitted at the end knows no labels, because {self.kind.worded(reason)}"
+        self.vae = VAE(model_config(args, self.items.x, self.loaded.preprocessing, self.loaded.condition)).to(self.device)
+        if not going_on:
+            self.training.start(self.vae, args, self.items.x)
         if args.init_from and not going_on:
             start = load_initial(args.init_from, self.vae, args.data)
             args.init_digest, args.init_data = start.digest, start.manifest.data
-        self.binarize = args.binarize == "dynamic"
-        self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self.training.place(self.vae)
         self.optimizer = torch.optim.Adam(parameter_groups(self.vae, args.l2), lr=args.lr, eps=args.adam_eps, fused=True)
         self.noise = torch.Generator(self.device).manual_seed(args.seed)
         if isinstance(self.vae.prior_layer, VampPrior) and not args.init_from:
-            self.vae.prior_layer.start_from(self.prepare(self.pictures.x[: len(self.vae.prior_layer.logits)], self.noise))
+            self.vae.prior_layer.start_from(self.prepare(self.items.x[: len(self.vae.prior_layer.logits)], self.noise))
+        self.labels: Tensor | None = None  # of the batch, see `batches`
         self.average = Average(self.vae, args.ema)
-        self.bf16 = args.precision == "bf16" or (args.precision == "auto" and self.device.type == "cuda")
+        self._check_precision()
+        self.bf16 = args.precision == "bf16" or (
+            args.precision == "auto" and self.device.type == "cuda" and self.training.bf16
+        )
         self.autocast: AbstractContextManager[Any] = (
             torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         )
         self.parameters = list(self.vae.parameters())
         self.objective = OBJECTIVES[args.objective](
-            Wishes(args.beta, args.free_bits, args.stratified, dataset_size=len(self.pictures))
+            Wishes(args.beta, args.free_bits, args.stratified, dataset_size=len(self.items))
         )
         self.aim = "the importance-weighted bound" if self.objective.criterion == "bound" else "at beta = 1 the ELBO"
         self.loss = torch.compile(self.objective.__call__) if args.compile else self.objective
@@ -107,6 +117,12 @@ class Run:
         self.snapshots = frozenset() if args.no_snapshots else snapshot_steps(self.steps)
         self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data)
         check_batch(args, self.batch_size)
+
+    def _check_precision(self) -> None:
+        """Raise TrainingError for flags that do not work for this kind."""
+        for flag, works in (("--precision bf16", self.training.bf16), ("--compile", self.training.compiles)):
+            if not works and (self.args.compile if flag == "--compile" else self.args.precision == "bf16"):
+                raise TrainingError(f"{flag} does not work for models of {self.kind.many}: leave it out")
 
     def lr(self, step: int) -> float:
         """Return the learning rate: constant, half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983), or a staircase.
@@ -124,18 +140,20 @@ class Run:
         return min(1.0, (step + 1) / self.warmup_steps if self.warmup_steps else 1.0)
 
     def batches(self, epoch: int, first: int) -> Iterator[Tensor]:
-        """Yield the epoch's batches from number `first` on, x in [0, 1]. The seed and the epoch determine the order."""
-        order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(self.args.seed + epoch + 1))
-        for rows in order.to(self.device).split(self.batch_size)[first : self.steps_per_epoch]:
-            yield self.prepare(self.pictures.x.index_select(0, rows), self.noise)
+        """Yield the epoch's batches from `first` on, as the loss takes them, in the order of seed and epoch; set `labels`."""
+        lengths = self.kind.lengths(self.items.x)
+        found = batches(len(self.items), self.batch_size, self.args.seed, epoch, None if lengths is None else lengths.cpu())
+        for rows in islice(found, first, None):
+            here = rows.to(self.device)
+            self.labels = None if self.items.condition is None else self.items.condition[here]
+            yield self.prepare(self.items.x.index_select(0, here), self.noise)
 
-    def prepare(self, x: Tensor, noise: torch.Generator) -> Tensor:
-        """Convert bytes to x in [0, 1]. With --binarize dynamic, draw each pixel as 0 or 1 with its grey as probability."""
-        x = to_unit_interval(x)
-        return torch.bernoulli(x, generator=noise) if self.binarize else x
+    def prepare(self, rows: Tensor, noise: torch.Generator) -> Tensor:
+        """Return the x of rows as the loss takes it; for pictures, --binarize dynamic draws each pixel as 0 or 1."""
+        return self.training.prepare(self.args, rows, noise)
 
     def step(self, x: Tensor, step: int) -> Loss | None:
-        """Take one optimiser step. If loss or gradient is not finite, change nothing and return None."""
+        """Take one optimiser step on a batch. If loss or gradient is not finite, change nothing and return None."""
         lr = self.lr(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -144,7 +162,7 @@ class Run:
         # A tensor, because torch.compile would compile again for each new number.
         warm = torch.tensor(self.warm(step), device=self.device) if self.args.compile else self.warm(step)
         with self.autocast:
-            loss = self.loss(self.vae, x, eps, warm)
+            loss = self.loss(self.vae.given(self.labels), x, eps, warm)
         for parameter in self.parameters:
             parameter.grad = None
         loss.value.backward()
@@ -159,7 +177,7 @@ class Run:
     def validate(self) -> Validation:
         """Measure the validation split with the weights that would be saved, and the same noise every time.
 
-        An optimal sigma is first set to the RMSE of these pictures.
+        An optimal sigma is first set to the RMSE of these items.
         """
         self.vae.eval()
         noise = torch.Generator(self.device).manual_seed(0)
@@ -167,19 +185,19 @@ class Run:
         sigma = rmse = None
         with self.average.applied():
             if self.vae.config.likelihood == "gaussian":
-                blocks = (self.prepare(block, noise) for block in self.validation.x.split(VALIDATION_ROWS))
-                mse = mean_squared_error(self.vae, blocks, noise)
+                parts = (self.prepare(block, noise) for block in self.validation.x.split(VALIDATION_ROWS))
+                mse = mean_squared_error(self.vae, parts, noise, self.validation.condition)
                 calibrate(self.vae, mse)
                 sigma, rmse = sigma_of(self.vae), mse**0.5
                 noise.manual_seed(0)
-            for block in self.validation.x.split(VALIDATION_ROWS):
+            for vae, block in blocks(self.vae, self.validation.x, self.validation.condition, VALIDATION_ROWS):
                 x = self.prepare(block, noise)
                 eps = torch.randn(len(x), self.vae.config.latent_dim, generator=noise, device=self.device)
-                terms.append(evidence_lower_bound(self.vae, x, eps))
+                terms.append(evidence_lower_bound(vae, x, eps))
                 if self.objective.criterion == "bound":
                     more = torch.randn(self.args.samples, *eps.shape, generator=noise, device=self.device)
-                    bounds.append(importance_weighted_bound(self.vae, x, more).log_prob)
-                means.append(self.vae.encode(block).mu)
+                    bounds.append(importance_weighted_bound(vae, x, more).log_prob)
+                means.append(vae.encode(self.kind.cut(block)).mu)
         self.vae.train()
         log_likelihood, kl = (float(torch.cat(values).mean()) for values in zip(*terms, strict=True))
         active = int((torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum())
@@ -201,10 +219,9 @@ class Run:
         if active is None or warm < 1 or self.objective.criterion == "last":  # too early, or not meaningful
             pass
         elif not active:
-            likelihood = self.vae.config.likelihood
-            other = "" if likelihood == "gaussian" else f"--likelihood gaussian instead of {likelihood} if pictures are grey, "
-            found.append(f"{COLLAPSE}: none of the {dim} latent dimensions carries information, so all pictures have the same "
-                         f"latent; if this lasts, start a new run with {other}--warmup 0.2, "
+            other = self.training.against_collapse(self.vae.config.likelihood)
+            found.append(f"{COLLAPSE}: none of the {dim} latent dimensions carries information, so all {self.kind.many} have "
+                         f"the same latent; if this lasts, start a new run with {other}--warmup 0.2, "
                          "--objective free-bits or a smaller --lr")  # fmt: skip
         elif active == dim > 2 and ended and trial_steps(self.steps) and not self.args.preset:
             chosen = ", as many as a trial chose," if is_by_trial(self.args.choices) else ""
@@ -220,18 +237,22 @@ class Run:
         """Return facts about the run for the README in its directory."""
         weights = sum(parameter.numel() for parameter in self.vae.parameters())
         return {
-            "data": f"{self.args.data}, {plural(len(self.pictures), 'picture')} to train on and "
+            "data": f"{self.args.data}, {self.count(len(self.items))} to train on and "
                     f"{len(self.validation)} for validation, SHA-256 of all: {self.data.digest}",
-            **({"pictures": "; ".join(self.loaded.summary)} if self.loaded.summary else {}),
+            **({self.kind.many: "; ".join(self.loaded.summary)} if self.loaded.summary else {}),
             "model": f"{self.vae.config.arch}, D = {self.vae.config.latent_dim}, {self.vae.config.likelihood} likelihood, "
                      f"{self.vae.config.prior} prior, {weights} weights",
             **self.args.choices,
             **({"weights": f"from {self.args.init_from}, digest {self.args.init_digest}"} if self.args.init_from else {}),
             "objective": f"{self.args.objective}: {self.objective.remark() or self.aim}",
-            "steps": f"{plural(self.steps, 'step')} of {plural(self.batch_size, 'picture')}, "
+            "steps": f"{plural(self.steps, 'step')} of {self.count(self.batch_size)}, "
                      f"{self.steps_per_epoch} in an epoch",
             "device": f"{self.device}, {'bf16 where autocast allows' if self.bf16 else 'float32'}",
         }  # fmt: skip
+
+    def count(self, number: int) -> str:
+        """Return a number of items in words."""
+        return plural(number, self.kind.noun, self.kind.many)
 
     @torch.no_grad()
     def write_samples(self, epoch: int) -> None:
@@ -239,8 +260,10 @@ class Run:
         self.vae.eval()
         eps = torch.randn(SAMPLES, self.vae.config.latent_dim, generator=torch.Generator().manual_seed(0)).to(self.device)
         with self.average.applied():
-            pictures = self.vae.decode(self.vae.prior(eps).sample(eps)).mean
-        write_png(self.directory / f"samples-{epoch:04d}.png", grid(pictures))
+            vae = self.vae.given(in_turn(self.loaded.condition, SAMPLES, self.device))
+            decoded = vae.decode(vae.prior(eps).sample(eps)).mean
+        pictures = self.kind.pictures(decoded.float().cpu().numpy(), self.spec)
+        write_png(self.directory / f"samples-{epoch:04d}.png", mosaic(pictures))
         self.vae.train()
 
     def write_snapshot(self, step: int) -> None:
@@ -256,8 +279,6 @@ class Run:
 
         `found` is the validation of these weights, if there was one.
         """
-        shape = self.vae.config.shape
-        spec = self.loaded.preprocessing or Preprocessing(*shape, fit=self.args.fit or "pad", filter=self.args.filter)
         data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
         loaded, args = self.loaded, self.args
         known = {"summary": loaded.summary, "classes": loaded.classes, "near_duplicates": loaded.near_duplicates}
@@ -276,25 +297,8 @@ class Run:
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
             if found and self.objective.criterion != "last":
-                data |= overfitting.record(self.vae, self.prepare, self.pictures.x, self.validation.x, self.loaded.clusters)
-            save(self.args.out, self.vae, spec, data)
-
-
-def clip(parameters: Sequence[Tensor], largest: float, loss: Tensor) -> bool:
-    """Scale all gradients down to the norm `largest` if theirs is larger. Return False if loss or norm is not finite.
-
-    This synchronises with the device once, and scales only if needed. On the CPU, inner products are several times as fast as
-    torch's norms.
-    """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if loss.device.type == "cpu":
-        value = float(loss)
-        parts = [float(torch.dot(flat, flat)) for flat in (gradient.reshape(-1) for gradient in gradients)]
-    else:
-        value, *parts = torch.stack([loss, *(norm.square() for norm in torch._foreach_norm(gradients))]).tolist()
-    size = math.sqrt(sum(parts)) if all(map(math.isfinite, parts)) else math.inf
-    if not math.isfinite(value) or not math.isfinite(size):
-        return False
-    if size > largest:
-        torch._foreach_mul_(gradients, largest / size)
-    return True
+                data |= overfitting.record(
+                    self.vae, self.prepare, self.items.x, self.validation.x, self.loaded.clusters,
+                    (self.items.condition, self.validation.condition),
+                )  # fmt: skip
+            save(self.args.out, self.vae, self.spec, data)

@@ -25,6 +25,12 @@ def one_of(*names: str, alone: bool = False) -> ConfigDict:
     return ConfigDict(json_schema_extra=require)
 
 
+Cell = float | int | bool | str | None
+Row = dict[str, Cell]
+# A step of a pen: dx, dy, and 1 if it is lifted after it, else 0.
+Point = Annotated[list[float], Field(min_length=3, max_length=3)]
+# A drawing: its points, or an SVG file or path data as text.
+Sketch = list[Point] | str
 Number = Annotated[float, Field(ge=-MAX_LATENT, le=MAX_LATENT)]
 
 
@@ -35,6 +41,15 @@ class Images(BaseModel):
 
     images: list[str] = Field([], min_length=1)
     image: str = Field("", description="One picture, the same as images with one element.")
+
+
+class Strokes(BaseModel):
+    """Drawings: points [dx, dy, pen], where pen is 1 at the end of a stroke, or SVG as text."""
+
+    model_config = one_of("strokes", "sketch")
+
+    strokes: list[Sketch] = Field([], min_length=1)
+    sketch: Sketch = Field([], description="One drawing, the same as strokes with one element.")
 
 
 class Latents(BaseModel):
@@ -128,6 +143,18 @@ class PathAnswer(PicturesAnswer):
     graph: dict[str, int] | None = Field(
         None, description="How many items the graph has, and the collection (count); a large one is sampled evenly."
     )
+
+
+class CompletionsAnswer(BaseModel):
+    """Continuations of drawings or texts: a list for each beginning."""
+
+    model_config = ConfigDict(title="Completions")
+
+    model: str
+    strokes: list[list[list[Point]]] | None = Field(None, description="Of a model of drawings: n for each beginning.")
+    texts: list[list[str]] | None = Field(None, description="Of a model of texts: n for each beginning.")
+    seed: int = Field(description="The seed of the latents and of the steps.")
+    warnings: WarningList = None
 
 
 class BarycenterAnswer(PicturesAnswer):

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 
 from service.rest.body_schemas import Number
 from service.rest.collection_schemas import MODEL, NAME_SCHEMA
+from service.rest.data_keys import DATA_KEYS, FILES
 from service.rest.direction_schemas import Names
 from service.rest.schemas import DecodeParameters, IncludeLatents, PointParameters
 from service.store.directions import MAX_DIRECTIONS
@@ -71,8 +72,8 @@ Amounts = Annotated[dict[str, float], PlainValidator(_amounts), WithJsonSchema(A
 class EditParameters(DecodeParameters, PointParameters):
     """Parameters of /edit."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image", "z", "mu", "points")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = (*DATA_KEYS, "z", "mu", "points")
+    files: ClassVar[tuple[str, ...]] = FILES
 
     model: str | None = MODEL
     collection: str | None = Field(

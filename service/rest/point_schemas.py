@@ -7,13 +7,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.latents.traversal import DEFAULT_SPAN
 from service.rest.body_schemas import End, Number, PicturesAnswer
+from service.rest.data_keys import DATA_KEYS, FILES
 from service.rest.schemas import (
+    DataFormat,
     DecodeParameters,
     FramesFormat,
     IncludeLatents,
+    LabelParameters,
     NpyType,
-    Parameters,
-    PictureFormat,
     PointParameters,
     Scale,
     TwoDims,
@@ -136,8 +137,8 @@ Span = Annotated[
 class TraverseParameters(PointParameters):
     """Parameters of /traverse."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image", "z", "mu", "points")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = (*DATA_KEYS, "z", "mu", "points")
+    files: ClassVar[tuple[str, ...]] = FILES
 
     format: FramesFormat | None = Field(
         None, description="The format of the answer. It overrides the header Accept.", examples=["png"]
@@ -204,10 +205,10 @@ class TraversalAnswer(PicturesAnswer):
     steps: int = Field(description="The number of pictures in a row.")
 
 
-class ManifoldParameters(Parameters):
+class ManifoldParameters(LabelParameters):
     """Parameters of /manifold."""
 
-    format: PictureFormat | None = Field(
+    format: DataFormat | None = Field(
         None, description="The format of the answer. It overrides the header Accept; the default is png.", examples=["png"]
     )
     dtype: NpyType = "uint8"

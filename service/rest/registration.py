@@ -20,7 +20,7 @@ from service.http.direct import Direct
 from service.http.endpoint import Endpoint, Operation, Starting
 from service.http.registry import Registration
 from service.operations.service import Service
-from service.rest.body_schemas import Images, PicturesAnswer, Problem
+from service.rest.body_schemas import Images, PicturesAnswer, Problem, Strokes
 from service.rest.components import PROBLEM_TYPE, SCHEMAS
 from service.rest.errors import describe
 from service.rest.schemas import NoParameters, PictureParameters
@@ -96,6 +96,13 @@ PICTURE_ANSWERS = {
     "application/x-npy": BINARY,
     "image/png": BINARY,
 }
+TEXT = {"schema": {"type": "string"}}
+SEQUENCE_BODIES = {
+    **json_content(Strokes, {"strokes": [[[0, 0, 0], [30, 5, 0], [10, 20, 1]]]}),
+    "image/svg+xml": TEXT,
+    "text/plain": TEXT,
+}
+SEQUENCE_ANSWERS = {"image/svg+xml": TEXT, "text/plain": TEXT, "image/png": BINARY}
 PROBLEMS: dict[str, Any] = {
     "description": "The error as a problem body (RFC 9457): what was found, what is allowed, and what to do.",
     "content": {PROBLEM_TYPE: {"schema": schema_of(Problem)}},

@@ -6,7 +6,7 @@ from service.rest.arrangement import size_of
 from service.rest.model_schemas import ExampleParameters
 from service.rest.negotiation import Format, is_browser
 from service.rest.parameters import BadParameter
-from service.rest.schemas import MAX_SCALE, DecodeParameters, InterpolateParameters
+from service.rest.schemas import MAX_SCALE, CompleteParameters, DecodeParameters, InterpolateParameters
 from service.rest.score_schemas import ScoreParameters
 
 # The longest side of a picture that a browser gets is about so many pixels, unless the request says otherwise.
@@ -18,7 +18,7 @@ MAX_SIDE = 16_383
 
 
 def choose_scale(
-    parameters: DecodeParameters | InterpolateParameters | ScoreParameters | ExampleParameters,
+    parameters: CompleteParameters | DecodeParameters | InterpolateParameters | ScoreParameters | ExampleParameters,
     form: Format,
     accept: str,
     count: int,

@@ -8,10 +8,11 @@ from torch import Tensor
 
 import models
 from models import regret
-from models.data import Pictures
+from models.data import Items
 from models.distributions import DiagonalGaussian
+from models.kinds import KINDS
 from models.objective import divergence
-from models.vae import VAE, VAEConfig, to_unit_interval
+from models.vae import VAE, VAEConfig
 
 WEIGHTS = Path(models.__file__).parent / "weights"
 
@@ -38,8 +39,8 @@ def by_adam(vae: VAE, x: Tensor, eps: Tensor) -> DiagonalGaussian:
 
 
 @pytest.mark.parametrize("prior", ["standard", "vamp"])
-def test_each_picture_is_optimised_as_by_adam_alone(digits: Pictures, prior: str) -> None:
-    vae, x, eps = small_vae(prior), to_unit_interval(digits.x[:4]), torch.randn(10, 3)
+def test_each_picture_is_optimised_as_by_adam_alone(digits: Items, prior: str) -> None:
+    vae, x, eps = small_vae(prior), KINDS["picture"].to_x(digits.x[:4]), torch.randn(10, 3)
     posterior, own = vae.encode(x), regret.own_prior(vae)
     state = regret.first_state(posterior.mu, posterior.logvar)
     for count, noise in enumerate(eps, 1):
@@ -51,10 +52,10 @@ def test_each_picture_is_optimised_as_by_adam_alone(digits: Pictures, prior: str
     assert (state[:, 0] - posterior.mu).abs().max() > 0.1
 
 
-def test_a_step_works_in_inference_mode_and_keeps_the_bounds_of_logvar(digits: Pictures) -> None:
+def test_a_step_works_in_inference_mode_and_keeps_the_bounds_of_logvar(digits: Items) -> None:
     vae, count = small_vae(), torch.ones(2, 1)
     with torch.inference_mode():
-        x, eps = to_unit_interval(digits.x[:2]), torch.zeros(2, 3)
+        x, eps = KINDS["picture"].to_x(digits.x[:2]), torch.zeros(2, 3)
         state = regret.first_state(torch.zeros(2, 3), torch.full((2, 3), -30.0))
         moved, elbo = regret.step(vae, None, x, state, count, eps)
         posterior = DiagonalGaussian(state[:, 0], state[:, 1])
@@ -65,9 +66,9 @@ def test_a_step_works_in_inference_mode_and_keeps_the_bounds_of_logvar(digits: P
     assert torch.isfinite(moved).all()
 
 
-def test_strange_pictures_have_more_regret_than_digits(digits: Pictures) -> None:
+def test_strange_pictures_have_more_regret_than_digits(digits: Items) -> None:
     vae = models.load(WEIGHTS / "mnist")
-    x = to_unit_interval(digits.x[:16])
+    x = KINDS["picture"].to_x(digits.x[:16])
     eps = torch.randn(regret.HELD + regret.STEPS, vae.config.latent_dim)
     own, inverted = (regret.regret(vae, one, eps) for one in (x, 1 - x))
     assert inverted.min() > own.max()

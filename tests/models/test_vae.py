@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import load, save
-from models.data import Pictures
+from models.data import Items
 from models.distributions import DiagonalGaussian
+from models.kinds import KINDS
 from models.objective import evidence_lower_bound
-from models.vae import VAE, VAEConfig, to_unit_interval
+from models.vae import VAE, VAEConfig
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "conv": {"channels": [6, 8], "hidden": 24},
@@ -38,14 +39,14 @@ def build(arch: str = "mlp", likelihood: tuple[str, dict[str, Any]] = LIKELIHOOD
     return VAE(VAEConfig((channels, 28, 28), 4, arch, ARCHITECTURES[arch], *likelihood))
 
 
-def pictures(digits: Pictures, rows: int, channels: int = 1) -> Tensor:
+def pictures(digits: Items, rows: int, channels: int = 1) -> Tensor:
     return digits.x[:rows].expand(rows, channels, 28, 28)
 
 
 @every_vae
 @pytest.mark.parametrize("channels", [1, 3])
-def test_shapes_and_gradients(arch: str, likelihood: tuple[str, dict[str, Any]], channels: int, digits: Pictures) -> None:
-    vae, x = build(arch, likelihood, channels), to_unit_interval(pictures(digits, 6, channels))
+def test_shapes_and_gradients(arch: str, likelihood: tuple[str, dict[str, Any]], channels: int, digits: Items) -> None:
+    vae, x = build(arch, likelihood, channels), KINDS["picture"].to_x(pictures(digits, 6, channels))
     posterior = vae.encode(x)
     assert posterior.mu.shape == posterior.sigma.shape == (6, 4)
     p = vae.decode(posterior.mu)
@@ -62,8 +63,8 @@ def test_shapes_and_gradients(arch: str, likelihood: tuple[str, dict[str, Any]],
 
 
 @every_vae
-def test_learns_one_batch_by_heart(arch: str, likelihood: tuple[str, dict[str, Any]], digits: Pictures) -> None:
-    vae, x = build(arch, likelihood), to_unit_interval(pictures(digits, 16)).round()
+def test_learns_one_batch_by_heart(arch: str, likelihood: tuple[str, dict[str, Any]], digits: Items) -> None:
+    vae, x = build(arch, likelihood), KINDS["picture"].to_x(pictures(digits, 16)).round()
     optimizer = torch.optim.Adam(vae.parameters(), lr=5e-3)
     errors = []
     for _ in range(60):
@@ -78,10 +79,10 @@ def test_learns_one_batch_by_heart(arch: str, likelihood: tuple[str, dict[str, A
 
 @every_vae
 def test_a_saved_one_gives_the_same_bits(
-    arch: str, likelihood: tuple[str, dict[str, Any]], digits: Pictures, tmp_path: Path
+    arch: str, likelihood: tuple[str, dict[str, Any]], digits: Items, tmp_path: Path
 ) -> None:
     vae, x = build(arch, likelihood), pictures(digits, 6)
-    evidence_lower_bound(vae, to_unit_interval(x), torch.randn(6, 4))  # moves the variance that "optimal" keeps
+    evidence_lower_bound(vae, KINDS["picture"].to_x(x), torch.randn(6, 4))  # moves the variance that "optimal" keeps
     save(tmp_path, vae)
     loaded = load(tmp_path)
     vae.eval()
@@ -91,12 +92,12 @@ def test_a_saved_one_gives_the_same_bits(
     assert torch.equal(before.sigma, after.sigma)
     p, q = vae.decode(before.mu), loaded.decode(before.mu)
     assert torch.equal(p.mean, q.mean)
-    assert torch.equal(p.log_prob(to_unit_interval(x)), q.log_prob(to_unit_interval(x)))
+    assert torch.equal(p.log_prob(KINDS["picture"].to_x(x)), q.log_prob(KINDS["picture"].to_x(x)))
 
 
 @every_vae
-def test_a_row_does_not_depend_on_its_batch_mates(arch: str, likelihood: tuple[str, dict[str, Any]], digits: Pictures) -> None:
-    vae, x = build(arch, likelihood).eval(), to_unit_interval(pictures(digits, 9))
+def test_a_row_does_not_depend_on_its_batch_mates(arch: str, likelihood: tuple[str, dict[str, Any]], digits: Items) -> None:
+    vae, x = build(arch, likelihood).eval(), KINDS["picture"].to_x(pictures(digits, 9))
     together = vae.encode(x)
     pixels, scores = vae.decode(together.mu).mean, vae.decode(together.mu).log_prob(x)
     for i in range(9):
@@ -108,17 +109,17 @@ def test_a_row_does_not_depend_on_its_batch_mates(arch: str, likelihood: tuple[s
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_bytes_and_floats_are_the_same_picture(arch: str, digits: Pictures) -> None:
+def test_bytes_and_floats_are_the_same_picture(arch: str, digits: Items) -> None:
     vae, x = build(arch), pictures(digits, 4)
     assert torch.equal(vae.encode(x).mu, vae.encode(x.float() / 255).mu)
 
 
-def test_to_unit_interval() -> None:
+def test_pixels_become_floats_from_0_to_1() -> None:
     levels = torch.arange(256).to(torch.uint8)
-    assert to_unit_interval(levels).dtype == torch.float32
-    assert to_unit_interval(levels)[[0, 51, 255]].tolist() == pytest.approx([0, 0.2, 1])
+    assert KINDS["picture"].to_x(levels).dtype == torch.float32
+    assert KINDS["picture"].to_x(levels)[[0, 51, 255]].tolist() == pytest.approx([0, 0.2, 1])
     floats = torch.rand(3, dtype=torch.double)
-    assert to_unit_interval(floats) is floats
+    assert KINDS["picture"].to_x(floats) is floats
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (2, 28, 28, 1), (2, 3, 28, 28), (2, 1, 28, 27), (1, 2, 1, 28, 28)])
@@ -152,7 +153,7 @@ def test_sigma_stays_finite_and_positive(factor: float) -> None:
     assert torch.isfinite(posterior.kl(DiagonalGaussian.standard(posterior.mu))).all()
 
 
-def test_distributions_are_single_precision_where_nets_are_not(digits: Pictures) -> None:
+def test_distributions_are_single_precision_where_nets_are_not(digits: Items) -> None:
     vae, x = build("conv"), pictures(digits, 4)
     with torch.autocast("cpu", torch.bfloat16):
         posterior = vae.encode(x)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from models.data import Pictures
+from models.data import Items
 from models.objective import evidence_lower_bound
 from models.train.losses import (
     OBJECTIVES,
@@ -21,7 +21,7 @@ from models.train.losses import (
     Objective,
     Wishes,
 )
-from models.vae import VAE, VAEConfig, to_unit_interval
+from models.vae import VAE, VAEConfig
 
 ROWS, DIM, K, N = 6, 3, 4, 219
 
@@ -41,8 +41,8 @@ def build(prior: str = "standard") -> VAE:
 
 
 @pytest.fixture
-def x(digits: Pictures) -> Tensor:
-    return to_unit_interval(digits.x[:ROWS]).round().double()
+def x(digits: Items) -> Tensor:
+    return (digits.x[:ROWS].float() / 255).round().double()
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from fastapi import FastAPI
 
 from service.formats import png
-from service.rest.collection_schemas import SearchParameters
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.schemas import SampleParameters
+from service.rest.search_schemas import SearchParameters
 
 ODD: list[str] = [
     *("3.0", "3.5", "1e3", "1e400", "nan", "inf", "-inf", "-0", "-1", "+3", "٣", "３", " 3", "3\n", "3_0", "0x3", "", " "),

@@ -1,0 +1,49 @@
+"""Fill the missing cells of a table, and say how surprising each cell is given the others of its row.
+
+The cells that are there are encoded, mu is decoded, and missing cells get what the decoder expects. A few steps of
+pseudo-Gibbs sampling (Rezende et al. 2014, arXiv:1401.4082, appendix F) or importance weights (Mattei & Frellsen 2019,
+arXiv:1812.02633) changed the error by less than a hundredth on five tables, because the encoder learns with cells hidden.
+Knows nothing of files or HTTP.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.kinds.table import Columns, Rows, fill, hide_each
+from models.vae import VAE
+
+BLOCK = 1 << 14  # rows that the net gets at a time
+
+
+@torch.no_grad()
+def decoded(vae: VAE, rows: Rows) -> NDArray[np.float32]:
+    """Return the parameters of the likelihood at z = mu of each row: (N, K) -> (N, P)."""
+    device = next(vae.parameters()).device
+    answers: list[Any] = []
+    for block in torch.from_numpy(np.ascontiguousarray(rows)).split(BLOCK):
+        likelihood: Any = vae.decode(vae.encode(block.to(device)).mu)
+        answers.append(likelihood.parameters.cpu().numpy())
+    return np.concatenate(answers)
+
+
+def impute(vae: VAE, spec: Columns, rows: Rows) -> Rows:
+    """Return rows whose missing cells are filled: numbers with their mean, categories with the most likely one."""
+    return fill(rows, spec.parameters.expected(decoded(vae, rows)))
+
+
+def cell_surprise(vae: VAE, spec: Columns, rows: Rows) -> NDArray[np.float64]:
+    """Return by how many nats each cell is less likely than the most likely one, given the other cells: (N, K) -> (N, K).
+
+    0 for a missing cell. The sum over a row says how unusual it is, and the largest cell which column is.
+    """
+    count, columns = rows.shape
+    found = np.zeros((count, columns))
+    for first in range(0, count, size := max(1, BLOCK // columns)):
+        some = rows[first : first + size]
+        answers = decoded(vae, hide_each(some).reshape(-1, columns))
+        each = spec.parameters.surprise(answers, np.repeat(some, columns, 0)).reshape(len(some), columns, columns)
+        found[first : first + len(some)] = np.diagonal(each, axis1=1, axis2=2)
+    return found
