@@ -56,7 +56,7 @@ EXPLAINED = {
     "densities": "Bits per dimension",
     "agreement": "Validation",
     KEY: "Samples",
-    table.KEY: "Rows",
+    table.KEY: "Imputation and anomalies",
 }
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
@@ -89,7 +89,7 @@ def card(
 ) -> str:
     """Return the card as Markdown; `calibration` is the record of one, if there is one."""
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
-    kind = kind_of(model.kind)
+    measuring = measuring_for(kind := kind_of(model.kind))
     remarks = [*map(kind.worded, densities.remarks(metrics)), *agreement.lines(metrics, kind), *_left_out(protocol)]
     if neighbors.KEY in metrics:  # which has this number, too
         metrics = {name: value for name, value in metrics.items() if name != "knn_accuracy"}
@@ -107,7 +107,6 @@ def card(
     rows += [(neighbors.named(name), f"{100 * share:.2f} %") for name, share in metrics.get(neighbors.KEY, {}).items()]
     rows += [*information.card_rows(metrics), *_prior_rows(metrics, names), *_factor_rows(metrics)]
     rows += _sample_rows(metrics, model.prior)
-    measuring = measuring_for(kind)
     rows += [(what, value) for what, value, _ in measuring.rows(metrics)]
     lines = [
         f"# {directory.name}",

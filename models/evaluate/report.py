@@ -53,10 +53,7 @@ def write_report(
     log, snapshots = read_log(directory), sorted((directory / "run" / "snapshots").glob("*.safetensors"))
     names, measuring = headings(checkpoint.manifest, metrics), measuring_for(checkpoint.vae.kind)
     sections = [
-        (
-            "Numbers",
-            measuring.kind.worded(_numbers(metrics, names, checkpoint.vae.config.latent_dim, drawing.prior, measuring)),
-        ),
+        ("Numbers", _numbers(metrics, names, checkpoint.vae.config.latent_dim, drawing.prior, measuring)),
         ("Columns", page.headed_table(measuring.table(metrics))),
         ("Training", drawing.training(log)),
         ("Reconstructions", drawing.reconstructions()),
@@ -295,7 +292,7 @@ def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str, 
     rows += factors.report_rows(metrics)
     rows += [row(what, html.escape(value), protocol[key]) for what, value, key in measuring.rows(metrics)]
     words = f"{protocol['unit'].capitalize()}; {protocol['split']}; {measuring.parts}: {protocol['pixels']}."
-    return page.table(rows) + f'<p class="dim">{html.escape(words)}</p>'
+    return measuring.kind.worded(page.table(rows) + f'<p class="dim">{html.escape(words)}</p>')
 
 
 def _made(directory: Path, checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> str:

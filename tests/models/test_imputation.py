@@ -63,7 +63,7 @@ def test_the_spoilt_cell_is_the_most_surprising(vae: VAE, rows: tuple[Columns, R
     spoilt = test[~np.isnan(test).any(1)].copy()
     mass = spec.names.index("body_mass_g")
     spoilt[:, mass] = -spoilt[:, mass] + 5 * np.sign(-spoilt[:, mass])
-    surprise = cell_surprise(vae, spec, spoilt)
+    surprise = cell_surprise(vae, spoilt)
     assert (surprise.argmax(1) == mass).mean() > 0.9
 
 
@@ -75,12 +75,12 @@ def test_surprise_of_a_cell_does_not_depend_on_the_cell(vae: VAE, rows: tuple[Co
     values = []
     for entry in (0.0, 10.0, 20.0):
         one[0, mass] = entry
-        values.append(cell_surprise(vae, spec, one)[0, mass])
+        values.append(cell_surprise(vae, one)[0, mass])
     sigma = spec.parameters.sigma(decoded(vae, one))[0, mass]
     assert values[0] - 2 * values[1] + values[2] == pytest.approx((10 / sigma) ** 2, rel=1e-3)
     hidden = one.copy()
     hidden[0, mass] = np.nan
-    assert cell_surprise(vae, spec, hidden)[0, mass] == 0
+    assert cell_surprise(vae, hidden)[0, mass] == 0
 
 
 def test_missing_cells_have_no_part_in_the_likelihood(vae: VAE, rows: tuple[Columns, Rows, Rows]) -> None:
