@@ -40,6 +40,9 @@ class StepLikelihood(Protocol):
     def is_end(self, x: Tensor) -> Tensor:
         """Return which steps are the end."""
 
+    def without_end(self, output: Tensor) -> Tensor:
+        """Return outputs with which the step is not the end: (..., outputs)."""
+
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """Return the log probability of each step: (B, T, outputs), (B, T, ...) -> (B, T)."""
 
@@ -49,7 +52,7 @@ class StepLikelihood(Protocol):
 
 @dataclass(frozen=True)
 class Autoregressive:
-    """p(x given z) = p(x_1 given z) p(x_2 given x_1, z) ... p(end given x, z), for rows of any length."""
+    """p(x given z) = p(x_1 given z) p(x_2 given x_1, z) ... p(end given x, z), for rows of any length but 0."""
 
     decoding: Decoding
     steps: StepLikelihood
@@ -57,7 +60,9 @@ class Autoregressive:
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x given z) in nats per item, with the end of the row: (B, T, ...) -> (B,)."""
         targets = torch.cat([x, self.steps.end(x)[:, None].to(x.dtype)], 1)  # (B, T + 1, ...)
-        each = self.steps.log_prob(self.decoding.teacher_forced(x), targets)  # (B, T + 1)
+        outputs = self.decoding.teacher_forced(x)  # (B, T + 1, outputs)
+        outputs = torch.cat([self.steps.without_end(outputs[:, :1]), outputs[:, 1:]], 1)
+        each = self.steps.log_prob(outputs, targets)  # (B, T + 1)
         ends = self.steps.is_end(targets).long()
         after = ends.cumsum(1) - ends > 0  # (B, T + 1): after the first end
         return each.masked_fill(after, 0.0).sum(1)
@@ -107,6 +112,8 @@ class Autoregressive:
         parts = []
         for place in range(uniforms.shape[1]):
             output, state = self.decoding.step(state, previous)
+            is_first = self.steps.is_end(previous)[:, None]  # What comes after the end is drawn, and then left out.
+            output = torch.where(is_first, self.steps.without_end(output), output)
             step = self.steps.choose(output, uniforms[:, place], temperature)
             if begun is not None:
                 given = begun[:, place].to(step.dtype)

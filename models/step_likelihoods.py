@@ -42,6 +42,10 @@ class Categorical(nn.Module):
         """Return which tokens are the end: (...,) -> bool (...,)."""
         return x == END_TOKEN
 
+    def without_end(self, output: Tensor) -> Tensor:
+        """Return logits with which the token is not the end: (..., V)."""
+        return torch.cat([torch.full_like(output[..., :1], -torch.inf), output[..., 1:]], -1)
+
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """Return the log probability of each token: (..., V), (...,) -> (...,)."""
         return log_softmax(outputs, -1).gather(-1, x.long()[..., None]).squeeze(-1)
@@ -87,6 +91,10 @@ class Mixture(nn.Module):
     def is_end(self, x: Tensor) -> Tensor:
         """Return which points are the end: (..., 3) -> bool (...,)."""
         return x[..., 2] >= END
+
+    def without_end(self, output: Tensor) -> Tensor:
+        """Return outputs with which the point is not the end: (..., 3 + 6 M)."""
+        return torch.cat([output[..., :END], torch.full_like(output[..., :1], -torch.inf), output[..., END + 1 :]], -1)
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """Return the log density of each point: (..., 3 + 6 M), (..., 3) -> (...,). The end has a pen, but no place."""

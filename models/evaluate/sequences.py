@@ -3,6 +3,7 @@
 Knows nothing of files or cards.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +14,20 @@ from models.vae import VAE
 KEY = "sequences"
 BLOCK = 200
 MOST, NEAREST = 1000, 5  # items that are decoded and encoded again, and how many of their neighbours count
+
+
+def card_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return rows for the card, [] if the model is of no sequences."""
+    if KEY not in metrics:
+        return []
+    found = metrics[KEY]
+    return [
+        ("the same decoder with z = 0", f"{found['log_likelihood_at_zero']:.2f}"),
+        ("what the latent adds", f"{found['latent_gain']:.2f}"),
+        ("ELBO compared with z = 0", f"{100 * found['elbo_better_than_zero']:+.0f} %"),
+        ("decoded, encoded again and found", f"{100 * found['found_again']:.1f} %"),
+        ("decoded greedily to an end of their own", f"{100 * found['ended']:.1f} %"),
+    ]
 
 
 @torch.no_grad()
