@@ -21,6 +21,8 @@ ONLY_WITH: Mapping[str, tuple[str, str]] = {
     "blocks": ("arch", "residual"),
     "free_bits": ("objective", "free-bits"),
     "stratified": ("objective", "beta-tc"),
+    "feature_weight": ("objective", "perceptual"),
+    "pixel_weight": ("objective", "perceptual"),
 }
 OTHER_NAMES = {"arch": "architecture"}
 BYTES_PER_WEIGHT = 16  # float32: the weight, its gradient, and the two moments of Adam
@@ -54,6 +56,11 @@ def check_flags(args: argparse.Namespace) -> None:
     check_given(args)
     if args.objective == "free-bits" and args.prior != "standard":
         raise TrainingError("--objective free-bits needs the KL of each dimension, so it works with --prior standard only")
+    if args.objective == "perceptual" and args.binarize == "dynamic":
+        raise TrainingError(
+            "--objective perceptual compares features of greys, and --binarize dynamic draws each of them as 0 or 1: "
+            "add --binarize none, or choose another objective"
+        )
     if args.objective in ("iwae", "iwae-dreg") and args.samples == 1:
         raise TrainingError(
             f"--objective {args.objective} with --samples 1 is only the ELBO with a noisier KL: choose --samples 2 or more"
@@ -80,7 +87,8 @@ def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
     """Return the configuration for the flags, and fill in defaults that depend on the data. Raises TrainingError."""
     check_given(args)
     channels, height, width = x.shape[1:]
-    args.binarize = args.binarize or ("dynamic" if args.likelihood == "bernoulli" and channels == 1 else "none")
+    drawn = args.likelihood == "bernoulli" and channels == 1 and args.objective != "perceptual"
+    args.binarize = args.binarize or ("dynamic" if drawn else "none")
     args.activation = args.activation or ("relu" if args.arch == "mlp" else "silu")
     if args.arch in ("mlp", "gated"):
         options: dict[str, Any] = {"hidden": args.hidden or {"mlp": [400], "gated": [300, 300]}[args.arch]}

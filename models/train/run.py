@@ -6,7 +6,7 @@ the step, so that a run can be resumed from a step number.
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -23,16 +23,18 @@ from models.priors import VampPrior
 from models.readers.left_out import plural
 from models.sigma import calibrate, mean_squared_error, sigma_of
 from models.sigma import record as sigma_record
-from models.train import arguments, overfitting
+from models.train import arguments, overfitting, perceptual
 from models.train.averaging import Average
 from models.train.choices import LABELS, START, choose, mean_values
+from models.train.clipping import clip
 from models.train.continuing import first_length, told
 from models.train.devices import choose_device
 from models.train.final_prior import lost_labels
 from models.train.initial_weights import load_initial
 from models.train.latent_dim import fill_in_latent_dim, is_by_trial, trial_steps
-from models.train.losses import OBJECTIVES, Loss, Wishes
+from models.train.losses import Criterion, Loss
 from models.train.model_flags import check_batch, model_config, parameter_groups
+from models.train.objectives import OBJECTIVES, wishes
 from models.train.resume import STATE, RunState
 from models.train.run_directory import snapshot_path, snapshot_steps
 from models.train.training_data import load_pictures
@@ -52,10 +54,17 @@ class Validation(NamedTuple):
     log_likelihood: float
     kl: float
     bound: float | None  # importance-weighted; only for the objectives iwae and iwae-dreg
+    loss: float | None  # what is minimised, at the full weight of the KL; only for the objective perceptual
     active_units: int
     sigma: float | None = None  # of the pixels, and the root of their mean squared error; only for Gaussian likelihoods
     rmse: float | None = None
     standard_error: float | None = None  # of the ELBO, over blocks or groups if they are held out
+
+    def score(self, criterion: Criterion, epoch: int) -> float | None:
+        """Return what is compared to choose the best epoch; larger is better."""
+        if criterion == "loss":
+            return None if self.loss is None else -self.loss
+        return {"elbo": self.elbo, "bound": self.bound, "last": float(epoch)}[criterion]
 
 
 class Run:
@@ -96,16 +105,15 @@ class Run:
             torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         )
         self.parameters = list(self.vae.parameters())
-        self.objective = OBJECTIVES[args.objective](
-            Wishes(args.beta, args.free_bits, args.stratified, dataset_size=len(self.pictures))
-        )
+        classifier = perceptual.classifier(args, self.pictures, self.validation, going_on)
+        self.objective = OBJECTIVES[args.objective](wishes(args, len(self.pictures), classifier))
         self.aim = "the importance-weighted bound" if self.objective.criterion == "bound" else "at beta = 1 the ELBO"
         self.loss = torch.compile(self.objective.__call__) if args.compile else self.objective
         self.steps_per_check = self.steps_per_epoch * args.validate_every
         first = first_length(args)
         self.warmup_steps: float = args.warmup * (first["steps"] or self.steps_per_epoch * first["epochs"])
         self.snapshots = frozenset() if args.no_snapshots else snapshot_steps(self.steps)
-        self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data)
+        self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data, classifier)
         check_batch(args, self.batch_size)
 
     def lr(self, step: int) -> float:
@@ -163,7 +171,7 @@ class Run:
         """
         self.vae.eval()
         noise = torch.Generator(self.device).manual_seed(0)
-        terms, bounds, means = [], [], []
+        terms, bounds, losses, means = [], [], [], []
         sigma = rmse = None
         with self.average.applied():
             if self.vae.config.likelihood == "gaussian":
@@ -179,13 +187,16 @@ class Run:
                 if self.objective.criterion == "bound":
                     more = torch.randn(self.args.samples, *eps.shape, generator=noise, device=self.device)
                     bounds.append(importance_weighted_bound(self.vae, x, more).log_prob)
+                if self.objective.criterion == "loss":
+                    losses += [self.objective(self.vae, x, eps[None]).value] * len(x)
                 means.append(self.vae.encode(block).mu)
         self.vae.train()
         log_likelihood, kl = (float(torch.cat(values).mean()) for values in zip(*terms, strict=True))
         active = int((torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum())
         bound = float(torch.cat(bounds).mean()) if bounds else None
+        loss = float(torch.stack(losses).mean()) if losses else None
         elbo = standard_error.clustered(torch.cat([t.elbo for t in terms]), self.loaded.clusters)
-        return Validation(elbo.value, log_likelihood, kl, bound, active, sigma, rmse, elbo.error)
+        return Validation(elbo.value, log_likelihood, kl, bound, loss, active, sigma, rmse, elbo.error)
 
     def warnings(self, warm: float, active: int | None, ended: bool = False) -> list[str]:
         """Return warnings for the log: the loss is not the negative ELBO, the posterior collapses, or D does not fit.
@@ -269,8 +280,9 @@ class Run:
                 data["init_from"]["data"] = self.args.init_data
         if self.args.lengthened:
             data["lengthened"] = {"from": self.args.lengthened, "schedule": told(self.args)}
+        beta = None if self.objective.criterion == "loss" else self.objective.beta  # Features have no effective beta.
         if found and found.rmse is not None and math.isfinite(found.rmse):
-            data["sigma"] = sigma_record(self.vae, found.rmse**2, self.objective.beta, len(self.validation))
+            data["sigma"] = sigma_record(self.vae, found.rmse**2, beta, len(self.validation))
         data |= standard_error.record(found.elbo, found.standard_error, loaded.clusters) if found else {}
         data["kept"] = {"epoch": epoch, "by": reason}
         data["training"] = arguments.recorded(self.args)
@@ -278,23 +290,3 @@ class Run:
             if found and self.objective.criterion != "last":
                 data |= overfitting.record(self.vae, self.prepare, self.pictures.x, self.validation.x, self.loaded.clusters)
             save(self.args.out, self.vae, spec, data)
-
-
-def clip(parameters: Sequence[Tensor], largest: float, loss: Tensor) -> bool:
-    """Scale all gradients down to the norm `largest` if theirs is larger. Return False if loss or norm is not finite.
-
-    This synchronises with the device once, and scales only if needed. On the CPU, inner products are several times as fast as
-    torch's norms.
-    """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if loss.device.type == "cpu":
-        value = float(loss)
-        parts = [float(torch.dot(flat, flat)) for flat in (gradient.reshape(-1) for gradient in gradients)]
-    else:
-        value, *parts = torch.stack([loss, *(norm.square() for norm in torch._foreach_norm(gradients))]).tolist()
-    size = math.sqrt(sum(parts)) if all(map(math.isfinite, parts)) else math.inf
-    if not math.isfinite(value) or not math.isfinite(size):
-        return False
-    if size > largest:
-        torch._foreach_mul_(gradients, largest / size)
-    return True
