@@ -24,8 +24,8 @@ from models.vae import VAE
 CLASSIFIER = "classifier"  # the entry of the run's choices that describes it
 FEATURE_WEIGHT, PIXEL_WEIGHT = 1.0, 1.0
 # The seed of the classifier is this far from the run's, so that an evaluation with the run's seed trains another one: models
-# are not judged by the very features that they were trained on.
-SEED_APART = 2**53
+# are not judged by the very features that they were trained on. Generators on the CPU take the lowest 32 bits of a seed.
+SEED_APART = 2**31
 
 
 @dataclass(frozen=True)
@@ -114,5 +114,5 @@ def told(net: FeatureNet, validation: Pictures) -> str:
 
 def frozen(net: FeatureNet) -> FeatureNet:
     """Return the net without gradients for its weights; those of its inputs stay."""
-    net.body.requires_grad_(False)
+    net.body.requires_grad_(False).zero_grad()
     return net
