@@ -48,7 +48,7 @@ def make_models(directory: Path) -> None:
     models.save(directory / NOTHING, models.VAE(nothing))
 
 
-def pictures(shape: tuple[int, int, int], number: int) -> Images:
+def pictures(shape: tuple[int, ...], number: int) -> Images:
     """Return random pixels, uint8 (n, H, W, C)."""
     channels, height, width = shape
     return np.random.default_rng(0).integers(0, 256, (number, height, width, channels), np.uint8)

@@ -64,7 +64,7 @@ class VampPrior(nn.Module):
     u is the sigmoid of the parameter, so that it stays in [0, 1] and its gradient never becomes 0 at a bound.
     """
 
-    def __init__(self, shape: tuple[int, int, int], pseudo_inputs: int = 500) -> None:
+    def __init__(self, shape: tuple[int, ...], pseudo_inputs: int = 500) -> None:
         super().__init__()
         if not is_whole(pseudo_inputs, MAX_WIDTH):
             raise ValueError(f"pseudo_inputs must be a positive integer up to {MAX_WIDTH}, not {short_repr(pseudo_inputs)}")
@@ -90,7 +90,7 @@ PRIORS: Mapping[str, Callable[..., nn.Module]] = {
 }
 
 
-def build_prior(name: str, shape: tuple[int, int, int], options: Mapping[str, Any]) -> nn.Module:
+def build_prior(name: str, shape: tuple[int, ...], options: Mapping[str, Any]) -> nn.Module:
     """Build the prior with that name. Raises ValueError for an unknown name or option."""
     if name not in PRIORS:
         raise ValueError(f"unknown prior {name!r}; known: {', '.join(sorted(PRIORS))}")

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor, bfloat16, float16, nn
 
-from models.distributions import DiagonalGaussian, Likelihood, build_likelihood
+from models.distributions import LIKELIHOODS, DiagonalGaussian, Likelihood, build_likelihood
 from models.kinds import kind_of
-from models.nets import build_net
+from models.nets import ARCHITECTURES, build_net
 from models.nets.layers import MAX_WIDTH, is_whole
 from models.nets.net import Net
-from models.priors import Prior, build_prior
+from models.priors import PRIORS, Prior, build_prior
 
 # Variances from exp(-30) to exp(20): far wider than any trained posterior needs, and still finite in float32.
 LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
@@ -67,9 +67,11 @@ class VAE(nn.Module):
     likelihood: nn.Module
 
     def __init__(self, config: VAEConfig) -> None:
-        """Build the model. Raises ValueError for an unknown architecture, likelihood, prior or option."""
+        """Build the model. Raises ValueError for a net, likelihood, prior or option that is unknown or does not fit the kind."""
         super().__init__()
         self.config, self.kind = config, kind_of(config.kind)
+        if config.arch in ARCHITECTURES and config.likelihood in LIKELIHOODS and config.prior in PRIORS:
+            self.kind.check_parts(config.arch, config.likelihood, config.prior)  # the registries name unknown ones
         self.net = build_net(config.arch, config.shape, config.latent_dim, config.arch_options)
         self.likelihood = build_likelihood(config.likelihood, config.likelihood_options)
         self.prior_layer = build_prior(config.prior, config.shape, config.prior_options)
@@ -82,7 +84,7 @@ class VAE(nn.Module):
         return DiagonalGaussian(_full_precision(mu), _full_precision(logvar).clamp(LOGVAR_MIN, LOGVAR_MAX))
 
     def decode(self, z: Tensor) -> Likelihood:
-        """Return p(x given z) for each latent: (B, D) -> a distribution over (B, C, H, W)."""
+        """Return p(x given z) for each latent: (B, D) -> a distribution over (B, *shape)."""
         if z.dim() != 2 or z.shape[1] != self.config.latent_dim:
             raise ValueError(f"z must have shape (B, {self.config.latent_dim}), not {tuple(z.shape)}")
         likelihood: Likelihood = self.likelihood(_full_precision(self.net.decode(z)))

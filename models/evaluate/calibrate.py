@@ -23,7 +23,7 @@ from models.evaluate.strangers import auroc, strangers, uniformity
 from models.readers.download import DataError
 from models.scores import Array, TrainingLatents
 from models.sigma import sigma_of
-from models.vae import VAE, to_unit_interval
+from models.vae import VAE
 
 # Scores of which the default is chosen: each costs less than the encoder. At least one of each kind is taken, so that neither
 # a well-drawn picture with a strange latent nor a badly drawn one with a usual latent passes.
@@ -46,7 +46,7 @@ UNRECORDED = "the checkpoint does not record which pictures those had held out"
 @torch.inference_mode()
 def posteriors_of(vae: VAE, x: Tensor, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mu and sigma of pictures as the service sees them, not binarised: uint8 (N, C, H, W) -> (N, D) each."""
-    parts = [vae.encode(to_unit_interval(block.to(device))) for block in x.split(BLOCK)]
+    parts = [vae.encode(block.to(device)) for block in x.split(BLOCK)]
     mu, sigma = (torch.cat(part).float().cpu().numpy() for part in zip(*((q.mu, q.sigma) for q in parts), strict=True))
     return mu, sigma
 
@@ -77,7 +77,7 @@ class Scorer:
 
     def _cheap(self, block: Tensor) -> dict[str, Array]:
         likelihood, sigma = self.vae.config.likelihood, sigma_of(self.vae)
-        posterior = self.vae.encode(to_unit_interval(block.to(self.device)))
+        posterior = self.vae.encode(block.to(self.device))
         x, mean, mu = block.numpy(), self._mean(posterior.mu), posterior.mu.cpu().numpy()
         return {
             "knn": self.latents.knn_distance(mu),
@@ -90,7 +90,7 @@ class Scorer:
     def _bounds(self, block: Tensor, noise: torch.Generator) -> dict[str, Array]:
         if not len(block):
             return {}
-        posterior, weights = self.vae.encode(to_unit_interval(block.to(self.device))), []
+        posterior, weights = self.vae.encode(block.to(self.device)), []
         for _ in range(scores.SAMPLES):
             z = posterior.sample(torch.randn(posterior.mu.shape, generator=noise).to(self.device))
             log_p = self.vae.prior(posterior.mu).log_prob(z) - posterior.log_prob(z)
@@ -103,7 +103,7 @@ class Scorer:
         if not len(block):
             return {}
         eps = torch.randn(regret.HELD + regret.STEPS, self.vae.config.latent_dim, generator=noise).to(self.device)
-        return {"regret": regret.regret(self.vae, to_unit_interval(block.to(self.device)), eps).cpu().numpy()}
+        return {"regret": regret.regret(self.vae, self.vae.kind.to_x(block.to(self.device)), eps).cpu().numpy()}
 
     def _mean(self, z: Tensor) -> NDArray[np.float32]:
         return self.vae.decode(z).mean.float().cpu().numpy()

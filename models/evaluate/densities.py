@@ -14,7 +14,7 @@ from torch import Tensor
 from models.evaluate import html as page
 from models.evaluate.headings import KINDS, Headings
 from models.sigma import effective_beta, mean_squared_error, sigma_of
-from models.vae import VAE, to_unit_interval
+from models.vae import VAE
 
 DENSITIES = ("gaussian", "continuous_bernoulli")
 # With a smaller mean effective sample size, a few of the K samples carry the whole bound.
@@ -59,7 +59,7 @@ def density_numbers(vae: VAE, x: Tensor, metrics: Mapping[str, Any], training: M
     if vae.config.likelihood not in DENSITIES:
         return {}
     noise = torch.Generator(x.device).manual_seed(seed)
-    mse = mean_squared_error(vae, (to_unit_interval(block) for block in x.split(BLOCK)), noise)
+    mse = mean_squared_error(vae, (vae.kind.to_x(block) for block in x.split(BLOCK)), noise)
     found: dict[str, Any] = {
         "bits_per_dimension": bits_per_dimension(metrics["iwae_nll"], vae),
         "elbo_bits_per_dimension": bits_per_dimension(-metrics["elbo"], vae),

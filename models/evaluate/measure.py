@@ -22,7 +22,7 @@ from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.priors import NAMES
 from models.readers.holding_out import HoldOut
 from models.train.run_directory import data_digest
-from models.vae import VAE, to_unit_interval
+from models.vae import VAE
 
 PRIOR_DRAWS = 10_000
 
@@ -132,10 +132,10 @@ def evaluate(
 def prepared(vae: VAE, x: Tensor, binarized: bool, noise: torch.Generator) -> Tensor:
     """Return the pixels whose nats are measured: binarised, dequantised for a density, or plain greys; uint8 -> float32."""
     if binarized:
-        return torch.bernoulli(to_unit_interval(x), generator=noise)
+        return torch.bernoulli(vae.kind.to_x(x), generator=noise)
     if vae.config.likelihood in densities.DENSITIES:
         return densities.dequantized(x, vae.config.likelihood, noise)
-    return to_unit_interval(x)
+    return vae.kind.to_x(x)
 
 
 def pixels(vae: VAE, seed: int) -> str:

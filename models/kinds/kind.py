@@ -32,6 +32,7 @@ class Kind(ABC):
     many: ClassVar[str]  # "pictures"
     nets: ClassVar[frozenset[str]]  # the architectures that fit
     likelihoods: ClassVar[frozenset[str]]  # the likelihoods that fit
+    priors: ClassVar[frozenset[str]] = frozenset(("standard",))  # the priors that fit
     sequential: ClassVar[bool] = False  # whether a decoder makes the data step by step, each step from the ones before
 
     @abstractmethod
@@ -54,8 +55,9 @@ class Kind(ABC):
     def to_x(self, rows: "Tensor") -> "Tensor":
         """Return the x of the net for rows, (B, ...) -> (B, ...): float32. Rows that are x already stay as they are."""
 
-    def check_parts(self, net: str, likelihood: str) -> None:
-        """Raise ValueError if the architecture or the likelihood does not fit this kind."""
-        for what, name, known in (("architecture", net, self.nets), ("likelihood", likelihood, self.likelihoods)):
-            if name not in known:
-                raise ValueError(f"{self.many} take the {what} {' or '.join(sorted(known))}, not {name[:80]!r}")
+    def check_parts(self, net: str, likelihood: str, prior: str) -> None:
+        """Raise ValueError if the architecture, the likelihood or the prior does not fit this kind."""
+        known = {"architecture": self.nets, "likelihood": self.likelihoods, "prior": self.priors}
+        for (what, names), name in zip(known.items(), (net, likelihood, prior), strict=True):
+            if name not in names:
+                raise ValueError(f"models of {self.many} take the {what} {' or '.join(sorted(names))}, not {name[:80]!r}")

@@ -20,6 +20,7 @@ class Picture(Kind):
     many: ClassVar[str] = "pictures"
     nets: ClassVar[frozenset[str]] = frozenset(("conv", "gated", "mlp", "residual"))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("bernoulli", "continuous_bernoulli", "gaussian"))
+    priors: ClassVar[frozenset[str]] = frozenset(("standard", "vamp"))
 
     def check_shape(self, shape: Shape) -> None:
         if len(shape) != 3 or not all(type(n) is int and 0 < n <= MAX_SIDE for n in shape):

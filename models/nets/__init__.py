@@ -12,7 +12,7 @@ from models.nets.mlp import MLP
 from models.nets.net import Net
 from models.nets.residual import Residual
 
-Shape = tuple[int, int, int]  # (C, H, W)
+Shape = tuple[int, ...]  # that of a row; (C, H, W) for pictures
 
 
 ARCHITECTURES: Mapping[str, Callable[..., Net]] = {

@@ -27,7 +27,7 @@ class GatedLinear(nn.Module):
 class Gated(Net):
     """Gated dense layers; the decoder has the encoder's hidden widths in reverse order."""
 
-    def __init__(self, shape: tuple[int, int, int], latent_dim: int, hidden: Sequence[int] = (300, 300)) -> None:
+    def __init__(self, shape: tuple[int, ...], latent_dim: int, hidden: Sequence[int] = (300, 300)) -> None:
         super().__init__()
         check_widths("hidden widths", hidden)
         self.shape = shape

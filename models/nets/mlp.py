@@ -16,7 +16,7 @@ class MLP(Net):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         latent_dim: int,
         hidden: Sequence[int] = (400,),
         activation: str = "relu",

@@ -1,4 +1,4 @@
-"""The interface of an architecture: pixels -> posterior parameters, latents -> the likelihood's input."""
+"""The interface of an architecture: x -> posterior parameters, latents -> the likelihood's input."""
 
 from abc import abstractmethod
 
@@ -10,8 +10,8 @@ class Net(nn.Module):
 
     @abstractmethod
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the posterior's parameters: (B, C, H, W) in [0, 1] -> mu, logvar, (B, D) each."""
+        """Return the posterior's parameters: x (B, *shape) -> mu, logvar, (B, D) each."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """Return the likelihood's input: (B, D) -> (B, C, H, W)."""
+        """Return the likelihood's input: (B, D) -> (B, *shape) for pictures."""

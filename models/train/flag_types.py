@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from models.distributions import SIGMA_CEILING, SIGMA_FLOOR
+from models.kinds.picture import MAX_SIDE
 from models.model_name import RULE, is_name
 from models.nets.layers import MAX_WIDTH
 from models.preprocess import checked_range
-from models.vae import MAX_SIDE
 
 
 def _wrong(rule: str, text: str) -> argparse.ArgumentTypeError:

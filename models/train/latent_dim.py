@@ -15,7 +15,7 @@ from models.nets.conv import Conv
 from models.objective import evidence_lower_bound
 from models.train.choices import START, mean_values
 from models.train.model_flags import model_config
-from models.vae import VAE, to_unit_interval
+from models.vae import VAE
 
 LATENTS = 20  # for runs without a trial
 TRIAL = "a trial"  # the first words of the reason for what a trial chose
@@ -112,7 +112,7 @@ def _trained_means(args: argparse.Namespace, pictures: Tensor, steps: int, dim: 
     bf16 = args.precision == "bf16" or (args.precision == "auto" and device.type == "cuda")
     for _ in tqdm(range(steps), f"trial with {dim} latent dimensions", unit="step", disable=None, leave=False):
         rows = torch.randint(len(pictures), (min(args.batch_size, len(pictures)),), generator=noise, device=device)
-        x = to_unit_interval(pictures[rows])
+        x = vae.kind.to_x(pictures[rows])
         x = torch.bernoulli(x, generator=noise) if binarize else x
         eps = torch.randn(len(x), dim, generator=noise, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):

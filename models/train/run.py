@@ -38,7 +38,7 @@ from models.train.objectives import OBJECTIVES, wishes
 from models.train.resume import STATE, RunState
 from models.train.run_directory import snapshot_path, snapshot_steps
 from models.train.training_data import load_pictures
-from models.vae import VAE, to_unit_interval
+from models.vae import VAE
 
 SAMPLES = 64
 VALIDATION_ROWS = 512
@@ -139,7 +139,7 @@ class Run:
 
     def prepare(self, x: Tensor, noise: torch.Generator) -> Tensor:
         """Convert bytes to x in [0, 1]. With --binarize dynamic, draw each pixel as 0 or 1 with its grey as probability."""
-        x = to_unit_interval(x)
+        x = self.vae.kind.to_x(x)
         return torch.bernoulli(x, generator=noise) if self.binarize else x
 
     def step(self, x: Tensor, step: int) -> Loss | None:
@@ -268,7 +268,10 @@ class Run:
         `found` is the validation of these weights, if there was one.
         """
         shape = self.vae.config.shape
-        spec = self.loaded.preprocessing or Preprocessing(*shape, fit=self.args.fit or "pad", filter=self.args.filter)
+        channels, height, width = shape
+        spec = self.loaded.preprocessing or Preprocessing(
+            channels, height, width, fit=self.args.fit or "pad", filter=self.args.filter
+        )
         data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
         loaded, args = self.loaded, self.args
         known = {"summary": loaded.summary, "classes": loaded.classes, "near_duplicates": loaded.near_duplicates}

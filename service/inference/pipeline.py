@@ -57,7 +57,7 @@ class Inference:
     @property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing of the model, or that which the caller wants instead."""
-        spec = self.model.manifest.preprocessing
+        spec: Preprocessing = self.model.manifest.preprocessing
         if self.background is None and self.invert is None:
             return spec
         return _overridden(spec, self.background, self.invert)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from models.data import Pictures
+from models.kinds import KINDS
 from models.objective import Elbo, evidence_lower_bound, importance_weighted_bound
-from models.vae import VAE, VAEConfig, to_unit_interval
+from models.vae import VAE, VAEConfig
 
 LIKELIHOODS = ["bernoulli", "continuous_bernoulli", "gaussian"]
 
@@ -55,7 +56,7 @@ def monte_carlo_elbo(vae: VAE, x: Tensor, eps: Tensor) -> Tensor:
 
 
 def test_elbo_by_hand(digits: Pictures) -> None:
-    vae, x, eps = digit_vae(), to_unit_interval(digits.x[:4]).round(), torch.randn(4, 3)
+    vae, x, eps = digit_vae(), KINDS["picture"].to_x(digits.x[:4]).round(), torch.randn(4, 3)
     with torch.no_grad():
         terms = evidence_lower_bound(vae, x, eps)
         mu, logvar = (t.double().numpy() for t in vae.net.encode(x))
@@ -89,7 +90,7 @@ def test_monte_carlo_and_closed_form_agree_in_expectation(likelihood: str) -> No
 
 @torch.no_grad()
 def test_one_sample_is_the_elbo(digits: Pictures) -> None:
-    vae, x, eps = digit_vae(), to_unit_interval(digits.x[:7]).round(), torch.randn(7, 3)
+    vae, x, eps = digit_vae(), KINDS["picture"].to_x(digits.x[:7]).round(), torch.randn(7, 3)
     bound = importance_weighted_bound(vae, x, eps[None])
     torch.testing.assert_close(bound.log_prob, monte_carlo_elbo(vae, x, eps))
     torch.testing.assert_close(bound.ess, torch.ones(7))
@@ -149,7 +150,7 @@ def test_one_good_sample_counts_alone() -> None:
 @pytest.mark.parametrize("max_rows", [1, 5, 14, 15, 1000])
 @torch.no_grad()
 def test_blocks_do_not_change_the_result(max_rows: int, digits: Pictures) -> None:
-    vae, x, eps = digit_vae(), to_unit_interval(digits.x[:7]).round(), torch.randn(9, 7, 3)
+    vae, x, eps = digit_vae(), KINDS["picture"].to_x(digits.x[:7]).round(), torch.randn(9, 7, 3)
     whole = importance_weighted_bound(vae, x, eps)
     split = importance_weighted_bound(vae, x, eps, max_rows)
     torch.testing.assert_close(split.log_prob, whole.log_prob)
@@ -158,7 +159,7 @@ def test_blocks_do_not_change_the_result(max_rows: int, digits: Pictures) -> Non
 
 @torch.no_grad()
 def test_rows_keep_their_places(digits: Pictures) -> None:
-    vae, x, eps = digit_vae(), to_unit_interval(digits.x[:7]).round(), torch.randn(9, 7, 3)
+    vae, x, eps = digit_vae(), KINDS["picture"].to_x(digits.x[:7]).round(), torch.randn(9, 7, 3)
     together = importance_weighted_bound(vae, x, eps)
     for i in range(7):
         alone = importance_weighted_bound(vae, x[i : i + 1], eps[:, i : i + 1])
@@ -167,5 +168,5 @@ def test_rows_keep_their_places(digits: Pictures) -> None:
 
 @torch.no_grad()
 def test_no_rows_give_no_bounds(digits: Pictures) -> None:
-    bound = importance_weighted_bound(digit_vae(), to_unit_interval(digits.x[:0]), torch.randn(4, 0, 3))
+    bound = importance_weighted_bound(digit_vae(), KINDS["picture"].to_x(digits.x[:0]), torch.randn(4, 0, 3))
     assert bound.log_prob.shape == bound.ess.shape == (0,)

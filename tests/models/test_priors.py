@@ -12,9 +12,10 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from models.checkpoint import CONFIG, CheckpointError, load, read, save
 from models.data import Pictures
 from models.distributions import DiagonalGaussian
+from models.kinds import KINDS
 from models.objective import evidence_lower_bound, importance_weighted_bound
 from models.priors import PosteriorMixture, VampPrior
-from models.vae import VAE, VAEConfig, to_unit_interval
+from models.vae import VAE, VAEConfig
 
 
 def vamp(pseudo_inputs: int = 7) -> VAE:
@@ -60,7 +61,7 @@ def test_draws_of_a_mixture_take_its_components_in_turn() -> None:
 
 
 def test_a_vamp_prior_is_the_mixture_of_its_pictures_posteriors(digits: Pictures) -> None:
-    vae, x = vamp(), to_unit_interval(digits.x[:7])
+    vae, x = vamp(), KINDS["picture"].to_x(digits.x[:7])
     assert isinstance(vae.prior_layer, VampPrior)
     vae.prior_layer.start_from(x)
     posterior, z = vae.encode(x.clamp(0.05, 0.95)), torch.randn(5, 3)
@@ -70,7 +71,7 @@ def test_a_vamp_prior_is_the_mixture_of_its_pictures_posteriors(digits: Pictures
 
 
 def test_the_kl_against_it_is_sampled(digits: Pictures) -> None:
-    vae, x, eps = vamp().eval(), to_unit_interval(digits.x[:5]).round(), torch.randn(5, 3)
+    vae, x, eps = vamp().eval(), KINDS["picture"].to_x(digits.x[:5]).round(), torch.randn(5, 3)
     posterior = vae.encode(x)
     z = posterior.sample(eps)
     terms = evidence_lower_bound(vae, x, eps)
@@ -79,7 +80,7 @@ def test_the_kl_against_it_is_sampled(digits: Pictures) -> None:
 
 
 def test_pseudo_inputs_learn(digits: Pictures) -> None:
-    vae, x = vamp(), to_unit_interval(digits.x[:8])
+    vae, x = vamp(), KINDS["picture"].to_x(digits.x[:8])
     evidence_lower_bound(vae, x, torch.randn(8, 3)).loss().backward()
     assert isinstance(vae.prior_layer, VampPrior)
     assert vae.prior_layer.logits.grad is not None

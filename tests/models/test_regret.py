@@ -10,8 +10,9 @@ import models
 from models import regret
 from models.data import Pictures
 from models.distributions import DiagonalGaussian
+from models.kinds import KINDS
 from models.objective import divergence
-from models.vae import VAE, VAEConfig, to_unit_interval
+from models.vae import VAE, VAEConfig
 
 WEIGHTS = Path(models.__file__).parent / "weights"
 
@@ -39,7 +40,7 @@ def by_adam(vae: VAE, x: Tensor, eps: Tensor) -> DiagonalGaussian:
 
 @pytest.mark.parametrize("prior", ["standard", "vamp"])
 def test_each_picture_is_optimised_as_by_adam_alone(digits: Pictures, prior: str) -> None:
-    vae, x, eps = small_vae(prior), to_unit_interval(digits.x[:4]), torch.randn(10, 3)
+    vae, x, eps = small_vae(prior), KINDS["picture"].to_x(digits.x[:4]), torch.randn(10, 3)
     posterior, own = vae.encode(x), regret.own_prior(vae)
     state = regret.first_state(posterior.mu, posterior.logvar)
     for count, noise in enumerate(eps, 1):
@@ -54,7 +55,7 @@ def test_each_picture_is_optimised_as_by_adam_alone(digits: Pictures, prior: str
 def test_a_step_works_in_inference_mode_and_keeps_the_bounds_of_logvar(digits: Pictures) -> None:
     vae, count = small_vae(), torch.ones(2, 1)
     with torch.inference_mode():
-        x, eps = to_unit_interval(digits.x[:2]), torch.zeros(2, 3)
+        x, eps = KINDS["picture"].to_x(digits.x[:2]), torch.zeros(2, 3)
         state = regret.first_state(torch.zeros(2, 3), torch.full((2, 3), -30.0))
         moved, elbo = regret.step(vae, None, x, state, count, eps)
         posterior = DiagonalGaussian(state[:, 0], state[:, 1])
@@ -67,7 +68,7 @@ def test_a_step_works_in_inference_mode_and_keeps_the_bounds_of_logvar(digits: P
 
 def test_strange_pictures_have_more_regret_than_digits(digits: Pictures) -> None:
     vae = models.load(WEIGHTS / "mnist")
-    x = to_unit_interval(digits.x[:16])
+    x = KINDS["picture"].to_x(digits.x[:16])
     eps = torch.randn(regret.HELD + regret.STEPS, vae.config.latent_dim)
     own, inverted = (regret.regret(vae, one, eps) for one in (x, 1 - x))
     assert inverted.min() > own.max()

@@ -11,8 +11,9 @@ from torch import Tensor
 from models.checkpoint import load, save
 from models.data import Pictures
 from models.distributions import DiagonalGaussian
+from models.kinds import KINDS
 from models.objective import evidence_lower_bound
-from models.vae import VAE, VAEConfig, to_unit_interval
+from models.vae import VAE, VAEConfig
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "conv": {"channels": [6, 8], "hidden": 24},
@@ -45,7 +46,7 @@ def pictures(digits: Pictures, rows: int, channels: int = 1) -> Tensor:
 @every_vae
 @pytest.mark.parametrize("channels", [1, 3])
 def test_shapes_and_gradients(arch: str, likelihood: tuple[str, dict[str, Any]], channels: int, digits: Pictures) -> None:
-    vae, x = build(arch, likelihood, channels), to_unit_interval(pictures(digits, 6, channels))
+    vae, x = build(arch, likelihood, channels), KINDS["picture"].to_x(pictures(digits, 6, channels))
     posterior = vae.encode(x)
     assert posterior.mu.shape == posterior.sigma.shape == (6, 4)
     p = vae.decode(posterior.mu)
@@ -63,7 +64,7 @@ def test_shapes_and_gradients(arch: str, likelihood: tuple[str, dict[str, Any]],
 
 @every_vae
 def test_learns_one_batch_by_heart(arch: str, likelihood: tuple[str, dict[str, Any]], digits: Pictures) -> None:
-    vae, x = build(arch, likelihood), to_unit_interval(pictures(digits, 16)).round()
+    vae, x = build(arch, likelihood), KINDS["picture"].to_x(pictures(digits, 16)).round()
     optimizer = torch.optim.Adam(vae.parameters(), lr=5e-3)
     errors = []
     for _ in range(60):
@@ -81,7 +82,7 @@ def test_a_saved_one_gives_the_same_bits(
     arch: str, likelihood: tuple[str, dict[str, Any]], digits: Pictures, tmp_path: Path
 ) -> None:
     vae, x = build(arch, likelihood), pictures(digits, 6)
-    evidence_lower_bound(vae, to_unit_interval(x), torch.randn(6, 4))  # moves the variance that "optimal" keeps
+    evidence_lower_bound(vae, KINDS["picture"].to_x(x), torch.randn(6, 4))  # moves the variance that "optimal" keeps
     save(tmp_path, vae)
     loaded = load(tmp_path)
     vae.eval()
@@ -91,12 +92,12 @@ def test_a_saved_one_gives_the_same_bits(
     assert torch.equal(before.sigma, after.sigma)
     p, q = vae.decode(before.mu), loaded.decode(before.mu)
     assert torch.equal(p.mean, q.mean)
-    assert torch.equal(p.log_prob(to_unit_interval(x)), q.log_prob(to_unit_interval(x)))
+    assert torch.equal(p.log_prob(KINDS["picture"].to_x(x)), q.log_prob(KINDS["picture"].to_x(x)))
 
 
 @every_vae
 def test_a_row_does_not_depend_on_its_batch_mates(arch: str, likelihood: tuple[str, dict[str, Any]], digits: Pictures) -> None:
-    vae, x = build(arch, likelihood).eval(), to_unit_interval(pictures(digits, 9))
+    vae, x = build(arch, likelihood).eval(), KINDS["picture"].to_x(pictures(digits, 9))
     together = vae.encode(x)
     pixels, scores = vae.decode(together.mu).mean, vae.decode(together.mu).log_prob(x)
     for i in range(9):
@@ -113,12 +114,12 @@ def test_bytes_and_floats_are_the_same_picture(arch: str, digits: Pictures) -> N
     assert torch.equal(vae.encode(x).mu, vae.encode(x.float() / 255).mu)
 
 
-def test_to_unit_interval() -> None:
+def test_pixels_become_floats_from_0_to_1() -> None:
     levels = torch.arange(256).to(torch.uint8)
-    assert to_unit_interval(levels).dtype == torch.float32
-    assert to_unit_interval(levels)[[0, 51, 255]].tolist() == pytest.approx([0, 0.2, 1])
+    assert KINDS["picture"].to_x(levels).dtype == torch.float32
+    assert KINDS["picture"].to_x(levels)[[0, 51, 255]].tolist() == pytest.approx([0, 0.2, 1])
     floats = torch.rand(3, dtype=torch.double)
-    assert to_unit_interval(floats) is floats
+    assert KINDS["picture"].to_x(floats) is floats
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (2, 28, 28, 1), (2, 3, 28, 28), (2, 1, 28, 27), (1, 2, 1, 28, 28)])

@@ -6,9 +6,10 @@ import torch
 
 from models.data import Pictures
 from models.evaluate.bounds import likelihood_bounds
+from models.kinds import KINDS
 from models.mixture import GaussianMixture
 from models.objective import evidence_lower_bound, importance_weighted_bound
-from models.vae import VAE, VAEConfig, to_unit_interval
+from models.vae import VAE, VAEConfig
 
 
 def small_vae() -> VAE:
@@ -17,7 +18,7 @@ def small_vae() -> VAE:
 
 @torch.no_grad()
 def test_bounds_of_many_pictures_keep_their_order(digits: Pictures) -> None:
-    vae, x = small_vae(), to_unit_interval(digits.x[:100]).round()
+    vae, x = small_vae(), KINDS["picture"].to_x(digits.x[:100]).round()
     bounds = likelihood_bounds(vae, x, 3, torch.Generator().manual_seed(0))
     noise = torch.Generator().manual_seed(0)
     eps = torch.cat([torch.randn(3, rows, 2, generator=noise) for rows in (64, 36)], 1)
@@ -31,7 +32,7 @@ def test_bounds_of_many_pictures_keep_their_order(digits: Pictures) -> None:
 
 @torch.no_grad()
 def test_a_mixture_that_is_the_prior_gains_nothing(digits: Pictures) -> None:
-    vae, x = small_vae(), to_unit_interval(digits.x[:80]).round()
+    vae, x = small_vae(), KINDS["picture"].to_x(digits.x[:80]).round()
     standard = GaussianMixture(torch.tensor([0.25, 0.75]), torch.zeros(2, 2), torch.ones(2, 2))
     bounds = likelihood_bounds(vae, x, 50, torch.Generator().manual_seed(0), standard)
     torch.testing.assert_close(bounds["mixture_iwae"], bounds["iwae"])
@@ -42,7 +43,7 @@ def test_a_mixture_that_is_the_prior_gains_nothing(digits: Pictures) -> None:
 
 @torch.no_grad()
 def test_the_bound_under_a_mixture_is_the_direct_sum(digits: Pictures) -> None:
-    vae, x = small_vae(), to_unit_interval(digits.x[:5]).round()
+    vae, x = small_vae(), KINDS["picture"].to_x(digits.x[:5]).round()
     mixture = GaussianMixture(
         torch.tensor([0.4, 0.6]), torch.tensor([[0.5, 0.0], [-1.0, 2.0]]), 0.7 * torch.eye(2).repeat(2, 1, 1)
     )

@@ -16,10 +16,10 @@ from models.data import Pictures, Splits, load_data, rows_of
 from models.evaluate import unusual
 from models.evaluate.__main__ import main
 from models.evaluate.calibrate import choose_bandwidth, choose_default, held_out_split
+from models.kinds import KINDS
 from models.readers.download import DataError
 from models.scores import SAMPLES, log_density
 from models.train.__main__ import main as train
-from models.vae import to_unit_interval
 
 TRAINING = {"validation": 0.1, "seed": 3, "validation_split": "random"}
 
@@ -46,9 +46,9 @@ def test_it_compares_with_pictures_that_the_net_never_saw(trained: Path, digits_
     rows, held_out = rows_of(splits.train, 0.2, 0)
     assert len(found.mu) == len(rows)
     assert len(found.smallest) == len(held_out)
-    posterior = checkpoint.vae.encode(to_unit_interval(splits.train.x[rows]))
+    posterior = checkpoint.vae.encode(KINDS["picture"].to_x(splits.train.x[rows]))
     assert np.allclose(np.sort(found.mu, 0), np.sort(posterior.mu.numpy(), 0), rtol=1e-3, atol=1e-4)
-    x = to_unit_interval(splits.train.x[held_out])
+    x = KINDS["picture"].to_x(splits.train.x[held_out])
     error = (checkpoint.vae.decode(checkpoint.vae.encode(x).mu).mean - x).square().flatten(1).sum(1)
     assert np.allclose(found.held_out["reconstruction"], np.sort(error.numpy()), rtol=1e-5)
 

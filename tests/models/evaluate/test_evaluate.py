@@ -19,9 +19,10 @@ from models.distributions import DiagonalGaussian
 from models.evaluate.__main__ import main
 from models.evaluate.diagnostics import prior_coverage
 from models.evaluate.measure import nearest_labels, posteriors
+from models.kinds import KINDS
 from models.objective import evidence_lower_bound, importance_weighted_bound
 from models.train.__main__ import main as train
-from models.vae import VAE, VAEConfig, to_unit_interval
+from models.vae import VAE, VAEConfig
 from service.latents.distances import METRICS
 
 FAST = ["--samples", "8", "--limit", "20", "--device", "cpu"]
@@ -132,7 +133,7 @@ class TestMetrics:
         assert " --fit-prior --prior-components 1,2\n" in (path / "README.md").read_text()
         metrics, vae = metrics_of(path), read(path).vae.eval()
         assert "draws of the VampPrior" in metrics["protocol"]["prior_coverage"]
-        x = torch.bernoulli(to_unit_interval(load_data(f"npz:{digits_npz}", tmp_path).test.x[:20]),
+        x = torch.bernoulli(KINDS["picture"].to_x(load_data(f"npz:{digits_npz}", tmp_path).test.x[:20]),
                             generator=torch.Generator().manual_seed(0))  # fmt: skip
         noise = torch.Generator().manual_seed(0)
         eps, prior_eps = torch.randn(len(x), 2, generator=noise), torch.randn(10_000, 2, generator=noise)

@@ -20,7 +20,7 @@ from models.train.losses import (
     Objective,
 )
 from models.train.objectives import OBJECTIVES, Wishes
-from models.vae import VAE, VAEConfig, to_unit_interval
+from models.vae import VAE, VAEConfig
 
 ROWS, DIM, K, N = 6, 3, 4, 219
 
@@ -41,7 +41,7 @@ def build(prior: str = "standard") -> VAE:
 
 @pytest.fixture
 def x(digits: Pictures) -> Tensor:
-    return to_unit_interval(digits.x[:ROWS]).round().double()
+    return (digits.x[:ROWS].float() / 255).round().double()
 
 
 @pytest.fixture

@@ -11,15 +11,16 @@ from torch import Tensor
 from models.checkpoint import read
 from models.data import Pictures
 from models.evaluate.card import description
+from models.kinds import KINDS
 from models.train import overfitting
 from models.train.__main__ import main
-from models.vae import VAE, VAEConfig, to_unit_interval
+from models.vae import VAE, VAEConfig
 
 FLAGS = ["--arch", "mlp", "--hidden", "64", "--latent-dim", "4", "--batch-size", "20", "--lr", "0.01", "--device", "cpu"]
 
 
 def plain(x: Tensor, _: torch.Generator) -> Tensor:
-    return to_unit_interval(x)
+    return KINDS["picture"].to_x(x)
 
 
 def test_the_same_pictures_are_equally_good(digits: Pictures) -> None:
