@@ -15,6 +15,7 @@ from tqdm import tqdm
 from models.data import Pictures
 from models.distributions import SIGMA_FLOOR
 from models.features import FeatureNet, feature_net
+from models.kinds.kind import Kind
 from models.objective import Elbo, divergence
 from models.readers.left_out import plural
 from models.train.losses import Criterion, Loss, detached
@@ -69,13 +70,20 @@ class Perceptual:
         )
 
 
-def classifier(args: argparse.Namespace, training: Pictures, validation: Pictures, going_on: bool) -> FeatureNet | None:
+def classifier(
+    args: argparse.Namespace, kind: Kind, training: Pictures, validation: Pictures, going_on: bool
+) -> FeatureNet | None:
     """Return the classifier of the perceptual objective, trained on the labels, and record how good it is; else None.
 
     The net of a run that goes on is not trained again: its weights are in the saved state. Raises TrainingError.
     """
     if args.objective != "perceptual":
         return None
+    if kind.name != "picture":
+        raise TrainingError(
+            f"--objective perceptual compares features of pictures, and {args.data} has {kind.many}: choose another objective, "
+            "such as elbo"
+        )
     seed = args.seed + SEED_APART
     if going_on:
         return frozen(feature_net(training.x, None, seed, training.x.device))

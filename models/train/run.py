@@ -105,7 +105,7 @@ class Run:
             torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         )
         self.parameters = list(self.vae.parameters())
-        classifier = perceptual.classifier(args, self.pictures, self.validation, going_on)
+        classifier = perceptual.classifier(args, self.vae.kind, self.pictures, self.validation, going_on)
         self.objective = OBJECTIVES[args.objective](wishes(args, len(self.pictures), classifier))
         self.aim = "the importance-weighted bound" if self.objective.criterion == "bound" else "at beta = 1 the ELBO"
         self.loss = torch.compile(self.objective.__call__) if args.compile else self.objective

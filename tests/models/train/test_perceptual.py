@@ -18,10 +18,12 @@ from models.data import Pictures
 from models.distributions import DiagonalGaussian
 from models.evaluate.card import description
 from models.features import FeatureNet, feature_net
+from models.kinds.picture import Picture
 from models.objective import evidence_lower_bound
 from models.train.__main__ import main
 from models.train.arguments import parse
-from models.train.perceptual import SEED_APART, Perceptual, frozen, told
+from models.train.model_flags import TrainingError
+from models.train.perceptual import SEED_APART, Perceptual, classifier, frozen, told
 from models.train.run import Run
 from models.vae import VAE, VAEConfig
 
@@ -219,6 +221,16 @@ def test_what_has_nothing_to_learn_is_refused(
     assert found in told
     assert "choose another objective, such as elbo" in told
     assert not (tmp_path / "out" / "run" / "state.safetensors").exists()
+
+
+class Row(Picture):
+    name, many = "row", "rows of a table"
+
+
+def test_other_kinds_are_refused(flags: Flags, digits: Pictures, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"features of pictures, and csv:a has rows of a table: choose another objective"):
+        classifier(parse(flags(tmp_path, "--data", "csv:a")), Row(), digits, digits, False)
+    assert classifier(parse(["--out", str(tmp_path), "--data", "csv:a"]), Row(), digits, digits, False) is None
 
 
 def test_greys_that_are_drawn_as_0_or_1_are_refused(flags: Flags, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
