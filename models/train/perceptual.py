@@ -81,8 +81,8 @@ def classifier(
         return None
     if kind.name != "picture":
         raise TrainingError(
-            f"--objective perceptual compares features of pictures, and {args.data} has {kind.many}: choose another objective, "
-            "such as elbo"
+            f"--objective perceptual compares features of pictures, and {args.data} has {kind.many}: choose another "
+            "objective, such as elbo"
         )
     seed = args.seed + SEED_APART
     if going_on:
