@@ -67,7 +67,7 @@ class VAE(nn.Module):
     likelihood: nn.Module
 
     def __init__(self, config: VAEConfig) -> None:
-        """Build the model. Raises ValueError for a net, likelihood, prior or option that is unknown or does not fit the kind."""
+        """Build the model. Raises ValueError for an unknown net, likelihood, prior or option, or one that does not fit."""
         super().__init__()
         self.config, self.kind = config, kind_of(config.kind)
         if config.arch in ARCHITECTURES and config.likelihood in LIKELIHOODS and config.prior in PRIORS:

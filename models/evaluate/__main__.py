@@ -18,7 +18,7 @@ import torch
 from models import aggregate
 from models.calibration import CALIBRATION, read_calibration, write_calibration
 from models.checkpoint import Checkpoint, CheckpointError, read
-from models.data import Pictures, Splits, load_data
+from models.data import Items, Splits, load_data
 from models.evaluate import agreement, calibrate, card, pictures, unusual
 from models.evaluate.measure import evaluate, fit_prior
 from models.files.atomic_file import write_atomically
@@ -73,7 +73,7 @@ def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
     return splits
 
 
-def _shorten(pictures: Pictures, limit: int | None) -> Pictures:
+def _shorten(pictures: Items, limit: int | None) -> Items:
     return pictures if limit is None else pictures[:limit]
 
 

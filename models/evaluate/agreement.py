@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.data import Pictures, near_duplicates
+from models.data import Items, near_duplicates
 from models.evaluate import html as page
 from models.objective import evidence_lower_bound
 from models.standard_error import clustered, told_error
@@ -77,7 +77,7 @@ def difference(validation: Tensor, test: Tensor, clusters: tuple[Tensor, Tensor]
     }
 
 
-def repeated(training: Pictures, rows: Tensor | None, validation: Pictures, test: Pictures) -> dict[str, Any]:
+def repeated(training: Items, rows: Tensor | None, validation: Items, test: Items) -> dict[str, Any]:
     """Return the near-duplicates of both splits among the rows that are trained on; see `models.data.near_duplicates`."""
     splits = {"validation": validation, "test": test}
     return {name: near_duplicates.compare(training, part, rows) for name, part in splits.items()}

@@ -17,7 +17,7 @@ from torch import Tensor
 from models import regret, scores
 from models.calibration import MOST_LATENTS, Calibration, rounded, smallest_p
 from models.checkpoint import Checkpoint
-from models.data import Pictures, Splits, class_names, rows_of
+from models.data import Items, Splits, class_names, rows_of
 from models.evaluate.measure import training_choice
 from models.evaluate.strangers import auroc, strangers, uniformity
 from models.readers.download import DataError
@@ -163,7 +163,7 @@ def calibrate(
     return Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names, record)
 
 
-def held_out_split(data: Mapping[str, Any], splits: Splits) -> tuple[Pictures, Pictures, str]:
+def held_out_split(data: Mapping[str, Any], splits: Splits) -> tuple[Items, Items, str]:
     """Return the pictures that the net was trained on, those that it was not, and a description of these. Raises DataError."""
     if splits.validation is not None:
         return splits.train, splits.validation, "validation, a split of the data set's own"
@@ -197,7 +197,7 @@ def held_out_split(data: Mapping[str, Any], splits: Splits) -> tuple[Pictures, P
     return splits.train[rows], splits.train[held_out], how
 
 
-def some(pictures: Pictures, most: int, noise: torch.Generator) -> Pictures:
+def some(pictures: Items, most: int, noise: torch.Generator) -> Items:
     """Return at most so many pictures, drawn at random."""
     return pictures[torch.randperm(len(pictures), generator=noise)[:most]]
 

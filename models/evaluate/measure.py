@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models import aggregate, kl_range
 from models.checkpoint import Checkpoint
-from models.data import Pictures, Splits, class_names, hold_out, rows_of
+from models.data import Items, Splits, class_names, hold_out, rows_of
 from models.data.clusters import clusters
 from models.distributions import DiagonalGaussian, StandardGaussian
 from models.evaluate import agreement, densities, diagnostics, factors, headings, information, neighbors
@@ -183,7 +183,7 @@ def mixture_numbers(bounds: dict[str, Tensor], mixture: GaussianMixture) -> dict
     }
 
 
-def factor_numbers(references: Tensor, train: Pictures, greys: DiagonalGaussian, test: Pictures, seed: int) -> dict[str, Any]:
+def factor_numbers(references: Tensor, train: Items, greys: DiagonalGaussian, test: Items, seed: int) -> dict[str, Any]:
     """Return MIG, SAP and DCI of the labelled factors. `references` are the mu of the training pictures."""
     known = {name: values.to(greys.mu.device) for name, values in test.factors.items()}
     learnt = {name: values.to(greys.mu.device) for name, values in train.factors.items()}
@@ -202,12 +202,12 @@ def factor_numbers(references: Tensor, train: Pictures, greys: DiagonalGaussian,
 
 def fit_prior(
     checkpoint: Checkpoint,
-    train: Pictures,
+    train: Items,
     covariance: aggregate.Covariance,
     candidates: tuple[int, ...],
     seed: int,
     device: torch.device,
-    validation: Pictures | None = None,
+    validation: Items | None = None,
 ) -> FittedPrior:
     """Fit a mixture to the posteriors of the training split without its validation part, label by label if it has labels.
 

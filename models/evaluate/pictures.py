@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from models.checkpoint import CheckpointError
-from models.data import Pictures
+from models.data import Items
 from models.files.tensor_file import TensorFileError, read_tensors
 from models.mixture import GaussianMixture
 from models.mosaic import grid, tile, to_image, write_png
@@ -30,7 +30,7 @@ TRAVERSAL_STEPS = 11
 
 @torch.no_grad()
 def write_pictures(
-    directory: Path, vae: VAE, test: Pictures, mixture: GaussianMixture | None = None, seed: int = 0
+    directory: Path, vae: VAE, test: Items, mixture: GaussianMixture | None = None, seed: int = 0
 ) -> list[Path]:
     """Write the PNGs into a checkpoint's directory and return their paths. The VAE and the pictures are on the CPU."""
     pictures = {
@@ -115,7 +115,7 @@ def neighbors(queries: Tensor, nearest: Tensor, gap: int = 8) -> Image.Image:
 
 
 @torch.no_grad()
-def evolution(vae: VAE, snapshots: Sequence[Path], test: Pictures) -> list[tuple[str, Image.Image]]:
+def evolution(vae: VAE, snapshots: Sequence[Path], test: Items) -> list[tuple[str, Image.Image]]:
     """Return (file stem, picture) for each snapshot: the same latents decoded; if D = 2, the scatter beside the manifold.
 
     Raises CheckpointError for a file that does not fit this VAE.
@@ -132,7 +132,7 @@ def evolution(vae: VAE, snapshots: Sequence[Path], test: Pictures) -> list[tuple
     return frames
 
 
-def planes(vae: VAE, test: Pictures) -> Image.Image:
+def planes(vae: VAE, test: Items) -> Image.Image:
     """Draw the encoder's plane, mu of the test pictures by label, beside the decoder's, the manifold, equally high."""
     encoded, decoded = scatter(vae, test), manifold(vae)
     enlarge = max(1, round(SCATTER_PIXELS / decoded.height))
@@ -157,7 +157,7 @@ def animate(path: Path, frames: Sequence[tuple[str, Image.Image]], milliseconds:
     drawn[0].save(path, "WEBP", save_all=True, append_images=drawn[1:], duration=durations, loop=0, quality=80, method=4)
 
 
-def scatter(vae: VAE, test: Pictures) -> Image.Image:
+def scatter(vae: VAE, test: Items) -> Image.Image:
     """Draw mu of the test pictures by label, on squares of 1 by 1; drawn at twice the size, then halved."""
     size = 2 * SCATTER_PIXELS
     canvas = Image.new("RGB", (size, size), "white")

@@ -13,7 +13,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from models.checkpoint import Checkpoint
-from models.data import Pictures, class_names
+from models.data import Items, class_names
 from models.evaluate import pictures, plots
 from models.evaluate.plots import Floats
 from models.mosaic import tile, to_bytes
@@ -40,7 +40,7 @@ class PlaneError(Exception):
 
 
 @torch.no_grad()
-def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
+def draw(models: Sequence[tuple[str, Checkpoint, Items]]) -> Figure:
     """Draw a column for each (name, model, test pictures): latents by label, above the decoded plane over the prior.
 
     The title is the model's objective if it is known, otherwise its name; models of the same objective have both. VAEs are on
@@ -74,7 +74,7 @@ def draw(models: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
 
 
 @torch.no_grad()
-def latents(checkpoint: Checkpoint, test: Pictures, seed: int = 0) -> Floats:
+def latents(checkpoint: Checkpoint, test: Items, seed: int = 0) -> Floats:
     """Return the decoder's input in training, (N, 2): mu for an autoencoder, otherwise a sample of the posterior."""
     posterior = checkpoint.vae.encode(test.x)
     eps = torch.randn(posterior.mu.shape, generator=torch.Generator().manual_seed(seed))

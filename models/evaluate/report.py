@@ -14,7 +14,7 @@ from PIL import Image
 
 from models import kl_range
 from models.checkpoint import Checkpoint
-from models.data import Pictures, Splits, class_names
+from models.data import Items, Splits, class_names
 from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, unusual
 from models.evaluate import html as page
 from models.evaluate.card import SOURCES, description, evaluate_command, train_commands
@@ -233,7 +233,7 @@ class _Drawing:
         return height + GAP, width + GAP
 
 
-def _different(test: Pictures, count: int) -> list[int]:
+def _different(test: Items, count: int) -> list[int]:
     """Return the indices of the first picture of each label, then of the other pictures."""
     seen: dict[int, int] = {}
     for i, label in enumerate(test.labels[:500].tolist() if test.labels is not None else []):

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 Shape = tuple[int, ...]
@@ -33,7 +35,14 @@ class Kind(ABC):
     nets: ClassVar[frozenset[str]]  # the architectures that fit
     likelihoods: ClassVar[frozenset[str]]  # the likelihoods that fit
     priors: ClassVar[frozenset[str]] = frozenset(("standard",))  # the priors that fit
+    row_dtype: ClassVar[str]  # numpy's name of the type of rows
+    comparable: ClassVar[bool] = False  # whether near copies can be found; otherwise only equal rows are copies
     sequential: ClassVar[bool] = False  # whether a decoder makes the data step by step, each step from the ones before
+
+    @property
+    def noun(self) -> str:
+        """Return the word for one item, without an article."""
+        return self.one.partition(" ")[2]
 
     @abstractmethod
     def check_shape(self, shape: Shape) -> None:
@@ -54,6 +63,25 @@ class Kind(ABC):
     @abstractmethod
     def to_x(self, rows: "Tensor") -> "Tensor":
         """Return the x of the net for rows, (B, ...) -> (B, ...): float32. Rows that are x already stay as they are."""
+
+    def cut(self, rows: "Tensor") -> "Tensor":
+        """Return the rows of a batch without what none of them needs: sequences are cut to the longest one."""
+        return rows
+
+    def compared(self, rows: "Tensor") -> "Tensor":
+        """Return what near copies are found by, if the kind is `comparable`: (N, ...) -> float (N, F)."""
+        raise NotImplementedError(f"only equal {self.many} are copies")
+
+    def answer_shape(self, shape: Shape) -> Shape:
+        """Return the shape of what a decoder answers for one item, the mean of the likelihood."""
+        return shape
+
+    @abstractmethod
+    def pictures(self, items: "NDArray[Any]", spec: Any) -> "NDArray[np.uint8]":
+        """Return what items look like: rows, or what a decoder answers, (N, ...) -> uint8 (N, H, W, C), C = 1 or 3.
+
+        `spec` is the preprocessing of the model.
+        """
 
     def check_parts(self, net: str, likelihood: str, prior: str) -> None:
         """Raise ValueError if the architecture, the likelihood or the prior does not fit this kind."""

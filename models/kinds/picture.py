@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.kinds.kind import Kind, Shape
 from models.preprocess import Preprocessing
 
@@ -10,6 +13,8 @@ if TYPE_CHECKING:
 
 # Largest height or width in pixels, the same as in JPEG.
 MAX_SIDE = 65_535
+# Near copies are looked for at this size, so many pictures at a time; more would only take longer.
+COMPARED_SIDE, COMPARED_ROWS = 16, 1000
 
 
 class Picture(Kind):
@@ -18,6 +23,8 @@ class Picture(Kind):
     name: ClassVar[str] = "picture"
     one: ClassVar[str] = "a picture"
     many: ClassVar[str] = "pictures"
+    row_dtype: ClassVar[str] = "uint8"
+    comparable: ClassVar[bool] = True
     nets: ClassVar[frozenset[str]] = frozenset(("conv", "gated", "mlp", "residual"))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("bernoulli", "continuous_bernoulli", "gaussian"))
     priors: ClassVar[frozenset[str]] = frozenset(("standard", "vamp"))
@@ -39,3 +46,18 @@ class Picture(Kind):
         import torch  # only here: processes that decode pictures do without it
 
         return rows.to(torch.float32) / 255 if rows.dtype == torch.uint8 else rows
+
+    def compared(self, rows: "Tensor") -> "Tensor":
+        """Reduce pictures to at most 16 x 16 by averaging: uint8 (N, C, H, W) -> (N, F) in [0, 1]."""
+        import torch
+        from torch.nn.functional import adaptive_avg_pool2d
+
+        size = (min(COMPARED_SIDE, rows.shape[2]), min(COMPARED_SIDE, rows.shape[3]))
+        blocks = rows.split(COMPARED_ROWS)
+        return torch.cat([adaptive_avg_pool2d(block.float() / 255, size).flatten(1) for block in blocks])
+
+    def pictures(self, items: NDArray[Any], spec: Any) -> NDArray[np.uint8]:
+        pixels = items
+        if items.dtype != np.uint8:  # rounded to the nearest; NaN is black
+            pixels = np.round(np.clip(np.nan_to_num(items, nan=0.0), 0, 1) * 255).astype(np.uint8)
+        return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))

@@ -1,23 +1,28 @@
-"""Find equal pictures within and between splits, after they were prepared. Knows nothing of files."""
+"""Find equal items within and between splits, after they were prepared. Knows nothing of files."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from typing import Any
 
-from models.preprocess import Pixels
+from numpy.typing import NDArray
+
 from models.readers.layout import TEST, TRAIN, VALIDATION
 from models.readers.left_out import of_all
 
 
-def copy_lines(x: Pixels, rows: Mapping[str, Sequence[int]]) -> list[str]:
-    """Return lines about pictures that are equal to others, from the rows of each split in `x`."""
+def copy_lines(x: NDArray[Any], rows: Mapping[str, Sequence[int]], noun: str = "picture") -> list[str]:
+    """Return lines about items that are equal to others, byte for byte, from the rows of each split in `x`.
+
+    `noun` is what one item is called.
+    """
     keys = {split: [blake2b(x[i].data, digest_size=16).digest() for i in own] for split, own in rows.items()}
     there = set(keys[TRAIN])
     lines = []
     if copies := len(keys[TRAIN]) - len(there):
-        lines.append(f"copies: {of_all(copies, len(keys[TRAIN]), 'training picture')} equal to an earlier one")
+        lines.append(f"copies: {of_all(copies, len(keys[TRAIN]), f'training {noun}')} equal to an earlier one")
     both = {split: sum(key in there for key in keys[split]) for split in (TEST, VALIDATION)}
     return lines + [
-        f"warning: {of_all(count, len(keys[split]), f'{split} picture')} also in train, so the numbers of that split look too "
+        f"warning: {of_all(count, len(keys[split]), f'{split} {noun}')} also in train, so the numbers of that split look too "
         "good; remove the copies"
         for split, count in both.items()
         if count

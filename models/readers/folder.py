@@ -18,12 +18,12 @@ from models.readers.download import DataError
 from models.readers.found import Found, class_numbers
 from models.readers.grey import GREY_MODES, HasColorError, grey_line
 from models.readers.groups import folder_groups, group_line
-from models.readers.holding_out import HoldOut
 from models.readers.layout import arrange, class_lines
 from models.readers.left_out import EXAMPLES, listed, of_all, plural
 from models.readers.memory import check_memory
 from models.readers.path_names import shown
 from models.readers.ranges import pixel_lines
+from models.readers.read_options import ReadOptions
 from models.readers.rows import keep_rows
 from models.readers.scan import scan
 from models.readers.survey import choose_shape, header_lines, in_threads, read_picture, survey
@@ -34,7 +34,7 @@ SAMPLE = 100
 
 
 @dataclass(frozen=True)
-class FolderOptions:
+class FolderOptions(ReadOptions):
     """Options that bring pictures to one shape. `size` (H, W) and `channels` default to those of the pictures.
 
     `model` is the preparation of a trained model, which is used as it is; all but `max_corrupt` is then ignored.
@@ -46,9 +46,7 @@ class FolderOptions:
     filter: Filter = "bilinear"
     max_corrupt: float = 0.01  # largest share of unreadable files; one file is always allowed
     values: ValueOptions = field(default_factory=ValueOptions)
-    model: Preprocessing | None = None
-    hold_out: HoldOut = "random"  # how a test split is chosen where the data have none
-    validation: float | None = None  # share that is chosen with it, for blocks and groups; None: the default
+    model: Preprocessing | None = field(default=None, kw_only=True)
 
 
 def read_folder(root: Path, options: FolderOptions) -> Found:

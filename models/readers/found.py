@@ -1,4 +1,4 @@
-"""What a reader returns: pixels, labels and splits, preparation, and lines that say what was found."""
+"""What a reader returns: rows, labels and splits, preparation, and lines that say what was found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.preprocess import Preprocessing
-
 UNKNOWN = -1
 
 
 class Groups(NamedTuple):
-    """The number of each picture's group, (N,), or UNKNOWN; and the names of the groups 0, 1, ..."""
+    """The number of each item's group, (N,), or UNKNOWN; and the names of the groups 0, 1, ..."""
 
     numbers: NDArray[np.int64]
     names: list[str]
@@ -21,16 +19,17 @@ class Groups(NamedTuple):
 
 @dataclass
 class Found:
-    """N pictures in the order of the source. `summary` says what was found, what was inferred and what was left out."""
+    """N items in the order of the source. `summary` says what was found, what was inferred and what was left out."""
 
-    x: NDArray[np.uint8]  # (N, C, H, W)
+    x: NDArray[Any]  # (N, ...), rows of the kind: uint8 (N, C, H, W) for pictures
     labels: NDArray[np.int64] | None  # (N,)
     classes: list[str] | None  # names of the labels 0, 1, ...; None if they have no names
     splits: Sequence[str | None] | None  # "train", "test" or "validation" of each; None: the source has no splits
     factors: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)  # name -> (N,)
-    preprocessing: Preprocessing | None = None
+    preprocessing: Any = None  # that of the kind
     summary: list[str] = field(default_factory=list)
-    groups: Groups | None = None  # which pictures belong together
+    groups: Groups | None = None  # which items belong together
+    kind: str = "picture"
 
 
 def class_numbers(names: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:

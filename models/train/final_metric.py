@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from models.checkpoint import Checkpoint, record_metric
-from models.data import Pictures
+from models.data import Items
 from models.metric_choice import NO_LABELS, choose_for
 
 
-def end_with_metric(out: Path, checkpoint: Checkpoint, training: Pictures, held_out: Pictures) -> str:
+def end_with_metric(out: Path, checkpoint: Checkpoint, training: Items, held_out: Items) -> str:
     """Record the metric that finds the most labels of held-out pictures; return a line for the user, "" if it is there.
 
     Pictures are on the training device. Without labels the metric stays l2. Raises CheckpointError, OSError.

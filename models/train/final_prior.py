@@ -9,7 +9,7 @@ from torch import Tensor
 from models.aggregate import CANDIDATES, DRAWS, fit_prior, why_no_labels
 from models.calibration import CALIBRATION, StaleCalibration, read_calibration
 from models.checkpoint import Checkpoint
-from models.data import Pictures, class_names
+from models.data import Items, class_names
 from models.mixture import PRIOR, ComponentLabels, StalePrior, read_prior, write_prior
 from models.readers.left_out import plural
 from models.train.training_data import Loaded
@@ -21,7 +21,7 @@ DRAWS_PER_DIMENSION = 10
 SEED = 0
 
 
-def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, training: Pictures, held_out: Tensor) -> str:
+def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, training: Items, held_out: Tensor) -> str:
     """Write prior.safetensors beside the weights, unless it is there; return a line for the user, "" if nothing was done.
 
     The pictures, `held_out` uint8 (N, C, H, W), are on the training device. Where no mixture is fitted, one that belongs to

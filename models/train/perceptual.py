@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from models.data import Pictures
+from models.data import Items, data_kind
 from models.distributions import SIGMA_FLOOR
 from models.features import FeatureNet, feature_net
-from models.kinds.kind import Kind
 from models.objective import Elbo, divergence
 from models.readers.left_out import plural
 from models.train.losses import Criterion, Loss, detached
@@ -70,43 +69,41 @@ class Perceptual:
         )
 
 
-def classifier(
-    args: argparse.Namespace, kind: Kind, training: Pictures, validation: Pictures, going_on: bool
-) -> FeatureNet | None:
-    """Return the classifier of the perceptual objective, trained on the labels, and record how good it is; else None.
-
-    The net of a run that goes on is not trained again: its weights are in the saved state. Raises TrainingError.
-    """
+def check(args: argparse.Namespace, training: Items) -> None:
+    """Raise TrainingError if the perceptual objective is asked for, and there is nothing that a classifier could learn."""
     if args.objective != "perceptual":
-        return None
+        return
+    kind, known = data_kind(args.data), [] if training.labels is None else training.labels.unique().tolist()
     if kind.name != "picture":
         raise TrainingError(
             f"--objective perceptual compares features of pictures, and {args.data} has {kind.many}: choose another "
             "objective, such as elbo"
         )
-    seed = args.seed + SEED_APART
+    if len(known) < 2:
+        raise TrainingError(
+            "--objective perceptual compares features of a classifier that learns the labels of the pictures, but "
+            f"{args.data} has {f'the label {known[0]} only' if known else 'no labels'}: give a folder with a sub-folder for each "
+            "class, or an npz file with an array `labels`; or choose another objective, such as elbo"
+        )
+
+
+def classifier(args: argparse.Namespace, training: Items, validation: Items, going_on: bool) -> FeatureNet | None:
+    """Return the classifier of the perceptual objective, trained on the labels, and record how good it is; else None.
+
+    The net of a run that goes on is not trained again: its weights are in the saved state.
+    """
+    if args.objective != "perceptual":
+        return None
+    seed, device = args.seed + SEED_APART, training.x.device
     if going_on:
-        return frozen(feature_net(training.x, None, seed, training.x.device))
-    check_labels(args, training)
+        return frozen(feature_net(training.x, None, seed, device))
     tqdm.write(f"classifier: it learns the labels of {plural(len(training), 'picture')}, for the features of the objective")
-    net = feature_net(training.x, training.labels, seed, training.x.device)
+    net = feature_net(training.x, training.labels, seed, device)
     args.choices[CLASSIFIER] = told(net, validation)
     return frozen(net)
 
 
-def check_labels(args: argparse.Namespace, training: Pictures) -> None:
-    """Raise TrainingError if there is nothing that a classifier could learn."""
-    known = 0 if training.labels is None else len(training.labels.unique())
-    if known < 2:
-        found = f"{args.data} has {'no labels' if training.labels is None else f'the label {int(training.labels[0])} only'}"
-        raise TrainingError(
-            f"--objective perceptual compares features of a classifier that learns the labels of the pictures, but {found}: "
-            "give a folder with a sub-folder for each class, or an npz file with an array `labels`; or choose another "
-            "objective, such as elbo"
-        )
-
-
-def told(net: FeatureNet, validation: Pictures) -> str:
+def told(net: FeatureNet, validation: Items) -> str:
     """Describe the classifier, and how many held-out pictures it knows."""
     text = f"features of three layers, trained in {plural(net.steps, 'step')} to tell {len(net.classes)} labels apart"
     if validation.labels is None:

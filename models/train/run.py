@@ -80,6 +80,7 @@ class Run:
         self.loaded = load_pictures(args, self.device)
         self.pictures, self.validation, self.data = self.loaded[:3]
         going_on = args.resume and (self.directory / STATE).exists()
+        perceptual.check(args, self.pictures)
         choose(args, self.pictures.x, len(self.pictures), going_on)
         self.batch_size = min(args.batch_size, len(self.pictures))
         self.steps_per_epoch = len(self.pictures) // self.batch_size
@@ -105,7 +106,7 @@ class Run:
             torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         )
         self.parameters = list(self.vae.parameters())
-        classifier = perceptual.classifier(args, self.vae.kind, self.pictures, self.validation, going_on)
+        classifier = perceptual.classifier(args, self.pictures, self.validation, going_on)
         self.objective = OBJECTIVES[args.objective](wishes(args, len(self.pictures), classifier))
         self.aim = "the importance-weighted bound" if self.objective.criterion == "bound" else "at beta = 1 the ELBO"
         self.loss = torch.compile(self.objective.__call__) if args.compile else self.objective

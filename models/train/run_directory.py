@@ -61,8 +61,9 @@ def snapshot_path(directory: Path, step: int) -> Path:
 
 
 def data_digest(x: Tensor) -> str:
-    """Return the SHA-256 (hexadecimal) of the shape and the bytes of pictures, uint8 (N, C, H, W)."""
-    digest = hashlib.sha256(repr(tuple(x.shape)).encode())
+    """Return the SHA-256 (hexadecimal) of the shape, the type unless it is uint8, and the bytes of rows, (N, ...)."""
+    kind = "" if x.dtype == torch.uint8 else str(x.dtype)
+    digest = hashlib.sha256(f"{tuple(x.shape)}{kind}".encode())
     digest.update(np.ascontiguousarray(x.cpu().numpy()).data)
     return digest.hexdigest()
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from models.data import Pictures, Splits, hold_out, load_data, near_duplicates
+from models.data import Items, Splits, hold_out, load_data, near_duplicates
 from models.data.clusters import clusters
 from models.preprocess import Preprocessing
 from models.readers.download import DataError
@@ -28,8 +28,8 @@ from models.train.run_directory import data_digest
 class Loaded(NamedTuple):
     """The pictures of a run: for training and validation, on its device, and a description of both together."""
 
-    training: Pictures
-    validation: Pictures
+    training: Items
+    validation: Items
     data: Data
     test_count: int
     preprocessing: Preprocessing | None  # None: the pictures were bytes of one size

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.data import Pictures
+from models.data import Items
 
 
 @pytest.fixture(scope="session")
@@ -17,10 +17,10 @@ def digits_npz() -> Path:
 
 
 @pytest.fixture(scope="session")
-def digits(digits_npz: Path) -> Pictures:
+def digits(digits_npz: Path) -> Items:
     """The same as tensors: x uint8 (256, 1, 28, 28)."""
     with np.load(digits_npz) as arrays:
-        return Pictures(torch.from_numpy(arrays["images"][:, None]), torch.from_numpy(arrays["labels"].astype(np.int64)))
+        return Items(torch.from_numpy(arrays["images"][:, None]), torch.from_numpy(arrays["labels"].astype(np.int64)))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -20,7 +20,7 @@ from models.aggregate import (
     fit_prior,
     why_no_labels,
 )
-from models.data import Pictures
+from models.data import Items
 from models.mixture import GaussianMixture
 from models.vae import VAE, VAEConfig
 
@@ -133,7 +133,7 @@ def test_same_seed_same_mixture() -> None:
     assert not torch.equal(first.means, other.means)
 
 
-def test_draws_of_posteriors(digits: Pictures) -> None:
+def test_draws_of_posteriors(digits: Items) -> None:
     vae = VAE(VAEConfig((1, 28, 28), 2, "mlp", {"hidden": [8]})).eval()
     vae.requires_grad_(False)
     z = draw_posteriors(vae, digits.x, torch.Generator().manual_seed(1), draws=50)
@@ -170,7 +170,7 @@ class TestLabels:
         assert set(fit.labels.tolist()) == {4, 9}
 
     @torch.no_grad()
-    def test_labels_of_few_pictures_are_left_out(self, digits: Pictures) -> None:
+    def test_labels_of_few_pictures_are_left_out(self, digits: Items) -> None:
         vae = VAE(VAEConfig((1, 28, 28), 2, "mlp", {"hidden": [8]}))
         assert digits.labels is not None
         two = torch.where(digits.labels == 7, 1, 0)  # 28 of 256 pictures; each needs 15

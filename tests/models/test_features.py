@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models import features
-from models.data import Pictures
+from models.data import Items
 from models.features import FEATURES, feature_net, prepared
 
 CPU = torch.device("cpu")
@@ -16,7 +16,7 @@ def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "STEPS", 60)
 
 
-def test_a_classifier_learns_the_labels_and_is_the_same_for_the_same_seed(digits: Pictures) -> None:
+def test_a_classifier_learns_the_labels_and_is_the_same_for_the_same_seed(digits: Items) -> None:
     nets = [feature_net(digits.x, digits.labels, seed, CPU) for seed in (1, 1, 2)]
     found = [net.features(digits.x) for net in nets]
     assert found[0].shape == (256, FEATURES)
@@ -36,7 +36,7 @@ def test_small_sets_get_fewer_steps(count: int, steps: int, monkeypatch: pytest.
     assert f"cross-entropy, {steps} steps of 128 pictures in the order of torch.randperm" in net.training
 
 
-def test_labels_need_not_be_0_to_9(digits: Pictures) -> None:
+def test_labels_need_not_be_0_to_9(digits: Items) -> None:
     assert digits.labels is not None
     net = feature_net(digits.x, 100 - 3 * digits.labels, 0, CPU)
     assert net.classes.tolist() == [100 - 3 * i for i in reversed(range(10))]
@@ -44,7 +44,7 @@ def test_labels_need_not_be_0_to_9(digits: Pictures) -> None:
     assert float((told == 100 - 3 * digits.labels).float().mean()) > 0.9
 
 
-def test_without_labels_the_net_stays_as_it_was_drawn(digits: Pictures) -> None:
+def test_without_labels_the_net_stays_as_it_was_drawn(digits: Items) -> None:
     net = feature_net(digits.x, None, 5, CPU)
     assert (net.head, len(net.classes)) == (None, 0)
     with pytest.raises(ValueError, match="no classifier"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.data import Pictures
+from models.data import Items
 from models.kinds import KINDS
 from models.objective import Elbo, evidence_lower_bound, importance_weighted_bound
 from models.vae import VAE, VAEConfig
@@ -55,7 +55,7 @@ def monte_carlo_elbo(vae: VAE, x: Tensor, eps: Tensor) -> Tensor:
     return vae.decode(z).log_prob(x) + vae.prior(z).log_prob(z) - posterior.log_prob(z)
 
 
-def test_elbo_by_hand(digits: Pictures) -> None:
+def test_elbo_by_hand(digits: Items) -> None:
     vae, x, eps = digit_vae(), KINDS["picture"].to_x(digits.x[:4]).round(), torch.randn(4, 3)
     with torch.no_grad():
         terms = evidence_lower_bound(vae, x, eps)
@@ -89,7 +89,7 @@ def test_monte_carlo_and_closed_form_agree_in_expectation(likelihood: str) -> No
 
 
 @torch.no_grad()
-def test_one_sample_is_the_elbo(digits: Pictures) -> None:
+def test_one_sample_is_the_elbo(digits: Items) -> None:
     vae, x, eps = digit_vae(), KINDS["picture"].to_x(digits.x[:7]).round(), torch.randn(7, 3)
     bound = importance_weighted_bound(vae, x, eps[None])
     torch.testing.assert_close(bound.log_prob, monte_carlo_elbo(vae, x, eps))
@@ -149,7 +149,7 @@ def test_one_good_sample_counts_alone() -> None:
 
 @pytest.mark.parametrize("max_rows", [1, 5, 14, 15, 1000])
 @torch.no_grad()
-def test_blocks_do_not_change_the_result(max_rows: int, digits: Pictures) -> None:
+def test_blocks_do_not_change_the_result(max_rows: int, digits: Items) -> None:
     vae, x, eps = digit_vae(), KINDS["picture"].to_x(digits.x[:7]).round(), torch.randn(9, 7, 3)
     whole = importance_weighted_bound(vae, x, eps)
     split = importance_weighted_bound(vae, x, eps, max_rows)
@@ -158,7 +158,7 @@ def test_blocks_do_not_change_the_result(max_rows: int, digits: Pictures) -> Non
 
 
 @torch.no_grad()
-def test_rows_keep_their_places(digits: Pictures) -> None:
+def test_rows_keep_their_places(digits: Items) -> None:
     vae, x, eps = digit_vae(), KINDS["picture"].to_x(digits.x[:7]).round(), torch.randn(9, 7, 3)
     together = importance_weighted_bound(vae, x, eps)
     for i in range(7):
@@ -167,6 +167,6 @@ def test_rows_keep_their_places(digits: Pictures) -> None:
 
 
 @torch.no_grad()
-def test_no_rows_give_no_bounds(digits: Pictures) -> None:
+def test_no_rows_give_no_bounds(digits: Items) -> None:
     bound = importance_weighted_bound(digit_vae(), KINDS["picture"].to_x(digits.x[:0]), torch.randn(4, 0, 3))
     assert bound.log_prob.shape == bound.ess.shape == (0,)

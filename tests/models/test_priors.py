@@ -10,7 +10,7 @@ import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from models.checkpoint import CONFIG, CheckpointError, load, read, save
-from models.data import Pictures
+from models.data import Items
 from models.distributions import DiagonalGaussian
 from models.kinds import KINDS
 from models.objective import evidence_lower_bound, importance_weighted_bound
@@ -60,7 +60,7 @@ def test_draws_of_a_mixture_take_its_components_in_turn() -> None:
         torch.testing.assert_close(z[i], p.components.mu[i % 4] + p.components.sigma[i % 4] * eps[i])
 
 
-def test_a_vamp_prior_is_the_mixture_of_its_pictures_posteriors(digits: Pictures) -> None:
+def test_a_vamp_prior_is_the_mixture_of_its_pictures_posteriors(digits: Items) -> None:
     vae, x = vamp(), KINDS["picture"].to_x(digits.x[:7])
     assert isinstance(vae.prior_layer, VampPrior)
     vae.prior_layer.start_from(x)
@@ -70,7 +70,7 @@ def test_a_vamp_prior_is_the_mixture_of_its_pictures_posteriors(digits: Pictures
     torch.testing.assert_close(vae.prior(z).log_prob(z), expected)
 
 
-def test_the_kl_against_it_is_sampled(digits: Pictures) -> None:
+def test_the_kl_against_it_is_sampled(digits: Items) -> None:
     vae, x, eps = vamp().eval(), KINDS["picture"].to_x(digits.x[:5]).round(), torch.randn(5, 3)
     posterior = vae.encode(x)
     z = posterior.sample(eps)
@@ -79,7 +79,7 @@ def test_the_kl_against_it_is_sampled(digits: Pictures) -> None:
     torch.testing.assert_close(terms.elbo, importance_weighted_bound(vae, x, eps[None]).log_prob)
 
 
-def test_pseudo_inputs_learn(digits: Pictures) -> None:
+def test_pseudo_inputs_learn(digits: Items) -> None:
     vae, x = vamp(), KINDS["picture"].to_x(digits.x[:8])
     evidence_lower_bound(vae, x, torch.randn(8, 3)).loss().backward()
     assert isinstance(vae.prior_layer, VampPrior)
@@ -87,7 +87,7 @@ def test_pseudo_inputs_learn(digits: Pictures) -> None:
     assert vae.prior_layer.logits.grad.abs().sum() > 0
 
 
-def test_a_checkpoint_keeps_it(digits: Pictures, tmp_path: Path) -> None:
+def test_a_checkpoint_keeps_it(digits: Items, tmp_path: Path) -> None:
     vae, z = vamp().eval(), torch.randn(5, 3)
     save(tmp_path, vae)
     loaded = load(tmp_path)

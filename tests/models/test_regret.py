@@ -8,7 +8,7 @@ from torch import Tensor
 
 import models
 from models import regret
-from models.data import Pictures
+from models.data import Items
 from models.distributions import DiagonalGaussian
 from models.kinds import KINDS
 from models.objective import divergence
@@ -39,7 +39,7 @@ def by_adam(vae: VAE, x: Tensor, eps: Tensor) -> DiagonalGaussian:
 
 
 @pytest.mark.parametrize("prior", ["standard", "vamp"])
-def test_each_picture_is_optimised_as_by_adam_alone(digits: Pictures, prior: str) -> None:
+def test_each_picture_is_optimised_as_by_adam_alone(digits: Items, prior: str) -> None:
     vae, x, eps = small_vae(prior), KINDS["picture"].to_x(digits.x[:4]), torch.randn(10, 3)
     posterior, own = vae.encode(x), regret.own_prior(vae)
     state = regret.first_state(posterior.mu, posterior.logvar)
@@ -52,7 +52,7 @@ def test_each_picture_is_optimised_as_by_adam_alone(digits: Pictures, prior: str
     assert (state[:, 0] - posterior.mu).abs().max() > 0.1
 
 
-def test_a_step_works_in_inference_mode_and_keeps_the_bounds_of_logvar(digits: Pictures) -> None:
+def test_a_step_works_in_inference_mode_and_keeps_the_bounds_of_logvar(digits: Items) -> None:
     vae, count = small_vae(), torch.ones(2, 1)
     with torch.inference_mode():
         x, eps = KINDS["picture"].to_x(digits.x[:2]), torch.zeros(2, 3)
@@ -66,7 +66,7 @@ def test_a_step_works_in_inference_mode_and_keeps_the_bounds_of_logvar(digits: P
     assert torch.isfinite(moved).all()
 
 
-def test_strange_pictures_have_more_regret_than_digits(digits: Pictures) -> None:
+def test_strange_pictures_have_more_regret_than_digits(digits: Items) -> None:
     vae = models.load(WEIGHTS / "mnist")
     x = KINDS["picture"].to_x(digits.x[:16])
     eps = torch.randn(regret.HELD + regret.STEPS, vae.config.latent_dim)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import load, save
-from models.data import Pictures
+from models.data import Items
 from models.distributions import DiagonalGaussian
 from models.kinds import KINDS
 from models.objective import evidence_lower_bound
@@ -39,13 +39,13 @@ def build(arch: str = "mlp", likelihood: tuple[str, dict[str, Any]] = LIKELIHOOD
     return VAE(VAEConfig((channels, 28, 28), 4, arch, ARCHITECTURES[arch], *likelihood))
 
 
-def pictures(digits: Pictures, rows: int, channels: int = 1) -> Tensor:
+def pictures(digits: Items, rows: int, channels: int = 1) -> Tensor:
     return digits.x[:rows].expand(rows, channels, 28, 28)
 
 
 @every_vae
 @pytest.mark.parametrize("channels", [1, 3])
-def test_shapes_and_gradients(arch: str, likelihood: tuple[str, dict[str, Any]], channels: int, digits: Pictures) -> None:
+def test_shapes_and_gradients(arch: str, likelihood: tuple[str, dict[str, Any]], channels: int, digits: Items) -> None:
     vae, x = build(arch, likelihood, channels), KINDS["picture"].to_x(pictures(digits, 6, channels))
     posterior = vae.encode(x)
     assert posterior.mu.shape == posterior.sigma.shape == (6, 4)
@@ -63,7 +63,7 @@ def test_shapes_and_gradients(arch: str, likelihood: tuple[str, dict[str, Any]],
 
 
 @every_vae
-def test_learns_one_batch_by_heart(arch: str, likelihood: tuple[str, dict[str, Any]], digits: Pictures) -> None:
+def test_learns_one_batch_by_heart(arch: str, likelihood: tuple[str, dict[str, Any]], digits: Items) -> None:
     vae, x = build(arch, likelihood), KINDS["picture"].to_x(pictures(digits, 16)).round()
     optimizer = torch.optim.Adam(vae.parameters(), lr=5e-3)
     errors = []
@@ -79,7 +79,7 @@ def test_learns_one_batch_by_heart(arch: str, likelihood: tuple[str, dict[str, A
 
 @every_vae
 def test_a_saved_one_gives_the_same_bits(
-    arch: str, likelihood: tuple[str, dict[str, Any]], digits: Pictures, tmp_path: Path
+    arch: str, likelihood: tuple[str, dict[str, Any]], digits: Items, tmp_path: Path
 ) -> None:
     vae, x = build(arch, likelihood), pictures(digits, 6)
     evidence_lower_bound(vae, KINDS["picture"].to_x(x), torch.randn(6, 4))  # moves the variance that "optimal" keeps
@@ -96,7 +96,7 @@ def test_a_saved_one_gives_the_same_bits(
 
 
 @every_vae
-def test_a_row_does_not_depend_on_its_batch_mates(arch: str, likelihood: tuple[str, dict[str, Any]], digits: Pictures) -> None:
+def test_a_row_does_not_depend_on_its_batch_mates(arch: str, likelihood: tuple[str, dict[str, Any]], digits: Items) -> None:
     vae, x = build(arch, likelihood).eval(), KINDS["picture"].to_x(pictures(digits, 9))
     together = vae.encode(x)
     pixels, scores = vae.decode(together.mu).mean, vae.decode(together.mu).log_prob(x)
@@ -109,7 +109,7 @@ def test_a_row_does_not_depend_on_its_batch_mates(arch: str, likelihood: tuple[s
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_bytes_and_floats_are_the_same_picture(arch: str, digits: Pictures) -> None:
+def test_bytes_and_floats_are_the_same_picture(arch: str, digits: Items) -> None:
     vae, x = build(arch), pictures(digits, 4)
     assert torch.equal(vae.encode(x).mu, vae.encode(x.float() / 255).mu)
 
@@ -153,7 +153,7 @@ def test_sigma_stays_finite_and_positive(factor: float) -> None:
     assert torch.isfinite(posterior.kl(DiagonalGaussian.standard(posterior.mu))).all()
 
 
-def test_distributions_are_single_precision_where_nets_are_not(digits: Pictures) -> None:
+def test_distributions_are_single_precision_where_nets_are_not(digits: Items) -> None:
     vae, x = build("conv"), pictures(digits, 4)
     with torch.autocast("cpu", torch.bfloat16):
         posterior = vae.encode(x)

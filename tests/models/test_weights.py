@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import models
 from models.calibration import CALIBRATION, MOST_LATENTS, read_calibration
 from models.checkpoint import WEIGHTS, read
-from models.data import Pictures
+from models.data import Items
 from models.evaluate import card, pictures
 
 SHIPPED = Path(models.__file__).parent / "weights"
@@ -65,7 +65,7 @@ def test_encode_and_decode_of_mnist_are_under_5_mflop() -> None:
         assert 0 < counter.get_total_flops() <= 5_000_000
 
 
-def test_reconstructions_are_of_the_right_digits(digits: Pictures) -> None:
+def test_reconstructions_are_of_the_right_digits(digits: Items) -> None:
     """A sign that the weights are those of the trained model: reconstructions explain most of the greys."""
     vae = models.load(SHIPPED / "mnist")
     x = digits.x.float() / 255

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.data import IDX_FILES, Pictures, Splits, hold_out, load_data
+from models.data import IDX_FILES, Items, Splits, hold_out, load_data
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
 from models.readers.idx import read_idx
@@ -215,13 +215,13 @@ def test_unknown_names(tmp_path: Path, name: str) -> None:
 
 
 def test_pictures_are_cut_with_their_labels() -> None:
-    pictures = Pictures(torch.arange(6).view(6, 1, 1, 1), torch.arange(6))
+    pictures = Items(torch.arange(6).view(6, 1, 1, 1), torch.arange(6))
     cut = pictures[torch.tensor([4, 1])]
     assert len(cut) == 2
     assert cut.labels is not None
     assert cut.labels.tolist() == cut.x.flatten().tolist() == [4, 1]
     assert len(pictures[2:].to(torch.device("cpu"))) == 4
-    assert Pictures(pictures.x)[:2].labels is None
+    assert Items(pictures.x)[:2].labels is None
 
 
 # --- factors
@@ -260,7 +260,7 @@ def test_sprites_are_read_with_their_six_factors_and_their_split(tmp_path: Path)
 
 
 def test_hold_out_is_that_of_training() -> None:
-    pictures = Pictures(torch.arange(40, dtype=torch.uint8)[:, None, None, None])
+    pictures = Items(torch.arange(40, dtype=torch.uint8)[:, None, None, None])
     train, held_out = hold_out(pictures, 0.1, seed=3)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(3))
     assert held_out.x.flatten().tolist() == order[:4].tolist()

@@ -2,7 +2,7 @@
 
 import torch
 
-from models.data import Pictures, hold_out, near_duplicates
+from models.data import Items, hold_out, near_duplicates
 from models.data.near_duplicates import MOST_HELD_OUT, compare, line
 
 
@@ -10,23 +10,23 @@ def test_brute_force_agrees() -> None:
     noise = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (90, 3, 40, 20), generator=noise, dtype=torch.uint8)
     x[80:84] = x[10:14].clamp(max=254) + 1  # nearly the same pictures
-    found = compare(Pictures(x[:80]), Pictures(x[80:]))
+    found = compare(Items(x[:80]), Items(x[80:]))
     assert found == {"compared": 10, "training": 80, "near": 4}
-    assert compare(Pictures(x[:80].flip(0)), Pictures(x[80:])) == found
+    assert compare(Items(x[:80].flip(0)), Items(x[80:])) == found
 
 
 def test_the_size_is_bounded() -> None:
     x = torch.zeros(MOST_HELD_OUT * 3 + 1, 1, 8, 8, dtype=torch.uint8)
-    found = compare(Pictures(x[:10]), Pictures(x))
+    found = compare(Items(x[:10]), Items(x))
     assert found["compared"] <= MOST_HELD_OUT
     assert found["near"] == found["compared"]
 
 
-def video(frames: int) -> Pictures:
+def video(frames: int) -> Items:
     """A window that glides over noise: each frame resembles the next ones."""
     wall = torch.rand(1, 1, 16, frames // 2 + 16, generator=torch.Generator().manual_seed(0))
     wide = torch.nn.functional.interpolate(wall, scale_factor=(1, 8), mode="bilinear")[0]
-    return Pictures(torch.stack([(255 * wide[:, :, 4 * i : 4 * i + 16]).byte() for i in range(frames)]))
+    return Items(torch.stack([(255 * wide[:, :, 4 * i : 4 * i + 16]).byte() for i in range(frames)]))
 
 
 def test_the_frames_of_a_video_get_a_warning_that_blocks_end() -> None:
@@ -44,7 +44,7 @@ def test_the_frames_of_a_video_get_a_warning_that_blocks_end() -> None:
 
 def test_groups_in_both_are_counted() -> None:
     x = torch.randint(0, 256, (40, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    pictures = Pictures(x, groups=torch.arange(40) // 4)
+    pictures = Items(x, groups=torch.arange(40) // 4)
     found = compare(pictures[:38], pictures[38:])
     assert found["same_group"] == 2
     assert line(found, "test").endswith("2 are of a group that is trained on, too")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.data import Pictures, class_names, hold_out, load_data
+from models.data import Items, class_names, hold_out, load_data
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
 from tests.models.readers.pictures import many, noise, write, write_all
@@ -122,9 +122,9 @@ def test_the_home_directory(splits: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_holding_out_in_place_gives_the_same_pictures() -> None:
-    pictures = Pictures(torch.from_numpy(X[:, None]), torch.arange(40), {"hue": torch.arange(40) % 3})
+    pictures = Items(torch.from_numpy(X[:, None]), torch.arange(40), {"hue": torch.arange(40) % 3})
     copies = hold_out(pictures, 0.2, seed=3)
-    own = Pictures(pictures.x.clone(), pictures.labels, pictures.factors)
+    own = Items(pictures.x.clone(), pictures.labels, pictures.factors)
     for a, b in zip(hold_out(own, 0.2, seed=3, in_place=True), copies, strict=True):
         assert torch.equal(a.x, b.x)
         assert a.labels is not None

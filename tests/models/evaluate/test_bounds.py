@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from models.data import Pictures
+from models.data import Items
 from models.evaluate.bounds import likelihood_bounds
 from models.kinds import KINDS
 from models.mixture import GaussianMixture
@@ -17,7 +17,7 @@ def small_vae() -> VAE:
 
 
 @torch.no_grad()
-def test_bounds_of_many_pictures_keep_their_order(digits: Pictures) -> None:
+def test_bounds_of_many_pictures_keep_their_order(digits: Items) -> None:
     vae, x = small_vae(), KINDS["picture"].to_x(digits.x[:100]).round()
     bounds = likelihood_bounds(vae, x, 3, torch.Generator().manual_seed(0))
     noise = torch.Generator().manual_seed(0)
@@ -31,7 +31,7 @@ def test_bounds_of_many_pictures_keep_their_order(digits: Pictures) -> None:
 
 
 @torch.no_grad()
-def test_a_mixture_that_is_the_prior_gains_nothing(digits: Pictures) -> None:
+def test_a_mixture_that_is_the_prior_gains_nothing(digits: Items) -> None:
     vae, x = small_vae(), KINDS["picture"].to_x(digits.x[:80]).round()
     standard = GaussianMixture(torch.tensor([0.25, 0.75]), torch.zeros(2, 2), torch.ones(2, 2))
     bounds = likelihood_bounds(vae, x, 50, torch.Generator().manual_seed(0), standard)
@@ -42,7 +42,7 @@ def test_a_mixture_that_is_the_prior_gains_nothing(digits: Pictures) -> None:
 
 
 @torch.no_grad()
-def test_the_bound_under_a_mixture_is_the_direct_sum(digits: Pictures) -> None:
+def test_the_bound_under_a_mixture_is_the_direct_sum(digits: Items) -> None:
     vae, x = small_vae(), KINDS["picture"].to_x(digits.x[:5]).round()
     mixture = GaussianMixture(
         torch.tensor([0.4, 0.6]), torch.tensor([[0.5, 0.0], [-1.0, 2.0]]), 0.7 * torch.eye(2).repeat(2, 1, 1)

@@ -12,7 +12,7 @@ import torch
 
 from models.calibration import CALIBRATION, Calibration, read_calibration
 from models.checkpoint import CONFIG, read
-from models.data import Pictures, Splits, load_data, rows_of
+from models.data import Items, Splits, load_data, rows_of
 from models.evaluate import unusual
 from models.evaluate.__main__ import main
 from models.evaluate.calibrate import choose_bandwidth, choose_default, held_out_split
@@ -153,8 +153,8 @@ def test_a_calibration_of_other_weights_is_not_shown(
     assert main([str(other), "--recorded"]) == 0
 
 
-def pictures(count: int) -> Pictures:
-    return Pictures(torch.zeros(count, 1, 4, 4, dtype=torch.uint8))
+def pictures(count: int) -> Items:
+    return Items(torch.zeros(count, 1, 4, 4, dtype=torch.uint8))
 
 
 class TestHeldOut:

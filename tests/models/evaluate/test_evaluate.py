@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from models.checkpoint import CONFIG, read, save
-from models.data import Pictures, load_data
+from models.data import Items, load_data
 from models.distributions import DiagonalGaussian
 from models.evaluate.__main__ import main
 from models.evaluate.diagnostics import prior_coverage
@@ -159,7 +159,7 @@ class TestMetrics:
             results.append((trained / "metrics.json").read_bytes())
         assert results[0] == results[1] != results[2]
 
-    def test_greys_without_labels(self, digits: Pictures, tmp_path: Path) -> None:
+    def test_greys_without_labels(self, digits: Items, tmp_path: Path) -> None:
         np.savez(tmp_path / "greys.npz", images=digits.x[:60, 0].numpy())
         train_small(f"npz:{tmp_path / 'greys.npz'}", tmp_path / "out", "--likelihood", "continuous_bernoulli")
         assert main([str(tmp_path / "out"), *FAST]) == 0
@@ -173,7 +173,7 @@ class TestMetrics:
         elbo = evidence_lower_bound(read(tmp_path / "out").vae, x, eps[0]).elbo.mean()
         assert metrics["elbo"] == pytest.approx(float(elbo), rel=1e-5)
 
-    def test_greys_under_a_bernoulli_are_said_to_be_no_likelihood(self, digits: Pictures, tmp_path: Path) -> None:
+    def test_greys_under_a_bernoulli_are_said_to_be_no_likelihood(self, digits: Items, tmp_path: Path) -> None:
         np.savez(tmp_path / "greys.npz", images=digits.x[:60, 0].numpy())
         train_small(f"npz:{tmp_path / 'greys.npz'}", tmp_path / "out", "--binarize", "none")
         assert main([str(tmp_path / "out"), *FAST]) == 0
@@ -195,7 +195,7 @@ class TestMetrics:
         assert read(trained).digest == before
 
 
-def test_posteriors_of_many_pictures(digits: Pictures) -> None:
+def test_posteriors_of_many_pictures(digits: Items) -> None:
     vae, x = VAE(VAEConfig((1, 28, 28), 2, "mlp")).eval(), digits.x.repeat(5, 1, 1, 1)
     found = posteriors(vae, x, torch.device("cpu"))
     assert found.mu.shape == (1280, 2)
@@ -246,7 +246,7 @@ class TestErrors:
         assert exit_.value.code == 2
 
 
-def test_a_folder_is_read_as_it_was_for_training(tmp_path: Path, digits: Pictures) -> None:
+def test_a_folder_is_read_as_it_was_for_training(tmp_path: Path, digits: Items) -> None:
     """Also where so many of its files are corrupt that training had to be told to go on."""
     folder = tmp_path / "pictures"
     folder.mkdir()

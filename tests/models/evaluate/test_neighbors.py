@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.data import Pictures
+from models.data import Items
 from models.distributions import DiagonalGaussian
 from models.evaluate import neighbors
 from models.metric_choice import MetricChoice
@@ -40,7 +40,7 @@ def test_every_metric_has_its_accuracy() -> None:
     assert {**weak, "chosen": 1.0} == found
 
 
-def test_pixels_are_compared_in_blocks(digits: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_are_compared_in_blocks(digits: Items, monkeypatch: pytest.MonkeyPatch) -> None:
     assert digits.labels is not None
     flat = digits.x.flatten(1).numpy().astype(np.float64)
     hits = 0

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from models.checkpoint import CheckpointError, save
-from models.data import Pictures
+from models.data import Items
 from models.evaluate.pictures import (
     SCATTER_PIXELS,
     animate,
@@ -56,7 +56,7 @@ class TestFiles:
         ("manifold.png", 20, 20),
     )
 
-    def test_of_a_plane(self, digits: Pictures, tmp_path: Path) -> None:
+    def test_of_a_plane(self, digits: Items, tmp_path: Path) -> None:
         paths = write_pictures(tmp_path, vae(), digits)
         assert sorted(tmp_path.iterdir()) == sorted(paths)
         for name, columns, rows in self.SIZES:
@@ -67,23 +67,23 @@ class TestFiles:
         assert len(paths) == 5
 
     @pytest.mark.parametrize("latent_dim", [1, 3])
-    def test_of_other_latents(self, latent_dim: int, digits: Pictures, tmp_path: Path) -> None:
+    def test_of_other_latents(self, latent_dim: int, digits: Items, tmp_path: Path) -> None:
         write_pictures(tmp_path, vae(latent_dim), digits)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["interpolations.png", "reconstructions.png", "samples.png"]
 
-    def test_of_colors(self, digits: Pictures, tmp_path: Path) -> None:
-        write_pictures(tmp_path, vae(channels=3), Pictures(digits.x.expand(-1, 3, -1, -1)))
+    def test_of_colors(self, digits: Items, tmp_path: Path) -> None:
+        write_pictures(tmp_path, vae(channels=3), Items(digits.x.expand(-1, 3, -1, -1)))
         with Image.open(tmp_path / "samples.png") as image:
             assert image.mode == "RGB"
 
-    def test_same_model_same_bytes(self, digits: Pictures, tmp_path: Path) -> None:
+    def test_same_model_same_bytes(self, digits: Items, tmp_path: Path) -> None:
         model = vae()
         first = [path.read_bytes() for path in write_pictures(tmp_path, model, digits)]
         assert [path.read_bytes() for path in write_pictures(tmp_path, model, digits)] == first
 
 
 @pytest.mark.parametrize("count", [1, 5, 16, 25, 64])
-def test_originals_stand_above_their_reconstructions(count: int, digits: Pictures) -> None:
+def test_originals_stand_above_their_reconstructions(count: int, digits: Items) -> None:
     model, x = vae(), digits.x[:count]
     image, mu = reconstructions(model, x), model.encode(x).mu
     columns = min(count, 16)
@@ -93,7 +93,7 @@ def test_originals_stand_above_their_reconstructions(count: int, digits: Picture
         np.testing.assert_allclose(tile(image, row + 1, column).astype(int), decoded(model, mu[i]), atol=1)
 
 
-def test_interpolations_go_from_one_picture_to_the_next(digits: Pictures) -> None:
+def test_interpolations_go_from_one_picture_to_the_next(digits: Items) -> None:
     model, x = vae(), digits.x[:6]
     image, mu = interpolations(model, x), model.encode(x).mu
     assert image.size == (16 * STEP - 2, 3 * STEP - 2)
@@ -122,20 +122,20 @@ class TestScatter:
 
     @pytest.mark.parametrize(("z", "place"), [((2.3, 1.4), (567, 234)), ((-2.3, -1.4), (153, 486)), ((0.5, -0.5), (405, 405))])
     def test_points_lie_where_mu_is(self, z: tuple[float, float], place: tuple[int, int]) -> None:
-        image = scatter(self.linear(*z), Pictures(torch.zeros(1, 1, 28, 28).byte()))
+        image = scatter(self.linear(*z), Items(torch.zeros(1, 1, 28, 28).byte()))
         rows, columns = np.nonzero(np.ptp(np.asarray(image).astype(int), axis=-1) > 60)  # colours; axes and numbers are grey
         assert (columns.mean(), rows.mean()) == pytest.approx(place, abs=1)
 
     @pytest.mark.parametrize("classes", [2, 10, 13])
     def test_classes_have_colors_of_their_own(self, classes: int) -> None:
         levels = torch.linspace(0, 255, classes).byte().view(-1, 1, 1, 1)
-        model, points = self.linear(-3.3, 0.5, brightness=6), Pictures(levels.expand(-1, 1, 28, 28), torch.arange(classes))
+        model, points = self.linear(-3.3, 0.5, brightness=6), Items(levels.expand(-1, 1, 28, 28), torch.arange(classes))
         image = scatter(model, points)
         places = [round(SCATTER_PIXELS * (0.5 + first / 8)) for first, _ in model.encode(points.x).mu.tolist()]
         assert len({image.getpixel((place, 315)) for place in places}) == classes
 
-    def test_labels_are_optional_and_mu_may_lie_outside(self, digits: Pictures) -> None:
-        assert scatter(self.linear(100.0, -100.0), Pictures(digits.x)).size == (SCATTER_PIXELS, SCATTER_PIXELS)
+    def test_labels_are_optional_and_mu_may_lie_outside(self, digits: Items) -> None:
+        assert scatter(self.linear(100.0, -100.0), Items(digits.x)).size == (SCATTER_PIXELS, SCATTER_PIXELS)
 
 
 def test_samples_of_a_mixture_come_from_it() -> None:
@@ -158,7 +158,7 @@ def test_traversals_move_one_dimension_at_a_time() -> None:
             torch.testing.assert_close(found[5 * row + column], model.decode(z[None]).mean[0])
 
 
-def test_neighbors_stand_right_of_their_query(digits: Pictures) -> None:
+def test_neighbors_stand_right_of_their_query(digits: Items) -> None:
     image = neighbors(digits.x[:2], digits.x[2:8].unflatten(0, (2, 3)), gap=8)
     assert image.size == (4 * STEP - 2 + 8, 2 * STEP - 2)
     pixels = np.asarray(image)
@@ -168,7 +168,7 @@ def test_neighbors_stand_right_of_their_query(digits: Pictures) -> None:
 
 class TestEvolution:
     @pytest.mark.parametrize(("latent_dim", "size"), [(2, (2 * (20 * STEP - 2) + 8, 20 * STEP - 2)), (5, (8 * STEP - 2,) * 2)])
-    def test_a_frame_a_snapshot(self, latent_dim: int, size: tuple[int, int], tmp_path: Path, digits: Pictures) -> None:
+    def test_a_frame_a_snapshot(self, latent_dim: int, size: tuple[int, int], tmp_path: Path, digits: Items) -> None:
         states = [vae(latent_dim), vae(latent_dim)]
         paths = []
         for step, model in zip((1, 16), states, strict=True):
@@ -186,12 +186,12 @@ class TestEvolution:
             left = scatter(states[1], digits).resize((size[1], size[1]), Image.Resampling.LANCZOS)
             assert frames[1][1].crop((0, 0, size[1], size[1])).tobytes() == left.tobytes()
 
-    def test_small_planes_are_enlarged(self, digits: Pictures) -> None:
+    def test_small_planes_are_enlarged(self, digits: Items) -> None:
         small = VAE(VAEConfig((1, 8, 8), 2, "mlp", {"hidden": [4]})).requires_grad_(False)
         side = 4 * (20 * 10 - 2)
-        assert planes(small, Pictures(digits.x[:5, :, :8, :8])).size == (2 * side + 8, side)
+        assert planes(small, Items(digits.x[:5, :, :8, :8])).size == (2 * side + 8, side)
 
-    def test_a_file_of_another_model(self, tmp_path: Path, digits: Pictures) -> None:
+    def test_a_file_of_another_model(self, tmp_path: Path, digits: Items) -> None:
         save(tmp_path, vae(3))
         with pytest.raises(CheckpointError, match="does not fit this model"):
             evolution(vae(2), [tmp_path / "model.safetensors"], digits)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from models.data import Pictures
+from models.data import Items
 from models.evaluate import plots
 
 LOG = tuple(
@@ -101,7 +101,7 @@ def test_scatter_has_a_colour_and_a_word_a_class(classes: int) -> None:
     assert legend is None or [text.get_text() for text in legend.get_texts()] == [str(i) for i in range(classes)]
 
 
-def test_posteriors_are_normal_densities(digits: Pictures) -> None:
+def test_posteriors_are_normal_densities(digits: Items) -> None:
     mu, sigma = np.array([[0.5, -1.0], [2.0, 5.5]]), np.array([[0.1, 1.0], [0.4, 0.2]])
     figure = plots.posterior_densities(mu, sigma, digits.x[:2].permute(0, 2, 3, 1).numpy(), [1, 0])
     panels = [axes for axes in figure.axes if axes.get_title()]

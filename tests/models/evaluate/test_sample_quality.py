@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models import features
 from models.checkpoint import read, save
-from models.data import Pictures, Splits
+from models.data import Items, Splits
 from models.evaluate import report
 from models.evaluate.card import card
 from models.evaluate.headings import headings
@@ -75,7 +75,7 @@ def test_a_lost_half_lowers_recall_and_junk_lowers_precision() -> None:
 
 
 @pytest.fixture
-def splits(digits: Pictures, monkeypatch: pytest.MonkeyPatch) -> Splits:
+def splits(digits: Items, monkeypatch: pytest.MonkeyPatch) -> Splits:
     monkeypatch.setattr(features, "STEPS", 60)
     return Splits(digits, digits[:140])
 
@@ -125,7 +125,7 @@ def test_they_are_among_the_numbers_of_an_evaluation(splits: Splits, tmp_path: P
 
 def test_without_labels_or_prior(splits: Splits) -> None:
     vae = VAE(VAEConfig((1, 28, 28), 3, "mlp", {"hidden": [8]}))
-    found = sample_quality(vae, Splits(Pictures(splits.train.x), Pictures(splits.test.x)), None, 0, CPU)
+    found = sample_quality(vae, Splits(Items(splits.train.x), Items(splits.test.x)), None, 0, CPU)
     assert found[0].keys() == {"real", "real_in_order", "own_prior", "own_prior_cooled"}
     assert "no training, because the pictures have no labels" in found[1]
     few = sample_quality(vae, Splits(splits.train, splits.test[:129]), None, 0, CPU)

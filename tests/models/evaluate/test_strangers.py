@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.data import Pictures
+from models.data import Items
 from models.evaluate.strangers import auroc, strangers, uniformity
 
 
@@ -14,7 +14,7 @@ def colours() -> Tensor:
     return torch.randint(0, 256, (12, 3, 6, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
-def test_each_kind_is_what_its_name_says(digits: Pictures) -> None:
+def test_each_kind_is_what_its_name_says(digits: Items) -> None:
     x = digits.x[:40]
     found = strangers(x, 0)
     assert set(found) == {

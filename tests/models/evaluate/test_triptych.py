@@ -11,7 +11,7 @@ from matplotlib.patches import Circle
 from PIL import Image
 
 from models.checkpoint import Checkpoint, read
-from models.data import Pictures
+from models.data import Items
 from models.evaluate import planes, plots
 from models.evaluate.triptych import main
 from models.train.__main__ import main as train
@@ -48,7 +48,7 @@ def test_one_command_draws_it(runs: list[Path], tmp_path: Path, capsys: pytest.C
         assert image.width > 1.2 * image.height
 
 
-def test_panels_and_their_words(models: list[Checkpoint], digits: Pictures) -> None:
+def test_panels_and_their_words(models: list[Checkpoint], digits: Items) -> None:
     figure = planes.draw([("left", models[0], digits), ("middle", models[1], digits), ("right", models[2], digits)])
     upper, lower = figure.axes[:3], figure.axes[3:]
     titles = [axes.get_title() for axes in upper]
@@ -65,7 +65,7 @@ def test_panels_and_their_words(models: list[Checkpoint], digits: Pictures) -> N
     figure.canvas.draw()
 
 
-def test_two_models_of_one_objective_have_titles_of_their_own(models: list[Checkpoint], digits: Pictures) -> None:
+def test_two_models_of_one_objective_have_titles_of_their_own(models: list[Checkpoint], digits: Items) -> None:
     figure = planes.draw([("one", models[2], digits), ("two", models[2], digits), ("three", models[1], digits)])
     titles = [axes.get_title() for axes in figure.axes[:3]]
     assert titles == ["one\nreconstruction and KL (VAE)", "two\nreconstruction and KL (VAE)", "KL alone"]
@@ -77,7 +77,7 @@ def test_two_directories_of_one_name_are_told_by_their_paths(
     drawn: list[str] = []
     draw = planes.draw
 
-    def note(columns: Sequence[tuple[str, Checkpoint, Pictures]]) -> Figure:
+    def note(columns: Sequence[tuple[str, Checkpoint, Items]]) -> Figure:
         drawn.extend(name for name, _, _ in columns)
         return draw(columns)
 
@@ -87,7 +87,7 @@ def test_two_directories_of_one_name_are_told_by_their_paths(
     assert drawn == [str(runs[2]), str(tmp_path / "vae"), "autoencoder"]
 
 
-def test_it_shows_what_each_term_is_for(models: list[Checkpoint], digits: Pictures) -> None:
+def test_it_shows_what_each_term_is_for(models: list[Checkpoint], digits: Items) -> None:
     autoencoder, kl, vae = (planes.latents(model, digits) for model in models)
     assert digits.labels is not None
     labels = digits.labels.numpy()

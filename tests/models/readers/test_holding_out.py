@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.data import Pictures, hold_out, load_data
+from models.data import Items, hold_out, load_data
 from models.data.clusters import clusters
 from models.readers.download import DataError
 from models.readers.folder import FolderOptions
@@ -63,7 +63,7 @@ def test_validation_and_test_take_turns_in_the_same_blocks(count: int, test: int
     assert (training[:, None] - held_out).abs().min() == gap + 1
     assert len(training) >= count - test - validation - 2 * number * gap
     if min(test, validation) >= 4 * number:
-        kept, *parts = (Pictures(torch.empty(len(part)), place=part) for part in (training, first, second))
+        kept, *parts = (Items(torch.empty(len(part)), place=part) for part in (training, first, second))
         for part in parts:  # Two blocks whose gaps meet are one.
             assert number - 1 <= len(clusters("blocks", part, kept).unique()) <= number
         for own in (first, second):
@@ -134,8 +134,8 @@ def test_groups_of_validation_and_test_are_neighbours() -> None:
 
 
 def test_which_pictures_resemble_each_other() -> None:
-    def pictures(*place: int) -> Pictures:
-        return Pictures(torch.zeros(len(place)), place=torch.tensor(place), groups=torch.tensor([9, 2, 9, 4, 4])[: len(place)])
+    def pictures(*place: int) -> Items:
+        return Items(torch.zeros(len(place)), place=torch.tensor(place), groups=torch.tensor([9, 2, 9, 4, 4])[: len(place)])
 
     held_out, training = pictures(7, 3, 9, 5, 20), pictures(1, 6, 15)
     assert clusters("blocks", held_out, training).unique(return_inverse=True)[1].tolist() == [1, 0, 1, 0, 2]

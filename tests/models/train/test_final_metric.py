@@ -9,7 +9,7 @@ import pytest
 
 from models import metric_choice
 from models.checkpoint import CONFIG, read, record_metric
-from models.data import Pictures, hold_out, load_data
+from models.data import Items, hold_out, load_data
 from models.evaluate.choose_metric import main as choose_anew
 from models.metric_choice import MetricChoice, choose_for
 from models.mixture import read_prior
@@ -55,7 +55,7 @@ def test_it_is_chosen_by_the_validation_pictures(
 
 
 def test_without_enough_labels_it_is_l2(
-    argv: Flags, digits: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    argv: Flags, digits: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.savez(tmp_path / "greys.npz", images=digits.x[:60, 0].numpy())
     assert main(argv("--data", f"npz:{tmp_path / 'greys.npz'}")) == 0

@@ -10,7 +10,7 @@ import torch
 
 from models.aggregate import fit_prior
 from models.checkpoint import read
-from models.data import Pictures, hold_out, load_data
+from models.data import Items, hold_out, load_data
 from models.evaluate.__main__ import main as evaluate
 from models.mixture import PRIOR, read_prior
 from models.train import latent_dim
@@ -43,7 +43,7 @@ def test_it_is_the_evaluator_s(argv: Flags, tmp_path: Path, digits_npz: Path, ca
 
 
 def test_a_hint_at_a_larger_d_says_that_it_would_lose_the_labels(
-    argv: Flags, tmp_path: Path, digits: Pictures, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    argv: Flags, tmp_path: Path, digits: Items, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(latent_dim, "LEAST_STEPS", 5)
     labels = np.where(np.arange(256) < 30, 1, 0)  # With 3 latent dimensions each needs 20, with 6 it needs 35.
@@ -56,9 +56,7 @@ def test_a_hint_at_a_larger_d_says_that_it_would_lose_the_labels(
     assert re.search(wanted, said.err)
 
 
-def test_labels_are_those_of_the_data(
-    argv: Flags, tmp_path: Path, digits: Pictures, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_labels_are_those_of_the_data(argv: Flags, tmp_path: Path, digits: Items, capsys: pytest.CaptureFixture[str]) -> None:
     """Training and evaluation fit the same labels: whether a digit is one of 0 to 4."""
     assert digits.labels is not None
     np.savez(tmp_path / "two.npz", images=digits.x[:, 0].numpy(), labels=(digits.labels < 5).numpy().astype(np.int64))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from models.data import Pictures
+from models.data import Items
 from models.objective import evidence_lower_bound
 from models.train.losses import (
     Autoencoder,
@@ -40,7 +40,7 @@ def build(prior: str = "standard") -> VAE:
 
 
 @pytest.fixture
-def x(digits: Pictures) -> Tensor:
+def x(digits: Items) -> Tensor:
     return (digits.x[:ROWS].float() / 255).round().double()
 
 

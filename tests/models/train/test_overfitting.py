@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import read
-from models.data import Pictures
+from models.data import Items
 from models.evaluate.card import description
 from models.kinds import KINDS
 from models.train import overfitting
@@ -23,7 +23,7 @@ def plain(x: Tensor, _: torch.Generator) -> Tensor:
     return KINDS["picture"].to_x(x)
 
 
-def test_the_same_pictures_are_equally_good(digits: Pictures) -> None:
+def test_the_same_pictures_are_equally_good(digits: Items) -> None:
     torch.manual_seed(0)
     vae = VAE(VAEConfig((1, 28, 28), 2, "mlp", {"hidden": [8]}))
     found = overfitting.record(vae, plain, digits.x, digits.x)[overfitting.KEY]
@@ -36,7 +36,7 @@ def test_the_same_pictures_are_equally_good(digits: Pictures) -> None:
     )
 
 
-def test_of_many_pictures_some_are_measured(digits: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_pictures_some_are_measured(digits: Items, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overfitting, "MEASURED", 100)
     torch.manual_seed(0)
     vae = VAE(VAEConfig((1, 28, 28), 2, "mlp", {"hidden": [8]}))
@@ -44,7 +44,7 @@ def test_of_many_pictures_some_are_measured(digits: Pictures, monkeypatch: pytes
     assert (found["training_pictures"], found["validation_pictures"]) == (86, 100)
 
 
-def test_numbers_that_are_not_finite_are_not_recorded(digits: Pictures) -> None:
+def test_numbers_that_are_not_finite_are_not_recorded(digits: Items) -> None:
     vae = VAE(VAEConfig((1, 28, 28), 2, "mlp", {"hidden": [8]}))
     with torch.no_grad():
         next(vae.parameters()).fill_(torch.nan)
@@ -77,7 +77,7 @@ def test_earlier_versions_recorded_nothing() -> None:
 
 
 def test_a_run_that_learns_few_pictures_by_heart_says_so(
-    digits: Pictures, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    digits: Items, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Noise, of which nothing can be learnt for other pictures: a warm-up to the end keeps the last weights."""
     noise = np.random.default_rng(0).integers(0, 2, (80, 8, 8)) * 255

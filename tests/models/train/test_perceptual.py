@@ -14,16 +14,17 @@ from torch.nn import functional
 
 from models import features
 from models.checkpoint import read
-from models.data import Pictures
+from models.data import Items
 from models.distributions import DiagonalGaussian
 from models.evaluate.card import description
 from models.features import FeatureNet, feature_net
 from models.kinds.picture import Picture
 from models.objective import evidence_lower_bound
+from models.train import perceptual
 from models.train.__main__ import main
 from models.train.arguments import parse
 from models.train.model_flags import TrainingError
-from models.train.perceptual import SEED_APART, Perceptual, classifier, frozen, told
+from models.train.perceptual import SEED_APART, Perceptual, frozen, told
 from models.train.run import Run
 from models.vae import VAE, VAEConfig
 
@@ -33,12 +34,12 @@ Flags = Callable[..., list[str]]
 
 
 @pytest.fixture(scope="module")
-def net(digits: Pictures) -> FeatureNet:
+def net(digits: Items) -> FeatureNet:
     return frozen(feature_net(digits.x, digits.labels, 3, CPU))
 
 
 @pytest.fixture
-def x(digits: Pictures) -> Tensor:
+def x(digits: Items) -> Tensor:
     return digits.x[:ROWS].float() / 255
 
 
@@ -121,7 +122,7 @@ def test_without_a_classifier_it_only_describes_itself(vae: VAE, x: Tensor) -> N
         objective(vae, x, torch.randn(1, ROWS, DIM))
 
 
-def test_pictures_come_nearer_in_features_than_with_the_elbo(digits: Pictures, net: FeatureNet) -> None:
+def test_pictures_come_nearer_in_features_than_with_the_elbo(digits: Items, net: FeatureNet) -> None:
     """After the same steps from the same weights, on pictures that the classifier and the nets have not seen."""
     apart, x = [], digits.x.float() / 255
     own = frozen(feature_net(digits.x[:200], digits.labels[:200] if digits.labels is not None else None, 4, CPU))
@@ -193,17 +194,17 @@ class TestRuns:
         assert not torch.allclose(weights[0], weights[1], atol=0.05)
 
 
-def test_a_classifier_that_knows_nothing_shows_in_its_description(digits: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_classifier_that_knows_nothing_shows_in_its_description(digits: Items, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "LEAST_STEPS", 1)
     monkeypatch.setattr(features, "STEPS", 1)
     labels = torch.arange(256) % 4
     net = feature_net(digits.x, labels, 0, CPU)
     right = float((net.labels(net.features(digits.x)) == labels).double().mean())
-    assert told(net, Pictures(digits.x, labels)) == (
+    assert told(net, Items(digits.x, labels)) == (
         f"features of three layers, trained in 1 step to tell 4 labels apart; it is right for {100 * right:.1f} % of 256 "
         "validation pictures, of which 25.0 % have the commonest label"
     )
-    assert told(net, Pictures(digits.x)) == "features of three layers, trained in 1 step to tell 4 labels apart"
+    assert told(net, Items(digits.x)) == "features of three layers, trained in 1 step to tell 4 labels apart"
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_a_classifier_that_knows_nothing_shows_in_its_description(digits: Pictur
     [(None, "has no labels: give a folder with a sub-folder for each class"), (7, "has the label 7 only: give a folder")],
 )
 def test_what_has_nothing_to_learn_is_refused(
-    flags: Flags, digits: Pictures, tmp_path: Path, labels: int | None, found: str, capsys: pytest.CaptureFixture[str]
+    flags: Flags, digits: Items, tmp_path: Path, labels: int | None, found: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arrays: dict[str, Any] = {"images": digits.x[:, 0].numpy()}
     np.savez(tmp_path / "own.npz", **arrays | ({} if labels is None else {"labels": np.full(256, labels)}))
@@ -227,10 +228,11 @@ class Row(Picture):
     name, many = "row", "rows of a table"
 
 
-def test_other_kinds_are_refused(flags: Flags, digits: Pictures, tmp_path: Path) -> None:
+def test_other_kinds_are_refused(flags: Flags, digits: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perceptual, "data_kind", lambda _: Row())
     with pytest.raises(TrainingError, match=r"features of pictures, and csv:a has rows of a table: choose another objective"):
-        classifier(parse(flags(tmp_path, "--data", "csv:a")), Row(), digits, digits, False)
-    assert classifier(parse(["--out", str(tmp_path), "--data", "csv:a"]), Row(), digits, digits, False) is None
+        perceptual.check(parse(flags(tmp_path, "--data", "csv:a")), digits)
+    perceptual.check(parse(["--out", str(tmp_path), "--data", "csv:a"]), digits)
 
 
 def test_greys_that_are_drawn_as_0_or_1_are_refused(flags: Flags, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

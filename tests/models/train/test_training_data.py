@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from models.checkpoint import CONFIG, WEIGHTS, read
-from models.data import Pictures, Splits
+from models.data import Items, Splits
 from models.evaluate.__main__ import main as evaluate
 from models.train import training_data
 from models.train.__main__ import main
@@ -217,7 +217,7 @@ def test_a_new_run_does_not_destroy_the_steps_of_a_stopped_one(run: Path, capsys
 def test_a_data_set_by_name_cannot_be_given_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = Pictures(torch.from_numpy(X[:, None]))
+    pictures = Items(torch.from_numpy(X[:, None]))
     monkeypatch.setattr(training_data, "load_data", lambda *_: Splits(pictures, pictures))
     assert main(["--data", "mnist", "--validation-split", "group", "--out", str(tmp_path / "out"), *FLAGS]) == 1
     assert capsys.readouterr().err == "error: --validation-split group, but mnist has no groups: choose random or blocks\n"
