@@ -82,8 +82,8 @@ def check(args: argparse.Namespace, training: Items) -> None:
     if len(known) < 2:
         raise TrainingError(
             "--objective perceptual compares features of a classifier that learns the labels of the pictures, but "
-            f"{args.data} has {f'the label {known[0]} only' if known else 'no labels'}: give a folder with a sub-folder for each "
-            "class, or an npz file with an array `labels`; or choose another objective, such as elbo"
+            f"{args.data} has {f'the label {known[0]} only' if known else 'no labels'}: give a folder with a sub-folder for "
+            "each class, or an npz file with an array `labels`; or choose another objective, such as elbo"
         )
 
 
