@@ -64,8 +64,8 @@ class Perceptual:
     def remark(self) -> str:
         beta = "" if self.beta == 1 else f", and the effective beta is {self.beta:g}"
         return (
-            f"the loss is not the negative ELBO: it compares features of a classifier (weight {self.features:g}) beside "
-            f"pixels, by their log likelihood (weight {self.pixels:g}){beta}"
+            "the loss is not the negative ELBO: reconstructions are judged by features of a classifier (weight "
+            f"{self.features:g}) and by the log likelihood of their pixels (weight {self.pixels:g}){beta}"
         )
 
 

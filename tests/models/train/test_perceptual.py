@@ -115,8 +115,8 @@ def test_equal_pictures_have_a_finite_loss(net: FeatureNet, x: Tensor) -> None:
 def test_without_a_classifier_it_only_describes_itself(vae: VAE, x: Tensor) -> None:
     objective = Perceptual(None, 2.0, 0.0, 4.0)
     assert objective.remark() == (
-        "the loss is not the negative ELBO: it compares features of a classifier (weight 2) beside pixels, by their log "
-        "likelihood (weight 0), and the effective beta is 4"
+        "the loss is not the negative ELBO: reconstructions are judged by features of a classifier (weight 2) and by the log "
+        "likelihood of their pixels (weight 0), and the effective beta is 4"
     )
     with pytest.raises(ValueError, match="no classifier"):
         objective(vae, x, torch.randn(1, ROWS, DIM))
@@ -172,7 +172,7 @@ class TestRuns:
         for words in (
             "classifier: it learns the labels of 219 pictures, for the features of the objective",
             "  likelihood: gaussian, because --objective perceptual compares greys as they are",
-            "  objective: perceptual: the loss is not the negative ELBO: it compares features of a classifier (weight ",
+            "  objective: perceptual: the loss is not the negative ELBO: reconstructions are judged by features of a ",
             "  classifier: features of three layers, trained in 100 steps to tell 10 labels apart; it is right for ",
             "the weights are those of epoch 1, which has the smallest loss on the validation pictures",
         ):
