@@ -102,14 +102,14 @@ def why_no_labels(labels: Tensor, dim: int, classes: Sequence[str] | None = None
 
 @torch.no_grad()
 def draw_posteriors(vae: VAE, x: Tensor, noise: torch.Generator, draws: int = DRAWS, binarize: bool = False) -> Tensor:
-    """Sample z ~ q(z given x), `draws` times for all pictures: uint8 or float (N, C, H, W) -> (draws N, D).
+    """Sample z ~ q(z given x), `draws` times for all items: rows or x, (N, ...) -> (draws N, D).
 
     `binarize`: greys are first drawn as 0 or 1, once for all samples, as in training.
     """
     blocks: list[Tensor] = []
     for block in x.split(1024):
-        pixels = block / 255 if block.dtype == torch.uint8 else block
-        posterior = vae.encode(torch.bernoulli(pixels, generator=noise) if binarize else pixels)
+        x = vae.kind.to_x(vae.kind.cut(block))
+        posterior = vae.encode(torch.bernoulli(x, generator=noise) if binarize else x)
         eps = torch.randn(draws, *posterior.mu.shape, generator=noise, device=posterior.mu.device)
         blocks.append(posterior.sample(eps))  # (draws, n, D)
     return torch.cat(blocks, 1).flatten(0, 1)

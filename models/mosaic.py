@@ -34,7 +34,12 @@ def to_bytes(x: "Tensor") -> NDArray[np.uint8]:
 
 def grid(x: "Tensor", columns: int | None = None) -> Image.Image:
     """Return one picture of all: (N, C, H, W) in [0, 1]. Without `columns` the grid is as square as possible."""
-    return to_image(tile(to_bytes(x), columns or math.ceil(math.sqrt(len(x)))))
+    return mosaic(to_bytes(x), columns)
+
+
+def mosaic(pictures: NDArray[np.uint8], columns: int | None = None) -> Image.Image:
+    """Return one picture of all: uint8 (N, H, W, C). Without `columns` the grid is as square as possible."""
+    return to_image(tile(pictures, columns or math.ceil(math.sqrt(len(pictures)))))
 
 
 def to_image(pixels: Pixels) -> Image.Image:

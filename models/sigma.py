@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from models.distributions import SIGMA_FLOOR, GaussianLayer
+from models.kinds import KINDS
+from models.kinds.kind import Kind
 from models.vae import VAE
 
 # An effective beta outside of 1 / FAR to FAR is told as a warning.
@@ -19,9 +21,9 @@ FAR = 2.0
 
 @torch.no_grad()
 def mean_squared_error(vae: VAE, blocks: Iterable[Tensor], noise: torch.Generator) -> float:
-    """Return the mean over pictures and pixels of (x - mean of p(x given z))^2, with one draw z of each posterior.
+    """Return the mean over items and their values of (x - mean of p(x given z))^2, with one draw z of each posterior.
 
-    blocks: x (B, C, H, W) in [0, 1].
+    blocks: x (B, *shape).
     """
     total, count = torch.zeros((), dtype=torch.float64), 0
     for x in blocks:
@@ -70,13 +72,13 @@ def record(vae: VAE, mse: float, beta: float | None, pictures: int) -> dict[str,
     }
 
 
-def told(data: Mapping[str, Any]) -> str:
+def told(data: Mapping[str, Any], of: Kind = KINDS["picture"]) -> str:
     """Describe sigma from the `data` of a checkpoint's manifest; return "" if nothing is recorded."""
     found = data.get("sigma")
     if not isinstance(found, dict):
         return ""
     beta, rmse = found["effective_beta"], found["validation_rmse"]
-    on = f"the RMSE of {found['validation_pictures']:,} validation pictures"
+    on = f"the RMSE of {found['validation_pictures']:,} validation {of.many}"
     if found["kind"] == "optimal":
         line = f"pixel sigma {found['value']:.4f}, in closed form: {on}"
         line += ", raised to 1/255, the step of 8-bit pixels" if rmse < SIGMA_FLOOR else ""

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from models.kinds import KINDS
+from models.kinds.kind import Kind
 from models.readers.left_out import plural
 
 KEY = "validation"  # where config.json has the record, in `data`
@@ -39,9 +41,9 @@ def clustered(values: Tensor, clusters: Tensor | None = None) -> Mean:
     return Mean(float(mean), error, count)
 
 
-def told_error(error: float | None, count: int, kind: str) -> str:
-    """Return "+- 3.21 (standard error over 6 blocks)", and say so if they are few. `kind`: how pictures are held out."""
-    over = plural(count, {"blocks": "block", "group": "group"}.get(kind, "picture"))
+def told_error(error: float | None, count: int, kind: str, of: Kind = KINDS["picture"]) -> str:
+    """Return "+- 3.21 (standard error over 6 blocks)", and say so if they are few. `kind`: how items are held out."""
+    over = plural(count, kind.removesuffix("s")) if kind in ("blocks", "group") else plural(count, of.noun, of.many)
     if error is None:
         return f"(without a standard error, because it rests on {over})"
     few = f", fewer than {FEW}, so that it is a rough guess" if count < FEW else ""
@@ -54,8 +56,8 @@ def record(elbo: float, error: float | None, clusters: Tensor) -> dict[str, Any]
     return {KEY: {"elbo": elbo, "standard_error": error, "pictures": len(clusters), "clusters": count}}
 
 
-def told(data: Mapping[str, Any]) -> str:
-    """Return a line with the ELBO of the validation pictures and its error; `data` is that of a checkpoint's manifest.
+def told(data: Mapping[str, Any], of: Kind = KINDS["picture"]) -> str:
+    """Return a line with the ELBO of the validation items and its error; `data` is that of a checkpoint's manifest.
 
     Earlier versions recorded nothing: "".
     """
@@ -64,6 +66,6 @@ def told(data: Mapping[str, Any]) -> str:
         return ""
     kind = data.get("training", {}).get("validation_split", "random")
     return (
-        f"validation: the ELBO of {plural(found['pictures'], 'picture')} is {found['elbo']:.2f} "
-        f"{told_error(found['standard_error'], found['clusters'], kind)}"
+        f"validation: the ELBO of {plural(found['pictures'], of.noun, of.many)} is {found['elbo']:.2f} "
+        f"{told_error(found['standard_error'], found['clusters'], kind, of)}"
     )

@@ -77,7 +77,8 @@ def line(found: Mapping[str, Any], name: str, advise: bool = True, own: bool = T
     advise = advise and (own or is_sequence)
     way = "--validation-split blocks" if is_sequence else "an array `groups`, or sub-folders, and --validation-split group"
     way = "--validation-split group" if found.get("same_group") else way
-    what = f"; so its numbers look too good{f': use {way}' if advise else ''}" if bad else ""
+    use = "remove the copies" if found.get("exact") else f"use {way}"
+    what = f"; so its numbers look too good{f': {use}' if advise else ''}" if bad else ""
     return f"{'warning: ' if bad else ''}near-duplicates: {'; '.join(parts)}{what}"
 
 

@@ -54,3 +54,8 @@ class LeftOut:
             by_suffix = counted(dict(self.suffixes.most_common()), most=5)
             parts.append(f"files of other kinds: {self.suffixes.total():,} ({by_suffix})")
         return ["left out: " + "; ".join(parts)] if parts else []
+
+
+def one_of(names: list[str]) -> str:
+    """Return "a, b or c"."""
+    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]

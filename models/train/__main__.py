@@ -31,13 +31,13 @@ from models.train.final_metric import end_with_metric
 from models.train.final_prior import end_with_prior
 from models.train.flags import default_data_dir
 from models.train.losses import Loss
-from models.train.model_flags import TrainingError
 from models.train.plan import finished, kept, next_steps, plan, resume_command
 from models.train.progress import Reporter
 from models.train.resume import STATE, MetricsLog, Progress, ResumeError, has_steps, record_length
 from models.train.run import COLLAPSE, Run
 from models.train.run_directory import SNAPSHOTS, explain, peak_memory_mb
 from models.train.stopping import interrupted, stop_on_signals
+from models.train.training_error import TrainingError
 
 # Training stops after so many consecutive steps with a loss that is not finite.
 MAX_BAD_STEPS = 20
@@ -55,7 +55,7 @@ def train(args: argparse.Namespace) -> Checkpoint:
     if args.now_longer:
         record_length(args.out / "run", arguments.resumable(args))
     try:
-        with interrupted():  # Reading the pictures changes nothing, so it stops at once.
+        with interrupted():  # Reading the data changes nothing, so it stops at once.
             run = Run(args)
         with stop_on_signals() as stop:
             return _train(run, stop)
@@ -74,7 +74,7 @@ class Logs:
         self._lines = MetricsLog(run.directory / "metrics.jsonl", step)
         self._events = EventLog(run.directory / "tensorboard", step) if run.args.tensorboard else None
         self._told: set[str] = set()
-        self._collapsed = False
+        self._collapsed, self._unit = False, run.training.unit
         self._beta, self._warming = run.objective.beta, False
         self._is_elbo = run.objective.criterion == "elbo" and not run.objective.remark()
 
@@ -88,7 +88,7 @@ class Logs:
         bound = f", bound {terms['bound']:.2f}" if "bound" in terms else ""
         tqdm.write(f"epoch {entry['epoch']}: {loss}train ELBO {entry['train']['elbo']:.2f}, "
                    f"validation ELBO {terms['elbo']:.2f}{bound} (KL {terms['kl']:.2f}, {terms['active_units']} active units), "
-                   f"{entry['images_per_second']:.0f} images/s")  # fmt: skip
+                   f"{entry[f'{self._unit}_per_second']:.0f} {self._unit}/s")  # fmt: skip
         news = [f"warning: {warning}" for warning in entry["warnings"] if warning not in self._told]
         if self._warming and entry["beta"] == self._beta:
             news.append(f"the warm-up is over: the effective beta is {self._beta:g}")
@@ -181,7 +181,7 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
             if progress.step % 20 == 0 and loss is not None and not reporter.bar.disable:
                 rate = (progress.step - first_step) * run.batch_size / (time.monotonic() - started)
                 reporter.describe(f"epoch {epoch + 1} loss {loss.value:.2f} ELBO {loss.elbo.elbo.mean():.2f} "
-                                  f"KL {loss.elbo.kl.mean():.2f} {rate:.0f} images/s")  # fmt: skip
+                                  f"KL {loss.elbo.kl.mean():.2f} {rate:.0f} {run.training.unit}/s")  # fmt: skip
             due = bool(stop) or time.monotonic() - saved > args.save_every
             ended = progress.step % run.steps_per_epoch == 0 or progress.step >= run.steps
             checked = progress.step % run.steps_per_check == 0 or progress.step >= run.steps
@@ -195,8 +195,8 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
             progress.epoch_sums = totals.sums()
         else:
             sums = totals.sums()  # This waits for the GPU.
-            images = (progress.step - first_step) * run.batch_size
-            _end_epoch(run, progress, logs, sums, images / (time.monotonic() - started))
+            items = (progress.step - first_step) * run.batch_size
+            _end_epoch(run, progress, logs, sums, items / (time.monotonic() - started))
             run.state.save(progress, arguments.resumable(args))
         if stop and progress.step < run.steps:
             if not progress.best_epoch:
@@ -206,13 +206,13 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
     reporter.close()
     logs.close()
     if not progress.best_epoch:
-        raise TrainingError(f"the loss was never finite on all validation pictures: {_after_nan(run, progress)}")
+        raise TrainingError(f"the loss was never finite on all validation {run.kind.many}: {_after_nan(run, progress)}")
     checkpoint = read(args.out)
     tells = (kept, told_error, told_sigma, overfitting.told)
-    print(*filter(None, (tell(checkpoint.manifest.data) for tell in tells)), sep="\n")
-    if line := end_with_metric(args.out, checkpoint, run.pictures, run.validation):
+    print(*filter(None, (tell(checkpoint.manifest.data, run.kind) for tell in tells)), sep="\n")
+    if line := end_with_metric(args.out, checkpoint, run.items, run.validation):
         print(line)
-    if line := end_with_prior(args.out, checkpoint, args, run.pictures, run.validation.x):
+    if line := end_with_prior(args.out, checkpoint, args, run.items, run.validation.x):
         print(line)
     return checkpoint
 
@@ -247,7 +247,7 @@ def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate
             "train": {"loss": loss, "elbo": log_likelihood - kl, "log_likelihood": log_likelihood, "kl": kl},
             "validation": {name: value for name, value in found._asdict().items() if value is not None},
             "skipped_steps": progress.skipped_steps,
-            "images_per_second": round(rate, 1),
+            f"{run.training.unit}_per_second": round(rate, 1),
             "peak_memory_mb": peak_memory_mb(run.device),
             "warnings": run.warnings(weight, found.active_units if judged and math.isfinite(found.elbo) else None, ended)
             + ([SKIPPED] if progress.skipped_steps else []),

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoint import CONFIG
-from models.readers.path_names import storable
+from models.readers.path_names import shown, storable
 from models.train.continuing import lengthen
 from models.train.flags import build_parser
 from models.train.initial_weights import flags_of
+from models.train.kinds import TRAINING, flags_of_others, training_for
 from models.train.model_flags import ONLY_WITH, check_flags
 from models.train.presets import PRESETS
 from models.train.resume import STATE, ResumeError, recorded_arguments
+from models.train.training_error import TrainingError
 
 # Flags that do not change the result of a run. They may differ when it is resumed.
 PLACES = {
@@ -40,13 +42,19 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if first.steps and first.epochs:
         parser.error("--steps and --epochs both set the length of the run: choose one of them")
     if not first.resume:
+        preset = PRESETS[first.preset].flags if first.preset else {}
+        data = first.data if names_data(parser, argv) else preset.get("data", first.data)
+        parser.set_defaults(**training_for(data).defaults)
         if first.init_from:
             parser.set_defaults(**flags_of(first))
-        parser.set_defaults(**(PRESETS[first.preset].flags if first.preset else {}))
+        parser.set_defaults(**preset)
         if first.epochs:  # A length in steps, as some presets have it, would win over --epochs.
             parser.set_defaults(steps=None)
-        named = vars(parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(ONLY_WITH))))
+        others = flags_of_others(data)
+        named = vars(parser.parse_args(argv, argparse.Namespace(**dict.fromkeys((*ONLY_WITH, *others)))))
         parser.set_defaults(given=tuple(flag for flag in ONLY_WITH if named[flag] is not None))
+        if foreign := sorted(flag for flag in others if named[flag] is not None):
+            raise TrainingError(not_for(foreign[0], data))
         args = parser.parse_args(argv)
         check_flags(args)
         return args
@@ -72,6 +80,18 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def names_data(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> bool:
+    """Return whether the command line itself has --data."""
+    return parser.parse_args(argv, argparse.Namespace(data=None)).data is not None
+
+
+def not_for(flag: str, data: str) -> str:
+    """Say that a flag is for other kinds of data."""
+    name, own = f"--{flag.replace('_', '-')}", training_for(data).kind
+    kinds = [training.kind.many for training in TRAINING.values() if flag in training.flags]
+    return f"{name} is for {' and '.join(kinds)}, but --data {shown(data)} has {own.many}: leave {name} out"
+
+
 def no_run(out: Path) -> str:
     """Say that there is no run to continue in a directory, and what to do instead."""
     instead = (
@@ -83,8 +103,12 @@ def no_run(out: Path) -> str:
 
 
 def recorded(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments that determine the result. Values set by a preset are included, the preset's name is not."""
-    return {name: value for name, value in vars(args).items() if name not in PLACES}
+    """Return the arguments that determine the result. Values set by a preset are included, the preset's name is not.
+
+    Nor are the flags of other kinds of data.
+    """
+    left_out = PLACES | flags_of_others(args.data)
+    return {name: value for name, value in vars(args).items() if name not in left_out}
 
 
 def resumable(args: argparse.Namespace) -> dict[str, Any]:

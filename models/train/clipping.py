@@ -1,4 +1,4 @@
-"""Bound the gradients of a step, and find those that are not finite. Knows nothing of models or schedules."""
+"""Scale the gradients of a step down to a largest norm. Knows nothing of models."""
 
 import math
 from collections.abc import Sequence

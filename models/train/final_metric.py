@@ -8,9 +8,9 @@ from models.metric_choice import NO_LABELS, choose_for
 
 
 def end_with_metric(out: Path, checkpoint: Checkpoint, training: Items, held_out: Items) -> str:
-    """Record the metric that finds the most labels of held-out pictures; return a line for the user, "" if it is there.
+    """Record the metric that finds the most labels of held-out items; return a line for the user, "" if it is there.
 
-    Pictures are on the training device. Without labels the metric stays l2. Raises CheckpointError, OSError.
+    The items are on the training device. Without labels the metric stays l2. Raises CheckpointError, OSError.
     """
     if checkpoint.manifest.search.chosen_by:
         return ""

@@ -12,11 +12,12 @@ from models.checkpoint import Checkpoint
 from models.data import Items, class_names
 from models.mixture import PRIOR, ComponentLabels, StalePrior, read_prior, write_prior
 from models.readers.left_out import plural
+from models.train.kinds import training_for
 from models.train.training_data import Loaded
 
-# Most pictures that are encoded: more improve the mixture little, and EM would take longer than a small run.
-MOST_PICTURES = 10_000
-# Each component needs so many draws for each latent dimension. Fewer would only memorise pictures.
+# Most items that are encoded: more improve the mixture little, and EM would take longer than a small run.
+MOST_ITEMS = 10_000
+# Each component needs so many draws for each latent dimension. Fewer would only memorise items.
 DRAWS_PER_DIMENSION = 10
 SEED = 0
 
@@ -24,7 +25,7 @@ SEED = 0
 def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, training: Items, held_out: Tensor) -> str:
     """Write prior.safetensors beside the weights, unless it is there; return a line for the user, "" if nothing was done.
 
-    The pictures, `held_out` uint8 (N, C, H, W), are on the training device. Where no mixture is fitted, one that belongs to
+    The items, `held_out` (N, ...), are on the training device. Where no mixture is fitted, one that belongs to
     other weights is removed, as is a calibration of other weights.
     """
     dim = checkpoint.vae.config.latent_dim
@@ -37,11 +38,12 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
             return ""
     except StalePrior:
         (out / PRIOR).unlink()
+    kind = checkpoint.vae.kind
     if reason := why_not(args, len(training), dim):
         return f"prior: none was fitted, because {reason}"
     vae, candidates = checkpoint.vae.to(held_out.device), candidates_for(len(training), dim)
     binarize = args.binarize == "dynamic"
-    fitting, check = training[:MOST_PICTURES], held_out[:MOST_PICTURES]
+    fitting, check = training[:MOST_ITEMS], held_out[:MOST_ITEMS]
     names = class_names(checkpoint.manifest.data)
     fit, record = fit_prior(vae, fitting.x, check, "full", candidates, SEED, binarize, fitting.labels, names)
     gain = max(fit.held_out.values()) - fit.standard
@@ -55,13 +57,13 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
         known = f"; it knows no labels, because {reason}"
     return (
         f"prior: a mixture of {plural(len(fit.mixture), 'Gaussian')} was fitted to the latents of "
-        f"{plural(len(fitting), 'picture')}, {gain:.2f} nats better than N(0, I); /sample draws from it{known}"
+        f"{plural(len(fitting), kind.noun, kind.many)}, {gain:.2f} nats better than N(0, I); /sample draws from it{known}"
     )
 
 
-def candidates_for(pictures: int, dim: int) -> list[int]:
-    """Return the numbers of Gaussians that so many training pictures can be fitted with."""
-    return [k for k in CANDIDATES if k * DRAWS_PER_DIMENSION * (dim + 1) <= DRAWS * min(pictures, MOST_PICTURES)]
+def candidates_for(items: int, dim: int) -> list[int]:
+    """Return the numbers of Gaussians that so many training items can be fitted with."""
+    return [k for k in CANDIDATES if k * DRAWS_PER_DIMENSION * (dim + 1) <= DRAWS * min(items, MOST_ITEMS)]
 
 
 def lost_labels(args: argparse.Namespace, loaded: Loaded, dim: int) -> str:
@@ -73,7 +75,7 @@ def lost_labels(args: argparse.Namespace, loaded: Loaded, dim: int) -> str:
     if labels is None or unwanted(args):
         return ""
     names = class_names({"name": args.data, "classes": loaded.classes})
-    return why_not(args, len(labels), dim) or why_no_labels(labels[:MOST_PICTURES], dim, names)
+    return why_not(args, len(labels), dim) or why_no_labels(labels[:MOST_ITEMS], dim, names)
 
 
 def unwanted(args: argparse.Namespace) -> str:
@@ -87,16 +89,17 @@ def unwanted(args: argparse.Namespace) -> str:
     return ""
 
 
-def why_not(args: argparse.Namespace, pictures: int, dim: int) -> str:
+def why_not(args: argparse.Namespace, items: int, dim: int) -> str:
     """Return the reason why no mixture is fitted, "" if one is."""
     if reason := unwanted(args):
         return reason
-    if not candidates_for(pictures, dim):
+    if not candidates_for(items, dim):
+        many = training_for(args.data).kind.many
         needed, each = math.ceil(DRAWS_PER_DIMENSION * (dim + 1) / DRAWS), f"{DRAWS_PER_DIMENSION} x {dim + 1} draws"
-        there = f"there {'is' if pictures == 1 else 'are'} {pictures:,}"
-        found = there if pictures < needed else f"at most {MOST_PICTURES:,} are used"
+        there = f"there {'is' if items == 1 else 'are'} {items:,}"
+        found = there if items < needed else f"at most {MOST_ITEMS:,} are used"
         return (
-            f"a mixture over {plural(dim, 'latent dimension')} needs at least {needed:,} pictures ({each}, two from each), "
+            f"a mixture over {plural(dim, 'latent dimension')} needs at least {needed:,} {many} ({each}, two from each), "
             f"and {found}"
         )
     return ""

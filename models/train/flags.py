@@ -8,22 +8,22 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
+from models.data.sources import known
 from models.distributions import LIKELIHOODS
-from models.ink import Invert
 from models.nets import ARCHITECTURES
 from models.nets.layers import ACTIVATIONS, MAX_LAYERS, MAX_WIDTH
-from models.preprocess import Filter, Fit
 from models.priors import PRIORS
 from models.program import add_version_flag, program
 from models.readers.holding_out import HOLD_OUT
+from models.readers.left_out import one_of
 from models.readers.path_names import storable
-from models.train.flag_types import hidden, out_directory, positive, range_of, seed, share, sigma, size, whole, widths, yes_no
+from models.train.flag_types import hidden, out_directory, positive, seed, share, sigma, whole, widths, yes_no
+from models.train.kinds import TRAINING
 from models.train.objectives import OBJECTIVES
 from models.train.perceptual import FEATURE_WEIGHT, PIXEL_WEIGHT
 from models.train.presets import PRESETS, listing
-from models.transparency import Background
 
 SCHEDULES = ("cosine", "constant", "staircase")
 # Far longer than the longest published run, which has 3,280 epochs of 3,000 steps.
@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         name,
         usage=f"{name} --out DIR [--data DATA] [more flags]",
-        description=f"Train a VAE on pictures and write a checkpoint. `{name} --data folder:PATH --out runs/mine` is enough: "
+        description=f"Train a VAE on your data and write a checkpoint. `{name} --data folder:PATH --out runs/mine` is enough: "
         "all other flags have defaults, and the plan at the start says what was chosen and why.",
     )
     add_version_flag(parser)
@@ -83,22 +83,9 @@ def _add_run(add: Add) -> None:
 
 
 def _add_data(add: Add) -> None:
-    add("--data", type=storable, default="mnist", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH")
-    add("--size", type=size, metavar="HxW",
-        help="height x width of the pictures, e.g. 64x48, or 64 for a square (default: the size of most pictures)")
-    add("--channels", type=whole(1, 3), choices=(1, 3),
-        help="colours: 1 for grey, 3 for RGB (default: 1 if all pictures are grey)")
-    add("--fit", choices=get_args(Fit),
-        help="how to change the aspect ratio of pictures (default: crop for folders, otherwise pad)")
-    add("--filter", choices=get_args(Filter), default="bilinear", help="how pictures are resized")
-    add("--range", type=range_of, metavar="LO,HI",
-        help="values that become black and white, such as 0,4095, or --range=-1000,400 if the first is negative (default: the "
-        "smallest and the largest value of all pictures; outliers are left out)")
-    add("--background", choices=get_args(Background), default="auto", help="what transparent parts are put on")
-    add("--invert", choices=get_args(Invert), default="no",
-        help="swap dark and light: yes, in all pictures; auto, in those whose border contradicts most others")
-    add("--max-corrupt", type=share, default=0.01, metavar="SHARE",
-        help="largest share of a folder's files that may be unreadable (one always may)")
+    add("--data", type=storable, default="mnist", help=one_of(known()))
+    for training in TRAINING.values():
+        training.add_flags(add)
     add("--validation", type=share, metavar="SHARE",
         help="share of the training pictures held out to choose the best weights, unless the data have a validation split; "
         "one picture at least, also with 0 (default: 0.05; blocks and groups as many as for the test, 0.1, of several groups)")

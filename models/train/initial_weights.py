@@ -1,17 +1,17 @@
 """Start a run from the weights of a checkpoint: its net becomes the default, and its weights must fit.
 
-Knows nothing of pictures or of the training loop.
+Knows nothing of the training loop.
 """
 
 import argparse
 from typing import Any
 
 from models.checkpoint import Checkpoint, CheckpointError, read
+from models.data.sources import is_own
+from models.kinds import kind_of
+from models.train.kinds import TRAINING, training_for
 from models.train.resume import ResumeError
 from models.vae import VAE, VAEConfig
-
-# Data whose pictures are brought to another size on demand.
-RESIZABLE = ("folder:", "npz:")
 
 
 class InitError(ResumeError):
@@ -19,7 +19,7 @@ class InitError(ResumeError):
 
 
 def flags_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the flags of --init-from's checkpoint that describe its net and, for folders and arrays, its pictures.
+    """Return the flags of --init-from's checkpoint that describe its net and, for data of the user, its items.
 
     There are none if the checkpoint cannot be read; `load_initial` will say why.
     """
@@ -27,7 +27,7 @@ def flags_of(args: argparse.Namespace) -> dict[str, Any]:
         manifest = read(args.init_from).manifest
     except CheckpointError:
         return {}
-    model, options, spec = manifest.model, dict(manifest.model.arch_options), manifest.preprocessing
+    model, options = manifest.model, dict(manifest.model.arch_options)
     hidden = options.get("hidden")
     flags: dict[str, Any] = {
         "arch": model.arch,
@@ -42,10 +42,9 @@ def flags_of(args: argparse.Namespace) -> dict[str, Any]:
     }
     if manifest.data.get("binarize") in ("dynamic", "none"):
         flags["binarize"] = manifest.data["binarize"]
-    if args.data.startswith(RESIZABLE):
-        flags |= {"size": [spec.height, spec.width], "channels": spec.channels, "fit": spec.fit, "filter": spec.filter}
-        # The values of the pictures are prepared as those of the checkpoint's were.
-        flags |= {"range": list(spec.range) if spec.range else None, "background": spec.background, "invert": spec.invert}
+    training = training_for(args.data)
+    if is_own(args.data) and training.kind.name == model.kind:
+        flags |= training.init_flags(manifest)
     return flags
 
 
@@ -77,8 +76,10 @@ def load_initial(path: str, vae: VAE, data: str = "") -> Checkpoint:
 def differences(saved: VAEConfig, wanted: VAEConfig) -> list[str]:
     """Return what differs between two models whose weights must have the same shapes, as sentences."""
     found = []
+    if saved.kind != wanted.kind:
+        return [f"it is a model of {kind_of(saved.kind).many}, this run has {kind_of(wanted.kind).many}"]
     if saved.shape != wanted.shape:
-        found.append(f"its pictures are {_shape(saved)}, those of this run are {_shape(wanted)}")
+        found.append(f"its {kind_of(saved.kind).many} are {_shape(saved)}, those of this run are {_shape(wanted)}")
     if saved.latent_dim != wanted.latent_dim:
         found.append(f"it has {saved.latent_dim} latent dimensions, this run has {wanted.latent_dim}")
     for what in ("arch", "prior"):
@@ -91,14 +92,14 @@ def differences(saved: VAEConfig, wanted: VAEConfig) -> list[str]:
 
 def advice(saved: VAEConfig, wanted: VAEConfig, data: str) -> str:
     """Return a sentence with the flags that make a run with these data fit the checkpoint."""
-    flags = []
-    (channels, height, width), now = saved.shape, wanted.shape
-    if saved.shape != now and not data.startswith(RESIZABLE):
-        return f"The pictures of {data or 'this data set'} keep their size: choose another checkpoint, or other data"
-    if saved.shape[1:] != now[1:]:
-        flags.append(f"--size {height}x{width}")
-    if channels != now[0]:
-        flags.append(f"--channels {channels}")
+    flags: list[str] = []
+    if saved.kind != wanted.kind:
+        return "Choose another checkpoint"
+    if saved.shape != wanted.shape:
+        flags = TRAINING[saved.kind].shape_flags(saved.shape, wanted.shape)
+        if not flags or not is_own(data):
+            many = kind_of(saved.kind).many
+            return f"The {many} of {data or 'this data set'} keep their size: choose another checkpoint, or other data"
     if saved.arch != wanted.arch:
         flags.append(f"--arch {saved.arch}")
     if saved.latent_dim != wanted.latent_dim:
@@ -130,5 +131,4 @@ def _text(value: Any) -> str:
 
 
 def _shape(config: VAEConfig) -> str:
-    channels, height, width = config.shape
-    return f"{height} x {width} {'grey' if channels == 1 else 'RGB'}"
+    return TRAINING[config.kind].size(config.shape).replace(" pixels,", "")

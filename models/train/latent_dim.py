@@ -1,4 +1,4 @@
-"""Choose the number of latent dimensions from the pictures: train a few steps with many, and keep what carries information.
+"""Choose the number of latent dimensions from the data: train a few steps with many, and keep what carries information.
 
 A latent too many costs little, because training switches it off, and one too few costs nats. Knows nothing of files.
 """
@@ -6,14 +6,14 @@ A latent too many costs little, because training switches it off, and one too fe
 import argparse
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from models.nets.conv import Conv
 from models.objective import evidence_lower_bound
-from models.train.choices import START, mean_values
+from models.train.kinds import training_for
 from models.train.model_flags import model_config
 from models.vae import VAE
 
@@ -22,7 +22,7 @@ TRIAL = "a trial"  # the first words of the reason for what a trial chose
 MOST = 128  # latent dimensions of the trial, and the most that is chosen
 # The trial takes this share of the run's steps, at most MOST_STEPS. Its steps are slower by up to a third.
 SHARE, LEAST_STEPS, MOST_STEPS = 0.07, 50, 1000
-MEASURED = 2000  # pictures, on which the axes are counted
+MEASURED = 2000  # items, on which the axes are counted
 # A quarter more than what the trial counts, and then the next multiple of STEP: the trial counts by another measure than a
 # long run, and may count more or less, and a spare dimension is cheap.
 MARGIN, STEP = 1.25, 8
@@ -38,14 +38,17 @@ def trial_steps(steps: int) -> int:
     return share if share >= LEAST_STEPS else 0
 
 
-def fill_in_latent_dim(args: argparse.Namespace, pictures: Tensor, run_steps: int) -> None:
-    """Fill in --latent-dim if it was left open, and add the reason to `args.choices`. pictures: uint8 (N, C, H, W).
+def fill_in_latent_dim(args: argparse.Namespace, rows: Tensor, run_steps: int, spec: Any = None) -> None:
+    """Fill in --latent-dim if it was left open, and add the reason to `args.choices`.
+
+    rows: (N, ...), `spec` is their preprocessing, None if they were rows already.
 
     A resumed run has it already.
     """
+    of = training_for(args.data).kind
     if args.latent_dim:
-        if args.latent_dim > (values := pictures[0].numel()):
-            tqdm.write(f"warning: --latent-dim {args.latent_dim} is more than the {values} values of a picture")
+        if args.latent_dim > (values := rows[0].numel()):
+            tqdm.write(f"warning: --latent-dim {args.latent_dim} is more than the {values} values of {of.one}")
         return
     steps = trial_steps(run_steps)
     if args.objective in ("autoencoder", "kl-only"):
@@ -53,7 +56,7 @@ def fill_in_latent_dim(args: argparse.Namespace, pictures: Tensor, run_steps: in
     elif not steps:
         args.latent_dim, reason = LATENTS, f", the default, because {run_steps} steps are too few for a trial"
     else:
-        args.latent_dim, found = by_trial(args, pictures, steps)
+        args.latent_dim, found = by_trial(args, rows, steps, spec)
         reason = f": {found}"
     args.choices["latent dimensions"] = f"{args.latent_dim} latent dimensions{reason}"
 
@@ -63,16 +66,16 @@ def is_by_trial(choices: Mapping[str, str]) -> bool:
     return choices.get("latent dimensions", "").partition(": ")[2].startswith(TRIAL)
 
 
-def by_trial(args: argparse.Namespace, pictures: Tensor, steps: int) -> tuple[int, str]:
+def by_trial(args: argparse.Namespace, rows: Tensor, steps: int, spec: Any = None) -> tuple[int, str]:
     """Return the number of latent dimensions that a trial of so many steps finds, and the reason.
 
     Measured with the nets of the defaults and MOST latents after 160 and 400 steps: 19 and 34 principal axes on MNIST, 13 and
     23 on Fashion-MNIST, 74 and 95 on new drawings. Burda's count is another one: after long runs with 40 latents, 24 and 27 of
     them are active on MNIST and Fashion-MNIST, and drawings need more than 40.
     """
-    most = min(MOST, pictures[0].numel())
-    tqdm.write(f"trial: {steps} steps with {most} latent dimensions, to count how many the pictures need")
-    mu = _trained_means(args, pictures, steps, most)
+    most, of = min(MOST, rows[0].numel()), training_for(args.data).kind
+    tqdm.write(f"trial: {steps} steps with {most} latent dimensions, to count how many the {of.many} need")
+    mu = _trained_means(args, rows, steps, most, spec)
     active = active_axes(mu)
     wanted = (SHORT_MARGIN if steps < SHORT else MARGIN) * active
     more = "twice as many, because so few steps find too few," if steps < SHORT else "a quarter more"
@@ -95,25 +98,23 @@ def active_axes(mu: Tensor) -> int:
     return int((torch.linalg.eigvalsh(torch.atleast_2d(torch.cov(mu.double().T))) > ACTIVE_VARIANCE).sum())
 
 
-def _trained_means(args: argparse.Namespace, pictures: Tensor, steps: int, dim: int) -> Tensor:
-    """Train the run's net with `dim` latents on the ELBO and N(0, I), and return mu of some pictures, (n, dim).
+def _trained_means(args: argparse.Namespace, items: Tensor, steps: int, dim: int, spec: Any) -> Tensor:
+    """Train the run's net with `dim` latents on the ELBO and N(0, I), and return mu of some items, (n, dim).
 
     The global generator is left as the seed sets it, so that the run does not depend on whether there was a trial.
     """
     trial = argparse.Namespace(**{**vars(args), "latent_dim": dim, "prior": "standard"})
-    device, beta = pictures.device, args.beta if args.objective == "elbo" else 1.0
-    vae = VAE(model_config(trial, pictures)).to(device)
-    vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    if START in args.choices and isinstance(vae.net, Conv):
-        vae.net.start_from(mean_values(pictures))
+    training = training_for(args.data)
+    device, beta = items.device, args.beta if args.objective == "elbo" else 1.0
+    vae = VAE(model_config(trial, items, spec)).to(device)
+    training.place(vae)
+    training.start(vae, args, items)
     optimizer = torch.optim.Adam(vae.parameters(), lr=args.lr, eps=args.adam_eps, fused=True)
     noise = torch.Generator(device).manual_seed(args.seed)
-    binarize = trial.binarize == "dynamic"
-    bf16 = args.precision == "bf16" or (args.precision == "auto" and device.type == "cuda")
+    bf16 = training.bf16 and (args.precision == "bf16" or (args.precision == "auto" and device.type == "cuda"))
     for _ in tqdm(range(steps), f"trial with {dim} latent dimensions", unit="step", disable=None, leave=False):
-        rows = torch.randint(len(pictures), (min(args.batch_size, len(pictures)),), generator=noise, device=device)
-        x = vae.kind.to_x(pictures[rows])
-        x = torch.bernoulli(x, generator=noise) if binarize else x
+        rows = torch.randint(len(items), (min(args.batch_size, len(items)),), generator=noise, device=device)
+        x = training.prepare(trial, items[rows], noise)
         eps = torch.randn(len(x), dim, generator=noise, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             terms = evidence_lower_bound(vae, x, eps)
@@ -125,7 +126,7 @@ def _trained_means(args: argparse.Namespace, pictures: Tensor, steps: int, dim: 
             optimizer.step()
     vae.eval()
     with torch.no_grad():
-        some = pictures[:: max(1, len(pictures) // MEASURED)]
-        mu = torch.cat([vae.encode(block).mu for block in some.split(512)])
+        some = items[:: max(1, len(items) // MEASURED)]
+        mu = torch.cat([vae.encode(vae.kind.cut(block)).mu for block in some.split(512)])
     torch.manual_seed(args.seed)
     return torch.nan_to_num(mu)

@@ -2,7 +2,7 @@
 
 Each one reports the ELBO at beta = 1 beside its loss. Knows nothing of data sets, optimisers or files.
 
-Everywhere, `eps` is (K, B, D) for K samples per picture, and `warm` rises from 0 to 1 during the warm-up of the KL's weight.
+Everywhere, `eps` is (K, B, D) for K samples per item, and `warm` rises from 0 to 1 during the warm-up of the KL's weight.
 """
 
 import math
@@ -20,10 +20,11 @@ from models.vae import VAE
 
 Criterion = Literal["elbo", "bound", "loss", "last"]
 # Why weights were kept, as config.json records it: the criterion of the objective, or "latest" before any comparison.
+# {many} stands for what items of the kind are called.
 KEPT: Mapping[str, str] = {
-    "elbo": "which has the best ELBO on the validation pictures",
-    "bound": "which has the best importance-weighted bound on the validation pictures",
-    "loss": "which has the smallest loss on the validation pictures, at the full weight of the KL",
+    "elbo": "which has the best ELBO on the validation {many}",
+    "bound": "which has the best importance-weighted bound on the validation {many}",
+    "loss": "which has the smallest loss on the validation {many}, at the full weight of the KL",
     "last": "the last, which is always kept with this objective",
     "state": "the latest when the run was resumed, because its checkpoint was missing",
     "latest": "the latest when the run was stopped, before epochs were compared",
@@ -33,7 +34,7 @@ KEPT: Mapping[str, str] = {
 class Loss(NamedTuple):
     """The loss to minimise, and the terms of the ELBO at beta = 1, without gradients."""
 
-    value: Tensor  # (), nats per picture
+    value: Tensor  # (), nats per item
     elbo: Elbo  # (B,) each, detached
 
 
@@ -50,14 +51,14 @@ class Objective(Protocol):
     def beta(self) -> float: ...
 
     def __call__(self, vae: VAE, x: Tensor, eps: Tensor, warm: Tensor | float = 1.0) -> Loss:
-        """Return the loss of a batch: x (B, C, H, W) in [0, 1]."""
+        """Return the loss of a batch: x (B, *shape)."""
 
     def remark(self) -> str | None:
         """Say how the loss differs from the negative ELBO after the warm-up; return None if it does not."""
 
 
 class Draws(NamedTuple):
-    """K samples of the posterior of each picture, and the log likelihoods of the decoded samples."""
+    """K samples of the posterior of each item, and the log likelihoods of the decoded samples."""
 
     posterior: DiagonalGaussian  # (B, D)
     prior: Prior
@@ -76,7 +77,7 @@ def draw(vae: VAE, x: Tensor, eps: Tensor) -> Draws:
     """Encode once, and decode all K samples as one batch."""
     posterior = vae.encode(x)
     z = posterior.sample(eps)
-    repeated = x.expand(len(eps), *x.shape).flatten(0, 1)  # (K B, C, H, W)
+    repeated = x.expand(len(eps), *x.shape).flatten(0, 1)  # (K B, *shape)
     log_likelihood = vae.decode(z.flatten(0, 1)).log_prob(repeated).view(z.shape[:2])
     return Draws(posterior, vae.prior(z), z, log_likelihood)
 
@@ -151,7 +152,7 @@ class BetaTC:
         return Loss(-terms.log_likelihood.mean() + warm * kl, detached(terms))
 
     def parts(self, posterior: DiagonalGaussian, z: Tensor, log_prior: Tensor) -> Tensor:
-        """Return mutual information, total correlation, dimension-wise KL, one sample per picture: (B, D), (B,) -> (3, B)."""
+        """Return mutual information, total correlation, dimension-wise KL, one sample per item: (B, D), (B,) -> (3, B)."""
         pairs = posterior.log_prob_per_dim(z[:, None])  # (B, B, D): z of row i under the posterior of row j
         weights = self.log_weights(len(z)).to(pairs)  # (B, B)
         log_q = torch.logsumexp(weights + pairs.sum(2), 1)  # (B,)
@@ -165,7 +166,7 @@ class BetaTC:
             return torch.full((rows, rows), -math.log(rows * n))
         weights = torch.full((rows, rows), 1 / max(1, others))
         index = torch.arange(rows)
-        weights[index, (index - 1) % rows] = (n - others) / (n * max(1, others))  # stands for all other pictures
+        weights[index, (index - 1) % rows] = (n - others) / (n * max(1, others))  # stands for all other items
         weights[index, index] = 1 / n
         return weights.log()
 

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.nets.conv import default_channels
 from models.readers.memory import free_memory
+from models.train.kinds import training_for
+from models.train.training_error import TrainingError
 from models.vae import VAE, VAEConfig
 
 # Flags that have an effect with one value of another flag only.
@@ -26,10 +27,6 @@ ONLY_WITH: Mapping[str, tuple[str, str]] = {
 }
 OTHER_NAMES = {"arch": "architecture"}
 BYTES_PER_WEIGHT = 16  # float32: the weight, its gradient, and the two moments of Adam
-
-
-class TrainingError(Exception):
-    """The run cannot start or continue; the message says why."""
 
 
 def has_effect(flag: str, values: Mapping[str, Any]) -> bool:
@@ -70,7 +67,7 @@ def check_flags(args: argparse.Namespace) -> None:
 def check_batch(args: argparse.Namespace, batch_size: int) -> None:
     """Raise TrainingError if an objective needs larger batches."""
     if args.objective == "beta-tc" and batch_size < 2:
-        raise TrainingError("--objective beta-tc compares the pictures of a batch, so it needs a --batch-size of 2 or more")
+        raise TrainingError("--objective beta-tc compares the items of a batch, so it needs a --batch-size of 2 or more")
 
 
 def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
@@ -83,34 +80,22 @@ def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
     return [{"params": weights, "weight_decay": l2}, {"params": others}]
 
 
-def model_config(args: argparse.Namespace, x: Tensor) -> VAEConfig:
-    """Return the configuration for the flags, and fill in defaults that depend on the data. Raises TrainingError."""
+def model_config(args: argparse.Namespace, x: Tensor, spec: Any = None) -> VAEConfig:
+    """Return the configuration for the flags, and fill in defaults that depend on the data. Raises TrainingError.
+
+    x: rows of the kind, (N, ...). `spec` is their preprocessing, None if they were rows already.
+    """
     check_given(args)
-    channels, height, width = x.shape[1:]
-    drawn = args.likelihood == "bernoulli" and channels == 1 and args.objective != "perceptual"
-    args.binarize = args.binarize or ("dynamic" if drawn else "none")
-    args.activation = args.activation or ("relu" if args.arch == "mlp" else "silu")
-    if args.arch in ("mlp", "gated"):
-        options: dict[str, Any] = {"hidden": args.hidden or {"mlp": [400], "gated": [300, 300]}[args.arch]}
-    elif args.hidden and len(args.hidden) > 1:
-        raise TrainingError(f"--arch {args.arch} takes one --hidden width, not {len(args.hidden)}")
-    else:
-        hidden = args.hidden or {"conv": [192], "residual": [256]}[args.arch]
-        options = {"hidden": hidden[0], "channels": args.conv_channels or default_channels((channels, height, width))}
-    if args.arch == "mlp":
-        options["dropout"] = args.dropout
-    elif args.dropout:
-        raise TrainingError(f"--arch {args.arch} takes no --dropout; only mlp does")
-    if args.arch == "residual":
-        options["blocks"] = args.blocks
-    if args.arch != "gated":
-        options["activation"] = args.activation
-    likelihood_options = {"sigma": args.sigma} if args.likelihood == "gaussian" else {}
-    prior_options = {"pseudo_inputs": min(args.pseudo_inputs, len(x))} if args.prior == "vamp" else {}
+    training = training_for(args.data)
     try:
+        training.kind.check_parts(args.arch, args.likelihood, args.prior)
+        options = training.net_options(args, x, spec)
+        args.binarize = args.binarize or "none"
+        likelihood_options = training.likelihood_options(args, x, spec)
+        prior_options = {"pseudo_inputs": min(args.pseudo_inputs, len(x))} if args.prior == "vamp" else {}
         config = VAEConfig(
-            (channels, height, width), args.latent_dim, args.arch, options, args.likelihood, likelihood_options,
-            args.prior, prior_options,
+            tuple(x.shape[1:]), args.latent_dim, args.arch, options, args.likelihood, likelihood_options,
+            args.prior, prior_options, training.kind.name,
         )  # fmt: skip
         _check_memory(config)
         VAE(config)

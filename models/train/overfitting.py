@@ -1,4 +1,4 @@
-"""Compare the ELBO of training pictures with that of validation pictures, and say so if a model overfits.
+"""Compare the ELBO of training items with that of validation items, and say so if a model overfits.
 
 The weights are those that are saved. Knows nothing of files or of the training loop.
 """
@@ -10,27 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.kinds import KINDS
+from models.kinds.kind import Kind
 from models.objective import evidence_lower_bound
 from models.standard_error import clustered
 from models.vae import VAE
 
 KEY = "overfitting"  # where config.json has the record, in `data`
-# A model overfits if training pictures are better by more than this share of the ELBO and more than so many standard errors.
+# A model overfits if training items are better by more than this share of the ELBO and more than so many standard errors.
 SHARE, ERRORS = 0.05, 2.0
-# So many pictures of each split are measured, evenly spread.
+# So many items of each split are measured, evenly spread.
 MEASURED = 1000
 BLOCK = 256
 
-# (pictures as bytes, noise) -> x as in training
+# (rows, noise) -> x as in training
 Prepare = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @torch.no_grad()
 def record(vae: VAE, prepare: Prepare, training: Tensor, validation: Tensor, clusters: Tensor | None = None) -> dict[str, Any]:
-    """Return the mean ELBOs of pictures of both splits, uint8 (N, C, H, W), and their difference; {} if they are not finite.
+    """Return the mean ELBOs of rows of both splits, (N, ...), and their difference; {} if they are not finite.
 
-    One posterior sample is drawn for each picture. The difference is in shares of the validation ELBO's size, and in standard
-    errors over the `clusters` of validation pictures that resemble each other, (N,). `vae` is left in training mode.
+    One posterior sample is drawn for each item. The difference is in shares of the validation ELBO's size, and in standard
+    errors over the `clusters` of validation items that resemble each other, (N,). `vae` is left in training mode.
     """
     vae.eval()
     train, held_out = (_elbos(vae, prepare, x) for x in (training, validation))
@@ -64,7 +66,7 @@ def _step(x: Tensor) -> int:
     return -(-len(x) // MEASURED)
 
 
-def told(data: Mapping[str, Any]) -> str:
+def told(data: Mapping[str, Any], kind: Kind = KINDS["picture"]) -> str:
     """Say that a model overfits, by how much, and what helps; "" if it does not. `data` is that of a checkpoint's manifest."""
     found, training = data.get(KEY), data.get("training", {})
     if not isinstance(found, dict) or not (found["difference"] > SHARE and found["standard_errors"] > ERRORS):
@@ -73,9 +75,10 @@ def told(data: Mapping[str, Any]) -> str:
     epochs, kept = training.get("epochs"), data.get("kept", {}).get("epoch")
     later = not training.get("patience") and isinstance(epochs, int) and isinstance(kept, int) and kept < epochs
     patience = "; --patience 5 or fewer --epochs save the time after the best epoch" if later else ""
+    errors = f"{found['standard_errors']:.1f} standard errors"
     return (
-        f"overfitting: the ELBO of {found['training_pictures']:,} training pictures is {found['training_elbo']:.2f}, that of "
-        f"{found['validation_pictures']:,} validation pictures {found['validation_elbo']:.2f}, so that it is better by "
-        f"{100 * found['difference']:.0f} % and {found['standard_errors']:.1f} standard errors (told above {100 * SHARE:g} % "
-        f"and {ERRORS:g}); what helps: more pictures{dropout}, or a smaller net{patience}"
+        f"overfitting: the ELBO of {found['training_pictures']:,} training {kind.many} is {found['training_elbo']:.2f}, "
+        f"that of {found['validation_pictures']:,} validation {kind.many} {found['validation_elbo']:.2f}, so that it is "
+        f"better by {100 * found['difference']:.0f} % and {errors} (told above {100 * SHARE:g} % "
+        f"and {ERRORS:g}); what helps: more {kind.many}{dropout}, or a smaller net{patience}"
     )

@@ -18,7 +18,7 @@ from models.features import FeatureNet, feature_net
 from models.objective import Elbo, divergence
 from models.readers.left_out import plural
 from models.train.losses import Criterion, Loss, detached
-from models.train.model_flags import TrainingError
+from models.train.training_error import TrainingError
 from models.vae import VAE
 
 CLASSIFIER = "classifier"  # the entry of the run's choices that describes it

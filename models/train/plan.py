@@ -13,9 +13,11 @@ from typing import Any
 import torch
 
 from models.distributions import gaussian_constant
+from models.kinds import KINDS
+from models.kinds.kind import Kind
 from models.program import command
 from models.readers.left_out import plural
-from models.train.choices import LABELS, START
+from models.train.choices import LABELS
 from models.train.continuing import told
 from models.train.losses import KEPT
 from models.train.perceptual import CLASSIFIER
@@ -23,9 +25,8 @@ from models.train.run import Run
 
 
 def plan(run: Run, done: int) -> list[str]:
-    """Return the plan of a run with `done` steps: pictures, net, likelihood, length, device, and reasons."""
+    """Return the plan of a run with `done` steps: data, net, likelihood, length, device, and reasons."""
     args, config = run.args, run.vae.config
-    channels, height, width = config.shape
     reasons: dict[str, str] = args.choices
     test = f", {run.loaded.test_count} for the test" if run.loaded.test_count else ""
     options = ", ".join(f"{name} {value}" for name, value in config.arch_options.items())
@@ -39,15 +40,14 @@ def plan(run: Run, done: int) -> list[str]:
     batch += f"; all there are, fewer than --batch-size {args.batch_size}" if args.batch_size > run.batch_size else ""
     weights = sum(parameter.numel() for parameter in run.vae.parameters())
     lines = [
-        f"pictures: {len(run.pictures)} to train on, {len(run.validation)} for validation{test}, "
-        f"{height} x {width} pixels, {'grey' if channels == 1 else 'RGB'}",
+        f"{run.kind.many}: {len(run.items)} to train on, {len(run.validation)} for validation{test}, "
+        f"{run.training.size(config.shape)}",
         f"net: {config.arch} ({options}), {plural(config.latent_dim, 'latent dimension')}, {config.prior} prior, "
         f"{weights:,} weights",
-        *(f"net: {reasons[name]}" for name in ("latent dimensions", "hidden", "channels", START) if name in reasons),
+        *(f"net: {reasons[name]}" for name in ("latent dimensions", *run.training.reasons) if name in reasons),
         *([f"prior: {reasons[LABELS]}"] if LABELS in reasons else []),
-        f"likelihood: {reasons.get('likelihood', config.likelihood)}{sigma}"
-        f"{'; each value is redrawn as 0 or 1 at each step' if run.binarize else ''}",
-        f"length: {length}, {plural(run.batch_size, 'picture')} a step{why}{batch}",
+        f"likelihood: {reasons.get('likelihood', config.likelihood)}{sigma}{run.training.data_note(args)}",
+        f"length: {length}, {run.count(run.batch_size)} a step{why}{batch}",
         f"device: {run.device}, {_threads(run)}{'bf16 where autocast allows' if run.bf16 else 'float32'}",
     ]
     if done:
@@ -64,12 +64,12 @@ def plan(run: Run, done: int) -> list[str]:
     return ["plan", *(f"  {line}" for line in lines)]
 
 
-def kept(data: Mapping[str, Any]) -> str:
+def kept(data: Mapping[str, Any], kind: Kind = KINDS["picture"]) -> str:
     """Say which weights a checkpoint has and why; `data` is that of its manifest. Earlier versions recorded nothing: ""."""
     record = data.get("kept")
     if not isinstance(record, dict) or str(record.get("by")) not in KEPT:
         return ""
-    return f"the weights are those of epoch {record.get('epoch')}, {KEPT[record['by']]}"
+    return f"the weights are those of epoch {record.get('epoch')}, {KEPT[record['by']].format(many=kind.many)}"
 
 
 def _epochs(run: Run, steps: int) -> str:

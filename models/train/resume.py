@@ -32,7 +32,7 @@ class ResumeError(Exception):
 
 @dataclass
 class Progress:
-    """The position of a run. The step suffices, because the seed and the epoch determine the order of the pictures."""
+    """The position of a run. The step suffices, because the seed and the epoch determine the order of the items."""
 
     step: int = 0  # completed optimiser steps, including skipped ones
     skipped_steps: int = 0  # steps without effect, because the loss was not finite
@@ -44,15 +44,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Data:
-    """The data of a run: SHA-256 of the training pictures, their number, and shape (C, H, W).
+    """The data of a run: SHA-256 of the training items, their number, and the shape of a row.
 
-    The pictures that validation takes a share of are among them. `others` has the SHA-256 of what else must stay the same, by
-    name: pictures of the other splits, and labels. Runs of earlier versions recorded none of these.
+    The items that validation takes a share of are among them. `others` has the SHA-256 of what else must stay the same, by
+    name: items of the other splits, and labels. Runs of earlier versions recorded none of these.
     """
 
     digest: str
     pictures: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     others: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:

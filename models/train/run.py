@@ -1,6 +1,6 @@
-"""The parts of one training run: pictures, model, optimiser, schedules, and output files.
+"""The parts of one training run: data, model, optimiser, schedules, and output files.
 
-The training loop is in `models.train.__main__`. Learning rate, beta, order of the pictures and file names are functions of
+The training loop is in `models.train.__main__`. Learning rate, beta, order of the items and file names are functions of
 the step, so that a run can be resumed from a step number.
 """
 
@@ -8,63 +8,44 @@ import argparse
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from models import standard_error
 from models.checkpoint import save, save_weights
-from models.mosaic import grid, write_png
-from models.nets.conv import Conv
+from models.mosaic import mosaic, write_png
 from models.objective import evidence_lower_bound, importance_weighted_bound
-from models.preprocess import Preprocessing
 from models.priors import VampPrior
 from models.readers.left_out import plural
 from models.sigma import calibrate, mean_squared_error, sigma_of
 from models.sigma import record as sigma_record
 from models.train import arguments, overfitting, perceptual
 from models.train.averaging import Average
-from models.train.choices import LABELS, START, choose, mean_values
+from models.train.choices import LABELS, choose
 from models.train.clipping import clip
 from models.train.continuing import first_length, told
 from models.train.devices import choose_device
 from models.train.final_prior import lost_labels
 from models.train.initial_weights import load_initial
+from models.train.kinds import training_for
 from models.train.latent_dim import fill_in_latent_dim, is_by_trial, trial_steps
-from models.train.losses import Criterion, Loss
+from models.train.losses import Loss
 from models.train.model_flags import check_batch, model_config, parameter_groups
 from models.train.objectives import OBJECTIVES, wishes
 from models.train.resume import STATE, RunState
 from models.train.run_directory import snapshot_path, snapshot_steps
-from models.train.training_data import load_pictures
+from models.train.training_data import load_items
+from models.train.training_error import TrainingError
+from models.train.validation import Validation
 from models.vae import VAE
 
 SAMPLES = 64
 VALIDATION_ROWS = 512
-# A latent dimension is active if the variance of mu over pictures is above this: Burda et al. 2016, section 5.2.
+# A latent dimension is active if the variance of mu over items is above this: Burda et al. 2016, section 5.2.
 ACTIVE_VARIANCE = 0.01
 COLLAPSE = "posterior collapse"  # the first words of that warning
-
-
-class Validation(NamedTuple):
-    """Means over the validation split, in nats at beta = 1, and the number of active latent dimensions."""
-
-    elbo: float
-    log_likelihood: float
-    kl: float
-    bound: float | None  # importance-weighted; only for the objectives iwae and iwae-dreg
-    loss: float | None  # what is minimised, at the full weight of the KL; only for the objective perceptual
-    active_units: int
-    sigma: float | None = None  # of the pixels, and the root of their mean squared error; only for Gaussian likelihoods
-    rmse: float | None = None
-    standard_error: float | None = None  # of the ELBO, over blocks or groups if they are held out
-
-    def score(self, criterion: Criterion, epoch: int) -> float | None:
-        """Return what is compared to choose the best epoch; larger is better."""
-        if criterion == "loss":
-            return None if self.loss is None else -self.loss
-        return {"elbo": self.elbo, "bound": self.bound, "last": float(epoch)}[criterion]
 
 
 class Run:
@@ -77,37 +58,42 @@ class Run:
         if args.threads:
             torch.set_num_threads(args.threads)
         torch.manual_seed(args.seed)
-        self.loaded = load_pictures(args, self.device)
-        self.pictures, self.validation, self.data = self.loaded[:3]
+        self.loaded = load_items(args, self.device)
+        self.items, self.validation, self.data = self.loaded[:3]
+        self.training = training_for(args.data)
+        self.kind = self.training.kind
+        self.spec = self.loaded.preprocessing or self.training.preprocessing(args, self.data.shape)
         going_on = args.resume and (self.directory / STATE).exists()
-        perceptual.check(args, self.pictures)
-        choose(args, self.pictures.x, len(self.pictures), going_on)
-        self.batch_size = min(args.batch_size, len(self.pictures))
-        self.steps_per_epoch = len(self.pictures) // self.batch_size
+        perceptual.check(args, self.items)
+        choose(args, self.items.x, len(self.items), going_on)
+        self.batch_size = min(args.batch_size, len(self.items))
+        self.steps_per_epoch = len(self.items) // self.batch_size
         self.steps: int = args.steps or self.steps_per_epoch * args.epochs
-        fill_in_latent_dim(args, self.pictures.x, self.steps)
+        fill_in_latent_dim(args, self.items.x, self.steps, self.loaded.preprocessing)
         if not going_on and (reason := lost_labels(args, self.loaded, args.latent_dim)):
             args.choices[LABELS] = f"the prior that is fitted at the end knows no labels, because {reason}"
-        self.vae = VAE(model_config(args, self.pictures.x)).to(self.device)
-        if START in args.choices and isinstance(self.vae.net, Conv) and not going_on:
-            self.vae.net.start_from(mean_values(self.pictures.x))
+        self.vae = VAE(model_config(args, self.items.x, self.loaded.preprocessing)).to(self.device)
+        if not going_on:
+            self.training.start(self.vae, args, self.items.x)
         if args.init_from and not going_on:
             start = load_initial(args.init_from, self.vae, args.data)
             args.init_digest, args.init_data = start.digest, start.manifest.data
-        self.binarize = args.binarize == "dynamic"
-        self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self.training.place(self.vae)
         self.optimizer = torch.optim.Adam(parameter_groups(self.vae, args.l2), lr=args.lr, eps=args.adam_eps, fused=True)
         self.noise = torch.Generator(self.device).manual_seed(args.seed)
         if isinstance(self.vae.prior_layer, VampPrior) and not args.init_from:
-            self.vae.prior_layer.start_from(self.prepare(self.pictures.x[: len(self.vae.prior_layer.logits)], self.noise))
+            self.vae.prior_layer.start_from(self.prepare(self.items.x[: len(self.vae.prior_layer.logits)], self.noise))
         self.average = Average(self.vae, args.ema)
-        self.bf16 = args.precision == "bf16" or (args.precision == "auto" and self.device.type == "cuda")
+        self._check_precision()
+        self.bf16 = args.precision == "bf16" or (
+            args.precision == "auto" and self.device.type == "cuda" and self.training.bf16
+        )
         self.autocast: AbstractContextManager[Any] = (
             torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         )
         self.parameters = list(self.vae.parameters())
-        classifier = perceptual.classifier(args, self.pictures, self.validation, going_on)
-        self.objective = OBJECTIVES[args.objective](wishes(args, len(self.pictures), classifier))
+        classifier = perceptual.classifier(args, self.items, self.validation, going_on)
+        self.objective = OBJECTIVES[args.objective](wishes(args, len(self.items), classifier))
         self.aim = "the importance-weighted bound" if self.objective.criterion == "bound" else "at beta = 1 the ELBO"
         self.loss = torch.compile(self.objective.__call__) if args.compile else self.objective
         self.steps_per_check = self.steps_per_epoch * args.validate_every
@@ -116,6 +102,12 @@ class Run:
         self.snapshots = frozenset() if args.no_snapshots else snapshot_steps(self.steps)
         self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data, classifier)
         check_batch(args, self.batch_size)
+
+    def _check_precision(self) -> None:
+        """Raise TrainingError for flags that do not work for this kind."""
+        for flag, works in (("--precision bf16", self.training.bf16), ("--compile", self.training.compiles)):
+            if not works and (self.args.compile if flag == "--compile" else self.args.precision == "bf16"):
+                raise TrainingError(f"{flag} does not work for models of {self.kind.many}: leave it out")
 
     def lr(self, step: int) -> float:
         """Return the learning rate: constant, half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983), or a staircase.
@@ -133,15 +125,14 @@ class Run:
         return min(1.0, (step + 1) / self.warmup_steps if self.warmup_steps else 1.0)
 
     def batches(self, epoch: int, first: int) -> Iterator[Tensor]:
-        """Yield the epoch's batches from number `first` on, x in [0, 1]. The seed and the epoch determine the order."""
-        order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(self.args.seed + epoch + 1))
+        """Yield the epoch's batches from number `first` on, as the loss takes them. Seed and epoch determine the order."""
+        order = torch.randperm(len(self.items), generator=torch.Generator().manual_seed(self.args.seed + epoch + 1))
         for rows in order.to(self.device).split(self.batch_size)[first : self.steps_per_epoch]:
-            yield self.prepare(self.pictures.x.index_select(0, rows), self.noise)
+            yield self.prepare(self.items.x.index_select(0, rows), self.noise)
 
-    def prepare(self, x: Tensor, noise: torch.Generator) -> Tensor:
-        """Convert bytes to x in [0, 1]. With --binarize dynamic, draw each pixel as 0 or 1 with its grey as probability."""
-        x = self.vae.kind.to_x(x)
-        return torch.bernoulli(x, generator=noise) if self.binarize else x
+    def prepare(self, rows: Tensor, noise: torch.Generator) -> Tensor:
+        """Return the x of rows as the loss takes it; for pictures, --binarize dynamic draws each pixel as 0 or 1."""
+        return self.training.prepare(self.args, rows, noise)
 
     def step(self, x: Tensor, step: int) -> Loss | None:
         """Take one optimiser step. If loss or gradient is not finite, change nothing and return None."""
@@ -168,7 +159,7 @@ class Run:
     def validate(self) -> Validation:
         """Measure the validation split with the weights that would be saved, and the same noise every time.
 
-        An optimal sigma is first set to the RMSE of these pictures.
+        An optimal sigma is first set to the RMSE of these items.
         """
         self.vae.eval()
         noise = torch.Generator(self.device).manual_seed(0)
@@ -190,7 +181,7 @@ class Run:
                     bounds.append(importance_weighted_bound(self.vae, x, more).log_prob)
                 if self.objective.criterion == "loss":
                     losses += [self.objective(self.vae, x, eps[None]).value] * len(x)
-                means.append(self.vae.encode(block).mu)
+                means.append(self.vae.encode(self.kind.cut(block)).mu)
         self.vae.train()
         log_likelihood, kl = (float(torch.cat(values).mean()) for values in zip(*terms, strict=True))
         active = int((torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum())
@@ -213,10 +204,9 @@ class Run:
         if active is None or warm < 1 or self.objective.criterion == "last":  # too early, or not meaningful
             pass
         elif not active:
-            likelihood = self.vae.config.likelihood
-            other = "" if likelihood == "gaussian" else f"--likelihood gaussian instead of {likelihood} if pictures are grey, "
-            found.append(f"{COLLAPSE}: none of the {dim} latent dimensions carries information, so all pictures have the same "
-                         f"latent; if this lasts, start a new run with {other}--warmup 0.2, "
+            other = self.training.against_collapse(self.vae.config.likelihood)
+            found.append(f"{COLLAPSE}: none of the {dim} latent dimensions carries information, so all {self.kind.many} have "
+                         f"the same latent; if this lasts, start a new run with {other}--warmup 0.2, "
                          "--objective free-bits or a smaller --lr")  # fmt: skip
         elif active == dim > 2 and ended and trial_steps(self.steps) and not self.args.preset:
             chosen = ", as many as a trial chose," if is_by_trial(self.args.choices) else ""
@@ -232,18 +222,22 @@ class Run:
         """Return facts about the run for the README in its directory."""
         weights = sum(parameter.numel() for parameter in self.vae.parameters())
         return {
-            "data": f"{self.args.data}, {plural(len(self.pictures), 'picture')} to train on and "
+            "data": f"{self.args.data}, {self.count(len(self.items))} to train on and "
                     f"{len(self.validation)} for validation, SHA-256 of all: {self.data.digest}",
-            **({"pictures": "; ".join(self.loaded.summary)} if self.loaded.summary else {}),
+            **({self.kind.many: "; ".join(self.loaded.summary)} if self.loaded.summary else {}),
             "model": f"{self.vae.config.arch}, D = {self.vae.config.latent_dim}, {self.vae.config.likelihood} likelihood, "
                      f"{self.vae.config.prior} prior, {weights} weights",
             **self.args.choices,
             **({"weights": f"from {self.args.init_from}, digest {self.args.init_digest}"} if self.args.init_from else {}),
             "objective": f"{self.args.objective}: {self.objective.remark() or self.aim}",
-            "steps": f"{plural(self.steps, 'step')} of {plural(self.batch_size, 'picture')}, "
+            "steps": f"{plural(self.steps, 'step')} of {self.count(self.batch_size)}, "
                      f"{self.steps_per_epoch} in an epoch",
             "device": f"{self.device}, {'bf16 where autocast allows' if self.bf16 else 'float32'}",
         }  # fmt: skip
+
+    def count(self, number: int) -> str:
+        """Return a number of items in words."""
+        return plural(number, self.kind.noun, self.kind.many)
 
     @torch.no_grad()
     def write_samples(self, epoch: int) -> None:
@@ -251,8 +245,9 @@ class Run:
         self.vae.eval()
         eps = torch.randn(SAMPLES, self.vae.config.latent_dim, generator=torch.Generator().manual_seed(0)).to(self.device)
         with self.average.applied():
-            pictures = self.vae.decode(self.vae.prior(eps).sample(eps)).mean
-        write_png(self.directory / f"samples-{epoch:04d}.png", grid(pictures))
+            decoded = self.vae.decode(self.vae.prior(eps).sample(eps)).mean
+        pictures = self.kind.pictures(decoded.float().cpu().numpy(), self.spec)
+        write_png(self.directory / f"samples-{epoch:04d}.png", mosaic(pictures))
         self.vae.train()
 
     def write_snapshot(self, step: int) -> None:
@@ -268,11 +263,6 @@ class Run:
 
         `found` is the validation of these weights, if there was one.
         """
-        shape = self.vae.config.shape
-        channels, height, width = shape
-        spec = self.loaded.preprocessing or Preprocessing(
-            channels, height, width, fit=self.args.fit or "pad", filter=self.args.filter
-        )
         data = {"name": self.args.data, "digest": self.data.digest, "binarize": self.args.binarize}
         loaded, args = self.loaded, self.args
         known = {"summary": loaded.summary, "classes": loaded.classes, "near_duplicates": loaded.near_duplicates}
@@ -292,5 +282,5 @@ class Run:
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
             if found and self.objective.criterion != "last":
-                data |= overfitting.record(self.vae, self.prepare, self.pictures.x, self.validation.x, self.loaded.clusters)
-            save(self.args.out, self.vae, spec, data)
+                data |= overfitting.record(self.vae, self.prepare, self.items.x, self.validation.x, self.loaded.clusters)
+            save(self.args.out, self.vae, self.spec, data)

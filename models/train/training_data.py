@@ -1,4 +1,4 @@
-"""Load the pictures of a training run, and check that a resumed run gets the same ones.
+"""Load the items of a training run, and check that a resumed run gets the same ones.
 
 Knows nothing of models or objectives.
 """
@@ -11,52 +11,45 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from models.data import Items, Splits, hold_out, load_data, near_duplicates
+from models.data import Items, Splits, hold_out, is_own, load_data, near_duplicates
 from models.data.clusters import clusters
-from models.preprocess import Preprocessing
 from models.readers.download import DataError
-from models.readers.folder import FolderOptions
 from models.readers.holding_out import SHARES, WHY_MANY, HoldOut, block_line, held_out_count, share_lines
 from models.readers.left_out import plural
 from models.readers.path_names import expanded, shown
-from models.readers.ranges import RANGE_FLAG
-from models.readers.values import ValueOptions
+from models.train.kinds import training_for
 from models.train.resume import STATE, Data, ResumeError, recorded_data
 from models.train.run_directory import data_digest
 
 
 class Loaded(NamedTuple):
-    """The pictures of a run: for training and validation, on its device, and a description of both together."""
+    """The items of a run: for training and validation, on its device, and a description of both together."""
 
     training: Items
     validation: Items
     data: Data
     test_count: int
-    preprocessing: Preprocessing | None  # None: the pictures were bytes of one size
+    preprocessing: Any  # that of the kind; None: the items were rows already, such as bytes of one size
     summary: list[str]
     classes: list[str] | None
     near_duplicates: dict[str, Any]
-    clusters: Tensor  # the block or group of each validation picture, see `models.data.clusters`
+    clusters: Tensor  # the block or group of each validation item, see `models.data.clusters`
 
 
-def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
-    """Return the pictures of a run, and print what was found if the run is new.
+def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
+    """Return the items of a run, and print what was found if the run is new.
 
-    The data set's own validation split is used where it has one; otherwise a share of the training pictures is held out.
+    The data set's own validation split is used where it has one; otherwise a share of the training items is held out.
     With --resume they must be the same as before. Raises DataError, ResumeError.
     """
     if args.validation is None and args.validation_split == "random":
         args.validation = SHARES["random"]  # Blocks and groups have more than a share: there are enough of them.
-    source = f"the range of --init-from {args.init_from}" if args.init_from else RANGE_FLAG
-    options = FolderOptions(
-        args.size and tuple(args.size), args.channels, args.fit, args.filter, args.max_corrupt,
-        ValueOptions(args.range and tuple(args.range), args.background, args.invert, source),
-        hold_out=args.validation_split, validation=args.validation,
-    )  # fmt: skip
+    training_kind = training_for(args.data)
+    kind = training_kind.kind
     check_out(args.out, args.data)
     resuming = args.resume and (args.out / "run" / STATE).exists()
     try:
-        splits = load_data(args.data, args.data_dir, options, args.mirror)
+        splits = load_data(args.data, args.data_dir, training_kind.options(args), args.mirror)
     except DataError as error:
         if not resuming:
             raise
@@ -67,36 +60,34 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
     if not resuming:  # A run that continues has the same data as before.
         for line in splits.summary:
             tqdm.write(line)
-    pictures = splits.train
-    channels, height, width = pictures.x.shape[1:]
-    if args.size and (height, width) != tuple(args.size):
-        raise DataError(
-            f"{args.data} has pictures of {height} x {width}; --size changes those of folder:PATH and npz:PATH only"
-        )
+    items = splits.train
+    training_kind.check_data(args, splits)
     others = digests(splits, args.validation_split)
-    data = Data(others.pop("training pictures"), len(pictures), (channels, height, width), others)
+    data = Data(others.pop(f"training {kind.many}"), len(items), tuple(items.x.shape[1:]), others)
     if args.resume:
         check_data(args.out, args.data, data)
-    own, lines = args.data.startswith(("folder:", "npz:")), list[str]()
+    own, lines = is_own(args.data), list[str]()
     if splits.validation is None:
-        if args.validation_split == "group" and pictures.groups is None and not own:
+        if args.validation_split == "group" and items.groups is None and not own:
             raise DataError(f"--validation-split group, but {args.data} has no groups: choose random or blocks")
-        count = len(pictures)
-        wanted = held_out_count(count, args.validation, args.validation_split, pictures.groups)
+        count = len(items)
+        wanted = held_out_count(count, args.validation, args.validation_split, items.groups)
         if args.validation is None:
-            lines.append(f"validation: about {wanted:,} of {plural(count, 'picture')}, {WHY_MANY}")
+            lines.append(f"validation: about {wanted:,} of {plural(count, kind.noun, kind.many)}, {WHY_MANY}")
         if args.validation_split == "blocks":
             lines.append(block_line(["validation"], count, wanted))
-        training, validation = hold_out(pictures, args.validation, args.seed, True, args.validation_split)
+        training, validation = hold_out(items, args.validation, args.seed, True, args.validation_split)
         if args.validation_split == "group":
             lines += share_lines("validation", len(validation), wanted, count)
     else:
-        training, validation = pictures, splits.validation
+        training, validation = items, splits.validation
     if not len(training):
-        raise DataError(f"--validation {args.validation} of {plural(len(pictures), 'picture')} leaves none to train on")
-    found = near_duplicates.compare(training, validation)
+        raise DataError(
+            f"--validation {args.validation} of {plural(len(items), kind.noun, kind.many)} leaves none to train on"
+        )
+    found = near_duplicates.compare(training, validation, kind=kind)
     advise = splits.validation is None and args.validation_split == "random"
-    lines.append(near_duplicates.line(found, "validation", advise, own or pictures.groups is not None))
+    lines.append(near_duplicates.line(found, "validation", advise, own or items.groups is not None, kind))
     if not resuming:
         tqdm.write("\n".join(lines))
     return Loaded(
@@ -109,7 +100,8 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> Loaded:
 def check_out(out: Path, name: str) -> None:
     """Raise DataError if the checkpoint would lie in the folder that is read: its samples would become data."""
     kind, _, rest = name.partition(":")
-    if kind == "folder" and (folder := expanded(rest)).resolve() in (out.resolve(), *out.resolve().parents):
+    folder = expanded(rest)
+    if is_own(name) and (kind == "folder" or folder.is_dir()) and folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise DataError(
             f"--out {shown(out)} lies in the folder {shown(folder)} that is read, so the next reading would take the pictures "
             "of the run for data; give an --out outside of it, and move away what earlier runs wrote there"
@@ -117,11 +109,11 @@ def check_out(out: Path, name: str) -> None:
 
 
 def digests(splits: Splits, kind: HoldOut) -> dict[str, str]:
-    """Return the SHA-256 of the pictures and of the labels of each split, by name; of the groups, if they are held out."""
+    """Return the SHA-256 of the items and of the labels of each split, by name; of the groups, if they are held out."""
     found = {}
     for name, part in (("training", splits.train), ("validation", splits.validation), ("test", splits.test)):
         if part is not None:
-            found[f"{name} pictures"] = data_digest(part.x)
+            found[f"{name} {splits.of.many}"] = data_digest(part.x)
             if part.labels is not None:
                 found[f"{name} labels"] = data_digest(part.labels)
     if kind == "group" and splits.train.groups is not None:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from models.data import load_data
 from models.train.arguments import parse
-from models.train.choices import LEAST_STEPS, START, choose, mean_values, spread
+from models.train.choices import LEAST_STEPS, choose
+from models.train.kinds.picture_choices import START, mean_values, spread
 
 
 def flags(*argv: str, data: str = "npz:some.npz") -> argparse.Namespace:

@@ -23,9 +23,9 @@ from models.objective import evidence_lower_bound
 from models.train import perceptual
 from models.train.__main__ import main
 from models.train.arguments import parse
-from models.train.model_flags import TrainingError
 from models.train.perceptual import SEED_APART, Perceptual, frozen, told
 from models.train.run import Run
+from models.train.training_error import TrainingError
 from models.vae import VAE, VAEConfig
 
 CPU = torch.device("cpu")
@@ -187,8 +187,8 @@ class TestRuns:
         run = Run(parse(flags(tmp_path, "--steps", "2", "--seed", "5")))
         assert isinstance(run.objective, Perceptual)
         assert run.objective.net is not None
-        judge = feature_net(run.pictures.x, run.pictures.labels, 5, CPU)
-        same = feature_net(run.pictures.x, run.pictures.labels, 5 + SEED_APART, CPU)
+        judge = feature_net(run.items.x, run.items.labels, 5, CPU)
+        same = feature_net(run.items.x, run.items.labels, 5 + SEED_APART, CPU)
         weights = [next(iter(each.body.parameters())) for each in (run.objective.net, judge, same)]
         assert torch.equal(weights[0], weights[2])
         assert not torch.allclose(weights[0], weights[1], atol=0.05)

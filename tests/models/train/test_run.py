@@ -13,9 +13,9 @@ import torch
 from models.checkpoint import CheckpointError, read, read_weights
 from models.train.__main__ import main
 from models.train.arguments import parse
-from models.train.model_flags import TrainingError
 from models.train.run import Run
 from models.train.run_directory import MAX_SNAPSHOTS, data_digest, snapshot_steps
+from models.train.training_error import TrainingError
 from models.vae import VAE
 
 STEPS = 27  # of an epoch: 219 digits in batches of 8

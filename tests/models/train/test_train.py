@@ -123,7 +123,7 @@ def test_batches_are_all_pictures_in_another_order_every_epoch(flags: Flags, tmp
     first, again, second = (torch.cat(list(run.batches(epoch, 0))) for epoch in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
-    everything = {row.numpy().tobytes() for row in run.pictures.x.float() / 255}
+    everything = {row.numpy().tobytes() for row in run.items.x.float() / 255}
     assert {row.numpy().tobytes() for row in first} == {row.numpy().tobytes() for row in second} == everything
     assert torch.equal(torch.cat(list(run.batches(1, 2))), second[2 * 73 :])
 
