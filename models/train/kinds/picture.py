@@ -34,19 +34,8 @@ class PictureTraining(Training):
     kind: ClassVar[Kind] = KINDS["picture"]
     flags: ClassVar[frozenset[str]] = frozenset(
         (
-            *(
-                "size",
-                "channels",
-                "fit",
-                "filter",
-                "range",
-                "background",
-                "invert",
-                "max_corrupt",
-                "binarize",
-                "conv_channels",
-            ),
-            *("feature_weight", "pixel_weight"),
+            *("size", "channels", "fit", "filter", "range", "background", "invert", "max_corrupt", "binarize"),
+            *("conv_channels", "feature_weight", "pixel_weight"),
         )
     )
     reasons: ClassVar[tuple[str, ...]] = ("hidden", "channels", START)

@@ -239,4 +239,4 @@ def test_greys_that_are_drawn_as_0_or_1_are_refused(flags: Flags, tmp_path: Path
     assert main(flags(tmp_path, "--binarize", "dynamic")) == 1
     assert "--binarize dynamic draws each of them as 0 or 1: add --binarize none" in capsys.readouterr().err
     run = Run(parse(flags(tmp_path, "--likelihood", "bernoulli", "--steps", "2")))
-    assert not run.binarize
+    assert run.args.binarize == "none"
