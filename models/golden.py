@@ -1,12 +1,13 @@
-"""The golden answer beside a checkpoint: a few pictures and the model's outputs, which a service checks before it serves.
+"""The golden answer beside a checkpoint: a few items and the model's outputs, which a service checks before it serves.
 
-The pictures are also examples for whoever tries the model. Written by `python -m models.evaluate`, computed by torch in
+The items are also examples for whoever tries the model. Written by `python -m models.evaluate`, computed by torch in
 float32 on the CPU. Knows nothing of data sets or HTTP.
 """
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +16,14 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint, CheckpointError
 from models.files.tensor_file import Header
+from models.kinds import kind_of
 from models.sidecar import read_companion, write_companion
 from models.vae import VAEConfig
 
 GOLDEN = "golden.safetensors"
 # An output may differ from a value v by TOLERANCE (1 + |v|). Other machines differ by 1e-5 in float32, other weights by 0.1.
 TOLERANCE = 1e-3
-PICTURES = 10
+ITEMS = 10
 
 
 class StaleGolden(CheckpointError):
@@ -30,12 +32,12 @@ class StaleGolden(CheckpointError):
 
 @dataclass(frozen=True)
 class Golden:
-    """Pictures and the model's outputs for them. `tolerance`: see TOLERANCE."""
+    """Items and the model's outputs for them. `tolerance`: see TOLERANCE."""
 
-    x: NDArray[np.uint8]  # (N, C, H, W)
+    x: NDArray[Any]  # (N, ...), rows of the kind
     mu: NDArray[np.float32]  # (N, D); `sigma` too
     sigma: NDArray[np.float32]
-    mean: NDArray[np.float32]  # (N, C, H, W), mean of the likelihood at z = mu
+    mean: NDArray[np.float32]  # (N, ...), mean of the likelihood at z = mu
     tolerance: float = TOLERANCE
 
     def difference(self, mu: NDArray[np.float32], sigma: NDArray[np.float32], mean: NDArray[np.float32], slack: float) -> str:
@@ -48,10 +50,10 @@ class Golden:
 
 
 def write_golden(directory: Path, checkpoint: Checkpoint, x: Tensor, labels: Tensor | None = None) -> None:
-    """Write the outputs for a few of the pictures, uint8 (N, C, H, W), beside the checkpoint. Raises OSError.
+    """Write the outputs for a few of the rows, (N, ...), beside the checkpoint. Raises OSError.
 
-    `labels`, (N,): the first picture of each label is among them, in the order of the labels. The others, or without labels
-    all, are evenly spaced: pictures that are alike are often next to each other.
+    `labels`, (N,): the first item of each label is among them, in the order of the labels. The others, or without labels
+    all, are evenly spaced: items that are alike are often next to each other.
     """
     vae, x = checkpoint.vae.cpu(), x[_rows(len(x), labels)].cpu().contiguous()
     with torch.inference_mode():
@@ -64,9 +66,9 @@ def _rows(count: int, labels: Tensor | None) -> list[int]:
     first: dict[int, int] = {}
     for row, label in enumerate([] if labels is None else labels.tolist()):
         first.setdefault(label, row)
-    rows = [first[label] for label in sorted(first)][:PICTURES]
+    rows = [first[label] for label in sorted(first)][:ITEMS]
     others = sorted(set(range(count)).difference(rows))
-    more = min(PICTURES - len(rows), len(others))
+    more = min(ITEMS - len(rows), len(others))
     return rows + [others[i * len(others) // more] for i in range(more)]
 
 
@@ -89,13 +91,14 @@ def _check_header(path: Path, config: VAEConfig, header: Header) -> None:
         tolerance = float(header.metadata.get("tolerance", TOLERANCE))
     except ValueError as error:
         raise CheckpointError(f"{path}: {str(error)[:200]}") from None
+    kind = kind_of(config.kind)
     _, shape = header.tensors.get("x", (None, ()))
     rows = shape[0] if shape else 0
     wanted = {
-        "x": (torch.uint8, (rows, *config.shape)),
+        "x": (getattr(torch, kind.row_dtype), (rows, *config.shape)),
         "mu": (torch.float32, (rows, config.latent_dim)),
         "sigma": (torch.float32, (rows, config.latent_dim)),
-        "mean": (torch.float32, (rows, *config.shape)),
+        "mean": (torch.float32, (rows, *kind.answer_shape(config.shape))),
     }
-    if not 0 < rows <= PICTURES or header.tensors != wanted or not 0 < tolerance < 1:
+    if not 0 < rows <= ITEMS or header.tensors != wanted or not 0 < tolerance < 1:
         raise CheckpointError(f"{path}: does not fit a model with shape {config.shape} and latent_dim {config.latent_dim}")

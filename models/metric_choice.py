@@ -6,7 +6,7 @@ one left out where there are too few. config.json has the choice as `search`. Kn
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -161,16 +161,17 @@ def _joined(first: DiagonalGaussian, second: DiagonalGaussian) -> DiagonalGaussi
 
 
 def choose_for(vae: VAE, x: Tensor, labels: Tensor, held_out_x: Tensor, held_out_labels: Tensor) -> MetricChoice:
-    """Encode pictures, uint8 (N, C, H, W) on the device of `vae`, and choose by them. Raises ValueError, see `choose`.
+    """Encode rows, (N, ...) on the device of `vae`, and choose by them. Raises ValueError, see `choose`.
 
     At most 60,000 training and 5,000 held-out pictures are used.
     """
     references, queries = (encoded(vae, part) for part in (x[:MOST_REFERENCES], held_out_x[:MOST_QUERIES]))
-    return choose(references, labels[:MOST_REFERENCES], queries, held_out_labels[:MOST_QUERIES])
+    found = choose(references, labels[:MOST_REFERENCES], queries, held_out_labels[:MOST_QUERIES])
+    return replace(found, chosen_by=vae.kind.worded(found.chosen_by))
 
 
 @torch.no_grad()
 def encoded(vae: VAE, x: Tensor) -> DiagonalGaussian:
-    """Return the posteriors of pictures that are not binarised, as the service stores them: uint8 (N, C, H, W) -> (N, D)."""
-    parts = [vae.encode(block) for block in x.split(1024)]
+    """Return the posteriors of rows as the service stores them, pictures not binarised: (N, ...) -> (N, D)."""
+    parts = [vae.encode(vae.kind.cut(block)) for block in x.split(1024)]
     return DiagonalGaussian(torch.cat([part.mu for part in parts]), torch.cat([part.logvar for part in parts]))

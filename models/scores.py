@@ -22,6 +22,8 @@ UNITS = {
     "iwae": "nats",
     "regret": "nats",
 }
+# The same for the scores that only kinds other than pictures have: nll is -log p(x given z) at z = mu.
+MORE_UNITS = {"nll": "nats"}
 BOUNDS = ("elbo", "iwae")  # reported as likelihoods, and negated where they are ranked
 NEIGHBOR = 5
 SAMPLES = 16  # draws of z for `elbo` and `iwae`, unless somebody asks for more; calibrations use them

@@ -89,4 +89,5 @@ def told(data: Mapping[str, Any], of: Kind = KINDS["picture"]) -> str:
         return line
     line += f"; the effective beta against a decoder with the best pixel sigma is {beta:.3g}"
     far = found["kind"] != "optimal" and not 1 / FAR <= beta <= FAR
-    return line + (", so the ELBO depends on the choice of the pixel sigma; --sigma optimal calibrates it" if far else "")
+    line += ", so the ELBO depends on the choice of the pixel sigma; --sigma optimal calibrates it" if far else ""
+    return of.worded(line)

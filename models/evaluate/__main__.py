@@ -18,7 +18,8 @@ import torch
 from models import aggregate
 from models.calibration import CALIBRATION, read_calibration, write_calibration
 from models.checkpoint import Checkpoint, CheckpointError, read
-from models.data import Items, Splits, load_data
+from models.data import Items, Splits, data_kind, load_data
+from models.data.sources import known
 from models.evaluate import agreement, calibrate, card, pictures, unusual
 from models.evaluate.measure import evaluate, fit_prior
 from models.files.atomic_file import write_atomically
@@ -28,12 +29,13 @@ from models.metrics_file import METRICS, read_metrics
 from models.mixture import GaussianMixture, read_prior, write_prior
 from models.program import add_version_flag, program
 from models.readers.download import DataError
-from models.readers.folder import FolderOptions
+from models.readers.left_out import one_of
 from models.readers.path_names import storable
 from models.scores import SAMPLES as CALIBRATION_SAMPLES
 from models.train import flag_types
 from models.train.devices import DeviceError, choose_device
 from models.train.flags import add_data_flags
+from models.train.kinds import TRAINING
 from models.train.run_directory import data_digest
 
 # Far more samples than any published bound has (5,000).
@@ -47,34 +49,30 @@ class EvaluationError(Exception):
 
 def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
     """Load the data that the checkpoint was trained on, after a check, or those of --data. Raises DataError."""
-    spec, name = checkpoint.manifest.preprocessing, args.data or checkpoint.manifest.data.get("name")
+    name = args.data or checkpoint.manifest.data.get("name")
     if not name:
         raise DataError("the checkpoint does not name its data: add --data")
-    training = checkpoint.manifest.data.get("training", {})
-    training = training if isinstance(training, dict) else {}
-    options = FolderOptions(
-        max_corrupt=training.get("max_corrupt", FolderOptions.max_corrupt),
-        model=spec,
-        hold_out=training.get("validation_split", "random"),
-        validation=training.get("validation"),
-    )
+    of = checkpoint.vae.kind
+    if (kind := data_kind(name)) is not of:
+        raise DataError(f"{name} has {kind.many}, and the model is one of {of.many}")
+    options = TRAINING[of.name].options_again(checkpoint.manifest)
     splits = load_data(name, args.data_dir, options, args.mirror)
     print(*splits.summary, sep="\n", end="\n" if splits.summary else "", file=sys.stderr)
     if tuple(splits.test.x.shape[1:]) != checkpoint.vae.config.shape:
         raise DataError(
-            f"{name} has pictures of shape {tuple(splits.test.x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
+            f"{name} has {of.many} of shape {tuple(splits.test.x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
         )
     was = checkpoint.manifest.data.get("digest")
     if not args.data and isinstance(was, str) and was != (found := data_digest(splits.train.x)):
         raise DataError(
-            f"{name} is not what the model was trained on: its training pictures have the SHA-256 {found[:12]}..., the "
+            f"{name} is not what the model was trained on: its training {of.many} have the SHA-256 {found[:12]}..., the "
             f"checkpoint recorded {was[:12]}...; restore the old data, or add --data {name} to measure on the current data"
         )
     return splits
 
 
-def _shorten(pictures: Items, limit: int | None) -> Items:
-    return pictures if limit is None else pictures[:limit]
+def _shorten(items: Items, limit: int | None) -> Items:
+    return items if limit is None else items[:limit]
 
 
 def measured(checkpoint: Checkpoint, splits: Splits, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
@@ -149,16 +147,20 @@ def _calibrate(args: argparse.Namespace) -> dict[str, Any]:
         others[f"{kind}{separator}{Path(path).stem}"] = _strangers(name, checkpoint, args)
     found = calibrate.calibrate(checkpoint, splits, args.seed, choose_device(args.device), others)
     write_calibration(args.path, found, checkpoint.digest)
-    print(f"calibration: {args.path / CALIBRATION}", *unusual.lines(found), sep="\n")
+    print(f"calibration: {args.path / CALIBRATION}", *map(checkpoint.vae.kind.worded, unusual.lines(found)), sep="\n")
     return _evaluate(args) if args.recorded else {}
 
 
 def _strangers(name: str, checkpoint: Checkpoint, args: argparse.Namespace) -> torch.Tensor:
     """Return the test pictures of another data set. Raises DataError."""
-    x = load_data(name, args.data_dir, FolderOptions(model=checkpoint.manifest.preprocessing), args.mirror).test.x
+    of = checkpoint.vae.kind
+    if (kind := data_kind(name)) is not of:
+        raise DataError(f"--strangers {name} has {kind.many}, and the model is one of {of.many}")
+    options = replace(TRAINING[of.name].options_again(checkpoint.manifest), hold_out="random", validation=None)
+    x = load_data(name, args.data_dir, options, args.mirror).test.x
     if tuple(x.shape[1:]) != checkpoint.vae.config.shape:
         raise DataError(
-            f"--strangers {name} has pictures of shape {tuple(x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
+            f"--strangers {name} has {of.many} of shape {tuple(x.shape[1:])}, the model takes {checkpoint.vae.config.shape}"
         )
     return x
 
@@ -181,11 +183,15 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
     mixture = None if prior is None else prior.mixture
     checkpoint.vae.cpu()
     write_golden(args.path, checkpoint, splits.test.x, splits.test.labels)
-    drawn = pictures.write_pictures(args.path, checkpoint.vae, splits.test, mixture)
-    print(*agreement.lines(metrics), sep="\n", end="\n" if "agreement" in metrics else "", file=sys.stderr)
+    drawn = pictures.write_pictures(args.path, checkpoint.vae, splits.test, mixture, spec=checkpoint.manifest.preprocessing)
+    print(
+        *agreement.lines(metrics, checkpoint.vae.kind), sep="\n", end="\n" if "agreement" in metrics else "", file=sys.stderr
+    )
     calibration = read_calibration(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
     known = None if calibration is None else calibration.record
     card.write_card(args.path, checkpoint.manifest, metrics, drawn, known)
+    if "left_out" in metrics["protocol"]:
+        print(f"left out: {metrics['protocol']['left_out']}", file=sys.stderr)
     if args.report is not None:
         print(_write_report(args, checkpoint, splits, metrics, mixture, known), file=sys.stderr)
     return metrics
@@ -222,7 +228,7 @@ def build_parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data", type=storable,
-        help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: the data that the model was trained on)",
+        help=f"{one_of(known())} (default: the data that the model was trained on)",
     )  # fmt: skip
     add_data_flags(group)
     add = parser.add_argument_group("numbers").add_argument

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from models.data import Items, near_duplicates
 from models.evaluate import html as page
+from models.kinds import KINDS
+from models.kinds.kind import Kind
 from models.objective import evidence_lower_bound
 from models.standard_error import clustered, told_error
 from models.vae import VAE
@@ -77,19 +79,31 @@ def difference(validation: Tensor, test: Tensor, clusters: tuple[Tensor, Tensor]
     }
 
 
-def repeated(training: Items, rows: Tensor | None, validation: Items, test: Items) -> dict[str, Any]:
+def repeated(
+    training: Items, rows: Tensor | None, validation: Items, test: Items, kind: Kind = KINDS["picture"]
+) -> dict[str, Any]:
     """Return the near-duplicates of both splits among the rows that are trained on; see `models.data.near_duplicates`."""
     splits = {"validation": validation, "test": test}
-    return {name: near_duplicates.compare(training, part, rows) for name, part in splits.items()}
+    return {name: near_duplicates.compare(training, part, rows, kind) for name, part in splits.items()}
 
 
-PROTOCOL = (
+_PROTOCOL = (
     "one draw of each posterior, pixels as in the test; difference: (validation - test) / |test|; standard errors over blocks "
     "or groups where they are held out (weighted by their sizes), else over pictures; that of the difference takes what both "
-    "splits have in a block as one; near-duplicates: at 16 x 16 pixels, up to "
-    f"{near_duplicates.MOST_HELD_OUT} pictures of each split, nearer to a training picture than "
+    "splits have in a block as one; near-duplicates: "
+)
+_OF_PICTURES = (
+    f"at 16 x 16 pixels, up to {near_duplicates.MOST_HELD_OUT} pictures of each split, nearer to a training picture than "
     f"{near_duplicates.NEAR:.0%} of the RMS distance between pictures"
 )
+_EQUAL = f"up to {near_duplicates.MOST_HELD_OUT} pictures of each split, equal to a training picture"
+
+
+def protocol(kind: Kind) -> str:
+    """Return how validation and test are compared."""
+    if kind.comparable:
+        return kind.worded(_PROTOCOL + _OF_PICTURES)
+    return kind.worded(_PROTOCOL.replace("pixels", "values") + _EQUAL)
 
 
 def disagree(found: Mapping[str, Any]) -> bool:
@@ -97,7 +111,7 @@ def disagree(found: Mapping[str, Any]) -> bool:
     return bool(abs(found["difference"]) > SHARE and abs(found["standard_errors"] or 0) > ERRORS)
 
 
-def lines(metrics: Mapping[str, Any]) -> list[str]:
+def lines(metrics: Mapping[str, Any], of: Kind = KINDS["picture"]) -> list[str]:
     """Return sentences about the two splits, for the terminal and the card; [] if they were not compared."""
     found = metrics.get("agreement")
     if not found:
@@ -105,7 +119,9 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
     errors = ["", ""]
     if "test_clusters" in found:  # Earlier versions recorded no errors.
         kind = found.get("held_out", "random")
-        errors = [f" {told_error(found[f'{of}_error'], found[f'{of}_clusters'], kind)}" for of in ("validation", "test")]
+        errors = [
+            f" {told_error(found[f'{part}_error'], found[f'{part}_clusters'], kind, of)}" for part in ("validation", "test")
+        ]
     line = (
         f"Validation and test: the ELBO of {found['validation_pictures']:,} validation pictures is "
         f"{found['validation_elbo']:.2f}{errors[0]}, that of the test pictures {metrics['elbo']:.2f}{errors[1]}, a difference "
@@ -123,9 +139,9 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
             else "the validation pictures are harder than those of the test, perhaps because the test pictures resemble "
             "training pictures, or because the splits have different sources"
         )
-    said = [f"{line}."]
+    said = [f"{of.worded(line)}."]
     for name, counts in found.get("near_duplicates", {}).items():
-        words = near_duplicates.line(counts, name, advise=False)
+        words = near_duplicates.line(counts, name, advise=False, kind=of)
         said.append(f"{words[0].upper()}{words[1:]}.")
     return said
 

@@ -18,16 +18,16 @@ from models import regret, scores
 from models.calibration import MOST_LATENTS, Calibration, rounded, smallest_p
 from models.checkpoint import Checkpoint
 from models.data import Items, Splits, class_names, rows_of
+from models.evaluate.kinds import measuring_for
 from models.evaluate.measure import training_choice
-from models.evaluate.strangers import auroc, strangers, uniformity
+from models.evaluate.strangers import auroc, uniformity
 from models.readers.download import DataError
 from models.scores import Array, TrainingLatents
-from models.sigma import sigma_of
 from models.vae import VAE
 
 # Scores of which the default is chosen: each costs less than the encoder. At least one of each kind is taken, so that neither
 # a well-drawn picture with a strange latent nor a badly drawn one with a usual latent passes.
-LATENT_SCORES, PIXEL_SCORES = ("knn", "density"), ("reconstruction", "deviance", "unexplained")
+LATENT_SCORES = ("knn", "density")
 MOST_DEFAULT = 3
 NEGLIGIBLE = 0.002  # a difference of mean AUROCs that is not worth the time of `density`
 BANDWIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)  # multiples of median nearest-neighbour distance / sqrt(D)
@@ -46,7 +46,7 @@ UNRECORDED = "the checkpoint does not record which pictures those had held out"
 @torch.inference_mode()
 def posteriors_of(vae: VAE, x: Tensor, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mu and sigma of pictures as the service sees them, not binarised: uint8 (N, C, H, W) -> (N, D) each."""
-    parts = [vae.encode(block.to(device)) for block in x.split(BLOCK)]
+    parts = [vae.encode(vae.kind.cut(block).to(device)) for block in x.split(BLOCK)]
     mu, sigma = (torch.cat(part).float().cpu().numpy() for part in zip(*((q.mu, q.sigma) for q in parts), strict=True))
     return mu, sigma
 
@@ -76,25 +76,19 @@ class Scorer:
         return {name: np.concatenate(values) for name, values in found.items()}
 
     def _cheap(self, block: Tensor) -> dict[str, Array]:
-        likelihood, sigma = self.vae.config.likelihood, sigma_of(self.vae)
-        posterior = self.vae.encode(block.to(self.device))
-        x, mean, mu = block.numpy(), self._mean(posterior.mu), posterior.mu.cpu().numpy()
-        return {
-            "knn": self.latents.knn_distance(mu),
-            "density": -self.latents.log_density(mu),
-            "reconstruction": scores.squared_error(x, mean),
-            "deviance": scores.deviance(likelihood, x, mean, sigma),
-            "unexplained": scores.unexplained(x, mean),
-        }
+        posterior = self.vae.encode(self.vae.kind.cut(block).to(self.device))
+        mu = posterior.mu.cpu().numpy()
+        latent = {"knn": self.latents.knn_distance(mu), "density": -self.latents.log_density(mu)}
+        return latent | measuring_for(self.vae.kind).item_scores(self.vae, block, posterior)
 
     def _bounds(self, block: Tensor, noise: torch.Generator) -> dict[str, Array]:
         if not len(block):
             return {}
-        posterior, weights = self.vae.encode(block.to(self.device)), []
+        posterior, weights = self.vae.encode(self.vae.kind.cut(block).to(self.device)), []
         for _ in range(scores.SAMPLES):
             z = posterior.sample(torch.randn(posterior.mu.shape, generator=noise).to(self.device))
             log_p = self.vae.prior(posterior.mu).log_prob(z) - posterior.log_prob(z)
-            own = scores.log_likelihood(self.vae.config.likelihood, block.numpy(), self._mean(z), sigma_of(self.vae))
+            own = measuring_for(self.vae.kind).log_likelihood(self.vae, block, z)
             weights.append(own + log_p.double().cpu().numpy())
         each = np.stack(weights, 1)  # (N, K)
         return {"elbo": scores.mean_bound(each), "iwae": scores.importance_bound(each)[0]}
@@ -104,9 +98,6 @@ class Scorer:
             return {}
         eps = torch.randn(regret.HELD + regret.STEPS, self.vae.config.latent_dim, generator=noise).to(self.device)
         return {"regret": regret.regret(self.vae, self.vae.kind.to_x(block.to(self.device)), eps).cpu().numpy()}
-
-    def _mean(self, z: Tensor) -> NDArray[np.float32]:
-        return self.vae.decode(z).mean.float().cpu().numpy()
 
 
 def calibrate(
@@ -128,7 +119,7 @@ def calibrate(
     usual = scorer(held_out.x, MOST_BOUNDS, MOST_REGRETS)
     sample = some(held_out, MOST_STRANGERS, noise).x
     parts = MOST_BOUND_STRANGERS, MOST_REGRET_STRANGERS
-    made = {kind: scorer(x, *parts) for kind, x in strangers(sample, seed).items()}
+    made = {kind: scorer(x, *parts) for kind, x in measuring_for(vae.kind).strangers(sample, seed).items()}
     default, compared = choose_default(usual, made)
     smallest = smallest_p({name: usual[name] for name in default})
     labels, names = None, tuple[str, ...]()
@@ -224,10 +215,11 @@ def choose_default(
     long as `knn`, is chosen only if it is clearly better.
     """
     held_out = {name: np.sort(values) for name, values in usual.items()}
+    others = [name for name in usual if name not in (*LATENT_SCORES, *scores.BOUNDS, "regret")]
     found = {}
     for size in range(2, MOST_DEFAULT + 1):
-        for names in itertools.combinations((*LATENT_SCORES, *PIXEL_SCORES), size):
-            if not set(names) & set(LATENT_SCORES) or not set(names) & set(PIXEL_SCORES):
+        for names in itertools.combinations((*LATENT_SCORES, *others), size):
+            if not set(names) & set(LATENT_SCORES) or not set(names) & set(others):
                 continue
             known = -smallest(held_out, usual, names)
             each = [auroc(known, -smallest(held_out, values, names)) for values in made.values()]

@@ -9,14 +9,18 @@ from models import kl_range
 from models.checkpoint import Manifest
 from models.evaluate import agreement, densities, information, neighbors, unusual
 from models.evaluate.headings import Headings, constant_part, headings
+from models.evaluate.kinds import measuring_for
 from models.evaluate.sample_quality import KEY, sample_rows
 from models.files.atomic_file import write_atomically
+from models.kinds import kind_of
+from models.kinds.kind import Kind
 from models.priors import NAMES
 from models.readers.holding_out import SHARES
 from models.sigma import told as told_sigma
 from models.train import overfitting
 from models.train.arguments import PLACES
 from models.train.flags import build_parser
+from models.train.kinds import TRAINING, training_for
 from models.train.model_flags import ONLY_WITH, has_effect
 from models.train.objectives import OBJECTIVES, wishes
 from models.train.plan import kept
@@ -83,6 +87,8 @@ def card(
 ) -> str:
     """Return the card as Markdown; `calibration` is the record of one, if there is one."""
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
+    kind = kind_of(model.kind)
+    remarks = [*map(kind.worded, densities.remarks(metrics)), *agreement.lines(metrics, kind), *_left_out(protocol)]
     if neighbors.KEY in metrics:  # which has this number, too
         metrics = {name: value for name, value in metrics.items() if name != "knn_accuracy"}
     rows = [
@@ -107,7 +113,7 @@ def card(
         "",
         SOURCES.get(manifest.data.get("name", ""), f"`{manifest.data.get('name')}`"),
         "",
-        *_choices(manifest.data.get("choices")),
+        *_choices(manifest.data.get("choices"), kind),
         "## Trained and measured by",
         "",
         "```sh",
@@ -117,18 +123,18 @@ def card(
         "",
         "## Numbers",
         "",
-        f"{protocol['unit'].capitalize()}; {protocol['split']}; pixels: {protocol['pixels']}.",
+        f"{protocol['unit'].capitalize()}; {protocol['split']}; {measuring_for(kind).parts}: {protocol['pixels']}.",
         "",
         "| | |",
         "|---|---|",
-        *(f"| {what} | {value} |" for what, value in rows),
+        *(f"| {kind.worded(what)} | {value} |" for what, value in rows),
         "",
-        *(line for words in (*densities.remarks(metrics), *agreement.lines(metrics)) for line in (words, "")),
+        *(line for words in remarks for line in (words, "")),
         f"Active units: {protocol['active_units']}."
         + "".join(f" {name}: {protocol[key]}." for key, name in EXPLAINED.items() if key in metrics and key in protocol),
         "",
-        *(unusual.card_lines(directory, calibration) if calibration else []),
-        *(line for picture in pictures for line in (f"![{CAPTIONS[picture]}]({picture})", "", CAPTIONS[picture], "")),
+        *(unusual.card_lines(directory, calibration, kind) if calibration else []),
+        *(line for picture in pictures for line in _shown(picture, kind)),
     ]
     return "\n".join(lines)
 
@@ -136,12 +142,11 @@ def card(
 def description(manifest: Manifest) -> list[str]:
     """Return paragraphs about the model, its preset, start and epoch as far as they are known, and its objective."""
     model, data = manifest.model, manifest.data
-    channels, height, width = model.shape
+    kind = kind_of(model.kind)
     prior = f", {model.prior} prior{_options(model.prior_options)}" if model.prior != "standard" else ""
     found = [
         f"{model.arch}{_options(model.arch_options)}, D = {model.latent_dim}, {model.likelihood} likelihood"
-        f"{_options(model.likelihood_options)}{prior}; pictures of {height} x {width} pixels, "
-        f"{'grey' if channels == 1 else 'RGB'}."
+        f"{_options(model.likelihood_options)}{prior}; {kind.many} of {TRAINING[kind.name].size(model.shape)}."
     ]
     if data.get("preset") in PRESETS:
         preset = PRESETS[data["preset"]]
@@ -152,11 +157,11 @@ def description(manifest: Manifest) -> list[str]:
         found.append(f"Started from the weights of `{start.get('path')}`, digest {str(start.get('digest'))[:12]}.")
     if isinstance(longer := data.get("lengthened"), dict):
         found.append(f"Continued, so that the command below alone gives other weights: {longer.get('schedule')}.")
-    if sigma := told_sigma(data):
+    if sigma := told_sigma(data, kind):
         found.append(f"{sigma[0].upper()}{sigma[1:]}.")
-    if weights := kept(data):
+    if weights := kept(data, kind):
         found.append(f"{weights[0].upper()}{weights[1:]}.")
-    if overfit := overfitting.told(data):
+    if overfit := overfitting.told(data, kind):
         found.append(f"{overfit[0].upper()}{overfit[1:]}.")
     training = build_parser().parse_args(["--out", ""])  # Gives defaults for flags that earlier versions did not record.
     vars(training).update(data.get("training", {}))
@@ -171,11 +176,22 @@ def description(manifest: Manifest) -> list[str]:
     return found
 
 
-def _choices(choices: object) -> list[str]:
-    """Return what training chose by the pictures, as a list."""
+def _shown(picture: str, kind: Kind) -> list[str]:
+    """Return a picture with its caption, as lines of Markdown."""
+    caption = kind.worded(CAPTIONS[picture])
+    return [f"![{caption}]({picture})", "", caption, ""]
+
+
+def _left_out(protocol: Mapping[str, Any]) -> list[str]:
+    """Return a sentence about what is not measured for this kind, [] if everything is."""
+    return [f"Left out: {protocol['left_out']}."] if "left_out" in protocol else []
+
+
+def _choices(choices: object, kind: Kind) -> list[str]:
+    """Return what training chose by the data, as a list."""
     if not isinstance(choices, dict) or not choices:
         return []
-    return ["Chosen by the pictures:", "", *(f"- {name}: {sentence}" for name, sentence in choices.items()), ""]
+    return [f"Chosen by the {kind.many}:", "", *(f"- {name}: {sentence}" for name, sentence in choices.items()), ""]
 
 
 def _options(options: Mapping[str, Any]) -> str:
@@ -259,6 +275,7 @@ def train_command(directory: Path, training: dict[str, Any]) -> str:
     """
     parser = build_parser()
     parser.set_defaults(validation=SHARES["random"] if training.get("validation_split", "random") == "random" else None)
+    parser.set_defaults(**training_for(str(training.get("data"))).defaults)
     words = ["python -m models.train"]
     values = {**{other: parser.get_default(other) for other, _ in ONLY_WITH.values()}, **training}
     for key, value in training.items():

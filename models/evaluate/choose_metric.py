@@ -11,10 +11,12 @@ from pathlib import Path
 
 from models.checkpoint import Checkpoint, CheckpointError, read, record_metric
 from models.data import Splits, hold_out
+from models.data.sources import known
 from models.evaluate.__main__ import EvaluationError, load_splits
 from models.files.directory_lock import DirectoryInUse, locked
 from models.metric_choice import NO_LABELS, MetricChoice, choose_for
 from models.readers.download import DataError
+from models.readers.left_out import one_of
 from models.train.devices import DeviceError, choose_device
 from models.train.flags import add_data_flags
 
@@ -72,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("paths", type=Path, nargs="+", metavar="PATH", help="checkpoint directories")
-    add("--data", help="mnist, fashion-mnist, lpc-sprites, folder:PATH or npz:PATH (default: the training data of each)")
+    add("--data", help=f"{one_of(known())} (default: the training data of each)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default: %(default)s)")
     add_data_flags(parser)
     return parser

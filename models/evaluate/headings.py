@@ -35,7 +35,10 @@ def kind_of(likelihood: str, binary: bool) -> str:
 def headings(manifest: Manifest, metrics: Mapping[str, Any]) -> Headings:
     """Return the names for the numbers of a model. Earlier versions did not record the kind."""
     kind = metrics["protocol"].get("kind") or kind_of(manifest.model.likelihood, manifest.data.get("binarize") != "none")
-    return KINDS.get(kind, KINDS["likelihood"])
+    found = KINDS.get(kind, KINDS["likelihood"])
+    if manifest.model.kind == "picture":
+        return found
+    return found._replace(pixels=found.pixels.replace("pixels", "values"))
 
 
 def constant_part(manifest: Manifest) -> str:

@@ -14,9 +14,9 @@ from models.checkpoint import Checkpoint
 from models.data import Items, Splits, class_names, hold_out, rows_of
 from models.data.clusters import clusters
 from models.distributions import DiagonalGaussian, StandardGaussian
-from models.evaluate import agreement, densities, diagnostics, factors, headings, information, neighbors
+from models.evaluate import agreement, densities, diagnostics, factors, information, neighbors
 from models.evaluate.bounds import likelihood_bounds
-from models.evaluate.sample_quality import KEY, sample_quality
+from models.evaluate.kinds import measuring_for
 from models.metric_choice import NEIGHBORS, majority
 from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.priors import NAMES
@@ -40,10 +40,11 @@ def evaluate(
     `prior` is the fitted prior to compare with the trained prior.
     """
     vae, data = checkpoint.vae.to(device), checkpoint.manifest.data
-    binarized = data.get("binarize") == "dynamic"
-    raw = "grey pixels" if vae.config.shape[0] == 1 else "pixels in colour"
+    of = vae.kind
+    measuring = measuring_for(of)
+    raw = measuring.raw(vae)
     noise = torch.Generator(device).manual_seed(seed)
-    x = prepared(vae, splits.test.x.to(device), binarized, noise)
+    x = measuring.prepared(vae, splits.test.x.to(device), data, noise)
     bounds = likelihood_bounds(vae, x, samples, noise, None if prior is None else prior.mixture)
     greys = posteriors(vae, splits.test.x, device)
     rate = float(bounds["kl"].mean())
@@ -62,10 +63,10 @@ def evaluate(
         kl_range.KEY: kl_range.measured(standard_kl(greys).cpu().numpy()),
         **latent_numbers(vae, posteriors(vae, x, device), seed, bounds, None if prior is None else prior.mixture),
         "protocol": {
-            "unit": "nats per picture, sums over pixels and dimensions, mean over pictures",
-            "kind": headings.kind_of(vae.config.likelihood, bool(((x == 0) | (x == 1)).all())),
-            "pixels": f"0/1, each drawn once with its grey as probability, seed {seed}" if binarized else pixels(vae, seed),
-            "split": f"test, {len(x)} pictures",
+            "unit": f"nats per {of.noun}, sums over {measuring.parts} and dimensions, mean over {of.many}",
+            "kind": measuring.nats(vae, x),
+            "pixels": measuring.values(vae, data, seed),
+            "split": f"test, {len(x)} {of.many}",
             "iwae_samples": samples,
             "seed": seed,
             kl_range.KEY: kl_range.PROTOCOL,
@@ -88,7 +89,7 @@ def evaluate(
             + ("" if prior.labels is None else "; the union of one mixture per label, weighted by the labels' frequencies")
         )
     training = data.get("training", {})
-    found = {} if binarized else densities.density_numbers(vae, splits.test.x.to(device), metrics, training, seed)
+    found = measuring.densities(vae, splits.test.x.to(device), metrics, data, seed)
     if found:
         metrics["densities"], protocol["densities"] = found, densities.PROTOCOL
     if data.get("digest") == data_digest(splits.train.x):  # Other data have no pictures on which the weights were chosen.
@@ -97,13 +98,13 @@ def evaluate(
             rows, held_out = rows_of(splits.train, *training_choice(training))
             validation = splits.train[held_out]
         noise.manual_seed(seed)
-        y = prepared(vae, validation.x.to(device), binarized, noise)
+        y = measuring.prepared(vae, validation.x.to(device), data, noise)
         kind = training_choice(training)[2]
         trained = splits.train if rows is None else splits.train[rows]
         each = None if kind == "random" else (clusters(kind, validation, trained), clusters(kind, splits.test, trained))
         metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise, each) | {"held_out": kind}
-        metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test)
-        protocol["agreement"] = agreement.PROTOCOL
+        metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test, of)
+        protocol["agreement"] = agreement.protocol(of)
     if splits.train.labels is not None and splits.test.labels is not None:
         known, labels = splits.train.labels.to(device), splits.test.labels.to(device)
         references = posteriors(vae, splits.train.x, device)
@@ -115,10 +116,12 @@ def evaluate(
         choice = checkpoint.manifest.search
         metrics[neighbors.KEY] = {
             **neighbors.metric_numbers(choice, references, known, greys, labels),
-            "pixels": neighbors.pixel_accuracy(splits.train.x.to(device), known, splits.test.x.to(device), labels),
+            **measuring.nearest(splits, device),
         }
         protocol[neighbors.KEY] = neighbors.protocol(choice, raw, len(splits.train), splits.validation is None)
-    metrics[KEY], protocol[KEY] = sample_quality(vae, splits, prior, seed, device, class_names(data))
+    numbers, how = measuring.more(vae, splits, metrics, data, prior, seed, device)
+    metrics |= numbers
+    protocol |= how
     if splits.test.factors:
         metrics["factors"] = factor_numbers(posteriors(vae, splits.train.x, device).mu, splits.train, greys, splits.test, seed)
         protocol["factors"] = (
@@ -126,24 +129,10 @@ def evaluate(
             "quantile bins of one mu; DCI: Eastwood & Williams 2018, L1-penalised multinomial logistic regression on mu; "
             "SAP and DCI learn on the training split and are scored on the test split"
         )
+    if of.name != "picture":
+        said = {name: words for name, words in protocol.items() if isinstance(words, str) and name != "left_out"}
+        protocol |= {name: of.worded(words) for name, words in said.items()}
     return metrics
-
-
-def prepared(vae: VAE, x: Tensor, binarized: bool, noise: torch.Generator) -> Tensor:
-    """Return the pixels whose nats are measured: binarised, dequantised for a density, or plain greys; uint8 -> float32."""
-    if binarized:
-        return torch.bernoulli(vae.kind.to_x(x), generator=noise)
-    if vae.config.likelihood in densities.DENSITIES:
-        return densities.dequantized(x, vae.config.likelihood, noise)
-    return vae.kind.to_x(x)
-
-
-def pixels(vae: VAE, seed: int) -> str:
-    """Describe pixels that were not binarised, and say if their nats are not a likelihood."""
-    if vae.config.likelihood in densities.DENSITIES:
-        return densities.pixels(vae.config.likelihood, seed)
-    words = f"{'greys' if vae.config.shape[0] == 1 else 'colours'} in [0, 1]"
-    return words + ", whose nats under a Bernoulli likelihood are a cross-entropy: no likelihood to compare with others"
 
 
 @torch.no_grad()
@@ -232,8 +221,8 @@ def training_choice(training: Mapping[str, Any]) -> tuple[float | None, int, Hol
 
 @torch.no_grad()
 def posteriors(vae: VAE, x: Tensor, device: torch.device) -> DiagonalGaussian:
-    """Return the posteriors of pictures that are not binarised: uint8 or float (N, C, H, W) -> (N, D)."""
-    parts = [vae.encode(block.to(device)) for block in x.split(1024)]
+    """Return the posteriors of rows as they are, pictures not binarised: (N, ...) -> (N, D)."""
+    parts = [vae.encode(vae.kind.cut(block).to(device)) for block in x.split(1024)]
     return DiagonalGaussian(torch.cat([p.mu for p in parts]), torch.cat([p.logvar for p in parts]))
 
 

@@ -1,7 +1,7 @@
 """Draw the pictures of a model's card: reconstructions, samples, interpolations, and for D = 2 manifold and scatter.
 
-Also traversals, neighbours and animations for `models.evaluate.report`. Only Pillow is needed, which every installation
-has. Knows nothing of training.
+The kind says what items look like. Also traversals, neighbours and animations for `models.evaluate.report`. Only Pillow is
+needed, which every installation has. Knows nothing of training.
 """
 
 import colorsys
@@ -9,9 +9,11 @@ import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -19,7 +21,7 @@ from models.checkpoint import CheckpointError
 from models.data import Items
 from models.files.tensor_file import TensorFileError, read_tensors
 from models.mixture import GaussianMixture
-from models.mosaic import grid, tile, to_image, write_png
+from models.mosaic import mosaic, tile, to_image, write_png
 from models.vae import VAE
 
 COLUMNS = 16
@@ -30,25 +32,38 @@ TRAVERSAL_STEPS = 11
 
 @torch.no_grad()
 def write_pictures(
-    directory: Path, vae: VAE, test: Items, mixture: GaussianMixture | None = None, seed: int = 0
+    directory: Path, vae: VAE, test: Items, mixture: GaussianMixture | None = None, seed: int = 0, spec: Any = None
 ) -> list[Path]:
-    """Write the PNGs into a checkpoint's directory and return their paths. The VAE and the pictures are on the CPU."""
+    """Write the PNGs into a checkpoint's directory and return their paths. The VAE and the items are on the CPU.
+
+    `spec` is the preprocessing of the model, here and below; pictures are drawn without it.
+    """
     pictures = {
-        "reconstructions.png": reconstructions(vae, test.x[: 4 * COLUMNS]),
-        "samples.png": samples(vae, None, seed),
+        "reconstructions.png": reconstructions(vae, test.x[: 4 * COLUMNS], spec),
+        "samples.png": samples(vae, None, seed, spec=spec),
     }
     if mixture is not None:
-        pictures["samples-aggregate.png"] = samples(vae, mixture, seed)
-    pictures["interpolations.png"] = interpolations(vae, test.x[:16])
+        pictures["samples-aggregate.png"] = samples(vae, mixture, seed, spec=spec)
+    pictures["interpolations.png"] = interpolations(vae, test.x[:16], spec)
     if vae.config.latent_dim == 2:
-        pictures["manifold.png"] = manifold(vae)
+        pictures["manifold.png"] = manifold(vae, spec=spec)
         pictures["scatter.png"] = scatter(vae, test)
     for name, picture in pictures.items():
         write_png(directory / name, picture)
     return [directory / name for name in pictures]
 
 
-def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int = 8) -> Image.Image:
+def seen(vae: VAE, items: Tensor, spec: Any = None) -> NDArray[np.uint8]:
+    """Return what rows, or what the decoder answers, look like: (N, ...) -> uint8 (N, H, W, C)."""
+    return vae.kind.pictures(items.detach().cpu().numpy(), spec)
+
+
+def decoded(vae: VAE, z: Tensor, spec: Any = None) -> NDArray[np.uint8]:
+    """Return what latents look like when they are decoded: (N, D) -> uint8 (N, H, W, C)."""
+    return seen(vae, vae.decode(z).mean, spec)
+
+
+def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int = 8, spec: Any = None) -> Image.Image:
     """Draw decoded samples of the model's prior, or of a mixture."""
     noise = torch.Generator().manual_seed(seed)
     eps = torch.randn(rows * COLUMNS, vae.config.latent_dim, generator=noise)
@@ -56,24 +71,24 @@ def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int 
         z = vae.prior(eps).sample(eps)
     else:
         z = mixture.sample(eps.double(), torch.rand(len(eps), generator=noise, dtype=torch.float64)).float()
-    return grid(vae.decode(z).mean, COLUMNS)
+    return mosaic(decoded(vae, z, spec), COLUMNS)
 
 
-def reconstructions(vae: VAE, x: Tensor) -> Image.Image:
+def reconstructions(vae: VAE, x: Tensor, spec: Any = None) -> Image.Image:
     """Draw rows of originals, each above the row of their reconstructions."""
     columns = min(COLUMNS, len(x))
-    blank = torch.zeros(-len(x) % columns, *x.shape[1:])  # fills up the last row
-    originals = torch.cat([x.float() / 255, blank]).split(columns)
-    means = torch.cat([vae.decode(vae.encode(x).mu).mean, blank]).split(columns)
-    return grid(torch.cat([row for pair in zip(originals, means, strict=True) for row in pair]), columns)
+    originals, means = seen(vae, x, spec), decoded(vae, vae.encode(x).mu, spec)
+    blank = np.zeros((-len(x) % columns, *originals.shape[1:]), np.uint8)  # fills up the last row
+    rows = [np.concatenate([part, blank]).reshape(-1, columns, *originals.shape[1:]) for part in (originals, means)]
+    return mosaic(np.stack(rows, 1).reshape(-1, *originals.shape[1:]), columns)
 
 
-def interpolations(vae: VAE, x: Tensor) -> Image.Image:
-    """Draw rows of pictures, decoded on a straight line from one picture's mu to the next one's."""
+def interpolations(vae: VAE, x: Tensor, spec: Any = None) -> Image.Image:
+    """Draw rows of what is decoded on a straight line from one item's mu to the next one's."""
     mu = vae.encode(x).mu  # (N, D), pairs of ends
     t = torch.linspace(0, 1, COLUMNS)[:, None]
     rows = [(1 - t) * start + t * end for start, end in zip(mu[::2], mu[1::2], strict=False)]
-    return grid(vae.decode(torch.cat(rows)).mean, COLUMNS)
+    return mosaic(decoded(vae, torch.cat(rows), spec), COLUMNS)
 
 
 def percentiles(count: int) -> Tensor:
@@ -88,34 +103,35 @@ def plane(side: int = MANIFOLD_SIDE) -> Tensor:
     return torch.stack([first.flatten(), second.flatten()], 1)
 
 
-def manifold(vae: VAE, side: int = MANIFOLD_SIDE) -> Image.Image:
+def manifold(vae: VAE, side: int = MANIFOLD_SIDE, spec: Any = None) -> Image.Image:
     """Decode a grid over percentiles of N(0, I) (Kingma & Welling 2014, arXiv:1312.6114, appendix A).
 
     The first axis goes to the right, the second upwards, each from the 1st to the 99th percentile.
     """
-    return grid(vae.decode(plane(side)).mean, side)
+    return mosaic(decoded(vae, plane(side), spec), side)
 
 
 @torch.no_grad()
 def traversals(vae: VAE, mu: Tensor, dimensions: Sequence[int], steps: int = TRAVERSAL_STEPS) -> Tensor:
-    """Decode mu (D,), with one dimension per row moved over percentiles of N(0, 1): (rows steps, C, H, W)."""
+    """Decode mu (D,), with one dimension per row moved over percentiles of N(0, 1): (rows steps, ...)."""
     z = mu.repeat(len(dimensions), steps, 1)  # (rows, steps, D)
     for row, j in enumerate(dimensions):
         z[row, :, j] = percentiles(steps)
     return vae.decode(z.flatten(0, 1)).mean
 
 
-def neighbors(queries: Tensor, nearest: Tensor, gap: int = 8) -> Image.Image:
-    """Draw each query, (M, C, H, W) bytes, and after a wider gap its nearest pictures, (M, k, C, H, W)."""
-    rows = torch.cat([queries[:, None], nearest], 1)  # (M, 1 + k, C, H, W)
-    pixels = tile(rows.flatten(0, 1).permute(0, 2, 3, 1).numpy(), rows.shape[1])
-    cut = queries.shape[-1]
+def neighbors(vae: VAE, queries: Tensor, nearest: Tensor, gap: int = 8, spec: Any = None) -> Image.Image:
+    """Draw each query, (M, ...) rows, and after a wider gap its nearest items, (M, k, ...)."""
+    rows = torch.cat([queries[:, None], nearest], 1)  # (M, 1 + k, ...)
+    shown = seen(vae, rows.flatten(0, 1), spec)
+    pixels = tile(shown, rows.shape[1])
+    cut = shown.shape[2]
     blank = np.full((len(pixels), gap, pixels.shape[2]), 128, np.uint8)
     return to_image(np.concatenate([pixels[:, :cut], blank, pixels[:, cut:]], 1))
 
 
 @torch.no_grad()
-def evolution(vae: VAE, snapshots: Sequence[Path], test: Items) -> list[tuple[str, Image.Image]]:
+def evolution(vae: VAE, snapshots: Sequence[Path], test: Items, spec: Any = None) -> list[tuple[str, Image.Image]]:
     """Return (file stem, picture) for each snapshot: the same latents decoded; if D = 2, the scatter beside the manifold.
 
     Raises CheckpointError for a file that does not fit this VAE.
@@ -128,19 +144,19 @@ def evolution(vae: VAE, snapshots: Sequence[Path], test: Items) -> list[tuple[st
             vae.load_state_dict(read_tensors(path, lambda _: None).tensors)
         except (TensorFileError, OSError, RuntimeError) as error:
             raise CheckpointError(f"{path}: does not fit this model: {str(error).splitlines()[0]}") from None
-        frames.append((path.stem, planes(vae, test) if dim == 2 else grid(vae.decode(z).mean, 8)))
+        frames.append((path.stem, planes(vae, test, spec) if dim == 2 else mosaic(decoded(vae, z, spec), 8)))
     return frames
 
 
-def planes(vae: VAE, test: Items) -> Image.Image:
+def planes(vae: VAE, test: Items, spec: Any = None) -> Image.Image:
     """Draw the encoder's plane, mu of the test pictures by label, beside the decoder's, the manifold, equally high."""
-    encoded, decoded = scatter(vae, test), manifold(vae)
-    enlarge = max(1, round(SCATTER_PIXELS / decoded.height))
-    decoded = decoded.resize((enlarge * decoded.width, enlarge * decoded.height), Image.Resampling.NEAREST)
-    encoded = encoded.resize((decoded.height, decoded.height), Image.Resampling.LANCZOS)
-    both = Image.new("RGB", (encoded.width + 8 + decoded.width, decoded.height), "white")
+    encoded, drawn = scatter(vae, test), manifold(vae, spec=spec)
+    enlarge = max(1, round(SCATTER_PIXELS / drawn.height))
+    drawn = drawn.resize((enlarge * drawn.width, enlarge * drawn.height), Image.Resampling.NEAREST)
+    encoded = encoded.resize((drawn.height, drawn.height), Image.Resampling.LANCZOS)
+    both = Image.new("RGB", (encoded.width + 8 + drawn.width, drawn.height), "white")
     both.paste(encoded, (0, 0))
-    both.paste(decoded, (encoded.width + 8, 0))
+    both.paste(drawn, (encoded.width + 8, 0))
     return both
 
 

@@ -16,7 +16,7 @@ from models.checkpoint import Checkpoint
 from models.data import Items, class_names
 from models.evaluate import pictures, plots
 from models.evaluate.plots import Floats
-from models.mosaic import tile, to_bytes
+from models.mosaic import tile
 
 TITLES = {
     "autoencoder": "reconstruction alone (autoencoder)",
@@ -64,7 +64,9 @@ def draw(models: Sequence[tuple[str, Checkpoint, Items]]) -> Figure:
         plots.draw_points(above, points, None if shown.labels is None else shown.labels.tolist(), classes)
         _frame(above, points)
         above.set_title(title, fontsize=12, color=plots.INK)
-        plots.show(below, tile(to_bytes(checkpoint.vae.decode(pictures.plane(SIDE)).mean), SIDE))
+        plots.show(
+            below, tile(pictures.decoded(checkpoint.vae, pictures.plane(SIDE), checkpoint.manifest.preprocessing), SIDE)
+        )
         below.spines[:].set_visible(False)
     handles, words = upper[0].get_legend_handles_labels()
     if handles:

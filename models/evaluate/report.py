@@ -24,7 +24,7 @@ from models.evaluate.measure import nearest_rows, posteriors
 from models.evaluate.sample_quality import KEY, sample_rows
 from models.files.atomic_file import write_atomically
 from models.mixture import GaussianMixture
-from models.mosaic import tile, to_bytes, write_png
+from models.mosaic import tile, write_png
 from models.priors import NAMES
 from models.train.resume import log_entries
 
@@ -47,21 +47,21 @@ def write_report(
 ) -> Path:
     """Write index.html and its pictures into `out`, and return the path of the page. The VAE is on the CPU.
 
-    Curves come from `directory`/run/metrics.jsonl, the evolution from `directory`/run/snapshots, if these exist;
+    Curves come from `directory`/run/metrics.jsonl, the evolution from `directory`/run/snapshots, if these exist.
     """
     out.mkdir(parents=True, exist_ok=True)
     drawing = _Drawing(out, checkpoint, splits, metrics, mixture)
     log, snapshots = read_log(directory), sorted((directory / "run" / "snapshots").glob("*.safetensors"))
     names = headings(checkpoint.manifest, metrics)
     sections = [
-        ("Numbers", _numbers(metrics, names, checkpoint.vae.config.latent_dim, drawing.prior)),
+        ("Numbers", checkpoint.vae.kind.worded(_numbers(metrics, names, checkpoint.vae.config.latent_dim, drawing.prior))),
         ("Training", drawing.training(log)),
         ("Reconstructions", drawing.reconstructions()),
         ("Samples", drawing.samples()),
         ("Latents", drawing.latents(log)),
         ("Walks", drawing.walks()),
         ("Neighbours", drawing.neighbors()),
-        (unusual.TITLE, drawing.unusual(calibration)),
+        (checkpoint.vae.kind.worded(unusual.TITLE), drawing.unusual(calibration)),
         ("Evolution", drawing.evolution(snapshots)),
         ("How it was made", _made(directory, checkpoint, metrics)),
     ]
@@ -87,7 +87,7 @@ class _Drawing:
         mixture: GaussianMixture | None,
     ) -> None:
         self.out, self.vae, self.splits, self.metrics, self.mixture = out, checkpoint.vae, splits, metrics, mixture
-        self.prior = NAMES[self.vae.config.prior]
+        self.prior, self.kind, self.spec = NAMES[self.vae.config.prior], self.vae.kind, checkpoint.manifest.preprocessing
         self.classes = class_names(checkpoint.manifest.data)
         self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"))
         kl = metrics["kl_per_dim"]
@@ -96,32 +96,30 @@ class _Drawing:
     def plot(self, name: str, figure: Figure, alt: str, caption: str) -> str:
         path = self.out / f"{name}.png"
         figure.savefig(path, dpi=plots.DPI)
-        return page.figure(path, alt, caption)
+        return page.figure(path, alt, self.kind.worded(caption))
 
     def picture(self, name: str, image: Image.Image, alt: str, caption: str) -> str:
         path = self.out / f"{name}.png"
         write_png(path, image)
-        return page.figure(path, alt, caption, pixels=True)
+        return page.figure(path, alt, self.kind.worded(caption), pixels=True)
 
     def training(self, log: list[dict[str, Any]]) -> str:
         if not log:
             return ""
-        caption = (
-            "ELBO at beta = 1 and its two parts, by epoch; the first epochs of a long run may lie outside of the picture."
-        )
+        caption = "ELBO at beta = 1 and its two parts, by epoch; the first epochs of a long run may lie outside of the plot."
         return self.plot("curves", plots.curves(log), "training curves", caption)
 
     def reconstructions(self) -> str:
-        image = pictures.reconstructions(self.vae, self.splits.test.x[: 3 * pictures.COLUMNS])
+        image = pictures.reconstructions(self.vae, self.splits.test.x[: 3 * pictures.COLUMNS], self.spec)
         caption = "Test pictures, each row above its reconstructions (decoded mu)."
         return self.picture("reconstructions", image, "originals above reconstructions", caption)
 
     def samples(self) -> str:
-        standard = pictures.samples(self.vae, None)
+        standard = pictures.samples(self.vae, None, spec=self.spec)
         parts = [self.picture("samples", standard, "samples of the trained prior", f"Decoded draws from {self.prior}.")]
         if self.mixture is not None:
             caption = "Decoded draws from the fitted prior, a Gaussian mixture, driven by the same noise."
-            aggregate = pictures.samples(self.vae, self.mixture)
+            aggregate = pictures.samples(self.vae, self.mixture, spec=self.spec)
             parts.append(self.picture("samples-aggregate", aggregate, "samples of the fitted prior", caption))
         return "".join(parts)
 
@@ -140,7 +138,7 @@ class _Drawing:
                 plots.rate_distortion(self.metrics, log, self.prior),
                 "rate and distortion",
                 "Rate (KL) and distortion (-log likelihood); on a grey line all models have the same ELBO. Early epochs may "
-                "lie outside of the picture.",
+                "lie outside of the plot.",
             ),
         ]
         if self.vae.config.latent_dim == 2:
@@ -149,7 +147,7 @@ class _Drawing:
 
     def manifold(self) -> str:
         side = pictures.MANIFOLD_SIDE
-        mosaic = tile(to_bytes(self.vae.decode(pictures.plane(side)).mean), side, GAP)
+        mosaic = tile(pictures.decoded(self.vae, pictures.plane(side), self.spec), side, GAP)
         percent = [f"{p:.0f}" for p in torch.linspace(1, 99, side).tolist()]
         figure = plots.labelled_tiles(
             mosaic, self.step(), percent[::-1], percent, "z1, percentile of N(0, 1)", "z2, percentile of N(0, 1)"
@@ -173,7 +171,7 @@ class _Drawing:
     def posteriors(self) -> str:
         chosen = _different(self.splits.test, SHOWN_POSTERIORS)
         mu, sigma = self.posterior.mu[chosen].double().numpy(), self.posterior.sigma[chosen].double().numpy()
-        x = self.splits.test.x[chosen].permute(0, 2, 3, 1).numpy()
+        x = pictures.seen(self.vae, self.splits.test.x[chosen], self.spec)
         figure = plots.posterior_densities(mu, sigma, x, self.by_kl[:8])
         caption = (
             "Posteriors of a few test pictures (their frames have the colours of the lines) against N(0, 1) (grey area); "
@@ -183,12 +181,13 @@ class _Drawing:
         return self.plot("posteriors", figure, "posteriors against the prior", caption + more)
 
     def walks(self) -> str:
-        image = pictures.interpolations(self.vae, self.splits.test.x[:16])
+        image = pictures.interpolations(self.vae, self.splits.test.x[:16], self.spec)
         first = self.picture(
             "interpolations", image, "interpolations", "From one test picture's mu to another's, straight lines."
         )
         dims = self.by_kl[:MAX_ROWS]
-        mosaic = tile(to_bytes(pictures.traversals(self.vae, self.posterior.mu[0], dims)), pictures.TRAVERSAL_STEPS, GAP)
+        steps = pictures.seen(self.vae, pictures.traversals(self.vae, self.posterior.mu[0], dims), self.spec)
+        mosaic = tile(steps, pictures.TRAVERSAL_STEPS, GAP)
         values = [f"{value:.1f}" for value in pictures.percentiles(pictures.TRAVERSAL_STEPS).tolist()]
         figure = plots.labelled_tiles(mosaic, self.step(), [f"z{j + 1}" for j in dims], values, "value of the dimension")
         caption = "The first test picture's mu with one dimension moved from the 1st to the 99th percentile of N(0, 1)."
@@ -199,7 +198,7 @@ class _Drawing:
         queries = _different(self.splits.test, 8)
         references = posteriors(self.vae, train.x, torch.device("cpu")).mu
         nearest = nearest_rows(references, self.posterior.mu[queries], count)
-        image = pictures.neighbors(self.splits.test.x[queries], train.x[nearest])
+        image = pictures.neighbors(self.vae, self.splits.test.x[queries], train.x[nearest], spec=self.spec)
         caption = "Test pictures (left) and the training pictures whose mu are nearest to theirs (L2), nearest first."
         return self.picture("neighbors", image, "nearest neighbours", caption)
 
@@ -207,7 +206,8 @@ class _Drawing:
         if not record:
             return ""
         figure = plots.aurocs(record["auroc"])
-        return unusual.report_section(record) + self.plot("strangers", figure, "AUROC of strangers", unusual.CAPTION)
+        section = self.kind.worded(unusual.report_section(record))
+        return section + self.plot("strangers", figure, "AUROC of strangers", unusual.CAPTION)
 
     def evolution(self, snapshots: list[Path]) -> str:
         if not snapshots:
@@ -215,7 +215,7 @@ class _Drawing:
         path = self.out / "evolution.webp"
         frames = [
             (f"step {int(stem):,}", frame)
-            for stem, frame in pictures.evolution(self.vae, snapshots, self.splits.test[:SCATTERED])
+            for stem, frame in pictures.evolution(self.vae, snapshots, self.splits.test[:SCATTERED], self.spec)
             if stem.isdigit()
         ]
         pictures.animate(path, frames)
@@ -225,11 +225,11 @@ class _Drawing:
                 "Encoder and decoder at steps of the training: mu of the test pictures by label, and the decoded latent plane "
                 "over percentiles of N(0, I)."
             )
-        return page.figure(path, "evolution during training", caption, pixels=True)
+        return page.figure(path, "evolution during training", self.kind.worded(caption), pixels=True)
 
     def step(self) -> tuple[int, int]:
         """Return the size of a tile with its gap, (height, width)."""
-        _, height, width = self.vae.config.shape
+        height, width = pictures.seen(self.vae, self.splits.test.x[:1], self.spec).shape[1:3]
         return height + GAP, width + GAP
 
 

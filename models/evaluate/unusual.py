@@ -11,6 +11,8 @@ from typing import Any
 
 from models.calibration import Calibration
 from models.evaluate.calibrate import FEW, UNRECORDED
+from models.kinds import KINDS
+from models.kinds.kind import Kind
 
 TITLE = "How unusual is a picture?"
 CAPTION = (
@@ -87,10 +89,10 @@ def command(directory: Path, record: Mapping[str, Any]) -> str:
     return f".venv/bin/python -m models.evaluate {directory.as_posix()} --calibrate{seed}{others}"
 
 
-def card_lines(directory: Path, record: Mapping[str, Any]) -> list[str]:
+def card_lines(directory: Path, record: Mapping[str, Any], kind: Kind = KINDS["picture"]) -> list[str]:
     """Return the section of a card, as lines of Markdown."""
-    found = [f"## {TITLE}", "", "```sh", command(directory, record), "```", ""]
-    found += [line for paragraph in words(record) for line in (paragraph, "")]
+    found = [f"## {kind.worded(TITLE)}", "", "```sh", command(directory, record), "```", ""]
+    found += [line for paragraph in words(record) for line in (kind.worded(paragraph), "")]
     each = record["auroc"]
     found += [
         f"| strangers | {' | '.join(f'`{name}`' for name in each)} |",

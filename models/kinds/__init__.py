@@ -3,13 +3,12 @@
 To add a kind, add one file in this folder and one line below. Knows nothing of nets, training or HTTP.
 """
 
-from collections.abc import Mapping
 from reprlib import repr as short_repr
 
 from models.kinds.kind import Kind
 from models.kinds.picture import Picture
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Picture(),)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Picture(),)}
 
 
 def kind_of(name: object) -> Kind:

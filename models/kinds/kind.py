@@ -36,6 +36,7 @@ class Kind(ABC):
     likelihoods: ClassVar[frozenset[str]]  # the likelihoods that fit
     priors: ClassVar[frozenset[str]] = frozenset(("standard",))  # the priors that fit
     row_dtype: ClassVar[str]  # numpy's name of the type of rows
+    density: ClassVar[bool] = True  # whether log p(x given z) is that of a density, not of a probability
     comparable: ClassVar[bool] = False  # whether near copies can be found; otherwise only equal rows are copies
     sequential: ClassVar[bool] = False  # whether a decoder makes the data step by step, each step from the ones before
 
@@ -43,6 +44,10 @@ class Kind(ABC):
     def noun(self) -> str:
         """Return the word for one item, without an article."""
         return self.one.partition(" ")[2]
+
+    def worded(self, text: str) -> str:
+        """Return a sentence of shared code about pictures with the words of this kind."""
+        return text.replace("pixel sigma", "sigma").replace("pictures", self.many).replace("picture", self.noun)
 
     @abstractmethod
     def check_shape(self, shape: Shape) -> None:

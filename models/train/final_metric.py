@@ -15,11 +15,11 @@ def end_with_metric(out: Path, checkpoint: Checkpoint, training: Items, held_out
     if checkpoint.manifest.search.chosen_by:
         return ""
     if training.labels is None or held_out.labels is None:
-        return f"search metric: l2, because {NO_LABELS}"
+        return f"search metric: l2, because {checkpoint.vae.kind.worded(NO_LABELS)}"
     vae = checkpoint.vae.to(training.x.device)
     try:
         choice = choose_for(vae, training.x, training.labels, held_out.x, held_out.labels)
     except ValueError as error:
-        return f"search metric: l2, because {error}"
+        return f"search metric: l2, because {vae.kind.worded(str(error))}"
     record_metric(out, choice)
     return f"search metric: {choice} ({choice.chosen_by})"

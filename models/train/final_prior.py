@@ -40,7 +40,7 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
         (out / PRIOR).unlink()
     kind = checkpoint.vae.kind
     if reason := why_not(args, len(training), dim):
-        return f"prior: none was fitted, because {reason}"
+        return f"prior: none was fitted, because {kind.worded(reason)}"
     vae, candidates = checkpoint.vae.to(held_out.device), candidates_for(len(training), dim)
     binarize = args.binarize == "dynamic"
     fitting, check = training[:MOST_ITEMS], held_out[:MOST_ITEMS]
@@ -54,7 +54,7 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
     write_prior(out, fit.mixture, checkpoint.digest, {**record, "fitted_by": "models.train"}, labels)
     known = "" if labels is None else f", for one of {plural(len(labels.names), 'label')} if asked"
     if reason := record.get("labels_left_out", ""):
-        known = f"; it knows no labels, because {reason}"
+        known = f"; it knows no labels, because {kind.worded(reason)}"
     return (
         f"prior: a mixture of {plural(len(fit.mixture), 'Gaussian')} was fitted to the latents of "
         f"{plural(len(fitting), kind.noun, kind.many)}, {gain:.2f} nats better than N(0, I); /sample draws from it{known}"

@@ -71,7 +71,7 @@ class Run:
         self.steps: int = args.steps or self.steps_per_epoch * args.epochs
         fill_in_latent_dim(args, self.items.x, self.steps, self.loaded.preprocessing)
         if not going_on and (reason := lost_labels(args, self.loaded, args.latent_dim)):
-            args.choices[LABELS] = f"the prior that is fitted at the end knows no labels, because {reason}"
+            args.choices[LABELS] = f"the prior that is fitted at the end knows no labels, because {self.kind.worded(reason)}"
         self.vae = VAE(model_config(args, self.items.x, self.loaded.preprocessing)).to(self.device)
         if not going_on:
             self.training.start(self.vae, args, self.items.x)

@@ -10,7 +10,7 @@ import torch
 import models
 from models import VAE, VAEConfig
 from models.checkpoint import CheckpointError, read
-from models.golden import GOLDEN, PICTURES, TOLERANCE, StaleGolden, read_golden, write_golden
+from models.golden import GOLDEN, ITEMS, TOLERANCE, StaleGolden, read_golden, write_golden
 
 SHIPPED = Path(models.__file__).parent / "weights"
 CONFIG = VAEConfig((1, 8, 8), 3, "mlp", {"hidden": [16]})
@@ -30,9 +30,9 @@ def test_it_is_what_the_weights_make_of_the_pictures(directory: Path) -> None:
     checkpoint = read(directory)
     golden = read_golden(directory, checkpoint.digest, CONFIG)
     assert golden is not None
-    np.testing.assert_array_equal(golden.x, X[:PICTURES].numpy())
+    np.testing.assert_array_equal(golden.x, X[:ITEMS].numpy())
     with torch.inference_mode():
-        posterior = checkpoint.vae.encode(X[:PICTURES])
+        posterior = checkpoint.vae.encode(X[:ITEMS])
         mean = checkpoint.vae.decode(posterior.mu).mean.numpy()
     mu, sigma = posterior.mu.numpy(), posterior.sigma.numpy()
     assert golden.difference(mu, sigma, mean, 1) == ""

@@ -159,7 +159,7 @@ def test_traversals_move_one_dimension_at_a_time() -> None:
 
 
 def test_neighbors_stand_right_of_their_query(digits: Items) -> None:
-    image = neighbors(digits.x[:2], digits.x[2:8].unflatten(0, (2, 3)), gap=8)
+    image = neighbors(vae(), digits.x[:2], digits.x[2:8].unflatten(0, (2, 3)), gap=8)
     assert image.size == (4 * STEP - 2 + 8, 2 * STEP - 2)
     pixels = np.asarray(image)
     np.testing.assert_array_equal(pixels[:28, :28], digits.x[0, 0])
