@@ -35,7 +35,7 @@ class Elbo(NamedTuple):
 def evidence_lower_bound(vae: VAE, x: Tensor, eps: Tensor) -> Elbo:
     """Return the one-sample ELBO, with the KL in closed form if there is one (Kingma & Welling 2014, equation 10).
 
-    x: (B, C, H, W) in [0, 1]; eps: (B, D), standard normal.
+    x: (B, *shape), as `vae.kind.to_x` gives it; eps: (B, D), standard normal.
     """
     posterior = vae.encode(x)
     z = posterior.sample(eps)
@@ -63,7 +63,7 @@ class ImportanceWeighted(NamedTuple):
 def importance_weighted_bound(vae: VAE, x: Tensor, eps: Tensor, max_rows: int = 2048) -> ImportanceWeighted:
     """Return logsumexp_k[log p(x, z_k) - log q(z_k given x)] - log K (Burda et al. 2016, arXiv:1509.00519, equation 8).
 
-    x: (B, C, H, W) in [0, 1]; eps: (K, B, D). Encodes once and decodes at most `max_rows` latents at a time.
+    x: (B, *shape); eps: (K, B, D). Encodes once and decodes at most `max_rows` latents at a time.
     """
     k, b = eps.shape[:2]
     posterior = vae.encode(x)
@@ -71,7 +71,7 @@ def importance_weighted_bound(vae: VAE, x: Tensor, eps: Tensor, max_rows: int = 
     log_weights = []
     for block in eps.split(max(1, max_rows // max(1, b))):
         z = posterior.sample(block)  # (k, B, D)
-        repeated = x.expand(len(block), *x.shape).flatten(0, 1)  # (k B, C, H, W)
+        repeated = x.expand(len(block), *x.shape).flatten(0, 1)  # (k B, *shape)
         log_likelihood = vae.decode(z.flatten(0, 1)).log_prob(repeated).unflatten(0, (len(block), b))  # (k, B)
         log_weights.append(log_likelihood + prior.log_prob(z) - posterior.log_prob(z))
     log_w = torch.cat(log_weights)  # (K, B)

@@ -67,11 +67,11 @@ def split(found: Found, kind: HoldOut = "random", share: float | None = None) ->
         if kind != "random":
             how = f" (held out of {count:,} {of.many}: {' and '.join(wanted)}{HOW[kind]})"
         if kind == "group":
-            lines += [line for part in wanted for line in share_lines(part, len(rows[part]), wanted[part], count)]
+            lines += [of.worded(line) for part in wanted for line in share_lines(part, len(rows[part]), wanted[part], count)]
         if kind == "blocks":
-            lines.append(block_line(list(wanted), count, max(wanted.values())))
+            lines.append(of.worded(block_line(list(wanted), count, max(wanted.values()))))
         if VALIDATION in wanted and share is None:
-            lines.append(f"validation: as many as for the test, drawn alike, {holding_out.WHY_MANY}")
+            lines.append(f"validation: as many as for the test, drawn alike, {of.worded(holding_out.WHY_MANY)}")
     order = torch.tensor(rows[TRAIN] + rows[TEST] + rows[VALIDATION] + left)
     whole = Items(
         torch.from_numpy(found.x),

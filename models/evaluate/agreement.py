@@ -50,7 +50,7 @@ def compare(
     parts = []
     for block in x.split(BLOCK):
         eps = torch.randn(len(block), vae.config.latent_dim, generator=noise, device=x.device)
-        parts.append(evidence_lower_bound(vae, block, eps).elbo)
+        parts.append(evidence_lower_bound(vae, vae.kind.cut(block), eps).elbo)
     return difference(torch.cat(parts).double(), test_elbo, clusters)
 
 

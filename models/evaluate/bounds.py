@@ -1,4 +1,4 @@
-"""Compute the ELBO and the importance-weighted bound of many pictures, with the model's prior and with a fitted mixture.
+"""Compute the ELBO and the importance-weighted bound of many items, with the model's prior and with a fitted mixture.
 
 Every latent is decoded once for both. Knows nothing of files, data sets or cards.
 """
@@ -14,7 +14,7 @@ from models.mixture import GaussianMixture
 from models.objective import evidence_lower_bound
 from models.vae import VAE
 
-BLOCK_PICTURES = 64
+BLOCK_ITEMS = 64
 MAX_ROWS = 2048
 
 
@@ -22,23 +22,23 @@ MAX_ROWS = 2048
 def likelihood_bounds(
     vae: VAE, x: Tensor, samples: int, noise: torch.Generator, mixture: GaussianMixture | None = None
 ) -> dict[str, Tensor]:
-    """Return per picture, in float64: one-sample `elbo`, `log_likelihood` and `kl`, and the K-sample `iwae` with its `ess`.
+    """Return per item, in float64: one-sample `elbo`, `log_likelihood` and `kl`, and the K-sample `iwae` with its `ess`.
 
     `kl_per_dim`, (N, D), is relative to N(0, I) for every prior. With a mixture, there are also `mixture_iwae` and
     `mixture_ess`, from the same samples with the mixture as p(z), and `mixture_kl`, their mean of log q - log p(z).
     """
     found: dict[str, list[Tensor]] = {}
     if mixture is not None:
-        mixture = mixture.to(x.device).to(x.dtype)
-    for block in tqdm(x.split(BLOCK_PICTURES), f"{samples}-sample bound", unit="block", disable=None):
+        mixture = mixture.to(x.device).to(x.dtype if x.is_floating_point() else torch.float32)  # tokens are integers
+    for block in tqdm(x.split(BLOCK_ITEMS), f"{samples}-sample bound", unit="block", disable=None):
         eps = torch.randn(samples, len(block), vae.config.latent_dim, generator=noise, device=x.device)
-        for name, values in block_bounds(vae, block, eps, mixture).items():
+        for name, values in block_bounds(vae, vae.kind.cut(block), eps, mixture).items():
             found.setdefault(name, []).append(values)
     return {name: torch.cat(values).double() for name, values in found.items()}
 
 
 def block_bounds(vae: VAE, x: Tensor, eps: Tensor, mixture: GaussianMixture | None = None) -> dict[str, Tensor]:
-    """Return the result of `likelihood_bounds` for one block: x (B, C, H, W), eps (K, B, D)."""
+    """Return the result of `likelihood_bounds` for one block: x (B, *shape), eps (K, B, D)."""
     k, b = eps.shape[:2]
     terms = evidence_lower_bound(vae, x, eps[0])
     posterior = vae.encode(x)
@@ -46,7 +46,7 @@ def block_bounds(vae: VAE, x: Tensor, eps: Tensor, mixture: GaussianMixture | No
     own, fitted, divergence = [], [], []
     for part in eps.split(max(1, MAX_ROWS // b)):
         z = posterior.sample(part)  # (k, B, D)
-        repeated = x.expand(len(part), *x.shape).flatten(0, 1)  # (k B, C, H, W)
+        repeated = x.expand(len(part), *x.shape).flatten(0, 1)  # (k B, *shape)
         log_likelihood = vae.decode(z.flatten(0, 1)).log_prob(repeated).unflatten(0, (len(part), b))  # (k, B)
         log_q = posterior.log_prob(z)
         own.append(log_likelihood + prior.log_prob(z) - log_q)

@@ -97,7 +97,8 @@ class Scorer:
         if not len(block):
             return {}
         eps = torch.randn(regret.HELD + regret.STEPS, self.vae.config.latent_dim, generator=noise).to(self.device)
-        return {"regret": regret.regret(self.vae, self.vae.kind.to_x(block.to(self.device)), eps).cpu().numpy()}
+        x = self.vae.kind.to_x(self.vae.kind.cut(block).to(self.device))
+        return {"regret": regret.regret(self.vae, x, eps).cpu().numpy()}
 
 
 def calibrate(

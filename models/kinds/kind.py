@@ -67,10 +67,10 @@ class Kind(ABC):
 
     @abstractmethod
     def to_x(self, rows: "Tensor") -> "Tensor":
-        """Return the x of the net for rows, (B, ...) -> (B, ...): float32. Rows that are x already stay as they are."""
+        """Return the x of the net for rows, (B, ...) -> (B, ...): float32, or int64 for tokens. What is x already stays so."""
 
     def cut(self, rows: "Tensor") -> "Tensor":
-        """Return the rows of a batch without what none of them needs: sequences are cut to the longest one."""
+        """Return a batch, rows or x, without what none of its items needs: sequences are cut to the longest one."""
         return rows
 
     def compared(self, rows: "Tensor") -> "Tensor":

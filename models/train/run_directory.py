@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,17 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def explain(
-    directory: Path, command: str, facts: Mapping[str, str], arguments: Mapping[str, Any], step: int, longer: str
+    directory: Path,
+    command: str,
+    facts: Mapping[str, str],
+    arguments: Mapping[str, Any],
+    step: int,
+    longer: str,
+    worded: Callable[[str], str] = str,
 ) -> None:
     """Write README.md into a run's directory; a resumed run appends its command and versions. Raises OSError.
 
-    `longer` says that the run got a longer schedule, "" if it did not.
+    `longer` says that the run got a longer schedule, "" if it did not. `worded` puts in the words of the kind.
     """
     path = directory / README
     versions = "; ".join([f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)])
@@ -104,7 +110,7 @@ def explain(
             f"```sh\n{command}\n```",
             "",
             *(f"- {name}: {value}" for name, value in {**facts, "versions": versions, "machine": here}.items()),
-            FILES,
+            worded(FILES),
             f"All arguments:\n\n```json\n{json.dumps(dict(arguments), indent=2)}\n```",
             "",
         ]

@@ -73,12 +73,12 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
         count = len(items)
         wanted = held_out_count(count, args.validation, args.validation_split, items.groups)
         if args.validation is None:
-            lines.append(f"validation: about {wanted:,} of {plural(count, kind.noun, kind.many)}, {WHY_MANY}")
+            lines.append(f"validation: about {wanted:,} of {plural(count, kind.noun, kind.many)}, {kind.worded(WHY_MANY)}")
         if args.validation_split == "blocks":
-            lines.append(block_line(["validation"], count, wanted))
+            lines.append(kind.worded(block_line(["validation"], count, wanted)))
         training, validation = hold_out(items, args.validation, args.seed, True, args.validation_split)
         if args.validation_split == "group":
-            lines += share_lines("validation", len(validation), wanted, count)
+            lines += map(kind.worded, share_lines("validation", len(validation), wanted, count))
     else:
         training, validation = items, splits.validation
     if not len(training):
@@ -126,10 +126,12 @@ def check_data(out: Path, name: str, found: Data) -> None:
     was = recorded_data(out)
     if was is None:
         return
+    worded = training_for(name).kind.worded
     instead = "restore the old data, or start a new run with --overwrite or another --out"
     if was.digest != found.digest:
         raise ResumeError(
-            f"the data of the run in {out} have changed: it was started with {was}, but {name} now has {found}; {instead}"
+            f"the data of the run in {out} have changed: it was started with {worded(str(was))}, but {name} now "
+            f"has {worded(str(found))}; {instead}"
         )
     both = {**was.others, **found.others}
     if was.others and (changed := [part for part in both if was.others.get(part) != found.others.get(part)]):

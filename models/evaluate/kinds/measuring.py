@@ -87,7 +87,7 @@ class Measuring:
 
     def log_likelihood(self, vae: VAE, rows: Tensor, z: Tensor) -> Array:
         """Return log p(x given z) in nats: (N, ...), (N, D) -> (N,), float64."""
-        x = self.kind.to_x(rows.to(z.device))
+        x = self.kind.to_x(self.kind.cut(rows).to(z.device))
         return np.asarray(vae.decode(z).log_prob(x).double().cpu().numpy(), np.float64)
 
 

@@ -43,6 +43,10 @@ class Training(ABC):
     def add_flags(self, add: Callable[..., None]) -> None:  # noqa: B027  Most kinds have none.
         """Add the flags of this kind to the parser: `add` is `add_argument`, with `help` as a keyword."""
 
+    def worded(self, text: str) -> str:
+        """Return a text of shared code about pictures, or about "images" in a second, with the words of this kind."""
+        return self.kind.worded(text).replace("images_per_second", f"{self.unit}_per_second")
+
     @abstractmethod
     def options(self, args: argparse.Namespace) -> ReadOptions:
         """Return what the reader is told for the flags."""
