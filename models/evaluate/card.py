@@ -22,8 +22,8 @@ from models.train import overfitting
 from models.train.arguments import PLACES
 from models.train.flags import build_parser
 from models.train.kinds import TRAINING, training_for
-from models.train.losses import OBJECTIVES, Wishes
 from models.train.model_flags import ONLY_WITH, has_effect
+from models.train.objectives import OBJECTIVES, wishes
 from models.train.plan import kept
 from models.train.presets import PRESETS
 
@@ -187,7 +187,7 @@ def description(manifest: Manifest) -> list[str]:
         found.append(f"{overfit[0].upper()}{overfit[1:]}.")
     training = build_parser().parse_args(["--out", ""])  # Gives defaults for flags that earlier versions did not record.
     vars(training).update(data.get("training", {}))
-    objective = OBJECTIVES[training.objective](Wishes(training.beta, training.free_bits, training.stratified, 1))
+    objective = OBJECTIVES[training.objective](wishes(training, 1))
     remark = objective.remark()
     if remark or training.objective != "elbo":
         found.append(

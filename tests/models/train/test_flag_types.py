@@ -86,6 +86,7 @@ def test_messages(argv: list[str], reason: str, refused: Refused) -> None:
         ("--free-bits 0.1", "--free-bits is for --objective free-bits, but the objective is elbo: add --objective free-bits"),
         ("--pseudo-inputs 5", "--pseudo-inputs is for --prior vamp, but the prior is standard"),
         ("--blocks 2", "--blocks is for --arch residual, but the architecture is conv"),
+        ("--pixel-weight 0", "--pixel-weight is for --objective perceptual, but the objective is elbo"),
         ("--stratified yes", "--stratified is for --objective beta-tc, but the objective is elbo"),
         ("--objective iwae-dreg", "--objective iwae-dreg with --samples 1 is only the ELBO with a noisier KL"),
     ],
