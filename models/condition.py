@@ -122,6 +122,15 @@ def blocks(vae: "VAE", x: "Tensor", labels: "Tensor | None", size: int) -> Itera
         yield vae.given(None if labels is None else labels[rows]), x[rows]
 
 
+def described(condition: Condition, noun: str) -> str:
+    """Return sentences about a conditional model for its card; `noun` is that of an item."""
+    return (
+        f"Conditional: encoder and decoder are told the {condition.key} of each {noun} (CVAE, Sohn et al. 2015); training had "
+        f"{shown_counts(condition)}. Numbers and pictures below are given that {condition.key}; those of samples have each "
+        "value in turn, interpolations that of their start."
+    )
+
+
 def shown_counts(condition: Condition) -> str:
     """Return the values with their counts, for a line about the data."""
     pairs = [f"{value} {count:,}" for value, count in zip(condition.values, condition.counts, strict=True)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
-from models.condition import shown_counts
+from models.condition import described
 from models.evaluate import agreement, densities, information, neighbors, sequences, table, unusual
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.kinds import measuring_for
@@ -164,12 +164,8 @@ def description(manifest: Manifest) -> list[str]:
         f"{model.arch}{_options(model.arch_options)}, D = {model.latent_dim}, {model.likelihood} likelihood"
         f"{_options(model.likelihood_options)}{prior}; {kind.many} of {TRAINING[kind.name].size(model.shape)}."
     ]
-    if condition := model.condition:
-        found.append(
-            f"Conditional: encoder and decoder are told the {condition.key} of each {kind.noun} (CVAE, Sohn et al. 2015); "
-            f"training had {shown_counts(condition)}. Numbers and pictures below are given that {condition.key}; those of "
-            "samples have each value in turn, interpolations that of their start."
-        )
+    if model.condition:
+        found.append(described(model.condition, kind.noun))
     if data.get("preset") in PRESETS:
         preset = PRESETS[data["preset"]]
         found.append(f"Preset {data['preset']}: {preset.what}. Source: {preset.source}.")

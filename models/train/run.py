@@ -133,9 +133,8 @@ class Run:
         lengths = self.kind.lengths(self.items.x)
         found = batches(len(self.items), self.batch_size, self.args.seed, epoch, None if lengths is None else lengths.cpu())
         for rows in islice(found, first, None):
-            here = rows.to(self.device)
-            self.labels = None if self.items.condition is None else self.items.condition[here]
-            yield self.prepare(self.items.x.index_select(0, here), self.noise)
+            self.labels = None if self.items.condition is None else self.items.condition[rows.to(self.device)]
+            yield self.prepare(self.items.x.index_select(0, rows.to(self.device)), self.noise)
 
     def prepare(self, rows: Tensor, noise: torch.Generator) -> Tensor:
         """Return the x of rows as the loss takes it; for pictures, --binarize dynamic draws each pixel as 0 or 1."""
@@ -290,8 +289,7 @@ class Run:
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
             if found and self.objective.criterion != "last":
-                data |= overfitting.record(
-                    self.vae, self.prepare, self.items.x, self.validation.x, self.loaded.clusters,
-                    (self.items.condition, self.validation.condition),
-                )  # fmt: skip
+                given = self.items.condition, self.validation.condition
+                rows = self.items.x, self.validation.x
+                data |= overfitting.record(self.vae, self.prepare, *rows, self.loaded.clusters, given)
             save(self.args.out, self.vae, self.spec, data)

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import orjson
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 MOST = 1 << 16
 RULE = "must be a text, a whole number, or a list of these"
@@ -16,21 +16,12 @@ def as_texts(value: object) -> object:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
             raise ValueError(RULE) from None
-    if value is None:
-        return None
     values = value if isinstance(value, (list, tuple)) else [value]
     if not 0 < len(values) <= MOST or any(isinstance(one, bool) or not isinstance(one, int | str) for one in values):
         raise ValueError(RULE)
     return tuple(str(one) for one in values)
 
 
-Label = Annotated[
-    tuple[str, ...] | None,
-    BeforeValidator(as_texts, json_schema_input_type=str | int | list[str | int] | None),
-    Field(
-        None,
-        description="What a conditional model is told: one of the labels in /models for all items, or a JSON list with one "
-        "for each. Such a model needs it, and other models take none.",
-        examples=["7"],
-    ),
-]
+# In a query and in a form, a list is JSON text. The page has one label, which is always right.
+Labels = Annotated[tuple[str, ...], BeforeValidator(as_texts, json_schema_input_type=str)]
+TOLD = "What a conditional model is told, see /models: one label for all items, or a JSON list with one for each."

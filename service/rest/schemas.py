@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from models.preprocess import Background, Invert
 from service.latents.noise import MAX_SEED
 from service.rest.data_keys import DATA_KEYS, FILES
-from service.rest.label_schema import Label
+from service.rest.label_schema import TOLD, Labels
 
 
 def split(value: object) -> object:
@@ -115,7 +115,7 @@ class Parameters(NoParameters):
 class LabelParameters(Parameters):
     """The parameters of every operation that encodes or decodes."""
 
-    label: Label = None
+    label: Labels | None = Field(None, description=TOLD)
 
 
 class PictureParameters(LabelParameters):
@@ -213,14 +213,12 @@ class SampleParameters(DecodeParameters):
         description="aggregate is the fitted prior, a Gaussian mixture; standard is N(0, I), and vamp a learnt VampPrior. "
         "The default is the fitted prior if the model has one, else its trained prior.",
     )
-    label: Annotated[
-        Label,
-        Field(
-            description="Draws pictures of one label, see labels in /models: with the fitted prior (prior=aggregate) of "
-            "labelled pictures, or a conditional model, which also takes a list with one for each picture. Without it, a "
-            "conditional model draws labels with the frequencies of its training.",
-        ),
-    ] = None
+    label: Labels | None = Field(
+        None,
+        description="Draws pictures of one label, see labels in /models: with the fitted prior (prior=aggregate) of labelled "
+        "pictures, or a conditional model, which also takes a JSON list with one for each picture. Without it, a conditional "
+        "model draws labels with the frequencies of its training.",
+    )
     include: IncludeLatents = frozenset()
 
 

@@ -19,7 +19,7 @@ TEST_PICTURES = {"mnist": 10_000, "fashion-mnist": 10_000, "lpc-sprites": 2664}
 
 
 def test_names() -> None:
-    assert {"mnist", "mnist-2d", "mnist-40", "fashion-mnist", "fashion-mnist-40", "sprites"} <= set(NAMES)
+    assert {"mnist", "mnist-2d", "mnist-40", "mnist-labelled", "fashion-mnist", "fashion-mnist-40", "sprites"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -29,7 +29,8 @@ def test_small_and_with_the_card_of_its_metrics(name: str) -> None:
     metrics = json.loads((directory / "metrics.json").read_text())
     manifest = read(directory).manifest
     assert metrics["protocol"]["split"] == f"test, {TEST_PICTURES[manifest.data['name']]} pictures"
-    published = manifest.data["name"] != "lpc-sprites"  # figures to compare with
+    # There are figures to compare with, but none given the label.
+    published = manifest.data["name"] != "lpc-sprites" and manifest.model.condition is None
     assert metrics["protocol"]["iwae_samples"] >= (500 if published else 100)
     shown = [name for name in card.CAPTIONS if (directory / name).exists()]
     relative = Path("models/weights") / name
@@ -55,6 +56,13 @@ def test_calibrations_are_small_and_keep_what_they_promise(name: str) -> None:
         assert auroc["rotated by 90 degrees"] >= 0.85
         assert calibration.record["test"]["distance"] <= 0.05
         assert 0.03 <= calibration.record["test"]["share_up_to_0.05"] <= 0.07
+
+
+def test_digits_of_mnist_labelled_are_those_that_it_was_asked_for() -> None:
+    """By the classifier of the evaluation: each label of 1,000 samples in all, drawn from the fitted prior as /sample does."""
+    confirmed = json.loads((SHIPPED / "mnist-labelled" / "metrics.json").read_text())["sample_quality"]["confirmed"]
+    assert confirmed["share"] >= 0.95
+    assert len(confirmed["by_label"]) == 10
 
 
 def test_encode_and_decode_of_mnist_are_under_5_mflop() -> None:

@@ -163,7 +163,7 @@ def test_a_key_that_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
 def test_evaluation_and_card_know_the_condition(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate([str(run), "--samples", "2"]) == 0
     card = (run / "README.md").read_text()
-    assert "Conditional: encoder and decoder are told the label of each item (CVAE, Sohn et al. 2015)" in card
+    assert "Conditional: encoder and decoder are told the label of each picture (CVAE, Sohn et al. 2015)" in card
     assert "all given the label of each picture" in card
     assert "--condition label" in card
     assert evaluate([str(run), "--calibrate"]) == 0
