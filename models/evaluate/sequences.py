@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.evaluate.html import number, rounded, row
 from models.vae import VAE
 
 KEY = "sequences"
@@ -16,17 +17,29 @@ BLOCK = 200
 MOST, NEAREST = 1000, 5  # items that are decoded and encoded again, and how many of their neighbours count
 
 
+# Each number in words, and whether it is a share.
+NAMES = {
+    "log_likelihood_at_zero": ("the same decoder with z = 0", False),
+    "latent_gain": ("what the latent adds to it", False),
+    "elbo_better_than_zero": ("by how much the ELBO is better", True),
+    "found_again": ("decoded, encoded again and found", True),
+    "ended": ("decoded greedily to an end of their own", True),
+}
+
+
 def card_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return rows for the card, [] if the model is of no sequences."""
-    if KEY not in metrics:
-        return []
-    found = metrics[KEY]
+    found = metrics.get(KEY, {})
+    return [(words, rounded(found[name], 2, share)) for name, (words, share) in NAMES.items() if name in found]
+
+
+def report_rows(metrics: Mapping[str, Any]) -> list[str]:
+    """Return rows for the report, as HTML, [] if the model is of no sequences."""
+    found = metrics.get(KEY, {})
     return [
-        ("the same decoder with z = 0", f"{found['log_likelihood_at_zero']:.2f}"),
-        ("what the latent adds", f"{found['latent_gain']:.2f}"),
-        ("ELBO compared with z = 0", f"{100 * found['elbo_better_than_zero']:+.0f} %"),
-        ("decoded, encoded again and found", f"{100 * found['found_again']:.1f} %"),
-        ("decoded greedily to an end of their own", f"{100 * found['ended']:.1f} %"),
+        row(words, number(metrics, f"{KEY}.{name}", 2, share), metrics["protocol"][KEY])
+        for name, (words, share) in NAMES.items()
+        if name in found
     ]
 
 

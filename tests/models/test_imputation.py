@@ -1,14 +1,17 @@
 """A net that learns penguins fills hidden cells better than means and modes, and finds the cell that was spoilt."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from models.checkpoint import CheckpointError, read, save
 from models.data import load_data
 from models.evaluate.table import table_numbers
 from models.imputation import cell_surprise, decoded, impute
+from models.kinds.column import Column
 from models.kinds.table import Columns, Rows
 from models.objective import evidence_lower_bound
 from models.vae import VAE, VAEConfig
@@ -143,3 +146,18 @@ def test_a_net_and_a_likelihood_of_different_columns_are_refused(rows: tuple[Col
     vae = VAE(VAEConfig(good.shape, 4, "table", good.arch_options, "columns", other, kind="table"))
     with pytest.raises(ValueError, match="the net answers"):
         vae.decode(torch.zeros(2, 4))
+
+
+def test_a_checkpoint_is_saved_and_read_with_its_columns(vae: VAE, rows: tuple[Columns, Rows, Rows], tmp_path: Path) -> None:
+    spec, _, test = rows
+    save(tmp_path / "whole", vae, spec)
+    found = read(tmp_path / "whole")
+    assert found.manifest.preprocessing == spec
+    np.testing.assert_array_equal(impute(found.vae, spec, test), impute(vae, spec, test))
+    other = replace(spec, columns=(*spec.columns[:-1], Column("year", "boolean", categories=("no", "yes"))))
+    with pytest.raises(ValueError, match="the net has the cardinalities"):
+        save(tmp_path / "other", vae, other)
+    config = tmp_path / "whole" / "config.json"
+    config.write_text(config.read_text().replace('"type": "number"', '"type": "date"', 1))
+    with pytest.raises(CheckpointError, match="type must be one of number, category, boolean, not 'date'"):
+        read(tmp_path / "whole")

@@ -1,6 +1,7 @@
 """Tables as others write them: what is inferred is said, what is left out is named, and what is unclear is refused."""
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,9 @@ class TestCsv:
             ("a,b\n", "only 0 rows below the names of columns"),
             ("a,a\n1,2\n", "columns 1 and 2 are both named 'a'"),
             (b"PAR1\0\0\0", "has zero bytes, so it is not a text file"),
+            ("a" * 1001 + ",b\n1,x\n", "the name of a column has 1001 characters, 1000 are allowed"),
+            ("a,b\n1e308,1\n-1e308,2\n1e308,4\n", "column 'a': .* must be a finite number, not .*: leave it out"),
+            (",".join(f"c{i}" for i in range(10_001)) + "\n", "has 10,001 columns, at most 10,000 are allowed"),
             ("a,b\n1,x\n1,y\n", "no column is left to learn from: a: constant; b: text, all different"),
             ('a,b\n"' + "x" * 200_000 + '",1\n', "field larger than field limit"),
         ],
@@ -163,6 +167,12 @@ class TestCsv:
     def test_what_is_no_table(self, path: Path, content: str | bytes, message: str) -> None:
         with pytest.raises(DataError, match=message):
             read(path, content)
+
+    def test_what_is_no_file(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        for path in (tmp_path, tmp_path / "pipe"):
+            with pytest.raises(DataError, match="not a file"):
+                read_table(path)
 
     def test_no_such_file(self, path: Path) -> None:
         with pytest.raises(DataError, match="no such file"):
