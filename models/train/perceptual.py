@@ -22,7 +22,7 @@ from models.train.training_error import TrainingError
 from models.vae import VAE
 
 CLASSIFIER = "classifier"  # the entry of the run's choices that describes it
-FEATURE_WEIGHT, PIXEL_WEIGHT = 1.0, 0.1
+FEATURE_WEIGHT, PIXEL_WEIGHT = 1.0, 1.0
 # The seed of the classifier is this far from the run's, so that an evaluation with the run's seed trains another one: models
 # are not judged by the very features that they were trained on. Generators on the CPU take the lowest 32 bits of a seed.
 SEED_APART = 2**31
