@@ -148,8 +148,9 @@ async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference,
     """Encode a batch; files that cannot be read are left out and counted."""
     files, labels = batch.pictures, _labels(inference, batch)
     if not isinstance(files, list):
-        # Pictures are inverted already, before they were padded.
-        prepared = replace_fields(inference, label=labels, **({"invert": "no"} if inference.model.is_pictures else {}))
+        prepared = replace_fields(inference, label=labels)
+        if inference.model.is_pictures:
+            prepared.invert = "no"  # They are inverted already, before they were padded.
         rows = await pipeline.encode(RawItems(rows=files), prepared)
         counts.look(prepared, batch.ids, [files])
     else:

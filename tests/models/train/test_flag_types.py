@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.evaluate.__main__ import build_parser as evaluation
-from models.evaluate.card import train_command
+from models.evaluate.commands import train_command
 from models.train.__main__ import main
 from models.train.arguments import parse
 from models.train.flags import build_parser as training
