@@ -26,8 +26,8 @@ FEWER_SAMPLES = {"lpc-sprites": 100, "omniglot-strokes": 50}
 
 
 def test_names() -> None:
-    pictures = {"mnist", "mnist-2d", "mnist-40", "mnist-labelled", "fashion-mnist", "fashion-mnist-40", "sprites"}
-    assert pictures | {"strokes"} <= set(NAMES)
+    known = {"mnist", "mnist-2d", "mnist-40", "mnist-labelled", "fashion-mnist", "fashion-mnist-40", "sprites"}
+    assert known | {"strokes"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
