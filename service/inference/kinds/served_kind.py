@@ -24,6 +24,7 @@ from models.vae import VAE
 from service.engine.device import Device
 from service.engine.lane import Lane
 from service.formats.raw_items import RawItems
+from service.inference.told import encoding, told_latents, told_rows
 
 if TYPE_CHECKING:
     from service.inference.inference import Inference
@@ -89,7 +90,7 @@ class ServedKind(ABC):
     async def posteriors(self, rows: NDArray[Any], inference: "Inference") -> Floats:
         """Return the posteriors of rows (N, ...), float32 (N, 3, D). Raises BatcherError."""
         with self.lanes["encode"].reserve(len(rows)) as reservation:
-            answer: Floats = await reservation.submit(rows, inference.deadline)
+            answer: Floats = await reservation.submit(told_rows(inference, rows, len(rows)), inference.deadline)
         inference.timings.add(reservation)
         return answer
 
@@ -97,7 +98,9 @@ class ServedKind(ABC):
     def decoding(self, inference: "Inference", count: int) -> Iterator[Decode]:
         """Admit so many latents, and give a function that decodes them, all at once or in parts. Raises BatcherError."""
         with self.lanes["decode"].reserve(count) as reservation:
-            yield partial(reservation.submit, deadline=inference.deadline)
+            decode: Decode = partial(reservation.submit, deadline=inference.deadline)
+            told = inference.model.condition is not None or inference.label is not None
+            yield (lambda z: decode(told_latents(inference, z))) if told else decode
         inference.timings.add(reservation)
 
     def read(self, path: Path) -> Found:
@@ -146,7 +149,8 @@ def encoder(vae: VAE) -> Callable[[Tensor], Tensor]:
     """Return the function of encoding lanes: rows (B, ...) -> (B, 3, D): mu, sigma, logvar."""
 
     def encode(rows: Tensor) -> Tensor:
-        posterior = vae.encode(rows)
+        told, own = encoding(vae, rows)
+        posterior = told.encode(own)
         return torch.stack([posterior.mu, posterior.sigma, posterior.logvar], dim=1)  # (B, 3, D)
 
     return encode
