@@ -146,7 +146,7 @@ async def test_metrics_weigh_reconstructions(client: httpx.AsyncClient, about: A
     for _ in range(6):
         await ok(client, "POST", f"/reconstruct?model={about.model}", json={about.many: about.items})
     metrics = (await ok(client, "GET", "/metrics")).text
-    count = f'vae_reconstruction_nats_count{{model="{about.model}"'
+    count = f'vae_reconstruction_nats_bucket{{le="+Inf",model="{about.model}"'
     (weighed,) = [line for line in metrics.splitlines() if line.startswith(count)]
     assert (float(weighed.split()[-1]) > 0) == (about.many == "rows")
     assert f'lane="encode",model="{about.model}"' in metrics
