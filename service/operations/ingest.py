@@ -47,7 +47,7 @@ class Counts:
 
     def look(self, inference: Inference, ids: Sequence[str], blocks: Sequence[NDArray[Any]]) -> None:
         """Count the warnings about the pictures that were encoded last, which have these ids, and look at their bytes."""
-        for block in blocks:
+        for block in blocks if inference.model.is_pictures else ():
             self.least, self.most = min(self.least, int(block.min())), max(self.most, int(block.max()))
         for warning in inference.warnings.found:
             count, first = self.warnings.get(warning.code, (0, f"{ids[warning.item]}: {warning.detail}"))
@@ -148,7 +148,9 @@ async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference,
     """Encode a batch; files that cannot be read are left out and counted."""
     files, labels = batch.pictures, _labels(inference, batch)
     if not isinstance(files, list):
-        prepared = replace_fields(inference, invert="no", label=labels)  # They are inverted already, before they were padded.
+        # Pictures are inverted already, before they were padded.
+        prepared = replace_fields(inference, label=labels)
+        prepared.invert = "no" if inference.model.is_pictures else None
         rows = await pipeline.encode(RawItems(rows=files), prepared)
         counts.look(prepared, batch.ids, [files])
     else:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint, Manifest
 from models.kinds import kind_of
+from models.readers.download import DataError
+from models.readers.found import Found
 from models.scores import Array
 from models.vae import VAE
 from service.engine.device import Device
@@ -99,6 +102,10 @@ class ServedKind(ABC):
             told = inference.model.condition is not None or inference.label is not None
             yield (lambda z: decode(told_latents(inference, z))) if told else decode
         inference.timings.add(reservation)
+
+    def read(self, path: Path) -> Found:
+        """Read a file or folder of data as rows of the model. Raises DataError."""
+        raise DataError(f"{path}: pictures are read as files")
 
     def expected(self, decoded: Floats) -> NDArray[Any]:
         """Return the data that the decoder expects, (N, ...)."""
