@@ -90,8 +90,7 @@ class _Drawing:
         self.prior, self.kind, self.spec = NAMES[self.vae.config.prior], self.vae.kind, checkpoint.manifest.preprocessing
         self.classes = class_names(checkpoint.manifest.data)
         self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"), splits.test.condition)
-        kl = metrics["kl_per_dim"]
-        self.by_kl = sorted(range(len(kl)), key=lambda j: -kl[j])
+        self.by_kl = sorted(range(len(kl := metrics["kl_per_dim"])), key=lambda j: -kl[j])
 
     def plot(self, name: str, figure: Figure, alt: str, caption: str) -> str:
         path = self.out / f"{name}.png"
@@ -110,8 +109,8 @@ class _Drawing:
         return self.plot("curves", plots.curves(log), "training curves", caption)
 
     def reconstructions(self) -> str:
-        test, count = self.splits.test, 3 * pictures.COLUMNS
-        image = pictures.reconstructions(pictures.given_first(self.vae, test, count), test.x[:count], self.spec)
+        some = self.splits.test[: 3 * pictures.COLUMNS]
+        image = pictures.reconstructions(self.vae.given(some.condition), some.x, self.spec)
         caption = "Test pictures, each row above its reconstructions (decoded mu)."
         return self.picture("reconstructions", image, "originals above reconstructions", caption)
 
@@ -182,14 +181,14 @@ class _Drawing:
         return self.plot("posteriors", figure, "posteriors against the prior", caption + more)
 
     def walks(self) -> str:
-        test = self.splits.test
-        image = pictures.interpolations(self.vae, test.x[:16], self.spec, pictures.some(test.condition, 16))
+        some = self.splits.test[:16]
+        image = pictures.interpolations(self.vae, some.x, self.spec, some.condition)
         first = self.picture(
             "interpolations", image, "interpolations", "From one test picture's mu to another's, straight lines."
         )
         dims = self.by_kl[:MAX_ROWS]
-        first_one = pictures.given_first(self.vae, test, 1)
-        steps = pictures.seen(self.vae, pictures.traversals(first_one, self.posterior.mu[0], dims), self.spec)
+        walked = pictures.traversals(self.vae.given(some[:1].condition), self.posterior.mu[0], dims)
+        steps = pictures.seen(self.vae, walked, self.spec)
         mosaic = tile(steps, pictures.TRAVERSAL_STEPS, GAP)
         values = [f"{value:.1f}" for value in pictures.percentiles(pictures.TRAVERSAL_STEPS).tolist()]
         figure = plots.labelled_tiles(mosaic, self.step(), [f"z{j + 1}" for j in dims], values, "value of the dimension")

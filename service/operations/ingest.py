@@ -148,9 +148,9 @@ async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference,
     """Encode a batch; files that cannot be read are left out and counted."""
     files, labels = batch.pictures, _labels(inference, batch)
     if not isinstance(files, list):
-        # Pictures are inverted already, before they were padded.
         prepared = replace_fields(inference, label=labels)
-        prepared.invert = "no" if inference.model.is_pictures else None
+        if inference.model.is_pictures:  # They are inverted already, before they were padded.
+            prepared.invert = "no"
         rows = await pipeline.encode(RawItems(rows=files), prepared)
         counts.look(prepared, batch.ids, [files])
     else:
