@@ -58,15 +58,18 @@ def effective_beta(beta: float, sigma: float, mse: float) -> float:
     return beta * sigma**2 / max(mse, SIGMA_FLOOR**2)
 
 
-def record(vae: VAE, mse: float, beta: float, pictures: int) -> dict[str, Any]:
-    """Return what config.json keeps of sigma: its kind and value, and RMSE and effective beta on the validation pictures."""
+def record(vae: VAE, mse: float, beta: float | None, pictures: int) -> dict[str, Any]:
+    """Return what config.json keeps of sigma: its kind and value, and RMSE and effective beta on the validation pictures.
+
+    `beta` is None if the loss has more terms than the ELBO: then there is no effective beta.
+    """
     sigma = sigma_of(vae) or 0.0
     return {
         "kind": vae.config.likelihood_options.get("sigma", "optimal") if sigma else None,
         "value": sigma,
         "validation_rmse": mse**0.5,
         "validation_pictures": pictures,
-        "effective_beta": effective_beta(beta, sigma, mse),
+        "effective_beta": None if beta is None else effective_beta(beta, sigma, mse),
     }
 
 
@@ -83,6 +86,8 @@ def told(data: Mapping[str, Any], of: Kind = KINDS["picture"]) -> str:
     else:
         kind = "learned" if found["kind"] == "learned" else "fixed"
         line = f"pixel sigma {found['value']:.4f}, {kind}; {on} is {rmse:.4f}"
+    if beta is None:
+        return line
     line += f"; the effective beta against a decoder with the best pixel sigma is {beta:.3g}"
     far = found["kind"] != "optimal" and not 1 / FAR <= beta <= FAR
     line += ", so the ELBO depends on the choice of the pixel sigma; --sigma optimal calibrates it" if far else ""

@@ -79,7 +79,7 @@ def density_numbers(
         found["aggregate_prior_bits_per_dimension"] = bits_per_dimension(metrics["aggregate_prior"]["iwae_nll"], vae)
     if sigma := sigma_of(vae):
         found["sigma"] = sigma
-        if training.get("objective", "elbo") not in ("autoencoder", "kl-only"):
+        if training.get("objective", "elbo") not in ("autoencoder", "kl-only", "perceptual"):
             found["effective_beta"] = effective_beta(training.get("beta", 1.0), sigma, mse)
     return found
 

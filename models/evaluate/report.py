@@ -15,9 +15,10 @@ from PIL import Image
 from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Items, Splits, class_names
-from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, sequences, unusual
+from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, unusual
 from models.evaluate import html as page
-from models.evaluate.card import SOURCES, description, evaluate_command, train_commands
+from models.evaluate.card import SOURCES, description
+from models.evaluate.commands import evaluate_command, train_commands
 from models.evaluate.headings import Headings, headings
 from models.evaluate.html import number, row
 from models.evaluate.kinds import Measuring, measuring_for
@@ -285,10 +286,9 @@ def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str, 
             row("fitted prior: rate", number(metrics, own + "rate"), "mean of log q(z given x) - log p(z)"),
             row("fitted prior: Gaussians", number(metrics, own + "components"), "chosen on held-out draws"),
         ]
-    rows += agreement.report_rows(metrics)
+    rows += [*agreement.report_rows(metrics), *factors.report_rows(metrics)]
     for what, _, key in sample_rows(metrics, prior):
         rows.append(row(f"{what}: Fréchet distance", number(metrics, f"{KEY}.{key}.frechet"), protocol[KEY]))
-    rows += [*factors.report_rows(metrics), *sequences.report_rows(metrics)]
     rows += [row(what, html.escape(value), protocol[key]) for what, value, key in measuring.rows(metrics)]
     words = f"{protocol['unit'].capitalize()}; {protocol['split']}; {measuring.parts}: {protocol['pixels']}."
     return measuring.kind.worded(page.table(rows) + f'<p class="dim">{html.escape(words)}</p>')

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.condition import LABEL, blocks
 from models.data import Splits
-from models.evaluate.features import FEATURES, MOST_SIDE, NET, FeatureNet, feature_net
+from models.features import FEATURES, MOST_SIDE, NET, FeatureNet, feature_net
 from models.mixture import ComponentLabels, FittedPrior
 from models.priors import NAMES
 from models.vae import VAE
@@ -83,7 +83,7 @@ def sample_quality(
     if len(test) < FEWEST:
         return {}, f"not measured: there are {len(test)} test pictures, and at least {FEWEST} are needed"
     with torch.enable_grad():
-        net = feature_net(splits.train, seed, device)
+        net = feature_net(splits.train.x, splits.train.labels, seed, device)
     count, noise = min(DRAWS, len(test)), torch.Generator().manual_seed(seed)
     order = torch.randperm(len(test), generator=noise)
     eps = torch.randn(count, vae.config.latent_dim, generator=noise)

@@ -23,6 +23,8 @@ ONLY_WITH: Mapping[str, tuple[str, str]] = {
     "blocks": ("arch", "residual"),
     "free_bits": ("objective", "free-bits"),
     "stratified": ("objective", "beta-tc"),
+    "feature_weight": ("objective", "perceptual"),
+    "pixel_weight": ("objective", "perceptual"),
 }
 OTHER_NAMES = {"arch": "architecture"}
 BYTES_PER_WEIGHT = 16  # float32: the weight, its gradient, and the two moments of Adam
@@ -56,6 +58,11 @@ def check_flags(args: argparse.Namespace) -> None:
         raise TrainingError(f"--condition goes with --prior standard only, not with {args.prior}")
     if args.condition and args.compile:
         raise TrainingError("--compile does not know labels, which --condition gives: leave out one of them")
+    if args.objective == "perceptual" and args.binarize == "dynamic":
+        raise TrainingError(
+            "--objective perceptual compares features of greys, and --binarize dynamic draws each of them as 0 or 1: "
+            "add --binarize none, or choose another objective"
+        )
     if args.objective in ("iwae", "iwae-dreg") and args.samples == 1:
         raise TrainingError(
             f"--objective {args.objective} with --samples 1 is only the ELBO with a noisier KL: choose --samples 2 or more"

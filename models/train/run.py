@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from models.priors import VampPrior
 from models.readers.left_out import plural
 from models.sigma import calibrate, mean_squared_error, sigma_of
 from models.sigma import record as sigma_record
-from models.train import arguments, overfitting
+from models.train import arguments, overfitting, perceptual
 from models.train.averaging import Average
 from models.train.choices import LABELS, choose
 from models.train.clipping import clip
@@ -33,31 +33,20 @@ from models.train.final_prior import lost_labels
 from models.train.initial_weights import load_initial
 from models.train.kinds import training_for
 from models.train.latent_dim import ACTIVE_VARIANCE, fill_in_latent_dim, is_by_trial, trial_steps
-from models.train.losses import OBJECTIVES, Loss, Wishes
+from models.train.losses import Loss
 from models.train.model_flags import check_batch, model_config, parameter_groups
+from models.train.objectives import OBJECTIVES, wishes
 from models.train.order import batches
 from models.train.resume import STATE, RunState
 from models.train.run_directory import snapshot_path, snapshot_steps
 from models.train.training_data import load_items
 from models.train.training_error import TrainingError
+from models.train.validation import Validation
 from models.vae import VAE
 
 SAMPLES = 64
 VALIDATION_ROWS = 512
 COLLAPSE = "posterior collapse"  # the first words of that warning
-
-
-class Validation(NamedTuple):
-    """Means over the validation split, in nats at beta = 1, and the number of active latent dimensions."""
-
-    elbo: float
-    log_likelihood: float
-    kl: float
-    bound: float | None  # importance-weighted; only for the objectives iwae and iwae-dreg
-    active_units: int
-    sigma: float | None = None  # of the pixels, and the root of their mean squared error; only for Gaussian likelihoods
-    rmse: float | None = None
-    standard_error: float | None = None  # of the ELBO, over blocks or groups if they are held out
 
 
 class Run:
@@ -76,6 +65,7 @@ class Run:
         self.kind = self.training.kind
         self.spec = self.loaded.preprocessing or self.training.preprocessing(args, self.data.shape)
         going_on = args.resume and (self.directory / STATE).exists()
+        perceptual.check(args, self.items)
         choose(args, self.items.x, len(self.items), going_on)
         self.batch_size = min(args.batch_size, len(self.items))
         self.steps_per_epoch = len(self.items) // self.batch_size
@@ -104,16 +94,15 @@ class Run:
             torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         )
         self.parameters = list(self.vae.parameters())
-        self.objective = OBJECTIVES[args.objective](
-            Wishes(args.beta, args.free_bits, args.stratified, dataset_size=len(self.items))
-        )
+        classifier = perceptual.classifier(args, self.items, self.validation, going_on)
+        self.objective = OBJECTIVES[args.objective](wishes(args, len(self.items), classifier))
         self.aim = "the importance-weighted bound" if self.objective.criterion == "bound" else "at beta = 1 the ELBO"
         self.loss = torch.compile(self.objective.__call__) if args.compile else self.objective
         self.steps_per_check = self.steps_per_epoch * args.validate_every
         first = first_length(args)
         self.warmup_steps: float = args.warmup * (first["steps"] or self.steps_per_epoch * first["epochs"])
         self.snapshots = frozenset() if args.no_snapshots else snapshot_steps(self.steps)
-        self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data)
+        self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data, classifier)
         check_batch(args, self.batch_size)
 
     def _check_precision(self) -> None:
@@ -178,7 +167,7 @@ class Run:
         """
         self.vae.eval()
         noise = torch.Generator(self.device).manual_seed(0)
-        terms, bounds, means = [], [], []
+        terms, bounds, losses, means = [], [], [], []
         sigma = rmse = None
         with self.average.applied():
             if self.vae.config.likelihood == "gaussian":
@@ -194,13 +183,16 @@ class Run:
                 if self.objective.criterion == "bound":
                     more = torch.randn(self.args.samples, *eps.shape, generator=noise, device=self.device)
                     bounds.append(importance_weighted_bound(vae, x, more).log_prob)
+                if self.objective.criterion == "loss":
+                    losses += [self.objective(vae, x, eps[None]).value] * len(x)
                 means.append(vae.encode(self.kind.cut(block)).mu)
         self.vae.train()
         log_likelihood, kl = (float(torch.cat(values).mean()) for values in zip(*terms, strict=True))
         active = int((torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum())
         bound = float(torch.cat(bounds).mean()) if bounds else None
+        loss = float(torch.stack(losses).mean()) if losses else None
         elbo = standard_error.clustered(torch.cat([t.elbo for t in terms]), self.loaded.clusters)
-        return Validation(elbo.value, log_likelihood, kl, bound, active, sigma, rmse, elbo.error)
+        return Validation(elbo.value, log_likelihood, kl, bound, loss, active, sigma, rmse, elbo.error)
 
     def warnings(self, warm: float, active: int | None, ended: bool = False) -> list[str]:
         """Return warnings for the log: the loss is not the negative ELBO, the posterior collapses, or D does not fit.
@@ -287,8 +279,9 @@ class Run:
                 data["init_from"]["data"] = self.args.init_data
         if self.args.lengthened:
             data["lengthened"] = {"from": self.args.lengthened, "schedule": told(self.args)}
+        beta = None if self.objective.criterion == "loss" else self.objective.beta  # Features have no effective beta.
         if found and found.rmse is not None and math.isfinite(found.rmse):
-            data["sigma"] = sigma_record(self.vae, found.rmse**2, self.objective.beta, len(self.validation))
+            data["sigma"] = sigma_record(self.vae, found.rmse**2, beta, len(self.validation))
         data |= standard_error.record(found.elbo, found.standard_error, loaded.clusters) if found else {}
         data["kept"] = {"epoch": epoch, "by": reason}
         data["training"] = arguments.recorded(self.args)

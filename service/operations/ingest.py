@@ -149,8 +149,8 @@ async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference,
     files, labels = batch.pictures, _labels(inference, batch)
     if not isinstance(files, list):
         prepared = replace_fields(inference, label=labels)
-        if inference.model.is_pictures:  # They are inverted already, before they were padded.
-            prepared.invert = "no"
+        if inference.model.is_pictures:
+            prepared.invert = "no"  # They are inverted already, before they were padded.
         rows = await pipeline.encode(RawItems(rows=files), prepared)
         counts.look(prepared, batch.ids, [files])
     else:

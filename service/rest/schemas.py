@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from models.preprocess import Background, Invert
 from service.latents.noise import MAX_SEED
+from service.rest.bandwidth_schema import AnyBandwidth
 from service.rest.data_keys import DATA_KEYS, FILES
 from service.rest.label_schema import TOLD, Labels
 
@@ -25,29 +26,6 @@ def words(*known: str) -> Any:
     return Annotated[str, Field(pattern=f"^{word}(,{word})*$")] | list[Literal[known]]  # type: ignore[valid-type]
 
 
-def _bandwidth(value: object) -> float | str:
-    """Return a bandwidth: auto, or a number. Raises ValueError."""
-    if value == "auto":
-        return "auto"
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
-    except (ValueError, OverflowError):
-        number = -1.0
-    if not 0 <= number <= MAX_BANDWIDTH:
-        raise ValueError(f"must be auto, or a number from 0 to {MAX_BANDWIDTH:.0f}")
-    return number
-
-
-def _any_bandwidth(value: object) -> float | str | None:
-    return None if value is None else _bandwidth(value)
-
-
-MAX_BANDWIDTH = 1e6
-_BANDWIDTHS = [{"type": "string", "enum": ["auto"]}, {"type": "number", "minimum": 0, "maximum": MAX_BANDWIDTH}]
-Bandwidth = Annotated[Any, PlainValidator(_bandwidth), WithJsonSchema({"anyOf": _BANDWIDTHS})]
-AnyBandwidth = Annotated[
-    Any, PlainValidator(_any_bandwidth), WithJsonSchema({"anyOf": [*_BANDWIDTHS, {"type": "null"}]})
-]  # or none is stated
 # Two dimensions as text. Which there are depends on the model: see `two_dims` in parameters.py.
 TwoDims = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^(0|[1-9][0-9]{0,5}),(0|[1-9][0-9]{0,5})$"})]
 Seed = Annotated[

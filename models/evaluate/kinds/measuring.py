@@ -24,6 +24,7 @@ class Measuring:
 
     scores: ClassVar[tuple[str, ...]] = ("nll",)  # of an item against its reconstruction, see `models.scores`
     parts: ClassVar[str] = "values"  # what the nats of an item are summed over
+    explained: ClassVar[Mapping[str, str]] = {}  # keys of the protocol in metrics.json -> their names in the card
     left_out: ClassVar[str] = (
         "Fréchet distance, precision and recall of samples, bits per dimension, and neighbours in pixels are measured for "
         "pictures only"
