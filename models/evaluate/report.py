@@ -31,8 +31,7 @@ from models.priors import NAMES
 from models.train.resume import log_entries
 
 GAP, MAX_ROWS = 2, 10
-SHOWN_POSTERIORS = 5
-NEIGHBORS, SCATTERED = 8, 5000
+SHOWN_POSTERIORS, NEIGHBORS, SCATTERED = 5, 8, 5000
 
 
 @torch.no_grad()
@@ -116,12 +115,12 @@ class _Drawing:
         return self.picture("reconstructions", image, "originals above reconstructions", caption)
 
     def samples(self) -> str:
-        standard = pictures.samples(self.vae, None, spec=self.spec)
-        parts = [self.picture("samples", standard, "samples of the trained prior", f"Decoded draws from {self.prior}.")]
+        drawn, words = pictures.samples(self.vae, None, spec=self.spec), f"Decoded draws from {self.prior}."
+        parts = [self.picture("samples", drawn, "samples of the trained prior", words)]
         if self.mixture is not None:
             caption = "Decoded draws from the fitted prior, a Gaussian mixture, driven by the same noise."
-            aggregate = pictures.samples(self.vae, self.mixture, spec=self.spec)
-            parts.append(self.picture("samples-aggregate", aggregate, "samples of the fitted prior", caption))
+            drawn = pictures.samples(self.vae, self.mixture, spec=self.spec)
+            parts.append(self.picture("samples-aggregate", drawn, "samples of the fitted prior", caption))
         return "".join(parts)
 
     def latents(self, log: list[dict[str, Any]]) -> str:
@@ -189,8 +188,7 @@ class _Drawing:
         )
         dims = self.by_kl[:MAX_ROWS]
         walked = pictures.traversals(self.vae.given(some[:1].condition), self.posterior.mu[0], dims)
-        steps = pictures.seen(self.vae, walked, self.spec)
-        mosaic = tile(steps, pictures.TRAVERSAL_STEPS, GAP)
+        mosaic = tile(pictures.seen(self.vae, walked, self.spec), pictures.TRAVERSAL_STEPS, GAP)
         values = [f"{value:.1f}" for value in pictures.percentiles(pictures.TRAVERSAL_STEPS).tolist()]
         figure = plots.labelled_tiles(mosaic, self.step(), [f"z{j + 1}" for j in dims], values, "value of the dimension")
         caption = "The first test picture's mu with one dimension moved from the 1st to the 99th percentile of N(0, 1)."
