@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from models.cells import CellsLayer
+from models.step_likelihoods import Categorical, Mixture
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -254,9 +255,11 @@ class GaussianLayer(nn.Module):
 # Maps a name in the configuration to the layer that turns a decoder's output into p(x given z).
 LIKELIHOODS: Mapping[str, Callable[..., nn.Module]] = {
     "bernoulli": BernoulliLayer,
+    "categorical": Categorical,
     "continuous_bernoulli": ContinuousBernoulliLayer,
     "gaussian": GaussianLayer,
     "columns": CellsLayer,
+    "mixture": Mixture,
 }
 
 

@@ -21,6 +21,8 @@ UNITS = {
     "elbo": "nats",
     "iwae": "nats",
     "regret": "nats",
+    "surprise": "nats",
+    "nll": "nats",
 }
 # The same for the scores that only kinds other than pictures have: nll is -log p(x given z) at z = mu,
 # surprise that of `models.imputation`.

@@ -62,6 +62,9 @@ class Kind(ABC):
     def default_preprocessing(self, shape: Shape) -> Preprocessing:
         """Return the preprocessing of a model that was saved without one. Raises ValueError if this kind has no default."""
 
+    def check_options(self, spec: Any, options: Mapping[str, Any]) -> None:  # noqa: B027  Most kinds have nothing to check.
+        """Raise ValueError if the net's options do not fit the preprocessing."""
+
     def check_preprocessing(self, options: Mapping[str, Any], preprocessing: Any) -> None:  # noqa: B027
         """Raise ValueError if the options of the net do not fit the preprocessing. Their shapes are the same already."""
 
@@ -72,6 +75,10 @@ class Kind(ABC):
     @abstractmethod
     def to_x(self, rows: "Tensor") -> "Tensor":
         """Return the x of the net for rows, (B, ...) -> (B, ...): float32, or int64 for tokens. What is x already stays so."""
+
+    def lengths(self, rows: "Tensor") -> "Tensor | None":
+        """Return how many steps each row has before its end, int64 (N,); None if rows are no sequences."""
+        return None
 
     def cut(self, rows: "Tensor") -> "Tensor":
         """Return a batch, rows or x, without what none of its items needs: sequences are cut to the longest one."""

@@ -157,6 +157,23 @@ PRESETS: Mapping[str, Preset] = {
          "conv_channels": [32, 64, 128, 256], "likelihood": "gaussian", "sigma": "optimal", "epochs": 100, "warmup": 0.05,
          "ema": 0.999},
     ),
+    "sketch-rnn": Preset(
+        "drawings: LSTM, 128 units in each direction, decoder of 256, 20 Gaussians, D = 32",
+        "Ha & Eck 2017, arXiv:1704.03477, with half of the units of their published code",
+        "With --data strokes:PATH it takes any drawings. The weight of the KL rises during half of the run, to 1 (theirs: at "
+        "most a half); half a nat per dimension is free. A fifth of the inputs is hidden; they drop units of cells.",
+        {"data": "omniglot-strokes", "arch": "lstm", "likelihood": "mixture", "hidden": [128, 256], "mixtures": 20,
+         "latent_dim": 32, "batch_size": 64, "epochs": 16, "lr": 2e-3, "clip": 1.0, "warmup": 0.5,
+         "objective": "free-bits", "free_bits": 0.5, "word_dropout": 0.2},
+    ),
+    "musicvae-small": Preset(
+        "tunes: LSTM, 128 units in each direction, decoder of 384, D = 32, phrases of 8 bars",
+        "Roberts et al. 2018, arXiv:1803.05428: z at the start and at each step, free bits; without its hierarchical decoder",
+        "For --data text:PATH with tunes in ABC notation, character by character. Phrases of one tune stay in one split.",
+        {"arch": "lstm", "likelihood": "categorical", "hidden": [128, 384], "latent_dim": 32, "batch_size": 32, "bars": 8,
+         "epochs": 40, "lr": 2e-3, "clip": 1.0, "warmup": 0.5, "objective": "free-bits", "free_bits": 0.5,
+         "word_dropout": 0.1, "validation_split": "group"},
+    ),
     "table": Preset(
         "dense 128-128 for the columns of a table, D = half of the columns",
         "HI-VAE, Nazabal et al. 2020, arXiv:1807.03653, with one Gaussian, Bernoulli or categorical for each column",

@@ -28,8 +28,9 @@ function misfits(state, model) {
 function Page() {
   const wanted = usePageState();
   const models = useModels();
-  const name = wanted.model ?? models.answer?.models.find((one) => one.default)?.name;
-  const model = models.answer?.models.find((one) => one.name === name);
+  const ofPictures = models.answer?.models.filter(({ kind }) => kind === "picture") ?? []; // The page shows nothing else yet.
+  const name = wanted.model ?? (ofPictures.find((one) => one.default) ?? ofPictures[0])?.name;
+  const model = ofPictures.find((one) => one.name === name);
   const misfitting = model ? misfits(wanted, model) : [];
   const state = { ...wanted, ...Object.fromEntries(misfitting.map((one) => [one, null])) };
   const { collections, unread, isCurrent } = useCollections(model);
@@ -37,7 +38,8 @@ function Page() {
   const byName = (name) => own.find((one) => one.name === name) ?? null;
   const collection = state.collection ? byName(state.collection) : (byName(`training:${name}`) ?? own[0] ?? null);
   usePageKeys();
-  const unknown = models.answer && !model && new Error(`there is no model '${name}'; choose another one`);
+  const none = name ? `there is no model '${name}'; choose another one` : "no model of pictures is loaded";
+  const unknown = models.answer && !model && new Error(none);
   const missing = collections && !unread && state.collection && !collection
     && new Error(`this model has no collection '${state.collection}'; choose another one`);
   const unfit = misfitting.length > 0 && new Error(
@@ -54,7 +56,7 @@ function Page() {
     <nav aria-label="What is shown">
       <label>model <select data-testid="model" onChange=${(event) => chooseModel(event.target.value)}>
         ${models.answer && !model && html`<option selected value="">none</option>`}
-        ${models.answer?.models.map((one) => html`<option value=${one.name} selected=${one.name === name}>${one.name}</option>`)}
+        ${ofPictures.map((one) => html`<option value=${one.name} selected=${one.name === name}>${one.name}</option>`)}
       </select></label>
       <label>collection <select data-testid="collection" onChange=${(event) => chooseCollection(event.target.value)}>
         ${!collection && html`<option selected value="">none</option>`}

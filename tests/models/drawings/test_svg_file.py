@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from models.drawings.polylines import to_stroke3
+from models.drawings.svg_file import SvgError, read_svg
+
+HEAD = '<svg xmlns="http://www.w3.org/2000/svg">'
+
+
+def test_shapes_become_polylines() -> None:
+    found = read_svg(
+        HEAD + '<line x1="0" y1="0" x2="3" y2="4"/><polyline points="0,0 1 1,2 0"/><polygon points="0 0 1 0 1 1"/>'
+        '<rect x="1" y="2" width="3" height="4"/><circle cx="5" cy="5" r="2"/><path d="M0 0L9 9"/></svg>'
+    )
+    lengths = [len(line) for line in found.polylines]
+    assert lengths[:4] == [2, 3, 4, 5]
+    np.testing.assert_allclose(np.hypot(*(found.polylines[4] - 5).T), 2)
+    assert found.polylines[5].tolist() == [[0, 0], [9, 9]]
+
+
+def test_transforms_of_groups_and_elements_multiply() -> None:
+    found = read_svg(HEAD + '<g transform="translate(10 20)"><path transform="scale(2) rotate(90)" d="M1 0L2 0"/></g></svg>')
+    np.testing.assert_allclose(found.polylines[0], [[10, 22], [10, 24]], atol=1e-12)
+    found = read_svg(HEAD + '<path transform="matrix(1 0 0 1 5 6) rotate(180, 1, 1)" d="M0 0L1 1"/></svg>')
+    np.testing.assert_allclose(found.polylines[0], [[7, 8], [6, 7]], atol=1e-12)
+
+
+def test_path_data_alone_is_a_drawing() -> None:
+    assert read_svg(b" m1 1 2 2").polylines[0].tolist() == [[1, 1], [3, 3]]
+
+
+def test_what_is_not_drawn_is_left_out_and_counted() -> None:
+    found = read_svg(
+        HEAD + '<defs><path d="M0 0L5 5"/></defs><clipPath><g><rect width="1" height="1"/></g></clipPath>'
+        '<path display="none" d="M7 7L8 8"/><text>hi</text><use/><path d="M1 1L2 2"/></svg>'
+    )
+    assert [line.tolist() for line in found.polylines] == [[[1, 1], [2, 2]]]
+    assert found.left_out == {"text": 1, "use": 1}
+
+
+def test_a_plain_document_type_is_accepted() -> None:
+    kind = '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">'
+    assert read_svg(kind + HEAD + '<path d="M0 0L1 1"/></svg>').polylines
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('<!DOCTYPE svg [<!ENTITY a "ha">]>' + HEAD + '<path d="M0 0L1 1"/></svg>', "declarations, which may define entities"),
+        ('<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]><svg>&a;</svg>', "declarations"),
+        (HEAD + "&amp;&unknown;</svg>", "not a well-formed SVG file"),
+        (HEAD + "<g>" * 200 + "</g>" * 200 + "</svg>", "nested more than 100 deep"),
+        (HEAD + '<path d="M0 0' + "L1 1" * 15_000 + '"/><path d="M0 0' + "L1 1" * 15_000 + '"/></svg>', "20,000 points"),
+        (HEAD + '<circle r="5cm"/></svg>', "r must be a number without a unit or in px, not '5cm'"),
+        (HEAD + '<path transform="spin(3)" d="M0 0L1 1"/></svg>', "'spin' is unknown"),
+        (HEAD + '<path transform="scale(1e9)" d="M1 1L2 2"/></svg>', "after all transforms"),
+        (HEAD + '<path transform="scale(1e9) scale(1e9)" d="M1 1L2 2"/></svg>', "has a factor above 1e+09"),
+        (HEAD + "<text>x</text></svg>", "nothing to draw"),
+        ("<html><body/></html>", "the root of an SVG file is 'svg', not 'html'"),
+        ("", "the SVG is empty"),
+        ("\x89PNG", "not a well-formed"),
+        ("M" + "0" * (5 << 20), "at most 4,194,304 are allowed"),
+    ],
+)
+def test_hostile_and_broken_files_are_refused(text: str, reason: str) -> None:
+    with pytest.raises(SvgError) as caught:
+        read_svg(text)
+    assert reason in str(caught.value)
+
+
+def test_stroke3_lifts_the_pen_at_the_end_of_each_stroke() -> None:
+    drawing = to_stroke3([np.array([[5, 5], [6, 7]]), np.array([[1, 1]])])
+    assert drawing.tolist() == [[0, 0, 0], [1, 2, 1], [-5, -6, 1]]
