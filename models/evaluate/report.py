@@ -250,13 +250,10 @@ def _header(checkpoint: Checkpoint) -> str:
 
 def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str, measuring: Measuring) -> str:
     protocol = metrics["protocol"]
+    bound = f"{number(metrics, 'iwae_nll')} ± {number(metrics, 'iwae_nll_standard_error')}"
     rows = [
         *densities.report_rows(metrics),
-        row(
-            densities.bound_name(metrics, names),
-            f"{number(metrics, 'iwae_nll')} ± {number(metrics, 'iwae_nll_standard_error')}",
-            "nats per picture, with its standard error",
-        ),
+        row(densities.bound_name(metrics, names), bound, "nats per picture, with its standard error"),
         row("ELBO", number(metrics, "elbo"), "at beta = 1, one draw"),
         row("distortion", number(metrics, "distortion"), f"minus the {names.pixels}, one draw"),
         row("rate", number(metrics, "rate"), "KL(posterior, prior)"),
