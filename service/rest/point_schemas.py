@@ -18,6 +18,7 @@ from service.rest.schemas import (
     PointParameters,
     Scale,
     TwoDims,
+    View,
 )
 
 # More than any bound on pictures; a number of thousands of digits could not be multiplied and shown.
@@ -145,6 +146,7 @@ class TraverseParameters(PointParameters):
     )
     dtype: NpyType = "uint8"
     scale: Scale | None = None
+    view: View = None
     dims: (
         Annotated[
             str,
@@ -213,6 +215,7 @@ class ManifoldParameters(Parameters):
     )
     dtype: NpyType = "uint8"
     scale: Scale | None = None
+    view: View = None
     dims: TwoDims | None = Field(
         None,
         examples=["0,1"],

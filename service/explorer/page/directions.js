@@ -7,6 +7,7 @@ import { amountOf, moved, percentile, useAxes, useNames } from "./axes.js";
 import { carries, Copy, Part, Trouble, useResting } from "./controls.js";
 import { Decoded, decodeRequest, readPictures } from "./decoded.js";
 import { HowToName } from "./how_to.js";
+import { worded } from "./kinds.js";
 import { pointsOf } from "./model.js";
 import { clamp, isSame, signed } from "./numbers.js";
 import { set } from "./state.js";
@@ -98,7 +99,7 @@ function Slider({ axis, z, start, model, points, pictures, testid }) {
     isKeyDown.current = false;
     release();
   };
-  const percent = axis.dim === undefined ? "" : `further right than ${clamp(Math.round(percentile(z[axis.dim])), 1, 99)} % of pictures`;
+  const percent = axis.dim === undefined ? "" : `further right than ${clamp(Math.round(percentile(z[axis.dim])), 1, 99)} % of ${worded(model, "pictures")}`;
   const shown = (amount > 0 ? "+" : "") + signed(amount).replace(/^−(0.00)$/, "$1");
   return html`<div class="slider">
     <div class="slider-title">
