@@ -102,7 +102,8 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
     from service.formats.decoder_processes.dispatch import Decoders
     from service.formats.errors import BadInput
     from service.inference.catalog import Catalog, CatalogError  # importing torch takes a second
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
     from service.operations.ingest import Counts, load
     from service.operations.load_sources import LoadError, sources_of
 

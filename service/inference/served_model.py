@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from models.calibration import Calibration
 from models.checkpoint import Checkpoint, Manifest
-from models.golden import Golden
 from models.kl_range import KlRange
-from service.engine.device import Device, Precision
+from service.engine.device import Device
 from service.engine.lane import Lane
 from service.inference.kinds import SERVED_KINDS
 from service.inference.kinds.served_kind import ServedKind
@@ -26,13 +25,6 @@ from service.inference.picture_warnings import KlCheck
 from service.inference.regret_lane import RegretLane
 
 Floats = NDArray[np.float32]
-
-# The tolerance of a golden answer is that of float32; other precisions multiply it.
-SLACK: Mapping[Precision, float] = {"float32": 1, "tf32": 10, "bf16": 100}
-
-
-class WrongAnswer(Exception):
-    """A model that does not answer as its golden answer says."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +105,3 @@ async def start_model(
 
     weakref.finalize(model, forget).atexit = False
     return model
-
-
-async def check_golden(model: ServedModel, golden: Golden, precision: Precision) -> None:
-    """Compare a model's answers with its golden answer. Raises WrongAnswer."""
-    rows = [await model.encode.submit(golden.x[i : i + 1]) for i in range(len(golden.x))]  # One at a time: max_rows may be 1.
-    means = [await model.decode.submit(golden.mu[i : i + 1]) for i in range(len(golden.mu))]
-    posterior, mean = np.concatenate(rows), model.kind.golden_mean(np.concatenate(means))  # (N, 3, D), (N, ...)
-    found = golden.difference(posterior[:, 0], posterior[:, 1], mean, SLACK[precision])
-    if found:
-        raise WrongAnswer(f"its answers differ from those recorded beside its weights (golden.safetensors): {found}")

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.latents import noise as seeds
 
 # Continuation i of beginning k has the noise of item k * MOST + i, so that it depends on neither their numbers.

@@ -11,7 +11,8 @@ from service.formats.errors import Undecodable
 from service.formats.latent_rows import MAX_LATENT
 from service.formats.raw_items import RawItems
 from service.inference.catalog import Catalog
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats, ServedModel
 from service.latents.quantization import dequantize, precision, quantize, scales, widths
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from service.engine.errors import TooLarge
 from service.inference.deadline import in_time
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.latents.density import (
     TURN,
     Components,

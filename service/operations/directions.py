@@ -15,7 +15,8 @@ import numpy as np
 from service.formats.errors import Unusable
 from service.formats.raw_items import RawItems
 from service.inference.deadline import in_time
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.latents import directions as latents
 from service.latents.directions import Doubles
 from service.operations.collection_model import model_of

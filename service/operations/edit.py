@@ -8,7 +8,8 @@ import numpy as np
 
 from service.formats.errors import Unusable
 from service.formats.latent_rows import MAX_LATENT
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.latents.directions import Doubles, move_along
 from service.operations.generate import decode

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.latents import noise as seeds
 from service.latents.mixture import Mixture

@@ -10,8 +10,9 @@ import numpy as np
 from service.engine.errors import TooLarge
 from service.formats.errors import Unusable
 from service.inference.deadline import in_time
+from service.inference.inference import Inference
 from service.inference.kinds.served_kind import ServedKind
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.latents.density import NoDensity, sample_of
 from service.latents.graph import BLOCK, Doubles, Graph, Numbers, nearest, neighbor_pairs, resampled, shortest_path

@@ -21,7 +21,8 @@ from models.readers.download import DataError
 from models.readers.path_names import shown
 from service.formats.errors import BadInput
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.operations.collection_model import model_of
 from service.operations.load_sources import LoadError, PictureBatch, Source
 from service.store.interface import Collection, Items, LatentStore

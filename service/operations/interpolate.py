@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from service.engine.errors import TooLarge
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.latents import interpolation as paths
 from service.operations.generate import decode

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from service.formats.base64_text import base64_bytes
 from service.formats.errors import BadInput, Unusable
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.operations.collection_model import model_of
 from service.operations.store_access import StoreAccess
 from service.store.filters import Condition, Unknown

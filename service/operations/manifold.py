@@ -5,7 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.latents import traversal
 from service.latents.traversal import Doubles

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from service.formats.errors import of_points
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.operations.items import Entries, encode_data
 from service.operations.store_access import StoreAccess

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.latents import noise as seeds
 from service.operations.encode import draw_from_posterior

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from models import regret as steps
 from models.scores import Array
 from service.inference.deadline import in_time
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.regret_lane import first_rows, parts_of, set_step
 from service.inference.served_model import Floats
 from service.latents import noise as seeds

@@ -15,8 +15,9 @@ from models.calibration import Calibration
 from models.scores import Array, TrainingLatents
 from service.engine.errors import TooLarge
 from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
 from service.inference.kinds.served_kind import Parts
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.pipeline import Pipeline
 from service.inference.priors import VAMP
 from service.inference.served_model import Floats, ServedModel
 from service.latents import noise as seeds

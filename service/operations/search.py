@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.engine.errors import TooLarge
+from service.inference.inference import Inference
 from service.inference.picture_warnings import PictureWarning
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.operations.collection_model import distance_of, model_of
 from service.operations.generate import decode

@@ -14,7 +14,7 @@ from service.formats import png
 from service.formats.json_values import json_bytes
 from service.formats.npy import npy
 from service.http.call import Answer
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.latents.plane import Plane
 from service.observe.printable import header_value
 from service.rest.arrangement import arrange, enlarge

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from service.http.call import Answer
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.inference.served_model import Floats
 from service.latents import noise as seeds
 from service.operations import generate

@@ -13,7 +13,7 @@ from service.formats.latent_rows import latent_rows
 from service.formats.npy import NPY_MAGIC, npy_array
 from service.http.direct import Asked
 from service.inference.catalog import UnknownModel
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.inference.served_model import Floats, ServedModel
 from service.operations.service import Service
 from service.rest.answers import items_answer, lines_of

@@ -16,9 +16,9 @@ from service.formats.json_values import json_bytes
 from service.formats.npy import NPY_MAGIC, npy_array, picture_rows
 from service.http.direct import Asked
 from service.inference.catalog import UnknownModel
+from service.inference.inference import Inference
 from service.inference.kinds.picture_encoding import look_at
 from service.inference.picture_warnings import is_flat
-from service.inference.pipeline import Inference
 from service.inference.served_model import Floats, ServedModel
 from service.operations.service import Service
 from service.rest.answers import lines_of, warnings_of

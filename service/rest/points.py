@@ -12,7 +12,7 @@ from service.formats.json_values import json_list
 from service.formats.latent_rows import latent_row
 from service.formats.npy import npy_array
 from service.http.call import Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.observe.printable import short
 from service.operations.collection_model import digest_of, model_of
 from service.operations.items import Entries

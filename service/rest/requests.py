@@ -8,7 +8,7 @@ from functools import partial
 
 from service.formats.errors import Unsupported
 from service.http.call import MILLISECONDS, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.operations.collection_model import digest_of, loaded_name
 from service.operations.service import Service

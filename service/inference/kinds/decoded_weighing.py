@@ -15,7 +15,8 @@ from models.scores import Array
 from service.inference.kinds.served_kind import Decode, Floats, ServedKind
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
 
 
 class Compares(Protocol):

@@ -22,7 +22,8 @@ from service.inference.deadline import in_time
 from service.inference.picture_warnings import Warnings
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
 
 Floats = NDArray[np.float32]
 

@@ -27,7 +27,8 @@ from service.inference.reconstruction_error import is_density, score_for
 from service.latents import noise as seeds
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
 
 DRAWN_EXAMPLES = 8
 # Pictures are compared in blocks of about so many pixels: larger arrays would be new memory, which takes longer than the sums.

@@ -15,7 +15,8 @@ from service.formats.raw_items import RawItems
 from service.inference.kinds.served_kind import Floats, ServedKind
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
 
 # Making a row takes about as long as parsing so many bytes of JSON for each of its numbers.
 BYTES_PER_NUMBER = 64
@@ -39,11 +40,7 @@ class ServedRows(ServedKind):
         if originals is not None:
             originals.append(rows)
         self.look_at(rows, inference)
-        return await self.posteriors(pipeline, rows, inference)
-
-    async def posteriors(self, pipeline: "Pipeline", rows: NDArray[Any], inference: "Inference") -> Floats:
-        """Return the posteriors of rows, (N, 3, D). Raises BatcherError."""
-        posteriors = await pipeline.through(self.lanes["encode"], rows, inference)
+        posteriors = await self.posteriors(rows, inference)
         self.warn(posteriors, inference)
         return posteriors
 

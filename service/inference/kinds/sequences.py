@@ -25,7 +25,8 @@ from service.inference.stepping import Stepping
 from service.latents import noise as seeds
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
 
 # The noise of so many steps is drawn at a time.
 NOISE_STEPS = 16 * STEPS
@@ -54,7 +55,7 @@ class ServedSequences(ServedRows):
         lanes, layout = await start_lanes(name, checkpoint, device)
         return cls(checkpoint.manifest, lanes, layout)
 
-    async def posteriors(self, pipeline: "Pipeline", rows: NDArray[Any], inference: "Inference") -> Floats:
+    async def posteriors(self, rows: NDArray[Any], inference: "Inference") -> Floats:
         found = np.empty((len(rows), 3, self.manifest.model.latent_dim), np.float32)
         with ExitStack() as admitted:
             waiting = []
@@ -65,7 +66,6 @@ class ServedSequences(ServedRows):
             for (where, lane, _), answer in zip(waiting, await gathered(submitted), strict=True):
                 found[where] = answer
                 inference.timings.add(lane)
-        self.warn(found, inference)
         return found
 
     @contextmanager

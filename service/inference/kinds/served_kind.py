@@ -23,7 +23,8 @@ from service.engine.lane import Lane
 from service.formats.raw_items import RawItems
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
 
 Floats = NDArray[np.float32]
 # Latents (n, D) -> what the decoder makes of them, (n, ...).
@@ -80,6 +81,13 @@ class ServedKind(ABC):
         self, pipeline: "Pipeline", items: RawItems, inference: "Inference", originals: list[NDArray[Any]] | None = None
     ) -> Coroutine[Any, Any, Floats]:
         """Return the posteriors of items, see `Pipeline.encode`."""
+
+    async def posteriors(self, rows: NDArray[Any], inference: "Inference") -> Floats:
+        """Return the posteriors of rows (N, ...), float32 (N, 3, D). Raises BatcherError."""
+        with self.lanes["encode"].reserve(len(rows)) as reservation:
+            answer: Floats = await reservation.submit(rows, inference.deadline)
+        inference.timings.add(reservation)
+        return answer
 
     @contextmanager
     def decoding(self, inference: "Inference", count: int) -> Iterator[Decode]:

@@ -21,7 +21,8 @@ from service.inference.kinds.served_kind import Floats, Parts, encoder
 from service.latents import noise as seeds
 
 if TYPE_CHECKING:
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
 
 # The share of the cells that are missing in rows for warming up.
 MISSING = 0.2
@@ -67,7 +68,8 @@ class ServedTable(ServedAtOnce, ServedRows):
         return rows
 
     def nats(self, decoded: Floats, x: Floats) -> Floats:
-        return -self.columns.parameters.nats(decoded, x).sum(1).astype(np.float32)
+        nats: Floats = -self.columns.parameters.nats(decoded, x).sum(1).astype(np.float32)
+        return nats
 
     def at_mu(self, wanted: Collection[str], x: NDArray[Any], decoded: Floats) -> dict[str, Array]:
         return {"deviance": _sums(self.columns.parameters.surprise(decoded, x))} if "deviance" in wanted else {}

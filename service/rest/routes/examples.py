@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations.service import Service
 from service.rest.answers import items_answer
 from service.rest.etags import cache_headers, not_modified

@@ -8,7 +8,7 @@ import numpy as np
 
 from service.formats.errors import Unusable
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations import interpolate as operations
 from service.operations.graph_path import Along, graph_path, measure
 from service.operations.items import Entries

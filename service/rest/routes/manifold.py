@@ -10,7 +10,8 @@ import numpy as np
 from models.mosaic import tile
 from service.formats import png
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats, ServedModel
 from service.operations import manifold as operations
 from service.operations.manifold import Manifold

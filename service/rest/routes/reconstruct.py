@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from service.formats import pictures as codecs
 from service.formats import png
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations import reconstruct as operations
 from service.operations.reconstruct import Reconstructions
 from service.operations.service import Service

@@ -11,7 +11,7 @@ from service.formats import pictures as codecs
 from service.formats import png
 from service.formats.json_values import json_bytes
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations import score as operations
 from service.operations.score import Scored, Seen
 from service.operations.service import Service

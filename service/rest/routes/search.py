@@ -8,7 +8,7 @@ import orjson
 from numpy.typing import NDArray
 
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.inference.served_model import ServedModel
 from service.operations import search as operations
 from service.operations.search import SearchResult

@@ -10,7 +10,7 @@ from models.mosaic import tile
 from service.formats import pictures as codecs
 from service.formats import png
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations import traverse as operations
 from service.operations.service import Service
 from service.operations.traverse import DEFAULT_ROWS, Dims, Row, Traversal

@@ -20,7 +20,8 @@ from models.readers.survey import read_picture as read_for_training
 from service.formats import png
 from service.formats.errors import BadInput
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from tests.service.png_files import EXIF, FILTERS, SIGNATURE, chunk, header, lines, pixels_of, plain
 
 Pixels = NDArray[np.uint8]

@@ -23,8 +23,9 @@ from service.formats.decoder_processes.dispatch import Decoders
 from service.formats.errors import BadInput, TooBig, Undecodable, Unsupported, Unusable
 from service.formats.raw_items import RawItems
 from service.inference.catalog import Catalog
+from service.inference.inference import Inference
 from service.inference.kinds.picture_encoding import SLICE
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.pipeline import Pipeline
 from tests.live.costly_pictures import noisy, saved
 
 # pictures of a request that is decoded in four slices

@@ -14,7 +14,8 @@ from service.engine.errors import DeadlineExceeded, TooLarge
 from service.formats import png
 from service.formats.errors import Undecodable
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.latents import noise
 from service.operations.encode import draw_from_posterior, encode
 

@@ -8,7 +8,8 @@ import torch
 
 import models
 from service.engine.errors import Overloaded, TooLarge
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.latents import noise
 from service.operations.generate import decode, sample

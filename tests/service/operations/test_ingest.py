@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.preprocess import Invert
 from service.formats import png
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations.encode import encode
 from service.operations.ingest import load
 from service.operations.load_sources import source_of

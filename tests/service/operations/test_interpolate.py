@@ -8,7 +8,7 @@ from service.engine.errors import TooLarge
 from service.formats import png
 from service.formats.errors import Undecodable
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.latents import interpolation as paths
 from service.operations.encode import encode
 from service.operations.generate import decode

@@ -12,7 +12,7 @@ from service.formats import png
 from service.formats.errors import Undecodable, Unusable
 from service.formats.pictures import EncodedPicture
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations.collection_model import ModelNotLoaded
 from service.operations.encode import encode
 from service.operations.items import METADATA_PER_ROW, Entries, add_items, page_of_items

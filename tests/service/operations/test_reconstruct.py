@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from service.formats import png
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats, ServedModel
 from service.operations.encode import draw_from_posterior, encode
 from service.operations.generate import decode

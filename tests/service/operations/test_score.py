@@ -22,7 +22,8 @@ from service.app import create_app
 from service.engine.errors import DeadlineExceeded, Overloaded, TooLarge
 from service.engine.lane import BatchReport, Lane
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.latents import noise as seeds
 from service.operations import likelihood_bounds
 from service.operations.score import (

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from service.engine.errors import Overloaded
 from service.formats import png
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations import search as operations
 from service.operations.collection_model import NoSigmaWeight
 from service.operations.generate import decode

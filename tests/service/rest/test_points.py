@@ -12,7 +12,7 @@ from service.engine.errors import TooLarge
 from service.formats.errors import BadInput, Undecodable, Unsupported, Unusable
 from service.formats.npy import npy
 from service.formats.raw_items import RawItems
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations.items import Entries
 from service.operations.service import Service
 from service.rest.bodies import Body
