@@ -11,7 +11,7 @@ from service.http.access.guard import Access
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
 from service.rest.components import PROBLEM, name_parts, operations, resolve
-from service.rest.page_examples import fit_examples
+from service.rest.page_examples import COMPLETE, fit_examples
 
 SCHEMES: Mapping[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},
@@ -87,6 +87,13 @@ def _schemas(page: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, A
             yield from resolve(page, content["schema"]).get("properties", {}).items()
 
 
+def of_kinds(page: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
+    """Return the page without what no loaded model can do: /complete needs one of drawings or texts."""
+    if any(loaded.kind.steps for loaded in catalog.models.values()):
+        return page
+    return page | {"paths": {path: methods for path, methods in page["paths"].items() if path != COMPLETE}}
+
+
 def describe_access(page: dict[str, Any], access: Access, problem: Mapping[str, Any]) -> None:
     """Add the ways to send a key, and the scope that each path needs. `problem`: the OpenAPI response of a problem body."""
     page.setdefault("components", {})["securitySchemes"] = dict(SCHEMES)
@@ -126,6 +133,7 @@ def complete_page(app: FastAPI, max_rows: int) -> None:
         if app.state.service is not None:
             describe_models(page, app.state.service.pipeline.catalog)
             fit_examples(page, app.state.service.pipeline.catalog)
+            return of_kinds(page, app.state.service.pipeline.catalog)
         return page
 
     app.openapi = complete  # type: ignore[method-assign]

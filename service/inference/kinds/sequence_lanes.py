@@ -26,6 +26,7 @@ STEPS = 4
 # A batch that encodes or weighs has at most about so many steps, all rows together, so that it takes some milliseconds.
 BATCH_STEPS = 1024
 LEAST_BATCH = 4
+BEGUN = 3  # steps of an example of a beginning
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Layout:
     step: tuple[int, ...]  # the shape of a step: (3,) or ()
     noise: int  # uniform numbers of a step
     end: NDArray[Any]  # the step that ends a row, (*step)
+    begun: NDArray[Any]  # the first steps of a row that the model has made, (1, T, *step)
 
     @property
     def width(self) -> int:
@@ -129,6 +131,12 @@ def weigher(vae: VAE, length: int) -> Callable[[Tensor], Tensor]:
     return weigh
 
 
+def _longest(steps: Any, rows: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
+    """Return the longest of some rows, (1, T, ...)."""
+    ended = steps.is_end(torch.from_numpy(rows)).numpy()
+    return x[np.argmin(ended.sum(1))][None]
+
+
 def _likelihood(vae: VAE, z: Tensor) -> Autoregressive:
     found: Any = vae.decode(z)
     likelihood: Autoregressive = found
@@ -150,8 +158,8 @@ def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Layout,
         rows = likelihood.draw(uniforms, warm).cpu().numpy()
         end = steps.end(state[:1])[0].cpu().numpy()
     dtype = np.float32 if len(shape) == 2 else np.int16
-    layout = Layout(shape[0], state.shape[1], shape[1:], steps.noise, end.astype(dtype))
     x = rows.astype(dtype)
+    layout = Layout(shape[0], state.shape[1], shape[1:], steps.noise, end.astype(dtype), _longest(steps, rows, x)[:, :BEGUN])
     begun = state.cpu().numpy()
     unused = uniforms[:, :STEPS].cpu().numpy()
     packed = layout.pack(begun, layout.blank(count, 1), unused, 1.0, layout.blank(count, STEPS))

@@ -49,6 +49,7 @@ class ServedSequences(ServedRows):
         """Take the lanes, and the layout of their rows."""
         self.layout, self._lengths = layout, bucket_lengths(manifest.model.shape[0])
         super().__init__(manifest, lanes, layout.blank(1, 1))
+        self.begun = layout.begun  # the first steps of something that the model has made, to be continued
 
     @classmethod
     async def start(cls, name: str, checkpoint: Checkpoint, device: Device) -> "ServedSequences":

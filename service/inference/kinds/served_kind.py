@@ -57,6 +57,7 @@ class ServedKind(ABC):
     default_scores: ClassVar[tuple[str, ...]]  # of a model without a calibration, unless others are asked for
     compares_decoded: ClassVar[bool] = False  # whether lengths of paths are those of decoded distributions
     steps: ClassVar[bool] = False  # whether data are made step by step, see `Inference.stepping`
+    begun: NDArray[Any]  # only with `steps`: the beginning of an example, (1, T, ...)
     decodes_data: ClassVar[bool] = True  # whether what is decoded are data already
     is_density: bool = False  # whether nats may be negative
 

@@ -111,3 +111,11 @@ async def test_plain_text_in_and_out(client: httpx.AsyncClient) -> None:
     unknown = await client.post("/encode?model=lines", json={"texts": ["a", "ß"]})
     assert (unknown.status_code, unknown.json()["item"]) == (422, 1)
     assert "the character 'ß' (U+00DF)" in unknown.json()["detail"]
+
+
+async def test_the_page_has_continuations_and_its_example_works(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/openapi.json")).json()
+    example = page["paths"]["/complete"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    answer = await client.post("/complete", json=example)
+    assert answer.status_code == 200, answer.text
+    assert [len(one) for one in answer.json()["texts" if "texts" in example else "strokes"]] == [2]

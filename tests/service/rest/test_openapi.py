@@ -222,3 +222,7 @@ def test_a_bandwidth_is_described_alike_everywhere(weights: Path) -> None:
     assert len(found) == 5
     wanted = [{"type": "string", "enum": ["auto"]}, {"type": "number", "minimum": 0, "maximum": 1e6}]
     assert all(one == wanted for one in found)
+
+
+async def test_a_page_of_pictures_has_nothing_to_complete(client: httpx.AsyncClient) -> None:
+    assert "/complete" not in (await client.get("/openapi.json")).json()["paths"]
