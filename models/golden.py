@@ -58,7 +58,7 @@ def write_golden(directory: Path, checkpoint: Checkpoint, x: Tensor, labels: Ten
     vae, x = checkpoint.vae.cpu(), x[_rows(len(x), labels)].cpu().contiguous()
     with torch.inference_mode():
         posterior = vae.encode(x)
-        tensors = {"x": x, "mu": posterior.mu, "sigma": posterior.sigma, "mean": vae.decode(posterior.mu).mean}
+        tensors = {"x": x, "mu": posterior.mu, "sigma": posterior.sigma, "mean": vae.decode(posterior.mu).mean.float()}
     write_companion(directory / GOLDEN, tensors, checkpoint.digest, tolerance=str(TOLERANCE))
 
 
