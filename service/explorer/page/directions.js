@@ -30,7 +30,7 @@ export function Directions({ model, collection, unread, state }) {
   const isMoved = !isSame(z, start);
   const startHere = () => set({ start: z });
   const names = useNames(collection);
-  const kind = state.directions === "named" && !names.length ? "top" : KINDS[state.directions] ? state.directions : "top";
+  const kind = (state.directions === "named" && !names.length) || (state.directions === "local" && model.kind === "text") ? "top" : KINDS[state.directions] ? state.directions : "top";
   const { axes, asked, error } = useAxes(kind, model, collection, start);
   const restingZ = useResting(z);
   const points = useMemo(() => axes.map((axis) => pointsAlong(axis, restingZ, start)), [axes, restingZ, start]);
@@ -40,7 +40,7 @@ export function Directions({ model, collection, unread, state }) {
     <div class="row" role="radiogroup" aria-label="Directions">
       ${Object.entries(KINDS).map(([name, label]) => html`<label>
         <input type="radio" name="directions" data-testid=${`directions-${name}`} checked=${kind === name}
-          disabled=${name === "named" && !names.length} onChange=${() => set({ directions: name })} /> ${label}
+          disabled=${name === "named" ? !names.length : name === "local" && model.kind === "text"} onChange=${() => set({ directions: name })} /> ${label}
       </label>`)}
       <button data-testid="directions-home" disabled=${!isMoved} onClick=${() => set({ z: start })}>back to the start</button>
       <button data-testid="directions-start" disabled=${!isMoved} onClick=${startHere}>make this the start</button>

@@ -2,8 +2,9 @@
 // Knows nothing of the parts that miss them.
 
 import { html, useState } from "./vendor/preact-htm.js";
-import { asCurl, directionPath, request } from "./api.js";
+import { asCurl, collectionPath, directionPath, request } from "./api.js";
 import { Command } from "./controls.js";
+import { filesOf, isPictures, worded } from "./kinds.js";
 import { useCommonKey } from "./metadata.js";
 
 const OWN = "mine";
@@ -13,12 +14,18 @@ const LOADING = "FOLDER has pictures; the names of its subfolders become their l
 /** How to get a collection. */
 export function HowToCollect({ model }) {
   return html`<p data-testid="neighbors-how">There is no collection of this model, so there is nothing to compare z with. This command
-      makes one. ${LOADING}</p>
+      makes one. ${loading(model)}</p>
     <${Load} model=${model} />`;
 }
 
+const loading = (model) => (isPictures(model) ? LOADING : `FILE has ${worded(model, "pictures")} (${filesOf(model)}). Then load this page anew.`);
+
 function Load({ model }) {
-  const content = `.venv/bin/python -m service.store load --collection ${OWN} --model ${model.name} FOLDER`;
+  const put = request(collectionPath({ name: OWN }), { method: "PUT", query: { model: model.name } });
+  const add = asCurl(request(`${collectionPath({ name: OWN })}/items`, { body: "@FILE" })).replace("-d '@FILE'", "--data-binary @FILE");
+  const content = isPictures(model)
+    ? `.venv/bin/python -m service.store load --collection ${OWN} --model ${model.name} FOLDER`
+    : `${asCurl(put)} && ${add}`;
   return html`<${Command} content=${content} testid="neighbors-command" />`;
 }
 
@@ -36,7 +43,7 @@ export function HowToName({ model, collection }) {
     ${isOpen && html`<p>A direction leads from one kind of item to another, such as to all items with one label. It is made from the items
         of a collection. Then load this page anew.</p>
       ${collection && !collection.read_only ? html`<${OfThis} collection=${collection} />` : html`
-        <p>${collection ? "This collection cannot be changed, so make one of your own" : "First make a collection"}. ${LOADING}</p>
+        <p>${collection ? "This collection cannot be changed, so make one of your own" : "First make a collection"}. ${loading(model)}</p>
         <${Load} model=${model} />
         <${Name} collection=${{ name: OWN }} />`}`}
   </details>`;

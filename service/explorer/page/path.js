@@ -65,7 +65,7 @@ export function Path({ model, collection: chosen, state }) {
   const straight = found[0].answer;
   const { z } = pointsOf(state, model);
   const ends = { a: [a, straight?.images[0]], b: [b, straight?.images.at(-1)] };
-  const strip = ([method, { title, about }], i) => html`<${Strip} key=${method} ...${{ method, title, about, level, range }}
+  const strip = ([method, { title, about }], i) => html`<${Strip} key=${method} ...${{ method, title, level, range, model }} about=${worded(model, about)}
     frame=${play.frame} found=${told(found, i)} asked=${asking[i]} fileRequest=${(format) => ask(method, { format, scale })}
     waiting=${method === "graph" ? "comparing the items …" : ""}>
     ${method === "graph" && !asking[i] && html`<${Graph} collection=${collection} />`}
