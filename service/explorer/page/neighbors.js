@@ -109,12 +109,12 @@ function remarks({ metric, unknown_keys: unknown, did_you_mean: similar, warning
 
 /** `own`: the row or the text. */
 function Item({ item, place, own }) {
-  const described = describe(item.metadata) || (own && brief(plain(own))) || `item ${item.id}`;
+  const described = describe(item.metadata) || (own && (typeof own === "string" ? own : describe(own))) || `item ${item.id}`;
   const distance = item.distance.toFixed(2);
   const label = `${described}, distance ${distance}`;
   return html`<${Thumb} image=${item.image} z=${item.mu} item=${item.id} testid=${`neighbors-item-${place}`} label=${label} />
     <div>${distance}</div>
-    <div class="hint" title=${`item ${item.id}\n${JSON.stringify(own ?? item.metadata)}`}>${described.slice(0, 60)}</div>`;
+    <div class="hint" title=${`item ${item.id}\n${JSON.stringify(item.metadata)}`}>${described.slice(0, 60)}</div>`;
 }
 
 /** A filter as it is typed. It is used when Enter is pressed or the field is left. */
