@@ -33,6 +33,7 @@ class StepLikelihood(Protocol):
     """The distribution of one step, given the output of the decoder."""
 
     noise: int  # uniform numbers that a draw takes
+    memory: int  # numbers that `choose` keeps from step to step; 1 at the start
 
     def end(self, like: Tensor) -> Tensor:
         """Return the step that ends a row, (B, ...). It is also what comes before the first step."""
@@ -40,16 +41,19 @@ class StepLikelihood(Protocol):
     def is_end(self, x: Tensor) -> Tensor:
         """Return which steps are the end."""
 
+    def without_end(self, output: Tensor) -> Tensor:
+        """Return outputs with which the step is not the end: (..., outputs)."""
+
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """Return the log probability of each step: (B, T, outputs), (B, T, ...) -> (B, T)."""
 
-    def choose(self, output: Tensor, uniforms: Tensor, temperature: Tensor) -> Tensor:
-        """Return one step per row: (B, outputs), uniforms (B, noise), temperature (B,) -> (B, ...)."""
+    def choose(self, output: Tensor, uniforms: Tensor, temperature: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Return one step per row, and the new memory, (B, memory): (B, outputs), uniforms (B, noise), temperature (B,)."""
 
 
 @dataclass(frozen=True)
 class Autoregressive:
-    """p(x given z) = p(x_1 given z) p(x_2 given x_1, z) ... p(end given x, z), for rows of any length."""
+    """p(x given z) = p(x_1 given z) p(x_2 given x_1, z) ... p(end given x, z), for rows of any length but 0."""
 
     decoding: Decoding
     steps: StepLikelihood
@@ -57,15 +61,17 @@ class Autoregressive:
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x given z) in nats per item, with the end of the row: (B, T, ...) -> (B,)."""
         targets = torch.cat([x, self.steps.end(x)[:, None].to(x.dtype)], 1)  # (B, T + 1, ...)
-        each = self.steps.log_prob(self.decoding.teacher_forced(x), targets)  # (B, T + 1)
+        outputs = self.decoding.teacher_forced(x)  # (B, T + 1, outputs)
+        outputs = torch.cat([self.steps.without_end(outputs[:, :1]), outputs[:, 1:]], 1)
+        each = self.steps.log_prob(outputs, targets)  # (B, T + 1)
         ends = self.steps.is_end(targets).long()
         after = ends.cumsum(1) - ends > 0  # (B, T + 1): after the first end
         return each.masked_fill(after, 0.0).sum(1)
 
     @property
     def mean(self) -> Tensor:
-        """Return the greedy rows, (B, T, ...): each step is the likeliest. (The expectation of a sequence is no sequence.)"""
-        state = self.start()
+        """Return the rows at temperature 0, (B, T, ...). (The expectation of a sequence is no sequence.)"""
+        state = self.decoding.start()
         none = torch.zeros(len(state), self.decoding.max_length, self.steps.noise, device=state.device)
         return self.draw(none, torch.zeros(len(state), device=state.device))
 
@@ -93,7 +99,7 @@ class Autoregressive:
     def start(self) -> Tensor:
         """Return the state before the first step, float32 (B, S). Its last column says whether the row has ended: 0."""
         first = self.decoding.start()
-        return torch.cat([first, first.new_zeros(len(first), 1)], 1)
+        return torch.cat([first, first.new_ones(len(first), self.steps.memory), first.new_zeros(len(first), 1)], 1)
 
     def advance(
         self, state: Tensor, previous: Tensor, uniforms: Tensor, temperature: Tensor, begun: Tensor | None = None
@@ -103,19 +109,24 @@ class Autoregressive:
         previous: the last step, (B, ...); before the first, the end. After the end of a row, each step is the end.
         begun: steps that are given, (B, S, ...), for rows that go on from a beginning; where it is the end, the step is drawn.
         """
-        state, ended = state[:, :-1], state[:, -1:] > 0  # (B, S), (B, 1)
+        kept, ended = self.steps.memory, state[:, -1:] > 0
+        state, memory = state[:, : -1 - kept], state[:, state.shape[1] - 1 - kept : -1]  # (B, S'), (B, memory)
         parts = []
         for place in range(uniforms.shape[1]):
             output, state = self.decoding.step(state, previous)
-            step = self.steps.choose(output, uniforms[:, place], temperature)
+            is_first = self.steps.is_end(previous)[:, None]  # What comes after the end is drawn, and then left out.
+            output = torch.where(is_first, self.steps.without_end(output), output)
+            step, memory = self.steps.choose(output, uniforms[:, place], temperature, memory)
             if begun is not None:
                 given = begun[:, place].to(step.dtype)
-                step = torch.where(_like(~self.steps.is_end(given), step), given, step)
+                is_given = ~self.steps.is_end(given)
+                step = torch.where(_like(is_given, step), given, step)
+                memory = torch.where(is_given[:, None], torch.ones_like(memory), memory)
             step = torch.where(_like(ended[:, 0], step), self.steps.end(step).to(step.dtype), step)
             ended = ended | self.steps.is_end(step)[:, None]
             parts.append(step)
             previous = step
-        return torch.cat([state, ended.to(state.dtype)], 1), torch.stack(parts, 1)
+        return torch.cat([state, memory, ended.to(state.dtype)], 1), torch.stack(parts, 1)
 
 
 def _like(rows: Tensor, step: Tensor) -> Tensor:

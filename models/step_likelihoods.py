@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
-from models.nets.lstm import END, END_TOKEN
+from models.nets.lstm import END, END_TOKEN, PEN_DOWN, PEN_UP
 from models.sequences import Autoregressive, Decoding
 
 LOG_2PI = math.log(2 * math.pi)
@@ -30,6 +30,7 @@ class Categorical(nn.Module):
     """Tokens 0, 1, ...: one logit for each. Token 0 is the end of the row."""
 
     noise = 1  # uniform numbers that a draw takes
+    memory = 0
 
     def forward(self, decoding: Decoding) -> Autoregressive:
         return Autoregressive(decoding, self)
@@ -42,13 +43,17 @@ class Categorical(nn.Module):
         """Return which tokens are the end: (...,) -> bool (...,)."""
         return x == END_TOKEN
 
+    def without_end(self, output: Tensor) -> Tensor:
+        """Return logits with which the token is not the end: (..., V)."""
+        return torch.cat([torch.full_like(output[..., :1], -torch.inf), output[..., 1:]], -1)
+
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """Return the log probability of each token: (..., V), (...,) -> (...,)."""
         return log_softmax(outputs, -1).gather(-1, x.long()[..., None]).squeeze(-1)
 
-    def choose(self, output: Tensor, uniforms: Tensor, temperature: Tensor) -> Tensor:
+    def choose(self, output: Tensor, uniforms: Tensor, temperature: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Return a token per row: (B, V), uniforms (B, 1), temperature (B,), 0 for the likeliest token -> (B,)."""
-        return pick(output, uniforms[:, 0], temperature)
+        return pick(output, uniforms[:, 0], temperature), memory
 
 
 class Points(NamedTuple):
@@ -67,6 +72,7 @@ class Mixture(nn.Module):
     """Points (dx, dy, pen): 3 logits of the pen, and 6 numbers for each of the components of the mixture."""
 
     noise = 4  # component, dx, dy, pen
+    memory = 2  # the probabilities that the pen would still be down, and that the drawing would still go on
 
     def __init__(self, sigma_floor: float = SIGMA_FLOOR) -> None:
         super().__init__()
@@ -88,6 +94,10 @@ class Mixture(nn.Module):
         """Return which points are the end: (..., 3) -> bool (...,)."""
         return x[..., 2] >= END
 
+    def without_end(self, output: Tensor) -> Tensor:
+        """Return outputs with which the point is not the end: (..., 3 + 6 M)."""
+        return torch.cat([output[..., :END], torch.full_like(output[..., :1], -torch.inf), output[..., END + 1 :]], -1)
+
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """Return the log density of each point: (..., 3 + 6 M), (..., 3) -> (...,). The end has a pen, but no place."""
         found = self.points(outputs)
@@ -100,11 +110,11 @@ class Mixture(nn.Module):
         place = torch.logsumexp(log_softmax(found.logits, -1) + each, -1)
         return pen + place.masked_fill(self.is_end(x), 0.0)
 
-    def choose(self, output: Tensor, uniforms: Tensor, temperature: Tensor) -> Tensor:
-        """Return a point per row: (B, 3 + 6 M), uniforms (B, 4), temperature (B,) -> (B, 3).
+    def choose(self, output: Tensor, uniforms: Tensor, temperature: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a point per row and the memory: (B, 3 + 6 M), uniforms (B, 4), temperature (B,), (B, 2) -> (B, 3), (B, 2).
 
         The logits are divided by the temperature, and the variances multiplied by it (equation 8 of Ha & Eck). At 0, it is
-        the mean of the heaviest component, and the likeliest state of the pen.
+        the mean of the heaviest component; strokes and drawings have their median lengths, see `_median_pen`.
         """
         found = self.points(output)
         component = pick(found.logits, uniforms[:, 0], temperature)[:, None]
@@ -114,11 +124,12 @@ class Mixture(nn.Module):
         spread = temperature.sqrt()
         across, other = torch.special.ndtri(uniforms[:, 1:3].clamp(EDGE, 1 - EDGE)).unbind(1)
         down = correlation * across + torch.sqrt(1 - correlation.square()) * other
-        pen = pick(found.pen, uniforms[:, 3], temperature)
+        likely, memory = _median_pen(found.pen, memory)
+        pen = torch.where(temperature > 0, pick(found.pen, uniforms[:, 3], temperature), likely)
         point = torch.stack(
             [mean_x + log_sigma_x.exp() * spread * across, mean_y + log_sigma_y.exp() * spread * down, pen.float()], 1
         )
-        return torch.where(self.is_end(point)[:, None], self.end(point), point)
+        return torch.where(self.is_end(point)[:, None], self.end(point), point), memory
 
     def points(self, outputs: Tensor) -> Points:
         """Return the parameters of the mixture. Raises ValueError unless there are 3 + 6 M outputs."""
@@ -132,6 +143,21 @@ class Mixture(nn.Module):
     def _log_sigma(self, raw: Tensor) -> Tensor:
         """Return log(floor + exp(raw)): smooth, so that gradients do not vanish at the floor."""
         return self.log_floor - logsigmoid(self.log_floor - raw)
+
+
+def _median_pen(logits: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the state of the pen per row, and the memory: (B, 3), (B, 2) -> (B,), (B, 2).
+
+    The likeliest state is nearly always "down", so that it would give strokes without an end. A stroke ends where the
+    probability that it has ended by then reaches one half, and so does the drawing.
+    """
+    down, up, end = torch.softmax(logits, 1).unbind(1)
+    lowered, going_on = memory.unbind(1)
+    going_on = going_on * (1 - end)
+    lowered = lowered * (down / (down + up).clamp(min=EDGE))
+    is_up, is_end = lowered < 0.5, going_on < 0.5
+    pen = torch.where(is_end, END, torch.where(is_up, PEN_UP, PEN_DOWN))
+    return pen, torch.stack([torch.where(is_up, torch.ones_like(lowered), lowered), going_on], 1)
 
 
 def pick(logits: Tensor, uniforms: Tensor, temperature: Tensor) -> Tensor:

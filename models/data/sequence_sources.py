@@ -26,6 +26,17 @@ class SequenceOptions(ReadOptions):
     bars: int | None = None
 
 
+# Drawings of 50 alphabets, as strokes; see `models.evaluate.card`.
+OMNIGLOT, OMNIGLOT_FILE = "omniglot-strokes", "omniglot_stroke3.npz"
+
+
+def read_omniglot(_name: str, data_dir: Path, options: ReadOptions | None, _mirror: str | None) -> Splits:
+    """Read `data_dir`/omniglot-strokes/omniglot_stroke3.npz, which cannot be downloaded."""
+    own = _of_sequences(options)
+    found = read_strokes(data_dir / OMNIGLOT / OMNIGLOT_FILE, own.max_length, own.model)
+    return split(found, own.hold_out, own.validation)
+
+
 def read_drawings(rest: str, _data_dir: Path, options: ReadOptions | None, _mirror: str | None) -> Splits:
     """Read drawings: npz, ndjson, or a folder of SVG files."""
     own = _of_sequences(options)

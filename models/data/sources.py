@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from models.data.items import Splits
 from models.data.picture_sources import SPRITES, advice, read_idx_set, read_npz, read_pictures, read_sprites
-from models.data.sequence_sources import read_corpus, read_drawings
+from models.data.sequence_sources import OMNIGLOT, read_corpus, read_drawings, read_omniglot
 from models.data.table_sources import CSV_SUFFIXES, PARQUET_SUFFIXES, read_csv, read_parquet
 from models.kinds import kind_of
 from models.kinds.kind import Kind
@@ -32,6 +32,7 @@ SOURCES: dict[str, Source] = {
     "mnist": Source("picture", read_idx_set),
     "fashion-mnist": Source("picture", read_idx_set),
     SPRITES: Source("picture", read_sprites),
+    OMNIGLOT: Source("strokes", read_omniglot),
     "folder:": Source("picture", read_pictures),
     "npz:": Source("picture", read_npz),
     "csv:": Source("table", read_csv, CSV_SUFFIXES),

@@ -7,7 +7,7 @@ from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
-from models.evaluate import agreement, densities, information, neighbors, table, unusual
+from models.evaluate import agreement, densities, information, neighbors, sequences, table, unusual
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.kinds import measuring_for
 from models.evaluate.sample_quality import KEY, sample_rows
@@ -36,6 +36,11 @@ SOURCES = {
         "Fashion-MNIST: 60,000 training and 10,000 test pictures of clothes, 28 x 28 greys. Xiao, Rasul, Vollgraf: "
         "arXiv:1708.07747. (c) 2017 Zalando SE, MIT licence."
     ),
+    "omniglot-strokes": (
+        "Omniglot as pen strokes: 30,000 drawings of characters for training, 1,000 for validation, 1,000 for the test, "
+        "50 alphabets, simplified to 31 points on average; github.com/hardmaru/sketch-rnn-datasets. Lake et al.: "
+        "Human-level concept learning through probabilistic program induction, Science 2015. (c) 2015 Brenden Lake, MIT."
+    ),
     "lpc-sprites": (
         "LPC sprites: 11,664 pictures of characters, 64 x 64 colour, every combination of six factors once; 1,000 characters "
         "for training, 296 for the test. Li, Mandt: Disentangled sequential autoencoder, ICML 2018; art by the contributors "
@@ -55,7 +60,8 @@ EXPLAINED = {
     "densities": "Bits per dimension",
     "agreement": "Validation",
     KEY: "Samples",
-    table.KEY: "Rows",
+    table.KEY: "Imputation and anomalies",
+    sequences.KEY: "Sequences",
 }
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
@@ -88,7 +94,7 @@ def card(
 ) -> str:
     """Return the card as Markdown; `calibration` is the record of one, if there is one."""
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
-    kind = kind_of(model.kind)
+    measuring = measuring_for(kind := kind_of(model.kind))
     remarks = [*map(kind.worded, densities.remarks(metrics)), *agreement.lines(metrics, kind), *_left_out(protocol)]
     if neighbors.KEY in metrics:  # which has this number, too
         metrics = {name: value for name, value in metrics.items() if name != "knn_accuracy"}
@@ -106,8 +112,8 @@ def card(
     rows += [(neighbors.named(name), f"{100 * share:.2f} %") for name, share in metrics.get(neighbors.KEY, {}).items()]
     rows += [*information.card_rows(metrics), *_prior_rows(metrics, names), *_factor_rows(metrics)]
     rows += _sample_rows(metrics, model.prior)
-    measuring = measuring_for(kind)
     rows += [(what, value) for what, value, _ in measuring.rows(metrics)]
+    rows += [*_sample_rows(metrics, model.prior), *sequences.card_rows(metrics)]
     lines = [
         f"# {directory.name}",
         "",

@@ -15,7 +15,7 @@ from PIL import Image
 from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Items, Splits, class_names
-from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, unusual
+from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, sequences, unusual
 from models.evaluate import html as page
 from models.evaluate.card import SOURCES, description, evaluate_command, train_commands
 from models.evaluate.headings import Headings, headings
@@ -53,10 +53,7 @@ def write_report(
     log, snapshots = read_log(directory), sorted((directory / "run" / "snapshots").glob("*.safetensors"))
     names, measuring = headings(checkpoint.manifest, metrics), measuring_for(checkpoint.vae.kind)
     sections = [
-        (
-            "Numbers",
-            measuring.kind.worded(_numbers(metrics, names, checkpoint.vae.config.latent_dim, drawing.prior, measuring)),
-        ),
+        ("Numbers", _numbers(metrics, names, checkpoint.vae.config.latent_dim, drawing.prior, measuring)),
         ("Columns", page.headed_table(measuring.table(metrics))),
         ("Training", drawing.training(log)),
         ("Reconstructions", drawing.reconstructions()),
@@ -289,10 +286,10 @@ def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str, 
     rows += agreement.report_rows(metrics)
     for what, _, key in sample_rows(metrics, prior):
         rows.append(row(f"{what}: Fréchet distance", number(metrics, f"{KEY}.{key}.frechet"), protocol[KEY]))
-    rows += factors.report_rows(metrics)
+    rows += [*factors.report_rows(metrics), *sequences.report_rows(metrics)]
     rows += [row(what, html.escape(value), protocol[key]) for what, value, key in measuring.rows(metrics)]
     words = f"{protocol['unit'].capitalize()}; {protocol['split']}; {measuring.parts}: {protocol['pixels']}."
-    return page.table(rows) + f'<p class="dim">{html.escape(words)}</p>'
+    return measuring.kind.worded(page.table(rows) + f'<p class="dim">{html.escape(words)}</p>')
 
 
 def _made(directory: Path, checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ def table_numbers(vae: VAE, spec: Columns, train: Rows, test: Rows, seed: int) -
     usual = usual_rows(spec, train)
     errors = _Errors(spec, usual)
     swaps, shuffles = list[float](), list[float]()
-    known = cell_surprise(vae, spec, test).sum(1)
+    known = cell_surprise(vae, test).sum(1)
     for repeat in range(repeats):
         noise = np.random.default_rng([seed, repeat])
         hidden = (noise.random(test.shape) < HIDDEN) & ~np.isnan(test)
@@ -42,7 +42,7 @@ def table_numbers(vae: VAE, spec: Columns, train: Rows, test: Rows, seed: int) -
         if repeat < 5:  # Each takes as many rows as there are columns.
             for found, spoilt in ((swaps, swapped(spec, test, noise)), (shuffles, shuffled(test, noise))):
                 if spoilt is not None:
-                    found.append(auroc(known, cell_surprise(vae, spec, spoilt).sum(1)))
+                    found.append(auroc(known, cell_surprise(vae, spoilt).sum(1)))
     whole = _Errors(spec, usual)
     whole.add(test, spec.parameters.expected(decoded(vae, test)), ~np.isnan(test))
     anomalies = {"swapped": swaps, "shuffled": shuffles}

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from statistics import mode
 
+from models.kinds.column import MOST_NAME
+
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 LOOKED_AT = 100  # lines from which the delimiter is chosen
 MOST_CELL = 1 << 17  # characters of a cell, the limit of Python's reader
@@ -48,6 +50,8 @@ def records(lines: Iterable[str], delimiter: str) -> Iterator[Line]:
 def column_names(header: Sequence[str]) -> list[str]:
     """Return the names of the columns; one without a name gets its number. Raises BadCsv if two are the same."""
     names = [name or f"column {i}" for i, name in enumerate(header, 1)]
+    if long := next((name for name in names if len(name) > MOST_NAME), None):
+        raise BadCsv(f"the name of a column has {len(long)} characters, {MOST_NAME} are allowed: {long[:80]!r}...")
     for i, name in enumerate(names):
         if (first := names.index(name)) != i:
             raise BadCsv(f"columns {first + 1} and {i + 1} are both named {name[:80]!r}: give each its own name")

@@ -5,6 +5,7 @@ what a decoder gives into raw data again. Knows nothing of nets, training, files
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class Kind(ABC):
     @abstractmethod
     def default_preprocessing(self, shape: Shape) -> Preprocessing:
         """Return the preprocessing of a model that was saved without one. Raises ValueError if this kind has no default."""
+
+    def check_options(self, spec: Any, options: Mapping[str, Any]) -> None:  # noqa: B027  Most kinds have nothing to check.
+        """Raise ValueError if the net's options do not fit the preprocessing."""
+
+    def check_preprocessing(self, options: Mapping[str, Any], preprocessing: Any) -> None:  # noqa: B027
+        """Raise ValueError if the options of the net do not fit the preprocessing. Their shapes are the same already."""
 
     def fits(self, found: Shape, shape: Shape) -> bool:
         """Return whether a row of the shape `found` suits a model whose rows have `shape`."""

@@ -117,8 +117,10 @@ class Columns:
 
     def rows_of_csv(self, text: str) -> Rows:
         """Return the rows of CSV with a header, (N, K). The delimiter is found as in training. Raises BadRow, BadCsv."""
-        lines = text.removeprefix("\ufeff").splitlines(keepends=True)
-        found = records(lines, delimiter_of(lines))
+        lines = io.StringIO(text.removeprefix("\ufeff"), newline="")
+        delimiter = delimiter_of(lines)
+        lines.seek(0)
+        found = records(lines, delimiter)
         _, header = next(found, (0, []))
         if not header:
             raise BadRow(f"the CSV is empty: it needs a line with the names of columns, such as {','.join(self.names[:3])}")
@@ -223,6 +225,11 @@ class Table(Kind):
 
     def default_preprocessing(self, shape: Shape) -> Columns:
         raise ValueError("a table needs its columns: names, types, means and categories")
+
+    def check_preprocessing(self, options: Mapping[str, Any], preprocessing: Columns) -> None:
+        expected, found = [column.cardinality for column in preprocessing.columns], options.get("cardinalities")
+        if found != expected:
+            raise ValueError(f"the net has the cardinalities {short_repr(found)}, the columns have {short_repr(expected)}")
 
     def to_x(self, rows: "Tensor") -> "Tensor":
         return rows.float()

@@ -4,7 +4,7 @@ Knows nothing of nets, files or HTTP.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from reprlib import repr as short_repr
@@ -170,6 +170,11 @@ class Text(Kind):
 
     def default_preprocessing(self, shape: Shape) -> Preprocessing:
         raise ValueError("a model of texts is saved with its preprocessing: only the training data know the characters")
+
+    def check_options(self, spec: TextFormat, options: Mapping[str, Any]) -> None:
+        """Raise ValueError unless the net has one output for each token."""
+        if options.get("outputs") != spec.count:
+            raise ValueError(f"the net has {short_repr(options.get('outputs'))} outputs, but there are {spec.count} tokens")
 
     def fits(self, found: Shape, shape: Shape) -> bool:
         """Return whether a row, cut to `found` tokens or not, suits the model."""

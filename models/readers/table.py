@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.kinds.column import BadCell, Column
-from models.kinds.table import MISSING, Columns
+from models.kinds.table import MISSING, MOST_COLUMNS, Columns
 from models.readers.download import DataError
 from models.readers.found import Found, class_numbers
 from models.readers.layout import TRAIN, class_lines, split_of
@@ -51,6 +51,8 @@ def read_table(path: Path, parquet: bool = False, options: TableOptions | None =
     schema = Schema(missing=model.missing, decimal=model.decimal) if model else options.schema
     file = open_parquet(path) if parquet else open_csv(path, schema.delimiter)
     schema.check(file.names, options.schema_name)
+    if len(file.names) > MOST_COLUMNS:
+        raise DataError(f"{shown(path)}: has {len(file.names):,} columns, at most {MOST_COLUMNS:,} are allowed")
     where, missing = shown(path), schema.missing or MISSING
     surveys, rows = _survey(file, missing)
     if rows < LEAST_ROWS:
@@ -191,6 +193,9 @@ def _measured(column: Column, values: NDArray[np.float64], where: str) -> Column
             f"{where}: column {column.name!r} is {'constant' if len(own) else 'missing'} in all training rows: leave it out "
             'with "leave_out" in a --schema'
         )
-    return replace(
-        column, mean=float(own.mean()), std=float(own.std()), low=float(there.min()), high=float(there.max())
-    )  # fmt: skip
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, std = float(own.mean()), float(own.std())
+        return replace(column, mean=mean, std=std, low=float(there.min()), high=float(there.max()))
+    except ValueError as error:  # numbers near 1e308, or so near to each other that their deviation is 0
+        raise DataError(f'{where}: {error}: leave it out with "leave_out" in a --schema') from None

@@ -34,7 +34,8 @@ class TableFile:
     lines: list[str] = field(default_factory=list)
     decimal: str | None = None  # None: not known yet
     delimiter: str = ","
-    ragged: dict[int, int] = field(default_factory=dict)  # cells of lines that have more or fewer than the header
+    ragged: int = 0  # lines with more or fewer cells than the header, ...
+    first_ragged: dict[int, int] = field(default_factory=dict)  # ... and the cells of the first ones
 
     def blocks(self) -> Iterator[list[Line]]:
         """Yield the rows, BLOCK at a time: (line, cells). Notes lines with too few or too many cells, and skips them."""
@@ -49,14 +50,18 @@ class CsvFile(TableFile):
     header: bool = True
 
     def blocks(self) -> Iterator[list[Line]]:
-        self.ragged.clear()
+        self.ragged = 0
         with _opened(self.path, self.encoding) as lines:
             found = records(lines, self.delimiter)
             if self.header:
                 next(found, None)
             for block in _batched(found):
-                self.ragged.update((line, len(cells)) for line, cells in block if len(cells) != len(self.names))
-                yield [(line, cells) for line, cells in block if len(cells) == len(self.names)]
+                whole = [(line, cells) for line, cells in block if len(cells) == len(self.names)]
+                if (ragged := len(block) - len(whole)) and not self.ragged:
+                    others = ((line, len(cells)) for line, cells in block if len(cells) != len(self.names))
+                    self.first_ragged = dict(islice(others, EXAMPLES))
+                self.ragged += ragged
+                yield whole
 
 
 @dataclass
@@ -74,6 +79,8 @@ class ParquetFile(TableFile):
 
 def open_csv(path: Path, delimiter: str | None = None) -> CsvFile:
     """Look at the start of a CSV file: encoding, delimiter, and whether the first line has names. Raises DataError."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{shown(path)}: not a file")
     encoding = _encoding(path)
     with _opened(path, encoding) as lines:
         start = list(islice(lines, LOOKED_AT))
@@ -107,10 +114,11 @@ def open_parquet(path: Path) -> ParquetFile:
 
 def ragged_line(found: TableFile, rows: int, most: float) -> str | None:
     """Return a line about lines that were skipped. Raises DataError if they are more than `most` of all, and more than one."""
-    if not (count := len(found.ragged)):
+    if not (count := found.ragged):
         return None
-    some = "; ".join(f"line {line} has {cells}" for line, cells in islice(found.ragged.items(), EXAMPLES))
-    more = f"; and {count - EXAMPLES:,} more" if count > EXAMPLES else ""
+    some = "; ".join(f"line {line} has {cells}" for line, cells in found.first_ragged.items())
+    others = count - len(found.first_ragged)
+    more = f"; and {others:,} more" if others else ""
     text = f"{plural(count, 'line')} without {plural(len(found.names), 'cell')}, as the header has: {some}{more}"
     if count > max(1, most * (rows + count)):
         raise DataError(f"{shown(found.path)}: {text}; correct them, or allow more with --max-corrupt")

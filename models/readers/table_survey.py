@@ -77,7 +77,8 @@ class Survey:
     def _add_numbers(self, found: NDArray[np.float64], texts: Sequence[str]) -> None:
         self.low, self.high = min(self.low, float(found.min())), max(self.high, float(found.max()))
         before = found[:1] - 1 if self.last is None else [self.last]
-        self.counting = self.counting and bool((np.diff(found, prepend=before) == 1).all())
+        with np.errstate(over="ignore"):
+            self.counting = self.counting and bool((np.diff(found, prepend=before) == 1).all())
         self.last = float(found[-1])
         if self.decimals is not None:
             self.decimals = most_decimals(texts, self.decimals)

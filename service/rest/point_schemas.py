@@ -211,7 +211,7 @@ class TraversalAnswer(PicturesAnswer):
 
     model_config = ConfigDict(title="Traversal")
 
-    rows: list[TraversedRow] | list[Row]  # type: ignore[assignment]
+    rows: list[TraversedRow] | list[Row]
     traversed: list[TraversedRow] | None = Field(
         None, description="Only of a model of tables, whose data are `rows`: what each row of data is."
     )

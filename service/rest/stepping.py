@@ -9,6 +9,7 @@ from service.rest.schemas import CompleteParameters, DecodeParameters, Interpola
 
 # The temperature of steps of /sample and /complete, unless one is stated.
 SAMPLED = 0.7
+ONLY_SEQUENCES = frozenset(("step_temperature", "max_length"))
 
 
 def stepping_of(model: ServedModel, parameters: Parameters) -> Stepping:
@@ -16,6 +17,9 @@ def stepping_of(model: ServedModel, parameters: Parameters) -> Stepping:
     if not isinstance(parameters, (CompleteParameters, DecodeParameters, InterpolateParameters)):
         return GREEDY
     if not model.kind.steps:
+        stated = parameters.model_fields_set
+        if stated.isdisjoint(ONLY_SEQUENCES) and ("seed" not in stated or isinstance(parameters, DecodeParameters)):
+            return GREEDY  # as nearly always
         for name in ("step_temperature", "max_length"):
             if getattr(parameters, name) is not None:
                 raise BadParameter(

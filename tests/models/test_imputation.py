@@ -1,14 +1,17 @@
 """A net that learns penguins fills hidden cells better than means and modes, and finds the cell that was spoilt."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from models.checkpoint import CheckpointError, read, save
 from models.data import load_data
 from models.evaluate.table import table_numbers
 from models.imputation import cell_surprise, decoded, impute
+from models.kinds.column import Column
 from models.kinds.table import Columns, Rows
 from models.objective import evidence_lower_bound
 from models.vae import VAE, VAEConfig
@@ -63,7 +66,7 @@ def test_the_spoilt_cell_is_the_most_surprising(vae: VAE, rows: tuple[Columns, R
     spoilt = test[~np.isnan(test).any(1)].copy()
     mass = spec.names.index("body_mass_g")
     spoilt[:, mass] = -spoilt[:, mass] + 5 * np.sign(-spoilt[:, mass])
-    surprise = cell_surprise(vae, spec, spoilt)
+    surprise = cell_surprise(vae, spoilt)
     assert (surprise.argmax(1) == mass).mean() > 0.9
 
 
@@ -75,12 +78,12 @@ def test_surprise_of_a_cell_does_not_depend_on_the_cell(vae: VAE, rows: tuple[Co
     values = []
     for entry in (0.0, 10.0, 20.0):
         one[0, mass] = entry
-        values.append(cell_surprise(vae, spec, one)[0, mass])
+        values.append(cell_surprise(vae, one)[0, mass])
     sigma = spec.parameters.sigma(decoded(vae, one))[0, mass]
     assert values[0] - 2 * values[1] + values[2] == pytest.approx((10 / sigma) ** 2, rel=1e-3)
     hidden = one.copy()
     hidden[0, mass] = np.nan
-    assert cell_surprise(vae, spec, hidden)[0, mass] == 0
+    assert cell_surprise(vae, hidden)[0, mass] == 0
 
 
 def test_missing_cells_have_no_part_in_the_likelihood(vae: VAE, rows: tuple[Columns, Rows, Rows]) -> None:
@@ -143,3 +146,18 @@ def test_a_net_and_a_likelihood_of_different_columns_are_refused(rows: tuple[Col
     vae = VAE(VAEConfig(good.shape, 4, "table", good.arch_options, "columns", other, kind="table"))
     with pytest.raises(ValueError, match="the net answers"):
         vae.decode(torch.zeros(2, 4))
+
+
+def test_a_checkpoint_is_saved_and_read_with_its_columns(vae: VAE, rows: tuple[Columns, Rows, Rows], tmp_path: Path) -> None:
+    spec, _, test = rows
+    save(tmp_path / "whole", vae, spec)
+    found = read(tmp_path / "whole")
+    assert found.manifest.preprocessing == spec
+    np.testing.assert_array_equal(impute(found.vae, spec, test), impute(vae, spec, test))
+    other = replace(spec, columns=(*spec.columns[:-1], Column("year", "boolean", categories=("no", "yes"))))
+    with pytest.raises(ValueError, match="the net has the cardinalities"):
+        save(tmp_path / "other", vae, other)
+    config = tmp_path / "whole" / "config.json"
+    config.write_text(config.read_text().replace('"type": "number"', '"type": "date"', 1))
+    with pytest.raises(CheckpointError, match="type must be one of number, category, boolean, not 'date'"):
+        read(tmp_path / "whole")

@@ -41,6 +41,7 @@ def test_one_step_at_a_time_gives_the_same_likelihood_as_teacher_forcing(config:
     previous, total, alive = likelihood.steps.end(state), torch.zeros(30), torch.ones(30, dtype=torch.bool)
     for i in range(13):
         output, state = likelihood.decoding.step(state, previous)
+        output = likelihood.steps.without_end(output) if i == 0 else output
         previous = x[:, i] if i < 12 else likelihood.steps.end(state)
         total += torch.where(alive, likelihood.steps.log_prob(output, previous), 0.0)
         alive &= ~likelihood.steps.is_end(previous)
@@ -114,6 +115,16 @@ def test_a_beginning_is_kept_and_continued_as_if_it_had_been_drawn(config: VAECo
 
 
 @BOTH
+def test_no_row_is_empty(config: VAEConfig) -> None:
+    vae, likelihood = built(config, torch.randn(200, 4))
+    end = 0 if config is TOKENS else 2
+    vae.net.get_parameter("head.bias")[end] = 3.0  # most rows end as soon as they may
+    lengths = ends(drawn(likelihood, 200))
+    assert lengths.min() == 1
+    assert lengths.float().mean() < 3
+
+
+@BOTH
 def test_greedy_rows_need_no_noise(config: VAEConfig) -> None:
     _, likelihood = built(config, torch.randn(5, 4))
     torch.testing.assert_close(drawn(likelihood, 5, 0.0, 1), drawn(likelihood, 5, 0.0, 2), rtol=0, atol=0)
@@ -126,8 +137,8 @@ def test_probabilities_of_all_texts_add_up_to_one() -> None:
     config = VAEConfig(
         (12,), 4, "lstm", {"outputs": 3, "encoder": 4, "decoder": 8, "embedding": 4}, "categorical", kind="text"
     )
-    _, likelihood = built(config, torch.randn(1, 4).expand(63, 4))
-    texts = [[int(bit) + 1 for bit in f"{number:0{n}b}"] if n else [] for n in range(6) for number in range(2**n)]
+    _, likelihood = built(config, torch.randn(1, 4).expand(62, 4))
+    texts = [[int(bit) + 1 for bit in f"{number:0{n}b}"] for n in range(1, 6) for number in range(2**n)]
     x = torch.tensor([text + [0] * (6 - len(text)) for text in texts])
     ended = likelihood.log_prob(x).exp().sum()
     longer = likelihood.steps.is_end(drawn(built_same(likelihood, 20_000), 20_000)[:, :6]).any(1).float().mean()

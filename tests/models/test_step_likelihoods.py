@@ -38,7 +38,7 @@ def test_draws_have_the_moments_of_the_density() -> None:
     outputs = spread_outputs().expand(n, -1)
     found = mixture.points(outputs[:1])
     weights = found.logits.softmax(1)[0]
-    x = mixture.choose(outputs, torch.rand(n, 4), torch.ones(n))
+    x = mixture.choose(outputs, torch.rand(n, 4), torch.ones(n), torch.ones(n, 2))[0]
     on = x[x[:, 2] < 2]
     mean_x, mean_y = (float((weights * mean[0]).sum()) for mean in (found.mean_x, found.mean_y))
     assert on[:, 0].mean() == pytest.approx(mean_x, abs=0.04)
@@ -53,8 +53,8 @@ def test_draws_have_the_moments_of_the_density() -> None:
 @pytest.mark.parametrize("temperature", [0.25, 1.0])
 def test_temperature_divides_logits_and_multiplies_variances(temperature: float) -> None:
     n, mixture = 20_000, Mixture()
-    raw = spread_outputs(1) if False else torch.tensor([1.0, 0.0, -9.0, 0.0, 0.0, 0.0, 0.3, -0.4, 0.5])
-    x = mixture.choose(raw.expand(n, -1), torch.rand(n, 4), torch.full((n,), temperature))
+    raw = torch.tensor([1.0, 0.0, -9.0, 0.0, 0.0, 0.0, 0.3, -0.4, 0.5])
+    x = mixture.choose(raw.expand(n, -1), torch.rand(n, 4), torch.full((n,), temperature), torch.ones(n, 2))[0]
     found = mixture.points(raw[None])
     assert x[:, 0].std() == pytest.approx(float(found.log_sigma_x.exp()) * temperature**0.5, rel=0.03)
     expected = float((raw[:3] / temperature).softmax(0)[1])
@@ -76,7 +76,7 @@ def test_sigmas_have_a_floor_and_correlations_a_limit() -> None:
 
 @pytest.mark.parametrize("uniform", [0.0, 1.0])
 def test_noise_at_the_edges_gives_finite_points(uniform: float) -> None:
-    x = Mixture().choose(spread_outputs()[None], torch.full((1, 4), uniform), torch.ones(1))
+    x, _ = Mixture().choose(spread_outputs()[None], torch.full((1, 4), uniform), torch.ones(1), torch.ones(1, 2))
     assert bool(x.isfinite().all())
 
 
@@ -91,10 +91,23 @@ def test_floors_out_of_range_are_refused(floor: object) -> None:
         Mixture(floor)  # type: ignore[arg-type]
 
 
+def test_at_temperature_0_strokes_and_drawings_have_their_median_lengths() -> None:
+    """Each point is the last of its stroke with probability 0.1, and each step the end with 0.02: medians of 7 and 35."""
+    raw = torch.cat([torch.tensor([0.98 * 0.9, 0.98 * 0.1, 0.02]).log(), torch.zeros(6)])[None]
+    memory, pens = torch.ones(1, 2), []
+    for _ in range(40):
+        point, memory = Mixture().choose(raw, torch.rand(1, 4), torch.zeros(1), memory)
+        pens.append(int(point[0, 2]))
+    assert pens[:34] == ([0] * 6 + [1]) * 4 + [0] * 6
+    assert pens[34] == 2
+
+
 def test_tokens_are_drawn_by_the_inverse_distribution_function() -> None:
     logits = torch.tensor([0.5, 0.25, 0.25]).log().expand(5, -1)
     uniforms = torch.tensor([0.0, 0.49, 0.51, 0.76, 1.0])
     assert pick(logits, uniforms, torch.ones(5)).tolist() == [0, 0, 1, 2, 2]
     assert pick(logits, uniforms, torch.zeros(5)).tolist() == [0] * 5
-    drawn = Categorical().choose(torch.randn(1, 4).expand(9, -1), torch.rand(9, 1), torch.full((9,), 1e-4))
+    drawn, _ = Categorical().choose(
+        torch.randn(1, 4).expand(9, -1), torch.rand(9, 1), torch.full((9,), 1e-4), torch.ones(9, 0)
+    )
     assert len(drawn.unique()) == 1

@@ -4,17 +4,22 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from models.data.items import Splits
+from models.distributions import DiagonalGaussian
 from models.evaluate import table
 from models.evaluate.kinds.measuring import Measuring
+from models.imputation import cell_surprise, layout_of, parameters_at
 from models.mixture import FittedPrior
+from models.scores import Array
 from models.vae import VAE
 
 
 class TableMeasuring(Measuring):
     """The measurement of rows of a table."""
 
+    scores: ClassVar[tuple[str, ...]] = ("nll", "deviance", "surprise")
     parts: ClassVar[str] = "cells"
 
     def values(self, vae: VAE, data: Mapping[str, Any], seed: int) -> str:
@@ -35,6 +40,15 @@ class TableMeasuring(Measuring):
         return {table.KEY: table.table_numbers(vae, splits.preprocessing, train, test, seed)}, {
             **protocol,
             table.KEY: table.PROTOCOL,
+        }
+
+    def item_scores(self, vae: VAE, rows: Tensor, posterior: DiagonalGaussian) -> dict[str, Array]:
+        """Return nll; the deviance, that is the surprise of all cells at z = mu; and that of each cell given the others."""
+        x = rows.cpu().numpy()
+        return {
+            **super().item_scores(vae, rows, posterior),
+            "deviance": layout_of(vae).surprise(parameters_at(vae, posterior.mu), x).sum(1),
+            "surprise": cell_surprise(vae, x).sum(1),
         }
 
     def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:

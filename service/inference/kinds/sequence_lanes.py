@@ -134,7 +134,8 @@ def weigher(vae: VAE, length: int) -> Callable[[Tensor], Tensor]:
 def _longest(steps: Any, rows: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
     """Return the longest of some rows, (1, T, ...)."""
     ended = steps.is_end(torch.from_numpy(rows)).numpy()
-    return x[np.argmin(ended.sum(1))][None]
+    found: NDArray[Any] = x[np.argmin(ended.sum(1))][None]
+    return found
 
 
 def _likelihood(vae: VAE, z: Tensor) -> Autoregressive:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # The noise of so many steps is drawn at a time.
 NOISE_STEPS = 16 * STEPS
+# The noise of so many items is drawn before others get a turn.
+NOISE_ITEMS = 64
 
 
 class NoDraws(Exception):
@@ -86,7 +88,7 @@ class ServedSequences(ServedRows):
         uniforms = np.zeros((0, 0, layout.noise), np.float32)
         for place in range(0, most, STEPS):
             if place % NOISE_STEPS == 0:
-                uniforms = self._noise(stepping, alive, place)
+                uniforms = await self._noise(stepping, alive, place)
             own = uniforms[:, place % NOISE_STEPS :][:, :STEPS]
             given = layout.blank(len(alive), STEPS)
             part = begun[alive, place : place + STEPS]
@@ -101,12 +103,17 @@ class ServedSequences(ServedRows):
             alive, state, previous, uniforms = alive[going_on], state[going_on], steps[going_on, -1:], uniforms[going_on]
         return made[:, : min(longest, most)]
 
-    def _noise(self, stepping: Stepping, items: NDArray[np.int64], place: int) -> Floats:
-        """Return the uniform noise of the next steps of some items, (n, NOISE_STEPS, noise)."""
+    async def _noise(self, stepping: Stepping, items: NDArray[np.int64], place: int) -> Floats:
+        """Return the uniform noise of the next steps of some items, (n, NOISE_STEPS, noise). Others get turns in between."""
         if not stepping.temperature:
             return np.zeros((len(items), NOISE_STEPS, self.layout.noise), np.float32)
         own = items if stepping.items is None else stepping.items[items]
-        return seeds.step_uniform(stepping.seed, own, place, NOISE_STEPS, self.layout.noise)
+        found = np.empty((len(items), NOISE_STEPS, self.layout.noise), np.float32)
+        for first in range(0, len(items), NOISE_ITEMS):
+            part = slice(first, first + NOISE_ITEMS)
+            found[part] = seeds.step_uniform(stepping.seed, own[part], place, NOISE_STEPS, self.layout.noise)
+            await asyncio.sleep(0)
+        return found
 
     @contextmanager
     def weighing(self, pipeline: "Pipeline", inference: "Inference", count: int) -> Iterator["StepWeighing"]:

@@ -41,7 +41,8 @@ class Wire(ABC):
         self, model: ServedModel, chosen: Format | None, accept: str, frames: bool = False, offered: tuple[Format, ...] = ()
     ) -> Format:
         """Return the format of an answer with data; `frames`: it may also be an animation. Raises BadParameter."""
-        offered = offered or (self.formats + ANIMATIONS if frames else self.formats)
+        if not offered:
+            offered = self.formats + ANIMATIONS if frames else self.formats
         if chosen is not None and chosen not in offered:
             raise BadParameter(
                 f"format: {model.name!r} is a model of {self.things}, which are answered as {', '.join(offered)}, not as "

@@ -14,6 +14,7 @@ from models.data import Items, Splits
 from models.evaluate import features, report
 from models.evaluate.card import card
 from models.evaluate.headings import headings
+from models.evaluate.kinds import measuring_for
 from models.evaluate.measure import evaluate
 from models.evaluate.sample_quality import (
     KEY,
@@ -25,6 +26,7 @@ from models.evaluate.sample_quality import (
     sample_rows,
     share_within,
 )
+from models.kinds import KINDS
 from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.vae import VAE, VAEConfig
 
@@ -114,7 +116,7 @@ def test_they_are_among_the_numbers_of_an_evaluation(splits: Splits, tmp_path: P
     text = card(tmp_path, checkpoint.manifest, metrics, [])
     assert "| samples of the fitted prior: Fréchet distance; precision, recall | " in text
     assert f"Samples: {metrics['protocol'][KEY]}." in text
-    page = report._numbers(metrics, headings(checkpoint.manifest, metrics), 3, "N(0, I)")
+    page = report._numbers(metrics, headings(checkpoint.manifest, metrics), 3, "N(0, I)", measuring_for(KINDS["picture"]))
     for name, one in metrics[KEY].items():
         if isinstance(one, dict) and "frechet" in one:
             assert f'data-key="sample_quality.{name}.frechet" value="{one["frechet"]!r}"' in page

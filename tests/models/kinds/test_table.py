@@ -101,6 +101,11 @@ class TestCsv:
             text = "\ufeff" + "\r\n".join(lines).replace(",", delimiter)
             np.testing.assert_array_equal(SPEC.rows_of_csv(text), expected)
 
+    def test_only_ends_of_lines_end_lines(self) -> None:
+        spec = Columns((Column("note", "category", categories=("a\u2028b", "c\nd", "e\x0bf")), AGE))
+        rows = spec.rows_of_csv('note,age\na\u2028b,1\r\n"c\nd",2\re\x0bf,3\n')
+        assert rows[:, 0].tolist() == [0, 1, 2]
+
     def test_rows_become_csv_and_the_same_rows(self) -> None:
         rows = SPEC.rows([ITEM, {"city": "Rome"}])
         assert SPEC.csv_of(rows) == "age,city,member,fare\n31,Paris,yes,7.25\n,Rome,,\n"

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from models.checkpoint import save
 from models.kinds import KINDS
 from models.kinds.text import BadText, TextFormat, has_ended, lengths
+from models.vae import VAE, VAEConfig
 
 LETTERS = TextFormat(6, list("abc \n"))
 BYTES = TextFormat(6, "bytes")
@@ -65,6 +69,14 @@ def test_pictures_show_texts() -> None:
 def test_a_preparation_that_makes_no_sense_is_refused(stored: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(stored))} must be"):
         KINDS["text"].preprocessing(**{**LETTERS.stored(), **stored})
+
+
+def test_a_checkpoint_has_one_output_for_each_token(tmp_path: Path) -> None:
+    vae = VAE(VAEConfig((6,), 2, "lstm", {"outputs": 7, "encoder": 2, "decoder": 2}, "categorical", kind="text"))
+    with pytest.raises(ValueError, match="the net has 7 outputs, but there are 6 tokens"):
+        save(tmp_path, vae, LETTERS)
+    with pytest.raises(ValueError, match="is saved with its preprocessing"):
+        save(tmp_path, vae)
 
 
 @pytest.mark.parametrize("spec", [LETTERS, BYTES])

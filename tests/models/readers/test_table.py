@@ -1,46 +1,21 @@
 """Tables as others write them: what is inferred is said, what is left out is named, and what is unclear is refused."""
 
 import gzip
-import json
+import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from models.kinds.table import Columns
 from models.readers import table
 from models.readers.download import DataError
-from models.readers.found import Found
 from models.readers.table import TableOptions, read_table
-from models.readers.table_schema import Schema, read_schema
-
-PEOPLE = """name,age,height,city,member,split
-Ann,31,1.75,Oslo,yes,train
-Bob,42,1.80,Rome,no,train
-Cid,NA,1.62,Oslo,no,test
-Dee,25,1.71,Rome,yes,train
-Eve,58,,Rome,yes,train
-"""
+from tests.models.readers.people import PEOPLE, read, spec_of, values
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "people.csv"
-
-
-def read(path: Path, content: str | bytes, schema: dict[str, Any] | None = None) -> Found:
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return read_table(path, options=TableOptions(schema=Schema(**(schema or {}))))
-
-
-def spec_of(found: Found) -> Columns:
-    assert isinstance(found.preprocessing, Columns)
-    return found.preprocessing
-
-
-def values(found: Found, name: str) -> list[Any]:
-    return [item[name] for item in spec_of(found).items(found.x)]
 
 
 class TestColumns:
@@ -182,6 +157,9 @@ class TestCsv:
             ("a,b\n", "only 0 rows below the names of columns"),
             ("a,a\n1,2\n", "columns 1 and 2 are both named 'a'"),
             (b"PAR1\0\0\0", "has zero bytes, so it is not a text file"),
+            ("a" * 1001 + ",b\n1,x\n", "the name of a column has 1001 characters, 1000 are allowed"),
+            ("a,b\n1e308,1\n-1e308,2\n1e308,4\n", "column 'a': .* must be a finite number, not .*: leave it out"),
+            (",".join(f"c{i}" for i in range(10_001)) + "\n", "has 10,001 columns, at most 10,000 are allowed"),
             ("a,b\n1,x\n1,y\n", "no column is left to learn from: a: constant; b: text, all different"),
             ('a,b\n"' + "x" * 200_000 + '",1\n', "field larger than field limit"),
         ],
@@ -189,6 +167,12 @@ class TestCsv:
     def test_what_is_no_table(self, path: Path, content: str | bytes, message: str) -> None:
         with pytest.raises(DataError, match=message):
             read(path, content)
+
+    def test_what_is_no_file(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        for path in (tmp_path, tmp_path / "pipe"):
+            with pytest.raises(DataError, match="not a file"):
+                read_table(path)
 
     def test_no_such_file(self, path: Path) -> None:
         with pytest.raises(DataError, match="no such file"):
@@ -227,63 +211,6 @@ class TestModel:
         path.write_text(PEOPLE.replace("Cid,NA,1.62,Oslo", "Cid,NA,1.62,Bonn"))
         with pytest.raises(DataError, match="line 4: column 'city': 'Bonn' is not a known category; known: 'Oslo', 'Rome'"):
             read_table(path, options=TableOptions(model=model))
-
-
-class TestSchema:
-    def test_types_label_log_and_left_out(self, path: Path) -> None:
-        schema = {"types": {"age": "category"}, "label": "city", "log": ["height"], "leave_out": ["member"]}
-        found = read(path, PEOPLE, schema)
-        spec = spec_of(found)
-        assert [(column.name, column.type, column.scale) for column in spec.columns] == [
-            ("age", "category", "linear"), ("height", "number", "log"),
-        ]  # fmt: skip
-        assert values(found, "height") == [1.75, 1.8, 1.62, 1.71, None]
-        assert (found.classes, spec.label) == (["Oslo", "Rome"], "city")
-        assert found.labels is not None
-        assert found.labels.tolist() == [0, 1, 0, 1, 1]
-        assert "left out: 2 columns: name (text, all different); member (as the schema says)" in found.summary
-
-    @pytest.mark.parametrize(
-        ("schema", "message"),
-        [
-            ({"types": {"aeg": "number"}}, "types: there is no column 'aeg'; did you mean 'age'?"),
-            ({"label": "town"}, "label: there is no column 'town'"),
-            ({"types": {"city": "number"}}, "line 2: column 'city': 'Oslo' is not a number, as the schema says"),
-            (
-                {"types": {"age": "boolean"}},
-                "column 'age' is no boolean, as the schema says: its cells are '25', '31', '42', ...",
-            ),
-            ({"log": ["city"]}, "column 'city' is in \"log\" of the schema, but it is no column of numbers above 0"),
-            ({"leave_out": ["age"], "types": {"age": "number"}}, "the column 'age' is left out, so it has no type"),
-        ],
-    )
-    def test_a_schema_that_does_not_fit(self, path: Path, schema: dict[str, Any], message: str) -> None:
-        with pytest.raises(DataError) as caught:
-            read(path, PEOPLE, schema)
-        assert message in str(caught.value)
-
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [
-            ("{", "not JSON"),
-            ("[]", "must be an object, such as"),
-            ('{"type": {}}', "unknown key 'type'; did you mean 'types'? known: types, leave_out"),
-            ('{"types": {"a": "int"}}', "'types' must be an object with one of number, category, boolean for each column"),
-            ('{"missing": "NA"}', "'missing' must be a list of texts, not 'NA'"),
-            ('{"delimiter": "x"}', "'delimiter' must be one of"),
-        ],
-    )
-    def test_a_schema_file_with_mistakes(self, tmp_path: Path, content: str, message: str) -> None:
-        file = tmp_path / "schema.json"
-        file.write_text(content)
-        with pytest.raises(DataError) as caught:
-            read_schema(file)
-        assert message in str(caught.value)
-
-    def test_a_schema_file(self, tmp_path: Path) -> None:
-        file = tmp_path / "schema.json"
-        file.write_text(json.dumps({"types": {"a": "category"}, "missing": ["-999"]}))
-        assert read_schema(file) == Schema(types={"a": "category"}, missing=["-999"])
 
 
 class TestParquet:

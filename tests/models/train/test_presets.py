@@ -15,11 +15,20 @@ from models.train.flags import build_parser
 from models.train.presets import PRESETS, listing
 from models.train.run import Run
 
+DRAWINGS = Path(__file__).parents[2] / "data" / "strokes.npz"
+
 
 @pytest.fixture(scope="module")
 def colors_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("colors") / "colors.npz"
     np.savez(path, images=np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), np.uint8))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tunes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tunes") / "tunes.abc"
+    path.write_text("".join(f"X:{i}\nM:4/4\nL:1/4\nK:G\n{'GABc|' * (8 + i % 3)}{'dcBA|' * 4}\n\n" for i in range(40)))
     return path
 
 
@@ -54,16 +63,18 @@ def test_flags_are_ones_and_can_be_typed(name: str) -> None:
             text = ("x" if flag == "size" else ",").join(map(str, value)) if isinstance(value, list) else str(value)
             words += [f"--{flag.replace('_', '-')}", text]
     places = {"preset", "command", "given"}
-    typed, preset = vars(parse([*words, "--out", "x"])), vars(parse(["--preset", name, "--out", "x"]))
+    data = [] if name != "musicvae-small" else ["--data", "text:x"]  # which has no data of its own
+    typed, preset = vars(parse([*words, *data, "--out", "x"])), vars(parse(["--preset", name, *data, "--out", "x"]))
     assert {k: v for k, v in typed.items() if k not in places} == {k: v for k, v in preset.items() if k not in places}
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_each_trains_with_its_one_command(name: str, digits_npz: Path, colors_npz: Path, tmp_path: Path) -> None:
-    data = colors_npz if PRESETS[name].flags.get("channels") == 3 else digits_npz
+def test_each_trains_with_its_one_command(name: str, digits_npz: Path, colors_npz: Path, tunes: Path, tmp_path: Path) -> None:
+    data = f"npz:{colors_npz if PRESETS[name].flags.get('channels') == 3 else digits_npz}"
+    data = {"sketch-rnn": f"strokes:{DRAWINGS}", "musicvae-small": f"text:{tunes}"}.get(name, data)
     short = ["--steps", "3", "--batch-size", "8", "--no-snapshots", "--device", "cpu"]
     short += ["--pseudo-inputs", "20"] if PRESETS[name].flags.get("prior") == "vamp" else []
-    assert main(["--preset", name, "--data", f"npz:{data}", *short, "--out", str(tmp_path)]) == 0
+    assert main(["--preset", name, "--data", data, *short, "--out", str(tmp_path)]) == 0
     manifest = read(tmp_path).manifest
     assert manifest.data["preset"] == name
     entry = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
