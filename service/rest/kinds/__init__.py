@@ -25,9 +25,7 @@ WIRES: Mapping[str, Wire] = {
 PICTURES, VIEWED = WIRES["picture"], ViewedWire()
 
 
-def format_of(
-    model: ServedModel, chosen: Format | None, accept: str, frames: bool = False, view: str | None = None
-) -> Format:
+def format_of(model: ServedModel, chosen: Format | None, accept: str, frames: bool = False, view: str | None = None) -> Format:
     """Return the format of an answer with data of a model; `frames`: it may also be an animation. Raises BadParameter."""
     return answering(model, view).format(model, chosen, accept, frames)
 

@@ -13,7 +13,8 @@ class ViewedWire(PicturesWire):
         self, model: ServedModel, chosen: Format | None, accept: str, frames: bool = False, offered: tuple[Format, ...] = ()
     ) -> Format:
         if chosen in ("csv", "svg", "txt"):
+            allowed = ", ".join(self.formats)
             raise BadParameter(
-                f"format: with view=picture answers are pictures, not {chosen}: leave view out, or ask for {', '.join(self.formats)}"
+                f"format: with view=picture answers are pictures, not {chosen}: leave view out, or ask for {allowed}"
             )
         return super().format(model, chosen, accept, frames, offered)
