@@ -8,7 +8,7 @@ import { isPoint } from "./numbers.js";
 import { readItem, set, writeFragment } from "./state.js";
 
 const POINT = "application/x-latent"; // a dragged picture carries its latent,
-const ITEM = "application/x-item"; // or its item, as the field x of the address has it, before it is encoded
+const ITEM = "application/x-picture"; // or its item, as the field x of the address has it, before it is encoded
 
 /** Show everywhere a point of the latent space; the sliders start there. `item`: its id, if it is an item of the collection. */
 export function choose(z, { item = null } = {}) {

@@ -96,12 +96,14 @@ function Cells({ model, item, z, parts, write }) {
 const written = (value) => (typeof value === "number" ? Number(value.toPrecision(4)) : plain(value));
 
 function Cell({ column: { name, type, categories }, value, testid, change }) {
+  const [draft, setDraft] = useState(null);
+  useEffect(() => setDraft(null), [value]);
   const own = { "data-testid": testid, "aria-label": name };
   if (type === "number") {
     // What is no number is sent as it is, and the service says what is wrong.
     const read = (text) => (text.trim() === "" ? null : Number.isNaN(Number(text)) ? text : Number(text));
-    return html`<input ...${own} inputmode="decimal" size="8" placeholder="missing" value=${value ?? ""}
-      onChange=${(event) => change(read(event.target.value))} />`;
+    return html`<input ...${own} inputmode="decimal" size="8" placeholder="missing" value=${draft ?? value ?? ""}
+      onInput=${(event) => setDraft(event.target.value)} onChange=${(event) => change(read(event.target.value))} />`;
   }
   const choices = type === "boolean" ? [true, false] : categories;
   return html`<select ...${own} onChange=${(event) => change(choices[event.target.value] ?? null)}>
