@@ -71,8 +71,9 @@ class Points(NamedTuple):
 class Mixture(nn.Module):
     """Points (dx, dy, pen): 3 logits of the pen, and 6 numbers for each of the components of the mixture."""
 
-    noise = 4  # component, dx, dy, pen
-    memory = 2  # the probabilities that the pen would still be down, and that the drawing would still go on
+    noise = 5  # component, dx, dy, end of the stroke, end of the drawing
+    # The probabilities that the stroke and the drawing would still go on, and the shares at which they end (1: not drawn yet).
+    memory = 4
 
     def __init__(self, sigma_floor: float = SIGMA_FLOOR) -> None:
         super().__init__()
@@ -111,10 +112,10 @@ class Mixture(nn.Module):
         return pen + place.masked_fill(self.is_end(x), 0.0)
 
     def choose(self, output: Tensor, uniforms: Tensor, temperature: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a point per row and the memory: (B, 3 + 6 M), uniforms (B, 4), temperature (B,), (B, 2) -> (B, 3), (B, 2).
+        """Return a point per row and the memory: (B, 3 + 6 M), uniforms (B, 5), temperature (B,), (B, 4) -> (B, 3), (B, 4).
 
-        The logits are divided by the temperature, and the variances multiplied by it (equation 8 of Ha & Eck). At 0, it is
-        the mean of the heaviest component; strokes and drawings have their median lengths, see `_median_pen`.
+        The logits of the mixture are divided by the temperature, and its variances multiplied by it (equation 8 of Ha & Eck).
+        At 0, it is the mean of the heaviest component. Strokes and drawings then have their median lengths, see `_pen`.
         """
         found = self.points(output)
         component = pick(found.logits, uniforms[:, 0], temperature)[:, None]
@@ -124,8 +125,7 @@ class Mixture(nn.Module):
         spread = temperature.sqrt()
         across, other = torch.special.ndtri(uniforms[:, 1:3].clamp(EDGE, 1 - EDGE)).unbind(1)
         down = correlation * across + torch.sqrt(1 - correlation.square()) * other
-        likely, memory = _median_pen(found.pen, memory)
-        pen = torch.where(temperature > 0, pick(found.pen, uniforms[:, 3], temperature), likely)
+        pen, memory = _pen(found.pen, uniforms[:, 3:], temperature, memory)
         point = torch.stack(
             [mean_x + log_sigma_x.exp() * spread * across, mean_y + log_sigma_y.exp() * spread * down, pen.float()], 1
         )
@@ -145,19 +145,24 @@ class Mixture(nn.Module):
         return self.log_floor - logsigmoid(self.log_floor - raw)
 
 
-def _median_pen(logits: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the state of the pen per row, and the memory: (B, 3), (B, 2) -> (B,), (B, 2).
+def _pen(logits: Tensor, uniforms: Tensor, temperature: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the state of the pen per row, and the memory: (B, 3), (B, 2), (B,), (B, 4) -> (B,), (B, 4).
 
-    The likeliest state is nearly always "down", so that it would give strokes without an end. A stroke ends where the
-    probability that it has ended by then reaches one half, and so does the drawing.
+    A stroke ends when the probability that it has ended by then exceeds a share, which is drawn when it begins; so does the
+    drawing. At temperature 1 that is a draw from the model, at 0 the share is one half, and between the two it is nearer to
+    one half. With the logits divided by the temperature instead, the likeliest state, "down", would nearly always win.
     """
     down, up, end = torch.softmax(logits, 1).unbind(1)
-    lowered, going_on = memory.unbind(1)
+    lowered, going_on, lift_at, end_at = memory.unbind(1)
+    shares = 0.5 + temperature.clamp(max=1)[:, None] * (uniforms.clamp(EDGE, 1 - EDGE) - 0.5)  # (B, 2)
+    lift_at, end_at = (torch.where(at < 1, at, share) for at, share in zip((lift_at, end_at), shares.unbind(1), strict=True))
     going_on = going_on * (1 - end)
     lowered = lowered * (down / (down + up).clamp(min=EDGE))
-    is_up, is_end = lowered < 0.5, going_on < 0.5
+    is_up, is_end = 1 - lowered > lift_at, 1 - going_on > end_at
     pen = torch.where(is_end, END, torch.where(is_up, PEN_UP, PEN_DOWN))
-    return pen, torch.stack([torch.where(is_up, torch.ones_like(lowered), lowered), going_on], 1)
+    again = torch.ones_like(lowered)  # the next stroke
+    memory = torch.stack([torch.where(is_up, again, lowered), going_on, torch.where(is_up, again, lift_at), end_at], 1)
+    return pen, memory
 
 
 def pick(logits: Tensor, uniforms: Tensor, temperature: Tensor) -> Tensor:

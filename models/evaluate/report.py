@@ -15,9 +15,10 @@ from PIL import Image
 from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Items, Splits, class_names
-from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, sequences, unusual
+from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, unusual
 from models.evaluate import html as page
-from models.evaluate.card import SOURCES, description, evaluate_command, train_commands
+from models.evaluate.card import SOURCES, description
+from models.evaluate.commands import evaluate_command, train_commands
 from models.evaluate.headings import Headings, headings
 from models.evaluate.html import number, row
 from models.evaluate.kinds import Measuring, measuring_for
@@ -89,7 +90,7 @@ class _Drawing:
         self.out, self.vae, self.splits, self.metrics, self.mixture = out, checkpoint.vae, splits, metrics, mixture
         self.prior, self.kind, self.spec = NAMES[self.vae.config.prior], self.vae.kind, checkpoint.manifest.preprocessing
         self.classes = class_names(checkpoint.manifest.data)
-        self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"))
+        self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"), splits.test.condition)
         kl = metrics["kl_per_dim"]
         self.by_kl = sorted(range(len(kl)), key=lambda j: -kl[j])
 
@@ -110,7 +111,8 @@ class _Drawing:
         return self.plot("curves", plots.curves(log), "training curves", caption)
 
     def reconstructions(self) -> str:
-        image = pictures.reconstructions(self.vae, self.splits.test.x[: 3 * pictures.COLUMNS], self.spec)
+        test, count = self.splits.test, 3 * pictures.COLUMNS
+        image = pictures.reconstructions(pictures.given_first(self.vae, test, count), test.x[:count], self.spec)
         caption = "Test pictures, each row above its reconstructions (decoded mu)."
         return self.picture("reconstructions", image, "originals above reconstructions", caption)
 
@@ -147,7 +149,7 @@ class _Drawing:
 
     def manifold(self) -> str:
         side = pictures.MANIFOLD_SIDE
-        mosaic = tile(pictures.decoded(self.vae, pictures.plane(side), self.spec), side, GAP)
+        mosaic = tile(pictures.decoded(pictures.first_label(self.vae), pictures.plane(side), self.spec), side, GAP)
         percent = [f"{p:.0f}" for p in torch.linspace(1, 99, side).tolist()]
         figure = plots.labelled_tiles(
             mosaic, self.step(), percent[::-1], percent, "z1, percentile of N(0, 1)", "z2, percentile of N(0, 1)"
@@ -181,12 +183,14 @@ class _Drawing:
         return self.plot("posteriors", figure, "posteriors against the prior", caption + more)
 
     def walks(self) -> str:
-        image = pictures.interpolations(self.vae, self.splits.test.x[:16], self.spec)
+        test = self.splits.test
+        image = pictures.interpolations(self.vae, test.x[:16], self.spec, pictures.some(test.condition, 16))
         first = self.picture(
             "interpolations", image, "interpolations", "From one test picture's mu to another's, straight lines."
         )
         dims = self.by_kl[:MAX_ROWS]
-        steps = pictures.seen(self.vae, pictures.traversals(self.vae, self.posterior.mu[0], dims), self.spec)
+        first_one = pictures.given_first(self.vae, test, 1)
+        steps = pictures.seen(self.vae, pictures.traversals(first_one, self.posterior.mu[0], dims), self.spec)
         mosaic = tile(steps, pictures.TRAVERSAL_STEPS, GAP)
         values = [f"{value:.1f}" for value in pictures.percentiles(pictures.TRAVERSAL_STEPS).tolist()]
         figure = plots.labelled_tiles(mosaic, self.step(), [f"z{j + 1}" for j in dims], values, "value of the dimension")
@@ -196,7 +200,7 @@ class _Drawing:
     def neighbors(self) -> str:
         train, count = self.splits.train, min(NEIGHBORS, len(self.splits.train))
         queries = _different(self.splits.test, 8)
-        references = posteriors(self.vae, train.x, torch.device("cpu")).mu
+        references = posteriors(self.vae, train.x, torch.device("cpu"), train.condition).mu
         nearest = nearest_rows(references, self.posterior.mu[queries], count)
         image = pictures.neighbors(self.vae, self.splits.test.x[queries], train.x[nearest], spec=self.spec)
         caption = "Test pictures (left) and the training pictures whose mu are nearest to theirs (L2), nearest first."
@@ -283,10 +287,9 @@ def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str, 
             row("fitted prior: rate", number(metrics, own + "rate"), "mean of log q(z given x) - log p(z)"),
             row("fitted prior: Gaussians", number(metrics, own + "components"), "chosen on held-out draws"),
         ]
-    rows += agreement.report_rows(metrics)
+    rows += [*agreement.report_rows(metrics), *factors.report_rows(metrics)]
     for what, _, key in sample_rows(metrics, prior):
         rows.append(row(f"{what}: Fréchet distance", number(metrics, f"{KEY}.{key}.frechet"), protocol[KEY]))
-    rows += [*factors.report_rows(metrics), *sequences.report_rows(metrics)]
     rows += [row(what, html.escape(value), protocol[key]) for what, value, key in measuring.rows(metrics)]
     words = f"{protocol['unit'].capitalize()}; {protocol['split']}; {measuring.parts}: {protocol['pixels']}."
     return measuring.kind.worded(page.table(rows) + f'<p class="dim">{html.escape(words)}</p>')

@@ -142,6 +142,8 @@ class Column:
         value = self.value_of(entry)
         if isinstance(value, bool):
             return self.categories[int(value)]
+        if isinstance(value, float):
+            return f"{value:.10g}"  # 18 for 18.0
         return "" if value is None else str(value)
 
     def raw(self, entry: float) -> float:

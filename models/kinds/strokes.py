@@ -6,7 +6,7 @@ of it, so its first point is always the origin. Knows nothing of nets, files or 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from reprlib import repr as short_repr
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Rows = NDArray[np.float32]  # (N, T, 3)
 END = 2
 MOST_POINTS = 10_000
-# Uniform numbers of a generated point: component of the mixture, dx, dy, pen.
-NOISE = 4
+# Uniform numbers of a generated point: component of the mixture, dx, dy, end of the stroke, end of the drawing.
+NOISE = 5
 # Coordinates are answered in steps of at most this share of the scale.
 FINEST = 1 / 500
 
@@ -195,6 +195,12 @@ class Strokes(Kind):
 
     def default_preprocessing(self, shape: Shape) -> Preprocessing:
         raise ValueError("a model of drawings is saved with its preprocessing: only the training data know the scale")
+
+    def check_options(self, spec: StrokeFormat, options: Mapping[str, Any]) -> None:
+        """Raise ValueError unless the outputs of the net are those of a mixture: 3 for the pen and 6 for each Gaussian."""
+        outputs = options.get("outputs")
+        if type(outputs) is not int or outputs < 9 or outputs % 6 != 3:
+            raise ValueError(f"a mixture of M Gaussians takes 3 + 6 M outputs, such as 123 for 20, not {short_repr(outputs)}")
 
     def fits(self, found: Shape, shape: Shape) -> bool:
         """Return whether a row, cut to `found` points or not, suits the model."""

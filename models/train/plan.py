@@ -20,6 +20,7 @@ from models.readers.left_out import plural
 from models.train.choices import LABELS
 from models.train.continuing import told
 from models.train.losses import KEPT
+from models.train.perceptual import CLASSIFIER
 from models.train.run import Run
 
 MOST_SHOWN = 12  # entries of a list
@@ -59,6 +60,7 @@ def plan(run: Run, done: int) -> list[str]:
         lines.append(f"log: one line every {args.validate_every} epochs, after the validation")
     if args.objective != "elbo" or run.objective.remark():
         lines.append(f"objective: {args.objective}: {run.objective.remark() or run.aim}")
+        lines += [f"classifier: {reasons[CLASSIFIER]}"] if CLASSIFIER in reasons else []
     if args.init_from:
         lines.append(f"weights: from {args.init_from}, digest {args.init_digest[:12]}")
     return ["plan", *(f"  {line}" for line in lines)]

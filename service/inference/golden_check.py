@@ -26,6 +26,8 @@ async def check_golden(model: ServedModel, golden: Golden, precision: Precision)
     kind, inference = model.kind, Inference(model)
     posteriors, means = [], []
     for i in range(len(golden.x)):  # One at a time: max_rows may be 1.
+        if model.condition is not None and golden.labels is not None:
+            inference.label = (model.condition.values[int(golden.labels[i])],)
         posteriors.append(await kind.posteriors(golden.x[i : i + 1], inference))
         with kind.decoding(inference, 1) as decode:
             means.append(kind.golden_mean(await decode(golden.mu[i : i + 1])))

@@ -17,7 +17,7 @@ class Inference:
     """One piece of work: the model that does it, its deadline in the time of `time.monotonic`, and how long its rows took.
 
     `background` and `invert` override the preprocessing of the model. `warnings` are about the items encoded last, and
-    `stepping` is for sequences.
+    `stepping` is for sequences. `label` is what a conditional model is told: one value for all items, or one for each.
     """
 
     model: ServedModel
@@ -27,6 +27,7 @@ class Inference:
     invert: Invert | None = None
     warnings: Warnings = field(default_factory=Warnings)
     stepping: Stepping = GREEDY
+    label: tuple[str, ...] | None = None
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.calibration import Calibration
 from models.checkpoint import Checkpoint, Manifest
+from models.condition import Condition
 from models.kl_range import KlRange
 from service.engine.device import Device
 from service.engine.lane import Lane
@@ -49,6 +50,11 @@ class ServedModel:
     def latent_dim(self) -> int:
         """D, the size of a latent."""
         return self.manifest.model.latent_dim
+
+    @cached_property
+    def condition(self) -> Condition | None:
+        """What the model must be told about each item; None for a model that is not conditional."""
+        return self.manifest.model.condition
 
     @cached_property
     def encode(self) -> Lane:

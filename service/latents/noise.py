@@ -3,7 +3,7 @@
 Raw words of Philox 4x64-10 (Salmon et al. 2011, doi:10.1145/2063384.2063405) under the key (seed, item), counters 1, 2,
 3, ...; the upper 52 bits of a word, centred, are a uniform number in (0, 1); its inverse normal CDF in float64, rounded to
 float32, is the noise. The noise of pixels has counters of its own, which differ in their fourth word: 1 instead of 0,
-and that of the steps of sequences, 2. Knows nothing of models or requests.
+that of the steps of sequences, 2, and that of labels, 3. Knows nothing of models or requests.
 """
 
 import secrets
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 MAX_SEED = 2**53 - 1  # the largest whole number that every JSON reader keeps exact
 Coefficients = tuple[float, ...]
-LATENTS, PIXELS, STEPS = 0, 1, 2  # the fourth words of the counters
+LATENTS, PIXELS, STEPS, LABELS = 0, 1, 2, 3  # the fourth words of the counters
 
 
 def draw_seed() -> int:
@@ -36,6 +36,11 @@ def normal_and_uniform(seed: int, items: int, dim: int) -> tuple[NDArray[np.floa
 def pixel_uniform(seed: int, item: int, count: int) -> NDArray[np.float64]:
     """Return uniform numbers in (0, 1) for the pixels of one item, (count,). They share no word with eps of the same seed."""
     return _uniform(_words(seed, 1, count, item, PIXELS)[0])
+
+
+def label_uniform(seed: int, items: int) -> NDArray[np.float64]:
+    """Return a uniform number in (0, 1) for the label of each item, (items,). They share no word with eps of the same seed."""
+    return _uniform(_words(seed, items, 1, 0, LABELS)[:, 0])
 
 
 def step_uniform(seed: int, items: NDArray[np.int64], first: int, steps: int, count: int) -> NDArray[np.float32]:

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import numpy as np
+
 from service.inference.inference import Inference
 from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
+from service.inference.told import Labels, beside, check_count, labels_of
 from service.latents import noise as seeds
 from service.latents.mixture import Mixture
 
@@ -22,6 +25,7 @@ class Samples:
     decoded: Floats  # (N, ...), as the decoder makes them, or draws from p(x given z)
     seed: int
     prior: str
+    labels: tuple[str, ...] | None = None  # what a conditional model was told about each
 
 
 async def decode(pipeline: Pipeline, inference: Inference, z: Floats, draw_seed: int | None = None) -> Floats:
@@ -44,7 +48,8 @@ async def sample(
 ) -> Samples:
     """Return n draws from a prior that `Priors` names; for None from the fitted prior, or the trained one if it has none.
 
-    With a label, only from the components of the fitted prior that have it.
+    With a label, only from the components of the fitted prior that have it. A conditional model is told `inference.label`
+    instead, or labels that the seed draws with the frequencies of its training.
 
     z = temperature * eps(seed, item) for N(0, I), z = mean_k + temperature * L_k eps for a mixture; the seed is drawn when
     there is none. Rows are admitted before any noise is drawn. Raises NoSuchPrior, NoSuchLabel, BatcherError.
@@ -52,11 +57,26 @@ async def sample(
     model = inference.model
     prior, mixture = pipeline.catalog.priors[model.name].choose(prior, label)
     seed = seeds.draw_seed() if seed is None else seed
+    labels = _labels(inference, seed, n)
     with model.kind.decoding(inference, n) as decode:
         z = await pipeline.offload(8 * n * model.latent_dim, partial(_draw, seed, n, model.latent_dim, temperature, mixture))
-        made = await decode(z)
+        made = await decode(z if labels is None else beside(z, labels))
     made = await pipeline.data(made, inference, seed if data == "sample" else None)
-    return Samples(z, made, seed, prior)
+    if labels is None or model.condition is None:
+        return Samples(z, made, seed, prior)
+    return Samples(z, made, seed, prior, tuple(model.condition.values[index] for index in labels))
+
+
+def _labels(inference: Inference, seed: int, n: int) -> Labels | None:
+    """Return the labels of n samples, (n,): as asked, else drawn; None for a model without a condition. Raises NoSuchLabel."""
+    condition = inference.model.condition
+    if condition is not None and inference.label is None:
+        return condition.drawn(seeds.label_uniform(seed, n))
+    asked = labels_of(inference.model, inference.label)
+    if asked is None:
+        return None
+    check_count(asked, n)
+    return np.broadcast_to(asked, n)
 
 
 def _draw(seed: int, n: int, dim: int, temperature: float, mixture: Mixture | None) -> Floats:

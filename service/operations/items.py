@@ -13,7 +13,9 @@ from service.formats.errors import BadInput, Unusable
 from service.formats.raw_items import RawItems
 from service.inference.inference import Inference
 from service.inference.pipeline import Pipeline
-from service.operations.collection_model import model_of
+from service.inference.told import labels_of
+from service.operations.collection_model import loaded_name, model_of
+from service.operations.item_labels import label_entries, of_some
 from service.operations.store_access import StoreAccess
 from service.store.filters import Condition, Unknown
 from service.store.interface import Collection, IfExists, Items, Upserted
@@ -103,6 +105,8 @@ async def encode_entries(pipeline: Pipeline, inference: Inference, collection: C
 
     Raises ModelNotLoaded, BadInput, BatcherError.
     """
+    if inference.label is not None:
+        labels_of(model_of(pipeline.catalog, collection), inference.label)
     if entries.data:
         inference.model = model_of(pipeline.catalog, collection)
         await encode_data(pipeline, inference, entries)
@@ -113,7 +117,7 @@ async def encode_data(pipeline: Pipeline, inference: Inference, entries: Entries
     where = entries.data
     raw = [one for one in entries.raw if one is not None]
     try:
-        entries.encoded(await pipeline.encode(RawItems(raw), inference))
+        entries.encoded(await pipeline.encode(RawItems(raw), of_some(inference, where)))
     except BadInput as error:
         if error.item is not None:
             error.item = where[error.item]  # It was the index among the data.
@@ -133,10 +137,12 @@ async def add_items(
 ) -> Stored:
     """Add items, or replace those whose ids are there: all of them or none, and durable when this returns.
 
-    `digest`: of the model whose vectors these are; it must be the collection's. Raises StoreError, Overloaded,
-    ModelNotLoaded, BadInput, BatcherError.
+    `digest`: of the model whose vectors these are; it must be the collection's. The items of a conditional model get their
+    labels as metadata. Raises StoreError, Overloaded, ModelNotLoaded, NoSuchLabel, BadInput, BatcherError.
     """
     collection.to_change()  # before anything is encoded
+    if entries.data or loaded_name(pipeline.catalog, collection) is not None:
+        label_entries(model_of(pipeline.catalog, collection), inference, entries)
     with store.writes.admit(entries.weight):
         await encode_entries(pipeline, inference, collection, entries)
         keep = collection.keep == KEEP

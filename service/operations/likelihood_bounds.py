@@ -16,6 +16,7 @@ from models import scores
 from models.scores import Array, TrainingLatents
 from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
+from service.inference.told import with_each
 from service.operations.encode import Posteriors
 
 # So many latents are decoded at a time, which bounds the memory.
@@ -38,11 +39,12 @@ async def likelihood_bounds(
     posteriors: Posteriors,
     prior: TrainingLatents | None,
     eps: Floats,
+    labels: NDArray[np.int64] | None = None,
 ) -> Bounds:
     """Return the bounds of items, rows x (N, ...), by K draws from their posteriors; eps: (K, D).
 
     `log_likelihood`: rows (n, ...) and latents (n, k, D) -> nats (n, k). `prior`: that which the model was trained
-    with, None for N(0, I).
+    with, None for N(0, I). `labels`: those of the items of a conditional model, int64 (N,), which stand beside z.
 
     Both are of the same weights w_k = p(x given z_k) p(z_k) / q(z_k given x): ELBO = mean_k log w_k, and IWAE = log mean_k
     w_k, which is never smaller (Burda et al. 2016, arXiv:1509.00519, equation 8). Raises what `log_likelihood` raises.
@@ -53,7 +55,7 @@ async def likelihood_bounds(
         for start in range(0, len(eps), BLOCK_ROWS):  # One item may have many draws.
             own = Posteriors(posteriors.rows[some])
             z = own.mu[:, None] + own.sigma[:, None] * eps[start : start + BLOCK_ROWS]  # (n, k, D)
-            nats = await log_likelihood(x[some], z)
+            nats = await log_likelihood(x[some], z if labels is None else with_each(z, labels[some]))
             parts.append(await pipeline.offload(16 * z.size, partial(_log_weights, prior, nats, own, z)))
         found.append(_bounds(np.concatenate(parts, axis=1)))
     return Bounds(*(np.concatenate(one) for one in zip(*found, strict=True)))

@@ -10,6 +10,7 @@ from service.formats.raw_items import RawItems
 from service.inference.inference import Inference
 from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
+from service.operations.item_labels import stored_labels
 from service.operations.items import Entries, encode_data
 from service.operations.store_access import StoreAccess
 from service.store.interface import Collection, UnknownItem
@@ -35,7 +36,8 @@ async def locate(
 ) -> Located:
     """Return where points are. Pictures take one pass through the encoder, ids one look into the collection.
 
-    Points with an id need the collection, whose model `inference` must have. Errors and warnings have the index of their
+    Points with an id need the collection, whose model `inference` must have; if that is conditional and all points are items,
+    their labels become those of `inference`. Errors and warnings have the index of their
     point. Raises BadInput, UnknownItem, ModelMismatch, StoreError, BatcherError.
     """
     if isinstance(points, RawItems):
@@ -59,6 +61,9 @@ async def _look_up(store: StoreAccess, inference: Inference, points: Entries, co
     except UnknownItem as error:
         error.item, error.word = None if error.item is None else where[error.item], "point"
         raise
+    if inference.model.condition is not None and inference.label is None and len(where) == len(points):
+        known = dict(zip(items.ids, stored_labels(inference.model, items.ids, items.metadata), strict=True))
+        inference.label = tuple(known[id] for id in ids)
     row_of = {id: row for row, id in enumerate(items.ids)}
     rows = [row_of[id] for id in ids]
     points.mu[where], points.sigma[where], points.has_sigma[where] = items.mu[rows], items.sigma[rows], items.has_sigma[rows]

@@ -20,6 +20,7 @@ from service.inference.kinds.served_kind import Parts
 from service.inference.pipeline import Pipeline
 from service.inference.priors import VAMP
 from service.inference.served_model import Floats, ServedModel
+from service.inference.told import labels_of
 from service.latents import noise as seeds
 from service.operations.admission import Admission
 from service.operations.encode import Posteriors
@@ -162,7 +163,9 @@ async def score(
             await compared
         if weighing is not None and drawn:
             eps = seeds.standard_normal(seed, samples, model.latent_dim)
-            bounds = await likelihood_bounds(pipeline, weighing.log_likelihood, x, posteriors, prior, eps)
+            asked = labels_of(model, inference.label)
+            labels = None if asked is None else np.broadcast_to(asked, count)
+            bounds = await likelihood_bounds(pipeline, weighing.log_likelihood, x, posteriors, prior, eps, labels)
             found.values |= {"elbo": bounds.elbo, "iwae": bounds.iwae}
             found.ess = bounds.ess if "iwae" in wanted else None
         if progress is not None:

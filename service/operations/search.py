@@ -13,10 +13,11 @@ from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.operations.collection_model import distance_of, model_of
 from service.operations.generate import decode
+from service.operations.item_labels import stored_labels
 from service.operations.items import Entries, encode_entries
 from service.operations.store_access import StoreAccess
 from service.store.filters import Condition
-from service.store.interface import Collection, Found, Query, Search, UnknownItem
+from service.store.interface import Collection, Found, Items, Query, Search, UnknownItem
 
 # The bound for all queries of a request together: each neighbour takes about a kilobyte of memory until it is sent.
 MOST_NEIGHBORS = 1 << 19
@@ -132,4 +133,10 @@ async def _decode(pipeline: Pipeline, inference: Inference, collection: Collecti
     if not len(z):  # then no model is needed
         return np.empty((0, 0, 0, 0), np.float32)
     inference.model = model_of(pipeline.catalog, collection)
+    if inference.model.condition is not None:
+        inference.label = tuple(label for neighbors in found.neighbors for label in _labels(inference, neighbors.items))
     return await decode(pipeline, inference, np.ascontiguousarray(z))
+
+
+def _labels(inference: Inference, items: Items) -> tuple[str, ...]:
+    return stored_labels(inference.model, items.ids, items.metadata)

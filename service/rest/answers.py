@@ -18,10 +18,11 @@ from service.inference.inference import Inference
 from service.latents.plane import Plane
 from service.observe.printable import header_value
 from service.rest.arrangement import arrange, enlarge
+from service.rest.complete_schemas import CompleteParameters
 from service.rest.kinds import as_viewed, wire_of
 from service.rest.model_schemas import ExampleParameters
 from service.rest.negotiation import MEDIA_TYPES, Format
-from service.rest.schemas import CompleteParameters, DecodeParameters, InterpolateParameters
+from service.rest.schemas import DecodeParameters, InterpolateParameters
 from service.store.filters import Unknown
 from service.store.interface import Collection
 

@@ -6,6 +6,7 @@ from typing import Any
 from service.http.call import Answer
 from service.inference.inference import Inference
 from service.inference.served_model import Floats
+from service.inference.told import check_count
 from service.latents import noise as seeds
 from service.operations import generate
 from service.operations.service import Service
@@ -33,6 +34,8 @@ async def decoded(
     elif inference.stepping.temperature:
         fields["seed"] = inference.stepping.seed
         headers["x-seed"] = str(inference.stepping.seed)
+    if inference.label is not None:
+        check_count(inference.label, len(z))
     pixels = await generate.decode(service.pipeline, inference, z, seed)
     render = partial(items_answer, pixels, form, inference, parameters, fields, headers, scale)
     return await service.pipeline.offload(pixels.nbytes * scale**2, render)

@@ -38,7 +38,7 @@ class DirectDecode:
         """Return the latents of a body, float32 (N, D)."""
         try:
             model = service.pipeline.catalog.get(self._parameters.model)
-            if not model.is_pictures:
+            if not model.is_pictures or model.condition is not None:
                 return None
             if body.startswith(NPY_MAGIC):
                 z = latent_rows(npy_array(body), model.latent_dim)
@@ -78,6 +78,6 @@ def direct_decode(headers: Mapping[str, str], query: str) -> DirectDecode | None
     if form not in PICTURES.formats:
         return None
     is_form = headers.get("content-type", "").lower().startswith("multipart/")
-    if is_form or parameters.timeout_ms is not None or parameters.pixels != "mean":
+    if is_form or parameters.timeout_ms is not None or parameters.pixels != "mean" or parameters.label is not None:
         return None
     return DirectDecode(parameters, form, accept)

@@ -46,7 +46,7 @@ class DirectEncode:
         if not model.is_pictures:
             return None
         spec = model.manifest.preprocessing
-        if spec.invert != "no" or spec.height * spec.width > service.pipeline.max_pixels:
+        if model.condition or spec.invert != "no" or spec.height * spec.width > service.pipeline.max_pixels:
             return None
         rows = _npy_rows(body, model.shape) if body.startswith(NPY_MAGIC) else _picture(body, spec.shape)
         if rows is None or len(rows) > MOST_ROWS or len(rows) * model.latent_dim > MOST_DIMENSIONS:

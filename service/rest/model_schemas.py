@@ -60,7 +60,10 @@ class ModelInfo(BaseModel):
     view: list[int] = Field(description="Height, width and channels of the pictures with view=picture.")
     search: SearchInfo
     priors: list[str] = Field(description="The priors of /sample, the default first.")
-    labels: list[str] = Field(description="The labels that /sample can draw; empty if the fitted prior knows none.")
+    labels: list[str] = Field(
+        description="The labels that /sample can draw, and that a conditional model can be told; empty if there are none."
+    )
+    condition: str | None = Field(description="What a conditional model must be told about each item; null for others.")
     calibration: CalibrationInfo | None = Field(description="null if the model has none.")
     scores: list[str] = Field(description="The scores of /score by default.")
     config: dict[str, Any]

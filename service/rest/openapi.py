@@ -60,16 +60,22 @@ def describe_models(page: dict[str, Any], catalog: Catalog) -> None:
     dims = sorted({loaded.latent_dim for loaded in catalog.models.values()})
     sizes = [{"minItems": dim, "maxItems": dim} for dim in dims]
     priors = {name: None for loaded in catalog.priors.values() for name in loaded.names}
-    labels = {name: None for loaded in catalog.priors.values() for name in loaded.labels}
+    conditions = [loaded.condition for loaded in catalog.models.values() if loaded.condition is not None]
+    told = list({value: None for condition in conditions for value in condition.values})
+    labels = list({name: None for loaded in catalog.priors.values() for name in loaded.labels} | dict.fromkeys(told))
+    for path in page["paths"]:
+        for name, schema in _schemas(page, path):
+            if name == "label":
+                known = labels if path == "/sample" else told
+                for text in (one for one in (schema, *schema.get("anyOf", ())) if one.get("type") == "string"):
+                    text.pop("enum", None)
+                    text.update({"enum": known} if known else {})
     for path in ("/decode", "/sample"):
         for name, schema in _schemas(page, path):
             if name in LATENTS:
                 schema["items"] = {**_row(schema["items"]), **(sizes[0] if len(sizes) == 1 else {"anyOf": sizes})}
             elif name == "prior":
                 next(one for one in (schema, *schema.get("anyOf", ())) if "enum" in one)["enum"] = list(priors)
-            elif name == "label":
-                text = next(one for one in (schema, *schema.get("anyOf", ())) if one.get("type") == "string")
-                text.update({"enum": list(labels)} if labels else {})
 
 
 def _row(schema: dict[str, Any]) -> dict[str, Any]:

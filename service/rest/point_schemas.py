@@ -13,8 +13,8 @@ from service.rest.schemas import (
     DecodeParameters,
     FramesFormat,
     IncludeLatents,
+    LabelParameters,
     NpyType,
-    Parameters,
     PointParameters,
     Scale,
     TwoDims,
@@ -219,7 +219,7 @@ class TraversalAnswer(PicturesAnswer):
     steps: int = Field(description="The number of pictures in a row.")
 
 
-class ManifoldParameters(Parameters):
+class ManifoldParameters(LabelParameters):
     """Parameters of /manifold."""
 
     format: DataFormat | None = Field(

@@ -15,7 +15,7 @@ from service.operations.service import Service
 from service.rest.bodies import A_KIND, Body, read_body
 from service.rest.kinds import wire_of
 from service.rest.parameters import BadParameter, P, read_parameters
-from service.rest.schemas import Parameters, PictureParameters
+from service.rest.schemas import LabelParameters, Parameters, PictureParameters
 from service.rest.stepping import stepping_of
 from service.store.interface import Collection, UnknownCollection
 from service.store.names import is_collection_name
@@ -63,7 +63,9 @@ def open_any(service: Service, call: Call, parameters: Parameters) -> Inference:
     call.limit(deadline)
     model = service.pipeline.catalog.get(parameters.model)
     if isinstance(parameters, PictureParameters):
-        return Inference(model, deadline, call.timings, parameters.background, parameters.invert)
+        return Inference(model, deadline, call.timings, parameters.background, parameters.invert, label=parameters.label)
+    if isinstance(parameters, LabelParameters):
+        return Inference(model, deadline, call.timings, label=parameters.label)
     return Inference(model, deadline, call.timings)
 
 

@@ -3,10 +3,11 @@
 import math
 
 from service.rest.arrangement import size_of
+from service.rest.complete_schemas import CompleteParameters
 from service.rest.model_schemas import ExampleParameters
 from service.rest.negotiation import Format, is_browser
 from service.rest.parameters import BadParameter
-from service.rest.schemas import MAX_SCALE, CompleteParameters, DecodeParameters, InterpolateParameters
+from service.rest.schemas import MAX_SCALE, DecodeParameters, InterpolateParameters
 from service.rest.score_schemas import ScoreParameters
 
 # The longest side of a picture that a browser gets is about so many pixels, unless the request says otherwise.

@@ -2,11 +2,13 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from models.preprocess import Background, Invert
 from service.latents.noise import MAX_SEED
+from service.rest.bandwidth_schema import AnyBandwidth
 from service.rest.data_keys import DATA_KEYS, FILES
+from service.rest.label_schema import TOLD, Labels
 
 
 def split(value: object) -> object:
@@ -18,42 +20,12 @@ def _as_set(value: object) -> object:
     return frozenset(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
 
-def number_as_text(value: object) -> object:
-    """Return the text of a whole number, since labels are often numbers, and a text as it is. Raises ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("must be a text or a whole number")
-    return str(value)
-
-
 def words(*known: str) -> Any:
     """Return the type of a parameter that is a set of known words: a string with commas, or in JSON also a list."""
     word = f" *({'|'.join(known)})? *"
     return Annotated[str, Field(pattern=f"^{word}(,{word})*$")] | list[Literal[known]]  # type: ignore[valid-type]
 
 
-def _bandwidth(value: object) -> float | str:
-    """Return a bandwidth: auto, or a number. Raises ValueError."""
-    if value == "auto":
-        return "auto"
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
-    except (ValueError, OverflowError):
-        number = -1.0
-    if not 0 <= number <= MAX_BANDWIDTH:
-        raise ValueError(f"must be auto, or a number from 0 to {MAX_BANDWIDTH:.0f}")
-    return number
-
-
-def _any_bandwidth(value: object) -> float | str | None:
-    return None if value is None else _bandwidth(value)
-
-
-MAX_BANDWIDTH = 1e6
-_BANDWIDTHS = [{"type": "string", "enum": ["auto"]}, {"type": "number", "minimum": 0, "maximum": MAX_BANDWIDTH}]
-Bandwidth = Annotated[Any, PlainValidator(_bandwidth), WithJsonSchema({"anyOf": _BANDWIDTHS})]
-AnyBandwidth = Annotated[
-    Any, PlainValidator(_any_bandwidth), WithJsonSchema({"anyOf": [*_BANDWIDTHS, {"type": "null"}]})
-]  # or none is stated
 # Two dimensions as text. Which there are depends on the model: see `two_dims` in parameters.py.
 TwoDims = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^(0|[1-9][0-9]{0,5}),(0|[1-9][0-9]{0,5})$"})]
 Seed = Annotated[
@@ -82,11 +54,7 @@ NpyType = Annotated[
     Field(description="The type of npy answers. float32 has the pixels in [0, 1], as the model gives them."),
 ]
 View = Annotated[
-    Literal["picture"] | None,
-    Field(
-        description="picture shows items of any kind as pictures: images in JSON, npy, and picture files, as for models of "
-        "pictures. Without it, drawings, texts and table rows are answered as data."
-    ),
+    Literal["picture"] | None, Field(description="picture answers pictures of drawings, texts and rows, as of pictures.")
 ]
 PixelKind = Annotated[
     Literal["mean", "sample"],
@@ -125,7 +93,13 @@ class Parameters(NoParameters):
     )
 
 
-class PictureParameters(Parameters):
+class LabelParameters(Parameters):
+    """The parameters of every operation that encodes or decodes."""
+
+    label: Labels | None = Field(None, description=TOLD)
+
+
+class PictureParameters(LabelParameters):
     """The parameters of every operation that takes pictures."""
 
     background: Background | None = Field(
@@ -184,7 +158,7 @@ class EncodeParameters(PictureParameters):
     seed: Seed | None = None
 
 
-class DecodeParameters(Parameters):
+class DecodeParameters(LabelParameters):
     """Parameters of /decode."""
 
     payload: ClassVar[tuple[str, ...]] = ("z", "mu")
@@ -221,10 +195,11 @@ class SampleParameters(DecodeParameters):
         description="aggregate is the fitted prior, a Gaussian mixture; standard is N(0, I), and vamp a learnt VampPrior. "
         "The default is the fitted prior if the model has one, else its trained prior.",
     )
-    label: Annotated[str, BeforeValidator(number_as_text, json_schema_input_type=str)] | None = Field(
+    label: Labels | None = Field(
         None,
-        description="Draws pictures of one label, see labels in /models; only with the fitted prior (prior=aggregate) "
-        "of labelled pictures.",
+        description="Draws pictures of one label, see labels in /models: with the fitted prior (prior=aggregate) of labelled "
+        "pictures, or a conditional model, which also takes a JSON list with one for each picture. Without it, a conditional "
+        "model draws labels with the frequencies of its training.",
     )
     include: IncludeLatents = frozenset()
 
@@ -246,25 +221,6 @@ class ReconstructParameters(DecodeParameters, PictureParameters):
         description="true adds the originals as the model sees them: in a PNG above the reconstructions, or to their left in "
         "a column; in JSON as originals.",
     )
-
-
-class CompleteParameters(Parameters):
-    """Parameters of /complete."""
-
-    payload: ClassVar[tuple[str, ...]] = DATA_KEYS
-    files: ClassVar[tuple[str, ...]] = FILES
-
-    n: int = Field(1, ge=1, description="The number of continuations of each beginning.")
-    seed: Seed | None = None
-    step_temperature: StepTemperature = None
-    max_length: MaxLength = None
-    format: DataFormat | None = Field(
-        None, description="The format of the answer. It overrides the header Accept.", examples=["json"]
-    )
-    dtype: NpyType = "uint8"
-    layout: Layout = Field("grid", description="The layout of several pictures in one PNG.")
-    scale: Scale | None = None
-    view: View = None
 
 
 class InterpolateParameters(PointParameters):

@@ -3,9 +3,10 @@
 from service.inference.served_model import ServedModel
 from service.inference.stepping import GREEDY, Stepping
 from service.latents import noise as seeds
+from service.rest.complete_schemas import CompleteParameters
 from service.rest.kinds import wire_of
 from service.rest.parameters import BadParameter
-from service.rest.schemas import CompleteParameters, DecodeParameters, InterpolateParameters, Parameters, SampleParameters
+from service.rest.schemas import DecodeParameters, InterpolateParameters, Parameters, SampleParameters
 
 # The temperature of steps of /sample and /complete, unless one is stated.
 SAMPLED = 0.7

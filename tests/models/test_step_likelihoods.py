@@ -38,7 +38,7 @@ def test_draws_have_the_moments_of_the_density() -> None:
     outputs = spread_outputs().expand(n, -1)
     found = mixture.points(outputs[:1])
     weights = found.logits.softmax(1)[0]
-    x = mixture.choose(outputs, torch.rand(n, 4), torch.ones(n), torch.ones(n, 2))[0]
+    x = mixture.choose(outputs, torch.rand(n, 5), torch.ones(n), torch.ones(n, 4))[0]
     on = x[x[:, 2] < 2]
     mean_x, mean_y = (float((weights * mean[0]).sum()) for mean in (found.mean_x, found.mean_y))
     assert on[:, 0].mean() == pytest.approx(mean_x, abs=0.04)
@@ -51,13 +51,14 @@ def test_draws_have_the_moments_of_the_density() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.25, 1.0])
-def test_temperature_divides_logits_and_multiplies_variances(temperature: float) -> None:
+def test_temperature_multiplies_variances_and_brings_lengths_nearer_to_their_median(temperature: float) -> None:
     n, mixture = 20_000, Mixture()
     raw = torch.tensor([1.0, 0.0, -9.0, 0.0, 0.0, 0.0, 0.3, -0.4, 0.5])
-    x = mixture.choose(raw.expand(n, -1), torch.rand(n, 4), torch.full((n,), temperature), torch.ones(n, 2))[0]
+    x = mixture.choose(raw.expand(n, -1), torch.rand(n, 5), torch.full((n,), temperature), torch.ones(n, 4))[0]
     found = mixture.points(raw[None])
     assert x[:, 0].std() == pytest.approx(float(found.log_sigma_x.exp()) * temperature**0.5, rel=0.03)
-    expected = float((raw[:3] / temperature).softmax(0)[1])
+    up = float(raw[:3].softmax(0)[1])
+    expected = min(1.0, max(0.0, 0.5 + (up - 0.5) / temperature))  # the share of u with 1/2 + T (u - 1/2) < up
     assert (x[:, 2] == 1).float().mean() == pytest.approx(expected, abs=0.012)
 
 
@@ -76,7 +77,7 @@ def test_sigmas_have_a_floor_and_correlations_a_limit() -> None:
 
 @pytest.mark.parametrize("uniform", [0.0, 1.0])
 def test_noise_at_the_edges_gives_finite_points(uniform: float) -> None:
-    x, _ = Mixture().choose(spread_outputs()[None], torch.full((1, 4), uniform), torch.ones(1), torch.ones(1, 2))
+    x, _ = Mixture().choose(spread_outputs()[None], torch.full((1, 5), uniform), torch.ones(1), torch.ones(1, 4))
     assert bool(x.isfinite().all())
 
 
@@ -94,12 +95,25 @@ def test_floors_out_of_range_are_refused(floor: object) -> None:
 def test_at_temperature_0_strokes_and_drawings_have_their_median_lengths() -> None:
     """Each point is the last of its stroke with probability 0.1, and each step the end with 0.02: medians of 7 and 35."""
     raw = torch.cat([torch.tensor([0.98 * 0.9, 0.98 * 0.1, 0.02]).log(), torch.zeros(6)])[None]
-    memory, pens = torch.ones(1, 2), []
+    memory, pens = torch.ones(1, 4), []
     for _ in range(40):
-        point, memory = Mixture().choose(raw, torch.rand(1, 4), torch.zeros(1), memory)
+        point, memory = Mixture().choose(raw, torch.rand(1, 5), torch.zeros(1), memory)
         pens.append(int(point[0, 2]))
     assert pens[:34] == ([0] * 6 + [1]) * 4 + [0] * 6
     assert pens[34] == 2
+
+
+def test_at_temperature_1_lengths_of_strokes_are_those_of_the_model() -> None:
+    n = 20_000
+    raw = torch.cat([torch.tensor([0.8, 0.2, 1e-9]).log(), torch.zeros(6)]).expand(n, -1)
+    memory, pens = torch.ones(n, 4), []
+    for _ in range(12):
+        point, memory = Mixture().choose(raw, torch.rand(n, 5), torch.ones(n), memory)
+        pens.append(point[:, 2])
+    shares = torch.stack(pens).mean(1)  # each point ends a stroke with probability 0.2, whatever came before
+    torch.testing.assert_close(shares, torch.full((12,), 0.2), atol=0.012, rtol=0)
+    both = (pens[4] * pens[5]).mean()
+    assert both == pytest.approx(0.04, abs=0.006)
 
 
 def test_tokens_are_drawn_by_the_inverse_distribution_function() -> None:

@@ -21,6 +21,7 @@ class TableMeasuring(Measuring):
 
     scores: ClassVar[tuple[str, ...]] = ("nll", "deviance", "surprise")
     parts: ClassVar[str] = "cells"
+    explained: ClassVar[Mapping[str, str]] = {table.KEY: "Imputation and anomalies"}
 
     def values(self, vae: VAE, data: Mapping[str, Any], seed: int) -> str:
         return "standardised numbers, whose nats are densities, and categories; missing cells have no part"

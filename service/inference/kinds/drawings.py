@@ -1,11 +1,13 @@
 """Drawings: sequences of points, which may also be sent as SVG. Knows nothing of HTTP."""
 
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from models.drawings.svg_file import SvgError, read_svg
 from models.kinds.strokes import StrokeFormat
+from models.readers.found import Found
 from service.formats.errors import Undecodable, Unusable
 from service.formats.raw_items import RawItems
 from service.inference.kinds.sequences import ServedSequences
@@ -13,6 +15,11 @@ from service.inference.kinds.sequences import ServedSequences
 
 class ServedDrawings(ServedSequences):
     """A model of drawings. Raw items are stroke-3 lists, or SVG files or path data as text or bytes."""
+
+    def read(self, path: Path) -> Found:
+        from models.readers.strokes import read_strokes  # only for loading
+
+        return read_strokes(path, model=self.manifest.preprocessing)
 
     def rows_of(self, items: RawItems) -> NDArray[Any]:
         raw = [

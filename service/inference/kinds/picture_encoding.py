@@ -20,6 +20,7 @@ from service.formats.pictures import EncodedPicture
 from service.formats.raw_items import RawItems
 from service.inference.deadline import in_time
 from service.inference.picture_warnings import Warnings
+from service.inference.told import told_rows
 
 if TYPE_CHECKING:
     from service.inference.inference import Inference
@@ -53,7 +54,8 @@ async def encode(
         for item, pixels in enumerate(rows):
             inference.warnings.add_blank(pixels, item)
         floats = rows.dtype == np.float32
-        posteriors = await pipeline.through(model.kind.lanes["encode_float"] if floats else model.encode, rows, inference)
+        lane = model.kind.lanes["encode_float"] if floats else model.encode
+        posteriors = await pipeline.through(lane, told_rows(inference, rows, len(rows)), inference)
         await _look_at(pipeline, inference, rows, posteriors, 0)
         return posteriors
     waiting, spent, count = [], 0, len(pictures)
@@ -64,11 +66,11 @@ async def encode(
                 if originals is not None:
                     originals.append(block)
                 if len(block) == count:
-                    answer: Floats = await reservation.submit(block, inference.deadline)
+                    answer: Floats = await reservation.submit(told_rows(inference, block, count), inference.deadline)
                     inference.timings.add(reservation)
                     await _look_at(pipeline, inference, block, answer, 0)
                     return answer
-                waiting.append(asyncio.ensure_future(_submitted(pipeline, reservation, block, inference, first)))
+                waiting.append(asyncio.ensure_future(_submitted(pipeline, reservation, block, inference, count, first)))
             parts = await asyncio.gather(*waiting)
         except BaseException as error:  # one bad picture, or the caller left: the rest is not needed
             for task in waiting:
@@ -82,10 +84,10 @@ async def encode(
 
 
 async def _submitted(
-    pipeline: "Pipeline", reservation: Reservation, block: Pixels, inference: "Inference", first: int
+    pipeline: "Pipeline", reservation: Reservation, block: Pixels, inference: "Inference", count: int, first: int
 ) -> Floats:
-    """Encode some of the pictures of a request; `first` is the index of the first of them."""
-    rows: Floats = await reservation.submit(block, inference.deadline)
+    """Encode some of the `count` pictures of a request; `first` is the index of the first of them."""
+    rows: Floats = await reservation.submit(told_rows(inference, block, count, first), inference.deadline)
     await _look_at(pipeline, inference, block, rows, first)
     return rows
 

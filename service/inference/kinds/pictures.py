@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models import scores
 from models.checkpoint import Checkpoint, Manifest
+from models.condition import with_labels
 from models.distributions import Gaussian, Likelihood
 from models.scores import Array
 from models.vae import VAE
@@ -24,6 +25,7 @@ from service.inference.kinds.decoded_weighing import ServedAtOnce
 from service.inference.kinds.served_kind import Floats, encoder
 from service.inference.pixel_draws import draw_for
 from service.inference.reconstruction_error import is_density, score_for
+from service.inference.told import beside, decoding, in_turn
 from service.latents import noise as seeds
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class ServedPictures(ServedAtOnce):
     async def start(cls, name: str, checkpoint: Checkpoint, device: Device) -> "ServedPictures":
         vae, latents, floats, likelihood = await device.aside(lambda: _with_examples(checkpoint, device))
         bytes_ = np.rint(floats * 255).astype(np.uint8)
+        if (labels := in_turn(checkpoint.manifest.model.condition, len(floats))) is not None:
+            bytes_, floats, latents = with_labels(bytes_, labels), with_labels(floats, labels), beside(latents, labels)
         encode, encode_float = await device.lanes(encoder(vae), bytes_, floats, name=f"{name} encode")
         try:
             (decode,) = await device.lanes(decoder(vae), latents, name=f"{name} decode")
@@ -121,7 +125,10 @@ def _with_examples(checkpoint: Checkpoint, device: Device) -> tuple[VAE, Floats,
     # Some examples are drawn by the model itself; the others are uniform noise.
     floats = np.random.Generator(np.random.Philox(0)).random((rows, *shape), np.float32)
     with torch.inference_mode():
-        likelihood = vae.decode(torch.from_numpy(latents[:DRAWN_EXAMPLES]).to(device.torch_device))
+        drawn_from = latents[:DRAWN_EXAMPLES]
+        labels = in_turn(vae.config.condition, len(drawn_from))
+        told = vae.given(None if labels is None else torch.from_numpy(labels).to(device.torch_device))
+        likelihood = told.decode(torch.from_numpy(drawn_from).to(device.torch_device))
         drawn = likelihood.mean.float()
     floats[:DRAWN_EXAMPLES] = drawn.cpu().numpy().clip(0, 1)
     return vae, latents, floats, likelihood
@@ -131,6 +138,7 @@ def decoder(vae: VAE) -> Callable[[Tensor], Tensor]:
     """Return the function of the decoding lane: (B, D) -> (B, H, W, C), the mean of the likelihood."""
 
     def decode(z: Tensor) -> Tensor:
-        return vae.decode(z).mean.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
+        told, own = decoding(vae, z)
+        return told.decode(own).mean.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
 
     return decode

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -16,11 +17,14 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint, Manifest
 from models.kinds import kind_of
+from models.readers.download import DataError
+from models.readers.found import Found
 from models.scores import Array
 from models.vae import VAE
 from service.engine.device import Device
 from service.engine.lane import Lane
 from service.formats.raw_items import RawItems
+from service.inference.told import encoding, told_latents, told_rows
 
 if TYPE_CHECKING:
     from service.inference.inference import Inference
@@ -86,7 +90,7 @@ class ServedKind(ABC):
     async def posteriors(self, rows: NDArray[Any], inference: "Inference") -> Floats:
         """Return the posteriors of rows (N, ...), float32 (N, 3, D). Raises BatcherError."""
         with self.lanes["encode"].reserve(len(rows)) as reservation:
-            answer: Floats = await reservation.submit(rows, inference.deadline)
+            answer: Floats = await reservation.submit(told_rows(inference, rows, len(rows)), inference.deadline)
         inference.timings.add(reservation)
         return answer
 
@@ -94,8 +98,14 @@ class ServedKind(ABC):
     def decoding(self, inference: "Inference", count: int) -> Iterator[Decode]:
         """Admit so many latents, and give a function that decodes them, all at once or in parts. Raises BatcherError."""
         with self.lanes["decode"].reserve(count) as reservation:
-            yield partial(reservation.submit, deadline=inference.deadline)
+            decode: Decode = partial(reservation.submit, deadline=inference.deadline)
+            told = inference.model.condition is not None or inference.label is not None
+            yield (lambda z: decode(told_latents(inference, z))) if told else decode
         inference.timings.add(reservation)
+
+    def read(self, path: Path) -> Found:
+        """Read a file or folder of data as rows of the model. Raises DataError."""
+        raise DataError(f"{path}: pictures are read as files")
 
     def expected(self, decoded: Floats) -> NDArray[Any]:
         """Return the data that the decoder expects, (N, ...)."""
@@ -139,7 +149,8 @@ def encoder(vae: VAE) -> Callable[[Tensor], Tensor]:
     """Return the function of encoding lanes: rows (B, ...) -> (B, 3, D): mu, sigma, logvar."""
 
     def encode(rows: Tensor) -> Tensor:
-        posterior = vae.encode(rows)
+        told, own = encoding(vae, rows)
+        posterior = told.encode(own)
         return torch.stack([posterior.mu, posterior.sigma, posterior.logvar], dim=1)  # (B, 3, D)
 
     return encode

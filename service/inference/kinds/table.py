@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint, Manifest
 from models.kinds.table import Columns, hide_each
+from models.readers.found import Found
 from models.scores import Array
 from models.vae import VAE
 from service.engine.device import Device
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 # The share of the cells that are missing in rows for warming up.
 MISSING = 0.2
+PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
 class ServedTable(ServedAtOnce, ServedRows):
@@ -56,6 +59,11 @@ class ServedTable(ServedAtOnce, ServedRows):
         for text in self.columns.remarks(rows):  # such as "row 3: column 'age': ..."
             where, _, detail = text.partition(": ")
             inference.warnings.add(int(where.removeprefix("row ")), "out_of_range", detail)
+
+    def read(self, path: Path) -> Found:
+        from models.readers.table import TableOptions, read_table  # only for loading
+
+        return read_table(path, path.suffix.lower() in PARQUET_SUFFIXES, TableOptions(model=self.columns))
 
     def expected(self, decoded: Floats) -> Floats:
         rows: Floats = self.columns.parameters.expected(decoded)

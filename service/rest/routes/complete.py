@@ -9,12 +9,12 @@ from service.operations import complete as operations
 from service.operations.service import Service
 from service.rest.answers import answer, items_answer, warnings_of
 from service.rest.body_schemas import CompletionsAnswer
+from service.rest.complete_schemas import CompleteParameters
 from service.rest.kinds import format_of, raw_items_of, wire_of
 from service.rest.parameters import AskedTooMuch, read_parameters
 from service.rest.registration import SEQUENCE_ANSWERS, SEQUENCE_BODIES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
 from service.rest.scaling import choose_scale
-from service.rest.schemas import CompleteParameters
 
 router = Router(tags=["inference"])
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from models import features
 from models.checkpoint import read, save
 from models.data import Items, Splits
-from models.evaluate import features, report
+from models.evaluate import report
 from models.evaluate.card import card
 from models.evaluate.headings import headings
 from models.evaluate.kinds import measuring_for
@@ -136,7 +137,7 @@ def test_without_labels_or_prior(splits: Splits) -> None:
 
 def test_a_label_is_confirmed_by_its_name(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that draws real digits: component k of the prior always gives a picture of one label."""
-    net, noise = features.feature_net(splits.train, 0, CPU), torch.Generator().manual_seed(0)
+    net, noise = features.feature_net(splits.train.x, splits.train.labels, 0, CPU), torch.Generator().manual_seed(0)
     told = net.labels(net.features(splits.train.x))
     one = {label: splits.train.x[told == label][:1] for label in (0, 7)}
 

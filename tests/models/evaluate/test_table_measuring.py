@@ -8,9 +8,12 @@ import pytest
 
 from models.calibration import read_calibration
 from models.checkpoint import read
-from models.evaluate import table
+from models.evaluate import html, report, table
 from models.evaluate.__main__ import main as evaluate
+from models.evaluate.headings import headings
+from models.evaluate.kinds import measuring_for
 from models.evaluate.table import swapped, usual_rows
+from models.kinds import KINDS
 from models.kinds.column import Column
 from models.kinds.table import Columns
 from models.train.__main__ import main as train
@@ -24,8 +27,8 @@ def model(penguins: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_metrics_card_and_report(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluate([str(model), "--samples", "3", "--device", "cpu", "--report"]) == 0
+def test_metrics_card_and_report(model: Path) -> None:
+    assert evaluate([str(model), "--samples", "3", "--device", "cpu"]) == 0
     metrics = json.loads((model / "metrics.json").read_text())
     assert metrics[table.KEY]["imputation"]["rmse_ratio"] < 1
     assert metrics[table.KEY]["anomalies"]["swapped"] > 0.8
@@ -36,9 +39,10 @@ def test_metrics_card_and_report(model: Path, capsys: pytest.CaptureFixture[str]
     assert "| body_mass_g | RMSE " in card
     assert "Imputation and anomalies: imputation: each cell of the test rows" in card
     assert "pixel" not in card.partition("Left out: ")[0]
-    report = (model / "report" / "index.html").read_text()
-    assert "<th>body_mass_g</th>" in report
-    assert "anomalies, shuffled: AUROC" in report
+    checkpoint, measuring = read(model), measuring_for(KINDS["table"])
+    page = report._numbers(metrics, headings(checkpoint.manifest, metrics), 4, "N(0, I)", measuring)
+    assert "anomalies, shuffled: AUROC" in page
+    assert "<th>body_mass_g</th>" in html.headed_table(measuring.table(metrics))
 
 
 def test_what_is_usual_is_the_mean_and_the_most_frequent() -> None:
@@ -57,7 +61,7 @@ def test_swapped_columns_have_each_others_numbers() -> None:
     assert spec.items(found) == [{"a": 90.0, "b": 4.0}, {"a": 110.0, "b": None}]
 
 
-def test_scores_are_calibrated(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scores_are_calibrated(model: Path) -> None:
     assert evaluate([str(model), "--calibrate", "--device", "cpu"]) == 0
     checkpoint = read(model)
     found = read_calibration(model, checkpoint.digest, 4)

@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from models.checkpoint import save
 from models.drawings.polylines import extent, to_polylines
 from models.kinds import KINDS
 from models.kinds.strokes import BadDrawing, StrokeFormat, has_ended, lengths
+from models.vae import VAE, VAEConfig
 
 FORMAT = StrokeFormat(8, 50.0, 200.0)
 DRAWING = [[0, 0, 0], [0, 100, 1], [12.5, -100, 0], [25, 50, 1]]
@@ -88,6 +92,12 @@ def test_errors_name_item_and_point(item: object, reason: str) -> None:
 def test_a_preparation_that_makes_no_sense_is_refused(stored: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(stored))} must be"):
         KINDS["strokes"].preprocessing(**{**FORMAT.stored(), **stored})
+
+
+def test_a_checkpoint_has_the_outputs_of_a_mixture(tmp_path: Path) -> None:
+    vae = VAE(VAEConfig((8, 3), 2, "lstm", {"outputs": 10, "encoder": 2, "decoder": 2}, "mixture", kind="strokes"))
+    with pytest.raises(ValueError, match=r"takes 3 \+ 6 M outputs, such as 123 for 20, not 10"):
+        save(tmp_path, vae, FORMAT)
 
 
 def test_what_is_stored_makes_the_same_preparation() -> None:

@@ -172,3 +172,4 @@ def test_real_rows_come_back_as_they_were(penguins: Path) -> None:
     assert isinstance(spec, Columns)
     np.testing.assert_array_equal(spec.rows(spec.items(found.x)), found.x)
     np.testing.assert_array_equal(spec.rows_of_csv(penguins.read_text()), found.x)
+    assert spec.csv_of(found.x) == penguins.read_text().replace("NA", "")

@@ -88,7 +88,7 @@ async def test_svg_in_and_out(client: httpx.AsyncClient) -> None:
         {"content": svg}, {"content": data}, {"json": {"sketch": svg}}, {"json": {"strokes": [data]}},
         {"files": [("strokes", ("a.svg", svg))]},
     ):  # fmt: skip
-        assert (await client.post(path, **sent)).json()["mu"] == wanted  # type: ignore[arg-type]
+        assert (await client.post(path, **sent)).json()["mu"] == wanted
     one = await client.post("/reconstruct?model=strokes&format=svg", json={"sketch": TRIANGLE})
     assert one.headers["content-type"] == "image/svg+xml"
     assert len(ET.fromstring(one.text).findall("{*}path")) == 1

@@ -8,6 +8,7 @@ import torch
 import models
 from models import VAE, VAEConfig
 from models.data.sources import load_data
+from models.distributions import DiagonalGaussian
 from models.kinds.strokes import StrokeFormat
 from models.kinds.text import TextFormat, characters_of
 
@@ -41,7 +42,7 @@ def train(config: VAEConfig, x: torch.Tensor, steps: int) -> VAE:
         rows = vae.kind.to_x(x[torch.randint(len(x), (32,), generator=torch.Generator().manual_seed(step))])
         posterior = vae.encode(rows)
         z = posterior.sample(torch.randn_like(posterior.mu))
-        loss = (posterior.kl(vae.prior(posterior.mu)) - vae.decode(z).log_prob(rows)).mean()
+        loss = (posterior.kl(DiagonalGaussian.standard(posterior.mu)) - vae.decode(z).log_prob(rows)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -81,7 +81,7 @@ def test_pickles_are_refused_with_a_way_out(npz: Path) -> None:
         ({"strokes": np.zeros((4, 3)), "offsets": np.array([0, 4])}, "the drawings have no size that can be used"),
     ],
 )
-def test_other_arrays_are_refused(npz: Path, arrays: dict[str, np.ndarray], reason: str) -> None:  # type: ignore[type-arg]
+def test_other_arrays_are_refused(npz: Path, arrays: dict[str, np.ndarray], reason: str) -> None:
     np.savez(npz, **arrays)  # type: ignore[arg-type]
     with pytest.raises(DataError) as caught:
         read_strokes(npz)
