@@ -2,13 +2,14 @@
 // Knows nothing of the parts that miss them.
 
 import { html, useState } from "./vendor/preact-htm.js";
-import { asCurl, collectionPath, directionPath, request } from "./api.js";
+import { asCurl, directionPath, request } from "./api.js";
 import { Command } from "./controls.js";
-import { filesOf, isPictures, worded } from "./kinds.js";
+import { isPictures, worded } from "./kinds.js";
 import { useCommonKey } from "./metadata.js";
 
 const OWN = "mine";
-const LOADING = "FOLDER has pictures; the names of its subfolders become their labels. Run the command where the service is installed, with "
+const FOLDER = "FOLDER has pictures; the names of its subfolders become their labels. ";
+const LOADING = "Run the command where the service is installed, with "
   + "the same VAE_STORE as the service; it prints the store that it writes to. Then load this page anew.";
 
 /** How to get a collection. */
@@ -18,14 +19,11 @@ export function HowToCollect({ model }) {
     <${Load} model=${model} />`;
 }
 
-const loading = (model) => (isPictures(model) ? LOADING : `FILE has ${worded(model, "pictures")} (${filesOf(model)}). Then load this page anew.`);
+const loading = (model) => (isPictures(model) ? FOLDER : worded(model, "FILE has pictures. ")) + LOADING;
 
 function Load({ model }) {
-  const put = request(collectionPath({ name: OWN }), { method: "PUT", query: { model: model.name } });
-  const add = asCurl(request(`${collectionPath({ name: OWN })}/items`, { body: "@FILE" })).replace("-d '@FILE'", "--data-binary @FILE");
-  const content = isPictures(model)
-    ? `.venv/bin/python -m service.store load --collection ${OWN} --model ${model.name} FOLDER`
-    : `${asCurl(put)} && ${add}`;
+  const from = isPictures(model) ? "FOLDER" : "FILE";
+  const content = `.venv/bin/python -m service.store load --collection ${OWN} --model ${model.name} ${from}`;
   return html`<${Command} content=${content} testid="neighbors-command" />`;
 }
 

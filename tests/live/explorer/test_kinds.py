@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from models import checkpoint
 from models.golden import write_golden
 from tests.live.chromium import Watched, grave_findings
-from tests.live.explorer.on_page import expect_pixels, printed, state, stroke
+from tests.live.explorer.on_page import InFlight, expect_pixels, printed, state, stroke
 from tests.live.server import Server, serving
 from tests.service.kinds.tiny_models import DATA, save_kinds
 
@@ -63,8 +63,7 @@ def take(page: Page, name: str, content: str) -> None:
 
 
 def test_a_drawing_is_sent_as_lines_and_a_link_shows_the_same(page: Page, client: httpx.Client) -> None:
-    bodies: list[dict[str, Any]] = []
-    page.on("request", lambda one: "/encode" in one.url and bodies.append(json.loads(one.post_data or "")))
+    encodes = InFlight(page, lambda request: "/encode" in request.url)
     page.goto("/explore#model=strokes")
     pad, of_z = page.get_by_test_id("picture-canvas"), page.get_by_test_id("picture-decoded")
     page.get_by_test_id("picture-example-0").wait_for()
@@ -74,6 +73,7 @@ def test_a_drawing_is_sent_as_lines_and_a_link_shows_the_same(page: Page, client
     assert [pen for _, _, pen in points] == [0] * (len(points) - 1) + [1]
     assert len(points) < 24
     assert points[1][0] > 30 > abs(points[1][1])  # to the right; in units of the training data, whose drawings have 100
+    bodies = [json.loads(one.post_data or "") for one in encodes.all]
     assert bodies[0]["sketch"].startswith("M")
     assert bodies[-1] == {"sketch": points}
     expect_pixels(of_z, seen(client, "strokes", first["z"]))
