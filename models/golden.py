@@ -64,7 +64,7 @@ def write_golden(
     vae, x = checkpoint.vae.cpu().given(told), x[rows].cpu().contiguous()
     with torch.inference_mode():
         posterior = vae.encode(x)
-        tensors = {"x": x, "mu": posterior.mu, "sigma": posterior.sigma, "mean": vae.decode(posterior.mu).mean}
+        tensors = {"x": x, "mu": posterior.mu, "sigma": posterior.sigma, "mean": vae.decode(posterior.mu).mean.float()}
         tensors |= {} if told is None else {"labels": told}
     write_companion(directory / GOLDEN, tensors, checkpoint.digest, tolerance=str(TOLERANCE))
 

@@ -19,7 +19,7 @@ from service.latents.plane import Plane
 from service.observe.printable import header_value
 from service.rest.arrangement import arrange, enlarge
 from service.rest.complete_schemas import CompleteParameters
-from service.rest.kinds import wire_of
+from service.rest.kinds import as_viewed, wire_of
 from service.rest.model_schemas import ExampleParameters
 from service.rest.negotiation import MEDIA_TYPES, Format
 from service.rest.schemas import DecodeParameters, InterpolateParameters
@@ -128,7 +128,7 @@ def items_answer(
         pixels = wire_of(inference.model).pictures(inference.model, data)
         body = codecs.animation(list(enlarge(pixels, scale)), form)
     else:
-        return data_answer(data, form, inference, parameters.dtype, fields, headers)
+        return data_answer(data, form, inference, parameters.dtype, fields, headers, parameters.view)
     return answer(body, form, inference, headers)
 
 
@@ -139,12 +139,17 @@ def data_answer(
     dtype: Literal["uint8", "float32"],
     fields: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
+    view: Literal["picture"] | None = None,
 ) -> Answer:
     """Return data (N, ...) as JSON, which also gets `fields`, as npy if they are pictures, or as a file of their kind."""
     model = inference.model
-    wire = wire_of(model)
+    wire, data = as_viewed(model, data, view)
     if form == "npy":
-        return answer(npy(data if dtype == "float32" else codecs.to_uint8(data)), form, inference, headers)
+        if dtype == "uint8":
+            data = codecs.to_uint8(data)
+        elif data.dtype == np.uint8:
+            data = np.divide(data, 255, dtype=np.float32)
+        return answer(npy(data), form, inference, headers)
     if form != "json":
         return answer(wire.file(model, data, form), form, inference, headers)
     made = {"model": model.name, **wire.fields(model, data), **(fields or {}), **warnings_of(inference)}

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from service.rest.data_keys import DATA_KEYS, FILES
-from service.rest.schemas import DataFormat, Layout, MaxLength, NpyType, Parameters, Scale, Seed, StepTemperature
+from service.rest.schemas import DataFormat, Layout, MaxLength, NpyType, Parameters, Scale, Seed, StepTemperature, View
 
 
 class CompleteParameters(Parameters):
@@ -24,3 +24,4 @@ class CompleteParameters(Parameters):
     dtype: NpyType = "uint8"
     layout: Layout = Field("grid", description="The layout of several pictures in one PNG.")
     scale: Scale | None = None
+    view: View = None

@@ -13,7 +13,7 @@ from service.rest.schemas import NoParameters
 
 # Parameters that are left out of the ETag. The deadline does not change the answer. The others enter with their defaults
 # resolved: model and prior among the versions, format and scale on their own.
-ONLY_STATED = {"step_temperature", "max_length"}  # They came later, and the ETags from before them are still valid.
+ONLY_STATED = {"step_temperature", "max_length", "view"}  # They came later, and the ETags from before them are still valid.
 NOT_HASHED = {"timeout_ms", "model", "prior", "format", "scale"}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from service.rest.schemas import DataFormat, Layout, NoParameters, NpyType, Scale
+from service.rest.schemas import DataFormat, Layout, NoParameters, NpyType, Scale, View
 
 
 class ExampleParameters(NoParameters):
@@ -19,6 +19,7 @@ class ExampleParameters(NoParameters):
     dtype: NpyType = "uint8"
     layout: Layout = Field("grid", description="The layout of several pictures in one PNG.")
     scale: Scale | None = None
+    view: View = None
 
 
 class ModelChange(BaseModel):
@@ -56,6 +57,7 @@ class ModelInfo(BaseModel):
     kind: str = Field(description="What the model is about: picture, table, strokes or text.")
     takes: dict[str, Any] = Field(description="The keys of data in JSON, formats of answers, and what fits, such as columns.")
     shape: list[int] = Field(description="Height, width and channels of pictures; the shape of a row of other kinds.")
+    view: list[int] = Field(description="Height, width and channels of the pictures with view=picture.")
     search: SearchInfo
     priors: list[str] = Field(description="The priors of /sample, the default first.")
     labels: list[str] = Field(

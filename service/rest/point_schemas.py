@@ -18,6 +18,7 @@ from service.rest.schemas import (
     PointParameters,
     Scale,
     TwoDims,
+    View,
 )
 
 # More than any bound on pictures; a number of thousands of digits could not be multiplied and shown.
@@ -148,6 +149,7 @@ class TraverseParameters(PointParameters):
     )
     dtype: NpyType = "uint8"
     scale: Scale | None = None
+    view: View = None
     dims: (
         Annotated[
             str,
@@ -225,6 +227,7 @@ class ManifoldParameters(LabelParameters):
     )
     dtype: NpyType = "uint8"
     scale: Scale | None = None
+    view: View = None
     dims: TwoDims | None = Field(
         None,
         examples=["0,1"],

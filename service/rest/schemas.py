@@ -53,6 +53,9 @@ NpyType = Annotated[
     Literal["uint8", "float32"],
     Field(description="The type of npy answers. float32 has the pixels in [0, 1], as the model gives them."),
 ]
+View = Annotated[
+    Literal["picture"] | None, Field(description="picture answers pictures of drawings, texts and rows, as of pictures.")
+]
 PixelKind = Annotated[
     Literal["mean", "sample"],
     Field(
@@ -167,6 +170,7 @@ class DecodeParameters(LabelParameters):
     dtype: NpyType = "uint8"
     layout: Layout = Field("grid", description="The layout of several pictures in one PNG.")
     scale: Scale | None = None
+    view: View = None
     pixels: PixelKind = "mean"
     seed: Seed | None = None
     step_temperature: StepTemperature = None
@@ -231,6 +235,7 @@ class InterpolateParameters(PointParameters):
     dtype: NpyType = "uint8"
     layout: Layout = Field("row", description="The layout of the frames in one PNG. With corners, it is grid unless stated.")
     scale: Scale | None = None
+    view: View = None
     steps: int = Field(
         8, ge=2, description="The number of frames, both ends included; with corners, of each row and of each column."
     )

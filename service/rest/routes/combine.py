@@ -29,7 +29,7 @@ async def combine(service: Service, call: Call) -> Answer:
     parameters = read_parameters(CombineParameters, call.query, *body.parameters(CombineParameters))
     accept = call.headers.get("accept", "")
     inference, collection = await open_points(service, call, parameters)
-    form = format_of(inference.model, parameters.format, accept)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     scale = choose_scale(parameters, form, accept, 1, inference.model.shape)
     parse = partial(
         weighted_points, body, "terms", inference.model.latent_dim, collection, -MAX_WEIGHT, wire_of(inference.model)
@@ -50,7 +50,7 @@ async def barycenter(service: Service, call: Call) -> Answer:
     parameters = read_parameters(BarycenterParameters, call.query, *body.parameters(BarycenterParameters))
     accept = call.headers.get("accept", "")
     inference, collection = await open_points(service, call, parameters)
-    form = format_of(inference.model, parameters.format, accept)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     scale = choose_scale(parameters, form, accept, 1, inference.model.shape)
     parse = partial(weighted_points, body, "points", inference.model.latent_dim, collection, 0, wire_of(inference.model))
     points, weights = await service.pipeline.offload(len(call.body), parse)

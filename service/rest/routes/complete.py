@@ -31,7 +31,7 @@ async def complete(service: Service, call: Call) -> Answer:
     accept = call.headers.get("accept", "")
     inference = open_request(service, call, parameters)
     model = inference.model
-    form = format_of(model, parameters.format, accept)
+    form = format_of(model, parameters.format, accept, view=parameters.view)
     items = raw_items_of(body, model)
     if len(items) * parameters.n > service.pipeline.max_items:
         raise AskedTooMuch("n", parameters.n, max(1, service.pipeline.max_items // len(items)))

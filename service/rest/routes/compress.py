@@ -48,7 +48,7 @@ async def decompress(service: Service, call: Call) -> Answer:
     work = partial(operations.model_of_file, pipeline.catalog, file, parameters.model)
     model = await pipeline.offload(len(file), work)
     inference = open_request(service, call, parameters.model_copy(update={"model": model.name}))
-    form = format_of(inference.model, parameters.format, accept)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     fields: dict[str, Any] = {}
     headers: dict[str, str] = {}
     seed = None

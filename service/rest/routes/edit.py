@@ -41,7 +41,7 @@ async def edit(service: Service, call: Call) -> Answer:
         raise BadParameter('directions is missing: send {"directions": {"smile": 1.5}} or directions=smile:1.5')
     accept = call.headers.get("accept", "")
     inference, collection = await open_points(service, call, parameters)
-    form = format_of(inference.model, parameters.format, accept)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     if collection is None:
         raise BadParameter("collection is missing: name the collection that has the directions")
     points = await service.pipeline.offload(len(call.body), partial(points_of, body, inference, collection))

@@ -10,7 +10,7 @@ from service.inference.inference import Inference
 from service.operations.service import Service
 from service.rest.answers import items_answer
 from service.rest.etags import cache_headers, not_modified
-from service.rest.kinds import wire_of
+from service.rest.kinds import answering
 from service.rest.model_schemas import ExampleParameters
 from service.rest.parameters import BadParameter
 from service.rest.paths import MODEL_PATH
@@ -28,7 +28,7 @@ async def examples(service: Service, call: Call) -> Answer:
     """
     parameters = query_parameters(ExampleParameters, call)
     model = service.pipeline.catalog.get(call.path["name"])
-    wire = wire_of(model)
+    wire = answering(model, parameters.view)
     none = np.empty((0, *model.manifest.model.shape), model.kind.example.dtype)
     rows = none if model.examples is None else model.examples
     if parameters.format not in (None, "json", "npy") and not len(rows):
@@ -46,8 +46,6 @@ async def examples(service: Service, call: Call) -> Answer:
     if unchanged is not None:
         return unchanged
     data = rows.transpose(0, 2, 3, 1) if model.is_pictures else rows  # (N, H, W, C) of pictures
-    if form == "npy" and parameters.dtype == "float32":
-        data = np.divide(data, 255, dtype=np.float32)
     render = partial(items_answer, data, form, Inference(model), parameters, headers=dict(cached), scale=scale)
     return await service.pipeline.offload(data.nbytes * scale**2, render)
 

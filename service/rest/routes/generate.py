@@ -29,7 +29,7 @@ async def decode(service: Service, call: Call) -> Answer:
     parameters = read_parameters(DecodeParameters, call.query, *body.parameters(DecodeParameters))
     accept = call.headers.get("accept", "")
     inference = open_request(service, call, parameters)
-    form = format_of(inference.model, parameters.format, accept)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     model = inference.model
     z = await service.pipeline.offload(len(call.body), partial(latents_of, body, model.latent_dim, model.name))
     scale = choose_scale(parameters, form, accept, len(z), model.shape)
@@ -52,7 +52,7 @@ async def sample(service: Service, call: Call) -> Answer:
     parameters = read_parameters(SampleParameters, call.query, *given)
     accept = call.headers.get("accept", "")
     inference = open_request(service, call, parameters)
-    form = format_of(inference.model, parameters.format, accept)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     check_count("n", parameters.n, given, service.pipeline.max_items)  # before the noise is drawn
     model = inference.model
     scale = choose_scale(parameters, form, accept, parameters.n, model.shape)

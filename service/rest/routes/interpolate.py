@@ -41,7 +41,7 @@ async def interpolate(service: Service, call: Call) -> Answer:
     parameters = read_parameters(InterpolateParameters, call.query, *given)
     accept = call.headers.get("accept", "")
     inference, collection = await open_points(service, call, parameters)
-    form = format_of(inference.model, parameters.format, accept, frames=True)
+    form = format_of(inference.model, parameters.format, accept, frames=True, view=parameters.view)
     if inference.model.kind.steps and "method" not in parameters.model_fields_set:
         parameters = parameters.model_copy(update={"method": "slerp"})
     _check_method(parameters, body, collection)

@@ -21,7 +21,7 @@ from service.rest.answers import answer, data_answer
 from service.rest.arrangement import GAP_PIXELS, enlarge, tiled_size
 from service.rest.etags import cache_headers, not_modified
 from service.rest.item_bodies import check_id, unnumbered
-from service.rest.kinds import wire_of
+from service.rest.kinds import answering, wire_of
 from service.rest.negotiation import ANYTHING, Format
 from service.rest.parameters import BadParameter, two_dims
 from service.rest.point_schemas import ManifoldAnswer, ManifoldParameters
@@ -47,7 +47,7 @@ async def manifold(service: Service, call: Call) -> Answer:
             "allowed in one request"
         )
     point, inference = await _point(service, call, parameters)
-    model, wire = inference.model, wire_of(inference.model)
+    model, wire = inference.model, answering(inference.model, parameters.view)
     anything = parameters.format is None and accept in ("", ANYTHING)
     offered: tuple[Format, ...] = ("png", *(form for form in wire.formats if form != "png"))
     form = "png" if anything else wire.format(model, parameters.format, accept, offered=offered)
@@ -100,7 +100,7 @@ def _answer(
     fields: dict[str, Any] = {"dims": list(plane.dims), "n": parameters.n, "values": plane.values.astype(np.float32)}
     if "z" in parameters.include:
         fields["z"] = plane.z
-    return data_answer(plane.decoded, form, inference, parameters.dtype, fields, headers)
+    return data_answer(plane.decoded, form, inference, parameters.dtype, fields, headers, parameters.view)
 
 
 add(

@@ -36,6 +36,7 @@ def describe_model(catalog: Catalog, name: str) -> ModelInfo:
         kind=manifest.model.kind,
         takes=wire_of(model).takes(model),
         shape=list(model.shape if model.is_pictures else manifest.model.shape),
+        view=list(model.shape),
         search=SearchInfo(metric=best.metric, sigma_weight=weight, chosen_by=best.chosen_by),
         priors=catalog.priors[name].names,
         labels=list(model.condition.values if model.condition else catalog.priors[name].labels),

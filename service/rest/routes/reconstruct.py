@@ -38,7 +38,7 @@ async def reconstruct(service: Service, call: Call) -> Answer:
     parameters = read_parameters(ReconstructParameters, call.query, *body.parameters(ReconstructParameters))
     accept = call.headers.get("accept", "")
     inference = open_request(service, call, parameters)
-    form = format_of(inference.model, parameters.format, accept)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     if parameters.compare and form not in ("json", "png"):
         raise BadParameter(
             f"compare adds the originals to PNG and JSON, but the answer is {form}; ask for format=png or format=json"
@@ -75,7 +75,8 @@ def _answer(
         compared: list[Any] = base64_bytes(originals) if form == "json" else []
     else:
         rows = np.concatenate(made.originals)
-        originals, compared = wire.pictures(model, rows), wire.json(model, rows)
+        originals = wire.pictures(model, rows)
+        compared = wire.json(model, rows) if parameters.view is None else base64_bytes(originals)
     if form == "json":
         return items_answer(data, form, inference, parameters, {**fields, "originals": compared}, headers, scale)
     joined = beside(originals, wire.pictures(model, data), parameters.layout)

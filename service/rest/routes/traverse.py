@@ -16,7 +16,7 @@ from service.operations.service import Service
 from service.operations.traverse import DEFAULT_ROWS, Dims, Row, Traversal
 from service.rest.answers import answer, data_answer
 from service.rest.arrangement import GAP_PIXELS, enlarge, tiled_size
-from service.rest.kinds import format_of, wire_of
+from service.rest.kinds import answering, format_of, wire_of
 from service.rest.negotiation import Format
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.point_schemas import TraversalAnswer, TraverseBody, TraverseParameters
@@ -49,7 +49,7 @@ async def traverse(service: Service, call: Call) -> Answer:
     parameters = read_parameters(TraverseParameters, call.query, *body.parameters(TraverseParameters))
     accept = call.headers.get("accept", "")
     inference, collection = await open_points(service, call, parameters)
-    form = format_of(inference.model, parameters.format, accept, frames=True)
+    form = format_of(inference.model, parameters.format, accept, frames=True, view=parameters.view)
     dims = _dims(parameters.dims)
     points = None
     if body.kind not in ("empty", "json") or not body.values.keys().isdisjoint(parameters.payload):
@@ -100,11 +100,11 @@ def _answer(found: Traversal, form: Format, inference: Inference, parameters: Tr
     steps, rows = parameters.steps, len(found.rows)
     if form in ("json", "npy"):
         # "rows" are the data of tables.
-        key = "rows" if wire_of(inference.model).many != "rows" else "traversed"
+        key = "rows" if answering(inference.model, parameters.view).many != "rows" else "traversed"
         fields: dict[str, Any] = {key: [_described(row) for row in found.rows], "over": parameters.over, "steps": steps}
         if "z" in parameters.include:
             fields["z"] = found.z
-        return data_answer(found.decoded, form, inference, parameters.dtype, fields)
+        return data_answer(found.decoded, form, inference, parameters.dtype, fields, view=parameters.view)
     if form not in ("png", "webp", "gif"):
         return data_answer(found.decoded, form, inference, parameters.dtype)
     pixels = wire_of(inference.model).pictures(inference.model, found.decoded)

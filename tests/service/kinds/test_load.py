@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.store_command import main
-from tests.service.kinds.conftest import DATA
+from tests.service.kinds.tiny_models import DATA
 
 
 @pytest.fixture
