@@ -44,17 +44,18 @@ def label_uniform(seed: int, items: int) -> NDArray[np.float64]:
 
 
 def step_uniform(seed: int, items: NDArray[np.int64], first: int, steps: int, count: int) -> NDArray[np.float32]:
-    """Return uniform numbers in [0, 1] for steps `first` to `first + steps - 1` of some items, (n, steps, count <= 4).
+    """Return uniform numbers in [0, 1] for steps `first` to `first + steps - 1` of some items, (n, steps, count).
 
-    Each step has the four words of one counter of its own, so that it depends on seed, item and step alone.
+    Each step has counters of its own, with four words each, so that it depends on seed, item and step alone.
     """
     philox, state = _philox(seed, STEPS)
     key, counter = state["state"]["key"], state["state"]["counter"]
-    words = np.empty((len(items), steps, 4), np.uint64)
+    counters = -(-count // 4)
+    words = np.empty((len(items), steps, 4 * counters), np.uint64)
     for row, item in enumerate(items.tolist()):
-        key[1], counter[0] = item, first
+        key[1], counter[0] = item, first * counters
         philox.state = state
-        words[row] = philox.random_raw(4 * steps).reshape(steps, 4)
+        words[row] = philox.random_raw(4 * counters * steps).reshape(steps, -1)
     return _uniform(words[..., :count]).astype(np.float32)
 
 

@@ -119,7 +119,7 @@ class Metrics:
 
     def reconstructed(self, model: ServedModel, decoded: Floats, originals: list[NDArray[Any]]) -> None:
         """Add the errors of what was decoded, (N, ...), of items, blocks of rows (n, ...), to the drift."""
-        if model.name not in self._drifts:
+        if model.kind.steps or model.name not in self._drifts:  # How likely a sequence is takes more than what was decoded.
             return
         try:
             self._drifts[model.name].reconstructed(model.kind.nats, decoded, np.concatenate(originals))

@@ -81,7 +81,7 @@ class TooManyRegrets(TooLarge):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Scores of N pictures in the order of `models.scores.UNITS`; float64."""
+    """Scores of N pictures in the order of `models.scores`; float64."""
 
     values: Mapping[str, Array]  # name -> (N,)
     p_values: Mapping[str, Array]  # name -> (N,), of those scores that are calibrated
@@ -172,7 +172,7 @@ async def score(
             found.values["regret"] = await regret(pipeline, inference, x, posteriors, seed, progress)
     parts = await model.kind.score(pipeline, inference, x) if not wanted.isdisjoint(model.kind.own_scores) else {}
     found.values |= {name: np.array([own.sum() for own in each]) for name, each in parts.items()}
-    values = {name: found.values[name] for name in scores.UNITS if name in wanted}
+    values = {name: found.values[name] for name in (*scores.UNITS, *scores.MORE_UNITS) if name in wanted}
     return Scored(values, *_p_values(model.calibration, values, samples), found.ess, parts)
 
 

@@ -34,7 +34,7 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 class ServedTable(ServedAtOnce, ServedRows):
     """A model of table rows. Rows: float32 (K,), NaN where missing; decoded: the parameters of all cells, float32 (P,)."""
 
-    at_mu_scores = ("deviance",)
+    at_mu_scores = ("nll", "deviance")
     own_scores = default_scores = ("surprise",)
     is_density = True
     decodes_data = False
@@ -80,7 +80,12 @@ class ServedTable(ServedAtOnce, ServedRows):
         return nats
 
     def at_mu(self, wanted: Collection[str], x: NDArray[Any], decoded: Floats) -> dict[str, Array]:
-        return {"deviance": _sums(self.columns.parameters.surprise(decoded, x))} if "deviance" in wanted else {}
+        found: dict[str, Array] = {}
+        if "nll" in wanted:
+            found["nll"] = -_sums(self.columns.parameters.nats(decoded, x))
+        if "deviance" in wanted:
+            found["deviance"] = _sums(self.columns.parameters.surprise(decoded, x))
+        return found
 
     def log_likelihood(self, x: NDArray[Any], decoded: Floats) -> Array:
         return _sums(self.columns.parameters.nats(decoded, np.broadcast_to(x, (len(decoded), *x.shape))))

@@ -142,5 +142,15 @@ async def test_data_of_another_kind_are_refused_with_what_the_model_takes(client
     assert (refused.status_code, "invert is for pictures" in refused.json()["detail"]) == (422, True)
 
 
+async def test_metrics_weigh_reconstructions(client: httpx.AsyncClient, about: About) -> None:
+    for _ in range(6):
+        await ok(client, "POST", f"/reconstruct?model={about.model}", json={about.many: about.items})
+    metrics = (await ok(client, "GET", "/metrics")).text
+    count = f'vae_reconstruction_nats_bucket{{le="+Inf",model="{about.model}"'
+    (weighed,) = [line for line in metrics.splitlines() if line.startswith(count)]
+    assert (float(weighed.split()[-1]) > 0) == (about.many == "rows")
+    assert f'lane="encode",model="{about.model}"' in metrics
+
+
 async def test_examples(client: httpx.AsyncClient, about: About) -> None:
     assert (await ok(client, "GET", f"/models/{about.model}/examples")).json()[about.many] == []

@@ -153,6 +153,9 @@ def test_each_step_has_words_of_its_own() -> None:
             words = np.random.Philox(counter=counter, key=np.array([7, item], np.uint64)).random_raw(4)
             np.testing.assert_array_equal(one[0, 0], seeds._uniform(words).astype(np.float32))
     np.testing.assert_array_equal(seeds.step_uniform(7, np.array([2]), 3, 5, 1), found[:1, :, :1])
+    five = seeds.step_uniform(7, np.array([2]), 3, 5, 5)
+    np.testing.assert_array_equal(five[0, 2], seeds.step_uniform(7, np.array([2]), 5, 1, 5)[0, 0])
+    assert len(np.unique(five)) == 25
     every = seeds.step_uniform(0, np.arange(50), 0, 20, 4)
     assert len(np.unique(every)) > 3990
     assert 0 <= every.min() < every.max() <= 1
