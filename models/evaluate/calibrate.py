@@ -150,7 +150,9 @@ def calibrate(
     kinds = {
         **made,
         **{
-            name.partition(":")[2] or name: scorer(x[:MOST_STRANGERS], *parts, in_turn(vae.config.condition, len(x)))
+            name.partition(":")[2] or name: scorer(
+                x[:MOST_STRANGERS], *parts, in_turn(vae.config.condition, len(x[:MOST_STRANGERS]))
+            )
             for name, x in (others or {}).items()
         },
     }

@@ -41,7 +41,7 @@ def write_pictures(
     `spec` is the preprocessing of the model, here and below; pictures are drawn without it.
     """
     pictures = {
-        "reconstructions.png": reconstructions(given_first(vae, test, 4 * COLUMNS), test.x[: 4 * COLUMNS], spec),
+        "reconstructions.png": reconstructions(vae.given(some(test.condition, 4 * COLUMNS)), test.x[: 4 * COLUMNS], spec),
         "samples.png": samples(vae, None, seed, spec=spec),
     }
     if mixture is not None:
@@ -83,11 +83,6 @@ def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int 
 def some(condition: Tensor | None, count: int) -> Tensor | None:
     """Return what a conditional model is told about the first items."""
     return None if condition is None else condition[:count]
-
-
-def given_first(vae: VAE, items: Items, count: int) -> VAE:
-    """Return a conditional model that knows the labels of the first items; others as they are."""
-    return vae.given(some(items.condition, count))
 
 
 def first_label(vae: VAE) -> VAE:

@@ -31,8 +31,7 @@ from models.priors import NAMES
 from models.train.resume import log_entries
 
 GAP, MAX_ROWS = 2, 10
-SHOWN_POSTERIORS = 5
-NEIGHBORS, SCATTERED = 8, 5000
+SHOWN_POSTERIORS, NEIGHBORS, SCATTERED = 5, 8, 5000
 
 
 @torch.no_grad()
@@ -91,8 +90,7 @@ class _Drawing:
         self.prior, self.kind, self.spec = NAMES[self.vae.config.prior], self.vae.kind, checkpoint.manifest.preprocessing
         self.classes = class_names(checkpoint.manifest.data)
         self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"), splits.test.condition)
-        kl = metrics["kl_per_dim"]
-        self.by_kl = sorted(range(len(kl)), key=lambda j: -kl[j])
+        self.by_kl = sorted(range(len(kl := metrics["kl_per_dim"])), key=lambda j: -kl[j])
 
     def plot(self, name: str, figure: Figure, alt: str, caption: str) -> str:
         path = self.out / f"{name}.png"
@@ -111,18 +109,18 @@ class _Drawing:
         return self.plot("curves", plots.curves(log), "training curves", caption)
 
     def reconstructions(self) -> str:
-        test, count = self.splits.test, 3 * pictures.COLUMNS
-        image = pictures.reconstructions(pictures.given_first(self.vae, test, count), test.x[:count], self.spec)
+        some = self.splits.test[: 3 * pictures.COLUMNS]
+        image = pictures.reconstructions(self.vae.given(some.condition), some.x, self.spec)
         caption = "Test pictures, each row above its reconstructions (decoded mu)."
         return self.picture("reconstructions", image, "originals above reconstructions", caption)
 
     def samples(self) -> str:
-        standard = pictures.samples(self.vae, None, spec=self.spec)
-        parts = [self.picture("samples", standard, "samples of the trained prior", f"Decoded draws from {self.prior}.")]
+        drawn, words = pictures.samples(self.vae, None, spec=self.spec), f"Decoded draws from {self.prior}."
+        parts = [self.picture("samples", drawn, "samples of the trained prior", words)]
         if self.mixture is not None:
             caption = "Decoded draws from the fitted prior, a Gaussian mixture, driven by the same noise."
-            aggregate = pictures.samples(self.vae, self.mixture, spec=self.spec)
-            parts.append(self.picture("samples-aggregate", aggregate, "samples of the fitted prior", caption))
+            drawn = pictures.samples(self.vae, self.mixture, spec=self.spec)
+            parts.append(self.picture("samples-aggregate", drawn, "samples of the fitted prior", caption))
         return "".join(parts)
 
     def latents(self, log: list[dict[str, Any]]) -> str:
@@ -183,15 +181,14 @@ class _Drawing:
         return self.plot("posteriors", figure, "posteriors against the prior", caption + more)
 
     def walks(self) -> str:
-        test = self.splits.test
-        image = pictures.interpolations(self.vae, test.x[:16], self.spec, pictures.some(test.condition, 16))
+        some = self.splits.test[:16]
+        image = pictures.interpolations(self.vae, some.x, self.spec, some.condition)
         first = self.picture(
             "interpolations", image, "interpolations", "From one test picture's mu to another's, straight lines."
         )
         dims = self.by_kl[:MAX_ROWS]
-        first_one = pictures.given_first(self.vae, test, 1)
-        steps = pictures.seen(self.vae, pictures.traversals(first_one, self.posterior.mu[0], dims), self.spec)
-        mosaic = tile(steps, pictures.TRAVERSAL_STEPS, GAP)
+        walked = pictures.traversals(self.vae.given(some[:1].condition), self.posterior.mu[0], dims)
+        mosaic = tile(pictures.seen(self.vae, walked, self.spec), pictures.TRAVERSAL_STEPS, GAP)
         values = [f"{value:.1f}" for value in pictures.percentiles(pictures.TRAVERSAL_STEPS).tolist()]
         figure = plots.labelled_tiles(mosaic, self.step(), [f"z{j + 1}" for j in dims], values, "value of the dimension")
         caption = "The first test picture's mu with one dimension moved from the 1st to the 99th percentile of N(0, 1)."
@@ -253,13 +250,10 @@ def _header(checkpoint: Checkpoint) -> str:
 
 def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str, measuring: Measuring) -> str:
     protocol = metrics["protocol"]
+    bound = f"{number(metrics, 'iwae_nll')} ± {number(metrics, 'iwae_nll_standard_error')}"
     rows = [
         *densities.report_rows(metrics),
-        row(
-            densities.bound_name(metrics, names),
-            f"{number(metrics, 'iwae_nll')} ± {number(metrics, 'iwae_nll_standard_error')}",
-            "nats per picture, with its standard error",
-        ),
+        row(densities.bound_name(metrics, names), bound, "nats per picture, with its standard error"),
         row("ELBO", number(metrics, "elbo"), "at beta = 1, one draw"),
         row("distortion", number(metrics, "distortion"), f"minus the {names.pixels}, one draw"),
         row("rate", number(metrics, "rate"), "KL(posterior, prior)"),

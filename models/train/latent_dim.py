@@ -30,7 +30,7 @@ MARGIN, STEP = 1.25, 8
 # A trial of fewer steps than SHORT counts too few. Of 1,400 emoji it found 18 after 141 steps; with 24, 40 and 64 latents
 # their test ELBO became 1582, 1742 and 1762 nats.
 SHORT, SHORT_MARGIN = 200, 2.0
-ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, arXiv:1509.00519, section 5.2
+ACTIVE_VARIANCE = 0.01  # of mu over items, above which a dimension is active: Burda et al. 2016, arXiv:1509.00519, section 5.2
 
 Told = tuple[Condition, Tensor]  # a condition, and the index of the value of each item, int64 (N,)
 

@@ -32,7 +32,7 @@ from models.train.devices import choose_device
 from models.train.final_prior import lost_labels
 from models.train.initial_weights import load_initial
 from models.train.kinds import training_for
-from models.train.latent_dim import fill_in_latent_dim, is_by_trial, trial_steps
+from models.train.latent_dim import ACTIVE_VARIANCE, fill_in_latent_dim, is_by_trial, trial_steps
 from models.train.losses import Loss
 from models.train.model_flags import check_batch, model_config, parameter_groups
 from models.train.objectives import OBJECTIVES, wishes
@@ -46,8 +46,6 @@ from models.vae import VAE
 
 SAMPLES = 64
 VALIDATION_ROWS = 512
-# A latent dimension is active if the variance of mu over items is above this: Burda et al. 2016, section 5.2.
-ACTIVE_VARIANCE = 0.01
 COLLAPSE = "posterior collapse"  # the first words of that warning
 
 
@@ -290,6 +288,7 @@ class Run:
         with self.average.applied():
             if found and self.objective.criterion != "last":
                 given = self.items.condition, self.validation.condition
-                rows = self.items.x, self.validation.x
-                data |= overfitting.record(self.vae, self.prepare, *rows, self.loaded.clusters, given)
+                data |= overfitting.record(
+                    self.vae, self.prepare, self.items.x, self.validation.x, self.loaded.clusters, given
+                )
             save(self.args.out, self.vae, self.spec, data)

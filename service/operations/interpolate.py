@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import partial
 
-from models.condition import SHOWN
 from service.engine.errors import TooLarge
 from service.inference.inference import Inference
 from service.inference.pipeline import Pipeline
@@ -15,6 +14,7 @@ from service.operations.points import Points, locate
 from service.operations.store_access import StoreAccess
 from service.store.interface import Collection
 
+SHOWN = 20  # labels in an error
 # A latent of a path takes about as long as so many bytes of JSON.
 BYTES_PER_FRAME = 2048
 

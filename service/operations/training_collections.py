@@ -10,7 +10,6 @@ import numpy as np
 import orjson
 
 from models.calibration import Calibration
-from models.condition import LABEL
 from service.inference.catalog import Catalog
 from service.inference.served_model import ServedModel
 from service.operations.collection_model import new_collection
@@ -36,7 +35,7 @@ def _collection(model: ServedModel, calibration: Calibration) -> Collection:
     return replace(new_collection(TRAINING_PREFIX + model.name, model), description=DESCRIPTION, count=count, seq=count)
 
 
-def _items(calibration: Calibration, key: str = LABEL) -> Items:
+def _items(calibration: Calibration, key: str = "label") -> Items:
     """Return the latents as items; the order of their ids is their order in the calibration.
 
     Each has its label as metadata, if there are labels; `key` is that of a conditional model.
@@ -109,7 +108,7 @@ class TrainingStore(ForwardingStore):
             if model is None or model.calibration is None or self._loaded.get(name) is model.calibration:
                 return
             await self._drop_old()
-            items = await asyncio.to_thread(_items, model.calibration, model.condition.key if model.condition else LABEL)
+            items = await asyncio.to_thread(_items, model.calibration, model.condition.key if model.condition else "label")
             await self._memory.create(_collection(model, model.calibration))
             await self._memory.upsert(name, model.digest, items)
             self._loaded[name] = model.calibration
