@@ -34,7 +34,7 @@ $(SERVING): pyproject.toml constraints.txt
 # templates that do not compile.
 $(TESTING): $(SERVING) client/pyproject.toml
 	@echo "Installing what the tests need into $(VENV), only this time: about 60 packages, a minute or two"
-	@$(PIP) --no-build-isolation --editable '.[dev,onnx,pgvector,report]' --editable ./client
+	@$(PIP) --no-build-isolation --editable '.[dev,onnx,parquet,pgvector,report]' --editable ./client
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
@@ -47,12 +47,13 @@ wheel: $(SERVING)
 	rm -rf build
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
-# files of tests go to so many processes; each takes about 1 GB
+# files of tests go to so many processes; each takes about 1 GB. They begin in the order of tests/conftest.py, not in that of
+# their number of tests.
 TEST_PROCESSES ?= 2
 
 test: $(TESTING)
 	@{ command -v chromium || command -v google-chrome; } >/dev/null || echo "No browser: the tests of /explore and /docs skip; apt-get install chromium"
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 soak: $(TESTING)
 	$(BIN)/python -m pytest -m soak

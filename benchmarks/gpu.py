@@ -28,7 +28,7 @@ from benchmarks.workload import NPY, ROOT, encode_request, npy, png
 from service.engine.buckets import smaller_buckets
 from service.engine.programs.cuda_program import CudaProgram, Streams
 from service.engine.programs.torch_program import Program, Rows, TorchProgram
-from service.inference.served_model import encoder
+from service.inference.kinds.served_kind import encoder
 
 SMALL, LARGE, NOTHING = "mnist", "large", "nothing"
 LARGE_CHANNELS = [256, 384, 512]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from models.condition import blocks
 from models.distributions import LOG_2PI, DiagonalGaussian
 from models.mixture import GaussianMixture
 from models.vae import VAE
@@ -63,15 +64,19 @@ def fit_prior(
     binarize: bool = False,
     labels: Tensor | None = None,
     classes: Sequence[str] | None = None,
+    conditions: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> tuple[Fit, dict[str, Any]]:
     """Fit a mixture to the posteriors of training pictures; return it and a record of the fit for `write_prior`.
 
     The pictures are uint8 (N, C, H, W) on the device of `vae`. Those held out choose the number of components. `labels`, int64
     (N,), are those of the training pictures; they are left out, and the record says why, if a label has too few pictures.
-    `classes` has the names of the labels 0, 1, ..., for this reason only.
+    `classes` has the names of the labels 0, 1, ..., for this reason only. `conditions` are what a conditional model is told
+    about the items, int64 (N,) each.
     """
     noise = torch.Generator(training.device).manual_seed(seed)
-    draws, check = (draw_posteriors(vae, x, noise, DRAWS, binarize) for x in (training, held_out))
+    draws, check = (
+        draw_posteriors(vae, x, noise, DRAWS, binarize, told) for x, told in zip((training, held_out), conditions, strict=True)
+    )
     record: dict[str, Any] = {"fitted_draws": len(draws), "fit_seed": seed}
     if labels is not None and (reason := why_no_labels(labels, draws.shape[1], classes)):
         record["labels_left_out"], labels = reason, None
@@ -101,18 +106,21 @@ def why_no_labels(labels: Tensor, dim: int, classes: Sequence[str] | None = None
 
 
 @torch.no_grad()
-def draw_posteriors(vae: VAE, x: Tensor, noise: torch.Generator, draws: int = DRAWS, binarize: bool = False) -> Tensor:
+def draw_posteriors(
+    vae: VAE, x: Tensor, noise: torch.Generator, draws: int = DRAWS, binarize: bool = False, condition: Tensor | None = None
+) -> Tensor:
     """Sample z ~ q(z given x), `draws` times for all items: rows or x, (N, ...) -> (draws N, D).
 
-    `binarize`: greys are first drawn as 0 or 1, once for all samples, as in training.
+    `binarize`: greys are first drawn as 0 or 1, once for all samples, as in training. `condition`: what a conditional model
+    is told about each item, int64 (N,).
     """
-    blocks: list[Tensor] = []
-    for block in x.split(1024):
+    found: list[Tensor] = []
+    for own, block in blocks(vae, x, condition, 1024):
         x = vae.kind.to_x(vae.kind.cut(block))
-        posterior = vae.encode(torch.bernoulli(x, generator=noise) if binarize else x)
+        posterior = own.encode(torch.bernoulli(x, generator=noise) if binarize else x)
         eps = torch.randn(draws, *posterior.mu.shape, generator=noise, device=posterior.mu.device)
-        blocks.append(posterior.sample(eps))  # (draws, n, D)
-    return torch.cat(blocks, 1).flatten(0, 1)
+        found.append(posterior.sample(eps))  # (draws, n, D)
+    return torch.cat(found, 1).flatten(0, 1)
 
 
 def choose_mixture(

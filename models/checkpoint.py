@@ -54,6 +54,7 @@ class Manifest:
         if self.preprocessing.shape != self.model.shape:
             raise ValueError(f"preprocessing gives the shape {self.preprocessing.shape}, the model takes {self.model.shape}")
         kind_of(self.model.kind).check_options(self.preprocessing, self.model.arch_options)
+        kind_of(self.model.kind).check_preprocessing(self.model.arch_options, self.preprocessing)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from models.cells import CellsLayer
 from models.step_likelihoods import Categorical, Mixture
 
 LOG_2PI = math.log(2 * math.pi)
@@ -257,6 +258,7 @@ LIKELIHOODS: Mapping[str, Callable[..., nn.Module]] = {
     "categorical": Categorical,
     "continuous_bernoulli": ContinuousBernoulliLayer,
     "gaussian": GaussianLayer,
+    "columns": CellsLayer,
     "mixture": Mixture,
 }
 

@@ -38,6 +38,7 @@ class Golden:
     mu: NDArray[np.float32]  # (N, D); `sigma` too
     sigma: NDArray[np.float32]
     mean: NDArray[np.float32]  # (N, ...), mean of the likelihood at z = mu
+    labels: NDArray[np.int64] | None = None  # (N,), what a conditional model is told
     tolerance: float = TOLERANCE
 
     def difference(self, mu: NDArray[np.float32], sigma: NDArray[np.float32], mean: NDArray[np.float32], slack: float) -> str:
@@ -49,16 +50,22 @@ class Golden:
         return ""
 
 
-def write_golden(directory: Path, checkpoint: Checkpoint, x: Tensor, labels: Tensor | None = None) -> None:
+def write_golden(
+    directory: Path, checkpoint: Checkpoint, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None
+) -> None:
     """Write the outputs for a few of the rows, (N, ...), beside the checkpoint. Raises OSError.
 
     `labels`, (N,): the first item of each label is among them, in the order of the labels. The others, or without labels
-    all, are evenly spaced: items that are alike are often next to each other.
+    all, are evenly spaced: items that are alike are often next to each other. `condition`, int64 (N,), is what a
+    conditional model is told about them.
     """
-    vae, x = checkpoint.vae.cpu(), x[_rows(len(x), labels)].cpu().contiguous()
+    rows = _rows(len(x), labels)
+    told = None if condition is None else condition[rows].cpu()
+    vae, x = checkpoint.vae.cpu().given(told), x[rows].cpu().contiguous()
     with torch.inference_mode():
         posterior = vae.encode(x)
-        tensors = {"x": x, "mu": posterior.mu, "sigma": posterior.sigma, "mean": vae.decode(posterior.mu).mean}
+        tensors = {"x": x, "mu": posterior.mu, "sigma": posterior.sigma, "mean": vae.decode(posterior.mu).mean.float()}
+        tensors |= {} if told is None else {"labels": told}
     write_companion(directory / GOLDEN, tensors, checkpoint.digest, tolerance=str(TOLERANCE))
 
 
@@ -83,6 +90,8 @@ def read_golden(directory: Path, digest: str, config: VAEConfig) -> Golden | Non
     if companion is None:
         return None
     arrays = {name: tensor.numpy() for name, tensor in companion.tensors.items()}
+    if config.condition and not ((arrays["labels"] >= 0) & (arrays["labels"] < len(config.condition))).all():
+        raise CheckpointError(f"{path}: has labels that the condition of the model does not have")
     return Golden(**arrays, tolerance=float(companion.said.get("tolerance", TOLERANCE)))
 
 
@@ -100,5 +109,7 @@ def _check_header(path: Path, config: VAEConfig, header: Header) -> None:
         "sigma": (torch.float32, (rows, config.latent_dim)),
         "mean": (torch.float32, (rows, *kind.answer_shape(config.shape))),
     }
+    if config.condition:
+        wanted["labels"] = (torch.int64, (rows,))
     if not 0 < rows <= ITEMS or header.tensors != wanted or not 0 < tolerance < 1:
         raise CheckpointError(f"{path}: does not fit a model with shape {config.shape} and latent_dim {config.latent_dim}")

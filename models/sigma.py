@@ -20,16 +20,17 @@ FAR = 2.0
 
 
 @torch.no_grad()
-def mean_squared_error(vae: VAE, blocks: Iterable[Tensor], noise: torch.Generator) -> float:
+def mean_squared_error(vae: VAE, blocks: Iterable[Tensor], noise: torch.Generator, condition: Tensor | None = None) -> float:
     """Return the mean over items and their values of (x - mean of p(x given z))^2, with one draw z of each posterior.
 
-    blocks: x (B, *shape).
+    blocks: x (B, *shape); `condition`: what a conditional model is told about all of them, int64 (N,).
     """
-    total, count = torch.zeros((), dtype=torch.float64), 0
+    total, count, first = torch.zeros((), dtype=torch.float64), 0, 0
     for x in blocks:
-        posterior = vae.encode(x)
+        told = vae.given(None if condition is None else condition[first : first + len(x)])
+        posterior, first = told.encode(x), first + len(x)
         eps = torch.randn(posterior.mu.shape, generator=noise, device=x.device)
-        total += (vae.decode(posterior.sample(eps)).mean - x).square().sum(dtype=torch.float64).cpu()
+        total += (told.decode(posterior.sample(eps)).mean - x).square().sum(dtype=torch.float64).cpu()
         count += x.numel()
     return float(total) / count
 
@@ -57,15 +58,18 @@ def effective_beta(beta: float, sigma: float, mse: float) -> float:
     return beta * sigma**2 / max(mse, SIGMA_FLOOR**2)
 
 
-def record(vae: VAE, mse: float, beta: float, pictures: int) -> dict[str, Any]:
-    """Return what config.json keeps of sigma: its kind and value, and RMSE and effective beta on the validation pictures."""
+def record(vae: VAE, mse: float, beta: float | None, pictures: int) -> dict[str, Any]:
+    """Return what config.json keeps of sigma: its kind and value, and RMSE and effective beta on the validation pictures.
+
+    `beta` is None if the loss has more terms than the ELBO: then there is no effective beta.
+    """
     sigma = sigma_of(vae) or 0.0
     return {
         "kind": vae.config.likelihood_options.get("sigma", "optimal") if sigma else None,
         "value": sigma,
         "validation_rmse": mse**0.5,
         "validation_pictures": pictures,
-        "effective_beta": effective_beta(beta, sigma, mse),
+        "effective_beta": None if beta is None else effective_beta(beta, sigma, mse),
     }
 
 
@@ -82,6 +86,8 @@ def told(data: Mapping[str, Any], of: Kind = KINDS["picture"]) -> str:
     else:
         kind = "learned" if found["kind"] == "learned" else "fixed"
         line = f"pixel sigma {found['value']:.4f}, {kind}; {on} is {rmse:.4f}"
+    if beta is None:
+        return line
     line += f"; the effective beta against a decoder with the best pixel sigma is {beta:.3g}"
     far = found["kind"] != "optimal" and not 1 / FAR <= beta <= FAR
     line += ", so the ELBO depends on the choice of the pixel sigma; --sigma optimal calibrates it" if far else ""

@@ -49,6 +49,7 @@ from service.rest.routes import (
     admin,
     collections,
     combine,
+    complete,
     compress,
     deletions,
     density,
@@ -101,7 +102,7 @@ LOADING_BLOCK_BYTES = 8 << 20
 # The routes of originals come before those of items, whose ids may contain slashes.
 FAMILIES = (
     *(encode, generate, interpolate, reconstruct, score),
-    *(combine, traverse, manifold, compress),
+    *(combine, traverse, manifold, compress, complete),
     *(collections, originals, items, deletions, search),
     *(directions, edit, density, maps),
     *(models, model_map, examples, health, metrics),

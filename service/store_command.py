@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from models.kinds import kind_of
 from models.readers.left_out import listed, plural
 from models.readers.ranges import pixel_lines
 from service.flags import explain
@@ -102,9 +103,11 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
     from service.formats.decoder_processes.dispatch import Decoders
     from service.formats.errors import BadInput
     from service.inference.catalog import Catalog, CatalogError  # importing torch takes a second
-    from service.inference.pipeline import Inference, Pipeline
+    from service.inference.inference import Inference
+    from service.inference.pipeline import Pipeline
     from service.operations.ingest import Counts, load
     from service.operations.load_sources import LoadError, sources_of
+    from service.operations.row_sources import row_sources
 
     check_name(options.collection, "collection")
     async with _opened(settings) as store:
@@ -119,8 +122,14 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
             device.start()
             model = await _load_model(pipeline.catalog, settings, options, there)
             background, invert = options.background, options.invert
-            wanted = Inference(model, background=background, invert=invert).preprocessing
-            sources = sources_of(options.paths, wanted, options.prefix)
+            word = kind_of(model.manifest.model.kind).noun
+            if model.is_pictures:
+                wanted = Inference(model, background=background, invert=invert).preprocessing
+                sources = sources_of(options.paths, wanted, options.prefix)
+            elif background or invert:
+                raise LoadError(f"--background and --invert are for pictures, and {model.name!r} is no model of pictures")
+            else:
+                sources = row_sources(options.paths, model.kind)
             print(*(line for source in sources for line in source.summary), sep="\n", flush=True)
             collection = there or _new(options, model)
             if collection.keep == "picture":
@@ -132,9 +141,9 @@ async def _load(settings: Settings, options: argparse.Namespace) -> None:
                         how = (options.replace, counts, there is None, background, invert)
                         await load(pipeline, store, collection, source, bar.update, *how)
                 except (StoreError, LoadError, BatcherError) as error:
-                    done = f"{counts.added + counts.replaced:,} of {plural(total, 'picture')} were stored before"
+                    done = f"{counts.added + counts.replaced:,} of {plural(total, word)} were stored before"
                     raise StoreError(f"{error}; {done}; run the same command again to go on") from error
-            _report(counts, total, options)
+            _report(counts, total, options, word)
         except (LoadError, CatalogError, DeviceUnusable, BadInput, BatcherError) as error:
             raise StoreError(str(error)) from error
         finally:
@@ -209,12 +218,12 @@ def _distance(collection: Collection) -> str:
     return collection.metric + weight
 
 
-def _report(counts: "Counts", total: int, options: argparse.Namespace) -> None:
-    """Print what became of the pictures. Raises StoreError if more were corrupt than allowed, or all."""
+def _report(counts: "Counts", total: int, options: argparse.Namespace, word: str) -> None:
+    """Print what became of the items, called by a word. Raises StoreError if more were corrupt than allowed, or all."""
     for line in counts.skipped:
         print(f"left out {line}")
     for code, (count, first) in counts.warnings.items():
-        print(f"warning: {count:,} pictures are {code.replace('_', ' ')}; the first one is {first}")
+        print(f"warning: {count:,} {word}s are {code.replace('_', ' ')}; the first one is {first}")
     if counts.least <= counts.most:  # Otherwise nothing was encoded.
         for line in pixel_lines(counts.least, counts.most):
             print(line)
@@ -222,14 +231,14 @@ def _report(counts: "Counts", total: int, options: argparse.Namespace) -> None:
         print("what is already there is not encoded again; --replace does it, --prefix tells pictures of other folders apart")
     bad = len(counts.skipped)
     print(
-        f"found {plural(total, 'picture')}: added {counts.added:,}, replaced {counts.replaced:,}, already there "
+        f"found {plural(total, word)}: added {counts.added:,}, replaced {counts.replaced:,}, already there "
         f"{counts.there:,}, left out {bad:,}" + " (named above, with the reasons)" * bool(bad),
         flush=True,
     )
     if bad == total:
-        raise StoreError(f"none of the pictures could be read, so none was added; the first one is {counts.skipped[0]}")
+        raise StoreError(f"none of the {word}s could be read, so none was added; the first one is {counts.skipped[0]}")
     if bad > max(1, options.max_corrupt * total):
         raise StoreError(
-            f"{bad} of {total} pictures could not be read, more than the allowed share of {options.max_corrupt:g} "
+            f"{bad} of {total} {word}s could not be read, more than the allowed share of {options.max_corrupt:g} "
             f"(--max-corrupt); the other {total - bad} are in the collection; mend or remove the files that are named above"
         )

@@ -1,6 +1,7 @@
-"""Fixtures that tests of several packages share: one PostgreSQL server for all of them."""
+"""What tests of several packages share: one PostgreSQL server for all of them, and the order of the files."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,45 @@ from tests.service.store.postgres_server import Postgres
 # the same examples every time
 settings.register_profile("derandomized", derandomize=True, deadline=None)
 settings.load_profile("derandomized")
+
+# The files that take longest, by their processor time. They begin first, so that no process has a long one left in the end.
+LONGEST = (
+    "live/test_schemathesis.py",
+    "live/test_docs_page.py",
+    "live/test_end.py",
+    "live/explorer/test_page.py",
+    "live/explorer/test_picture.py",
+    "live/explorer/test_journeys.py",
+    "live/explorer/test_directions.py",
+    "live/explorer/test_hostile.py",
+    "live/explorer/test_path.py",
+    "live/explorer/test_map.py",
+    "live/test_directions.py",
+    "live/test_lifecycle.py",
+    "live/explorer/test_neighbors.py",
+    "live/test_overload.py",
+    "live/test_costly_pictures.py",
+    "live/test_store_crashes.py",
+    "live/test_recipes.py",
+    "live/test_surroundings.py",
+    "live/test_readme.py",
+    "live/test_metrics.py",
+    "live/test_postgres.py",
+    "live/test_reload.py",
+    "live/test_memory_of_requests.py",
+    "models/test_save_faults.py",
+    "service/formats/test_plain_pictures.py",
+    "service/engine/programs/test_onnx_program.py",
+    "live/explorer/test_keys.py",
+    "live/explorer/test_map_gestures.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, as `make test` begins them; all others stay in their order."""
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")

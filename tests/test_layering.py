@@ -55,7 +55,7 @@ MAY_IMPORT = {
     "rest": (
         *("service.http", "service.operations", "service.observe", "service.formats", "service.latents"),
         *("service.inference", "service.store", "service.engine.errors", "service.state"),
-        *("models.preprocess", "models.mosaic", "models.scores"),
+        *("models.preprocess", "models.mosaic", "models.scores", "models.kinds", "models.drawings", "models.vae"),
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from vae_client.async_client import AsyncClient
 from vae_client.client import Client
+from vae_client.data import Rows, Strokes, Texts
 from vae_client.errors import (
     AccessDenied,
     BatchFailed,
@@ -75,10 +76,13 @@ __all__ = [
     "PictureWarning",
     "Posteriors",
     "ProblemError",
+    "Rows",
     "Score",
     "Scores",
     "ServiceFailed",
     "StoreFull",
+    "Strokes",
+    "Texts",
     "Unavailable",
     "UnexpectedAnswer",
     "UnknownKeyWarning",

@@ -12,6 +12,7 @@ from vae_client.async_densities import AsyncDensityMethods
 from vae_client.async_scores import AsyncScoreMethods
 from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Include, Invert, NpyType, PixelKind
+from vae_client.data import Data, Strokes, Texts
 from vae_client.errors import VaeError
 from vae_client.pictures import Pictures
 from vae_client.progress import Progress
@@ -50,14 +51,18 @@ class AsyncClient(AsyncScoreMethods, AsyncCollectionMethods, AsyncDensityMethods
         pixels: PixelKind | None = None,
         seed: int | None = None,
         dtype: NpyType = "uint8",
+        step_temperature: float | None = None,
+        max_length: int | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
         """Return the pictures of latents, (N, D) or (D,), or of the mu of Posteriors, with one request.
 
         `pixels="sample"` draws the pixels from p(x given z) with the seed, here and in `sample` and `reconstruct`.
+        Drawings and texts are made with `step_temperature`, 0 for the likeliest steps, and have at most `max_length` of them.
         """
-        return await self._built(calls.decode, z, self._options(model, timeout_ms), pixels, seed, dtype)
+        options = self._options(model, timeout_ms)
+        return await self._built(calls.decode, z, options, pixels, seed, dtype, step_temperature, max_length)
 
     async def sample(
         self,
@@ -66,6 +71,8 @@ class AsyncClient(AsyncScoreMethods, AsyncCollectionMethods, AsyncDensityMethods
         seed: int | None = None,
         temperature: float | None = None,
         prior: Literal["standard", "vamp", "aggregate"] | None = None,
+        step_temperature: float | None = None,
+        max_length: int | None = None,
         label: str | int | None = None,
         include: Iterable[Literal["z"]] | Literal["z"] = (),
         pixels: PixelKind | None = None,
@@ -79,7 +86,8 @@ class AsyncClient(AsyncScoreMethods, AsyncCollectionMethods, AsyncDensityMethods
         `include=["z"]` brings their latents with a second request, which draws the same again. Raises ModelChanged then.
         """
         options, names = self._options(model, timeout_ms), calls.names(include)
-        drawn = await self._run(calls.sample(n, options, seed, temperature, prior, label, pixels, dtype))
+        steps = {"step_temperature": step_temperature, "max_length": max_length}
+        drawn = await self._run(calls.sample(n, options, seed, temperature, prior, label, pixels, dtype, **steps))
         if not names:
             return drawn
         return replace(drawn, z=await self._run(calls.latents_of_sample(drawn, options, temperature, label, names)))
@@ -92,15 +100,33 @@ class AsyncClient(AsyncScoreMethods, AsyncCollectionMethods, AsyncDensityMethods
         pixels: PixelKind | None = None,
         seed: int | None = None,
         dtype: NpyType = "uint8",
+        cells: Literal["missing", "all"] | None = None,
         background: Background | None = None,
         invert: Invert | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
     ) -> Decoded:
-        """Return pictures as the model sees them: encoded and decoded again."""
-        return await self._built(
-            calls.reconstruct, pictures, self._options(model, timeout_ms, background, invert), mode, pixels, seed, dtype
-        )
+        """Return pictures as the model sees them: encoded and decoded again.
+
+        The missing cells of table rows are filled, and named in `details["filled"]`; `cells="all"` reconstructs all.
+        """
+        options = self._options(model, timeout_ms, background, invert)
+        return await self._built(calls.reconstruct, pictures, options, mode, pixels, seed, dtype, cells)
+
+    async def complete(
+        self,
+        begun: Strokes | Texts,
+        n: int = 1,
+        *,
+        seed: int | None = None,
+        step_temperature: float | None = None,
+        max_length: int | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+    ) -> list[Data]:
+        """Return n continuations of each drawing or text that was begun."""
+        steps = {"step_temperature": step_temperature, "max_length": max_length}
+        return await self._run(calls.complete(begun, n, seed, self._options(model, timeout_ms), **steps))
 
     async def encode_many(
         self,

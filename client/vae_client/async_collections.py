@@ -8,6 +8,7 @@ from vae_client import batches, collection_calls
 from vae_client.async_transport import AsyncTransport
 from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Invert, Options, names
+from vae_client.data import Data
 from vae_client.pictures import Picture, Pictures
 from vae_client.progress import Progress
 from vae_client.results import Added, Collection, Deleted, Item, Neighbors, Posteriors
@@ -193,7 +194,7 @@ class AsyncCollectionMethods(AsyncTransport):
     async def search(
         self,
         collection: str,
-        picture: "Picture | None" = None,
+        picture: "Picture | Data | None" = None,
         *,
         mu: Any = None,
         sigma: Any = None,
@@ -204,7 +205,8 @@ class AsyncCollectionMethods(AsyncTransport):
         filter: Filter | None = None,
         strict: bool | None = None,
         exclude_self: bool | None = None,
-        include: Iterable[Literal["mu", "sigma", "image"]] | Literal["mu", "sigma", "image"] = (),
+        include: Iterable[Literal["mu", "sigma", "image", "row", "sketch", "text"]]
+        | Literal["mu", "sigma", "image", "row", "sketch", "text"] = (),
         candidates: int | None = None,
         exact: bool | None = None,
         background: Background | None = None,

@@ -10,6 +10,7 @@ from itertools import islice, repeat
 from typing import Any
 
 from vae_client import npy, pictures
+from vae_client.data import Data
 from vae_client.errors import ProblemError
 from vae_client.results import Posteriors
 
@@ -81,6 +82,11 @@ def split(content: Any, batch_size: int) -> Iterator[Batch]:
         for start in range(0, count, size):
             stop = min(start + size, count)
             yield Batch(range(start, stop), content[start:stop])
+        return
+    if isinstance(content, Data):
+        for start in range(0, len(content), batch_size):
+            part = content[start : start + batch_size]
+            yield Batch(range(start, start + len(part)), part)
         return
     held: list[Any] = []
     start = size = 0

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import httpx
 
-from vae_client import json_body, npy, pictures
+from vae_client import data, json_body, npy, pictures
 from vae_client.errors import ModelChanged, UnexpectedAnswer
 from vae_client.results import ROWS, Decoded, Model, PictureWarning, Posteriors
 
@@ -155,10 +155,20 @@ def _posteriors(model: str, digest: str, answer: dict[str, Any]) -> Posteriors:
 
 
 def read_pictures(response: httpx.Response) -> Decoded:
-    """Read pictures as npy."""
+    """Read pictures as npy; data of other kinds come as JSON."""
     seed, prior = response.headers.get("x-seed"), response.headers.get("x-prior")
     drawn = None if seed is None else int(seed), prior
+    if response.headers.get("content-type", "").startswith(JSON):
+        return _parsed(partial(_read_data, response, drawn), response)
     return Decoded(npy.parse(response.content), *label_of(response), *drawn, _warning_count(response))
+
+
+def _read_data(response: httpx.Response, drawn: tuple[int | None, str | None], answer: dict[str, Any]) -> Decoded:
+    items, warnings = data.found_in(answer), warnings_of(answer)
+    if items is None:
+        raise ValueError("it has no data")
+    others = {name: value for name, value in answer.items() if name not in ("model", items.many, "seed", "prior", "warnings")}
+    return Decoded(npy.floats([]), *label_of(response), *drawn, len(warnings), details=others, items=items)
 
 
 def encode(content: Any, options: Options, include: Iterable[str] = (), seed: int | None = None) -> Call[Posteriors]:
@@ -172,20 +182,35 @@ def encode(content: Any, options: Options, include: Iterable[str] = (), seed: in
 
 
 def reconstruct(
-    content: Any, options: Options, mode: str | None, pixels: PixelKind | None, seed: int | None, dtype: NpyType
+    content: Any,
+    options: Options,
+    mode: str | None,
+    pixels: PixelKind | None,
+    seed: int | None,
+    dtype: NpyType,
+    cells: str | None = None,
 ) -> Call[Decoded]:
     """Pictures -> pictures as the model sees them."""
     body, kind, count = pictures.body_of(pictures.listed(content))
     headers = options.headers(Accept=NPY, Content_Type=kind)
-    params = query(**options.parameters(), mode=mode, pixels=pixels, seed=seed, dtype=dtype)
+    params = query(**options.parameters(), mode=mode, pixels=pixels, seed=seed, dtype=dtype, cells=cells)
     return Call("POST", "/reconstruct", counted(read_pictures, count), params, body, headers)
 
 
-def decode(z: Any, options: Options, pixels: PixelKind | None, seed: int | None, dtype: NpyType) -> Call[Decoded]:
+def decode(
+    z: Any,
+    options: Options,
+    pixels: PixelKind | None,
+    seed: int | None,
+    dtype: NpyType,
+    step_temperature: float | None = None,
+    max_length: int | None = None,
+) -> Call[Decoded]:
     """Latents, or the mu of posteriors -> pictures."""
     file, count = npy.latents_file(z.mu if isinstance(z, Posteriors) else z)
     headers = options.headers(Accept=NPY, Content_Type=NPY)
-    params = query(model=options.model, pixels=pixels, seed=seed, dtype=dtype)
+    steps = {"step_temperature": step_temperature, "max_length": max_length}
+    params = query(model=options.model, pixels=pixels, seed=seed, dtype=dtype, **steps)
     return Call("POST", "/decode", counted(read_pictures, count), params, file, headers)
 
 
@@ -198,12 +223,20 @@ def sample(
     label: str | int | None,
     pixels: PixelKind | None,
     dtype: NpyType,
+    **more: Any,
 ) -> Call[Decoded]:
-    """Nothing -> pictures of the prior."""
-    params = query(
-        n=n, model=options.model, seed=seed, temperature=temperature, prior=prior, label=label, pixels=pixels, dtype=dtype
-    )
+    """Nothing -> pictures of the prior. `more`: parameters for other kinds of data."""
+    given = {"seed": seed, "temperature": temperature, "prior": prior, "label": label, "pixels": pixels, "dtype": dtype}
+    params = query(n=n, model=options.model, **given, **more)
     return Call("POST", "/sample", counted(read_pictures, int(n)), params, None, options.headers(Accept=NPY))
+
+
+def complete(begun: Any, n: int, seed: int | None, options: Options, **more: Any) -> Call[list[data.Data]]:
+    """Begun drawings or texts -> n continuations of each."""
+    if not isinstance(begun, data.Data):
+        raise TypeError("what is begun must be Strokes([...]) or Texts([...])")
+    kind, body = type(begun), {begun.many: list(begun), "n": n, **present(seed=seed, **more), **options.parameters()}
+    return json_call("POST", "/complete", lambda answer: [kind(one) for one in answer[kind.many]], options, body)
 
 
 def latents_of_sample(

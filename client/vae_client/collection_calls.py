@@ -14,6 +14,7 @@ import httpx
 from vae_client import json_body, npy, pictures
 from vae_client.batches import Batch
 from vae_client.calls import JSON, Call, Options, json_call, names, one_latent, present, query, warnings_of
+from vae_client.data import KINDS, Data
 from vae_client.errors import NotFound, UnknownKeyWarning
 from vae_client.latent_results import Comparison, Coverage, Densities, DensityMap, ItemMap
 from vae_client.results import Added, Collection, Deleted, Item, Neighbor, Neighbors, Posteriors
@@ -107,7 +108,7 @@ def add(name: str, batch: Batch, options: Options, if_exists: str | None) -> Cal
 
 
 def _images(content: Iterable[Any]) -> Iterable[dict[str, Any]]:
-    return ({"image": pictures.base64_of(picture)} for picture in content)
+    return content.each() if isinstance(content, Data) else ({"image": pictures.base64_of(picture)} for picture in content)
 
 
 def _posteriors(posteriors: Posteriors) -> Iterable[dict[str, Any]]:
@@ -202,12 +203,16 @@ def search(
     """The neighbours of one picture, posterior or item. Raises TypeError unless there is one query."""
     if sum(one is not None for one in (picture, mu, id)) != 1:
         raise TypeError("a search needs exactly one of a picture, mu and id")
-    if isinstance(picture, list | tuple):
+    if isinstance(picture, Data):
+        if len(picture) != 1:
+            raise TypeError(f"search takes one query, not {len(picture)}: call it for each")
+    elif isinstance(picture, list | tuple):
         raise TypeError("search takes one picture, not a list: call it for each")
-    image = None if picture is None else pictures.base64_of(picture)
+    image = None if picture is None or isinstance(picture, Data) else pictures.base64_of(picture)
     if isinstance(mu, Posteriors) and sigma is None:
         sigma = mu.sigma
-    asked = present(image=image, mu=one_latent(mu), sigma=one_latent(sigma), id=id)
+    own = picture.each()[0] if isinstance(picture, Data) else {}
+    asked = own | present(image=image, mu=one_latent(mu), sigma=one_latent(sigma), id=id)
     body = {**asked, **options.parameters(), **present(include=names(include) or None, **parameters)}
     return json_call("POST", path_of(name, "search"), _neighbors, options, body)
 
@@ -233,4 +238,5 @@ def _neighbor(fields: dict[str, Any]) -> Neighbor:
         npy.floats(fields.get("mu")),
         npy.floats(fields.get("sigma")),
         None if image is None else base64.b64decode(image),
+        next((fields[kind.one] for kind in KINDS if kind.one in fields), None),
     )

@@ -29,16 +29,21 @@ from vae_client.calls import (
     read_pictures,
     warnings_of,
 )
+from vae_client.data import Data
 from vae_client.errors import ModelChanged
 from vae_client.latent_results import ModelMap, Score, Scores
 from vae_client.results import Decoded, Posteriors
 
-ScoreName = Literal["knn", "density", "reconstruction", "unexplained", "deviance", "elbo", "iwae", "regret"]
+ScoreName = Literal["knn", "density", "reconstruction", "unexplained", "deviance", "elbo", "iwae", "regret", "surprise", "nll"]
 ARRAYS = ("mu", "sigma", "log_density", "values")  # the details of pictures that are arrays
 
 
 def point_of(value: Any) -> dict[str, Any]:
     """Return one point. An array of more dimensions than a latent has is a picture; none is one pixel high."""
+    if isinstance(value, Data):
+        if len(value) != 1:
+            raise TypeError(f"one point is needed, not {len(value)}")
+        return value.each()[0]
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Posteriors):
@@ -52,6 +57,8 @@ def points_of(value: Any) -> list[dict[str, Any]]:
     """Return one point or several. An array (N, D) has latents, one with more dimensions pictures."""
     if pictures.is_one(value) or isinstance(value, Mapping):
         return [point_of(value)]
+    if isinstance(value, Data):
+        return value.each()
     rows = list(value)
     return [point_of(rows)] if rows and isinstance(rows[0], Number) else [point_of(row) for row in rows]
 

@@ -15,14 +15,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from vae_client import npy
+from vae_client import json_body, npy
+from vae_client.data import Data
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
 Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image | NDArray[Any]"
-Pictures: TypeAlias = "Picture | Iterable[Picture]"
+Pictures: TypeAlias = "Picture | Iterable[Picture] | Data"
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # Modes of Pillow that a PNG can have, and those of more than 8 bits, for which TIFF is better. Others become RGB or RGBA.
@@ -58,6 +59,8 @@ def listed(pictures: Any) -> Any:
     """Return pictures as an array (N, ...), or as an iterable of single ones. Raises TypeError, ValueError."""
     if is_one(pictures):
         return [pictures]
+    if isinstance(pictures, Data):
+        return pictures
     if hasattr(pictures, "__aiter__"):
         raise TypeError(
             "pictures come from a list or a plain generator, not an asynchronous one: [one async for one in pictures]"
@@ -70,6 +73,10 @@ def body_of(pictures: Any) -> tuple[bytes, str, int | None]:
 
     The number is None for a single file, which may be an npy file with any number. Raises TypeError, ValueError, OSError.
     """
+    if isinstance(pictures, Data):
+        if not pictures:
+            raise ValueError(f"there are no {pictures.many}")
+        return json_body.encoded({pictures.many: list(pictures)}), "application/json", len(pictures)
     if npy.is_array(pictures) and not is_pillow(pictures):
         return npy.array_file(pictures), "application/x-npy", len(pictures)
     pictures = list(pictures)

@@ -10,6 +10,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 from vae_client import npy
+from vae_client.data import Data
 from vae_client.errors import ModelChanged
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class Decoded:
     `details=True`, `z` is there too, and `details` has what else the answer says, such as the `rows` of `traverse`.
     `warning_count` is the number of the service's warnings about the pictures that were sent; `include=["warnings"]` of encode
     says for the same pictures what they are.
+
+    A model of tables, drawings or texts answers `items`, as Rows, Strokes or Texts, and no pixels; `details` then has what
+    else the answer says, such as the columns that were `filled`.
     """
 
     pixels: "NDArray[Any]" = field(repr=False)
@@ -100,9 +104,10 @@ class Decoded:
     warning_count: int = 0
     z: "NDArray[np.float32] | None" = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    items: Data | None = None
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.pixels if self.items is None else self.items)
 
 
 @dataclass(frozen=True)
@@ -205,7 +210,7 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Neighbor:
-    """An item that a search found. `image` is a PNG of its decoded mu, if it was asked for."""
+    """An item that a search found. If asked for, `image` is a PNG of its decoded mu, `data` the row, drawing or text."""
 
     id: str
     distance: float
@@ -213,6 +218,7 @@ class Neighbor:
     mu: "NDArray[np.float32] | None" = None
     sigma: "NDArray[np.float32] | None" = None
     image: bytes | None = None
+    data: Any = None
 
 
 @dataclass(frozen=True, eq=False)

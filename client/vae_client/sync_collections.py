@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 from vae_client import batches, collection_calls
 from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Invert, Options, names
+from vae_client.data import Data
 from vae_client.pictures import Picture, Pictures
 from vae_client.progress import Progress
 from vae_client.results import Added, Collection, Deleted, Item, Neighbors, Posteriors
@@ -13,6 +14,7 @@ from vae_client.sync_transport import Transport
 
 Metric: TypeAlias = Literal["l2", "cosine", "w2", "jeffreys", "bhattacharyya", "hellinger", "fisher_rao"]
 IfExists: TypeAlias = Literal["replace", "error", "skip"]
+Included: TypeAlias = Literal["mu", "sigma", "image", "row", "sketch", "text"]
 Filter: TypeAlias = Mapping[str, Any]
 Metadata: TypeAlias = Mapping[str, Any] | None
 
@@ -195,7 +197,7 @@ class CollectionMethods(Transport):
     def search(
         self,
         collection: str,
-        picture: "Picture | None" = None,
+        picture: "Picture | Data | None" = None,
         *,
         mu: Any = None,
         sigma: Any = None,
@@ -206,7 +208,8 @@ class CollectionMethods(Transport):
         filter: Filter | None = None,
         strict: bool | None = None,
         exclude_self: bool | None = None,
-        include: Iterable[Literal["mu", "sigma", "image"]] | Literal["mu", "sigma", "image"] = (),
+        include: Iterable[Literal["mu", "sigma", "image", "row", "sketch", "text"]]
+        | Literal["mu", "sigma", "image", "row", "sketch", "text"] = (),
         candidates: int | None = None,
         exact: bool | None = None,
         background: Background | None = None,

@@ -17,7 +17,7 @@ class Items:
     """Rows of one kind, with class labels and generative factors if the data set has them.
 
     `place` is the position of each item in the source, None if they are in its order. `groups` says which items belong
-    together, such as the pictures of one video or patient.
+    together, such as the pictures of one video or patient. `condition` is what a conditional model is told about each of them.
     """
 
     x: Tensor  # (N, ...), rows of the kind: uint8 (N, C, H, W) for pictures
@@ -25,6 +25,7 @@ class Items:
     factors: Mapping[str, Tensor] = field(default_factory=dict)  # name -> int64 (N,)
     place: Tensor | None = None  # int64 (N,)
     groups: Tensor | None = None  # int64 (N,)
+    condition: Tensor | None = None  # int64 (N,), indices of values; see `models.data.conditions`
 
     def __len__(self) -> int:
         return len(self.x)
@@ -42,8 +43,10 @@ class Items:
         return self._changed(self.x, lambda values: values[order])
 
     def _changed(self, x: Tensor, change: Callable[[Tensor], Tensor]) -> "Items":
-        labels, place, groups = (None if one is None else change(one) for one in (self.labels, self.place, self.groups))
-        return Items(x, labels, {name: change(values) for name, values in self.factors.items()}, place, groups)
+        own = (self.labels, self.place, self.groups, self.condition)
+        labels, place, groups, condition = (None if one is None else change(one) for one in own)
+        factors = {name: change(values) for name, values in self.factors.items()}
+        return Items(x, labels, factors, place, groups, condition)
 
 
 @dataclass(frozen=True)

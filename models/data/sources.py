@@ -10,6 +10,7 @@ from typing import NamedTuple
 from models.data.items import Splits
 from models.data.picture_sources import SPRITES, advice, read_idx_set, read_npz, read_pictures, read_sprites
 from models.data.sequence_sources import OMNIGLOT, read_corpus, read_drawings, read_omniglot
+from models.data.table_sources import CSV_SUFFIXES, PARQUET_SUFFIXES, read_csv, read_parquet
 from models.kinds import kind_of
 from models.kinds.kind import Kind
 from models.readers.download import DataError
@@ -34,6 +35,8 @@ SOURCES: dict[str, Source] = {
     OMNIGLOT: Source("strokes", read_omniglot),
     "folder:": Source("picture", read_pictures),
     "npz:": Source("picture", read_npz),
+    "csv:": Source("table", read_csv, CSV_SUFFIXES),
+    "parquet:": Source("table", read_parquet, PARQUET_SUFFIXES),
     "strokes:": Source("strokes", read_drawings, (".ndjson", ".svg")),
     "text:": Source("text", read_corpus, (".abc", ".txt")),
 }

@@ -18,7 +18,8 @@ import torch
 from models import aggregate
 from models.calibration import CALIBRATION, read_calibration, write_calibration
 from models.checkpoint import Checkpoint, CheckpointError, read
-from models.data import Items, Splits, data_kind, load_data
+from models.data import Items, Splits, class_names, data_kind, load_data
+from models.data.conditions import conditioned
 from models.data.sources import known
 from models.evaluate import agreement, calibrate, card, pictures, unusual
 from models.evaluate.measure import evaluate, fit_prior
@@ -68,7 +69,18 @@ def load_splits(checkpoint: Checkpoint, args: argparse.Namespace) -> Splits:
             f"{name} is not what the model was trained on: its training {of.many} have the SHA-256 {found[:12]}..., the "
             f"checkpoint recorded {was[:12]}...; restore the old data, or add --data {name} to measure on the current data"
         )
-    return splits
+    return told(splits, checkpoint, name)
+
+
+def told(splits: Splits, checkpoint: Checkpoint, name: str) -> Splits:
+    """Return the splits with what a conditional model is told about each item. Raises DataError."""
+    condition, classes = checkpoint.vae.config.condition, splits.classes or class_names({"name": name})
+    train, test = (
+        conditioned(items, condition, classes, part, name)
+        for part, items in (("training", splits.train), ("test", splits.test))
+    )
+    own = splits.validation and conditioned(splits.validation, condition, classes, "validation", name)
+    return replace(splits, train=train, test=test, validation=own)
 
 
 def _shorten(items: Items, limit: int | None) -> Items:
@@ -182,7 +194,7 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
     prior = read_prior(args.path, checkpoint.digest, checkpoint.vae.config.latent_dim)
     mixture = None if prior is None else prior.mixture
     checkpoint.vae.cpu()
-    write_golden(args.path, checkpoint, splits.test.x, splits.test.labels)
+    write_golden(args.path, checkpoint, splits.test.x, splits.test.labels, splits.test.condition)
     drawn = pictures.write_pictures(args.path, checkpoint.vae, splits.test, mixture, spec=checkpoint.manifest.preprocessing)
     print(
         *agreement.lines(metrics, checkpoint.vae.kind), sep="\n", end="\n" if "agreement" in metrics else "", file=sys.stderr

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.condition import blocks
 from models.data import Items, near_duplicates
 from models.evaluate import html as page
 from models.kinds import KINDS
@@ -41,16 +42,21 @@ COUNTS = {
 
 @torch.no_grad()
 def compare(
-    vae: VAE, x: Tensor, test_elbo: Tensor, noise: torch.Generator, clusters: tuple[Tensor, Tensor] | None = None
+    vae: VAE,
+    x: Tensor,
+    test_elbo: Tensor,
+    noise: torch.Generator,
+    clusters: tuple[Tensor, Tensor] | None = None,
+    condition: Tensor | None = None,
 ) -> dict[str, Any]:
     """Return the ELBO of the validation pictures x (N, C, H, W), and how it differs from that of the test, (M,).
 
-    `clusters` are the blocks or groups of the pictures of both.
+    `clusters` are the blocks or groups of the pictures of both; `condition` is what a conditional model is told about x.
     """
     parts = []
-    for block in x.split(BLOCK):
+    for own, block in blocks(vae, x, condition, BLOCK):
         eps = torch.randn(len(block), vae.config.latent_dim, generator=noise, device=x.device)
-        parts.append(evidence_lower_bound(vae, vae.kind.cut(block), eps).elbo)
+        parts.append(evidence_lower_bound(own, vae.kind.cut(block), eps).elbo)
     return difference(torch.cat(parts).double(), test_elbo, clusters)
 
 

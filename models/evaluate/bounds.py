@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from models.condition import blocks
 from models.distributions import DiagonalGaussian
 from models.mixture import GaussianMixture
 from models.objective import evidence_lower_bound
@@ -20,19 +21,26 @@ MAX_ROWS = 2048
 
 @torch.no_grad()
 def likelihood_bounds(
-    vae: VAE, x: Tensor, samples: int, noise: torch.Generator, mixture: GaussianMixture | None = None
+    vae: VAE,
+    x: Tensor,
+    samples: int,
+    noise: torch.Generator,
+    mixture: GaussianMixture | None = None,
+    condition: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return per item, in float64: one-sample `elbo`, `log_likelihood` and `kl`, and the K-sample `iwae` with its `ess`.
 
     `kl_per_dim`, (N, D), is relative to N(0, I) for every prior. With a mixture, there are also `mixture_iwae` and
     `mixture_ess`, from the same samples with the mixture as p(z), and `mixture_kl`, their mean of log q - log p(z).
+    `condition` is what a conditional model is told about each item, int64 (N,).
     """
     found: dict[str, list[Tensor]] = {}
     if mixture is not None:
         mixture = mixture.to(x.device).to(x.dtype if x.is_floating_point() else torch.float32)  # tokens are integers
-    for block in tqdm(x.split(BLOCK_ITEMS), f"{samples}-sample bound", unit="block", disable=None):
+    parts = list(blocks(vae, x, condition, BLOCK_ITEMS))
+    for own, block in tqdm(parts, f"{samples}-sample bound", unit="block", disable=None):
         eps = torch.randn(samples, len(block), vae.config.latent_dim, generator=noise, device=x.device)
-        for name, values in block_bounds(vae, vae.kind.cut(block), eps, mixture).items():
+        for name, values in block_bounds(own, vae.kind.cut(block), eps, mixture).items():
             found.setdefault(name, []).append(values)
     return {name: torch.cat(values).double() for name, values in found.items()}
 

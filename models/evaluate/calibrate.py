@@ -17,6 +17,7 @@ from torch import Tensor
 from models import regret, scores
 from models.calibration import MOST_LATENTS, Calibration, rounded, smallest_p
 from models.checkpoint import Checkpoint
+from models.condition import blocks, in_turn
 from models.data import Items, Splits, class_names, rows_of
 from models.evaluate.kinds import measuring_for
 from models.evaluate.measure import training_choice
@@ -44,9 +45,9 @@ UNRECORDED = "the checkpoint does not record which pictures those had held out"
 
 
 @torch.inference_mode()
-def posteriors_of(vae: VAE, x: Tensor, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mu and sigma of pictures as the service sees them, not binarised: uint8 (N, C, H, W) -> (N, D) each."""
-    parts = [vae.encode(vae.kind.cut(block).to(device)) for block in x.split(BLOCK)]
+def posteriors_of(vae: VAE, items: Items, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mu and sigma of items as the service sees them, pictures not binarised: (N, D) each."""
+    parts = [own.encode(vae.kind.cut(block)) for own, block in blocks(vae, items.to(device).x, on(items, device), BLOCK)]
     mu, sigma = (torch.cat(part).float().cpu().numpy() for part in zip(*((q.mu, q.sigma) for q in parts), strict=True))
     return mu, sigma
 
@@ -61,44 +62,57 @@ class Scorer:
     seed: int
 
     @torch.inference_mode()
-    def __call__(self, x: Tensor, bounds: int = 0, regrets: int = 0) -> dict[str, Array]:
+    def __call__(self, x: Tensor, bounds: int = 0, regrets: int = 0, condition: Tensor | None = None) -> dict[str, Array]:
         """Return each score so that larger is more unusual: uint8 (N, C, H, W) -> name -> (N,).
+
+        `condition`: what a conditional model is told about each picture, int64 (N,).
 
         elbo and iwae are those of the first `bounds` pictures only, regret that of the first `regrets`.
         """
         noise, found = torch.Generator().manual_seed(self.seed), dict[str, list[Array]]()
-        for i, block in enumerate(x.split(BLOCK)):
-            first = i * BLOCK
+        whole = Items(x, condition=condition)
+        for first in range(0, len(x), BLOCK):
+            block = whole[first : first + BLOCK]
             parts = [self._cheap(block), self._bounds(block[: max(0, bounds - first)], noise)]
-            parts += [self._regret(some, noise) for some in block[: max(0, regrets - first)].split(REGRET_BLOCK)]
+            few = block[: max(0, regrets - first)]
+            parts += [self._regret(few[at : at + REGRET_BLOCK], noise) for at in range(0, len(few), REGRET_BLOCK)]
             for name, values in (one for part in parts for one in part.items()):
                 found.setdefault(name, []).append(scores.unusual(name, values))
         return {name: np.concatenate(values) for name, values in found.items()}
 
-    def _cheap(self, block: Tensor) -> dict[str, Array]:
-        posterior = self.vae.encode(self.vae.kind.cut(block).to(self.device))
+    def _given(self, block: Items) -> VAE:
+        """Return the model that knows the labels of items."""
+        return self.vae.given(on(block, self.device))
+
+    def _cheap(self, block: Items) -> dict[str, Array]:
+        vae = self._given(block)
+        posterior = vae.encode(vae.kind.cut(block.x).to(self.device))
         mu = posterior.mu.cpu().numpy()
         latent = {"knn": self.latents.knn_distance(mu), "density": -self.latents.log_density(mu)}
-        return latent | measuring_for(self.vae.kind).item_scores(self.vae, block, posterior)
+        return latent | measuring_for(vae.kind).item_scores(vae, block.x, posterior)
 
-    def _bounds(self, block: Tensor, noise: torch.Generator) -> dict[str, Array]:
+    def _bounds(self, block: Items, noise: torch.Generator) -> dict[str, Array]:
         if not len(block):
             return {}
-        posterior, weights = self.vae.encode(self.vae.kind.cut(block).to(self.device)), []
+        vae = self._given(block)
+        posterior, weights = vae.encode(vae.kind.cut(block.x).to(self.device)), []
         for _ in range(scores.SAMPLES):
             z = posterior.sample(torch.randn(posterior.mu.shape, generator=noise).to(self.device))
-            log_p = self.vae.prior(posterior.mu).log_prob(z) - posterior.log_prob(z)
-            own = measuring_for(self.vae.kind).log_likelihood(self.vae, block, z)
+            log_p = vae.prior(posterior.mu).log_prob(z) - posterior.log_prob(z)
+            own = measuring_for(vae.kind).log_likelihood(vae, block.x, z)
             weights.append(own + log_p.double().cpu().numpy())
         each = np.stack(weights, 1)  # (N, K)
         return {"elbo": scores.mean_bound(each), "iwae": scores.importance_bound(each)[0]}
 
-    def _regret(self, block: Tensor, noise: torch.Generator) -> dict[str, Array]:
-        if not len(block):
-            return {}
+    def _regret(self, block: Items, noise: torch.Generator) -> dict[str, Array]:
         eps = torch.randn(regret.HELD + regret.STEPS, self.vae.config.latent_dim, generator=noise).to(self.device)
-        x = self.vae.kind.to_x(self.vae.kind.cut(block).to(self.device))
-        return {"regret": regret.regret(self.vae, x, eps).cpu().numpy()}
+        x = self.vae.kind.to_x(self.vae.kind.cut(block.x).to(self.device))
+        return {"regret": regret.regret(self._given(block), x, eps).cpu().numpy()}
+
+
+def on(items: Items, device: torch.device) -> Tensor | None:
+    """Return what a conditional model is told about items, on a device."""
+    return None if items.condition is None else items.condition.to(device)
 
 
 def calibrate(
@@ -114,17 +128,20 @@ def calibrate(
     chosen = torch.randperm(len(training), generator=noise)[:MOST_LATENTS]
     held_out = some(held_out, MOST_HELD_OUT, noise)
     vae = checkpoint.vae.to(device)
-    mu, sigma = map(rounded, posteriors_of(vae, training.x[chosen], device))
-    bandwidth, tried = choose_bandwidth(mu, sigma, posteriors_of(vae, held_out.x, device)[0])
+    mu, sigma = map(rounded, posteriors_of(vae, training[chosen], device))
+    bandwidth, tried = choose_bandwidth(mu, sigma, posteriors_of(vae, held_out, device)[0])
     scorer = Scorer(vae, TrainingLatents(mu, sigma, bandwidth), device, seed)
-    usual = scorer(held_out.x, MOST_BOUNDS, MOST_REGRETS)
-    sample = some(held_out, MOST_STRANGERS, noise).x
+    usual = scorer(held_out.x, MOST_BOUNDS, MOST_REGRETS, held_out.condition)
+    sample = some(held_out, MOST_STRANGERS, noise)
     parts = MOST_BOUND_STRANGERS, MOST_REGRET_STRANGERS
-    made = {kind: scorer(x, *parts) for kind, x in measuring_for(vae.kind).strangers(sample, seed).items()}
+    strangers = measuring_for(vae.kind).strangers(sample.x, seed)
+    made = {kind: scorer(x, *parts, sample.condition) for kind, x in strangers.items()}
     default, compared = choose_default(usual, made)
     smallest = smallest_p({name: usual[name] for name in default})
     labels, names = None, tuple[str, ...]()
-    if training.labels is not None:
+    if vae.config.condition and training.condition is not None:  # what the latents are decoded with
+        labels, names = training.condition[chosen].numpy(), vae.config.condition.values
+    elif training.labels is not None:
         labels = training.labels[chosen].numpy()
         known = class_names(checkpoint.manifest.data)
         names = tuple(known) if known else tuple(map(str, range(int(labels.max()) + 1)))
@@ -132,8 +149,14 @@ def calibrate(
     found = Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names)
     kinds = {
         **made,
-        **{name.partition(":")[2] or name: scorer(x[:MOST_STRANGERS], *parts) for name, x in (others or {}).items()},
+        **{
+            name.partition(":")[2] or name: scorer(
+                x[:MOST_STRANGERS], *parts, in_turn(vae.config.condition, len(x[:MOST_STRANGERS]))
+            )
+            for name, x in (others or {}).items()
+        },
     }
+    test = some(splits.test, MOST_TEST, noise)
     record = {
         "seed": seed,
         "digest": checkpoint.digest,
@@ -150,7 +173,7 @@ def calibrate(
         "default": {"scores": default, "mean_auroc": compared},
         "strangers": {"made": list(made), "other": list(others or {})},
         "auroc": aurocs(found, usual, kinds),
-        "test": checked(found, scorer(some(splits.test, MOST_TEST, noise).x)),
+        "test": checked(found, scorer(test.x, condition=test.condition)),
     }  # fmt: skip
     return Calibration(mu, sigma, bandwidth, default, sorted_scores, smallest, labels, names, record)
 

@@ -1,13 +1,14 @@
 """Write a model's card, README.md in the checkpoint's directory, from config.json and metrics.json."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from models import kl_range
 from models.checkpoint import Manifest
-from models.evaluate import agreement, densities, information, neighbors, sequences, unusual
+from models.condition import described
+from models.evaluate import agreement, densities, information, neighbors, unusual
+from models.evaluate.commands import evaluate_command, train_commands
 from models.evaluate.headings import Headings, constant_part, headings
 from models.evaluate.kinds import measuring_for
 from models.evaluate.sample_quality import KEY, sample_rows
@@ -15,14 +16,11 @@ from models.files.atomic_file import write_atomically
 from models.kinds import kind_of
 from models.kinds.kind import Kind
 from models.priors import NAMES
-from models.readers.holding_out import SHARES
 from models.sigma import told as told_sigma
 from models.train import overfitting
-from models.train.arguments import PLACES
 from models.train.flags import build_parser
-from models.train.kinds import TRAINING, training_for
-from models.train.losses import OBJECTIVES, Wishes
-from models.train.model_flags import ONLY_WITH, has_effect
+from models.train.kinds import TRAINING
+from models.train.objectives import OBJECTIVES, wishes
 from models.train.plan import kept
 from models.train.presets import PRESETS
 
@@ -60,7 +58,6 @@ EXPLAINED = {
     "densities": "Bits per dimension",
     "agreement": "Validation",
     KEY: "Samples",
-    sequences.KEY: "Sequences",
 }
 CAPTIONS = {
     "reconstructions.png": "Test pictures, each row above its reconstructions (decoded mu).",
@@ -93,7 +90,7 @@ def card(
 ) -> str:
     """Return the card as Markdown; `calibration` is the record of one, if there is one."""
     model, protocol, names = manifest.model, metrics["protocol"], headings(manifest, metrics)
-    kind = kind_of(model.kind)
+    measuring = measuring_for(kind := kind_of(model.kind))
     remarks = [*map(kind.worded, densities.remarks(metrics)), *agreement.lines(metrics, kind), *_left_out(protocol)]
     if neighbors.KEY in metrics:  # which has this number, too
         metrics = {name: value for name, value in metrics.items() if name != "knn_accuracy"}
@@ -110,7 +107,8 @@ def card(
         rows.append(("5-NN accuracy", f"{100 * metrics['knn_accuracy']:.2f} %"))
     rows += [(neighbors.named(name), f"{100 * share:.2f} %") for name, share in metrics.get(neighbors.KEY, {}).items()]
     rows += [*information.card_rows(metrics), *_prior_rows(metrics, names), *_factor_rows(metrics)]
-    rows += [*_sample_rows(metrics, model.prior), *sequences.card_rows(metrics)]
+    rows += _sample_rows(metrics, model.prior)
+    rows += [(what, value) for what, value, _ in measuring.rows(metrics)]
     lines = [
         f"# {directory.name}",
         "",
@@ -129,20 +127,31 @@ def card(
         "",
         "## Numbers",
         "",
-        f"{protocol['unit'].capitalize()}; {protocol['split']}; {measuring_for(kind).parts}: {protocol['pixels']}.",
+        f"{protocol['unit'].capitalize()}; {protocol['split']}; {measuring.parts}: {protocol['pixels']}.",
         "",
         "| | |",
         "|---|---|",
         *(f"| {kind.worded(what)} | {value} |" for what, value in rows),
         "",
+        *_table(measuring.table(metrics)),
         *(line for words in remarks for line in (words, "")),
         f"Active units: {protocol['active_units']}."
-        + "".join(f" {name}: {protocol[key]}." for key, name in EXPLAINED.items() if key in metrics and key in protocol),
+        + "".join(
+            f" {name}: {protocol[key]}."
+            for key, name in {**EXPLAINED, **measuring.explained}.items()
+            if key in metrics and key in protocol
+        ),
         "",
         *(unusual.card_lines(directory, calibration, kind) if calibration else []),
         *(line for picture in pictures for line in _shown(picture, kind)),
     ]
     return "\n".join(lines)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines of a Markdown table, its first row the headings, and an empty line; [] without rows."""
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:], ""] if lines else []
 
 
 def description(manifest: Manifest) -> list[str]:
@@ -154,6 +163,8 @@ def description(manifest: Manifest) -> list[str]:
         f"{model.arch}{_options(model.arch_options)}, D = {model.latent_dim}, {model.likelihood} likelihood"
         f"{_options(model.likelihood_options)}{prior}; {kind.many} of {TRAINING[kind.name].size(model.shape)}."
     ]
+    if model.condition:
+        found.append(described(model.condition, kind.noun))
     if data.get("preset") in PRESETS:
         preset = PRESETS[data["preset"]]
         found.append(f"Preset {data['preset']}: {preset.what}. Source: {preset.source}.")
@@ -171,7 +182,7 @@ def description(manifest: Manifest) -> list[str]:
         found.append(f"{overfit[0].upper()}{overfit[1:]}.")
     training = build_parser().parse_args(["--out", ""])  # Gives defaults for flags that earlier versions did not record.
     vars(training).update(data.get("training", {}))
-    objective = OBJECTIVES[training.objective](Wishes(training.beta, training.free_bits, training.stratified, 1))
+    objective = OBJECTIVES[training.objective](wishes(training, 1))
     remark = objective.remark()
     if remark or training.objective != "elbo":
         found.append(
@@ -247,51 +258,3 @@ def _sample_rows(metrics: Mapping[str, Any], prior: str) -> list[tuple[str, str]
             ("samples of a label that the classifier confirms", f"{100 * found['confirmed']['share']:.1f} % ({by_label})")
         )
     return rows
-
-
-def evaluate_command(directory: Path, metrics: Mapping[str, Any]) -> str:
-    """Return the command that measures the model again, and fits its prior again if it has a fitted one."""
-    protocol, prior = metrics["protocol"], metrics.get("aggregate_prior")
-    options = " --prior-covariance diagonal" if prior and prior["covariance"] == "diagonal" else ""
-    if prior and "candidates" in prior:
-        options += f" --prior-components {','.join(map(str, prior['candidates']))}"
-    # Training fits a prior by itself, from fewer pictures; measuring again must not replace it.
-    fit = f" --fit-prior{options}" if prior and prior.get("fitted_by") != "models.train" else ""
-    limit = f" --limit {protocol['limit']}" if "limit" in protocol else ""
-    return (
-        f"python -m models.evaluate {directory.as_posix()} --samples {protocol['iwae_samples']} --seed {protocol['seed']}"
-        f"{limit}{fit}"
-    )
-
-
-def train_commands(directory: Path, data: Mapping[str, Any]) -> list[str]:
-    """Return the commands that train the model again: first those of the checkpoint that it started from, if recorded."""
-    last = [train_command(directory, data.get("training", {}))]
-    start = data.get("init_from")
-    earlier = start.get("data") if isinstance(start, dict) else None
-    if not isinstance(start, dict) or not isinstance(earlier, dict) or not isinstance(earlier.get("training"), dict):
-        return last
-    return [*train_commands(Path(str(start.get("path"))), earlier), *last]
-
-
-def train_command(directory: Path, training: dict[str, Any]) -> str:
-    """Return the command that trains the model again: the data and all recorded arguments that are not defaults.
-
-    Those without an effect, such as --sigma of a preset whose likelihood was changed, would be refused, and are left out.
-    """
-    parser = build_parser()
-    parser.set_defaults(validation=SHARES["random"] if training.get("validation_split", "random") == "random" else None)
-    parser.set_defaults(**training_for(str(training.get("data"))).defaults)
-    words = ["python -m models.train"]
-    values = {**{other: parser.get_default(other) for other, _ in ONLY_WITH.values()}, **training}
-    for key, value in training.items():
-        if (
-            key in PLACES
-            or value is None
-            or (value == parser.get_default(key) and key != "data")
-            or not has_effect(key, values)
-        ):
-            continue
-        text = ("x" if key == "size" else ",").join(map(str, value)) if isinstance(value, list) else value
-        words.append(f"--{key.replace('_', '-')} {shlex.quote(str(text))}")
-    return " ".join([*words, f"--out {directory.as_posix()}"])

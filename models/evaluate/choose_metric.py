@@ -30,6 +30,8 @@ def chosen(checkpoint: Checkpoint, splits: Splits, device: str) -> MetricChoice:
         fitting, held_out = hold_out(splits.train, share, seed, kind=training.get("validation_split", "random"))
     if fitting.labels is None or held_out.labels is None:
         raise EvaluationError(NO_LABELS)
+    if checkpoint.vae.config.condition:
+        raise EvaluationError("a conditional model's latents are to say what the condition does not, so labels cannot choose")
     where = choose_device(device)
     fitting, held_out = fitting.to(where), held_out.to(where)
     try:

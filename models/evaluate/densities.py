@@ -54,12 +54,22 @@ def bits_per_dimension(nll: float, vae: VAE) -> float:
     return (nll / math.prod(vae.config.shape) + math.log(steps)) / math.log(2)
 
 
-def density_numbers(vae: VAE, x: Tensor, metrics: Mapping[str, Any], training: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return the numbers of a density; {} for a Bernoulli. x: uint8 (N, C, H, W); `metrics` has the bounds in nats."""
+def density_numbers(
+    vae: VAE,
+    x: Tensor,
+    metrics: Mapping[str, Any],
+    training: Mapping[str, Any],
+    seed: int,
+    condition: Tensor | None = None,
+) -> dict[str, Any]:
+    """Return the numbers of a density; {} for a Bernoulli. x: uint8 (N, C, H, W); `metrics` has the bounds in nats.
+
+    `condition`: what a conditional model is told about each picture, int64 (N,).
+    """
     if vae.config.likelihood not in DENSITIES:
         return {}
     noise = torch.Generator(x.device).manual_seed(seed)
-    mse = mean_squared_error(vae, (vae.kind.to_x(block) for block in x.split(BLOCK)), noise)
+    mse = mean_squared_error(vae, (vae.kind.to_x(block) for block in x.split(BLOCK)), noise, condition)
     found: dict[str, Any] = {
         "bits_per_dimension": bits_per_dimension(metrics["iwae_nll"], vae),
         "elbo_bits_per_dimension": bits_per_dimension(-metrics["elbo"], vae),
@@ -69,7 +79,7 @@ def density_numbers(vae: VAE, x: Tensor, metrics: Mapping[str, Any], training: M
         found["aggregate_prior_bits_per_dimension"] = bits_per_dimension(metrics["aggregate_prior"]["iwae_nll"], vae)
     if sigma := sigma_of(vae):
         found["sigma"] = sigma
-        if training.get("objective", "elbo") not in ("autoencoder", "kl-only"):
+        if training.get("objective", "elbo") not in ("autoencoder", "kl-only", "perceptual"):
             found["effective_beta"] = effective_beta(training.get("beta", 1.0), sigma, mse)
     return found
 

@@ -82,6 +82,16 @@ def table(rows: Iterable[str]) -> str:
     return f"<table><tbody>{''.join(rows)}</tbody></table>"
 
 
+def headed_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of plain text as a table, the first one its headings; "" without rows."""
+    cells = [[html.escape(cell) for cell in row] for row in rows]
+    if not cells:
+        return ""
+    head = "".join(f"<th>{cell}</th>" for cell in cells[0])
+    lines = ("".join([f"<th>{first}</th>", *(f"<td>{cell}</td>" for cell in rest)]) for first, *rest in cells[1:])
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{line}</tr>' for line in lines)}</tbody></table>"
+
+
 def figure(path: Path, alt: str, caption: str, pixels: bool = False) -> str:
     """Return an embedded picture with its caption. `pixels` shows it without smoothing."""
     content = base64.b64encode(path.read_bytes()).decode("ascii")

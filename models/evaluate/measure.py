@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models import aggregate, kl_range
 from models.checkpoint import Checkpoint
+from models.condition import blocks
 from models.data import Items, Splits, class_names, hold_out, rows_of
 from models.data.clusters import clusters
 from models.distributions import DiagonalGaussian, StandardGaussian
@@ -45,8 +46,9 @@ def evaluate(
     raw = measuring.raw(vae)
     noise = torch.Generator(device).manual_seed(seed)
     x = measuring.prepared(vae, splits.test.x.to(device), data, noise)
-    bounds = likelihood_bounds(vae, x, samples, noise, None if prior is None else prior.mixture)
-    greys = posteriors(vae, splits.test.x, device)
+    told = splits.test.condition
+    bounds = likelihood_bounds(vae, x, samples, noise, None if prior is None else prior.mixture, _on(told, device))
+    greys = posteriors(vae, splits.test.x, device, told)
     rate = float(bounds["kl"].mean())
     log_likelihood = float(bounds["log_likelihood"].mean())
     metrics: dict[str, Any] = {
@@ -61,9 +63,10 @@ def evaluate(
         "active_units": int(diagnostics.active_units(greys.mu).sum()),
         "kl_per_dim": [round(value, 4) for value in bounds["kl_per_dim"].mean(0).tolist()],
         kl_range.KEY: kl_range.measured(standard_kl(greys).cpu().numpy()),
-        **latent_numbers(vae, posteriors(vae, x, device), seed, bounds, None if prior is None else prior.mixture),
+        **latent_numbers(vae, posteriors(vae, x, device, told), seed, bounds, None if prior is None else prior.mixture),
         "protocol": {
-            "unit": f"nats per {of.noun}, sums over {measuring.parts} and dimensions, mean over {of.many}",
+            "unit": f"nats per {of.noun}, sums over {measuring.parts} and dimensions, mean over {of.many}"
+            + (f"; all given the {vae.config.condition.key} of each {of.noun}" if vae.config.condition else ""),
             "kind": measuring.nats(vae, x),
             "pixels": measuring.values(vae, data, seed),
             "split": f"test, {len(x)} {of.many}",
@@ -89,7 +92,7 @@ def evaluate(
             + ("" if prior.labels is None else "; the union of one mixture per label, weighted by the labels' frequencies")
         )
     training = data.get("training", {})
-    found = measuring.densities(vae, splits.test.x.to(device), metrics, data, seed)
+    found = measuring.densities(vae, splits.test.x.to(device), metrics, data, seed, _on(told, device))
     if found:
         metrics["densities"], protocol["densities"] = found, densities.PROTOCOL
     if data.get("digest") == data_digest(splits.train.x):  # Other data have no pictures on which the weights were chosen.
@@ -102,12 +105,13 @@ def evaluate(
         kind = training_choice(training)[2]
         trained = splits.train if rows is None else splits.train[rows]
         each = None if kind == "random" else (clusters(kind, validation, trained), clusters(kind, splits.test, trained))
-        metrics["agreement"] = agreement.compare(vae, y, bounds["elbo"], noise, each) | {"held_out": kind}
+        own = _on(validation.condition, device)
+        metrics["agreement"] = {**agreement.compare(vae, y, bounds["elbo"], noise, each, own), "held_out": kind}
         metrics["agreement"]["near_duplicates"] = agreement.repeated(splits.train, rows, validation, splits.test, of)
         protocol["agreement"] = agreement.protocol(of)
     if splits.train.labels is not None and splits.test.labels is not None:
         known, labels = splits.train.labels.to(device), splits.test.labels.to(device)
-        references = posteriors(vae, splits.train.x, device)
+        references = posteriors(vae, splits.train.x, device, splits.train.condition)
         predicted = nearest_labels(references.mu, known, greys.mu)
         metrics["knn_accuracy"] = float((predicted == labels).float().mean())
         protocol["knn_accuracy"] = (
@@ -123,7 +127,8 @@ def evaluate(
     metrics |= numbers
     protocol |= how
     if splits.test.factors:
-        metrics["factors"] = factor_numbers(posteriors(vae, splits.train.x, device).mu, splits.train, greys, splits.test, seed)
+        known_mu = posteriors(vae, splits.train.x, device, splits.train.condition).mu
+        metrics["factors"] = factor_numbers(known_mu, splits.train, greys, splits.test, seed)
         protocol["factors"] = (
             "MIG: Chen et al. 2018, draws from and mixtures of the test pictures' posteriors; SAP: Kumar et al. 2018, 20 "
             "quantile bins of one mu; DCI: Eastwood & Williams 2018, L1-penalised multinomial logistic regression on mu; "
@@ -207,7 +212,9 @@ def fit_prior(
     parts = hold_out(train, share, split_seed, kind=kind) if validation is None else (train, validation)
     vae, (fitting, held_out) = checkpoint.vae.to(device), (part.x.to(device) for part in parts)
     names = class_names(checkpoint.manifest.data)
-    fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize, parts[0].labels, names)
+    told = _on(parts[0].condition, device), _on(parts[1].condition, device)
+    own = None if vae.config.condition else parts[0].labels
+    fit, record = aggregate.fit_prior(vae, fitting, held_out, covariance, candidates, seed, binarize, own, names, told)
     if tuple(candidates) != aggregate.CANDIDATES:
         record["candidates"] = list(candidates)
     labels = None if fit.labels is None else ComponentLabels.named(fit.labels, names)
@@ -220,10 +227,18 @@ def training_choice(training: Mapping[str, Any]) -> tuple[float | None, int, Hol
 
 
 @torch.no_grad()
-def posteriors(vae: VAE, x: Tensor, device: torch.device) -> DiagonalGaussian:
-    """Return the posteriors of rows as they are, pictures not binarised: (N, ...) -> (N, D)."""
-    parts = [vae.encode(vae.kind.cut(block).to(device)) for block in x.split(1024)]
+def posteriors(vae: VAE, x: Tensor, device: torch.device, condition: Tensor | None = None) -> DiagonalGaussian:
+    """Return the posteriors of rows as they are, pictures not binarised: (N, ...) -> (N, D).
+
+    `condition`: what a conditional model is told about each, int64 (N,).
+    """
+    told = _on(condition, device)
+    parts = [own.encode(vae.kind.cut(block).to(device)) for own, block in blocks(vae, x, told, 1024)]
     return DiagonalGaussian(torch.cat([p.mu for p in parts]), torch.cat([p.logvar for p in parts]))
+
+
+def _on(values: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if values is None else values.to(device)
 
 
 def standard_kl(posterior: DiagonalGaussian) -> Tensor:

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from models.checkpoint import CheckpointError
+from models.condition import in_turn
 from models.data import Items
 from models.files.tensor_file import TensorFileError, read_tensors
 from models.mixture import GaussianMixture
@@ -40,12 +41,12 @@ def write_pictures(
     `spec` is the preprocessing of the model, here and below; pictures are drawn without it.
     """
     pictures = {
-        "reconstructions.png": reconstructions(vae, test.x[: 4 * COLUMNS], spec),
+        "reconstructions.png": reconstructions(vae.given(some(test.condition, 4 * COLUMNS)), test.x[: 4 * COLUMNS], spec),
         "samples.png": samples(vae, None, seed, spec=spec),
     }
     if mixture is not None:
         pictures["samples-aggregate.png"] = samples(vae, mixture, seed, spec=spec)
-    pictures["interpolations.png"] = interpolations(vae, test.x[:16], spec)
+    pictures["interpolations.png"] = interpolations(vae, test.x[:16], spec, some(test.condition, 16))
     if vae.config.latent_dim == 2:
         pictures["manifold.png"] = manifold(vae, spec=spec)
         pictures["scatter.png"] = scatter(vae, test)
@@ -72,11 +73,21 @@ def samples(vae: VAE, mixture: GaussianMixture | None, seed: int = 0, rows: int 
         z = vae.prior(eps).sample(eps)
     else:
         z = mixture.sample(eps.double(), torch.rand(len(eps), generator=noise, dtype=torch.float64)).float()
-    if not vae.kind.sequential:
-        return mosaic(decoded(vae, z, spec), COLUMNS)
+    if not vae.kind.sequential:  # a conditional model draws each label in turn
+        return mosaic(decoded(vae.given(in_turn(vae.config.condition, len(z))), z, spec), COLUMNS)
     likelihood: Any = vae.decode(z)
     uniforms = torch.rand(len(z), vae.config.shape[0], likelihood.steps.noise, generator=noise)
     return mosaic(seen(vae, likelihood.draw(uniforms, torch.full((len(z),), TEMPERATURE)), spec), COLUMNS)
+
+
+def some(condition: Tensor | None, count: int) -> Tensor | None:
+    """Return what a conditional model is told about the first items."""
+    return None if condition is None else condition[:count]
+
+
+def first_label(vae: VAE) -> VAE:
+    """Return a conditional model with the first value of its condition for all items; others as they are."""
+    return vae.given(in_turn(vae.config.condition, 1))
 
 
 def reconstructions(vae: VAE, x: Tensor, spec: Any = None) -> Image.Image:
@@ -88,12 +99,13 @@ def reconstructions(vae: VAE, x: Tensor, spec: Any = None) -> Image.Image:
     return mosaic(np.stack(rows, 1).reshape(-1, *originals.shape[1:]), columns)
 
 
-def interpolations(vae: VAE, x: Tensor, spec: Any = None) -> Image.Image:
-    """Draw rows of what is decoded on a straight line from one item's mu to the next one's."""
-    mu = vae.encode(x).mu  # (N, D), pairs of ends
+def interpolations(vae: VAE, x: Tensor, spec: Any = None, condition: Tensor | None = None) -> Image.Image:
+    """Draw rows of what is decoded on a straight line from one item's mu to the next one's, with the first's label."""
+    mu = vae.given(condition).encode(x).mu  # (N, D), pairs of ends
     t = torch.linspace(0, 1, COLUMNS)[:, None]
     rows = [(1 - t) * start + t * end for start, end in zip(mu[::2], mu[1::2], strict=False)]
-    return mosaic(decoded(vae, torch.cat(rows), spec), COLUMNS)
+    told = None if condition is None else condition[: 2 * len(rows) : 2].repeat_interleave(COLUMNS)
+    return mosaic(decoded(vae.given(told), torch.cat(rows), spec), COLUMNS)
 
 
 def percentiles(count: int) -> Tensor:
@@ -113,12 +125,15 @@ def manifold(vae: VAE, side: int = MANIFOLD_SIDE, spec: Any = None) -> Image.Ima
 
     The first axis goes to the right, the second upwards, each from the 1st to the 99th percentile.
     """
-    return mosaic(decoded(vae, plane(side), spec), side)
+    return mosaic(decoded(first_label(vae), plane(side), spec), side)
 
 
 @torch.no_grad()
 def traversals(vae: VAE, mu: Tensor, dimensions: Sequence[int], steps: int = TRAVERSAL_STEPS) -> Tensor:
-    """Decode mu (D,), with one dimension per row moved over percentiles of N(0, 1): (rows steps, ...)."""
+    """Decode mu (D,), with one dimension per row moved over percentiles of N(0, 1): (rows steps, ...).
+
+    A conditional model must know the label: `vae.given`.
+    """
     z = mu.repeat(len(dimensions), steps, 1)  # (rows, steps, D)
     for row, j in enumerate(dimensions):
         z[row, :, j] = percentiles(steps)
@@ -143,13 +158,13 @@ def evolution(vae: VAE, snapshots: Sequence[Path], test: Items, spec: Any = None
     """
     vae, dim = copy.deepcopy(vae), vae.config.latent_dim
     z = torch.randn(64, dim, generator=torch.Generator().manual_seed(0))
-    frames = []
+    frames, own = [], vae.given(in_turn(vae.config.condition, len(z)))  # which shares the weights that are loaded
     for path in snapshots:
         try:
             vae.load_state_dict(read_tensors(path, lambda _: None).tensors)
         except (TensorFileError, OSError, RuntimeError) as error:
             raise CheckpointError(f"{path}: does not fit this model: {str(error).splitlines()[0]}") from None
-        frames.append((path.stem, planes(vae, test, spec) if dim == 2 else mosaic(decoded(vae, z, spec), 8)))
+        frames.append((path.stem, planes(vae, test, spec) if dim == 2 else mosaic(decoded(own, z, spec), 8)))
     return frames
 
 
@@ -196,7 +211,8 @@ def scatter(vae: VAE, test: Items) -> Image.Image:
     labels = test.labels if test.labels is not None else torch.zeros(len(test), dtype=torch.long)
     classes = sorted(set(labels.tolist()))
     colors = {c: color_of(i, len(classes)) for i, c in enumerate(classes)}
-    for (horizontal, vertical), label in zip(vae.encode(test.x).mu.tolist(), labels.tolist(), strict=True):
+    mu = vae.given(test.condition).encode(test.x).mu
+    for (horizontal, vertical), label in zip(mu.tolist(), labels.tolist(), strict=True):
         x, y = place(horizontal), place(-vertical)
         draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colors[label])
     if len(classes) > 1:

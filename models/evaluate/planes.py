@@ -64,9 +64,8 @@ def draw(models: Sequence[tuple[str, Checkpoint, Items]]) -> Figure:
         plots.draw_points(above, points, None if shown.labels is None else shown.labels.tolist(), classes)
         _frame(above, points)
         above.set_title(title, fontsize=12, color=plots.INK)
-        plots.show(
-            below, tile(pictures.decoded(checkpoint.vae, pictures.plane(SIDE), checkpoint.manifest.preprocessing), SIDE)
-        )
+        plane = pictures.decoded(pictures.first_label(checkpoint.vae), pictures.plane(SIDE), checkpoint.manifest.preprocessing)
+        plots.show(below, tile(plane, SIDE))
         below.spines[:].set_visible(False)
     handles, words = upper[0].get_legend_handles_labels()
     if handles:
@@ -78,7 +77,7 @@ def draw(models: Sequence[tuple[str, Checkpoint, Items]]) -> Figure:
 @torch.no_grad()
 def latents(checkpoint: Checkpoint, test: Items, seed: int = 0) -> Floats:
     """Return the decoder's input in training, (N, 2): mu for an autoencoder, otherwise a sample of the posterior."""
-    posterior = checkpoint.vae.encode(test.x)
+    posterior = checkpoint.vae.given(test.condition).encode(test.x)
     eps = torch.randn(posterior.mu.shape, generator=torch.Generator().manual_seed(seed))
     z = posterior.mu if _objective(checkpoint) == "autoencoder" else posterior.sample(eps)
     points: Floats = z.double().numpy()

@@ -15,11 +15,13 @@ from PIL import Image
 from models import kl_range
 from models.checkpoint import Checkpoint
 from models.data import Items, Splits, class_names
-from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, sequences, unusual
+from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, unusual
 from models.evaluate import html as page
-from models.evaluate.card import SOURCES, description, evaluate_command, train_commands
+from models.evaluate.card import SOURCES, description
+from models.evaluate.commands import evaluate_command, train_commands
 from models.evaluate.headings import Headings, headings
 from models.evaluate.html import number, row
+from models.evaluate.kinds import Measuring, measuring_for
 from models.evaluate.measure import nearest_rows, posteriors
 from models.evaluate.sample_quality import KEY, sample_rows
 from models.files.atomic_file import write_atomically
@@ -28,11 +30,8 @@ from models.mosaic import tile, write_png
 from models.priors import NAMES
 from models.train.resume import log_entries
 
-GAP = 2
-MAX_ROWS = 10
-SHOWN_POSTERIORS = 5
-NEIGHBORS = 8
-SCATTERED = 5000
+GAP, MAX_ROWS = 2, 10
+SHOWN_POSTERIORS, NEIGHBORS, SCATTERED = 5, 8, 5000
 
 
 @torch.no_grad()
@@ -52,16 +51,17 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     drawing = _Drawing(out, checkpoint, splits, metrics, mixture)
     log, snapshots = read_log(directory), sorted((directory / "run" / "snapshots").glob("*.safetensors"))
-    names = headings(checkpoint.manifest, metrics)
+    names, measuring = headings(checkpoint.manifest, metrics), measuring_for(checkpoint.vae.kind)
     sections = [
-        ("Numbers", checkpoint.vae.kind.worded(_numbers(metrics, names, checkpoint.vae.config.latent_dim, drawing.prior))),
+        ("Numbers", _numbers(metrics, names, checkpoint.vae.config.latent_dim, drawing.prior, measuring)),
+        ("Columns", page.headed_table(measuring.table(metrics))),
         ("Training", drawing.training(log)),
         ("Reconstructions", drawing.reconstructions()),
         ("Samples", drawing.samples()),
         ("Latents", drawing.latents(log)),
         ("Walks", drawing.walks()),
         ("Neighbours", drawing.neighbors()),
-        (checkpoint.vae.kind.worded(unusual.TITLE), drawing.unusual(calibration)),
+        (measuring.kind.worded(unusual.TITLE), drawing.unusual(calibration)),
         ("Evolution", drawing.evolution(snapshots)),
         ("How it was made", _made(directory, checkpoint, metrics)),
     ]
@@ -89,9 +89,8 @@ class _Drawing:
         self.out, self.vae, self.splits, self.metrics, self.mixture = out, checkpoint.vae, splits, metrics, mixture
         self.prior, self.kind, self.spec = NAMES[self.vae.config.prior], self.vae.kind, checkpoint.manifest.preprocessing
         self.classes = class_names(checkpoint.manifest.data)
-        self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"))
-        kl = metrics["kl_per_dim"]
-        self.by_kl = sorted(range(len(kl)), key=lambda j: -kl[j])
+        self.posterior = posteriors(self.vae, splits.test.x, torch.device("cpu"), splits.test.condition)
+        self.by_kl = sorted(range(len(kl := metrics["kl_per_dim"])), key=lambda j: -kl[j])
 
     def plot(self, name: str, figure: Figure, alt: str, caption: str) -> str:
         path = self.out / f"{name}.png"
@@ -110,17 +109,18 @@ class _Drawing:
         return self.plot("curves", plots.curves(log), "training curves", caption)
 
     def reconstructions(self) -> str:
-        image = pictures.reconstructions(self.vae, self.splits.test.x[: 3 * pictures.COLUMNS], self.spec)
+        some = self.splits.test[: 3 * pictures.COLUMNS]
+        image = pictures.reconstructions(self.vae.given(some.condition), some.x, self.spec)
         caption = "Test pictures, each row above its reconstructions (decoded mu)."
         return self.picture("reconstructions", image, "originals above reconstructions", caption)
 
     def samples(self) -> str:
-        standard = pictures.samples(self.vae, None, spec=self.spec)
-        parts = [self.picture("samples", standard, "samples of the trained prior", f"Decoded draws from {self.prior}.")]
+        drawn, words = pictures.samples(self.vae, None, spec=self.spec), f"Decoded draws from {self.prior}."
+        parts = [self.picture("samples", drawn, "samples of the trained prior", words)]
         if self.mixture is not None:
             caption = "Decoded draws from the fitted prior, a Gaussian mixture, driven by the same noise."
-            aggregate = pictures.samples(self.vae, self.mixture, spec=self.spec)
-            parts.append(self.picture("samples-aggregate", aggregate, "samples of the fitted prior", caption))
+            drawn = pictures.samples(self.vae, self.mixture, spec=self.spec)
+            parts.append(self.picture("samples-aggregate", drawn, "samples of the fitted prior", caption))
         return "".join(parts)
 
     def latents(self, log: list[dict[str, Any]]) -> str:
@@ -147,7 +147,7 @@ class _Drawing:
 
     def manifold(self) -> str:
         side = pictures.MANIFOLD_SIDE
-        mosaic = tile(pictures.decoded(self.vae, pictures.plane(side), self.spec), side, GAP)
+        mosaic = tile(pictures.decoded(pictures.first_label(self.vae), pictures.plane(side), self.spec), side, GAP)
         percent = [f"{p:.0f}" for p in torch.linspace(1, 99, side).tolist()]
         figure = plots.labelled_tiles(
             mosaic, self.step(), percent[::-1], percent, "z1, percentile of N(0, 1)", "z2, percentile of N(0, 1)"
@@ -181,13 +181,14 @@ class _Drawing:
         return self.plot("posteriors", figure, "posteriors against the prior", caption + more)
 
     def walks(self) -> str:
-        image = pictures.interpolations(self.vae, self.splits.test.x[:16], self.spec)
+        some = self.splits.test[:16]
+        image = pictures.interpolations(self.vae, some.x, self.spec, some.condition)
         first = self.picture(
             "interpolations", image, "interpolations", "From one test picture's mu to another's, straight lines."
         )
         dims = self.by_kl[:MAX_ROWS]
-        steps = pictures.seen(self.vae, pictures.traversals(self.vae, self.posterior.mu[0], dims), self.spec)
-        mosaic = tile(steps, pictures.TRAVERSAL_STEPS, GAP)
+        walked = pictures.traversals(self.vae.given(some[:1].condition), self.posterior.mu[0], dims)
+        mosaic = tile(pictures.seen(self.vae, walked, self.spec), pictures.TRAVERSAL_STEPS, GAP)
         values = [f"{value:.1f}" for value in pictures.percentiles(pictures.TRAVERSAL_STEPS).tolist()]
         figure = plots.labelled_tiles(mosaic, self.step(), [f"z{j + 1}" for j in dims], values, "value of the dimension")
         caption = "The first test picture's mu with one dimension moved from the 1st to the 99th percentile of N(0, 1)."
@@ -196,7 +197,7 @@ class _Drawing:
     def neighbors(self) -> str:
         train, count = self.splits.train, min(NEIGHBORS, len(self.splits.train))
         queries = _different(self.splits.test, 8)
-        references = posteriors(self.vae, train.x, torch.device("cpu")).mu
+        references = posteriors(self.vae, train.x, torch.device("cpu"), train.condition).mu
         nearest = nearest_rows(references, self.posterior.mu[queries], count)
         image = pictures.neighbors(self.vae, self.splits.test.x[queries], train.x[nearest], spec=self.spec)
         caption = "Test pictures (left) and the training pictures whose mu are nearest to theirs (L2), nearest first."
@@ -247,15 +248,12 @@ def _header(checkpoint: Checkpoint) -> str:
     return f'{words}<p class="digest">SHA-256 {checkpoint.digest}</p>'
 
 
-def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str) -> str:
+def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str, measuring: Measuring) -> str:
     protocol = metrics["protocol"]
+    bound = f"{number(metrics, 'iwae_nll')} ± {number(metrics, 'iwae_nll_standard_error')}"
     rows = [
         *densities.report_rows(metrics),
-        row(
-            densities.bound_name(metrics, names),
-            f"{number(metrics, 'iwae_nll')} ± {number(metrics, 'iwae_nll_standard_error')}",
-            "nats per picture, with its standard error",
-        ),
+        row(densities.bound_name(metrics, names), bound, "nats per picture, with its standard error"),
         row("ELBO", number(metrics, "elbo"), "at beta = 1, one draw"),
         row("distortion", number(metrics, "distortion"), f"minus the {names.pixels}, one draw"),
         row("rate", number(metrics, "rate"), "KL(posterior, prior)"),
@@ -283,12 +281,12 @@ def _numbers(metrics: Mapping[str, Any], names: Headings, dim: int, prior: str) 
             row("fitted prior: rate", number(metrics, own + "rate"), "mean of log q(z given x) - log p(z)"),
             row("fitted prior: Gaussians", number(metrics, own + "components"), "chosen on held-out draws"),
         ]
-    rows += agreement.report_rows(metrics)
+    rows += [*agreement.report_rows(metrics), *factors.report_rows(metrics)]
     for what, _, key in sample_rows(metrics, prior):
         rows.append(row(f"{what}: Fréchet distance", number(metrics, f"{KEY}.{key}.frechet"), protocol[KEY]))
-    rows += [*factors.report_rows(metrics), *sequences.report_rows(metrics)]
-    words = f"{protocol['unit'].capitalize()}; {protocol['split']}; pixels: {protocol['pixels']}."
-    return page.table(rows) + f'<p class="dim">{html.escape(words)}</p>'
+    rows += [row(what, html.escape(value), protocol[key]) for what, value, key in measuring.rows(metrics)]
+    words = f"{protocol['unit'].capitalize()}; {protocol['split']}; {measuring.parts}: {protocol['pixels']}."
+    return measuring.kind.worded(page.table(rows) + f'<p class="dim">{html.escape(words)}</p>')
 
 
 def _made(directory: Path, checkpoint: Checkpoint, metrics: Mapping[str, Any]) -> str:

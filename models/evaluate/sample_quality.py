@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from models.condition import LABEL, blocks
 from models.data import Splits
-from models.evaluate.features import FEATURES, MOST_SIDE, NET, FeatureNet, feature_net
+from models.features import FEATURES, MOST_SIDE, NET, FeatureNet, feature_net
 from models.mixture import ComponentLabels, FittedPrior
 from models.priors import NAMES
 from models.vae import VAE
@@ -82,7 +83,7 @@ def sample_quality(
     if len(test) < FEWEST:
         return {}, f"not measured: there are {len(test)} test pictures, and at least {FEWEST} are needed"
     with torch.enable_grad():
-        net = feature_net(splits.train, seed, device)
+        net = feature_net(splits.train.x, splits.train.labels, seed, device)
     count, noise = min(DRAWS, len(test)), torch.Generator().manual_seed(seed)
     order = torch.randperm(len(test), generator=noise)
     eps = torch.randn(count, vae.config.latent_dim, generator=noise)
@@ -90,6 +91,7 @@ def sample_quality(
     features = net.features(test.x.to(device))
     half, real = len(test) // 2, features[order[:count].to(device)]
     first, second = features[order[:half].to(device)], features[order[half : 2 * half].to(device)]
+    told = None if test.condition is None else test.condition[order[:count]].to(device)
     own = {OWN: eps, COOL: TEMPERATURE * eps}
     drawn = {name: vae.prior(e.to(device)).sample(e.to(device)) for name, e in own.items()}
     if prior is not None:
@@ -97,19 +99,25 @@ def sample_quality(
     numbers: dict[str, Any] = {
         REAL: compare(first, second)._asdict(),
         REAL_IN_ORDER: compare(features[:half], features[half : 2 * half])._asdict(),
-        **{name: compare(real, net.features(decoded(vae, z)))._asdict() for name, z in drawn.items()},
+        **{name: compare(real, net.features(decoded(vae, z, told)))._asdict() for name, z in drawn.items()},
     }
     if net.head is not None and test.labels is not None:
         numbers["classifier_accuracy"] = float((net.labels(features).cpu() == test.labels).double().mean())
-        if prior is not None and prior.labels is not None:
+        if vae.config.condition and vae.config.condition.key == LABEL:
+            numbers["confirmed"] = of_condition(vae, net, prior, classes, count, noise, device)
+        elif prior is not None and prior.labels is not None:
             numbers["confirmed"] = confirmed(vae, net, prior, classes, count, noise, device)
     return numbers, protocol(net, NAMES[vae.config.prior], count, half, seed)
 
 
 @torch.no_grad()
-def decoded(vae: VAE, z: Tensor) -> Tensor:
-    """Return the mean pictures of latents as /sample sends them, rounded to bytes: (N, D) -> uint8 (N, C, H, W)."""
-    return torch.cat([(255 * vae.decode(rows).mean.clamp(0, 1)).round().to(torch.uint8) for rows in z.split(BLOCK_ROWS)])
+def decoded(vae: VAE, z: Tensor, condition: Tensor | None = None) -> Tensor:
+    """Return the mean pictures of latents as /sample sends them, rounded to bytes: (N, D) -> uint8 (N, C, H, W).
+
+    `condition`: what a conditional model is told about each, int64 (N,).
+    """
+    means = (own.decode(rows).mean for own, rows in blocks(vae, z, condition, BLOCK_ROWS))
+    return torch.cat([(255 * mean.clamp(0, 1)).round().to(torch.uint8) for mean in means])
 
 
 def confirmed(
@@ -133,6 +141,34 @@ def confirmed(
         z = part.sample(eps.double(), uniform).float().to(device)
         given = net.labels(net.features(decoded(vae, z)))
         shares[name] = float((given == net.classes[names.index(name)]).double().mean())
+    return {"share": sum(shares.values()) / len(shares), "by_label": shares}
+
+
+@torch.no_grad()
+def of_condition(
+    vae: VAE,
+    net: FeatureNet,
+    prior: FittedPrior | None,
+    classes: Sequence[str] | None,
+    count: int,
+    noise: torch.Generator,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Return what `confirmed` does for a conditional model: each label is told to the decoder, all latents have one prior.
+
+    The prior is the fitted one, as /sample has it, if there is one.
+    """
+    names, shares = ComponentLabels.named(net.classes, classes).names, {}
+    for index, value in enumerate(vae.config.condition.values if vae.config.condition else ()):
+        if value not in names:
+            continue
+        each = max(1, count // len(names))
+        eps = torch.randn(each, vae.config.latent_dim, generator=noise)
+        uniform = torch.rand(each, generator=noise, dtype=torch.float64)
+        z = eps if prior is None else prior.mixture.sample(eps.double(), uniform).float()
+        label = torch.full((each,), index, device=device)
+        given = net.labels(net.features(decoded(vae, z.to(device), label)))
+        shares[value] = float((given == net.classes[names.index(value)]).double().mean())
     return {"share": sum(shares.values()) / len(shares), "by_label": shares}
 
 

@@ -9,13 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.evaluate.html import number, rounded, row
+from models.evaluate.html import rounded
 from models.vae import VAE
 
 KEY = "sequences"
 BLOCK = 200
 MOST, NEAREST = 1000, 5  # items that are decoded and encoded again, and how many of their neighbours count
-
 
 # Each number in words, and whether it is a share.
 NAMES = {
@@ -27,20 +26,10 @@ NAMES = {
 }
 
 
-def card_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return rows for the card, [] if the model is of no sequences."""
+def number_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what each number is, and its value; [] if none was measured."""
     found = metrics.get(KEY, {})
     return [(words, rounded(found[name], 2, share)) for name, (words, share) in NAMES.items() if name in found]
-
-
-def report_rows(metrics: Mapping[str, Any]) -> list[str]:
-    """Return rows for the report, as HTML, [] if the model is of no sequences."""
-    found = metrics.get(KEY, {})
-    return [
-        row(words, number(metrics, f"{KEY}.{name}", 2, share), metrics["protocol"][KEY])
-        for name, (words, share) in NAMES.items()
-        if name in found
-    ]
 
 
 @torch.no_grad()

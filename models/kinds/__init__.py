@@ -8,9 +8,10 @@ from reprlib import repr as short_repr
 from models.kinds.kind import Kind
 from models.kinds.picture import Picture
 from models.kinds.strokes import Strokes
+from models.kinds.table import Table
 from models.kinds.text import Text
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Picture(), Strokes(), Text())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Picture(), Strokes(), Table(), Text())}
 
 
 def kind_of(name: object) -> Kind:

@@ -65,6 +65,9 @@ class Kind(ABC):
     def check_options(self, spec: Any, options: Mapping[str, Any]) -> None:  # noqa: B027  Most kinds have nothing to check.
         """Raise ValueError if the net's options do not fit the preprocessing."""
 
+    def check_preprocessing(self, options: Mapping[str, Any], preprocessing: Any) -> None:  # noqa: B027
+        """Raise ValueError if the options of the net do not fit the preprocessing. Their shapes are the same already."""
+
     def fits(self, found: Shape, shape: Shape) -> bool:
         """Return whether a row of the shape `found` suits a model whose rows have `shape`."""
         return found == shape

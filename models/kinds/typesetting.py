@@ -8,22 +8,28 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 WIDTH, HEIGHT = 256, 128
-FONT_SIZE, LINE = 11, 13
-COLUMNS = 44
+# Font size -> (height of a line, characters in it). Short texts are large.
+SIZES = {30: (36, 15), 22: (26, 21), 16: (19, 30), 11: (13, 44)}
 
 
 def typeset(texts: Sequence[str]) -> NDArray[np.uint8]:
     """Return one picture for each text, uint8 (N, HEIGHT, WIDTH, 1). Long texts are cut, with an ellipsis."""
-    font = ImageFont.load_default(FONT_SIZE)
-    most = (HEIGHT - 4) // LINE
+    fonts = {size: ImageFont.load_default(size) for size in SIZES}
     pictures = np.full((len(texts), HEIGHT, WIDTH, 1), 255, np.uint8)
     for picture, text in zip(pictures, texts, strict=True):
-        lines = [part for line in text.splitlines() for part in textwrap.wrap(line, COLUMNS, break_long_words=True) or [""]]
-        if len(lines) > most:
-            lines = [*lines[: most - 1], lines[most - 1] + "..."]
+        size, lines = _fitted(text)
         image = Image.new("L", (WIDTH, HEIGHT), 255)
         draw = ImageDraw.Draw(image)
         for i, line in enumerate(lines):
-            draw.text((4, 2 + i * LINE), line, fill=0, font=font)
+            draw.text((4, 2 + i * SIZES[size][0]), line, fill=0, font=fonts[size])
         picture[..., 0] = np.asarray(image)
     return pictures
+
+
+def _fitted(text: str) -> tuple[int, list[str]]:
+    """Return the largest font size in which a text has room, and its lines."""
+    for size, (height, columns) in SIZES.items():
+        lines = [part for line in text.splitlines() for part in textwrap.wrap(line, columns, break_long_words=True) or [""]]
+        if len(lines) <= (most := (HEIGHT - 4) // height):
+            return size, lines
+    return size, [*lines[: most - 1], lines[most - 1] + "..."]

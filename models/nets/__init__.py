@@ -3,7 +3,7 @@
 To add an architecture, add one file in this folder and one line below. Knows nothing of likelihoods or objectives.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from models.nets.conv import Conv
@@ -12,24 +12,34 @@ from models.nets.lstm import LSTM
 from models.nets.mlp import MLP
 from models.nets.net import Net
 from models.nets.residual import Residual
+from models.nets.table import TableNet
 
 Shape = tuple[int, ...]  # that of a row; (C, H, W) for pictures
 
 
-ARCHITECTURES: Mapping[str, Callable[..., Net]] = {
+ARCHITECTURES: Mapping[str, type[Net]] = {
     "conv": Conv,
     "gated": Gated,
     "lstm": LSTM,
     "mlp": MLP,
     "residual": Residual,
+    "table": TableNet,
 }
 
 
-def build_net(name: str, shape: Shape, latent_dim: int, options: Mapping[str, Any]) -> Net:
-    """Build the net with that name. Raises ValueError for an unknown name, an unknown option, or a value out of range."""
+def build_net(name: str, shape: Shape, latent_dim: int, options: Mapping[str, Any], labels: int = 0) -> Net:
+    """Build the net with that name, which takes one of `labels` values beside x and z; 0: none.
+
+    Raises ValueError for an unknown name, an unknown option, a value out of range, or a net that takes no labels.
+    """
     if not isinstance(name, str) or name not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {name!r}; known: {', '.join(sorted(ARCHITECTURES))}")
+    if "labels" in options:
+        raise ValueError(f"architecture {name!r}: unknown option 'labels'; a condition sets it")
+    if labels and ARCHITECTURES[name].labels is None:
+        able = ", ".join(sorted(known for known, net in ARCHITECTURES.items() if net.labels))
+        raise ValueError(f"architecture {name!r} takes no condition; those that do: {able}")
     try:
-        return ARCHITECTURES[name](shape, latent_dim, **options)
+        return ARCHITECTURES[name](shape, latent_dim, **options, **({"labels": labels} if labels else {}))
     except (TypeError, ValueError) as error:
         raise ValueError(f"architecture {name!r}: {error}") from None

@@ -25,6 +25,8 @@ class Conv(Net):
     the first steps set so many ReLUs to 0 permanently that the posterior collapses.
     """
 
+    labels = "planes"
+
     def __init__(
         self,
         shape: tuple[int, int, int],
@@ -32,6 +34,7 @@ class Conv(Net):
         channels: Sequence[int] | None = None,
         hidden: int = 192,
         activation: str = "silu",
+        labels: int = 0,
     ) -> None:
         super().__init__()
         widths = [shape[0], *check_widths("channels", default_channels(shape) if channels is None else channels)]
@@ -40,8 +43,8 @@ class Conv(Net):
         down: list[nn.Module] = []
         up: list[nn.Module] = []  # Built from the picture to the latent, and used in reverse order.
         for level, (inward, outward) in enumerate(pairwise(widths)):
-            half = halving(size)
-            down += [nn.Conv2d(inward, outward, half.kernel, half.stride, half.padding), activation_layer(activation)]
+            half, more = halving(size), 0 if level else labels
+            down += [nn.Conv2d(inward + more, outward, half.kernel, half.stride, half.padding), activation_layer(activation)]
             if level > 0:  # The last transposed convolution has no activation: it gives the likelihood's input.
                 up.append(activation_layer(activation))
             up.append(nn.ConvTranspose2d(outward, inward, half.kernel, half.stride, half.padding, half.missing))
@@ -52,7 +55,7 @@ class Conv(Net):
             *down, nn.Flatten(), *dense_layers(dense, activation), nn.Linear(dense[-1], 2 * latent_dim)
         )
         self.decoder = nn.Sequential(
-            *dense_layers([latent_dim, *reversed(dense)], activation), nn.Unflatten(1, inner), *reversed(up)
+            *dense_layers([latent_dim + labels, *reversed(dense)], activation), nn.Unflatten(1, inner), *reversed(up)
         )
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +74,8 @@ class Conv(Net):
         """
         first, last = self.encoder[0], self.decoder[-1]
         if isinstance(first, nn.Conv2d) and first.bias is not None:
-            first.bias -= (first.weight.sum((2, 3)) * mean.to(first.weight)).sum(1)  # (C',)
+            seen = first.weight[:, : len(mean)].sum((2, 3))  # (C', C), without the labels
+            first.bias -= (seen * mean.to(first.weight)).sum(1)  # (C',)
         if isinstance(last, nn.ConvTranspose2d) and last.bias is not None:
             last.bias.copy_(mean.clamp(0.01, 0.99).logit())
 

@@ -27,11 +27,13 @@ class GatedLinear(nn.Module):
 class Gated(Net):
     """Gated dense layers; the decoder has the encoder's hidden widths in reverse order."""
 
-    def __init__(self, shape: tuple[int, ...], latent_dim: int, hidden: Sequence[int] = (300, 300)) -> None:
+    labels = "numbers"
+
+    def __init__(self, shape: tuple[int, ...], latent_dim: int, hidden: Sequence[int] = (300, 300), labels: int = 0) -> None:
         super().__init__()
         check_widths("hidden widths", hidden)
         self.shape = shape
-        inwards, outwards = [prod(shape), *hidden], [latent_dim, *reversed(hidden)]
+        inwards, outwards = [prod(shape) + labels, *hidden], [latent_dim + labels, *reversed(hidden)]
         self.encoder = nn.Sequential(nn.Flatten(), *_layers(inwards), nn.Linear(inwards[-1], 2 * latent_dim))
         self.decoder = nn.Sequential(*_layers(outwards), nn.Linear(outwards[-1], prod(shape)))
 

@@ -16,6 +16,7 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
 # service spend unlimited time on building a model.
 MAX_WIDTH = 1 << 20
 MAX_LAYERS = 128
+MAX_COLUMNS, MAX_CATEGORIES = 10_000, 1000  # of a table
 
 
 def is_whole(number: object, most: int, least: int = 1) -> bool:
@@ -44,3 +45,15 @@ def activation_layer(name: str) -> nn.Module:
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise ValueError(f"unknown activation {short_repr(name)}; known: {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]()
+
+
+def check_cardinalities(cardinalities: object) -> Sequence[int]:
+    """Return the cardinalities of columns: 0 for a number, 1 for a boolean, or the categories.
+
+    Raises ValueError unless they are a list of integers within the limits.
+    """
+    if not isinstance(cardinalities, (list, tuple)) or not 0 < len(cardinalities) <= MAX_COLUMNS:
+        raise ValueError(f"cardinalities must be a list of 1 to {MAX_COLUMNS} integers, not {short_repr(cardinalities)}")
+    if not all(is_whole(size, MAX_CATEGORIES, 0) for size in cardinalities):
+        raise ValueError(f"cardinalities must be integers from 0 to {MAX_CATEGORIES}, not {short_repr(cardinalities)}")
+    return cardinalities

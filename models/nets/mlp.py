@@ -14,6 +14,8 @@ from models.nets.net import Net
 class MLP(Net):
     """Dense layers; the decoder has the hidden widths in reverse. `dropout` is the probability to drop a hidden unit."""
 
+    labels = "numbers"
+
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -21,18 +23,18 @@ class MLP(Net):
         hidden: Sequence[int] = (400,),
         activation: str = "relu",
         dropout: float = 0.0,
+        labels: int = 0,
     ) -> None:
         super().__init__()
         check_widths("hidden widths", hidden)
         if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
             raise ValueError(f"dropout must be a probability below 1, not {short_repr(dropout)}")
         self.shape = shape
+        inwards = [prod(shape) + labels, *hidden]
         self.encoder = nn.Sequential(
-            nn.Flatten(),
-            *_hidden([prod(shape), *hidden], activation, dropout),
-            nn.Linear([prod(shape), *hidden][-1], 2 * latent_dim),
+            nn.Flatten(), *_hidden(inwards, activation, dropout), nn.Linear(inwards[-1], 2 * latent_dim)
         )
-        outwards = [latent_dim, *reversed(hidden)]
+        outwards = [latent_dim + labels, *reversed(hidden)]
         self.decoder = nn.Sequential(
             *_hidden(outwards, activation, dropout),
             nn.Linear(outwards[-1], prod(shape)),

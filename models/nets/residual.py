@@ -44,6 +44,8 @@ class Residual(Net):
     `hidden`: width of the dense layer between the convolutions and the latents, 0 for none.
     """
 
+    labels = "planes"
+
     def __init__(
         self,
         shape: tuple[int, int, int],
@@ -52,6 +54,7 @@ class Residual(Net):
         blocks: int = 1,
         hidden: int = 256,
         activation: str = "silu",
+        labels: int = 0,
     ) -> None:
         super().__init__()
         widths = [shape[0], *check_widths("channels", default_channels(shape) if channels is None else channels)]
@@ -60,9 +63,9 @@ class Residual(Net):
         size: Pair = shape[1:]
         down: list[nn.Module] = []
         up: list[nn.Module] = []  # Built from the picture to the latent, and used in reverse order.
-        for inward, outward in pairwise(widths):
-            half = halving(size)
-            down.append(nn.Conv2d(inward, outward, half.kernel, half.stride, half.padding))
+        for level, (inward, outward) in enumerate(pairwise(widths)):
+            half, more = halving(size), 0 if level else labels
+            down.append(nn.Conv2d(inward + more, outward, half.kernel, half.stride, half.padding))
             down += [*(Block(outward, activation) for _ in range(blocks)), activation_layer(activation)]
             up.append(nn.ConvTranspose2d(outward, inward, half.kernel, half.stride, half.padding, half.missing))
             up += [activation_layer(activation), *(Block(outward, activation) for _ in range(blocks))]
@@ -73,7 +76,7 @@ class Residual(Net):
             *down, nn.Flatten(), *dense_layers(dense, activation), nn.Linear(dense[-1], 2 * latent_dim)
         )
         self.decoder = nn.Sequential(
-            *dense_layers([latent_dim, *reversed(dense)], activation), nn.Unflatten(1, inner), *reversed(up)
+            *dense_layers([latent_dim + labels, *reversed(dense)], activation), nn.Unflatten(1, inner), *reversed(up)
         )
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -139,7 +139,7 @@ def _train(run: Run, stop: list[int]) -> Checkpoint:
     print(*filter(None, (tell(checkpoint.manifest.data, run.kind) for tell in tells)), sep="\n")
     if line := end_with_metric(args.out, checkpoint, run.items, run.validation):
         print(line)
-    if line := end_with_prior(args.out, checkpoint, args, run.items, run.validation.x):
+    if line := end_with_prior(args.out, checkpoint, args, run.items, run.validation):
         print(line)
     return checkpoint
 
@@ -148,7 +148,7 @@ def _end_epoch(run: Run, progress: Progress, logs: Logs, sums: list[float], rate
     """Validate, log, save the best weights, and decide whether this was the last epoch."""
     epoch = math.ceil(progress.step / run.steps_per_epoch)
     found = run.validate()
-    score = {"elbo": found.elbo, "bound": found.bound, "last": float(epoch)}[run.objective.criterion]
+    score = found.score(run.objective.criterion, epoch)
     warm = progress.step >= run.warmup_steps
     if score is not None and math.isfinite(score + found.elbo) and (
         progress.best_score is None or not warm or score > progress.best_score

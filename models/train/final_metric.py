@@ -14,6 +14,8 @@ def end_with_metric(out: Path, checkpoint: Checkpoint, training: Items, held_out
     """
     if checkpoint.manifest.search.chosen_by:
         return ""
+    if checkpoint.vae.config.condition:
+        return "search metric: l2, because a conditional model's latents are to say what the condition does not"
     if training.labels is None or held_out.labels is None:
         return f"search metric: l2, because {checkpoint.vae.kind.worded(NO_LABELS)}"
     vae = checkpoint.vae.to(training.x.device)

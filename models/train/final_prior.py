@@ -4,8 +4,6 @@ import argparse
 import math
 from pathlib import Path
 
-from torch import Tensor
-
 from models.aggregate import CANDIDATES, DRAWS, fit_prior, why_no_labels
 from models.calibration import CALIBRATION, StaleCalibration, read_calibration
 from models.checkpoint import Checkpoint
@@ -22,10 +20,10 @@ DRAWS_PER_DIMENSION = 10
 SEED = 0
 
 
-def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, training: Items, held_out: Tensor) -> str:
+def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, training: Items, held_out: Items) -> str:
     """Write prior.safetensors beside the weights, unless it is there; return a line for the user, "" if nothing was done.
 
-    The items, `held_out` (N, ...), are on the training device. Where no mixture is fitted, one that belongs to
+    The items are on the training device. Where no mixture is fitted, one that belongs to
     other weights is removed, as is a calibration of other weights.
     """
     dim = checkpoint.vae.config.latent_dim
@@ -41,18 +39,19 @@ def end_with_prior(out: Path, checkpoint: Checkpoint, args: argparse.Namespace, 
     kind = checkpoint.vae.kind
     if reason := why_not(args, len(training), dim):
         return f"prior: none was fitted, because {kind.worded(reason)}"
-    vae, candidates = checkpoint.vae.to(held_out.device), candidates_for(len(training), dim)
+    vae, candidates = checkpoint.vae.to(training.x.device), candidates_for(len(training), dim)
     binarize = args.binarize == "dynamic"
     fitting, check = training[:MOST_ITEMS], held_out[:MOST_ITEMS]
     names = class_names(checkpoint.manifest.data)
-    fit, record = fit_prior(vae, fitting.x, check, "full", candidates, SEED, binarize, fitting.labels, names)
+    labels, told = None if args.condition else fitting.labels, (fitting.condition, check.condition)
+    fit, record = fit_prior(vae, fitting.x, check.x, "full", candidates, SEED, binarize, labels, names, told)
     gain = max(fit.held_out.values()) - fit.standard
     if gain <= 0:
-        no_labels = "" if training.labels is None else "; so it knows no labels"
+        no_labels = "" if training.labels is None or args.condition else "; so it knows no labels"
         return f"prior: none was fitted, because N(0, I) describes the held-out latents as well as any mixture{no_labels}"
-    labels = None if fit.labels is None else ComponentLabels.named(fit.labels, names)
-    write_prior(out, fit.mixture, checkpoint.digest, {**record, "fitted_by": "models.train"}, labels)
-    known = "" if labels is None else f", for one of {plural(len(labels.names), 'label')} if asked"
+    own = None if fit.labels is None else ComponentLabels.named(fit.labels, names)
+    write_prior(out, fit.mixture, checkpoint.digest, {**record, "fitted_by": "models.train"}, own)
+    known = "" if own is None else f", for one of {plural(len(own.names), 'label')} if asked"
     if reason := record.get("labels_left_out", ""):
         known = f"; it knows no labels, because {kind.worded(reason)}"
     return (
@@ -69,10 +68,10 @@ def candidates_for(items: int, dim: int) -> list[int]:
 def lost_labels(args: argparse.Namespace, loaded: Loaded, dim: int) -> str:
     """Return why the fitted prior of a run with `dim` latent dimensions will not know the labels; "" if it will.
 
-    Also "" without labels, and if no prior is wanted.
+    Also "" without labels, with a condition, which takes their place, and if no prior is wanted.
     """
     labels = loaded.training.labels
-    if labels is None or unwanted(args):
+    if labels is None or args.condition or unwanted(args):
         return ""
     names = class_names({"name": args.data, "classes": loaded.classes})
     return why_not(args, len(labels), dim) or why_no_labels(labels[:MOST_ITEMS], dim, names)

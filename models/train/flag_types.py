@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from models.condition import LABEL, MOST_CHARACTERS
 from models.distributions import SIGMA_CEILING, SIGMA_FLOOR
 from models.kinds.picture import MAX_SIDE
 from models.model_name import RULE, is_name
@@ -126,3 +127,11 @@ def sigma(text: str) -> float | str:
     if not SIGMA_FLOOR <= number <= SIGMA_CEILING:
         raise _wrong(rule, text)
     return number
+
+
+def condition_key(text: str) -> str:
+    """Return the key of a condition: "label" for the labels of the data set, or the name of a factor."""
+    key = text.strip()
+    if not 0 < len(key) <= MOST_CHARACTERS:
+        raise _wrong(f"label or the name of a factor, with up to {MOST_CHARACTERS} characters", text)
+    return LABEL if key == "labels" else key

@@ -19,9 +19,10 @@ from models.program import add_version_flag, program
 from models.readers.holding_out import HOLD_OUT
 from models.readers.left_out import one_of
 from models.readers.path_names import storable
-from models.train.flag_types import hidden, out_directory, positive, seed, share, sigma, whole, widths, yes_no
+from models.train.flag_types import condition_key, hidden, out_directory, positive, seed, share, sigma, whole, widths, yes_no
 from models.train.kinds import TRAINING
-from models.train.losses import OBJECTIVES
+from models.train.objectives import OBJECTIVES
+from models.train.perceptual import FEATURE_WEIGHT, PIXEL_WEIGHT
 from models.train.presets import PRESETS, listing
 
 SCHEDULES = ("cosine", "constant", "staircase")
@@ -116,12 +117,16 @@ def _add_model(add: Add) -> None:
         help="dynamic: draw greys as 0 or 1 at each step (default for bernoulli on greys); none: keep them")
     add("--prior", choices=sorted(PRIORS), default="standard",
         help="prior of the latents, p(z): standard is N(0, I), vamp a mixture of the posteriors of learnt pictures")
+    add("--condition", type=condition_key, metavar="KEY",
+        help="train a conditional model: encoder and decoder are told this about each item; label for the labels of the data, "
+        "or the name of a factor (conv, residual, mlp, gated)")
     add("--pseudo-inputs", type=whole(1, MOST_PICTURES), default=500, metavar="N", help="number of learnt pictures (vamp)")
 
 
 def _add_objective(add: Add) -> None:
     add("--objective", choices=list(OBJECTIVES), default="elbo",
-        help="elbo, four variants (free-bits, beta-tc, iwae, iwae-dreg), or only one of its terms (autoencoder, kl-only)")
+        help="elbo, four variants (free-bits, beta-tc, iwae, iwae-dreg), perceptual, which compares features of a classifier "
+        "that is trained on the labels, or only one of its terms (autoencoder, kl-only)")
     add("--beta", type=positive(zero=True), default=1.0, metavar="WEIGHT",
         help="weight of the KL; for beta-tc, of the total correlation")
     add("--warmup", type=share, default=0.0, metavar="SHARE",
@@ -132,6 +137,10 @@ def _add_objective(add: Add) -> None:
         help="KL below this many nats per dimension is not penalised (free-bits)")
     add("--stratified", type=yes_no, default=False, metavar="yes|no",
         help="use stratified instead of weighted minibatch sampling (beta-tc; default: no)")
+    add("--feature-weight", type=positive(), default=FEATURE_WEIGHT, metavar="WEIGHT",
+        help="weight of the difference of features (perceptual; default: %(default)s)")
+    add("--pixel-weight", type=positive(zero=True), default=PIXEL_WEIGHT, metavar="WEIGHT",
+        help="weight of the log likelihood of the pixels beside it, 0 for none (perceptual; default: %(default)s)")
 
 
 def _add_training(add: Add) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from models.condition import Condition, blocks
 from models.objective import evidence_lower_bound
 from models.train.kinds import training_for
 from models.train.model_flags import model_config
@@ -29,7 +30,9 @@ MARGIN, STEP = 1.25, 8
 # A trial of fewer steps than SHORT counts too few. Of 1,400 emoji it found 18 after 141 steps; with 24, 40 and 64 latents
 # their test ELBO became 1582, 1742 and 1762 nats.
 SHORT, SHORT_MARGIN = 200, 2.0
-ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, arXiv:1509.00519, section 5.2
+ACTIVE_VARIANCE = 0.01  # of mu over items, above which a dimension is active: Burda et al. 2016, arXiv:1509.00519, section 5.2
+
+Told = tuple[Condition, Tensor]  # a condition, and the index of the value of each item, int64 (N,)
 
 
 def trial_steps(steps: int) -> int:
@@ -38,10 +41,12 @@ def trial_steps(steps: int) -> int:
     return share if share >= LEAST_STEPS else 0
 
 
-def fill_in_latent_dim(args: argparse.Namespace, rows: Tensor, run_steps: int, spec: Any = None) -> None:
+def fill_in_latent_dim(
+    args: argparse.Namespace, rows: Tensor, run_steps: int, spec: Any = None, told: Told | None = None
+) -> None:
     """Fill in --latent-dim if it was left open, and add the reason to `args.choices`.
 
-    rows: (N, ...), `spec` is their preprocessing, None if they were rows already.
+    rows: (N, ...), `spec` is their preprocessing, None if they were rows already; `told` is for a conditional model.
 
     A resumed run has it already.
     """
@@ -56,7 +61,7 @@ def fill_in_latent_dim(args: argparse.Namespace, rows: Tensor, run_steps: int, s
     elif not steps:
         args.latent_dim, reason = LATENTS, f", the default, because {run_steps} steps are too few for a trial"
     else:
-        args.latent_dim, found = by_trial(args, rows, steps, spec)
+        args.latent_dim, found = by_trial(args, rows, steps, spec, told)
         reason = f": {found}"
     args.choices["latent dimensions"] = f"{args.latent_dim} latent dimensions{reason}"
 
@@ -66,7 +71,9 @@ def is_by_trial(choices: Mapping[str, str]) -> bool:
     return choices.get("latent dimensions", "").partition(": ")[2].startswith(TRIAL)
 
 
-def by_trial(args: argparse.Namespace, rows: Tensor, steps: int, spec: Any = None) -> tuple[int, str]:
+def by_trial(
+    args: argparse.Namespace, rows: Tensor, steps: int, spec: Any = None, told: Told | None = None
+) -> tuple[int, str]:
     """Return the number of latent dimensions that a trial of so many steps finds, and the reason.
 
     Measured with the nets of the defaults and MOST latents after 160 and 400 steps: 19 and 34 principal axes on MNIST, 13 and
@@ -75,7 +82,7 @@ def by_trial(args: argparse.Namespace, rows: Tensor, steps: int, spec: Any = Non
     """
     most, of = min(MOST, rows[0].numel()), training_for(args.data).kind
     tqdm.write(f"trial: {steps} steps with {most} latent dimensions, to count how many the {of.many} need")
-    mu = _trained_means(args, rows, steps, most, spec)
+    mu = _trained_means(args, rows, steps, most, spec, told)
     active = active_axes(mu)
     wanted = (SHORT_MARGIN if steps < SHORT else MARGIN) * active
     more = "twice as many, because so few steps find too few," if steps < SHORT else "a quarter more"
@@ -98,7 +105,9 @@ def active_axes(mu: Tensor) -> int:
     return int((torch.linalg.eigvalsh(torch.atleast_2d(torch.cov(mu.double().T))) > ACTIVE_VARIANCE).sum())
 
 
-def _trained_means(args: argparse.Namespace, items: Tensor, steps: int, dim: int, spec: Any) -> Tensor:
+def _trained_means(
+    args: argparse.Namespace, items: Tensor, steps: int, dim: int, spec: Any, told: Told | None = None
+) -> Tensor:
     """Train the run's net with `dim` latents on the ELBO and N(0, I), and return mu of some items, (n, dim).
 
     The global generator is left as the seed sets it, so that the run does not depend on whether there was a trial.
@@ -106,7 +115,8 @@ def _trained_means(args: argparse.Namespace, items: Tensor, steps: int, dim: int
     trial = argparse.Namespace(**{**vars(args), "latent_dim": dim, "prior": "standard"})
     training = training_for(args.data)
     device, beta = items.device, args.beta if args.objective == "elbo" else 1.0
-    vae = VAE(model_config(trial, items, spec)).to(device)
+    condition, labels = told or (None, None)
+    vae = VAE(model_config(trial, items, spec, condition)).to(device)
     training.place(vae)
     training.start(vae, args, items)
     optimizer = torch.optim.Adam(vae.parameters(), lr=args.lr, eps=args.adam_eps, fused=True)
@@ -117,7 +127,7 @@ def _trained_means(args: argparse.Namespace, items: Tensor, steps: int, dim: int
         x = training.prepare(trial, items[rows], noise)
         eps = torch.randn(len(x), dim, generator=noise, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            terms = evidence_lower_bound(vae, x, eps)
+            terms = evidence_lower_bound(vae.given(None if labels is None else labels[rows]), x, eps)
         loss = (beta * terms.kl - terms.log_likelihood).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -126,7 +136,8 @@ def _trained_means(args: argparse.Namespace, items: Tensor, steps: int, dim: int
             optimizer.step()
     vae.eval()
     with torch.no_grad():
-        some = items[:: max(1, len(items) // MEASURED)]
-        mu = torch.cat([vae.encode(vae.kind.cut(block)).mu for block in some.split(512)])
+        every = max(1, len(items) // MEASURED)
+        known = None if labels is None else labels[::every]
+        mu = torch.cat([own.encode(vae.kind.cut(block)).mu for own, block in blocks(vae, items[::every], known, 512)])
     torch.manual_seed(args.seed)
     return torch.nan_to_num(mu)

@@ -1,4 +1,4 @@
-"""The training objectives by name: beta-ELBO, free bits, beta-TC, two of IWAE, and two that have only one term of the ELBO.
+"""The training objectives in terms of the ELBO: beta-ELBO, free bits, beta-TC, two of IWAE, and two with only one term of it.
 
 Each one reports the ELBO at beta = 1 beside its loss. Knows nothing of data sets, optimisers or files.
 
@@ -6,7 +6,7 @@ Everywhere, `eps` is (K, B, D) for K samples per item, and `warm` rises from 0 t
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
@@ -18,12 +18,13 @@ from models.objective import Elbo, divergence
 from models.priors import Prior
 from models.vae import VAE
 
-Criterion = Literal["elbo", "bound", "last"]
+Criterion = Literal["elbo", "bound", "loss", "last"]
 # Why weights were kept, as config.json records it: the criterion of the objective, or "latest" before any comparison.
 # {many} stands for what items of the kind are called.
 KEPT: Mapping[str, str] = {
     "elbo": "which has the best ELBO on the validation {many}",
     "bound": "which has the best importance-weighted bound on the validation {many}",
+    "loss": "which has the smallest loss on the validation {many}, at the full weight of the KL",
     "last": "the last, which is always kept with this objective",
     "state": "the latest when the run was resumed, because its checkpoint was missing",
     "latest": "the latest when the run was stopped, before epochs were compared",
@@ -40,7 +41,7 @@ class Loss(NamedTuple):
 class Objective(Protocol):
     """A training objective. `beta` is the weight of the KL.
 
-    `criterion` says which weights of a run are kept: those with the best validation ELBO or bound, or the last.
+    `criterion` says which weights of a run are kept: those with the best validation ELBO, bound or loss, or the last.
     """
 
     @property
@@ -248,23 +249,3 @@ class KLOnly:
 
     def remark(self) -> str | None:
         return "only the KL is minimised, so reconstructions are ignored"
-
-
-class Wishes(NamedTuple):
-    """The options of all objectives."""
-
-    beta: float
-    free_bits: float  # nats per dimension
-    stratified: bool
-    dataset_size: int
-
-
-OBJECTIVES: Mapping[str, Callable[[Wishes], Objective]] = {
-    "elbo": lambda wishes: BetaElbo(wishes.beta),
-    "free-bits": lambda wishes: FreeBits(wishes.free_bits, wishes.beta),
-    "beta-tc": lambda wishes: BetaTC(wishes.dataset_size, wishes.beta, wishes.stratified),
-    "iwae": lambda wishes: Iwae(wishes.beta),
-    "iwae-dreg": lambda wishes: DoublyReparameterized(wishes.beta),
-    "autoencoder": lambda _wishes: Autoencoder(),
-    "kl-only": lambda _wishes: KLOnly(),
-}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.condition import Condition
 from models.readers.memory import free_memory
 from models.train.kinds import training_for
 from models.train.training_error import TrainingError
@@ -22,6 +23,8 @@ ONLY_WITH: Mapping[str, tuple[str, str]] = {
     "blocks": ("arch", "residual"),
     "free_bits": ("objective", "free-bits"),
     "stratified": ("objective", "beta-tc"),
+    "feature_weight": ("objective", "perceptual"),
+    "pixel_weight": ("objective", "perceptual"),
 }
 OTHER_NAMES = {"arch": "architecture"}
 BYTES_PER_WEIGHT = 16  # float32: the weight, its gradient, and the two moments of Adam
@@ -51,6 +54,15 @@ def check_flags(args: argparse.Namespace) -> None:
     check_given(args)
     if args.objective == "free-bits" and args.prior != "standard":
         raise TrainingError("--objective free-bits needs the KL of each dimension, so it works with --prior standard only")
+    if args.condition and args.prior != "standard":
+        raise TrainingError(f"--condition goes with --prior standard only, not with {args.prior}")
+    if args.condition and args.compile:
+        raise TrainingError("--compile does not know labels, which --condition gives: leave out one of them")
+    if args.objective == "perceptual" and args.binarize == "dynamic":
+        raise TrainingError(
+            "--objective perceptual compares features of greys, and --binarize dynamic draws each of them as 0 or 1: "
+            "add --binarize none, or choose another objective"
+        )
     if args.objective in ("iwae", "iwae-dreg") and args.samples == 1:
         raise TrainingError(
             f"--objective {args.objective} with --samples 1 is only the ELBO with a noisier KL: choose --samples 2 or more"
@@ -73,7 +85,7 @@ def parameter_groups(vae: VAE, l2: float) -> list[dict[str, Any]]:
     return [{"params": weights, "weight_decay": l2}, {"params": others}]
 
 
-def model_config(args: argparse.Namespace, x: Tensor, spec: Any = None) -> VAEConfig:
+def model_config(args: argparse.Namespace, x: Tensor, spec: Any = None, condition: Condition | None = None) -> VAEConfig:
     """Return the configuration for the flags, and fill in defaults that depend on the data. Raises TrainingError.
 
     x: rows of the kind, (N, ...). `spec` is their preprocessing, None if they were rows already.
@@ -88,7 +100,7 @@ def model_config(args: argparse.Namespace, x: Tensor, spec: Any = None) -> VAECo
         prior_options = {"pseudo_inputs": min(args.pseudo_inputs, len(x))} if args.prior == "vamp" else {}
         config = VAEConfig(
             tuple(x.shape[1:]), args.latent_dim, args.arch, options, args.likelihood, likelihood_options,
-            args.prior, prior_options, training.kind.name,
+            args.prior, prior_options, training.kind.name, condition,
         )  # fmt: skip
         _check_memory(config)
         VAE(config)

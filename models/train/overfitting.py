@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.condition import blocks
 from models.kinds import KINDS
 from models.kinds.kind import Kind
 from models.objective import evidence_lower_bound
@@ -28,14 +29,22 @@ Prepare = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @torch.no_grad()
-def record(vae: VAE, prepare: Prepare, training: Tensor, validation: Tensor, clusters: Tensor | None = None) -> dict[str, Any]:
+def record(
+    vae: VAE,
+    prepare: Prepare,
+    training: Tensor,
+    validation: Tensor,
+    clusters: Tensor | None = None,
+    conditions: tuple[Tensor | None, Tensor | None] = (None, None),
+) -> dict[str, Any]:
     """Return the mean ELBOs of rows of both splits, (N, ...), and their difference; {} if they are not finite.
 
     One posterior sample is drawn for each item. The difference is in shares of the validation ELBO's size, and in standard
     errors over the `clusters` of validation items that resemble each other, (N,). `vae` is left in training mode.
+    `conditions` are what a conditional model is told about both, int64 (N,) each.
     """
     vae.eval()
-    train, held_out = (_elbos(vae, prepare, x) for x in (training, validation))
+    train, held_out = (_elbos(vae, prepare, *own) for own in zip((training, validation), conditions, strict=True))
     vae.train()
     gap = float(train.mean() - held_out.mean())
     over = clustered(held_out, None if clusters is None else clusters[:: _step(validation)])
@@ -54,11 +63,12 @@ def record(vae: VAE, prepare: Prepare, training: Tensor, validation: Tensor, clu
     return {KEY: numbers}
 
 
-def _elbos(vae: VAE, prepare: Prepare, x: Tensor) -> Tensor:
+def _elbos(vae: VAE, prepare: Prepare, x: Tensor, condition: Tensor | None) -> Tensor:
+    told = None if condition is None else condition[:: _step(x)]
     noise, found = torch.Generator(x.device).manual_seed(0), []
-    for block in x[:: _step(x)].split(BLOCK):
+    for own, block in blocks(vae, x[:: _step(x)], told, BLOCK):
         eps = torch.randn(len(block), vae.config.latent_dim, generator=noise, device=x.device)
-        found.append(evidence_lower_bound(vae, prepare(block, noise), eps).elbo)
+        found.append(evidence_lower_bound(own, prepare(block, noise), eps).elbo)
     return torch.cat(found).double()  # (n,)
 
 

@@ -20,7 +20,10 @@ from models.readers.left_out import plural
 from models.train.choices import LABELS
 from models.train.continuing import told
 from models.train.losses import KEPT
+from models.train.perceptual import CLASSIFIER
 from models.train.run import Run
+
+MOST_SHOWN = 12  # entries of a list
 
 
 def plan(run: Run, done: int) -> list[str]:
@@ -28,7 +31,7 @@ def plan(run: Run, done: int) -> list[str]:
     args, config = run.args, run.vae.config
     reasons: dict[str, str] = args.choices
     test = f", {run.loaded.test_count} for the test" if run.loaded.test_count else ""
-    options = ", ".join(f"{name} {value}" for name, value in config.arch_options.items())
+    options = ", ".join(f"{name} {_short(value)}" for name, value in config.arch_options.items())
     sigma = f" (sigma {args.sigma})" if config.likelihood == "gaussian" else ""
     if config.likelihood == "gaussian" and not isinstance(args.sigma, str):
         constant = gaussian_constant(args.sigma, math.prod(config.shape))
@@ -57,6 +60,7 @@ def plan(run: Run, done: int) -> list[str]:
         lines.append(f"log: one line every {args.validate_every} epochs, after the validation")
     if args.objective != "elbo" or run.objective.remark():
         lines.append(f"objective: {args.objective}: {run.objective.remark() or run.aim}")
+        lines += [f"classifier: {reasons[CLASSIFIER]}"] if CLASSIFIER in reasons else []
     if args.init_from:
         lines.append(f"weights: from {args.init_from}, digest {args.init_digest[:12]}")
     return ["plan", *(f"  {line}" for line in lines)]
@@ -108,3 +112,8 @@ def next_steps(out: Path, data_dir: Path, default_data_dir: Path) -> list[str]:
         f"  {serve} --default-model {shlex.quote(directory.name)}    # then open http://localhost:8000/sample?n=16",
         f"  {command('models.evaluate')} {shlex.quote(str(out))}{data} --report",
     ]
+
+
+def _short(value: Any) -> str:
+    """Return an option of a net as text; of a long list, how many entries it has."""
+    return f"of {len(value)} columns" if isinstance(value, list) and len(value) > MOST_SHOWN else str(value)

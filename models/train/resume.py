@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoint import CONFIG, MAX_JSON_BYTES
+from models.features import FeatureNet
 from models.files.atomic_file import WriteError, write_atomically
 from models.files.plain_json import parse_json, plain
 from models.files.regular_file import read_regular
@@ -71,11 +72,13 @@ class RunState:
         noise: torch.Generator,
         average: Average | None = None,
         data: Data | None = None,
+        classifier: FeatureNet | None = None,
     ) -> None:
         self.path = directory / STATE
         self.vae, self.optimizer, self.noise = vae, optimizer, noise
         self.average = average or Average(vae, 0.0)
         self.data = data
+        self.features = nn.Module() if classifier is None else classifier.body  # of a perceptual loss
 
     def save(self, progress: Progress, arguments: Mapping[str, Any]) -> None:
         """Save the state, replacing the old one. Raises OSError."""
@@ -83,6 +86,7 @@ class RunState:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.state().items()}
+        tensors |= {f"features.{name}": tensor for name, tensor in self.features.state_dict().items()}
         tensors |= {f"generator.{name}": state for name, state in self._generators().items()}
         metadata = {"progress": json.dumps(asdict(progress)), "arguments": json.dumps(dict(arguments))}
         if self.data is not None:
@@ -96,6 +100,7 @@ class RunState:
             tensors, progress = file.tensors, Progress(**json.loads(file.header.metadata["progress"]))
             self.vae.load_state_dict(_below(tensors, "model."))
             self.average.restore(_below(tensors, "average."))
+            self.features.load_state_dict(_below(tensors, "features."))
         except (TensorFileError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise ResumeError(f"{self.path}: {error}") from None
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]

@@ -9,20 +9,21 @@ import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from models import standard_error
 from models.checkpoint import save, save_weights
+from models.condition import blocks, in_turn
 from models.mosaic import mosaic, write_png
 from models.objective import evidence_lower_bound, importance_weighted_bound
 from models.priors import VampPrior
 from models.readers.left_out import plural
 from models.sigma import calibrate, mean_squared_error, sigma_of
 from models.sigma import record as sigma_record
-from models.train import arguments, overfitting
+from models.train import arguments, overfitting, perceptual
 from models.train.averaging import Average
 from models.train.choices import LABELS, choose
 from models.train.clipping import clip
@@ -31,34 +32,21 @@ from models.train.devices import choose_device
 from models.train.final_prior import lost_labels
 from models.train.initial_weights import load_initial
 from models.train.kinds import training_for
-from models.train.latent_dim import fill_in_latent_dim, is_by_trial, trial_steps
-from models.train.losses import OBJECTIVES, Loss, Wishes
+from models.train.latent_dim import ACTIVE_VARIANCE, fill_in_latent_dim, is_by_trial, trial_steps
+from models.train.losses import Loss
 from models.train.model_flags import check_batch, model_config, parameter_groups
+from models.train.objectives import OBJECTIVES, wishes
 from models.train.order import batches
 from models.train.resume import STATE, RunState
 from models.train.run_directory import snapshot_path, snapshot_steps
 from models.train.training_data import load_items
 from models.train.training_error import TrainingError
+from models.train.validation import Validation
 from models.vae import VAE
 
 SAMPLES = 64
 VALIDATION_ROWS = 512
-# A latent dimension is active if the variance of mu over items is above this: Burda et al. 2016, section 5.2.
-ACTIVE_VARIANCE = 0.01
 COLLAPSE = "posterior collapse"  # the first words of that warning
-
-
-class Validation(NamedTuple):
-    """Means over the validation split, in nats at beta = 1, and the number of active latent dimensions."""
-
-    elbo: float
-    log_likelihood: float
-    kl: float
-    bound: float | None  # importance-weighted; only for the objectives iwae and iwae-dreg
-    active_units: int
-    sigma: float | None = None  # of the pixels, and the root of their mean squared error; only for Gaussian likelihoods
-    rmse: float | None = None
-    standard_error: float | None = None  # of the ELBO, over blocks or groups if they are held out
 
 
 class Run:
@@ -77,14 +65,15 @@ class Run:
         self.kind = self.training.kind
         self.spec = self.loaded.preprocessing or self.training.preprocessing(args, self.data.shape)
         going_on = args.resume and (self.directory / STATE).exists()
+        perceptual.check(args, self.items)
         choose(args, self.items.x, len(self.items), going_on)
         self.batch_size = min(args.batch_size, len(self.items))
         self.steps_per_epoch = len(self.items) // self.batch_size
         self.steps: int = args.steps or self.steps_per_epoch * args.epochs
-        fill_in_latent_dim(args, self.items.x, self.steps, self.loaded.preprocessing)
+        fill_in_latent_dim(args, self.items.x, self.steps, self.loaded.preprocessing, self.loaded.told)
         if not going_on and (reason := lost_labels(args, self.loaded, args.latent_dim)):
             args.choices[LABELS] = f"the prior that is fitted at the end knows no labels, because {self.kind.worded(reason)}"
-        self.vae = VAE(model_config(args, self.items.x, self.loaded.preprocessing)).to(self.device)
+        self.vae = VAE(model_config(args, self.items.x, self.loaded.preprocessing, self.loaded.condition)).to(self.device)
         if not going_on:
             self.training.start(self.vae, args, self.items.x)
         if args.init_from and not going_on:
@@ -95,6 +84,7 @@ class Run:
         self.noise = torch.Generator(self.device).manual_seed(args.seed)
         if isinstance(self.vae.prior_layer, VampPrior) and not args.init_from:
             self.vae.prior_layer.start_from(self.prepare(self.items.x[: len(self.vae.prior_layer.logits)], self.noise))
+        self.labels: Tensor | None = None  # of the batch, see `batches`
         self.average = Average(self.vae, args.ema)
         self._check_precision()
         self.bf16 = args.precision == "bf16" or (
@@ -104,16 +94,15 @@ class Run:
             torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         )
         self.parameters = list(self.vae.parameters())
-        self.objective = OBJECTIVES[args.objective](
-            Wishes(args.beta, args.free_bits, args.stratified, dataset_size=len(self.items))
-        )
+        classifier = perceptual.classifier(args, self.items, self.validation, going_on)
+        self.objective = OBJECTIVES[args.objective](wishes(args, len(self.items), classifier))
         self.aim = "the importance-weighted bound" if self.objective.criterion == "bound" else "at beta = 1 the ELBO"
         self.loss = torch.compile(self.objective.__call__) if args.compile else self.objective
         self.steps_per_check = self.steps_per_epoch * args.validate_every
         first = first_length(args)
         self.warmup_steps: float = args.warmup * (first["steps"] or self.steps_per_epoch * first["epochs"])
         self.snapshots = frozenset() if args.no_snapshots else snapshot_steps(self.steps)
-        self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data)
+        self.state = RunState(self.directory, self.vae, self.optimizer, self.noise, self.average, self.data, classifier)
         check_batch(args, self.batch_size)
 
     def _check_precision(self) -> None:
@@ -138,10 +127,11 @@ class Run:
         return min(1.0, (step + 1) / self.warmup_steps if self.warmup_steps else 1.0)
 
     def batches(self, epoch: int, first: int) -> Iterator[Tensor]:
-        """Yield the epoch's batches from number `first` on, as the loss takes them. Seed and epoch determine the order."""
+        """Yield the epoch's batches from `first` on, as the loss takes them, in the order of seed and epoch; set `labels`."""
         lengths = self.kind.lengths(self.items.x)
         found = batches(len(self.items), self.batch_size, self.args.seed, epoch, None if lengths is None else lengths.cpu())
         for rows in islice(found, first, None):
+            self.labels = None if self.items.condition is None else self.items.condition[rows.to(self.device)]
             yield self.prepare(self.items.x.index_select(0, rows.to(self.device)), self.noise)
 
     def prepare(self, rows: Tensor, noise: torch.Generator) -> Tensor:
@@ -149,7 +139,7 @@ class Run:
         return self.training.prepare(self.args, rows, noise)
 
     def step(self, x: Tensor, step: int) -> Loss | None:
-        """Take one optimiser step. If loss or gradient is not finite, change nothing and return None."""
+        """Take one optimiser step on a batch. If loss or gradient is not finite, change nothing and return None."""
         lr = self.lr(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -158,7 +148,7 @@ class Run:
         # A tensor, because torch.compile would compile again for each new number.
         warm = torch.tensor(self.warm(step), device=self.device) if self.args.compile else self.warm(step)
         with self.autocast:
-            loss = self.loss(self.vae, x, eps, warm)
+            loss = self.loss(self.vae.given(self.labels), x, eps, warm)
         for parameter in self.parameters:
             parameter.grad = None
         loss.value.backward()
@@ -177,29 +167,32 @@ class Run:
         """
         self.vae.eval()
         noise = torch.Generator(self.device).manual_seed(0)
-        terms, bounds, means = [], [], []
+        terms, bounds, losses, means = [], [], [], []
         sigma = rmse = None
         with self.average.applied():
             if self.vae.config.likelihood == "gaussian":
-                blocks = (self.prepare(block, noise) for block in self.validation.x.split(VALIDATION_ROWS))
-                mse = mean_squared_error(self.vae, blocks, noise)
+                parts = (self.prepare(block, noise) for block in self.validation.x.split(VALIDATION_ROWS))
+                mse = mean_squared_error(self.vae, parts, noise, self.validation.condition)
                 calibrate(self.vae, mse)
                 sigma, rmse = sigma_of(self.vae), mse**0.5
                 noise.manual_seed(0)
-            for block in self.validation.x.split(VALIDATION_ROWS):
+            for vae, block in blocks(self.vae, self.validation.x, self.validation.condition, VALIDATION_ROWS):
                 x = self.prepare(block, noise)
                 eps = torch.randn(len(x), self.vae.config.latent_dim, generator=noise, device=self.device)
-                terms.append(evidence_lower_bound(self.vae, x, eps))
+                terms.append(evidence_lower_bound(vae, x, eps))
                 if self.objective.criterion == "bound":
                     more = torch.randn(self.args.samples, *eps.shape, generator=noise, device=self.device)
-                    bounds.append(importance_weighted_bound(self.vae, x, more).log_prob)
-                means.append(self.vae.encode(self.kind.cut(block)).mu)
+                    bounds.append(importance_weighted_bound(vae, x, more).log_prob)
+                if self.objective.criterion == "loss":
+                    losses += [self.objective(vae, x, eps[None]).value] * len(x)
+                means.append(vae.encode(self.kind.cut(block)).mu)
         self.vae.train()
         log_likelihood, kl = (float(torch.cat(values).mean()) for values in zip(*terms, strict=True))
         active = int((torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum())
         bound = float(torch.cat(bounds).mean()) if bounds else None
+        loss = float(torch.stack(losses).mean()) if losses else None
         elbo = standard_error.clustered(torch.cat([t.elbo for t in terms]), self.loaded.clusters)
-        return Validation(elbo.value, log_likelihood, kl, bound, active, sigma, rmse, elbo.error)
+        return Validation(elbo.value, log_likelihood, kl, bound, loss, active, sigma, rmse, elbo.error)
 
     def warnings(self, warm: float, active: int | None, ended: bool = False) -> list[str]:
         """Return warnings for the log: the loss is not the negative ELBO, the posterior collapses, or D does not fit.
@@ -256,7 +249,8 @@ class Run:
         self.vae.eval()
         eps = torch.randn(SAMPLES, self.vae.config.latent_dim, generator=torch.Generator().manual_seed(0)).to(self.device)
         with self.average.applied():
-            decoded = self.vae.decode(self.vae.prior(eps).sample(eps)).mean
+            vae = self.vae.given(in_turn(self.loaded.condition, SAMPLES, self.device))
+            decoded = vae.decode(vae.prior(eps).sample(eps)).mean
         pictures = self.kind.pictures(decoded.float().cpu().numpy(), self.spec)
         write_png(self.directory / f"samples-{epoch:04d}.png", mosaic(pictures))
         self.vae.train()
@@ -285,12 +279,16 @@ class Run:
                 data["init_from"]["data"] = self.args.init_data
         if self.args.lengthened:
             data["lengthened"] = {"from": self.args.lengthened, "schedule": told(self.args)}
+        beta = None if self.objective.criterion == "loss" else self.objective.beta  # Features have no effective beta.
         if found and found.rmse is not None and math.isfinite(found.rmse):
-            data["sigma"] = sigma_record(self.vae, found.rmse**2, self.objective.beta, len(self.validation))
+            data["sigma"] = sigma_record(self.vae, found.rmse**2, beta, len(self.validation))
         data |= standard_error.record(found.elbo, found.standard_error, loaded.clusters) if found else {}
         data["kept"] = {"epoch": epoch, "by": reason}
         data["training"] = arguments.recorded(self.args)
         with self.average.applied():
             if found and self.objective.criterion != "last":
-                data |= overfitting.record(self.vae, self.prepare, self.items.x, self.validation.x, self.loaded.clusters)
+                given = self.items.condition, self.validation.condition
+                data |= overfitting.record(
+                    self.vae, self.prepare, self.items.x, self.validation.x, self.loaded.clusters, given
+                )
             save(self.args.out, self.vae, self.spec, data)

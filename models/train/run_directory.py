@@ -42,7 +42,8 @@ FILES = """
 
 In the log, `train` is the mean over the steps of the epoch, while the weights changed. `validation` is measured after the
 epoch with the weights that are saved (averaged with `--ema`). `loss` is what was minimised, `beta` the weight of the KL in it,
-`bound` the importance-weighted bound. `skipped_steps` counts steps without effect, because their loss was not finite.
+`bound` the importance-weighted bound; `validation` has a `loss`, at the full weight of the KL, where it chooses the weights.
+`skipped_steps` counts steps without effect, because their loss was not finite.
 `images_per_second` counts the time of training steps only. `peak_memory_mb` is the memory of the process, or of torch's
 tensors on a GPU.
 """

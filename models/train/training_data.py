@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from models.data import Items, Splits, hold_out, is_own, load_data, near_duplicates
+from models.condition import Condition
+from models.data import Items, Splits, class_names, hold_out, is_own, load_data, near_duplicates
 from models.data.clusters import clusters
+from models.data.conditions import conditioned, find_condition
 from models.readers.download import DataError
 from models.readers.holding_out import SHARES, WHY_MANY, HoldOut, block_line, held_out_count, share_lines
 from models.readers.left_out import plural
@@ -34,6 +36,13 @@ class Loaded(NamedTuple):
     classes: list[str] | None
     near_duplicates: dict[str, Any]
     clusters: Tensor  # the block or group of each validation item, see `models.data.clusters`
+    condition: Condition | None  # what a conditional model is told about each item
+
+    @property
+    def told(self) -> tuple[Condition, Tensor] | None:
+        """Return the condition and the index of its value for each training item, int64 (N,); None without a condition."""
+        labels = self.training.condition
+        return None if self.condition is None or labels is None else (self.condition, labels)
 
 
 def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
@@ -62,7 +71,7 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
             tqdm.write(line)
     items = splits.train
     training_kind.check_data(args, splits)
-    others = digests(splits, args.validation_split)
+    others = digests(splits, args.validation_split, args.condition)
     data = Data(others.pop(f"training {kind.many}"), len(items), tuple(items.x.shape[1:]), others)
     if args.resume:
         check_data(args.out, args.data, data)
@@ -85,6 +94,16 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
         raise DataError(
             f"--validation {args.validation} of {plural(len(items), kind.noun, kind.many)} leaves none to train on"
         )
+    condition = None
+    if args.condition:
+        classes = splits.classes or class_names({"name": args.data})
+        condition, values = find_condition(args.condition, training, classes, args.data)
+        training, validation = (
+            conditioned(some, condition, classes, part, args.data)
+            for part, some in (("training", training), ("validation", validation))
+        )
+        conditioned(splits.test, condition, classes, "test", args.data)  # so that it fails before the training
+        lines += values
     found = near_duplicates.compare(training, validation, kind=kind)
     advise = splits.validation is None and args.validation_split == "random"
     lines.append(near_duplicates.line(found, "validation", advise, own or items.groups is not None, kind))
@@ -93,7 +112,7 @@ def load_items(args: argparse.Namespace, device: torch.device) -> Loaded:
     return Loaded(
         training.to(device), validation.to(device), data, len(splits.test), splits.preprocessing,
         [*splits.summary, *lines], splits.classes, found,
-        clusters(args.validation_split, validation, training),
+        clusters(args.validation_split, validation, training), condition,
     )  # fmt: skip
 
 
@@ -108,14 +127,19 @@ def check_out(out: Path, name: str) -> None:
         )
 
 
-def digests(splits: Splits, kind: HoldOut) -> dict[str, str]:
-    """Return the SHA-256 of the items and of the labels of each split, by name; of the groups, if they are held out."""
+def digests(splits: Splits, kind: HoldOut, condition: str | None = None) -> dict[str, str]:
+    """Return the SHA-256 of the items and of the labels of each split, by name; of the groups, if they are held out.
+
+    `condition` is the key of the condition; if it is a factor, there is its SHA-256, too.
+    """
     found = {}
     for name, part in (("training", splits.train), ("validation", splits.validation), ("test", splits.test)):
         if part is not None:
             found[f"{name} {splits.of.many}"] = data_digest(part.x)
             if part.labels is not None:
                 found[f"{name} labels"] = data_digest(part.labels)
+            if condition and condition in part.factors:
+                found[f"{name} {condition}"] = data_digest(part.factors[condition])
     if kind == "group" and splits.train.groups is not None:
         found["training groups"] = data_digest(splits.train.groups)
     return found

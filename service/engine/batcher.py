@@ -109,7 +109,7 @@ class Batcher:
 
     def _seconds_to_drain(self) -> float:
         """Estimate how long all queued rows will take, from the measured time of each lane's batches."""
-        return sum(-(-lane.queued_rows // lane.max_batch) * lane.seconds_per_batch for lane in self._lanes)
+        return sum(-(-lane.queued_rows // lane.max_batch) * lane.seconds_per_batch * lane.turns for lane in self._lanes)
 
     def _next_is_short(self) -> bool | None:
         """Return whether the next turn belongs on the event loop, or None if nothing waits."""

@@ -125,15 +125,15 @@ class Device:
             raise DeviceUnusable(f"cannot use the device {self.torch_device}: {error}") from error
         self._batcher.start()
 
-    async def lanes(self, function: Function, *examples: Rows, name: str = "rows", gradients: bool = False) -> list[Lane]:
+    async def lanes(self, function: Function, *examples: Rows, name: str = "rows", only_torch: bool = False) -> list[Lane]:
         """Make warmed-up lanes for one function: one lane for each array of examples (max_batch, *row_shape).
 
         The arrays differ in the type of their rows; the last one is float32. If a row's answer depends on its place in
         batches of max_batch, the lane gets smaller batches, since equal answers matter more than speed. `name` is for the
-        log. `gradients`: the function computes some, which no engine but torch can. Raise DeviceUnusable.
+        log. `only_torch`: the function computes gradients or is recurrent, which is for torch. Raise DeviceUnusable.
         """
         function = self._with_precision(function)
-        make_program = await self.aside(partial(self._compile, function, examples[-1], gradients))
+        make_program = await self.aside(partial(self._compile, function, examples[-1], only_torch))
         floats = await self._checked(make_program, examples[-1])
         programs = [await self._checked(make_program, rows, floats) for rows in examples[:-1]]
         return [self._lane(f"{name}, {rows.dtype}", one) for rows, one in zip(examples, [*programs, floats], strict=True)]
@@ -188,11 +188,11 @@ class Device:
                 size = size // 2 if size > 8 else 1
                 log.warning("%s: batches of %d are used instead", error, size)
 
-    def _compile(self, function: Function, floats: Rows, gradients: bool = False) -> Callable[[Rows], Program]:
+    def _compile(self, function: Function, floats: Rows, only_torch: bool = False) -> Callable[[Rows], Program]:
         """Return a function that makes a program for rows like given examples. `floats`: float32 examples."""
         if self._streams is not None:
             return partial(CudaProgram, function, self._streams)
-        if self.engine == "onnx" and not gradients:
+        if self.engine == "onnx" and not only_torch:
             try:
                 sessions = start_sessions(function, floats, self.threads, self._loop_threads, SHORT_SECONDS)
                 return partial(OnnxProgram, sessions)

@@ -4,6 +4,7 @@ A request that waits with several blocks gets one turn like any other, so that s
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -40,6 +41,7 @@ class Ticket:
     arrived: float
     taken: int = 0  # rows that batches have taken so far
     parts: list[Any] = field(default_factory=list)
+    kept: Callable[[int], None] | None = None  # called with the number of rows that were computed, to keep them admitted
 
     @property
     def waiting(self) -> int:

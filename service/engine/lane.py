@@ -4,19 +4,17 @@ Limits count rows, not requests; admission is all or nothing. Knows nothing of t
 or HTTP, and uses only the standard library.
 """
 
-import asyncio
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from service.engine.errors import DeadlineExceeded, DeviceLost, Overloaded, TooLarge
 from service.engine.fair_queue import Block, FairQueue, QueuedRequest, Ticket
-from service.engine.gate import BlockFuture, Delivery, Gate, Outcome
+from service.engine.gate import Delivery, Gate, Outcome
+from service.engine.reservation import Reservation
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +78,7 @@ class Lane:
         self.queued_rows = 0  # admitted and not yet taken by a batch, submitted or still to be submitted
         self.waiting_rows = 0  # the part of the queued rows that is submitted
         self.seconds_per_batch = 0.0
+        self.turns = 1.0  # how often a row is computed on average, of requests whose rows are submitted again
         self.watch: Callable[[BatchReport], None] | None = None  # called after every batch, on the thread that ran it
         self._gate, self._seconds_to_drain = gate, seconds_to_drain
         self._run, self._join, self._seconds, self._padding = config.run, config.join, config.seconds, config.padding
@@ -90,8 +89,11 @@ class Lane:
         with self.reserve(len(block)) as reservation:
             return await reservation.submit(block, deadline)
 
-    def reserve(self, rows: int) -> "Reservation":
-        """Admit so many rows, all or none, before they are decoded. Raise TooLarge, Overloaded, Closed or DeviceLost."""
+    def reserve(self, rows: int, again: bool = False) -> Reservation:
+        """Admit so many rows, all or none, before they are decoded. Raise TooLarge, Overloaded, Closed or DeviceLost.
+
+        `again`: they stay admitted until the block ends, and may be submitted again once they are computed.
+        """
         if rows <= 0:
             raise ValueError("a block has at least one row")
         with self._gate.lock:
@@ -104,7 +106,7 @@ class Lane:
                 self.stats.queue_full_rows += rows
                 raise Overloaded(self._seconds_to_drain())
             self.queued_rows += rows
-        return Reservation(self, rows)
+        return Reservation(self, rows, again)
 
     def enqueue(self, block: Block, request: QueuedRequest, outcome: Outcome) -> Ticket | None:
         """Admit the rows of a request that has just one block, and queue them. Return None if `reserve` would refuse them."""
@@ -207,6 +209,8 @@ class Lane:
                     deliver.add(ticket.future, None, result)
                     continue
                 ticket.parts.append(result)
+                if ticket.kept is not None:
+                    ticket.kept(len(result))
                 if len(result) == len(ticket.block) or sum(len(p) for p in ticket.parts) == len(ticket.block):
                     deliver.add(ticket.future, ticket.parts)
             return next((result for result in results if isinstance(result, DeviceLost)), None)
@@ -251,49 +255,3 @@ class Lane:
         except Exception as error:
             return error
         return outputs
-
-
-class Reservation:
-    """Admitted rows of one request, to be submitted in one block or several. Leaving the block gives back the rest."""
-
-    def __init__(self, lane: Lane, rows: int) -> None:
-        self._lane, self._unsubmitted = lane, rows
-        self.tickets: deque[Ticket] = deque()  # blocks with rows that no batch has taken yet
-        self.queue_seconds = 0.0  # longest wait of a block for its first batch
-        self.compute_seconds = 0.0  # duration of all batches that held rows of this request
-        self.first_submitted = 0.0  # in the time of `time.monotonic`
-        self.last_submitted = 0.0
-
-    async def submit(self, block: Block, deadline: float | None = None) -> Any:
-        """Compute these rows. `deadline` is in the time of `time.monotonic`. Raise the same errors as `Lane.submit`."""
-        lane, gate = self._lane, self._lane._gate
-        future = BlockFuture(loop=asyncio.get_running_loop())
-        self.last_submitted = now = time.monotonic()
-        self.first_submitted = self.first_submitted or now
-        ticket, rows = Ticket(block, future, self, deadline, now), len(block)
-        with gate.lock:
-            if not 0 < rows <= self._unsubmitted:
-                raise ValueError(f"{rows} rows were submitted, but only {self._unsubmitted} are reserved")
-            if gate.lost:
-                raise DeviceLost(gate.lost)
-            self._unsubmitted -= rows
-            lane.put(ticket)
-        try:
-            parts = await future
-        except asyncio.CancelledError:
-            lane.withdraw(ticket)
-            raise
-        return lane.join(parts)
-
-    def __enter__(self) -> "Reservation":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if not self._unsubmitted:
-            return
-        with self._lane._gate.lock:
-            self._lane.queued_rows -= self._unsubmitted
-            if kind is asyncio.CancelledError:  # the caller left before its rows were decoded
-                self._lane.stats.dropped_rows += self._unsubmitted
-            self._unsubmitted = 0
-            self._lane._gate.tell()  # a closing worker waits for the last admitted row

@@ -5,7 +5,6 @@ Knows nothing of models, routes or HTTP statuses.
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -107,18 +106,3 @@ def animation(frames: Sequence[Pixels], kind: Literal["webp", "gif"]) -> bytes:
 
 # A picture file as bytes, or as base64 text.
 EncodedPicture = bytes | str
-
-
-@dataclass(slots=True)
-class Pictures:
-    """The pictures of a request before decoding: encoded pictures, or rows (N, C, H, W) from an npy array.
-
-    `alone`: the request can have only one picture, so that errors leave out its number.
-    """
-
-    encoded: Sequence[EncodedPicture] = ()
-    rows: NDArray[Any] | None = None
-    alone: bool = False
-
-    def __len__(self) -> int:
-        return len(self.encoded) if self.rows is None else len(self.rows)

@@ -20,8 +20,9 @@ from models.golden import Golden, StaleGolden, read_golden
 from models.metrics_file import METRICS, read_metrics
 from models.model_name import RULE, is_name
 from service.engine.device import Device
+from service.inference.golden_check import WrongAnswer, check_golden
 from service.inference.priors import Priors, priors_of
-from service.inference.served_model import ServedModel, WrongAnswer, check_golden, start_model
+from service.inference.served_model import ServedModel, start_model
 
 log = logging.getLogger(__name__)
 

@@ -39,6 +39,10 @@ class Warnings:
         if self.found or self._contradicting:
             self.found, self._contradicting = [], []
 
+    def add(self, item: int, code: str, detail: str) -> None:
+        """Add a warning about one item."""
+        self.found.append(PictureWarning(item, code, detail))
+
     def add_notes(self, item: int, notes: Sequence[Note]) -> None:
         """Add what decoding a picture has found."""
         for code, detail in notes:
@@ -98,33 +102,37 @@ class KlCheck:
         found: list[int] = np.flatnonzero(~((sums >= low) & (sums <= high))).tolist()
         return found
 
-    def warn(self, row: NDArray[np.float32], pixels: NDArray[Any], item: int, spec: Preprocessing, to: Warnings) -> None:
-        """Add a warning if a posterior, (3, D), is unusual. `pixels`: its picture (C, H, W)."""
+    def warn(
+        self, row: NDArray[np.float32], pixels: NDArray[Any] | None, item: int, spec: Preprocessing | None, to: Warnings
+    ) -> None:
+        """Add a warning if a posterior, (3, D), is unusual. `pixels`: its picture (C, H, W), None for another kind."""
         mu, sigma, logvar = row.astype(np.float64)
         nats = float(0.5 * (mu * mu + sigma * sigma - 1 - logvar).sum())
         if self._low <= nats <= self._range.high:
             return
         # Half of the inverted pictures of clothes are not far outside, but nearly all test pictures are below.
-        inverted = to.contradicts(item, pixels, spec)
+        inverted = pixels is not None and spec is not None and to.contradicts(item, pixels, spec)
         if self._low <= nats <= self._high and not inverted:
             return
-        hint = f". The picture looks inverted: try invert={'no' if spec.invert == 'yes' else 'yes'}" if inverted else ""
-        usual = f"the model's test pictures have {_nats(self._range.low)} to {_nats(self._range.high)}"
-        detail = f"The KL of this picture is {_nats(nats)} nats; {usual}{self._distance(mu)}{hint}"
+        other = "no" if spec is not None and spec.invert == "yes" else "yes"
+        hint = f". The picture looks inverted: try invert={other}" if inverted else ""
+        what, many = ("picture", "pictures") if pixels is not None else ("item", "items")
+        usual = f"the model's test {many} have {_nats(self._range.low)} to {_nats(self._range.high)}"
+        detail = f"The KL of this {what} is {_nats(nats)} nats; {usual}{self._distance(mu, many)}{hint}"
         to.found.append(PictureWarning(item, "unusual", detail))
 
-    def _distance(self, mu: NDArray[np.float64]) -> str:
+    def _distance(self, mu: NDArray[np.float64], many: str) -> str:
         """Return how far a latent, (D,), is from the training pictures, in the words of the calibration; "" without one."""
         if self._usual is None or not np.isfinite(mu).all():
             return ""
         held_out = self._usual.held_out["knn"]
         nearer = int(np.searchsorted(held_out, unusual("knn", self._usual.latents.knn_distance(mu[None])))[0])
-        count = f"{len(held_out):,} held-out pictures"
+        count = f"{len(held_out):,} held-out {many}"
         # Rounded down: only what is farther than all of them is called so.
         share = (
             f"all {count}" if nearer == len(held_out) else f"{np.floor(1000 * nearer / len(held_out)) / 10:.1f} % of {count}"
         )
-        return f". In latent space it is farther from the training pictures than {share}"
+        return f". In latent space it is farther from the training {many} than {share}"
 
 
 def _nats(value: float) -> str:

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from models import regret
 from models.checkpoint import Checkpoint, CheckpointError
+from models.condition import with_labels
 from models.priors import Prior
 from models.vae import VAE
 from service.engine.device import Device
 from service.engine.lane import Lane
+from service.inference.told import encoding, in_turn
 from service.latents import noise as seeds
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,7 @@ class RegretLane:
 
     async def _make(self) -> Lane:
         vae, prior, rows = await asyncio.to_thread(self._prepare)
-        (lane,) = await self._device.lanes(stepper(vae, prior), rows, name=f"{self._name} regret", gradients=True)
+        (lane,) = await self._device.lanes(stepper(vae, prior), rows, name=f"{self._name} regret", only_torch=True)
         return lane
 
     def _prepare(self) -> tuple[VAE, Prior | None, Floats]:
@@ -92,12 +94,14 @@ class RegretLane:
         count, dim = min(BATCH_ROWS, self._device.limits.max_batch), vae.config.latent_dim
         eps = seeds.standard_normal(0, 2 * count, dim)
         with torch.no_grad():
-            likelihood = vae.decode(torch.from_numpy(eps[:count]).to(target))
+            labels = in_turn(vae.config.condition, count)
+            told = vae.given(None if labels is None else torch.from_numpy(labels).to(target))
+            likelihood = told.decode(torch.from_numpy(eps[:count]).to(target))
             x = likelihood.mean.float().clamp(0, 1)
-            posterior = vae.encode(x)
+            posterior = told.encode(x)
             state = regret.first_state(posterior.mu.float(), posterior.logvar.float())
             prior = regret.own_prior(vae)
-        rows = first_rows(x.cpu().numpy(), state.cpu().numpy())
+        rows = first_rows(x.cpu().numpy(), state.cpu().numpy(), labels)
         set_step(rows, state.cpu().numpy(), 1, eps[count:])
         return vae, prior, rows
 
@@ -105,21 +109,26 @@ class RegretLane:
 def stepper(vae: VAE, prior: Prior | None) -> Callable[[Tensor], Tensor]:
     """Return the function of the queue: rows (B, P + 7 D + 1) -> (B, 6 D + 1), see `first_rows` and `parts_of`."""
     shape, dim = vae.config.shape, vae.config.latent_dim
-    sizes = [int(np.prod(shape)), regret.STATE * dim, 1, dim]
+    sizes = [int(np.prod(shape)) + (vae.config.condition is not None), regret.STATE * dim, 1, dim]
 
     def step(rows: Tensor) -> Tensor:
         x, state, count, eps = rows.split(sizes, 1)
-        state, elbo = regret.step(vae, prior, x.unflatten(1, shape), state.unflatten(1, (regret.STATE, dim)), count, eps)
+        told, x = encoding(vae, x)
+        state, elbo = regret.step(told, prior, x.unflatten(1, shape), state.unflatten(1, (regret.STATE, dim)), count, eps)
         return torch.cat([state.flatten(1), elbo[:, None]], 1)
 
     return step
 
 
-def first_rows(x: Floats, state: Floats) -> Floats:
-    """Return rows (N, P + 7 D + 1): pictures (N, C, H, W), states (N, 6, D), room for count and noise."""
+def first_rows(x: Floats, state: Floats, labels: NDArray[np.int64] | None = None) -> Floats:
+    """Return rows (N, P + 7 D + 1): pictures (N, C, H, W), states (N, 6, D), room for count and noise.
+
+    The `labels` of a conditional model, (N,), are one more number of each picture.
+    """
     dim = state.shape[2]
     room = np.zeros((len(x), 1 + dim), np.float32)
-    return np.concatenate([x.reshape(len(x), -1), state.reshape(len(x), -1), room], 1)
+    flat = x.reshape(len(x), -1)
+    return np.concatenate([flat if labels is None else with_labels(flat, labels), state.reshape(len(x), -1), room], 1)
 
 
 def parts_of(answers: Floats) -> tuple[Floats, Floats]:

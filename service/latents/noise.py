@@ -2,18 +2,19 @@
 
 Raw words of Philox 4x64-10 (Salmon et al. 2011, doi:10.1145/2063384.2063405) under the key (seed, item), counters 1, 2,
 3, ...; the upper 52 bits of a word, centred, are a uniform number in (0, 1); its inverse normal CDF in float64, rounded to
-float32, is the noise. The noise of pixels has counters of its own, which differ in their fourth word: 1 instead of 0. Knows
-nothing of models or requests.
+float32, is the noise. The noise of pixels has counters of its own, which differ in their fourth word: 1 instead of 0,
+that of the steps of sequences, 2, and that of labels, 3. Knows nothing of models or requests.
 """
 
 import secrets
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_SEED = 2**53 - 1  # the largest whole number that every JSON reader keeps exact
 Coefficients = tuple[float, ...]
-LATENTS, PIXELS = 0, 1  # the fourth words of the counters
+LATENTS, PIXELS, STEPS, LABELS = 0, 1, 2, 3  # the fourth words of the counters
 
 
 def draw_seed() -> int:
@@ -37,13 +38,30 @@ def pixel_uniform(seed: int, item: int, count: int) -> NDArray[np.float64]:
     return _uniform(_words(seed, 1, count, item, PIXELS)[0])
 
 
+def label_uniform(seed: int, items: int) -> NDArray[np.float64]:
+    """Return a uniform number in (0, 1) for the label of each item, (items,). They share no word with eps of the same seed."""
+    return _uniform(_words(seed, items, 1, 0, LABELS)[:, 0])
+
+
+def step_uniform(seed: int, items: NDArray[np.int64], first: int, steps: int, count: int) -> NDArray[np.float32]:
+    """Return uniform numbers in [0, 1] for steps `first` to `first + steps - 1` of some items, (n, steps, count).
+
+    Each step has counters of its own, with four words each, so that it depends on seed, item and step alone.
+    """
+    philox, state = _philox(seed, STEPS)
+    key, counter = state["state"]["key"], state["state"]["counter"]
+    counters = -(-count // 4)
+    words = np.empty((len(items), steps, 4 * counters), np.uint64)
+    for row, item in enumerate(items.tolist()):
+        key[1], counter[0] = item, first * counters
+        philox.state = state
+        words[row] = philox.random_raw(4 * counters * steps).reshape(steps, -1)
+    return _uniform(words[..., :count]).astype(np.float32)
+
+
 def _words(seed: int, items: int, dim: int, first: int, stream: int = LATENTS) -> NDArray[np.uint64]:
     """Return 64-bit words, (items, dim). One generator is reset for each item: a new one per row takes 20 times as long."""
-    if not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"a seed is 0 to {MAX_SEED}, not {seed}")
-    philox = np.random.Philox(key=np.array([seed, 0], np.uint64))
-    state = philox.state
-    state["state"]["counter"][3] = stream
+    philox, state = _philox(seed, stream)
     key = state["state"]["key"]
     words = np.empty((items, dim), np.uint64)
     for i in range(items):
@@ -51,6 +69,16 @@ def _words(seed: int, items: int, dim: int, first: int, stream: int = LATENTS) -
         philox.state = state
         words[i] = philox.random_raw(dim)
     return words
+
+
+def _philox(seed: int, stream: int) -> tuple[np.random.Philox, Any]:
+    """Return a generator, and the state that begins a stream of a seed."""
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"a seed is 0 to {MAX_SEED}, not {seed}")
+    philox = np.random.Philox(key=np.array([seed, 0], np.uint64))
+    state = philox.state
+    state["state"]["counter"][3] = stream
+    return philox, state
 
 
 def _uniform(words: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -80,9 +80,9 @@ class Drift:
 
     def _weigh_pictures(self) -> None:
         waiting, self._pictures = self._pictures, []
-        for one in {id(score): score for score, _, _ in waiting}.values():  # more than one only around a reload
-            means = [means for score, means, _ in waiting if score is one]
-            pictures = [_unit(x) for score, _, x in waiting if score is one]
+        for one in dict.fromkeys(score for score, _, _ in waiting):  # more than one only around a reload
+            means = [means for score, means, _ in waiting if score == one]
+            pictures = [_unit(x) for score, _, x in waiting if score == one]
             self._nats.observe_all(one(np.concatenate(means), np.concatenate(pictures)).tolist())
 
 

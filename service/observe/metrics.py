@@ -26,8 +26,16 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 ROWS = (1.0, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048, 4096)
 
 STORE_OPERATIONS = ("upsert", "patch", "get", "delete", "search")
-# Both encode lanes take pictures and answer posteriors, so they share a label.
-LANES = {"encode": "encode", "encode_float": "encode", "decode": "decode", "regret": "regret"}
+# Lanes with the same beginning of their names have the same answers, such as `encode` and `encode_float`, and share a label.
+# The first states of sequences are part of their decoding.
+LABELS = {"begin": "decode"}
+
+
+def label_of(lane: str) -> str:
+    """Return the label of a lane in the metrics."""
+    first = lane.partition("_")[0]
+    return LABELS.get(first, first)
+
 
 Labels = tuple[str, ...]
 Kind = Literal["counter", "gauge", "histogram"]
@@ -96,11 +104,11 @@ class Metrics:
 
     def watch(self, model: ServedModel) -> None:
         """Count the batches of a model from now on."""
-        drift = self._drifts.setdefault(model.name, Drift(model.is_density))
+        drift = self._drifts.setdefault(model.name, Drift(model.kind.is_density))
         for name, lane in model.lanes.items():
-            batches = self._lanes[model.name, LANES[name]]
+            batches = self._lanes[model.name, label_of(name)]
             batches.stats.append(lane.stats)
-            lane.watch = _watch_encode(batches, drift) if LANES[name] == "encode" else batches.count
+            lane.watch = _watch_encode(batches, drift) if label_of(name) == "encode" else batches.count
         model.regret.tell_of = partial(self._watch_regret, model.name)
 
     def _watch_regret(self, name: str, lane: Lane) -> None:
@@ -109,12 +117,12 @@ class Metrics:
         batches.stats.append(lane.stats)
         lane.watch = batches.count
 
-    def reconstructed(self, model: ServedModel, means: Floats, originals: list[NDArray[Any]]) -> None:
-        """Add the errors of reconstructions `means` (N, H, W, C) of pictures, blocks (n, C, H, W), to the drift."""
-        if model.score is None or model.name not in self._drifts:
+    def reconstructed(self, model: ServedModel, decoded: Floats, originals: list[NDArray[Any]]) -> None:
+        """Add the errors of what was decoded, (N, ...), of items, blocks of rows (n, ...), to the drift."""
+        if model.kind.steps or model.name not in self._drifts:  # How likely a sequence is takes more than what was decoded.
             return
         try:
-            self._drifts[model.name].reconstructed(model.score, means, np.concatenate(originals))
+            self._drifts[model.name].reconstructed(model.kind.nats, decoded, np.concatenate(originals))
         except Exception:  # the answer is good, whatever the metrics make of it
             log.exception("the error of a reconstruction could not be measured for the metrics")
 
@@ -197,7 +205,7 @@ def _of_now(catalog: Catalog | None, ready: bool) -> list[Family]:
     if catalog is not None:
         for name, model in catalog.models.items():
             for lane_name, lane in model.lanes.items():
-                queued[name, LANES[lane_name]] += lane.queued_rows
+                queued[name, label_of(lane_name)] += lane.queued_rows
         found = catalog.device.memory_bytes
         memory = {} if found is None else {(str(catalog.device.torch_device),): found}
     return [

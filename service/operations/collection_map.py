@@ -8,7 +8,8 @@ import numpy as np
 import orjson
 
 from service.engine.errors import TooLarge
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.latents.density import Components, Doubles, Numbers, sample_of
 from service.latents.mixture import Mixture
 from service.latents.plane import (

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from service.formats.errors import Unusable
 from service.formats.latent_rows import MAX_LATENT
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.latents.combinations import mean, wasserstein_barycenter, weighted_sum
 from service.operations.points import Points, locate

@@ -10,7 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.latents.density import Components, Doubles, Floats, check_widths
 from service.operations.density import (
     LONG,

@@ -9,9 +9,10 @@ from service.engine.errors import TooLarge
 from service.formats.compressed_latents import SEND, CompressedLatents, from_bytes, read_header
 from service.formats.errors import Undecodable
 from service.formats.latent_rows import MAX_LATENT
-from service.formats.pictures import Pictures
+from service.formats.raw_items import RawItems
 from service.inference.catalog import Catalog
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats, ServedModel
 from service.latents.quantization import dequantize, precision, quantize, scales, widths
 
@@ -32,14 +33,14 @@ class OtherModel(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Decompressed:
-    """N latents of a file and their pictures."""
+    """N latents of a file and what the decoder makes of them."""
 
     z: Floats  # (N, D)
-    pixels: Floats  # (N, H, W, C), the means of the likelihood
+    decoded: Floats  # (N, ...)
 
 
 async def compress(
-    pipeline: Pipeline, inference: Inference, pictures: Pictures, step: float = 1.0, sharpen: float = 0.25
+    pipeline: Pipeline, inference: Inference, pictures: RawItems, step: float = 1.0, sharpen: float = 0.25
 ) -> bytes:
     """Return the file of the quantised means of the posteriors; `step` is the width of the bins in sigmas.
 
@@ -68,8 +69,8 @@ def model_of_file(catalog: Catalog, file: bytes, stated: str | None) -> ServedMo
     return found
 
 
-async def decompress(pipeline: Pipeline, inference: Inference, file: bytes) -> Decompressed:
-    """Return the latents of a file of `inference.model` and their pictures. Raises Undecodable, BatcherError.
+async def decompress(pipeline: Pipeline, inference: Inference, file: bytes, draw_seed: int | None = None) -> Decompressed:
+    """Return the latents of a file of `inference.model` and their data. Raises Undecodable, BatcherError.
 
     Rows are admitted by the count that the file states, before anything is allocated for them.
     """
@@ -80,11 +81,11 @@ async def decompress(pipeline: Pipeline, inference: Inference, file: bytes) -> D
         )
     if header.count > pipeline.max_items:  # Anybody can write any number into a file: it must not count as refused rows.
         raise TooLarge(header.count, pipeline.max_items)
-    with model.decode.reserve(header.count) as reservation:
+    with model.kind.decoding(inference, header.count) as decode:
         z = await pipeline.offload(BYTES_PER_NUMBER * header.count * header.dim + len(file), partial(_latents, file))
-        pixels = await reservation.submit(z, inference.deadline)
-    inference.timings.add(reservation)
-    return Decompressed(z, pixels)
+        decoded = await decode(z)
+    decoded = await pipeline.data(decoded, inference, draw_seed)
+    return Decompressed(z, decoded)
 
 
 def _latents(file: bytes) -> Floats:

@@ -10,7 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.priors import STANDARD
 from service.latents import noise as seeds
 from service.latents.density import Doubles, Floats, sample_of

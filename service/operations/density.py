@@ -11,7 +11,8 @@ import numpy as np
 
 from service.engine.errors import TooLarge
 from service.inference.deadline import in_time
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.latents.density import (
     TURN,
     Components,
@@ -204,7 +205,7 @@ async def _among(pipeline: Pipeline, inference: Inference, snapshot: Snapshot, c
 
 def stored_ids(queries: Entries) -> list[str | None]:
     """Return the ids of the queries that are stored items; a picture may have the name of its file for an id."""
-    return [id if image is None else None for id, image in zip(queries.ids, queries.images, strict=True)]
+    return [id if image is None else None for id, image in zip(queries.ids, queries.raw, strict=True)]
 
 
 async def points_of(store: StoreAccess, inference: Inference, snapshot: Snapshot, queries: Entries) -> Floats:

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from service.formats.errors import Unusable
-from service.formats.pictures import EncodedPicture, Pictures
+from service.formats.raw_items import RawItems
 from service.inference.deadline import in_time
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.latents import directions as latents
 from service.latents.directions import Doubles
 from service.operations.collection_model import model_of
@@ -43,14 +44,15 @@ class Given:
     filter: dict[str, Any] | None = None
     conditions: tuple[Condition, ...] = ()
     ids: tuple[str, ...] = ()
-    images: tuple[EncodedPicture, ...] = ()
+    raw: tuple[Any, ...] = ()  # data as they were sent, see `RawItems`
+    sent_as: str = "images"  # the key of the data in the request
     latents: Floats | None = None
 
     def described(self, found: int, n: int) -> Side:
         """Return what is kept of it."""
         if self.filter is not None:
             return Side("filter", found, n, self.filter)
-        return Side("ids" if self.ids else "images" if self.images else "latents", found, n)
+        return Side("ids" if self.ids else self.sent_as if self.raw else "latents", found, n)
 
 
 @dataclass(slots=True)
@@ -141,14 +143,14 @@ async def _encode(
     Errors and warnings number the pictures through both sides. Raises ModelNotLoaded, BadInput, BatcherError.
     """
     mu = [np.empty((0, collection.dim), np.float32) if one.latents is None else one.latents for one in given]
-    pictures = [image for one in given for image in one.images]
-    if pictures:
+    raw = [item for one in given for item in one.raw]
+    if raw:
         inference.model = model_of(pipeline.catalog, collection)
-        rows = await pipeline.encode(Pictures(pictures), inference)
+        rows = await pipeline.encode(RawItems(raw), inference)
         bad = ~np.isfinite(rows[:, 0]).all(axis=1)
         if bad.any():
             raise Unusable("the model's mean for this picture is not finite", int(bad.argmax()))
-        first = len(given[0].images)
+        first = len(given[0].raw)
         for side, own in enumerate((rows[:first, 0], rows[first:, 0])):
             mu[side] = own if len(own) else mu[side]
     return [_Sample(one, len(one)) for one in mu]

@@ -1,4 +1,4 @@
-"""Points of a latent space -> latents moved along named directions, and their pictures. Knows nothing of HTTP."""
+"""Points of a latent space -> latents moved along named directions, and their data. Knows nothing of HTTP."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ import numpy as np
 
 from service.formats.errors import Unusable
 from service.formats.latent_rows import MAX_LATENT
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.latents.directions import Doubles, move_along
 from service.operations.generate import decode
@@ -19,10 +20,10 @@ from service.store.interface import Collection
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """N edited latents and their pictures."""
+    """N edited latents and what the decoder makes of them."""
 
     z: Floats  # (N, D)
-    pixels: Floats  # (N, H, W, C)
+    decoded: Floats  # (N, ...)
 
 
 async def edit(
@@ -33,7 +34,7 @@ async def edit(
     points: Points,
     amounts: Mapping[str, float],
     keep: Sequence[str] = (),
-    pixel_seed: int | None = None,
+    draw_seed: int | None = None,
 ) -> Edited:
     """Move points along directions of a collection, whose model `inference` must have; a posterior stands for its mu.
 
@@ -47,7 +48,7 @@ async def edit(
     move = move_along(steps, [amounts[name] for name in names], kept)
     located = await locate(pipeline, store, inference, points, collection)
     z = await pipeline.offload(2 * located.mu.nbytes, partial(_moved, located.mu, move))
-    return Edited(z, await decode(pipeline, inference, z, pixel_seed))
+    return Edited(z, await decode(pipeline, inference, z, draw_seed))
 
 
 def _moved(mu: Floats, move: Doubles) -> Floats:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.formats.pictures import Pictures
-from service.inference.pipeline import Inference, Pipeline
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.latents import noise as seeds
 from service.latents.kl import kl_per_dim
@@ -39,7 +40,7 @@ class Posteriors:
         return kl_per_dim(mu, sigma, logvar)
 
 
-async def encode(pipeline: Pipeline, inference: Inference, pictures: Pictures) -> Posteriors:
+async def encode(pipeline: Pipeline, inference: Inference, pictures: RawItems) -> Posteriors:
     """Return the posteriors of pictures, in their order. Raises BadInput, BatcherError."""
     return Posteriors(await pipeline.encode(pictures, inference))
 

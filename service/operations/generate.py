@@ -1,16 +1,20 @@
-"""Latents, given or drawn from a prior -> pictures. Knows nothing of HTTP."""
+"""Latents, given or drawn from a prior -> data. Knows nothing of HTTP."""
 
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from service.inference.pipeline import Inference, Pipeline
+import numpy as np
+
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
+from service.inference.told import Labels, beside, check_count, labels_of
 from service.latents import noise as seeds
 from service.latents.mixture import Mixture
 
-# What the pixels of an answer are: the mean of the likelihood p(x given z), or a draw from it.
-PixelKind = Literal["mean", "sample"]
+# What the data of an answer are: the mean of the likelihood p(x given z), or a draw from it.
+DataKind = Literal["mean", "sample"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,24 +22,18 @@ class Samples:
     """N draws from a prior, and what draws them again."""
 
     z: Floats  # (N, D)
-    pixels: Floats  # (N, H, W, C), the means of the likelihood, or draws from it
+    decoded: Floats  # (N, ...), as the decoder makes them, or draws from p(x given z)
     seed: int
     prior: str
+    labels: tuple[str, ...] | None = None  # what a conditional model was told about each
 
 
-async def decode(pipeline: Pipeline, inference: Inference, z: Floats, pixel_seed: int | None = None) -> Floats:
-    """Return the mean pictures of latents (N, D), float32 (N, H, W, C) in [0, 1], or with a seed draws from p(x given z).
+async def decode(pipeline: Pipeline, inference: Inference, z: Floats, draw_seed: int | None = None) -> Floats:
+    """Return the data of latents (N, D), (N, ...), or with a seed draws from p(x given z).
 
     Raises BatcherError.
     """
-    means = await pipeline.through(inference.model.decode, z, inference)
-    return means if pixel_seed is None else await draw_pixels(pipeline, inference, means, pixel_seed)
-
-
-async def draw_pixels(pipeline: Pipeline, inference: Inference, means: Floats, seed: int) -> Floats:
-    """Return a draw from p(x given z) for each of the means that the decoder returned, (N, H, W, C)."""
-    words_and_noise = 16 * means.size  # bytes
-    return await pipeline.offload(words_and_noise, partial(inference.model.draw, means, seed))
+    return await pipeline.data(await pipeline.decode(z, inference), inference, draw_seed)
 
 
 async def sample(
@@ -46,11 +44,12 @@ async def sample(
     temperature: float = 1.0,
     prior: str | None = None,
     label: str | None = None,
-    pixels: PixelKind = "mean",
+    data: DataKind = "mean",
 ) -> Samples:
     """Return n draws from a prior that `Priors` names; for None from the fitted prior, or the trained one if it has none.
 
-    With a label, only from the components of the fitted prior that have it.
+    With a label, only from the components of the fitted prior that have it. A conditional model is told `inference.label`
+    instead, or labels that the seed draws with the frequencies of its training.
 
     z = temperature * eps(seed, item) for N(0, I), z = mean_k + temperature * L_k eps for a mixture; the seed is drawn when
     there is none. Rows are admitted before any noise is drawn. Raises NoSuchPrior, NoSuchLabel, BatcherError.
@@ -58,13 +57,26 @@ async def sample(
     model = inference.model
     prior, mixture = pipeline.catalog.priors[model.name].choose(prior, label)
     seed = seeds.draw_seed() if seed is None else seed
-    with model.decode.reserve(n) as reservation:
+    labels = _labels(inference, seed, n)
+    with model.kind.decoding(inference, n) as decode:
         z = await pipeline.offload(8 * n * model.latent_dim, partial(_draw, seed, n, model.latent_dim, temperature, mixture))
-        made = await reservation.submit(z, inference.deadline)
-    inference.timings.add(reservation)
-    if pixels == "sample":
-        made = await draw_pixels(pipeline, inference, made, seed)
-    return Samples(z, made, seed, prior)
+        made = await decode(z if labels is None else beside(z, labels))
+    made = await pipeline.data(made, inference, seed if data == "sample" else None)
+    if labels is None or model.condition is None:
+        return Samples(z, made, seed, prior)
+    return Samples(z, made, seed, prior, tuple(model.condition.values[index] for index in labels))
+
+
+def _labels(inference: Inference, seed: int, n: int) -> Labels | None:
+    """Return the labels of n samples, (n,): as asked, else drawn; None for a model without a condition. Raises NoSuchLabel."""
+    condition = inference.model.condition
+    if condition is not None and inference.label is None:
+        return condition.drawn(seeds.label_uniform(seed, n))
+    asked = labels_of(inference.model, inference.label)
+    if asked is None:
+        return None
+    check_count(asked, n)
+    return np.broadcast_to(asked, n)
 
 
 def _draw(seed: int, n: int, dim: int, temperature: float, mixture: Mixture | None) -> Floats:

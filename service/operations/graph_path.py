@@ -10,12 +10,14 @@ import numpy as np
 from service.engine.errors import TooLarge
 from service.formats.errors import Unusable
 from service.inference.deadline import in_time
-from service.inference.decoded_length import Natural, lengths
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.kinds.served_kind import ServedKind
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.latents.density import NoDensity, sample_of
 from service.latents.graph import BLOCK, Doubles, Graph, Numbers, nearest, neighbor_pairs, resampled, shortest_path
 from service.operations.density import AUTO, GRAPH, LONG, Bandwidth, Chosen, components_of, evaluate, in_turns, keep
+from service.operations.generate import decode
 from service.operations.interpolate import Frames
 from service.operations.points import Points, locate
 from service.operations.store_access import StoreAccess
@@ -76,11 +78,11 @@ async def graph_path(
     with store.searches.admit(len(mu)):
         async with _lent(pipeline, store, inference, collection) as (snapshot, graph, rows):
             z, found = await _walk(pipeline, inference, graph, mu, steps, 1 + 2 * density_weight)
-            pixels = await pipeline.through(inference.model.decode, z, inference)
+            decoded = await decode(pipeline, inference, z)
             needed = with_density or bandwidth is not None
-            along = await _along(pipeline, inference, snapshot, Frames(z, pixels), bandwidth, needed)
+            along = await _along(pipeline, inference, snapshot, Frames(z, decoded), bandwidth, needed)
     ids = [snapshot.ids[rows[row]] for row in found]
-    return GraphPath(Frames(z, pixels), along, ids, len(rows), len(snapshot))
+    return GraphPath(Frames(z, decoded), along, ids, len(rows), len(snapshot))
 
 
 async def measure(
@@ -119,9 +121,10 @@ async def _along(
     except NoDensity:
         if needed:
             raise
-    means = frames.pixels.reshape(len(frames.pixels), -1)
-    work = partial(lengths, inference.model.natural, means[:-1], means[1:])
-    return Along(float((await pipeline.offload(means.nbytes, work)).sum()), values, chosen)
+    kind = inference.model.kind
+    compared = kind.compared(frames.z, frames.decoded)
+    work = partial(kind.lengths, compared[:-1], compared[1:])
+    return Along(float((await pipeline.offload(compared.nbytes, work)).sum()), values, chosen)
 
 
 @asynccontextmanager
@@ -152,30 +155,35 @@ async def _lent(
 
 
 async def _made(pipeline: Pipeline, inference: Inference, snapshot: Snapshot) -> tuple[Graph, Numbers]:
-    model = inference.model
-    pixels = int(np.prod(model.shape))
+    kind = inference.model.kind
     most = MOST_TRAINING_ITEMS if snapshot.collection.read_only else MOST_ITEMS
-    rows = sample_of(len(snapshot), min(most, max(1, MOST_BYTES // (4 * pixels))))
+    rows = sample_of(len(snapshot), min(most, max(1, MOST_BYTES // (4 * kind.compared_numbers))))
     mu = np.ascontiguousarray(snapshot.mu[rows])
     k = min(NEIGHBORS + 1, len(mu))  # each is its own neighbour, too
     parts = [partial(nearest, mu[first : first + BLOCK], mu, k) for first in range(0, len(mu), BLOCK)]
     neighbors = np.concatenate(await in_turns(pipeline, inference, parts))
     pairs = await pipeline.offload(LONG, partial(neighbor_pairs, mu, neighbors))
-    means = np.empty((len(mu), pixels), np.float32)
+    ends = np.empty((len(mu), kind.compared_numbers), np.float32)
     size = min(DECODED_AT_ONCE, pipeline.max_items)
     for first in range(0, len(mu), size):
         part = slice(first, first + size)
-        means[part] = (await pipeline.through(model.decode, mu[part], inference)).reshape(-1, pixels)
+        ends[part] = await _compared(pipeline, inference, mu[part])
     compared = [
-        partial(_lengths_of_pairs, model.natural, means, pairs[first : first + PAIRS_AT_ONCE])
+        partial(_lengths_of_pairs, kind, ends, pairs[first : first + PAIRS_AT_ONCE])
         for first in range(0, len(pairs), PAIRS_AT_ONCE)
     ]
     length = np.concatenate([np.empty(0), *await in_turns(pipeline, inference, compared)])
     return Graph(mu, pairs, length), rows
 
 
-def _lengths_of_pairs(natural: Natural, means: Floats, pairs: Numbers) -> Doubles:
-    return lengths(natural, means[pairs[:, 0]], means[pairs[:, 1]])
+async def _compared(pipeline: Pipeline, inference: Inference, z: Floats) -> Floats:
+    """Return what the lengths between latents (N, D) are measured by, (N, P). Raises BatcherError."""
+    kind = inference.model.kind
+    return kind.compared(z, await pipeline.decode(z, inference) if kind.compares_decoded else None)
+
+
+def _lengths_of_pairs(kind: ServedKind, ends: Floats, pairs: Numbers) -> Doubles:
+    return kind.lengths(ends[pairs[:, 0]], ends[pairs[:, 1]])
 
 
 async def _walk(
@@ -186,13 +194,10 @@ async def _walk(
     near = await pipeline.offload(graph.mu.nbytes * 4, partial(nearest, ends, graph.mu, k))  # (2, k)
     corners = np.ascontiguousarray(np.concatenate([ends, graph.mu[near[0]], graph.mu[near[1]]]))
     size = min(len(corners), pipeline.max_items)
-    decoded = [
-        await pipeline.through(inference.model.decode, corners[first : first + size], inference)
-        for first in range(0, len(corners), size)
-    ]
-    means = np.concatenate(decoded).reshape(len(corners), -1)
+    parts = [corners[first : first + size] for first in range(0, len(corners), size)]
+    compared = np.concatenate([await _compared(pipeline, inference, part) for part in parts])
     pairs = np.stack([np.repeat([0, 1], k), np.arange(2, 2 + 2 * k)], axis=1)  # each end with its nearest items
-    to_items = await pipeline.offload(LONG, partial(_lengths_of_pairs, inference.model.natural, means, pairs))
+    to_items = await pipeline.offload(LONG, partial(_lengths_of_pairs, inference.model.kind, compared, pairs))
     first, last = to_items[:k], to_items[k:]
     work = partial(shortest_path, graph, (near[0], near[1]), (first, last), power)
     rows, length = await pipeline.offload(LONG, work)

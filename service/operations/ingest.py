@@ -20,9 +20,11 @@ from models.preprocess import Background, Invert
 from models.readers.download import DataError
 from models.readers.path_names import shown
 from service.formats.errors import BadInput
-from service.formats.pictures import Pictures
-from service.inference.pipeline import Inference, Pipeline
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.operations.collection_model import model_of
+from service.operations.item_labels import label_in
 from service.operations.load_sources import LoadError, PictureBatch, Source
 from service.store.interface import Collection, Items, LatentStore
 
@@ -45,7 +47,7 @@ class Counts:
 
     def look(self, inference: Inference, ids: Sequence[str], blocks: Sequence[NDArray[Any]]) -> None:
         """Count the warnings about the pictures that were encoded last, which have these ids, and look at their bytes."""
-        for block in blocks:
+        for block in blocks if inference.model.is_pictures else ():
             self.least, self.most = min(self.least, int(block.min())), max(self.most, int(block.max()))
         for warning in inference.warnings.found:
             count, first = self.warnings.get(warning.code, (0, f"{ids[warning.item]}: {warning.detail}"))
@@ -144,14 +146,16 @@ def _changed(items: Items, known: Items, old: dict[str, int], counts: Counts, pr
 
 async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference, counts: Counts) -> Items:
     """Encode a batch; files that cannot be read are left out and counted."""
-    files = batch.pictures
+    files, labels = batch.pictures, _labels(inference, batch)
     if not isinstance(files, list):
-        prepared = replace_fields(inference, invert="no")  # They are inverted already, before they were padded.
-        rows = await pipeline.encode(Pictures(rows=files), prepared)
+        prepared = replace_fields(inference, label=labels)
+        if inference.model.is_pictures:
+            prepared.invert = "no"  # They are inverted already, before they were padded.
+        rows = await pipeline.encode(RawItems(rows=files), prepared)
         counts.look(prepared, batch.ids, [files])
     else:
         contents = await asyncio.to_thread(list, map(_content, files))
-        rows, reasons = await _encode_files(pipeline, contents, batch.ids, inference, counts)
+        rows, reasons = await _encode_files(pipeline, contents, batch.ids, inference, counts, labels)
         counts.skipped += [f"{shown(files[i])}: {reason}" for i, reason in sorted(reasons.items())]
         good = [i for i in range(len(batch.ids)) if i not in reasons]
         batch, rows = batch.only(good), rows[good]
@@ -159,6 +163,21 @@ async def _encode(pipeline: Pipeline, batch: PictureBatch, inference: Inference,
     keys = frozenset(key for own in batch.metadata for key in own)
     mu, sigma = (np.ascontiguousarray(rows[:, i]) for i in (0, 1))
     return Items(batch.ids, mu, sigma, np.ones(len(rows), np.bool_), metadata, keys)
+
+
+def _labels(inference: Inference, batch: PictureBatch) -> tuple[str, ...] | None:
+    """Return what a conditional model is told about each picture: its metadata says it. Raises LoadError."""
+    condition = inference.model.condition
+    if condition is None:
+        return None
+    found = [label_in(own, condition.key) for own in batch.metadata]
+    missing = [id for id, label in zip(batch.ids, found, strict=True) if label not in condition.values]
+    if missing:
+        raise LoadError(
+            f"{len(missing)} pictures, the first {missing[0]!r}, have no {condition.key} that the model "
+            f"{inference.model.name!r} was trained with; it must be told one for each: {condition.listed}"
+        )
+    return tuple(str(label) for label in found)
 
 
 def _content(path: Path) -> bytes | str:
@@ -170,7 +189,12 @@ def _content(path: Path) -> bytes | str:
 
 
 async def _encode_files(
-    pipeline: Pipeline, contents: Sequence[bytes | str], ids: Sequence[str], inference: Inference, counts: Counts
+    pipeline: Pipeline,
+    contents: Sequence[bytes | str],
+    ids: Sequence[str],
+    inference: Inference,
+    counts: Counts,
+    labels: tuple[str, ...] | None = None,
 ) -> tuple[NDArray[np.float32], dict[int, str]]:
     """Return the posteriors (N, 3, D) of the files that are pictures, and for each other file the reason.
 
@@ -184,7 +208,8 @@ async def _encode_files(
         block = blocks.pop()
         try:
             seen: list[NDArray[Any]] = []
-            rows[[i for i, _ in block]] = await pipeline.encode(Pictures([content for _, content in block]), inference, seen)
+            own = inference if labels is None else replace_fields(inference, label=tuple(labels[i] for i, _ in block))
+            rows[[i for i, _ in block]] = await pipeline.encode(RawItems([content for _, content in block]), own, seen)
             counts.look(inference, [ids[i] for i, _ in block], seen)
         except BadInput as error:
             fault = error.item if error.item is not None and len(block) > 1 else len(block) // 2

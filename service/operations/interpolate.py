@@ -4,23 +4,38 @@ from dataclasses import dataclass
 from functools import partial
 
 from service.engine.errors import TooLarge
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
+from service.inference.told import WrongLabels
 from service.latents import interpolation as paths
+from service.operations.generate import decode
 from service.operations.points import Points, locate
 from service.operations.store_access import StoreAccess
 from service.store.interface import Collection
 
+SHOWN = 20  # labels in an error
 # A latent of a path takes about as long as so many bytes of JSON.
 BYTES_PER_FRAME = 2048
 
 
+def one_label(inference: Inference) -> tuple[str, ...] | None:
+    """Return the label of all frames, None if no label is known. Raises WrongLabels if the points have several."""
+    found = sorted(set(inference.label or ()))
+    if len(found) > 1:
+        raise WrongLabels(
+            f"the points have the labels {', '.join(found[:SHOWN])}, and all frames of a path have one: add label, such as "
+            f"label={found[0]}."
+        )
+    return tuple(found) or None
+
+
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Latents on a path or a grid, and their pictures."""
+    """Latents on a path or a grid, and what the decoder makes of them."""
 
     z: Floats  # (N, D)
-    pixels: Floats  # (N, H, W, C)
+    decoded: Floats  # (N, ...)
 
 
 async def interpolate(
@@ -42,6 +57,7 @@ async def interpolate(
     if count > pipeline.max_items:  # before there are so many latents
         raise TooLarge(count, pipeline.max_items)
     mu = (await locate(pipeline, store, inference, points, collection)).mu
+    inference.label = one_label(inference)
     walk = partial(paths.grid_between if corners else paths.path_through, mu, steps, method)
     z = await pipeline.offload(BYTES_PER_FRAME * count, walk)
-    return Frames(z, await pipeline.through(inference.model.decode, z, inference))
+    return Frames(z, await decode(pipeline, inference, z))

@@ -1,17 +1,21 @@
-"""Items of a collection: pictures are encoded, posteriors and metadata stored, pages read. Knows nothing of HTTP."""
+"""Items of a collection: data are encoded, posteriors and metadata stored, pages read. Knows nothing of HTTP."""
 
 import uuid
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.formats.base64_text import base64_bytes
 from service.formats.errors import BadInput, Unusable
-from service.formats.pictures import EncodedPicture, Pictures
-from service.inference.pipeline import Inference, Pipeline
-from service.operations.collection_model import model_of
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
+from service.inference.told import labels_of
+from service.operations.collection_model import loaded_name, model_of
+from service.operations.item_labels import label_entries, of_some
 from service.operations.store_access import StoreAccess
 from service.store.filters import Condition, Unknown
 from service.store.interface import Collection, IfExists, Items, Upserted
@@ -29,10 +33,10 @@ LISTED_IDS = 1000
 
 @dataclass(slots=True)
 class Entries:
-    """N items, queries or points; each is a picture, or mu and perhaps sigma, or neither (then it is a stored item's id)."""
+    """N items, queries or points; each is data, or mu and perhaps sigma, or neither (then it is a stored item's id)."""
 
     ids: list[str | None]
-    images: list[EncodedPicture | None]
+    raw: list[Any | None]  # data as they were sent, see `RawItems`
     mu: NDArray[np.float32]  # (N, D), 0 where there is none
     sigma: NDArray[np.float32]  # the same
     has_sigma: NDArray[np.bool_]  # (N,)
@@ -49,22 +53,22 @@ class Entries:
         return len(self) + sum(map(len, self.metadata)) // METADATA_PER_ROW
 
     @property
-    def pictures(self) -> list[int]:
-        """Indices of those that are pictures."""
-        return [i for i, image in enumerate(self.images) if image is not None]
+    def data(self) -> list[int]:
+        """Indices of those that are data."""
+        return [i for i, raw in enumerate(self.raw) if raw is not None]
 
     def encoded(self, rows: NDArray[np.float32]) -> None:
-        """Fill in the posteriors of the pictures, (n, 3, D). Raises Unusable."""
-        where = self.pictures
+        """Fill in the posteriors of the data, (n, 3, D). Raises Unusable."""
+        where = self.data
         bad = ~np.isfinite(rows[:, :2]).all(axis=(1, 2))
         if bad.any():  # It would have no distance to anything.
-            raise Unusable("the model's mean or sigma for this picture is not finite", where[int(bad.argmax())])
+            raise Unusable("the model's mean or sigma for this item is not finite", where[int(bad.argmax())])
         self.mu[where], self.sigma[where], self.has_sigma[where] = rows[:, 0], rows[:, 1], True
 
     def items(self, keep: bool) -> Items:
         """Return them as a store takes them; ids are drawn where there are none. `keep`: with the original pictures."""
         ids = [uuid.uuid4().hex if id is None else id for id in self.ids]
-        pictures = [base64_bytes(image) if isinstance(image, str) else image for image in self.images] if keep else []
+        pictures = [base64_bytes(one) if isinstance(one, str) else one for one in self.raw] if keep else []
         keys, unstated = frozenset(self.keys), frozenset(self.unstated)
         return Items(ids, self.mu, self.sigma, self.has_sigma, self.metadata, keys, unstated=unstated, pictures=pictures)
 
@@ -97,27 +101,29 @@ class Page:
 
 
 async def encode_entries(pipeline: Pipeline, inference: Inference, collection: Collection, entries: Entries) -> None:
-    """Fill in the posteriors of what is a picture; `inference` then has the collection's model.
+    """Fill in the posteriors of what is data; `inference` then has the collection's model.
 
     Raises ModelNotLoaded, BadInput, BatcherError.
     """
-    if entries.pictures:
+    if inference.label is not None:
+        labels_of(model_of(pipeline.catalog, collection), inference.label)
+    if entries.data:
         inference.model = model_of(pipeline.catalog, collection)
-        await encode_pictures(pipeline, inference, entries)
+        await encode_data(pipeline, inference, entries)
 
 
-async def encode_pictures(pipeline: Pipeline, inference: Inference, entries: Entries) -> None:
-    """Fill in the posteriors of the entries that are pictures, in one pass. Raises BadInput, BatcherError."""
-    pictures = entries.pictures
-    encoded = [image for image in entries.images if image is not None]
+async def encode_data(pipeline: Pipeline, inference: Inference, entries: Entries) -> None:
+    """Fill in the posteriors of the entries that are data, in one pass. Raises BadInput, BatcherError."""
+    where = entries.data
+    raw = [one for one in entries.raw if one is not None]
     try:
-        entries.encoded(await pipeline.encode(Pictures(encoded), inference))
+        entries.encoded(await pipeline.encode(RawItems(raw), of_some(inference, where)))
     except BadInput as error:
         if error.item is not None:
-            error.item = pictures[error.item]  # It was the index among the pictures.
+            error.item = where[error.item]  # It was the index among the data.
         raise
     if inference.warnings.found:
-        inference.warnings.renumbered(pictures)
+        inference.warnings.renumbered(where)
 
 
 async def add_items(
@@ -131,14 +137,16 @@ async def add_items(
 ) -> Stored:
     """Add items, or replace those whose ids are there: all of them or none, and durable when this returns.
 
-    `digest`: of the model whose vectors these are; it must be the collection's. Raises StoreError, Overloaded,
-    ModelNotLoaded, BadInput, BatcherError.
+    `digest`: of the model whose vectors these are; it must be the collection's. The items of a conditional model get their
+    labels as metadata. Raises StoreError, Overloaded, ModelNotLoaded, NoSuchLabel, BadInput, BatcherError.
     """
     collection.to_change()  # before anything is encoded
+    if entries.data or loaded_name(pipeline.catalog, collection) is not None:
+        label_entries(model_of(pipeline.catalog, collection), inference, entries)
     with store.writes.admit(entries.weight):
         await encode_entries(pipeline, inference, collection, entries)
         keep = collection.keep == KEEP
-        texts = sum(len(image) for image in entries.images if isinstance(image, str)) if keep else 0
+        texts = sum(len(one) for one in entries.raw if isinstance(one, str)) if keep else 0
         items = await pipeline.offload(texts, partial(entries.items, keep))
         result = await store.upsert(collection.name, digest, items, if_exists, inference.deadline)
     return Stored(items.ids, result)

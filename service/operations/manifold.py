@@ -5,7 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.latents import traversal
 from service.latents.traversal import Doubles
@@ -25,7 +26,7 @@ class Manifold:
     dims: tuple[int, int]  # to the right, and upwards
     values: Doubles  # (n,), of both
     z: Floats  # (n^2, D)
-    pixels: Floats  # (n^2, H, W, C)
+    decoded: Floats  # (n^2, ...)
 
 
 async def manifold(
@@ -45,10 +46,10 @@ async def manifold(
         if j >= model.latent_dim:
             raise NoSuchDimension(model.name, model.latent_dim, j)
     center = np.zeros(model.latent_dim) if point is None else point.astype(np.float64)
-    with model.decode.reserve(side * side) as reservation:
+    with model.kind.decoding(inference, side * side) as decode:
         values = traversal.percentiles(side, span)
         work = partial(traversal.plane, center, *dims, values)
         z = await pipeline.offload(8 * side * side * model.latent_dim, work)
-        pixels: Floats = await reservation.submit(z, inference.deadline)
-    inference.timings.add(reservation)
-    return Manifold(dims, values, z, pixels)
+        decoded = await decode(z)
+    decoded = await pipeline.data(decoded, inference)
+    return Manifold(dims, values, z, decoded)

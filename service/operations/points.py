@@ -6,15 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.formats.errors import of_points
-from service.formats.pictures import Pictures
-from service.inference.pipeline import Inference, Pipeline
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
-from service.operations.items import Entries, encode_pictures
+from service.operations.item_labels import stored_labels
+from service.operations.items import Entries, encode_data
 from service.operations.store_access import StoreAccess
 from service.store.interface import Collection, UnknownItem
 
 # N points as a request has them: entries of any kind, or pictures alone.
-Points = Entries | Pictures
+Points = Entries | RawItems
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,17 @@ async def locate(
 ) -> Located:
     """Return where points are. Pictures take one pass through the encoder, ids one look into the collection.
 
-    Points with an id need the collection, whose model `inference` must have. Errors and warnings have the index of their
+    Points with an id need the collection, whose model `inference` must have; if that is conditional and all points are items,
+    their labels become those of `inference`. Errors and warnings have the index of their
     point. Raises BadInput, UnknownItem, ModelMismatch, StoreError, BatcherError.
     """
-    if isinstance(points, Pictures):
+    if isinstance(points, RawItems):
         rows = await pipeline.encode(points, inference)
         return Located(rows[:, 0], rows[:, 1], np.ones(len(rows), np.bool_))
     await _look_up(store, inference, points, collection)
-    if points.pictures:
+    if points.data:
         with of_points():
-            await encode_pictures(pipeline, inference, points)
+            await encode_data(pipeline, inference, points)
     return Located(points.mu, points.sigma, points.has_sigma)
 
 
@@ -58,6 +61,9 @@ async def _look_up(store: StoreAccess, inference: Inference, points: Entries, co
     except UnknownItem as error:
         error.item, error.word = None if error.item is None else where[error.item], "point"
         raise
+    if inference.model.condition is not None and inference.label is None and len(where) == len(points):
+        known = dict(zip(items.ids, stored_labels(inference.model, items.ids, items.metadata), strict=True))
+        inference.label = tuple(known[id] for id in ids)
     row_of = {id: row for row, id in enumerate(items.ids)}
     rows = [row_of[id] for id in ids]
     points.mu[where], points.sigma[where], points.has_sigma[where] = items.mu[rows], items.sigma[rows], items.has_sigma[rows]

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from models import regret as steps
 from models.scores import Array
 from service.inference.deadline import in_time
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.regret_lane import first_rows, parts_of, set_step
 from service.inference.served_model import Floats
+from service.inference.told import labels_of
 from service.latents import noise as seeds
 from service.operations.admission import Progress
 from service.operations.encode import Posteriors
@@ -34,7 +36,9 @@ async def regret(
     state = np.zeros((len(x), steps.STATE, eps.shape[1]), np.float32)
     state[:, 0], state[:, 1] = posteriors.mu, posteriors.logvar
     taken = 0
-    rows = first_rows(x.astype(np.float32) / np.float32(255 if x.dtype == np.uint8 else 1), state)
+    labels = labels_of(inference.model, inference.label)
+    own = None if labels is None else np.broadcast_to(labels, len(x))
+    rows = first_rows(x.astype(np.float32) / np.float32(255 if x.dtype == np.uint8 else 1), state, own)
 
     async def step(state: Floats, count: int, noise: Floats) -> tuple[Floats, Floats]:
         """Return the state after a step, and the one-sample ELBO before it."""

@@ -1,4 +1,4 @@
-"""Pictures -> how unusual each is: scores, and their p-values where the model has a calibration. Knows nothing of HTTP."""
+"""Items -> how unusual each is: scores, and their p-values where the model has a calibration. Knows nothing of HTTP."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -14,22 +14,21 @@ from models import scores
 from models.calibration import Calibration
 from models.scores import Array, TrainingLatents
 from service.engine.errors import TooLarge
-from service.formats.pictures import Pictures
-from service.inference.pipeline import Inference, Pipeline
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
+from service.inference.kinds.served_kind import Parts
+from service.inference.pipeline import Pipeline
 from service.inference.priors import VAMP
 from service.inference.served_model import Floats, ServedModel
+from service.inference.told import labels_of
 from service.latents import noise as seeds
 from service.operations.admission import Admission
 from service.operations.encode import Posteriors
 from service.operations.likelihood_bounds import likelihood_bounds
 from service.operations.regret import regret
 
-# What needs the training latents of the calibration, the mean of the decoder at mu, and draws from the posterior.
-NEAR, AT_MU, DRAWN = ("knn", "density"), ("reconstruction", "unexplained", "deviance"), ("elbo", "iwae")
-# The scores of a model without a calibration, unless others are asked for.
-UNCALIBRATED = ("reconstruction", "deviance")
-# Pictures are compared in blocks of about so many pixels: larger arrays would be new memory, which takes longer than the sums.
-BLOCK_PIXELS = 1 << 13
+# What needs the training latents of the calibration, and draws from the posterior. What is decoded at mu is the kind's.
+NEAR, DRAWN = ("knn", "density"), ("elbo", "iwae")
 # More draws than any calibration has: a number above it in a file is not believed.
 MOST_SAMPLES = 1000
 # Limits of regret, in pictures: of one request, and of all that are optimised at a time.
@@ -44,6 +43,13 @@ class NoCalibration(Exception):
 
     def __init__(self, model: str, what: str) -> None:
         super().__init__(f"{what}, and the model {model!r} has none that fits its weights. {HOW_TO_CALIBRATE}")
+
+
+class NoSuchScore(Exception):
+    """A score that models of this kind do not have."""
+
+    def __init__(self, model: str, name: str, known: Collection[str]) -> None:
+        super().__init__(f"the model {model!r} has no score {name}; it has {', '.join(known)}")
 
 
 class TooManyLatents(TooLarge):
@@ -75,20 +81,21 @@ class TooManyRegrets(TooLarge):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Scores of N pictures in the order of `models.scores.UNITS`; float64."""
+    """Scores of N pictures in the order of `models.scores`; float64."""
 
     values: Mapping[str, Array]  # name -> (N,)
     p_values: Mapping[str, Array]  # name -> (N,), of those scores that are calibrated
     p_value: Array | None  # (N,); None unless all default scores of a calibration are there
     ess: Array | None = None  # (N,), effective samples of iwae
+    parts: Parts = field(default_factory=dict)  # what each part of an item adds to a score of its kind
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """N pictures as the model saw them, and the means of the decoder at mu, which have the same shape (N, H, W, C)."""
+    """N items as the model saw them, and what the decoder makes of mu."""
 
-    x: NDArray[Any]  # uint8, or float32 in [0, 1]
-    means: Floats
+    x: NDArray[Any]  # rows (N, ...)
+    decoded: Floats
 
 
 @dataclass(slots=True)
@@ -99,7 +106,13 @@ class _Found:
 
 def default_scores(model: ServedModel) -> tuple[str, ...]:
     """Return the scores of a request that names none: those of the calibration, else those that need none and cost little."""
-    return UNCALIBRATED if model.calibration is None else model.calibration.default
+    return model.kind.default_scores if model.calibration is None else model.calibration.default
+
+
+def known_scores(model: ServedModel) -> tuple[str, ...]:
+    """Return the scores that models of this kind have."""
+    kind = model.kind
+    return (*NEAR, *kind.at_mu_scores, *DRAWN, *kind.own_scores, *(("regret",) if kind.optimises else ()))
 
 
 def samples_of(model: ServedModel, asked: int | None) -> int:
@@ -112,7 +125,7 @@ async def score(
     pipeline: Pipeline,
     regrets: Admission,
     inference: Inference,
-    pictures: Pictures,
+    items: RawItems,
     names: Collection[str],
     samples: int,
     seed: int,
@@ -122,11 +135,14 @@ async def score(
     Everything is admitted before anything is computed: `regrets` bounds the pictures of all requests whose posteriors are
     optimised. Raises NoCalibration, TooManyLatents, TooManyRegrets, ModelChanged, BadInput, BatcherError.
     """
-    model, count = inference.model, len(pictures)
+    model, count = inference.model, len(items)
     wanted = frozenset(names or default_scores(model))
+    known = known_scores(model)
+    if others := sorted(wanted.difference(known)):
+        raise NoSuchScore(model.name, others[0], known)
     if model.calibration is None and (near := [name for name in NEAR if name in wanted]):
-        raise NoCalibration(model.name, f"the score {near[0]} compares pictures with the training latents of a calibration")
-    drawn, optimised, at_mu = not wanted.isdisjoint(DRAWN), "regret" in wanted, not wanted.isdisjoint(AT_MU)
+        raise NoCalibration(model.name, f"the score {near[0]} compares items with the training latents of a calibration")
+    drawn, optimised, at_mu = not wanted.isdisjoint(DRAWN), "regret" in wanted, not wanted.isdisjoint(model.kind.at_mu_scores)
     latents = at_mu + drawn * samples  # to decode, of each picture
     _check_size(model, count, latents, optimised)
     learnt = pipeline.catalog.priors[model.name].mixtures.get(VAMP)
@@ -134,39 +150,39 @@ async def score(
     found = _Found()
     with ExitStack() as admitted:
         progress = admitted.enter_context(regrets.admit(count)) if optimised else None
-        decoding = admitted.enter_context(model.decode.reserve(count * latents)) if latents else None
+        weighing = admitted.enter_context(model.kind.weighing(pipeline, inference, count * latents)) if latents else None
         originals: list[NDArray[Any]] = []
-        posteriors = Posteriors(await pipeline.encode(pictures, inference, originals))
-        x = np.concatenate(originals)  # (N, C, H, W)
+        posteriors = Posteriors(await pipeline.encode(items, inference, originals))
+        x = np.concatenate(originals)  # (N, ...)
         compared = pipeline.offload(_cost(model, wanted, count), partial(_near, model, wanted, posteriors, found))
-        if decoding is not None and at_mu:  # While the device decodes, a thread compares latents.
-            at = decoding.submit(np.ascontiguousarray(posteriors.mu), inference.deadline)
-            means, _ = await asyncio.gather(at, compared)
-            await pipeline.offload(2 * x.size, partial(_at_mu, model, wanted, x, means, found))
+        if weighing is not None and at_mu:  # While the device decodes, a thread compares latents.
+            at = weighing.at_mu(wanted, x, np.ascontiguousarray(posteriors.mu))
+            own, _ = await asyncio.gather(at, compared)
+            found.values |= own
         else:
             await compared
-        if decoding is not None and drawn:
+        if weighing is not None and drawn:
             eps = seeds.standard_normal(seed, samples, model.latent_dim)
-            decode = partial(decoding.submit, deadline=inference.deadline)
-            bounds = await likelihood_bounds(pipeline, model, decode, x, posteriors, prior, eps)
+            asked = labels_of(model, inference.label)
+            labels = None if asked is None else np.broadcast_to(asked, count)
+            bounds = await likelihood_bounds(pipeline, weighing.log_likelihood, x, posteriors, prior, eps, labels)
             found.values |= {"elbo": bounds.elbo, "iwae": bounds.iwae}
             found.ess = bounds.ess if "iwae" in wanted else None
         if progress is not None:
             found.values["regret"] = await regret(pipeline, inference, x, posteriors, seed, progress)
-    if decoding is not None:
-        inference.timings.add(decoding)
-    values = {name: found.values[name] for name in scores.UNITS if name in wanted}
-    return Scored(values, *_p_values(model.calibration, values, samples), found.ess)
+    parts = await model.kind.score(pipeline, inference, x) if not wanted.isdisjoint(model.kind.own_scores) else {}
+    found.values |= {name: np.array([own.sum() for own in each]) for name, each in parts.items()}
+    values = {name: found.values[name] for name in (*scores.UNITS, *scores.MORE_UNITS) if name in wanted}
+    return Scored(values, *_p_values(model.calibration, values, samples), found.ess, parts)
 
 
-async def compare(pipeline: Pipeline, inference: Inference, pictures: Pictures) -> Seen:
-    """Return pictures and what the decoder makes of mu. Raises BadInput, BatcherError."""
+async def compare(pipeline: Pipeline, inference: Inference, items: RawItems) -> Seen:
+    """Return items and what the decoder makes of mu. Raises BadInput, BatcherError."""
     originals: list[NDArray[Any]] = []
-    with inference.model.decode.reserve(len(pictures)) as admitted:
-        rows = await pipeline.encode(pictures, inference, originals)
-        means = await admitted.submit(np.ascontiguousarray(rows[:, 0]), inference.deadline)
-    inference.timings.add(admitted)
-    return Seen(np.concatenate(originals).transpose(0, 2, 3, 1), means)
+    with inference.model.kind.decoding(inference, len(items)) as decode:
+        rows = await pipeline.encode(items, inference, originals)
+        decoded = await decode(np.ascontiguousarray(rows[:, 0]))
+    return Seen(np.concatenate(originals), decoded)
 
 
 def _check_size(model: ServedModel, count: int, latents: int, optimised: bool) -> None:
@@ -192,19 +208,6 @@ def _near(model: ServedModel, wanted: Collection[str], posteriors: Posteriors, f
             found.values["knn"] = latents.knn_distance(posteriors.mu)
         if "density" in wanted:
             found.values["density"] = -latents.log_density(posteriors.mu)
-
-
-def _at_mu(model: ServedModel, wanted: Collection[str], x: NDArray[Any], means: Floats, found: _Found) -> None:
-    """Add the scores that compare pictures (N, C, H, W) with the means at mu, (N, H, W, C)."""
-    means, some = means.transpose(0, 3, 1, 2), max(1, BLOCK_PIXELS // x[0].size)
-    blocks = [(x[first : first + some], means[first : first + some]) for first in range(0, len(x), some)]
-    if "reconstruction" in wanted:
-        found.values["reconstruction"] = np.concatenate([scores.squared_error(*block) for block in blocks])
-    if "unexplained" in wanted:
-        found.values["unexplained"] = np.concatenate([scores.unexplained(*block) for block in blocks])
-    if "deviance" in wanted:
-        kind = model.manifest.model.likelihood
-        found.values["deviance"] = np.concatenate([scores.deviance(kind, *block, model.sigma) for block in blocks])
 
 
 def _p_values(

@@ -1,4 +1,4 @@
-"""Search for the nearest items of a collection to pictures, posteriors or items. Knows nothing of HTTP."""
+"""Search for the nearest items of a collection to data, posteriors or items. Knows nothing of HTTP."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,14 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.engine.errors import TooLarge
+from service.inference.inference import Inference
 from service.inference.picture_warnings import PictureWarning
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.operations.collection_model import distance_of, model_of
+from service.operations.generate import decode
+from service.operations.item_labels import stored_labels
 from service.operations.items import Entries, encode_entries
 from service.operations.store_access import StoreAccess
 from service.store.filters import Condition
-from service.store.interface import Collection, Found, Query, Search, UnknownItem
+from service.store.interface import Collection, Found, Items, Query, Search, UnknownItem
 
 # The bound for all queries of a request together: each neighbour takes about a kilobyte of memory until it is sent.
 MOST_NEIGHBORS = 1 << 19
@@ -38,7 +41,7 @@ class SearchOptions:
     candidates: int | None = None
     exact: bool | None = None
     with_vectors: bool = False
-    with_pictures: bool = False
+    with_data: bool = False
     strict: bool = False
     exclude_self: bool = False
     sigma_weight: float | None = None
@@ -46,11 +49,11 @@ class SearchOptions:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Neighbours of each query; where they were asked for, pictures of all neighbours in their order."""
+    """Neighbours of each query; where they were asked for, the data of all neighbours in their order."""
 
     found: Found
     asked: Search  # with the metric and its weight
-    pixels: Floats | None  # (n, H, W, C), the means of the likelihood at their mu
+    decoded: Floats | None  # (n, ...), what the decoder makes of their mu
 
 
 @asynccontextmanager
@@ -80,7 +83,7 @@ async def search(
             wanted.filter,
             wanted.candidates,
             wanted.exact,
-            with_vectors=wanted.with_vectors or wanted.with_pictures,
+            with_vectors=wanted.with_vectors or wanted.with_data,
             strict=wanted.strict,
             exclude_self=wanted.exclude_self,
             sigma_weight=sigma_weight,
@@ -92,14 +95,14 @@ async def search(
             raise
         if wanted.metric is None and metric == "w2":
             _warn_of_points(queries, found, inference)
-        pixels = await _decode(pipeline, inference, collection, found) if wanted.with_pictures else None
-        yield SearchResult(found, asked, pixels)
+        decoded = await _decode(pipeline, inference, collection, found) if wanted.with_data else None
+        yield SearchResult(found, asked, decoded)
 
 
 def _check_size(pipeline: Pipeline, collection: Collection, wanted: SearchOptions, queries: int) -> None:
     """Refuse a search that would find too much, before anything is done. Raises TooManyNeighbors."""
     asked = queries * min(wanted.k, collection.count)
-    most = pipeline.max_items if wanted.with_pictures else MOST_NEIGHBORS
+    most = pipeline.max_items if wanted.with_data else MOST_NEIGHBORS
     if asked > most:
         raise TooManyNeighbors(asked, most)
 
@@ -118,16 +121,22 @@ def _queries(entries: Entries) -> list[Query]:
     """Return the queries as a store takes them; one without sigma is a point, which not every metric takes."""
     return [
         Query(id=id)
-        if id is not None and entries.images[i] is None
+        if id is not None and entries.raw[i] is None
         else Query(entries.mu[i], entries.sigma[i] if entries.has_sigma[i] else None)
         for i, id in enumerate(entries.ids)
     ]
 
 
 async def _decode(pipeline: Pipeline, inference: Inference, collection: Collection, found: Found) -> Floats:
-    """Return pictures of all neighbours, (n, H, W, C), in order. Raises ModelNotLoaded, BatcherError."""
+    """Return what the decoder makes of all neighbours, (n, ...), in order. Raises ModelNotLoaded, BatcherError."""
     z = np.concatenate([neighbors.items.mu for neighbors in found.neighbors])
     if not len(z):  # then no model is needed
         return np.empty((0, 0, 0, 0), np.float32)
     inference.model = model_of(pipeline.catalog, collection)
-    return await pipeline.through(inference.model.decode, np.ascontiguousarray(z), inference)
+    if inference.model.condition is not None:
+        inference.label = tuple(label for neighbors in found.neighbors for label in _labels(inference, neighbors.items))
+    return await decode(pipeline, inference, np.ascontiguousarray(z))
+
+
+def _labels(inference: Inference, items: Items) -> tuple[str, ...]:
+    return stored_labels(inference.model, items.ids, items.metadata)

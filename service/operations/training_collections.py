@@ -35,19 +35,19 @@ def _collection(model: ServedModel, calibration: Calibration) -> Collection:
     return replace(new_collection(TRAINING_PREFIX + model.name, model), description=DESCRIPTION, count=count, seq=count)
 
 
-def _items(calibration: Calibration) -> Items:
+def _items(calibration: Calibration, key: str = "label") -> Items:
     """Return the latents as items; the order of their ids is their order in the calibration.
 
-    Each has its `label` as metadata, if there are labels.
+    Each has its label as metadata, if there are labels; `key` is that of a conditional model.
     """
     count = len(calibration.mu)
     digits = len(str(count - 1))
     ids = [f"{i:0{digits}}" for i in range(count)]
     metadata = [b"{}"] * count
     if calibration.labels is not None:
-        texts = [orjson.dumps({"label": name}) for name in calibration.label_names]
+        texts = [orjson.dumps({key: name}) for name in calibration.label_names]
         metadata = [texts[label] for label in calibration.labels.tolist()]
-    keys = frozenset() if calibration.labels is None else frozenset(("label",))
+    keys = frozenset() if calibration.labels is None else frozenset((key,))
     return Items(ids, calibration.mu, calibration.sigma, np.ones(count, np.bool_), metadata, keys)
 
 
@@ -108,7 +108,7 @@ class TrainingStore(ForwardingStore):
             if model is None or model.calibration is None or self._loaded.get(name) is model.calibration:
                 return
             await self._drop_old()
-            items = await asyncio.to_thread(_items, model.calibration)
+            items = await asyncio.to_thread(_items, model.calibration, model.condition.key if model.condition else "label")
             await self._memory.create(_collection(model, model.calibration))
             await self._memory.upsert(name, model.digest, items)
             self._loaded[name] = model.calibration

@@ -10,7 +10,8 @@ import numpy as np
 from service.engine.errors import TooLarge
 from service.formats.errors import Unusable
 from service.formats.latent_rows import MAX_LATENT
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats
 from service.latents import traversal
 from service.operations.manifold import NoSuchDimension
@@ -91,7 +92,7 @@ class Traversal:
 
     rows: list[Row]  # N R
     z: Floats  # (N R S, D)
-    pixels: Floats  # (N R S, H, W, C)
+    decoded: Floats  # (N R S, ...)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +142,12 @@ async def traverse(
             "point",
         )
     own = [axes] * count if axes is not None else await _local_axes(pipeline, inference, found.mu, rows)
-    with model.decode.reserve(count * rows * steps) as reservation:
+    with model.kind.decoding(inference, count * rows * steps) as decode:
         size = 8 * count * rows * steps * model.latent_dim
         made, z = await pipeline.offload(size, partial(_walk, found, own, steps, over, span))
-        pixels: Floats = await reservation.submit(z, inference.deadline)
-    inference.timings.add(reservation)
-    return Traversal(made, z, pixels)
+        decoded = await decode(z)
+    decoded = await pipeline.data(decoded, inference)
+    return Traversal(made, z, decoded)
 
 
 def _axes(pipeline: Pipeline, inference: Inference, dims: Dims) -> _Axes:
@@ -169,13 +170,13 @@ async def _local_axes(pipeline: Pipeline, inference: Inference, mu: Floats, rows
     """Return the directions along which the picture of each point changes most."""
     dim = mu.shape[1]
     z = np.concatenate([traversal.probes(point) for point in mu])  # (N 2 D, D)
-    pixels = await pipeline.through(inference.model.decode, z, inference)
+    decoded = await pipeline.decode(z, inference)
 
     def work() -> list[_Axes]:
         found = []
         for i in range(len(mu)):
             block = slice(2 * dim * i, 2 * dim * (i + 1))
-            vectors, changes = traversal.principal_directions(z[block], pixels[block])
+            vectors, changes = traversal.principal_directions(z[block], decoded[block])
             facts = [
                 {"direction": vector.astype(np.float32), "change": np.float32(change)}
                 for vector, change in zip(vectors[:rows], changes[:rows], strict=True)
@@ -183,7 +184,7 @@ async def _local_axes(pipeline: Pipeline, inference: Inference, mu: Floats, rows
             found.append(_Axes(vectors[:rows], facts))
         return found
 
-    return await pipeline.offload(8 * pixels.nbytes, work)
+    return await pipeline.offload(8 * decoded.nbytes, work)
 
 
 def _walk(found: Located, axes: Sequence[_Axes], steps: int, over: Over, span: float) -> tuple[list[Row], Floats]:

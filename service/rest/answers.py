@@ -1,7 +1,6 @@
 """Arrays -> answers: headers that every operation sends, posteriors and pictures in the format that was asked for."""
 
 import asyncio
-import binascii
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
@@ -10,17 +9,17 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from models.preprocess import Pixels
 from service.formats import pictures as codecs
 from service.formats import png
 from service.formats.json_values import json_bytes
 from service.formats.npy import npy
 from service.http.call import Answer
-from service.inference.pipeline import Inference
-from service.inference.served_model import Floats
+from service.inference.inference import Inference
 from service.latents.plane import Plane
 from service.observe.printable import header_value
 from service.rest.arrangement import arrange, enlarge
+from service.rest.complete_schemas import CompleteParameters
+from service.rest.kinds import as_viewed, wire_of
 from service.rest.model_schemas import ExampleParameters
 from service.rest.negotiation import MEDIA_TYPES, Format
 from service.rest.schemas import DecodeParameters, InterpolateParameters
@@ -109,50 +108,49 @@ async def posteriors_json(fields: dict[str, Any]) -> bytes:
     return json_bytes(written)
 
 
-def pictures_answer(
-    pixels: Floats | Pixels,
+def items_answer(
+    data: NDArray[Any],
     form: Format,
     inference: Inference,
-    parameters: DecodeParameters | InterpolateParameters | ExampleParameters,
+    parameters: CompleteParameters | DecodeParameters | InterpolateParameters | ExampleParameters,
     fields: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
     scale: int = 1,
 ) -> Answer:
-    """Return pictures (N, H, W, C), float32 in [0, 1] or uint8, in any format.
+    """Return data (N, ...) in any format: pictures are float32 in [0, 1] or uint8, (N, H, W, C).
 
-    JSON also gets `fields`; `scale` enlarges files.
+    JSON also gets `fields`; `scale` enlarges pictures.
     """
     if form == "png":
-        body = png.write(enlarge(arrange(codecs.to_uint8(pixels), parameters.layout), scale))
+        pixels = wire_of(inference.model).pictures(inference.model, data)
+        body = png.write(enlarge(arrange(pixels, parameters.layout), scale))
     elif form in ("webp", "gif"):
-        body = codecs.animation(list(enlarge(codecs.to_uint8(pixels), scale)), form)
+        pixels = wire_of(inference.model).pictures(inference.model, data)
+        body = codecs.animation(list(enlarge(pixels, scale)), form)
     else:
-        return data_answer(pixels, form, inference, parameters.dtype, fields, headers)
+        return data_answer(data, form, inference, parameters.dtype, fields, headers, parameters.view)
     return answer(body, form, inference, headers)
 
 
 def data_answer(
-    pixels: Floats | Pixels,
+    data: NDArray[Any],
     form: Format,
     inference: Inference,
     dtype: Literal["uint8", "float32"],
     fields: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
+    view: Literal["picture"] | None = None,
 ) -> Answer:
-    """Return pictures (N, H, W, C), float32 in [0, 1] or uint8, as npy or as JSON, which also gets `fields`."""
+    """Return data (N, ...) as JSON, which also gets `fields`, as npy if they are pictures, or as a file of their kind."""
     model = inference.model
+    wire, data = as_viewed(model, data, view)
     if form == "npy":
-        return answer(npy(pixels if dtype == "float32" else codecs.to_uint8(pixels)), form, inference, headers)
-    images = base64_pictures(pixels)
-    made = {"model": model.name, "images": images, "shape": list(model.shape), **(fields or {}), **warnings_of(inference)}
+        if dtype == "uint8":
+            data = codecs.to_uint8(data)
+        elif data.dtype == np.uint8:
+            data = np.divide(data, 255, dtype=np.float32)
+        return answer(npy(data), form, inference, headers)
+    if form != "json":
+        return answer(wire.file(model, data, form), form, inference, headers)
+    made = {"model": model.name, **wire.fields(model, data), **(fields or {}), **warnings_of(inference)}
     return answer(json_bytes(made), form, inference, headers)
-
-
-def base64_pictures(pixels: Floats | Pixels) -> list[str]:
-    """Return pictures (N, H, W, C), float32 in [0, 1] or uint8, as base64 PNG."""
-    return base64_bytes(codecs.to_uint8(pixels))
-
-
-def base64_bytes(pixels: NDArray[np.uint8]) -> list[str]:
-    """Return pictures, uint8 (N, H, W, C), as base64 PNG."""
-    return [binascii.b2a_base64(file, newline=False).decode("ascii") for file in png.write_each(pixels)]

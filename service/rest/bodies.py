@@ -19,14 +19,19 @@ from service.formats.forms import Part, parse_form
 from service.formats.json_values import BOM, is_utf_16, json_object
 from service.formats.latent_rows import latent_rows
 from service.formats.npy import NPY_MAGIC, npy_array, picture_rows
-from service.formats.pictures import EncodedPicture, Pictures
+from service.formats.pictures import EncodedPicture
+from service.formats.raw_items import RawItems
 from service.http.call import Call
 from service.rest.parameters import BadParameter
 from service.rest.schemas import Parameters
 
-Kind = Literal["empty", "json", "form", "npy", "picture"]
+Kind = Literal["empty", "json", "form", "npy", "picture", "text"]
 # How error messages name a kind.
-A_KIND: Mapping[Kind, str] = {"empty": "nothing", "json": "JSON", "form": "a form", "npy": "npy", "picture": "a picture"}
+A_KIND: Mapping[Kind, str] = {
+    **{"empty": "nothing", "json": "JSON", "form": "a form", "npy": "npy", "picture": "a picture", "text": "text"},
+}
+# Keys of items that are themselves lists of lists: drawings, whose points are lists. So many are parsed in about 100 ms.
+OF_LISTS, MOST_LISTS = (b'"strokes"', b'"sketch"'), 1 << 18
 # Lists that JSON may have besides those of its items.
 OTHER_LISTS = 20
 # However short they are written, parsed JSON takes about 40 bytes per number, 70 per string and 250 per key with its value.
@@ -50,9 +55,13 @@ ACCEPTED = "a picture, a form, JSON or npy"
 BEFORE_JSON = b" \t\n\r\v\f" + BOM
 # What curl sends for -d and --data-binary alike. With -d @FILE it removes line ends and zeros, and every picture has some.
 OF_CURL, USE_BINARY = "application/x-www-form-urlencoded", "send files with curl --data-binary @FILE"
+SVG = "image/svg+xml"
+SAY_NOTHING = ("", OF_CURL, "application/octet-stream")
 # A form as browsers and curl -d write it: n=3&seed=7.
 PAIRS = re.compile(rb"[A-Za-z_]\w{0,31}=\S*")
 BINARY = (NPY_MAGIC, *codecs.MAGIC)
+# Texts may begin like the other files: "BMI,age" like a BMP.
+SURELY_BINARY = (NPY_MAGIC, b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
 # How they begin after curl -d @FILE. A PNG whose signature lacks its line ends is known whatever its Content-Type.
 STRIPPED, STRIPPED_PNG = tuple(magic.replace(b"\0", b"") for magic in BINARY), b"\x89PNG\x1a"
 
@@ -74,6 +83,8 @@ class Body:
     max_items: int
     values: dict[str, Any] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
+    content_type: str = ""
+    unknown: Unsupported | None = None  # the error about a text, for those who take none
 
     def check_count(self, items: Sized) -> None:
         """Raise TooLarge for more items than a request may have."""
@@ -110,12 +121,21 @@ class Body:
         return values, {name: field for name, field in fields.items() if field or name not in kind.model_fields}
 
 
-def read_body(call: Call, max_items: int, lists_per_item: int = 1, parts_per_item: int = 1) -> Body:
+def read_body(call: Call, max_items: int, lists_per_item: int = 1, parts_per_item: int = 1, takes_text: bool = False) -> Body:
     """Parse a body. Its first bytes decide its kind, then its Content-Type. A form may have `parts_per_item` parts an item.
 
-    Raises BadInput, TooManyParts, TooManyValues, TooLarge.
+    `takes_text`: text is a kind of body, too; whoever has no use for it raises its error `unknown`. Raises BadInput,
+    TooManyParts, TooManyValues, TooLarge.
     """
-    kind = _kind(call)
+    stated = call.content_type.startswith("text/") or call.content_type == SVG
+    if takes_text and stated and call.body and not call.body.lstrip(BEFORE_JSON).startswith((b"{", *SURELY_BINARY)):
+        return _text(call, max_items, _unsupported(call))
+    try:
+        kind = _kind(call)
+    except Unsupported as error:
+        if takes_text and call.content_type in SAY_NOTHING and b"\0" not in call.body[:SMALL_JSON]:
+            return _text(call, max_items, error)
+        raise
     if kind == "json":
         check_json(call.body, max_items, lists_per_item)
         return Body(kind, call.body, max_items, values=json_object(call.body))
@@ -124,6 +144,11 @@ def read_body(call: Call, max_items: int, lists_per_item: int = 1, parts_per_ite
         most = parts_per_item * max_items + 20
         return Body(kind, call.body, max_items, parts=parse_form(call.body, call.headers["content-type"], most))
     return Body(kind, call.body, max_items)
+
+
+def _text(call: Call, max_items: int, unknown: Unsupported) -> Body:
+    """Return a body of text, such as CSV, SVG or a tune."""
+    return Body("text", call.body, max_items, content_type=call.content_type, unknown=unknown)
 
 
 def check_json(body: bytes, max_items: int, lists_per_item: int) -> None:
@@ -137,6 +162,8 @@ def check_json(body: bytes, max_items: int, lists_per_item: int) -> None:
         if len(body) > MOST_SPACES and (spaces := sum(_count(body, one) for one in SPACES)) > MOST_SPACES:
             raise TooManyValues(spaces, MOST_SPACES, "spaces and line ends")
         _check_values(body)
+    if any(key in body[:SMALL_JSON] for key in OF_LISTS):
+        lists_per_item = max(lists_per_item, MOST_LISTS // max_items)
     if lists > lists_per_item * max_items + OTHER_LISTS:  # Each item has at most lists_per_item lists or objects.
         raise TooLarge(lists // lists_per_item, max_items)
 
@@ -181,21 +208,26 @@ def _kind(call: Call) -> Kind:
         return "json"
     if claimed == "application/x-npy":
         return "npy"
-    if claimed.startswith("image/"):
+    if claimed.startswith("image/") and claimed != SVG:
         return "picture"
     if claimed == OF_CURL and PAIRS.fullmatch(body, 0, SMALL_JSON):
         raise Unsupported("send the parameters in the query or as JSON; URL-encoded forms are not read")
     if len(body) <= SMALL_JSON:
         with suppress(Undecodable):
             json_object(body)  # It may be JSON after all, but no object.
-    raise Unsupported(
+    raise _unsupported(call)
+
+
+def _unsupported(call: Call) -> Unsupported:
+    body, claimed = call.body, call.content_type
+    return Unsupported(
         f"the body is not {ACCEPTED}: its Content-Type is {claimed or 'not stated'} and its first bytes are "
         + first_bytes(body)
         + (f"; {USE_BINARY}" if claimed == OF_CURL else "")
     )
 
 
-def pictures_of(body: Body, shape: tuple[int, int, int], any_floats: bool = False) -> Pictures:
+def pictures_of(body: Body, shape: tuple[int, int, int], any_floats: bool = False) -> RawItems:
     """Return the pictures of a body, counted but not decoded. npy arrays must be (N, *shape). Raises BadInput, TooLarge."""
     encoded: list[EncodedPicture] = []
     alone = body.kind == "picture" or "image" in body.values
@@ -211,12 +243,12 @@ def pictures_of(body: Body, shape: tuple[int, int, int], any_floats: bool = Fals
             rows = picture_rows(array, shape, any_floats)
             if not len(rows):
                 raise Unusable("the array is empty; at least one picture is needed")
-            return Pictures(rows=rows)
+            return RawItems(rows=rows)
         case "form":
             encoded = [part.data for part in body.form_pictures()]
         case "json":
             encoded = _json_pictures(body)
-    return Pictures(encoded, alone=alone)
+    return RawItems(encoded, alone=alone)
 
 
 def latents_of(body: Body, dim: int, model: str = "") -> NDArray[np.float32]:

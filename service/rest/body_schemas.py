@@ -1,16 +1,18 @@
 """Schemas of the bodies and answers of inference, for the OpenAPI page. Knows nothing about parameters."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.formats.latent_rows import MAX_LATENT
+from service.rest.data_keys import DATA_KEYS, ONES
 
 
 def one_of(*names: str, alone: bool = False) -> ConfigDict:
     """Return the configuration of a body that must have exactly one of some fields; their defaults are only for Python.
 
-    `alone`: there are no other fields; otherwise there are two names. Generators of clients do not understand `oneOf` here.
+    `alone`: there are no other fields. Generators of clients do not understand `oneOf` here.
     """
 
     def require(schema: dict[str, Any]) -> None:
@@ -19,22 +21,59 @@ def one_of(*names: str, alone: bool = False) -> ConfigDict:
         if alone:
             schema |= {"minProperties": 1, "maxProperties": 1, "additionalProperties": False}
         else:
-            first, second = ({"required": [name]} for name in names)
-            schema |= {"if": first, "then": {"not": second}, "else": second}
+            schema |= _exactly_one(names)
 
     return ConfigDict(json_schema_extra=require)
 
 
+def _exactly_one(names: Sequence[str]) -> dict[str, Any]:
+    """Return the part of a schema that requires exactly one of some names."""
+    first, *others = ({"required": [name]} for name in names)
+    if not others:
+        return first
+    rest = others[0] if len(others) == 1 else {"anyOf": others}
+    return {"if": first, "then": {"not": rest}, "else": _exactly_one(names[1:])}
+
+
+Cell = float | int | bool | str | None
+Row = dict[str, Cell]
+# A step of a pen: dx, dy, and 1 if it is lifted after it, else 0.
+Point = Annotated[list[float], Field(min_length=3, max_length=3)]
+# A drawing: its points, or an SVG file or path data as text.
+Sketch = list[Point] | str
 Number = Annotated[float, Field(ge=-MAX_LATENT, le=MAX_LATENT)]
 
 
-class Images(BaseModel):
-    """Pictures as base64 or data URLs, of any size, in any supported format."""
+# Data of each kind in bodies; the keys are those of `service.rest.data_keys`.
+IMAGES = "Pictures as base64 or data URLs, of any size, in any supported format."
+ROWS = "Rows of a table: objects with the columns of the model, null for a missing cell."
+STROKES = "Drawings: lists of points [dx, dy, pen], where pen is 1 at the end of a stroke, or SVG as text."
 
-    model_config = one_of("images", "image")
 
-    images: list[str] = Field([], min_length=1)
+class Data(BaseModel):
+    """Data of the kind that the model is about, see `takes` in /models; exactly one of these."""
+
+    model_config = one_of(*DATA_KEYS)
+
+    images: list[str] = Field([], min_length=1, description=IMAGES)
     image: str = Field("", description="One picture, the same as images with one element.")
+    rows: list[Row] = Field([], min_length=1, description=ROWS)
+    row: Row = Field({}, description="One row, the same as rows with one element.")
+    strokes: list[Sketch] = Field([], min_length=1, description=STROKES)
+    sketch: Sketch = Field([], description="One drawing, the same as strokes with one element.")
+    texts: list[str] = Field([], min_length=1, description="Texts.")
+    text: str = Field("", description="One text, the same as texts with one element.")
+
+
+class Begun(BaseModel):
+    """Begun drawings or texts; exactly one of these."""
+
+    model_config = one_of("strokes", "sketch", "texts", "text")
+
+    strokes: list[Sketch] = Field([], min_length=1, description=STROKES)
+    sketch: Sketch = Field([], description="One drawing, the same as strokes with one element.")
+    texts: list[str] = Field([], min_length=1, description="Texts.")
+    text: str = Field("", description="One text, the same as texts with one element.")
 
 
 class Latents(BaseModel):
@@ -47,11 +86,14 @@ class Latents(BaseModel):
 
 
 class End(BaseModel):
-    """One end of a path: a picture, a latent, or a stored item."""
+    """One end of a path: data of the kind that the model is about, a latent, or a stored item."""
 
-    model_config = one_of("image", "z", "mu", "id", alone=True)
+    model_config = one_of(*ONES, "z", "mu", "id", alone=True)
 
     image: str = Field("", description="A picture as base64 or data URL.")
+    row: Row = Field({}, description="A row of a table.")
+    sketch: Sketch = Field([], description="A drawing, or SVG.")
+    text: str = Field("", description="A text.")
     z: list[Number] = Field([], description="A latent of latent_dim numbers.")
     mu: list[Number] = Field([], description="The same as z.")
     id: str = Field("", description="The id of an item of the collection that the request names.")
@@ -87,14 +129,17 @@ class Posterior(BaseModel):
 
 
 class PicturesAnswer(BaseModel):
-    """Pictures as base64 PNG."""
+    """Data of the kind that the model is about: pictures as base64 PNG, rows of a table, drawings, or texts."""
 
     model_config = ConfigDict(title="Pictures")
 
     model: str
-    images: list[str]
-    shape: list[int] = Field(description="Height, width and channels.")
-    z: list[list[float]] | None = Field(None, description="The latents of the pictures.")
+    images: list[str] | None = Field(None, description="Pictures as base64 PNG.")
+    rows: list[Any] | None = Field(None, description="Rows of a table: objects with a value for each column.")
+    strokes: list[list[Point]] | None = Field(None, description="Drawings: lists of points [dx, dy, pen].")
+    texts: list[str] | None = Field(None, description="Texts.")
+    shape: list[int] | None = Field(None, description="Height, width and channels of pictures.")
+    z: list[list[float]] | None = Field(None, description="The latents.")
     seed: int | None = Field(None, description="The seed of the latents and of the pixels, where one of them was drawn.")
     prior: str | None = Field(None, description="The prior that the latents were drawn from.")
     label: str | None = Field(None, description="The label that the latents were drawn for, if one was asked for.")
@@ -106,9 +151,10 @@ class ReconstructionsAnswer(PicturesAnswer):
 
     model_config = ConfigDict(title="Reconstructions")
 
-    originals: list[str] | None = Field(
-        None, description="With compare=true, the pictures as the model sees them, in its size and colours."
+    originals: list[Any] | None = Field(
+        None, description="With compare=true, the data as the model sees them: pictures in its size and colours."
     )
+    filled: list[list[str]] | None = Field(None, description="Only of table rows: the columns that were missing, row by row.")
 
 
 class PathAnswer(PicturesAnswer):
@@ -128,6 +174,18 @@ class PathAnswer(PicturesAnswer):
     graph: dict[str, int] | None = Field(
         None, description="How many items the graph has, and the collection (count); a large one is sampled evenly."
     )
+
+
+class CompletionsAnswer(BaseModel):
+    """Continuations of drawings or texts: a list for each beginning."""
+
+    model_config = ConfigDict(title="Completions")
+
+    model: str
+    strokes: list[list[list[Point]]] | None = Field(None, description="Of a model of drawings: n for each beginning.")
+    texts: list[list[str]] | None = Field(None, description="Of a model of texts: n for each beginning.")
+    seed: int = Field(description="The seed of the latents and of the steps.")
+    warnings: WarningList = None
 
 
 class BarycenterAnswer(PicturesAnswer):

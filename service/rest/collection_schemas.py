@@ -9,7 +9,8 @@ from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from service.latents.distances import MAX_SIGMA_WEIGHT
 from service.operations.items import DELETED_AT_ONCE, LISTED_IDS
-from service.rest.body_schemas import WarningList
+from service.rest.body_schemas import Row, Sketch, WarningList
+from service.rest.data_keys import FILES
 from service.rest.filter_schema import FILTER, FILTER_SCHEMA, NO_NUL, STRICT, STRICT_DELETION, Filter
 from service.rest.schemas import Parameters, PictureParameters, split, words
 from service.store.interface import MAX_ID, IfExists
@@ -87,7 +88,7 @@ class ItemsParameters(PictureParameters):
     """Parameters of POST /collections/{name}/items."""
 
     payload: ClassVar[tuple[str, ...]] = ("items",)
-    files: ClassVar[tuple[str, ...]] = ("image", "id", "metadata")
+    files: ClassVar[tuple[str, ...]] = (*FILES, "id", "metadata")
 
     model: str | None = MODEL
     id: Annotated[str, WithJsonSchema(ID_SCHEMA)] | None = Field(None, description="The id of the only item of the request.")
@@ -118,37 +119,6 @@ class ListParameters(InCollection):
         BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "metadata")),
         Field(description="Additional fields, separated by commas: mu, sigma. The metadata is always included."),
     ] = frozenset()
-
-
-class SearchParameters(PictureParameters):
-    """Parameters of POST /collections/{name}/search."""
-
-    payload: ClassVar[tuple[str, ...]] = ("image", "mu", "sigma", "id", "queries")
-    files: ClassVar[tuple[str, ...]] = ("image",)
-
-    model: str | None = MODEL
-    k: int = Field(10, ge=1, le=MAX_NEIGHBORS, description="The number of neighbours.")
-    metric: MetricName | None = Field(None, description="The metric of the distances. The default is that of the collection.")
-    sigma_weight: SigmaWeight = Field(None, description=WEIGHT)
-    filter: Filter = Field(default_factory=tuple, description=FILTER)
-    strict: bool = Field(False, description=STRICT)
-    include: Annotated[
-        frozenset[Literal["mu", "sigma", "image", "metadata"]],
-        BeforeValidator(split, json_schema_input_type=words("mu", "sigma", "image", "metadata")),
-        Field(
-            description="Additional fields, separated by commas: mu, sigma, image (the decoded mu as base64 PNG, not the "
-            "original). The metadata is always included."
-        ),
-    ] = frozenset()
-    candidates: int | None = Field(
-        None,
-        ge=1,
-        le=MAX_NEIGHBORS,
-        description="The metric is computed only for so many items, at least k: the nearest by w2 (with the sigma_weight of a "
-        "collection that has one). The answer is not exact then.",
-    )
-    exclude_self: bool = Field(False, description="true leaves the item of a query by id out of its own neighbours.")
-    exact: bool | None = Field(None, description="true does not use the approximate index, which only PostgreSQL has.")
 
 
 # --- bodies and answers, for the OpenAPI page
@@ -188,6 +158,9 @@ class NewItem(BaseModel):
 
     id: str | None = Field(None, description=f"1 to {MAX_ID} characters. It is random if it is missing.")
     image: str | None = Field(None, description="A picture as base64 or data URL.")
+    row: Row | None = Field(None, description="A row of a table.")
+    sketch: Sketch | None = Field(None, description="A drawing, or SVG.")
+    text: str | None = Field(None, description="A text.")
     mu: list[float] | None = Field(None, description="The mean of a posterior.")
     sigma: list[float] | None = Field(None, description="Its standard deviation, if known.")
     metadata: dict[str, Any] | None = Field(None, description="Without it, that of the item that it replaces stays.")
@@ -262,38 +235,3 @@ class PatchedItem(BaseModel):
     id: str
     metadata: dict[str, Any]
     seq: int = Field(description=SEQ)
-
-
-class QueryBody(BaseModel):
-    """A picture, the parameters of a posterior, or the id of an item. Parameters may be added."""
-
-    image: str | None = Field(None, description="A picture as base64 or data URL.")
-    mu: list[float] | None = Field(None, description="The mean of a posterior, or any latent.")
-    sigma: list[float] | None = Field(None, description="Its standard deviation, if known.")
-    id: str | None = Field(None, description="The id of an item of the collection.")
-    queries: list[dict[str, Any]] | None = Field(None, description="Several queries, each like the above.")
-
-
-class NeighborInfo(BaseModel):
-    """One neighbour."""
-
-    id: str
-    distance: float
-    metadata: dict[str, Any]
-    mu: list[float] | None = None
-    sigma: list[float] | None = None
-    image: str | None = Field(None, description="The decoded latent as base64 PNG.")
-
-
-class NeighborsAnswer(BaseModel):
-    """The neighbours, nearest first. For several queries, `results` instead of `neighbors`."""
-
-    neighbors: list[NeighborInfo] | None = None
-    results: list[dict[str, list[NeighborInfo]]] | None = None
-    metric: MetricName
-    sigma_weight: float | None = STATED_WEIGHT
-    exact: bool = Field(description="false if a nearer item may be missing.")
-    seq: int = Field(description="The sequence number of the last change that the search has seen.")
-    warnings: WarningList = None
-    unknown_keys: list[str] | None = UNKNOWN_KEYS
-    did_you_mean: dict[str, str] | None = DID_YOU_MEAN

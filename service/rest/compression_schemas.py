@@ -4,14 +4,15 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from service.rest.data_keys import DATA_KEYS, FILES
 from service.rest.schemas import DecodeParameters, IncludeLatents, PictureParameters
 
 
 class CompressParameters(PictureParameters):
     """Parameters of /compress."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     step: float = Field(
         1.0,

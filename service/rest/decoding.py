@@ -4,12 +4,13 @@ from functools import partial
 from typing import Any
 
 from service.http.call import Answer
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.inference.served_model import Floats
+from service.inference.told import check_count
 from service.latents import noise as seeds
 from service.operations import generate
 from service.operations.service import Service
-from service.rest.answers import pictures_answer
+from service.rest.answers import items_answer
 from service.rest.negotiation import Format
 from service.rest.schemas import DecodeParameters
 
@@ -30,6 +31,11 @@ async def decoded(
     if parameters.pixels == "sample":
         seed = fields["seed"] = seeds.draw_seed() if parameters.seed is None else parameters.seed
         headers["x-seed"] = str(seed)
+    elif inference.stepping.temperature:
+        fields["seed"] = inference.stepping.seed
+        headers["x-seed"] = str(inference.stepping.seed)
+    if inference.label is not None:
+        check_count(inference.label, len(z))
     pixels = await generate.decode(service.pipeline, inference, z, seed)
-    render = partial(pictures_answer, pixels, form, inference, parameters, fields, headers, scale)
+    render = partial(items_answer, pixels, form, inference, parameters, fields, headers, scale)
     return await service.pipeline.offload(pixels.nbytes * scale**2, render)

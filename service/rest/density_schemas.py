@@ -9,10 +9,12 @@ from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 
 from service.latents.noise import MAX_SEED
 from service.operations.collection_map import MOST_POINTS
+from service.rest.bandwidth_schema import Bandwidth
 from service.rest.body_schemas import PlaneInfo, WarningList
 from service.rest.collection_schemas import CURSOR_SCHEMA, DID_YOU_MEAN, MODEL, SEQ, UNKNOWN_KEYS, InCollection
+from service.rest.data_keys import FILES, ONES
 from service.rest.filter_schema import FILTER, FILTER_SCHEMA, NO_NUL, STRICT, Filter
-from service.rest.schemas import MAX_SCALE, Bandwidth, PictureParameters, TwoDims
+from service.rest.schemas import MAX_SCALE, PictureParameters, TwoDims
 from service.store.filters import MAX_KEY
 
 MAX_NEAREST = 100
@@ -46,8 +48,8 @@ PRIOR: Any = Field(
 class DensityParameters(PictureParameters):
     """Parameters of POST /collections/{name}/density."""
 
-    payload: ClassVar[tuple[str, ...]] = ("image", "mu", "sigma", "id", "queries")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = (*ONES, "mu", "sigma", "id", "queries")
+    files: ClassVar[tuple[str, ...]] = FILES
 
     model: str | None = MODEL
     bandwidth: Bandwidth = BANDWIDTH

@@ -13,10 +13,11 @@ from service.formats.latent_rows import latent_rows
 from service.formats.npy import NPY_MAGIC, npy_array
 from service.http.direct import Asked
 from service.inference.catalog import UnknownModel
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.inference.served_model import Floats, ServedModel
 from service.operations.service import Service
-from service.rest.answers import lines_of, pictures_answer
+from service.rest.answers import items_answer, lines_of
+from service.rest.kinds import PICTURES
 from service.rest.negotiation import Format, answer_format
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.scaling import choose_scale
@@ -37,6 +38,8 @@ class DirectDecode:
         """Return the latents of a body, float32 (N, D)."""
         try:
             model = service.pipeline.catalog.get(self._parameters.model)
+            if not model.is_pictures or model.condition is not None:
+                return None
             if body.startswith(NPY_MAGIC):
                 z = latent_rows(npy_array(body), model.latent_dim)
             else:
@@ -57,7 +60,7 @@ class DirectDecode:
     def body(self, model: ServedModel, rows: Floats, results: Floats) -> bytes:
         """Write mean pictures (N, H, W, C)."""
         scale = self._scale(model, len(rows))
-        return pictures_answer(results, self._form, Inference(model), self._parameters, scale=scale).body
+        return items_answer(results, self._form, Inference(model), self._parameters, scale=scale).body
 
     def lines(self, model: ServedModel) -> bytes:
         """Return the header lines of an answer."""
@@ -71,8 +74,10 @@ def direct_decode(headers: Mapping[str, str], query: str) -> DirectDecode | None
     except BadParameter:
         return None
     accept = headers.get("accept", "")
-    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
+    form = answer_format(parameters.format, accept, PICTURES.formats)
+    if form not in PICTURES.formats:
+        return None
     is_form = headers.get("content-type", "").lower().startswith("multipart/")
-    if is_form or parameters.timeout_ms is not None or parameters.pixels != "mean":
+    if is_form or parameters.timeout_ms is not None or parameters.pixels != "mean" or parameters.label is not None:
         return None
     return DirectDecode(parameters, form, accept)

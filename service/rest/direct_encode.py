@@ -16,8 +16,9 @@ from service.formats.json_values import json_bytes
 from service.formats.npy import NPY_MAGIC, npy_array, picture_rows
 from service.http.direct import Asked
 from service.inference.catalog import UnknownModel
+from service.inference.inference import Inference
+from service.inference.kinds.picture_encoding import look_at
 from service.inference.picture_warnings import is_flat
-from service.inference.pipeline import Inference, look_at
 from service.inference.served_model import Floats, ServedModel
 from service.operations.service import Service
 from service.rest.answers import lines_of, warnings_of
@@ -42,8 +43,10 @@ class DirectEncode:
             model = service.pipeline.catalog.get(self._name)
         except UnknownModel:
             return None
+        if not model.is_pictures:
+            return None
         spec = model.manifest.preprocessing
-        if spec.invert != "no" or spec.height * spec.width > service.pipeline.max_pixels:
+        if model.condition or spec.invert != "no" or spec.height * spec.width > service.pipeline.max_pixels:
             return None
         rows = _npy_rows(body, model.shape) if body.startswith(NPY_MAGIC) else _picture(body, spec.shape)
         if rows is None or len(rows) > MOST_ROWS or len(rows) * model.latent_dim > MOST_DIMENSIONS:

@@ -1,4 +1,4 @@
-"""The JSON body of a direction -> its two sides: filters, ids, pictures or latents.
+"""The JSON body of a direction -> its two sides: filters, ids, data or latents.
 
 Counts and checks before anything is decoded or read. Knows nothing of models, stores or routes.
 """
@@ -15,41 +15,41 @@ from service.json_types import json_type
 from service.operations.directions import MOST, Given
 from service.rest.bodies import Body
 from service.rest.item_bodies import check_id
+from service.rest.kinds import PICTURES
+from service.rest.kinds.wire import Wire
 from service.store.filters import parse_filter
 from service.store.interface import MetadataTooLarge
 
 SIDES = ("positive", "negative")
-LISTS = ("ids", "images", "mu", "z")
 # The longest filter of a side, in bytes, since it is kept with the direction.
 MAX_FILTER = 1 << 14
-FORMS = '{"label": 7}, {"filter": {"label": 7}}, {"ids": [...]}, {"images": [...]} or {"mu": [[...]]}'
 
 
-def sides_of(body: Body, dim: int) -> tuple[Given, Given]:
-    """Return the positive and the negative side. Pictures are numbered through both sides.
+def sides_of(body: Body, dim: int, wire: Wire = PICTURES) -> tuple[Given, Given]:
+    """Return the positive and the negative side. Data, which travel by `wire`, are numbered through both sides.
 
     Raises Unusable, BadFilter, MetadataTooLarge, TooLarge.
     """
-    positive, negative = (_given(body.values.get(word), word, dim) for word in SIDES)
-    body.check_count(positive.images + negative.images)
-    for i, image in enumerate(positive.images + negative.images):
-        if not isinstance(image, str):
-            raise Unusable("the image must be a string: base64 or a data URL", i)
+    positive, negative = (_given(body.values.get(word), word, dim, wire) for word in SIDES)
+    body.check_count(positive.raw + negative.raw)
+    for i, one in enumerate(positive.raw + negative.raw):
+        wire.check(one, i)
     return positive, negative
 
 
-def _given(value: object, word: str, dim: int) -> Given:
+def _given(value: object, word: str, dim: int, wire: Wire) -> Given:
+    forms = f'{{"label": 7}}, {{"filter": {{"label": 7}}}}, {{"ids": [...]}}, {{"{wire.many}": [...]}} or {{"mu": [[...]]}}'
     if value is None:
-        raise Unusable(f"{word!r} is missing: it must be {FORMS}")
+        raise Unusable(f"{word!r} is missing: it must be {forms}")
     if not isinstance(value, dict):
-        raise Unusable(f"{word!r} must be {FORMS}, not {json_type(value)}")
-    listed = [key for key in LISTS if isinstance(value.get(key), list)]
+        raise Unusable(f"{word!r} must be {forms}, not {json_type(value)}")
+    listed = [key for key in ("ids", wire.many, "mu", "z") if isinstance(value.get(key), list)]
     if not listed and not isinstance(value.get("filter"), dict):
         return _filter(value, word)
     if len(value) > 1:
         others = " and ".join(repr(key[:80]) for key in sorted(value)[:5])
-        raise Unusable(f"{word!r} has {others}, but it must be one of {FORMS}; put all conditions into one filter")
-    return _filter(value["filter"], word) if not listed else _listed(value[listed[0]], listed[0], word, dim)
+        raise Unusable(f"{word!r} has {others}, but it must be one of {forms}; put all conditions into one filter")
+    return _filter(value["filter"], word) if not listed else _listed(value[listed[0]], listed[0], word, dim, wire)
 
 
 def _filter(value: dict[str, Any], word: str) -> Given:
@@ -60,13 +60,13 @@ def _filter(value: dict[str, Any], word: str) -> Given:
     return Given(filter=value, conditions=conditions)
 
 
-def _listed(values: Sequence[Any], key: str, word: str, dim: int) -> Given:
+def _listed(values: Sequence[Any], key: str, word: str, dim: int, wire: Wire) -> Given:
     if not values:
         raise Unusable(f"{key!r} of {word!r} is empty; send at least two")
     if len(values) > MOST:
         raise TooLarge(len(values), MOST)
     if key == "ids":
         return Given(ids=tuple(dict.fromkeys(check_id(id) for id in values)))
-    if key == "images":
-        return Given(images=tuple(values))
+    if key == wire.many:
+        return Given(raw=tuple(values), sent_as=key)
     return Given(latents=latent_rows(values, dim, f"{key} of {word}"))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from service.latents.directions import FOLDS, Method
 from service.operations.directions import MOST
-from service.rest.body_schemas import Number, WarningList
+from service.rest.body_schemas import Number, Row, Sketch, WarningList
 from service.rest.collection_schemas import ID_SCHEMA, MODEL, NAME_SCHEMA
 from service.rest.filter_schema import FILTER_SCHEMA
 from service.rest.schemas import PictureParameters, split
@@ -53,6 +53,24 @@ class SideImages(BaseModel):
     images: list[str] = Field(min_length=1)
 
 
+class SideRows(BaseModel):
+    """Rows of a table, which are not stored."""
+
+    rows: list[Row] = Field(min_length=1)
+
+
+class SideStrokes(BaseModel):
+    """Drawings, which are not stored."""
+
+    strokes: list[Sketch] = Field(min_length=1)
+
+
+class SideTexts(BaseModel):
+    """Texts, which are not stored."""
+
+    texts: list[str] = Field(min_length=1)
+
+
 class SideLatents(BaseModel):
     """Latents, which are not stored."""
 
@@ -65,7 +83,8 @@ class SideFilter(BaseModel):
     filter: Annotated[dict[str, Any], WithJsonSchema(FILTER_SCHEMA)]
 
 
-Given = Ids | SideImages | SideLatents | SideFilter | Annotated[dict[str, Any], WithJsonSchema(FILTER_SCHEMA)]
+SideData = SideImages | SideRows | SideStrokes | SideTexts
+Given = Ids | SideData | SideLatents | SideFilter | Annotated[dict[str, Any], WithJsonSchema(FILTER_SCHEMA)]
 SIDE = 'a filter, such as {"label": 7} or {"filter": {"label": 7}}; or {"ids": [...]}, {"images": [...]} or {"mu": [[...]]}.'
 
 
@@ -79,7 +98,7 @@ class Sides(BaseModel):
 class SideInfo(BaseModel):
     """What one side of a direction was made from."""
 
-    source: str = Field(description="filter, ids, images or latents.")
+    source: str = Field(description="filter, ids, latents, or the key of data, such as images.")
     filter: dict[str, Any] | None = Field(None, description="Only with the source filter.")
     found: int = Field(description="The number of items that there were.")
     n: int = Field(description=f"The number of those that were used: at most {MOST}, a sample by the hashes of their ids.")

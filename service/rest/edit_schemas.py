@@ -5,8 +5,9 @@ from typing import Annotated, Any, ClassVar
 import orjson
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 
-from service.rest.body_schemas import Number
+from service.rest.body_schemas import Number, Row, Sketch
 from service.rest.collection_schemas import MODEL, NAME_SCHEMA
+from service.rest.data_keys import DATA_KEYS, FILES
 from service.rest.direction_schemas import Names
 from service.rest.schemas import DecodeParameters, IncludeLatents, PointParameters
 from service.store.directions import MAX_DIRECTIONS
@@ -71,8 +72,8 @@ Amounts = Annotated[dict[str, float], PlainValidator(_amounts), WithJsonSchema(A
 class EditParameters(DecodeParameters, PointParameters):
     """Parameters of /edit."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image", "z", "mu", "points")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = (*DATA_KEYS, "z", "mu", "points")
+    files: ClassVar[tuple[str, ...]] = FILES
 
     model: str | None = MODEL
     collection: str | None = Field(
@@ -97,10 +98,16 @@ class EditParameters(DecodeParameters, PointParameters):
 
 
 class EditBody(BaseModel):
-    """Pictures, latents, or points of any kind: exactly one of these."""
+    """Data, latents, or points of any kind: exactly one of these."""
 
     images: list[str] | None = Field(None, min_length=1, description="Pictures as base64 or data URLs.")
     image: str | None = Field(None, description="One picture, the same as images with one element.")
+    rows: list[Row] | None = Field(None, min_length=1, description="Rows of a table.")
+    row: Row | None = Field(None, description="One row.")
+    strokes: list[Sketch] | None = Field(None, min_length=1, description="Drawings.")
+    sketch: Sketch | None = Field(None, description="One drawing.")
+    texts: list[str] | None = Field(None, min_length=1, description="Texts.")
+    text: str | None = Field(None, description="One text.")
     z: list[list[Number]] | None = Field(None, min_length=1, description="Latents of latent_dim numbers each.")
     mu: list[list[Number]] | None = Field(None, min_length=1, description="The same as z.")
     points: list[dict[str, Any]] | None = Field(

@@ -17,17 +17,19 @@ from service.formats.errors import BadInput, TooBig, TooCostly, Undecodable, Uns
 from service.formats.forms import TooManyParts
 from service.http.problems import HttpError, Problem, problem
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
+from service.inference.kinds.sequences import NoDraws
 from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.inference.regret_lane import ModelChanged
 from service.latents.density import NoDensity
 from service.latents.directions import NoDirection
 from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
+from service.operations.complete import NotSequences
 from service.operations.compress import OtherModel
 from service.operations.directions import BadSides
 from service.operations.items import LISTED_IDS
 from service.operations.manifold import NoSuchDimension
-from service.operations.score import NoCalibration
+from service.operations.score import NoCalibration, NoSuchScore
 from service.operations.traverse import NoKl
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -90,6 +92,9 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     NoPlane: (422, "invalid_parameter"),
     NoSuchDimension: (422, "invalid_parameter"),
     NoKl: (422, "invalid_parameter"),
+    NotSequences: (422, "unusable_model"),
+    NoDraws: (422, "invalid_parameter"),
+    NoSuchScore: (422, "invalid_parameter"),
     NoSuchPrior: (422, "no_such_prior"),
     NoSuchLabel: (422, "no_such_label"),
     Unusable: (422, "unusable_input"),

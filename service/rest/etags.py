@@ -13,6 +13,7 @@ from service.rest.schemas import NoParameters
 
 # Parameters that are left out of the ETag. The deadline does not change the answer. The others enter with their defaults
 # resolved: model and prior among the versions, format and scale on their own.
+ONLY_STATED = {"step_temperature", "max_length", "view"}  # They came later, and the ETags from before them are still valid.
 NOT_HASHED = {"timeout_ms", "model", "prior", "format", "scale"}
 
 
@@ -22,7 +23,11 @@ def cache_headers(parameters: NoParameters, form: Format, scale: int, *versions:
     `versions`: everything that the answer depends on besides the parameters, the format and the scale. `no-cache` makes
     clients revalidate a copy each time, since the model may have been replaced.
     """
-    asked = {name: sorted(v) if isinstance(v, frozenset) else v for name, v in parameters if name not in NOT_HASHED}
+    asked = {
+        name: sorted(v) if isinstance(v, frozenset) else v
+        for name, v in parameters
+        if name not in NOT_HASHED and (v is not None or name not in ONLY_STATED)
+    }
     text = json.dumps([type(parameters).__name__, asked, form, scale, versions], sort_keys=True)
     return {"etag": f'"{tag_of(text.encode())}"', "cache-control": "no-cache"}
 

@@ -9,38 +9,42 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from service.formats.errors import BadInput, Undecodable, Unsupported, Unusable
 from service.formats.generic_names import is_generic
 from service.formats.latent_rows import latent_rows
 from service.formats.npy import npy_array
-from service.formats.pictures import EncodedPicture
-from service.http.call import Call
+from service.inference.served_model import ServedModel
 from service.json_types import json_type
 from service.observe.printable import short
 from service.operations.items import Entries
 from service.rest.bodies import A_KIND, Body
-from service.store.interface import MAX_ID, BadItem, MetadataTooLarge, UnknownItem
-from service.store.metadata import MAX_METADATA_BYTES, metadata_bytes, usable_keys
+from service.rest.data_keys import ONES
+from service.rest.kinds import PICTURES, wire_of
+from service.rest.kinds.wire import Wire
+from service.rest.metadata_bodies import metadata_value
+from service.store.interface import MAX_ID, BadItem, UnknownItem
+from service.store.metadata import metadata_bytes, usable_keys
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Each item may have so many JSON lists: mu, sigma, and lists in its metadata.
 LISTS_PER_ITEM = 16
 # A form may have an id and metadata for each picture.
 PARTS_PER_ITEM = 3
-ITEM_KEYS = ("id", "image", "mu", "sigma", "metadata")
+# DATA stands for the key of data, which differs from kind to kind: "image".
+DATA = "data"
+ITEM_KEYS = ("id", DATA, "mu", "sigma", "metadata")
 # Fields of a form beside `image`.
 FORM_FIELDS = ("id", "metadata")
-QUERY_KEYS = ("image", "mu", "sigma", "id")
-POINT_KEYS = ("image", "z", "mu", "sigma", "id")
-# How messages show what an item, a query or a point is.
-OF_ITEMS = '{"image": "<base64>"} or {"mu": [...], "sigma": [...]}'
-OF_QUERIES = '{"image": "<base64>"}, {"mu": [...], "sigma": [...]} or {"id": "..."}'
-OF_POINTS = '{"image": "<base64>"}, {"z": [...]}, {"mu": [...], "sigma": [...]} or {"id": "..."}'
+QUERY_KEYS = (DATA, "mu", "sigma", "id")
+POINT_KEYS = (DATA, "z", "mu", "sigma", "id")
+# How messages show what an item, a query or a point is; %s: data.
+OF_ITEMS = '%s or {"mu": [...], "sigma": [...]}'
+OF_QUERIES = '%s, {"mu": [...], "sigma": [...]} or {"id": "..."}'
+OF_POINTS = '%s, {"z": [...]}, {"mu": [...], "sigma": [...]} or {"id": "..."}'
 # What says where an item, a query or a point is; each has exactly one of them.
-SOURCES = ("image", "z", "mu", "id")
+SOURCES = (DATA, "z", "mu", "id")
 
 
 def check_id(id: object, item: int | None = None) -> str:
@@ -50,15 +54,19 @@ def check_id(id: object, item: int | None = None) -> str:
     return id
 
 
-def items_of(body: Body, dim: int, id: str | None = None) -> Entries:
-    """Return the items to add. `id`: that of the only item. Raises BadInput, TooLarge, BadItem, MetadataTooLarge."""
+def items_of(body: Body, dim: int, id: str | None = None, model: ServedModel | None = None) -> Entries:
+    """Return the items to add. `id`: that of the only item. `model`: that of the collection, if it is loaded.
+
+    Raises BadInput, TooLarge, BadItem, MetadataTooLarge.
+    """
     match body.kind:
         case "json":
-            entries = json_entries(_list(body, "items"), dim, ITEM_KEYS)
+            wire = _wire(model)
+            entries = json_entries(_list(body, "items", wire), dim, ITEM_KEYS, wire)
         case "npy":
             entries = _npy_entries(body, dim)
         case _:
-            entries = _picture_entries(body, dim)
+            entries = _data_entries(body, dim, model)
     if body.kind == "form":
         _name_by_fields(entries, body)
     if id is not None:
@@ -93,16 +101,6 @@ def _name_by_fields(entries: Entries, body: Body) -> None:
             _state_metadata(entries, i, metadata_value(text, i))
 
 
-def metadata_value(text: bytes, item: int | None = None, what: str = "the metadata") -> Any:
-    """Parse JSON text that is, or changes, the metadata of one item. Raises Undecodable, MetadataTooLarge (with `what`)."""
-    if len(text) > MAX_METADATA_BYTES:  # Checked before it is parsed.
-        raise MetadataTooLarge(len(text), MAX_METADATA_BYTES, item, what)
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise Undecodable(f"{what} is not JSON: {error}", item) from None
-
-
 def _state_metadata(entries: Entries, i: int, value: Any) -> None:
     entries.metadata[i] = metadata_bytes(value, i)
     entries.keys |= usable_keys(value)
@@ -126,20 +124,6 @@ def _contradiction(id: str, stated: str | None) -> Unusable:
     return Unusable(f"the parameter id is {id!r}, but the item has the id {stated!r}; state only one of them")
 
 
-def patch_of(call: Call) -> dict[str, Any]:
-    """Return a JSON merge patch of metadata. Raises BadInput, BadItem, MetadataTooLarge."""
-    claimed = call.content_type
-    if not call.body:
-        raise Undecodable('the body is empty: send a JSON merge patch, like {"label": 7, "note": null}')
-    if claimed == "multipart/form-data" or claimed.startswith("image/") or claimed == "application/x-npy":
-        raise Unsupported(f"send a JSON merge patch as application/merge-patch+json or application/json, not {claimed}")
-    patch = metadata_value(call.body, what="the merge patch")
-    if not isinstance(patch, dict):
-        raise Unusable(f"the merge patch must be a JSON object, not {json_type(patch)}")
-    metadata_bytes(patch, what="the merge patch")  # Its depth is bounded before it is applied.
-    return patch
-
-
 @contextmanager
 def unnumbered(alone: bool = True) -> Iterator[None]:
     """Leave the number of the item out of errors about one that is `alone`, not in a list."""
@@ -150,37 +134,51 @@ def unnumbered(alone: bool = True) -> Iterator[None]:
         raise
 
 
-def queries_of(body: Body, dim: int) -> tuple[Entries, bool]:
-    """Return (queries, whether there is one query and not a list). Raises BadInput, TooLarge."""
+def _wire(model: ServedModel | None) -> Wire:
+    return PICTURES if model is None else wire_of(model)
+
+
+def queries_of(body: Body, dim: int, model: ServedModel | None = None) -> tuple[Entries, bool]:
+    """Return (queries, whether there is one query and not a list). `model`: see `items_of`. Raises BadInput, TooLarge."""
+    wire = _wire(model)
+    keys = names_of(QUERY_KEYS, wire)
     if body.kind == "json" and "queries" in body.values:
-        if beside := sorted(body.values.keys() & set(QUERY_KEYS)):
+        if beside := sorted(body.values.keys() & set(keys)):
             raise Unusable(f"queries cannot be combined with {', '.join(beside)}: send either one query, or a list in queries")
-        return json_entries(_list(body, "queries"), dim, QUERY_KEYS), False
+        return json_entries(_list(body, "queries", wire), dim, QUERY_KEYS, wire), False
     if body.kind == "json":
-        entry = {key: value for key, value in body.values.items() if key in QUERY_KEYS}
+        entry = {key: value for key, value in body.values.items() if key in (*keys, *ONES)}
         with unnumbered():
-            return json_entries([entry], dim, QUERY_KEYS), True
-    entries = _npy_entries(body, dim) if body.kind == "npy" else _picture_entries(body, dim)
+            return json_entries([entry], dim, QUERY_KEYS, wire), True
+    entries = _npy_entries(body, dim) if body.kind == "npy" else _data_entries(body, dim, model)
     return entries, len(entries) == 1
 
 
-def _list(body: Body, key: str) -> list[Any]:
+def names_of(keys: tuple[str, ...], wire: Wire) -> tuple[str, ...]:
+    """Return the keys of JSON objects, with that of data by its name."""
+    return tuple(wire.one if key == DATA else key for key in keys)
+
+
+def _list(body: Body, key: str, wire: Wire) -> list[Any]:
     rows = body.values.get(key)
     if not isinstance(rows, list) or not rows:
-        raise Unusable(
-            f'the JSON body needs {key!r}, a list of one or more objects like {{"image": "<base64>"}} or {{"mu": [...]}}'
-        )
+        raise Unusable(f'the JSON body needs {key!r}, a list of one or more objects like {wire.shown} or {{"mu": [...]}}')
     body.check_count(rows)
     return rows
 
 
-def blank(ids: list[str | None], images: Sequence[EncodedPicture | None], dim: int) -> Entries:
-    """Return entries with ids and pictures only; their vectors are still to be filled in."""
+def blank(ids: list[str | None], raw: Sequence[Any], dim: int) -> Entries:
+    """Return entries with ids and data only; their vectors are still to be filled in."""
     mu, sigma = (np.zeros((len(ids), dim), np.float32) for _ in range(2))
-    return Entries(ids, list(images), mu, sigma, np.zeros(len(ids), np.bool_), [b""] * len(ids))
+    return Entries(ids, list(raw), mu, sigma, np.zeros(len(ids), np.bool_), [b""] * len(ids))
 
 
-def _picture_entries(body: Body, dim: int) -> Entries:
+def _data_entries(body: Body, dim: int, model: ServedModel | None) -> Entries:
+    """Return the items of a body that is data alone, such as a picture, a form or CSV."""
+    if model is not None and not model.is_pictures and body.kind != "empty":
+        found = wire_of(model).read(model, body)
+        raw = found.raw if found.rows is None else list(found.rows)
+        return blank([None] * len(raw), raw, dim)
     match body.kind:
         case "picture":
             return blank([None], [body.raw], dim)
@@ -192,7 +190,7 @@ def _picture_entries(body: Body, dim: int) -> Entries:
             return blank(ids, [part.data for part in parts], dim)
     if body.kind == "empty":
         raise Undecodable("the body is empty: send JSON, a picture, a form or npy")
-    raise Unsupported(f"send JSON, a picture, a form or npy, not {A_KIND[body.kind]}")
+    raise body.unknown or Unsupported(f"send JSON, a picture, a form or npy, not {A_KIND[body.kind]}")
 
 
 def _npy_entries(body: Body, dim: int) -> Entries:
@@ -211,15 +209,18 @@ def _npy_entries(body: Body, dim: int) -> Entries:
     return entries
 
 
-def json_entries(rows: list[Any], dim: int, keys: tuple[str, ...]) -> Entries:
-    """Return entries from JSON objects that may have these keys. Raises Unusable with the index of the one at fault."""
+def json_entries(rows: list[Any], dim: int, keys: tuple[str, ...], wire: Wire = PICTURES) -> Entries:
+    """Return entries from JSON objects that may have these keys; data travel by `wire`.
+
+    Raises Unusable with the index of the one at fault.
+    """
     ids: list[str | None] = []
-    images: list[EncodedPicture | None] = []
+    raw: list[Any] = []
     for i, row in enumerate(rows):
-        _check_entry(row, keys, i)
+        _check_entry(row, keys, i, wire)
         ids.append(check_id(row["id"], i) if row.get("id") is not None else None)
-        images.append(row.get("image"))
-    entries = blank(ids, images, dim)
+        raw.append(row.get(wire.one))
+    entries = blank(ids, raw, dim)
     for name, target in (("z", entries.mu), ("mu", entries.mu), ("sigma", entries.sigma)):
         where = [i for i, row in enumerate(rows) if row.get(name) is not None]
         if where:
@@ -234,22 +235,24 @@ def json_entries(rows: list[Any], dim: int, keys: tuple[str, ...]) -> Entries:
     return entries
 
 
-def _check_entry(row: object, keys: tuple[str, ...], item: int) -> None:
+def _check_entry(row: object, keys: tuple[str, ...], item: int, wire: Wire) -> None:
     if not isinstance(row, dict):
         like = OF_POINTS if "z" in keys else OF_QUERIES if keys is QUERY_KEYS else OF_ITEMS
-        raise Unusable(f"must be an object like {like}, not {json_type(row)}", item)
-    unknown = sorted(row.keys() - set(keys))
+        raise Unusable(f"must be an object like {like % wire.shown}, not {json_type(row)}", item)
+    names = names_of(keys, wire)
+    unknown = sorted(row.keys() - set(names))
     if unknown:
-        raise Unusable(f"unknown key {unknown[0][:80]!r}; known are {', '.join(keys)}", item)
-    known = [key for key in SOURCES if key in keys and (key != "id" or keys is not ITEM_KEYS)]
+        other = f" (the model is one of {wire.things})" if unknown[0] in ONES else ""
+        raise Unusable(f"unknown key {unknown[0][:80]!r}; known are {', '.join(names)}{other}", item)
+    known = names_of(tuple(key for key in SOURCES if key in keys and (key != "id" or keys is not ITEM_KEYS)), wire)
     sources = [key for key in known if row.get(key) is not None]
     if len(sources) != 1:
         wanted = f"{'a query ' if keys is QUERY_KEYS else ''}needs exactly one of {', '.join(known[:-1])} and {known[-1]}"
         raise Unusable(f"{wanted}, but has {' and '.join(sources) or 'none'}", item)
     if "sigma" in row and sources != ["mu"]:
         raise Unusable(f"sigma can be given only with mu, not with {sources[0]}", item)
-    if sources == ["image"] and not isinstance(row["image"], str):
-        raise Unusable("the image must be a string: base64 or a data URL", item)
+    if sources == [wire.one]:
+        wire.check(row[wire.one], item)
 
 
 def _vector(value: object, dim: int, name: str, item: int) -> list[Any]:

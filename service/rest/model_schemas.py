@@ -7,18 +7,19 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from service.rest.schemas import Layout, NoParameters, NpyType, PictureFormat, Scale
+from service.rest.schemas import DataFormat, Layout, NoParameters, NpyType, Scale, View
 
 
 class ExampleParameters(NoParameters):
     """Parameters of the example pictures of a model."""
 
-    format: PictureFormat | None = Field(
+    format: DataFormat | None = Field(
         None, description="The format of the answer. It overrides the header Accept.", examples=["png"]
     )
     dtype: NpyType = "uint8"
     layout: Layout = Field("grid", description="The layout of several pictures in one PNG.")
     scale: Scale | None = None
+    view: View = None
 
 
 class ModelChange(BaseModel):
@@ -53,10 +54,16 @@ class ModelInfo(BaseModel):
     default: bool
     digest: str
     latent_dim: int
-    shape: list[int] = Field(description="Height, width and channels.")
+    kind: str = Field(description="What the model is about: picture, table, strokes or text.")
+    takes: dict[str, Any] = Field(description="The keys of data in JSON, formats of answers, and what fits, such as columns.")
+    shape: list[int] = Field(description="Height, width and channels of pictures; the shape of a row of other kinds.")
+    view: list[int] = Field(description="Height, width and channels of the pictures with view=picture.")
     search: SearchInfo
     priors: list[str] = Field(description="The priors of /sample, the default first.")
-    labels: list[str] = Field(description="The labels that /sample can draw; empty if the fitted prior knows none.")
+    labels: list[str] = Field(
+        description="The labels that /sample can draw, and that a conditional model can be told; empty if there are none."
+    )
+    condition: str | None = Field(description="What a conditional model must be told about each item; null for others.")
     calibration: CalibrationInfo | None = Field(description="null if the model has none.")
     scores: list[str] = Field(description="The scores of /score by default.")
     config: dict[str, Any]

@@ -5,7 +5,7 @@ from typing import Literal
 
 from service.http.header_values import qualities
 
-Format = Literal["json", "npy", "png", "webp", "gif"]
+Format = Literal["json", "npy", "png", "webp", "gif", "csv", "svg", "txt"]
 
 MEDIA_TYPES: Mapping[Format, str] = {
     "json": "application/json",
@@ -13,7 +13,13 @@ MEDIA_TYPES: Mapping[Format, str] = {
     "png": "image/png",
     "webp": "image/webp",
     "gif": "image/gif",
+    "csv": "text/csv; charset=utf-8",
+    "svg": "image/svg+xml",
+    "txt": "text/plain; charset=utf-8",
 }
+
+# How an Accept header names them.
+NAMES: Mapping[Format, str] = {form: media_type.partition(";")[0] for form, media_type in MEDIA_TYPES.items()}
 
 # What browsers accept for the address bar, and for <img> if they accept anything else as well.
 PAGE, ANYTHING, BROWSER_IMAGES = "text/html", "*/*", ("image/*", "image/avif", "image/apng")
@@ -29,7 +35,7 @@ def answer_format(chosen: Format | None, accept: str, offered: tuple[Format, ...
     if not accept or accept == ANYTHING:
         return "json"
     found = qualities(accept)
-    wanted = {form: found.get(MEDIA_TYPES[form], 0.0) for form in offered}
+    wanted = {form: found.get(NAMES[form], 0.0) for form in offered}
     best = max(offered, key=lambda form: wanted[form])  # If several are equal, the first wins.
     if "png" in offered and found.get(MEDIA_TYPES["png"], 1.0) > 0:
         browser = _browser_quality(found)

@@ -11,7 +11,7 @@ from service.http.access.guard import Access
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
 from service.rest.components import PROBLEM, name_parts, operations, resolve
-from service.rest.page_examples import fit_examples
+from service.rest.page_examples import COMPLETE, fit_examples
 
 SCHEMES: Mapping[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},
@@ -60,16 +60,22 @@ def describe_models(page: dict[str, Any], catalog: Catalog) -> None:
     dims = sorted({loaded.latent_dim for loaded in catalog.models.values()})
     sizes = [{"minItems": dim, "maxItems": dim} for dim in dims]
     priors = {name: None for loaded in catalog.priors.values() for name in loaded.names}
-    labels = {name: None for loaded in catalog.priors.values() for name in loaded.labels}
+    conditions = [loaded.condition for loaded in catalog.models.values() if loaded.condition is not None]
+    told = list({value: None for condition in conditions for value in condition.values})
+    labels = list({name: None for loaded in catalog.priors.values() for name in loaded.labels} | dict.fromkeys(told))
+    for path in page["paths"]:
+        for name, schema in _schemas(page, path):
+            if name == "label":
+                known = labels if path == "/sample" else told
+                for text in (one for one in (schema, *schema.get("anyOf", ())) if one.get("type") == "string"):
+                    text.pop("enum", None)
+                    text.update({"enum": known} if known else {})
     for path in ("/decode", "/sample"):
         for name, schema in _schemas(page, path):
             if name in LATENTS:
                 schema["items"] = {**_row(schema["items"]), **(sizes[0] if len(sizes) == 1 else {"anyOf": sizes})}
             elif name == "prior":
                 next(one for one in (schema, *schema.get("anyOf", ())) if "enum" in one)["enum"] = list(priors)
-            elif name == "label":
-                text = next(one for one in (schema, *schema.get("anyOf", ())) if one.get("type") == "string")
-                text.update({"enum": list(labels)} if labels else {})
 
 
 def _row(schema: dict[str, Any]) -> dict[str, Any]:
@@ -85,6 +91,13 @@ def _schemas(page: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, A
                 yield parameter["name"], parameter["schema"]
         for content in operation.get("requestBody", {}).get("content", {}).values():
             yield from resolve(page, content["schema"]).get("properties", {}).items()
+
+
+def of_kinds(page: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
+    """Return the page without what no loaded model can do: /complete needs one of drawings or texts."""
+    if any(loaded.kind.steps for loaded in catalog.models.values()):
+        return page
+    return page | {"paths": {path: methods for path, methods in page["paths"].items() if path != COMPLETE}}
 
 
 def describe_access(page: dict[str, Any], access: Access, problem: Mapping[str, Any]) -> None:
@@ -126,6 +139,7 @@ def complete_page(app: FastAPI, max_rows: int) -> None:
         if app.state.service is not None:
             describe_models(page, app.state.service.pipeline.catalog)
             fit_examples(page, app.state.service.pipeline.catalog)
+            return of_kinds(page, app.state.service.pipeline.catalog)
         return page
 
     app.openapi = complete  # type: ignore[method-assign]

@@ -7,8 +7,10 @@ from typing import Any
 
 from service.inference.catalog import Catalog
 from service.rest.components import operations
+from service.rest.kinds import wire_of
 
 LATENTS = ("z", "mu", "sigma")
+COMPLETE = "/complete"
 
 
 def fit_examples(page: dict[str, Any], catalog: Catalog) -> None:
@@ -28,6 +30,20 @@ def fit_examples(page: dict[str, Any], catalog: Catalog) -> None:
         for content in operation.get("requestBody", {}).get("content", {}).values():
             if "example" in content:
                 content["example"] = _fitted(content["example"], default, dim)
+    for operation in page["paths"].get(COMPLETE, {}).values():
+        _continue(operation, catalog)
+
+
+def _continue(operation: dict[str, Any], catalog: Catalog) -> None:
+    """Let the example of /complete begin something that a loaded model can continue, if there is one."""
+    model = next((loaded for loaded in catalog.models.values() if loaded.kind.steps), None)
+    if model is not None:
+        begun = model.manifest.preprocessing.items(model.kind.begun)
+        example = {"model": model.name, wire_of(model).many: begun, "n": 2, "seed": 7}
+        operation["requestBody"]["content"]["application/json"]["example"] = example
+        for parameter in operation["parameters"]:
+            if parameter["name"] == "model":
+                parameter["schema"]["examples"] = [model.name]
 
 
 def _fitted(example: Any, model: str, dim: int) -> Any:

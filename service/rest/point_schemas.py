@@ -6,17 +6,19 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.latents.traversal import DEFAULT_SPAN
-from service.rest.body_schemas import End, Number, PicturesAnswer
+from service.rest.body_schemas import End, Number, PicturesAnswer, Row, Sketch
+from service.rest.data_keys import DATA_KEYS, FILES
 from service.rest.schemas import (
+    DataFormat,
     DecodeParameters,
     FramesFormat,
     IncludeLatents,
+    LabelParameters,
     NpyType,
-    Parameters,
-    PictureFormat,
     PointParameters,
     Scale,
     TwoDims,
+    View,
 )
 
 # More than any bound on pictures; a number of thousands of digits could not be multiplied and shown.
@@ -44,11 +46,14 @@ def _joined(value: object) -> str | None:
 
 
 class PointBody(BaseModel):
-    """A point of the latent space: a picture, a latent, a posterior, or a stored item; exactly one of them."""
+    """A point of the latent space: data of the model's kind, a latent, a posterior, or a stored item; exactly one of them."""
 
     model_config = ConfigDict(title="Point", json_schema_extra={"additionalProperties": False})
 
     image: str | None = Field(None, description="A picture as base64 or data URL; it stands for its posterior.")
+    row: Row | None = Field(None, description="A row of a table.")
+    sketch: Sketch | None = Field(None, description="A drawing, or SVG.")
+    text: str | None = Field(None, description="A text.")
     z: list[Number] | None = Field(None, description="A latent of latent_dim numbers.")
     mu: list[Number] | None = Field(None, description="The mean of a posterior; without sigma the same as z.")
     sigma: list[Annotated[float, Field(gt=0)]] | None = Field(None, description="The sigma of a posterior; only with mu.")
@@ -136,14 +141,15 @@ Span = Annotated[
 class TraverseParameters(PointParameters):
     """Parameters of /traverse."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image", "z", "mu", "points")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = (*DATA_KEYS, "z", "mu", "points")
+    files: ClassVar[tuple[str, ...]] = FILES
 
     format: FramesFormat | None = Field(
         None, description="The format of the answer. It overrides the header Accept.", examples=["png"]
     )
     dtype: NpyType = "uint8"
     scale: Scale | None = None
+    view: View = None
     dims: (
         Annotated[
             str,
@@ -172,10 +178,16 @@ class TraverseParameters(PointParameters):
 
 
 class TraverseBody(BaseModel):
-    """Pictures, latents or points to start from; only one of these fields, or none for the mean of the prior."""
+    """Data, latents or points to start from; only one of these fields, or none for the mean of the prior."""
 
     images: list[str] = Field([], min_length=1, description="Pictures as base64 or data URLs.")
     image: str = Field("", description="One picture.")
+    rows: list[Row] = Field([], min_length=1, description="Rows of a table.")
+    row: Row = Field({}, description="One row.")
+    strokes: list[Sketch] = Field([], min_length=1, description="Drawings.")
+    sketch: Sketch = Field([], description="One drawing.")
+    texts: list[str] = Field([], min_length=1, description="Texts.")
+    text: str = Field("", description="One text.")
     z: list[list[Number]] = Field([], min_length=1, description="Latents.")
     mu: list[list[Number]] = Field([], min_length=1, description="The same as z.")
     points: list[PointBody] = Field([], min_length=1, description="Points of any kind.")
@@ -199,19 +211,23 @@ class TraversalAnswer(PicturesAnswer):
 
     model_config = ConfigDict(title="Traversal")
 
-    rows: list[TraversedRow]
+    rows: list[TraversedRow] | list[Row]
+    traversed: list[TraversedRow] | None = Field(
+        None, description="Only of a model of tables, whose data are `rows`: what each row of data is."
+    )
     over: str = Field(description="What the values are, as in the request.")
     steps: int = Field(description="The number of pictures in a row.")
 
 
-class ManifoldParameters(Parameters):
+class ManifoldParameters(LabelParameters):
     """Parameters of /manifold."""
 
-    format: PictureFormat | None = Field(
+    format: DataFormat | None = Field(
         None, description="The format of the answer. It overrides the header Accept; the default is png.", examples=["png"]
     )
     dtype: NpyType = "uint8"
     scale: Scale | None = None
+    view: View = None
     dims: TwoDims | None = Field(
         None,
         examples=["0,1"],

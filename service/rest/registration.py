@@ -20,7 +20,7 @@ from service.http.direct import Direct
 from service.http.endpoint import Endpoint, Operation, Starting
 from service.http.registry import Registration
 from service.operations.service import Service
-from service.rest.body_schemas import Images, PicturesAnswer, Problem
+from service.rest.body_schemas import Begun, Data, PicturesAnswer, Problem
 from service.rest.components import PROBLEM_TYPE, SCHEMAS
 from service.rest.errors import describe
 from service.rest.schemas import NoParameters, PictureParameters
@@ -85,17 +85,28 @@ FORM_OF_PICTURES = {
 # For the other fields of a form, in which everything is text. Without the example, /docs would send "string" in each.
 AS_IN_QUERY = {"type": "string", "description": "The same as in the query. An empty field counts as none.", "example": ""}
 PICTURES = {f"image/{kind}": BINARY for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff")}
+TEXT = {"schema": {"type": "string"}}
+# Data of tables, drawings and texts.
+TEXTS = {"text/csv": TEXT, "image/svg+xml": TEXT, "text/plain": TEXT}
 PICTURE_BODIES = {
-    **json_content(Images, {"images": [PICTURE_EXAMPLE]}),
+    **json_content(Data, {"images": [PICTURE_EXAMPLE]}),
     "multipart/form-data": {"schema": FORM_OF_PICTURES},
     **PICTURES,
     "application/x-npy": BINARY,
+    **TEXTS,
 }
 PICTURE_ANSWERS = {
     **json_content(PicturesAnswer),
     "application/x-npy": BINARY,
     "image/png": BINARY,
+    **TEXTS,
 }
+SEQUENCE_BODIES = {
+    **json_content(Begun, {"strokes": [[[0, 0, 0], [30, 5, 0], [10, 20, 1]]]}),
+    "image/svg+xml": TEXT,
+    "text/plain": TEXT,
+}
+SEQUENCE_ANSWERS = {"image/svg+xml": TEXT, "text/plain": TEXT, "image/png": BINARY}
 PROBLEMS: dict[str, Any] = {
     "description": "The error as a problem body (RFC 9457): what was found, what is allowed, and what to do.",
     "content": {PROBLEM_TYPE: {"schema": schema_of(Problem)}},

@@ -3,6 +3,7 @@
 import math
 
 from service.rest.arrangement import size_of
+from service.rest.complete_schemas import CompleteParameters
 from service.rest.model_schemas import ExampleParameters
 from service.rest.negotiation import Format, is_browser
 from service.rest.parameters import BadParameter
@@ -18,7 +19,7 @@ MAX_SIDE = 16_383
 
 
 def choose_scale(
-    parameters: DecodeParameters | InterpolateParameters | ScoreParameters | ExampleParameters,
+    parameters: CompleteParameters | DecodeParameters | InterpolateParameters | ScoreParameters | ExampleParameters,
     form: Format,
     accept: str,
     count: int,

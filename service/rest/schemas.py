@@ -2,10 +2,13 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from models.preprocess import Background, Invert
 from service.latents.noise import MAX_SEED
+from service.rest.bandwidth_schema import AnyBandwidth
+from service.rest.data_keys import DATA_KEYS, FILES
+from service.rest.label_schema import TOLD, Labels
 
 
 def split(value: object) -> object:
@@ -17,42 +20,12 @@ def _as_set(value: object) -> object:
     return frozenset(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
 
-def number_as_text(value: object) -> object:
-    """Return the text of a whole number, since labels are often numbers, and a text as it is. Raises ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("must be a text or a whole number")
-    return str(value)
-
-
 def words(*known: str) -> Any:
     """Return the type of a parameter that is a set of known words: a string with commas, or in JSON also a list."""
     word = f" *({'|'.join(known)})? *"
     return Annotated[str, Field(pattern=f"^{word}(,{word})*$")] | list[Literal[known]]  # type: ignore[valid-type]
 
 
-def _bandwidth(value: object) -> float | str:
-    """Return a bandwidth: auto, or a number. Raises ValueError."""
-    if value == "auto":
-        return "auto"
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
-    except (ValueError, OverflowError):
-        number = -1.0
-    if not 0 <= number <= MAX_BANDWIDTH:
-        raise ValueError(f"must be auto, or a number from 0 to {MAX_BANDWIDTH:.0f}")
-    return number
-
-
-def _any_bandwidth(value: object) -> float | str | None:
-    return None if value is None else _bandwidth(value)
-
-
-MAX_BANDWIDTH = 1e6
-_BANDWIDTHS = [{"type": "string", "enum": ["auto"]}, {"type": "number", "minimum": 0, "maximum": MAX_BANDWIDTH}]
-Bandwidth = Annotated[Any, PlainValidator(_bandwidth), WithJsonSchema({"anyOf": _BANDWIDTHS})]
-AnyBandwidth = Annotated[
-    Any, PlainValidator(_any_bandwidth), WithJsonSchema({"anyOf": [*_BANDWIDTHS, {"type": "null"}]})
-]  # or none is stated
 # Two dimensions as text. Which there are depends on the model: see `two_dims` in parameters.py.
 TwoDims = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^(0|[1-9][0-9]{0,5}),(0|[1-9][0-9]{0,5})$"})]
 Seed = Annotated[
@@ -62,8 +35,8 @@ Seed = Annotated[
     ),
 ]
 PosteriorFormat = Literal["json", "npy"]
-PictureFormat = Literal["json", "npy", "png"]
-FramesFormat = Literal["json", "npy", "png", "webp", "gif"]
+DataFormat = Literal["json", "npy", "png", "csv", "svg", "txt"]
+FramesFormat = Literal["json", "npy", "png", "webp", "gif", "csv", "svg", "txt"]
 Layout = Literal["grid", "row", "column"]
 MAX_SCALE = 32
 Scale = Annotated[
@@ -79,6 +52,9 @@ Scale = Annotated[
 NpyType = Annotated[
     Literal["uint8", "float32"],
     Field(description="The type of npy answers. float32 has the pixels in [0, 1], as the model gives them."),
+]
+View = Annotated[
+    Literal["picture"] | None, Field(description="picture answers pictures of drawings, texts and rows, as of pictures.")
 ]
 PixelKind = Annotated[
     Literal["mean", "sample"],
@@ -117,7 +93,13 @@ class Parameters(NoParameters):
     )
 
 
-class PictureParameters(Parameters):
+class LabelParameters(Parameters):
+    """The parameters of every operation that encodes or decodes."""
+
+    label: Labels | None = Field(None, description=TOLD)
+
+
+class PictureParameters(LabelParameters):
     """The parameters of every operation that takes pictures."""
 
     background: Background | None = Field(
@@ -132,6 +114,26 @@ class PictureParameters(Parameters):
     )
 
 
+StepTemperature = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=10,
+        examples=[0.7],
+        description="Only of drawings and texts: how freely each step is drawn, with the seed. 0 takes the likeliest one. The "
+        "default is 0, and 0.7 for /sample and /complete.",
+    ),
+]
+MaxLength = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        examples=[50],
+        description="Only of drawings and texts: the largest number of points or characters. The default is the model's.",
+    ),
+]
+
+
 class PointParameters(PictureParameters):
     """The parameters of every operation that takes points: pictures, latents, posteriors, or ids of a collection's items."""
 
@@ -144,8 +146,8 @@ class PointParameters(PictureParameters):
 class EncodeParameters(PictureParameters):
     """Parameters of /encode."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     format: PosteriorFormat | None = Field(None, description="The format of the answer. It overrides the header Accept.")
     include: Annotated[
@@ -156,20 +158,23 @@ class EncodeParameters(PictureParameters):
     seed: Seed | None = None
 
 
-class DecodeParameters(Parameters):
+class DecodeParameters(LabelParameters):
     """Parameters of /decode."""
 
     payload: ClassVar[tuple[str, ...]] = ("z", "mu")
     instead_of_files: ClassVar[str] = "send JSON, or npy as the body"
 
-    format: PictureFormat | None = Field(
+    format: DataFormat | None = Field(
         None, description="The format of the answer. It overrides the header Accept.", examples=["png"]
     )
     dtype: NpyType = "uint8"
     layout: Layout = Field("grid", description="The layout of several pictures in one PNG.")
     scale: Scale | None = None
+    view: View = None
     pixels: PixelKind = "mean"
     seed: Seed | None = None
+    step_temperature: StepTemperature = None
+    max_length: MaxLength = None
 
 
 class SampleParameters(DecodeParameters):
@@ -190,10 +195,11 @@ class SampleParameters(DecodeParameters):
         description="aggregate is the fitted prior, a Gaussian mixture; standard is N(0, I), and vamp a learnt VampPrior. "
         "The default is the fitted prior if the model has one, else its trained prior.",
     )
-    label: Annotated[str, BeforeValidator(number_as_text, json_schema_input_type=str)] | None = Field(
+    label: Labels | None = Field(
         None,
-        description="Draws pictures of one label, see labels in /models; only with the fitted prior (prior=aggregate) "
-        "of labelled pictures.",
+        description="Draws pictures of one label, see labels in /models: with the fitted prior (prior=aggregate) of labelled "
+        "pictures, or a conditional model, which also takes a JSON list with one for each picture. Without it, a conditional "
+        "model draws labels with the frequencies of its training.",
     )
     include: IncludeLatents = frozenset()
 
@@ -201,10 +207,15 @@ class SampleParameters(DecodeParameters):
 class ReconstructParameters(DecodeParameters, PictureParameters):
     """Parameters of /reconstruct."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     mode: Literal["mean", "sample"] = Field("mean", description="mean decodes mu; sample decodes a draw from the posterior.")
+    cells: Literal["missing", "all"] = Field(
+        "missing",
+        description="Only of table rows: missing fills the cells that are missing, and the others stay as they were sent; all "
+        "answers the reconstruction of every cell.",
+    )
     compare: bool = Field(
         False,
         description="true adds the originals as the model sees them: in a PNG above the reconstructions, or to their left in "
@@ -224,14 +235,19 @@ class InterpolateParameters(PointParameters):
     dtype: NpyType = "uint8"
     layout: Layout = Field("row", description="The layout of the frames in one PNG. With corners, it is grid unless stated.")
     scale: Scale | None = None
+    view: View = None
     steps: int = Field(
         8, ge=2, description="The number of frames, both ends included; with corners, of each row and of each column."
     )
     method: Literal["linear", "slerp", "matched", "graph"] = Field(
         "linear",
-        description="The kind of path. matched is a line with the variance of the prior. graph goes from item to item of the "
-        "collection, by the shortest way in the graph of nearest neighbours.",
+        description="The kind of path. The default is linear, and slerp for drawings and texts. matched is a line with the "
+        "variance of the prior. graph goes from item to item of the collection, by the shortest way in the graph of nearest "
+        "neighbours.",
     )
+    step_temperature: StepTemperature = None
+    max_length: MaxLength = None
+    seed: Seed | None = None
     density_weight: float = Field(
         0.5,
         ge=0,

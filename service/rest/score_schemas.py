@@ -6,16 +6,17 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from service.latents.noise import MAX_SEED
 from service.rest.body_schemas import PlaneInfo, WarningList
+from service.rest.data_keys import DATA_KEYS, FILES
 from service.rest.schemas import Layout, NoParameters, PictureParameters, PosteriorFormat, Scale, TwoDims, split, words
 
-ScoreName = Literal["knn", "density", "reconstruction", "unexplained", "deviance", "elbo", "iwae", "regret"]
+ScoreName = Literal["knn", "density", "reconstruction", "unexplained", "deviance", "elbo", "iwae", "regret", "surprise", "nll"]
 
 
 class ScoreParameters(PictureParameters):
     """Parameters of /score."""
 
-    payload: ClassVar[tuple[str, ...]] = ("images", "image")
-    files: ClassVar[tuple[str, ...]] = ("image",)
+    payload: ClassVar[tuple[str, ...]] = DATA_KEYS
+    files: ClassVar[tuple[str, ...]] = FILES
 
     format: Literal["json", "png"] | None = Field(
         None,
@@ -27,7 +28,7 @@ class ScoreParameters(PictureParameters):
         BeforeValidator(
             split,
             json_schema_input_type=words(
-                "knn", "density", "reconstruction", "unexplained", "deviance", "elbo", "iwae", "regret"
+                "knn", "density", "reconstruction", "unexplained", "deviance", "elbo", "iwae", "regret", "surprise", "nll"
             ),
         ),
         Field(
@@ -35,7 +36,9 @@ class ScoreParameters(PictureParameters):
             "negative log density of mu under the training posteriors, reconstruction the squared error, unexplained its "
             "share in the picture's variance, deviance the nats that the reconstruction leaves unexplained. elbo and iwae "
             "are lower bounds of the log likelihood. regret is how far the ELBO grows when the posterior is optimised for "
-            "this picture. The default is that of the model's calibration."
+            "this picture. surprise, of table rows, is by how many nats the cells are less likely than the likeliest "
+            "ones, given the other cells; nll, of drawings and texts, is -log p(x given mu). The default is that of the "
+            "model's calibration."
         ),
     ] = frozenset()
     samples: int | None = Field(
@@ -68,6 +71,10 @@ class Score(BaseModel):
         None,
         description="Only with iwae: likelihood if ess is at least 5, else bound: then a few draws carry the sum.",
     )
+    columns: list[dict[str, float]] | None = Field(
+        None, description="Only with surprise: what each column adds to it; its missing cells add 0."
+    )
+    unusual: list[str] | None = Field(None, description="Only with surprise: the column that adds most.")
     samples: int | None = Field(None, description="Only with elbo and iwae: the number of samples.")
     seed: int | None = Field(None, description="Only with elbo, iwae and regret: the seed of their noise.")
 

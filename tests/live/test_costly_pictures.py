@@ -17,7 +17,6 @@ from .server import Server
 
 BUDGET, BEYOND = 256 << 20, 64 << 20
 PATIENCE = 30.0
-SETTLED = 0.5  # seconds without a new decoder
 
 
 def decoders(server: Server) -> list[psutil.Process]:
@@ -34,18 +33,20 @@ def wait_for(condition: Callable[[], bool], case: Callable[[], object] = lambda:
 
 
 @contextmanager
-def standing_still(server: Server) -> Iterator[None]:
-    """In the block no decoder goes on, as if each had a picture that takes for ever."""
+def standing_still(server: Server, parent: bool = True) -> Iterator[None]:
+    """In the block no decoder goes on, as if each had a picture that takes for ever. With `parent`, none is started either.
+
+    A decoder of a small picture is killed after a second, and another one is forked, which would not stand still.
+    """
     wait_for(lambda: len(decoders(server)) >= 3)
-    stopped: list[psutil.Process] = []
-    changed = time.monotonic()
-    while time.monotonic() < changed + SETTLED:  # One that is about to end may be replaced.
-        for process in set(decoders(server)).difference(stopped):
-            with suppress(psutil.NoSuchProcess):
-                process.suspend()
-            stopped.append(process)
-            changed = time.monotonic()
-        time.sleep(0.01)
+    stopped = [psutil.Process(pid) for pid in {process.ppid() for process in decoders(server)}] if parent else []
+    for process in stopped:
+        process.suspend()
+        wait_for(lambda process=process: process.status() == psutil.STATUS_STOPPED)  # type: ignore[misc]
+    for process in decoders(server):
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+        stopped.append(process)
     try:
         yield
     finally:
@@ -201,7 +202,7 @@ def test_the_end_does_not_wait_for_a_decoder_and_leaves_none(number: signal.Sign
         server.wait_until_ready()
         wait_for(lambda: len(decoders(server)) >= 3)
         family = psutil.Process(server.process.pid).children(recursive=True)
-        with ThreadPoolExecutor(1) as pool, standing_still(server):
+        with ThreadPoolExecutor(1) as pool, standing_still(server, parent=False):
             waiting = pool.submit(httpx.post, f"{server.url}/encode", content=COSTLY["16 bits"], timeout=PATIENCE)
             time.sleep(0.1)
             start = time.monotonic()

@@ -17,6 +17,12 @@ def digits_npz() -> Path:
 
 
 @pytest.fixture(scope="session")
+def penguins() -> Path:
+    """344 penguins as `--data csv:PATH` takes them."""
+    return Path(__file__).parents[1] / "data" / "penguins.csv"
+
+
+@pytest.fixture(scope="session")
 def digits(digits_npz: Path) -> Items:
     """The same as tensors: x uint8 (256, 1, 28, 28)."""
     with np.load(digits_npz) as arrays:

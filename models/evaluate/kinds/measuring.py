@@ -24,6 +24,7 @@ class Measuring:
 
     scores: ClassVar[tuple[str, ...]] = ("nll",)  # of an item against its reconstruction, see `models.scores`
     parts: ClassVar[str] = "values"  # what the nats of an item are summed over
+    explained: ClassVar[Mapping[str, str]] = {}  # keys of the protocol in metrics.json -> their names in the card
     left_out: ClassVar[str] = (
         "Fréchet distance, precision and recall of samples, bits per dimension, and neighbours in pixels are measured for "
         "pictures only"
@@ -49,9 +50,18 @@ class Measuring:
         return "density" if self.kind.density else "likelihood"
 
     def densities(
-        self, vae: VAE, rows: Tensor, metrics: Mapping[str, Any], data: Mapping[str, Any], seed: int
+        self,
+        vae: VAE,
+        rows: Tensor,
+        metrics: Mapping[str, Any],
+        data: Mapping[str, Any],
+        seed: int,
+        condition: Tensor | None = None,
     ) -> dict[str, Any]:
-        """Return the numbers of a density of rows with known steps, such as bytes; {} where there are none."""
+        """Return the numbers of a density of rows with known steps, such as bytes; {} where there are none.
+
+        `condition`: what a conditional model is told about each, int64 (N,).
+        """
         return {}
 
     def more(
@@ -66,6 +76,14 @@ class Measuring:
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """Return numbers that only this kind has, and their protocols."""
         return {}, {"left_out": self.left_out}
+
+    def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """Return rows of the numbers in card and report for what `more` gave: what it is, its value, the protocol's key."""
+        return []
+
+    def table(self, metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
+        """Return one more table of the card and the report, its first row the headings; [] for none."""
+        return []
 
     def nearest(self, splits: Splits, device: torch.device) -> dict[str, float]:
         """Return the accuracy of the nearest neighbours by distances of the rows themselves, by name."""

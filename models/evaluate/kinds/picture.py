@@ -49,9 +49,17 @@ class PictureMeasuring(Measuring):
         return kind_of(vae.config.likelihood, bool(((x == 0) | (x == 1)).all()))
 
     def densities(
-        self, vae: VAE, rows: Tensor, metrics: Mapping[str, Any], data: Mapping[str, Any], seed: int
+        self,
+        vae: VAE,
+        rows: Tensor,
+        metrics: Mapping[str, Any],
+        data: Mapping[str, Any],
+        seed: int,
+        condition: Tensor | None = None,
     ) -> dict[str, Any]:
-        return {} if _binarized(data) else densities.density_numbers(vae, rows, metrics, data.get("training", {}), seed)
+        if _binarized(data):
+            return {}
+        return densities.density_numbers(vae, rows, metrics, data.get("training", {}), seed, condition)
 
     def more(
         self,

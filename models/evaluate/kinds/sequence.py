@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.data.items import Splits
 from models.evaluate.kinds.measuring import Measuring
-from models.evaluate.sequences import KEY, protocol, sequence_numbers
+from models.evaluate.sequences import KEY, number_rows, protocol, sequence_numbers
 from models.mixture import FittedPrior
 from models.vae import VAE
 
@@ -17,6 +17,7 @@ class SequenceMeasuring(Measuring):
     """The measurement of sequences."""
 
     parts: ClassVar[str] = "steps"
+    explained: ClassVar[Mapping[str, str]] = {KEY: "Sequences"}
 
     def more(
         self,
@@ -31,6 +32,9 @@ class SequenceMeasuring(Measuring):
         rows = splits.test.x
         numbers = sequence_numbers(vae, rows, splits.preprocessing, metrics["log_likelihood"], metrics["elbo"])
         return {KEY: numbers}, {KEY: protocol(len(rows)), "left_out": self.left_out}
+
+    def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        return [(what, value, KEY) for what, value in number_rows(metrics)]
 
     def strangers(self, rows: Tensor, seed: int) -> dict[str, Tensor]:
         """Return rows with their steps in random order, and rows whose second half is that of another."""

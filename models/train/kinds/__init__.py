@@ -3,11 +3,12 @@
 from models.data import data_kind
 from models.train.kinds.picture import PictureTraining
 from models.train.kinds.strokes import StrokesTraining
+from models.train.kinds.table import TableTraining
 from models.train.kinds.text import TextTraining
 from models.train.kinds.training import Training
 
 TRAINING: dict[str, Training] = {
-    training.kind.name: training for training in (PictureTraining(), StrokesTraining(), TextTraining())
+    training.kind.name: training for training in (PictureTraining(), StrokesTraining(), TableTraining(), TextTraining())
 }
 
 

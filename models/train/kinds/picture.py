@@ -33,7 +33,10 @@ class PictureTraining(Training):
 
     kind: ClassVar[Kind] = KINDS["picture"]
     flags: ClassVar[frozenset[str]] = frozenset(
-        ("size", "channels", "fit", "filter", "range", "background", "invert", "max_corrupt", "binarize", "conv_channels")
+        (
+            *("size", "channels", "fit", "filter", "range", "background", "invert", "max_corrupt", "binarize"),
+            *("conv_channels", "feature_weight", "pixel_weight"),
+        )
     )
     reasons: ClassVar[tuple[str, ...]] = ("hidden", "channels", START)
 
@@ -98,7 +101,8 @@ class PictureTraining(Training):
         return reasons
 
     def net_options(self, args: argparse.Namespace, rows: Tensor, spec: Any) -> dict[str, Any]:
-        args.binarize = args.binarize or ("dynamic" if args.likelihood == "bernoulli" and rows.shape[1] == 1 else "none")
+        drawn = args.likelihood == "bernoulli" and rows.shape[1] == 1 and args.objective != "perceptual"
+        args.binarize = args.binarize or ("dynamic" if drawn else "none")
         if args.arch in DENSE:
             return super().net_options(args, rows, spec)
         args.activation = args.activation or "silu"

@@ -76,6 +76,8 @@ def choose_likelihood(args: argparse.Namespace, x: Tensor) -> tuple[str, str]:
     """Return the likelihood and the reason for it."""
     if x.shape[1] == 3:
         return "gaussian", "gaussian, because the pictures have colours"
+    if args.objective == "perceptual":
+        return "gaussian", "gaussian, because --objective perceptual compares greys as they are"
     if args.binarize == "dynamic":
         return "bernoulli", "bernoulli, because --binarize dynamic makes every value 0 or 1"
     if args.data in BERNOULLI_BY_NAME:

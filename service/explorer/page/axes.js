@@ -3,6 +3,7 @@
 
 import { useMemo, useRef } from "./vendor/preact-htm.js";
 import { collectionPath, directionPath, request, useAnswer } from "./api.js";
+import { isPictures, shown } from "./kinds.js";
 import { dimsByKl } from "./model.js";
 import { shortest } from "./numbers.js";
 
@@ -16,7 +17,7 @@ export function useAxes(kind, model, collection, start) {
   const local = useAnswer(kind === "local" ? localRequest(model, start) : null);
   const named = useNamed(kind === "named" ? collection : null);
   const { answer, asked, error } = { top: { answer: model, asked: request("models") }, local, named }[kind];
-  const axes = useMemo(() => (answer ? { top: topAxes, local: localAxes, named: namedAxes }[kind](answer) : []), [answer]);
+  const axes = useMemo(() => (answer ? { top: topAxes, local: localAxes, named: namedAxes }[kind](answer, model) : []), [answer]);
   const shown = useRef([]); // until there are others, so that the page does not jump
   if (axes.length || error) shown.current = axes;
   return { axes: shown.current, asked: [asked].flat(), error };
@@ -41,11 +42,11 @@ function topAxes(model) {
 
 // The pictures of a traversal are not used, so as few as possible are asked for.
 const localRequest = (model, start) =>
-  request("traverse", { query: { model: model.name, dims: `local:${MOST}`, over: "point", steps: 2 }, json: { z: [start] } });
+  request("traverse", { query: { ...shown(model), dims: `local:${MOST}`, over: "point", steps: 2 }, json: { z: [start] } });
 
-const localAxes = ({ rows }) =>
+const localAxes = ({ rows }, model) =>
   rows.map(({ direction, change }, i) => {
-    return { name: `local ${i + 1}`, note: `changes the pixels by ${change.toFixed(1)} a unit`, vector: direction, unit: 1 };
+    return { name: `local ${i + 1}`, note: isPictures(model) ? `changes the pixels by ${change.toFixed(1)} a unit` : "", vector: direction, unit: 1 };
   });
 
 const separates = (auc) => (auc === null ? "" : `separates ${Math.floor(100 * auc)} % (AUC)`);

@@ -3,12 +3,12 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { asCurl, asPython } from "./api.js";
-import { fromBase64 } from "./base64.js";
+import { isItem } from "./kinds.js";
 import { isPoint } from "./numbers.js";
-import { set, writeFragment } from "./state.js";
+import { readItem, set, writeFragment } from "./state.js";
 
 const POINT = "application/x-latent"; // a dragged picture carries its latent,
-const PICTURE = "application/x-picture"; // or itself, as base64, before it is encoded
+const ITEM = "application/x-picture"; // or its item, as the field x of the address has it, before it is encoded
 
 /** Show everywhere a point of the latent space; the sliders start there. `item`: its id, if it is an item of the collection. */
 export function choose(z, { item = null } = {}) {
@@ -29,32 +29,30 @@ export function Part({ id, title, hint, children }) {
   </section>`;
 }
 
-const fileOf = (picture) => new File([fromBase64(picture)], "picture.png");
-
 /**
- * Properties of an element that stands for a point, or for a picture, base64, that is not encoded yet: the keys a and b make it
- * an end of the path, and it can be dragged there.
+ * Properties of an element that stands for a point, or for an item `x` that is not encoded yet: the keys a and b make it an end
+ * of the path, and it can be dragged there.
  */
-export function carries(z, picture = null) {
+export function carries(z, x = null) {
   const put = (end) => {
     if (z) set({ [end]: z });
-    else dispatchEvent(new CustomEvent("picture-for-end", { detail: { end, file: fileOf(picture) } }));
+    else dispatchEvent(new CustomEvent("item-for-end", { detail: { end, x } }));
   };
   return {
-    draggable: Boolean(z || picture),
+    draggable: Boolean(z || x),
     "data-carries": true,
-    onDragStart: (event) => event.dataTransfer.setData(...(z ? [POINT, JSON.stringify(z)] : [PICTURE, picture])),
-    onKeyDown: (event) => (z || picture) && /^[ab]$/.test(event.key) && !event.ctrlKey && !event.metaKey && put(event.key),
+    onDragStart: (event) => event.dataTransfer.setData(...(z ? [POINT, JSON.stringify(z)] : [ITEM, x])),
+    onKeyDown: (event) => (z || x) && /^[ab]$/.test(event.key) && !event.ctrlKey && !event.metaKey && put(event.key),
   };
 }
 
 /**
- * A picture, base64 of a PNG, that is chosen by a click or Enter, and carries its point `z`; itself, if it has none. `item`: its
- * id, if it is an item of the collection.
+ * A picture, base64 of a PNG, that is chosen by a click or Enter, and carries its point `z`; its item `x`, if it has
+ * none. `item`: its id, if it is an item of the collection.
  */
-export function Thumb({ image, z, item = null, label, testid, onChoose = () => z && choose(z, { item }), current = false }) {
+export function Thumb({ image, z, x = image, item = null, label, testid, onChoose = () => z && choose(z, { item }), current = false }) {
   return html`<button
-    ...${carries(z, image)}
+    ...${carries(z, x)}
     class="thumb"
     data-testid=${testid}
     aria-label=${label}
@@ -71,19 +69,21 @@ function pointOf(text, size) {
 }
 
 /**
- * What a dropped picture is given to: a latent of `size` numbers to `onPoint`, or a file to `onFile`; `isSeen`: as the model sees
- * it. What another page has dragged here, and is neither, is an error for `onTrouble`.
+ * What a dropped picture is given to: a latent to `onPoint`, an item x to `onItem`, or a file to `onFile`. What another page has
+ * dragged here, and is none of them, is an error for `onTrouble`.
  */
-export function target({ size, onPoint, onFile, onTrouble }) {
+export function target({ model, onPoint, onItem, onFile, onTrouble }) {
+  const size = model.latent_dim;
   return {
     onDragOver: (event) => event.preventDefault(),
     onDrop: (event) => {
       event.preventDefault();
-      const [point, picture] = [POINT, PICTURE].map((type) => event.dataTransfer.getData(type));
+      const [point, x] = [POINT, ITEM].map((type) => event.dataTransfer.getData(type));
       onTrouble(null);
       try {
         if (point) return onPoint(pointOf(point, size));
-        if (picture) return onFile(fileOf(picture), { isSeen: true });
+        if (x && readItem(x) && isItem(model, x)) return onItem(x);
+        if (x) throw new Error("no item of this model");
       } catch {
         return onTrouble(new Error(`What was dropped is no point of this model, which has ${size} numbers, and no picture.`));
       }

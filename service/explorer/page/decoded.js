@@ -4,11 +4,12 @@
 import { html, useLayoutEffect, useRef } from "./vendor/preact-htm.js";
 import { request, send, useAnswer } from "./api.js";
 import { Trouble } from "./controls.js";
+import { shown } from "./kinds.js";
 import { readNpy } from "./npy.js";
 
 /** The request that decodes latents, for readPictures. */
 export function decodeRequest(model, latents) {
-  return request("decode", { query: { model: model.name }, json: { z: latents }, accept: "application/x-npy" });
+  return request("decode", { query: shown(model), json: { z: latents }, accept: "application/x-npy" });
 }
 
 /** Send a request for pictures as npy, uint8 (N, H, W, C): N ImageData. */

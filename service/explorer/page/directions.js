@@ -7,6 +7,7 @@ import { amountOf, moved, percentile, useAxes, useNames } from "./axes.js";
 import { carries, Copy, Part, Trouble, useResting } from "./controls.js";
 import { Decoded, decodeRequest, readPictures } from "./decoded.js";
 import { HowToName } from "./how_to.js";
+import { worded } from "./kinds.js";
 import { pointsOf } from "./model.js";
 import { clamp, isSame, signed } from "./numbers.js";
 import { set } from "./state.js";
@@ -29,7 +30,7 @@ export function Directions({ model, collection, unread, state }) {
   const isMoved = !isSame(z, start);
   const startHere = () => set({ start: z });
   const names = useNames(collection);
-  const kind = state.directions === "named" && !names.length ? "top" : KINDS[state.directions] ? state.directions : "top";
+  const kind = (state.directions === "named" && !names.length) || (state.directions === "local" && model.kind === "text") ? "top" : KINDS[state.directions] ? state.directions : "top";
   const { axes, asked, error } = useAxes(kind, model, collection, start);
   const restingZ = useResting(z);
   const points = useMemo(() => axes.map((axis) => pointsAlong(axis, restingZ, start)), [axes, restingZ, start]);
@@ -39,7 +40,7 @@ export function Directions({ model, collection, unread, state }) {
     <div class="row" role="radiogroup" aria-label="Directions">
       ${Object.entries(KINDS).map(([name, label]) => html`<label>
         <input type="radio" name="directions" data-testid=${`directions-${name}`} checked=${kind === name}
-          disabled=${name === "named" && !names.length} onChange=${() => set({ directions: name })} /> ${label}
+          disabled=${name === "named" ? !names.length : name === "local" && model.kind === "text"} onChange=${() => set({ directions: name })} /> ${label}
       </label>`)}
       <button data-testid="directions-home" disabled=${!isMoved} onClick=${() => set({ z: start })}>back to the start</button>
       <button data-testid="directions-start" disabled=${!isMoved} onClick=${startHere}>make this the start</button>
@@ -98,7 +99,7 @@ function Slider({ axis, z, start, model, points, pictures, testid }) {
     isKeyDown.current = false;
     release();
   };
-  const percent = axis.dim === undefined ? "" : `further right than ${clamp(Math.round(percentile(z[axis.dim])), 1, 99)} % of pictures`;
+  const percent = axis.dim === undefined ? "" : `further right than ${clamp(Math.round(percentile(z[axis.dim])), 1, 99)} % of ${worded(model, "pictures")}`;
   const shown = (amount > 0 ? "+" : "") + signed(amount).replace(/^−(0.00)$/, "$1");
   return html`<div class="slider">
     <div class="slider-title">

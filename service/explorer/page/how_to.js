@@ -4,21 +4,26 @@
 import { html, useState } from "./vendor/preact-htm.js";
 import { asCurl, directionPath, request } from "./api.js";
 import { Command } from "./controls.js";
+import { isPictures, worded } from "./kinds.js";
 import { useCommonKey } from "./metadata.js";
 
 const OWN = "mine";
-const LOADING = "FOLDER has pictures; the names of its subfolders become their labels. Run the command where the service is installed, with "
+const FOLDER = "FOLDER has pictures; the names of its subfolders become their labels. ";
+const LOADING = "Run the command where the service is installed, with "
   + "the same VAE_STORE as the service; it prints the store that it writes to. Then load this page anew.";
 
 /** How to get a collection. */
 export function HowToCollect({ model }) {
   return html`<p data-testid="neighbors-how">There is no collection of this model, so there is nothing to compare z with. This command
-      makes one. ${LOADING}</p>
+      makes one. ${loading(model)}</p>
     <${Load} model=${model} />`;
 }
 
+const loading = (model) => (isPictures(model) ? FOLDER : worded(model, "FILE has pictures. ")) + LOADING;
+
 function Load({ model }) {
-  const content = `.venv/bin/python -m service.store load --collection ${OWN} --model ${model.name} FOLDER`;
+  const from = isPictures(model) ? "FOLDER" : "FILE";
+  const content = `.venv/bin/python -m service.store load --collection ${OWN} --model ${model.name} ${from}`;
   return html`<${Command} content=${content} testid="neighbors-command" />`;
 }
 
@@ -36,7 +41,7 @@ export function HowToName({ model, collection }) {
     ${isOpen && html`<p>A direction leads from one kind of item to another, such as to all items with one label. It is made from the items
         of a collection. Then load this page anew.</p>
       ${collection && !collection.read_only ? html`<${OfThis} collection=${collection} />` : html`
-        <p>${collection ? "This collection cannot be changed, so make one of your own" : "First make a collection"}. ${LOADING}</p>
+        <p>${collection ? "This collection cannot be changed, so make one of your own" : "First make a collection"}. ${loading(model)}</p>
         <${Load} model=${model} />
         <${Name} collection=${{ name: OWN }} />`}`}
   </details>`;

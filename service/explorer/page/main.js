@@ -1,10 +1,11 @@
 // The page: chooses a model and a collection, asks for a key where one is needed, and lays out the parts.
 
 import { Component, html, render, useEffect, useLayoutEffect, useState } from "./vendor/preact-htm.js";
-import { askAgain, collectionPath, request, useAnswer } from "./api.js";
+import { askAgain, collectionPath, request, sendForJson, useAnswer } from "./api.js";
 import { CopyLink, Trouble } from "./controls.js";
 import { canUndo, chooseCollection, chooseModel, undo, usePageState } from "./state.js";
 import { Directions } from "./directions.js";
+import { isItem, isPictures, isWide, titleOf } from "./kinds.js";
 import { Key } from "./key.js";
 import { usePageKeys } from "./keys.js";
 import { MapPart } from "./map.js";
@@ -15,7 +16,7 @@ import { Picture } from "./picture.js";
 const STARTING = "The service starts: its models are loading. The page goes on by itself when they are there.";
 const LATE = "Still waiting for an answer of the service …";
 const PARTS = { map: MapPart, picture: Picture, neighbors: Neighbors, path: Path, directions: Directions };
-const TITLES = { map: "Map", picture: "Picture", neighbors: "Neighbours", path: "Path", directions: "Directions" };
+const TITLES = { map: "Map", picture: "", neighbors: "Neighbours", path: "Path", directions: "Directions" };
 const POINTS = ["z", "home", "start", "a", "b"];
 const FURTHEST = 10_000; // the service decodes no number beyond it
 
@@ -32,6 +33,7 @@ function Page() {
   const model = models.answer?.models.find((one) => one.name === name);
   const misfitting = model ? misfits(wanted, model) : [];
   const state = { ...wanted, ...Object.fromEntries(misfitting.map((one) => [one, null])) };
+  if (state.x && model && !isItem(model, state.x)) state.x = null; // of a model of another kind
   const { collections, unread, isCurrent } = useCollections(model);
   const own = collections ?? [];
   const byName = (name) => own.find((one) => one.name === name) ?? null;
@@ -67,8 +69,8 @@ function Page() {
     <${Gone} />
     <${Trouble} error=${failed} />
     <p role="status" class="waiting" data-testid="waiting">${waiting}</p>
-    ${ready && html`<${Jump} />`}
-    ${ready && html`<div class="parts" key=${`${name} ${collection?.name}`}>
+    ${ready && html`<${Jump} titles=${{ ...TITLES, picture: titleOf(model) }} />`}
+    ${ready && html`<div class=${isPictures(model) ? "parts" : isWide(model) ? "parts smooth wide" : "parts smooth"} key=${`${name} ${collection?.name}`}>
       ${Object.entries(PARTS).map(([id, one]) => html`<${Guarded} key=${id} id=${id}><${one} ...${parts} /></${Guarded}>`)}
     </div>`}
   `;
@@ -82,7 +84,14 @@ function useModels() {
     addEventListener("model-gone", again);
     return () => removeEventListener("model-gone", again);
   }, []);
-  return useAnswer(request(`models#${round}`)); // a fragment is not sent
+  return useAnswer(request(`models#${round}`), readModels); // a fragment is not sent
+}
+
+/** The models, with the shape of the pictures that show their items. */
+async function readModels(asked) {
+  const answer = await sendForJson(asked);
+  for (const one of answer.models) one.shape = one.view;
+  return answer;
 }
 
 /**
@@ -148,14 +157,14 @@ function Gone() {
 }
 
 /** Leads to a part. These are no links, since the fragment of the address is the state. */
-function Jump() {
+function Jump({ titles }) {
   const goTo = (id) => {
     const title = document.getElementById(`${id}-title`);
     title.focus();
     title.scrollIntoView();
   };
   return html`<nav class="jump" aria-label="Parts of the page">
-    ${Object.entries(TITLES).map(([id, title]) => html`<button key=${id} data-testid="go-to-${id}" onClick=${() => goTo(id)}>${title}</button>`)}
+    ${Object.entries(titles).map(([id, title]) => html`<button key=${id} data-testid="go-to-${id}" onClick=${() => goTo(id)}>${title}</button>`)}
   </nav>`;
 }
 

@@ -6,6 +6,7 @@ import { itemRequest, sendForJson, useAnswer } from "./api.js";
 import { Copy, Part, Trouble, choose, useWidth } from "./controls.js";
 import { decodeRequest, readPictures } from "./decoded.js";
 import { listen } from "./gestures.js";
+import { isWide, worded } from "./kinds.js";
 import { LassoItems } from "./lasso_items.js";
 import { MapCanvas } from "./map_canvas.js";
 import { useItems } from "./map_items.js";
@@ -56,7 +57,7 @@ function Plane({ model, collection, unread, state }) {
   const [trouble, setTrouble] = useState(null);
   const paths = usePaths();
   const decoded = useAnswer(at && plane ? decodeRequest(model, [lift(plane, at.x, at.y)]) : null, readPictures);
-  const picture = useMemo(() => decoded.answer && asCanvas(decoded.answer[0]), [decoded.answer]);
+  const picture = useMemo(() => decoded.answer && asCanvas(decoded.answer[0], isWide(model)), [decoded.answer]);
   const chosen = useMemo(() => (isPolygon(state.lasso) ? inside(state.lasso, points) : null), [state.lasso?.join(), points]);
   const isMuted = useMemo(() => mutedOf(items, chosen, state.highlight), [items.of, chosen, state.highlight]);
 
@@ -206,7 +207,7 @@ function Plane({ model, collection, unread, state }) {
   const isBusy = !(view && hasPictures && (items.density || !items.hasDensity || items.error));
   const asked = [...items.asked, grid.asked];
   const copy = useMemo(() => html`<${Copy} asked=${asked} testid="map-copy" />`, asked);
-  const dots = collection ? "a picture that was encoded" : "a random point of the prior";
+  const dots = collection ? worded(model, "a picture that was encoded") : "a random point of the prior";
   const count = points.length / 2;
   const leave = () => { now.isOver = false; drawMarks(); };
   return html`<${Part} id="map" title="Map" hint="Each dot is ${dots}. ${BEHIND} ${GESTURES}">
@@ -233,8 +234,8 @@ function Plane({ model, collection, unread, state }) {
 
 const itemAt = ({ at, items }) => (at?.item >= 0 ? [items.points[2 * at.item], items.points[2 * at.item + 1]] : null);
 
-function asCanvas(image) {
-  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+function asCanvas(image, isWide) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height, isWide });
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
 }

@@ -184,11 +184,12 @@ export class MapCanvas {
   pictureAt(context, [x, y], picture) {
     const [px, py] = this.view.toPixels(x, y);
     const apart = 26; // farther than the letter of a mark
-    const left = px + apart + POINTER_PICTURE < this.view.size[0] ? px + apart : px - apart - POINTER_PICTURE;
-    const top = py - apart - POINTER_PICTURE > 0 ? py - apart - POINTER_PICTURE : py + apart;
+    const [width, height] = picture.isWide ? [picture.width, picture.height] : [POINTER_PICTURE, POINTER_PICTURE];
+    const left = px + apart + width < this.view.size[0] ? px + apart : px - apart - width;
+    const top = py - apart - height > 0 ? py - apart - height : py + apart;
     context.fillStyle = this.colors.fore;
-    context.fillRect(left - 2, top - 2, POINTER_PICTURE + 4, POINTER_PICTURE + 4);
+    context.fillRect(left - 2, top - 2, width + 4, height + 4);
     context.imageSmoothingEnabled = false;
-    context.drawImage(picture, left, top, POINTER_PICTURE, POINTER_PICTURE);
+    context.drawImage(picture, left, top, width, height);
   }
 }

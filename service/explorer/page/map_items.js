@@ -5,6 +5,7 @@ import { useMemo } from "./vendor/preact-htm.js";
 import { collectionPath, request, useAnswer } from "./api.js";
 import { classesOf, oneClass } from "./colors.js";
 import { Density, planeBandwidth } from "./density.js";
+import { shown } from "./kinds.js";
 import { canBeAsked, useCommonKey } from "./metadata.js";
 import { endsOf, planeOfDims, project } from "./plane.js";
 
@@ -39,7 +40,7 @@ export function useItems(model, collection, state) {
   const wanted = state.color && canBeAsked(state.color) ? state.color : null;
   const color = wanted === NO_KEY ? null : (wanted ?? key ?? keys[0] ?? null);
   const isReady = wanted || isKnown || keys.length === 1;
-  const draws = request("sample", { query: { model: model.name, n: DRAWS, seed: state.seed, include: "z" } });
+  const draws = request("sample", { query: { ...shown(model), n: DRAWS, seed: state.seed, include: "z" } });
   const map = path && isReady ? request(`${path}/map`, { query: { ...plane, keys: color } }) : null;
   const { answer, error, asked } = useAnswer(path ? map : draws);
   const hasDensity = path && answer?.count > 1;
@@ -49,8 +50,8 @@ export function useItems(model, collection, state) {
   const isOfThis = density && answer?.plane && String(dense.answer.plane.dims) === String(answer.plane.dims);
   const found = useMemo(() => answer && (answer.plane ? itemsOf(answer, color) : drawsOf(answer, dims)), [answer, dims?.join()]);
   const none = { plane: null, points: new Float32Array(0), classes: [], of: [] };
-  const shown = { keys, leftOut, color, hasDensity, density: isOfThis ? density : null };
-  return { ...none, ...found, ...shown, asked: [asked, dense.asked], error: error ?? dense.error };
+  const more = { keys, leftOut, color, hasDensity, density: isOfThis ? density : null };
+  return { ...none, ...found, ...more, asked: [asked, dense.asked], error: error ?? dense.error };
 }
 
 function itemsOf(answer, color) {

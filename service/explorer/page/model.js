@@ -1,6 +1,8 @@
 // What several parts need to know of a model, by its entry in GET /models.
 // Knows nothing of requests.
 
+import { isPictures } from "./kinds.js";
+
 const middles = {}; // number of dimensions -> the middle of the prior, the same list each time
 
 /**
@@ -21,5 +23,5 @@ export function dimsByKl({ latent_dim: size, metrics }) {
 /** How files are inverted: most of them are dark on light, and few models are. What has colours is rather left as it is. */
 export const inversionOf = ({ preprocessing, shape }) => (preprocessing.invert === "no" && shape[2] === 1 ? "auto" : null);
 
-/** The parameters for a picture that is as the model sees it already: it must not be inverted once more. */
-export const asSeen = ({ name, preprocessing }) => ({ model: name, invert: preprocessing.invert === "no" ? null : "no" });
+/** The parameters for an item that is as the model sees it already: a picture must not be inverted once more. */
+export const asSeen = (model) => ({ model: model.name, invert: !isPictures(model) || model.preprocessing.invert === "no" ? null : "no" });

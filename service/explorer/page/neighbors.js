@@ -3,9 +3,9 @@
 
 import { html, useEffect, useMemo, useState } from "./vendor/preact-htm.js";
 import { collectionPath, request, useAnswer } from "./api.js";
-import { fromBase64 } from "./base64.js";
 import { brief, Copy, Part, Thumb, Trouble, useResting } from "./controls.js";
 import { HowToCollect } from "./how_to.js";
+import { contentOf, isWide, worded } from "./kinds.js";
 import { describe, plain, useCommonKey } from "./metadata.js";
 import { asSeen, pointsOf } from "./model.js";
 import { isSame } from "./numbers.js";
@@ -38,11 +38,11 @@ export function Neighbors({ model, collection, hasOthers, unread, state }) {
 
 function Nearest({ model, collection, state }) {
   const point = useMemo(() => wanted(state, model), [state.x, state.z, state.home, state.item, model]);
-  const { z, picture, item } = useResting(point);
+  const { z, x, item } = useResting(point);
   const { metric, filter } = state;
   const asked = useMemo(
-    () => searchRequest(model, collection, { z, picture, item, metric, filter }),
-    [model, collection, z, picture, item, metric, filter],
+    () => searchRequest(model, collection, { z, x, item, metric, filter }),
+    [model, collection, z, x, item, metric, filter],
   );
   const { answer, error } = useAnswer(asked);
   const { key, values } = useCommonKey(collection);
@@ -51,7 +51,7 @@ function Nearest({ model, collection, state }) {
       <label>metric <select data-testid="neighbors-metric" onChange=${(event) => set({ metric: event.target.value || null })}>
         <option value="" selected=${!metric}>usual (${collection.metric})</option>
         ${METRICS.map((name) => html`<option value=${name} selected=${metric === name}>
-          ${name}: ${ABOUT[name]}${NEED_SIGMA.includes(name) ? " (needs a picture)" : ""}
+          ${name}: ${ABOUT[name]}${NEED_SIGMA.includes(name) ? worded(model, " (needs a picture)") : ""}
         </option>`)}
       </select></label>
       <${Filter} filter=${filter} example=${key && JSON.stringify({ [key]: values[0] })} />
@@ -61,7 +61,7 @@ function Nearest({ model, collection, state }) {
     <p role="status" data-testid="neighbors-summary" aria-busy=${!answer && !error}>${answer ? summary(answer, key) : error ? "" : "Searching …"}</p>
     ${answer && html`
       ${remarks(answer, collection, metric).map((remark) => html`<p class="hint">${remark}</p>`)}
-      <${Row} as="ol" class="neighbors">${answer.neighbors.map((one, i) => html`<li key=${one.id}><${Item} item=${one} place=${i} /></li>`)}</${Row}>`}
+      <${Row} as="ol" class="neighbors">${answer.neighbors.map((one, i) => html`<li key=${one.id}><${Item} item=${one} place=${i} own=${isWide(model) ? one[model.takes.one] : null} /></li>`)}</${Row}>`}
     <${Copy} asked=${asked} testid="neighbors-copy" />
   `;
 }
@@ -69,14 +69,14 @@ function Nearest({ model, collection, state }) {
 /** What is searched for: the picture or the item itself as long as z is its mu, since a moved point has no sigma. */
 function wanted(state, model) {
   const { z, home } = pointsOf(state, model);
-  return isSame(z, home) ? { z, picture: state.x, item: state.item } : { z };
+  return isSame(z, home) ? { z, x: state.x, item: state.item } : { z };
 }
 
-function searchRequest(model, collection, { z, picture, item, metric, filter }) {
-  const usual = picture || item ? null : withoutSigma(collection.metric);
-  const query = { k: NEAREST, metric: metric ?? usual, filter, include: "mu,image" };
+function searchRequest(model, collection, { z, x, item, metric, filter }) {
+  const usual = x || item ? null : withoutSigma(collection.metric);
+  const query = { k: NEAREST, metric: metric ?? usual, filter, include: `mu,image${isWide(model) ? `,${model.takes.one}` : ""}` };
   const path = `${collectionPath(collection)}/search`;
-  if (picture) return request(path, { query: { ...query, ...asSeen(model) }, body: fromBase64(picture) });
+  if (x) return request(path, { query: { ...query, ...asSeen(model) }, ...contentOf(model, x) });
   return request(path, { query, json: item ? { id: item } : { mu: z } });
 }
 
@@ -107,8 +107,9 @@ function remarks({ metric, unknown_keys: unknown, did_you_mean: similar, warning
   return found.concat((warnings ?? []).map((warning) => warning.detail));
 }
 
-function Item({ item, place }) {
-  const described = describe(item.metadata) || `item ${item.id}`;
+/** `own`: the row or the text. */
+function Item({ item, place, own }) {
+  const described = describe(item.metadata) || (own && (typeof own === "string" ? own : describe(own))) || `item ${item.id}`;
   const distance = item.distance.toFixed(2);
   const label = `${described}, distance ${distance}`;
   return html`<${Thumb} image=${item.image} z=${item.mu} item=${item.id} testid=${`neighbors-item-${place}`} label=${label} />

@@ -7,6 +7,7 @@ import { Copy, Part, target, Thumb, Trouble } from "./controls.js";
 import { bandwidthOf } from "./density.js";
 import { useLevel } from "./density_level.js";
 import { judge, rangeOf, written } from "./density_line.js";
+import { contentOf, isPictures, shown, worded } from "./kinds.js";
 import { METHODS } from "./methods.js";
 import { asSeen, inversionOf, pointsOf } from "./model.js";
 import { clamp, shortest } from "./numbers.js";
@@ -14,7 +15,7 @@ import { usePlay } from "./play.js";
 import { set, STEPS } from "./state.js";
 import { Strip } from "./strip.js";
 
-const HINT = `What lies between two pictures? Drag any picture of this page to A or B, or press a or b on it. Click a frame to make it z,
+const HINT = `What lies between two pictures? Drag any of this page to A or B, or press a or b on it. Click a frame to make it z,
   the point that all parts show.`;
 const LARGEST = 128; // pixels of a frame in a file; smaller ones are enlarged by whole numbers
 
@@ -27,7 +28,7 @@ export function Path({ model, collection: chosen, state }) {
   const { steps } = state;
   const play = usePlay(whole(state.frame, 0, steps - 1), steps);
 
-  const draws = state.a && state.b ? null : request("sample", { query: { model: model.name, n: 2, seed: state.seed, include: "z" } });
+  const draws = state.a && state.b ? null : request("sample", { query: { ...shown(model), n: 2, seed: state.seed, include: "z" } });
   const drawn = useAnswer(draws);
   const wanted = [state.a ?? drawn.answer?.z[0], state.b ?? drawn.answer?.z[1]];
   const last = useRef([]);
@@ -40,7 +41,7 @@ export function Path({ model, collection: chosen, state }) {
   const isMeasured = collection && !levels.error;
 
   const ask = (method, more) => {
-    const query = { model: model.name, collection: collection?.name, method, steps, ...more };
+    const query = { ...shown(model), collection: collection?.name, method, steps, ...more };
     return a && b && request("interpolate", { query, json: { start: { z: a.map(shortest) }, end: { z: b.map(shortest) } } });
   };
   const asking = Object.keys(METHODS).map((method) => {
@@ -64,19 +65,19 @@ export function Path({ model, collection: chosen, state }) {
   const straight = found[0].answer;
   const { z } = pointsOf(state, model);
   const ends = { a: [a, straight?.images[0]], b: [b, straight?.images.at(-1)] };
-  const strip = ([method, { title, about }], i) => html`<${Strip} key=${method} ...${{ method, title, about, level, range }}
+  const strip = ([method, { title, about }], i) => html`<${Strip} key=${method} ...${{ method, title, level, range, model }} about=${worded(model, about)}
     frame=${play.frame} found=${told(found, i)} asked=${asking[i]} fileRequest=${(format) => ask(method, { format, scale })}
     waiting=${method === "graph" ? "comparing the items …" : ""}>
     ${method === "graph" && !asking[i] && html`<${Graph} collection=${collection} />`}
   </${Strip}>`;
-  return html`<${Part} id="path" title="Path" hint=${HINT}>
+  return html`<${Part} id="path" title="Path" hint=${worded(model, HINT)}>
     <div class="row path-ends">
       <${End} name="a" ends=${ends} z=${z} model=${model} />
       <button data-testid="path-swap" title="swap A and B" aria-label="swap A and B" disabled=${!(a && b)}
         onClick=${() => set({ a: b, b: a })}>⇄</button>
       <${End} name="b" ends=${ends} z=${z} model=${model} />
       <button data-testid="path-random" title="two random points of the prior, by the next seed"
-        onClick=${() => set({ a: null, b: null, seed: state.seed + 1 })}>two other random pictures</button>
+        onClick=${() => set({ a: null, b: null, seed: state.seed + 1 })}>${worded(model, "two other random pictures")}</button>
       <label>frames <input data-testid="path-steps" type="number" min=${STEPS.fewest} max=${STEPS.most} value=${steps}
         onChange=${(event) => changeSteps(event, steps, play.frame)} /></label>
       <div class="row path-play">
@@ -92,7 +93,7 @@ export function Path({ model, collection: chosen, state }) {
     ${levels.error?.code !== NO_DENSITY && html`<${Trouble} error=${levels.error} />`}
     ${Object.entries(METHODS).map(strip)}
     <p class="unseen" role="status">${said.filter(Boolean).join(". ")}</p>
-    <p class="hint" data-testid="path-hint">${explain(collection, levels)}</p>
+    <p class="hint" data-testid="path-hint">${worded(model, explain(collection, levels))}</p>
     <${Copy} asked=${[draws, isMeasured && levels.asked, ...asking]} testid="path-copy" />
   </${Part}>`;
 }
@@ -140,24 +141,25 @@ function End({ name, ends, z, model }) {
     setError(null);
     set({ [name]: point });
   };
-  const encode = async (file, { isSeen = false } = {}) => {
+  const encode = async (file, x) => {
     const number = ++count.current;
     setError(null);
     try {
-      const body = new Uint8Array(await file.arrayBuffer());
-      const invert = isSeen ? asSeen(model).invert : inversionOf(model);
-      const { mu } = await sendForJson(request("encode", { query: { model: model.name, invert }, body }));
+      const content = file ? { body: new Uint8Array(await file.arrayBuffer()) } : contentOf(model, x);
+      const query = file && isPictures(model) ? { model: model.name, invert: inversionOf(model) } : asSeen(model);
+      const { mu } = await sendForJson(request("encode", { query, ...content }));
       if (number === count.current) put(mu[0]);
     } catch (failed) {
       if (number === count.current) setError(failed);
     }
   };
+  const encodeItem = (x) => encode(null, x);
   useEffect(() => {
-    const take = ({ detail }) => detail.end === name && encode(detail.file, { isSeen: true });
-    addEventListener("picture-for-end", take);
-    return () => removeEventListener("picture-for-end", take);
+    const take = ({ detail }) => detail.end === name && encodeItem(detail.x);
+    addEventListener("item-for-end", take);
+    return () => removeEventListener("item-for-end", take);
   }, [model]);
-  const drop = target({ size: model.latent_dim, onPoint: put, onFile: encode, onTrouble: setError });
+  const drop = target({ model, onPoint: put, onItem: encodeItem, onFile: (file) => encode(file), onTrouble: setError });
   const leave = (event) => event.currentTarget.contains(event.relatedTarget) || setOver(false);
   const dropped = (event) => {
     setOver(false);

@@ -3,20 +3,27 @@
 
 import { html, useCallback, useEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
 import { itemRequest, useAnswer } from "./api.js";
-import { fromBase64 } from "./base64.js";
 import { brief, carries, choose, Copy, Part, target, Trouble } from "./controls.js";
 import { Decoded, decodeRequest } from "./decoded.js";
+import { Item } from "./item.js";
+import { asX, filesOf, isPictures, titleOf, worded } from "./kinds.js";
 import { describe } from "./metadata.js";
-import { asSeen, pointsOf } from "./model.js";
+import { pointsOf } from "./model.js";
 import { isSame } from "./numbers.js";
 import { Posterior } from "./posterior.js";
 import { Score, scoreRequests } from "./score.js";
-import { Examples, examplesRequest, Kept } from "./shelf.js";
+import { Examples, examplesRequests, Kept } from "./shelf.js";
 import { Sketch } from "./sketch.js";
-import { LONGEST_PICTURE, set } from "./state.js";
+import { LONGEST_ITEM, set } from "./state.js";
 import { useFilesFromAnywhere, usePicture } from "./taking.js";
 
-const HINT = "Draw on the left, drop or paste a picture, or take an example: the model encodes it. On the right is the picture of z.";
+const HINTS = {
+  picture: "Draw on the left, drop or paste a picture, or take an example",
+  strokes: "Draw on the left, drop or paste an SVG file, or take an example",
+  text: "Write a text, drop or paste a file, or take an example",
+  table: "Fill in a row, drop or paste a CSV file, or take an example",
+};
+const OF_Z = "On the right is the picture of z.";
 
 export function Picture({ model, collection, state }) {
   const { z, home } = pointsOf(state, model);
@@ -24,36 +31,35 @@ export function Picture({ model, collection, state }) {
   const picture = usePicture(model, state);
   const { x, take, isMade, posterior } = picture;
   const [foreign, setForeign] = useState(null); // what was dropped here cannot be used
-  const examples = useAnswer(useMemo(() => examplesRequest(model), [model]));
-  const first = examples.answer?.images[0];
+  const examples = useAnswer(useMemo(() => examplesRequests(model), [model]));
+  const xs = useMemo(() => asX(model, examples.answer?.at(-1)[model.takes.list] ?? []), [examples.answer]);
+  const [first] = xs;
   useEffect(() => {
     // A page whose address says nothing begins with an example.
-    if (first && !location.hash && !state.z && !x) take(fromBase64(first), { isFirst: true, isSeen: true });
+    if (first && !location.hash && !state.z && !x) take(first, { isFirst: true });
   }, [first]);
-  const takeFile = useCallback(
-    async (file, { isSeen = false } = {}) => take(new Uint8Array(await file.arrayBuffer()), { isFile: !isSeen, isSeen }),
-    [take],
-  );
+  const takeFile = useCallback(async (file) => take({ body: new Uint8Array(await file.arrayBuffer()) }, { isFile: true }), [take]);
   useFilesFromAnywhere(takeFile);
   // What depends on the picture alone is not made anew for each step of a slider.
-  const requests = useMemo(() => x && scoreRequests(asSeen(model), fromBase64(x), isMoved), [x, model, isMoved]);
-  const score = useMemo(() => x && html`<${Score} ...${{ model, mu: home, requests }} />`, [requests, home]);
+  const requests = useMemo(() => x && scoreRequests(model, x, isMoved), [x, model, isMoved]);
+  const scored = useAnswer(requests ? requests.score : null);
+  const score = useMemo(() => x && html`<${Score} ...${{ model, mu: home, requests, score: scored }} />`, [requests, home, scored]);
   const asked = useMemo(() => [picture.asked, ...Object.values(requests ?? {})], [picture.asked, requests]);
   const copy = useMemo(() => html`<${Copy} asked=${asked} testid="picture-copy" />`, [asked]);
   const border = model.preprocessing.ink === "dark" ? "dark" : "light";
-  const dropped = target({ size: model.latent_dim, onPoint: choose, onFile: takeFile, onTrouble: setForeign });
-  return html`<${Part} id="picture" title="Picture" hint=${HINT}>
+  const dropped = target({ model, onPoint: choose, onItem: (one) => take(one), onFile: takeFile, onTrouble: setForeign });
+  const beside = html`<${PointZ} ...${{ model, z, home, isMoved: isMoved && !isMade, hasPicture: x || isMade }} />`;
+  const tools = html`<${FileButton} accept=${filesOf(model)} onFile=${takeFile} />`;
+  return html`<${Part} id="picture" title=${titleOf(model)} hint=${`${HINTS[model.kind] ?? "Take an example"}: the model encodes it. ${OF_Z}`}>
     <div data-testid="picture-drop" ...${dropped}>
-      <${Sketch}
-        ...${{ model, isOwn: picture.isDrawnHere, image: isMade ? undefined : x }}
-        onDraw=${picture.draw} onDrawn=${(npy) => take(npy, { isDrawn: true })}
+      ${isPictures(model) ? html`<${Sketch}
+        ...${{ model, beside, tools, isOwn: picture.isDrawnHere, image: isMade ? undefined : x }}
+        onDraw=${(body, isFirst) => picture.draw({ body }, isFirst)} onDrawn=${(body) => take({ body }, { isDrawn: true })}
         onInvert=${picture.invert} onClear=${picture.clear}
-        beside=${html`<${PointZ} ...${{ model, z, home, isMoved: isMoved && !isMade, hasPicture: x || isMade }} />`}
-        tools=${html`<${FileButton} onFile=${takeFile} />`}
-      />
+      />` : html`<${Item} ...${{ model, picture, z, beside, tools }} parts=${partsOf(scored)} />`}
       ${!examples.answer && !examples.error && html`<p class="hint" role="status" aria-busy="true">Examples are loading …</p>`}
-      ${first && html`<${Examples} images=${examples.answer.images} current=${x} take=${take} />`}
-      ${collection?.keep === "picture" && html`<${Kept} key=${collection.name} collection=${collection} take=${take} />`}
+      ${first && html`<${Examples} ...${{ xs, take }} images=${examples.answer[0].images} current=${x} />`}
+      ${isPictures(model) && collection?.keep === "picture" && html`<${Kept} key=${collection.name} collection=${collection} take=${take} />`}
       ${collection && state.item && !x && !isMade && html`<${ItemOf} collection=${collection} id=${state.item} isMoved=${isMoved} />`}
       <${Trouble} error=${foreign ?? picture.error ?? examples.error} />
       ${picture.isInverted && html`<p data-testid="picture-inverted">
@@ -61,17 +67,20 @@ export function Picture({ model, collection, state }) {
         ${" "}<button data-testid="picture-as-it-came" onClick=${picture.invert}>as it came</button>
       </p>`}
       ${picture.warnings.map((warning) => html`<${Warning} text=${warning} onInvert=${picture.invert} />`)}
-      ${x?.length > LONGEST_PICTURE && html`<p class="hint" data-testid="picture-unlinked">
-        This picture is too large for an address: a link shows its point, but not the picture.
+      ${x?.length > LONGEST_ITEM && html`<p class="hint" data-testid="picture-unlinked">
+        ${worded(model, "This picture is too large for an address: a link shows its point, but not the picture.")}
       </p>`}
       ${score}
       ${posterior && html`
-        <p data-testid="picture-kl">KL ${posterior.kl[0].toFixed(1)} nats in all${usual(model)}</p>
+        <p data-testid="picture-kl">KL ${posterior.kl[0].toFixed(1)} nats in all${worded(model, usual(model))}</p>
         <${Posterior} mu=${posterior.mu[0]} sigma=${posterior.sigma[0]} kl=${posterior.kl_per_dim[0]} z=${z} />`}
     </div>
     ${copy}
   </${Part}>`;
 }
+
+/** What each column of a row adds to a score, if the service says so. */
+const partsOf = ({ answer }) => Object.values(answer?.scores ?? {}).find((one) => one.columns)?.columns[0];
 
 /** Which item of the collection z is. */
 function ItemOf({ collection, id, isMoved }) {
@@ -103,7 +112,7 @@ function PointZ({ model, z, home, isMoved, hasPicture }) {
     </button>
     <figcaption data-testid="picture-caption">picture of z${remark}</figcaption>
     <button data-testid="picture-back" disabled=${!isMoved} onClick=${() => set({ z: home })}>
-      back to ${hasPicture ? "the picture" : "the chosen point"}
+      back to ${hasPicture ? worded(model, "the picture") : "the chosen point"}
     </button>
     <${Copy} asked=${decodeRequest(model, [z])} testid="picture-z-copy" />
   </figure>`;
@@ -115,12 +124,12 @@ function usual({ metrics }) {
   return range ? `; the model's test pictures have ${range.low.toFixed(0)} to ${range.high.toFixed(0)}` : "";
 }
 
-function FileButton({ onFile }) {
+function FileButton({ accept, onFile }) {
   const input = useRef(null);
   const pick = (event) => {
     if (event.target.files.length) onFile(event.target.files[0]);
     event.target.value = ""; // the same file may be chosen again
   };
   return html`<button data-testid="picture-choose" onClick=${() => input.current.click()}>choose a file …</button>
-    <input ref=${input} type="file" accept="image/*" hidden data-testid="picture-file" onChange=${pick} />`;
+    <input ref=${input} type="file" accept=${accept} hidden data-testid="picture-file" onChange=${pick} />`;
 }

@@ -6,6 +6,8 @@ import { request, send, useAnswer } from "./api.js";
 import { toBase64 } from "./base64.js";
 import { Thumb, Trouble } from "./controls.js";
 import { HowToCalibrate } from "./how_to.js";
+import { contentOf, isPictures, shown, worded } from "./kinds.js";
+import { asSeen } from "./model.js";
 import { set } from "./state.js";
 
 const MEANINGS = {
@@ -14,28 +16,33 @@ const MEANINGS = {
   reconstruction: "squared error of the reconstruction",
   unexplained: "part that is not redrawn",
   deviance: "loss in nats",
+  surprise: "how unlikely the cells are, each given the others",
+  nll: "loss in nats",
 };
 
-/** What is asked about a picture: `body`, as the model sees it. The reconstruction only where no other picture shows it. */
-export const scoreRequests = (query, body, isMoved) => ({
-  score: request("score", { query, body }),
-  errors: request("score", { query, body, accept: "image/png" }),
-  ...(isMoved && { reconstruction: request("reconstruct", { query, body }) }),
-});
+/** What is asked about an item x. The reconstruction only where no other picture shows it. */
+export function scoreRequests(model, x, isMoved) {
+  const query = asSeen(model);
+  const content = contentOf(model, x);
+  return {
+    score: request("score", { query, ...content }),
+    ...(isPictures(model) && { errors: request("score", { query, ...content, accept: "image/png" }) }),
+    ...(isMoved && { reconstruction: request("reconstruct", { query: { ...query, ...shown(model) }, ...content }) }),
+  };
+}
 
-/** `mu`: the mean of the picture, which its reconstruction carries; `requests`: those of scoreRequests. */
-export function Score({ model, mu, requests }) {
-  const score = useAnswer(requests.score);
-  const errors = useAnswer(requests.errors, readBase64);
+/** `mu`: the mean of the item, which its reconstruction carries; `requests`: those of scoreRequests; `score`: {answer, error}. */
+export function Score({ model, mu, requests, score }) {
+  const errors = useAnswer(requests.errors ?? null, readBase64);
   const reconstruction = useAnswer(requests.reconstruction ?? null);
   const again = requests.reconstruction && reconstruction.answer?.images[0];
   return html`
-    <p class="words" role="status" data-testid="picture-words" aria-busy=${!score.answer && !score.error}>${score.answer ? inWords(score.answer) : score.error ? "" : "Finding out how unusual it is …"}</p>
+    <p class="words" role="status" data-testid="picture-words" aria-busy=${!score.answer && !score.error}>${score.answer ? worded(model, inWords(score.answer)) : score.error ? "" : "Finding out how unusual it is …"}</p>
     <div class="beside">
-      <figure>
+      ${requests.errors && html`<figure>
         <${ErrorMap} image=${errors.answer} shape=${model.shape} />
         <figcaption>difference: white is large</figcaption>
-      </figure>
+      </figure>`}
       ${again && html`<figure>
         <${Thumb} image=${again} z=${mu} onChoose=${() => set({ z: mu })} testid="picture-reconstruction" label="the reconstruction" />
         <figcaption>reconstruction</figcaption>
@@ -44,17 +51,19 @@ export function Score({ model, mu, requests }) {
     <${Trouble} error=${score.error ?? errors.error ?? reconstruction.error} />
     ${score.answer && !score.answer.calibrated && html`<${HowToCalibrate} />`}
     ${score.answer && html`<details data-testid="picture-how">
-      <summary>How this was measured</summary><${Scores} answer=${score.answer} />
+      <summary>How this was measured</summary><${Scores} answer=${score.answer} model=${model} />
     </details>`}`;
 }
 
 /** The score in one sentence. The share is rounded down, so that it is never said to be all of them. */
-function inWords({ calibrated, p_value: pValue }) {
-  if (!calibrated) return "This model has nothing to compare with (no calibration).";
+function inWords({ calibrated, p_value: pValue, scores }) {
+  const [most] = scores.surprise?.unusual ?? [];
+  const column = most === undefined ? "" : ` The least likely cell: ${most}.`;
+  if (!calibrated) return `This model has nothing to compare with (no calibration).${column}`;
   const [p] = pValue;
   const digits = p < 0.01 ? 1 : 0;
   const share = (Math.floor(100 * (1 - p) * 10 ** digits) / 10 ** digits).toFixed(digits);
-  return `${p < 0.01 ? "Very unusual: more" : p < 0.05 ? "Unusual: more" : "More"} unusual than ${share}\u00a0% of the held-out pictures.`;
+  return `${p < 0.01 ? "Very unusual: more" : p < 0.05 ? "Unusual: more" : "More"} unusual than ${share}\u00a0% of the held-out pictures.${column}`;
 }
 
 /** The lower end of the answer: the picture itself stands above its error map. */
@@ -66,8 +75,8 @@ function ErrorMap({ image, shape: [height, width] }) {
 }
 
 /** Each score with its value. */
-function Scores({ answer }) {
-  const meaning = (name) => (MEANINGS[name] ? `${MEANINGS[name]} (${name})` : name);
+function Scores({ answer, model }) {
+  const meaning = (name) => (MEANINGS[name] ? worded(model, `${MEANINGS[name]} (${name})`) : name);
   return html`<table class="scores" data-testid="picture-scores">
     <thead><tr><th scope="col">score</th><th scope="col">value</th><th scope="col">p</th></tr></thead>
     <tbody>${Object.entries(answer.scores).map(([name, one]) => html`<tr key=${name}>

@@ -3,19 +3,24 @@
 
 import { html, useState } from "./vendor/preact-htm.js";
 import { collectionPath, itemRequest, modelPath, request, send, useAnswer } from "./api.js";
-import { fromBase64, toBase64 } from "./base64.js";
+import { toBase64 } from "./base64.js";
 import { carries, Thumb, Trouble } from "./controls.js";
+import { isPictures } from "./kinds.js";
 import { Row } from "./row.js";
 
 const AT_ONCE = 12; // originals of a collection
 
-export const examplesRequest = (model) => request(`${modelPath(model)}/examples`);
+/** The requests for the examples of a model: for their pictures, and for the items, unless these are the pictures. */
+export function examplesRequests(model) {
+  const path = `${modelPath(model)}/examples`;
+  return isPictures(model) ? [request(path)] : [request(path, { query: { view: "picture" } }), request(path)];
+}
 
-/** Examples of the model, as it sees them; `take` gets the bytes of one. */
-export function Examples({ images, current, take }) {
+/** Examples of the model, as it sees them, `xs`; `take` gets one. */
+export function Examples({ images, xs, current, take }) {
   return html`<${Row} class="shelf" role="group" aria-label="Examples" data-testid="picture-examples">
-    ${images.map((image, i) => html`<${Thumb} key=${i} image=${image} current=${image === current} testid=${`picture-example-${i}`}
-      label=${`example ${i + 1}`} onChoose=${() => take(fromBase64(image), { isSeen: true })} />`)}
+    ${images.map((image, i) => html`<${Thumb} key=${i} image=${image} x=${xs[i]} current=${xs[i] === current} testid=${`picture-example-${i}`}
+      label=${`example ${i + 1}`} onChoose=${() => take(xs[i])} />`)}
   </${Row}>`;
 }
 
@@ -41,7 +46,7 @@ function Original({ collection, item, take }) {
   const { answer } = useAnswer(asked, readPicture); // an item without an original is left out
   const label = `item ${item.id}`;
   return answer && html`<button class="thumb" ...${carries(stored.answer?.mu)} data-testid="picture-kept-item"
-    aria-label=${label} title=${label} onClick=${() => take(answer.bytes)}><img src=${answer.url} alt="" draggable=${false} /></button>`;
+    aria-label=${label} title=${label} onClick=${() => take({ body: answer.bytes })}><img src=${answer.url} alt="" draggable=${false} /></button>`;
 }
 
 async function readPicture(asked) {

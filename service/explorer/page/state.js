@@ -4,14 +4,23 @@
 import { useEffect, useState } from "./vendor/preact-htm.js";
 import { isPoint, shortest } from "./numbers.js";
 
-export const LONGEST_PICTURE = 12 * 1024; // characters of base64 in an address
+export const LONGEST_ITEM = 12 * 1024; // characters of an item in an address
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
 // How a value is read from an address, null if it cannot be, and how it is written, null if it is left out.
-const picture = {
-  read: (spelled) => (BASE64.test(spelled) ? spelled : null),
-  write: (value) => (value.length <= LONGEST_PICTURE ? value : null),
+const item = {
+  read: (spelled) => (BASE64.test(spelled) || isJson(spelled) ? spelled : null),
+  write: (value) => (value.length <= LONGEST_ITEM ? value : null),
 };
+/** Whether a text is a list, an object or a string in JSON. */
+function isJson(spelled) {
+  try {
+    return '[{"'.includes(spelled[0]) && Boolean(JSON.parse(spelled));
+  } catch {
+    return false;
+  }
+}
+export const readItem = item.read;
 const text = { read: (spelled) => spelled, write: (value) => value };
 const oneOf = (...words) => ({ read: (spelled) => (words.includes(spelled) ? spelled : null), write: (value) => value });
 const whole = (least, most) => ({
@@ -41,7 +50,7 @@ const COLLECTION = "collection";
 const FIELDS = {
   model: [text],
   collection: [text, MODEL],
-  x: [picture, MODEL], // the picture of the part "Picture", in the size of the model, as base64 of a PNG
+  x: [item, MODEL], // the item of the part "Picture": a picture in the size of the model as base64 of a PNG, or JSON
   home: [point, MODEL], // mu of the picture or of the item, or the chosen point
   item: [text, COLLECTION], // the id of the item whose mu home is
   start: [point, MODEL], // where the sliders of the part "Directions" start, if not at home

@@ -5,6 +5,7 @@ import { html, useState } from "./vendor/preact-htm.js";
 import { send } from "./api.js";
 import { carries, choose, Thumb, Trouble } from "./controls.js";
 import { DensityLine, judge, written } from "./density_line.js";
+import { isPictures } from "./kinds.js";
 import { Dashes } from "./methods.js";
 import { Row } from "./row.js";
 import { set } from "./state.js";
@@ -14,7 +15,7 @@ const LENGTH = `How much the picture changes, in √nats: the sum over all frame
   the distributions that neighbouring frames are decoded to. It depends on the number of frames.`.replace(/\s+/g, " ");
 
 /** A path that is shown, that is asked for, or that the service refuses. `found`: {answer, error, asked}; `children`: instead. */
-export function Strip({ method, title, about, found, asked, waiting, fileRequest, frame, level, range, children }) {
+export function Strip({ method, title, about, found, asked, waiting, fileRequest, frame, level, range, model, children }) {
   const { answer, error } = found;
   const testid = `path-${method}`;
   const isOld = asked?.path !== found.asked?.path || asked?.body !== found.asked?.body;
@@ -54,7 +55,7 @@ export function Strip({ method, title, about, found, asked, waiting, fileRequest
             ${judged && html` <span class="hint" title=${`log density ${written(density[judged.lowest])} nats`}>
               least data at frame ${judged.lowest + 1}
             </span>`}
-            ${answer.length !== undefined && html` <span class="hint" title=${LENGTH}>
+            ${answer.length !== undefined && html` <span class="hint" title=${isPictures(model) ? LENGTH : "the length of the path in the latent space"}>
               change along the path: ${written(answer.length)}
             </span>`}
             ${answer.graph && html` <span class="hint" title=${answer.ids.join(", ")}>${graphWords(answer)}</span>`}

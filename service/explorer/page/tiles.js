@@ -4,12 +4,14 @@
 import { useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { newest, request, useAskAgain } from "./api.js";
 import { readPictures } from "./decoded.js";
+import { isWide, shown } from "./kinds.js";
 import { writeNpy } from "./npy.js";
 import { lattice, lift } from "./plane.js";
 
 const PAUSE = 120; // milliseconds without a change of the view, after which the grid is decoded
 const LEAST = 32; // CSS pixels of a tile, and of a larger picture:
 const LEAST_LARGE = 48;
+const LEAST_WIDE = 128; // of what has letters
 
 /**
  * The tiles of a view: {tiles: {canvas, lattice, plane}, view, asked, error}. Those before are kept until they come. Null asks for
@@ -22,7 +24,7 @@ export function useTiles(model, plane, view) {
   ask.current ??= newest(
     (asked) => readPictures(asked),
     (pictures, asked, grid, of, seen) => {
-      const tiles = { canvas: tiled(pictures, grid), lattice: grid, plane: of };
+      const tiles = { canvas: tiled(pictures, grid, isWide(model)), lattice: grid, plane: of };
       setFound({ tiles, view: seen, asked, error: null });
     },
     (error, asked, grid, of, seen) => setFound((before) => ({ ...before, view: seen, asked, error })),
@@ -31,9 +33,9 @@ export function useTiles(model, plane, view) {
   useEffect(() => {
     if (!plane || !view) return;
     const timer = setTimeout(() => {
-      const grid = lattice(view, model.shape[0] > LEAST ? LEAST_LARGE : LEAST);
+      const grid = lattice(view, isWide(model) ? LEAST_WIDE : model.shape[0] > LEAST ? LEAST_LARGE : LEAST);
       const latents = grid.middles.map(([x, y]) => lift(plane, x, y));
-      const sent = { query: { model: model.name }, body: npy(latents), accept: "application/x-npy" };
+      const sent = { query: shown(model), body: npy(latents), accept: "application/x-npy" };
       ask.current(request("decode", sent), grid, plane, view);
     }, PAUSE);
     return () => clearTimeout(timer);
@@ -44,11 +46,16 @@ export function useTiles(model, plane, view) {
 /** Rows of numbers as npy of float32. */
 const npy = (rows) => writeNpy("<f4", [rows.length, rows[0].length], new Uint8Array(Float32Array.from(rows.flat()).buffer));
 
-/** A canvas with decoded pictures (ImageData) as the tiles of a lattice. */
-function tiled(pictures, { columns, rows }) {
+/** A canvas with decoded pictures (ImageData) as the tiles of a lattice; tiles are square, so `isWide` ones get bars. */
+function tiled(pictures, { columns, rows }, isWide) {
   const { width, height } = pictures[0];
-  const canvas = Object.assign(document.createElement("canvas"), { width: width * columns, height: height * rows });
+  const side = Math.max(width, height);
+  const [across, down] = isWide ? [side, side] : [width, height];
+  const canvas = Object.assign(document.createElement("canvas"), { width: across * columns, height: down * rows });
   const context = canvas.getContext("2d");
-  pictures.forEach((picture, i) => context.putImageData(picture, (i % columns) * width, Math.floor(i / columns) * height));
+  context.fillStyle = "#fff";
+  if (isWide) context.fillRect(0, 0, canvas.width, canvas.height);
+  const [left, top] = [(across - width) / 2, (down - height) / 2].map(Math.floor);
+  pictures.forEach((one, i) => context.putImageData(one, (i % columns) * across + left, Math.floor(i / columns) * down + top));
   return canvas;
 }

@@ -8,7 +8,7 @@ from service.operations import combine as operations
 from service.operations.service import Service
 from service.rest.body_schemas import BarycenterAnswer
 from service.rest.decoding import decoded
-from service.rest.negotiation import answer_format
+from service.rest.kinds import format_of, wire_of
 from service.rest.parameters import read_parameters
 from service.rest.point_schemas import BarycenterParameters, CombineParameters, Terms, WeightedPoints
 from service.rest.points import LISTS_PER_POINT, MAX_WEIGHT, POINT_ERRORS, open_points, weighted_points
@@ -28,10 +28,12 @@ async def combine(service: Service, call: Call) -> Answer:
     body = await body_of(service, call, LISTS_PER_POINT)
     parameters = read_parameters(CombineParameters, call.query, *body.parameters(CombineParameters))
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     inference, collection = await open_points(service, call, parameters)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     scale = choose_scale(parameters, form, accept, 1, inference.model.shape)
-    parse = partial(weighted_points, body, "terms", inference.model.latent_dim, collection, -MAX_WEIGHT)
+    parse = partial(
+        weighted_points, body, "terms", inference.model.latent_dim, collection, -MAX_WEIGHT, wire_of(inference.model)
+    )
     points, weights = await service.pipeline.offload(len(call.body), parse)
     z = await operations.combine(service.pipeline, service.store, inference, points, weights, collection)
     fields = {"z": z} if "z" in parameters.include else {}
@@ -47,10 +49,10 @@ async def barycenter(service: Service, call: Call) -> Answer:
     body = await body_of(service, call, LISTS_PER_POINT)
     parameters = read_parameters(BarycenterParameters, call.query, *body.parameters(BarycenterParameters))
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     inference, collection = await open_points(service, call, parameters)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     scale = choose_scale(parameters, form, accept, 1, inference.model.shape)
-    parse = partial(weighted_points, body, "points", inference.model.latent_dim, collection, 0)
+    parse = partial(weighted_points, body, "points", inference.model.latent_dim, collection, 0, wire_of(inference.model))
     points, weights = await service.pipeline.offload(len(call.body), parse)
     found = await operations.barycenter(
         service.pipeline, service.store, inference, points, weights, parameters.method, collection

@@ -6,12 +6,10 @@ from typing import Any
 from service.http.call import Answer, Call
 from service.latents import noise as seeds
 from service.operations import compress as operations
-from service.operations.generate import draw_pixels
 from service.operations.service import Service
-from service.rest.answers import pictures_answer, timing_of
-from service.rest.bodies import pictures_of
+from service.rest.answers import items_answer, timing_of
 from service.rest.compression_schemas import CompressParameters, DecompressParameters
-from service.rest.negotiation import answer_format
+from service.rest.kinds import format_of, raw_items_of
 from service.rest.parameters import read_parameters
 from service.rest.registration import BINARY, ERRORS, PICTURE_ANSWERS, PICTURE_BODIES, Router, add, describe_operation
 from service.rest.requests import body_of, open_request
@@ -28,10 +26,10 @@ async def compress(service: Service, call: Call) -> Answer:
     Bins are `step` times as wide as the posteriors, on average over the pictures of the request. Their probabilities are in
     the header, so that a file of a few hundred pictures or more takes a few bytes a picture. docs/latents.md has its layout.
     """
-    body = await body_of(service, call)
+    body = await body_of(service, call, takes_text=True)
     parameters = read_parameters(CompressParameters, call.query, *body.parameters(CompressParameters))
     inference = open_request(service, call, parameters)
-    pictures = pictures_of(body, inference.model.shape, inference.preprocessing.range is not None)
+    pictures = raw_items_of(body, inference.model)
     file = await operations.compress(service.pipeline, inference, pictures, parameters.step, parameters.sharpen)
     headers = {"x-model": inference.model.label, "server-timing": timing_of(inference)}
     if inference.warnings.found:
@@ -46,23 +44,25 @@ async def decompress(service: Service, call: Call) -> Answer:
     """
     parameters = read_parameters(DecompressParameters, call.query)
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     file, pipeline = bytes(call.body), service.pipeline
     work = partial(operations.model_of_file, pipeline.catalog, file, parameters.model)
     model = await pipeline.offload(len(file), work)
     inference = open_request(service, call, parameters.model_copy(update={"model": model.name}))
-    made = await operations.decompress(pipeline, inference, file)
-    scale = choose_scale(parameters, form, accept, len(made.z), model.shape)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     fields: dict[str, Any] = {}
     headers: dict[str, str] = {}
-    pixels = made.pixels
+    seed = None
     if parameters.pixels == "sample":
         seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
         fields, headers = {"seed": seed}, {"x-seed": str(seed)}
-        pixels = await draw_pixels(pipeline, inference, pixels, seed)
+    elif inference.stepping.temperature:
+        fields, headers = {"seed": inference.stepping.seed}, {"x-seed": str(inference.stepping.seed)}
+    made = await operations.decompress(pipeline, inference, file, seed)
+    scale = choose_scale(parameters, form, accept, len(made.z), model.shape)
+    pixels = made.decoded
     if "z" in parameters.include:
         fields["z"] = made.z
-    render = partial(pictures_answer, pixels, form, inference, parameters, fields, headers, scale)
+    render = partial(items_answer, pixels, form, inference, parameters, fields, headers, scale)
     return await pipeline.offload(pixels.nbytes * scale**2, render)
 
 

@@ -12,7 +12,6 @@ from service.operations.density import Chosen
 from service.operations.service import Service
 from service.rest.answers import json_answer, unknown_keys
 from service.rest.bodies import A_KIND
-from service.rest.collection_schemas import QueryBody
 from service.rest.density_schemas import (
     CompareAnswer,
     CompareParameters,
@@ -26,7 +25,8 @@ from service.rest.item_bodies import LISTS_PER_ITEM, queries_of, unnumbered
 from service.rest.parameters import read_parameters
 from service.rest.paths import COLLECTION_PATH
 from service.rest.registration import BINARY, ERRORS, FORM_OF_PICTURES, PICTURES, Router, add, describe_operation, json_content
-from service.rest.requests import body_of, open_collection, query_parameters
+from service.rest.requests import body_of, model_in, open_collection, query_parameters
+from service.rest.search_schemas import QueryBody
 from service.store.filters import Condition, parse_filter
 from service.store.snapshot import Snapshot
 
@@ -40,10 +40,12 @@ async def density(service: Service, call: Call) -> Answer:
 
     It is computed at mu; a sigma of a query is not used. A query by id leaves its own item out. Bodies are those of a search.
     """
-    body = await body_of(service, call, LISTS_PER_ITEM)
+    body = await body_of(service, call, LISTS_PER_ITEM, takes_text=True)
     parameters = read_parameters(DensityParameters, call.query, *body.parameters(DensityParameters))
     collection, _, inference = await open_collection(service, call, parameters)
-    queries, alone = await service.pipeline.offload(len(call.body), partial(queries_of, body, collection.dim))
+    queries, alone = await service.pipeline.offload(
+        len(call.body), partial(queries_of, body, collection.dim, model_in(service, collection))
+    )
     with unnumbered(alone):
         found = await operations.density(
             service.pipeline,
@@ -82,7 +84,9 @@ async def compare(service: Service, call: Call) -> Answer:
     collection, _, inference = await open_collection(service, call, parameters)
     queries = None
     if "queries" in body.values:
-        queries, _ = await service.pipeline.offload(len(call.body), partial(queries_of, body, collection.dim))
+        queries, _ = await service.pipeline.offload(
+            len(call.body), partial(queries_of, body, collection.dim, model_in(service, collection))
+        )
     found = await comparisons.compare(
         service.pipeline,
         service.store,

@@ -17,10 +17,11 @@ from service.rest.direction_schemas import (
     DirectionParameters,
     Sides,
 )
+from service.rest.kinds import PICTURES, wire_of
 from service.rest.parameters import read_parameters
 from service.rest.paths import COLLECTION_PATH, DIRECTION_PATH
 from service.rest.registration import ERRORS, STORE_ERRORS, Router, add, describe_operation, json_content
-from service.rest.requests import body_of, open_collection, open_stored, query_parameters
+from service.rest.requests import body_of, model_in, open_collection, open_stored, query_parameters
 from service.store.directions import Direction, Side
 from service.store.names import check_name
 
@@ -61,7 +62,9 @@ async def put(service: Service, call: Call) -> Answer:
     parameters = read_parameters(DirectionParameters, call.query, *body.parameters(DirectionParameters))
     check_name(call.path["direction"], "direction")
     collection, _, inference = await open_collection(service, call, parameters)
-    sides = await service.pipeline.offload(len(call.body), partial(sides_of, body, collection.dim))
+    model = model_in(service, collection)
+    wire = PICTURES if model is None else wire_of(model)
+    sides = await service.pipeline.offload(len(call.body), partial(sides_of, body, collection.dim, wire))
     wanted = call.path["direction"], sides, parameters.method, sorted(parameters.orthogonal_to)
     made = await make_direction(service.pipeline, service.store, inference, collection, *wanted)
     return json_answer(describe_direction(collection.name, made), collection, inference)

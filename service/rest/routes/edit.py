@@ -7,9 +7,9 @@ from service.http.call import Answer, Call
 from service.latents import noise as seeds
 from service.operations import edit as operations
 from service.operations.service import Service
-from service.rest.answers import pictures_answer
+from service.rest.answers import items_answer
 from service.rest.edit_schemas import EditBody, EditParameters
-from service.rest.negotiation import answer_format
+from service.rest.kinds import format_of
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.points import LISTS_PER_POINT, open_points, points_of
 from service.rest.registration import (
@@ -35,13 +35,13 @@ async def edit(service: Service, call: Call) -> Answer:
     direction. `keep` names directions along which nothing changes: the part of the edit along them is left out. The answer
     is that of /decode.
     """
-    body = await body_of(service, call, LISTS_PER_POINT)
+    body = await body_of(service, call, LISTS_PER_POINT, takes_text=True)
     parameters = read_parameters(EditParameters, call.query, *body.parameters(EditParameters))
     if not parameters.directions:
         raise BadParameter('directions is missing: send {"directions": {"smile": 1.5}} or directions=smile:1.5')
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     inference, collection = await open_points(service, call, parameters)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     if collection is None:
         raise BadParameter("collection is missing: name the collection that has the directions")
     points = await service.pipeline.offload(len(call.body), partial(points_of, body, inference, collection))
@@ -52,12 +52,15 @@ async def edit(service: Service, call: Call) -> Answer:
     if parameters.pixels == "sample":
         seed = seeds.draw_seed() if parameters.seed is None else parameters.seed
         fields, headers = {"seed": seed}, {"x-seed": str(seed)}
+    elif inference.stepping.temperature:
+        seed_of_steps = inference.stepping.seed
+        fields, headers = {"seed": seed_of_steps}, {"x-seed": str(seed_of_steps)}
     wanted = parameters.directions, sorted(parameters.keep), seed
     edited = await operations.edit(service.pipeline, service.store, inference, collection, points, *wanted)
     if "z" in parameters.include:
         fields["z"] = edited.z
-    render = partial(pictures_answer, edited.pixels, form, inference, parameters, fields, headers, scale)
-    return await service.pipeline.offload(edited.pixels.nbytes * scale**2, render)
+    render = partial(items_answer, edited.decoded, form, inference, parameters, fields, headers, scale)
+    return await service.pipeline.offload(edited.decoded.nbytes * scale**2, render)
 
 
 EXAMPLE = {"images": [PICTURE_EXAMPLE], "collection": "example", "directions": {"smile": 1.5}}

@@ -10,9 +10,9 @@ from service.operations import encode as operations
 from service.operations.encode import draw_from_posterior
 from service.operations.service import Service
 from service.rest.answers import answer, posteriors_json, warnings_of
-from service.rest.bodies import pictures_of
 from service.rest.body_schemas import Posterior
 from service.rest.direct_encode import direct_encode
+from service.rest.kinds import raw_items_of
 from service.rest.negotiation import answer_format
 from service.rest.parameters import read_parameters
 from service.rest.registration import BINARY, PICTURE_BODIES, Router, add, describe_operation, json_content
@@ -24,11 +24,11 @@ router = Router(tags=["inference"])
 
 async def encode(service: Service, call: Call) -> Answer:
     """Return the posterior of each picture, as JSON lists or as npy float32 (2, N, D): mu, then sigma. mu is the embedding."""
-    body = await body_of(service, call)
+    body = await body_of(service, call, takes_text=True)
     parameters = read_parameters(EncodeParameters, call.query, *body.parameters(EncodeParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy"))
     inference = open_request(service, call, parameters)
-    pictures = pictures_of(body, inference.model.shape, inference.preprocessing.range is not None)
+    pictures = raw_items_of(body, inference.model)
     posteriors = await operations.encode(service.pipeline, inference, pictures)
     if form == "npy":
         return answer(npy(posteriors.rows[:, :2].transpose(1, 0, 2)), form, inference)

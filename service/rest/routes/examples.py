@@ -1,19 +1,17 @@
-"""/models/{name}/examples: pictures to try a model with."""
+"""/models/{name}/examples: data to try a model with."""
 
 import hashlib
 from functools import partial
 
 import numpy as np
 
-from models.preprocess import Pixels
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
-from service.inference.served_model import Floats
+from service.inference.inference import Inference
 from service.operations.service import Service
-from service.rest.answers import pictures_answer
+from service.rest.answers import items_answer
 from service.rest.etags import cache_headers, not_modified
+from service.rest.kinds import answering
 from service.rest.model_schemas import ExampleParameters
-from service.rest.negotiation import Format, answer_format
 from service.rest.parameters import BadParameter
 from service.rest.paths import MODEL_PATH
 from service.rest.registration import PICTURE_ANSWERS, Router, add, describe_operation
@@ -30,26 +28,26 @@ async def examples(service: Service, call: Call) -> Answer:
     """
     parameters = query_parameters(ExampleParameters, call)
     model = service.pipeline.catalog.get(call.path["name"])
-    pictures = np.empty((0, *model.manifest.model.shape), np.uint8) if model.examples is None else model.examples
-    if parameters.format == "png" and not len(pictures):
+    wire = answering(model, parameters.view)
+    none = np.empty((0, *model.manifest.model.shape), model.kind.example.dtype)
+    rows = none if model.examples is None else model.examples
+    if parameters.format not in (None, "json", "npy") and not len(rows):
         raise BadParameter(
-            f"format: the model {model.name!r} has no example pictures, so there is no PNG of them; choose json or npy. "
-            "Example pictures are those of golden.safetensors, which python -m models.evaluate PATH writes"
+            f"format: the model {model.name!r} has no examples, so there is no {parameters.format.upper()} of them; choose "
+            "json. Examples are those of golden.safetensors, which python -m models.evaluate PATH writes"
         )
-    offered: tuple[Format, ...] = ("json", "npy", "png") if len(pictures) else ("json", "npy")
+    offered = wire.formats if len(rows) else tuple(form for form in wire.formats if form in ("json", "npy"))
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, offered)
-    scale = choose_scale(parameters, form, accept, len(pictures), model.shape)
-    digest = hashlib.sha256(pictures.tobytes()).hexdigest()
+    form = wire.format(model, parameters.format, accept, offered=offered)
+    scale = choose_scale(parameters, form, accept, len(rows), model.shape)
+    digest = hashlib.sha256(rows.tobytes()).hexdigest()
     cached = cache_headers(parameters, form, scale, service.pipeline.version, model.label, digest)
     unchanged = not_modified(call, {"x-model": model.label, **cached})
     if unchanged is not None:
         return unchanged
-    pixels: Pixels | Floats = pictures.transpose(0, 2, 3, 1)  # (N, H, W, C)
-    if form == "npy" and parameters.dtype == "float32":
-        pixels = np.divide(pixels, 255, dtype=np.float32)
-    render = partial(pictures_answer, pixels, form, Inference(model), parameters, headers=dict(cached), scale=scale)
-    return await service.pipeline.offload(pixels.nbytes * scale**2, render)
+    data = rows.transpose(0, 2, 3, 1) if model.is_pictures else rows  # (N, H, W, C) of pictures
+    render = partial(items_answer, data, form, Inference(model), parameters, headers=dict(cached), scale=scale)
+    return await service.pipeline.offload(data.nbytes * scale**2, render)
 
 
 add(

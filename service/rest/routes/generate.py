@@ -7,14 +7,14 @@ from typing import Any
 from service.http.call import Answer, Call
 from service.operations import generate as operations
 from service.operations.service import Service
-from service.rest.answers import pictures_answer
+from service.rest.answers import items_answer
 from service.rest.bodies import latents_of
 from service.rest.body_schemas import Latents
 from service.rest.decoding import decoded
 from service.rest.direct_decode import direct_decode
 from service.rest.etags import cache_headers, not_modified
-from service.rest.negotiation import answer_format
-from service.rest.parameters import check_count, read_parameters
+from service.rest.kinds import format_of
+from service.rest.parameters import BadParameter, check_count, read_parameters
 from service.rest.registration import BINARY, PICTURE_ANSWERS, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, only_parameters, open_request
 from service.rest.scaling import choose_scale
@@ -28,8 +28,8 @@ async def decode(service: Service, call: Call) -> Answer:
     body = await body_of(service, call)
     parameters = read_parameters(DecodeParameters, call.query, *body.parameters(DecodeParameters))
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     inference = open_request(service, call, parameters)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     model = inference.model
     z = await service.pipeline.offload(len(call.body), partial(latents_of, body, model.latent_dim, model.name))
     scale = choose_scale(parameters, form, accept, len(z), model.shape)
@@ -44,19 +44,23 @@ async def sample(service: Service, call: Call) -> Answer:
     of the same (seed, item). `prior=vamp` draws in the same way from the posteriors of a VampPrior's pseudo-inputs, and
     `prior=standard` takes z = temperature * eps(seed, item), standard normal. A model without a fitted prior uses the one
     that it was trained with. `label=7` draws from the components of the fitted prior that were fitted to pictures with this
-    label; `labels` in `/models` lists the labels.
+    label; `labels` in `/models` lists the labels. A conditional model is told the label instead, and without one it draws
+    labels with the frequencies of its training by the same seed; the field `labels` has that of each picture.
     """
     body = only_parameters(await body_of(service, call))
     given = body.parameters(SampleParameters)
     parameters = read_parameters(SampleParameters, call.query, *given)
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
     inference = open_request(service, call, parameters)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
     check_count("n", parameters.n, given, service.pipeline.max_items)  # before the noise is drawn
     model = inference.model
     scale = choose_scale(parameters, form, accept, parameters.n, model.shape)
     priors = service.pipeline.catalog.priors[model.name]
-    prior, _ = priors.choose(parameters.prior, parameters.label)
+    label = None
+    if model.condition is None:  # The fitted prior may know labels.
+        inference.label, label = None, None if parameters.label is None else only_label(parameters.label)
+    prior, _ = priors.choose(parameters.prior, label)
     cached: Mapping[str, str] = {}
     if call.method == "GET":
         versions = service.pipeline.version, model.label, prior, priors.digests.get(prior, "")
@@ -69,20 +73,29 @@ async def sample(service: Service, call: Call) -> Answer:
         service.pipeline,
         inference,
         parameters.n,
-        parameters.seed,
+        inference.stepping.seed if inference.stepping.temperature else parameters.seed,
         parameters.temperature,
         prior,
-        parameters.label,
+        label,
         parameters.pixels,
     )
     fields: dict[str, Any] = {"seed": samples.seed, "prior": prior}
-    if parameters.label is not None:
-        fields["label"] = parameters.label
+    if label is not None:
+        fields["label"] = label
+    if samples.labels is not None:
+        fields["labels"] = samples.labels
     if "z" in parameters.include:
         fields["z"] = samples.z
     headers = {"x-seed": str(samples.seed), "x-prior": prior, **cached}
-    render = partial(pictures_answer, samples.pixels, form, inference, parameters, fields, headers, scale)
-    return await service.pipeline.offload(samples.pixels.nbytes * scale**2, render)
+    render = partial(items_answer, samples.decoded, form, inference, parameters, fields, headers, scale)
+    return await service.pipeline.offload(samples.decoded.nbytes * scale**2, render)
+
+
+def only_label(label: tuple[str, ...]) -> str:
+    """Return the label of all samples, which a fitted prior draws. Raises BadParameter for several."""
+    if len(label) > 1:
+        raise BadParameter("label must be one label for all pictures; only a conditional model takes a list")
+    return label[0]
 
 
 LATENTS_EXAMPLE = {"z": [[0.5, -1.2] + [0.0] * 18]}

@@ -8,15 +8,15 @@ import numpy as np
 
 from service.formats.errors import Unusable
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations import interpolate as operations
 from service.operations.graph_path import Along, graph_path, measure
 from service.operations.items import Entries
 from service.operations.service import Service
-from service.rest.answers import pictures_answer
+from service.rest.answers import items_answer
 from service.rest.bodies import Body
 from service.rest.body_schemas import PathAnswer
-from service.rest.negotiation import Format, answer_format
+from service.rest.kinds import format_of, wire_of
 from service.rest.parameters import BadParameter, check_count, read_parameters
 from service.rest.point_schemas import PathBody
 from service.rest.points import LISTS_PER_POINT, POINT_ERRORS, ends_of, listed_points, open_points
@@ -27,8 +27,6 @@ from service.rest.schemas import InterpolateParameters
 from service.store.interface import Collection
 
 router = Router(tags=["inference"])
-
-FORMATS: tuple[Format, ...] = ("json", "npy", "png", "webp", "gif")
 
 
 async def interpolate(service: Service, call: Call) -> Answer:
@@ -42,8 +40,10 @@ async def interpolate(service: Service, call: Call) -> Answer:
     given = body.parameters(InterpolateParameters)
     parameters = read_parameters(InterpolateParameters, call.query, *given)
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, FORMATS)
     inference, collection = await open_points(service, call, parameters)
+    form = format_of(inference.model, parameters.format, accept, frames=True, view=parameters.view)
+    if inference.model.kind.steps and "method" not in parameters.model_fields_set:
+        parameters = parameters.model_copy(update={"method": "slerp"})
     _check_method(parameters, body, collection)
     corners = "corners" in body.values
     if corners:
@@ -71,8 +71,12 @@ async def interpolate(service: Service, call: Call) -> Answer:
             fields |= _described(along)
     if "z" in parameters.include:
         fields["z"] = frames.z
-    render = partial(pictures_answer, frames.pixels, form, inference, parameters, fields, scale=scale)
-    return await service.pipeline.offload(frames.pixels.nbytes * scale**2, render)
+    headers: dict[str, str] = {}
+    if inference.stepping.temperature:
+        fields["seed"] = inference.stepping.seed
+        headers["x-seed"] = str(inference.stepping.seed)
+    render = partial(items_answer, frames.decoded, form, inference, parameters, fields, headers, scale)
+    return await service.pipeline.offload(frames.decoded.nbytes * scale**2, render)
 
 
 def _check_method(parameters: InterpolateParameters, body: Body, collection: Collection | None) -> None:
@@ -120,12 +124,13 @@ def _of_square(parameters: InterpolateParameters, most: int) -> InterpolateParam
 def _points_of(body: Body, inference: Inference, collection: Collection | None, steps: int) -> Entries:
     """Return the points of a path, or the four corners of a square. Raises BadInput, BadParameter, TooLarge."""
     model = inference.model
+    wire = wire_of(model)
     kinds = [name for name in ("points", "corners") if name in body.values]
     if not kinds:
-        return ends_of(body, model.latent_dim, model.name, collection)
+        return ends_of(body, model.latent_dim, model.name, collection, wire)
     if others := sorted(body.values.keys() & {"start", "end", *kinds[1:]}):
         raise Unusable(f"the JSON body has {kinds[0]!r} and {others[0]!r}; send start and end, or points, or corners")
-    points = listed_points(body, kinds[0], model.latent_dim, collection)
+    points = listed_points(body, kinds[0], model.latent_dim, collection, wire=wire)
     if kinds == ["corners"] and len(points) != 4:
         raise Unusable(
             f"'corners' has {len(points)} points, but must have 4: upper left, upper right, lower left, lower right"

@@ -21,7 +21,8 @@ from service.rest.collection_schemas import (
     PatchedItem,
     StoredItem,
 )
-from service.rest.item_bodies import LISTS_PER_ITEM, PARTS_PER_ITEM, check_id, items_of, patch_of, unnumbered
+from service.rest.item_bodies import LISTS_PER_ITEM, PARTS_PER_ITEM, check_id, items_of, unnumbered
+from service.rest.metadata_bodies import patch_of
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.paths import COLLECTION_PATH, ITEM_PATH
 from service.rest.registration import (
@@ -36,7 +37,7 @@ from service.rest.registration import (
     describe_operation,
     json_content,
 )
-from service.rest.requests import body_of, open_collection, open_stored, query_parameters
+from service.rest.requests import body_of, model_in, open_collection, open_stored, query_parameters
 from service.rest.schemas import Parameters
 from service.store.interface import Items
 
@@ -61,10 +62,10 @@ async def post(service: Service, call: Call) -> Answer:
     programs make up, such as "blob" and "image.jpg": these items get random ids. An item that replaces another and has no
     metadata leaves the other's as it is.
     """
-    body = await body_of(service, call, LISTS_PER_ITEM, PARTS_PER_ITEM)
+    body = await body_of(service, call, LISTS_PER_ITEM, PARTS_PER_ITEM, takes_text=True)
     parameters = read_parameters(ItemsParameters, call.query, *body.parameters(ItemsParameters))
     collection, digest, inference = await open_collection(service, call, parameters)
-    read = partial(items_of, body, collection.dim, parameters.id)
+    read = partial(items_of, body, collection.dim, parameters.id, model_in(service, collection))
     with unnumbered(body.kind == "picture"):
         entries = await service.pipeline.offload(len(call.body), read)
         adding = service.pipeline, service.store, inference, collection, digest, entries, parameters.if_exists

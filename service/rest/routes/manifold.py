@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from models.mosaic import tile
-from service.formats import pictures as codecs
 from service.formats import png
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import Floats, ServedModel
 from service.operations import manifold as operations
 from service.operations.manifold import Manifold
@@ -21,7 +21,8 @@ from service.rest.answers import answer, data_answer
 from service.rest.arrangement import GAP_PIXELS, enlarge, tiled_size
 from service.rest.etags import cache_headers, not_modified
 from service.rest.item_bodies import check_id, unnumbered
-from service.rest.negotiation import ANYTHING, Format, answer_format
+from service.rest.kinds import answering, wire_of
+from service.rest.negotiation import ANYTHING, Format
 from service.rest.parameters import BadParameter, two_dims
 from service.rest.point_schemas import ManifoldAnswer, ManifoldParameters
 from service.rest.points import open_collection_of
@@ -39,8 +40,6 @@ async def manifold(service: Service, call: Call) -> Answer:
     """
     parameters = query_parameters(ManifoldParameters, call)
     accept = call.headers.get("accept", "")
-    anything = parameters.format is None and accept in ("", ANYTHING)
-    form: Format = "png" if anything else answer_format(parameters.format, accept, ("png", "json", "npy"))
     side, most = parameters.n, service.pipeline.max_items
     if side > math.isqrt(most):
         raise BadParameter(
@@ -48,7 +47,10 @@ async def manifold(service: Service, call: Call) -> Answer:
             "allowed in one request"
         )
     point, inference = await _point(service, call, parameters)
-    model = inference.model
+    model, wire = inference.model, answering(inference.model, parameters.view)
+    anything = parameters.format is None and accept in ("", ANYTHING)
+    offered: tuple[Format, ...] = ("png", *(form for form in wire.formats if form != "png"))
+    form = "png" if anything else wire.format(model, parameters.format, accept, offered=offered)
     dims = _dims(parameters.dims, service.pipeline, model)
     scale = 1
     if form == "png":
@@ -60,7 +62,7 @@ async def manifold(service: Service, call: Call) -> Answer:
         return unchanged
     plane = await operations.manifold(service.pipeline, inference, dims, side, parameters.span, point)
     render = partial(_answer, plane, form, inference, parameters, scale, dict(cached))
-    return await service.pipeline.offload(plane.pixels.nbytes * scale**2, render)
+    return await service.pipeline.offload(plane.decoded.nbytes * scale**2, render)
 
 
 async def _point(service: Service, call: Call, parameters: ManifoldParameters) -> tuple[Floats | None, Inference]:
@@ -92,12 +94,13 @@ def _answer(
     plane: Manifold, form: Format, inference: Inference, parameters: ManifoldParameters, scale: int, headers: dict[str, str]
 ) -> Answer:
     if form == "png":
-        mosaic = tile(codecs.to_uint8(plane.pixels), parameters.n, GAP_PIXELS)
+        pixels = wire_of(inference.model).pictures(inference.model, plane.decoded)
+        mosaic = tile(pixels, parameters.n, GAP_PIXELS)
         return answer(png.write(enlarge(mosaic, scale)), form, inference, headers)
     fields: dict[str, Any] = {"dims": list(plane.dims), "n": parameters.n, "values": plane.values.astype(np.float32)}
     if "z" in parameters.include:
         fields["z"] = plane.z
-    return data_answer(plane.pixels, form, inference, parameters.dtype, fields, headers)
+    return data_answer(plane.decoded, form, inference, parameters.dtype, fields, headers, parameters.view)
 
 
 add(

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from starlette.requests import Request
 
-from models.scores import UNITS
+from models.scores import MORE_UNITS, UNITS
+from models.vae import VAEConfig
 from service.http.registry import ANY_KEY
 from service.inference.catalog import Catalog
 from service.inference.served_model import ServedModel
 from service.operations.score import default_scores
+from service.rest.kinds import wire_of
 from service.rest.model_schemas import CalibrationInfo, ModelInfo, ModelList, SearchInfo
 from service.rest.parameters import refuse_parameters
 from service.rest.registration import PROBLEMS, Router, service_of
@@ -31,17 +33,34 @@ def describe_model(catalog: Catalog, name: str) -> ModelInfo:
         default=model.name == catalog.default,
         digest=model.digest,
         latent_dim=manifest.model.latent_dim,
-        shape=list(model.shape),
+        kind=manifest.model.kind,
+        takes=wire_of(model).takes(model),
+        shape=list(model.shape if model.is_pictures else manifest.model.shape),
+        view=list(model.shape),
         search=SearchInfo(metric=best.metric, sigma_weight=weight, chosen_by=best.chosen_by),
         priors=catalog.priors[name].names,
-        labels=list(catalog.priors[name].labels),
+        labels=list(model.condition.values if model.condition else catalog.priors[name].labels),
+        condition=None if model.condition is None else model.condition.key,
         calibration=_calibration_of(model),
         scores=list(default_scores(model)),
-        config=dataclasses.asdict(manifest.model),
-        preprocessing=dataclasses.asdict(manifest.preprocessing),
+        config=_config(manifest.model),
+        preprocessing=_preprocessing(model),
         data=manifest.data,
         metrics=catalog.metrics[name],
     )
+
+
+def _config(config: VAEConfig) -> dict[str, Any]:
+    """Return the configuration of a model. The kind of pictures is left out, as in config.json."""
+    fields = dataclasses.asdict(config)
+    return {name: value for name, value in fields.items() if name != "kind" or value != "picture"}
+
+
+def _preprocessing(model: ServedModel) -> dict[str, Any]:
+    """Return how data of a model become rows. Of pictures, defaults are stated, too."""
+    spec = model.manifest.preprocessing
+    stored: dict[str, Any] = dataclasses.asdict(spec) if model.is_pictures else spec.stored()
+    return stored
 
 
 def _calibration_of(model: ServedModel) -> CalibrationInfo | None:
@@ -49,7 +68,7 @@ def _calibration_of(model: ServedModel) -> CalibrationInfo | None:
     if found is None:
         return None
     return CalibrationInfo(
-        scores=[name for name in UNITS if name in found.held_out], latents=len(found.mu), record=found.record
+        scores=[name for name in (*UNITS, *MORE_UNITS) if name in found.held_out], latents=len(found.mu), record=found.record
     )
 
 

@@ -1,5 +1,6 @@
 """/reconstruct: pictures in, what the model makes of them out."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,16 @@ from numpy.typing import NDArray
 from service.formats import pictures as codecs
 from service.formats import png
 from service.http.call import Answer, Call
+from service.inference.inference import Inference
 from service.operations import reconstruct as operations
+from service.operations.reconstruct import Reconstructions
 from service.operations.service import Service
-from service.rest.answers import answer, base64_bytes, pictures_answer
+from service.rest.answers import answer, items_answer
 from service.rest.arrangement import beside, enlarge
-from service.rest.bodies import pictures_of
 from service.rest.body_schemas import ReconstructionsAnswer
-from service.rest.negotiation import answer_format
+from service.rest.kinds import format_of, raw_items_of, wire_of
+from service.rest.kinds.base64_pictures import base64_bytes
+from service.rest.negotiation import Format
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import PICTURE_ANSWERS, PICTURE_BODIES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
@@ -30,35 +34,53 @@ async def reconstruct(service: Service, call: Call) -> Answer:
     With pixels=sample, the pixels are drawn from the likelihood with the same seed. A picture that is reconstructed badly may
     be an anomaly.
     """
-    body = await body_of(service, call)
+    body = await body_of(service, call, takes_text=True)
     parameters = read_parameters(ReconstructParameters, call.query, *body.parameters(ReconstructParameters))
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, ("json", "npy", "png"))
-    if parameters.compare and form == "npy":
-        raise BadParameter(
-            "compare adds the originals to PNG and JSON, but the answer is npy; ask for format=png or format=json"
-        )
     inference = open_request(service, call, parameters)
-    pictures = pictures_of(body, inference.model.shape, inference.preprocessing.range is not None)
+    form = format_of(inference.model, parameters.format, accept, view=parameters.view)
+    if parameters.compare and form not in ("json", "png"):
+        raise BadParameter(
+            f"compare adds the originals to PNG and JSON, but the answer is {form}; ask for format=png or format=json"
+        )
+    pictures = raw_items_of(body, inference.model)
     scale = choose_scale(parameters, form, accept, len(pictures), inference.model.shape, parameters.compare)
-    made = await operations.reconstruct(
-        service.pipeline, inference, pictures, parameters.mode, parameters.seed, parameters.pixels
-    )
-    drawn = made.seed is not None
-    fields = {"seed": made.seed} if drawn else {}
-    headers = {"x-seed": str(made.seed)} if drawn else {}
+    steps = inference.stepping
+    seed = steps.seed if steps.temperature else parameters.seed
+    made = await operations.reconstruct(service.pipeline, inference, pictures, parameters.mode, seed, parameters.pixels)
+    seed = steps.seed if steps.temperature else made.seed
+    fields: dict[str, Any] = {} if seed is None else {"seed": seed}
+    headers = {} if seed is None else {"x-seed": str(seed)}
+    render = partial(_answer, made, form, inference, parameters, fields, headers, scale)
+    return await service.pipeline.offload(made.decoded.nbytes * scale**2, render)
 
-    def render() -> Answer:
-        if not parameters.compare:
-            return pictures_answer(made.pixels, form, inference, parameters, fields, headers, scale)
+
+def _answer(
+    made: Reconstructions,
+    form: Format,
+    inference: Inference,
+    parameters: ReconstructParameters,
+    fields: dict[str, Any],
+    headers: dict[str, str],
+    scale: int,
+) -> Answer:
+    model, wire, data = inference.model, wire_of(inference.model), made.decoded
+    if not model.is_pictures:
+        data, more = wire.reconstructed(model, np.concatenate(made.originals), data, parameters.cells == "all")
+        fields = fields | more
+    if not parameters.compare:
+        return items_answer(data, form, inference, parameters, fields, headers, scale)
+    if model.is_pictures:
         originals = _bytes_of(made.originals)
-        if form == "json":
-            compared = {**fields, "originals": base64_bytes(originals)}
-            return pictures_answer(made.pixels, form, inference, parameters, compared, headers, scale)
-        joined = beside(originals, codecs.to_uint8(made.pixels), parameters.layout)
-        return answer(png.write(enlarge(joined, scale)), form, inference, headers)
-
-    return await service.pipeline.offload(made.pixels.nbytes * scale**2, render)
+        compared: list[Any] = base64_bytes(originals) if form == "json" else []
+    else:
+        rows = np.concatenate(made.originals)
+        originals = wire.pictures(model, rows)
+        compared = wire.json(model, rows) if parameters.view is None else base64_bytes(originals)
+    if form == "json":
+        return items_answer(data, form, inference, parameters, {**fields, "originals": compared}, headers, scale)
+    joined = beside(originals, wire.pictures(model, data), parameters.layout)
+    return answer(png.write(enlarge(joined, scale)), form, inference, headers)
 
 
 def _bytes_of(originals: list[NDArray[Any]]) -> NDArray[np.uint8]:

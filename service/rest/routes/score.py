@@ -6,19 +6,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.scores import UNITS
+from models.scores import MORE_UNITS, UNITS
 from service.formats import pictures as codecs
 from service.formats import png
 from service.formats.json_values import json_bytes
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations import score as operations
 from service.operations.score import Scored, Seen
 from service.operations.service import Service
 from service.rest.answers import answer, warnings_of
 from service.rest.arrangement import beside, enlarge
-from service.rest.bodies import pictures_of
-from service.rest.negotiation import answer_format
+from service.rest.kinds import raw_items_of, wire_of
+from service.rest.negotiation import Format
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import BINARY, ERRORS, PICTURE_BODIES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
@@ -42,17 +42,18 @@ async def score(service: Service, call: Call) -> Answer:
     p_value at the top is that of the default scores together. Values below 0.01 are rare among pictures like those of the
     training. As PNG: each picture with its error map; scores, samples and seed make no difference to it.
     """
-    body = await body_of(service, call)
+    body = await body_of(service, call, takes_text=True)
     parameters = read_parameters(ScoreParameters, call.query, *body.parameters(ScoreParameters))
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, ("json", "png"))
     inference = open_request(service, call, parameters)
-    pictures = pictures_of(body, inference.model.shape, inference.preprocessing.range is not None)
+    offered: tuple[Format, ...] = ("json", "png") if inference.model.is_pictures else ("json",)
+    form = wire_of(inference.model).format(inference.model, parameters.format, accept, offered=offered)
+    pictures = raw_items_of(body, inference.model)
     if form == "png":
         scale = choose_scale(parameters, form, accept, len(pictures), inference.model.shape, compare=True)
         seen = await operations.compare(service.pipeline, inference, pictures)
         render = partial(_error_png, seen, parameters.layout, scale)
-        return answer(await service.pipeline.offload(2 * seen.means.nbytes * scale**2, render), form, inference)
+        return answer(await service.pipeline.offload(2 * seen.decoded.nbytes * scale**2, render), form, inference)
     wanted = parameters.scores or operations.default_scores(inference.model)
     if parameters.samples is not None and not set(wanted) & set(operations.DRAWN):
         raise BadParameter(
@@ -75,7 +76,7 @@ def _fields(found: Scored, inference: Inference, samples: int, seed: int) -> dic
         one: dict[str, Any] = {
             "value": _float32(values),
             "p_value": None if p_values is None else _float32(p_values),
-            "unit": UNITS[name],
+            "unit": (UNITS | MORE_UNITS)[name],
         }
         if name in ("elbo", "iwae"):
             one |= {"samples": samples}
@@ -84,6 +85,8 @@ def _fields(found: Scored, inference: Inference, samples: int, seed: int) -> dic
         if name == "iwae" and found.ess is not None:
             kinds = ["bound" if few else "likelihood" for few in (found.ess < FEWEST_EFFECTIVE).tolist()]
             one |= {"ess": _float32(found.ess), "kind": kinds}
+        if name in found.parts:
+            one |= wire_of(model).parts(model, found.parts[name])
         scores[name] = one
     calibrated = model.calibration is not None
     fields = {
@@ -100,11 +103,12 @@ def _float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _error_png(seen: Seen, layout: Layout, scale: int) -> bytes:
-    errors = np.empty(seen.x.shape, np.uint8)
-    for i, (x, mean) in enumerate(zip(seen.x, seen.means, strict=True)):  # one at a time, since float32 copies are large
+    pictures = seen.x.transpose(0, 2, 3, 1)  # (N, H, W, C)
+    errors = np.empty(pictures.shape, np.uint8)
+    for i, (x, mean) in enumerate(zip(pictures, seen.decoded, strict=True)):  # one at a time, since float32 copies are large
         unit = x / np.float32(255) if x.dtype == np.uint8 else x
         errors[i] = codecs.to_uint8(np.abs(unit - mean))
-    originals = seen.x if seen.x.dtype == np.uint8 else codecs.to_uint8(seen.x)
+    originals = pictures if pictures.dtype == np.uint8 else codecs.to_uint8(pictures)
     return png.write(enlarge(beside(originals, errors, layout), scale))
 
 

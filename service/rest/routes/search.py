@@ -1,19 +1,23 @@
 """/collections/{name}/search: what is nearest to a picture, a posterior or an item."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import orjson
+from numpy.typing import NDArray
 
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
+from service.inference.served_model import ServedModel
 from service.operations import search as operations
 from service.operations.search import SearchResult
 from service.operations.service import Service
-from service.rest.answers import base64_pictures, described_distance, json_answer, unknown_keys
-from service.rest.collection_schemas import NeighborsAnswer, QueryBody, SearchParameters
+from service.rest.answers import described_distance, json_answer, unknown_keys
+from service.rest.data_keys import ONES
 from service.rest.item_bodies import LISTS_PER_ITEM, queries_of, unnumbered
+from service.rest.kinds import wire_of
+from service.rest.kinds.base64_pictures import base64_bytes
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.paths import COLLECTION_PATH
 from service.rest.registration import (
@@ -26,7 +30,8 @@ from service.rest.registration import (
     describe_operation,
     json_content,
 )
-from service.rest.requests import body_of, open_collection
+from service.rest.requests import body_of, model_in, open_collection
+from service.rest.search_schemas import NeighborsAnswer, QueryBody, SearchParameters
 from service.store.interface import Collection, Neighbors
 
 router = Router()
@@ -40,7 +45,7 @@ async def search(service: Service, call: Call) -> Answer:
     Send one query, as JSON, a picture, a form, or npy: mu (1, D), or mu and sigma (2, 1, D). Several queries, in `queries`,
     in a form or in npy, are answered in `results` in their order.
     """
-    body = await body_of(service, call, LISTS_PER_ITEM)
+    body = await body_of(service, call, LISTS_PER_ITEM, takes_text=True)
     parameters = read_parameters(SearchParameters, call.query, *body.parameters(SearchParameters))
     if parameters.candidates is not None:
         if parameters.candidates < parameters.k:
@@ -50,8 +55,9 @@ async def search(service: Service, call: Call) -> Answer:
         if parameters.exact:
             raise BadParameter("candidates makes the search approximate: it cannot be combined with exact=true")
     collection, digest, inference = await open_collection(service, call, parameters)
-    queries, alone = await service.pipeline.offload(len(call.body), partial(queries_of, body, collection.dim))
-    include = parameters.include
+    model = model_in(service, collection)
+    queries, alone = await service.pipeline.offload(len(call.body), partial(queries_of, body, collection.dim, model))
+    include, shown = parameters.include, _shown(parameters.include, model)
     wanted = operations.SearchOptions(
         parameters.k,
         parameters.metric,
@@ -59,7 +65,7 @@ async def search(service: Service, call: Call) -> Answer:
         parameters.candidates,
         parameters.exact,
         with_vectors=bool(include & VECTORS),
-        with_pictures="image" in include,
+        with_data=bool(shown),
         strict=parameters.strict,
         exclude_self=parameters.exclude_self,
         sigma_weight=parameters.sigma_weight,
@@ -67,10 +73,11 @@ async def search(service: Service, call: Call) -> Answer:
     under_way = operations.search(service.pipeline, service.store, inference, collection, digest, queries, wanted)
     with unnumbered(alone):
         async with under_way as nearest:
-            pictures = None
-            if nearest.pixels is not None:
-                pictures = await service.pipeline.offload(nearest.pixels.nbytes, partial(base64_pictures, nearest.pixels))
-            render = partial(_answer, nearest, alone, include, pictures, collection, inference)
+            data: dict[str, Iterator[Any]] = {}
+            if nearest.decoded is not None and len(nearest.decoded):
+                work = partial(_data, nearest.decoded, shown, inference.model)
+                data = await service.pipeline.offload(nearest.decoded.nbytes, work)
+            render = partial(_answer, nearest, alone, include, data, collection, inference)
             return await service.pipeline.offload(len(queries) * parameters.k * 200, render)
 
 
@@ -78,19 +85,40 @@ def _answer(
     nearest: SearchResult,
     alone: bool,
     include: frozenset[str],
-    pictures: list[str] | None,
+    data: Mapping[str, Iterator[Any]],
     collection: Collection,
     inference: Inference,
 ) -> Answer:
-    found, images = nearest.found, None if pictures is None else iter(pictures)
-    results = [_describe(neighbors, include, images) for neighbors in found.neighbors]
+    found = nearest.found
+    results = [_describe(neighbors, include, data) for neighbors in found.neighbors]
     fields: dict[str, Any] = {"neighbors": results[0]} if alone else {"results": [{"neighbors": one} for one in results]}
     fields |= described_distance(nearest.asked.metric, nearest.asked.sigma_weight)
     fields |= {"exact": found.exact, "seq": found.seq, **unknown_keys(found.unknown)}
     return json_answer(fields, collection, inference)
 
 
-def _describe(neighbors: Neighbors, include: frozenset[str], images: Iterator[str] | None) -> list[dict[str, Any]]:
+def _shown(include: frozenset[str], model: ServedModel | None) -> list[str]:
+    """Return what to include of the decoded data: an image, or what the model is about. Raises BadParameter."""
+    shown = sorted(include & set(ONES))
+    for name in shown:
+        if model is not None and name not in ("image", wire_of(model).one):
+            own = wire_of(model)
+            raise BadParameter(
+                f"include: {model.name!r} is a model of {own.things}, so include {own.one} or image, not {name}"
+            )
+    return shown
+
+
+def _data(decoded: NDArray[Any], shown: Sequence[str], model: ServedModel) -> dict[str, Iterator[Any]]:
+    """Return the decoded data of all neighbours in the forms that are asked for."""
+    wire = wire_of(model)
+    return {
+        name: iter(base64_bytes(wire.pictures(model, decoded)) if name == "image" else wire.json(model, decoded))
+        for name in shown
+    }
+
+
+def _describe(neighbors: Neighbors, include: frozenset[str], data: Mapping[str, Iterator[Any]]) -> list[dict[str, Any]]:
     items, described = neighbors.items, []
     for i, id in enumerate(items.ids):
         fields = {
@@ -102,8 +130,7 @@ def _describe(neighbors: Neighbors, include: frozenset[str], images: Iterator[st
             fields["mu"] = items.mu[i]
         if "sigma" in include:
             fields["sigma"] = items.sigma[i] if items.has_sigma[i] else None
-        if images is not None:
-            fields["image"] = next(images)
+        fields |= {name: next(values) for name, values in data.items()}
         described.append(fields)
     return described
 

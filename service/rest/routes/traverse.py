@@ -10,13 +10,14 @@ from models.mosaic import tile
 from service.formats import pictures as codecs
 from service.formats import png
 from service.http.call import Answer, Call
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations import traverse as operations
 from service.operations.service import Service
 from service.operations.traverse import DEFAULT_ROWS, Dims, Row, Traversal
 from service.rest.answers import answer, data_answer
 from service.rest.arrangement import GAP_PIXELS, enlarge, tiled_size
-from service.rest.negotiation import Format, answer_format
+from service.rest.kinds import answering, format_of, wire_of
+from service.rest.negotiation import Format
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.point_schemas import TraversalAnswer, TraverseBody, TraverseParameters
 from service.rest.points import LISTS_PER_POINT, POINT_ERRORS, open_points, points_of
@@ -35,7 +36,6 @@ from service.rest.scaling import fit_scale
 
 router = Router(tags=["inference"])
 
-FORMATS: tuple[Format, ...] = ("json", "npy", "png", "webp", "gif")
 FILES = {f"image/{kind}": BINARY for kind in ("png", "webp", "gif")}
 
 
@@ -45,11 +45,11 @@ async def traverse(service: Service, call: Call) -> Answer:
     A PNG has one row of pictures for each dimension, those of the first point above those of the next. An animation shows all
     rows at once, there and back. Without a body, the rows go through 0, the mean of N(0, I).
     """
-    body = await body_of(service, call, LISTS_PER_POINT)
+    body = await body_of(service, call, LISTS_PER_POINT, takes_text=True)
     parameters = read_parameters(TraverseParameters, call.query, *body.parameters(TraverseParameters))
     accept = call.headers.get("accept", "")
-    form = answer_format(parameters.format, accept, FORMATS)
     inference, collection = await open_points(service, call, parameters)
+    form = format_of(inference.model, parameters.format, accept, frames=True, view=parameters.view)
     dims = _dims(parameters.dims)
     points = None
     if body.kind not in ("empty", "json") or not body.values.keys().isdisjoint(parameters.payload):
@@ -61,7 +61,7 @@ async def traverse(service: Service, call: Call) -> Answer:
         service.pipeline, service.store, inference, points, dims, steps, parameters.over, parameters.span, collection
     )
     render = partial(_answer, found, form, inference, parameters, scale)
-    return await service.pipeline.offload(found.pixels.nbytes * scale**2, render)
+    return await service.pipeline.offload(found.decoded.nbytes * scale**2, render)
 
 
 def _dims(text: str | None) -> Dims:
@@ -99,12 +99,16 @@ def _columns(rows: int) -> int:
 def _answer(found: Traversal, form: Format, inference: Inference, parameters: TraverseParameters, scale: int) -> Answer:
     steps, rows = parameters.steps, len(found.rows)
     if form in ("json", "npy"):
-        fields: dict[str, Any] = {"rows": [_described(row) for row in found.rows], "over": parameters.over, "steps": steps}
+        # "rows" are the data of tables.
+        key = "rows" if answering(inference.model, parameters.view).many != "rows" else "traversed"
+        fields: dict[str, Any] = {key: [_described(row) for row in found.rows], "over": parameters.over, "steps": steps}
         if "z" in parameters.include:
             fields["z"] = found.z
-        return data_answer(found.pixels, form, inference, parameters.dtype, fields)
-    pixels = codecs.to_uint8(found.pixels)
-    if form not in ("webp", "gif"):
+        return data_answer(found.decoded, form, inference, parameters.dtype, fields, view=parameters.view)
+    if form not in ("png", "webp", "gif"):
+        return data_answer(found.decoded, form, inference, parameters.dtype)
+    pixels = wire_of(inference.model).pictures(inference.model, found.decoded)
+    if form == "png":
         return answer(png.write(enlarge(tile(pixels, steps, GAP_PIXELS), scale)), form, inference)
     there = [tile(pixels[step::steps], _columns(rows), GAP_PIXELS) for step in range(steps)]
     frames = np.stack(there + there[-2:0:-1])  # and back, without the ends

@@ -1,4 +1,4 @@
-"""One service and one browser for each file of tests, and a page for each test.
+"""One service for all tests, a browser for each file of them, and a page for each test.
 
 `page` is Playwright's page of one test; "/explore#model=mnist" is enough of an address. A test fails with what its page did
 wrong: errors of scripts, failed answers, requests to other hosts. A test that wants one says so: watched.expect("429").
@@ -22,11 +22,21 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def service(browser: Browser) -> Iterator[Server]:
-    """A service of the models of 20 and of 2 dimensions, with an empty store. It is not started if there is no browser."""
+@pytest.fixture(scope="session")
+def shared_service() -> Iterator[Server]:
+    """A service of the models of 20 and of 2 dimensions."""
     with serving("--models", "mnist,mnist-2d") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def service(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """The shared service, with an empty store for each file. It is not started if there is no browser."""
+    running: Server = request.getfixturevalue("shared_service")
+    yield running
+    with httpx.Client(base_url=running.url, timeout=60) as client:
+        for collection in client.get("/collections").raise_for_status().json()["collections"]:
+            client.delete(f"/collections/{collection['name']}").raise_for_status()
 
 
 @pytest.fixture(scope="module")

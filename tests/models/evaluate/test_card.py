@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from models.checkpoint import Manifest
-from models.evaluate.card import card, evaluate_command, train_command, write_card
+from models.evaluate.card import card, write_card
+from models.evaluate.commands import evaluate_command, train_command
 from models.preprocess import Preprocessing
 from models.train.arguments import parse, recorded
 from models.vae import VAEConfig

@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from models import features
 from models.checkpoint import read, save
 from models.data import Items, Splits
-from models.evaluate import features, report
+from models.evaluate import report
 from models.evaluate.card import card
 from models.evaluate.headings import headings
+from models.evaluate.kinds import measuring_for
 from models.evaluate.measure import evaluate
 from models.evaluate.sample_quality import (
     KEY,
@@ -25,6 +27,7 @@ from models.evaluate.sample_quality import (
     sample_rows,
     share_within,
 )
+from models.kinds import KINDS
 from models.mixture import ComponentLabels, FittedPrior, GaussianMixture
 from models.vae import VAE, VAEConfig
 
@@ -114,7 +117,7 @@ def test_they_are_among_the_numbers_of_an_evaluation(splits: Splits, tmp_path: P
     text = card(tmp_path, checkpoint.manifest, metrics, [])
     assert "| samples of the fitted prior: Fréchet distance; precision, recall | " in text
     assert f"Samples: {metrics['protocol'][KEY]}." in text
-    page = report._numbers(metrics, headings(checkpoint.manifest, metrics), 3, "N(0, I)")
+    page = report._numbers(metrics, headings(checkpoint.manifest, metrics), 3, "N(0, I)", measuring_for(KINDS["picture"]))
     for name, one in metrics[KEY].items():
         if isinstance(one, dict) and "frechet" in one:
             assert f'data-key="sample_quality.{name}.frechet" value="{one["frechet"]!r}"' in page
@@ -134,7 +137,7 @@ def test_without_labels_or_prior(splits: Splits) -> None:
 
 def test_a_label_is_confirmed_by_its_name(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that draws real digits: component k of the prior always gives a picture of one label."""
-    net, noise = features.feature_net(splits.train, 0, CPU), torch.Generator().manual_seed(0)
+    net, noise = features.feature_net(splits.train.x, splits.train.labels, 0, CPU), torch.Generator().manual_seed(0)
     told = net.labels(net.features(splits.train.x))
     one = {label: splits.train.x[told == label][:1] for label in (0, 7)}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.evaluate.__main__ import build_parser as evaluation
-from models.evaluate.card import train_command
+from models.evaluate.commands import train_command
 from models.train.__main__ import main
 from models.train.arguments import parse
 from models.train.flags import build_parser as training
@@ -86,6 +86,7 @@ def test_messages(argv: list[str], reason: str, refused: Refused) -> None:
         ("--free-bits 0.1", "--free-bits is for --objective free-bits, but the objective is elbo: add --objective free-bits"),
         ("--pseudo-inputs 5", "--pseudo-inputs is for --prior vamp, but the prior is standard"),
         ("--blocks 2", "--blocks is for --arch residual, but the architecture is conv"),
+        ("--pixel-weight 0", "--pixel-weight is for --objective perceptual, but the objective is elbo"),
         ("--stratified yes", "--stratified is for --objective beta-tc, but the objective is elbo"),
         ("--objective iwae-dreg", "--objective iwae-dreg with --samples 1 is only the ELBO with a noisier KL"),
     ],

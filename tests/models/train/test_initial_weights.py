@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from models.checkpoint import read, save
-from models.evaluate.card import description, train_command, train_commands
+from models.evaluate.card import description
+from models.evaluate.commands import train_command, train_commands
 from models.preprocess import Preprocessing
 from models.train.__main__ import main
 from models.train.arguments import parse

@@ -10,7 +10,6 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from models.data import Items
 from models.objective import evidence_lower_bound
 from models.train.losses import (
-    OBJECTIVES,
     Autoencoder,
     BetaElbo,
     BetaTC,
@@ -19,8 +18,8 @@ from models.train.losses import (
     Iwae,
     KLOnly,
     Objective,
-    Wishes,
 )
+from models.train.objectives import OBJECTIVES, Wishes
 from models.vae import VAE, VAEConfig
 
 ROWS, DIM, K, N = 6, 3, 4, 219
@@ -260,7 +259,7 @@ def test_the_contrasts(prior: str, x: Tensor, eps: Tensor) -> None:
     torch.testing.assert_close(KLOnly()(vae, x, eps, 0.5).value, 0.5 * mean([sampled.kl(k, i) for k, i in every()]))
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", sorted(set(OBJECTIVES) - {"perceptual"}))  # which needs a classifier, see test_perceptual
 def test_the_elbo_that_is_reported_is_the_one_at_beta_one(name: str, x: Tensor) -> None:
     """Whatever is minimised; and it is only reported: no gradient goes through it."""
     vae, eps = build(), torch.randn(1, ROWS, DIM, dtype=torch.double)

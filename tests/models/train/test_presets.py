@@ -63,15 +63,19 @@ def test_flags_are_ones_and_can_be_typed(name: str) -> None:
             text = ("x" if flag == "size" else ",").join(map(str, value)) if isinstance(value, list) else str(value)
             words += [f"--{flag.replace('_', '-')}", text]
     places = {"preset", "command", "given"}
-    data = [] if name != "musicvae-small" else ["--data", "text:x"]  # which has no data of its own
+    own = {"musicvae-small": "text:x", "table": "csv:x"}  # Those that name no data of their own.
+    data = ["--data", own[name]] if name in own else []
     typed, preset = vars(parse([*words, *data, "--out", "x"])), vars(parse(["--preset", name, *data, "--out", "x"]))
     assert {k: v for k, v in typed.items() if k not in places} == {k: v for k, v in preset.items() if k not in places}
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_each_trains_with_its_one_command(name: str, digits_npz: Path, colors_npz: Path, tunes: Path, tmp_path: Path) -> None:
+def test_each_trains_with_its_one_command(
+    name: str, digits_npz: Path, colors_npz: Path, tunes: Path, penguins: Path, tmp_path: Path
+) -> None:
     data = f"npz:{colors_npz if PRESETS[name].flags.get('channels') == 3 else digits_npz}"
-    data = {"sketch-rnn": f"strokes:{DRAWINGS}", "musicvae-small": f"text:{tunes}"}.get(name, data)
+    own = {"sketch-rnn": f"strokes:{DRAWINGS}", "musicvae-small": f"text:{tunes}", "table": f"csv:{penguins}"}
+    data = own.get(name, data)
     short = ["--steps", "3", "--batch-size", "8", "--no-snapshots", "--device", "cpu"]
     short += ["--pseudo-inputs", "20"] if PRESETS[name].flags.get("prior") == "vamp" else []
     assert main(["--preset", name, "--data", data, *short, "--out", str(tmp_path)]) == 0

@@ -17,7 +17,7 @@ from torch import nn
 
 from models.checkpoint import CONFIG, WEIGHTS, read, save
 from models.files.tensor_file import read_header
-from models.train import losses
+from models.train import objectives
 from models.train.__main__ import main
 from models.train.arguments import parse
 from models.train.resume import (
@@ -43,6 +43,7 @@ OBJECTIVES = {  # every objective and every prior at least once, with what else 
     "beta-tc": [*MLP, "--beta", "6", "--stratified", "yes", "--ema", "0.9", "--schedule", "staircase"],
     "iwae": [*MLP, "--samples", "3", "--prior", "vamp", "--pseudo-inputs", "9", "--ema", "0.9"],
     "iwae-dreg": [*MLP, "--samples", "3"],
+    "perceptual": [*MLP, "--feature-weight", "0.5", "--warmup", "0.2", "--ema", "0.9"],
     "autoencoder": [*MLP, "--dropout", "0.2"],
     "kl-only": ["--arch", "residual", "--conv-channels", "4", "--hidden", "8", "--ema", "0.9"],
 }
@@ -141,7 +142,7 @@ def test_killed_twice(
     assert_same(tmp_path, undisturbed[kind])
 
 
-@pytest.mark.parametrize("objective", losses.OBJECTIVES)
+@pytest.mark.parametrize("objective", objectives.OBJECTIVES)
 def test_every_objective_killed(objective: str, flags: Flags, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In a run that has a length in steps, and does not end where an epoch does."""
     more = ["--objective", objective, *OBJECTIVES[objective], "--steps", str(3 * STEPS - 7)]

@@ -86,7 +86,7 @@ def test_averaged_weights_are_measured_and_saved(argv: list[str], tmp_path: Path
         assert torch.equal(saved[name], average), name
         assert not torch.equal(average, raw[name]), name
     last = json.loads((tmp_path / "out" / "run" / "metrics.jsonl").read_text().splitlines()[-1])
-    assert run.validate()._asdict() == last["validation"] | dict.fromkeys(("bound", "sigma", "rmse"))
+    assert run.validate()._asdict() == last["validation"] | dict.fromkeys(("bound", "loss", "sigma", "rmse"))
 
 
 @pytest.mark.parametrize("objective", ["iwae", "iwae-dreg"])

@@ -131,7 +131,8 @@ async def test_more_rows_than_reserved_are_refused(lane: Lane) -> None:
 
 async def test_waiting_and_computing_are_timed(batcher: Batcher, busy: Busy, monkeypatch: pytest.MonkeyPatch) -> None:
     now, durations = [100.0], iter([2.0, 4.0, 2.0])
-    monkeypatch.setattr("service.engine.lane.time", SimpleNamespace(monotonic=lambda: now[0]))
+    for module in ("lane", "reservation"):
+        monkeypatch.setattr(f"service.engine.{module}.time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def run(blocks: Blocks) -> Blocks:
         now[0] += next(durations)

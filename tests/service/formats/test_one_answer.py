@@ -19,8 +19,9 @@ from models.preprocess import Preprocessing, preprocess
 from models.readers.survey import read_picture as read_for_training
 from service.formats import png
 from service.formats.errors import BadInput
-from service.formats.pictures import Pictures
-from service.inference.pipeline import Inference, Pipeline
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from tests.service.png_files import EXIF, FILTERS, SIGNATURE, chunk, header, lines, pixels_of, plain
 
 Pixels = NDArray[np.uint8]
@@ -173,7 +174,7 @@ async def together(pipeline: Pipeline, inference: Inference, files: list[bytes])
     """As a form has them, and `service.store load`."""
     originals: list[Pixels] = []
     try:
-        await pipeline.encode(Pictures(files), inference, originals)
+        await pipeline.encode(RawItems(files), inference, originals)
     except BadInput:
         return [None] * len(files)
     return list(np.concatenate(originals))

@@ -69,7 +69,7 @@ async def test_an_access_line_has_what_finds_the_request_and_no_more(app: FastAP
     refused, good, gone, forged = [record for record in caplog.records if record.name == "service.access"]
     fields = {name: refused.__dict__[name] for name in ("client", "method", "path", "status", "request_id", "trace_id")}
     assert fields == {
-        "client": "127.0.0.1", "method": "POST", "path": "/encode", "status": 415, "request_id": "abc", "trace_id": TRACE,
+        "client": "127.0.0.1", "method": "POST", "path": "/encode", "status": 422, "request_id": "abc", "trace_id": TRACE,
     }  # fmt: skip
     assert refused.__dict__["seconds"] > 0
     assert (good.__dict__["status"], good.__dict__["model"]) == (200, "grey")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.distributions import LIKELIHOODS, Bernoulli, ContinuousBernoulli, Gaussian, Likelihood, build_likelihood
+from models.distributions import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood, build_likelihood
+from models.kinds.picture import Picture
 from service.inference.pixel_draws import draw_for
 from service.latents import noise as seeds
 
@@ -73,8 +74,8 @@ def test_pixels_and_latents_of_a_seed_share_no_noise() -> None:
     assert not np.isin(pixels, latents).any()
 
 
-@pytest.mark.parametrize("name", LIKELIHOODS)
-def test_every_likelihood_that_a_model_may_have_can_be_drawn_from(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(Picture.likelihoods))
+def test_every_likelihood_that_a_model_of_pictures_may_have_can_be_drawn_from(name: str) -> None:
     layer = build_likelihood(name, {}).eval()
     draw_for(layer(torch.zeros(1, 1, 2, 2)))
 

@@ -34,7 +34,7 @@ async def test_a_model_says_what_it_is(model: ServedModel, weights: Path) -> Non
     read = checkpoint.read(weights / model.name)
     assert (model.digest, model.manifest) == (read.digest, read.manifest)
     assert model.shape == {"grey": (8, 8, 1), "colour": (12, 16, 3)}[model.name]
-    assert {"encode": model.encode, "encode_float": model.encode_float, "decode": model.decode} == model.lanes
+    assert {"encode": model.encode, "encode_float": model.lanes["encode_float"], "decode": model.decode} == model.lanes
 
 
 async def test_encode_gives_the_posterior_of_each_picture(model: ServedModel, weights: Path) -> None:
@@ -49,7 +49,7 @@ async def test_encode_gives_the_posterior_of_each_picture(model: ServedModel, we
 async def test_floats_and_bytes_of_a_picture_have_the_same_posterior(model: ServedModel) -> None:
     x = pictures(model)
     floats = x.astype(np.float32) / np.float32(255)
-    np.testing.assert_array_equal(await model.encode_float.submit(floats), await model.encode.submit(x))
+    np.testing.assert_array_equal(await model.lanes["encode_float"].submit(floats), await model.encode.submit(x))
 
 
 async def test_decode_gives_the_mean_of_the_likelihood_with_channels_last(model: ServedModel, weights: Path) -> None:

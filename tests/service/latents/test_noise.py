@@ -140,3 +140,24 @@ def test_the_ends_of_what_words_can_give_are_finite() -> None:
     uniform = seeds._uniform(words)
     assert uniform.tolist() == [2.0**-53, 1 - 2.0**-53]
     np.testing.assert_array_less(np.abs(inverse_normal_cdf(uniform)), 8.4)
+
+
+def test_each_step_has_words_of_its_own() -> None:
+    found = seeds.step_uniform(7, np.array([2, 1 << 33]), 3, 5, 4)
+    assert (found.shape, found.dtype.name) == ((2, 5, 4), "float32")
+    for row, item in enumerate((2, 1 << 33)):
+        for step in range(3, 8):
+            one = seeds.step_uniform(7, np.array([item]), step, 1, 4)
+            np.testing.assert_array_equal(found[row, step - 3], one[0, 0])
+            counter = np.array([step, 0, 0, 2], np.uint64)
+            words = np.random.Philox(counter=counter, key=np.array([7, item], np.uint64)).random_raw(4)
+            np.testing.assert_array_equal(one[0, 0], seeds._uniform(words).astype(np.float32))
+    np.testing.assert_array_equal(seeds.step_uniform(7, np.array([2]), 3, 5, 1), found[:1, :, :1])
+    five = seeds.step_uniform(7, np.array([2]), 3, 5, 5)
+    np.testing.assert_array_equal(five[0, 2], seeds.step_uniform(7, np.array([2]), 5, 1, 5)[0, 0])
+    assert len(np.unique(five)) == 25
+    every = seeds.step_uniform(0, np.arange(50), 0, 20, 4)
+    assert len(np.unique(every)) > 3990
+    assert 0 <= every.min() < every.max() <= 1
+    others = np.concatenate([seeds._words(7, 3, 80, 0).ravel(), seeds._words(7, 3, 80, 0, seeds.PIXELS).ravel()])
+    assert not np.isin(found, seeds._uniform(others).astype(np.float32)).any()

@@ -5,7 +5,8 @@ import pytest
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.operations.service import Service
 from service.store.interface import Collection
 

@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from service.engine.errors import DeadlineExceeded
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.inference.priors import AGGREGATE, STANDARD
 from service.latents.density import NoDensity
 from service.latents.mixture import Mixture

@@ -13,8 +13,9 @@ import models
 from service.engine.errors import DeadlineExceeded, TooLarge
 from service.formats import png
 from service.formats.errors import Undecodable
-from service.formats.pictures import Pictures
-from service.inference.pipeline import Inference, Pipeline
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.latents import noise
 from service.operations.encode import draw_from_posterior, encode
 
@@ -22,7 +23,7 @@ from service.operations.encode import draw_from_posterior, encode
 async def test_posteriors_are_those_of_the_model(
     pipeline: Pipeline, inference: Inference, x: NDArray[np.uint8], weights: Path
 ) -> None:
-    found = await encode(pipeline, inference, Pictures([png.write(one.transpose(1, 2, 0)) for one in x]))
+    found = await encode(pipeline, inference, RawItems([png.write(one.transpose(1, 2, 0)) for one in x]))
     expected = models.load(weights / "grey").encode(torch.from_numpy(x))
     for name in ("mu", "sigma", "logvar"):
         assert getattr(found, name).shape == (5, 3)
@@ -33,7 +34,7 @@ async def test_posteriors_are_those_of_the_model(
 async def test_the_kl_of_each_dimension_is_from_the_standard_normal(
     pipeline: Pipeline, inference: Inference, x: NDArray[np.uint8]
 ) -> None:
-    found = await encode(pipeline, inference, Pictures(rows=x))
+    found = await encode(pipeline, inference, RawItems(rows=x))
     mu, sigma = torch.tensor(found.mu, dtype=torch.float64), torch.tensor(found.sigma, dtype=torch.float64)
     np.testing.assert_allclose(found.kl_per_dim(), kl_divergence(Normal(mu, sigma), Normal(0.0, 1.0)), atol=1e-6)
     assert found.kl_per_dim().dtype == np.float64
@@ -42,7 +43,7 @@ async def test_the_kl_of_each_dimension_is_from_the_standard_normal(
 async def test_a_draw_is_mu_and_sigma_times_the_noise_of_its_seed(
     pipeline: Pipeline, inference: Inference, x: NDArray[np.uint8]
 ) -> None:
-    found = await encode(pipeline, inference, Pictures(rows=x))
+    found = await encode(pipeline, inference, RawItems(rows=x))
     seed, z = draw_from_posterior(found.mu, found.sigma, 7)
     assert seed == 7
     np.testing.assert_array_equal(z, found.mu + found.sigma * noise.standard_normal(7, 5, 3))
@@ -54,9 +55,9 @@ async def test_a_draw_is_mu_and_sigma_times_the_noise_of_its_seed(
 
 async def test_errors_are_those_of_the_domain(pipeline: Pipeline, inference: Inference, x: NDArray[np.uint8]) -> None:
     with pytest.raises(Undecodable) as error:
-        await encode(pipeline, inference, Pictures([b"\x89PNG, but no more"]))
+        await encode(pipeline, inference, RawItems([b"\x89PNG, but no more"]))
     assert error.value.item == 0
     with pytest.raises(TooLarge):  # before any of them is looked at
-        await encode(pipeline, inference, Pictures([b"no picture"] * 33))
+        await encode(pipeline, inference, RawItems([b"no picture"] * 33))
     with pytest.raises(DeadlineExceeded):
-        await encode(pipeline, Inference(inference.model, deadline=time.monotonic() - 1), Pictures(rows=x))
+        await encode(pipeline, Inference(inference.model, deadline=time.monotonic() - 1), RawItems(rows=x))

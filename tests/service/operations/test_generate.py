@@ -8,7 +8,8 @@ import torch
 
 import models
 from service.engine.errors import Overloaded, TooLarge
-from service.inference.pipeline import Inference, Pipeline
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.latents import noise
 from service.operations.generate import decode, sample
@@ -28,14 +29,14 @@ async def test_a_sample_is_the_picture_of_the_noise_of_its_seed(pipeline: Pipeli
     found = await sample(pipeline, inference, 4, seed=9, temperature=0.5, prior="standard")
     assert (found.seed, found.prior) == (9, "standard")
     np.testing.assert_array_equal(found.z, noise.standard_normal(9, 4, 3) * np.float32(0.5))
-    np.testing.assert_array_equal(found.pixels, await decode(pipeline, inference, found.z))
+    np.testing.assert_array_equal(found.decoded, await decode(pipeline, inference, found.z))
 
 
 async def test_a_seed_that_is_drawn_draws_the_same_again(pipeline: Pipeline, inference: Inference) -> None:
     found = await sample(pipeline, inference, 2)
     again = await sample(pipeline, inference, 2, found.seed)
     np.testing.assert_array_equal(found.z, again.z)
-    np.testing.assert_array_equal(found.pixels, again.pixels)
+    np.testing.assert_array_equal(found.decoded, again.decoded)
 
 
 async def test_a_mixture_is_drawn_from_where_the_model_has_one(pipeline: Pipeline, inference: Inference) -> None:

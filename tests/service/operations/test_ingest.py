@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from models.preprocess import Invert
 from service.formats import png
-from service.formats.pictures import Pictures
-from service.inference.pipeline import Inference
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
 from service.operations.encode import encode
 from service.operations.ingest import load
 from service.operations.load_sources import source_of
@@ -35,7 +35,7 @@ async def test_pictures_of_a_folder_are_encoded_once(
     assert sum(progress) == 7
     items = await service.store.scan(collection.name, "", 10)
     assert items.ids == ["0.png", "1.png", "2.png", "3.png"]
-    np.testing.assert_array_equal(items.mu, (await encode(service.pipeline, inference, Pictures(rows=x[:4]))).mu)
+    np.testing.assert_array_equal(items.mu, (await encode(service.pipeline, inference, RawItems(rows=x[:4]))).mu)
 
 
 @pytest.mark.parametrize("invert", ["yes", "auto"])
@@ -106,4 +106,4 @@ async def test_replacing_stores_what_has_changed_and_keeps_what_others_added(
     assert (counts.added, counts.replaced, counts.there) == (1, 1, 2)
     items = await store.get(collection.name, ["cat/1.png"])
     assert items.metadata == [b'{"label":"cat","note":"mine"}']
-    np.testing.assert_array_equal(items.mu, (await encode(service.pipeline, inference, Pictures(rows=x[4:]))).mu)
+    np.testing.assert_array_equal(items.mu, (await encode(service.pipeline, inference, RawItems(rows=x[4:]))).mu)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from service.engine.errors import TooLarge
 from service.formats import png
 from service.formats.errors import Undecodable
-from service.formats.pictures import Pictures
-from service.inference.pipeline import Inference
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
 from service.latents import interpolation as paths
 from service.operations.encode import encode
 from service.operations.generate import decode
@@ -33,12 +33,12 @@ def points(*found: NDArray[np.float32] | bytes) -> Entries:
 async def test_frames_are_the_pictures_of_a_path(service: Service, inference: Inference, method: str) -> None:
     found = await interpolate(service.pipeline, service.store, inference, points(Z, -2 * Z), 5, method)
     np.testing.assert_array_equal(found.z, paths.path(Z[0], -2 * Z[0], 5, method))
-    np.testing.assert_array_equal(found.pixels, await decode(service.pipeline, inference, found.z))
+    np.testing.assert_array_equal(found.decoded, await decode(service.pipeline, inference, found.z))
 
 
 async def test_the_end_that_is_a_picture_is_its_mean(service: Service, inference: Inference, x: NDArray[np.uint8]) -> None:
     first, second = (png.write(one.transpose(1, 2, 0)) for one in x[:2])
-    mu = (await encode(service.pipeline, inference, Pictures(rows=x[:2]))).mu
+    mu = (await encode(service.pipeline, inference, RawItems(rows=x[:2]))).mu
     for ends, expected in (((first, second), mu), ((Z, second), [Z[0], mu[1]]), ((first, Z), [mu[0], Z[0]])):
         found = await interpolate(service.pipeline, service.store, inference, points(*ends), 3)
         np.testing.assert_array_equal(found.z[[0, 2]], expected)

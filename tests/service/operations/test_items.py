@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from service.engine.errors import DeadlineExceeded, Overloaded
 from service.formats import png
 from service.formats.errors import Undecodable, Unusable
-from service.formats.pictures import EncodedPicture, Pictures
-from service.inference.pipeline import Inference
+from service.formats.pictures import EncodedPicture
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
 from service.operations.collection_model import ModelNotLoaded
 from service.operations.encode import encode
 from service.operations.items import METADATA_PER_ROW, Entries, add_items, page_of_items
@@ -51,7 +52,7 @@ async def test_pictures_and_vectors_come_out_as_they_went_in(
     stored = await add_items(service.pipeline, service.store, inference, collection, collection.digest, some)
     assert stored.ids[:2] == ["picture", "vector"]
     assert stored.result.seq == (await service.store.collection("some")).seq
-    found = await encode(service.pipeline, inference, Pictures(rows=x[:2]))
+    found = await encode(service.pipeline, inference, RawItems(rows=x[:2]))
     for id, mu, sigma in (("picture", found.mu[0], found.sigma[0]), (stored.ids[2], found.mu[1], found.sigma[1])):
         item = await service.store.item("some", id)
         np.testing.assert_array_equal((item.mu[0], item.sigma[0]), (mu, sigma))

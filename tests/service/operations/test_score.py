@@ -21,11 +21,21 @@ from models.scores import UNITS
 from service.app import create_app
 from service.engine.errors import DeadlineExceeded, Overloaded, TooLarge
 from service.engine.lane import BatchReport, Lane
-from service.formats.pictures import Pictures
-from service.inference.pipeline import Inference, Pipeline
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.latents import noise as seeds
 from service.operations import likelihood_bounds
-from service.operations.score import NoCalibration, Scored, TooManyLatents, TooManyRegrets, compare, samples_of, score
+from service.operations.score import (
+    NoCalibration,
+    Scored,
+    TooManyLatents,
+    TooManyRegrets,
+    compare,
+    known_scores,
+    samples_of,
+    score,
+)
 from service.operations.service import Service
 from service.settings import Settings
 from tests.service.conftest import PATIENCE, calibration_of_grey
@@ -76,7 +86,7 @@ async def batches(lane: Lane, count: int) -> None:
 
 
 def scored(service: Service, inference: Inference, x: Bytes, *names: str, samples: int = 8, seed: int = 0) -> Any:
-    return score(service.pipeline, service.regrets, inference, Pictures(rows=x), names, samples, seed)
+    return score(service.pipeline, service.regrets, inference, RawItems(rows=x), names, samples, seed)
 
 
 async def numbers(service: Service, inference: Inference, x: Bytes, *names: str, **more: int) -> dict[str, NDArray[Any]]:
@@ -129,7 +139,7 @@ async def test_many_draws_of_one_picture_are_decoded_in_blocks(
     sizes, compute = [], likelihood_bounds._log_weights
 
     def watched(*given: Any) -> Any:
-        sizes.append(len(given[-1]))
+        sizes.append(given[-1].shape[1])
         return compute(*given)
 
     monkeypatch.setattr(likelihood_bounds, "_log_weights", watched)
@@ -147,7 +157,8 @@ async def test_regret_is_that_of_the_models(service: Service, inference: Inferen
 
 
 async def test_the_same_alone_and_in_company(service: Service, inference: Inference, x: Bytes) -> None:
-    names = [name for name in UNITS if inference.model.calibration is not None or name not in ("knn", "density")]
+    known = known_scores(inference.model)
+    names = [name for name in known if inference.model.calibration is not None or name not in ("knn", "density")]
     company, _ = await asyncio.gather(scored(service, inference, x, *names), scored(service, inference, x[::-1], *names))
     for i in range(len(x)):
         alone = await scored(service, inference, x[i : i + 1], *names)
@@ -164,7 +175,7 @@ async def test_the_same_alone_and_in_company(service: Service, inference: Infere
 async def test_p_values_count_the_held_out(service: Service, inference: Inference, x: Bytes) -> None:
     found, known = await scored(service, inference, x), calibration_of_grey()
     assert list(found.values) == ["knn", "deviance"]
-    mu = (await service.pipeline.encode(Pictures(rows=x), inference))[:, 0].astype(np.float64)
+    mu = (await service.pipeline.encode(RawItems(rows=x), inference))[:, 0].astype(np.float64)
     nearest = [sorted(np.sqrt(np.square(known.mu - z).sum(1)))[4] for z in mu]
     assert found.values["knn"] == pytest.approx(nearest, rel=1e-6)
     for name, values in found.values.items():
@@ -257,7 +268,7 @@ async def test_others_get_their_turns_between_two_steps(service: Service, infere
 
 @pytest.mark.parametrize("weights", ["standard"], indirect=True)
 async def test_pictures_beside_what_the_decoder_makes_of_them(pipeline: Pipeline, inference: Inference, x: Bytes) -> None:
-    seen = await compare(pipeline, inference, Pictures(rows=x))
-    np.testing.assert_array_equal(seen.x, x.transpose(0, 2, 3, 1))
-    mu = np.ascontiguousarray((await pipeline.encode(Pictures(rows=x), inference))[:, 0])
-    np.testing.assert_array_equal(seen.means, await pipeline.through(inference.model.decode, mu, inference))
+    seen = await compare(pipeline, inference, RawItems(rows=x))
+    np.testing.assert_array_equal(seen.x, x)
+    mu = np.ascontiguousarray((await pipeline.encode(RawItems(rows=x), inference))[:, 0])
+    np.testing.assert_array_equal(seen.decoded, await pipeline.through(inference.model.decode, mu, inference))

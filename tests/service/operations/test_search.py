@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from service.engine.errors import Overloaded
 from service.formats import png
-from service.inference.pipeline import Inference
+from service.inference.inference import Inference
 from service.operations import search as operations
 from service.operations.collection_model import NoSigmaWeight
 from service.operations.generate import decode
@@ -44,7 +44,7 @@ async def test_the_nearest_come_first(service: Service, inference: Inference, fi
     nearest = await search(service, inference, filled, queries, SearchOptions(k=3))
     assert [one.items.ids for one in nearest.found.neighbors] == [["03", "04", "02"], ["07", "06", "08"]]
     np.testing.assert_allclose(nearest.found.neighbors[1].distances, np.sqrt([0, 3, 3]))
-    assert (nearest.asked.metric, nearest.found.exact, nearest.pixels) == ("l2", True, None)
+    assert (nearest.asked.metric, nearest.found.exact, nearest.decoded) == ("l2", True, None)
     assert nearest.found.neighbors[0].items.mu.shape == (3, 0)
 
 
@@ -53,7 +53,7 @@ async def test_a_picture_is_encoded_first(
 ) -> None:
     for id in ("picture", None):
         some = points([id], np.zeros((1, 3), np.float32))
-        some.images[0] = png.write(x[0].transpose(1, 2, 0))
+        some.raw[0] = png.write(x[0].transpose(1, 2, 0))
         if id is not None:
             await add_items(service.pipeline, service.store, inference, filled, filled.digest, some)
     nearest = await search(service, inference, filled, some, SearchOptions(k=1, metric="w2"))
@@ -63,18 +63,18 @@ async def test_a_picture_is_encoded_first(
 
 async def test_neighbours_may_be_seen(service: Service, inference: Inference, filled: Collection) -> None:
     queries = points(["03", "15"], np.zeros((2, 3), np.float32))
-    nearest = await search(service, inference, filled, queries, SearchOptions(k=2, with_vectors=True, with_pictures=True))
+    nearest = await search(service, inference, filled, queries, SearchOptions(k=2, with_vectors=True, with_data=True))
     z = np.concatenate([one.items.mu for one in nearest.found.neighbors])
     assert z.shape == (4, 3)
-    assert nearest.pixels is not None
-    np.testing.assert_array_equal(nearest.pixels, await decode(service.pipeline, inference, z))
+    assert nearest.decoded is not None
+    np.testing.assert_array_equal(nearest.decoded, await decode(service.pipeline, inference, z))
 
 
 async def test_of_nothing_there_are_no_pictures(service: Service, inference: Inference, collection: Collection) -> None:
     queries = points([None], np.zeros((1, 3), np.float32))
-    nearest = await search(service, inference, collection, queries, SearchOptions(with_pictures=True))
-    assert nearest.pixels is not None
-    assert (len(nearest.pixels), len(nearest.found.neighbors[0].items)) == (0, 0)
+    nearest = await search(service, inference, collection, queries, SearchOptions(with_data=True))
+    assert nearest.decoded is not None
+    assert (len(nearest.decoded), len(nearest.found.neighbors[0].items)) == (0, 0)
 
 
 async def test_errors_are_those_of_the_domain(
@@ -91,7 +91,7 @@ async def test_errors_are_those_of_the_domain(
         await search(service, inference, filled, query, SearchOptions())
     two = points([None, None], np.zeros((2, 3), np.float32))
     with pytest.raises(TooManyNeighbors, match="34 neighbours in all; one answer may have 32"):
-        await search(service, inference, filled, two, SearchOptions(k=17, with_pictures=True))
+        await search(service, inference, filled, two, SearchOptions(k=17, with_data=True))
     monkeypatch.setattr(operations, "MOST_NEIGHBORS", 12)
     with pytest.raises(TooManyNeighbors, match="13 neighbours in all; one answer may have 12"):
         await search(service, inference, filled, query, SearchOptions(k=13))

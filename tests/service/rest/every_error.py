@@ -15,6 +15,7 @@ from service.http.host_check import UnknownHost
 from service.http.problems import Malformed
 from service.http.receive import BodyTooLarge
 from service.inference.catalog import AlreadyLoaded, CatalogError, NoCheckpoint, SeveralWorkers, StillNeeded, UnknownModel
+from service.inference.kinds.sequences import NoDraws
 from service.inference.priors import NoSuchLabel, NoSuchPrior
 from service.inference.regret_lane import ModelChanged
 from service.latents.density import NoDensity
@@ -22,9 +23,10 @@ from service.latents.directions import NoDirection
 from service.operations import compress
 from service.operations.collection_map import NoPlane
 from service.operations.collection_model import ModelNotLoaded, NoSigmaWeight
+from service.operations.complete import NotSequences
 from service.operations.directions import BadSides
 from service.operations.manifold import NoSuchDimension
-from service.operations.score import NoCalibration
+from service.operations.score import NoCalibration, NoSuchScore
 from service.operations.traverse import NoKl
 from service.rest.bodies import TooManyValues
 from service.rest.parameters import AskedTooMuch, BadParameter
@@ -72,6 +74,9 @@ ERRORS: list[tuple[Exception, int, str]] = [
     *((error, 422, "invalid_parameter") for error in (NoSuchDimension("mnist", 20, 20), NoSigmaWeight("l2"))),
     *((error, 422, "unusable_input") for error in (Unusable("wrong shape"), refusals.BadItem("no"), BadSides("empty"))),
     *((error, 504, "deadline_exceeded") for error in (TooLate(), DeadlineExceeded("late"))),
+    (NoSuchScore("grey", "nll", ("knn", "deviance")), 422, "invalid_parameter"),
+    (NoDraws(), 422, "invalid_parameter"),
+    (NotSequences("grey"), 422, "unusable_model"),
     (NoSuchPrior("the model 'grey' has no vamp prior"), 422, "no_such_prior"),
     (NoSuchLabel("the model 'grey' has no label '7'"), 422, "no_such_label"),
     (BadFilter("no"), 422, "invalid_filter"),

@@ -12,7 +12,7 @@ from service.formats import png
 from service.formats.errors import BadInput, Undecodable, Unsupported, Unusable
 from service.formats.forms import TooManyParts
 from service.formats.npy import npy
-from service.formats.pictures import Pictures
+from service.formats.raw_items import RawItems
 from service.http.call import Call
 from service.rest.bodies import Body, latents_of, pictures_of, read_body
 from service.rest.parameters import BadParameter
@@ -155,11 +155,11 @@ def test_a_file_in_another_field_is_refused_with_the_right_one(field: str) -> No
 
 
 def test_pictures_come_in_five_dresses() -> None:
-    assert pictures_of(read(PNG), SHAPE) == Pictures([PNG], alone=True)
-    assert pictures_of(of_json({"image": "AAAA"}), SHAPE) == Pictures(["AAAA"], alone=True)
-    assert pictures_of(of_json({"images": ["AAAA", "BBBB"]}), SHAPE) == Pictures(["AAAA", "BBBB"])
-    assert pictures_of(form([("image", ("a.png", PNG)), ("image", ("b.png", b"B"))]), SHAPE) == Pictures([PNG, b"B"])
-    assert pictures_of(form([("image", (None, PNG))]), SHAPE) == Pictures([PNG])
+    assert pictures_of(read(PNG), SHAPE) == RawItems([PNG], alone=True)
+    assert pictures_of(of_json({"image": "AAAA"}), SHAPE) == RawItems(["AAAA"], alone=True)
+    assert pictures_of(of_json({"images": ["AAAA", "BBBB"]}), SHAPE) == RawItems(["AAAA", "BBBB"])
+    assert pictures_of(form([("image", ("a.png", PNG)), ("image", ("b.png", b"B"))]), SHAPE) == RawItems([PNG, b"B"])
+    assert pictures_of(form([("image", (None, PNG))]), SHAPE) == RawItems([PNG])
     rows = pictures_of(read(NPY), SHAPE).rows
     assert rows is not None
     assert (rows.shape, len(pictures_of(read(NPY), SHAPE))) == ((2, 1, 8, 8), 2)

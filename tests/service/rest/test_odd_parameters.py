@@ -12,9 +12,9 @@ import pytest
 from fastapi import FastAPI
 
 from service.formats import png
-from service.rest.collection_schemas import SearchParameters
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.schemas import SampleParameters
+from service.rest.search_schemas import SearchParameters
 
 ODD: list[str] = [
     *("3.0", "3.5", "1e3", "1e400", "nan", "inf", "-inf", "-0", "-1", "+3", "٣", "３", " 3", "3\n", "3_0", "0x3", "", " "),
@@ -220,8 +220,11 @@ def test_an_empty_filter_in_the_query_does_not_override_the_body() -> None:
     assert not read_parameters(SearchParameters, "filter={}").filter
 
 
-@pytest.mark.parametrize(("value", "shown"), [(True, "true"), (7.5, "7.5"), ([7], "[7]")])
+@pytest.mark.parametrize(("value", "shown"), [(True, "true"), (7.5, "7.5"), ([7.5], "[7.5]"), ([], "[]")])
 def test_a_label_is_a_text_or_a_whole_number(value: object, shown: str) -> None:
     assert read_parameters(SampleParameters, "", {"label": 7}) == read_parameters(SampleParameters, "label=7")
-    with pytest.raises(BadParameter, match=re.escape(f"label must be a text or a whole number, not {shown}")):
+    assert read_parameters(SampleParameters, "", {"label": [7, "a"]}) == read_parameters(SampleParameters, 'label=[7,"a"]')
+    with pytest.raises(
+        BadParameter, match=re.escape(f"label must be a text, a whole number, or a list of these, not {shown}")
+    ):
         read_parameters(SampleParameters, "", {"label": value})

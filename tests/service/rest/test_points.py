@@ -11,8 +11,8 @@ from httpx import AsyncClient
 from service.engine.errors import TooLarge
 from service.formats.errors import BadInput, Undecodable, Unsupported, Unusable
 from service.formats.npy import npy
-from service.formats.pictures import Pictures
-from service.inference.pipeline import Inference
+from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
 from service.operations.items import Entries
 from service.operations.service import Service
 from service.rest.bodies import Body
@@ -35,7 +35,7 @@ def inference(app: FastAPI) -> Inference:
 
 
 def as_list(ends: Entries, i: int) -> Any:
-    return ends.images[i] if ends.images[i] is not None else ends.ids[i] if ends.ids[i] is not None else ends.mu[i].tolist()
+    return ends.raw[i] if ends.raw[i] is not None else ends.ids[i] if ends.ids[i] is not None else ends.mu[i].tolist()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_npy_files_are_no_latents_of_a_form() -> None:
     out = io.BytesIO()
     np.save(out, np.ones(3, np.float32))
     found = ends_of(form([("start", ("z.npy", out.getvalue())), ("end", ("e.png", PNG))]), 3)
-    assert found.images == [out.getvalue(), PNG]
+    assert found.raw == [out.getvalue(), PNG]
 
 
 # --- lists of points
@@ -116,7 +116,7 @@ def test_npy_files_are_no_latents_of_a_form() -> None:
 def test_a_list_of_points_has_any_kind_in_any_order() -> None:
     rows = [{"image": "AAAA"}, {"z": Z}, {"mu": Z, "sigma": [1, 1, 2]}, {"id": "seven", "image": None}]
     found = listed_points(of_json({"points": rows}), "points", 3, SOME)
-    assert (found.images, found.ids) == (["AAAA", None, None, None], [None, None, None, "seven"])
+    assert (found.raw, found.ids) == (["AAAA", None, None, None], [None, None, None, "seven"])
     assert found.mu.tolist() == [[0, 0, 0], Z, Z, [0, 0, 0]]
     assert found.has_sigma.tolist() == [False, False, True, False]
     assert found.sigma[2].tolist() == [1, 1, 2]
@@ -186,7 +186,7 @@ async def test_pictures_come_as_encode_takes_them(inference: Inference) -> None:
         (of_json({"image": "A"}), 1),
     ):  # fmt: skip
         found = points_of(body, inference, None)
-        assert isinstance(found, Pictures)
+        assert isinstance(found, RawItems)
         assert len(found) == count
 
 

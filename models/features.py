@@ -1,4 +1,4 @@
-"""Features of pictures for comparing samples with data: the last hidden layer of a small classifier that is trained here.
+"""Features of pictures, for comparing samples with data and for perceptual losses: those of a small classifier trained here.
 
 Without labels the same net stays as it was drawn: random features. Knows nothing of VAEs, files or cards.
 """
@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
-
-from models.data import Items
 
 FEATURES = 64
 # Small sets get fewer steps, about 26 epochs: of 1,000 digits, 200 steps in 3 s of one core lead to 88.3 % on test pictures,
@@ -30,7 +28,7 @@ NET = (
 class FeatureNet:
     """The net of features, and its classifier if the pictures have labels."""
 
-    body: nn.Module
+    body: nn.Sequential
     head: nn.Module | None
     classes: Tensor  # int64 (Y,), the labels in ascending order; empty without labels
     steps: int = 0  # of its training
@@ -52,6 +50,15 @@ class FeatureNet:
         """Return the features of pictures, uint8 or float in [0, 1]: (N, C, H, W) -> float32 (N, FEATURES)."""
         return torch.cat([self.body(prepared(rows)) for rows in x.split(1000)])
 
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """Return what the three layers give after ReLU, with gradients: float (B, C, H, W) -> two maps and the features."""
+        found, values = [], prepared(x)
+        for layer in self.body:
+            values = layer(values)
+            if isinstance(layer, nn.ReLU):
+                found.append(values)
+        return found
+
     @torch.no_grad()
     def labels(self, features: Tensor) -> Tensor:
         """Return the most likely label of each row: (N, FEATURES) -> int64 (N,). Only for a net with a classifier."""
@@ -68,17 +75,17 @@ def prepared(x: Tensor) -> Tensor:
     return x if size == (height, width) else functional.adaptive_avg_pool2d(x, size)
 
 
-def feature_net(train: Items, seed: int, device: torch.device) -> FeatureNet:
-    """Return the net for pictures like these, trained if they have at least two labels."""
+def feature_net(x: Tensor, labels: Tensor | None, seed: int, device: torch.device) -> FeatureNet:
+    """Return the net for pictures like these, bytes (N, C, H, W), trained if they have at least two labels, int64 (N,)."""
     noise = torch.Generator().manual_seed(seed)
-    channels, height, width = prepared(train.x[:1]).shape[1:]
+    channels, height, width = prepared(x[:1]).shape[1:]
     flat = 64 * -(-height // 4) * -(-width // 4)  # each stride of 2 halves the sides, rounding up
     body = nn.Sequential(
         nn.Conv2d(channels, 32, 5, 2, 2), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(),
         nn.Flatten(), nn.Linear(flat, FEATURES), nn.ReLU(),
     )  # fmt: skip
-    labels = torch.zeros(len(train), dtype=torch.long) if train.labels is None else train.labels.cpu()
-    classes, targets = labels.unique(return_inverse=True)
+    known = torch.zeros(len(x), dtype=torch.long) if labels is None else labels.cpu()
+    classes, targets = known.unique(return_inverse=True)
     head = nn.Linear(FEATURES, len(classes))
     both = nn.Sequential(body, head)
     for layer in both.modules():
@@ -88,8 +95,8 @@ def feature_net(train: Items, seed: int, device: torch.device) -> FeatureNet:
     both.to(device)
     if len(classes) < 2:
         return FeatureNet(body, None, classes[:0])
-    steps = min(STEPS, max(LEAST_STEPS, len(train) // PICTURES_PER_STEP))
-    _train(both, train.x, targets, steps, noise, device)
+    steps = min(STEPS, max(LEAST_STEPS, len(x) // PICTURES_PER_STEP))
+    _train(both, x, targets, steps, noise, device)
     return FeatureNet(body, head, classes, steps)
 
 

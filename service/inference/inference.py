@@ -1,0 +1,43 @@
+"""One piece of work: the model that does it, and how. Knows nothing of stores, operations or HTTP."""
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from models.ink import Invert
+from models.preprocess import Preprocessing
+from models.transparency import Background
+from service.inference.picture_warnings import Warnings
+from service.inference.served_model import ServedModel
+from service.inference.stepping import GREEDY, Stepping
+from service.timings import Timings
+
+
+@dataclass(slots=True)
+class Inference:
+    """One piece of work: the model that does it, its deadline in the time of `time.monotonic`, and how long its rows took.
+
+    `background` and `invert` override the preprocessing of the model. `warnings` are about the items encoded last, and
+    `stepping` is for sequences. `label` is what a conditional model is told: one value for all items, or one for each.
+    """
+
+    model: ServedModel
+    deadline: float | None = None
+    timings: Timings = field(default_factory=Timings)
+    background: Background | None = None
+    invert: Invert | None = None
+    warnings: Warnings = field(default_factory=Warnings)
+    stepping: Stepping = GREEDY
+    label: tuple[str, ...] | None = None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The preprocessing of the model, or that which the caller wants instead."""
+        spec: Preprocessing = self.model.manifest.preprocessing
+        if self.background is None and self.invert is None:
+            return spec
+        return _overridden(spec, self.background, self.invert)
+
+
+@lru_cache(maxsize=1000)
+def _overridden(spec: Preprocessing, background: Background | None, invert: Invert | None) -> Preprocessing:
+    return replace(spec, background=background or spec.background, invert=invert or spec.invert)

@@ -1,0 +1,29 @@
+"""How a sequence is made step by step: the noise of its steps, their temperature, and where it ends at the latest.
+
+Knows nothing of lanes or requests.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Stepping:
+    """How the steps of a request's sequences are chosen; `temperature` 0: each is the likeliest one.
+
+    `seed`: that of the noise, which is keyed by (seed, item, step). `max_length`: None for that of the model. `begun`: steps
+    that are given, rows (N, T, ...), for sequences that go on from a beginning. `items`: the items of the noise, (N,), if
+    they are not 0, 1, ...
+    """
+
+    temperature: float = 0.0
+    seed: int = 0
+    max_length: int | None = None
+    begun: NDArray[Any] | None = None
+    items: NDArray[np.int64] | None = None
+
+
+GREEDY = Stepping()

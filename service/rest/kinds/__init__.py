@@ -1,0 +1,51 @@
+"""How data of each kind travel in requests and answers. To add a kind, add one file in this folder and one line below."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from service.formats.raw_items import RawItems
+from service.inference.served_model import ServedModel
+from service.rest.bodies import Body
+from service.rest.kinds.pictures import PicturesWire
+from service.rest.kinds.rows import RowsWire
+from service.rest.kinds.strokes import StrokesWire
+from service.rest.kinds.texts import TextsWire
+from service.rest.kinds.viewed import ViewedWire
+from service.rest.kinds.wire import Wire
+from service.rest.negotiation import Format
+
+WIRES: Mapping[str, Wire] = {
+    "picture": PicturesWire(),
+    "table": RowsWire(),
+    "strokes": StrokesWire(),
+    "text": TextsWire(),
+}
+PICTURES, VIEWED = WIRES["picture"], ViewedWire()
+
+
+def format_of(model: ServedModel, chosen: Format | None, accept: str, frames: bool = False, view: str | None = None) -> Format:
+    """Return the format of an answer with data of a model; `frames`: it may also be an animation. Raises BadParameter."""
+    return answering(model, view).format(model, chosen, accept, frames)
+
+
+def raw_items_of(body: Body, model: ServedModel) -> RawItems:
+    """Return the data of a body, counted but not decoded. Raises BadInput, TooLarge."""
+    return wire_of(model).read(model, body)
+
+
+def answering(model: ServedModel, view: str | None) -> Wire:
+    """Return how answers have the data of a model; with view=picture, as pictures."""
+    return wire_of(model) if view is None or model.is_pictures else VIEWED
+
+
+def as_viewed(model: ServedModel, data: NDArray[Any], view: str | None) -> tuple[Wire, NDArray[Any]]:
+    """Return how answers have data (N, ...) of a model, and what; with view=picture, uint8 (N, H, W, C)."""
+    wire = answering(model, view)
+    return wire, wire_of(model).pictures(model, data) if wire is VIEWED else data
+
+
+def wire_of(model: ServedModel) -> Wire:
+    """Return how the data of a model travel."""
+    return WIRES[model.manifest.model.kind]

@@ -1,0 +1,54 @@
+"""`python -m service.store load` takes tables, drawings and texts, too."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.store_command import main
+from tests.service.kinds.tiny_models import DATA
+
+
+@pytest.fixture
+def setting(kinds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in (("MODELS_DIR", kinds), ("STORE", tmp_path / "latents.db"), ("DEVICE", "cpu"), ("THREADS", 1)):
+        monkeypatch.setenv(f"VAE_{name}", str(value))
+    return tmp_path
+
+
+def load(model: str, *arguments: object) -> int:
+    return main(["load", "--collection", f"of-{model}", "--model", model, *map(str, arguments)])
+
+
+def test_every_kind_is_loaded(setting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    drawings = [{"word": "a", "drawing": [[[0, 50, 25], [0, 0, 40]]]}, {"word": "b", "drawing": [[[0, 50], [0, 50]]]}]
+    (setting / "drawings.ndjson").write_text("\n".join(map(json.dumps, drawings)))
+    (setting / "words.txt").write_text("the digits\na\nof digits\n")
+    rows = (DATA / "penguins.csv").read_text().splitlines()[:11]
+    (setting / "some.csv").write_text("\n".join(rows))
+    for model, file, count in (("penguins", "some.csv", 10), ("strokes", "drawings.ndjson", 2), ("lines", "words.txt", 3)):
+        assert load(model, setting / file) == 0
+        assert f": added {count}, " in capsys.readouterr().out
+        assert main(["dump", "--collection", f"of-{model}", str(setting / model)]) == 0
+        with np.load(setting / f"{model}.npz") as found:
+            assert found["mu"].shape == (count, 4)
+        items = [json.loads(line) for line in (setting / f"{model}.jsonl").read_text().splitlines()]
+        assert items[0]["id"] == f"{Path(file).stem}/000000"
+        capsys.readouterr()
+    assert load("penguins", setting / "some.csv") == 0
+    assert "already there 10, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["some.csv", "--invert", "yes"], "--background and --invert are for pictures"),
+        (["missing.csv"], "missing.csv"),
+        (["some.csv", "some.csv"], "two of the paths are called 'some'"),
+    ],
+)
+def test_what_cannot_be_loaded(setting: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    (setting / "some.csv").write_text((DATA / "penguins.csv").read_text())
+    assert load("penguins", *(setting / one if one.endswith(".csv") else one for one in arguments)) == 1
+    assert words in capsys.readouterr().err

@@ -1,0 +1,121 @@
+"""What only drawings and texts have: steps with their temperature and length, continuations, SVG and plain text."""
+
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.service.kinds.kind_requests import BY_MODEL, SQUARE, TRIANGLE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SEQUENCES = ["strokes", "lines"]
+
+
+async def data(client: httpx.AsyncClient, path: str, **more: Any) -> list[Any]:
+    answer = await (client.post(path, **more) if more else client.get(path))
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    return list(found["strokes"] if "strokes" in found else found["texts"])
+
+
+@pytest.mark.parametrize("model", SEQUENCES)
+async def test_steps_are_drawn_with_the_seed_or_greedy(client: httpx.AsyncClient, model: str) -> None:
+    path = f"/sample?model={model}&n=4&seed=2"
+    usual = await data(client, path)
+    assert usual == await data(client, f"{path}&step_temperature=0.7")
+    greedy = await data(client, f"{path}&step_temperature=0")
+    assert greedy != usual
+    z = (await client.get(f"{path}&include=z")).json()["z"]
+    assert greedy == await data(client, f"/decode?model={model}", json={"z": z})
+    drawn = await data(client, f"/decode?model={model}&step_temperature=1&seed=4", json={"z": z})
+    assert drawn == await data(client, f"/decode?model={model}&step_temperature=1&seed=4", json={"z": z})
+    assert drawn != await data(client, f"/decode?model={model}&step_temperature=1&seed=5", json={"z": z})
+    unseeded = (await client.post(f"/decode?model={model}&step_temperature=1", json={"z": z})).json()
+    again = await client.post(f"/decode?model={model}&step_temperature=1&seed={unseeded['seed']}", json={"z": z})
+    assert again.json() == unseeded
+
+
+@pytest.mark.parametrize("model", SEQUENCES)
+async def test_max_length(client: httpx.AsyncClient, model: str) -> None:
+    whole = await data(client, f"/sample?model={model}&n=4&seed=2&step_temperature=0")
+    short = await data(client, f"/sample?model={model}&n=4&seed=2&step_temperature=0&max_length=3")
+    assert max(map(len, whole)) > 3
+    if model == "lines":
+        assert short == [text[:3] for text in whole]
+    else:
+        assert [drawing[:2] for drawing in short] == [drawing[:2] for drawing in whole]
+        assert max(map(len, short)) == 3
+    refused = await client.get(f"/sample?model={model}&max_length=99")
+    assert (refused.status_code, "makes at most" in refused.json()["detail"]) == (422, True)
+    refused = await client.get("/sample?max_length=3")
+    assert (refused.status_code, "max_length is for drawings and texts" in refused.json()["detail"]) == (422, True)
+    refused = await client.get(f"/sample?model={model}&pixels=sample")
+    assert (refused.status_code, "use step_temperature=1" in refused.json()["detail"]) == (422, True)
+
+
+@pytest.mark.parametrize("model", SEQUENCES)
+async def test_continuations_depend_on_seed_and_beginning_alone(client: httpx.AsyncClient, model: str) -> None:
+    about = BY_MODEL[model]
+    begun = [item[:3] for item in about.items if len(item) >= 3]
+    path = f"/complete?model={model}&seed=4"
+    found = await data(client, f"{path}&n=3", json={about.many: begun})
+    assert [len(one) for one in found] == [3] * len(begun)
+    for continuations, beginning in zip(found, begun, strict=True):
+        for one in continuations:
+            if model == "lines":
+                assert one.startswith(beginning)
+            else:  # The first point is always the origin, and numbers are rounded.
+                np.testing.assert_allclose(one[1 : len(beginning)], beginning[1:], atol=0.1)
+        assert len({str(one) for one in continuations}) > 1
+    assert [one[:2] for one in found] == await data(client, f"{path}&n=2", json={about.many: begun})
+    assert found[:1] == await data(client, f"{path}&n=3", json={about.one: begun[0]})
+    assert found != await data(client, f"/complete?model={model}&seed=5&n=3", json={about.many: begun})
+    too_many = await client.post(f"{path}&n=60", json={about.many: begun})
+    assert (too_many.status_code, too_many.json()["code"]) == (422, "too_many_items")
+    other = await client.post("/complete?model=penguins", json={"rows": [{}]})
+    assert (other.status_code, other.json()["code"]) == (422, "unusable_model")
+
+
+async def test_svg_in_and_out(client: httpx.AsyncClient) -> None:
+    path = "/encode?model=strokes"
+    data = "M0 0h50l-25 40z"
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg"><path d="{data}"/></svg>'
+    wanted = (await client.post(path, content=svg, headers={"content-type": "image/svg+xml"})).json()["mu"]
+    for sent in (
+        {"content": svg}, {"content": data}, {"json": {"sketch": svg}}, {"json": {"strokes": [data]}},
+        {"files": [("strokes", ("a.svg", svg))]},
+    ):  # fmt: skip
+        assert (await client.post(path, **sent)).json()["mu"] == wanted
+    one = await client.post("/reconstruct?model=strokes&format=svg", json={"sketch": TRIANGLE})
+    assert one.headers["content-type"] == "image/svg+xml"
+    assert len(ET.fromstring(one.text).findall("{*}path")) == 1
+    several = await client.post("/reconstruct?model=strokes&format=svg", json={"strokes": [TRIANGLE, SQUARE, TRIANGLE]})
+    assert len(ET.fromstring(several.text).findall("{*}svg")) == 3
+    broken = await client.post(path, json={"strokes": [TRIANGLE, "<svg"]})
+    assert (broken.status_code, broken.json()["item"]) == (400, 1)
+    empty = await client.post(path, json={"strokes": [[], TRIANGLE]})
+    assert (empty.status_code, empty.json()["item"]) == (422, 0)
+
+
+async def test_plain_text_in_and_out(client: httpx.AsyncClient) -> None:
+    wanted = (await client.post("/encode?model=lines", json={"text": "the digits"})).json()["mu"]
+    for headers in ({"content-type": "text/plain"}, {}):
+        assert (await client.post("/encode?model=lines", content="the digits\n", headers=headers)).json()["mu"] == wanted
+    answer = await client.get("/sample?model=lines&n=2&seed=1", headers={"accept": "text/plain"})
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    texts = (await client.get("/sample?model=lines&n=2&seed=1")).json()["texts"]
+    assert answer.text == "\n".join(f"{text.rstrip()}\n" for text in texts)
+    unknown = await client.post("/encode?model=lines", json={"texts": ["a", "ß"]})
+    assert (unknown.status_code, unknown.json()["item"]) == (422, 1)
+    assert "the character 'ß' (U+00DF)" in unknown.json()["detail"]
+
+
+async def test_the_page_has_continuations_and_its_example_works(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/openapi.json")).json()
+    example = page["paths"]["/complete"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    answer = await client.post("/complete", json=example)
+    assert answer.status_code == 200, answer.text
+    assert [len(one) for one in answer.json()["texts" if "texts" in example else "strokes"]] == [2]

@@ -1,0 +1,93 @@
+"""What only tables have: CSV, missing cells, draws of cells, and the column that is unusual."""
+
+import csv
+import io
+
+import httpx
+import pytest
+
+from tests.service.kinds.kind_requests import ADELIE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CSV = {"content-type": "text/csv"}
+TEXT = ",".join(ADELIE) + "\n" + ",".join(map(str, ADELIE.values())) + "\n"
+PENGUINS = "model=penguins"
+
+
+async def test_csv_is_read_whatever_its_content_type(client: httpx.AsyncClient) -> None:
+    wanted = (await client.post(f"/encode?{PENGUINS}", json={"row": ADELIE})).json()["mu"]
+    for headers in (CSV, {"content-type": "text/plain"}, {}, {"content-type": "application/x-www-form-urlencoded"}):
+        answer = await client.post(f"/encode?{PENGUINS}", content=TEXT, headers=headers)
+        assert answer.json()["mu"] == wanted
+    form = await client.post(f"/encode?{PENGUINS}", files=[("rows", ("a.csv", TEXT)), ("rows", ("b.csv", TEXT))])
+    assert form.json()["mu"] == wanted * 2
+    stored = await client.put(f"/collections/p?{PENGUINS}")
+    assert stored.status_code == 200
+    assert (await client.post("/collections/p/items?id=one", content=TEXT, headers=CSV)).json()["ids"] == ["one"]
+    found = (await client.post("/collections/p/search?k=1", content=TEXT, headers=CSV)).json()
+    assert found["neighbors"][0]["distance"] == 0
+
+
+async def test_csv_that_is_answered_can_be_sent(client: httpx.AsyncClient) -> None:
+    answer = await client.get(f"/sample?{PENGUINS}&n=3&seed=1", headers={"accept": "text/csv"})
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["species"] for row in rows] == [
+        row["species"] for row in (await client.get(f"/sample?{PENGUINS}&n=3&seed=1")).json()["rows"]
+    ]
+    assert len((await client.post(f"/encode?{PENGUINS}", content=answer.content, headers=CSV)).json()["mu"]) == 3
+
+
+async def test_missing_cells_are_filled_and_named(client: httpx.AsyncClient) -> None:
+    row = {**ADELIE, "body_mass_g": None, "sex": "NA"}
+    found = (await client.post(f"/reconstruct?{PENGUINS}", json={"rows": [row, ADELIE]})).json()
+    assert found["filled"] == [["body_mass_g", "sex"], []]
+    assert found["rows"][1] == ADELIE
+    filled = found["rows"][0]
+    assert {name: filled[name] for name in ADELIE if name not in found["filled"][0]} == {
+        name: value for name, value in ADELIE.items() if name not in found["filled"][0]
+    }
+    assert filled["sex"] in ("female", "male")
+    assert 2000 < filled["body_mass_g"] < 7000
+    whole = (await client.post(f"/reconstruct?{PENGUINS}&cells=all", json={"rows": [row]})).json()["rows"][0]
+    assert whole["bill_length_mm"] != ADELIE["bill_length_mm"]
+    drawn = await client.post(f"/reconstruct?{PENGUINS}&cells=all&pixels=sample&seed=3", json={"rows": [row]})
+    assert drawn.json()["rows"][0] != whole
+
+
+async def test_the_unusual_column_is_named(client: httpx.AsyncClient) -> None:
+    odd = {**ADELIE, "species": "Gentoo"}
+    found = (await client.post(f"/score?{PENGUINS}", json={"rows": [ADELIE, odd]})).json()["scores"]["surprise"]
+    assert found["value"][1] > found["value"][0]
+    assert found["unusual"][1] == "species"
+    for value, columns in zip(found["value"], found["columns"], strict=True):
+        assert sum(columns.values()) == pytest.approx(value, rel=1e-5)
+    many = await client.post(f"/score?{PENGUINS}", json={"rows": [ADELIE] * 40 + [odd]})  # 41 rows x 8 columns in parts
+    assert many.json()["scores"]["surprise"]["value"][-1] == found["value"][1]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"species": "Adele"}, "item 1: column 'species': 'Adele' is not a known category; did you mean 'Adelie'?"),
+        ({"specie": "Adelie"}, "item 1: unknown column 'specie'; did you mean 'species'?"),
+        ({"year": "soon"}, "item 1: column 'year': 'soon' is not a number"),
+        ([1, 2], "item 1: a row must be an object with a value for each column, not an array"),
+    ],
+)
+async def test_cells_that_cannot_be_right(client: httpx.AsyncClient, row: object, words: str) -> None:
+    for path in ("/encode", "/reconstruct", "/score"):
+        answer = await client.post(f"{path}?{PENGUINS}", json={"rows": [ADELIE, row]})
+        assert (answer.status_code, answer.json()["item"]) == (422, 1)
+        assert words in answer.json()["detail"]
+    items = await client.put(f"/collections/p?{PENGUINS}")
+    items = await client.post("/collections/p/items", json={"items": [{"row": ADELIE}, {"row": row}]})
+    assert (items.status_code, items.json()["item"]) == (422, 1)
+
+
+async def test_numbers_far_outside_are_warned_of(client: httpx.AsyncClient) -> None:
+    answer = (await client.post(f"/encode?{PENGUINS}", json={"rows": [ADELIE, {**ADELIE, "body_mass_g": 99999}]})).json()
+    (found,) = answer["warnings"]
+    assert (found["item"], found["code"]) == (1, "out_of_range")
+    assert "column 'body_mass_g': 99999" in found["detail"]
