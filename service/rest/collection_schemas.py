@@ -79,8 +79,8 @@ class CollectionParameters(Parameters):
     )
     keep: Keep | None = Field(
         None,
-        description="picture keeps the originals of the pictures that are added. The default is nothing for a new collection, "
-        "and what it was for an existing one.",
+        description="picture keeps the originals of the pictures that are added; only for models of pictures. The default is "
+        "nothing for a new collection, and what it was for an existing one.",
     )
 
 
