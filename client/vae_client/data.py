@@ -22,7 +22,7 @@ class Data(list[Any]):
     many: ClassVar[str]  # the key of the list in JSON
     one: ClassVar[str]  # the key of one item
 
-    def __init__(self, items: Iterable[Any] = ()) -> None:
+    def __init__(self, items: "Iterable[Any] | os.PathLike[str]" = ()) -> None:
         super().__init__(self.listed(items))
 
     def listed(self, items: Any) -> Iterable[Any]:

@@ -262,7 +262,7 @@ async def test_the_python_client_says_it_everywhere(client: httpx.AsyncClient) -
     posteriors = await caller.encode(X, label=labels)
     alone = await caller.encode(X[1], label="flat")
     assert posteriors.mu[1].tolist() == alone.mu[0].tolist()
-    many = await caller.encode_many(X, label=np.array(labels), batch_size=3)
+    many = await caller.encode_many(X, label=np.array(labels), batch_size=3)  # type: ignore[arg-type]
     assert many.mu.tolist() == posteriors.mu.tolist()
     decoded = await caller.decode(Z, label=labels)
     assert decoded.pixels[2].tolist() == (await caller.decode(Z[2], label=7)).pixels[0].tolist()
