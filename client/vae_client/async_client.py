@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import httpx
 
-from vae_client import batches, calls
+from vae_client import batches, calls, complete_calls, service_calls
 from vae_client.async_collections import AsyncCollectionMethods
 from vae_client.async_densities import AsyncDensityMethods
 from vae_client.async_scores import AsyncScoreMethods
@@ -126,7 +126,7 @@ class AsyncClient(AsyncScoreMethods, AsyncCollectionMethods, AsyncDensityMethods
     ) -> list[Data]:
         """Return n continuations of each drawing or text that was begun."""
         steps = {"step_temperature": step_temperature, "max_length": max_length}
-        return await self._run(calls.complete(begun, n, seed, self._options(model, timeout_ms), **steps))
+        return await self._run(complete_calls.complete(begun, n, seed, self._options(model, timeout_ms), **steps))
 
     async def encode_many(
         self,
@@ -179,16 +179,16 @@ class AsyncClient(AsyncScoreMethods, AsyncCollectionMethods, AsyncDensityMethods
 
     async def models(self) -> list[Model]:
         """Return the loaded models, in the order of their names."""
-        return await self._run(calls.models())
+        return await self._run(service_calls.models())
 
     async def info(self) -> dict[str, Any]:
         """Return limits, versions and counts of the service."""
-        return await self._run(calls.info())
+        return await self._run(service_calls.info())
 
     async def ready(self) -> bool:
         """Return whether the service can be reached and takes requests now. Does not retry."""
         try:
-            return await self._run(calls.ready(), 0)
+            return await self._run(service_calls.ready(), 0)
         except VaeError:
             return False
 

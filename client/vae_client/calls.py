@@ -13,7 +13,7 @@ import httpx
 
 from vae_client import data, json_body, npy, pictures
 from vae_client.errors import ModelChanged, UnexpectedAnswer
-from vae_client.results import ROWS, Decoded, Model, PictureWarning, Posteriors
+from vae_client.results import ROWS, Decoded, PictureWarning, Posteriors
 
 T = TypeVar("T")
 Rows = TypeVar("Rows", bound=Sized)
@@ -231,14 +231,6 @@ def sample(
     return Call("POST", "/sample", counted(read_pictures, int(n)), params, None, options.headers(Accept=NPY))
 
 
-def complete(begun: Any, n: int, seed: int | None, options: Options, **more: Any) -> Call[list[data.Data]]:
-    """Begun drawings or texts -> n continuations of each."""
-    if not isinstance(begun, data.Data):
-        raise TypeError("what is begun must be Strokes([...]) or Texts([...])")
-    kind, body = type(begun), {begun.many: list(begun), "n": n, **present(seed=seed, **more), **options.parameters()}
-    return json_call("POST", "/complete", lambda answer: [kind(one) for one in answer[kind.many]], options, body)
-
-
 def latents_of_sample(
     drawn: Decoded, options: Options, temperature: float | None, label: str | int | None, include: Iterable[str]
 ) -> Call[Any]:
@@ -269,34 +261,6 @@ def one_latent(value: Any) -> Any:
     if len(rows) > 1 and isinstance(rows[0], Sequence):
         raise TypeError(f"one latent is needed, not {len(rows)}: pass mu[0]")
     return rows[0] if rows and isinstance(rows[0], Sequence) else rows
-
-
-def models() -> Call[list[Model]]:
-    """All loaded models."""
-    return json_call("GET", "/models", lambda answer: [_model_of(one) for one in answer["models"]], Options())
-
-
-def _model_of(fields: dict[str, Any]) -> Model:
-    return Model(
-        fields["name"],
-        fields["digest"],
-        fields["latent_dim"],
-        tuple(fields["shape"]),
-        fields.get("default", False),
-        tuple(fields.get("priors", ())),
-        fields,
-        tuple(fields.get("labels", ())),
-    )
-
-
-def info() -> Call[dict[str, Any]]:
-    """Limits, versions and counts of the service."""
-    return json_call("GET", "/info", dict, Options())
-
-
-def ready() -> Call[bool]:
-    """Whether the service takes requests."""
-    return json_call("GET", "/health/ready", lambda answer: answer["status"] == "ready", Options())
 
 
 def request(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import httpx
 
-from vae_client import batches, calls
+from vae_client import batches, calls, complete_calls, service_calls
 from vae_client.batches import BATCH_SIZE
 from vae_client.calls import Background, Include, Invert, NpyType, PixelKind
 from vae_client.data import Data, Strokes, Texts
@@ -129,7 +129,7 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
     ) -> list[Data]:
         """Return n continuations of each drawing or text that was begun."""
         steps = {"step_temperature": step_temperature, "max_length": max_length}
-        return self._run(calls.complete(begun, n, seed, self._options(model, timeout_ms), **steps))
+        return self._run(complete_calls.complete(begun, n, seed, self._options(model, timeout_ms), **steps))
 
     def encode_many(
         self,
@@ -182,16 +182,16 @@ class Client(ScoreMethods, CollectionMethods, DensityMethods):
 
     def models(self) -> list[Model]:
         """Return the loaded models, in the order of their names."""
-        return self._run(calls.models())
+        return self._run(service_calls.models())
 
     def info(self) -> dict[str, Any]:
         """Return limits, versions and counts of the service."""
-        return self._run(calls.info())
+        return self._run(service_calls.info())
 
     def ready(self) -> bool:
         """Return whether the service can be reached and takes requests now. Does not retry."""
         try:
-            return self._run(calls.ready(), 0)
+            return self._run(service_calls.ready(), 0)
         except VaeError:
             return False
 

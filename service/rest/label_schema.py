@@ -24,4 +24,4 @@ def as_texts(value: object) -> object:
 
 # In a query and in a form, a list is JSON text. The page has one label, which is always right.
 Labels = Annotated[tuple[str, ...], BeforeValidator(as_texts, json_schema_input_type=str)]
-TOLD = "What a conditional model is told, see /models: one label for all items, or a JSON list with one for each."
+TOLD = "The label that a conditional model is told, or a JSON list."

@@ -201,7 +201,14 @@ def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     if "examples" in schema:  # /docs fills the field with it.
         return {**entry, "schema": schema, "example": schema["examples"][0]}
     word = options[-1].get("items", {}) if options else {}
-    choices = [EXAMPLES.get(name), word.get("const"), *word.get("enum", ()), *schema.get("enum", ()), default]
+    choices = [
+        EXAMPLES.get(name),
+        schema.get("const"),
+        word.get("const"),
+        *word.get("enum", ()),
+        *schema.get("enum", ()),
+        default,
+    ]
     known = [one for one in choices if one is not None][:1]  # `label` has none: labels differ from model to model.
     return {**entry, "schema": {**schema, **({"examples": known} if known else {})}}
 

@@ -152,7 +152,7 @@ def test_what_is_not_announced_in_a_body_is_not_taken(weights: Path) -> None:
 def test_what_the_page_says_is_short_and_readable(weights: Path) -> None:
     page = create_app(Settings(models_dir=weights, admin=True)).openapi()
     operations = [operation for methods in page["paths"].values() for operation in methods.values()]
-    assert len(json.dumps(page)) < 330_000
+    assert len(json.dumps(page)) < 350_000
     assert json.dumps(page).count('"request_id"') == 2  # in the properties of Problem, and among the required ones
     names = {operation["operationId"] for operation in operations}
     assert names >= {"encode", "decode", "sample", "reconstruct", "interpolate", "make_collection", "search_collection"}
