@@ -54,7 +54,8 @@ NpyType = Annotated[
     Field(description="The type of npy answers. float32 has the pixels in [0, 1], as the model gives them."),
 ]
 View = Annotated[
-    Literal["picture"] | None, Field(description="picture answers pictures of drawings, texts and rows, as of pictures.")
+    Literal["picture"] | None,
+    Field(examples=["picture"], description="picture answers pictures of drawings, texts and rows, as of pictures."),
 ]
 PixelKind = Annotated[
     Literal["mean", "sample"],

@@ -6,6 +6,7 @@ import { request, useAnswer } from "./api.js";
 import { Trouble, useResting } from "./controls.js";
 import { contentOf, shown, worded } from "./kinds.js";
 import { plain } from "./metadata.js";
+import { asSeen } from "./model.js";
 import { Pad } from "./pad.js";
 
 const EDITORS = { table: Cells, text: Writing };
@@ -47,7 +48,7 @@ function Original({ model, x }) {
 /** What z is decoded to, as data. It waits until z rests: the picture of z is there before. */
 function useData(model, z) {
   const resting = useResting(z);
-  const asked = useMemo(() => request("decode", { query: { model: model.name }, json: { z: [resting] } }), [model, resting]);
+  const asked = useMemo(() => request("decode", { query: asSeen(model), json: { z: [resting] } }), [model, resting]);
   const { answer, error } = useAnswer(asked);
   return [answer?.[model.takes.list][0], error];
 }

@@ -28,7 +28,7 @@ export function worded(model, text) {
 export const titleOf = (model) => worded(model, "picture").replace(/^./, (letter) => letter.toUpperCase());
 
 /** The parameters of a request whose answer shows items as pictures. */
-export const shown = (model) => ({ model: model.name, view: isPictures(model) ? null : "picture" });
+export const shown = (model) => ({ model: model.name, label: model.label, view: isPictures(model) ? null : "picture" });
 
 /** How the items of an answer are written as x: pictures as base64, others as JSON. */
 export const asX = (model, items) => (isPictures(model) ? items : items.map((one) => JSON.stringify(one)));

@@ -1,9 +1,9 @@
 // The page: chooses a model and a collection, asks for a key where one is needed, and lays out the parts.
 
-import { Component, html, render, useEffect, useLayoutEffect, useState } from "./vendor/preact-htm.js";
+import { Component, html, render, useEffect, useLayoutEffect, useMemo, useState } from "./vendor/preact-htm.js";
 import { askAgain, collectionPath, request, sendForJson, useAnswer } from "./api.js";
 import { CopyLink, Trouble } from "./controls.js";
-import { canUndo, chooseCollection, chooseModel, undo, usePageState } from "./state.js";
+import { canUndo, chooseCollection, chooseModel, set, undo, usePageState } from "./state.js";
 import { Directions } from "./directions.js";
 import { isItem, isPictures, isWide, titleOf } from "./kinds.js";
 import { Key } from "./key.js";
@@ -26,11 +26,15 @@ function misfits(state, model) {
   return POINTS.filter((name) => state[name] && !fits(state[name]));
 }
 
+/** A model with the label that a conditional one is told. */
+const told = (model, label) => ({ ...model, label: model.condition && (model.labels.includes(label) ? label : model.labels[0]) });
+
 function Page() {
   const wanted = usePageState();
   const models = useModels();
   const name = wanted.model ?? models.answer?.models.find((one) => one.default)?.name;
-  const model = models.answer?.models.find((one) => one.name === name);
+  const found = models.answer?.models.find((one) => one.name === name);
+  const model = useMemo(() => found && told(found, wanted.label), [found, wanted.label]);
   const misfitting = model ? misfits(wanted, model) : [];
   const state = { ...wanted, ...Object.fromEntries(misfitting.map((one) => [one, null])) };
   if (state.x && model && !isItem(model, state.x)) state.x = null; // of a model of another kind
@@ -39,6 +43,8 @@ function Page() {
   const byName = (name) => own.find((one) => one.name === name) ?? null;
   const collection = state.collection ? byName(state.collection) : (byName(`training:${name}`) ?? own[0] ?? null);
   usePageKeys();
+  // z stays, and is decoded with the other label; the item was encoded with the one before.
+  const chooseLabel = (event) => set({ label: event.target.value, x: null, home: state.z ?? state.home ?? null });
   const unknown = models.answer && !model && new Error(`there is no model '${name}'; choose another one`);
   const missing = collections && !unread && state.collection && !collection
     && new Error(`this model has no collection '${state.collection}'; choose another one`);
@@ -58,6 +64,9 @@ function Page() {
         ${models.answer && !model && html`<option selected value="">none</option>`}
         ${models.answer?.models.map((one) => html`<option value=${one.name} selected=${one.name === name}>${one.name}</option>`)}
       </select></label>
+      ${model?.condition && html`<label>${model.condition} <select data-testid="label" onChange=${chooseLabel}>
+        ${model.labels.map((one) => html`<option value=${one} selected=${one === model.label}>${one}</option>`)}
+      </select></label>`}
       <label>collection <select data-testid="collection" onChange=${(event) => chooseCollection(event.target.value)}>
         ${!collection && html`<option selected value="">none</option>`}
         ${own.map((one) => html`<option value=${one.name} selected=${one === collection}>${one.name} (${one.count})</option>`)}
@@ -70,7 +79,7 @@ function Page() {
     <${Trouble} error=${failed} />
     <p role="status" class="waiting" data-testid="waiting">${waiting}</p>
     ${ready && html`<${Jump} titles=${{ ...TITLES, picture: titleOf(model) }} />`}
-    ${ready && html`<div class=${isPictures(model) ? "parts" : isWide(model) ? "parts smooth wide" : "parts smooth"} key=${`${name} ${collection?.name}`}>
+    ${ready && html`<div class=${isPictures(model) ? "parts" : isWide(model) ? "parts smooth wide" : "parts smooth"} key=${`${name} ${model.label} ${collection?.name}`}>
       ${Object.entries(PARTS).map(([id, one]) => html`<${Guarded} key=${id} id=${id}><${one} ...${parts} /></${Guarded}>`)}
     </div>`}
   `;

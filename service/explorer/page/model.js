@@ -24,4 +24,7 @@ export function dimsByKl({ latent_dim: size, metrics }) {
 export const inversionOf = ({ preprocessing, shape }) => (preprocessing.invert === "no" && shape[2] === 1 ? "auto" : null);
 
 /** The parameters for an item that is as the model sees it already: a picture must not be inverted once more. */
-export const asSeen = (model) => ({ model: model.name, invert: !isPictures(model) || model.preprocessing.invert === "no" ? null : "no" });
+export function asSeen(model) {
+  const isUsual = !isPictures(model) || model.preprocessing.invert === "no";
+  return { model: model.name, invert: isUsual ? null : "no", label: model.label };
+}

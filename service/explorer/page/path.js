@@ -146,7 +146,7 @@ function End({ name, ends, z, model }) {
     setError(null);
     try {
       const content = file ? { body: new Uint8Array(await file.arrayBuffer()) } : contentOf(model, x);
-      const query = file && isPictures(model) ? { model: model.name, invert: inversionOf(model) } : asSeen(model);
+      const query = file && isPictures(model) ? { ...asSeen(model), invert: inversionOf(model) } : asSeen(model);
       const { mu } = await sendForJson(request("encode", { query, ...content }));
       if (number === count.current) put(mu[0]);
     } catch (failed) {

@@ -50,6 +50,7 @@ const COLLECTION = "collection";
 const FIELDS = {
   model: [text],
   collection: [text, MODEL],
+  label: [text, MODEL], // what a conditional model is told
   x: [item, MODEL], // the item of the part "Picture": a picture in the size of the model as base64 of a PNG, or JSON
   home: [point, MODEL], // mu of the picture or of the item, or the chosen point
   item: [text, COLLECTION], // the id of the item whose mu home is

@@ -120,7 +120,7 @@ export function usePicture(model, state) {
 async function see(model, content, invert) {
   if (isPictures(model) && JSON_BEGINS.includes(String.fromCharCode(content.body[0]))) throw new Error(NO_PICTURE);
   try {
-    const answer = await sendForJson(request("reconstruct", { query: { model: model.name, invert, compare: true }, ...content }));
+    const answer = await sendForJson(request("reconstruct", { query: { ...asSeen(model), invert, compare: true }, ...content }));
     const originals = asX(model, answer.originals);
     const more = originals.length > 1 ? [{ code: "several", detail: several(model, originals.length) }] : [];
     return { originals, warnings: [...(answer.warnings ?? []), ...more] };

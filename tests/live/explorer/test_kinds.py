@@ -1,4 +1,4 @@
-"""The page with models of drawings, texts and table rows: what is drawn, written or filled in, and what is shown of it."""
+"""The page with models of drawings, texts and table rows: what is drawn, written or filled in; and conditions."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from models import checkpoint
 from models.golden import write_golden
 from tests.live.chromium import Watched, grave_findings
 from tests.live.explorer.on_page import InFlight, expect_pixels, printed, state, stroke
-from tests.live.server import Server, serving
+from tests.live.server import WEIGHTS, Server, serving
 from tests.service.kinds.tiny_models import DATA, save_kinds
 
 BIRDS = "/explore#model=penguins&collection=birds"
@@ -30,7 +30,8 @@ def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     directory = tmp_path_factory.mktemp("kinds")
     for name, rows in save_kinds(directory).items():
         write_golden(directory / name, checkpoint.read(directory / name), rows)
-    with serving("--models-dir", str(directory), "--models", "strokes,lines,penguins,grey") as running:
+    (directory / "mnist-labelled").symlink_to(WEIGHTS / "mnist-labelled")
+    with serving("--models-dir", str(directory), "--models", "strokes,lines,penguins,grey,mnist-labelled") as running:
         with httpx.Client(base_url=running.url, timeout=60) as client:
             client.put("/collections/birds?model=penguins").raise_for_status()
             client.post("/collections/birds/items", content=(DATA / "penguins.csv").read_bytes()).raise_for_status()
@@ -204,14 +205,21 @@ def test_it_is_accessible_and_does_not_scroll_sideways(page: Page, model: str) -
     assert grave_findings(page) == []
 
 
-@pytest.mark.parametrize(
-    ("model", "x"),
-    [("strokes", "[[1]]"), ("strokes", '{"a": 1}'), ("penguins", "[]"), ("lines", '"'), ("grey", '"text"'), ("lines", "AAAA")],
-)
-def test_items_of_other_kinds_in_a_link_are_left_out(page: Page, model: str, x: str) -> None:
-    page.goto(f"/explore#{httpx.QueryParams({'model': model, 'x': x})}")
-    expect(page.get_by_test_id("picture-caption")).to_have_text("picture of z")
-    expect(page.get_by_test_id("trouble")).to_have_count(0)
+def test_items_of_other_kinds_in_a_link_are_left_out(page: Page) -> None:
+    links = [
+        ("strokes", "[[1]]"),
+        ("penguins", "[]"),
+        ("grey", '"text"'),
+        ("lines", '"'),
+        ("strokes", '{"a": 1}'),
+        ("lines", "AAAA"),
+    ]
+    for model, x in links:  # the page stays, only the fragment of its address changes
+        page.goto(f"/explore#{httpx.QueryParams({'model': model, 'x': x})}")
+        expect(page.get_by_test_id("model")).to_have_value(model)
+        expect(page.get_by_test_id("picture-caption")).to_have_text("picture of z")
+        expect(page.get_by_test_id("trouble")).to_have_count(0)
+    page.wait_for_load_state("networkidle")
 
 
 def test_neighbours_and_a_dragged_example_are_ends_of_the_path(page: Page, client: httpx.Client) -> None:
@@ -225,3 +233,27 @@ def test_neighbours_and_a_dragged_example_are_ends_of_the_path(page: Page, clien
     mu = client.post("/encode?model=penguins", json={"row": example}).json()["mu"][0]
     assert [float(value) for value in state(page)["b"].split(",")] == mu
     expect(page.get_by_test_id("path-linear-frame-11")).to_be_visible()
+
+
+def test_a_conditional_model_is_told_the_label(page: Page, client: httpx.Client) -> None:
+    page.goto("/explore#model=mnist-labelled")
+    page.get_by_test_id("picture-example-0").click()
+    said = next_item(page)
+    of_z, words = page.get_by_test_id("picture-decoded"), page.get_by_test_id("picture-caption")
+    body = {"z": [[float(value) for value in said["z"].split(",")]]}
+
+    def told(label: str) -> NDArray[np.uint8]:
+        answer = client.post(f"/decode?model=mnist-labelled&label={label}&format=npy", json=body).raise_for_status()
+        pixels: NDArray[np.uint8] = np.load(io.BytesIO(answer.content))[0, ..., 0]
+        return pixels
+
+    expect_pixels(of_z, told("0"))
+    expect(words).to_have_text("picture of z: the reconstruction")
+    page.get_by_test_id("label").select_option("7")
+    expect_pixels(of_z, told("7"))
+    expect(words).to_have_text("picture of z")
+    assert {**state(page), "label": "7"} == {name: value for name, value in {**said, "label": "7"}.items() if name != "x"}
+    page.reload()
+    expect_pixels(of_z, told("7"))
+    expect(page.get_by_test_id("label")).to_have_value("7")
+    page.wait_for_load_state("networkidle")
