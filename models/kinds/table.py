@@ -213,6 +213,7 @@ class Table(Kind):
     one: ClassVar[str] = "a row"
     many: ClassVar[str] = "rows"
     row_dtype: ClassVar[str] = "float32"
+    columns: ClassVar[int] = 4
     nets: ClassVar[frozenset[str]] = frozenset(("table",))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("columns",))
 

@@ -158,6 +158,7 @@ class Text(Kind):
     nets: ClassVar[frozenset[str]] = frozenset(("lstm",))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("categorical",))
     row_dtype: ClassVar[str] = "int16"
+    columns: ClassVar[int] = 4
     density: ClassVar[bool] = False
     sequential: ClassVar[bool] = True
 

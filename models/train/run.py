@@ -44,7 +44,7 @@ from models.train.training_error import TrainingError
 from models.train.validation import Validation
 from models.vae import VAE
 
-SAMPLES = 64
+SAMPLES, SAMPLE_COLUMNS = 64, 8
 VALIDATION_ROWS = 512
 COLLAPSE = "posterior collapse"  # the first words of that warning
 
@@ -252,7 +252,7 @@ class Run:
             vae = self.vae.given(in_turn(self.loaded.condition, SAMPLES, self.device))
             decoded = vae.decode(vae.prior(eps).sample(eps)).mean
         pictures = self.kind.pictures(decoded.float().cpu().numpy(), self.spec)
-        write_png(self.directory / f"samples-{epoch:04d}.png", mosaic(pictures))
+        write_png(self.directory / f"samples-{epoch:04d}.png", mosaic(pictures, min(SAMPLE_COLUMNS, self.kind.columns)))
         self.vae.train()
 
     def write_snapshot(self, step: int) -> None:
