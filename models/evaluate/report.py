@@ -17,7 +17,7 @@ from models.checkpoint import Checkpoint
 from models.data import Items, Splits, class_names
 from models.evaluate import agreement, densities, factors, information, neighbors, pictures, plots, unusual
 from models.evaluate import html as page
-from models.evaluate.card import SOURCES, description
+from models.evaluate.card import SOURCES, caption_of, description
 from models.evaluate.commands import evaluate_command, train_commands
 from models.evaluate.headings import Headings, headings
 from models.evaluate.html import number, row
@@ -111,7 +111,7 @@ class _Drawing:
     def reconstructions(self) -> str:
         some = self.splits.test[: 3 * self.kind.columns]
         image = pictures.reconstructions(self.vae.given(some.condition), some.x, self.spec)
-        caption = "Test pictures, each row above its reconstructions (decoded mu)."
+        caption = caption_of("reconstructions.png", self.kind)
         return self.picture("reconstructions", image, "originals above reconstructions", caption)
 
     def samples(self) -> str:

@@ -50,7 +50,14 @@ class Kind(ABC):
 
     def worded(self, text: str) -> str:
         """Return a sentence of shared code about pictures with the words of this kind."""
-        return text.replace("pixel sigma", "sigma").replace("pictures", self.many).replace("picture", self.noun)
+        for words, other in (
+            ("pixel sigma", "sigma"),
+            (" (not binarised)", ""),
+            ("pictures", self.many),
+            ("picture", self.noun),
+        ):
+            text = text.replace(words, other)
+        return text
 
     @abstractmethod
     def check_shape(self, shape: Shape) -> None:
