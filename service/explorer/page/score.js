@@ -24,8 +24,9 @@ const MEANINGS = {
 export function scoreRequests(model, x, isMoved) {
   const query = asSeen(model);
   const content = contentOf(model, x);
+  const scores = model.kind === "table" ? [...new Set(model.scores).add("surprise")].join() : null; // it tells the columns apart
   return {
-    score: request("score", { query, ...content }),
+    score: request("score", { query: { ...query, scores }, ...content }),
     ...(isPictures(model) && { errors: request("score", { query, ...content, accept: "image/png" }) }),
     ...(isMoved && { reconstruction: request("reconstruct", { query: { ...query, ...shown(model) }, ...content }) }),
   };
