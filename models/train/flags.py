@@ -97,9 +97,9 @@ def _add_data(add: Add) -> None:
 def _add_model(add: Add) -> None:
     add("--arch", choices=sorted(ARCHITECTURES), default="conv", help="architecture of encoder and decoder")
     add("--latent-dim", type=whole(1, MAX_WIDTH), metavar="N",
-        help="number of latent dimensions (default for pictures: a short trial with 128 counts those that matter; a quarter more, or twice "
-        "as many after fewer than 200 steps, rounded up to a multiple of 8; 20 for runs of fewer than 715 steps, and "
-        "for autoencoder and kl-only; for tables half of the columns, 4 to 32; for drawings and texts 32)")
+        help="number of latent dimensions (default for pictures: a short trial with 128 counts those that matter; a "
+        "quarter more, or twice as many after fewer than 200 steps, rounded up to a multiple of 8; 20 for runs of fewer "
+        "than 715 steps, and for autoencoder and kl-only; for tables half of the columns, 4 to 32; for drawings and texts 32)")
     add("--hidden", type=hidden, metavar="N,N,...",
         help="widths of the hidden layers: 500,500 (mlp, gated), or one number, 0 for none (conv, residual)")
     add("--conv-channels", type=widths, metavar="N,N,...",
