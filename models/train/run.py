@@ -194,20 +194,13 @@ class Run:
         elbo = standard_error.clustered(torch.cat([t.elbo for t in terms]), self.loaded.clusters)
         return Validation(elbo.value, log_likelihood, kl, bound, loss, active, sigma, rmse, elbo.error)
 
-    def _is_usual(self) -> bool:
-        """Return whether the objective is the default of this kind, of which nobody needs a warning."""
-        usual = self.training.defaults
-        return "objective" in usual and all(
-            getattr(self.args, flag) == usual[flag] for flag in ("objective", "free_bits", "beta") if flag in usual
-        )
-
     def warnings(self, warm: float, active: int | None, ended: bool = False) -> list[str]:
         """Return warnings for the log: the loss is not the negative ELBO, the posterior collapses, or D does not fit.
 
         `active` is the number of active latent dimensions, if it could be measured; after few steps, all of them are. The
         texts are the same in every epoch: numbers that change have their own fields in the log.
         """
-        found = [None if self._is_usual() else self.objective.remark()]
+        found = [None if self.training.is_usual(self.args) else self.objective.remark()]
         if warm < 1 and self.objective.beta:
             found.append(f"warm-up: the weight of the KL rises until step {math.ceil(self.warmup_steps)}, "
                          f"the effective beta is below {self.objective.beta:g}")  # fmt: skip
