@@ -215,7 +215,9 @@ class Table(Kind):
     name: ClassVar[str] = "table"
     one: ClassVar[str] = "a row"
     many: ClassVar[str] = "rows"
+    labels_from: ClassVar[str] = 'the name of a column as "label" in a --schema'
     row_dtype: ClassVar[str] = "float32"
+    columns: ClassVar[int] = 4
     nets: ClassVar[frozenset[str]] = frozenset(("table",))
     likelihoods: ClassVar[frozenset[str]] = frozenset(("columns",))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from models.kinds.column import Column
+from models.kinds.letters import drawable
 
 MOST_LINES = 24  # columns that a card shows
 WIDTH, LINE, MARGIN = 240, 13, 4
@@ -48,5 +49,5 @@ def _card(row: Sequence[float], columns: Sequence[Column], height: int, more: in
 
 
 def _short(text: str) -> str:
-    text = "".join(one if one.isprintable() else " " for one in text)
+    text = drawable("".join(one if one.isprintable() else " " for one in text))
     return text if len(text) <= ELLIPSIS else text[: ELLIPSIS - 1] + "…"

@@ -1,4 +1,4 @@
-"""Texts -> pictures, black on white, in the font that Pillow carries. Knows nothing of models."""
+"""Texts -> pictures, black on white, in the font that Pillow carries, without accents. Knows nothing of models."""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from models.kinds.letters import drawable
 
 WIDTH, HEIGHT = 256, 128
 # Font size -> (height of a line, characters in it). Short texts are large.
@@ -17,7 +19,7 @@ def typeset(texts: Sequence[str]) -> NDArray[np.uint8]:
     fonts = {size: ImageFont.load_default(size) for size in SIZES}
     pictures = np.full((len(texts), HEIGHT, WIDTH, 1), 255, np.uint8)
     for picture, text in zip(pictures, texts, strict=True):
-        size, lines = _fitted(text)
+        size, lines = _fitted(drawable(text))
         image = Image.new("L", (WIDTH, HEIGHT), 255)
         draw = ImageDraw.Draw(image)
         for i, line in enumerate(lines):

@@ -44,7 +44,7 @@ class RowsWire(Wire):
     def parts(self, model: ServedModel, each: NDArray[np.float64]) -> dict[str, Any]:
         names = model.manifest.preprocessing.names
         columns = [dict(zip(names, row, strict=True)) for row in each.astype(np.float32).tolist()]
-        return {"columns": columns, "unusual": [names[k] for k in each.argmax(1).tolist()]}
+        return {"columns": columns, "largest": [names[k] for k in each.argmax(1).tolist()]}
 
     def reconstructed(
         self, model: ServedModel, originals: NDArray[Any], data: NDArray[Any], whole: bool

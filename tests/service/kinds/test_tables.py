@@ -1,4 +1,4 @@
-"""What only tables have: CSV, missing cells, draws of cells, and the column that is unusual."""
+"""What only tables have: CSV, missing cells, draws of cells, and the column that adds most to the surprise."""
 
 import csv
 import io
@@ -60,7 +60,7 @@ async def test_the_unusual_column_is_named(client: httpx.AsyncClient) -> None:
     odd = {**ADELIE, "species": "Gentoo"}
     found = (await client.post(f"/score?{PENGUINS}", json={"rows": [ADELIE, odd]})).json()["scores"]["surprise"]
     assert found["value"][1] > found["value"][0]
-    assert found["unusual"][1] == "species"
+    assert found["largest"][1] == "species"
     for value, columns in zip(found["value"], found["columns"], strict=True):
         assert sum(columns.values()) == pytest.approx(value, rel=1e-5)
     many = await client.post(f"/score?{PENGUINS}", json={"rows": [ADELIE] * 40 + [odd]})  # 41 rows x 8 columns in parts
