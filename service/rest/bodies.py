@@ -84,6 +84,7 @@ class Body:
     values: dict[str, Any] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     content_type: str = ""
+    deadline: float | None = None  # for reading the items of text, in the time of `time.monotonic`
     unknown: Unsupported | None = None  # the error about a text, for those who take none
 
     def check_count(self, items: Sized) -> None:

@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kinds.table import fill
-from service.formats.errors import Undecodable, Unusable
+from models.kinds.table import Columns, FileRow, fill
+from service.engine.errors import TooLarge
+from service.formats.csv_lines import MOST_CHARACTERS, csv_lines
+from service.formats.errors import Unusable
 from service.formats.raw_items import RawItems
 from service.inference.served_model import ServedModel
 from service.json_types import json_type
@@ -46,34 +48,57 @@ class RowsWire(Wire):
         return {"columns": columns, "unusual": [names[k] for k in each.argmax(1).tolist()]}
 
     def reconstructed(
-        self, model: ServedModel, originals: NDArray[Any], data: NDArray[Any], whole: bool
+        self,
+        model: ServedModel,
+        items: RawItems,
+        originals: NDArray[Any],
+        data: NDArray[Any],
+        whole: bool,
+        form: Format | None,
     ) -> tuple[NDArray[Any], dict[str, Any]]:
-        names, missing = model.manifest.preprocessing.names, np.isnan(originals)
-        filled = {"filled": [[names[k] for k in np.flatnonzero(row).tolist()] for row in missing]}
-        return (data if whole else fill(originals, data)), filled
+        spec: Columns = model.manifest.preprocessing
+        filled = {"filled": [[spec.names[k] for k in np.flatnonzero(row).tolist()] for row in np.isnan(originals)]}
+        if whole:
+            return data, filled
+        rows = fill(originals, data)
+        if form == "json":
+            return _objects(spec.items(rows, items.raw)), filled
+        return (_objects([spec.csv_of(rows, items.raw)]) if form == "csv" else rows), filled
 
     def json(self, model: ServedModel, data: NDArray[Any]) -> list[Any]:
+        if data.dtype == object:  # made by `reconstructed`
+            return list(data)
         found: list[Any] = model.manifest.preprocessing.items(data)
         return found
 
     def file(self, model: ServedModel, data: NDArray[Any], form: Format) -> bytes:
-        text: str = model.manifest.preprocessing.csv_of(data)
+        text: str = data[0] if data.dtype == object else model.manifest.preprocessing.csv_of(data)
         return text.encode()
 
     def read_text(self, model: ServedModel, body: Body) -> RawItems:
-        return RawItems(rows=_rows_of(model, body.raw))
+        return RawItems(_rows_of(model, body, [body.raw]))
 
-    def read_files(self, model: ServedModel, files: Sequence[bytes]) -> RawItems:
-        return RawItems(rows=np.concatenate([_rows_of(model, file) for file in files]))
+    def read_files(self, model: ServedModel, body: Body, files: Sequence[bytes]) -> RawItems:
+        return RawItems(_rows_of(model, body, files))
 
 
-def _rows_of(model: ServedModel, csv: bytes) -> NDArray[np.float32]:
-    try:
-        text = csv.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Undecodable(f"the CSV is not UTF-8: {error.reason} at byte {error.start}; save it as UTF-8") from None
-    try:
-        rows: NDArray[np.float32] = model.manifest.preprocessing.rows_of_csv(text)
-    except ValueError as error:
-        raise Unusable(str(error)) from None
+def _rows_of(model: ServedModel, body: Body, files: Sequence[bytes]) -> list[FileRow]:
+    """Return the rows of CSV files, not more than a request may have. Raises BadInput, TooLarge, DeadlineExceeded."""
+    spec: Columns = model.manifest.preprocessing
+    rows = list[FileRow]()
+    for file in files:
+        lines = csv_lines(file, body.deadline)
+        try:
+            rows += spec.items_of_csv(lines, body.max_items - len(rows) + 1, MOST_CHARACTERS)
+        except ValueError as error:
+            item = getattr(error, "item", None)
+            raise Unusable(getattr(error, "reason", str(error)), None if item is None else len(rows) + item) from None
+        if len(rows) > body.max_items:
+            raise TooLarge(len(rows), body.max_items, counted=False)
     return rows
+
+
+def _objects(values: Sequence[Any]) -> NDArray[Any]:
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found
