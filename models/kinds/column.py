@@ -26,6 +26,7 @@ FALSE_WORDS, TRUE_WORDS = ("false", "no", "f", "n", "0"), ("true", "yes", "t", "
 FARTHEST = 1e6
 # The smallest standard deviation of a likelihood, in standard deviations of the column.
 SIGMA_FLOOR = 0.01
+WHOLE = re.compile(r"[+-]?\d{1,15}", re.ASCII)
 COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)  # a number with a decimal comma
 FLOAT32 = 2.0**-22  # A float32 entry of a row is nearer than this to the number, relative to it.
 # The largest number of a column, and the smallest deviation: with both, nothing overflows.
@@ -141,7 +142,8 @@ class Column:
         if self.type == "number":
             if isinstance(value, bool):
                 raise ValueError("a boolean is not a number")
-            return as_number(value) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
+            number = as_number(value) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
+            return int(number) if WHOLE.fullmatch(str(value).strip()) else number
         return self.value_of(self.number_of(value))  # type: ignore[return-value]
 
     def value_of(self, entry: float) -> Value:

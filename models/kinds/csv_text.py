@@ -24,7 +24,7 @@ def encoding_of(pieces: Iterable[bytes]) -> str:
     rest = iter(pieces)
     start = next(rest, b"")
     for mark, encoding in MARKS.items():
-        if start.startswith(mark):
+        if start.startswith(mark) and not start.startswith(codecs.BOM_UTF32_LE):
             return encoding
     if b"\0" in start:
         raise BadCsv("has zero bytes, so it is not a text file")

@@ -119,7 +119,7 @@ class Columns:
             for name, cell in item.items():
                 if (k := self._place(name)) is not None:
                     found[i, k] = self._entry(k, cell, i, where)
-                elif name not in self._ignored:
+                elif not self._is_ignored(name):
                     raise BadRow(self._unknown(name), i)
         return found
 
@@ -144,7 +144,7 @@ class Columns:
             names, found = numbered, chain([first], found)
         places = [self._place(name) for name in names]
         for name, k in zip(names, places, strict=True):
-            if k is None and name not in self._ignored:
+            if k is None and not self._is_ignored(name):
                 raise BadRow(self._unknown(name))
         taken = [(at, self.names[k], self.columns[k].type == "number") for at, k in enumerate(places) if k is not None]
         rows = list[FileRow]()
@@ -224,6 +224,9 @@ class Columns:
         """Return the number of a column; its name may have accented letters as one character or as two."""
         k = self.numbers.get(name)
         return self._composed.get(composed(name)) if k is None and name not in self._ignored else k
+
+    def _is_ignored(self, name: str) -> bool:
+        return name in self._ignored or composed(name) in self._ignored
 
     def _given(self, item: Mapping[str, object]) -> Iterator[tuple[Column, Any]]:
         """Yield the columns whose cells an item has, with these cells."""

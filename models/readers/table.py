@@ -202,7 +202,7 @@ def _measured(column: Column, values: NDArray[np.float64], where: str) -> Column
     if std < SMALLEST:
         raise DataError(
             f"{where}: column {column.name!r}: its training values, {there.min():g} to {there.max():g}, differ too "
-            f"little: their deviation is {std:g}, at least {SMALLEST:g} is needed: give it in another unit, or leave it out with "
-            '"leave_out" in a --schema'
+            f"little: their deviation is {std:g}, at least {SMALLEST:g} is needed: give it in another unit, or leave it "
+            'out with "leave_out" in a --schema'
         )
     return replace(column, mean=mean, std=std, low=float(there.min()), high=float(there.max()))
