@@ -111,6 +111,11 @@ class TestCsv:
         assert spec_of(found).columns[2].categories == ("Malmö", "Rome")
         assert spec_of(found).names[0] == "age"
 
+    def test_letters_with_accents_are_one_character(self, path: Path) -> None:
+        path.write_text("cafe\u0301,b\n" + "e\u0301,1\n\u00e9,2\na,4\na,3\n" * 5)
+        found = read_table(path).preprocessing
+        assert (found.names[0], found.columns[0].categories) == ("caf\u00e9", ("a", "\u00e9"))
+
     def test_gzip_quotes_and_line_ends(self, path: Path) -> None:
         quoted = "\r\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in PEOPLE.splitlines())
         zipped = path.with_suffix(".csv.gz")
