@@ -21,30 +21,16 @@ from models.kinds.composed import composed
 from models.kinds.csv_text import LOOKED_AT, column_names, delimiter_of, has_names, records
 from models.kinds.kind import Kind, Shape
 from models.kinds.table_likelihood import Parameters
+from models.kinds.table_rows import BadRow, FileRow, Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Rows = NDArray[np.float32]
 Item = dict[str, Value]  # the cells of one row by the names of their columns; None where a cell is missing
 
 MOST_COLUMNS = 10_000
 MISSING = ("", "NA", "N/A", "NaN", "null", "?")  # in any case: "na" too
 MOST_REMARKS = 20
-
-
-class BadRow(ValueError):
-    """A row cannot be used. `item` counts from 0; None: all of them, because the names of the columns are wrong."""
-
-    def __init__(self, reason: str, item: int | None = None, where: str = "") -> None:
-        super().__init__(reason if item is None else f"row {item}{where}: {reason}")
-        self.reason, self.item = reason + where, item
-
-
-class FileRow(dict[str, str]):
-    """A row of a file: the cells that the model takes, as text with decimal points. `line` is the number of its last line."""
-
-    line = 0
 
 
 @dataclass(frozen=True)
@@ -304,19 +290,3 @@ class Table(Kind):
 
         decoded = items.shape[1:] == (spec.parameters.count,) != spec.shape
         return drawn(spec.parameters.expected(items) if decoded else items, spec.columns)
-
-
-def fill(rows: Rows, decoded: Rows) -> Rows:
-    """Return rows whose missing entries are those of `decoded`, (N, K): imputation."""
-    return np.where(np.isnan(rows), decoded, rows)
-
-
-def hide_each(rows: Rows) -> Rows:
-    """Return each row once per column, with that entry missing: (N, K) -> (N, K, K). `[i, k, k]` is NaN.
-
-    Encoded and decoded, they say what each cell should be, given the others.
-    """
-    found = np.repeat(np.asarray(rows, np.float32)[:, None], rows.shape[1], axis=1)
-    each = np.arange(rows.shape[1])
-    found[:, each, each] = np.nan
-    return found

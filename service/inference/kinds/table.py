@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import Checkpoint, Manifest
-from models.kinds.table import Columns, hide_each
+from models.kinds.table import Columns
+from models.kinds.table_rows import hide_each
 from models.readers.found import Found
 from models.scores import Array
 from models.vae import VAE

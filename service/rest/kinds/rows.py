@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kinds.table import Columns, FileRow, fill
+from models.kinds.table import Columns
+from models.kinds.table_rows import FileRow, fill
 from service.engine.errors import TooLarge
 from service.formats.csv_lines import MOST_CHARACTERS, csv_lines
 from service.formats.errors import Unusable

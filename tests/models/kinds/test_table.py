@@ -11,7 +11,8 @@ import pytest
 from models.kinds import kind_of
 from models.kinds.column import Column
 from models.kinds.csv_text import BadCsv
-from models.kinds.table import BadRow, Columns, fill, hide_each
+from models.kinds.table import Columns
+from models.kinds.table_rows import BadRow, fill, hide_each
 
 AGE = Column("age", "number", mean=40, std=10, low=18, high=90, step=1)
 FARE = Column("fare", "number", mean=2, std=1, low=0.5, high=500, step=0.01, scale="log")
