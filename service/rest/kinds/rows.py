@@ -1,6 +1,7 @@
 """Rows of tables in requests and answers: objects in JSON, and CSV."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.kinds.table import Columns
 from models.kinds.table_rows import FileRow, fill
-from service.engine.errors import TooLarge
+from service.engine.errors import DeadlineExceeded, TooLarge
 from service.formats.csv_lines import MOST_CHARACTERS, csv_lines
 from service.formats.errors import Unusable
 from service.formats.raw_items import RawItems
@@ -17,6 +18,9 @@ from service.json_types import json_type
 from service.rest.bodies import Body
 from service.rest.kinds.wire import Wire
 from service.rest.negotiation import Format
+
+# The clock is looked at after so many lines.
+LINES_A_LOOK = 64
 
 
 class RowsWire(Wire):
@@ -88,7 +92,7 @@ def _rows_of(model: ServedModel, body: Body, files: Sequence[bytes]) -> list[Fil
     spec: Columns = model.manifest.preprocessing
     rows = list[FileRow]()
     for file in files:
-        lines = csv_lines(file, body.deadline)
+        lines = _in_time(csv_lines(file), body.deadline)
         try:
             rows += spec.items_of_csv(lines, body.max_items - len(rows) + 1, MOST_CHARACTERS)
         except ValueError as error:
@@ -97,6 +101,14 @@ def _rows_of(model: ServedModel, body: Body, files: Sequence[bytes]) -> list[Fil
         if len(rows) > body.max_items:
             raise TooLarge(len(rows), body.max_items, counted=False)
     return rows
+
+
+def _in_time(lines: Iterable[str], deadline: float | None) -> Iterator[str]:
+    """Yield lines until the deadline. Raises DeadlineExceeded."""
+    for number, line in enumerate(lines):
+        if number % LINES_A_LOOK == 0 and deadline is not None and time.monotonic() > deadline:
+            raise DeadlineExceeded(f"the deadline passed when {number} lines of the CSV had been read")
+        yield line
 
 
 def _objects(values: Sequence[Any]) -> NDArray[Any]:
