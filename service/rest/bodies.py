@@ -1,7 +1,4 @@
-"""Parse request bodies of any kind: pictures, latents, and the parameters beside them.
-
-Items are counted before anything is decoded. Knows nothing about models, devices or routes.
-"""
+"""Parse request bodies of any kind, and count items before anything is decoded. Knows nothing of models, devices, routes."""
 
 import re
 from collections.abc import Mapping, Sized
