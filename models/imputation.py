@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.kinds.column import Column, Type
-from models.kinds.table import Columns, Rows, fill, hide_each
+from models.kinds.table import Columns
 from models.kinds.table_likelihood import Parameters
+from models.kinds.table_rows import Rows, fill, hide_each
 from models.vae import VAE
 
 BLOCK = 1 << 14  # rows that the net gets at a time

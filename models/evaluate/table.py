@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from models.evaluate.strangers import auroc
 from models.imputation import cell_surprise, decoded, impute
 from models.kinds.column import Column
-from models.kinds.table import Columns, Rows
+from models.kinds.table import Columns
+from models.kinds.table_rows import Rows
 from models.vae import VAE
 
 KEY = "table"

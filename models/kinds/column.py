@@ -4,11 +4,15 @@ Knows nothing of files, tables or nets.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from functools import cached_property
 from reprlib import repr as short_repr
 from typing import Any, Literal, get_args
+
+from models.kinds.composed import composed
 
 Type = Literal["number", "category", "boolean"]
 Scale = Literal["linear", "log"]
@@ -22,7 +26,13 @@ FALSE_WORDS, TRUE_WORDS = ("false", "no", "f", "n", "0"), ("true", "yes", "t", "
 FARTHEST = 1e6
 # The smallest standard deviation of a likelihood, in standard deviations of the column.
 SIGMA_FLOOR = 0.01
+WHOLE = re.compile(r"[+-]?\d{1,15}", re.ASCII)
+COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)  # a number with a decimal comma
 FLOAT32 = 2.0**-22  # A float32 entry of a row is nearer than this to the number, relative to it.
+# The largest number of a column, and the smallest deviation: with both, nothing overflows.
+LARGEST, SMALLEST = 1e100, 1e-100
+# Texts that are longer are not compared with the known ones, which takes time.
+LONGEST_HINT = 100
 SHOWN = 8  # categories or columns that an error lists
 
 
@@ -64,6 +74,12 @@ class Column:
                 raise ValueError(f"{where}: {field} must be a finite number, not {short_repr(number)}")
         if self.std <= 0 or self.step < 0 or self.low > self.high:
             raise ValueError(f"{where}: std must be above 0, step at least 0, and low at most high")
+        most = 710 if self.scale == "log" else LARGEST  # exp(710) does not fit into a float64
+        for field, limit in (("mean", most), ("std", most), ("low", LARGEST), ("high", LARGEST), ("step", LARGEST)):
+            if abs(getattr(self, field)) > limit:
+                raise ValueError(f"{where}: {field} must be at most {limit:g}, not {getattr(self, field):g}")
+        if self.std < SMALLEST or 0 < self.step < SMALLEST:
+            raise ValueError(f"{where}: std must be at least {SMALLEST:g}, and step too, or 0")
         if self.type == "number" and (self.low == self.high or (self.scale == "log" and self.low <= 0)):
             raise ValueError(f"{where}: low must be below high, and above 0 on a logarithmic scale")
         names = self.categories
@@ -110,16 +126,25 @@ class Column:
             return self._standardised(value)
         text = text_of(value)
         for form in (text, f"{text}.0"):  # A file with missing cells may have 1.0 for 1.
-            if form in self.categories:
-                return float(self.categories.index(form))
+            if (index := self._indices.get(form)) is not None:
+                return float(index)
+        if not text.isascii() and (index := self._composed.get(composed(text))) is not None:
+            return float(index)
         if self.type == "boolean":
             word = text.lower()
             if word in FALSE_WORDS or word in TRUE_WORDS:
                 return float(word in TRUE_WORDS)
-            raise BadCell(f"{short_repr(value)} is no boolean: use true or false, or {' or '.join(self.categories)}")
-        near = get_close_matches(text, self.categories, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise BadCell(f"{short_repr(value)} is not a known category; {hint}known: {listed(self.categories)}")
+            raise BadCell(f"{shown(value)} is no boolean: use true or false, or {' or '.join(self.categories)}")
+        raise BadCell(f"{shown(value)} is not a known category; {hint(text, self.categories)}known: {listed(self.categories)}")
+
+    def exact(self, value: object) -> float | int | bool | str:
+        """Return the value of a cell of a file, or of JSON, that `number_of` takes: nothing is rounded."""
+        if self.type == "number":
+            if isinstance(value, bool):
+                raise ValueError("a boolean is not a number")
+            number = as_number(value) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
+            return int(number) if WHOLE.fullmatch(str(value).strip()) else number
+        return self.value_of(self.number_of(value))  # type: ignore[return-value]
 
     def value_of(self, entry: float) -> Value:
         """Return the value of an entry of a row, None for NaN. Numbers get two digits more than the training data had."""
@@ -161,25 +186,58 @@ class Column:
             raw, *ends = (math.log(max(one, 1e-300)) for one in (raw, *ends))  # type: ignore[assignment]
         return not 2 * ends[0] - ends[1] <= raw <= 2 * ends[1] - ends[0]
 
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.categories)}
+
+    @cached_property
+    def _composed(self) -> dict[str, int]:
+        """The categories in NFC: of two that look alike the first."""
+        return {composed(name): index for name, index in reversed(self._indices.items())}
+
     def _standardised(self, value: object) -> float:
-        if isinstance(value, bool):
-            raise BadCell(f"{str(value).lower()} is not a number")
         try:
-            number = float(value)  # type: ignore[arg-type]
+            number = float(self.exact(value))
         except (TypeError, ValueError, OverflowError):
-            raise BadCell(f"{short_repr(value)} is not a number") from None
+            raise BadCell(f"{shown(value)} is not a number{_advice(value)}") from None
         if not math.isfinite(number):
-            raise BadCell(f"{short_repr(value)} is not a finite number")
+            raise BadCell(f"{shown(value)} is not a finite number")
         if self.scale == "log":
             if number <= 0:
-                raise BadCell(f"{short_repr(value)} is not above 0, as all values of a column on a logarithmic scale are")
+                raise BadCell(f"{shown(value)} is not above 0, as all values of a column on a logarithmic scale are")
             number = math.log(number)
         entry = (number - self.mean) / self.std
         if abs(entry) > FARTHEST:
-            raise BadCell(
-                f"{short_repr(value)} is too far from the values of the training rows, {self.low:g} to {self.high:g}"
-            )
+            raise BadCell(f"{shown(value)} is too far from the values of the training rows, {self.low:g} to {self.high:g}")
         return entry
+
+
+def as_number(text: str) -> float:
+    """Return a number as files have it: ASCII digits, without underscores. Raises ValueError for what is none."""
+    if not text.isascii() or "_" in text:
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
+
+
+def shown(value: object) -> str:
+    """Return a value for a message, as JSON has it: true and null."""
+    return (
+        {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else short_repr(value)
+    )
+
+
+def hint(text: str, known: Sequence[str]) -> str:
+    """Return "did you mean 'b'? " if one of the known texts is near, otherwise nothing."""
+    near = get_close_matches(text, [one for one in known if len(one) <= LONGEST_HINT], 1) if len(text) <= LONGEST_HINT else []
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def _advice(value: object) -> str:
+    if not isinstance(value, str):
+        return ""
+    if COMMA.fullmatch(value.strip()):
+        return ": use a decimal point; decimal commas are read in CSV with another delimiter, such as a semicolon"
+    return "" if value.isascii() and "_" not in value else ": use the digits 0 to 9, without underscores"
 
 
 def text_of(value: object) -> str:

@@ -1,15 +1,17 @@
-"""CSV: which delimiter a text has, and its lines as cells with their numbers. Knows nothing of columns or files."""
+"""CSV: its encoding and delimiter, and its lines as cells with their numbers. Knows nothing of columns or files."""
 
+import codecs
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from statistics import mode
 
-from models.kinds.column import MOST_NAME
+from models.kinds.column import MOST_NAME, as_number
+from models.kinds.composed import composed
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-LOOKED_AT = 100  # lines from which the delimiter is chosen
-MOST_CELL = 1 << 17  # characters of a cell, the limit of Python's reader
+LOOKED_AT, MOST_LOOKED_AT = 100, 1 << 20  # lines from which the delimiter is chosen, and about their characters
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 Line = tuple[int, list[str]]  # the number of the last line of a record, counted from 1, and its cells
 
 
@@ -17,9 +19,33 @@ class BadCsv(ValueError):
     """The text is not CSV; the message says where and why."""
 
 
+def encoding_of(pieces: Iterable[bytes]) -> str:
+    """Return the encoding: by the byte order mark, else UTF-8 if all pieces are, else Windows-1252. Raises BadCsv."""
+    rest = iter(pieces)
+    start = next(rest, b"")
+    for mark, encoding in MARKS.items():
+        if start.startswith(mark) and not start.startswith(codecs.BOM_UTF32_LE):
+            return encoding
+    if b"\0" in start:
+        raise BadCsv("has zero bytes, so it is not a text file")
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for piece in chain([start], rest):
+            decoder.decode(piece)
+        decoder.decode(b"", True)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
 def delimiter_of(lines: Iterable[str]) -> str:
     """Return the delimiter with which most of the first lines have the same number of cells, several; "," if none has."""
-    some = list(islice(lines, LOOKED_AT))
+    some, characters = list[str](), 0
+    for line in islice(lines, LOOKED_AT):
+        some.append(line)
+        characters += len(line)
+        if characters > MOST_LOOKED_AT:
+            break
     best, chosen = (0.0, 0), ","
     for delimiter in DELIMITERS:
         try:
@@ -33,26 +59,60 @@ def delimiter_of(lines: Iterable[str]) -> str:
     return chosen
 
 
-def records(lines: Iterable[str], delimiter: str) -> Iterator[Line]:
-    """Yield each record that is not empty, cells without spaces around them. Raises BadCsv."""
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+def records(lines: Iterable[str], delimiter: str, most: int | None = None) -> Iterator[Line]:
+    """Yield each record, cells without spaces around them and in Unicode's composed form (NFC). Raises BadCsv.
+
+    Lines without cells are left out, but where the first record has one cell: there they are missing cells. `most`: the
+    characters that a record may have.
+    """
+    characters = 0
+
+    def bounded() -> Iterator[str]:
+        nonlocal characters
+        for line in lines:
+            characters += len(line)
+            if most is not None and characters > most:
+                raise BadCsv(f"line {reader.line_num + 1}: a row of more than {most:,} characters")
+            yield composed(line)
+
+    reader = csv.reader(bounded(), delimiter=delimiter, skipinitialspace=True)
+    width = 0
     while True:
+        characters = 0
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             raise BadCsv(f"line {reader.line_num}: {error}") from None
-        if any(cell := [one.strip() for one in row]) or len(row) > 1:
-            yield reader.line_num, cell
+        cells = [one.strip() for one in row]
+        if any(cells) or len(cells) > 1:
+            width = width or len(cells)
+            yield reader.line_num, cells
+        elif width == 1:
+            yield reader.line_num, [""]
+
+
+def has_names(first: Iterable[str]) -> bool:
+    """Return whether the first record of a file has the names of columns: one with numbers alone has not."""
+    return not all(_is_number(cell) for cell in first)
 
 
 def column_names(header: Sequence[str]) -> list[str]:
     """Return the names of the columns; one without a name gets its number. Raises BadCsv if two are the same."""
     names = [name or f"column {i}" for i, name in enumerate(header, 1)]
-    if long := next((name for name in names if len(name) > MOST_NAME), None):
-        raise BadCsv(f"the name of a column has {len(long)} characters, {MOST_NAME} are allowed: {long[:80]!r}...")
-    for i, name in enumerate(names):
-        if (first := names.index(name)) != i:
-            raise BadCsv(f"columns {first + 1} and {i + 1} are both named {name[:80]!r}: give each its own name")
+    seen = dict[str, int]()
+    for i, name in enumerate(names, 1):
+        if len(name) > MOST_NAME:
+            raise BadCsv(f"the name of a column has {len(name)} characters, {MOST_NAME} are allowed: {name[:80]!r}...")
+        if (first := seen.setdefault(name, i)) != i:
+            raise BadCsv(f"columns {first} and {i} are both named {name[:80]!r}: give each its own name")
     return names
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        as_number(cell.replace(",", "."))
+    except ValueError:
+        return False
+    return True

@@ -6,38 +6,32 @@ the parameters that a decoder answers (`models.kinds.table_likelihood`) into row
 
 import csv
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
+from itertools import chain, islice
 from reprlib import repr as short_repr
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kinds.column import BadCell, Column, Value, listed
-from models.kinds.csv_text import column_names, delimiter_of, records
+from models.kinds.beside import Beside
+from models.kinds.column import COMMA, FARTHEST, BadCell, Column, Value, hint, listed, text_of
+from models.kinds.composed import composed
+from models.kinds.csv_text import LOOKED_AT, column_names, delimiter_of, has_names, records
 from models.kinds.kind import Kind, Shape
 from models.kinds.table_likelihood import Parameters
+from models.kinds.table_rows import BadRow, FileRow, Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Rows = NDArray[np.float32]
 Item = dict[str, Value]  # the cells of one row by the names of their columns; None where a cell is missing
 
 MOST_COLUMNS = 10_000
 MISSING = ("", "NA", "N/A", "NaN", "null", "?")  # in any case: "na" too
 MOST_REMARKS = 20
-
-
-class BadRow(ValueError):
-    """A row cannot be used. `item` counts from 0; None: all of them, because the names of the columns are wrong."""
-
-    def __init__(self, reason: str, item: int | None = None, where: str = "") -> None:
-        super().__init__(reason if item is None else f"row {item}{where}: {reason}")
-        self.reason, self.item = reason, item
 
 
 @dataclass(frozen=True)
@@ -108,67 +102,100 @@ class Columns:
         for i, item in enumerate(items):
             if not isinstance(item, Mapping):
                 raise BadRow(f"must be an object such as {self.example()}, not {short_repr(item)}", i)
+            where = f" (line {item.line})" if isinstance(item, FileRow) else ""
             for name, cell in item.items():
-                if (k := self.numbers.get(name)) is not None:
-                    found[i, k] = self._entry(k, cell, i)
-                elif name not in self.left_out and name != self.label:
+                if (k := self._place(name)) is not None:
+                    found[i, k] = self._entry(k, cell, i, where)
+                elif not self._is_ignored(name):
                     raise BadRow(self._unknown(name), i)
         return found
 
-    def rows_of_csv(self, text: str, ignored: Collection[str] = ()) -> Rows:
-        """Return the rows of CSV with a header, (N, K). The delimiter is found as in training. Raises BadRow, BadCsv.
+    def rows_of_csv(self, text: str) -> Rows:
+        """Return the rows of CSV, (N, K), see `items_of_csv`. Raises BadRow, BadCsv."""
+        return self.rows(self.items_of_csv(io.StringIO(text.removeprefix("\ufeff"), newline="")))
 
-        `ignored` are columns that the model need not know.
+    def items_of_csv(
+        self,
+        lines: Iterable[str],
+        most: int | None = None,
+        most_characters: int | None = None,
+        beside: Beside | None = None,
+    ) -> list[FileRow]:
+        """Return the rows of CSV, the first `most` at most. Delimiter, names and decimal commas are found as in training.
+
+        A row has up to `most_characters`; `beside` are further columns, whose texts it keeps. Raises BadRow, BadCsv.
         """
-        lines = io.StringIO(text.removeprefix("\ufeff"), newline="")
-        delimiter = delimiter_of(lines)
-        lines.seek(0)
-        found = records(lines, delimiter)
-        _, header = next(found, (0, []))
-        if not header:
+        rest = iter(lines)
+        start = list(islice(rest, LOOKED_AT))
+        delimiter = delimiter_of(start)
+        found = records(chain(start, rest), delimiter, most_characters)
+        first = next(found, None)
+        if first is None:
             raise BadRow(f"the CSV is empty: it needs a line with the names of columns, such as {','.join(self.names[:3])}")
-        names = column_names(header)
-        places = [self.numbers.get(name) for name in names]
+        names = column_names(first[1])
+        if not has_names(first[1]) and (numbered := column_names([""] * len(names)))[0] in self.numbers.keys() | self._ignored:
+            names, found = numbered, chain([first], found)
+        places = [self._place(name) for name in names]
+        try:
+            texts = [] if beside is None else [(names.index(name), name) for name in beside.chosen(names, self.numbers)]
+        except ValueError as error:
+            raise BadRow(str(error)) from None
+        known = {name for _, name in texts}
         for name, k in zip(names, places, strict=True):
-            if k is None and name not in self.left_out and name != self.label and name not in ignored:
+            if k is None and name not in known and not self._is_ignored(name):
                 raise BadRow(self._unknown(name))
-        rows = list[Rows]()
-        for i, (line, cells) in enumerate(found):
+        taken = [(at, self.names[k], self.columns[k].type == "number") for at, k in enumerate(places) if k is not None]
+        rows = list[FileRow]()
+        for line, cells in islice(found, most):
             if len(cells) != len(names):
-                raise BadRow(f"has {len(cells)} cells, the header names {len(names)} columns", i, f" (line {line})")
-            row = np.full(len(self.columns), np.nan, np.float32)
-            for k, cell in zip(places, cells, strict=True):
-                if k is not None:
-                    row[k] = self._entry(k, cell, i, f" (line {line})")
+                raise BadRow(f"has {len(cells)} cells, the header names {len(names)} columns", len(rows), f" (line {line})")
+            row = FileRow((name, self._pointed(cells[at], delimiter) if number else cells[at]) for at, name, number in taken)
+            row.line, row.beside = line, {name: cells[at] for at, name in texts}
             rows.append(row)
-        return np.stack(rows) if rows else np.empty((0, len(self.columns)), np.float32)
+        return rows
 
-    def items(self, rows: Rows) -> list[Item]:
-        """Return rows as dicts, None for NaN: (N, K) -> N. Booleans are true and false, categories text."""
-        return [
+    def items(self, rows: Rows, sent: Sequence[Mapping[str, object]] = ()) -> list[Item]:
+        """Return rows as dicts, None for NaN: (N, K) -> N. Booleans are true and false, categories text.
+
+        `sent`: what the rows were read from; its cells stay exactly what they are, numbers of a file as numbers.
+        """
+        found = [
             {column.name: column.value_of(entry) for column, entry in zip(self.columns, row, strict=True)}
             for row in np.asarray(rows, np.float64).tolist()
         ]
+        for one, item in zip(found, sent, strict=False):
+            of_file = isinstance(item, FileRow)
+            for column, cell in self._given(item):
+                one[column.name] = column.exact(cell) if of_file else cell
+        return found
 
-    def csv_of(self, rows: Rows) -> str:
-        """Return rows as CSV with a header, commas between the cells, and "" for NaN."""
+    def csv_of(self, rows: Rows, sent: Sequence[Mapping[str, object]] = ()) -> str:
+        """Return rows as CSV with a header, commas between the cells, and "" for NaN. `sent`: see `items`."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(self.names)
-        for row in np.asarray(rows, np.float64).tolist():
-            writer.writerow([column.text_of(entry) for column, entry in zip(self.columns, row, strict=True)])
+        for i, row in enumerate(np.asarray(rows, np.float64).tolist()):
+            texts = {column.name: column.text_of(entry) for column, entry in zip(self.columns, row, strict=True)}
+            for column, cell in self._given(sent[i]) if i < len(sent) else ():
+                if not isinstance(cell, bool):
+                    texts[column.name] = repr(cell) if isinstance(cell, float) and column.type == "number" else _text(cell)
+            writer.writerow(texts.values())
         return out.getvalue()
 
-    def remarks(self, rows: Rows) -> list[str]:
-        """Return a warning for each number that is far outside of the range of the training rows, MOST_REMARKS at most."""
+    def remarks(self, rows: Rows, sent: Sequence[Mapping[str, object]] = ()) -> list[str]:
+        """Return a warning for each number that is far outside of the range of the training rows, MOST_REMARKS at most.
+
+        `sent`: what the rows were read from, for the numbers as they were.
+        """
         found = list[str]()
         for i, k in np.argwhere(~np.isnan(rows)).tolist():
             column, entry = self.columns[k], float(rows[i, k])
             if column.is_far(entry) and len(found) < MOST_REMARKS:
                 ends = f"{column.low:g} to {column.high:g}"
+                cells = {one.name: cell for one, cell in self._given(sent[i])} if i < len(sent) else {}
+                number = str(cells.get(column.name, f"{column.raw(entry):g}"))[:40]
                 found.append(
-                    f"row {i}: column {column.name!r}: {column.raw(entry):g} is far outside of {ends}, the range of the "
-                    "training rows"
+                    f"row {i}: column {column.name!r}: {number} is far outside of {ends}, the range of the training rows"
                 )
         return found
 
@@ -181,20 +208,50 @@ class Columns:
     def _missing(self) -> frozenset[str]:
         return frozenset(text.lower() for text in self.missing)
 
+    @cached_property
+    def _ignored(self) -> frozenset[str]:
+        """The columns that are no part of a row: those that were left out, and the label."""
+        names = [*self.left_out, *([] if self.label is None else [self.label])]
+        return frozenset((*names, *map(composed, names)))
+
+    @cached_property
+    def _composed(self) -> dict[str, int]:
+        return {composed(name): k for name, k in self.numbers.items()}
+
+    def _place(self, name: str) -> int | None:
+        """Return the number of a column; its name may have accented letters as one character or as two."""
+        k = self.numbers.get(name)
+        return self._composed.get(composed(name)) if k is None and name not in self._ignored else k
+
+    def _is_ignored(self, name: str) -> bool:
+        return name in self._ignored or composed(name) in self._ignored
+
+    def _given(self, item: Mapping[str, object]) -> Iterator[tuple[Column, Any]]:
+        """Yield the columns whose cells an item has, with these cells."""
+        for name, cell in item.items():
+            if (k := self._place(name)) is not None and not self.is_missing(cell):
+                yield self.columns[k], cell
+
+    def _pointed(self, cell: str, delimiter: str) -> str:
+        """Return a number with a decimal point for one with a decimal comma."""
+        if "," in cell and (self.decimal == "," or (delimiter != "," and COMMA.fullmatch(cell))):
+            return cell.replace(",", ".")
+        return cell
+
     def _entry(self, k: int, cell: object, item: int, where: str = "") -> float:
         if self.is_missing(cell):
             return np.nan
-        if where and self.decimal == "," and self.columns[k].type == "number":  # `where`: the cell is that of a file
-            cell = str(cell).replace(",", ".")
         try:
             return self.columns[k].number_of(cell)
         except BadCell as error:
             raise BadRow(f"column {self.columns[k].name!r}: {error}", item, where) from None
 
     def _unknown(self, name: object) -> str:
-        near = get_close_matches(str(name), self.names, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"unknown column {short_repr(name)}; {hint}known: {listed(self.names)}"
+        return f"unknown column {short_repr(name)}; {hint(str(name), self.names)}known: {listed(self.names)}"
+
+
+def _text(cell: object) -> str:
+    return cell if isinstance(cell, str) else text_of(cell)
 
 
 def _column(raw: object) -> Column:
@@ -235,6 +292,9 @@ class Table(Kind):
         expected, found = [column.cardinality for column in preprocessing.columns], options.get("cardinalities")
         if found != expected:
             raise ValueError(f"the net has the cardinalities {short_repr(found)}, the columns have {short_repr(expected)}")
+        for column in preprocessing.columns:
+            if column.type == "number" and max(map(abs, column.ends)) > FARTHEST:
+                raise ValueError(f"column {short_repr(column.name)}: low and high must be within {FARTHEST:g} std of the mean")
 
     def to_x(self, rows: "Tensor") -> "Tensor":
         return rows.float()
@@ -244,19 +304,3 @@ class Table(Kind):
 
         decoded = items.shape[1:] == (spec.parameters.count,) != spec.shape
         return drawn(spec.parameters.expected(items) if decoded else items, spec.columns)
-
-
-def fill(rows: Rows, decoded: Rows) -> Rows:
-    """Return rows whose missing entries are those of `decoded`, (N, K): imputation."""
-    return np.where(np.isnan(rows), decoded, rows)
-
-
-def hide_each(rows: Rows) -> Rows:
-    """Return each row once per column, with that entry missing: (N, K) -> (N, K, K). `[i, k, k]` is NaN.
-
-    Encoded and decoded, they say what each cell should be, given the others.
-    """
-    found = np.repeat(np.asarray(rows, np.float32)[:, None], rows.shape[1], axis=1)
-    each = np.arange(rows.shape[1])
-    found[:, each, each] = np.nan
-    return found

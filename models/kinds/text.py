@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.kinds.composed import composed
 from models.kinds.kind import Kind, Preprocessing, Shape
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ MOST_TOKENS = 30_000  # rows are int16
 BYTES = "bytes"
 # Uniform numbers of a generated token.
 NOISE = 1
+FAR = 16  # Texts that are so many times too long are refused unread.
 NAMED = 5  # Errors name at most so many unknown characters.
 Tokens = Sequence[str] | Literal["bytes"]
 
@@ -102,6 +104,8 @@ class TextFormat:
             raise BadText(f"must be a string, not {short_repr(item)}", i)
         if not item:
             raise BadText("is empty: at least one character is needed", i)
+        if len(item) > FAR * self.max_length:  # Looking at each character of a long text takes time.
+            raise self._too_long(len(item), "characters", i)
         if self.tokens == BYTES:
             try:
                 found: Sequence[int] = [byte + 1 for byte in item.encode()]
@@ -110,12 +114,18 @@ class TextFormat:
             unit = "bytes"
         else:
             unknown = [one for one in dict.fromkeys(item) if one not in self.numbers]
+            if unknown:  # The training texts may have accented letters as one character.
+                item = composed(item)
+                unknown = [one for one in dict.fromkeys(item) if one not in self.numbers]
             if unknown:
                 raise BadText(f"has {named(unknown)}, which the training texts do not have; known: {self._known()}", i)
             found, unit = [self.numbers[one] for one in item], "characters"
         if len(found) > self.max_length:
-            raise BadText(f"has {len(found):,} {unit}; this model takes at most {self.max_length}: send a shorter text", i)
+            raise self._too_long(len(found), unit, i)
         return found
+
+    def _too_long(self, found: int, unit: str, i: int) -> BadText:
+        return BadText(f"has {found:,} {unit}; this model takes at most {self.max_length}: send a shorter text", i)
 
     def _known(self) -> str:
         shown = "".join(self.tokens[:200])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kinds.column import BadCell, Column
+from models.kinds.column import SMALLEST, BadCell, Column
 from models.kinds.table import MISSING, MOST_COLUMNS, Columns
 from models.readers.download import DataError
 from models.readers.found import Found, class_numbers
@@ -71,6 +71,11 @@ def read_table(path: Path, parquet: bool = False, options: TableOptions | None =
     splits = [split_of(word) for word in texts[split]] if split else None
     if not model:
         training = np.array([one in (None, TRAIN) for one in splits]) if splits else np.ones(rows, bool)
+        if not training.any():
+            words = ", ".join(sorted(set(texts[split]))) if split else ""
+            raise DataError(
+                f"{where}: there are no training rows: the column {split!r} has only {words}; call some of them train"
+            )
         spec = replace(spec, columns=tuple(
             _measured(column, values[training, k], where) for k, column in enumerate(spec.columns)
         ))  # fmt: skip
@@ -193,9 +198,11 @@ def _measured(column: Column, values: NDArray[np.float64], where: str) -> Column
             f"{where}: column {column.name!r} is {'constant' if len(own) else 'missing'} in all training rows: leave it out "
             'with "leave_out" in a --schema'
         )
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, std = float(own.mean()), float(own.std())
-        return replace(column, mean=mean, std=std, low=float(there.min()), high=float(there.max()))
-    except ValueError as error:  # numbers near 1e308, or so near to each other that their deviation is 0
-        raise DataError(f'{where}: {error}: leave it out with "leave_out" in a --schema') from None
+    mean, std = float(own.mean()), float(own.std())
+    if std < SMALLEST:
+        raise DataError(
+            f"{where}: column {column.name!r}: its training values, {there.min():g} to {there.max():g}, differ too "
+            f"little: their deviation is {std:g}, at least {SMALLEST:g} is needed: give it in another unit, or leave it "
+            'out with "leave_out" in a --schema'
+        )
+    return replace(column, mean=mean, std=std, low=float(there.min()), high=float(there.max()))

@@ -3,23 +3,32 @@
 Knows nothing of what the columns mean. A block has at most BLOCK lines, so that a large file takes little memory.
 """
 
-import codecs
 import gzip
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from models.kinds.csv_text import DELIMITERS, LOOKED_AT, BadCsv, Line, column_names, delimiter_of, records
+from models.kinds.composed import composed
+from models.kinds.csv_text import (
+    DELIMITERS,
+    LOOKED_AT,
+    BadCsv,
+    Line,
+    column_names,
+    delimiter_of,
+    encoding_of,
+    has_names,
+    records,
+)
 from models.readers.download import DataError
 from models.readers.left_out import plural
 from models.readers.path_names import shown
 
 BLOCK = 10_000
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 PIECE = 1 << 20
 EXAMPLES = 3  # lines that a message names
 NO_PYARROW = "reading Parquet needs pyarrow: pip install 'vae-service[parquet]', or save the table as CSV"
@@ -88,7 +97,7 @@ def open_csv(path: Path, delimiter: str | None = None) -> CsvFile:
         first: Line | None = next(records(iter(start), chosen), None)
     if first is None:
         raise DataError(f"{shown(path)}: the file is empty: it needs a line with the names of columns, and lines of cells")
-    header = not all(_is_number(cell) for cell in first[1])
+    header = has_names(first[1])
     about = [f"{encoding.replace('-sig', ' with a byte order mark')}, {DELIMITERS.get(chosen, chosen)} between cells"]
     if not header:
         about.append("no names of columns, because the first line has only numbers; they are numbered")
@@ -106,7 +115,7 @@ def open_parquet(path: Path) -> ParquetFile:
     """Look at the columns of a Parquet file. Raises DataError, also if pyarrow is not there."""
     with _parquet(path) as file:
         try:
-            names = column_names(list(file.schema_arrow.names))
+            names = column_names([composed(name) for name in file.schema_arrow.names])
         except BadCsv as error:
             raise DataError(f"{shown(path)}: {error}") from None
         return ParquetFile(path, names, [f"Parquet: {plural(file.metadata.num_rows, 'row')}"], ".")
@@ -125,14 +134,6 @@ def ragged_line(found: TableFile, rows: int, most: float) -> str | None:
     return f"left out: {text}"
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell.replace(",", "."))
-    except ValueError:
-        return False
-    return True
-
-
 def _batched(found: Iterator[Line]) -> Iterator[list[Line]]:
     while block := list(islice(found, BLOCK)):
         yield block
@@ -143,22 +144,11 @@ def _binary(path: Path) -> Any:
 
 
 def _encoding(path: Path) -> str:
-    """Return the encoding: by the byte order mark, else UTF-8 if the whole file is, else Windows-1252."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
     with _reading(path), _binary(path) as file:
-        start = file.read(PIECE)
-        for mark, encoding in MARKS.items():
-            if start.startswith(mark):
-                return encoding
-        if b"\0" in start:
-            raise DataError(f"{shown(path)}: has zero bytes, so it is not a text file; use --data parquet:PATH for Parquet")
         try:
-            for piece in chain([start], iter(lambda: file.read(PIECE), b"")):
-                decoder.decode(piece)
-            decoder.decode(b"", True)
-        except UnicodeDecodeError:
-            return "cp1252"
-    return "utf-8"
+            return encoding_of(iter(lambda: file.read(PIECE), b""))
+        except BadCsv as error:
+            raise DataError(f"{shown(path)}: {error}; use --data parquet:PATH for Parquet") from None
 
 
 @contextmanager
@@ -198,4 +188,4 @@ def _text(value: Any) -> str:
     """Return a value of Parquet as a CSV file would have it."""
     if value is None:
         return ""
-    return str(value).lower() if isinstance(value, bool) else str(value).strip()
+    return str(value).lower() if isinstance(value, bool) else composed(str(value).strip())

@@ -6,17 +6,17 @@ Knows nothing of files, and decides nothing: `models.readers.table_types` does.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kinds.column import MOST_CATEGORIES
+from models.kinds.column import COMMA, LARGEST, MOST_CATEGORIES, as_number
 
 MOST_TEXT = 200  # characters of a text that may be a category
-COMMA = re.compile(r"[+-]?\d+,\d+")
-DECIMALS = re.compile(r"[+-]?\d*(?:[.,](\d*))?")
-LEADING_ZERO = re.compile(r"0\d+")
+DECIMALS = re.compile(r"[+-]?\d*(?:[.,](\d*))?", re.ASCII)
+LEADING_ZERO = re.compile(r"0\d+", re.ASCII)
 # Numbers that people write where they have none.
 STAND_INS = (-1.0, -9.0, *(sign * (10.0**digits - 1) for digits in range(2, 8) for sign in (1, -1)))
 MOST_DECIMALS = 6  # digits after the point up to which values are taken as rounded
@@ -33,6 +33,7 @@ class Survey:
     commas: int = 0  # cells that are numbers with a decimal comma
     texts: dict[str, int] | None = field(default_factory=dict)  # how often each occurs; None: more than MOST_CATEGORIES
     first_text: tuple[int, str] | None = None
+    too_large: tuple[int, str] | None = None  # the first number that is larger than columns may have
     decimals: int | None = 0  # the most digits after a point; None: more than MOST_DECIMALS, or an exponent
     low: float = np.inf
     high: float = -np.inf
@@ -54,6 +55,9 @@ class Survey:
         values = as_numbers(texts)
         is_number = np.isfinite(values)
         found = values[is_number]
+        huge = np.flatnonzero(is_number & (np.abs(values) > LARGEST))
+        if len(huge) and self.too_large is None:
+            self.too_large = lines[kept[huge[0]]], texts[huge[0]]
         self.numbers += len(found)
         if len(found) < len(texts):
             strange = np.flatnonzero(~is_number).tolist()
@@ -98,10 +102,11 @@ class Survey:
 
 def as_numbers(texts: Sequence[str]) -> NDArray[np.float64]:
     """Return texts as numbers, NaN for those that are none."""
-    try:
-        return np.array(texts, np.float64)
-    except (ValueError, TypeError):
-        return np.array([_number(text) for text in texts], np.float64)
+    together = "".join(texts)
+    if together.isascii() and "_" not in together:
+        with suppress(ValueError, TypeError):
+            return np.array(texts, np.float64)
+    return np.array([_number(text) for text in texts], np.float64)
 
 
 def most_decimals(texts: Iterable[str], least: int) -> int | None:
@@ -118,6 +123,6 @@ def most_decimals(texts: Iterable[str], least: int) -> int | None:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return as_number(text)
     except ValueError:
         return np.nan

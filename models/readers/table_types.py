@@ -6,7 +6,7 @@ What is decided is said in lines; what is not clear is refused with what to do. 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from models.kinds.column import FALSE_WORDS, MOST_CATEGORIES, TRUE_WORDS, Column, Type
+from models.kinds.column import FALSE_WORDS, LARGEST, MOST_CATEGORIES, TRUE_WORDS, Column, Type
 from models.readers.download import DataError
 from models.readers.table_schema import Schema
 from models.readers.table_survey import Survey
@@ -49,7 +49,7 @@ def decide(survey: Survey, schema: Schema, where: str, decimal: str) -> Decided:
     if wanted == "category" and survey.texts is None:
         raise DataError(f"{where}: column {name!r} has more than {MOST_CATEGORIES} categories: leave it out")
     if wanted:
-        return Decided(wanted)
+        return _of_numbers(survey, where) if wanted == "number" else Decided(wanted)
     if booleans(survey):
         return Decided("boolean")
     if numbers == survey.count:
@@ -61,7 +61,7 @@ def decide(survey: Survey, schema: Schema, where: str, decimal: str) -> Decided:
             return Decided(None, "row numbers")
         if name.lower() in IDS and survey.different in (None, survey.count) and survey.decimals == 0:
             return Decided(None, "ids")
-        return Decided("number")
+        return _of_numbers(survey, where)
     if numbers >= (1 - MISTAKES) * survey.count:
         raise DataError(
             f"{_not_a_number(survey, where)}, but {numbers:,} of {survey.count:,} cells are: correct it, or write a --schema "
@@ -74,6 +74,17 @@ def decide(survey: Survey, schema: Schema, where: str, decimal: str) -> Decided:
     if len(survey.texts) > FEW and len(survey.texts) > DIFFERENT * survey.count:
         return Decided(None, f"text, {len(survey.texts)} different in {survey.count} cells")
     return Decided("category")
+
+
+def _of_numbers(survey: Survey, where: str) -> Decided:
+    """Return that a column has numbers. Raises DataError if one is too large to be standardised."""
+    if survey.too_large:
+        line, text = survey.too_large
+        raise DataError(
+            f"{where}: line {line}: column {survey.name!r}: {text[:80]} is too large: numbers may be up to {LARGEST:g}; "
+            'correct it, add it to "missing", or leave the column out with "leave_out" in a --schema'
+        )
+    return Decided("number")
 
 
 def decimal_of(surveys: Mapping[str, Survey], schema: Schema, delimiter: str, where: str) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from models.kinds.composed import composed
 from models.kinds.text import BYTES, MOST_STEPS, TextFormat, characters_of
 from models.readers.download import DataError
 from models.readers.found import Found, Groups, class_numbers
@@ -62,8 +63,11 @@ def read_texts(
     if model is None:
         model, line = _format(raw.texts, max_length, units)
         summary.append(line)
+        raw.texts = raw.texts if model.tokens == BYTES else [composed(text) for text in raw.texts]
     rows, kept, longer, unknown = [], [], 0, 0
     for i, text in enumerate(raw.texts):
+        if model.tokens != BYTES and not set(text) <= model.numbers.keys():
+            text = composed(text)
         encoded = text.encode() if model.tokens == BYTES else text
         if len(encoded) > model.max_length:
             longer += 1
@@ -96,10 +100,11 @@ def read_texts(
 
 def _format(texts: list[str], max_length: int | None, units: Units | None) -> tuple[TextFormat, str]:
     """Return the format of texts, and a line about their tokens."""
-    characters = characters_of(texts)
+    alike = [composed(text) for text in texts]
+    characters = characters_of(alike)
     many = len(characters) > MOST_CHARACTERS
     as_bytes = units == BYTES or (units is None and many)
-    longest = max(len(text.encode()) if as_bytes else len(text) for text in texts)
+    longest = max(len(text.encode()) for text in texts) if as_bytes else max(map(len, alike))
     length = min(longest, LONGEST) if max_length is None else max_length
     try:
         found = TextFormat(length, BYTES if as_bytes else characters)

@@ -20,8 +20,9 @@ class BatcherError(Exception):
 class TooLarge(BatcherError):
     """A request has more rows than allowed; retrying does not help."""
 
-    def __init__(self, rows: int, max_rows: int) -> None:
-        super().__init__(f"the request has {rows} items, at most {max_rows} are allowed in one request")
+    def __init__(self, rows: int, max_rows: int, counted: bool = True) -> None:
+        found = rows if counted else f"more than {max_rows}"
+        super().__init__(f"the request has {found} items, at most {max_rows} are allowed in one request")
         self.rows, self.max_rows = rows, max_rows
 
 

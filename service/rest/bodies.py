@@ -1,7 +1,4 @@
-"""Parse request bodies of any kind: pictures, latents, and the parameters beside them.
-
-Items are counted before anything is decoded. Knows nothing about models, devices or routes.
-"""
+"""Parse request bodies of any kind, and count items before anything is decoded. Knows nothing of models, devices, routes."""
 
 import re
 from collections.abc import Mapping, Sized
@@ -84,6 +81,7 @@ class Body:
     values: dict[str, Any] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     content_type: str = ""
+    deadline: float | None = None  # for reading the items of text, in the time of `time.monotonic`
     unknown: Unsupported | None = None  # the error about a text, for those who take none
 
     def check_count(self, items: Sized) -> None:

@@ -71,7 +71,7 @@ def points_of(body: Body, inference: Inference, collection: Collection | None) -
 
     An npy array with two dimensions has latents. Raises BadInput, BadParameter, TooLarge.
     """
-    model = inference.model
+    model, body.deadline = inference.model, inference.deadline
     if body.kind == "npy":
         is_latents = npy_array(body.raw).ndim == 2
     elif body.kind == "json":

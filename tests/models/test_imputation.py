@@ -12,7 +12,8 @@ from models.data import load_data
 from models.evaluate.table import table_numbers
 from models.imputation import cell_surprise, decoded, impute
 from models.kinds.column import Column
-from models.kinds.table import Columns, Rows
+from models.kinds.table import Columns
+from models.kinds.table_rows import Rows
 from models.objective import evidence_lower_bound
 from models.vae import VAE, VAEConfig
 

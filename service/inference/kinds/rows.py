@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from service.formats.errors import Unusable
 from service.formats.raw_items import RawItems
+from service.inference.deadline import in_time
 from service.inference.kinds.served_kind import Floats, ServedKind
 
 if TYPE_CHECKING:
@@ -35,11 +36,12 @@ class ServedRows(ServedKind):
     ) -> Floats:
         rows = items.rows
         if rows is None:
-            cost = BYTES_PER_NUMBER * len(items) * int(np.prod(self.manifest.model.shape))
-            rows = await pipeline.offload(cost, partial(self.rows_of, items))
+            numbers = len(items) * int(np.prod(self.manifest.model.shape)) + sum(map(len, items.raw))
+            work = pipeline.offload(BYTES_PER_NUMBER * numbers, partial(self.rows_of, items))
+            rows = await in_time(work, inference.deadline, "the deadline passed while the items were read")
         if originals is not None:
             originals.append(rows)
-        self.look_at(rows, inference)
+        self.look_at(rows, items, inference)
         posteriors = await self.posteriors(rows, inference)
         self.warn(posteriors, inference)
         return posteriors
@@ -51,13 +53,11 @@ class ServedRows(ServedKind):
             for i in check.suspects(posteriors):
                 check.warn(posteriors[i], None, i, None, inference.warnings)
 
-    def look_at(self, rows: NDArray[Any], inference: "Inference") -> None:
+    def look_at(self, rows: NDArray[Any], items: RawItems, inference: "Inference") -> None:
         """Warn of rows that cannot be right."""
 
     def rows_of(self, items: RawItems) -> NDArray[Any]:
         """Return the rows of raw items, (N, ...). Raises BadInput."""
-        if all(isinstance(one, np.ndarray) for one in items.raw):  # rows of a file, such as CSV
-            return np.stack(items.raw)
         try:
             rows: NDArray[Any] = self.manifest.preprocessing.rows(items.raw)
         except ValueError as error:

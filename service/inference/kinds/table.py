@@ -12,12 +12,14 @@ from torch import Tensor
 
 from models.checkpoint import Checkpoint, Manifest
 from models.kinds.beside import Beside, Metadata
-from models.kinds.table import Columns, hide_each
+from models.kinds.table import Columns
+from models.kinds.table_rows import hide_each
 from models.readers.found import Found
 from models.scores import Array
 from models.vae import VAE
 from service.engine.device import Device
 from service.engine.lane import Lane
+from service.formats.raw_items import RawItems
 from service.inference.kinds.decoded_weighing import ServedAtOnce
 from service.inference.kinds.rows import ServedRows
 from service.inference.kinds.served_kind import Floats, Parts, encoder
@@ -56,8 +58,8 @@ class ServedTable(ServedAtOnce, ServedRows):
             raise
         return cls(checkpoint.manifest, {"encode": encode, "decode": decode}, rows[:1])
 
-    def look_at(self, rows: NDArray[Any], inference: "Inference") -> None:
-        for text in self.columns.remarks(rows):  # such as "row 3: column 'age': ..."
+    def look_at(self, rows: NDArray[Any], items: RawItems, inference: "Inference") -> None:
+        for text in self.columns.remarks(rows, items.raw):  # such as "row 3: column 'age': ..."
             where, _, detail = text.partition(": ")
             inference.warnings.add(int(where.removeprefix("row ")), "out_of_range", detail)
 

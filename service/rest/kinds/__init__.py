@@ -1,11 +1,14 @@
 """How data of each kind travel in requests and answers. To add a kind, add one file in this folder and one line below."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
 from service.formats.raw_items import RawItems
+from service.inference.inference import Inference
+from service.inference.pipeline import Pipeline
 from service.inference.served_model import ServedModel
 from service.rest.bodies import Body
 from service.rest.kinds.pictures import PicturesWire
@@ -33,6 +36,16 @@ def format_of(model: ServedModel, chosen: Format | None, accept: str, frames: bo
 def raw_items_of(body: Body, model: ServedModel) -> RawItems:
     """Return the data of a body, counted but not decoded. Raises BadInput, TooLarge."""
     return wire_of(model).read(model, body)
+
+
+async def items_in(pipeline: Pipeline, body: Body, inference: Inference) -> RawItems:
+    """Return the data of a body as `raw_items_of` does; a thread reads a long text, until the deadline.
+
+    Raises BadInput, TooLarge, DeadlineExceeded.
+    """
+    body.deadline = inference.deadline
+    size = len(body.raw) if body.kind in ("text", "form") and not inference.model.is_pictures else 0
+    return await pipeline.offload(size, partial(raw_items_of, body, inference.model))
 
 
 def answering(model: ServedModel, view: str | None) -> Wire:

@@ -1,20 +1,27 @@
 """Rows of tables in requests and answers: objects in JSON, and CSV."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.kinds.beside import Beside, Metadata
-from models.kinds.table import fill
-from service.formats.errors import Undecodable, Unusable
+from models.kinds.table import Columns
+from models.kinds.table_rows import FileRow, fill
+from service.engine.errors import DeadlineExceeded, TooLarge
+from service.formats.csv_lines import MOST_CHARACTERS, csv_lines
+from service.formats.errors import Unusable
 from service.formats.raw_items import RawItems
 from service.inference.served_model import ServedModel
 from service.json_types import json_type
 from service.rest.bodies import Body
 from service.rest.kinds.wire import Wire
 from service.rest.negotiation import Format
+
+# The clock is looked at after so many lines.
+LINES_A_LOOK = 64
 
 
 class RowsWire(Wire):
@@ -47,22 +54,35 @@ class RowsWire(Wire):
         return {"columns": columns, "largest": [names[k] for k in each.argmax(1).tolist()]}
 
     def reconstructed(
-        self, model: ServedModel, originals: NDArray[Any], data: NDArray[Any], whole: bool
+        self,
+        model: ServedModel,
+        items: RawItems,
+        originals: NDArray[Any],
+        data: NDArray[Any],
+        whole: bool,
+        form: Format | None,
     ) -> tuple[NDArray[Any], dict[str, Any]]:
-        names, missing = model.manifest.preprocessing.names, np.isnan(originals)
-        filled = {"filled": [[names[k] for k in np.flatnonzero(row).tolist()] for row in missing]}
-        return (data if whole else fill(originals, data)), filled
+        spec: Columns = model.manifest.preprocessing
+        filled = {"filled": [[spec.names[k] for k in np.flatnonzero(row).tolist()] for row in np.isnan(originals)]}
+        if whole:
+            return data, filled
+        rows = fill(originals, data)
+        if form == "json":
+            return _objects(spec.items(rows, items.raw)), filled
+        return (_objects([spec.csv_of(rows, items.raw)]) if form == "csv" else rows), filled
 
     def json(self, model: ServedModel, data: NDArray[Any]) -> list[Any]:
+        if data.dtype == object:  # made by `reconstructed`
+            return list(data)
         found: list[Any] = model.manifest.preprocessing.items(data)
         return found
 
     def file(self, model: ServedModel, data: NDArray[Any], form: Format) -> bytes:
-        text: str = model.manifest.preprocessing.csv_of(data)
+        text: str = data[0] if data.dtype == object else model.manifest.preprocessing.csv_of(data)
         return text.encode()
 
     def read_text(self, model: ServedModel, body: Body) -> RawItems:
-        return RawItems(rows=_rows_of(model, body.raw))
+        return RawItems(_rows_of(model, body, [body.raw]))
 
     def read_beside(self, model: ServedModel, body: Body, beside: Beside) -> tuple[RawItems, list[str] | None, list[Metadata]]:
         if body.kind != "text":
@@ -70,30 +90,42 @@ class RowsWire(Wire):
                 "id_column and metadata_columns are for a body of CSV; in JSON each item has its own id and metadata: "
                 '{"items": [{"id": "...", "row": {...}, "metadata": {...}}]}'
             )
-        spec, text = model.manifest.preprocessing, _text_of(body.raw)
+        rows, is_missing = _rows_of(model, body, [body.raw], beside), model.manifest.preprocessing.is_missing
+        texts = {name: [row.beside[name] for row in rows] for name in (rows[0].beside if rows else ())}
         try:
-            wanted = beside.of_csv(text, spec.numbers)
-            found = RawItems(rows=spec.rows_of_csv(text, wanted))
-            ids, metadata = beside.ids(wanted, spec.is_missing), beside.metadata_of(wanted, spec.is_missing)
+            return RawItems(rows), beside.ids(texts, is_missing), beside.metadata_of(texts, is_missing)
         except ValueError as error:
             raise Unusable(str(error)) from None
-        body.check_count(found)
-        return found, ids, metadata
 
-    def read_files(self, model: ServedModel, files: Sequence[bytes]) -> RawItems:
-        return RawItems(rows=np.concatenate([_rows_of(model, file) for file in files]))
+    def read_files(self, model: ServedModel, body: Body, files: Sequence[bytes]) -> RawItems:
+        return RawItems(_rows_of(model, body, files))
 
 
-def _text_of(csv: bytes) -> str:
-    try:
-        return csv.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Undecodable(f"the CSV is not UTF-8: {error.reason} at byte {error.start}; save it as UTF-8") from None
-
-
-def _rows_of(model: ServedModel, csv: bytes) -> NDArray[np.float32]:
-    try:
-        rows: NDArray[np.float32] = model.manifest.preprocessing.rows_of_csv(_text_of(csv))
-    except ValueError as error:
-        raise Unusable(str(error)) from None
+def _rows_of(model: ServedModel, body: Body, files: Sequence[bytes], beside: Beside | None = None) -> list[FileRow]:
+    """Return the rows of CSV files, not more than a request may have. Raises BadInput, TooLarge, DeadlineExceeded."""
+    spec: Columns = model.manifest.preprocessing
+    rows = list[FileRow]()
+    for file in files:
+        lines = _in_time(csv_lines(file), body.deadline)
+        try:
+            rows += spec.items_of_csv(lines, body.max_items - len(rows) + 1, MOST_CHARACTERS, beside)
+        except ValueError as error:
+            item = getattr(error, "item", None)
+            raise Unusable(getattr(error, "reason", str(error)), None if item is None else len(rows) + item) from None
+        if len(rows) > body.max_items:
+            raise TooLarge(len(rows), body.max_items, counted=False)
     return rows
+
+
+def _in_time(lines: Iterable[str], deadline: float | None) -> Iterator[str]:
+    """Yield lines until the deadline. Raises DeadlineExceeded."""
+    for number, line in enumerate(lines):
+        if number % LINES_A_LOOK == 0 and deadline is not None and time.monotonic() > deadline:
+            raise DeadlineExceeded(f"the deadline passed when {number} lines of the CSV had been read")
+        yield line
+
+
+def _objects(values: Sequence[Any]) -> NDArray[Any]:
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found

@@ -45,7 +45,7 @@ class StrokesWire(Wire):
     def read_text(self, model: ServedModel, body: Body) -> RawItems:
         return RawItems([body.raw], alone=True)
 
-    def read_files(self, model: ServedModel, files: Sequence[bytes]) -> RawItems:
+    def read_files(self, model: ServedModel, body: Body, files: Sequence[bytes]) -> RawItems:
         return RawItems(files)
 
 

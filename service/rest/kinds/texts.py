@@ -42,7 +42,7 @@ class TextsWire(Wire):
     def read_text(self, model: ServedModel, body: Body) -> RawItems:
         return RawItems([_text(body.raw)], alone=True)
 
-    def read_files(self, model: ServedModel, files: Sequence[bytes]) -> RawItems:
+    def read_files(self, model: ServedModel, body: Body, files: Sequence[bytes]) -> RawItems:
         return RawItems([_text(file, item) for item, file in enumerate(files)])
 
 

@@ -80,11 +80,18 @@ class Wire(ABC):
         return {}
 
     def reconstructed(
-        self, model: ServedModel, originals: NDArray[Any], data: NDArray[Any], whole: bool
+        self,
+        model: ServedModel,
+        items: RawItems,
+        originals: NDArray[Any],
+        data: NDArray[Any],
+        whole: bool,
+        form: Format | None,
     ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Return the data of an answer about reconstructions, and more fields for JSON.
 
-        `whole`: nothing that was sent stays.
+        `items` were sent, `originals` are their rows. `whole`: nothing that was sent stays. `form`: that of the answer, None
+        if it shows pictures.
         """
         return data, {}
 
@@ -92,7 +99,7 @@ class Wire(ABC):
         """Return the items of a body of text. Raises BadInput."""
         raise self.refused(model, body)
 
-    def read_files(self, model: ServedModel, files: Sequence[bytes]) -> RawItems:
+    def read_files(self, model: ServedModel, body: Body, files: Sequence[bytes]) -> RawItems:
         """Return the items of the files of a form. Raises BadInput."""
         raise Unusable(f"{self._takes(model)}, not files in a form")
 
@@ -111,7 +118,7 @@ class Wire(ABC):
                     names = sorted({part.name for part in body.parts if part.name in FILES})
                     raise Unusable(f"{self._takes(model)}, or a form with files in {self.many!r}" + _not(names))
                 body.check_count(parts)
-                found = self.read_files(model, [part.data for part in parts])
+                found = self.read_files(model, body, [part.data for part in parts])
             case _:
                 raise self.refused(model, body)
         body.check_count(found)

@@ -10,7 +10,7 @@ from service.operations.service import Service
 from service.rest.answers import answer, items_answer, warnings_of
 from service.rest.body_schemas import CompletionsAnswer
 from service.rest.complete_schemas import CompleteParameters
-from service.rest.kinds import format_of, raw_items_of, wire_of
+from service.rest.kinds import format_of, items_in, wire_of
 from service.rest.parameters import AskedTooMuch, read_parameters
 from service.rest.registration import SEQUENCE_ANSWERS, SEQUENCE_BODIES, Router, add, describe_operation, json_content
 from service.rest.requests import body_of, open_request
@@ -32,7 +32,7 @@ async def complete(service: Service, call: Call) -> Answer:
     inference = open_request(service, call, parameters)
     model = inference.model
     form = format_of(model, parameters.format, accept, view=parameters.view)
-    items = raw_items_of(body, model)
+    items = await items_in(service.pipeline, body, inference)
     if len(items) * parameters.n > service.pipeline.max_items:
         raise AskedTooMuch("n", parameters.n, max(1, service.pipeline.max_items // len(items)))
     scale = choose_scale(parameters, form, accept, len(items) * parameters.n, model.shape)

@@ -9,7 +9,7 @@ from service.operations import compress as operations
 from service.operations.service import Service
 from service.rest.answers import items_answer, timing_of
 from service.rest.compression_schemas import CompressParameters, DecompressParameters
-from service.rest.kinds import format_of, raw_items_of
+from service.rest.kinds import format_of, items_in
 from service.rest.parameters import read_parameters
 from service.rest.registration import BINARY, ERRORS, PICTURE_ANSWERS, PICTURE_BODIES, Router, add, describe_operation
 from service.rest.requests import body_of, open_request
@@ -29,7 +29,7 @@ async def compress(service: Service, call: Call) -> Answer:
     body = await body_of(service, call, takes_text=True)
     parameters = read_parameters(CompressParameters, call.query, *body.parameters(CompressParameters))
     inference = open_request(service, call, parameters)
-    pictures = raw_items_of(body, inference.model)
+    pictures = await items_in(service.pipeline, body, inference)
     file = await operations.compress(service.pipeline, inference, pictures, parameters.step, parameters.sharpen)
     headers = {"x-model": inference.model.label, "server-timing": timing_of(inference)}
     if inference.warnings.found:

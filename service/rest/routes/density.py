@@ -43,6 +43,7 @@ async def density(service: Service, call: Call) -> Answer:
     body = await body_of(service, call, LISTS_PER_ITEM, takes_text=True)
     parameters = read_parameters(DensityParameters, call.query, *body.parameters(DensityParameters))
     collection, _, inference = await open_collection(service, call, parameters)
+    body.deadline = inference.deadline
     queries, alone = await service.pipeline.offload(
         len(call.body), partial(queries_of, body, collection.dim, model_in(service, collection))
     )

@@ -12,7 +12,7 @@ from service.operations.service import Service
 from service.rest.answers import answer, posteriors_json, warnings_of
 from service.rest.body_schemas import Posterior
 from service.rest.direct_encode import direct_encode
-from service.rest.kinds import raw_items_of
+from service.rest.kinds import items_in
 from service.rest.negotiation import answer_format
 from service.rest.parameters import read_parameters
 from service.rest.registration import BINARY, PICTURE_BODIES, Router, add, describe_operation, json_content
@@ -28,7 +28,7 @@ async def encode(service: Service, call: Call) -> Answer:
     parameters = read_parameters(EncodeParameters, call.query, *body.parameters(EncodeParameters))
     form = answer_format(parameters.format, call.headers.get("accept", ""), ("json", "npy"))
     inference = open_request(service, call, parameters)
-    pictures = raw_items_of(body, inference.model)
+    pictures = await items_in(service.pipeline, body, inference)
     posteriors = await operations.encode(service.pipeline, inference, pictures)
     if form == "npy":
         return answer(npy(posteriors.rows[:, :2].transpose(1, 0, 2)), form, inference)

@@ -67,6 +67,7 @@ async def post(service: Service, call: Call) -> Answer:
     body = await body_of(service, call, LISTS_PER_ITEM, PARTS_PER_ITEM, takes_text=True)
     parameters = read_parameters(ItemsParameters, call.query, *body.parameters(ItemsParameters))
     collection, digest, inference = await open_collection(service, call, parameters)
+    body.deadline = inference.deadline
     read = partial(items_of, body, collection.dim, parameters.id, model_in(service, collection), beside_of(parameters))
     with unnumbered(body.kind == "picture"):
         entries = await service.pipeline.offload(len(call.body), read)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from service.formats import pictures as codecs
 from service.formats import png
+from service.formats.raw_items import RawItems
 from service.http.call import Answer, Call
 from service.inference.inference import Inference
 from service.operations import reconstruct as operations
@@ -16,7 +17,7 @@ from service.operations.service import Service
 from service.rest.answers import answer, items_answer
 from service.rest.arrangement import beside, enlarge
 from service.rest.body_schemas import ReconstructionsAnswer
-from service.rest.kinds import format_of, raw_items_of, wire_of
+from service.rest.kinds import format_of, items_in, wire_of
 from service.rest.kinds.base64_pictures import base64_bytes
 from service.rest.negotiation import Format
 from service.rest.parameters import BadParameter, read_parameters
@@ -43,7 +44,7 @@ async def reconstruct(service: Service, call: Call) -> Answer:
         raise BadParameter(
             f"compare adds the originals to PNG and JSON, but the answer is {form}; ask for format=png or format=json"
         )
-    pictures = raw_items_of(body, inference.model)
+    pictures = await items_in(service.pipeline, body, inference)
     scale = choose_scale(parameters, form, accept, len(pictures), inference.model.shape, parameters.compare)
     steps = inference.stepping
     seed = steps.seed if steps.temperature else parameters.seed
@@ -51,12 +52,13 @@ async def reconstruct(service: Service, call: Call) -> Answer:
     seed = steps.seed if steps.temperature else made.seed
     fields: dict[str, Any] = {} if seed is None else {"seed": seed}
     headers = {} if seed is None else {"x-seed": str(seed)}
-    render = partial(_answer, made, form, inference, parameters, fields, headers, scale)
+    render = partial(_answer, made, pictures, form, inference, parameters, fields, headers, scale)
     return await service.pipeline.offload(made.decoded.nbytes * scale**2, render)
 
 
 def _answer(
     made: Reconstructions,
+    items: RawItems,
     form: Format,
     inference: Inference,
     parameters: ReconstructParameters,
@@ -66,7 +68,8 @@ def _answer(
 ) -> Answer:
     model, wire, data = inference.model, wire_of(inference.model), made.decoded
     if not model.is_pictures:
-        data, more = wire.reconstructed(model, np.concatenate(made.originals), data, parameters.cells == "all")
+        whole, written = parameters.cells == "all", None if parameters.view or form == "png" else form
+        data, more = wire.reconstructed(model, items, np.concatenate(made.originals), data, whole, written)
         fields = fields | more
     if not parameters.compare:
         return items_answer(data, form, inference, parameters, fields, headers, scale)

@@ -17,7 +17,7 @@ from service.operations.score import Scored, Seen
 from service.operations.service import Service
 from service.rest.answers import answer, warnings_of
 from service.rest.arrangement import beside, enlarge
-from service.rest.kinds import raw_items_of, wire_of
+from service.rest.kinds import items_in, wire_of
 from service.rest.negotiation import Format
 from service.rest.parameters import BadParameter, read_parameters
 from service.rest.registration import BINARY, ERRORS, PICTURE_BODIES, Router, add, describe_operation, json_content
@@ -48,7 +48,7 @@ async def score(service: Service, call: Call) -> Answer:
     inference = open_request(service, call, parameters)
     offered: tuple[Format, ...] = ("json", "png") if inference.model.is_pictures else ("json",)
     form = wire_of(inference.model).format(inference.model, parameters.format, accept, offered=offered)
-    pictures = raw_items_of(body, inference.model)
+    pictures = await items_in(service.pipeline, body, inference)
     if form == "png":
         scale = choose_scale(parameters, form, accept, len(pictures), inference.model.shape, compare=True)
         seen = await operations.compare(service.pipeline, inference, pictures)

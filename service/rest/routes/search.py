@@ -55,6 +55,7 @@ async def search(service: Service, call: Call) -> Answer:
         if parameters.exact:
             raise BadParameter("candidates makes the search approximate: it cannot be combined with exact=true")
     collection, digest, inference = await open_collection(service, call, parameters)
+    body.deadline = inference.deadline
     model = model_in(service, collection)
     queries, alone = await service.pipeline.offload(len(call.body), partial(queries_of, body, collection.dim, model))
     include, shown = parameters.include, _shown(parameters.include, model)

@@ -1,6 +1,7 @@
 """Dicts and CSV become rows and the same again; errors name the row, the column, and what is allowed."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from models.kinds import kind_of
 from models.kinds.column import Column
 from models.kinds.csv_text import BadCsv
-from models.kinds.table import BadRow, Columns, fill, hide_each
+from models.kinds.table import Columns
+from models.kinds.table_rows import BadRow, fill, hide_each
 
 AGE = Column("age", "number", mean=40, std=10, low=18, high=90, step=1)
 FARE = Column("fare", "number", mean=2, std=1, low=0.5, high=500, step=0.01, scale="log")
@@ -55,6 +57,9 @@ class TestRows:
         [
             ({"age": "abc"}, "row 1: column 'age': 'abc' is not a number"),
             ({"age": True}, "row 1: column 'age': true is not a number"),
+            ({"age": "1_0"}, "row 1: column 'age': '1_0' is not a number: use the digits 0 to 9, without underscores"),
+            ({"age": "\u0663\u0661"}, "row 1: column 'age': '\u0663\u0661' is not a number: use the digits 0 to 9"),
+            ({"city": True}, "row 1: column 'city': true is not a known category"),
             ({"age": [1]}, "row 1: column 'age': [1] is not a number"),
             ({"age": "inf"}, "row 1: column 'age': 'inf' is not a finite number"),
             ({"age": 1e30}, "row 1: column 'age': 1e+30 is too far from the values of the training rows, 18 to 90"),
@@ -81,6 +86,22 @@ class TestRows:
             "row 2: column 'age': -55 is far outside of 18 to 90, the range of the training rows",
             "row 2: column 'fare': 1e+06 is far outside of 0.5 to 500, the range of the training rows",
         ]
+        assert SPEC.remarks(rows, [{}, {"age": 163.000001}, {}])[0].startswith("row 1: column 'age': 163.000001 is far")
+
+    def test_cells_that_were_sent_stay_exactly(self) -> None:
+        item = {"age": 31.123456789, "city": " Rome", "member": None}
+        rows = SPEC.rows([{**ITEM, "age": 31.123456789, "city": "Rome"}])
+        assert SPEC.items(rows, [item]) == [{**ITEM, "age": 31.123456789, "city": " Rome"}]
+        assert SPEC.csv_of(rows, [item]) == "age,city,member,fare\n31.123456789, Rome,yes,7.25\n"
+        of_file = SPEC.items_of_csv(["age;city;member;fare\n", "31,10;Rome;YES;7.250\n"])
+        assert SPEC.csv_of(rows, of_file) == "age,city,member,fare\n31.10,Rome,YES,7.250\n"
+        assert SPEC.items(rows, of_file) == [{**ITEM, "age": 31.1, "city": "Rome"}]
+
+    def test_letters_with_accents_are_the_same_as_one_character_or_two(self) -> None:
+        for known, given in (("\u00e9", "e\u0301"), ("e\u0301", "\u00e9")):
+            spec = Columns((Column(known, "category", categories=("a", known)),), left_out=(f"b{known}",))
+            assert spec.rows([{given: given, f"b{given}": 1}]).tolist() == [[1]]
+            assert spec.rows_of_csv(f"{given}\n{given}\n{known}\n").tolist() == [[1], [1]]
 
     def test_fill_keeps_what_is_there(self) -> None:
         rows = SPEC.rows([{"age": 31}])
@@ -130,11 +151,46 @@ class TestCsv:
             SPEC.rows_of_csv(text)
         assert str(caught.value).startswith(message)
 
+    def test_an_empty_line_is_a_missing_cell_where_there_is_one_column_and_nothing_elsewhere(self) -> None:
+        rows = SPEC.rows_of_csv('age\n\n31\n""\n')
+        np.testing.assert_array_equal(rows, SPEC.rows([{}, {"age": 31}, {}]))
+        assert len(SPEC.rows_of_csv("age,city\n\n31,Rome\n\n")) == 1
+
+    def test_decimal_commas_are_read_unless_commas_separate_the_cells(self) -> None:
+        expected = SPEC.rows([{"fare": 7.25, "city": "Rome"}, {"fare": 1.5, "city": "Oslo"}])
+        np.testing.assert_array_equal(SPEC.rows_of_csv("fare;city\n7,25;Rome\n1.5;Oslo\n"), expected)
+        with pytest.raises(BadRow, match="'7,25' is not a number: use a decimal point"):
+            SPEC.rows_of_csv('fare,city\n"7,25",Rome\n')
+
+    def test_a_file_without_names_is_read_if_the_model_was_trained_on_one(self) -> None:
+        spec = Columns((Column("column 1", "number", low=0, high=9), Column("column 2", "number", low=0, high=9)))
+        np.testing.assert_array_equal(spec.rows_of_csv("1,2\n3,4\n"), [[1, 2], [3, 4]])
+        with pytest.raises(BadRow, match="unknown column '1'"):
+            SPEC.rows_of_csv("1,2\n3,4\n")
+
+    def test_many_names_are_refused_quickly(self) -> None:
+        before = time.process_time()
+        with pytest.raises(BadRow, match="unknown column 'c0'"):
+            SPEC.rows_of_csv(",".join(f"c{i}" for i in range(100_000)) + "\n")
+        assert time.process_time() - before < 5  # with a search for each name it took minutes
+
+    def test_no_more_rows_are_read_than_asked_for_and_long_ones_are_refused(self) -> None:
+        lines = iter(["age\n", *["31\n"] * 1000])
+        assert len(SPEC.items_of_csv(lines, most=200)) == 200
+        assert next(lines) == "31\n"
+        with pytest.raises(BadCsv, match="line 3: a row of more than 100 characters"):
+            SPEC.items_of_csv(["age,city\n", '1,"a\n', "b" * 100 + '"\n'], most_characters=100)
+
     def test_a_header_alone_is_no_row(self) -> None:
         assert SPEC.rows_of_csv("age,city\n").shape == (0, 4)
 
 
 class TestStored:
+    def test_a_range_far_from_the_mean_is_refused(self) -> None:
+        spec = Columns((Column("a", "number", mean=0, std=1e-50, low=0, high=1),))
+        with pytest.raises(ValueError, match="column 'a': low and high must be within 1e\\+06 std of the mean"):
+            kind_of("table").check_preprocessing({"cardinalities": [0]}, spec)
+
     def test_columns_are_stored_as_json(self) -> None:
         stored = json.loads(json.dumps(SPEC.stored()))
         assert kind_of("table").preprocessing(**stored) == SPEC
@@ -146,6 +202,9 @@ class TestStored:
             ({"name": "a", "type": "date"}, "type must be one of number, category, boolean, not 'date'"),
             ({"name": "a", "type": "number"}, "low must be below high"),
             ({"name": "a", "type": "number", "low": 0, "high": 1, "std": 0}, "std must be above 0"),
+            ({"name": "a", "type": "number", "low": 0, "high": 1, "mean": 1e308}, "mean must be at most 1e\\+100"),
+            ({"name": "a", "type": "number", "low": 0, "high": 1, "std": 1e-320}, "std must be at least 1e-100"),
+            ({"name": "a", "type": "number", "low": 0, "high": 1, "step": 1e-300}, "and step too, or 0"),
             ({"name": "a", "type": "number", "low": 0, "high": 1, "mean": 1e999}, "mean must be a finite number"),
             ({"name": "a", "type": "number", "low": 0, "high": 1, "scale": "log"}, "above 0 on a logarithmic scale"),
             ({"name": "a", "type": "category", "categories": ["x"]}, "has 2 to 1000 categories, not 1"),

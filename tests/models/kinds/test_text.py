@@ -82,3 +82,13 @@ def test_a_checkpoint_has_one_output_for_each_token(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spec", [LETTERS, BYTES])
 def test_what_is_stored_makes_the_same_preparation(spec: TextFormat) -> None:
     assert KINDS["text"].preprocessing(**spec.stored()) == spec
+
+
+def test_letters_with_accents_are_the_same_as_one_character_or_two() -> None:
+    accented = TextFormat(6, ("a", "\u00e9"))
+    assert accented.rows(["ae\u0301", "a\u00e9"]).tolist() == [[1, 2], [1, 2]]
+
+
+def test_a_text_that_is_far_too_long_is_refused_unread() -> None:
+    with pytest.raises(BadText, match="has 1,000 characters; this model takes at most 6"):
+        LETTERS.rows(["x" * 1000])

@@ -122,6 +122,11 @@ class TestCsv:
         assert spec_of(found).columns[2].categories == ("Malmö", "Rome")
         assert spec_of(found).names[0] == "age"
 
+    def test_letters_with_accents_are_one_character(self, path: Path) -> None:
+        path.write_text("cafe\u0301,b\n" + "e\u0301,1\n\u00e9,2\na,4\na,3\n" * 5)
+        found = read_table(path).preprocessing
+        assert (found.names[0], found.columns[0].categories) == ("caf\u00e9", ("a", "\u00e9"))
+
     def test_gzip_quotes_and_line_ends(self, path: Path) -> None:
         quoted = "\r\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in PEOPLE.splitlines())
         zipped = path.with_suffix(".csv.gz")
@@ -169,8 +174,14 @@ class TestCsv:
             ("a,a\n1,2\n", "columns 1 and 2 are both named 'a'"),
             (b"PAR1\0\0\0", "has zero bytes, so it is not a text file"),
             ("a" * 1001 + ",b\n1,x\n", "the name of a column has 1001 characters, 1000 are allowed"),
-            ("a,b\n1e308,1\n-1e308,2\n1e308,4\n", "column 'a': .* must be a finite number, not .*: leave it out"),
+            ("a,b\n1e308,1\n-1e308,2\n1e308,4\n", "line 2: column 'a': 1e308 is too large: numbers may be up to 1e\\+100"),
             (",".join(f"c{i}" for i in range(10_001)) + "\n", "has 10,001 columns, at most 10,000 are allowed"),
+            (
+                "a,b\n1,1\n2,1_000\n3,4\n2,5\n3,6\n2,1\n3,6\n2,5\n3,6\n4,7\n5,5\n",
+                "line 3: column 'b': '1_000' is not a number",
+            ),
+            ("a,b\n1e-310,1\n2e-310,3\n1e-310,2\n", "column 'a': its training values, 1e-310 to 2e-310, differ too little"),
+            ("a,b,split\n1,2,test\n2,4,test\n4,3,test\n", "no training rows: the column 'split' has only test"),
             ("a,b\n1,x\n1,y\n", "no column is left to learn from: a: constant; b: text, all different"),
             ('a,b\n"' + "x" * 200_000 + '",1\n', "field larger than field limit"),
         ],

@@ -48,6 +48,15 @@ def test_bytes_on_demand_or_where_there_are_too_many_characters(tmp_path: Path) 
     assert read_texts(many, units="characters").preprocessing.count == 601
 
 
+def test_letters_with_accents_are_one_character(tmp_path: Path) -> None:
+    path = lines(tmp_path / "some.txt", "e\u0301a\n\u00e9a\n")
+    found = read_texts(path)
+    assert found.preprocessing == TextFormat(2, ["a", "\u00e9"])
+    assert found.x.tolist() == [[2, 1], [2, 1]]
+    assert read_texts(path, model=TextFormat(9, ["a", "\u00e9"])).x.shape == (2, 9)
+    assert read_texts(path, units="bytes").preprocessing.max_length == 4
+
+
 def test_long_texts_are_left_out_and_counted(tmp_path: Path) -> None:
     found = read_texts(lines(tmp_path / "some.txt", "a" * 600 + "\nab\nabc\n"))
     assert found.preprocessing.max_length == 512

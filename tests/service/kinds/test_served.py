@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models import checkpoint
-from models.kinds.table import hide_each
+from models.kinds.table_rows import hide_each
 from tests.service.kinds.kind_requests import KINDS, About
 
 pytestmark = [

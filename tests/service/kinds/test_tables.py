@@ -56,6 +56,40 @@ async def test_missing_cells_are_filled_and_named(client: httpx.AsyncClient) -> 
     assert drawn.json()["rows"][0] != whole
 
 
+async def test_cells_that_were_sent_are_answered_exactly(client: httpx.AsyncClient) -> None:
+    row = {**ADELIE, "bill_length_mm": 39.123456, "body_mass_g": 3333.333, "species": " Adelie", "sex": None}
+    found = (await client.post(f"/reconstruct?{PENGUINS}", json={"rows": [row]})).json()["rows"][0]
+    assert found == {**row, "sex": found["sex"]}
+    text = "body_mass_g,bill_length_mm\n-3333.3330,39.123456\n"
+    answer = await client.post(f"/reconstruct?{PENGUINS}&format=csv", content=text, headers=CSV)
+    (line,) = csv.DictReader(io.StringIO(answer.text))
+    assert (line["body_mass_g"], line["bill_length_mm"]) == ("-3333.3330", "39.123456")
+    warned = (await client.post(f"/encode?{PENGUINS}", json={"rows": [{"year": 1}]})).json()["warnings"]
+    assert "'year': 1 is far outside" in warned[0]["detail"]
+    for path in (f"/reconstruct?{PENGUINS}&view=picture", f"/reconstruct?{PENGUINS}&compare=true&format=png"):
+        assert (await client.post(path, json={"rows": [row]})).status_code == 200
+
+
+async def test_files_of_spreadsheets_are_read_as_in_training(client: httpx.AsyncClient) -> None:
+    wanted = (await client.post(f"/encode?{PENGUINS}", json={"row": {"species": "Adelie", "bill_length_mm": 39.5}})).json()
+    text = "species;bill_length_mm\r\nAdelie;39,5\r\n"
+    for content in (text.encode("utf-16"), text.encode("utf-8-sig"), text.encode("cp1252")):
+        assert (await client.post(f"/encode?{PENGUINS}", content=content, headers=CSV)).json()["mu"] == wanted["mu"]
+    for encoding in ("utf-16-le", "utf-32"):
+        refused = await client.post(f"/encode?{PENGUINS}", content=text.encode(encoding), headers=CSV)
+        assert refused.status_code == 400
+        assert "zero bytes" in refused.json()["detail"]
+
+
+async def test_long_csv_is_refused_before_it_is_read(client: httpx.AsyncClient) -> None:
+    for text in ("year\n" + "2008\n" * 30_000, "year\n" + "\n" * 100_000):
+        refused = await client.post(f"/encode?{PENGUINS}", content=text, headers=CSV)
+        assert refused.status_code == 413
+        assert refused.json()["detail"].startswith("the request has more than 64 items")
+    late = "year,sex\n" + "\n" * 100_000
+    assert (await client.post(f"/encode?{PENGUINS}&timeout_ms=1", content=late, headers=CSV)).status_code == 504
+
+
 async def test_the_unusual_column_is_named(client: httpx.AsyncClient) -> None:
     odd = {**ADELIE, "species": "Gentoo"}
     found = (await client.post(f"/score?{PENGUINS}", json={"rows": [ADELIE, odd]})).json()["scores"]["surprise"]
