@@ -35,14 +35,18 @@ class ServedRows(ServedKind):
     ) -> Floats:
         rows = items.rows
         if rows is None:
-            cost = BYTES_PER_NUMBER * len(items) * int(np.prod(self.manifest.model.shape))
-            rows = await pipeline.offload(cost, partial(self.rows_of, items))
+            rows = await self.made(pipeline, items, inference)
         if originals is not None:
             originals.append(rows)
         self.look_at(rows, inference)
         posteriors = await self.posteriors(rows, inference)
         self.warn(posteriors, inference)
         return posteriors
+
+    async def made(self, pipeline: "Pipeline", items: RawItems, inference: "Inference") -> NDArray[Any]:
+        """Return the rows of raw items, (N, ...), made on a thread if that takes long. Raises BadInput, DeadlineExceeded."""
+        cost = BYTES_PER_NUMBER * len(items) * int(np.prod(self.manifest.model.shape))
+        return await pipeline.offload(cost, partial(self.rows_of, items))
 
     def warn(self, posteriors: Floats, inference: "Inference") -> None:
         """Warn of posteriors (N, 3, D) that are unusual."""
