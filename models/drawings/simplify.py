@@ -34,7 +34,7 @@ def _tolerances(line: Points, least: float) -> Points:
         distances += last - first
         if distances > MOST_DISTANCES:
             raise ValueError(
-                f"has a stroke of {len(line):,} points that turns so often that it takes too long to simplify: use a simpler one"
+                f"has a stroke of {len(line):,} points that turns so often that simplifying it takes too long: simplify it"
             )
         away = _distances(line[first + 1 : last], line[first], line[last])
         farthest = int(away.argmax())
