@@ -6,12 +6,13 @@ Knows nothing of models or operations: the scripts of the page call the HTTP API
 import gzip
 from pathlib import Path
 
+import brotli
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.explorer.script import COMMENT, one_script
-from service.http.header_values import accepts_gzip, tag_matches, tag_of
+from service.http.header_values import best_coding, tag_matches, tag_of
 from service.http.registry import OPEN, Registration
 
 PAGE = Path(__file__).parent / "page"
@@ -31,17 +32,19 @@ class PageFile:
 
     def __init__(self, content: bytes, media_type: str) -> None:
         self.content, self.media_type = content, media_type
-        self._compressed = gzip.compress(content, mtime=0)
-        self._etag = f'W/"{tag_of(content)}"'  # weak: the same for both encodings
+        # Browsers take Brotli, a seventh smaller, from this machine and by https only.
+        self._compressed = {"br": brotli.compress(content, mode=brotli.MODE_TEXT), "gzip": gzip.compress(content, mtime=0)}
+        self._etag = f'W/"{tag_of(content)}"'  # weak: the same for all codings
 
     async def answer(self, request: Request) -> Response:
-        """Answer GET: the file, compressed if the browser accepts gzip, or 304 if the browser has it already."""
+        """Answer GET: the file, compressed if the browser takes that, or 304 if the browser has it already."""
         headers = {"etag": self._etag, "cache-control": "no-cache", "vary": "accept-encoding"}
         if tag_matches(request.headers.get("if-none-match", ""), self._etag):
             return Response(status_code=304, headers=headers)
-        if not accepts_gzip(request.headers.get("accept-encoding", "")):
+        coding = best_coding(request.headers.get("accept-encoding", ""), tuple(self._compressed))
+        if coding is None:
             return Response(self.content, headers=headers, media_type=self.media_type)
-        return Response(self._compressed, headers={**headers, "content-encoding": "gzip"}, media_type=self.media_type)
+        return Response(self._compressed[coding], headers={**headers, "content-encoding": coding}, media_type=self.media_type)
 
 
 def add_explorer(app: Starlette) -> list[Registration]:

@@ -5,6 +5,7 @@ Knows nothing of what is answered.
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 TAG = re.compile(r'"([^"]*)"')
 # Hexadecimal digits of an entity tag: 128 bits, so that no two contents share one.
@@ -24,10 +25,12 @@ def qualities(header: str) -> dict[str, float]:
     return found
 
 
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Return whether an answer may be compressed with gzip."""
+def best_coding(accept_encoding: str, offered: Sequence[str]) -> str | None:
+    """Return the content coding that the caller likes best, the first of equals; None if it takes none of those offered."""
     found = qualities(accept_encoding)
-    return found.get("gzip", found.get("*", 0.0)) > 0
+    wanted = {coding: found.get(coding, found.get("*", 0.0)) for coding in offered}
+    best = max(offered, key=lambda coding: wanted[coding])
+    return best if wanted[best] > 0 else None
 
 
 def tag_of(content: bytes) -> str:

@@ -120,7 +120,6 @@ StepTemperature = Annotated[
     Field(
         ge=0,
         le=10,
-        examples=[0.7],
         description="Only of drawings and texts: how freely each step is drawn, with the seed. 0 takes the likeliest one. The "
         "default is 0, and 0.7 for /sample and /complete.",
     ),
@@ -129,7 +128,6 @@ MaxLength = Annotated[
     int | None,
     Field(
         ge=1,
-        examples=[50],
         description="Only of drawings and texts: the largest number of points or characters. The default is the model's.",
     ),
 ]

@@ -51,9 +51,11 @@ def describe_model(catalog: Catalog, name: str) -> ModelInfo:
 
 
 def _config(config: VAEConfig) -> dict[str, Any]:
-    """Return the configuration of a model. The kind of pictures is left out, as in config.json."""
-    fields = dataclasses.asdict(config)
-    return {name: value for name, value in fields.items() if name != "kind" or value != "picture"}
+    """Return the configuration of a model. The kind of pictures and no condition are left out, as in config.json."""
+    left_out = {"kind": "picture", "condition": None}
+    return {
+        name: value for name, value in dataclasses.asdict(config).items() if name not in left_out or value != left_out[name]
+    }
 
 
 def _preprocessing(model: ServedModel) -> dict[str, Any]:

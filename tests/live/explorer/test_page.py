@@ -70,7 +70,7 @@ def test_it_is_small_as_it_is_sent(page: Page, watched: Watched) -> None:
     files = [one for one in watched.responses if httpx.URL(one.url).path.startswith("/explore")]
     sent = {httpx.URL(one.url).path: one.request.sizes()["responseBodySize"] for one in files}
     assert sum(sent.values()) < MOST_BYTES, sent
-    assert all(one.headers["content-encoding"] == "gzip" for one in files)
+    assert all(one.headers["content-encoding"] == "br" for one in files)
     assert {httpx.URL(one.url).path for one in files} >= {"/explore", "/explore/style.css", "/explore/main.js"}
 
 

@@ -2,27 +2,29 @@
 
 import pytest
 
-from service.http.header_values import accepts_gzip, qualities, tag_matches
+from service.http.header_values import best_coding, qualities, tag_matches
 
 
 @pytest.mark.parametrize(
-    ("header", "accepted"),
+    ("header", "coding"),
     [
-        ("gzip, deflate, br", True),
-        ("br;q=1.0, GZIP;q=0.5", True),
-        ("*", True),
-        ("br, *;q=0.1", True),
-        ("", False),
-        ("identity", False),
-        ("gzip;q=0", False),
-        ("gzip; q=0.000, *", False),
-        ("*;q=0", False),
-        ("gzip;q=much", False),
-        ("gzipped", False),
+        ("gzip, deflate, br", "br"),
+        ("gzip, deflate", "gzip"),
+        ("br;q=0.5, GZIP;q=1.0", "gzip"),
+        ("br;q=0, gzip;q=0.1", "gzip"),
+        ("*", "br"),
+        ("br;q=0, *;q=0.1", "gzip"),
+        ("", None),
+        ("identity", None),
+        ("gzip;q=0", None),
+        ("gzip; q=0.000, br;q=0, *", None),
+        ("*;q=0", None),
+        ("gzip;q=much", None),
+        ("gzipped", None),
     ],
 )
-def test_gzip_is_sent_to_those_who_accept_it(header: str, accepted: bool) -> None:
-    assert accepts_gzip(header) == accepted
+def test_the_coding_is_one_that_the_caller_takes(header: str, coding: str | None) -> None:
+    assert best_coding(header, ("br", "gzip")) == coding
 
 
 def test_qualities() -> None:
