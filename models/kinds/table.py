@@ -136,16 +136,13 @@ class Columns:
         if not has_names(first[1]) and (numbered := column_names([""] * len(names)))[0] in self.numbers.keys() | self._ignored:
             names, found = numbered, chain([first], found)
         places = [self._place(name) for name in names]
-        try:
-            texts = [] if beside is None else [(names.index(name), name) for name in beside.chosen(names, self.numbers)]
-        except ValueError as error:
-            raise BadRow(str(error)) from None
-        known = {name for _, name in texts}
+        more = [] if beside is None else beside.chosen(names, self.numbers)
         for name, k in zip(names, places, strict=True):
-            if k is None and name not in known and not self._is_ignored(name):
+            if k is None and name not in more and not self._is_ignored(name):
                 raise BadRow(self._unknown(name))
         taken = [(at, self.names[k], self.columns[k].type == "number") for at, k in enumerate(places) if k is not None]
         rows = list[FileRow]()
+        texts = [(names.index(name), name) for name in more]
         for line, cells in islice(found, most):
             if len(cells) != len(names):
                 raise BadRow(f"has {len(cells)} cells, the header names {len(names)} columns", len(rows), f" (line {line})")
